@@ -1,0 +1,120 @@
+"""Fine-tune an open LLM on this machine, on serverless GPUs or on a managed service, by changing one argument.
+
+Every name is loaded on first use: `import ftsdk` is quick, and never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
+    from ftsdk.backends.local import Local
+    from ftsdk.data import Dataset, Splits
+    from ftsdk.errors import (
+        BackendError,
+        BudgetExceededError,
+        CorruptArtifactError,
+        CredentialsError,
+        DatasetError,
+        Diagnosis,
+        FtsdkError,
+        Gap,
+        MissingExtraError,
+        ModelError,
+        RunFailedError,
+        RunNotFoundError,
+        RunNotReadyError,
+        SpecError,
+        UnsupportedSpecError,
+    )
+    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.job import FineTuneJob
+    from ftsdk.run import Run, runs
+    from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DPO",
+    "SFT",
+    "Artifact",
+    "Backend",
+    "BackendError",
+    "BudgetExceededError",
+    "Capabilities",
+    "CorruptArtifactError",
+    "CredentialsError",
+    "Dataset",
+    "DatasetError",
+    "Diagnosis",
+    "DoRA",
+    "EarlyStopping",
+    "Eval",
+    "EvalReport",
+    "FineTuneJob",
+    "FtsdkError",
+    "FullFineTune",
+    "Gap",
+    "LoRA",
+    "Local",
+    "MissingExtraError",
+    "Model",
+    "ModelError",
+    "Plan",
+    "QLoRA",
+    "Run",
+    "RunFailedError",
+    "RunNotFoundError",
+    "RunNotReadyError",
+    "RunRef",
+    "RunState",
+    "RunStatus",
+    "SpecError",
+    "Splits",
+    "UnsupportedSpecError",
+    "__version__",
+    "runs",
+]
+
+_ROOMS = {
+    "ftsdk.backends.base": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
+    "ftsdk.backends.local": ("Local",),
+    "ftsdk.data": ("Dataset", "Splits"),
+    "ftsdk.errors": (
+        "BackendError",
+        "BudgetExceededError",
+        "CorruptArtifactError",
+        "CredentialsError",
+        "DatasetError",
+        "Diagnosis",
+        "FtsdkError",
+        "Gap",
+        "MissingExtraError",
+        "ModelError",
+        "RunFailedError",
+        "RunNotFoundError",
+        "RunNotReadyError",
+        "SpecError",
+        "UnsupportedSpecError",
+    ),
+    "ftsdk.evals": ("Eval", "EvalReport"),
+    "ftsdk.job": ("FineTuneJob",),
+    "ftsdk.run": ("Run", "runs"),
+    "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
+}
+_HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    room = _HOME_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
+    found = getattr(import_module(room), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,201 @@
+"""A backend made of a launcher and a trainer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
+from ftsdk.backends.hosted.diagnosis import crash_loop
+from ftsdk.backends.hosted.launcher import Launcher
+from ftsdk.backends.hosted.manifest import verify
+from ftsdk.backends.hosted.runlog import EVENTS, parse_events
+from ftsdk.backends.hosted.trainer import Trainer
+from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, CANCEL, REQUEST
+from ftsdk.data import Store
+from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
+
+__all__ = ["HostedBackend"]
+
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+_LOG = "worker.log"
+
+
+class HostedBackend:
+    """Glue: the launcher knows the place, the trainer knows the training, and the run's files are the truth.
+
+    The state of a run is derived from its event log and from whether a worker holds its lock; nothing else is kept.
+    """
+
+    def __init__(self, *, name: str, launcher: Launcher, trainer: Trainer, max_attempts: int = 5, cancel_grace_s: float = 20.0) -> None:
+        self._name = name
+        self._launcher = launcher
+        self._trainer = trainer
+        self._max_attempts = max_attempts
+        self._cancel_grace_s = cancel_grace_s
+
+    @property
+    def name(self) -> str:
+        """The word in `backend="..."`."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the trainer can do."""
+        return self._trainer.capabilities
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The launcher's arguments."""
+        return self._launcher.options
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
+        return f"{type(self).__name__}({arguments})"
+
+    def plan(self, spec: Any) -> Plan:
+        """Decide everything, start nothing."""
+        gaps: list[Gap] = find_gaps(spec, self.capabilities)
+        refuse(self.name, gaps)
+        hardware = self._launcher.hardware()
+        translation = self._trainer.translate(spec, hardware)
+        launch = self._launcher.launch(spec)
+        refuse(self.name, [*translation.gaps, *launch.gaps])
+        return Plan(
+            backend=self.name,
+            spec=spec,
+            request={"trainer": self._trainer.name, "training": dict(translation.request), "launch": dict(launch.request)},
+            adjustments=(*launch.adjustments, *translation.adjustments),
+            cost=launch.cost,
+            cost_note=launch.cost_note,
+            notes=translation.notes,
+        )
+
+    def submit(self, plan: Plan, *, key: str) -> RunRef:
+        """Write the run's folder, and start a worker on it unless one is at work or the run is over."""
+        if not _ID.match(key):
+            raise SpecError(f"run key {key!r} can't name a folder: use letters, digits, '.', '_' and '-', at most 80")
+        files = self._launcher.files(key)
+        request = {**plan.request, "spec": plan.spec.to_dict()}
+        content = json.dumps(request, indent=1, sort_keys=True).encode()
+        there = files.read(REQUEST)
+        if there is not None and there != content:
+            raise BackendError(f"run {key} exists already with another request; a key names one run only")
+        if there is None:
+            store = Store()
+            files.put(store.get(plan.spec.train.fingerprint), "data/train.jsonl")
+            if plan.spec.validation is not None:
+                files.put(store.get(plan.spec.validation.fingerprint), "data/validation.jsonl")
+            # Last: a folder with a request has its data.
+            files.write(REQUEST, content)
+        ref = RunRef(backend=self.name, id=key)
+        if not self.status(ref).is_terminal:
+            self._launcher.start(key, plan.request["launch"])
+        return ref
+
+    def status(self, ref: RunRef) -> RunStatus:
+        """Derive the state from the log and the lock."""
+        files = self._launcher.files(ref.id)
+        # Liveness first: a worker that ends between the two looks has written its last event before it let go.
+        is_running = self._launcher.is_running(ref.id)
+        request = files.read(REQUEST)
+        if request is None:
+            raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+        states = [e for e in parse_events(files.read(EVENTS) or b"") if isinstance(e, StateEvent)]
+        last = states[-1] if states else None
+        attempts = sum(e.native.startswith("attempt") for e in states)
+        if last is not None and last.state in ("succeeded", "failed", "cancelled"):
+            return RunStatus(
+                state=last.state,
+                native=last.native or last.state,
+                reason=last.reason,
+                diagnosis=_diagnosis(last),
+                log_tail=self._log_tail(ref) if last.state == "failed" else "",
+                attempts=attempts,
+            )
+        if files.read(CANCEL) is not None:
+            return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
+        if is_running:
+            if last is None or last.state == "queued":
+                return RunStatus(state="queued", native="starting", reason="the worker is starting", attempts=attempts)
+            return RunStatus(state=last.state, native=last.native or last.state, reason=last.reason, attempts=attempts)
+        if last is not None and last.native == BLOCKED:
+            return RunStatus(state="queued", native=BLOCKED, reason=last.reason, attempts=attempts)
+        if last is None:
+            reason = "the worker hasn't said anything yet, or was never started"
+        else:
+            reason = "the worker ended without a word (killed, or the machine went down); the run can go on from its last whole checkpoint"
+        return RunStatus(state="queued", native="interrupted", reason=reason, log_tail=self._log_tail(ref), attempts=attempts)
+
+    def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
+        """Read the log."""
+        files = self._launcher.files(ref.id)
+        content = files.read(EVENTS)
+        if content is None:
+            if files.read(REQUEST) is None:
+                raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+            return []
+        return [event for event in parse_events(content) if event.seq > after]
+
+    def resume(self, ref: RunRef) -> bool:
+        """Start a worker again on a run that stands still; gives up on one that dies without getting further."""
+        status = self.status(ref)
+        if status.is_terminal or status.native not in ("interrupted", BLOCKED):
+            return False
+        events = list(self.events(ref))
+        tries = _attempts_without_progress(events)
+        if tries >= self._max_attempts:
+            steps = [e.step for e in events if isinstance(e, StepEvent)]
+            diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
+            self._launcher.conclude(ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
+            return False
+        request = json.loads(self._launcher.files(ref.id).read(REQUEST) or b"{}")
+        return self._launcher.start(ref.id, request["launch"])
+
+    def cancel(self, ref: RunRef) -> None:
+        """Ask the worker to stop after the step it is in; when asked again after a while, end it."""
+        if self.status(ref).is_terminal:
+            return
+        files = self._launcher.files(ref.id)
+        asked_s_ago = files.age_s(CANCEL)
+        if asked_s_ago is None:
+            files.write(CANCEL, b"")
+        elif asked_s_ago > self._cancel_grace_s:
+            self._launcher.stop(ref.id)
+        # No worker, no answer: say it in its place.
+        self._launcher.conclude(ref.id, {"state": "cancelled", "reason": "as asked"})
+
+    def collect(self, ref: RunRef, into: Path) -> Artifact:
+        """Bring the weights here and check them."""
+        status = self.status(ref)
+        if status.state != "succeeded":
+            raise RunNotReadyError(f"run {ref} is {status.state}; weights can be collected once it has succeeded")
+        self._launcher.files(ref.id).fetch(ARTIFACT, into)
+        manifest = verify(into)
+        if manifest.get("kind") not in ("adapter", "model"):
+            raise CorruptArtifactError(f"{into / 'manifest.json'} names no known kind of artifact: {manifest.get('kind')!r}")
+        return Artifact(path=into, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
+
+    def _log_tail(self, ref: RunRef, *, lines: int = 20) -> str:
+        content = self._launcher.files(ref.id).read(_LOG) or b""
+        return "\n".join(content[-20_000:].decode("utf-8", "replace").splitlines()[-lines:])
+
+
+def _attempts_without_progress(events: list[Event]) -> int:
+    tries = 0
+    for event in events:
+        if isinstance(event, CheckpointEvent):
+            tries = 0
+        elif isinstance(event, StateEvent) and event.native.startswith("attempt"):
+            tries += 1
+    return tries
+
+
+def _diagnosis(event: StateEvent) -> Diagnosis | None:
+    found = event.diagnosis
+    if found is None:
+        return None
+    return Diagnosis(str(found["kind"]), str(found["message"]), found.get("step"), tuple(found.get("suggestions", ())))

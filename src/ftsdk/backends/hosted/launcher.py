@@ -1,0 +1,110 @@
+"""What a place has to offer: somewhere to keep a run's files, and a way to start and stop a worker beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ftsdk.backends.base import Adjustment, CostRange
+from ftsdk.errors import Gap
+from ftsdk.spec import JobSpec
+
+__all__ = ["Hardware", "Launch", "Launcher", "RunFiles"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a worker will find at the place."""
+
+    device: Literal["cuda", "mps", "cpu"]
+    name: str
+    """For people: `NVIDIA H100 80GB HBM3`, `Apple M3`, `8 CPU cores`."""
+    processes: int = 1
+    """Worker processes, one for each device."""
+    memory_gib: float | None = None
+    """Memory of one device."""
+    has_bfloat16: bool = True
+    """True if bfloat16 products are native and fast."""
+    reason: str = ""
+    """How this was found out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How the worker will be started: the place's part of a plan."""
+
+    request: Mapping[str, Any]
+    adjustments: tuple[Adjustment, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    cost: CostRange | None = None
+    cost_note: str = ""
+
+
+class RunFiles(Protocol):
+    """The files of one run at the place, by name relative to the run's folder."""
+
+    def read(self, name: str, *, start: int = 0) -> bytes | None:
+        """Give the bytes from `start` on, or None if there is no such file."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file so that readers see all of it or none."""
+        ...
+
+    def put(self, source: Path, name: str) -> None:
+        """Bring a file there, unless it is there already with the same size."""
+        ...
+
+    def age_s(self, name: str) -> float | None:
+        """Say how long ago the file was written, or None if there is no such file."""
+        ...
+
+    def fetch(self, folder: str, into: Path) -> None:
+        """Bring a whole folder here; `manifest.json`, if there is one, comes last."""
+        ...
+
+
+class Launcher(Protocol):
+    """A place: this machine, Modal, a cluster."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that rebuild it, as JSON."""
+        ...
+
+    def hardware(self) -> Hardware:
+        """Say what a worker will find. Offline and quick."""
+        ...
+
+    def launch(self, spec: JobSpec) -> Launch:
+        """Decide how the worker will be started. Pure."""
+        ...
+
+    def files(self, run_id: str) -> RunFiles:
+        """Give the files of a run, whether it exists or not."""
+        ...
+
+    def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
+        """Start a worker on the run's files; False if one is at work already. Returns at once.
+
+        Raises:
+            BackendError: The place won't start it.
+        """
+        ...
+
+    def is_running(self, run_id: str) -> bool:
+        """True while a worker is at work. Must not be fooled by a reused process id."""
+        ...
+
+    def stop(self, run_id: str) -> None:
+        """End the worker the hard way, with all its processes. No-op if there is none."""
+        ...
+
+    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+        """Append an event on behalf of a worker that is no more; False if a worker is at work."""
+        ...

@@ -1,0 +1,100 @@
+"""One worker at a time on a run's folder.
+
+The lock is an open file that is locked (`flock`), so the kernel lets go of it when the holder dies, however it dies: no
+stale lock, and no process id that somebody else has by now. A parent can take the lock and hand the open file to the
+worker that it starts, so that there is no moment in between when the run looks abandoned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftsdk.errors import BackendError
+
+__all__ = ["INHERITED", "acquire", "hold", "holder_of", "is_held", "sign"]
+
+LOCK = "worker.lock"
+INHERITED = "FTSDK_LOCK_FD"
+"""Environment variable with the number of an open file that holds the lock already."""
+
+
+def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
+    """Take the lock; gives the open file's descriptor, or None if another process has it.
+
+    A process that only looks (`is_held`) has the lock for a moment too, hence a little patience.
+    """
+    flock = _flock()
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            flock.flock(descriptor, flock.LOCK_EX | flock.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.01)
+        else:
+            return descriptor
+
+
+def is_held(folder: Path) -> bool:
+    """True while a process works on the folder."""
+    flock = _flock()
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        flock.flock(descriptor, flock.LOCK_SH | flock.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def sign(folder: Path) -> None:
+    """Note the process id in the lock that this process holds, for whoever has to end it."""
+    (folder / LOCK).write_text(json.dumps({"pid": os.getpid(), "group": os.getpgid(0)}))
+
+
+def holder_of(folder: Path) -> tuple[int, int] | None:
+    """Give process id and process group of the worker, or None if none is at work or it hasn't signed yet."""
+    if not is_held(folder):
+        return None
+    try:
+        noted = json.loads((folder / LOCK).read_text())
+        return int(noted["pid"]), int(noted["group"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[bool]:
+    """Hold the lock for a block: the inherited one, or a new one; gives False if another process has it."""
+    inherited = os.environ.pop(INHERITED, None)
+    descriptor = int(inherited) if inherited else acquire(folder)
+    if descriptor is None:
+        yield False
+        return
+    os.set_inheritable(descriptor, False)
+    try:
+        sign(folder)
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _flock():  # noqa: ANN202 - a module, which has no useful type
+    try:
+        import fcntl
+    except ImportError as error:
+        raise BackendError(f"local runs need a POSIX system (Linux, macOS, WSL); this is {sys.platform}") from error
+    return fcntl

@@ -1,0 +1,90 @@
+"""The last write means done: a folder is whole if, and only if, its `manifest.json` says so and everything in it matches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftsdk.errors import CorruptArtifactError
+
+__all__ = ["MANIFEST", "replace_file", "seal", "sync_folder", "verify"]
+
+MANIFEST = "manifest.json"
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and some facts.
+
+    All files are on disk before the manifest is.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path, sync=True)}
+    target = folder / MANIFEST
+    replace_file(target, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode())
+    return target
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check a folder against its manifest, and give the manifest.
+
+    Raises:
+        CorruptArtifactError: No manifest, or a file that is missing, cut, altered, or not listed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        listed = dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it was never finished, and isn't used") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifactError(f"{path} can't be read ({error}); the folder isn't used") from error
+    for name, facts in listed.items():
+        file = folder / name
+        if not file.is_file():
+            raise CorruptArtifactError(f"{folder}: {name} is missing")
+        size = file.stat().st_size
+        if size != facts["bytes"]:
+            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest says {facts['bytes']}: torn")
+        if _digest(file) != facts["sha256"]:
+            raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash that the manifest says: altered")
+    return manifest
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Write a file so that after a crash there is the old one or the new one, never a piece."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in the folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path, *, sync: bool = False) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sync:
+            os.fsync(file.fileno())
+    return digest

@@ -1,0 +1,122 @@
+"""Several processes, one for each device, under torchrun.
+
+    python -m ftsdk.backends.hosted.ranks RUN_FOLDER        (torchrun calls this)
+
+`accelerate launch` isn't used: on a CPU it starts one process and exits 0 (accelerate 1.15, seen 2026-11-23).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.hosted.diagnosis import diagnose
+from ftsdk.backends.hosted.manifest import replace_file
+from ftsdk.backends.hosted.progress import Progress
+from ftsdk.backends.hosted.runlog import EventWriter
+from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
+from ftsdk.errors import Diagnosis
+
+__all__ = ["main", "train"]
+
+_ATTEMPT = "attempt.json"
+_OUTCOME = ".rank{rank}.json"
+
+
+def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int) -> Training:
+    """Train with torchrun and wait for it.
+
+    Args:
+        folder: The run's folder.
+        into: Where rank 0 saves the weights.
+        resume_from: The checkpoint for every rank: decided here once, so that the ranks can't disagree.
+        processes: How many ranks.
+
+    Raises:
+        Cancelled: The ranks saw that the run is cancelled.
+        TrainingStopped: A rank failed; the diagnosis is that of the first one.
+    """
+    for rank in range(processes):
+        (folder / _OUTCOME.format(rank=rank)).unlink(missing_ok=True)
+    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None}
+    replace_file(folder / _ATTEMPT, json.dumps(attempt).encode())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", __name__, str(folder)]
+    # One thread a rank unless the user says otherwise: ranks that fight over cores are slower than one process.
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)  # noqa: PLW1509 - no threads here yet
+    try:
+        code = agent.wait()
+    finally:
+        if agent.poll() is None:
+            agent.kill()
+            agent.wait()
+    outcomes = [json.loads(path.read_bytes()) for rank in range(processes) if (path := folder / _OUTCOME.format(rank=rank)).exists()]
+    for path in folder.glob(".rank*.json"):
+        path.unlink()
+    failures = sorted((o for o in outcomes if o["outcome"] == "failed"), key=lambda o: o["at"])
+    if failures:
+        diagnosis = failures[0]["diagnosis"]
+        raise TrainingStopped(Diagnosis(**{**diagnosis, "suggestions": tuple(diagnosis["suggestions"])}))
+    if any(o["outcome"] == "cancelled" for o in outcomes):
+        raise Cancelled
+    done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]
+    if code != 0 or not done:
+        raise TrainingStopped(
+            Diagnosis("crash", f"torchrun ended with status {code} and a rank said nothing", None, ("the log of the ranks is in worker.log",))
+        )
+    return Training(**done[0]["training"])
+
+
+def main(argv: list[str]) -> int:
+    """Train as one rank. Only rank 0 writes events and weights; how each rank ended is left for `train` to read."""
+    _die_with_parent()
+    folder = Path(argv[0])
+    rank = int(os.environ["RANK"])
+    request = json.loads((folder / "run.json").read_bytes())
+    attempt = json.loads((folder / _ATTEMPT).read_bytes())
+    outcome: dict[str, Any] = {"outcome": "trained", "training": None}
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(contextlib.closing(EventWriter(folder))) if rank == 0 else None
+        context = Context(
+            folder=folder,
+            emit=Progress(log) if log else _say_nothing,
+            is_cancelled=(folder / "cancel").exists,
+            resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
+            is_main=rank == 0,
+        )
+        try:
+            training = load_trainer(request["trainer"]).train(request["training"], context, Path(attempt["into"]))
+            outcome["training"] = asdict(training) if rank == 0 else None
+        except Cancelled:
+            outcome["outcome"] = "cancelled"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must learn of it
+            traceback.print_exc()
+            outcome = {"outcome": "failed", "at": time.time(), "diagnosis": diagnose(error, step=None)._asdict()}
+    replace_file(folder / _OUTCOME.format(rank=rank), json.dumps(outcome).encode())
+    return 1 if outcome["outcome"] == "failed" else 0
+
+
+def _say_nothing(kind: str, fields: Mapping[str, Any]) -> None:
+    del kind, fields
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent is killed: an orphan would keep the port and the memory."""
+    if sys.platform.startswith("linux"):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

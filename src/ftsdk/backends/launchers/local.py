@@ -1,0 +1,200 @@
+"""This machine: the run's folder is a folder, and the worker is a process in a session of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ftsdk.backends.base import Adjustment
+from ftsdk.backends.hosted import lock
+from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.manifest import MANIFEST, replace_file
+from ftsdk.backends.hosted.runlog import EventWriter
+from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.errors import BackendError, Gap
+from ftsdk.home import home
+from ftsdk.spec import JobSpec
+
+__all__ = ["LocalFiles", "LocalLauncher"]
+
+
+class LocalFiles:
+    """The files of one run, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, name: str, *, start: int = 0) -> bytes | None:
+        """Give the bytes from `start` on, or None if there is no such file."""
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(start)
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, whole or not at all."""
+        replace_file(self.folder / name, content)
+
+    def put(self, source: Path, name: str) -> None:
+        """Link or copy a file into the folder."""
+        target = self.folder / name
+        if target.exists() and target.stat().st_size == source.stat().st_size:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+        beside.replace(target)
+
+    def age_s(self, name: str) -> float | None:
+        """Say how long ago the file was written."""
+        try:
+            return max(0.0, time.time() - (self.folder / name).stat().st_mtime)
+        except FileNotFoundError:
+            return None
+
+    def fetch(self, folder: str, into: Path) -> None:
+        """Copy a folder, its manifest last."""
+        source = self.folder / folder
+        into.mkdir(parents=True, exist_ok=True)
+        (into / MANIFEST).unlink(missing_ok=True)
+        names = sorted(p.relative_to(source) for p in source.rglob("*") if p.is_file())
+        for name in sorted(names, key=lambda n: n == Path(MANIFEST)):
+            target = into / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target)
+
+
+class LocalLauncher:
+    """Starts workers on this machine.
+
+    Args:
+        processes: Worker processes; None means one for each CUDA device, else one.
+        device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
+    """
+
+    name = "local"
+
+    def __init__(self, *, processes: int | None = None, device: Literal["cuda", "mps", "cpu"] | None = None) -> None:
+        self._processes = processes
+        self._device: Literal["cuda", "mps", "cpu"] | None = device
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that rebuild it."""
+        return {key: value for key, value in (("processes", self._processes), ("device", self._device)) if value is not None}
+
+    def hardware(self) -> Hardware:
+        """Look at this machine, without loading torch."""
+        return find_hardware(device=self._device, processes=self._processes)
+
+    def launch(self, spec: JobSpec) -> Launch:
+        """One process, or torchrun."""
+        hardware = self.hardware()
+        gaps: list[Gap] = []
+        if hardware.device == "mps" and hardware.processes > 1:
+            gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
+        how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
+        note = "this machine bills nothing"
+        if spec.budget_usd is not None:
+            note += f", so the budget of ${spec.budget_usd} can't be exceeded"
+        return Launch(
+            request={"place": "local", "processes": hardware.processes, "device": hardware.device},
+            adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
+            gaps=tuple(gaps),
+            cost_note=note,
+        )
+
+    def files(self, run_id: str) -> LocalFiles:
+        """Give the run's folder."""
+        return LocalFiles(self.folder(run_id))
+
+    def folder(self, run_id: str) -> Path:
+        """Say where a run's folder is, whether it exists or not."""
+        return home() / "runs" / run_id
+
+    def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
+        """Start a worker in a session of its own, so that nothing that ends this process or its terminal ends the run."""
+        folder = self.folder(run_id)
+        held = lock.acquire(folder)
+        if held is None:
+            return False
+        try:
+            with (folder / "worker.log").open("ab") as log:
+                environment = {
+                    **os.environ,
+                    lock.INHERITED: str(held),
+                    "PYTHONUNBUFFERED": "1",
+                    "TOKENIZERS_PARALLELISM": "false",
+                    "HF_HUB_DISABLE_TELEMETRY": "1",
+                    # Threads that wait by spinning are a hundred times slower as soon as anything else runs on the machine
+                    # (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's other work).
+                    "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+                }
+                if request.get("device") == "cpu":
+                    environment["CUDA_VISIBLE_DEVICES"] = ""
+                # The shell ends at once and leaves the worker to init: no zombie while this process lives, and no
+                # warning about a running child when it ends.
+                subprocess.run(
+                    ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    cwd=folder,
+                    pass_fds=(held,),
+                    start_new_session=True,
+                    check=True,
+                )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise BackendError(f"the worker for run {run_id} could not be started: {error}", retryable=True) from error
+        finally:
+            os.close(held)
+        return True
+
+    def is_running(self, run_id: str) -> bool:
+        """True while a worker holds the folder's lock."""
+        return lock.is_held(self.folder(run_id))
+
+    def stop(self, run_id: str) -> None:
+        """Kill the worker's whole process group."""
+        folder = self.folder(run_id)
+        holder = lock.holder_of(folder)
+        if holder is None:
+            return
+        try:
+            os.killpg(holder[1], signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + 5
+        while lock.is_held(folder) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+        """Append a state event under the lock, if no worker is at work and the run isn't over."""
+        folder = self.folder(run_id)
+        held = lock.acquire(folder)
+        if held is None:
+            return False
+        try:
+            writer = EventWriter(folder)
+            try:
+                last = writer.events[-1] if writer.events else None
+                if last is None or last.kind != "state" or last.state not in ("succeeded", "failed", "cancelled"):
+                    writer.append("state", line)
+            finally:
+                writer.close()
+        finally:
+            os.close(held)
+        return True

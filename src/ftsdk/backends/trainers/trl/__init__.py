@@ -1,0 +1,5 @@
+"""TRL: supervised fine-tuning and DPO with peft, on one device or many."""
+
+from ftsdk.backends.trainers.trl.trainer import TRLTrainer
+
+__all__ = ["TRLTrainer"]

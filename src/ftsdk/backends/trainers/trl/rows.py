@@ -1,0 +1,78 @@
+"""From the run's rows to tensors: rendered once, counted, and never changed by TRL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftsdk.data import RenderReport, render_dataset
+
+__all__ = ["PadToLongest", "Rows", "read_rows"]
+
+IGNORED = -100
+"""The label that PyTorch's cross-entropy leaves out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rendered rows as columns of token ids, and what was counted while rendering."""
+
+    columns: Mapping[str, list[list[int]]]
+    report: RenderReport
+
+
+def read_rows(path: Path, tokenizer: Any, *, method: Mapping[str, Any], max_length: int, max_truncated: float, eos_token_ids: Sequence[int]) -> Rows:
+    """Render a file of canonical rows.
+
+    Args:
+        path: JSON lines, as the store writes them.
+        tokenizer: With its chat template.
+        method: The request's method: `kind`, and `train_on` for SFT.
+        max_length: Tokens per row.
+        max_truncated: Share of rows that may lose trained tokens.
+        eos_token_ids: Tokens that end a turn.
+
+    Returns:
+        For SFT the columns `input_ids` and `labels`; for DPO `prompt_ids`, `chosen_ids` and `rejected_ids`. Rows with
+        nothing left to train on are left out, and counted in the report.
+
+    Raises:
+        DatasetError: Too many rows lose trained tokens.
+    """
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    rendered = render_dataset(rows, tokenizer, train_on=method.get("train_on", "completion"), max_length=max_length, eos_token_ids=eos_token_ids)
+    rendered.report.check(max_truncated)
+    if method["kind"] == "dpo":
+        names = ("prompt_ids", "chosen_ids", "rejected_ids")
+        return Rows(columns={name: [list(getattr(pair, name)) for pair in rendered.rows] for name in names}, report=rendered.report)
+    chats: list[Any] = list(rendered.rows)
+    return Rows(
+        columns={
+            "input_ids": [list(r.input_ids) for r in chats],
+            "labels": [[token if is_trained else IGNORED for token, is_trained in zip(r.input_ids, r.trained, strict=True)] for r in chats],
+        },
+        report=rendered.report,
+    )
+
+
+class PadToLongest:
+    """Make a batch of rows of token ids: padded on the right to the longest of them."""
+
+    def __init__(self, pad_token_id: int) -> None:
+        self._pad_token_id = pad_token_id
+
+    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Give `input_ids`, `attention_mask` and `labels`, each of shape (rows, longest)."""
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, filler: int) -> torch.Tensor:
+            return torch.tensor([list(row[name]) + [filler] * (longest - len(row[name])) for row in rows])
+
+        mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows])
+        return {"input_ids": padded("input_ids", self._pad_token_id), "attention_mask": mask, "labels": padded("labels", IGNORED)}

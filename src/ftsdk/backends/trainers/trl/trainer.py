@@ -1,0 +1,39 @@
+"""The trainer as the hosted backend sees it; nothing here loads torch before `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Capabilities
+from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.hosted.trainer import Context, Training, Translation
+from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
+from ftsdk.errors import MissingExtraError
+from ftsdk.spec import JobSpec
+
+__all__ = ["TRLTrainer"]
+
+
+class TRLTrainer:
+    """Hugging Face TRL: `SFTTrainer` and `DPOTrainer`."""
+
+    name = "trl"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What TRL can do here."""
+        return CAPABILITIES
+
+    def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
+        """Decide every option of the training."""
+        return translate(spec, hardware)
+
+    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> Training:
+        """Train in this process."""
+        try:
+            from ftsdk.backends.trainers.trl.train import train
+        except ImportError as error:
+            raise MissingExtraError("local", needed_for="training with TRL", missing=error.name) from error
+        return train(request, context, into)

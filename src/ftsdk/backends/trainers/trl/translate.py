@@ -1,0 +1,217 @@
+"""From a spec and a device to every option of a training: pure, so that the plan is what happens."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ftsdk.backends.base import Adjustment, Capabilities
+from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.hosted.trainer import Translation
+from ftsdk.errors import Gap
+from ftsdk.models import inspect_model
+from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, QLoRA, default_learning_rate
+
+__all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
+
+CAPABILITIES = Capabilities(
+    methods=frozenset({"sft", "dpo"}),
+    tunings=frozenset({"lora", "qlora", "dora", "full"}),
+    formats=frozenset({"chat", "preference"}),
+    model_sources=frozenset({"hub", "folder", "gguf"}),
+    fields=frozenset(
+        {
+            "batch_size",
+            "budget_usd",
+            "checkpoint_steps",
+            "dtype",
+            "early_stopping.min_delta",
+            "early_stopping.patience",
+            "epochs",
+            "eval_steps",
+            "learning_rate",
+            "max_grad_norm",
+            "max_length",
+            "max_steps",
+            "max_truncated",
+            "method.beta",
+            "method.train_on",
+            "model.adapter",
+            "model.chat_template",
+            "model.revision",
+            "model.trust_remote_code",
+            "schedule",
+            "seed",
+            "tuning.alpha",
+            "tuning.double_quantization",
+            "tuning.dropout",
+            "tuning.rank",
+            "tuning.target_modules",
+            "validation",
+            "warmup_ratio",
+            "weight_decay",
+        }
+    ),
+)
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Count the optimizer steps of one pass over the data; the last one may have fewer rows."""
+    return math.ceil(rows / batch_size)
+
+
+def translate(spec: JobSpec, hardware: Hardware) -> Translation:
+    """Decide everything that the training depends on.
+
+    Returns:
+        The request, with no None where a number is needed; what was chosen, and why; and what can't be done.
+    """
+    adjustments: list[Adjustment] = []
+    gaps: list[Gap] = []
+    notes: list[str] = []
+
+    def choose(field: str, chosen: Any, reason: str) -> Any:
+        adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
+        return chosen
+
+    facts = inspect_model(spec.model)
+    notes.extend(facts.notes)
+    if not facts.at_hand:
+        notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
+
+    learning_rate = spec.learning_rate
+    if learning_rate is None:
+        learning_rate = choose("learning_rate", *default_learning_rate(spec.method, spec.tuning))
+    weight_decay = spec.weight_decay if spec.weight_decay is not None else choose("weight_decay", 0.0, "no decay, as in QLoRA and TRL's default")
+    max_grad_norm = spec.max_grad_norm if spec.max_grad_norm is not None else choose("max_grad_norm", 1.0, "the default of transformers")
+
+    max_length = spec.max_length
+    limit = facts.max_position_embeddings
+    if max_length is not None and limit is not None and max_length > limit:
+        gaps.append(Gap("max_length", max_length, (limit,), f"{spec.model} has {limit} positions"))
+    if max_length is None:
+        max_length = choose(
+            "max_length", limit, "as many tokens as the model has positions" if limit else "the model's own limit, read when it is there"
+        )
+
+    dtype = _choose_dtype(spec, hardware, choose, gaps)
+    attention = choose("attention", "sdpa", "PyTorch's own fused attention, right on every device")
+    micro_batch = _choose_micro_batch(spec, hardware, choose, gaps)
+
+    steps = steps_per_epoch(spec.train.rows, spec.batch_size)
+    total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
+    eval_steps = spec.eval_steps
+    if spec.validation is not None and eval_steps is None:
+        eval_steps = choose("eval_steps", min(steps, total), "once an epoch")
+    checkpoint_steps = _choose_checkpoint_steps(spec, total, eval_steps, choose, gaps)
+
+    if isinstance(spec.tuning, QLoRA) and hardware.device == "mps":
+        gaps.append(Gap("tuning", "qlora", ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs"))
+
+    request: dict[str, Any] = {
+        "model": spec.model.to_dict(),
+        "method": _method(spec),
+        "tuning": _tuning(spec, choose),
+        "device": hardware.device,
+        "processes": hardware.processes,
+        "dtype": dtype,
+        "attention": attention,
+        "epochs": spec.epochs,
+        "max_steps": spec.max_steps,
+        "total_steps": total,
+        "batch_size": spec.batch_size,
+        "micro_batch_size": micro_batch,
+        "accumulation_steps": max(1, spec.batch_size // (micro_batch * hardware.processes)),
+        "learning_rate": learning_rate,
+        "schedule": spec.schedule,
+        "warmup_ratio": spec.warmup_ratio,
+        "weight_decay": weight_decay,
+        "max_grad_norm": max_grad_norm,
+        "max_length": max_length,
+        "max_truncated": spec.max_truncated,
+        "seed": spec.seed,
+        "eval_steps": eval_steps,
+        "checkpoint_steps": checkpoint_steps,
+        "early_stopping": None
+        if spec.early_stopping is None
+        else {"patience": spec.early_stopping.patience, "min_delta": spec.early_stopping.min_delta},
+        "budget_usd": None if spec.budget_usd is None else str(spec.budget_usd),
+        "train": spec.train.fingerprint,
+        "validation": None if spec.validation is None else spec.validation.fingerprint,
+    }
+    return Translation(request=request, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes))
+
+
+def _method(spec: JobSpec) -> dict[str, Any]:
+    match spec.method:
+        case SFT():
+            return {"kind": "sft", "train_on": spec.method.train_on}
+        case DPO():
+            return {"kind": "dpo", "beta": spec.method.beta}
+
+
+def _tuning(spec: JobSpec, choose: Any) -> dict[str, Any]:
+    tuning = spec.tuning
+    if isinstance(tuning, FullFineTune):
+        return {"kind": "full"}
+    if tuning.alpha is None:
+        choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
+    if tuning.target_modules is None:
+        choose("tuning.target_modules", "all-linear", "every linear layer but the output head, as in QLoRA (section 4)")
+    request: dict[str, Any] = {
+        "kind": tuning.kind,
+        "rank": tuning.rank,
+        "alpha": tuning.effective_alpha,
+        "dropout": tuning.dropout,
+        "target_modules": "all-linear" if tuning.target_modules is None else list(tuning.target_modules),
+        "dora": isinstance(tuning, DoRA),
+    }
+    if isinstance(tuning, QLoRA):
+        request["double_quantization"] = tuning.double_quantization
+    return request
+
+
+def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> str:
+    if spec.dtype == "float16" and hardware.device == "cpu":
+        gaps.append(Gap("dtype", "float16", ("bfloat16", "float32"), "float16 overflows in training on a CPU"))
+    if spec.dtype is not None:
+        return spec.dtype
+    if hardware.has_bfloat16:
+        return choose("dtype", "bfloat16", f"{hardware.name} computes in it natively")
+    if hardware.device == "cuda":
+        return choose("dtype", "float16", f"{hardware.name} has no bfloat16; with loss scaling")
+    return choose("dtype", "float32", f"{hardware.name} has no fast bfloat16")
+
+
+def _choose_micro_batch(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> int:
+    """The largest share of the batch that goes through the model at once: a divisor, so that `batch_size` is exact."""
+    if spec.batch_size % hardware.processes:
+        multiple = spec.batch_size + hardware.processes - spec.batch_size % hardware.processes
+        gaps.append(Gap("batch_size", spec.batch_size, (multiple,), f"it has to be a multiple of the {hardware.processes} processes"))
+        return 1
+    share = spec.batch_size // hardware.processes
+    if hardware.device == "cpu":
+        cap, reason = 16, "a CPU gains nothing from more"
+    else:
+        memory_gib = hardware.memory_gib or 16.0
+        cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
+        reason = f"cautious for {memory_gib:.0f} GiB of memory"
+    micro = max(n for n in range(1, min(cap, share) + 1) if share % n == 0)
+    text = f"{micro} sequences at a time"
+    if share > micro:
+        text += f", gradients added up over {share // micro}"
+    choose("micro_batch_size", text, reason)
+    return micro
+
+
+def _choose_checkpoint_steps(spec: JobSpec, total: int, eval_steps: int | None, choose: Any, gaps: list[Gap]) -> int:
+    asked = spec.checkpoint_steps
+    if spec.early_stopping is not None and eval_steps is not None:
+        # The best weights are those of a validation, so every validation needs its checkpoint.
+        if asked is not None and asked != eval_steps:
+            gaps.append(Gap("checkpoint_steps", asked, (eval_steps,), "early stopping keeps the weights of the best validation: the two go together"))
+        return asked or choose("checkpoint_steps", eval_steps, "with each validation, so that the best weights can be kept")
+    if asked is not None:
+        return asked
+    parts = 4 if isinstance(spec.tuning, FullFineTune) else 10
+    return choose("checkpoint_steps", max(1, math.ceil(total / parts)), f"about {parts} in a run: a crash costs at most that share of it")

@@ -1,0 +1,146 @@
+"""The commands. Each is a few lines: whatever is more belongs in the SDK."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftsdk.cli.show import out, show_plan, show_runs, show_status
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="ftsdk",
+    help="Fine-tune an open LLM: know what it will cost, watch it, and see whether it was worth it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
+Ref = Annotated[str, typer.Argument(help="A run's ref, such as local:20261123-ab12cd.", metavar="REF")]
+BackendName = Annotated[str | None, typer.Option("--backend", help="Run it there instead of where the file says.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.callback()
+def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False) -> None:
+    """Fine-tune an open LLM."""
+    if version:
+        import ftsdk
+
+        out.print(ftsdk.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def plan(job: JobFile, backend: BackendName = None, as_json: AsJson = False) -> None:
+    """Show what would be done and what it would cost. Starts nothing, sends nothing."""
+    made = _job(job, backend).plan()
+    if as_json:
+        out.print_json(json.dumps(made.to_dict()))
+    else:
+        show_plan(made)
+
+
+@app.command()
+def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3) -> None:
+    """Show what the model will see, and which tokens it will learn to write."""
+    out.print(_job(job, None).preview(n))
+
+
+@app.command()
+def run(
+    job: JobFile,
+    backend: BackendName = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the ref and return; the run goes on.")] = False,
+    evaluate: Annotated[bool, typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals.")] = True,
+) -> None:
+    """Start a run and watch it to its end."""
+    made = _job(job, backend)
+    started = made.submit()
+    out.print(f"[bold]{started.ref}[/] started; it goes on if this terminal closes. Watch it: ftsdk watch {started.ref}")
+    if detach:
+        return
+    _watch(started.ref)
+    if evaluate and made.evals:
+        out.print(started.evaluate())
+
+
+@app.command()
+def runs(as_json: AsJson = False) -> None:
+    """List the runs, the newest first."""
+    import ftsdk
+
+    found = ftsdk.runs()
+    if as_json:
+        keys = ("ref", "name", "state", "started", "model")
+        out.print_json(json.dumps([dict(zip(keys, row, strict=True)) for row in found.rows()]))
+    else:
+        show_runs(found)
+
+
+@app.command()
+def watch(ref: Ref) -> None:
+    """Show how far a run is, until it ends. One that was interrupted goes on from its last checkpoint."""
+    _watch(ref)
+
+
+@app.command()
+def evaluate(ref: Ref, as_json: AsJson = False) -> None:
+    """Compare base and tuned model of a finished run on the job's evals."""
+    from ftsdk.run import Run
+
+    report = Run.open(ref).evaluate()
+    if as_json:
+        out.print_json(json.dumps(report.to_dict()))
+    else:
+        out.print(report)
+
+
+@app.command()
+def cancel(ref: Ref) -> None:
+    """Stop a run."""
+    from ftsdk.run import Run
+
+    show_status(ref, Run.open(ref).cancel())
+
+
+@app.command()
+def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]) -> None:
+    """Bring a finished run's weights into a folder."""
+    from ftsdk.run import Run
+
+    artifact = Run.open(ref).collect(into)
+    out.print(f"{artifact.kind} of {artifact.base} in {artifact.path}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a job file, for editors."""
+    from ftsdk.job import FineTuneJob
+
+    typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
+
+
+def _job(path: Path, backend: str | None):  # noqa: ANN202 - FineTuneJob, which is loaded late
+    from ftsdk.job import FineTuneJob
+
+    job = FineTuneJob.from_yaml(path)
+    return job.replace(backend=backend) if backend else job
+
+
+def _watch(ref: str) -> None:
+    from ftsdk.run import Run
+
+    opened = Run.open(ref)
+    try:
+        opened.wait()
+    except KeyboardInterrupt:
+        out.print(f"\nStopped watching; the run goes on. Again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}")
+        raise typer.Exit(130) from None
+    show_status(ref, opened.status())

@@ -1,0 +1,24 @@
+"""Data: reading it, shaping it, cutting it into parts, storing it by content, and turning it into tokens."""
+
+from ftsdk.data.dataset import Dataset, Splits
+from ftsdk.data.preview import Preview, preview
+from ftsdk.data.render_report import RenderReport
+from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
+from ftsdk.data.store import Store
+from ftsdk.data.summary import Summary
+
+__all__ = [
+    "Dataset",
+    "Preview",
+    "RenderReport",
+    "Rendered",
+    "RenderedPair",
+    "RenderedRow",
+    "Splits",
+    "Store",
+    "Summary",
+    "preview",
+    "render_chat",
+    "render_dataset",
+    "render_preference",
+]

@@ -1,0 +1,208 @@
+"""From the rows of a table to canonical rows, chat or preference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
+from typing import Any, Literal, cast
+
+from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
+from ftsdk.data.location import Location
+from ftsdk.data.sources import Table
+from ftsdk.data.template import Template
+from ftsdk.errors import DatasetError
+from ftsdk.spec.base import nearest
+
+__all__ = ["Row", "as_lines", "chat_rows", "detect_format", "preference_rows", "ready_rows"]
+
+Row = dict[str, Any]
+"""Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`."""
+
+
+def as_lines(rows: Sequence[Row]) -> bytes:
+    """Write canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
+    # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two equal.
+    return "".join(["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]).encode("utf-8")
+
+
+def _array(messages: Sequence[Message]) -> str:
+    return "[" + ",".join([f'{{"content":{encode_basestring(message["content"])},"role":"{message["role"]}"}}' for message in messages]) + "]"
+
+
+def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
+    """Tell ready-made rows by their columns; `prompt` and `completion` beside other columns only count if every value would do."""
+    columns = set(table.columns)
+    if columns >= {"prompt", "chosen", "rejected"}:
+        return "preference"
+    if "messages" in columns:
+        return "chat"
+    if columns >= {"prompt", "completion"}:
+        if columns <= {"prompt", "completion", "system"}:
+            return "chat"
+        values = (row.get(name) for row in table.rows for name in ("prompt", "completion"))
+        return "chat" if all(isinstance(value, str) and value.strip() for value in values) else "table"
+    return "table"
+
+
+def ready_rows(table: Table, format: Literal["chat", "preference"], source: str | None) -> tuple[Row, ...]:  # noqa: A002
+    """Bring ready-made rows into canonical form.
+
+    Raises:
+        DatasetError: A row can't be learned from; names line and field.
+    """
+    if format == "preference":
+        # A system column may have gaps; a template with gaps would be refused.
+        return preference_rows(table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True)
+    if "messages" in table.columns:
+        return chat_rows(table, source, prompt=None, completion=None, system=None, messages="messages")
+    if any(isinstance(row.get("prompt"), (list, tuple)) for row in table.rows):
+        return tuple({"messages": _joined(row, where)} for row, where in _located(table, source))
+    return chat_rows(table, source, prompt="{prompt}", completion="{completion}", system=None, messages=None, system_column=True)
+
+
+def chat_rows(
+    table: Table,
+    source: str | None,
+    *,
+    prompt: str | None,
+    completion: str | None,
+    system: str | None,
+    messages: str | None,
+    system_column: bool = False,
+) -> tuple[Row, ...]:
+    """Make chat rows by templates, or from a column of messages; see `Dataset.as_chat`."""
+    if messages is not None:
+        if prompt is not None or completion is not None:
+            raise DatasetError("messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source)
+        return _chat_from_messages(table, source, _column(messages, "messages", table, source), _template(system, "system", table, source))
+    if prompt is None or completion is None:
+        missing = "prompt" if prompt is None else "completion"
+        raise DatasetError(
+            f"as_chat needs {missing}=.",
+            source=source,
+            hint='Pass prompt="...{column}..." and completion="{column}", or messages="column" for whole conversations.',
+        )
+    asks, answers = _needed(prompt, "prompt", table, source), _needed(completion, "completion", table, source)
+    if not answers.fields:
+        raise DatasetError(f"completion={completion!r} has no {{column}}, so every row would have the same answer.", source=source)
+    systems = _template(system, "system", table, source)
+    rows: list[Row] = []
+    for row, where in _located(table, source):
+        opening = _opening(row, where, systems, system_column)
+        question = check_text(asks.render(row, where), where, "prompt")
+        answer = check_text(answers.render(row, where), where, "completion")
+        if not question.strip():
+            raise where.error("the prompt is empty.", field="prompt")
+        rows.append({"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+    return tuple(rows)
+
+
+def preference_rows(
+    table: Table, source: str | None, *, prompt: str | None, chosen: str, rejected: str, system: str | None, system_column: bool = False
+) -> tuple[Row, ...]:
+    """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
+    systems = _template(system, "system", table, source)
+    read = {
+        name: _Side(text, name, table, source) for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)) if text is not None
+    }
+    rows: list[Row] = []
+    for row, where in _located(table, source):
+        answers = {name: read[name].messages(row, where, role="assistant") for name in ("chosen", "rejected")}
+        if prompt is None:
+            asked = answers["chosen"][:-1]
+            if not asked or asked != answers["rejected"][:-1]:
+                raise where.error("chosen and rejected don't begin with the same conversation, so prompt= must say what they answer.", field="chosen")
+        else:
+            asked = read["prompt"].messages(row, where, role="user")
+        for name, answer in answers.items():
+            # Many public sets repeat the prompt in both answers.
+            if len(answer) > 1 and answer[:-1] == asked:
+                answers[name] = answer[-1:]
+            elif len(answer) > 1:
+                raise where.error("must be one answer, or the prompt and one answer.", field=name)
+        opening = _opening(row, where, systems, system_column)
+        if opening and asked[0]["role"] == "system":
+            raise where.error("the prompt has a system message of its own, so system= can't go with it.", field="system")
+        asked = [*opening, *asked]
+        check_conversation(asked, where, "prompt", ends_with="user")
+        for name, answer in answers.items():
+            if answer[0]["role"] != "assistant":
+                raise where.error(f"must come from the assistant, not from {answer[0]['role']!r}.", field=name)
+            if not answer[0]["content"].strip():
+                raise where.error("is empty.", field=name, hint="Fill it in, or remove the row.")
+        if answers["chosen"] == answers["rejected"]:
+            raise where.error("chosen and rejected are the same, so there is nothing to prefer.", field="rejected", hint="Remove the row.")
+        rows.append({"prompt": asked, **answers})
+    return tuple(rows)
+
+
+class _Side:
+    """One of prompt, chosen and rejected: a template, or a column that holds messages (told row by row)."""
+
+    def __init__(self, text: str, name: str, table: Table, source: str | None) -> None:
+        self.name = name
+        template = None if text in table.columns else _needed(text, name, table, source)
+        self.column = text if template is None else template.only_field
+        holds_lists = self.column is not None and any(isinstance(row.get(self.column), (list, tuple)) for row in table.rows)
+        if template is None and not holds_lists:
+            _needed(text, name, table, source)  # a bare column name: says that a template was meant
+        self.template = template
+        self.is_messages = holds_lists
+
+    def messages(self, row: Mapping[str, Any], where: Location, *, role: str) -> list[Message]:
+        if self.column is not None and self.is_messages:
+            value = row.get(self.column)
+            if isinstance(value, str) and self.template is not None:
+                return [{"role": role, "content": check_text(value, where, self.name)}]
+            return read_messages(value, where, self.name)
+        content = cast("Template", self.template).render(row, where)
+        return [{"role": role, "content": check_text(content, where, self.name)}]
+
+
+def _chat_from_messages(table: Table, source: str | None, column: str, systems: Template | None) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    for row, where in _located(table, source):
+        messages = read_messages(row.get(column), where, column)
+        opening = _opening(row, where, systems, False)
+        if opening and messages[0]["role"] == "system":
+            raise where.error("the conversation has a system message of its own, so system= can't go with it.", field=column)
+        messages = [*opening, *messages]
+        check_conversation(messages, where, column)
+        rows.append({"messages": messages})
+    return tuple(rows)
+
+
+def _joined(row: Mapping[str, Any], where: Location) -> list[Message]:
+    messages = read_messages(row.get("prompt"), where, "prompt") + read_messages(row.get("completion"), where, "completion")
+    check_conversation(messages, where, "completion")
+    return messages
+
+
+def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:
+    if systems is not None:
+        return [{"role": "system", "content": check_text(systems.render(row, where), where, "system")}]
+    content = row.get("system") if from_column else None
+    if content is None or content == "":
+        return []
+    if not isinstance(content, str):
+        raise where.error(f"is a {type(content).__name__}, not text.", field="system")
+    return [{"role": "system", "content": check_text(content, where, "system")}]
+
+
+def _located(table: Table, source: str | None) -> list[tuple[dict[str, Any], Location]]:
+    return [(row, Location(source, line)) for row, line in zip(table.rows, table.lines, strict=True)]
+
+
+def _needed(text: str, parameter: str, table: Table, source: str | None) -> Template:
+    return Template(text, parameter=parameter, columns=table.columns, source=source)
+
+
+def _template(text: str | None, parameter: str, table: Table, source: str | None) -> Template | None:
+    return None if text is None else _needed(text, parameter, table, source)
+
+
+def _column(text: str, parameter: str, table: Table, source: str | None) -> str:
+    name = text[1:-1] if text.startswith("{") and text.endswith("}") else text
+    if name not in table.columns:
+        raise DatasetError(f"{parameter}= names the column {name!r}, and there is none{nearest(name, list(table.columns))}", source=source)
+    return name

@@ -1,0 +1,114 @@
+"""Conversations: which rows of messages can be learned from, and their one canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ftsdk.data.location import Location
+from ftsdk.spec.base import nearest
+
+__all__ = ["Message", "check_conversation", "check_text", "read_messages"]
+
+Message = dict[str, str]
+"""`{"role": ..., "content": ...}` and nothing else."""
+
+_ROLES = ("system", "user", "assistant", "tool")
+_SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool"}
+# Keys that change what would be trained. Dropping them in silence would train something else than what the file says.
+_MEANINGFUL = frozenset(
+    {"tool_calls", "function_call", "tool_call_id", "name", "weight", "images", "audio", "reasoning_content", "thinking", "prefix"}
+)
+
+
+def read_messages(value: object, where: Location, field: str) -> list[Message]:
+    """Bring a list of `{"role", "content"}` or ShareGPT `{"from", "value"}` messages into canonical form.
+
+    Raises:
+        DatasetError: It isn't such a list; names the message.
+    """
+    if value is None:
+        raise where.error("has no value.", field=field, hint="Fill it in, or remove the row.")
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise where.error(f'is a {type(value).__name__}; it must be a list of {{"role": ..., "content": ...}} messages.', field=field)
+    messages = [_message(item, index, where, field) for index, item in enumerate(cast("Sequence[object]", value))]
+    if not messages:
+        raise where.error("has no messages.", field=field)
+    return messages
+
+
+def _message(item: object, index: int, where: Location, field: str) -> Message:
+    if not isinstance(item, Mapping):
+        raise where.error(f'message {index} is a {type(item).__name__}; it must be {{"role": ..., "content": ...}}.', field=field)
+    message = cast("Mapping[str, Any]", item)
+    if "role" in message:
+        role, content = message["role"], message.get("content")
+    elif "from" in message:
+        role, content = message["from"], message.get("value")
+        role = _SHAREGPT.get(role, role) if isinstance(role, str) else role
+    else:
+        keys = ", ".join(repr(key) for key in message) or "nothing"
+        raise where.error(f"message {index} has no 'role' (it has {keys}).", field=field)
+    if role not in _ROLES:
+        known = nearest(role, (*_ROLES, "human", "gpt")) if isinstance(role, str) else f"; known: {', '.join(_ROLES)}"
+        raise where.error(f"message {index} has the role {role!r}{known}", field=field)
+    lost = sorted(key for key in _MEANINGFUL.intersection(message) if message[key] is not None)
+    if lost:
+        raise where.error(f"message {index} has {lost[0]!r}, which can't be trained on yet: only role and content can.", field=field)
+    if not isinstance(content, str):
+        what = "no content" if content is None else f"content that is a {type(content).__name__}, not text"
+        raise where.error(f"message {index} ({role}) has {what}.", field=field)
+    return {"role": role, "content": check_text(content, where, field)}
+
+
+def check_text(text: str, where: Location, field: str) -> str:
+    r"""Give the text back, if it can be written as UTF-8.
+
+    Raises:
+        DatasetError: It has half of a surrogate pair, as broken escapes like `"\ud83d"` leave behind.
+    """
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise where.error(f"character {error.start} is half of a surrogate pair, which no model can read.", field=field) from error
+    return text
+
+
+def check_conversation(messages: Sequence[Message], where: Location, field: str, *, ends_with: str = "assistant") -> None:
+    """Check the order of roles: at most one system message, first; then user and assistant in turn; the assistant last.
+
+    Tool messages may follow an assistant message or another tool message, and an assistant message answers them.
+
+    Args:
+        messages: Canonical messages, at least one.
+        where: The row, for errors.
+        field: The column, for errors.
+        ends_with: `"assistant"` for what is trained on, `"user"` for a prompt (which may also end with a tool message).
+
+    Raises:
+        DatasetError: The order is another, or the last assistant message is blank.
+    """
+    roles = [message["role"] for message in messages]
+    expected: tuple[str, ...] = ("user",)
+    for index, role in enumerate(roles):
+        if role == "system":
+            if index > 0:
+                raise where.error(f"message {index} is from the system, which may only come first; roles: {_shown(roles)}.", field=field)
+            continue
+        if role not in expected:
+            raise where.error(f"message {index} is from {role!r}, expected {' or '.join(map(repr, expected))}; roles: {_shown(roles)}.", field=field)
+        expected = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}[role]
+    fine = roles[-1] == "assistant" if ends_with == "assistant" else roles[-1] in ("user", "tool")
+    if not fine:
+        what = "the conversation" if ends_with == "assistant" else "the prompt"
+        raise where.error(
+            f"{what} must end with {ends_with!r}, and message {len(roles) - 1} is from {roles[-1]!r}; roles: {_shown(roles)}.", field=field
+        )
+    if ends_with == "assistant" and not messages[-1]["content"].strip():
+        raise where.error(f"message {len(roles) - 1}, the assistant's last, is empty.", field=field, hint="Fill it in, or remove the row.")
+
+
+def _shown(roles: Sequence[str]) -> str:
+    shown = ", ".join(roles[:12])
+    return shown + (f", ... ({len(roles)})" if len(roles) > 12 else "")

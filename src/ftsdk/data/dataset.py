@@ -1,0 +1,397 @@
+"""`Dataset`: rows to learn from, with their place in the file, their recipe and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
+from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step, portable_path
+from ftsdk.data.sources import SUFFIXES, Table, hub_table, memory_table, read_file, rows_table
+from ftsdk.data.split import auto_strata, choose, part_size
+from ftsdk.errors import DatasetError
+from ftsdk.spec import DatasetRef
+from ftsdk.spec.base import nearest
+
+if TYPE_CHECKING:
+    from ftsdk.data.store import Store
+    from ftsdk.data.summary import Summary
+
+__all__ = ["Dataset", "Splits"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+class Splits(NamedTuple):
+    """The parts of a dataset. A part that wasn't asked for is None."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+
+
+class Dataset:
+    """Rows to learn from. Nothing changes a dataset: every method gives a new one.
+
+    Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be trained on,
+    `"table"` rows become one of these by `as_chat` or `as_preference`.
+    """
+
+    __slots__ = ("_fingerprint", "_format", "_name", "_origin", "_rows", "_source", "_steps", "_table")
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        name: str,
+        origin: Mapping[str, Any] | None,
+        source: str | None,
+        steps: tuple[Step, ...] = (),
+        format: Literal["table", "chat", "preference"] | None = None,  # noqa: A002
+        rows: tuple[Row, ...] | None = None,
+    ) -> None:
+        """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
+        self._name = name
+        self._table = table
+        self._origin = origin
+        self._source = source
+        self._steps = steps
+        self._format: Literal["table", "chat", "preference"] = format or detect_format(table)
+        if rows is None:
+            rows = table.rows if self._format == "table" else ready_rows(table, self._format, source)
+        self._rows = rows
+        self._fingerprint: str | None = None
+
+    @classmethod
+    def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
+        """Read data from wherever it is.
+
+        Args:
+            path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub (`"org/name"`);
+                a pandas, polars or pyarrow table; or a list of dicts.
+            split: Which split of a hub dataset; None is `"train"`.
+            revision: Which branch, tag or commit of a hub dataset.
+            subset: Which subset (configuration) of a hub dataset.
+
+        Raises:
+            DatasetError: There is no such file or it can't be used; says in which line and field, and what to do.
+        """
+        if not isinstance(path, (str, Path)):
+            _only_for_hub(split, revision, subset, "a table")
+            if isinstance(path, Sequence):
+                return cls.from_rows(path)  # pyright: ignore[reportUnknownArgumentType]
+            return cls.from_table(path)
+        if isinstance(path, str) and _is_hub_id(path):
+            return cls.from_hub(path, split=split or "train", revision=revision, subset=subset)
+        file = Path(path).expanduser()
+        _only_for_hub(split, revision, subset, "a file")
+        return cls(read_file(file), name=file.name, source=file.name, origin={"file": file.resolve()})
+
+    @classmethod
+    def from_hub(cls, hub_id: str, *, split: str = "train", revision: str | None = None, subset: str | None = None) -> Dataset:
+        """Read a dataset from the Hugging Face hub, or from its cache on this machine when offline.
+
+        Raises:
+            DatasetError: It can't be found or reached, or it has no such split or subset.
+        """
+        table = hub_table(hub_id, split=split, revision=revision, subset=subset)
+        asked = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
+        return cls(table, name=hub_id, source=hub_id, origin={"hub": hub_id, **{key: value for key, value in asked.items() if value is not None}})
+
+    @classmethod
+    def from_table(cls, table: Any, *, name: str = "table") -> Dataset:
+        """Take a pandas, polars or pyarrow table, or a `datasets.Dataset`. Missing values (NaN, null) stay missing.
+
+        Raises:
+            DatasetError: It is none of these, or it has no rows.
+        """
+        return cls(memory_table(table), name=name, source=None, origin=None)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, name: str = "rows") -> Dataset:
+        """Take rows from memory.
+
+        Raises:
+            DatasetError: There are none, or one isn't a dict.
+        """
+        return cls(rows_table(rows), name=name, source=None, origin=None)
+
+    @property
+    def name(self) -> str:
+        """The file's name or the hub id."""
+        return self._name
+
+    @property
+    def format(self) -> Literal["table", "chat", "preference"]:
+        """What the rows are."""
+        return self._format
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns as they were read; templates may use them."""
+        return self._table.columns
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows themselves, without copying: look, don't change."""
+        return self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._copied, self._rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self._copied(self._rows[index])
+
+    def head(self, n: int = 5) -> list[Row]:
+        """Give the first rows, at most `n`."""
+        return [self._copied(row) for row in self._rows[:n]]
+
+    def line_of(self, index: int) -> int:
+        """Say where a row is: its line in a text file, else its number, from 1."""
+        return self._table.lines[index]
+
+    def as_chat(self, prompt: str | None = None, completion: str | None = None, system: str | None = None, messages: str | None = None) -> Dataset:
+        """Make conversations.
+
+        Args:
+            prompt: A template for what the user says, with `{column}` fields; `{{` and `}}` are single braces.
+            completion: A template for what the assistant answers.
+            system: A template for a system message in front.
+            messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}` messages
+                (or ShareGPT's `{"from", "value"}`).
+
+        Raises:
+            DatasetError: A template names no such column, a value is missing, a completion is empty, or the roles of a
+                conversation are out of order; says in which line and field.
+        """
+        rows = chat_rows(self._table, self._source, prompt=prompt, completion=completion, system=system, messages=messages)
+        asked = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
+        step = Step(chat=ChatStep(**{key: value for key, value in asked.items() if value is not None}))
+        return self._derived(self._table, rows, step, format="chat")
+
+    def as_preference(self, prompt: str | None = None, chosen: str = "{chosen}", rejected: str = "{rejected}", system: str | None = None) -> Dataset:
+        """Make pairs of a better and a worse answer.
+
+        Args:
+            prompt: A template, or a column of messages. None: the conversation with which `chosen` and `rejected` both begin.
+            chosen: The better answer: a template, or a column of messages.
+            rejected: The worse answer.
+            system: A template for a system message in front.
+
+        Raises:
+            DatasetError: As for `as_chat`, or the two answers of a row are the same.
+        """
+        rows = preference_rows(self._table, self._source, prompt=prompt, chosen=chosen, rejected=rejected, system=system)
+        asked = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
+        step = Step(preference=PreferenceStep(**{key: value for key, value in asked.items() if value is not None}))
+        return self._derived(self._table, rows, step, format="preference")
+
+    def split(
+        self, validation: float | None = None, test: float | None = None, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+    ) -> Splits:
+        """Cut into parts that share no row. The same seed gives the same parts, on every machine; each keeps the order of the rows.
+
+        Args:
+            validation: A fraction (0.1) or a number of rows (200). None: no such part.
+            test: Likewise.
+            seed: Which rows go where.
+            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50 distinct
+                ones, each at least twice); a column does so by that column; None doesn't.
+
+        Raises:
+            DatasetError: A part would be empty, or nothing was asked for.
+        """
+        asked = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
+        if not asked:
+            raise DatasetError("split needs validation= or test=, such as validation=0.1.", source=self._source)
+        sizes = {name: part_size(name, size, len(self), source=self._source) for name, size in asked.items()}
+        if sum(sizes.values()) >= len(self):
+            parts = " + ".join(f"{size} for {name}" for name, size in sizes.items())
+            raise DatasetError(f"{parts} leave none of the {len(self)} rows for train.", source=self._source)
+        *drawn, rest = choose(len(self), list(sizes.values()), seed, self._strata(stratify))
+        how: dict[str, Any] = {**asked, "seed": seed, **({} if stratify == "auto" else {"stratify": stratify or False})}
+        chosen = dict(zip(sizes, drawn, strict=True))
+
+        def part(name: Literal["train", "validation", "test"], positions: tuple[int, ...]) -> Dataset:
+            return self._selected(positions, Step(split=SplitStep(**how), part=name))
+
+        return Splits(
+            part("train", rest),
+            part("validation", chosen["validation"]) if "validation" in chosen else None,
+            part("test", chosen["test"]) if "test" in chosen else None,
+        )
+
+    def sample(self, n: int, seed: int = 0) -> Dataset:
+        """Draw `n` rows, with the mix of classes that the whole has.
+
+        Raises:
+            DatasetError: There are fewer rows, or `n` is below 1.
+        """
+        positions = choose(len(self), [self._enough(n)], seed, self._strata("auto"))[0]
+        return self._selected(positions, Step(sample=SampleStep(n=n, seed=seed)))
+
+    def take(self, n: int) -> Dataset:
+        """Take the first `n` rows.
+
+        Raises:
+            DatasetError: There are fewer rows, or `n` is below 1.
+        """
+        return self._selected(tuple(range(self._enough(n))), Step(take=n))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical rows, in order: the same rows have the same fingerprint wherever they came from.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = hashlib.sha256(self.to_bytes()).hexdigest()
+        return self._fingerprint
+
+    def to_bytes(self) -> bytes:
+        """Give the canonical rows as JSON lines, as the store keeps them.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        if self._format == "table":
+            raise DatasetError(
+                f"the rows are a table (columns: {', '.join(self.columns)}), not yet something to learn from.",
+                source=self.name,
+                hint='Call as_chat(prompt="...{column}...", completion="{column}") or as_preference(prompt=, chosen=, rejected=) first.',
+            )
+        return as_lines(self._rows)
+
+    def ref(self) -> DatasetRef:
+        """Give the dataset as the spec names it.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        fingerprint = self.fingerprint
+        return DatasetRef(fingerprint=fingerprint, format="preference" if self._format == "preference" else "chat", rows=len(self), name=self.name)
+
+    def to_dict(self, base: Path | None = None) -> dict[str, Any]:
+        """Give the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
+
+        Args:
+            base: The folder that relative paths start from; None is the current one.
+
+        Raises:
+            DatasetError: Rows from memory that are still a table: they can only be named by content.
+        """
+        if self._origin is None:
+            ref = self.ref()
+            return Recipe(stored=ref.fingerprint, format=ref.format, name=self.name).to_dict()
+        origin = dict(self._origin)
+        if "file" in origin:
+            origin["file"] = portable_path(origin["file"], base or Path.cwd())
+        return Recipe.of(origin, self._steps).to_dict()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], base: Path | None = None, *, store: Store | None = None) -> Dataset:
+        """Follow a recipe.
+
+        Args:
+            data: What `to_dict` gave, or a part of a job file.
+            base: The folder that relative paths start from; None is the current one.
+            store: Where rows that came from memory lie; None is the usual place.
+
+        Raises:
+            SpecError: An unknown key or an impossible value.
+            DatasetError: The rows aren't there or can't be used.
+        """
+        recipe = Recipe.from_dict(data)
+        if recipe.stored is not None:
+            from ftsdk.data.store import Store
+
+            found = (store or Store()).open(recipe.stored, format=recipe.format or "chat", name=recipe.name or "data")
+        elif recipe.hub is not None:
+            found = cls.from_hub(recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset)
+        else:
+            found = cls.from_file((base or Path.cwd()) / Path(recipe.file or "").expanduser())
+        for step in recipe.all_steps:
+            found = found._after(step)
+        return found
+
+    def summary(self) -> Summary:
+        """Describe the rows: how many, how long, which classes."""
+        from ftsdk.data.summary import summarise
+
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self._format}, {len(self):,} rows)"
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+    def _after(self, step: Step) -> Dataset:
+        if step.chat is not None:
+            return self.as_chat(**step.chat.to_dict())
+        if step.preference is not None:
+            return self.as_preference(**step.preference.to_dict())
+        if step.sample is not None:
+            return self.sample(step.sample.n, step.sample.seed)
+        if step.take is not None:
+            return self.take(step.take)
+        how = step.split or SplitStep()
+        part = getattr(self.split(how.validation, how.test, how.seed, how.stratify), step.part or "train")
+        if part is None:
+            raise DatasetError(
+                f"the recipe takes the part {step.part!r} of a split that has none; give split.{step.part} a size.", source=self._source
+            )
+        return part
+
+    def _strata(self, stratify: str | Literal[False] | None) -> tuple[str, ...] | None:
+        if stratify is None or stratify is False:
+            return None
+        if stratify == "auto":
+            return auto_strata([row["messages"][-1]["content"] for row in self._rows]) if self._format == "chat" else None
+        if stratify not in self.columns:
+            raise DatasetError(
+                f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(self.columns))}", source=self._source
+            )
+        return tuple(str(row.get(stratify)) for row in self._table.rows)
+
+    def _enough(self, n: int) -> int:
+        if not 1 <= n <= len(self):
+            raise DatasetError(f"can't take {n} of {len(self)} rows.", source=self._source, hint=f"Ask for 1 to {len(self)}.")
+        return n
+
+    def _selected(self, positions: tuple[int, ...], step: Step) -> Dataset:
+        table = Table(tuple(self._table.rows[i] for i in positions), tuple(self._table.lines[i] for i in positions), self._table.columns)
+        rows = table.rows if self._format == "table" else tuple(self._rows[i] for i in positions)
+        return self._derived(table, rows, step, format=self._format)
+
+    def _derived(self, table: Table, rows: tuple[Row, ...], step: Step, *, format: Literal["table", "chat", "preference"]) -> Dataset:  # noqa: A002
+        return Dataset(table, name=self.name, origin=self._origin, source=self._source, steps=(*self._steps, step), format=format, rows=rows)
+
+    def _copied(self, row: Row) -> Row:
+        """Copy a row, so that whoever changes it doesn't change the dataset under its fingerprint."""
+        if self._format == "table":
+            return dict(row)
+        return {key: [dict(message) for message in messages] for key, messages in row.items()}
+
+
+def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
+    for name, value in (("split", split), ("revision", revision), ("subset", subset)):
+        if value is not None:
+            raise DatasetError(f"{name}={value!r} is only for datasets on the hub, and this is {what}.")
+
+
+def _is_hub_id(text: str) -> bool:
+    """Tell `org/name` from a path: by what is on disk first, then by form."""
+    if _HUB_ID.fullmatch(text) is None or Path(text).suffix.lower() in SUFFIXES:
+        return False
+    return not Path(text).exists() and not Path(text).parent.is_dir()

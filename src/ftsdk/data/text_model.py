@@ -1,0 +1,141 @@
+"""A tokenizer and its chat template, as rendering needs them. No torch here, and no import of transformers: any fast tokenizer object will do."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast, overload
+
+from ftsdk.errors import ModelError
+
+__all__ = ["Encoding", "TextModel"]
+
+Messages = Sequence[Mapping[str, str]]
+
+
+class Encoding(NamedTuple):
+    """The tokens of a text, and the characters that each was made from."""
+
+    ids: list[int]
+    starts: list[int]
+    ends: list[int]
+
+
+class TextModel:
+    """Renders conversations to text and text to tokens."""
+
+    def __init__(self, tokenizer: Any, *, eos_token_ids: Sequence[int] | None = None, chat_template: str | None = None) -> None:
+        """Look at a tokenizer.
+
+        Args:
+            tokenizer: A Hugging Face fast tokenizer; its truncation and padding settings are switched off, as each of its own calls does.
+            eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
+            chat_template: A Jinja template in place of the tokenizer's own.
+
+        Raises:
+            ModelError: It isn't a fast tokenizer, or no token ends an answer.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                f"{type(tokenizer).__name__} is no fast tokenizer, so tokens can't be traced back to the text; use a model with a tokenizer.json"
+            )
+        self._tokenizer = tokenizer
+        self._template = chat_template
+        self.has_template = bool(chat_template or getattr(tokenizer, "chat_template", None))
+        """False: rows are rendered as plain text."""
+        own = tokenizer.eos_token_id
+        self.eos_token_ids: frozenset[int] = frozenset(eos_token_ids if eos_token_ids is not None else [] if own is None else [own])
+        if not self.eos_token_ids:
+            raise ModelError("the tokenizer has no end-of-text token, so the model could never learn to stop; set tokenizer.eos_token")
+        self.bos_token_id: int | None = tokenizer.bos_token_id
+        special = {int(token): str(added.content) for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        self._special_ids = frozenset(special)
+        names = sorted({*special.values()} - {""}, key=len, reverse=True)
+        self.special_text: re.Pattern[str] | None = re.compile("|".join(map(re.escape, names))) if names else None
+        """Matches the special tokens where they stand as text."""
+        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is then asked directly: half the time for the same ids.
+        empty: list[int] = tokenizer("", padding=False, truncation=False)["input_ids"]
+        self._backend = tokenizer.backend_tokenizer
+        # Without a template, the text begins as the tokenizer itself would begin one.
+        self._opening: str = tokenizer.bos_token if empty and empty[0] == self.bos_token_id else ""
+        self._tails: dict[str, list[int]] = {}
+
+    @overload
+    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int) -> list[str]: ...
+    @overload
+    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: None) -> list[str | None]: ...
+    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int | None) -> list[str] | list[str | None]:
+        """Render conversations to text.
+
+        Args:
+            conversations: Each a list of messages.
+            generation_prompt: End with what invites the assistant to speak.
+            first_row: Position of the first conversation in the data, for errors. None: these are parts of
+                conversations, and one that can't be rendered gives None.
+
+        Raises:
+            ModelError: The template refuses a conversation, or there is no template and it is more than one question and its answer.
+        """
+        if not conversations:
+            return []
+        if not self.has_template:
+            return [self._plain(messages, row=(first_row or 0) + index) for index, messages in enumerate(conversations)]
+        import jinja2
+
+        try:
+            return self._apply(conversations, generation_prompt)
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError):
+            pass  # some row is at fault: find out which
+        texts: list[str | None] = []
+        for index, messages in enumerate(conversations):
+            try:
+                texts.extend(self._apply([messages], generation_prompt))
+            except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
+                if first_row is None:
+                    texts.append(None)
+                    continue
+                roles = ", ".join(message["role"] for message in messages)
+                raise ModelError(
+                    f"the model's chat template refuses row {first_row + index + 1} (roles: {roles}): {error}; "
+                    "change the row, or use another template with Model(chat_template=...)"
+                ) from error
+        return cast("list[str]", texts)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Tokenise texts as they are: special tokens are those in the text, none are added."""
+        encoded: list[Encoding] = []
+        for found in self._backend.encode_batch(list(texts), add_special_tokens=False):
+            offsets: list[tuple[int, int]] = found.offsets
+            encoded.append(Encoding(found.ids, [start for start, _ in offsets], [end for _, end in offsets]))
+        return encoded
+
+    def boundary_holds(self, text: str, encoding: Encoding, position: int) -> bool:
+        """Say whether the text up to `position`, tokenised alone as in serving, gives the tokens that it has in the whole text."""
+        ids, starts, ends = encoding
+        first = bisect_right(ends, position)
+        # Tokenizers cut at special tokens before anything else, so what lies before the last one can't matter; and what
+        # lies after it is the same few words in every row ("assistant\n"), so that one look is enough for all of them.
+        special = next((token for token in range(first - 1, -1, -1) if ids[token] in self._special_ids), None)
+        begin = 0 if special is None else special
+        tail = text[starts[begin] if begin else 0 : position] if ids else ""
+        alone = self._tails.get(tail)
+        if alone is None:
+            alone = list(self._backend.encode(tail, add_special_tokens=False).ids)
+            if special is not None:
+                self._tails[tail] = alone
+        return alone == ids[begin:first]
+
+    def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:
+        batch = [list(messages) for messages in conversations]
+        return self._tokenizer.apply_chat_template(batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt)
+
+    def _plain(self, messages: Messages, *, row: int) -> str:
+        roles = [message["role"] for message in messages]
+        if roles not in (["user"], ["user", "assistant"]):
+            raise ModelError(
+                f"the model has no chat template, so it can only learn from one prompt and its completion; row {row + 1} has the roles "
+                f"{', '.join(roles)}; give it a template with Model(chat_template=...), or choose its instruct version"
+            )
+        end = (self._tokenizer.eos_token or "") if len(messages) == 2 else ""
+        return self._opening + "".join(message["content"] for message in messages) + end

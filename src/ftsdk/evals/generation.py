@@ -1,0 +1,203 @@
+"""Answers by greedy generation: what an engine must do, and the one that runs transformers on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ftsdk.errors import DatasetError
+
+__all__ = ["Generator", "TransformersGenerator"]
+
+Conversation = Sequence[dict[str, Any]]
+"""Messages, each with `role` and `content`."""
+
+_MIN_SHARED_TOKENS = 8
+"""Below this a shared beginning isn't worth a pass of its own."""
+
+
+class Generator(Protocol):
+    """Something that answers conversations, always the same way (greedy)."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, without special tokens."""
+        ...
+
+    def generate(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
+        """Answer every conversation.
+
+        Args:
+            conversations: Messages up to the answer, each conversation on its own.
+            max_new_tokens: How long an answer may be.
+            on_progress: Told how many are done, and of how many.
+
+        Returns:
+            The answers, in the order of the conversations, without special tokens.
+        """
+        ...
+
+
+class TransformersGenerator:
+    """Greedy generation with a loaded model, in batches of similar length, left-padded.
+
+    A beginning that all prompts share (a system message, a list of labels) is computed once and its keys and values are reused, which on a
+    CPU is most of the work of a classification eval.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        eos_token_ids: Sequence[int],
+        max_length: int | None = None,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        share_prefix: bool = True,
+    ) -> None:
+        """Take a model that is loaded and in eval mode.
+
+        Args:
+            model: transformers' model, or PEFT's LoRA model around one.
+            tokenizer: With chat template and pad token.
+            eos_token_ids: Any of these ends an answer.
+            max_length: The context length in tokens; None doesn't check.
+            batch_size: The most conversations at once. None: 64 on a CPU, 256 on a GPU.
+            batch_tokens: The most tokens at once, prompt and answer, padding included. None: 4,096 on a CPU, 32,768 on a GPU.
+            share_prefix: Compute a shared beginning once, where the model allows it.
+        """
+        # PEFT puts LoRA inside the layers of the model, so the model itself can be asked; its generation settings are then in one place.
+        self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._tokenizer = tokenizer
+        self._eos_token_ids = list(eos_token_ids)
+        self._max_length = max_length
+        on_cpu = self._model.device.type == "cpu"
+        self._batch_size = batch_size or (64 if on_cpu else 256)
+        self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
+        self._share_prefix = share_prefix
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, without special tokens."""
+        return [len(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    def generate(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
+        """Answer every conversation; see `Generator.generate`.
+
+        Raises:
+            DatasetError: A prompt and its answer don't fit into the context of the model.
+        """
+        if not conversations:
+            return []
+        import torch
+
+        prompts = self._encode(conversations, max_new_tokens)
+        outputs: list[str] = [""] * len(prompts)
+        with torch.inference_mode(), self._greedy(max_new_tokens):
+            length, cache = self._shared_prefix(prompts)
+            done = 0
+            for batch in self._batches([len(ids) - length for ids in prompts], max_new_tokens):
+                answers = self._answer([prompts[index] for index in batch], length, cache)
+                for index, answer in zip(batch, answers, strict=True):
+                    outputs[index] = answer
+                done += len(batch)
+                if on_progress is not None:
+                    on_progress(done, len(prompts))
+        return outputs
+
+    def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
+        encoded = self._tokenizer.apply_chat_template(
+            [list(conversation) for conversation in conversations], add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        prompts: list[list[int]] = [list(ids) for ids in encoded["input_ids"]]
+        for index, ids in enumerate(prompts):
+            if self._max_length is not None and len(ids) + max_new_tokens > self._max_length:
+                raise DatasetError(
+                    f"has a prompt of {len(ids)} tokens and asks for up to {max_new_tokens} more, but the model's context is {self._max_length}.",
+                    line=index + 1,
+                    hint="Leave the row out, shorten it, or lower max_new_tokens.",
+                )
+        return prompts
+
+    def _batches(self, lengths: Sequence[int], max_new_tokens: int) -> Iterator[list[int]]:
+        """Group row numbers by length, longest first: little is padded, and if memory runs out it does so at once."""
+        batch: list[int] = []
+        for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+            width = (lengths[batch[0]] if batch else lengths[index]) + max_new_tokens
+            if batch and (len(batch) >= self._batch_size or width * (len(batch) + 1) > self._batch_tokens):
+                yield batch
+                batch = []
+            batch.append(index)
+        yield batch
+
+    def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
+        """Compute the keys and values of the beginning that all prompts share; length 0 and None if there is none to share."""
+        # Every prompt keeps at least one token of its own to go on from.
+        length = min(_common_length(min(prompts), max(prompts)), min(len(ids) for ids in prompts) - 1)
+        if not self._share_prefix or len(prompts) < 2 or length < _MIN_SHARED_TOKENS:
+            return 0, None
+        import torch
+        from transformers.cache_utils import DynamicCache, DynamicLayer
+
+        # Without the output head, whose scores for the beginning nobody needs.
+        output = self._model.base_model(input_ids=torch.tensor([prompts[0][:length]], device=self._model.device), use_cache=True)
+        cache = output.past_key_values
+        # Sliding windows, linear attention and the like keep a state that can't be carried over padding.
+        if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
+            return 0, None
+        return length, cache
+
+    def _answer(self, prompts: list[list[int]], shared: int, prefix_cache: Any) -> list[str]:
+        import torch
+
+        pad = self._tokenizer.pad_token_id
+        width = max(len(ids) for ids in prompts)
+        # The padding goes between the shared beginning and the rest, so that the cache lines up with the first `shared` columns.
+        padded = [ids[:shared] + [pad] * (width - len(ids)) + ids[shared:] for ids in prompts]
+        mask = [[1] * shared + [0] * (width - len(ids)) + [1] * (len(ids) - shared) for ids in prompts]
+        device = self._model.device
+        options: dict[str, Any] = {}
+        if prefix_cache is not None:
+            cache = copy.deepcopy(prefix_cache)  # generation writes into it
+            cache.batch_repeat_interleave(len(prompts))
+            options["past_key_values"] = cache
+        generated = self._model.generate(input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device), **options)
+        return [self._decode(row) for row in generated[:, width:].tolist()]
+
+    def _decode(self, tokens: list[int]) -> str:
+        ends = [tokens.index(end) for end in self._eos_token_ids if end in tokens]
+        return self._tokenizer.decode(tokens[: min(ends, default=len(tokens))], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    @contextlib.contextmanager
+    def _greedy(self, max_new_tokens: int) -> Iterator[None]:
+        """Put plain greedy settings in place of the model's own, which may sample or penalise repetition, and put those back afterwards."""
+        from transformers import GenerationConfig
+
+        model, own = self._model, self._model.generation_config
+        model.generation_config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=self._eos_token_ids,
+            pad_token_id=self._tokenizer.pad_token_id,
+            bos_token_id=self._tokenizer.bos_token_id,
+            use_cache=True,
+        )
+        try:
+            yield
+        finally:
+            model.generation_config = own
+
+
+def _common_length(first: list[int], last: list[int]) -> int:
+    """Count the equal leading tokens; of many lists it is enough to compare the least and the greatest."""
+    length = 0
+    for one, other in zip(first, last, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length

@@ -1,0 +1,224 @@
+"""`FineTuneJob`: one specification, many places to run it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ConfigDict, InstanceOf, field_validator
+
+from ftsdk.backends.base import Backend, Plan
+from ftsdk.backends.registry import get_backend
+from ftsdk.data import Dataset, Store
+from ftsdk.errors import BudgetExceededError, DatasetError
+from ftsdk.evals import Eval
+from ftsdk.job_file import JobFile, load_yaml, read_job
+from ftsdk.ledger import Ledger, Record
+from ftsdk.run import Run
+from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
+
+if TYPE_CHECKING:
+    from ftsdk.data import Preview
+
+__all__ = ["FineTuneJob"]
+
+
+class FineTuneJob(Hyperparameters):
+    """A fine-tune: a model, data, how to train, and where.
+
+    What decides the weights is here and in `model`, `train`, `method` and `tuning`; where it runs is `backend`, the one
+    argument to change. Nothing is sent, started or spent before `submit()`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: str | Model
+    """A hub id, a folder, a `.gguf` file, or a `Model(...)`."""
+    train: Dataset
+    """What to learn from: chat or preference rows."""
+    validation: Dataset | None = None
+    """What to measure the loss on while training; never trained on."""
+    evals: Sequence[InstanceOf[Eval]] = ()
+    """How the result is judged against the base model."""
+    backend: str | Backend = "local"
+    """Where it runs: a name, or an object with options of the place."""
+
+    @field_validator("train", "validation")
+    @classmethod
+    def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
+        if data is not None and data.format == "table":
+            raise DatasetError(
+                "these rows have no prompt and no completion yet.",
+                source=data.name,
+                hint="Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)",
+            )
+        return data
+
+    @property
+    def resolved_backend(self) -> Backend:
+        """The backend as an object."""
+        return get_backend(self.backend) if isinstance(self.backend, str) else self.backend
+
+    def spec(self) -> JobSpec:
+        """Give the specification that a backend gets: data by fingerprint, local paths made absolute.
+
+        Raises:
+            SpecError: Fields that don't fit together.
+        """
+        model = self.model if isinstance(self.model, Model) else Model(id=self.model)
+        if model.source != "hub":
+            model = model.replace(id=str(Path(model.id).expanduser().resolve()))
+        shared = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
+        return JobSpec(**shared, model=model, train=self.train.ref(), **({} if self.validation is None else {"validation": self.validation.ref()}))
+
+    def plan(self) -> Plan:
+        """Say exactly what will be asked of the backend, what it chose, and what it costs. Pure and offline.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set.
+            ModelError: The model isn't there, isn't whole, or isn't safe to load.
+            BudgetExceededError: The run could cost more than `budget_usd`.
+        """
+        plan = self.resolved_backend.plan(self.spec())
+        if self.budget_usd is not None and plan.cost is not None and plan.cost.high > self.budget_usd:
+            raise BudgetExceededError(
+                f"the run may cost up to ${plan.cost.high:.2f} (likely ${plan.cost.likely:.2f}; {plan.cost.source}), more than "
+                f"budget_usd={self.budget_usd}. Train on less, on a smaller model, or raise the budget."
+            )
+        return plan
+
+    def preview(self, n: int = 3) -> Preview:
+        """Show what the model will see, and which tokens it will learn to write.
+
+        Loads the tokenizer (not the weights) and renders all rows, so that the report counts them all.
+
+        Args:
+            n: How many rows to show.
+        """
+        from ftsdk.data import preview
+        from ftsdk.models import eos_token_ids, load_tokenizer, materialize, max_length_of
+
+        spec = self.spec()
+        tokenizer = load_tokenizer(spec.model)
+        return preview(
+            self.train,
+            tokenizer,
+            n=n,
+            train_on=spec.method.train_on if isinstance(spec.method, SFT) else "completion",
+            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
+            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+        )
+
+    def submit(self) -> Run:
+        """Start the run and return at once.
+
+        The run is in the ledger before the backend hears of it, so it is found again if this process dies now.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set; nothing was written.
+            BudgetExceededError: The run could cost more than `budget_usd`; nothing was written.
+            BackendError: The place said no; the run is in the ledger and can be submitted again by `Run.open(ref).wait()`.
+        """
+        plan = self.plan()
+        backend = self.resolved_backend
+        self._store_data()
+        key = f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
+        ledger = Ledger()
+        record = ledger.intend(
+            Record(
+                ref=f"{backend.name}:{key}",
+                name=self.name,
+                plan=plan.to_dict(),
+                options=dict(backend.options),
+                evals=tuple(_stored(e) for e in self.evals),
+            )
+        )
+        ref = backend.submit(plan, key=key)
+        record = ledger.submitted(record.ref, ref.native)
+        return Run(record, backend, ledger=ledger)
+
+    def _store_data(self) -> None:
+        store = Store()
+        for data in (self.train, self.validation, *(e.data for e in self.evals)):
+            if isinstance(data, Dataset):
+                store.put(data)
+
+    def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
+        """Give the job as plain data, as it stands in YAML; only what was set.
+
+        Args:
+            base: The folder that relative paths start from; None is the current one.
+        """
+        model = self.model.to_dict() if isinstance(self.model, Model) else self.model
+        found: dict[str, Any] = {"model": model, "train": self.train.to_dict(base)}
+        if self.validation is not None:
+            found["validation"] = self.validation.to_dict(base)
+        found.update(self.hyperparameters().to_dict())
+        if self.evals:
+            found["evals"] = [e.to_dict(base) for e in self.evals]
+        if "backend" in self.model_fields_set:
+            found["backend"] = _backend_entry(self.backend)
+        return found
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Give the fields that were set, without model, data and place."""
+        return Hyperparameters(**{name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set})
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, base: Path | None = None) -> Self:
+        """Build a job from plain data.
+
+        Args:
+            data: As `to_dict` gives it.
+            base: The folder that relative paths are relative to; None: the current one.
+
+        Raises:
+            SpecError: An unknown key, or an impossible value, at any depth.
+            DatasetError: Data that can't be read.
+        """
+        return cls(**read_job(data, base=base or Path.cwd()))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a job from a YAML file; paths in it are relative to its folder.
+
+        Raises:
+            SpecError: Not YAML, an unknown key, or an impossible value; says where.
+        """
+        file = Path(path).expanduser()
+        return cls.from_dict(load_yaml(file), base=file.resolve().parent)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Write the job as YAML: as text, and into a file if a path is given. Data from memory goes into the store.
+
+        Args:
+            path: The file; paths in it are written relative to its folder where that makes sense.
+        """
+        import yaml
+
+        self._store_data()
+        file = None if path is None else Path(path).expanduser()
+        text = yaml.safe_dump(self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100)
+        if file is not None:
+            file.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of a job's YAML file, for editors."""
+        return JobFile.model_json_schema()
+
+
+def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
+    if isinstance(backend, str):
+        return backend
+    return {"name": backend.name, "options": dict(backend.options)} if backend.options else backend.name
+
+
+def _stored(an_eval: Eval) -> dict[str, Any]:
+    """Describe an eval whose rows are in the store: the file that they came from may change before anybody evaluates."""
+    data = an_eval.data
+    return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

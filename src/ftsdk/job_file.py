@@ -1,0 +1,98 @@
+"""A job as a YAML file: its shape, and the way from there to the arguments of `FineTuneJob`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from ftsdk.backends.registry import get_backend
+from ftsdk.data import Dataset
+from ftsdk.data.recipe import Recipe
+from ftsdk.errors import SpecError
+from ftsdk.evals import Eval
+from ftsdk.spec import Hyperparameters, Model, Value
+
+__all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
+
+
+class BackendEntry(Value):
+    """A backend with options, where its name alone isn't enough."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def _as_tuple(entries: object) -> object:
+    return tuple(entries) if isinstance(entries, list) else entries
+
+
+class JobFile(Hyperparameters):
+    """What a job file may hold: the fields of a job, with data as recipes."""
+
+    model: str | Model
+    train: Recipe
+    validation: Recipe | None = None
+    evals: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = ()
+    """Each with `kind`, `name`, `data` (a recipe) and the options of its kind."""
+    backend: str | BackendEntry = "local"
+
+
+def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
+    """Turn plain data into the arguments of `FineTuneJob`.
+
+    Args:
+        data: The content of a job file.
+        base: The folder that relative paths start from.
+
+    Raises:
+        SpecError: An unknown key, or an impossible value, at any depth.
+        DatasetError: Data that can't be read.
+    """
+    # Anchors may be kept under keys of their own, as in compose files: `x-data: &data {...}`.
+    file = JobFile.from_dict({key: value for key, value in data.items() if not str(key).startswith("x-")})
+    arguments = {name: getattr(file, name) for name in Hyperparameters.model_fields if name in file.model_fields_set}
+    arguments["model"] = _at(file.model, base)
+    arguments["train"] = Dataset.from_dict(file.train.to_dict(), base)
+    if file.validation is not None:
+        arguments["validation"] = Dataset.from_dict(file.validation.to_dict(), base)
+    if file.evals:
+        arguments["evals"] = tuple(Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals)
+    if "backend" in file.model_fields_set:
+        entry = file.backend
+        arguments["backend"] = entry if isinstance(entry, str) else get_backend(entry.name, entry.options)
+    return arguments
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        SpecError: No such file, not UTF-8, not YAML, or something other than a mapping.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError(f"there is no job file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the job file {path} can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise SpecError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}")
+    return data
+
+
+def _at(model: str | Model, base: Path) -> str | Model:
+    """Read a local path in a job file as relative to the file, not to wherever the command was started."""
+    named = model if isinstance(model, Model) else Model(id=model)
+    if named.source == "hub" or Path(named.id).expanduser().is_absolute():
+        return model
+    path = str((base / named.id).resolve())
+    return path if isinstance(model, str) else named.replace(id=path)

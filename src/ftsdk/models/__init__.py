@@ -1,0 +1,20 @@
+"""From a named `Model` to facts about it, a folder of its files, and the loaded thing. Importing this loads no torch."""
+
+from ftsdk.models.identity import base_name, model_identity
+from ftsdk.models.loading import eos_token_ids, load_model, load_tokenizer, max_length_of, pick_device, pick_dtype
+from ftsdk.models.materialize import materialize
+from ftsdk.models.source import ModelFacts, inspect_model
+
+__all__ = [
+    "ModelFacts",
+    "base_name",
+    "eos_token_ids",
+    "inspect_model",
+    "load_model",
+    "load_tokenizer",
+    "materialize",
+    "max_length_of",
+    "model_identity",
+    "pick_device",
+    "pick_dtype",
+]

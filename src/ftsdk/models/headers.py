@@ -1,0 +1,175 @@
+"""What weight files say of themselves in their first bytes: safetensors and GGUF, read without loading a tensor.
+
+Both are strangers' bytes: every length is checked against the file before it is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ftsdk.errors import ModelError
+
+__all__ = ["GgufHeader", "SafetensorsHeader", "read_gguf_header", "read_safetensors_header"]
+
+_MAX_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors format itself (https://github.com/huggingface/safetensors, read 2026-11-23)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetensorsHeader:
+    """How many numbers a safetensors file holds."""
+
+    parameters: int
+    dtypes: frozenset[str]
+    """The format's own words: `"BF16"`, `"F32"`."""
+
+
+def read_safetensors_header(path: Path) -> SafetensorsHeader:
+    """Read the header of one safetensors file and check that the file is as long as it says.
+
+    Raises:
+        ModelError: Not a safetensors file, a git LFS pointer in its place, or a file that was cut off.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start.startswith(b"version "):
+            raise ModelError(f"{path.name} is a git LFS pointer, not the weights. Fetch them: git lfs pull")
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+            raise ModelError(f"{path.name} is no whole safetensors file ({size:,} bytes). Copy or download it again.")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ModelError(f"{path.name} is no safetensors file: its header isn't JSON. Copy or download it again.") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{path.name} is no safetensors file: its header isn't an object. Copy or download it again.")
+    tensors = {name: entry for name, entry in cast("dict[str, Any]", header).items() if name != "__metadata__"}
+    try:
+        parameters = sum(math.prod(entry["shape"]) for entry in tensors.values())
+        dtypes = frozenset(str(entry["dtype"]) for entry in tensors.values())
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ModelError(f"{path.name} is no safetensors file: its header lacks shapes or offsets. Copy or download it again.") from error
+    if 8 + length + end > size:
+        raise ModelError(f"{path.name} is cut off: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again.")
+    return SafetensorsHeader(parameters=parameters, dtypes=dtypes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufHeader:
+    """The metadata of a GGUF file, without its long arrays."""
+
+    fields: Mapping[str, Any]
+    """Scalars and strings by key, such as `"general.architecture"`; of an array only its length, as an int."""
+    parameters: int
+    tensor_names: frozenset[str]
+
+    @property
+    def architecture(self) -> str | None:
+        """`"llama"` and the like; also the prefix of the keys that hold the sizes."""
+        found = self.fields.get("general.architecture")
+        return found if isinstance(found, str) else None
+
+    def size_of(self, key: str) -> int | None:
+        """Give a whole number under the architecture's prefix: `size_of("context_length")`."""
+        found = self.fields.get(f"{self.architecture}.{key}")
+        return found if isinstance(found, int) else None
+
+
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+
+
+class _Cursor:
+    """Reads little-endian values one after the other."""
+
+    def __init__(self, buffer: mmap.mmap) -> None:
+        self.buffer = buffer
+        self.at = 0
+
+    def number(self, form: str) -> Any:
+        value = struct.unpack_from(form, self.buffer, self.at)[0]
+        self.at += struct.calcsize(form)
+        return value
+
+    def string(self) -> str:
+        length = self.number("<Q")
+        if length > len(self.buffer) - self.at:
+            raise struct.error("a string is longer than the file")
+        text = self.buffer[self.at : self.at + length].decode("utf-8", errors="replace")
+        self.at += length
+        return text
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            inner = self.number("<I")
+            count = self.number("<Q")
+            self._skip(inner, count)
+            return count
+        if kind not in _SCALARS:
+            raise struct.error(f"unknown type {kind}")
+        return self.number(_SCALARS[kind])
+
+    def _skip(self, kind: int, count: int) -> None:
+        if count > len(self.buffer):
+            raise struct.error("an array is longer than the file")
+        if kind == _STRING:
+            # A vocabulary is a hundred thousand strings: only their lengths are read.
+            read_length, buffer, at = struct.Struct("<Q").unpack_from, self.buffer, self.at
+            for _ in range(count):
+                at += 8 + read_length(buffer, at)[0]
+            self.at = at
+        elif kind in _SCALARS:
+            self.at += struct.calcsize(_SCALARS[kind]) * count
+        else:
+            raise struct.error(f"unknown array type {kind}")
+
+
+def read_gguf_header(path: Path) -> GgufHeader:
+    """Read the metadata of a GGUF file, version 2 or 3.
+
+    Raises:
+        ModelError: Not a GGUF file, one of another version, or one that was cut off.
+
+    Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, read 2026-11-23.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if magic != b"GGUF" or size < 24:
+            raise ModelError(f"{path.name} is no GGUF file: it starts with {magic!r}, not b'GGUF'. Download it again.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            cursor = _Cursor(buffer)
+            cursor.at = 4
+            try:
+                version = cursor.number("<I")
+                if version not in (2, 3):
+                    raise ModelError(f"{path.name} is GGUF version {version}; versions 2 and 3 are read. Download a newer file.")
+                tensor_count, field_count = cursor.number("<Q"), cursor.number("<Q")
+                fields: dict[str, Any] = {}
+                for _ in range(field_count):
+                    key = cursor.string()
+                    fields[key] = cursor.value(cursor.number("<I"))
+                names: list[str] = []
+                parameters, last_offset = 0, 0
+                for _ in range(tensor_count):
+                    names.append(cursor.string())
+                    dimensions = cursor.number("<I")
+                    parameters += math.prod(cursor.number("<Q") for _ in range(dimensions))
+                    cursor.number("<I")
+                    last_offset = max(last_offset, cursor.number("<Q"))
+            except (struct.error, OverflowError) as error:
+                raise ModelError(f"{path.name} is cut off or damaged: its GGUF header can't be read ({error}). Download it again.") from error
+            if cursor.at + last_offset >= size and tensor_count:
+                raise ModelError(f"{path.name} is cut off: tensors lie beyond its {size:,} bytes. Download it again.")
+    return GgufHeader(fields=fields, parameters=parameters, tensor_names=frozenset(names))

@@ -1,0 +1,54 @@
+"""Where the Hugging Face libraries keep what they downloaded, read without importing them (their import costs 50 ms)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ftsdk.errors import ModelError
+
+__all__ = ["cached_snapshot", "check_hub_id", "hub_cache"]
+
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}")
+
+
+def check_hub_id(identifier: str) -> None:
+    """Refuse what can't be the id of a model on the hub.
+
+    Raises:
+        ModelError: Not of the form `organisation/name`.
+
+    Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`, read 2026-11-23.
+    """
+    if not _HUB_ID.fullmatch(identifier) or "--" in identifier or ".." in identifier or identifier.endswith((".", "-", ".git")):
+        raise ModelError(
+            f"{identifier!r} is no model: a hub id looks like 'HuggingFaceTB/SmolLM2-135M-Instruct', a folder starts with './' or '/', "
+            "and a GGUF file ends in '.gguf'."
+        )
+
+
+def hub_cache() -> Path:
+    """Give the folder of downloaded models, by the conventions of `huggingface_hub`: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME.
+
+    Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables, read 2026-11-23.
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return Path(os.environ[name]).expanduser()
+    if os.environ.get("HF_HOME"):
+        return Path(os.environ["HF_HOME"]).expanduser() / "hub"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "huggingface" / "hub"
+
+
+def cached_snapshot(identifier: str, revision: str | None) -> Path | None:
+    """Find the downloaded files of a hub model, or None. The folder may hold only some of the model's files."""
+    folder = hub_cache() / f"models--{identifier.replace('/', '--')}"
+    wanted = revision or "main"
+    if ".." in wanted:
+        return None
+    ref = folder / "refs" / wanted
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else wanted
+    snapshot = folder / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None

@@ -1,0 +1,311 @@
+"""`Run`: a job that was submitted, from any process, on any day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, overload
+
+from ftsdk.backends.base import Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
+from ftsdk.backends.registry import get_backend
+from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, RunFailedError, RunNotReadyError
+from ftsdk.home import home
+from ftsdk.ledger import Ledger, Record
+from ftsdk.spec import Model
+
+if TYPE_CHECKING:
+    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.progress import Progress
+
+__all__ = ["Run", "Runs", "runs"]
+
+
+class Run:
+    """A run. Nothing about it lives in this object: the ledger says what was asked, the backend says where it is."""
+
+    def __init__(self, record: Record, backend: Backend, *, ledger: Ledger) -> None:
+        self._record = record
+        self._backend = backend
+        self._ledger = ledger
+
+    @classmethod
+    def open(cls, ref: str, *, backend: Backend | None = None) -> Self:
+        """Find a run by its ref, such as `local:20261123-ab12cd`.
+
+        Args:
+            ref: As `run.ref` or `ftsdk runs` shows it.
+            backend: The backend object, for one that isn't registered by name.
+
+        Raises:
+            RunNotFoundError: It isn't in the ledger.
+        """
+        parsed = RunRef.parse(ref)
+        ledger = Ledger()
+        record = ledger.get(str(parsed))
+        return cls(record, backend or get_backend(parsed.backend, record.options), ledger=ledger)
+
+    @property
+    def ref(self) -> str:
+        """The name that opens the run again: `Run.open(ref)`."""
+        return self._record.ref
+
+    @property
+    def name(self) -> str | None:
+        """The job's name, if it has one."""
+        return self._record.name
+
+    @property
+    def plan(self) -> Plan:
+        """What was asked for."""
+        return Plan.from_dict(self._record.plan)
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was submitted, in local time."""
+        return datetime.fromtimestamp(self._record.created_at).astimezone()
+
+    @property
+    def last_seen_state(self) -> str:
+        """The state when somebody last looked: quick, and maybe old."""
+        return self._record.state
+
+    def __repr__(self) -> str:
+        return f"Run({self.ref!r})"
+
+    def status(self) -> RunStatus:
+        """Ask the backend where the run is."""
+        if self._record.submitted_at is None:
+            return self._status_of_intent()
+        status = self._backend.status(self._ref())
+        self._ledger.saw(self.ref, status.state)
+        return status
+
+    def events(self, *, after: int = -1) -> list[Event]:
+        """Give the events that exist now and come after `after`."""
+        return list(self._backend.events(self._ref(), after=after))
+
+    def resume(self) -> bool:
+        """Set a run going that stands still: never submitted, killed, or out of disk. False if there is nothing to do."""
+        if self._record.submitted_at is None:
+            self._submit()
+            return True
+        backend = self._backend
+        return isinstance(backend, CanResume) and backend.resume(self._ref())
+
+    def wait(
+        self,
+        *,
+        timeout_s: float | None = None,
+        progress: bool | Progress = True,
+        poll_s: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Self:
+        """Wait for the end, and show how far the run is. A run that was interrupted goes on from its last checkpoint.
+
+        Args:
+            timeout_s: Give up waiting after so many seconds; the run goes on.
+            progress: False for silence; or an object that shows events in its own way.
+            poll_s: Seconds between two looks.
+            clock: Seconds; only differences count.
+            sleep: Waits for some seconds.
+
+        Raises:
+            RunFailedError: The training failed; `.diagnosis` says why and what to try.
+            BackendError: The place can't go on, such as a full disk.
+            TimeoutError: `timeout_s` is over.
+        """
+        from ftsdk.progress import make_progress
+
+        deadline = None if timeout_s is None else clock() + timeout_s
+        seen = -1
+        first = True
+        with make_progress(progress, self.ref) as display:
+            while True:
+                status = self.status()
+                for event in [] if self._record.submitted_at is None else self.events(after=seen):
+                    seen = event.seq
+                    display.event(event)
+                display.status(status)
+                if status.is_terminal:
+                    break
+                if status.native in ("interrupted", "intended"):
+                    self.resume()
+                elif status.native == "blocked":
+                    if not first or not self.resume():
+                        raise BackendError(f"run {self.ref} stands still: {status.reason}", retryable=True)
+                first = False
+                if deadline is not None and clock() >= deadline:
+                    raise TimeoutError(
+                        f"run {self.ref} is still {status.state} after {timeout_s:g} s; it goes on. Wait again: Run.open({self.ref!r}).wait()"
+                    )
+                sleep(poll_s)
+        if status.state == "failed":
+            raise RunFailedError(
+                self.ref, status.diagnosis or Diagnosis("unknown", status.reason or "the backend gave no reason"), log_tail=status.log_tail
+            )
+        return self
+
+    def cancel(self, *, wait_s: float = 60.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> RunStatus:
+        """Stop the run. A worker that doesn't answer is ended the hard way; cancelling twice does nothing.
+
+        Args:
+            wait_s: How long to wait for the end.
+            clock: Seconds; only differences count.
+            sleep: Waits for some seconds.
+        """
+        if self._record.submitted_at is None:
+            self._submit_is_unknown()
+        deadline = clock() + wait_s
+        while True:
+            self._backend.cancel(self._ref())
+            status = self.status()
+            if status.is_terminal or clock() >= deadline:
+                return status
+            sleep(0.2)
+
+    def collect(self, into: str | Path | None = None) -> Artifact:
+        """Bring the weights into a folder and check them against their manifest.
+
+        Args:
+            into: An empty or new folder; None means a folder in ftsdk's home, which is filled once.
+
+        Raises:
+            RunNotReadyError: The run hasn't succeeded.
+        """
+        from ftsdk.backends.hosted.manifest import verify
+
+        if into is None:
+            folder = self._folder() / "artifact"
+            try:
+                manifest = verify(folder)
+            except CorruptArtifactError:
+                return self._backend.collect(self._ref(), folder)
+            return Artifact(path=folder, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
+        folder = Path(into).expanduser()
+        if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
+            raise RunNotReadyError(f"{folder} isn't empty and isn't an artifact; give a new folder, so that nothing of yours is overwritten")
+        return self._backend.collect(self._ref(), folder)
+
+    def model(self) -> Model:
+        """Give the tuned model as a `Model` again: to evaluate, or to tune further."""
+        artifact = self.collect()
+        if artifact.kind == "model":
+            return Model(id=str(artifact.path))
+        return self.base_model().replace(adapter=str(artifact.path))
+
+    def base_model(self) -> Model:
+        """The model that was tuned."""
+        return self.plan.spec.model
+
+    def evaluate(self, evals: Sequence[Eval] | None = None, *, progress: bool = True) -> EvalReport:
+        """Compare base and tuned model on the same examples.
+
+        Results are kept, example by example, in ftsdk's home; evaluating again reads them.
+
+        Args:
+            evals: None means those of the job.
+            progress: Show how far it is.
+
+        Raises:
+            RunNotReadyError: The run hasn't succeeded, or there is nothing to evaluate on.
+        """
+        from ftsdk.data import Dataset
+        from ftsdk.evals import Eval, evaluate, local_subjects
+        from ftsdk.progress import make_bar
+
+        chosen = list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
+        if not chosen:
+            raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
+        subjects = local_subjects(self.base_model(), self.model())
+        with make_bar(progress) as on_progress:
+            return evaluate(chosen, subjects, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+
+    def _folder(self) -> Path:
+        return home() / "results" / self.ref.replace(":", "-")
+
+    def _ref(self) -> RunRef:
+        parsed = RunRef.parse(self.ref)
+        return RunRef(backend=parsed.backend, id=parsed.id, native=self._record.native)
+
+    def _status_of_intent(self) -> RunStatus:
+        return RunStatus(
+            state="queued", native="intended", reason="it was never confirmed that the backend got it; wait() submits it again, under the same key"
+        )
+
+    def _submit(self) -> None:
+        """Submit under the same key: the same run, whether the backend has heard of it or not."""
+        ref = self._backend.submit(self.plan, key=RunRef.parse(self.ref).id)
+        self._record = self._ledger.submitted(self.ref, ref.native)
+
+    def _submit_is_unknown(self) -> None:
+        # Cancelling what may or may not be running: only the backend can tell, and submitting again is how it is asked.
+        self._submit()
+
+
+class Runs(Sequence[Run]):
+    """Runs, the newest first; prints as a table."""
+
+    def __init__(self, found: Iterable[Run]) -> None:
+        self._runs = list(found)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: int | slice) -> Run | Runs:
+        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Give ref, name, state, start and model of each run."""
+        return [(r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.plan.spec.model)) for r in self]
+
+    def __str__(self) -> str:
+        if not self._runs:
+            return "no runs yet"
+        rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
+        widths = [max(len(row[n]) for row in rows) for n in range(5)]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        import html
+
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
+        return f"<table><tr><th>ref</th><th>name</th><th>state</th><th>started</th><th>model</th></tr>{body}</table>"
+
+
+def runs(*, refresh: bool = True) -> Runs:
+    """List the runs in the ledger, the newest first.
+
+    Args:
+        refresh: Ask the backends about those that weren't over when last seen.
+    """
+    ledger = Ledger()
+    found: list[Run] = []
+    for record in ledger.list():
+        run = _open_record(record, ledger)
+        if refresh and record.state not in ("succeeded", "failed", "cancelled"):
+            run = _refreshed(run, ledger)
+        found.append(run)
+    return Runs(found)
+
+
+def _open_record(record: Record, ledger: Ledger) -> Run:
+    return Run(record, get_backend(RunRef.parse(record.ref).backend, record.options), ledger=ledger)
+
+
+def _refreshed(run: Run, ledger: Ledger) -> Run:
+    from ftsdk.errors import FtsdkError
+
+    try:
+        run.status()
+    except FtsdkError:
+        return run  # a backend that can't be asked now must not hide the other runs
+    return _open_record(ledger.get(run.ref), ledger)

@@ -1,0 +1,205 @@
+"""The base of all values: frozen, strict, and clear about what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Self, cast, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+
+from ftsdk.errors import Problem, SpecError
+
+__all__ = ["Usd", "Value", "nearest", "set_fields"]
+
+
+def _usd(amount: object) -> object:
+    """Read an amount as it was written: 0.1 stays 0.1."""
+    if isinstance(amount, (int, float)) and not isinstance(amount, bool):
+        return Decimal(str(amount))
+    return amount
+
+
+Usd = Annotated[Decimal, BeforeValidator(_usd), PlainSerializer(float, return_type=float, when_used="json"), WithJsonSchema({"type": "number"})]
+"""US dollars, exact."""
+
+
+def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
+    """Say which known name was probably meant, as the end of a sentence; empty if none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+class Value(BaseModel):
+    """A frozen value. Unknown keys, wrong types and numbers out of range are refused, all at once, by `SpecError`.
+
+    Values are made with keyword arguments or `from_dict` and compared by content.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Count `kind` as set, so that `to_dict` always writes it: it tells the members of a union apart."""
+        if "kind" in type(self).model_fields:
+            self.model_fields_set.add("kind")
+
+    def __init__(self, /, **data: Any) -> None:
+        # JSON and YAML know lists only; strict validation would refuse them where a tuple or a frozenset is meant.
+        for name, kind in _array_fields(type(self)).items():
+            if isinstance(data.get(name), list):
+                data[name] = kind(data[name])
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise _spec_error(type(self), error) from error
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build the value from plain data, as it comes out of JSON or YAML.
+
+        Raises:
+            SpecError: An unknown key or an impossible value, at any depth.
+        """
+        return cls.from_json(json.dumps(data, default=str))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Build the value from JSON text.
+
+        Raises:
+            SpecError: Not JSON, an unknown key, or an impossible value, at any depth.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise _spec_error(cls, error) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the value as plain data, as short as it was written: `from_dict` reads it back, equal."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Give the value as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """Give a copy with some fields changed, checked like a new value."""
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**fields, **changes})
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema, for editors that complete and check YAML."""
+        return cls.model_json_schema()
+
+
+def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
+    """List the fields that were set explicitly, by dotted path, at every depth.
+
+    `kind` fields and fields that are None are left out: the one is implied, the other means "the backend chooses".
+    A value in which nothing was set, such as `early_stopping=EarlyStopping()`, stands for itself.
+    """
+    found: dict[str, Any] = {}
+    for name in sorted(value.model_fields_set):
+        asked = getattr(value, name)
+        if name == "kind" or asked is None:
+            continue
+        path = f"{prefix}{name}"
+        if isinstance(asked, Value) and (asked.model_fields_set or "kind" in type(asked).model_fields):
+            found.update(set_fields(asked, f"{path}."))
+        else:
+            found[path] = asked
+    return found
+
+
+@functools.cache
+def _array_fields(cls: type[BaseModel]) -> dict[str, type[tuple[object, ...]] | type[frozenset[object]]]:
+    """Find the fields that hold a tuple or a frozenset."""
+    found: dict[str, type[tuple[object, ...]] | type[frozenset[object]]] = {}
+    for name, field in cls.model_fields.items():
+        pending: list[object] = [field.annotation]
+        while pending:
+            annotation = pending.pop()
+            origin = get_origin(annotation)
+            if origin is tuple or origin is frozenset:
+                found[name] = origin
+            else:
+                pending.extend(cast("tuple[object, ...]", getattr(annotation, "__args__", ())))
+    return found
+
+
+def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
+    """Find the field names of the model that `location` points into."""
+    known: set[str] = set(cls.model_fields)
+    current: list[type[BaseModel]] = [cls]
+    for part in location:
+        following: list[type[BaseModel]] = []
+        for model in current:
+            field = model.model_fields.get(str(part))
+            if field is not None:
+                following.extend(_models_in(field.annotation))
+                for meta in field.metadata:
+                    following.extend(_models_in(meta))
+            elif "kind" in model.model_fields and model.model_fields["kind"].default == part:
+                following.append(model)  # a discriminated union puts the tag in the path
+        if following:
+            current = following
+            known = {name for model in current for name in model.model_fields}
+    return known
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    arguments = cast("tuple[object, ...]", getattr(annotation, "__args__", ()))
+    return [model for argument in arguments for model in _models_in(argument)]
+
+
+def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
+    problems: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        inner = detail.get("ctx", {}).get("error")
+        location = detail["loc"]
+        path = ".".join(str(part) for part in location if not _is_tag(part))
+        if isinstance(inner, SpecError) and inner.problems:
+            problems.extend(Problem(f"{path}.{problem.path}".strip("."), problem.message) for problem in inner.problems)
+            continue
+        if isinstance(inner, Exception):
+            problems.append(Problem(path, str(inner)))
+            continue
+        if detail["type"] == "extra_forbidden":
+            word = str(location[-1])
+            problems.append(Problem(path, f"unknown option {word!r}{nearest(word, _fields_at(cls, location[:-1]))}"))
+        elif detail["type"] == "missing":
+            problems.append(Problem(path, "is required"))
+        elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            # Which member of a union is meant; the message lists them or asks for the word.
+            context = detail.get("ctx", {})
+            members = {word.strip("' ") for word in str(context.get("expected_tags", "")).split(",")}
+            kind = context.get("tag")
+            problems.append(
+                Problem(path, "needs 'kind', which says what it is" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}")
+            )
+        else:
+            asked = detail["input"]
+            shown = repr(asked)
+            shown = shown if len(shown) <= 80 else shown[:77] + "..."
+            problems.append(Problem(path, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {shown}"))
+    lines = "\n".join(f"  {problem.path or cls.__name__}: {problem.message}" for problem in problems)
+    return SpecError(f"{cls.__name__} can't be built:\n{lines}", problems=problems)
+
+
+def _is_tag(part: int | str) -> bool:
+    return isinstance(part, str) and part in _TAGS
+
+
+_TAGS: set[str] = set()
+
+
+def register_tags(*models: type[Value]) -> None:
+    """Note the `kind` words of a union, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""
+    _TAGS.update(str(model.model_fields["kind"].default) for model in models)

@@ -1,0 +1,60 @@
+"""Tunings: which weights move."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.spec.base import Value, register_tags
+
+__all__ = ["AnyLoRA", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
+
+
+class AnyLoRA(Value):
+    """What the low-rank tunings share: small matrices beside frozen weights (https://arxiv.org/abs/2106.09685)."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Width of the added matrices. 8 to 64 is usual; more rank means more capacity and more memory."""
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """Scale of the update, applied as alpha / rank. None: 2 x rank, the common rule."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Dropout on the adapter's input while training (QLoRA uses 0.05 for models up to 13B, section B.2)."""
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of the linear layers that get an adapter. None: every linear layer but the output head, which the QLoRA
+    paper (section 4) found necessary to match full fine-tuning."""
+
+    @property
+    def effective_alpha(self) -> float:
+        """Alpha as it will be used: the one set, or 2 x rank."""
+        return 2.0 * self.rank if self.alpha is None else self.alpha
+
+
+class LoRA(AnyLoRA):
+    """Low-rank adapters on frozen weights: the default, and right for most first fine-tunes."""
+
+    kind: Literal["lora"] = "lora"
+
+
+class QLoRA(AnyLoRA):
+    """LoRA over weights held in 4 bits (NF4): a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
+
+    kind: Literal["qlora"] = "qlora"
+    double_quantization: bool = True
+    """Quantise the quantisation constants too: about 0.4 bits per weight less (QLoRA, section 3)."""
+
+
+class DoRA(AnyLoRA):
+    """LoRA with the magnitude of each weight column learned apart (https://arxiv.org/abs/2402.09353)."""
+
+    kind: Literal["dora"] = "dora"
+
+
+class FullFineTune(Value):
+    """Every weight moves: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
+
+    kind: Literal["full"] = "full"
+
+
+register_tags(LoRA, QLoRA, DoRA, FullFineTune)
+Tuning = Annotated[LoRA | QLoRA | DoRA | FullFineTune, Field(discriminator="kind")]

@@ -1,0 +1,42 @@
+"""For tests of backends, of ftsdk itself and of code that uses it: public, and in the wheel.
+
+- `BackendConformance`: inherit it, and your backend is held to everything that `ftsdk.backends.base` promises. Needs pytest.
+- `ScriptedBackend`: a backend whose runs play a story, without a network, a clock or threads.
+- `build_tiny_model`: a model so small that a test can train it. Needs torch and transformers.
+- `a_spec`, `a_dataset`, `field_samples`, `spec_with`: small valid specs, and two values for every optional field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftsdk.testing.scripted import ScriptedBackend
+from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples, optional_fields, spec_with
+from ftsdk.testing.stories import STORIES, Fault
+from ftsdk.testing.tiny import build_tiny_model
+
+if TYPE_CHECKING:
+    from ftsdk.testing.conformance import BackendConformance
+
+__all__ = [
+    "STORIES",
+    "BackendConformance",
+    "Fault",
+    "Sample",
+    "ScriptedBackend",
+    "a_dataset",
+    "a_spec",
+    "build_tiny_model",
+    "field_samples",
+    "optional_fields",
+    "spec_with",
+]
+
+
+def __getattr__(name: str) -> object:
+    # The suite needs pytest, which the core doesn't: it is imported when it is asked for.
+    if name == "BackendConformance":
+        from ftsdk.testing.conformance import BackendConformance
+
+        return BackendConformance
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

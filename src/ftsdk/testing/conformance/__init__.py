@@ -1,0 +1,27 @@
+"""One suite for every backend: what `ftsdk.backends.base` promises, as tests.
+
+A backend is tested by a class of a few lines:
+
+```python
+from ftsdk.testing import BackendConformance
+
+class TestMyBackend(BackendConformance):
+    def make_backend(self, tmp_path):
+        return MyBackend(url=start_a_fake_server(tmp_path))
+```
+
+The other hooks (`make_spec`, `requests_seen`, `wire_faults`, `secrets`, ...) say more about the backend, and bring in the
+tests that need to know it; a test whose hook is missing is skipped, and says which. They are described in `hooks.py`.
+"""
+
+from ftsdk.testing.conformance.artifacts import ArtifactChecks
+from ftsdk.testing.conformance.hooks import RETRY_AFTER_S
+from ftsdk.testing.conformance.plans import PlanChecks
+from ftsdk.testing.conformance.runs import RunChecks
+from ftsdk.testing.conformance.wire import WireChecks
+
+__all__ = ["RETRY_AFTER_S", "BackendConformance"]
+
+
+class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, WireChecks):
+    """Inherit it in a class whose name starts with `Test`, and give `make_backend`."""

@@ -1,0 +1,173 @@
+"""What the suite has to be told about a backend."""
+
+# ruff: noqa: ARG002 - a hook's default needs none of its arguments
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from ftsdk.backends.base import Backend, Event, RunRef, RunStatus
+from ftsdk.spec import DPO, DataFormat, JobSpec, Model
+from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples
+
+__all__ = ["RETRY_AFTER_S", "Finished", "Hooks", "leaves", "new_key", "reopened", "through_json"]
+
+RETRY_AFTER_S = 7.0
+"""What the fault `"429"` must send as `Retry-After`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that came to its end."""
+
+    backend: Backend
+    ref: RunRef
+    spec: JobSpec
+    seen: tuple[Event, ...]
+    """The events, as they were read while the run was going on."""
+
+
+class Hooks(ABC):
+    """Override what differs. Only `make_backend` has no default."""
+
+    poll_s: ClassVar[float] = 0.0
+    """Seconds between two looks at a run that is going on."""
+    polls: ClassVar[int] = 1000
+    """How many looks a run may take to come to its end."""
+    share_finished_run: ClassVar[bool] = False
+    """True to make one finished run for all tests of the class: for backends whose runs take seconds."""
+    honoured_elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Fields that are honoured without being in the request, each with the reason."""
+
+    @abstractmethod
+    def make_backend(self, tmp_path: Path) -> Backend:
+        """Give a new backend object. For the same folder, it must be the same place with the same runs."""
+
+    def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
+        """Give a spec that can be submitted, with as little set as possible. Override it if the data must exist."""
+        method = {"method": DPO()} if data_format == "preference" else {}
+        validation = {"validation": a_dataset("held out", data_format=data_format, rows=10)} if with_validation else {}
+        return a_spec(**method, **validation, train=a_dataset(data_format=data_format))
+
+    def make_model(self, source: str) -> Model | None:
+        """Give a model of a source (`"hub"`, `"folder"`, `"gguf"`) that `plan` accepts; None to leave the source out."""
+        return Model(id={"hub": "example/tiny-instruct", "folder": "./tiny-instruct", "gguf": "./tiny-instruct.gguf"}[source])
+
+    def make_samples(self) -> Sequence[Sample]:
+        """Give two values for every optional field. Override it if some must point to real things, such as adapters."""
+        return field_samples()
+
+    def between_polls(self) -> None:
+        """Wait before the next look at a run; a fake place may be moved on here."""
+        if self.poll_s:
+            time.sleep(self.poll_s)
+
+    def finish(self, backend: Backend, ref: RunRef) -> tuple[Event, ...]:
+        """Bring a run to its end, and give the events that were seen on the way."""
+        seen: list[Event] = []
+        for _ in range(self.polls):
+            # The state first: what is read after the end is all there is.
+            is_over = backend.status(ref).is_terminal
+            seen.extend(backend.events(ref, after=seen[-1].seq if seen else -1))
+            if is_over:
+                return tuple(seen)
+            self.between_polls()
+        raise AssertionError(f"run {ref} didn't come to an end in {self.polls} looks; override polls, poll_s or finish")
+
+    def requests_seen(self, backend: Backend) -> int | None:
+        """Count the requests that have reached the place so far; None if that can't be known."""
+        return None
+
+    def runs_started(self, backend: Backend) -> int | None:
+        """Count the runs that the place has started so far; None if that can't be known."""
+        return None
+
+    def secrets(self) -> Sequence[str]:
+        """Give the secrets that the backend holds, such as API keys; empty if it has none."""
+        return ()
+
+    def wire_faults(self, backend: Backend) -> Mapping[str, AbstractContextManager[object]] | None:
+        """Give a context manager for each of the faults 401, 404, 429, 503, timeout and garbage; None if there is no wire.
+
+        Inside it, every request is answered so: by this status (429 with `Retry-After: 7`), too late, or by what is no answer
+        at all (status 200 with a page of HTML). A backend that tries again by itself should do so without sleeping here.
+        """
+        return None
+
+    def lost_answer(self, backend: Backend) -> AbstractContextManager[object] | None:
+        """Give a context in which `submit` starts the run and its answer is lost; None if that can't happen."""
+        return None
+
+    def run_with_unknown_word(self, tmp_path: Path) -> tuple[Backend, RunRef, str] | None:
+        """Give a run whose place just said a word that nobody has heard of, and the word; None to leave it out."""
+        return None
+
+    def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef] | None:
+        """Give a run that failed in training; None to leave it out."""
+        return None
+
+    # Shared by the tests.
+
+    def _spec(self, **changes: Any) -> JobSpec:
+        return self.make_spec().replace(**changes)
+
+    def _submitted(self, backend: Backend) -> RunRef:
+        return backend.submit(backend.plan(self.make_spec()), key=new_key())
+
+    def _stop(self, backend: Backend, ref: RunRef) -> RunStatus:
+        """Leave no run behind."""
+        backend.cancel(ref)
+        self.finish(backend, ref)
+        return backend.status(ref)
+
+    def _finished(self, tmp_path: Path) -> Finished:
+        shared = cast("Finished | None", type(self).__dict__.get("_shared_run"))
+        if shared is not None:
+            return shared
+        backend = self.make_backend(tmp_path)
+        spec = self.make_spec()
+        ref = backend.submit(backend.plan(spec), key=new_key())
+        seen = self.finish(backend, ref)
+        status = backend.status(ref)
+        if status.state != "succeeded":
+            raise AssertionError(f"the run of make_spec() should succeed; it {status}")
+        finished = Finished(backend=backend, ref=ref, spec=spec, seen=seen)
+        if self.share_finished_run:
+            type(self)._shared_run = finished  # type: ignore[attr-defined]
+        return finished
+
+
+def new_key() -> str:
+    """Give a key that no run has had."""
+    return f"conformance-{uuid.uuid4().hex[:12]}"
+
+
+def through_json(ref: RunRef) -> RunRef:
+    """Give the ref as it comes back from a ledger."""
+    return RunRef(**json.loads(json.dumps({"backend": ref.backend, "id": ref.id, "native": dict(ref.native)})))
+
+
+def reopened(backend: Backend) -> Backend:
+    """Give the backend as another process would build it."""
+    factory = cast("Any", type(backend))
+    return factory(**json.loads(json.dumps(dict(backend.options))))
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """List what lies at the bottom of a JSON value, each with its path."""
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, object]", value).items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(cast("list[object]", value)):
+            yield from leaves(inner, (*path, number))
+    else:
+        yield path, value

@@ -1,0 +1,178 @@
+"""Small valid specs, and two values for every optional field of a spec."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ftsdk.spec import DPO, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Value
+
+__all__ = ["Sample", "a_dataset", "a_spec", "field_samples", "members_of", "optional_fields", "spec_with"]
+
+
+def a_dataset(name: str = "train", *, data_format: DataFormat = "chat", rows: int = 100) -> DatasetRef:
+    """Name rows that don't exist: the fingerprint has the right form, and another one for another name or format."""
+    fingerprint = hashlib.sha256(f"{name} {data_format} {rows}".encode()).hexdigest()
+    return DatasetRef(fingerprint=fingerprint, format=data_format, rows=rows, name=name)
+
+
+def a_spec(**changes: Any) -> JobSpec:
+    """Give a small valid spec in which nothing optional is set.
+
+    Args:
+        changes: Fields of `JobSpec`. With `method=DPO()` and no `train`, the training data are preference rows.
+    """
+    data_format: DataFormat = "preference" if isinstance(changes.get("method"), DPO) else "chat"
+    fields: dict[str, Any] = {"model": Model(id="example/tiny-instruct"), "train": a_dataset(data_format=data_format)}
+    return JobSpec(**{**fields, **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Two values for one optional field, and what the spec must have besides."""
+
+    path: str
+    """Dotted: `"seed"`, `"tuning.dropout"`."""
+    values: tuple[Any, Any]
+    method: str | None = None
+    """The kind of method that owns the field; None for any."""
+    tuning: str | None = None
+    """The kind of tuning that owns the field; None for any."""
+    needs_validation: bool = False
+
+    def __str__(self) -> str:
+        owner = self.method or self.tuning
+        return self.path + (f" of {owner}" if owner else "")
+
+
+# Two values that no backend may treat alike. A field without an entry makes `field_samples` fail, so that nobody forgets one.
+_VALUES: Mapping[str, tuple[Any, Any]] = {
+    "batch_size": (4, 8),
+    "budget_usd": (5, 50),
+    "checkpoint_steps": (5, 50),
+    "dtype": ("float32", "bfloat16"),
+    "early_stopping": (EarlyStopping(), None),
+    "early_stopping.min_delta": (0.001, 0.1),
+    "early_stopping.patience": (1, 5),
+    "epochs": (1, 2),
+    "eval_steps": (5, 50),
+    "learning_rate": (1e-4, 3e-5),
+    "max_grad_norm": (0.3, 1.0),
+    "max_length": (256, 512),
+    "max_steps": (7, 70),
+    "max_truncated": (0.0, 0.5),
+    "method.beta": (0.05, 0.3),
+    "method.train_on": ("completion", "all"),
+    "model.adapter": ("adapters/first", "adapters/second"),
+    "model.chat_template": (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}",
+        "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}",
+    ),
+    "model.revision": ("main", "0123456789abcdef0123456789abcdef01234567"),
+    "model.trust_remote_code": (True, False),
+    "packing": (True, False),
+    "schedule": ("linear", "constant"),
+    "seed": (7, 8),
+    "tuning.alpha": (8.0, 64.0),
+    "tuning.double_quantization": (False, True),
+    "tuning.dropout": (0.0, 0.2),
+    "tuning.rank": (4, 8),
+    "tuning.target_modules": (("q_proj",), ("q_proj", "v_proj")),
+    "validation": (a_dataset("validation", rows=10), a_dataset("other validation", rows=20)),
+    "warmup_ratio": (0.0, 0.2),
+    "weight_decay": (0.0, 0.1),
+}
+_NEED_VALIDATION = ("early_stopping", "eval_steps")
+
+
+def members_of(field: str) -> dict[str, type[Value]]:
+    """Give the members of the union in a field of `JobSpec`, by kind: `members_of("method")["dpo"]` is `DPO`."""
+    return {str(model.model_fields["kind"].default): model for model in _values_in(JobSpec.model_fields[field].annotation)}
+
+
+def optional_fields() -> frozenset[str]:
+    """List every optional field of `JobSpec` by dotted path: what `Capabilities.fields` may hold."""
+    return frozenset(sample.path for sample in field_samples())
+
+
+def field_samples() -> tuple[Sample, ...]:
+    """Give two values for every optional field of `JobSpec`, found by reflection.
+
+    Names are left out, and so is what isn't optional: the model's id and the training data.
+
+    Raises:
+        LookupError: A field has no values here, or values are kept for a field that is no more.
+    """
+    found = tuple(_walk(JobSpec, ""))
+    paths = {sample.path for sample in found}
+    if paths != set(_VALUES):
+        raise LookupError(f"ftsdk.testing.specs has values for fields that are no more: {sorted(set(_VALUES) - paths)}")
+    return found
+
+
+def spec_with(path: str, value: Any, *, base: JobSpec | None = None, method: str | None = None, tuning: str | None = None) -> JobSpec:
+    """Give a spec in which one field is set.
+
+    Args:
+        path: Dotted path of the field.
+        value: Its value.
+        base: The spec to start from; None: `a_spec()`.
+        method: Kind of the method that owns the field, if `path` is in `method`.
+        tuning: Kind of the tuning that owns the field, if `path` is in `tuning`.
+
+    Raises:
+        SpecError: The spec that comes out isn't valid, for example for want of validation data.
+    """
+    base = a_spec() if base is None else base
+    head, dot, rest = path.partition(".")
+    if not dot:
+        return base.replace(**{head: value})
+    kind = {"method": method, "tuning": tuning}.get(head)
+    owner: object = getattr(base, head)
+    if kind is not None and getattr(owner, "kind", None) != kind:
+        owner = members_of(head)[kind]()
+    elif owner is None:
+        owner = next(iter(_values_in(JobSpec.model_fields[head].annotation)))()
+    return base.replace(**{head: cast("Value", owner).replace(**{rest: value})})
+
+
+def _values_in(annotation: object) -> Iterator[type[Value]]:
+    if isinstance(annotation, type) and issubclass(annotation, Value):
+        yield annotation
+    for argument in cast("tuple[object, ...]", getattr(annotation, "__args__", ())):
+        yield from _values_in(argument)
+
+
+def _walk(owner: type[BaseModel], prefix: str) -> Iterator[Sample]:
+    for name, field in owner.model_fields.items():
+        path = f"{prefix}{name}"
+        if name in ("name", "kind") or path == "train" or path == "model.id":
+            continue
+        if path != "validation":
+            for member in _values_in(field.annotation):
+                yield from _walk(member, f"{path}.")
+        if not field.is_required() and not _is_union(field):
+            yield _sample(owner, path)
+
+
+def _is_union(field: FieldInfo) -> bool:
+    return any("kind" in member.model_fields for member in _values_in(field.annotation))
+
+
+def _sample(owner: type[BaseModel], path: str) -> Sample:
+    if path not in _VALUES:
+        raise LookupError(f"the field {path!r} of JobSpec is new here: give two values for it in ftsdk.testing.specs")
+    head = path.split(".")[0]
+    kind = str(owner.model_fields["kind"].default) if "kind" in owner.model_fields else None
+    return Sample(
+        path=path,
+        values=_VALUES[path],
+        method=kind if head == "method" else None,
+        tuning=kind if head == "tuning" else None,
+        needs_validation=head in _NEED_VALIDATION,
+    )

@@ -1,0 +1,65 @@
+"""The scripted backend keeps every promise, so that what the planted bugs break is theirs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftsdk.backends.base import Capabilities
+from ftsdk.errors import UnsupportedSpecError
+from ftsdk.testing import BackendConformance, Fault, ScriptedBackend, a_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class TestScripted(BackendConformance):
+    def make_backend(self, tmp_path: Path) -> ScriptedBackend:
+        return ScriptedBackend(root=tmp_path / "place")
+
+    def requests_seen(self, backend):
+        return len(backend.requests)
+
+    def runs_started(self, backend):
+        return len(backend.runs)
+
+    @contextmanager
+    def lost_answer(self, backend) -> Iterator[None]:
+        sent = sum(request["call"] == "submit" for request in backend.requests)
+        backend._faults = (Fault(call="submit", first=sent + 1, loses_answer=True),)
+        yield
+        backend._faults = ()
+
+    def run_with_unknown_word(self, tmp_path: Path):
+        backend = ScriptedBackend(root=tmp_path / "place", script="says_a_new_word")
+        ref = self._submitted(backend)
+        for _ in range(6):
+            backend.status(ref)
+        return backend, ref, "defragmenting"
+
+    def failed_run(self, tmp_path: Path):
+        backend = ScriptedBackend(root=tmp_path / "place", script="fails")
+        return backend, self._submitted(backend)
+
+
+class TestScriptedThatOffersLittle(TestScripted):
+    """A place that can do one thing only must refuse the rest, and is held to it by the same suite."""
+
+    def make_backend(self, tmp_path: Path) -> ScriptedBackend:
+        little = Capabilities(
+            methods=frozenset({"sft"}),
+            tunings=frozenset({"lora"}),
+            formats=frozenset({"chat"}),
+            model_sources=frozenset({"hub"}),
+            fields=frozenset({"epochs", "learning_rate", "tuning.rank"}),
+        )
+        return ScriptedBackend(root=tmp_path / "place", capabilities=little)
+
+    def test_everything_that_is_set_and_not_offered_is_named_at_once(self, tmp_path: Path) -> None:
+        spec = a_spec(seed=1, packing=True, epochs=2)
+        with pytest.raises(UnsupportedSpecError) as caught:
+            self.make_backend(tmp_path).plan(spec)
+        assert [gap.field for gap in caught.value.gaps] == ["packing", "seed"]

