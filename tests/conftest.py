@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -44,3 +45,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from ftsdk.testing.tiny import build_tiny_model
 
     yield build_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+hypothesis.settings.register_profile("ftsdk", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ftsdk")

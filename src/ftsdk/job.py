@@ -71,6 +71,8 @@ class FineTuneJob(Hyperparameters):
         model = self.model if isinstance(self.model, Model) else Model(id=self.model)
         if model.source != "hub":
             model = model.replace(id=str(Path(model.id).expanduser().resolve()))
+        if model.adapter is not None:
+            model = model.replace(adapter=str(Path(model.adapter).expanduser().resolve()))
         shared = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
         return JobSpec(**shared, model=model, train=self.train.ref(), **({} if self.validation is None else {"validation": self.validation.ref()}))
 
@@ -209,7 +211,7 @@ class FineTuneJob(Hyperparameters):
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Give the JSON Schema of a job's YAML file, for editors."""
-        return JobFile.model_json_schema()
+        return {**JobFile.model_json_schema(), "patternProperties": {"^x-": {"description": "Yours: a place for YAML anchors."}}}
 
 
 def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:

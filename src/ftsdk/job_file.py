@@ -90,9 +90,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _at(model: str | Model, base: Path) -> str | Model:
-    """Read a local path in a job file as relative to the file, not to wherever the command was started."""
+    """Read local paths in a job file as relative to the file, not to wherever the command was started."""
     named = model if isinstance(model, Model) else Model(id=model)
-    if named.source == "hub" or Path(named.id).expanduser().is_absolute():
-        return model
-    path = str((base / named.id).resolve())
-    return path if isinstance(model, str) else named.replace(id=path)
+    if named.source != "hub":
+        named = named.replace(id=_path(named.id, base))
+    if named.adapter is not None:
+        named = named.replace(adapter=_path(named.adapter, base))
+    return named.id if isinstance(model, str) else named
+
+
+def _path(text: str, base: Path) -> str:
+    return str((base / Path(text).expanduser()).resolve())

@@ -284,6 +284,11 @@ class Backend(Protocol):
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Start the run. The same key is the same run, also after a crash or a timeout.
 
+        Args:
+            plan: As `plan` gave it.
+            key: The ref's `id`: known, and in the ledger, before anything is sent. What the backend calls the run goes into
+                the ref's `native`.
+
         Raises:
             BackendError: The place said no, or nothing.
         """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.location import plain
-from ftsdk.data.rendering import RenderedPair, RenderedRow, render_chat, render_preference
+from ftsdk.data.rendering import RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
 from ftsdk.data.text_model import TextModel
 from ftsdk.errors import DatasetError
 from ftsdk.spec import TrainOn
@@ -72,13 +72,15 @@ class Preview:
     name: str
     train_on: str
     rows: tuple[PreviewRow, ...]
+    report: RenderReport
+    """What was counted over all rows of the dataset, not only those shown."""
 
     def __str__(self) -> str:
         blocks = [f"{plain(self.name)}, train_on={self.train_on!r}: ⟦trained⟧, the rest is only read"]
         for row in self.rows:
             text = "".join(f"⟦{run}⟧" if is_trained else run for is_trained, run in row.runs())
             blocks.append(f"{row.title}\n{text}")
-        return "\n\n".join(blocks)
+        return "\n\n".join([*blocks, f"All rows: {self.report}"])
 
     def __rich__(self) -> Group:
         from rich.console import Group
@@ -94,6 +96,7 @@ class Preview:
             for token in row.tokens:
                 ids.append(f"{token.id} ", style="not bold green" if token.is_trained else "not bold dim")
             parts.append(ids)
+        parts.append(Text(f"\nAll rows: {self.report}"))
         return Group(*parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +117,7 @@ class Preview:
                 }
                 for row in self.rows
             ],
+            "report": self.report.to_dict(),
         }
 
     def to_html(self) -> str:
@@ -126,6 +130,7 @@ class Preview:
                 if token.text
             )
             blocks.append(f"<h4>{html.escape(row.title)}</h4><div>{spans}</div>")
+        blocks.append(f"<pre>All rows: {html.escape(str(self.report))}</pre>")
         return f'<div class="ftsdk-preview">{"".join(blocks)}</div>'
 
     def _repr_html_(self) -> str:
@@ -142,7 +147,7 @@ def preview(
     eos_token_ids: Sequence[int] | None = None,
     chat_template: str | None = None,
 ) -> Preview:
-    """Render the first rows exactly as training will.
+    """Render the first rows exactly as training will, and count what becomes of all of them.
 
     Args:
         dataset: Chat or preference data.
@@ -171,7 +176,10 @@ def preview(
         else:
             pair = render_preference(row, tokenizer, max_length=max_length, eos_token_ids=eos_token_ids, chat_template=chat_template)
             rows.extend(_pair_rows(index, line, pair, model))
-    return Preview(name=dataset.name, train_on=train_on if dataset.format == "chat" else "chosen and rejected", rows=tuple(rows))
+    report = render_dataset(
+        dataset.rows, tokenizer, train_on=train_on, max_length=max_length, eos_token_ids=eos_token_ids, chat_template=chat_template
+    ).report
+    return Preview(name=dataset.name, train_on=train_on if dataset.format == "chat" else "chosen and rejected", rows=tuple(rows), report=report)
 
 
 def _chat_row(index: int, line: int, row: RenderedRow, model: TextModel) -> PreviewRow:

@@ -50,7 +50,7 @@ class TextModel:
             raise ModelError("the tokenizer has no end-of-text token, so the model could never learn to stop; set tokenizer.eos_token")
         self.bos_token_id: int | None = tokenizer.bos_token_id
         special = {int(token): str(added.content) for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-        self._special_ids = frozenset(special)
+        self._special = special
         names = sorted({*special.values()} - {""}, key=len, reverse=True)
         self.special_text: re.Pattern[str] | None = re.compile("|".join(map(re.escape, names))) if names else None
         """Matches the special tokens where they stand as text."""
@@ -116,7 +116,7 @@ class TextModel:
         first = bisect_right(ends, position)
         # Tokenizers cut at special tokens before anything else, so what lies before the last one can't matter; and what
         # lies after it is the same few words in every row ("assistant\n"), so that one look is enough for all of them.
-        special = next((token for token in range(first - 1, -1, -1) if ids[token] in self._special_ids), None)
+        special = next((token for token in range(first - 1, -1, -1) if self._is_spelled_out(text[starts[token] : ends[token]], ids[token])), None)
         begin = 0 if special is None else special
         tail = text[starts[begin] if begin else 0 : position] if ids else ""
         alone = self._tails.get(tail)
@@ -125,6 +125,10 @@ class TextModel:
             if special is not None:
                 self._tails[tail] = alone
         return alone == ids[begin:first]
+
+    def _is_spelled_out(self, characters: str, token: int) -> bool:
+        """Tell a special token that stands in the text from one that the tokenizer puts for what it doesn't know (`<unk>`)."""
+        return token in self._special and characters.strip() == self._special[token].strip()
 
     def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:
         batch = [list(messages) for messages in conversations]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import json
 import shutil
+import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,18 +108,23 @@ def _unpack(model: Model, root: Path, say: Callable[[str], None]) -> Path:
     target = root / digest[:16]
     if _is_whole(target):
         return target
+    if find_spec("transformers") is None:
+        raise MissingExtraError("local", needed_for=f"unpacking {base_name(model)}", missing="transformers")
     say(f"unpacking {base_name(model)} into bfloat16 safetensors, once")
-    _sweep(root)
-    draft = root / f".draft-{uuid.uuid4().hex}"
-    draft.mkdir(parents=True)
-    try:
-        _write_plain(source, draft, base_name(model))
-        files = {path.name: path.stat().st_size for path in sorted(draft.iterdir())}
-        manifest = {"name": base_name(model), "source_sha256": digest, "dtype": "bfloat16", "files": files}
-        (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _publish(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with quiet_transformers():
+        if _is_whole(target):  # another thread was faster
+            return target
+        _sweep(root)
+        draft = root / f".draft-{uuid.uuid4().hex}"
+        draft.mkdir(parents=True)
+        try:
+            _write_plain(source, draft, base_name(model))
+            files = {path.name: path.stat().st_size for path in sorted(draft.iterdir())}
+            manifest = {"name": base_name(model), "source_sha256": digest, "dtype": "bfloat16", "files": files}
+            (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            _publish(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     return target
 
 
@@ -158,25 +167,25 @@ def _write_plain(source: Path, into: Path, name: str) -> None:
     except ImportError as error:
         raise MissingExtraError("local", needed_for=f"unpacking {name}", missing=error.name) from error
     del gguf
-    with quiet_transformers():
-        try:
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # this progress bar has no other switch
             loaded: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16, **_dequantize())
-            tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-        except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
-            raise ModelError(f"transformers can't unpack {name}: {error}. Use the model's safetensors instead, by hub id or folder.") from error
-        # A model that came from GGUF refuses to be saved or trained: its weights go into a plain twin.
-        config = copy.deepcopy(loaded.config)
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        # The twin is built without memory for its weights and takes over the loaded ones: half the peak.
-        with torch.device("meta"):
-            plain: Any = type(loaded)(config)
-        plain.load_state_dict(loaded.state_dict(), assign=True)
-        plain.tie_weights()
-        plain.to(torch.bfloat16)
-        plain.generation_config = loaded.generation_config
-        plain.save_pretrained(into)
-        tokenizer.save_pretrained(into)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
+        raise ModelError(f"transformers can't unpack {name}: {error}. Use the model's safetensors instead, by hub id or folder.") from error
+    # A model that came from GGUF refuses to be saved or trained: its weights go into a plain twin.
+    config = copy.deepcopy(loaded.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    # The twin is built without memory for its weights and takes over the loaded ones: half the peak.
+    with torch.device("meta"):
+        plain: Any = type(loaded)(config)
+    plain.load_state_dict(loaded.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.to(torch.bfloat16)
+    plain.generation_config = loaded.generation_config
+    plain.save_pretrained(into)
+    tokenizer.save_pretrained(into)
 
 
 def _dequantize() -> dict[str, Any]:
@@ -188,16 +197,28 @@ def _dequantize() -> dict[str, Any]:
     return {"quantization_config": GgufConfig(dequantize=True)}
 
 
+_LOADING = threading.RLock()
+"""While it loads, transformers changes what torch does for the whole process: two threads at once give models without weights."""
+
+
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep the progress bars and warnings of loading out of the user's terminal, and put things back afterwards."""
+    """Load one thing at a time, and keep progress bars and warnings out of the user's terminal; things are put back afterwards."""
+    with _LOADING:
+        yield from _quiet()
+
+
+def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            # PEFT asks transformers 5 by an old name; nobody who loads a model can do anything about it.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if had_bars:

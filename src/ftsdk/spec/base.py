@@ -17,9 +17,11 @@ __all__ = ["Usd", "Value", "nearest", "set_fields"]
 
 
 def _usd(amount: object) -> object:
-    """Read an amount as it was written: 0.1 stays 0.1."""
+    """Read an amount as it was written: 0.1 stays 0.1, and 20.0 is 20."""
     if isinstance(amount, (int, float)) and not isinstance(amount, bool):
-        return Decimal(str(amount))
+        amount = Decimal(str(amount))
+    if isinstance(amount, Decimal) and amount.is_finite() and amount == amount.to_integral_value():
+        return amount.to_integral_value()
     return amount
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +45,8 @@ _STATES: Mapping[str, RunState] = {
 """The scripted place has words of its own, as every place does."""
 
 _FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each beat is a second later
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class ScriptedBackend:
@@ -196,7 +198,7 @@ class ScriptedBackend:
         return {**request, "learning_rate": chosen}, (Adjustment(field="learning_rate", chosen=chosen, reason=reason),)
 
     def _id_for(self, key: str) -> str:
-        return hashlib.sha256(key.encode()).hexdigest()[:12]
+        return key
 
     def _state_for(self, native: str) -> RunState:
         return _STATES.get(native, "unknown")
@@ -278,7 +280,7 @@ class ScriptedBackend:
     def _read(self, identifier: str) -> dict[str, Any] | None:
         # An id comes from outside and must not lead out of the folder.
         path = self._root / identifier / "run.json"
-        return json.loads(path.read_text()) if identifier.isalnum() and path.exists() else None
+        return json.loads(path.read_text()) if _NAME.fullmatch(identifier) and path.exists() else None
 
     def _write(self, identifier: str, run: Mapping[str, Any]) -> None:
         folder = self._root / identifier

@@ -58,8 +58,8 @@ def test_a_table_cannot_be_stored(tmp_path: Path) -> None:
 def test_processes_that_put_the_same_rows_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ftsdk.data import Dataset, Store\n"
-        "rows = [{'prompt': f'question {i}', 'completion': 'answer'} for i in range(3000)]\n"
-        "for _ in range(20):\n"
+        "rows = [{'prompt': f'question {i}', 'completion': 'answer'} for i in range(500)]\n"
+        "for _ in range(10):\n"
         "    d = Dataset.from_rows(rows); s = Store(Path(sys.argv[1]))\n"
         "    s._path(d.fingerprint).unlink(missing_ok=True)\n"
         "    s.put(d)\n"

@@ -13,6 +13,7 @@ import pytest
 
 from ftsdk.errors import ModelError
 from ftsdk.models import base_name, eos_token_ids, inspect_model, load_model, load_tokenizer, materialize, max_length_of
+from ftsdk.models.materialize import _publish, quiet_transformers
 from ftsdk.spec import Model
 
 for _name in ("torch", "transformers", "peft", "gguf"):
@@ -89,12 +90,15 @@ def test_a_folder_is_its_own_result(own: Path) -> None:
     assert materialize(Model(id=str(own))) == own.resolve()
 
 
-def test_a_gguf_file_is_unpacked_once_into_the_same_weights(tiny_gguf: Path, tiny_model: Path, ftsdk_home: Path) -> None:
+def test_a_gguf_file_is_unpacked_once_into_the_same_weights(
+    tiny_gguf: Path, tiny_model: Path, ftsdk_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from safetensors.torch import load_file
 
     said: list[str] = []
     model = Model(id=str(tiny_gguf))
     folder = materialize(model, on_message=said.append)
+    assert capfd.readouterr().err == ""
 
     assert folder.parent == ftsdk_home / "models"
     assert said == ["unpacking tiny.gguf into bfloat16 safetensors, once"]
@@ -152,6 +156,18 @@ def test_two_at_once_unpack_into_one_whole_folder(tiny_gguf: Path) -> None:
     assert found[0] == found[1]
     assert [path.name for path in found[0].parent.iterdir()] == [found[0].name]
     assert inspect_model(Model(id=str(found[0]))).at_hand
+
+
+def test_a_process_that_comes_second_keeps_what_the_first_has_put_there(tmp_path: Path) -> None:
+    target = tmp_path / "0123456789abcdef"
+    for name in ("first", "second"):
+        draft = tmp_path / f".draft-{name}"
+        draft.mkdir()
+        (draft / "model.safetensors").write_text(name)
+        (draft / "manifest.json").write_text(json.dumps({"files": {"model.safetensors": len(name)}}))
+        _publish(draft, target)
+
+    assert (target / "model.safetensors").read_text() == "first"
 
 
 def test_a_gguf_file_that_transformers_can_not_read_is_a_model_error(tmp_path: Path) -> None:
@@ -245,7 +261,8 @@ def test_an_adapter_is_put_on_top(tiny_model: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     base = load_model(Model(id=str(tiny_model)), dtype="float32", device="cpu")
-    made = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
+    with quiet_transformers():
+        made = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
     made.save_pretrained(tmp_path / "adapter")
 
     tuned = load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
@@ -263,7 +280,9 @@ def test_an_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path
     from ftsdk.testing.tiny import build_tiny_model
 
     other = load_model(Model(id=str(build_tiny_model(tmp_path / "other", hidden_size=64))), dtype="float32", device="cpu")
-    get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(tmp_path / "adapter")
+    with quiet_transformers():
+        made = get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    made.save_pretrained(tmp_path / "adapter")
 
     with pytest.raises(ModelError, match="doesn't fit"):
         load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")

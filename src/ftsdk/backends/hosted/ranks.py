@@ -28,7 +28,11 @@ from ftsdk.backends.hosted.runlog import EventWriter
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
 from ftsdk.errors import Diagnosis
 
-__all__ = ["main", "train"]
+__all__ = ["RankLost", "main", "train"]
+
+class RankLost(Exception):
+    """A rank was killed: like a worker that is killed, this says nothing about the training, which can go on."""
+
 
 _ATTEMPT = "attempt.json"
 _OUTCOME = ".rank{rank}.json"
@@ -46,6 +50,7 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     Raises:
         Cancelled: The ranks saw that the run is cancelled.
         TrainingStopped: A rank failed; the diagnosis is that of the first one.
+        RankLost: A rank was killed.
     """
     for rank in range(processes):
         (folder / _OUTCOME.format(rank=rank)).unlink(missing_ok=True)

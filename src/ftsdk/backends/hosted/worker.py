@@ -61,6 +61,10 @@ def work(folder: Path) -> int:
             _train(folder, log)
         except Cancelled:
             log.append("state", {"state": "cancelled", "reason": "as asked"})
+        except ranks.RankLost as error:
+            log.reread()
+            log.append("log", {"level": "error", "message": str(error)})
+            return 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
             traceback.print_exc()
             steps = [e.step for e in log.reread() if isinstance(e, StepEvent)]

@@ -95,7 +95,7 @@ class RunChecks(Hooks):
             input=json.dumps(question),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             check=False,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftConfig, PeftModel, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.spec import Model
@@ -49,7 +49,9 @@ def load_for_training(model: Model, folder: Path, request: Mapping[str, Any]) ->
             _keep_4bit_weights_as_they_are(loaded)
         loaded = prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
     if model.adapter is not None:
-        loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning != "full", use_safetensors=True)
+        config = PeftConfig.from_pretrained(model.adapter)
+        config.lora_dropout = request["tuning"].get("dropout", 0.0)
+        loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning != "full", config=config, use_safetensors=True)
         if tuning == "full":
             loaded = loaded.merge_and_unload()
     return loaded

@@ -214,9 +214,14 @@ def _save(trainer: Any, tokenizer: Any, request: Mapping[str, Any], model: Model
         for config in tuned.peft_config.values():
             config.base_model_name_or_path = base_name(model)
         # "auto" would ask the hub whether the vocabulary has grown.
-        tuned.save_pretrained(into, save_embedding_layers=False)
+        # DPO on an existing adapter adds a second one, "ref", which nobody needs afterwards.
+        tuned.save_pretrained(into, save_embedding_layers=False, selected_adapters=["default"])
         (into / "README.md").unlink(missing_ok=True)
     tokenizer.save_pretrained(into)
+
+
+def _has_no_dropout(request: Mapping[str, Any]) -> bool:
+    return not request["tuning"].get("dropout")
 
 
 def _check_device(request: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Adjustment, Capabilities
@@ -10,7 +12,7 @@ from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Translation
 from ftsdk.errors import Gap
 from ftsdk.models import inspect_model
-from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, QLoRA, default_learning_rate
+from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
 
@@ -111,7 +113,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
         "method": _method(spec),
-        "tuning": _tuning(spec, choose),
+        "tuning": _tuning(spec, choose, gaps),
         "device": hardware.device,
         "processes": hardware.processes,
         "dtype": dtype,
@@ -135,7 +137,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
         "early_stopping": None
         if spec.early_stopping is None
         else {"patience": spec.early_stopping.patience, "min_delta": spec.early_stopping.min_delta},
-        "budget_usd": None if spec.budget_usd is None else str(spec.budget_usd),
+        "budget_usd": None if spec.budget_usd is None else float(spec.budget_usd),
         "train": spec.train.fingerprint,
         "validation": None if spec.validation is None else spec.validation.fingerprint,
     }
@@ -150,25 +152,47 @@ def _method(spec: JobSpec) -> dict[str, Any]:
             return {"kind": "dpo", "beta": spec.method.beta}
 
 
-def _tuning(spec: JobSpec, choose: Any) -> dict[str, Any]:
+def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
     tuning = spec.tuning
     if isinstance(tuning, FullFineTune):
         return {"kind": "full"}
-    if tuning.alpha is None:
-        choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
-    if tuning.target_modules is None:
-        choose("tuning.target_modules", "all-linear", "every linear layer but the output head, as in QLoRA (section 4)")
     request: dict[str, Any] = {
         "kind": tuning.kind,
         "rank": tuning.rank,
         "alpha": tuning.effective_alpha,
         "dropout": tuning.dropout,
-        "target_modules": "all-linear" if tuning.target_modules is None else list(tuning.target_modules),
+        "target_modules": "all-linear" if tuning.target_modules is None else sorted(tuning.target_modules),
         "dora": isinstance(tuning, DoRA),
     }
+    if isinstance(spec.method, DPO) and "dropout" not in tuning.model_fields_set:
+        request["dropout"] = choose("tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both; TRL's default")
     if isinstance(tuning, QLoRA):
         request["double_quantization"] = tuning.double_quantization
+    if spec.model.adapter is not None:
+        _keep_shape_of_adapter(spec.model.adapter, tuning, request, choose, gaps)
+        return request
+    if tuning.alpha is None:
+        choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
+    if tuning.target_modules is None:
+        choose("tuning.target_modules", "all-linear", "every linear layer but the output head, as in QLoRA (section 4)")
     return request
+
+
+def _keep_shape_of_adapter(adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
+    """An adapter that is trained further keeps its shape: what was asked for has to be that, and what wasn't becomes that."""
+    config = json.loads((Path(adapter) / "adapter_config.json").read_bytes())
+    modules = config.get("target_modules")
+    shape = {"rank": config["r"], "alpha": float(config["lora_alpha"]), "target_modules": sorted(modules) if isinstance(modules, list) else modules}
+    if bool(config.get("use_dora")) != request["dora"]:
+        kind = "dora" if config.get("use_dora") else "lora"
+        gaps.append(Gap("tuning", tuning.kind, (kind,), f"the adapter {adapter} is one of {kind}"))
+    for name, is_so in shape.items():
+        if name in tuning.model_fields_set and getattr(tuning, name) is not None:
+            if request[name] != is_so:
+                gaps.append(Gap(f"tuning.{name}", request[name], (is_so,), "an adapter that is trained further keeps its shape"))
+        elif request[name] != is_so:
+            choose(f"tuning.{name}", is_so, "as the adapter has it that is trained further")
+        request[name] = is_so
 
 
 def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> str:

@@ -1,0 +1,40 @@
+"""The working folder of a page: the small files that its code blocks name."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ROWS_PER_CATEGORY = 8
+LONGEST_MAIL = 160
+"""Characters: the tiny model has 512 positions and little more than a letter in a token."""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A current folder with 64 short support mails and 32 preference pairs; runs that a page leaves behind are stopped."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    seen: Counter[str] = Counter()
+    mails: list[str] = []
+    for line in (PROJECT / "examples" / "data" / "support_emails.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if len(row["text"]) <= LONGEST_MAIL and seen[row["category"]] < ROWS_PER_CATEGORY:
+            seen[row["category"]] += 1
+            mails.append(line)
+    (folder / "support_emails.jsonl").write_text("\n".join(mails) + "\n", encoding="utf-8")
+    pairs = [{"question": f"Where is parcel {n}?", "good": f"Parcel {n} arrives on Friday.", "bad": "No idea."} for n in range(32)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    yield folder
+    if (ftsdk_home / "ledger.sqlite").exists():
+        import ftsdk
+
+        for run in ftsdk.runs():
+            if not run.status().is_terminal:
+                run.cancel(wait_s=60)

@@ -1,0 +1,5 @@
+"""A backend whose vendor's package isn't installed."""
+
+import albatross_client_that_nobody_has
+
+Albatross = albatross_client_that_nobody_has.Backend

@@ -1,0 +1,138 @@
+"""What the local backend decides, without loading torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk import Dataset, DoRA, EarlyStopping, FineTuneJob, FullFineTune, Local, ModelError, QLoRA, SpecError, UnsupportedSpecError
+from ftsdk.backends.base import Plan
+from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.backends.trainers.trl.translate import translate
+
+CPU = Hardware(device="cpu", name="4-core CPU", memory_gib=16.0, has_bfloat16=False)
+H100 = Hardware(device="cuda", name="NVIDIA H100 80GB HBM3", memory_gib=79.6, processes=2)
+T4 = Hardware(device="cuda", name="Tesla T4", memory_gib=14.6, has_bfloat16=False)
+MPS = Hardware(device="mps", name="Apple M3")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    return str(folder)
+
+
+def data(n: int = 100) -> Dataset:
+    return Dataset.from_rows([{"q": f"question {i}", "a": "yes" if i % 2 else "no"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+
+
+def job(model: str, **changes: Any) -> FineTuneJob:
+    return FineTuneJob(**{"model": model, "train": data(), "backend": Local(device="cpu"), **changes})
+
+
+def chosen(plan: Plan) -> dict[str, Any]:
+    return {a.field: a.chosen for a in plan.adjustments}
+
+
+def test_a_plan_prints_what_was_chosen_and_why(model: str) -> None:
+    plan = job(model).plan()
+    text = str(plan)
+    for words in ("100 training rows", "learning_rate", "0.0002", "QLoRA's recipe", "this machine bills nothing"):
+        assert words in text
+    assert "<table>" in plan.to_html()
+    assert Plan.from_dict(plan.to_dict()) == plan
+
+
+def test_everything_left_open_is_decided_and_told(model: str) -> None:
+    told = chosen(job(model).plan())
+    assert {
+        "learning_rate",
+        "weight_decay",
+        "max_grad_norm",
+        "max_length",
+        "dtype",
+        "attention",
+        "micro_batch_size",
+        "checkpoint_steps",
+        "device",
+    } <= set(told)
+    assert told["max_length"] == 256
+
+
+def test_what_was_set_is_not_told_as_chosen(model: str) -> None:
+    plan = job(model, learning_rate=1e-3, max_length=64, dtype="float32", weight_decay=0.1).plan()
+    assert not {"learning_rate", "max_length", "dtype", "weight_decay"} & set(chosen(plan))
+    assert plan.request["training"]["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("hardware", "dtype"),
+    [(CPU, "float32"), (H100, "bfloat16"), (T4, "float16")],
+)
+def test_the_number_format_is_what_the_device_is_good_at(model: str, hardware: Hardware, dtype: str) -> None:
+    assert translate(job(model).spec(), hardware).request["dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    ("hardware", "changes", "field"),
+    [
+        (CPU, {"dtype": "float16"}, "dtype"),
+        (MPS, {"tuning": QLoRA()}, "tuning"),
+        (H100, {"batch_size": 15}, "batch_size"),
+        (CPU, {"max_length": 1000}, "max_length"),
+    ],
+)
+def test_what_this_device_cannot_do_is_a_gap_that_names_the_field(model: str, hardware: Hardware, changes: dict[str, Any], field: str) -> None:
+    gaps = translate(job(model, **changes).spec(), hardware).gaps
+    assert [gap.field for gap in gaps] == [field]
+    assert gaps[0].offered
+
+
+def test_early_stopping_wants_a_checkpoint_with_each_validation(model: str) -> None:
+    train, validation, _ = data().split(validation=0.2, seed=0)
+    plan = job(model, train=train, validation=validation, early_stopping=EarlyStopping(), eval_steps=4).plan()
+    assert plan.request["training"]["checkpoint_steps"] == 4
+    with pytest.raises(UnsupportedSpecError, match="checkpoint_steps"):
+        job(model, train=train, validation=validation, early_stopping=EarlyStopping(), eval_steps=4, checkpoint_steps=3).plan()
+
+
+def test_packing_is_refused_in_words(model: str) -> None:
+    with pytest.raises(UnsupportedSpecError, match="packing = True"):
+        job(model, packing=True).plan()
+
+
+def test_the_batch_is_exact_on_every_device(model: str) -> None:
+    for hardware in (CPU, T4, MPS, Hardware(device="cuda", name="x", memory_gib=24, processes=4)):
+        for batch_size in (4, 8, 12, 16, 48):
+            request = translate(job(model, batch_size=batch_size).spec(), hardware).request
+            assert request["micro_batch_size"] * request["accumulation_steps"] * hardware.processes == batch_size
+
+
+def test_dora_and_full_are_told_apart_in_the_request(model: str) -> None:
+    assert translate(job(model, tuning=DoRA()).spec(), CPU).request["tuning"]["dora"] is True
+    assert translate(job(model, tuning=FullFineTune()).spec(), CPU).request["tuning"] == {"kind": "full"}
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    if find_hardware(device=None, processes=None).device != "cuda":
+        with pytest.raises(SpecError, match="no CUDA device is visible"):
+            find_hardware(device="cuda", processes=None)
+    with pytest.raises(SpecError, match="unknown device 'gpu'"):
+        find_hardware(device="gpu", processes=None)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="at least 1"):
+        find_hardware(device="cpu", processes=0)
+
+
+def test_a_model_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: Path, ftsdk_home: Path) -> None:
+    with pytest.raises(ModelError):
+        job(str(tmp_path / "nowhere")).submit()
+    assert not ftsdk_home.exists()

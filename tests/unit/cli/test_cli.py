@@ -1,0 +1,72 @@
+"""The commands, called as from a shell."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ftsdk.cli.app import app
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    (tmp_path / "mails.jsonl").write_text("".join(json.dumps({"text": f"mail {n}", "label": "ab"[n % 2]}) + "\n" for n in range(20)))
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "model: ./model\n"
+        "train: {file: mails.jsonl, chat: {prompt: '{text}', completion: '{label}'}}\n"
+        "tuning: {kind: lora, rank: 4}\n"
+        "backend: {name: local, options: {device: cpu}}\n"
+    )
+    return file
+
+
+def test_plan_prints_tables_and_json(job_file: Path) -> None:
+    shown = CliRunner().invoke(app, ["plan", str(job_file)])
+    assert shown.exit_code == 0, shown.output
+    assert "20 training rows" in shown.output
+    data = json.loads(CliRunner().invoke(app, ["plan", str(job_file), "--json"]).output)
+    assert data["backend"] == "local"
+    assert data["request"]["training"]["tuning"]["rank"] == 4
+
+
+def test_runs_is_empty_at_first_and_json_is_json() -> None:
+    assert "no runs yet" in CliRunner().invoke(app, ["runs"]).output
+    assert json.loads(CliRunner().invoke(app, ["runs", "--json"]).output) == []
+
+
+def test_schema_is_a_json_schema() -> None:
+    assert json.loads(CliRunner().invoke(app, ["schema"]).output)["properties"]["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "nowhere.yaml"], "there is no job file"),
+        (["watch", "local:20260101-abcdef"], "ledger"),
+        (["watch", "nonsense"], "no run ref"),
+        (["cancel", "local:20260101-abcdef"], "RunNotFoundError"),
+    ],
+)
+def test_an_error_is_a_box_and_status_1_not_a_traceback(arguments: list[str], said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", "from ftsdk.cli import main; main()", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_another_backend_is_one_option(job_file: Path) -> None:
+    refused = CliRunner().invoke(app, ["plan", str(job_file), "--backend", "lokal"])
+    assert refused.exit_code != 0
+    assert "did you mean 'local'" in str(refused.exception)
