@@ -27,6 +27,7 @@ def smollm2() -> str:
 
 
 def main() -> None:
+    """Data, plan, run, evaluation."""
     console.print(Rule("1. The data", align="left"))
     mails = Dataset.from_file(HERE / "data" / "support_emails.jsonl").as_chat(
         system="You sort support mail.",

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from forked_workers import ForkedLocal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -44,8 +48,27 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pytest.importorskip("torch", reason="the extra 'local' isn't installed")
     from ftsdk.testing.tiny import build_tiny_model
 
-    yield build_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+    return build_tiny_model(tmp_path_factory.mktemp("tiny-model"))
 
 
-hypothesis.settings.register_profile("ftsdk", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@pytest.fixture(scope="session")
+def torch_is_loaded() -> None:
+    """Load torch and TRL into this process, for workers that are forked from it."""
+    pytest.importorskip("torch", reason="the extra 'local' isn't installed")
+    from forked_workers import load_torch
+
+    load_torch()
+
+
+@pytest.fixture
+def forked_local(torch_is_loaded: None) -> Iterator[ForkedLocal]:
+    """The local backend with forked workers; none of them is left behind."""
+    from forked_workers import ForkedLocal
+
+    yield ForkedLocal()
+    ForkedLocal.launcher.file_size_limit = None
+    ForkedLocal.launcher.end()
+
+
+hypothesis.settings.register_profile("ftsdk", deadline=None, max_examples=25, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("ftsdk")

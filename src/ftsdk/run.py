@@ -133,9 +133,8 @@ class Run:
                     break
                 if status.native in ("interrupted", "intended"):
                     self.resume()
-                elif status.native == "blocked":
-                    if not first or not self.resume():
-                        raise BackendError(f"run {self.ref} stands still: {status.reason}", retryable=True)
+                elif status.native == "blocked" and (not first or not self.resume()):
+                    raise BackendError(f"run {self.ref} stands still: {status.reason}", retryable=True)
                 first = False
                 if deadline is not None and clock() >= deadline:
                     raise TimeoutError(

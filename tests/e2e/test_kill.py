@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked_workers import ForkedLocal
 
 from ftsdk import BackendError, FineTuneJob, Run, runs
 from ftsdk.backends.base import CheckpointEvent, LogEvent, StateEvent, StepEvent
@@ -121,29 +122,22 @@ def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room(
-    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, launcher, difference: Callable[[Path, Path], float]
+    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, forked_local: ForkedLocal, difference: Callable[[Path, Path], float]
 ) -> None:
     run = _stopped_after(make_job, ftsdk_home, step=3)
     folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
     before, _ = newest_whole(folder)
     assert before is not None
-    launcher.file_size_limit = 16_384  # an optimizer's state is larger, an event log isn't
+    forked_local.launcher.file_size_limit = 16_384  # an optimizer's state is larger, an event log isn't
     with pytest.raises(BackendError, match="stands still: disk_full") as caught:
         run.wait(progress=False, poll_s=0.05)
     assert caught.value.retryable
     status = run.status()
     assert (status.state, status.native) == ("queued", "blocked")
     assert newest_whole(folder) == (before, [])
-    launcher.file_size_limit = None
-    Run(run._record, launcher_backend(launcher), ledger=run._ledger).wait(progress=False, poll_s=0.05)
+    forked_local.launcher.file_size_limit = None
+    run.wait(progress=False, poll_s=0.05)
     assert difference(run.collect().path, uninterrupted) <= 1e-6
-
-
-def launcher_backend(launcher):
-    from ftsdk.backends.hosted.backend import HostedBackend
-    from ftsdk.backends.trainers.trl import TRLTrainer
-
-    return HostedBackend(name="local", launcher=launcher, trainer=TRLTrainer())
 
 
 def test_an_event_log_cut_in_the_middle_of_a_line_is_mended(make_job: MakeJob, ftsdk_home: Path) -> None:

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.e2e
 
 
 def rows(n: int = 64) -> Dataset:
-    return Dataset.from_rows([{"text": f"message {i} about {'travel' if i % 2 else 'work'}", "label": "travel" if i % 2 else "work"} for i in range(n)]).as_chat(
-        prompt="{text}", completion="{label}"
-    )
+    return Dataset.from_rows(
+        [{"text": f"message {i} about {'travel' if i % 2 else 'work'}", "label": "travel" if i % 2 else "work"} for i in range(n)]
+    ).as_chat(prompt="{text}", completion="{label}")
 
 
 SUBMIT = """

@@ -103,7 +103,9 @@ def test_rows_that_are_still_a_table_are_refused_with_the_way_out(mails: Path, m
 
 
 def test_preference_rows_given_to_sft_say_what_to_use(model: Path) -> None:
-    pairs = Dataset.from_rows([{"q": f"q{n}", "good": "yes", "bad": "no"} for n in range(4)]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    pairs = Dataset.from_rows([{"q": f"q{n}", "good": "yes", "bad": "no"} for n in range(4)]).as_preference(
+        prompt="{q}", chosen="{good}", rejected="{bad}"
+    )
     with pytest.raises(SpecError, match="DPO"):
         FineTuneJob(model=str(model), train=pairs).plan()
     assert FineTuneJob(model=str(model), train=pairs, method=DPO(), backend=Local(device="cpu")).plan().spec.train.format == "preference"

@@ -20,7 +20,10 @@ def test_importing_ftsdk_loads_nothing_heavy() -> None:
 
 
 def test_making_a_job_and_its_plan_loads_no_torch() -> None:
-    code = "import sys; from ftsdk import Dataset, FineTuneJob, Eval, Run, Local; print([m for m in ('torch', 'transformers', 'trl') if m in sys.modules])"
+    code = (
+        "import sys; from ftsdk import Dataset, FineTuneJob, Eval, Run, Local\n"
+        "print([m for m in ('torch', 'transformers', 'trl') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

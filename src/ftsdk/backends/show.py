@@ -53,7 +53,8 @@ def plan_html(plan: Plan) -> str:
         f"<tr><th style='text-align:left'>{html.escape(k)}</th><td style='text-align:left'>{html.escape(v)}</td></tr>" for k, v in plan_rows(plan)
     )
     chosen = "".join(
-        f"<tr><td><code>{html.escape(a.field)}</code></td><td>{html.escape(str(a.chosen))}</td><td style='text-align:left'>{html.escape(a.reason)}</td></tr>"
+        f"<tr><td><code>{html.escape(a.field)}</code></td><td>{html.escape(str(a.chosen))}</td>"
+        f"<td style='text-align:left'>{html.escape(a.reason)}</td></tr>"
         for a in plan.adjustments
     )
     table = f"<table><tr><th>Chosen for you</th><th></th><th>because</th></tr>{chosen}</table>" if chosen else ""

@@ -127,7 +127,7 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
-def _job(path: Path, backend: str | None):  # noqa: ANN202 - FineTuneJob, which is loaded late
+def _job(path: Path, backend: str | None):
     from ftsdk.job import FineTuneJob
 
     job = FineTuneJob.from_yaml(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.location import plain
+from ftsdk.data.render_report import RenderReport
 from ftsdk.data.rendering import RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
 from ftsdk.data.text_model import TextModel
 from ftsdk.errors import DatasetError

@@ -65,8 +65,8 @@ def specs(draw: st.DrawFn) -> JobSpec:
     method = some(DPO, beta=numbers(0, 10, exclude_min=True)) if is_dpo else some(SFT, train_on=st.sampled_from(["completion", "assistant", "all"]))
     strategy = some(
         JobSpec,
-        # The default method wouldn't fit pairs.
-        always=("method",) if is_dpo else (),
+        # The default method wouldn't fit pairs, and some fields need validation data.
+        always=("validation", "method") if is_dpo else ("validation",),
         model=models,
         train=st.just(train),
         validation=st.just(validation),
@@ -93,7 +93,7 @@ def specs(draw: st.DrawFn) -> JobSpec:
     return draw(strategy)
 
 
-thorough = settings(max_examples=20, deadline=None, database=None)
+thorough = settings(max_examples=30, deadline=None, database=None)
 
 
 @given(specs())

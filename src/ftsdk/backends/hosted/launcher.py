@@ -70,7 +70,9 @@ class Launcher(Protocol):
     """A place: this machine, Modal, a cluster."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The word for it in plans and manifests."""
+        ...
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -92,7 +92,7 @@ def hold(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _flock():  # noqa: ANN202 - a module, which has no useful type
+def _flock():
     try:
         import fcntl
     except ImportError as error:

@@ -30,6 +30,7 @@ from ftsdk.errors import Diagnosis
 
 __all__ = ["RankLost", "main", "train"]
 
+
 class RankLost(Exception):
     """A rank was killed: like a worker that is killed, this says nothing about the training, which can go on."""
 
@@ -59,7 +60,7 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", __name__, str(folder)]
     # One thread a rank unless the user says otherwise: ranks that fight over cores are slower than one process.
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
-    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)  # noqa: PLW1509 - no threads here yet
+    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
     try:
         code = agent.wait()
     finally:

@@ -71,10 +71,14 @@ class Trainer(Protocol):
     """TRL, Axolotl, Unsloth: what trains at a place."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The word for it in plans and manifests."""
+        ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What it can do. Data: no IO."""
+        ...
 
     def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
         """Decide everything. Pure and offline; loads nothing heavy."""

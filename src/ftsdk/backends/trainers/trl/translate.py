@@ -165,7 +165,9 @@ def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
         "dora": isinstance(tuning, DoRA),
     }
     if isinstance(spec.method, DPO) and "dropout" not in tuning.model_fields_set:
-        request["dropout"] = choose("tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both; TRL's default")
+        request["dropout"] = choose(
+            "tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both; TRL's default"
+        )
     if isinstance(tuning, QLoRA):
         request["double_quantization"] = tuning.double_quantization
     if spec.model.adapter is not None:

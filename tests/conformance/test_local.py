@@ -1,0 +1,76 @@
+"""The local backend, with real workers that really train, keeps every promise of the waist."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from forked_workers import ForkedLocal
+
+from ftsdk import DPO, Dataset, Model
+from ftsdk.data import Store
+from ftsdk.spec import DataFormat, JobSpec
+from ftsdk.testing import BackendConformance, Sample, field_samples
+
+pytestmark = pytest.mark.e2e
+
+
+def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
+    if data_format == "preference":
+        pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(n)]
+        return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+
+
+class TestLocal(BackendConformance):
+    poll_s = 0.05
+    polls = 6000
+    share_finished_run = True
+    folder: ClassVar[Path]
+    tiny: ClassVar[Path]
+
+    @pytest.fixture(autouse=True)
+    def _one_home_for_all(self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, forked_local: ForkedLocal, monkeypatch) -> None:
+        cls = type(self)
+        if "folder" not in cls.__dict__:
+            cls.folder = tmp_path_factory.mktemp("local-conformance")
+            cls.tiny = tiny_model
+        monkeypatch.setenv("FTSDK_HOME", str(cls.folder / "home"))
+
+    def make_backend(self, tmp_path: Path) -> ForkedLocal:
+        return ForkedLocal()
+
+    def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
+        train, validation = rows(data_format, 16, "question"), rows(data_format, 8, "another")
+        store = Store()
+        store.put(train)
+        store.put(validation)
+        method = {"method": DPO()} if data_format == "preference" else {}
+        held_out = {"validation": validation.ref()} if with_validation else {}
+        return JobSpec(model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out)
+
+    def make_model(self, source: str) -> Model | None:
+        if source == "hub":
+            return Model(id="example/tiny-instruct")
+        if source == "folder":
+            return Model(id=str(self.tiny))
+        return None  # a GGUF file is read in tests/unit/models
+
+    def make_samples(self) -> Sequence[Sample]:
+        adapters = [str(self._adapter(f"adapter-{rank}", rank)) for rank in (4, 8)]
+        return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
+
+    def _adapter(self, name: str, rank: int) -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        (folder / "adapter_config.json").write_text(
+            json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], "use_dora": False})
+        )
+        header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+        (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+        return folder
