@@ -158,7 +158,7 @@ class ForgetsRunsThatAreOver(ScriptedBackend):
     def _id_for(self, key):
         identifier = super()._id_for(key)
         run = self._read(identifier)
-        return super()._id_for(f"{key} again") if run and self._status_of(run).is_terminal else identifier
+        return super()._id_for(f"{key}-again") if run and self._status_of(run).is_terminal else identifier
 
 
 class IdFromAClockThatIsTooCoarse(ScriptedBackend):
@@ -539,7 +539,7 @@ def test_a_backend_that_knows_its_runs_in_one_process_only_is_found(tmp_path: Pa
         "from ftsdk.testing import ScriptedBackend\n"
         "class LivesInOneProcess(ScriptedBackend):\n"
         "    def _id_for(self, key):\n"
-        "        return super()._id_for(f'{key} {os.getpid()}')\n"
+        "        return super()._id_for(f'{key}-{os.getpid()}')\n"
         "    def _find(self, ref):\n"
         "        run = super()._find(ref)\n"
         "        if self._id_for(run['key']) != ref.id:\n"

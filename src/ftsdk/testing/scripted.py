@@ -136,7 +136,13 @@ class ScriptedBackend:
         return Plan(backend=self._name, spec=spec, request=request, adjustments=adjustments, cost=cost, cost_note=note)
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
-        """Start a run, or find the one with this key."""
+        """Start a run, or find the one with this key.
+
+        Raises:
+            SpecError: The key can't name a run.
+        """
+        if not _NAME.fullmatch(key):
+            raise SpecError(f"run key {key!r} can't name a folder: use letters, digits, '.', '_' and '-'")
         fault = self._send("submit", key=key)
         identifier = self._id_for(key)
         if self._read(identifier) is None:
@@ -228,7 +234,9 @@ class ScriptedBackend:
         return RunStatus(state=last.state, native=last.native, reason=last.reason, diagnosis=diagnosis, log_tail=last.reason)
 
     def _is_halted(self, run: Mapping[str, Any]) -> bool:
-        return 0 < run["tick"] <= len(run["beats"]) and run["beats"][run["tick"] - 1]["kind"] == "halt"
+        # A run that was cancelled where it stood goes on, to its end.
+        is_at_halt = 0 < run["tick"] <= len(run["beats"]) and run["beats"][run["tick"] - 1]["kind"] == "halt"
+        return is_at_halt and not run.get("is_cancelled")
 
     def _write_weights(self, spec: JobSpec, into: Path) -> tuple[Literal["adapter", "model"], str]:
         into.mkdir(parents=True, exist_ok=True)

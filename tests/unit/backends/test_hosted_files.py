@@ -91,6 +91,8 @@ def test_a_sealed_folder_verifies_and_keeps_its_facts(tmp_path: Path) -> None:
         (lambda f: (f / "a.bin").unlink(), "missing"),
         (lambda f: os.truncate(f / "a.bin", 50), "torn"),
         (lambda f: (f / "a.bin").write_bytes(b"x" * 100), "altered"),
+        (lambda f: (f / "c.bin").write_bytes(b"c"), "isn't in the manifest"),
+        (lambda f: (f / "manifest.json").write_text('{"files": {"../a": {}, "a.bin": {}, "deep/b.bin": {}}}'), "outside the folder"),
     ],
 )
 def test_a_folder_that_was_harmed_is_refused(tmp_path: Path, harm, said: str) -> None:

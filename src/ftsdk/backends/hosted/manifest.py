@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ftsdk.errors import CorruptArtifactError
@@ -45,8 +45,13 @@ def verify(folder: Path) -> dict[str, Any]:
         raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it was never finished, and isn't used") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifactError(f"{path} can't be read ({error}); the folder isn't used") from error
+    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    if not_listed := sorted(there - set(listed)):
+        raise CorruptArtifactError(f"{folder}: {not_listed[0]} isn't in the manifest: somebody put it there")
     for name, facts in listed.items():
         file = folder / name
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise CorruptArtifactError(f"{path} names {name!r}, which lies outside the folder")
         if not file.is_file():
             raise CorruptArtifactError(f"{folder}: {name} is missing")
         size = file.stat().st_size
