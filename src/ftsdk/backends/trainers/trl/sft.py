@@ -1,0 +1,41 @@
+"""Supervised fine-tuning with a loss that scores what is trained, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
+from trl.trainer.sft_trainer import SFTTrainer
+
+from ftsdk.backends.trainers.trl.rows import IGNORED
+
+__all__ = ["RenderedSFTTrainer"]
+
+
+class RenderedSFTTrainer(SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
+    """TRL's trainer, but for the loss where it has no fused kernel.
+
+    On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included
+    (`trl/trainer/utils.py`, `add_fused_lm_head`). A row of support mail has 4 trained tokens in 150: the projection of the
+    others is most of a small model's step.
+    """
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Give the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
+        labels_BT = inputs["labels"]  # noqa: N806 - shape suffix
+        if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
+            return super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+        targets_BT = labels_BT[:, 1:]  # noqa: N806
+        is_trained_BT = targets_BT != IGNORED  # noqa: N806
+        # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
+        kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
+        logits_BKV = model(  # noqa: N806
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=kept_K, use_cache=False
+        ).logits
+        chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
+        total = F.cross_entropy(logits_BKV[chosen_BK].float(), targets_BT[:, kept_K][chosen_BK], reduction="sum")
+        if num_items_in_batch is None:
+            return total / chosen_BK.sum().clamp(min=1)
+        loss = total / num_items_in_batch
+        # The count is over all processes, and DDP takes the mean of their gradients.
+        return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
