@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,17 @@ def ftsdk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home for this test alone."""
     folder = tmp_path / "ftsdk-home"
     monkeypatch.setenv("FTSDK_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def model_of_headers(tmp_path: Path) -> Path:
+    """A folder that looks like a model to whoever reads headers only, as plans do; needs no torch to make."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +14,8 @@ from ftsdk.cli.app import app
 
 
 @pytest.fixture
-def job_file(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}))
-    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+def job_file(tmp_path: Path, model_of_headers: Path) -> Path:
+    assert model_of_headers == tmp_path / "model"
     (tmp_path / "mails.jsonl").write_text("".join(json.dumps({"text": f"mail {n}", "label": "ab"[n % 2]}) + "\n" for n in range(20)))
     file = tmp_path / "job.yaml"
     file.write_text(
