@@ -174,7 +174,7 @@ class Run:
         Raises:
             RunNotReadyError: The run hasn't succeeded.
         """
-        from ftsdk.backends.hosted.manifest import verify
+        from ftsdk.backends.runfolder.manifest import verify
 
         if into is None:
             folder = self._folder() / "artifact"

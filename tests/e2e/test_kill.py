@@ -17,8 +17,8 @@ from forked_workers import ForkedLocal
 
 from ftsdk import BackendError, FineTuneJob, Run, runs
 from ftsdk.backends.base import CheckpointEvent, LogEvent, StateEvent, StepEvent
-from ftsdk.backends.hosted import lock
 from ftsdk.backends.hosted.checkpoints import newest_whole
+from ftsdk.backends.runfolder import lock
 from ftsdk.ledger import Ledger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]

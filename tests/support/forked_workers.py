@@ -14,9 +14,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.backends.hosted import lock, worker
+from ftsdk.backends.hosted import worker
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.local import LocalLauncher
+from ftsdk.backends.runfolder import lock
 from ftsdk.backends.trainers.trl import TRLTrainer
 
 __all__ = ["ForkedLocal", "ForkingLauncher", "load_torch"]

@@ -24,7 +24,7 @@ from ftsdk.backends.base import (
     read_event,
     refuse,
 )
-from ftsdk.backends.hosted.manifest import seal, verify
+from ftsdk.backends.runfolder.manifest import seal, verify
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.spec import FullFineTune, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest

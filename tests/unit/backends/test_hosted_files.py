@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import LogEvent, StepEvent, read_event
-from ftsdk.backends.hosted import lock
 from ftsdk.backends.hosted.checkpoints import newest_whole, prune, seal_checkpoint
-from ftsdk.backends.hosted.manifest import seal, verify
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.runlog import EventWriter, parse_events
+from ftsdk.backends.runfolder import lock
+from ftsdk.backends.runfolder.eventlog import EventWriter, parse_events
+from ftsdk.backends.runfolder.manifest import seal, verify
 from ftsdk.errors import CorruptArtifactError
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher
-from ftsdk.backends.hosted.manifest import verify
-from ftsdk.backends.hosted.runlog import EVENTS, parse_events
 from ftsdk.backends.hosted.trainer import Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, CANCEL, REQUEST
+from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
+from ftsdk.backends.runfolder.manifest import verify
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
 

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ftsdk.backends.hosted.manifest import seal, verify
+from ftsdk.backends.runfolder.manifest import seal, verify
 from ftsdk.errors import CorruptArtifactError
 
 __all__ = ["CHECKPOINTS", "newest_whole", "prune", "seal_checkpoint", "step_of"]

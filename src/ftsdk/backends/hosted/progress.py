@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, StepEvent
-from ftsdk.backends.hosted.runlog import EventWriter
+from ftsdk.backends.runfolder.eventlog import EventWriter
 
 __all__ = ["Progress"]
 

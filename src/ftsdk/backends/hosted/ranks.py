@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted.diagnosis import diagnose
-from ftsdk.backends.hosted.manifest import replace_file
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.runlog import EventWriter
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
+from ftsdk.backends.runfolder.eventlog import EventWriter
+from ftsdk.backends.runfolder.manifest import replace_file
 from ftsdk.errors import Diagnosis
 
 __all__ = ["RankLost", "main", "train"]

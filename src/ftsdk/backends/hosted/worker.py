@@ -24,11 +24,11 @@ from ftsdk.backends.base import StateEvent, StepEvent
 from ftsdk.backends.hosted import ranks
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS, newest_whole
 from ftsdk.backends.hosted.diagnosis import diagnose
-from ftsdk.backends.hosted.lock import hold
-from ftsdk.backends.hosted.manifest import MANIFEST, seal, verify
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.runlog import EventWriter
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
+from ftsdk.backends.runfolder.eventlog import EventWriter
+from ftsdk.backends.runfolder.lock import hold
+from ftsdk.backends.runfolder.manifest import MANIFEST, seal, verify
 from ftsdk.errors import CorruptArtifactError
 
 __all__ = ["ARTIFACT", "BLOCKED", "CANCEL", "REQUEST", "main", "work"]

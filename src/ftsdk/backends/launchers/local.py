@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk.backends.base import Adjustment
-from ftsdk.backends.hosted import lock
 from ftsdk.backends.hosted.launcher import Hardware, Launch
-from ftsdk.backends.hosted.manifest import MANIFEST, replace_file
-from ftsdk.backends.hosted.runlog import EventWriter
 from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.backends.runfolder import lock
+from ftsdk.backends.runfolder.eventlog import EventWriter
+from ftsdk.backends.runfolder.manifest import MANIFEST, replace_file
 from ftsdk.errors import BackendError, Gap
 from ftsdk.home import home
 from ftsdk.spec import JobSpec
@@ -144,9 +144,10 @@ class LocalLauncher:
                     "PYTHONUNBUFFERED": "1",
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_TELEMETRY": "1",
-                    # Threads that wait by spinning are a hundred times slower as soon as anything else runs on the machine
-                    # (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's other work).
-                    "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+                    # Threads that wait spin for a moment, then sleep. Spinning on is a hundred times slower as soon as anything else
+                    # runs (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's other work); sleeping at
+                    # once costs a third of SmolLM2's step (GNU's OpenMP; other runtimes ignore the variable; 2026-11-24).
+                    "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
                 }
                 if request.get("device") == "cpu":
                     environment["CUDA_VISIBLE_DEVICES"] = ""

@@ -7,18 +7,25 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_trainer import SFTTrainer
 
+from ftsdk.backends.trainers.trl.order import StepsSortedByLength
 from ftsdk.backends.trainers.trl.rows import IGNORED
 
 __all__ = ["RenderedSFTTrainer"]
 
 
 class RenderedSFTTrainer(SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
-    """TRL's trainer, but for the loss where it has no fused kernel.
+    """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
     On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included
     (`trl/trainer/utils.py`, `add_fused_lm_head`). Of 57 tokens in a short support mail 2 or 3 are trained; the others needn't
     be projected.
     """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepsSortedByLength:
+        """Give an order of our own: transformers' `group_by_length` would change which rows share a step."""
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return StepsSortedByLength([len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Give the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""

@@ -217,7 +217,7 @@ def _choose_micro_batch(spec: JobSpec, hardware: Hardware, choose: Any, gaps: li
         return 1
     share = spec.batch_size // hardware.processes
     if hardware.device == "cpu":
-        cap, reason = 16, "a CPU gains nothing from more"
+        cap, reason = 4, "short rows needn't be padded to the longest of the step, and a CPU gains little from more"
     else:
         memory_gib = hardware.memory_gib or 16.0
         cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2

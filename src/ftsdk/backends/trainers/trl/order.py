@@ -1,0 +1,43 @@
+"""In which order the rows come: shuffled anew each epoch, short ones together within an optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+__all__ = ["StepsSortedByLength"]
+
+
+class StepsSortedByLength(Sampler[int]):
+    """Shuffle all rows, then sort those of each optimizer step by length.
+
+    A step has the same rows as without sorting, and so the same gradient; but it goes through the model in smaller parts, and
+    a part is padded to its own longest row. On 422 support mails, 16 a step and 4 at a time, padding adds 14 % to the tokens, where a
+    shuffled order adds 44 %, and 78 % with 16 at a time (2026-11-24).
+
+    Args:
+        lengths_N: Tokens per row, shape (N rows,).
+        step_rows: Rows per optimizer step, over all processes.
+        seed: With the epoch, decides the order.
+    """
+
+    def __init__(self, lengths_N: Sequence[int], *, step_rows: int, seed: int) -> None:  # noqa: N803 - shape suffix
+        self._lengths_N = lengths_N
+        self._step_rows = step_rows
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; the trainer calls it, also when it goes on from a checkpoint."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths_N)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        for start in range(0, len(order), self._step_rows):
+            yield from sorted(order[start : start + self._step_rows], key=lambda row: self._lengths_N[row], reverse=True)

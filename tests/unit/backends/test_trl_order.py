@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("torch", reason="the extra 'local' isn't installed")
+from ftsdk.backends.trainers.trl.order import StepsSortedByLength
+
+lengths = st.lists(st.integers(1, 500), min_size=1, max_size=60)
+
+
+@given(lengths, st.integers(1, 9), st.integers(0, 99), st.integers(0, 3))
+def test_every_row_comes_once_an_epoch_and_each_step_runs_from_long_to_short(sizes: list[int], step: int, seed: int, epoch: int) -> None:
+    order = StepsSortedByLength(sizes, step_rows=step, seed=seed)
+    order.set_epoch(epoch)
+    rows = list(order)
+    assert sorted(rows) == list(range(len(sizes)))
+    for start in range(0, len(rows), step):
+        in_step = [sizes[row] for row in rows[start : start + step]]
+        assert in_step == sorted(in_step, reverse=True)
+
+
+@given(lengths, st.integers(0, 99))
+def test_sorting_changes_no_steps_rows(sizes: list[int], seed: int) -> None:
+    def steps(of: list[int]) -> list[set[int]]:
+        rows = list(StepsSortedByLength(of, step_rows=4, seed=seed))
+        return [set(rows[start : start + 4]) for start in range(0, len(rows), 4)]
+
+    assert steps(sizes) == steps([1] * len(sizes))
+
+
+def test_an_epoch_has_an_order_of_its_own_that_can_be_had_again() -> None:
+    order = StepsSortedByLength([1] * 50, step_rows=1, seed=3)
+    first = list(order)
+    order.set_epoch(1)
+    second = list(order)
+    order.set_epoch(0)
+    assert first != second
+    assert list(order) == first
