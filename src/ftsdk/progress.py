@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
@@ -124,7 +124,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def make_progress(progress: bool | Progress, title: str) -> Iterator[Progress]:
+def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
     """Give the display for `Run.wait(progress=)`."""
     if progress is True:
         with LiveProgress(title) as live:
@@ -136,7 +136,7 @@ def make_progress(progress: bool | Progress, title: str) -> Iterator[Progress]:
 
 
 @contextlib.contextmanager
-def make_bar(progress: bool) -> Iterator[Callable[[EvalProgress], None] | None]:
+def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]:
     """Give a callback that draws a bar for each eval and subject, or None for silence."""
     if not progress:
         yield None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as Yields
 from typing import Any, Protocol
 
 from ftsdk.errors import DatasetError
@@ -174,7 +175,7 @@ class TransformersGenerator:
         return self._tokenizer.decode(tokens[: min(ends, default=len(tokens))], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     @contextlib.contextmanager
-    def _greedy(self, max_new_tokens: int) -> Iterator[None]:
+    def _greedy(self, max_new_tokens: int) -> Yields[None]:
         """Put plain greedy settings in place of the model's own, which may sample or penalise repetition, and put those back afterwards."""
         from transformers import GenerationConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from ftsdk.evals.generation import TransformersGenerator
@@ -65,14 +65,14 @@ class _Loader:
         return self._loaded
 
     @contextlib.contextmanager
-    def open_without_adapter(self) -> Iterator[TransformersGenerator]:
+    def open_without_adapter(self) -> Generator[TransformersGenerator]:
         """The base under the adapter; what was loaded stays for `open_and_free`."""
         model, generator = self._load()
         with model.disable_adapter():
             yield generator
 
     @contextlib.contextmanager
-    def open_and_free(self) -> Iterator[TransformersGenerator]:
+    def open_and_free(self) -> Generator[TransformersGenerator]:
         """The model as it is; its memory is given back afterwards."""
         try:
             yield self._load()[1]

@@ -31,7 +31,7 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         ModelError: No tokenizer, or no chat template neither in the model nor in the spec.
         MissingExtraError: transformers isn't installed.
     """
-    say = on_message or (lambda _: None)
+    say: Callable[[str], object] = on_message or (lambda _: None)
     folder = materialize(model, on_message=on_message)
     try:
         from transformers import AutoTokenizer

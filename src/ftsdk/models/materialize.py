@@ -11,8 +11,9 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
+from logging import getLogger
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,7 +51,7 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
         ModelError: The model isn't there, isn't whole, isn't safe, or can't be downloaded from here.
         MissingExtraError: Downloading or unpacking needs packages of the extra `local`.
     """
-    say = on_message or (lambda _: None)
+    say: Callable[[str], object] = on_message or (lambda _: None)
     match model.source:
         case "folder":
             inspect_model(model)
@@ -202,7 +203,7 @@ _LOADING = threading.RLock()
 
 
 @contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Generator[None]:
     """Load one thing at a time, and keep progress bars and warnings out of the user's terminal; things are put back afterwards."""
     with _LOADING:
         yield from _quiet()
@@ -212,6 +213,10 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    # bitsandbytes, which PEFT imports wherever it is installed, warns of a kernel for 4-bit weights that nobody asked for.
+    bitsandbytes = getLogger("bitsandbytes")
+    level = bitsandbytes.level
+    bitsandbytes.setLevel("ERROR")
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
@@ -221,5 +226,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+        bitsandbytes.setLevel(level)
         if had_bars:
             logging.enable_progress_bar()

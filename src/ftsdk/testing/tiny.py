@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 __all__ = ["build_tiny_model"]
 
@@ -45,7 +46,7 @@ def build_tiny_model(folder: Path, *, hidden_size: int = 32, layers: int = 2, se
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         ),
     )
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=raw,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",

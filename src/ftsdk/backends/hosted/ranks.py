@@ -72,8 +72,8 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
         path.unlink()
     failures = sorted((o for o in outcomes if o["outcome"] == "failed"), key=lambda o: o["at"])
     if failures:
-        diagnosis = failures[0]["diagnosis"]
-        raise TrainingStopped(Diagnosis(**{**diagnosis, "suggestions": tuple(diagnosis["suggestions"])}))
+        told: dict[str, Any] = failures[0]["diagnosis"]
+        raise TrainingStopped(Diagnosis(told["kind"], told["message"], told["step"], tuple(told["suggestions"])))
     if any(o["outcome"] == "cancelled" for o in outcomes):
         raise Cancelled
     done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]

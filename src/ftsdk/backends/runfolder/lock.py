@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from ftsdk.errors import BackendError
@@ -77,7 +77,7 @@ def holder_of(folder: Path) -> tuple[int, int] | None:
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[bool]:
+def hold(folder: Path) -> Generator[bool]:
     """Hold the lock for a block: the inherited one, or a new one; gives False if another process has it."""
     inherited = os.environ.pop(INHERITED, None)
     descriptor = int(inherited) if inherited else acquire(folder)

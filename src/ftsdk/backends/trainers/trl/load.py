@@ -49,7 +49,7 @@ def load_for_training(model: Model, folder: Path, request: Mapping[str, Any]) ->
             _keep_4bit_weights_as_they_are(loaded)
         loaded = prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
     if model.adapter is not None:
-        config = PeftConfig.from_pretrained(model.adapter)
+        config: Any = PeftConfig.from_pretrained(model.adapter)
         config.lora_dropout = request["tuning"].get("dropout", 0.0)
         loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning != "full", config=config, use_safetensors=True)
         if tuning == "full":

@@ -38,6 +38,6 @@ class StepsSortedByLength(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed + self._epoch)
-        order = torch.randperm(len(self), generator=generator).tolist()
+        order: list[int] = torch.randperm(len(self), generator=generator).tolist()
         for start in range(0, len(order), self._step_rows):
-            yield from sorted(order[start : start + self._step_rows], key=lambda row: self._lengths_N[row], reverse=True)
+            yield from sorted(order[start : start + self._step_rows], key=self._lengths_N.__getitem__, reverse=True)

@@ -23,9 +23,9 @@ class RenderedSFTTrainer(SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepsSortedByLength:
         """Give an order of our own: transformers' `group_by_length` would change which rows share a step."""
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return StepsSortedByLength([len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed)
+        return StepsSortedByLength([len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed or 0)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Give the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
@@ -36,9 +36,9 @@ class RenderedSFTTrainer(SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
         is_trained_BT = targets_BT != IGNORED  # noqa: N806
         # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
         kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
-        logits_BKV = model(  # noqa: N806
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=kept_K, use_cache=False
-        ).logits
+        # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without one
+        # attention takes its fastest path (8 % of a step on a CPU).
+        logits_BKV = model(input_ids=inputs["input_ids"], logits_to_keep=kept_K, use_cache=False).logits  # noqa: N806
         chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
         total = F.cross_entropy(logits_BKV[chosen_BK].float(), targets_BT[:, kept_K][chosen_BK], reduction="sum")
         if num_items_in_batch is None:

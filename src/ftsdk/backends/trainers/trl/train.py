@@ -41,7 +41,7 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
     folder = materialize(model_spec, on_message=lambda text: context.emit("log", {"message": text}))
     tokenizer = load_tokenizer(model_spec)
     ends = eos_token_ids(tokenizer, folder)
-    rendering = {
+    rendering: dict[str, Any] = {
         "method": request["method"],
         "max_length": request["max_length"] or max_length_of(model_spec, tokenizer),
         "max_truncated": request["max_truncated"],
@@ -77,7 +77,7 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
 
 
 def _make_trainer(request: Mapping[str, Any], context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None) -> Any:
-    shared = {
+    shared: dict[str, Any] = {
         "model": model,
         "args": None,
         "train_dataset": HfDataset.from_dict(dict(rows.columns)),
@@ -95,7 +95,7 @@ def _make_trainer(request: Mapping[str, Any], context: Context, model: Any, toke
 
         options = _arguments(request, context, has_validation=validation is not None)
         shared["args"] = DPOConfig(
-            **options, beta=request["method"]["beta"], loss_type="sigmoid", disable_dropout=True, precompute_ref_log_probs=False
+            **options, beta=request["method"]["beta"], loss_type=["sigmoid"], disable_dropout=True, precompute_ref_log_probs=False
         )
         return make_dpo_trainer(shared, request)
     from trl.trainer.sft_config import SFTConfig
@@ -219,10 +219,6 @@ def _save(trainer: Any, tokenizer: Any, request: Mapping[str, Any], model: Model
         tuned.save_pretrained(into, save_embedding_layers=False, selected_adapters=["default"])
         (into / "README.md").unlink(missing_ok=True)
     tokenizer.save_pretrained(into)
-
-
-def _has_no_dropout(request: Mapping[str, Any]) -> bool:
-    return not request["tuning"].get("dropout")
 
 
 def _check_device(request: Mapping[str, Any]) -> None:
