@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         SpecError,
         UnsupportedSpecError,
     )
-    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.job import FineTuneJob
     from ftsdk.run import Run, runs
     from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
@@ -51,6 +51,7 @@ __all__ = [
     "Diagnosis",
     "DoRA",
     "EarlyStopping",
+    "Endpoint",
     "Eval",
     "EvalReport",
     "FineTuneJob",
@@ -99,7 +100,7 @@ _ROOMS = {
         "SpecError",
         "UnsupportedSpecError",
     ),
-    "ftsdk.evals": ("Eval", "EvalReport"),
+    "ftsdk.evals": ("Endpoint", "Eval", "EvalReport"),
     "ftsdk.job": ("FineTuneJob",),
     "ftsdk.run": ("Run", "runs"),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),

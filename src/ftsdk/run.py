@@ -16,7 +16,7 @@ from ftsdk.ledger import Ledger, Record
 from ftsdk.spec import Model
 
 if TYPE_CHECKING:
-    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.progress import Progress
 
 __all__ = ["Run", "Runs", "runs"]
@@ -199,28 +199,37 @@ class Run:
         """The model that was tuned."""
         return self.plan.spec.model
 
-    def evaluate(self, evals: Sequence[Eval] | None = None, *, progress: bool = True) -> EvalReport:
+    def evaluate(
+        self,
+        evals: Sequence[Eval] | None = None,
+        *,
+        base: Model | Endpoint | None = None,
+        tuned: Model | Endpoint | None = None,
+        progress: bool = True,
+    ) -> EvalReport:
         """Compare base and tuned model on the same examples.
 
         Results are kept, example by example, in ftsdk's home; evaluating again reads them.
 
         Args:
             evals: None means those of the job.
+            base: What to compare with, here or at an endpoint. None loads the model that was tuned on this machine.
+            tuned: Where the tuned model answers. None brings it to this machine and loads it.
             progress: Show how far it is.
 
         Raises:
             RunNotReadyError: The run hasn't succeeded, or there is nothing to evaluate on.
         """
         from ftsdk.data import Dataset
-        from ftsdk.evals import Eval, evaluate, local_subjects
+        from ftsdk.evals import Eval, evaluate, subjects
         from ftsdk.progress import make_bar
 
         chosen = list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
         if not chosen:
             raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
-        subjects = local_subjects(self.base_model(), self.model())
+        pair = subjects(base or self.base_model(), tuned or self.model())
         with make_bar(progress) as on_progress:
-            return evaluate(chosen, subjects, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+            return evaluate(chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
 
     def _folder(self) -> Path:
         return home() / "results" / self.ref.replace(":", "-")
