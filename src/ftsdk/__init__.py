@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.job import FineTuneJob
     from ftsdk.run import Run, runs
+    from ftsdk.serving import Deployment
     from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "CredentialsError",
     "Dataset",
     "DatasetError",
+    "Deployment",
     "Diagnosis",
     "DoRA",
     "EarlyStopping",
@@ -103,6 +105,7 @@ _ROOMS = {
     "ftsdk.evals": ("Endpoint", "Eval", "EvalReport"),
     "ftsdk.job": ("FineTuneJob",),
     "ftsdk.run": ("Run", "runs"),
+    "ftsdk.serving": ("Deployment",),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
 }
 _HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -18,6 +18,7 @@ from ftsdk.spec import Model
 if TYPE_CHECKING:
     from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.progress import Progress
+    from ftsdk.serving import Deployment
 
 __all__ = ["Run", "Runs", "runs"]
 
@@ -230,6 +231,50 @@ class Run:
         pair = subjects(base or self.base_model(), tuned or self.model())
         with make_bar(progress) as on_progress:
             return evaluate(chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+
+    def serve(
+        self,
+        *,
+        hardware: str | None = None,
+        budget_usd: float | None = None,
+        max_hours: float | None = None,
+        idle_stop_s: int | None = None,
+    ) -> Deployment:
+        """Decide how the tuned model is served, as a block: `with run.serve(budget_usd=10) as served: served.endpoint`.
+
+        Nothing is started before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits for nothing. At the end
+        of the block, of the time or of the process it is stopped, and the place stops it by itself when it has no requests.
+
+        Args:
+            hardware: In the backend's words; None takes the cheapest that fits the model.
+            budget_usd: Never spend more, in US dollars, whatever dies when. This or `max_hours` is needed.
+            max_hours: Stop after so many hours.
+            idle_stop_s: After so many seconds without a request the place itself stops it; None takes the shortest that it allows.
+
+        Raises:
+            BudgetExceededError: The budget doesn't pay for five minutes and the idle time.
+            RunNotReadyError: The run hasn't succeeded.
+            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't stopped.
+        """
+        from ftsdk.serving import make_deployment
+
+        return make_deployment(
+            self._backend,
+            self._ref(),
+            self.status(),
+            folder=self._folder(),
+            hardware=hardware,
+            budget_usd=budget_usd,
+            max_hours=max_hours,
+            idle_stop_s=idle_stop_s,
+        )
+
+    def deployments(self) -> list[Deployment]:
+        """List the deployments of this run that aren't known to be stopped, whoever started them; each has `stop()`."""
+        from ftsdk.backends.serving import CanServe
+        from ftsdk.serving import deployments_in
+
+        return deployments_in(self._folder(), self._backend) if isinstance(self._backend, CanServe) else []
 
     def _folder(self) -> Path:
         return home() / "results" / self.ref.replace(":", "-")

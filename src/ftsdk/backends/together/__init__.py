@@ -1,0 +1,1 @@
+"""Together's managed fine-tuning."""
