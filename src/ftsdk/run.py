@@ -239,6 +239,7 @@ class Run:
         budget_usd: float | None = None,
         max_hours: float | None = None,
         idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
     ) -> Deployment:
         """Decide how the tuned model is served, as a block: `with run.serve(budget_usd=10) as served: served.endpoint`.
 
@@ -250,6 +251,7 @@ class Run:
             budget_usd: Never spend more, in US dollars, whatever dies when. This or `max_hours` is needed.
             max_hours: Stop after so many hours.
             idle_stop_s: After so many seconds without a request the place itself stops it; None takes the shortest that it allows.
+            poll_s: Seconds between two looks at it.
 
         Raises:
             BudgetExceededError: The budget doesn't pay for five minutes and the idle time.
@@ -267,6 +269,7 @@ class Run:
             budget_usd=budget_usd,
             max_hours=max_hours,
             idle_stop_s=idle_stop_s,
+            poll_s=poll_s,
         )
 
     def deployments(self) -> list[Deployment]:

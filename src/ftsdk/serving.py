@@ -180,7 +180,7 @@ class Deployment:
             atexit.unregister(self._stop_at_exit)
 
     def _stop_all(self, deadline: float) -> None:
-        pause = 0.5
+        pause = min(0.5, self._poll_s)
         while True:
             reason = ""
             cause: BackendError | None = None
@@ -226,9 +226,7 @@ class Deployment:
                 self._record = self._record.replace(billed_after=looked_at)
             if looked_at >= deadline:
                 word = status.native or status.state
-                raise TimeoutError(
-                    f"deployment {self._record.name} was {word} to the end of the wait, and is stopped; raise timeout_s, or try later"
-                )
+                raise TimeoutError(f"deployment {self._record.name} was {word} to the end of the wait, and is stopped; raise timeout_s, or try later")
             self._sleep(self._poll_s)
 
     def _watch_time(self) -> None:
@@ -272,7 +270,9 @@ def make_deployment(
     budget_usd: Decimal | float | None,
     max_hours: Decimal | float | None,
     idle_stop_s: int | None,
+    poll_s: float = 5.0,
     clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Deployment:
     """Decide what `run.serve` starts; starts nothing. See `Run.serve`."""
     if not isinstance(backend, CanServe):
@@ -289,7 +289,8 @@ def make_deployment(
         raise SpecError(f"no hardware at {backend.name!r} can serve the model of run {ref}; collect the weights and serve them elsewhere")
     plan = plan_serving(offers, hardware=hardware, budget_usd=budget_usd, max_hours=max_hours, idle_stop_s=idle_stop_s)
     name = re.sub(r"[^a-z0-9]+", "-", f"ftsdk-{ref.id.lower()}")[:40].strip("-") + f"-{uuid.uuid4().hex[:8]}"
-    return Deployment(DeploymentRecord(name=name, ref=str(ref), plan=plan, intended_at=clock()), backend, folder=folder / FOLDER)
+    record = DeploymentRecord(name=name, ref=str(ref), plan=plan, intended_at=clock())
+    return Deployment(record, backend, folder=folder / FOLDER, poll_s=poll_s, clock=clock, sleep=sleep)
 
 
 def deployments_in(folder: Path, backend: CanServe) -> list[Deployment]:

@@ -123,7 +123,7 @@ class TogetherServing:
             if not deployment.is_scaled_to_zero:
                 self._client.scale_to_zero(endpoint.id, deployment.id)
         refusals: list[str] = []
-        if any(endpoint.traffic.values()):
+        if endpoint.traffic:
             self._close_routes(endpoint.id, endpoint.traffic, refusals)
         for deployment in deployments:
             _unless_refused(lambda id_=deployment.id: self._client.delete_deployment(endpoint.id, id_), refusals)
