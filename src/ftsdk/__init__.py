@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
     from ftsdk.backends.local import Local
+    from ftsdk.backends.together import Together
     from ftsdk.data import Dataset, Splits
     from ftsdk.errors import (
         BackendError,
@@ -76,6 +77,7 @@ __all__ = [
     "RunStatus",
     "SpecError",
     "Splits",
+    "Together",
     "UnsupportedSpecError",
     "__version__",
     "runs",
@@ -84,6 +86,7 @@ __all__ = [
 _ROOMS = {
     "ftsdk.backends.base": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
     "ftsdk.backends.local": ("Local",),
+    "ftsdk.backends.together": ("Together",),
     "ftsdk.data": ("Dataset", "Splits"),
     "ftsdk.errors": (
         "BackendError",

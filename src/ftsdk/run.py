@@ -80,7 +80,7 @@ class Run:
         if self._record.submitted_at is None:
             return self._status_of_intent()
         status = self._backend.status(self._ref())
-        self._ledger.saw(self.ref, status.state)
+        self._ledger.saw(self.ref, status.state, price_usd=status.price_usd)
         return status
 
     def events(self, *, after: int = -1) -> list[Event]:

@@ -183,15 +183,15 @@ class Deployment:
         pause = min(0.5, self._poll_s)
         while True:
             reason = ""
-            cause: BackendError | None = None
+            cause: FtsdkError | None = None
             try:
                 status = self._backend.stop_serving(self._record.name, self._record.native)
-            except BackendError as error:
-                # Whatever it is: giving up early is what costs money here.
-                reason, cause = str(error), error
             except CredentialsError as error:
                 error.add_note(f"deployment {self._record.name} may still bill; stop it with a key that works: ftsdk stop {self._record.ref}")
                 raise
+            except FtsdkError as error:
+                # Whatever it is: giving up early is what costs money here.
+                reason, cause = str(error), error
             else:
                 if status.state == "gone":
                     return

@@ -15,8 +15,8 @@ from typing import Any
 
 from ftsdk.backends.base import RunRef
 from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
+from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.serving import TogetherServing
-from ftsdk.backends.together.serving_client import ServingClient
 from ftsdk.testing import ScriptedBackend
 
 KEY = "tgp-0123456789-secret"
@@ -223,10 +223,8 @@ def instance(id_: str, name: str, gpu: str, count: int, cents: int) -> dict[str,
 
 def serving_at(url: str, *, project_id: str | None = PROJECT, max_retries: int = 0) -> TogetherServing:
     """Together's serving through the real client, which talks to the server."""
-    import together
-
-    client = together.Together(api_key=KEY, base_url=url, project_id=project_id, max_retries=max_retries, timeout=5)
-    return TogetherServing(ServingClient(client), clock=lambda: 1_800_000_000.0, sleep=lambda seconds: None)
+    wire = Wire(key=KEY, base_url=url, project_id=project_id, timeout_s=5, max_retries=max_retries)
+    return TogetherServing(wire.serving(), clock=lambda: 1_800_000_000.0, sleep=lambda seconds: None)
 
 
 class ServedBackend(ScriptedBackend):
@@ -248,7 +246,7 @@ class ServedBackend(ScriptedBackend):
         self.serving.start("ft-1", plan, name=name, note=note)
 
     def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        return self.serving.poll(native)
+        return self.serving.poll(name, native)
 
     def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
         return self.serving.stop(name, native)

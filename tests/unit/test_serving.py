@@ -18,7 +18,7 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from dedicated_inference import KEY, DedicatedInference, ServedBackend
 
-from ftsdk import BackendError, BudgetExceededError, Dataset, Deployment, Eval, FineTuneJob, Local, Run, RunNotReadyError, SpecError
+from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, Deployment, Eval, FineTuneJob, Local, Run, RunNotReadyError, SpecError
 from ftsdk.serving import make_deployment
 from ftsdk.testing import ScriptedBackend
 
@@ -301,7 +301,7 @@ def test_the_key_is_in_no_record_and_no_text(place: DedicatedInference, run: Run
     with run.serve(budget_usd=10, poll_s=0.01) as served:
         said = [str(served), repr(served), repr(served.endpoint), served.record.to_json()]
     place.fault = lambda asked, n: "403"
-    with pytest.raises(Exception, match="refused the key") as caught:
+    with pytest.raises(CredentialsError, match="key isn't allowed") as caught:
         run.serve(budget_usd=10)
     said += [str(caught.value), repr(caught.value)]
     files = [file.read_bytes() for file in ftsdk_home.rglob("*") if file.is_file()]

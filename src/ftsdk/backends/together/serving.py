@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.backends.together.serving_client import ServingClient
-from ftsdk.backends.together.serving_offers import DeploymentFacts, offers_from, state_of
+from ftsdk.backends.together.serving_offers import DeploymentFacts, EndpointFacts, offers_from, state_of
 from ftsdk.errors import BackendError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 
@@ -83,9 +83,8 @@ class TogetherServing:
         """Create; and if the answer is lost, look whether it was created all the same, and don't ask for it twice."""
         try:
             return create()
-        except BackendError as error:
-            if not error.retryable:
-                raise
+        except BackendError:
+            # A refusal is another error; after this one nobody knows.
             for pause in _LOOKS_S:
                 self._sleep(pause)
                 found = find()
@@ -93,9 +92,9 @@ class TogetherServing:
                     return found
             raise
 
-    def poll(self, native: Mapping[str, str]) -> ServingStatus:
+    def poll(self, name: str, native: Mapping[str, str]) -> ServingStatus:
         """Look at the deployment; one that has become ready gets the endpoint's requests."""
-        endpoint = self._client.endpoint(native["endpoint"]) if "endpoint" in native else None
+        endpoint = self._endpoint(name, native)
         if endpoint is None:
             return ServingStatus(state="gone", reason="there is no such endpoint")
         deployment = next(iter(self._client.deployments(endpoint.id)), None)
@@ -113,8 +112,7 @@ class TogetherServing:
 
     def stop(self, name: str, native: Mapping[str, str]) -> ServingStatus:
         """Do once more whatever is left to do: replicas to zero first, since that ends the billing; then routes, deployments, endpoint."""
-        known = native.get("endpoint")
-        endpoint = self._client.endpoint(known) if known else self._client.find_endpoint(name)
+        endpoint = self._endpoint(name, native)
         if endpoint is None:
             # Without an endpoint there was never a deployment, or it is deleted.
             return ServingStatus(state="gone")
@@ -133,6 +131,10 @@ class TogetherServing:
             return ServingStatus(state="gone")
         return ServingStatus(state="stopping", native=_states(deployments), reason="; ".join(refusals))
 
+    def _endpoint(self, name: str, native: Mapping[str, str]) -> EndpointFacts | None:
+        known = native.get("endpoint")
+        return self._client.endpoint(known) if known else self._client.find_endpoint(name)
+
     def _close_routes(self, endpoint: str, traffic: Mapping[str, float], refusals: list[str]) -> None:
         attempts: list[str] = []
         _unless_refused(lambda: self._client.route(endpoint, {}), attempts)
@@ -144,9 +146,7 @@ def _unless_refused(act: Callable[[], None], refusals: list[str]) -> None:
     """Act, and keep a refusal that another pass may get over, such as that it hasn't stopped yet."""
     try:
         act()
-    except BackendError as error:
-        if error.retryable:
-            raise
+    except (BackendError, SpecError) as error:
         refusals.append(str(error))
 
 
