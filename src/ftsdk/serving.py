@@ -19,13 +19,11 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from ftsdk.backends.base import Backend, RunRef, RunStatus
-from ftsdk.backends.registry import get_backend
 from ftsdk.backends.runfolder.manifest import replace_file
 from ftsdk.backends.serving import CanServe, ServingPlan, ServingStatus, plan_serving
 from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, FtsdkError, RunNotReadyError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.home import home
-from ftsdk.ledger import Ledger
 from ftsdk.spec import Value
 
 __all__ = ["Deployment", "DeploymentRecord", "deployments", "deployments_in", "make_deployment"]
@@ -50,6 +48,9 @@ class DeploymentRecord(Value):
     billed_after: float | None = None
     """The last time that it was known not to be ready, in seconds since the epoch: billing can't have begun earlier."""
     stopped_at: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.state}] {self.plan}"
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -125,7 +126,7 @@ class Deployment:
         return f"Deployment({self._record.name!r}, {self._record.state})"
 
     def __str__(self) -> str:
-        return f"{self._record.name} [{self._record.state}] {self._record.plan}"
+        return str(self._record)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -303,16 +304,12 @@ def deployments_in(folder: Path, backend: CanServe) -> list[Deployment]:
     return [Deployment(record, backend, folder=file.parent) for file, record in _records(folder) if record.state != "stopped"]
 
 
-def deployments() -> list[Deployment]:
-    """List the deployments of all runs that aren't known to be stopped, from any process."""
-    ledger = Ledger()
-    found: list[Deployment] = []
-    for folder in sorted((home() / "results").glob("*/")):
-        for ref in {record.ref for _, record in _records(folder) if record.state != "stopped"}:
-            backend = get_backend(RunRef.parse(ref).backend, ledger.get(ref).options)
-            if isinstance(backend, CanServe):
-                found += deployments_in(folder, backend)
-    return found
+def deployments() -> list[DeploymentRecord]:
+    """List the deployments of all runs that aren't known to be stopped, from any process: what is on disk, without asking anybody.
+
+    Stop one with `Run.open(record.ref).deployments()`, or `ftsdk stop REF`.
+    """
+    return [record for folder in sorted((home() / "results").glob("*/")) for _, record in _records(folder) if record.state != "stopped"]
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, DeploymentRecord]]:

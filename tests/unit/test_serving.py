@@ -17,8 +17,10 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from dedicated_inference import KEY, DedicatedInference, ServedBackend
+from typer.testing import CliRunner
 
 from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, Deployment, Eval, FineTuneJob, Local, Run, RunNotReadyError, SpecError
+from ftsdk.cli.app import app
 from ftsdk.serving import make_deployment
 from ftsdk.testing import ScriptedBackend
 
@@ -295,6 +297,26 @@ def test_a_process_that_forgets_to_stop_it_stops_it_when_it_ends(place: Dedicate
     assert len(place.started) == 1
     assert gone(place)
     assert run.deployments() == []
+
+
+def test_the_commands_list_what_a_dead_process_left_and_stop_it(
+    place: DedicatedInference, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "site" / "served-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: served\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[ftsdk.backends]\nscripted = dedicated_inference:ServedBackend\n")
+    monkeypatch.syspath_prepend(metadata.parent)
+    assert "no deployments" in CliRunner().invoke(app, ["deployments"]).output
+    child(run, place, tmp_path / "place", "dies in the block")
+    listed = CliRunner().invoke(app, ["deployments"]).output
+    assert run.ref in listed
+    assert "$3.99 an hour" in " ".join(listed.split())
+    stopped = CliRunner().invoke(app, ["stop", run.ref])
+    assert "is stopped; it has cost at most $" in " ".join(stopped.output.split())
+    assert gone(place)
+    assert "no deployments" in CliRunner().invoke(app, ["deployments"]).output
+    assert "has no deployment that isn't stopped" in " ".join(CliRunner().invoke(app, ["stop", run.ref]).output.split())
 
 
 def test_the_key_is_in_no_record_and_no_text(place: DedicatedInference, run: Run, ftsdk_home: Path) -> None:

@@ -125,8 +125,8 @@ def deployments() -> None:
     from ftsdk.serving import deployments as find
 
     found = find()
-    for deployment in found:
-        out.print(f"{deployment.record.ref}  {deployment}", markup=False, highlight=False)
+    for record in found:
+        out.print(f"{record.ref}  {record}", markup=False, highlight=False)
     if not found:
         out.print("no deployments")
 
