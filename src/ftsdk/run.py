@@ -16,6 +16,7 @@ from ftsdk.ledger import Ledger, Record
 from ftsdk.spec import Model
 
 if TYPE_CHECKING:
+    from ftsdk.backends.serving import ServingOffer
     from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.progress import Progress
     from ftsdk.serving import Deployment
@@ -247,7 +248,7 @@ class Run:
         of the block, of the time or of the process it is stopped, and the place stops it by itself when it has no requests.
 
         Args:
-            hardware: In the backend's words; None takes the cheapest that fits the model.
+            hardware: In the backend's words, see `serving_offers`; None takes the cheapest that is free.
             budget_usd: Never spend more, in US dollars, whatever dies when. This or `max_hours` is needed.
             max_hours: Stop after so many hours.
             idle_stop_s: After so many seconds without a request the place itself stops it; None takes the shortest that it allows.
@@ -271,6 +272,12 @@ class Run:
             idle_stop_s=idle_stop_s,
             poll_s=poll_s,
         )
+
+    def serving_offers(self) -> Sequence[ServingOffer]:
+        """List the hardware that can serve the tuned model, with its price; empty if nothing can. Starts nothing."""
+        from ftsdk.backends.serving import CanServe
+
+        return self._backend.serving_offers(self._ref()) if isinstance(self._backend, CanServe) else []
 
     def deployments(self) -> list[Deployment]:
         """List the deployments of this run that aren't known to be stopped, whoever started them; each has `stop()`."""

@@ -39,6 +39,8 @@ class ServingOffer(Value):
     """Memory of each GPU, in GiB."""
     price_usd_per_hour: Usd | None
     """US dollars an hour while one replica is ready; None: no price is listed."""
+    free: int | None = None
+    """How many more replicas fit now, as the place guesses; None: it doesn't say."""
     source: str
     """Whose price."""
     as_of: str
@@ -51,7 +53,8 @@ class ServingOffer(Value):
 
     def __str__(self) -> str:
         price = "no price listed" if self.price_usd_per_hour is None else f"${self.price_usd_per_hour:.2f} an hour"
-        return f"{self.hardware} ({self.gpu_count} x {self.gpu_type}): {price} ({self.source}, {self.as_of})"
+        taken = ", none free now" if self.free == 0 else ""
+        return f"{self.hardware} ({self.gpu_count} x {self.gpu_type}{taken}): {price} ({self.source}, {self.as_of})"
 
 
 class ServingPlan(Value):
@@ -135,7 +138,7 @@ def plan_serving(
 
     Args:
         offers: As the backend listed them, at least one.
-        hardware: One of the offers' words; None takes the cheapest.
+        hardware: One of the offers' words; None takes the cheapest that is free.
         budget_usd: Never spend more, in US dollars, whatever dies when.
         max_hours: Stop after so many hours.
         idle_stop_s: Seconds without a request after which the place stops it; None takes the shortest that it allows.
@@ -181,7 +184,7 @@ def plan_serving(
 def _choose(offers: Sequence[ServingOffer], hardware: str | None) -> ServingOffer:
     if hardware is None:
         # Without a price last: it is refused only if there is nothing else.
-        return min(offers, key=lambda offer: (offer.price_usd_per_hour is None, offer.price_usd_per_hour or 0))
+        return min(offers, key=lambda offer: (offer.price_usd_per_hour is None, offer.free == 0, offer.price_usd_per_hour or 0))
     for offer in offers:
         if offer.hardware == hardware:
             return offer

@@ -33,6 +33,13 @@ def test_the_cheapest_hardware_with_a_price_is_taken_unless_it_is_named() -> Non
     assert plan_serving(OFFERS, budget_usd=10, hardware="2xh100").offer.hardware == "2xh100"
 
 
+def test_the_cheapest_is_passed_over_while_none_of_it_is_free_unless_it_is_named() -> None:
+    offers = [an_offer("1xh100").replace(free=0), an_offer("2xh100", "7.98").replace(free=3)]
+    assert plan_serving(offers, budget_usd=10).offer.hardware == "2xh100"
+    assert "none free now" in str(plan_serving(offers, budget_usd=10, hardware="1xh100"))
+    assert plan_serving(offers[:1], budget_usd=10).offer.hardware == "1xh100"  # the place only guesses
+
+
 def test_without_any_limit_nothing_is_planned() -> None:
     with pytest.raises(SpecError, match=r"budget_usd=5, max_hours=1"):
         plan_serving(OFFERS)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from ftsdk import Endpoint, Eval
+from ftsdk import Endpoint, Eval, Model
 from ftsdk.errors import BackendError, CredentialsError, SpecError
-from ftsdk.evals import evaluate
+from ftsdk.evals import evaluate, subjects
 from ftsdk.evals.chat_wire import ChatWire, seconds_to_wait
 
 MakeRows = Callable[..., Any]
@@ -290,6 +290,16 @@ def test_an_eval_measures_base_and_tuned_at_endpoints(server: Answers, make_rows
     report = evaluate([accuracy], [base.subject("base"), tuned.subject("tuned")], into=tmp_path)
     assert (report.score("accuracy", "base").correct, report.score("accuracy", "tuned").correct) == (1, 3)
     assert {request["max_tokens"] for request in server.requests} == {16}
+
+
+def test_a_model_on_this_machine_is_compared_with_an_endpoint(server: Answers, make_rows: MakeRows, tmp_path: Path, tiny_model: Path) -> None:
+    accuracy = Eval.exact_match(make_rows(("yes", "yes"), ("no", "no")), name="accuracy", max_new_tokens=2)
+    pair = subjects(Model(id=tiny_model.as_posix()), Endpoint(url=server.url, model="tuned"))
+    report = evaluate([accuracy], pair, into=tmp_path)
+    assert [score.subject for score in report.scores] == ["base", "tuned"]
+    assert report.score("accuracy", "tuned").correct == 2
+    assert report.pairs[0].only_tuned == 2  # two random tokens are no answer
+    assert len(server.requests) == 2
 
 
 def test_answers_are_used_again_only_under_a_revision(server: Answers, make_rows: MakeRows, tmp_path: Path) -> None:

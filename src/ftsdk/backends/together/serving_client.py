@@ -90,7 +90,7 @@ class ServingClient:
         return self._ask(
             "listing hardware and prices",
             lambda: [
-                Instance(one.id, one.name, one.gpu_type, one.gpu_count, one.gpu_memory_gib, one.price_cents_per_hour)
+                Instance(one.id, one.name, one.gpu_type, one.gpu_count, one.gpu_memory_gib, one.price_cents_per_hour, _free(one))
                 for one in self._client.endpoints.hardware.list().data
             ],
         )
@@ -187,6 +187,12 @@ class ServingClient:
 def _field(job: Any, name: str) -> str:
     # The generated class calls some of them `api_...`; what it doesn't declare comes through under its name on the wire.
     return str(getattr(job, f"api_{name}", None) or getattr(job, name, None) or "")
+
+
+def _free(hardware: Any) -> int | None:
+    counts = [region.headroom.value for region in hardware.regions or [] if region.headroom is not None]
+    # A count that is left out is 0 on this wire, as protobuf writes it; a list without any says nothing.
+    return sum(count or 0 for count in counts) if counts else None
 
 
 def _endpoint(found: Any) -> EndpointFacts:

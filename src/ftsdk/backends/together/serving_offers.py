@@ -59,6 +59,8 @@ class Instance(NamedTuple):
     gpu_count: int
     gpu_memory_gib: int | None
     price_cents_per_hour: int | None
+    free: int | None = None
+    """How many more replicas fit in all regions; None: no region says."""
 
 
 class DeploymentFacts(NamedTuple):
@@ -114,6 +116,7 @@ def offers_from(configs: Sequence[Config], instances: Sequence[Instance], *, as_
             gpu_memory_gib=instance.gpu_memory_gib,
             # Hardware that is sold by a person is listed without a price, or with 0.
             price_usd_per_hour=Decimal(instance.price_cents_per_hour) / 100 if instance.price_cents_per_hour else None,
+            free=instance.free,
             source="Together's list of inference hardware",
             as_of=as_of,
             idle_stop_s_min=IDLE_STOP_S[0],

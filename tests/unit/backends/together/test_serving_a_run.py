@@ -107,6 +107,12 @@ def test_what_it_costs_there_is_no_more_than_what_we_say(service: TogetherServic
     assert 0 < service.hosting_usd <= float(served.record.cost_usd or 0) <= served.plan.at_most_usd
 
 
+def test_hardware_with_its_price_and_whether_it_is_free_is_listed_for_a_run(service: TogetherService, run: Run) -> None:
+    listed = [(offer.hardware, str(offer.price_usd_per_hour), offer.free) for offer in run.serving_offers()]
+    assert listed == [("1xnvidia-h100-80gb", "3.99", 8), ("2xnvidia-h100-80gb", "7.98", 8), ("1xnvidia-b200-180gb", "8.99", 0)]
+    assert service.inference.deployments == ()
+
+
 @pytest.mark.parametrize("story", ["never_provisions", "fails_to_provision"])
 def test_one_that_does_not_come_up_is_stopped(service: TogetherService, run: Run, tmp_path: Path, story: str) -> None:
     service.story = story
