@@ -81,7 +81,7 @@ class Inference:
         """`GET /v2/projects/{project}/endpoints/{id}`."""
         endpoint = self.find(endpoint_id)
         for deployment in endpoint.deployments.values():
-            deployment.look()
+            deployment.look(self._clock.now)
         return answer_json(endpoint.to_wire())
 
     def listing(self) -> Answer:
@@ -182,7 +182,7 @@ class Inference:
     def retrieve_deployment(self, endpoint_id: str, deployment_id: str) -> Answer:
         """`GET .../deployments/{id}`."""
         deployment = self.find_deployment(endpoint_id, deployment_id)
-        deployment.look()
+        deployment.look(self._clock.now)
         return answer_json(deployment.to_wire())
 
     def list_deployments(self, endpoint_id: str) -> Answer:
