@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -79,10 +80,8 @@ class Wire:
         self._secrets = (key,)
         base_url = base_url or clean_base_url(os.environ.get("TOGETHER_BASE_URL") or None)
         self._client = Together(api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        # The client's parts refer to each other, so that left alone it would be collected late, with its sockets open.
+        weakref.finalize(self, self._client.close)
 
     # Files
 

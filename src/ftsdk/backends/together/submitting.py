@@ -58,10 +58,9 @@ class Submission:
         Args:
             minimum: US dollars that a job costs at least.
         """
-        found = self._look()
+        found = self._look() or self._look_for_lost_job()
         if found is not None:
             return self._adopt(found)
-        self._wait_for_lost_create()
         limits = self._limits()
         files = self._upload()
         create = {**self._plan.request["create"], **files, "suffix": self._suffix}
@@ -103,11 +102,11 @@ class Submission:
             status_code=code,
         )
 
-    def _wait_for_lost_create(self) -> None:
-        """A job that isn't listed yet may still appear: until it would have, nothing is sent again."""
+    def _look_for_lost_job(self) -> Mapping[str, Any] | None:
+        """A job that isn't listed yet may still appear: until it would have, and a few looks in a row say no, nothing is sent again."""
         intent = self._folder.intent()
         if intent is None:
-            return
+            return None
         left_s = intent["sent_at"] + self._settle_s - self._clock()
         if left_s > 0:
             raise BackendError(
@@ -116,6 +115,12 @@ class Submission:
                 retryable=True,
                 retry_after_s=left_s,
             )
+        for wait_s in _LOOKS_S[1:]:
+            self._sleep(wait_s)
+            found = self._look()
+            if found is not None:
+                return found
+        return None
 
     def _look(self) -> Mapping[str, Any] | None:
         return newest_with(self._suffix, self._wire.jobs())

@@ -44,7 +44,7 @@ class Deployment:
         """What it has cost so far, in US dollars: by the minute, for each replica that was ready."""
         return self.ready_s / 3600 * self.hardware.price_cents_per_hour / 100
 
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         """Look at it once: it goes on by one look."""
         if self.state not in ("PROVISIONING", "STOPPING"):
             return
@@ -53,6 +53,8 @@ class Deployment:
             return
         after = "FAILED" if self.story.deployment == "fails" else "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
+        # Waiting for a machine is no idleness.
+        self.last_used = now
 
     def scale(self, autoscaling: dict[str, Any]) -> None:
         """Set the bounds: 0 and 0 stop it."""

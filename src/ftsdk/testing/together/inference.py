@@ -8,7 +8,7 @@ from typing import Any, cast
 from ftsdk.testing.together.answers import Answer, Clock, Refusal, answer_json
 from ftsdk.testing.together.deployments import Deployment, Endpoint
 from ftsdk.testing.together.offers import ModelOffer
-from ftsdk.testing.together.registry import PROJECT, Registered, Registry
+from ftsdk.testing.together.registry import PROJECT, Registry
 from ftsdk.testing.together.stories import Story
 
 __all__ = ["Chat", "Inference"]
@@ -81,7 +81,7 @@ class Inference:
         """`GET /v2/projects/{project}/endpoints/{id}`."""
         endpoint = self.find(endpoint_id)
         for deployment in endpoint.deployments.values():
-            deployment.look()
+            deployment.look(self._clock.now)
         return answer_json(endpoint.to_wire())
 
     def listing(self) -> Answer:
@@ -136,7 +136,10 @@ class Inference:
         return found
 
     def deploy(self, endpoint_id: str, body: Mapping[str, Any], query: Mapping[str, str], story: Story) -> Answer:
-        """`POST /v2/projects/{project}/endpoints/{id}/deployments`; with `validateOnly=true`, all checks are made and nothing else."""
+        """`POST /v2/projects/{project}/endpoints/{id}/deployments`; with `validateOnly=true`, all checks are made and nothing else.
+
+        An adapter is merged into its base for it.
+        """
         endpoint = self.find(endpoint_id)
         is_trial = query.get("validateOnly") == "true" or bool(body.get("validateOnly"))
         _only(body, _DEPLOYMENT | {"validateOnly"})
@@ -144,7 +147,8 @@ class Inference:
         if not name:
             raise Refusal(400, "name is required", param="name")
         model = self._registry.find(str(body.get("model") or body.get("modelId") or ""))
-        self._check_model(model)
+        if not model.offer.dedicated:
+            raise Refusal(400, f"{model.offer.name} and what is tuned from it can't be deployed", param="model")
         config = str(body.get("config") or f"projects/{PROJECT['id']}/configs/{body.get('configId')}")
         hardware = self._registry.hardware_of(config, model)
         if not hardware.free:
@@ -173,21 +177,17 @@ class Inference:
             endpoint.deployments[deployment.id] = deployment
         return answer_json(deployment.to_wire())
 
-    def _check_model(self, model: Registered) -> None:
-        if not model.offer.dedicated:
-            raise Refusal(400, f"{model.offer.name} and what is tuned from it can't be deployed", param="model")
-        if model.is_adapter:
-            raise Refusal(400, "an adapter is deployed beside its base; this service only deploys whole models", param="model")
-
     def retrieve_deployment(self, endpoint_id: str, deployment_id: str) -> Answer:
         """`GET .../deployments/{id}`."""
         deployment = self.find_deployment(endpoint_id, deployment_id)
-        deployment.look()
+        deployment.look(self._clock.now)
         return answer_json(deployment.to_wire())
 
     def list_deployments(self, endpoint_id: str) -> Answer:
         """`GET .../deployments`."""
         found = self.find(endpoint_id).deployments.values()
+        for deployment in found:
+            deployment.look(self._clock.now)
         return answer_json({"object": "list", "data": [deployment.to_wire() for deployment in found]})
 
     def update_deployment(self, endpoint_id: str, deployment_id: str, body: Mapping[str, Any]) -> Answer:
