@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
     from ftsdk.backends.local import Local
+    from ftsdk.backends.together import Together
     from ftsdk.data import Dataset, Splits
     from ftsdk.errors import (
         BackendError,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
         SpecError,
         UnsupportedSpecError,
     )
-    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.job import FineTuneJob
     from ftsdk.run import Run, runs
+    from ftsdk.serving import Deployment
     from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
 
 __version__ = "0.1.0"
@@ -48,9 +50,11 @@ __all__ = [
     "CredentialsError",
     "Dataset",
     "DatasetError",
+    "Deployment",
     "Diagnosis",
     "DoRA",
     "EarlyStopping",
+    "Endpoint",
     "Eval",
     "EvalReport",
     "FineTuneJob",
@@ -73,6 +77,7 @@ __all__ = [
     "RunStatus",
     "SpecError",
     "Splits",
+    "Together",
     "UnsupportedSpecError",
     "__version__",
     "runs",
@@ -81,6 +86,7 @@ __all__ = [
 _ROOMS = {
     "ftsdk.backends.base": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
     "ftsdk.backends.local": ("Local",),
+    "ftsdk.backends.together": ("Together",),
     "ftsdk.data": ("Dataset", "Splits"),
     "ftsdk.errors": (
         "BackendError",
@@ -99,9 +105,10 @@ _ROOMS = {
         "SpecError",
         "UnsupportedSpecError",
     ),
-    "ftsdk.evals": ("Eval", "EvalReport"),
+    "ftsdk.evals": ("Endpoint", "Eval", "EvalReport"),
     "ftsdk.job": ("FineTuneJob",),
     "ftsdk.run": ("Run", "runs"),
+    "ftsdk.serving": ("Deployment",),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
 }
 _HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class Record:
     submitted_at: float | None = None
     state: str = "intended"
     """The state when somebody last looked; the backend knows better."""
+    price_usd: str | None = None
+    """What the run has cost in US dollars, exact, once the place has said so."""
 
 
 class Ledger:
@@ -90,10 +93,14 @@ class Ledger:
             )
         return record
 
-    def saw(self, ref: str, state: str) -> None:
-        """Note the state that was last seen."""
+    def saw(self, ref: str, state: str, *, price_usd: Decimal | None = None) -> None:
+        """Note the state that was last seen, and what the run has cost if the place has said so."""
         with self._open() as db:
             db.execute("UPDATE runs SET state = ? WHERE ref = ? AND state <> ?", (state, ref, state))
+            if price_usd is not None:
+                record = self._get(db, ref)
+                if record.price_usd != str(price_usd):
+                    db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(_replace(record, price_usd=str(price_usd))), ref))
 
     def get(self, ref: str) -> Record:
         """Find a run.
@@ -160,6 +167,7 @@ def _to_json(record: Record) -> str:
             "options": dict(record.options),
             "evals": [dict(e) for e in record.evals],
             "native": dict(record.native),
+            "price_usd": record.price_usd,
         },
         ensure_ascii=False,
     )

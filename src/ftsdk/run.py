@@ -16,8 +16,10 @@ from ftsdk.ledger import Ledger, Record
 from ftsdk.spec import Model
 
 if TYPE_CHECKING:
-    from ftsdk.evals import Eval, EvalReport
+    from ftsdk.backends.serving import ServingOffer
+    from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.progress import Progress
+    from ftsdk.serving import Deployment
 
 __all__ = ["Run", "Runs", "runs"]
 
@@ -79,7 +81,7 @@ class Run:
         if self._record.submitted_at is None:
             return self._status_of_intent()
         status = self._backend.status(self._ref())
-        self._ledger.saw(self.ref, status.state)
+        self._ledger.saw(self.ref, status.state, price_usd=status.price_usd)
         return status
 
     def events(self, *, after: int = -1) -> list[Event]:
@@ -199,28 +201,90 @@ class Run:
         """The model that was tuned."""
         return self.plan.spec.model
 
-    def evaluate(self, evals: Sequence[Eval] | None = None, *, progress: bool = True) -> EvalReport:
+    def evaluate(
+        self,
+        evals: Sequence[Eval] | None = None,
+        *,
+        base: Model | Endpoint | None = None,
+        tuned: Model | Endpoint | None = None,
+        progress: bool = True,
+    ) -> EvalReport:
         """Compare base and tuned model on the same examples.
 
         Results are kept, example by example, in ftsdk's home; evaluating again reads them.
 
         Args:
             evals: None means those of the job.
+            base: What to compare with, here or at an endpoint. None loads the model that was tuned on this machine.
+            tuned: Where the tuned model answers. None brings it to this machine and loads it.
             progress: Show how far it is.
 
         Raises:
             RunNotReadyError: The run hasn't succeeded, or there is nothing to evaluate on.
         """
         from ftsdk.data import Dataset
-        from ftsdk.evals import Eval, evaluate, local_subjects
+        from ftsdk.evals import Eval, evaluate, subjects
         from ftsdk.progress import make_bar
 
         chosen = list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
         if not chosen:
             raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
-        subjects = local_subjects(self.base_model(), self.model())
+        pair = subjects(base or self.base_model(), tuned or self.model())
         with make_bar(progress) as on_progress:
-            return evaluate(chosen, subjects, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+            return evaluate(chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+
+    def serve(
+        self,
+        *,
+        hardware: str | None = None,
+        budget_usd: float | None = None,
+        max_hours: float | None = None,
+        idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
+    ) -> Deployment:
+        """Decide how the tuned model is served, as a block: `with run.serve(budget_usd=10) as served: served.endpoint`.
+
+        Nothing is started before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits for nothing. At the end
+        of the block, of the time or of the process it is stopped, and the place stops it by itself when it has no requests.
+
+        Args:
+            hardware: In the backend's words, see `serving_offers`; None takes the cheapest that is free.
+            budget_usd: Never spend more, in US dollars, whatever dies when. This or `max_hours` is needed.
+            max_hours: Stop after so many hours.
+            idle_stop_s: After so many seconds without a request the place itself stops it; None takes the shortest that it allows.
+            poll_s: Seconds between two looks at it.
+
+        Raises:
+            BudgetExceededError: The budget doesn't pay for five minutes and the idle time.
+            RunNotReadyError: The run hasn't succeeded.
+            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't stopped.
+        """
+        from ftsdk.serving import make_deployment
+
+        return make_deployment(
+            self._backend,
+            self._ref(),
+            self.status(),
+            folder=self._folder(),
+            hardware=hardware,
+            budget_usd=budget_usd,
+            max_hours=max_hours,
+            idle_stop_s=idle_stop_s,
+            poll_s=poll_s,
+        )
+
+    def serving_offers(self) -> Sequence[ServingOffer]:
+        """List the hardware that can serve the tuned model, with its price; empty if nothing can. Starts nothing."""
+        from ftsdk.backends.serving import CanServe
+
+        return self._backend.serving_offers(self._ref()) if isinstance(self._backend, CanServe) else []
+
+    def deployments(self) -> list[Deployment]:
+        """List the deployments of this run that aren't known to be stopped, whoever started them; each has `stop()`."""
+        from ftsdk.backends.serving import CanServe
+        from ftsdk.serving import deployments_in
+
+        return deployments_in(self._folder(), self._backend) if isinstance(self._backend, CanServe) else []
 
     def _folder(self) -> Path:
         return home() / "results" / self.ref.replace(":", "-")

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 TRAINING_PAGES = ("README.md", "docs/tutorials/first-fine-tune.md")
 """Pages whose blocks start a run: each takes a worker process, so there are few of them."""
-NOT_RUN = 7
+NOT_RUN = 11
 """How many Python blocks can't run here. Change it with care: a block that doesn't run goes stale."""
 
 _FENCE = re.compile(r"^```(\w*)\s*$")

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -236,6 +237,8 @@ class RunStatus:
     diagnosis: Diagnosis | None = None
     log_tail: str = ""
     attempts: int = 1
+    price_usd: Decimal | None = None
+    """What the run has cost, once the place says so; US dollars."""
 
     @property
     def is_terminal(self) -> bool:

@@ -120,6 +120,31 @@ def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder fo
 
 
 @app.command()
+def deployments() -> None:
+    """List the deployments that aren't known to be stopped."""
+    from ftsdk.serving import deployments as find
+
+    found = find()
+    for record in found:
+        out.print(f"{record.ref}  {record}", markup=False, highlight=False)
+    if not found:
+        out.print("no deployments")
+
+
+@app.command()
+def stop(ref: Ref) -> None:
+    """Stop every deployment of a run's model, and wait until nothing is left of it."""
+    from ftsdk.run import Run
+
+    found = Run.open(ref).deployments()
+    for deployment in found:
+        deployment.stop()
+        out.print(f"{deployment.record.name} is stopped; it has cost at most ${deployment.record.cost_usd or 0}", highlight=False)
+    if not found:
+        out.print(f"run {ref} has no deployment that isn't stopped")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a job file, for editors."""
     from ftsdk.job import FineTuneJob

@@ -13,7 +13,15 @@ from ftsdk.evals.runner import Subject
 from ftsdk.models import eos_token_ids, load_model, load_tokenizer, materialize, max_length_of, model_identity
 from ftsdk.spec import Model
 
-__all__ = ["local_subjects"]
+__all__ = ["local_subject", "local_subjects"]
+
+
+def local_subject(
+    name: str, model: Model, *, device: str | None = None, dtype: str | None = None, on_message: Callable[[str], None] | None = None
+) -> Subject:
+    """Give one model on this machine as a subject of that name, to be measured by `evaluate`; see `local_subjects`."""
+    loader = _Loader(model, device=device, dtype=dtype, on_message=on_message)
+    return Subject(name=name, identity=_identity(model, f"{device or 'auto'}/{dtype or 'auto'}"), open=loader.open_and_free)
 
 
 def local_subjects(

@@ -3,6 +3,7 @@
 - `BackendConformance`: inherit it, and your backend is held to everything that `ftsdk.backends.base` promises. Needs pytest.
 - `ScriptedBackend`: a backend whose runs play a story, without a network, a clock or threads.
 - `build_tiny_model`: a model so small that a test can train it. Needs torch and transformers.
+- `ftsdk.testing.together`: a service on loopback that stands in for Together. Nothing is needed but the client that talks to it.
 - `a_spec`, `a_dataset`, `field_samples`, `spec_with`: small valid specs, and two values for every optional field.
 """
 

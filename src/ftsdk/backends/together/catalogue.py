@@ -1,0 +1,168 @@
+"""The catalogue: which models the service tunes, under which name, within which limits, at which price. Dated data; code only reads it."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from importlib import resources
+from typing import Any, NamedTuple
+
+from ftsdk.backends.together.limits import Limits, TuningLimits
+from ftsdk.spec import DPO, FullFineTune, JobSpec, Value
+from ftsdk.spec.base import Usd
+
+__all__ = ["Catalogue", "KnownModel", "Price", "catalogue"]
+
+
+class Price(NamedTuple):
+    """A price with its source."""
+
+    usd: Decimal
+    source: str
+    is_upper_bound: bool = False
+    """True for a price from before the last known cut."""
+
+
+class _Tuning(Value):
+    batch: int | None = None
+    accumulation: int | None = None
+    max_rank: int | None = None
+
+
+class _Amount(Value):
+    amount: Usd
+    source: str
+
+
+class _ModelPrice(Value):
+    sft_lora: Usd
+    dpo_lora: Usd
+    source: str
+
+
+class KnownModel(Value):
+    """A model that the service tunes."""
+
+    hub: str
+    """Its id on the hub: the id that a spec has."""
+    service: str | None
+    """The name that the service tunes it under; None: not known."""
+    inferred: bool = False
+    """True if that name follows the pattern of others and wasn't read anywhere."""
+    billion: float | None = None
+    """Parameters in billions, all experts counted: what decides the price."""
+    licence: str | None = None
+    deployable: bool | None = None
+    """Can the tuned model be served by the service? None: not known."""
+    sft_context: int | None = None
+    """Tokens per row for SFT."""
+    dpo_context: int | None = None
+    """Tokens per row for DPO."""
+    lora: _Tuning | None = None
+    full: _Tuning | None = None
+    price: _ModelPrice | None = None
+    minimum_usd: _Amount | None = None
+
+
+class _SizePrice(Value):
+    up_to_billion: float
+    sft_lora: Usd
+    sft_full: Usd
+    dpo_lora: Usd
+    dpo_full: Usd
+
+
+class _SizePrices(Value):
+    source: str
+    rows: tuple[_SizePrice, ...]
+
+
+class Catalogue(Value):
+    """All of it."""
+
+    as_of: str
+    """Day of the last reading, as `2026-11-23`."""
+    sources: dict[str, str]
+    minimum_usd: _Amount
+    size_prices: _SizePrices
+    models: tuple[KnownModel, ...]
+
+    def find(self, hub: str) -> KnownModel | None:
+        """Find a model by its hub id, or by the service's name for it."""
+        for model in self.models:
+            if hub.lower() in (model.hub.lower(), (model.service or model.hub).lower()):
+                return model
+        return None
+
+    def nearest(self, hub: str, *, count: int = 3) -> tuple[str, ...]:
+        """Give the hub ids that are tunable and nearest to one that isn't: by name, then by size told in the name."""
+        tunable = [model.hub for model in self.models if model.service is not None]
+        size = _billions_in(hub)
+
+        def distance(other: str) -> float:
+            likeness = difflib.SequenceMatcher(None, hub.lower(), other.lower()).ratio()
+            there = _billions_in(other)
+            apart = abs(math.log2(size / there)) if size and there else 1.0
+            return apart / 4 - likeness
+
+        return tuple(sorted(tunable, key=distance)[:count])
+
+    def limits(self, model: KnownModel) -> Limits:
+        """Give what is known offline of a model's limits."""
+        return Limits(
+            lora=_limits(model.lora),
+            full=_limits(model.full),
+            supports_lora=model.lora is not None,
+            supports_full=model.full is not None,
+            accumulation=None if model.lora is None else model.lora.accumulation,
+            max_length_sft=model.sft_context,
+            max_length_dpo=model.dpo_context,
+            source=f"{self.sources['limits']}",
+        )
+
+    def minimum(self, model: KnownModel | None) -> Price:
+        """Give the least that a job on this model costs."""
+        found = (model.minimum_usd if model is not None else None) or self.minimum_usd
+        return Price(found.amount, self.sources[found.source])
+
+    def price_per_mtok(self, model: KnownModel | None, spec: JobSpec) -> Price | None:
+        """Give US dollars per million tokens, or None if no source tells."""
+        if model is None:
+            return None
+        is_full = isinstance(spec.tuning, FullFineTune)
+        method = "dpo" if isinstance(spec.method, DPO) else "sft"
+        if model.price is not None and not is_full:
+            return Price(model.price.dpo_lora if method == "dpo" else model.price.sft_lora, self.sources[model.price.source])
+        for row in self.size_prices.rows:
+            if model.billion is not None and model.billion < row.up_to_billion + 1:
+                usd: Decimal = getattr(row, f"{method}_{'full' if is_full else 'lora'}")
+                return Price(usd, self.sources[self.size_prices.source], is_upper_bound=True)
+        return None
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Read the catalogue that comes with this package."""
+    import yaml
+
+    data: Mapping[str, Any] = yaml.safe_load(resources.files("ftsdk.backends.together").joinpath("catalogue.yaml").read_text(encoding="utf-8"))
+    return Catalogue.from_dict(data)
+
+
+def _limits(tuning: _Tuning | None) -> TuningLimits:
+    if tuning is None:
+        return TuningLimits()
+    return TuningLimits(min_batch_size=tuning.batch, max_batch_size=tuning.batch, max_batch_size_dpo=tuning.batch, max_rank=tuning.max_rank)
+
+
+def _billions_in(name: str) -> float | None:
+
+    found = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z])", name.lower().replace("-", " "))
+    if found is None:
+        return None
+    number = float(found.group(1))
+    return (number if found.group(2) == "b" else number / 1000) or None

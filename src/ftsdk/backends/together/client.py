@@ -1,0 +1,272 @@
+"""The wire: the one file that talks through the `together` client. Plain data in, plain data out, our errors only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from ftsdk.backends.together.mapping import error_for
+from ftsdk.backends.together.serving_client import ServingClient
+from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError, SpecError
+
+__all__ = ["LostAnswer", "Wire", "clean_base_url", "find_key"]
+
+Json = dict[str, Any]
+_T = TypeVar("_T")
+_BLOCK = 1 << 20
+
+
+class LostAnswer(Exception):
+    """The request to create a job went out, and it can't be told whether there is a job now.
+
+    Args:
+        error: What went wrong, as our error.
+    """
+
+    def __init__(self, error: FtsdkError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def clean_base_url(url: str | None) -> str | None:
+    """Take the `/v1` off a base URL: since 3.0 the client adds it by itself, and would ask for `/v1/v1/...`.
+
+    Raises:
+        SpecError: The URL holds a user name or a password.
+    """
+    if url is None:
+        return None
+    if re.match(r"[a-zA-Z]+://[^/]*@", url):
+        raise SpecError("base_url must hold no user name and no password, since it is kept with each run; the key comes from TOGETHER_API_KEY")
+    return re.sub(r"/v1$", "", url.strip().rstrip("/")).rstrip("/")
+
+
+def find_key(given: str | None) -> str:
+    """Give the API key: the one given, or the environment's.
+
+    Raises:
+        CredentialsError: There is none.
+    """
+    key = (given or os.environ.get("TOGETHER_API_KEY", "")).strip()
+    if not key:
+        raise CredentialsError("Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)")
+    return key
+
+
+class Wire:
+    """A connection to the service.
+
+    Args:
+        key: The API key.
+        base_url: Where the service is; None: the client's own address, or TOGETHER_BASE_URL.
+        project_id: The project; None: the key's own, or TOGETHER_PROJECT_ID.
+        timeout_s: Seconds to wait for an answer.
+        max_retries: How often the client asks again by itself. Never used for creating a job.
+
+    Raises:
+        MissingExtraError: The client isn't installed.
+    """
+
+    def __init__(self, *, key: str, base_url: str | None, project_id: str | None, timeout_s: float, max_retries: int) -> None:
+        try:
+            from together import Together
+        except ImportError as error:
+            raise MissingExtraError("together", needed_for="backend 'together'", missing=error.name) from error
+        self._secrets = (key,)
+        base_url = base_url or clean_base_url(os.environ.get("TOGETHER_BASE_URL") or None)
+        self._client = Together(api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries)
+        # The client's parts refer to each other, so that left alone it would be collected late, with its sockets open.
+        weakref.finalize(self, self._client.close)
+
+    # Files
+
+    def files(self) -> list[Json]:
+        """List the uploaded files."""
+        return self._list("listing the files", lambda: self._client.files.with_raw_response.list())
+
+    def file(self, file_id: str) -> Json:
+        """Look at one file; `processing_status` says how far its check is."""
+        return self._read("asked about an uploaded file", lambda: self._client.files.with_raw_response.retrieve(file_id))
+
+    def upload(self, path: Path) -> str:
+        """Upload a file for training, and give its id. Content that is there already is not sent again."""
+        answer = self._ask("uploading the data", lambda: self._client.files.upload(path, purpose="fine-tune"))
+        return _id_of(answer, "uploading the data")
+
+    # Jobs
+
+    def limits(self, model: str) -> Json | None:
+        """Ask for the limits of a model; None if the service doesn't tune it."""
+        try:
+            return self._read("asked for the limits of a model", lambda: self._client.fine_tuning.with_raw_response.model_limits(model_name=model))
+        except RunNotFoundError:
+            return None
+
+    def estimate(self, arguments: Mapping[str, Any]) -> Json:
+        """Ask for the price of a job."""
+        return self._read("asked for a price", lambda: self._client.fine_tuning.with_raw_response.estimate_price(**arguments))
+
+    def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> Json:
+        """Create a job, with one request: the client would send it again by itself, and each could be a job that costs.
+
+        Raises:
+            LostAnswer: It isn't known whether there is a job now.
+            FtsdkError: There is none.
+        """
+        from together.types.finetune_model_limits import FinetuneModelLimits
+
+        doing = "creating the job"
+        failure: FtsdkError
+        is_lost = True
+        try:
+            once = self._client.with_options(max_retries=0)
+            answer = once.fine_tuning.create(**arguments, model_limits=FinetuneModelLimits.construct(**limits), verbose=False)
+            return {"id": _id_of(answer, doing)}
+        except BackendError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, it ends here
+            failure = error_for(error, doing=doing, secrets=self._secrets)
+            is_lost = _may_have_created(error)
+        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of ours.
+        if is_lost:
+            raise LostAnswer(failure)
+        raise failure
+
+    def jobs(self) -> list[Json]:
+        """List all jobs; there is no filter and there are no pages."""
+        return self._list("listing the jobs", lambda: self._client.fine_tuning.with_raw_response.list())
+
+    def job(self, job_id: str) -> Json:
+        """Look at one job."""
+        job = self._read("asked for the job's status", lambda: self._client.fine_tuning.with_raw_response.retrieve(job_id))
+        if not isinstance(job.get("status"), str):
+            raise BackendError("Together, asked for the job's status, sent an answer without one. Check base_url.", status_code=200)
+        return job
+
+    def events(self, job_id: str) -> list[Json]:
+        """List a job's events."""
+        return self._list("asked for the job's events", lambda: self._client.fine_tuning.with_raw_response.list_events(job_id))
+
+    def metrics(self, job_id: str) -> list[Json]:
+        """List a job's metrics."""
+        return self._list("asked for the job's metrics", lambda: self._client.fine_tuning.with_raw_response.list_metrics(job_id), "metrics")
+
+    def checkpoints(self, job_id: str) -> list[Json]:
+        """List a job's checkpoints."""
+        return self._list("asked for the job's checkpoints", lambda: self._client.fine_tuning.with_raw_response.list_checkpoints(job_id))
+
+    def cancel(self, job_id: str) -> None:
+        """Ask a job to stop."""
+        self._ask("cancelling the job", lambda: self._client.fine_tuning.cancel(job_id))
+
+    def download(self, job_id: str, *, checkpoint: str, into: Path) -> None:
+        """Download the weights of a finished job; goes on where an earlier try stopped, and checks the size.
+
+        Args:
+            job_id: The job.
+            checkpoint: `adapter`, `merged` or `model_output_path`.
+            into: The archive. Beside it lies a note of its size, by which it is known to be whole.
+
+        Raises:
+            BackendError: It broke off; what came is kept.
+        """
+        self._ask("downloading the weights", lambda: self._download(job_id, checkpoint, into))
+
+    def _download(self, job_id: str, checkpoint: str, into: Path) -> None:
+        note = into.with_name(f"{into.name}.json")
+        known = cast("dict[str, Any]", json.loads(note.read_bytes())) if note.exists() else {}
+        have = into.stat().st_size if into.exists() and known.get("total") else 0
+        if have and have == known["total"]:
+            return
+        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+        if have and known.get("etag"):
+            headers["If-Range"] = str(known["etag"])
+        content = self._client.fine_tuning.with_streaming_response.content
+        with content(ft_id=job_id, checkpoint=cast("Any", checkpoint), extra_headers=headers) as response:
+            raw = response.http_response
+            start, total = _range_of(raw.status_code, raw.headers)
+            if start not in (0, have) or (start and total != known["total"]):
+                into.unlink(missing_ok=True)
+                raise BackendError("the weights changed while they were downloaded; collect() again begins anew", retryable=True)
+            # The size first: without its note, a piece of an archive would have to be thrown away.
+            note.write_text(json.dumps({"total": total, "etag": raw.headers.get("etag")}))
+            with into.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                for block in raw.iter_raw(_BLOCK):
+                    file.write(block)
+                size = file.tell()
+        if size > total:
+            into.unlink()
+            raise BackendError(f"{size} bytes came where Together announced {total}; collect() again begins anew", retryable=True)
+        if size < total:
+            raise BackendError(f"the download broke off at {size} of {total} bytes; collect() again goes on there", retryable=True)
+
+    # Deployments
+
+    def serving(self) -> ServingClient:
+        """Give the part that deployments need."""
+        return ServingClient(self._client, ask=self._ask)
+
+    # How each is asked
+
+    def _ask(self, doing: str, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except FtsdkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the client raises becomes our error
+            failure = error_for(error, doing=doing, secrets=self._secrets)
+        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of ours.
+        raise failure
+
+    def _read(self, doing: str, call: Callable[[], Any]) -> Json:
+        answer = self._ask(doing, lambda: call().http_response.json())
+        if not isinstance(answer, dict):
+            raise BackendError(f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.", status_code=200)
+        return cast("Json", answer)
+
+    def _list(self, doing: str, call: Callable[[], Any], field: str = "data") -> list[Json]:
+        answer = self._read(doing, call)
+        found: object = answer.get(field)
+        if found is None and field in answer:
+            return []
+        if not isinstance(found, list):
+            raise BackendError(f"Together, {doing}, sent an answer without {field!r}. Check base_url.", status_code=200)
+        return [cast("Json", item) for item in cast("Sequence[object]", found) if isinstance(item, dict)]
+
+
+def _id_of(answer: object, doing: str) -> str:
+    found = getattr(answer, "id", None)
+    if not isinstance(found, str) or not found:
+        raise BackendError(f"Together, {doing}, sent an answer without an id ({type(answer).__name__}). Check base_url.")
+    return found
+
+
+def _may_have_created(error: BaseException) -> bool:
+    """Tell refusals, after which there is no job, from everything else."""
+    if type(error) is ValueError:
+        return False  # the client's own check of the arguments, before it sends anything
+    request = getattr(error, "request", None)
+    if request is not None and not str(request.url.path).endswith("/fine-tunes"):
+        return False  # the price estimate, which the client asks for first
+    code = getattr(error, "status_code", None)
+    if isinstance(code, int) and 400 <= code < 500 and code not in (408, 409, 425):
+        return False
+    cause = error.__cause__
+    return type(cause).__name__ not in ("ConnectError", "ConnectTimeout")
+
+
+def _range_of(status_code: int, headers: Mapping[str, str]) -> tuple[int, int]:
+    """Give the first byte that comes, and the size of the whole."""
+    if status_code == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("content-range", "").strip())
+        if found:
+            return int(found.group(1)), int(found.group(2))
+    elif headers.get("content-length", "").isdigit():
+        return 0, int(headers["content-length"])
+    raise BackendError("Together doesn't say how large the weights are, so that they can't be told to be whole; nothing was kept")

@@ -1,0 +1,271 @@
+"""From the service's words to ours: states, events, errors. Pure; knows the client's classes by name only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from ftsdk.backends.base import RunState
+from ftsdk.errors import (
+    BackendError,
+    BudgetExceededError,
+    CredentialsError,
+    DatasetError,
+    Diagnosis,
+    FtsdkError,
+    RunNotFoundError,
+    SpecError,
+)
+
+__all__ = ["Entry", "diagnosis_of", "entries_of", "error_for", "is_restart", "redact", "seconds", "state_of"]
+
+_STATES: Mapping[str, RunState] = {
+    "pending": "queued",
+    "queued": "queued",
+    "model_downloading": "running",
+    "running": "running",
+    "compressing": "finalizing",
+    "uploading": "finalizing",
+    "cancel_requested": "cancelling",
+    "cancelled": "cancelled",
+    "error": "failed",
+    "user_error": "failed",
+    "completed": "succeeded",
+}
+
+
+def state_of(word: str) -> RunState:
+    """Give our state for the service's word; one that nobody has heard of is `unknown`, and isn't the end."""
+    return _STATES.get(word.lower(), "unknown")
+
+
+# Events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One event of ours, and the identity of what it was made of, so that it is told once."""
+
+    key: str
+    at: float
+    kind: Literal["step", "eval", "checkpoint", "log"]
+    fields: Mapping[str, Any]
+
+
+def entries_of(job: Mapping[str, Any], events: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Make our events of a job's events and metrics, in order of time, each once; what is odd becomes a log line.
+
+    Args:
+        job: The job; its id is part of every identity, since a restarted job counts its steps again.
+        events: As the service lists them: doubled, out of order, of unknown types.
+        metrics: Rows of numbers.
+    """
+    job_id = str(job.get("id", ""))
+    found = [_event(job_id, event) for event in events]
+    total = job.get("total_steps")
+    for row in metrics:
+        found += _metric(job_id, row, total if isinstance(total, int) else None)
+    once = {entry.key: entry for entry in reversed(found)}
+    return sorted(once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key))
+
+
+def is_restart(event: Mapping[str, Any]) -> bool:
+    """True for the event that says that the service starts the job again, under another id."""
+    return str(event.get("type") or "").lower() == "job_restarted"
+
+
+def _event(job_id: str, event: Mapping[str, Any]) -> Entry:
+    kind = str(event.get("type") or "event")
+    message = str(event.get("message") or "")
+    at = seconds(event.get("created_at"))
+    step = event.get("step")
+    key = _key(job_id, str(event.get("created_at")), kind, step, message)
+    if kind.lower() == "checkpoint_save" and isinstance(step, int) and not isinstance(step, bool) and step > 0:
+        return Entry(key=key, at=at, kind="checkpoint", fields={"step": step, "path": str(event.get("checkpoint_path") or "")})
+    level = str(event.get("level") or "").lower()
+    if level.endswith("error") or kind.lower() in ("job_error", "job_user_error"):
+        ours = "error"
+    elif level.endswith("warning") or kind.lower() in ("warning", "billing_limit", "job_restarted", "refund"):
+        ours = "warning"
+    else:
+        ours = "info"
+    return Entry(key=key, at=at, kind="log", fields={"message": f"{kind}: {message}"[:2000] if message else kind, "level": ours})
+
+
+_TRAIN = {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/grad_norm": "grad_norm", "train/epoch": "epoch"}
+
+
+def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> list[Entry]:
+    numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
+    at = seconds(numbers.get("timestamp"))
+    place = numbers.get("train/global_step", math.nan)
+    if not math.isfinite(place):
+        return [Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})]
+    step = int(place)
+    entries: list[Entry] = []
+    fields: dict[str, Any] = {ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd}
+    if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
+        entries.append(
+            Entry(key=_key(job_id, "train", step), at=at, kind="step", fields={"step": step, "total_steps": total_steps or None, **fields})
+        )
+    measured = {name.removeprefix("eval/"): value for name, value in numbers.items() if name.startswith("eval/") and name not in odd}
+    if measured:
+        entries.append(Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured}))
+    for name in sorted(odd):
+        message = f"{name} at step {step} is {odd[name]}"
+        entries.append(Entry(key=_key(job_id, "odd", step, name), at=at, kind="log", fields={"message": message, "level": "warning"}))
+    return entries
+
+
+def seconds(stamp: object) -> float:
+    """Read a time, as ISO text, or in (milli)seconds since the epoch; 0 if it can't be read."""
+    if isinstance(stamp, int | float) and not isinstance(stamp, bool) and math.isfinite(stamp):
+        return stamp / 1000 if stamp > 1e11 else float(stamp)
+    if isinstance(stamp, str):
+        try:
+            parsed = datetime.fromisoformat(stamp)
+        except ValueError:
+            return 0.0
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    return 0.0
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(_as_json(parts).encode()).hexdigest()[:24]
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Diagnosis:
+    """Say why a job failed, in the service's words, and what to try.
+
+    Args:
+        word: The service's word for the state.
+        messages: What its events said of errors, the last one last.
+        step: The last optimizer step that was told of.
+    """
+    said = messages[-1] if messages else "the service gave no reason"
+    if word.lower() == "user_error":
+        return Diagnosis(
+            "refused",
+            f"the service refused the data or the arguments: {said}",
+            step,
+            ("look at what is trained: job.preview()", "change what the message names, and submit again; failed jobs are refunded"),
+        )
+    return Diagnosis(
+        "provider",
+        f"the service failed: {said}",
+        step,
+        ("submit the job again; failed jobs are refunded", "if it fails again, ask Together's support and name the job"),
+    )
+
+
+# Errors
+
+_QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*")
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",}\]]+")
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Take secrets out of a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return _BEARER.sub(r"\1***", _QUERY.sub(r"\1?***", text))
+
+
+def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
+    """Make our error of one of the client's: who has to act, what happened, what next.
+
+    Args:
+        error: What the client, or what it is built on, raised.
+        doing: What was asked, as in "Together, asked for the job's status, ...".
+        secrets: Texts that must not be told.
+    """
+    code = getattr(error, "status_code", None)
+    names = {cls.__name__ for cls in type(error).__mro__}
+    said = redact(_said(error), secrets)[:1000]
+    if isinstance(code, int) and "APIStatusError" in names:
+        return _status_error(code, doing, said, _retry_after_s(error), is_upload="upload" in doing)
+    if "APITimeoutError" in names or "TimeoutException" in names:
+        return BackendError(f"Together, {doing}, didn't answer in time. The same key is safe to send again.", retryable=True)
+    if names & {"APIConnectionError", "TransportError", "RequestError", "ConnectionError"}:
+        return BackendError(f"Together, {doing}, can't be reached ({said}). Check the network and base_url; the same key is safe.", retryable=True)
+    if names & {"FileTypeError", "InvalidFileFormatError"}:
+        return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
+    if "DownloadError" in names:
+        return BackendError(f"the download broke off ({said}); collect() again goes on where it stopped.", retryable=True)
+    if type(error) is ValueError:
+        return SpecError(f"Together's client refused the arguments, {doing}: {said}")
+    if isinstance(error, OSError):
+        return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
+    # A body that is no JSON, or has another shape, ends here, as whatever exception its reading raised.
+    return BackendError(
+        f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the service, or a proxy's page?",
+        status_code=code if isinstance(code, int) else None,
+    )
+
+
+def _status_error(code: int, doing: str, said: str, retry_after_s: float | None, *, is_upload: bool) -> FtsdkError:
+    if code == 401:
+        # On upload the client says "free trial credits" to any 401; what the service means is the key.
+        return CredentialsError(f"Together refused the key, {doing}. Set TOGETHER_API_KEY to a key of api.together.ai that is valid.")
+    if code == 403:
+        return CredentialsError(f"Together's key isn't allowed to do this, {doing}: {said}. Use a key of the right project (project_id=).")
+    if code == 402:
+        return BudgetExceededError(
+            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing; then go on."
+        )
+    if code == 404:
+        return RunNotFoundError(f"Together knows no such thing, {doing}: {said}. Check the key's project and base_url.")
+    if code == 413:
+        return DatasetError(f"the file is too large for Together: {said}.", hint="Split the data, or train on less.")
+    if code in (400, 422) and not is_upload:
+        return SpecError(f"Together refused the arguments, {doing}: {said}. Nothing was started; change what it names.")
+    if code in (400, 422):
+        return DatasetError(f"Together refused the file: {said}.", hint="Look at the data: job.preview().")
+    if code == 429:
+        when = f"in {retry_after_s:g} s" if retry_after_s is not None else "later"
+        return BackendError(f"Together asks to slow down, {doing}; try again {when}.", retryable=True, retry_after_s=retry_after_s, status_code=code)
+    if code >= 500 or code in (408, 409, 425):
+        return BackendError(
+            f"Together answered {code}, {doing}: {said}. Try again: the same key is safe.",
+            retryable=True,
+            retry_after_s=retry_after_s,
+            status_code=code,
+        )
+    return BackendError(f"Together answered {code}, {doing}: {said}", retry_after_s=retry_after_s, status_code=code)
+
+
+def _said(error: BaseException) -> str:
+    """Give the service's own sentence: out of the body, else out of the exception."""
+    body = getattr(error, "body", None)
+    while isinstance(body, Mapping):
+        inner = cast("Mapping[str, object]", body)
+        for name in ("error", "message", "detail"):
+            if inner.get(name):
+                body = inner[name]
+                break
+        else:
+            return _as_json(inner)
+    return " ".join(str(body if body else error).split())
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if headers is None:
+        return None
+    try:
+        wait = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(headers.get("retry-after", "nan"))
+    except ValueError:
+        return None
+    return wait if math.isfinite(wait) and wait >= 0 else None

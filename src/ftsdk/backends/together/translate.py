@@ -1,0 +1,348 @@
+"""From a spec to the service's exact request: pure, offline, and every field honoured or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ftsdk.backends.base import Adjustment, Capabilities
+from ftsdk.backends.together.catalogue import Catalogue, KnownModel, Price
+from ftsdk.backends.together.limits import Limits, gaps_against
+from ftsdk.backends.together.rows import trains_on_inputs
+from ftsdk.errors import Gap
+from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
+
+__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "suffix_for", "translate"]
+
+CAPABILITIES = Capabilities(
+    methods=frozenset({"sft", "dpo"}),
+    tunings=frozenset({"lora", "full"}),
+    formats=frozenset({"chat", "preference"}),
+    model_sources=frozenset({"hub"}),
+    fields=frozenset(
+        {
+            "batch_size",
+            "budget_usd",
+            "checkpoint_steps",
+            "early_stopping.min_delta",
+            "early_stopping.patience",
+            "epochs",
+            "eval_steps",
+            "learning_rate",
+            "max_grad_norm",
+            "max_length",
+            "method.beta",
+            "method.train_on",
+            "packing",
+            "schedule",
+            "seed",
+            "tuning.alpha",
+            "tuning.dropout",
+            "tuning.rank",
+            "tuning.target_modules",
+            "validation",
+            "warmup_ratio",
+            "weight_decay",
+        }
+    ),
+)
+
+_SUFFIX = 40
+"""Characters that the client's documentation allows a suffix; the other official client says 64."""
+
+
+class Choice(NamedTuple):
+    """The model as the service knows it."""
+
+    service: str
+    known: KnownModel | None
+    """Its entry in the catalogue; None for a name that the user gave."""
+
+
+class Translation(NamedTuple):
+    """What is asked of the service, and everything that a plan says about it."""
+
+    request: dict[str, Any]
+    adjustments: tuple[Adjustment, ...]
+    gaps: tuple[Gap, ...]
+    notes: tuple[str, ...]
+
+
+def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> Choice | Gap:
+    """Find the service's name for the model, or say which models are nearest to one that it can't tune.
+
+    Args:
+        spec: What was asked for.
+        book: The catalogue.
+        models: Names that the user knows better: hub id to the service's name.
+    """
+    hub = spec.model.id
+    known = book.find(hub)
+    if hub in models:
+        return Choice(models[hub], known)
+    if known is not None and known.service is not None:
+        return Choice(known.service, known)
+    why = "the service tunes it, under a name that isn't known" if known is not None else "not among the models that the service tunes"
+    return Gap("model", hub, book.nearest(hub), f"{why}, as of {book.as_of}; if you know its name there: Together(models={{{hub!r}: name}})")
+
+
+def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
+    """Decide everything that the service is asked for; only the ids of the uploaded files are left out.
+
+    Returns:
+        The request, what was chosen and why, what can't be done, and notes.
+    """
+    adjustments: list[Adjustment] = []
+    gaps: list[Gap] = []
+    notes: list[str] = []
+    limits = book.limits(choice.known) if choice.known is not None else Limits(source="nothing known offline")
+
+    def choose(field: str, chosen: Any, reason: str) -> Any:
+        adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
+        return chosen
+
+    epochs = _whole("epochs", spec.epochs, gaps, "the service counts whole epochs")
+    batch = _batch(spec, limits, choose, gaps)
+    learning_rate = spec.learning_rate
+    if learning_rate is None:
+        learning_rate = choose("learning_rate", *default_learning_rate(spec.method, spec.tuning))
+    packing = spec.packing
+    if packing is None:
+        packing = choose("packing", True, "several rows share a sequence; without it the service bills every row as a sequence of full length")
+    create: dict[str, Any] = {
+        "model": choice.service,
+        "n_epochs": epochs,
+        "packing": packing,
+        **batch,
+        "learning_rate": learning_rate,
+        **_schedule(spec),
+        "warmup_ratio": spec.warmup_ratio,
+        "weight_decay": spec.weight_decay
+        if spec.weight_decay is not None
+        else choose("weight_decay", 0.0, "no decay, as in QLoRA and in the service's client"),
+        "max_grad_norm": spec.max_grad_norm
+        if spec.max_grad_norm is not None
+        else choose("max_grad_norm", 1.0, "the default of the service's client and of transformers"),
+        "random_seed": spec.seed,
+        **_tuning(spec, choose, gaps),
+        **_method(spec),
+    }
+    _length(spec, limits, create, choose, gaps)
+    _rhythm(spec, limits, create, choose, gaps)
+    gaps += gaps_against(spec, create, limits)
+    choose("max_truncated", None, "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them")
+    if choice.known is not None and choice.known.inferred:
+        notes.append(f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() asks before it uploads")
+    if choice.known is None:
+        notes.append(f"{spec.model.id} isn't in the catalogue of {book.as_of}: its limits are asked for at submit(), before anything is uploaded")
+    request: dict[str, Any] = {
+        "upload": {
+            "format": "conversational" if spec.train.format == "chat" else "preference",
+            "train_on": spec.method.train_on if isinstance(spec.method, SFT) else None,
+            "train": spec.train.fingerprint,
+            "validation": None if spec.validation is None else spec.validation.fingerprint,
+        },
+        "create": create,
+        "budget_usd": None if spec.budget_usd is None else float(spec.budget_usd),
+    }
+    return Translation(request, tuple(adjustments), tuple(gaps), tuple(notes))
+
+
+def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
+    if create["lora"]:
+        tuning = {
+            "type": "Lora",
+            **{name: create[name] for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_trainable_modules")},
+        }
+    else:
+        tuning = {"type": "Full"}
+    if create["training_method"] == "sft":
+        method: dict[str, Any] = {"method": "sft", "train_on_inputs": create["train_on_inputs"]}
+    else:
+        method = {
+            "method": "dpo",
+            "dpo_beta": create["dpo_beta"],
+            "dpo_normalize_logratios_by_length": False,
+            "dpo_reference_free": False,
+            "rpo_alpha": 0,
+            "simpo_gamma": 0,
+        }
+    return {
+        "model": create["model"],
+        "n_epochs": create["n_epochs"],
+        "n_evals": create["n_evals"],
+        "training_type": tuning,
+        "training_method": method,
+    }
+
+
+def suffix_for(key: str, request: Mapping[str, Any], *, name: str | None = None) -> str:
+    """Give the suffix that a job is found by: the same for the same key and request, on any machine, and for no other.
+
+    Args:
+        key: The run's key.
+        request: The plan's request.
+        name: The job's name, which makes the suffix readable; None takes the key.
+    """
+    content = json.dumps([key, request], sort_keys=True).encode()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    readable = re.sub(r"[^a-z0-9]+", "-", (name or key).lower()).strip("-")[: _SUFFIX - 17].strip("-")
+    return f"{readable}-{digest}" if readable else digest
+
+
+def cost_note(price: Price | None, minimum: Price) -> str:
+    """Say what is known of the cost before the service is asked."""
+    if price is None:
+        rate = "no source tells its price per token"
+    else:
+        bound = ", from before the last known cut: an upper bound" if price.is_upper_bound else ""
+        rate = f"${price.usd} per million tokens ({price.source}{bound})"
+    return (
+        f"{rate}; at least ${minimum.usd:.2f} a job ({minimum.source}). Before the job is created the service's own estimate is asked for: "
+        "over budget_usd, or not allowed by the account, nothing is created"
+    )
+
+
+def _whole(field: str, asked: float, gaps: list[Gap], reason: str) -> int:
+    nearest = max(1, round(asked))
+    if asked != nearest:
+        gaps.append(Gap(field, asked, tuple(sorted({max(1, math.floor(asked)), math.ceil(asked)})), reason))
+    return nearest
+
+
+def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
+    """Sequences per optimizer step are the service's batch times its accumulation steps; most models take one batch only."""
+    least, most = limits.batch_range(spec)
+    is_asked = "batch_size" in spec.model_fields_set
+    if least is None or most is None:
+        if is_asked:
+            return {"batch_size": spec.batch_size, "gradient_accumulation_steps": 1}
+        choose("batch_size", "max", "the largest that the service takes for this model; which that is isn't known offline")
+        return {"batch_size": "max"}
+    steps = next((n for n in range(1, spec.batch_size + 1) if spec.batch_size % n == 0 and least <= spec.batch_size // n <= most), None)
+    at_once = f"{least} sequences at a time" if least == most else f"{least} to {most} sequences at a time"
+    if steps is not None:
+        if is_asked:
+            return {"batch_size": spec.batch_size // steps, "gradient_accumulation_steps": steps}
+        choose("batch_size", spec.batch_size, f"the service takes {at_once} for this model, gradients added up over {steps}, by {limits.source}")
+        return {"batch_size": "max", "gradient_accumulation_steps": steps}
+    if is_asked:
+        below = spec.batch_size // least * least
+        offered = tuple(n for n in (below, below + least) if n)
+        gaps.append(Gap("batch_size", spec.batch_size, offered, f"the service takes {at_once} for this model, by {limits.source}"))
+    accumulation = limits.accumulation or 1
+    choose(
+        "batch_size", most * accumulation, f"the service takes {at_once} for this model, which {spec.batch_size} isn't made of; by {limits.source}"
+    )
+    return {"batch_size": "max", "gradient_accumulation_steps": accumulation}
+
+
+def _schedule(spec: JobSpec) -> dict[str, Any]:
+    # A linear fall to the whole of the peak is no fall: that is how the service is asked for a constant rate.
+    if spec.schedule == "cosine":
+        return {"lr_scheduler_type": "cosine", "min_lr_ratio": 0.0, "scheduler_num_cycles": 0.5}
+    return {"lr_scheduler_type": "linear", "min_lr_ratio": 1.0 if spec.schedule == "constant" else 0.0}
+
+
+def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
+    tuning = spec.tuning
+    if not isinstance(tuning, AnyLoRA):
+        return {"lora": False}
+    alpha = tuning.effective_alpha
+    if tuning.alpha is None:
+        choose("tuning.alpha", int(alpha), "2 x rank, the common rule")
+    elif alpha != int(alpha) or alpha < 1:
+        offered = tuple(sorted({max(1, math.floor(alpha)), math.ceil(alpha)}))
+        gaps.append(Gap("tuning.alpha", alpha, offered, "the service takes whole numbers, and its client would cut the rest off"))
+    dropout = tuning.dropout
+    if isinstance(spec.method, DPO) and "dropout" not in tuning.model_fields_set:
+        dropout = choose("tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both")
+    modules = "all-linear"
+    if tuning.target_modules is None:
+        choose("tuning.target_modules", modules, "every linear layer, as in QLoRA (section 4)")
+    else:
+        modules = ",".join(sorted(tuning.target_modules))
+    # `lora` is never left open: without it the client drops every other LoRA argument in silence.
+    return {"lora": True, "lora_r": tuning.rank, "lora_alpha": int(alpha), "lora_dropout": dropout, "lora_trainable_modules": modules}
+
+
+def _method(spec: JobSpec) -> dict[str, Any]:
+    match spec.method:
+        case SFT():
+            return {"training_method": "sft", "train_on_inputs": trains_on_inputs(spec.method.train_on)}
+        case DPO():
+            return {"training_method": "dpo", "dpo_beta": spec.method.beta}
+
+
+def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
+    if spec.max_length is None:
+        reason = f"as long as the service takes for this model, by {limits.source}"
+        if isinstance(spec.method, DPO):
+            reason += "; the two answers share it"
+        choose("max_length", limits.max_length(spec), reason)
+    elif isinstance(spec.method, DPO):
+        gaps.append(Gap("max_length", spec.max_length, (), "for DPO the service shares its limit between the two answers; leave it None"))
+    else:
+        create["max_seq_length"] = spec.max_length
+
+
+def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
+    """The service takes how many validations and checkpoints there are, spread evenly; we take how many steps lie between."""
+    epochs = create["n_epochs"]
+    total = _total_steps(spec, limits, create)
+    evals = 0
+    stopping = spec.early_stopping
+    if spec.validation is not None:
+        least = 1 if stopping is None else stopping.patience + 1
+        if spec.eval_steps is not None:
+            evals = _parts("eval_steps", spec.eval_steps, total, gaps, least=least)
+        else:
+            each = max(1, math.ceil(least / epochs))
+            evals = epochs * each
+            how = "one at the end of each epoch" if each == 1 else f"{each} in each epoch, so that early stopping has enough of them"
+            choose("eval_steps", f"{evals} validations, spread evenly", how)
+    create["n_evals"] = evals
+    if spec.checkpoint_steps is not None:
+        create["n_checkpoints"] = _parts("checkpoint_steps", spec.checkpoint_steps, total, gaps, least=1)
+    else:
+        create["n_checkpoints"] = 1
+        choose("checkpoint_steps", "1 checkpoint, at the end", "the service goes on by itself after a crash")
+    create["early_stopping_enabled"] = stopping is not None
+    if stopping is not None:
+        create["early_stopping_patience"] = stopping.patience
+        create["early_stopping_min_delta"] = stopping.min_delta
+        # Ours counts from the first validation on; the service would let one pass.
+        create["early_stopping_warmup_evals"] = 0
+
+
+def _total_steps(spec: JobSpec, limits: Limits, create: Mapping[str, Any]) -> int | str:
+    """Count the optimizer steps, or say why they can't be known before the start."""
+    if create["packing"]:
+        return "with packing, only the service knows how many steps there are: set packing=False (then every row is billed at full length)"
+    batch = create["batch_size"] if create["batch_size"] != "max" else limits.batch_range(spec)[1]
+    if batch is None:
+        return "the service's batch size for this model isn't known offline: set batch_size"
+    per_step = batch * create.get("gradient_accumulation_steps", 1)
+    if spec.train.rows % per_step:
+        return f"{spec.train.rows} rows are no multiple of {per_step}, and whether the service makes a step of the rest isn't documented"
+    return spec.train.rows // per_step * create["n_epochs"]
+
+
+def _parts(field: str, asked: int, total: int | str, gaps: list[Gap], *, least: int) -> int:
+    if isinstance(total, str):
+        gaps.append(Gap(field, asked, (), f"the service takes a number of them, not a distance in steps; {total}, or leave {field} None"))
+        return least
+    fitting = [n for n in range(1, total + 1) if total % n == 0 and total // n >= least]
+    if asked in fitting:
+        return total // asked
+    nearest = tuple(sorted(sorted(fitting, key=lambda n: (abs(n - asked), n))[:2]))
+    reason = f"the service spreads a whole number of them evenly over the {total} steps"
+    if least > 1:
+        reason += f", and early stopping needs {least} of them"
+    gaps.append(Gap(field, asked, nearest, reason))
+    return least

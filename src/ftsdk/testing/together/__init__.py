@@ -1,0 +1,37 @@
+"""A service on loopback that stands in for Together, for tests without an account, a network or a price. Public, and in the wheel.
+
+- `TogetherService`: the service; the real client talks to it through `base_url`.
+- `Story`, `STORIES`: what happens to jobs and files there.
+- `WireFault`, `Chaos`: what goes wrong on the way, told or drawn from a seed.
+- `ModelOffer`, `Hardware`: what it offers.
+- `Weights`, `small_adapter`, `pack`, `hostile_archive`: what it has for download.
+
+It was written from what is published and from the client's own source, not beside the real service. Where nothing says what the
+real one does, the strictest answer was taken, and the docstring says so.
+"""
+
+from __future__ import annotations
+
+from ftsdk.testing.together.answers import Recorded
+from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer
+from ftsdk.testing.together.service import TogetherService
+from ftsdk.testing.together.stories import STORIES, Chaos, FaultKind, Story, WireFault
+from ftsdk.testing.together.weights import Weights, hostile_archive, pack, small_adapter
+
+__all__ = [
+    "HARDWARE",
+    "MODELS",
+    "STORIES",
+    "Chaos",
+    "FaultKind",
+    "Hardware",
+    "ModelOffer",
+    "Recorded",
+    "Story",
+    "TogetherService",
+    "Weights",
+    "WireFault",
+    "hostile_archive",
+    "pack",
+    "small_adapter",
+]

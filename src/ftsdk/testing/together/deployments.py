@@ -1,0 +1,153 @@
+"""Endpoints and their deployments: what serves a model, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftsdk.testing.together.offers import Hardware
+from ftsdk.testing.together.stories import Story
+
+__all__ = ["Deployment", "Endpoint"]
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """A model on machines of one kind."""
+
+    id: str
+    name: str
+    """`<project slug>/<endpoint>/<deployment>`: as `model` of a chat, it goes past the traffic split."""
+    endpoint_id: str
+    project_id: str
+    model: str
+    """`projects/{project}/models/{model}/revisions/{revision}`."""
+    config: str
+    hardware: Hardware
+    autoscaling: dict[str, Any]
+    inactive_timeout: int
+    """Minutes without a request until it stops by itself; 0: never."""
+    created_at: str
+    updated_at: str
+    story: Story
+    last_used: float
+    """Seconds since the epoch."""
+    state: str = "PROVISIONING"
+    looks: int = 0
+    version: int = 1
+    ready_s: float = 0.0
+    """Seconds times replicas that were ready: what is billed."""
+
+    @property
+    def cost_usd(self) -> float:
+        """What it has cost so far, in US dollars: by the minute, for each replica that was ready."""
+        return self.ready_s / 3600 * self.hardware.price_cents_per_hour / 100
+
+    def look(self, now: float) -> None:
+        """Look at it once: it goes on by one look."""
+        if self.state not in ("PROVISIONING", "STOPPING"):
+            return
+        self.looks += 1
+        if self.looks <= self.story.provisioning_polls or (self.state == "PROVISIONING" and self.story.deployment == "never_ready"):
+            return
+        after = "FAILED" if self.story.deployment == "fails" else "READY"
+        self.state = "STOPPED" if self.state == "STOPPING" else after
+        # Waiting for a machine is no idleness.
+        self.last_used = now
+
+    def scale(self, autoscaling: dict[str, Any]) -> None:
+        """Set the bounds: 0 and 0 stop it."""
+        self.autoscaling = autoscaling
+        is_wanted = autoscaling.get("maxReplicas", 0) > 0
+        if not is_wanted and self.state not in ("STOPPED", "STOPPING"):
+            self.state, self.looks = "STOPPING", 0
+        elif is_wanted and self.state in ("STOPPED", "STOPPING"):
+            self.state, self.looks = "PROVISIONING", 0
+
+    def pass_time(self, seconds: float, now: float) -> None:
+        """Let time go by: it is billed while it is ready, and stops by itself after a while without requests."""
+        if self.state != "READY":
+            return
+        ends = self.last_used + 60 * self.inactive_timeout if self.inactive_timeout else now
+        used = seconds - max(0.0, now - ends)
+        self.ready_s += max(0.0, used) * self.replicas
+        if now > ends:
+            self.state = "STOPPED"
+
+    @property
+    def replicas(self) -> int:
+        """How many are ready."""
+        return max(1, self.autoscaling.get("minReplicas", 0)) if self.state == "READY" else 0
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give it as the service shows it."""
+        model, _, revision = self.model.partition("/revisions/")
+        return {
+            "id": self.id,
+            "name": self.name,
+            "projectId": self.project_id,
+            "endpointId": self.endpoint_id,
+            "model": self.model,
+            "modelId": model.rpartition("/")[2],
+            "modelRevisionId": revision,
+            "config": self.config,
+            "configId": self.config.rpartition("/")[2],
+            "hardware": self.hardware.name,
+            "autoscaling": self.autoscaling,
+            "inactiveTimeout": self.inactive_timeout,
+            "status": {"state": f"DEPLOYMENT_STATE_{self.state}", "message": self.state.lower(), "readyReplicas": self.replicas},
+            "trafficMode": "TRAFFIC_MODE_LIVE",
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+            "etag": f"{self.id}-{self.version}",
+        }
+
+    def to_summary(self, share: float) -> dict[str, Any]:
+        """Give it as its endpoint shows it."""
+        whole = self.to_wire()
+        kept = {name: whole[name] for name in ("id", "name", "model", "modelId", "hardware", "autoscaling", "createdAt", "trafficMode")}
+        return {**kept, "state": whole["status"]["state"], "readyReplicas": self.replicas, "estimatedEffectiveTrafficShare": share}
+
+
+@dataclass(kw_only=True)
+class Endpoint:
+    """A name that chat goes to, and the deployments behind it."""
+
+    id: str
+    name: str
+    """`<project slug>/<endpoint>`."""
+    project_id: str
+    created_at: str
+    updated_at: str
+    visibility: str = "VISIBILITY_PRIVATE"
+    version: int = 1
+    traffic_split: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    deployments: dict[str, Deployment] = field(default_factory=dict[str, Deployment])
+
+    def share(self, deployment_id: str) -> float:
+        """Give the share of the traffic that a deployment gets."""
+        total = sum(entry["weight"] for entry in self.traffic_split)
+        return sum(entry["weight"] for entry in self.traffic_split if entry["deploymentId"] == deployment_id) / total if total else 0.0
+
+    def serving(self) -> Iterator[Deployment]:
+        """Give the deployments that are ready and have a part of the traffic, the greatest first."""
+        for entry in sorted(self.traffic_split, key=lambda entry: -entry["weight"]):
+            deployment = self.deployments.get(entry["deploymentId"])
+            if deployment is not None and deployment.state == "READY" and entry["weight"] > 0:
+                yield deployment
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give it as the service shows it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "projectId": self.project_id,
+            "endpointType": "ENDPOINT_TYPE_DEDICATED",
+            "visibility": self.visibility,
+            "trafficSplit": self.traffic_split,
+            "deployments": [deployment.to_summary(self.share(deployment.id)) for deployment in self.deployments.values()],
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+            "etag": f"{self.id}-{self.version}",
+        }

@@ -1,0 +1,153 @@
+"""What can happen to a job at the stand-in for Together, to its files and on the way there: frozen values, and the usual ones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.spec import Value
+
+__all__ = ["STORIES", "Chaos", "FaultKind", "Story", "WireFault"]
+
+FaultKind = Literal[
+    "400", "401", "402", "403", "404", "408", "413", "422", "429", "500", "502", "503", "504", "529",
+    "garbage", "closed", "half_upload",
+    "late", "closed_after", "500_after", "truncated",
+]  # fmt: skip
+"""What goes wrong with a request.
+
+- A number: answered so, and nothing is done. 429 carries `Retry-After`.
+- `garbage`: answered 200 with a page of HTML, and nothing is done, as by a proxy that has lost its server.
+- `closed`: the connection is closed without an answer, and nothing is done.
+- `half_upload`: half of what was sent is read, then the connection is closed.
+- `late`, `closed_after`, `500_after`, `truncated`: what was asked for is done; then the answer comes too late, not at all, as a 500, or in part.
+"""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class WireFault(Value):
+    """Some requests go wrong."""
+
+    kind: FaultKind
+    on: str = "*"
+    """Which requests: a pattern of `fnmatch` over `"METHOD /path"`, such as `"POST /v1/fine-tunes"` or `"PUT *"`."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """How many matching requests go well first."""
+    times: Annotated[int, Field(ge=1)] | None = None
+    """How many go wrong after that; None: all, until it is switched off."""
+    retry_after_s: Annotated[float, Field(ge=0)] = 7
+    """What 429 says in `Retry-After`."""
+    delay_s: Annotated[float, Field(ge=0)] = 30
+    """How much too late `late` is, in seconds of the real clock; cut short when the fault is switched off or the service closes."""
+    at: Share = 0.5
+    """Which share of the body `truncated` sends and `half_upload` reads."""
+    min_bytes: Annotated[int, Field(ge=0)] = 2
+    """`truncated` leaves shorter bodies whole."""
+
+
+class Chaos(Value):
+    """Every request goes wrong with the same probability, in a way drawn from a seeded generator."""
+
+    seed: int
+    probability: Share = 0.2
+    kinds: tuple[FaultKind, ...] = ("500", "500_after", "closed", "closed_after", "429", "truncated")
+    """429 says `Retry-After: 0` here."""
+    on: str = "*"
+    """Which requests: as in `WireFault`."""
+
+
+class Story(Value):
+    """What happens to the files and jobs that come in while it is told. The default: everything goes well."""
+
+    ending: Literal["completed", "error", "user_error"] = "completed"
+    fails_at: Share = 0.5
+    """After which share of the steps a job fails or restarts."""
+    reason: str = "the loss became NaN at step {step}"
+    """What the last event of a failed job says."""
+    restarts: bool = False
+    """Half-way, the job gives way to one with a new id and the same suffix; `job_restarted` and `refund` are its last events."""
+    old_status: str = "error"
+    """What a job says of itself once it has been restarted under a new id; nothing published says what the service does."""
+    new_status: str = ""
+    """A status that no client has heard of, during training."""
+    new_event: str = ""
+    """A type of event that no client has heard of, during training."""
+    hangs: bool = False
+    """The job never leaves `running`."""
+    stops_early: bool = False
+    """The validation loss stops falling, so that a job with early stopping is stopped by it."""
+    cancel_comes_too_late: bool = False
+    """A job whose end was asked for completes all the same."""
+    queue_polls: Annotated[int, Field(ge=1)] = 1
+    """How many looks a job stays `queued`."""
+    training_polls: Annotated[int, Field(ge=1)] = 3
+    """In how many looks a job trains."""
+
+    doubles_events: bool = False
+    """Each event is listed twice."""
+    shuffles_events: bool = False
+    """Events are listed out of order."""
+    hidden_lists: Annotated[int, Field(ge=0)] = 0
+    """For how many listings a new job is missing from the list of jobs."""
+
+    file_status: Literal["", "INVALID_FORMAT", "FAILED"] = ""
+    """What becomes of every file; empty: what it deserves."""
+    file_error: str = "line 1: expected one of 'messages', 'text', 'prompt'"
+    """What the report of a file that was rejected by `file_status` says."""
+    file_polls: Annotated[int, Field(ge=0)] = 2
+    """How many looks at a file it takes until it is processed."""
+
+    unavailable_reason: str = ""
+    """Why there is no price estimate; empty: there is one, once the files are processed."""
+    price_factor: Annotated[float, Field(ge=0)] = 1
+    """The estimate and the price are this much higher."""
+    user_limit_usd: Annotated[float, Field(ge=0)] = 100
+    """Estimates over it are not `allowed_to_proceed`. The job is started all the same: the service's answer binds nobody."""
+    omits_allowed: bool = False
+    """The estimate doesn't say whether it is `allowed_to_proceed`."""
+
+    archive: Literal["", "parent", "absolute", "symlink", "hardlink", "device"] = ""
+    """A hostile archive in place of the weights; see `weights.hostile_archive`."""
+    deployment: Literal["ready", "fails", "never_ready"] = "ready"
+    """What becomes of a deployment."""
+    provisioning_polls: Annotated[int, Field(ge=0)] = 1
+    """How many looks a deployment stays in provisioning, and in stopping."""
+
+    wire: tuple[WireFault, ...] = ()
+    """What goes wrong on the way while the story is told."""
+
+
+_CREATE = "POST /v1/fine-tunes"
+_DOWNLOAD = "GET /v1/finetune/download"
+
+STORIES: Mapping[str, Story] = {
+    "succeeds": Story(),
+    "fails": Story(ending="error"),
+    "user_error": Story(ending="user_error", fails_at=0, reason="the training file has no sample that fits max_seq_length"),
+    "restarts": Story(restarts=True),
+    "says_a_new_word": Story(new_status="defragmenting", new_event="defragmentation"),
+    "hangs": Story(hangs=True),
+    "stops_early": Story(stops_early=True),
+    "doubles_events": Story(doubles_events=True, shuffles_events=True),
+    "lists_late": Story(hidden_lists=2),
+    "cancel_comes_too_late": Story(cancel_comes_too_late=True),
+    "rejects_the_file": Story(file_status="INVALID_FORMAT"),
+    "fails_to_process_the_file": Story(file_status="FAILED"),
+    "costs_too_much": Story(price_factor=1000),
+    "may_not_proceed": Story(user_limit_usd=0),
+    "has_no_estimate": Story(unavailable_reason="multimodal_dataset"),
+    "wants_credit": Story(wire=(WireFault(kind="402", on=_CREATE),)),
+    "limits_rates": Story(wire=(WireFault(kind="429", times=2, on="GET /v1/fine-tunes/*"),)),
+    "loses_the_answer_of_create": Story(wire=(WireFault(kind="closed_after", times=1, on=_CREATE),)),
+    "says_500_after_creating": Story(wire=(WireFault(kind="500_after", times=1, on=_CREATE),)),
+    "drops_the_upload": Story(wire=(WireFault(kind="half_upload", times=1, on="PUT *"),)),
+    # The short answer to a question about the size is left whole: it is the download itself that breaks.
+    "drops_the_download": Story(wire=(WireFault(kind="truncated", times=1, at=0.9, on=_DOWNLOAD, min_bytes=64),)),
+    "sends_evil_archives": Story(archive="parent"),
+    "never_provisions": Story(deployment="never_ready"),
+    "fails_to_provision": Story(deployment="fails"),
+}
+"""The usual stories by name."""

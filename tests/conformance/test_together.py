@@ -1,0 +1,100 @@
+"""The Together backend, with the real client against a service on loopback, keeps every promise of the waist."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftsdk import DPO, Dataset, Model, Together
+from ftsdk.data import Store
+from ftsdk.spec import DataFormat, JobSpec
+from ftsdk.testing import BackendConformance, Sample, field_samples
+
+pytest.importorskip("together", reason="the extra 'together' isn't installed")
+from ftsdk.testing.together import TogetherService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+CREATE, LIST = "POST /v1/fine-tunes", "GET /v1/fine-tunes"
+
+
+def rows(data_format: DataFormat, word: str) -> Dataset:
+    if data_format == "preference":
+        pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(16)]
+        return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+
+
+class TestTogether(BackendConformance):
+    service: TogetherService
+
+    @pytest.fixture(autouse=True)
+    def _service(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        with TogetherService() as self.service:
+            monkeypatch.setenv("TOGETHER_API_KEY", self.service.key)
+            yield
+
+    def make_backend(self, tmp_path: Path) -> Together:
+        # The client's own retries would make each fault strike three times, and wait in between.
+        return Together(base_url=f"{self.service.base_url}/v1", max_retries=0, poll_s=0, timeout_s=2, settle_s=0, sleep=lambda _: None)
+
+    def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
+        train, validation = rows(data_format, "question"), rows(data_format, "another")
+        store = Store()
+        store.put(train)
+        store.put(validation)
+        method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
+        held_out = {"validation": validation.ref()} if with_validation else {}
+        # Without packing the number of steps is known, so that distances in steps can be planned.
+        return JobSpec(model=Model(id="Qwen/Qwen3.5-9B"), train=train.ref(), packing=False, **method, **held_out)
+
+    def make_model(self, source: str) -> Model | None:
+        return Model(id="Qwen/Qwen3.5-27B") if source == "hub" else super().make_model(source)
+
+    def make_samples(self) -> Sequence[Sample]:
+        # 16 rows, 16 a step, 3 epochs: 3 steps; and the model takes 8 sequences at a time.
+        fitting = {"batch_size": (8, 16), "checkpoint_steps": (1, 3), "eval_steps": (1, 3)}
+        return [replace(sample, values=fitting.get(sample.path, sample.values)) for sample in field_samples()]
+
+    def requests_seen(self, backend: Any) -> int:
+        return len(self.service.requests)
+
+    def runs_started(self, backend: Any) -> int:
+        return len(self.service.jobs)
+
+    def secrets(self) -> Sequence[str]:
+        return [self.service.key]
+
+    def wire_faults(self, backend: Any) -> Mapping[str, AbstractContextManager[object]]:
+        kinds = {"401": "401", "404": "404", "429": "429", "503": "503", "timeout": "late", "garbage": "garbage"}
+        return {fault: self.service.failing(kind) for fault, kind in kinds.items()}
+
+    @contextmanager
+    def lost_answer(self, backend: Any) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(self.service.failing("closed_after", on=CREATE))
+            # Listed twice before the job is created; afterwards, when it is looked for, the list is out of order.
+            stack.enter_context(self.service.failing("503", on=LIST, skip=2))
+            yield
+
+    def run_with_unknown_word(self, tmp_path: Path):
+        self.service.story = "says_a_new_word"
+        backend = self.make_backend(tmp_path)
+        ref = self._submitted(backend)
+        for _ in range(50):
+            if backend.status(ref).state == "unknown":
+                # The service moves with each look at a job; here it is to stand still.
+                self.service.moves_on_look = False
+                return backend, ref, "defragmenting"
+        raise AssertionError("the service never said its new word")
+
+    def failed_run(self, tmp_path: Path):
+        self.service.story = "fails"
+        backend = self.make_backend(tmp_path)
+        return backend, self._submitted(backend)
