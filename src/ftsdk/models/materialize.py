@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from ftsdk.errors import MissingExtraError, ModelError
 from ftsdk.home import home
-from ftsdk.models.hub_cache import check_hub_id
+from ftsdk.models.hub_cache import check_hub_id, hub_cache
 from ftsdk.models.identity import base_name, file_sha256
 from ftsdk.models.source import inspect_folder, inspect_model
 from ftsdk.spec import Model
@@ -82,7 +82,9 @@ def _download(model: Model, say: Callable[[str], None]) -> Path:
     patterns = [*_WANTED, *(("*.py",) if model.trust_remote_code else ())]
     fetch = f"hf download {model.id}" + (f" --revision {model.revision}" if model.revision else "")
     try:
-        folder = Path(snapshot_download(model.id, revision=model.revision, allow_patterns=patterns, ignore_patterns=list(_UNWANTED)))
+        # The cache is named, so that the download and the plan, which reads headers there, look in one place.
+        cache = hub_cache()
+        folder = Path(snapshot_download(model.id, revision=model.revision, cache_dir=cache, allow_patterns=patterns, ignore_patterns=list(_UNWANTED)))
     except GatedRepoError as error:
         raise ModelError(
             f"{model.id} asks for consent: accept its licence at https://huggingface.co/{model.id}, then log in with `hf auth login`."
