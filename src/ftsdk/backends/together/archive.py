@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tarfile
+import zlib
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, cast
@@ -58,7 +59,7 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> list[s
                     left_out.append(name)
                     continue
                 _write(tar, member, into / name)
-    except (tarfile.TarError, EOFError, OSError, ValueError, _zstd_error()) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, _zstd_error()) as error:
         raise CorruptArtifactError(
             f"{archive.name} can't be unpacked ({type(error).__name__}: {error}); collect() again downloads it anew"
         ) from error

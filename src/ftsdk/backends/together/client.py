@@ -18,7 +18,6 @@ __all__ = ["LostAnswer", "Wire", "clean_base_url", "find_key"]
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
-_BLOCK = 1 << 20
 
 
 class LostAnswer(Exception):
@@ -197,7 +196,8 @@ class Wire:
             note.write_text(json.dumps({"total": total, "etag": raw.headers.get("etag")}))
             with into.open("r+b" if start else "wb") as file:
                 file.seek(start)
-                for block in raw.iter_raw(_BLOCK):
+                # As it comes: in blocks of a size, what came of a block before the connection broke would be lost.
+                for block in raw.iter_raw():
                     file.write(block)
                 size = file.tell()
         if size > total:

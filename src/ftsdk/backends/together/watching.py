@@ -102,6 +102,10 @@ class Watch:
             events = self._list(self._wire.events, job_id)
             entries += entries_of({**job, "id": job_id}, events, self._list(self._wire.metrics, job_id))
             told = events
+        if any(is_restart(event) for event in told) and self._follower(job_ids) is not None:
+            # Whatever the old job says of itself: it goes on under another id.
+            self._mirror(history)
+            return
         self._say_state(history, job, is_restarting)
         history.add(entries)
         state = state_of(str(job["status"]))

@@ -70,6 +70,11 @@ def pairs(word: str = "question", count: int = 16) -> Dataset:
 
 
 @pytest.fixture
+def make_chats() -> Callable[[], Dataset]:
+    return chats
+
+
+@pytest.fixture
 def make_spec(ftsdk_home: object) -> Callable[..., JobSpec]:
     """Give a spec whose data are in the store."""
 

@@ -91,7 +91,8 @@ class Weather:
             try:
                 return call(self.backend)
             except BackendError as error:
-                assert error.retryable, error
+                if not error.retryable:
+                    raise
                 self.errors.append(f"{error!r} {error} {error.__cause__!r} {error.__context__!r}")
                 self._clock.now += max(30.0, error.retry_after_s or 0.0)
                 if number % 10 == 9:
@@ -104,7 +105,8 @@ class Weather:
             status = self.insist(lambda backend: backend.status(ref))
             if cancels and look == 1:
                 self.insist(lambda backend: backend.cancel(ref))
-            seen += self.insist(lambda backend: list(backend.events(ref, after=seen[-1].seq if seen else -1)))
+            after = seen[-1].seq if seen else -1
+            seen += self.insist(lambda backend, after=after: list(backend.events(ref, after=after)))
             if status.is_terminal:
                 return seen
         raise AssertionError("the run didn't come to an end")
