@@ -135,6 +135,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
     _rhythm(spec, limits, create, choose, gaps)
     gaps += gaps_against(spec, create, limits)
     choose("max_truncated", None, "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them")
+    notes.append("the service renders the rows with its own copy of the model's chat template; job.preview() shows what the hub's makes of them")
     if choice.known is not None and choice.known.inferred:
         notes.append(f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() asks before it uploads")
     if choice.known is None:

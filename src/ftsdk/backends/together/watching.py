@@ -72,7 +72,9 @@ class Watch:
     def cancel(self) -> None:
         """Ask the job to stop, unless it is over or was asked."""
         job, is_restarting = self._job()
-        if state_of(str(job["status"])) in (*TERMINAL, "cancelling") and not is_restarting:
+        if is_restarting:
+            raise BackendError(f"the service is starting run {self._folder.key} again under another id; cancel it again in a moment", retryable=True)
+        if state_of(str(job["status"])) in (*TERMINAL, "cancelling"):
             return
         try:
             self._wire.cancel(str(job["id"]))

@@ -200,12 +200,12 @@ def test_a_name_that_the_user_knows_is_taken_and_its_limits_are_left_to_the_serv
     plan = Together(models={"example/tiny-instruct": "example/tiny"}).plan(a_spec(batch_size=12))
     assert plan.request["create"]["model"] == "example/tiny"
     assert plan.request["create"]["batch_size"] == 12
-    assert "before anything is uploaded" in plan.notes[0]
+    assert "before anything is uploaded" in plan.notes[-1]
 
 
 def test_a_name_that_is_only_inferred_is_said_to_be() -> None:
-    assert "inferred" in Together().plan(spec(model=Model(id="Qwen/Qwen3.5-4B"))).notes[0]
-    assert not Together().plan(spec()).notes
+    assert "inferred" in Together().plan(spec(model=Model(id="Qwen/Qwen3.5-4B"))).notes[-1]
+    assert not [note for note in Together().plan(spec()).notes if "inferred" in note]
 
 
 def test_the_hub_id_and_the_services_own_name_mean_one_model() -> None:

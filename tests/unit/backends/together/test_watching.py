@@ -124,6 +124,18 @@ def test_a_restart_that_is_announced_but_not_listed_yet_is_no_failure(
     assert status.state == "succeeded"
 
 
+def test_a_run_that_is_being_restarted_says_that_it_was_not_cancelled(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
+    service.story = Story(restarts=True, hidden_lists=6)
+    ref = submit(backend, make_spec())
+    while backend.status(ref).native != "job_restarted":
+        pass
+    with pytest.raises(BackendError, match="in a moment") as caught:
+        backend.cancel(ref)
+    assert caught.value.retryable
+
+
 def test_a_new_word_is_kept_and_is_not_the_end(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
     service.story = "says_a_new_word"
     ref = submit(backend, make_spec())
