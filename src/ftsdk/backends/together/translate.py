@@ -282,10 +282,11 @@ def _method(spec: JobSpec) -> dict[str, Any]:
 
 def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
     if spec.max_length is None:
-        reason = f"as long as the service takes for this model, by {limits.source}"
+        known = limits.max_length(spec)
+        reason = f"as long as the service takes for this model, {'which is not known offline' if known is None else f'by {limits.source}'}"
         if isinstance(spec.method, DPO):
             reason += "; the two answers share it"
-        choose("max_length", limits.max_length(spec), reason)
+        choose("max_length", known, reason)
     elif isinstance(spec.method, DPO):
         gaps.append(Gap("max_length", spec.max_length, (), "for DPO the service shares its limit between the two answers; leave it None"))
     else:

@@ -345,3 +345,13 @@ def test_planning_needs_neither_the_client_nor_a_key(monkeypatch: pytest.MonkeyP
         "print([m for m in ('together', 'zstandard', 'torch', 'httpx') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_name_together_leads_to_this_backend() -> None:
+    """By the entry point that the package declares, and by the public name."""
+    import tomllib
+    from importlib.metadata import EntryPoint
+
+    declared = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]["entry-points"]["ftsdk.backends"]
+    assert EntryPoint(name="together", value=declared["together"], group="ftsdk.backends").load() is Together
+    assert Together().name == "together"

@@ -52,7 +52,7 @@ def test_losses_arrive_as_on_any_backend(backend: Together, make_spec: Callable[
     assert all(step.loss is not None and step.learning_rate is not None and step.grad_norm is not None for step in steps)
     assert {step.total_steps for step in steps} == {3}
     assert [event.step for event in events if isinstance(event, EvalEvent)] == [1, 2, 3]
-    assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [3]
+    assert [(event.step, event.path.rpartition("/")[2]) for event in events if isinstance(event, CheckpointEvent)] == [(3, "adapter")]
     assert status.state == "succeeded"
 
 
