@@ -55,6 +55,10 @@ class History:
         """True if the last word was said."""
         return end_of(self.events) is not None
 
+    def has(self, key: str) -> bool:
+        """True if that was told."""
+        return key in self._seen
+
     def add(self, entries: Iterable[Entry]) -> None:
         """Write what wasn't told yet. Time never runs backwards: what comes late is told late."""
         fresh: dict[str, Entry] = {}

@@ -135,6 +135,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
     _rhythm(spec, limits, create, choose, gaps)
     gaps += gaps_against(spec, create, limits)
     choose("max_truncated", None, "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them")
+    notes.append("the service renders the rows with its own copy of the model's chat template; job.preview() shows what the hub's makes of them")
     if choice.known is not None and choice.known.inferred:
         notes.append(f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() asks before it uploads")
     if choice.known is None:
@@ -281,10 +282,11 @@ def _method(spec: JobSpec) -> dict[str, Any]:
 
 def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
     if spec.max_length is None:
-        reason = f"as long as the service takes for this model, by {limits.source}"
+        known = limits.max_length(spec)
+        reason = f"as long as the service takes for this model, {'which is not known offline' if known is None else f'by {limits.source}'}"
         if isinstance(spec.method, DPO):
             reason += "; the two answers share it"
-        choose("max_length", limits.max_length(spec), reason)
+        choose("max_length", known, reason)
     elif isinstance(spec.method, DPO):
         gaps.append(Gap("max_length", spec.max_length, (), "for DPO the service shares its limit between the two answers; leave it None"))
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -72,7 +73,9 @@ class Watch:
     def cancel(self) -> None:
         """Ask the job to stop, unless it is over or was asked."""
         job, is_restarting = self._job()
-        if state_of(str(job["status"])) in (*TERMINAL, "cancelling") and not is_restarting:
+        if is_restarting:
+            raise BackendError(f"the service is starting run {self._folder.key} again under another id; cancel it again in a moment", retryable=True)
+        if state_of(str(job["status"])) in (*TERMINAL, "cancelling"):
             return
         try:
             self._wire.cancel(str(job["id"]))
@@ -107,10 +110,25 @@ class Watch:
             self._mirror(history)
             return
         self._say_state(history, job, is_restarting)
-        history.add(entries)
+        history.add(self._with_paths(entry for entry in entries if not history.has(entry.key)))
         state = state_of(str(job["status"]))
         if state in TERMINAL and not is_restarting and self._is_drained(told):
             self._say_end(history, job)
+
+    def _with_paths(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Say where new checkpoints lie: the event that tells of one often doesn't, and the list of them does."""
+        found = list(entries)
+        if not any(entry.kind == "checkpoint" and not entry.fields["path"] for entry in found):
+            return found
+        kept = self._list(self._wire.checkpoints, self._folder.jobs()[-1])
+        # A LoRA job has an adapter and a merged model of each step; the adapter is what was trained.
+        paths = {row.get("step"): str(row.get("path") or "") for row in sorted(kept, key=lambda row: row.get("checkpoint") == "adapter")}
+        return [
+            replace(entry, fields={**entry.fields, "path": entry.fields["path"] or paths.get(entry.fields["step"], "")})
+            if entry.kind == "checkpoint"
+            else entry
+            for entry in found
+        ]
 
     def _job(self) -> tuple[dict[str, Any], bool]:
         """Look at the job, or at the one that the service started in its place; says too if one is about to be.

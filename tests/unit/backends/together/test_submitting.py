@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,6 +189,34 @@ def test_two_that_submit_the_same_key_at_once_make_one_job(
         thread.join()
     assert len(refs) == 4
     assert len({ref.native["job"] for ref in refs}) == 1
+    assert len(service.jobs) == 1
+
+
+_SUBMIT = """
+import json, sys
+from ftsdk import Together
+from ftsdk.backends.base import Plan
+Together(base_url=sys.argv[1], max_retries=0, poll_s=0).submit(Plan.from_json(sys.stdin.read()), key="k")
+"""
+
+
+def test_a_process_that_is_killed_while_it_waits_for_the_answer_has_made_one_job(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
+    plan = backend.plan(make_spec())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with service.failing("late", on=CREATE, delay_s=60):
+        child = subprocess.Popen([sys.executable, "-c", _SUBMIT, service.base_url], stdin=subprocess.PIPE, text=True, env=environment)
+        with child:
+            assert child.stdin is not None
+            child.stdin.write(plan.to_json())
+            child.stdin.close()
+            deadline = time.monotonic() + 60
+            while not len(service.jobs) and child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            child.kill()
+    (job,) = service.jobs
+    assert backend.submit(plan, key="k").native["job"] == job.id
     assert len(service.jobs) == 1
 
 

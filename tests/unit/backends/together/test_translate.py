@@ -200,12 +200,12 @@ def test_a_name_that_the_user_knows_is_taken_and_its_limits_are_left_to_the_serv
     plan = Together(models={"example/tiny-instruct": "example/tiny"}).plan(a_spec(batch_size=12))
     assert plan.request["create"]["model"] == "example/tiny"
     assert plan.request["create"]["batch_size"] == 12
-    assert "before anything is uploaded" in plan.notes[0]
+    assert "before anything is uploaded" in plan.notes[-1]
 
 
 def test_a_name_that_is_only_inferred_is_said_to_be() -> None:
-    assert "inferred" in Together().plan(spec(model=Model(id="Qwen/Qwen3.5-4B"))).notes[0]
-    assert not Together().plan(spec()).notes
+    assert "inferred" in Together().plan(spec(model=Model(id="Qwen/Qwen3.5-4B"))).notes[-1]
+    assert not [note for note in Together().plan(spec()).notes if "inferred" in note]
 
 
 def test_the_hub_id_and_the_services_own_name_mean_one_model() -> None:
@@ -345,3 +345,13 @@ def test_planning_needs_neither_the_client_nor_a_key(monkeypatch: pytest.MonkeyP
         "print([m for m in ('together', 'zstandard', 'torch', 'httpx') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_name_together_leads_to_this_backend() -> None:
+    """By the entry point that the package declares, and by the public name."""
+    import tomllib
+    from importlib.metadata import EntryPoint
+
+    declared = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]["entry-points"]["ftsdk.backends"]
+    assert EntryPoint(name="together", value=declared["together"], group="ftsdk.backends").load() is Together
+    assert Together().name == "together"

@@ -52,7 +52,7 @@ def test_losses_arrive_as_on_any_backend(backend: Together, make_spec: Callable[
     assert all(step.loss is not None and step.learning_rate is not None and step.grad_norm is not None for step in steps)
     assert {step.total_steps for step in steps} == {3}
     assert [event.step for event in events if isinstance(event, EvalEvent)] == [1, 2, 3]
-    assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [3]
+    assert [(event.step, event.path.rpartition("/")[2]) for event in events if isinstance(event, CheckpointEvent)] == [(3, "adapter")]
     assert status.state == "succeeded"
 
 
@@ -122,6 +122,18 @@ def test_a_restart_that_is_announced_but_not_listed_yet_is_no_failure(
             break
     assert "job_restarted" in seen
     assert status.state == "succeeded"
+
+
+def test_a_run_that_is_being_restarted_says_that_it_was_not_cancelled(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
+    service.story = Story(restarts=True, hidden_lists=6)
+    ref = submit(backend, make_spec())
+    while backend.status(ref).native != "job_restarted":
+        pass
+    with pytest.raises(BackendError, match="in a moment") as caught:
+        backend.cancel(ref)
+    assert caught.value.retryable
 
 
 def test_a_new_word_is_kept_and_is_not_the_end(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
