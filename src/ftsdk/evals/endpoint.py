@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -57,7 +57,7 @@ class Endpoint(Value):
     """How often a request is sent before its failure counts; only what can pass by itself is sent again."""
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[ChatWire]:
+    def open(self) -> Generator[ChatWire]:
         """Connect, for as long as the block lasts.
 
         Raises:

@@ -65,14 +65,17 @@ def test_the_fingerprint_counts_order_and_not_where_rows_came_from(file: Path) -
     assert from_file.fingerprint == from_rows.fingerprint != turned.fingerprint
 
 
-def test_ten_thousand_rows_have_a_fingerprint_in_under_a_tenth_of_a_second() -> None:
-    seconds: list[float] = []
+def test_a_fingerprint_costs_little_more_than_writing_and_hashing_the_rows() -> None:
+    ratios: list[float] = []
     for _ in range(5):
         dataset = Dataset.from_rows(emails(10_000)).as_chat(**TEMPLATES)
         start = time.process_time()
         assert len(dataset.fingerprint) == 64
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.1
+        taken = time.process_time() - start
+        start = time.process_time()
+        hashlib.sha256("\n".join(json.dumps(row) for row in dataset).encode()).hexdigest()
+        ratios.append(taken / (time.process_time() - start))
+    assert min(ratios) < 3
 
 
 def test_a_table_has_no_fingerprint_yet_and_says_what_to_do() -> None:
