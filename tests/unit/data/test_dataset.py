@@ -65,7 +65,7 @@ def test_the_fingerprint_counts_order_and_not_where_rows_came_from(file: Path) -
     assert from_file.fingerprint == from_rows.fingerprint != turned.fingerprint
 
 
-def test_a_fingerprint_costs_little_more_than_writing_and_hashing_the_rows() -> None:
+def test_a_fingerprint_costs_no_more_than_writing_and_hashing_the_rows() -> None:
     ratios: list[float] = []
     for _ in range(5):
         dataset = Dataset.from_rows(emails(10_000)).as_chat(**TEMPLATES)
@@ -75,7 +75,7 @@ def test_a_fingerprint_costs_little_more_than_writing_and_hashing_the_rows() -> 
         start = time.process_time()
         hashlib.sha256("\n".join(json.dumps(row) for row in dataset).encode()).hexdigest()
         ratios.append(taken / (time.process_time() - start))
-    assert min(ratios) < 3
+    assert min(ratios) < 1.5
 
 
 def test_a_table_has_no_fingerprint_yet_and_says_what_to_do() -> None:
