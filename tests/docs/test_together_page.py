@@ -13,27 +13,30 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "together.md").read_text
 
 
 def row_of(model: KnownModel) -> str:
-    name = "not known" if model.service is None else "same" if model.service == model.hub else f"`{model.service}`"
-    price = catalogue().price_per_mtok(model, a_spec())
-    told = "unknown" if price is None else f"{'at most ' if price.is_upper_bound else ''}{price.usd:.2f}"
+    doubt = " (name not known)" if model.service is None else " (name inferred)" if model.inferred else ""
+    price = catalogue().price_per_mtok(model, a_spec()) if model.lora else None
     cells = (
-        f"`{model.hub}`",
-        f"({name})" if model.inferred else name,
+        f"`{model.hub}`{doubt}",
         model.sft_context or "unknown",
         model.dpo_context or "unknown",
         model.lora.max_rank if model.lora else "-",
         "yes" if model.full else "-",
-        told if model.lora else "-",
+        "unknown" if price is None else f"{'≤ ' if price.is_upper_bound else ''}{price.usd:.2f}",
         f"${catalogue().minimum(model).usd:.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def name_of(model: KnownModel) -> str:
+    return f"- `{model.hub}`: `{model.service}`"
+
+
 def test_the_models_on_the_page_are_those_of_the_catalogue() -> None:
     table = PAGE.partition("## Models")[2]
-    shown = [line for line in table.splitlines() if line.startswith("| `")]
-    wanted = [row_of(model) for model in catalogue().models]
-    assert shown == wanted, "write the table anew:\n" + "\n".join(wanted)
+    shown = [line for line in table.splitlines() if line.startswith(("| `", "- `"))]
+    models = catalogue().models
+    wanted = [row_of(model) for model in models] + [name_of(model) for model in models if model.service not in (None, model.hub)]
+    assert shown == wanted, "write the table and the list anew:\n" + "\n".join(wanted)
     assert f"read {catalogue().as_of}" in table
 
 
