@@ -25,6 +25,7 @@ __all__ = [
     "Adjustment",
     "Artifact",
     "Backend",
+    "CanFind",
     "CanResume",
     "Capabilities",
     "CheckpointEvent",
@@ -319,6 +320,19 @@ class Backend(Protocol):
         Raises:
             RunNotReadyError: The run hasn't succeeded.
             CorruptArtifactError: What came doesn't match its manifest.
+        """
+        ...
+
+
+@runtime_checkable
+class CanFind(Protocol):
+    """A backend that can look for a run whose submission got no answer, without submitting it again."""
+
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Give the run that was submitted under a key, or None if there is none and none can come of it any more.
+
+        Raises:
+            BackendError: It can't be told now; retryable.
         """
         ...
 

@@ -96,6 +96,11 @@ class HostedBackend:
             self._launcher.start(key, plan.request["launch"])
         return ref
 
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Look for the run's folder: without a request in it, no worker was ever started."""
+        del plan
+        return RunRef(backend=self.name, id=key) if self._launcher.files(key).read(REQUEST) is not None else None
+
     def status(self, ref: RunRef) -> RunStatus:
         """Derive the state from the log and the lock."""
         files = self._launcher.files(ref.id)

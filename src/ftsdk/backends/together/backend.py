@@ -139,19 +139,25 @@ class Together:
             folder.keep_submission(plan, suffix)
             jobs = folder.jobs()
             if not jobs:
-                work = Submission(
-                    self._wire(),
-                    folder,
-                    plan,
-                    suffix,
-                    place=self._place(),
-                    poll_s=self._poll_s,
-                    settle_s=self._settle_s,
-                    clock=self._clock,
-                    sleep=self._sleep,
-                )
-                jobs = [work.run(minimum=self._minimum(plan))]
+                jobs = [self._submission(folder, plan, suffix).run(minimum=self._minimum(plan))]
         return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix})
+
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Look for the job of a run by its suffix; creates nothing.
+
+        Raises:
+            BackendError: The answer to creating it was lost, and it may still appear in the service's list.
+        """
+        folder = RunFolder(key)
+        with folder.held(patience_s=self._timeout_s) as is_mine:
+            if not is_mine:
+                raise BackendError(f"another process is submitting run {key}; try again in a moment", retryable=True)
+            suffix = suffix_for(key, plan.request, name=plan.spec.name)
+            jobs = folder.jobs()
+            if not jobs:
+                found = self._submission(folder, plan, suffix).find()
+                jobs = [] if found is None else [found]
+        return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix}) if jobs else None
 
     def status(self, ref: RunRef) -> RunStatus:
         """Ask where the run is. Once it is over, and everything about it is written down here, nothing is asked any more.
@@ -259,6 +265,19 @@ class Together:
                 max_retries=self._max_retries,
             )
         return self._connection
+
+    def _submission(self, folder: RunFolder, plan: Plan, suffix: str) -> Submission:
+        return Submission(
+            self._wire(),
+            folder,
+            plan,
+            suffix,
+            place=self._place(),
+            poll_s=self._poll_s,
+            settle_s=self._settle_s,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
     def _place(self) -> str:
         """Where uploaded files live: their ids mean nothing elsewhere."""
