@@ -41,7 +41,7 @@ def test_a_refused_run_is_over_and_nothing_that_is_done_with_it_makes_a_job(serv
     assert "more than budget_usd=50" in run.status().reason
     assert run.resume() is False
     assert run.cancel().state == "failed"
-    with pytest.raises(RunFailedError, match="refused: .* more than budget_usd=50"):
+    with pytest.raises(RunFailedError, match=r"refused: .* more than budget_usd=50"):
         run.wait(progress=False)
     assert len(service.jobs) == 0
 
