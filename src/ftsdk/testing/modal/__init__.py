@@ -42,3 +42,47 @@ counted); there are no GPUs, queues, scale-down or clusters (GPU names and count
 checked as documented; clustered functions can be created but not called); a container that dies is run again a few
 times, then fails its call; one workspace, one environment. The wording of the real messages is mostly unknown.
 """
+
+from __future__ import annotations
+
+from ftsdk.errors import MissingExtraError
+
+try:
+    import modal_proto as _  # noqa: F401 - only to say what is missing in words
+except ImportError as error:
+    raise MissingExtraError("modal", needed_for="ftsdk.testing.modal", missing="modal") from error
+
+from ftsdk.testing.modal.seen import AppSeen, CallSeen, VolumeSeen
+from ftsdk.testing.modal.service import PASSED_ON, ModalService
+from ftsdk.testing.modal.stories import (
+    WEATHER,
+    BrokenBuild,
+    BrokenUpload,
+    FileLines,
+    InputTaken,
+    Interruption,
+    LogLine,
+    ProcessStarted,
+    Story,
+    WireFault,
+)
+from ftsdk.testing.modal.wire import Request
+
+__all__ = [
+    "PASSED_ON",
+    "WEATHER",
+    "AppSeen",
+    "BrokenBuild",
+    "BrokenUpload",
+    "CallSeen",
+    "FileLines",
+    "InputTaken",
+    "Interruption",
+    "LogLine",
+    "ModalService",
+    "ProcessStarted",
+    "Request",
+    "Story",
+    "VolumeSeen",
+    "WireFault",
+]
