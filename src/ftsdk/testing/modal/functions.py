@@ -108,5 +108,9 @@ class Functions:
         function = self.function(app.functions[request.object_tag])
         return pb.FunctionGetResponse(function_id=function.id, function=function.data, handle_metadata=function.handle())
 
+    async def FunctionGetById(self, request: pb.FunctionGetByIdRequest) -> pb.FunctionGetByIdResponse:
+        function = self.function(request.function_id)
+        return pb.FunctionGetByIdResponse(function=function.data, handle_metadata=function.handle())
+
     async def AppGetLayout(self, request: pb.AppGetLayoutRequest) -> pb.AppGetLayoutResponse:
         return pb.AppGetLayoutResponse(app_layout=self.layout(request.app_id))

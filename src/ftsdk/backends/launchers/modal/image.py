@@ -6,13 +6,15 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Recipe", "metadata_files", "recipe"]
+from ftsdk.backends.runfolder.manifest import replace_file
+
+__all__ = ["Recipe", "metadata_folder", "recipe"]
 
 _EXTRA = "local"
 """The extra with everything that trains."""
@@ -74,27 +76,24 @@ def pinned(requirements: Sequence[str], installed: Any) -> dict[str, str]:
     return found
 
 
-def metadata_files(into: Path) -> Mapping[str, Path]:
+def metadata_folder(into: Path) -> tuple[Path, str]:
     """Write what a container needs to see mounted source as an installed package: without it, entry points aren't found.
 
     Args:
-        into: A folder that is kept, since the client reads the files later.
+        into: A folder that is kept, since the client reads it later.
 
     Returns:
-        Files by their name in the image.
+        The folder, and its name in the image.
     """
     here = distribution("ftsdk")
-    found: dict[str, Path] = {}
-    for name in ("METADATA", "entry_points.txt"):
-        content = here.read_text(name)
-        if content is None:
-            continue
-        file = into / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.is_file() or file.read_text(encoding="utf-8") != content:
-            file.write_text(content, encoding="utf-8")
-        found[f"/root/ftsdk-{here.version}.dist-info/{name}"] = file
-    return found
+    name = f"ftsdk-{here.version}.dist-info"
+    folder = into / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("METADATA", "entry_points.txt"):
+        content, file = here.read_text(part), folder / part
+        if content is not None and not (file.is_file() and file.read_text(encoding="utf-8") == content):
+            replace_file(file, content.encode())
+    return folder, f"/root/{name}"
 
 
 def _installed(name: str) -> str | None:

@@ -38,6 +38,8 @@ __all__ = ["ModalLauncher"]
 
 _RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 _STOP_WAIT_S = 20.0
+_WATCH_S = 30.0
+"""Seconds between two looks at the time that a run has taken."""
 _LAUNCH_MAY_TAKE_S = 1800.0
 """A launch by another machine that is older than this, in seconds, is taken to be dead: an image may be built meanwhile."""
 
@@ -57,6 +59,8 @@ class ModalLauncher:
         self._clock = clock
         self._service = Service(environment=options.environment, volume=options.volume)
         self._caches: dict[str, Cache] = {}
+        self._going: dict[str, LaunchRecord] = {}
+        self._watched_at: dict[str, float] = {}
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -98,14 +102,20 @@ class ModalLauncher:
 
     def is_running(self, run_id: str) -> bool:
         """True while the call waits or works, or a client is launching it."""
+        known = self._going.get(run_id)
+        if known is not None and self._service.call_state(known.call_id).state == "going":
+            # One quick request for most looks at a run; the record is read again as soon as this call is over.
+            return not self._stopped_over_budget(run_id, known)
+        self._going.pop(run_id, None)
         files = self.files(run_id)
         record = self._record(files)
         if record is None:
             return False
         if record.call_id:
-            if self._service.call_state(record.call_id).state == "over":
+            if known == record or self._service.call_state(record.call_id).state == "over":
                 return False
-            return not self._stopped_over_budget(run_id, files, record)
+            self._going[run_id] = record
+            return True
         if _is_being_launched(run_id) or self._is_foreign(record):
             return True
         # Whoever launched it is gone. Was the call spawned?
@@ -200,8 +210,12 @@ class ModalLauncher:
             while self._service.call_state(record.call_id, wait_s=1.0).state == "going" and time.monotonic() < deadline:
                 pass
 
-    def _stopped_over_budget(self, run_id: str, files: VolumeFiles, record: LaunchRecord) -> bool:
+    def _stopped_over_budget(self, run_id: str, record: LaunchRecord) -> bool:
         """Watch the money: a container that outlives its time by more than a little is ended from here."""
+        if self._clock() < self._watched_at.get(run_id, 0.0) + _WATCH_S:
+            return False
+        self._watched_at[run_id] = self._clock()
+        files = self.files(run_id)
         attempts = attempts_from_json(files.read(ATTEMPTS))
         if not attempts or attempts[-1].ending:
             return False

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ftsdk.backends.launchers.modal import runner
-from ftsdk.backends.launchers.modal.image import metadata_files
+from ftsdk.backends.launchers.modal.image import metadata_folder
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError
 from ftsdk.home import home
 
@@ -149,7 +149,11 @@ class Service:
 
         def call() -> list[AppSeen]:
             modal = _modal()
-            environment = modal.Environment.from_name(self._environment) if self._environment else modal.Environment.from_context()
+            environment = (
+                modal.Environment.from_name(self._environment, client=_client())
+                if self._environment
+                else modal.Environment.from_context(client=_client())
+            )
             return [AppSeen(app_id=app.app_id or "", name=app.description or app.name or "") for app in environment.apps.list()]
 
         return _guarded("listing apps", call)
@@ -160,7 +164,7 @@ class Service:
         def call() -> AppSeen | None:
             modal = _modal()
             try:
-                info = modal.App.lookup(app_id).info(refresh=True)
+                info = modal.App.lookup(app_id, client=_client()).info(refresh=True)
             except modal.exception.NotFoundError:
                 return None
             if info.lifecycle.state.value in ("stopped", "stopping", "disabled"):
@@ -189,7 +193,7 @@ class Service:
             app = modal.App(name, tags={"ftsdk-run": run_id[:63]}, include_source=False)
             function = _register(modal, app, request, environment=self._environment)
             spawned: Any = None
-            with app.run(detach=True, name=name, environment_name=self._environment):
+            with app.run(detach=True, name=name, client=_client(), environment_name=self._environment):
                 on_app(app.app_id or "")
                 spawned = function.spawn(order)
             # The client swallows some exceptions of the block.
@@ -204,8 +208,8 @@ class Service:
 
         def call() -> str:
             modal = _modal()
-            functions = modal.App.lookup(app_id).info(refresh=True).functions
-            return modal.Function.from_id(functions[_FUNCTION]).spawn(order).object_id
+            functions = modal.App.lookup(app_id, client=_client()).info(refresh=True).functions
+            return modal.Function.from_id(functions[_FUNCTION], client=_client()).spawn(order).object_id
 
         return _guarded(f"spawning in app {app_id}", call)
 
@@ -216,7 +220,7 @@ class Service:
             modal = _modal()
             known = modal.exception
             try:
-                result = modal.FunctionCall.from_id(call_id).get(timeout=wait_s)
+                result = modal.FunctionCall.from_id(call_id, client=_client()).get(timeout=wait_s)
             except builtins.TimeoutError:
                 return CallState(state="going", word="pending")
             except known.FunctionTimeoutError as error:
@@ -237,7 +241,7 @@ class Service:
         def call() -> None:
             modal = _modal()
             with contextlib.suppress(modal.exception.NotFoundError):
-                modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)
+                modal.FunctionCall.from_id(call_id, client=_client()).cancel(terminate_containers=True)
 
         _guarded(f"cancelling call {call_id}", call)
 
@@ -247,17 +251,17 @@ class Service:
         def call() -> None:
             modal = _modal()
             with contextlib.suppress(modal.exception.NotFoundError, modal.exception.ConflictError):
-                modal.App.lookup(app_id).stop()
+                modal.App.lookup(app_id, client=_client()).stop()
 
         _guarded(f"stopping app {app_id}", call)
 
     def _with_work(self, app: AppSeen) -> AppSeen:
         def call() -> bool:
             modal = _modal()
-            function_id = modal.App.lookup(app.app_id).info(refresh=True).functions.get(_FUNCTION)
+            function_id = modal.App.lookup(app.app_id, client=_client()).info(refresh=True).functions.get(_FUNCTION)
             if function_id is None:
                 return False
-            stats = modal.Function.from_id(function_id).get_current_stats()
+            stats = modal.Function.from_id(function_id, client=_client()).get_current_stats()
             return stats.backlog + stats.num_running_inputs + stats.num_total_runners > 0
 
         return AppSeen(app_id=app.app_id, name=app.name, has_work=_guarded(f"looking at app {app.app_id}", call))
@@ -265,7 +269,7 @@ class Service:
     def _existing_volume(self) -> Any:
         if self._volume is None:
             modal = _modal()
-            self._volume = modal.Volume.from_name(self._volume_name, environment_name=self._environment).hydrate()
+            self._volume = modal.Volume.from_name(self._volume_name, environment_name=self._environment, client=_client()).hydrate()
         return self._volume
 
     def _made_volume(self) -> Any:
@@ -274,7 +278,7 @@ class Service:
             return self._existing_volume()
         except modal.exception.NotFoundError:
             # Version 2: any number of runs may write at once, where version 1 takes about five.
-            found = modal.Volume.from_name(self._volume_name, environment_name=self._environment, create_if_missing=True, version=2)
+            found = modal.Volume.from_name(self._volume_name, environment_name=self._environment, create_if_missing=True, version=2, client=_client())
             self._volume = found.hydrate()
             return self._volume
 
@@ -321,8 +325,7 @@ def _image(modal: Any, recipe: Mapping[str, Any]) -> Any:
     image = modal.Image.debian_slim(python_version=recipe["python"]).uv_pip_install(*recipe["packages"])
     if recipe["source"]:
         image = image.add_local_python_source("ftsdk")
-        for name, file in metadata_files(home() / "modal" / "metadata").items():
-            image = image.add_local_file(file, name)
+        image = image.add_local_dir(*metadata_folder(home() / "modal"))
     return image
 
 
@@ -340,6 +343,27 @@ def _modal() -> Any:
     except ImportError as error:
         raise MissingExtraError("modal", needed_for="backend 'modal'", missing=error.name) from error
     return modal
+
+
+def _client() -> Any:
+    """Give the client for the address and the token that are configured now; None lets `modal` find other ways to log in.
+
+    Its own client is made once a process and keeps the address and the token that it saw first.
+    """
+    import modal
+    import modal.config
+
+    url, token_id, secret = (modal.config.config.get(name) for name in ("server_url", "token_id", "token_secret"))
+    if not (token_id and secret):
+        return None
+    # Not across a fork: a connection belongs to the process that made it.
+    key = (os.getpid(), str(url), str(token_id), str(secret))
+    if key not in _CLIENTS:
+        _CLIENTS[key] = modal.Client.from_credentials(token_id, secret)
+    return _CLIENTS[key]
+
+
+_CLIENTS: dict[tuple[int, str, str, str], Any] = {}
 
 
 def _guarded(what: str, call: Callable[[], _T], *, through: tuple[type[Exception], ...] = ()) -> _T:
@@ -445,6 +469,6 @@ def _end_of_build(image_id: str | None) -> str:
     if not image_id:
         return ""
     with contextlib.suppress(Exception):  # the log is a help, not the matter
-        entries = _outside_loops(partial(_modal().Image.from_id(image_id).logs.tail, 20))
+        entries = _outside_loops(partial(_modal().Image.from_id(image_id, client=_client()).logs.tail, 20))
         return "\n".join(entry.message.rstrip() for entry in entries)
     return ""
