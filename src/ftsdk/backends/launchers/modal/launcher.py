@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class ModalLauncher:
             return True
         # Whoever launched it is gone. Was the call spawned?
         app = self._service.look_at_app(record.app_id) if record.app_id else self._service.find_app(record.app)
-        return app is not None and bool(app.has_work)
+        return app is not None and app.has_work
 
     def stop(self, run_id: str) -> None:
         """Cancel the call with its containers, and stop the app."""
@@ -160,8 +160,8 @@ class ModalLauncher:
             events = parse_events(files.read_log())
             self.conclude(run_id, given_up(refusal, attempts=len(attempts), limits=request, events=events))
             return False
-        if app is not None and not is_unfinished:
-            # Its call is over; it goes down by itself, but two at a time are one too many.
+        if app is not None and not (is_unfinished and app.has_function):
+            # Its call is over, or it was never finished: it would go down by itself, but two at a time are one too many.
             self._service.stop_app(app.app_id)
             app = None
         claim = LaunchRecord(app=name, token=secrets.token_hex(8), client=_client_id(), at=self._clock(), app_id=app.app_id if app else "")
@@ -258,7 +258,7 @@ def _lock_file(run_id: str) -> Path:
 
 
 @contextlib.contextmanager
-def _launching(run_id: str) -> Iterator[bool]:
+def _launching(run_id: str) -> Generator[bool]:
     """Hold this machine's right to launch a run; gives False if another process has it."""
     descriptor = os.open(_lock_file(run_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

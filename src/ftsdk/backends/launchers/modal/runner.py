@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -246,7 +246,7 @@ def _copy_log(source: IO[bytes], target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held_lock() -> Iterator[int]:
+def _held_lock() -> Generator[int]:
     """Hold a lock for the worker on this container's own disk: a Volume has none, and Modal gives an input to one container only."""
     with tempfile.TemporaryFile() as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

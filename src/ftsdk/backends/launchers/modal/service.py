@@ -13,8 +13,9 @@ import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -52,8 +53,10 @@ class AppSeen:
 
     app_id: str
     name: str
-    has_work: bool | None = None
-    """True if a call is waiting or at work in it; None if nobody has looked."""
+    has_function: bool = False
+    """True if the runner is registered in it, so that a call can be spawned."""
+    has_work: bool = False
+    """True if a call is waiting or at work in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +130,16 @@ class Service:
         """Write files; False if one of them was there already and isn't to be overwritten. Modal takes only what it hasn't got."""
 
         def call() -> bool:
+            modal = _modal()
             try:
                 with self._made_volume().batch_upload(force=overwrite) as batch:
                     for path, content in files.items():
                         batch.put_file(io.BytesIO(content) if isinstance(content, bytes) else str(content), f"/{path.strip('/')}")
             except FileExistsError:
                 return False
+            except modal.exception.ConflictError as error:
+                # Whatever got in between: files that are written again are the same.
+                raise BackendError(f"the upload to Volume {self._volume_name!r} broke off ({_said(error)})", retryable=True) from error
             return True
 
         return _guarded(f"writing {len(files)} file(s) to Volume {self._volume_name!r}", call)
@@ -256,15 +263,15 @@ class Service:
         _guarded(f"stopping app {app_id}", call)
 
     def _with_work(self, app: AppSeen) -> AppSeen:
-        def call() -> bool:
+        def call() -> AppSeen:
             modal = _modal()
             function_id = modal.App.lookup(app.app_id, client=_client()).info(refresh=True).functions.get(_FUNCTION)
             if function_id is None:
-                return False
+                return app
             stats = modal.Function.from_id(function_id, client=_client()).get_current_stats()
-            return stats.backlog + stats.num_running_inputs + stats.num_total_runners > 0
+            return replace(app, has_function=True, has_work=stats.backlog + stats.num_running_inputs + stats.num_total_runners > 0)
 
-        return AppSeen(app_id=app.app_id, name=app.name, has_work=_guarded(f"looking at app {app.app_id}", call))
+        return _guarded(f"looking at app {app.app_id}", call)
 
     def _existing_volume(self) -> Any:
         if self._volume is None:
@@ -337,9 +344,10 @@ def _modal() -> Any:
     """
     os.environ.setdefault("MODAL_MAX_THROTTLE_WAIT", _THROTTLE_S)
     try:
-        import modal
-        import modal.exception
-        import modal.types
+        modal = import_module("modal")
+        # Part of it, but not imported by it in every version.
+        import_module("modal.exception")
+        import_module("modal.types")
     except ImportError as error:
         raise MissingExtraError("modal", needed_for="backend 'modal'", missing=error.name) from error
     return modal
@@ -350,10 +358,9 @@ def _client() -> Any:
 
     Its own client is made once a process and keeps the address and the token that it saw first.
     """
-    import modal
-    import modal.config
-
-    url, token_id, secret = (modal.config.config.get(name) for name in ("server_url", "token_id", "token_secret"))
+    modal = _modal()
+    config = import_module("modal.config").config
+    url, token_id, secret = (config.get(name) for name in ("server_url", "token_id", "token_secret"))
     if not (token_id and secret):
         return None
     # Not across a fork: a connection belongs to the process that made it.
