@@ -13,6 +13,7 @@ from modal_proto import api_pb2 as pb
 from ftsdk.testing.modal import Interruption, WireFault, protocol
 from ftsdk.testing.modal.containers import translated
 from ftsdk.testing.modal.limits import billing_rates, why_refused
+from ftsdk.testing.modal.mirror import mirror
 from ftsdk.testing.modal.verdicts import Again, Attempts, Ended, Final, decide
 from ftsdk.testing.modal.world import Storyteller
 
@@ -91,6 +92,22 @@ def test_gpus_and_clusters_are_refused_as_documented(gpu: str, count: int, nodes
     resources = pb.Resources(gpu_config=pb.GPUConfig(gpu_type=gpu, count=count))
     reason = why_refused(pb.Function(timeout_secs=60, resources=resources, _experimental_group_size=nodes))
     assert reason is None if says is None else says in str(reason)
+
+
+def test_a_mirrored_folder_is_like_the_other_with_links_and_without_what_was_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    (source / "x").mkdir(parents=True)
+    (source / "x" / "f").write_text("1")
+    (source / "link").symlink_to("x/f")
+    (source / "was-folder").write_text("file")
+    (target / "old" / "deep").mkdir(parents=True)
+    (target / "old" / "deep" / "f").write_text("0")
+    (target / "was-folder").mkdir()
+    mirror(source, target)
+    (source / "x" / "f").write_text("longer")
+    mirror(source, target)
+    assert sorted(str(path.relative_to(target)) for path in target.rglob("*")) == ["link", "was-folder", "x", "x/f"]
+    assert ((target / "x" / "f").read_text(), str((target / "link").readlink())) == ("longer", "x/f")
 
 
 def test_rates_are_decimal_text_with_a_gpu_cpu_and_memory_among_them() -> None:

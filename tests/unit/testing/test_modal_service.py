@@ -336,7 +336,7 @@ def test_a_failed_build_raises_and_its_log_can_be_read(service: ModalService, cl
         spawn()
     log = modal.Image.from_id(caught.value.image_id, client=client).logs
     assert [entry.message for entry in log.tail()] == ["Resolving\n", "error: no torch==99 for linux\n"]
-    assert service.calls() == []
+    assert (service.calls(), [app.state for app in service.apps()]) == ([], ["stopped"])
     service.tell(BrokenBuild(message="out of memory"))
     with pytest.raises(modal.exception.ImageBuildError, match="out of memory"):
         spawn()
@@ -513,6 +513,31 @@ def test_the_app_of_a_client_that_died_before_it_spawned_stops_by_itself(job: An
         assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=env, check=False).returncode == 9
         assert [app.name for app in service.apps()] == ["ftsdk-dead"]
         until(lambda: service.apps()[0].state == "stopped")
+
+
+def test_where_commits_matter_a_killed_container_loses_what_it_had_not_committed(job: Any) -> None:
+    with ModalService(commit_every_s=60.0) as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in service.env.items():
+            patch.setenv(name, value)
+        with modal.Client.from_credentials(service.env["MODAL_TOKEN_ID"], service.env["MODAL_TOKEN_SECRET"]) as client:
+            service.tell(Interruption(how="crash", at=FileLines(pattern="r1/events.jsonl", lines=3)))
+            app, remote = build(job, client)
+            with app.run(detach=True, client=client):
+                call = remote.spawn(json.dumps({"run": "r1", "steps": 5}))
+            live = service.volume("runs").folder / "r1" / "events.jsonl"
+            until(live.exists)
+            assert volume_of(client).listdir("/") == []
+            assert json.loads(call.get(timeout=20))["done"] == 5
+            assert [line for line in service.log(call.object_id).splitlines() if line.startswith("begins")] == ["begins at 0"] * 2
+            # The container that ended in peace committed; what a client uploads is committed, too.
+            until(lambda: service.containers_running == 0)
+            volume = volume_of(client)
+            assert b"".join(volume.read_file("r1/events.jsonl")) == live.read_bytes()
+            with volume.batch_upload() as batch:
+                batch.put_file(io.BytesIO(b"new"), "/r1/more")
+            assert (live.parent / "more").read_text() == "new"
+            volume.remove_file("r1", recursive=True)
+            assert not live.parent.exists()
 
 
 def test_nothing_is_left_behind_by_a_process_that_is_killed(job: Any) -> None:
