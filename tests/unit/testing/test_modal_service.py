@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HF_TOKEN = "hf_neverwrittendown"
+OTHER_TOKEN = "ot_neverwrittendown"
 RUNNER = '''
     """Stands for the package whose runner is shipped as source."""
 
@@ -152,7 +153,8 @@ def is_alive(process_id: int) -> bool:
 
 def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_result(service: ModalService, client: Any, job: Any) -> None:
     service.add_secret("hub", {"HF_TOKEN": HF_TOKEN, "CACHE": "/runs/cache"})
-    app, remote = build(job, client, secrets=[modal.Secret.from_name("hub", client=client)], gpu=["H100", "A100-80GB:2"], cpu=2.0, memory=1024)
+    secrets = [modal.Secret.from_name("hub", client=client), modal.Secret.from_dict({"OTHER_TOKEN": OTHER_TOKEN})]
+    app, remote = build(job, client, secrets=secrets, gpu=["H100", "A100-80GB:2"], cpu=2.0, memory=1024)
     with app.run(detach=True, client=client):
         # Long enough to go through the blob store, both ways.
         call = remote.spawn(json.dumps({"run": "r1", "steps": 3, "bytes": 3_000_000, "padding": "y" * 20_000}))
@@ -169,6 +171,7 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
     folder = service.volume("runs").folder
     told = result["env"]
     assert (told["HF_TOKEN"], told["JOB_ROOT"], told["HUB"], told["CACHE"]) == (HF_TOKEN, str(folder), f"{folder}/hub", f"{folder}/cache")
+    assert told["OTHER_TOKEN"] == OTHER_TOKEN
     # What this process has in its environment isn't a container's business.
     assert "FTSDK_HOME" not in told
     assert service.env["MODAL_TOKEN_SECRET"] not in told.values()
@@ -187,7 +190,9 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
     assert said == ["begins at 0\n"] == [e.message for e in call.logs.fetch(since=since)] == [e.message for e in call.logs.stream(timeout=1)]
     assert (len(service.requests("AppCreate")), service.unimplemented) == (1, [])
     everything = "".join(str(request) for request in service.requests(caller=None))
+    assert "OTHER_TOKEN" in everything
     assert HF_TOKEN not in everything
+    assert OTHER_TOKEN not in everything
     assert service.secrets[0] not in everything
 
 
