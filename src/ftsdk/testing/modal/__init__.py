@@ -36,11 +36,16 @@ of this process's only what `PASSED_ON` names: no key that wasn't sent as a Secr
 timed out, at an event), `WireFault` (answers of the wire), `BrokenBuild` (an image), `BrokenUpload` (files of a Volume),
 `ExpiredResult`.
 
-**What differs from Modal**, and has to be said with every result shown here: images aren't built, only recorded and, where
-asked, refused; a Volume's files are seen by everybody at once, so a missing commit or reload isn't noticed (commits are
-counted); there are no GPUs, queues, scale-down or clusters (GPU names and counts, timeouts, retries and cluster sizes are
-checked as documented; clustered functions can be created but not called); a container that dies is run again a few
-times, then fails its call; one workspace, one environment. The wording of the real messages is mostly unknown.
+**What differs from Modal**, and has to be said with every result shown here:
+
+- Images aren't built, only recorded and, where asked, refused.
+- A Volume's files are seen by everybody at once, so that a missing commit isn't noticed, unless `ModalService(commit_every_s=...)`
+  makes commits matter. A missing reload never is, and neither are open files.
+- There are no GPUs, queues, scale-down or clusters. GPU names and counts, timeouts, retries and cluster sizes are checked as
+  documented; clustered functions can be created but not called.
+- Every attempt has a fresh container. One that dies is run again a few times, then its call fails; when Modal gives up isn't known.
+- Calls have one input (`spawn`, `remote`); there is no `map`, no `with_options`, no class, no sandbox, no billing report.
+- One workspace, one environment. The wording of Modal's own messages, and the keys of its rates, are mostly unknown.
 """
 
 from __future__ import annotations

@@ -54,10 +54,11 @@ class Container:
 
     def interrupt(self, how: How, grace_s: float) -> None:
         """End it: gently at first if it is preempted, and at once otherwise."""
-        if self.interrupted is not None or self.process is None or self.process.returncode is not None:
+        if self.interrupted is not None or (self.process is not None and self.process.returncode is not None):
             return
         self.interrupted = how
-        if how == "preempted":
+        # One that has no process yet is ended as soon as it has.
+        if how == "preempted" and self.process is not None:
             self.process.send_signal(signal.SIGINT)
             asyncio.get_running_loop().call_later(grace_s, self.kill)
         else:
@@ -110,6 +111,7 @@ class Containers:
 
     async def run(self, container: Container) -> int:
         """Run a container to its end, and give the process's exit status, negative for a signal."""
+        await self._forget_uncommitted(container)
         environment = self._prepare(container)
         self.running[container.task_id] = container
         self.started += 1
@@ -127,6 +129,8 @@ class Containers:
                 limit=1 << 24,
             )
             self._reaper.watch(process.pid)
+            if container.interrupted is not None:
+                container.kill()
             self._moment(container, ProcessStarted())
             pumps = [
                 asyncio.create_task(self._pump(container, process.stdout, pb.FILE_DESCRIPTOR_STDOUT)),
@@ -150,12 +154,18 @@ class Containers:
         container.taken = time.monotonic()
         self._moment(container, InputTaken())
 
+    async def _forget_uncommitted(self, container: Container) -> None:
+        """Show it what was committed. Volumes that another container is working on stay as they are: both work in one folder."""
+        busy = {volume_id for other in self.running.values() for volume_id in _mounted(other)}
+        for volume_id in _mounted(container) - busy:
+            await self._volumes.volume(volume_id).restore()
+
     def _prepare(self, container: Container) -> dict[str, str]:
         """Make its folder, and decide what its environment is."""
         definition = container.function.definition
         (container.folder / _ROOT).mkdir(parents=True)
         for mount in definition.volume_mounts:
-            host = self._volumes.volume(mount.volume_id).path(mount.sub_path)
+            host = self._volumes.volume(mount.volume_id).host_folder(mount.sub_path)
             host.mkdir(parents=True, exist_ok=True)
             container.volumes[mount.mount_path.rstrip("/")] = host
         layers = self._images.layers(definition.image_id)
@@ -200,9 +210,15 @@ class Containers:
             self._moment(container, LogLine(containing=text))
 
     async def _watch(self, container: Container) -> None:
-        """Look at the clock and at files."""
+        """Look at the clock and at files, and commit in the background."""
         seconds = container.function.definition.timeout_secs
+        every = self._place.commit_every_s
+        committed = time.monotonic()
         while True:
+            if every is not None and time.monotonic() - committed > every:
+                for volume_id in _mounted(container):
+                    await self._volumes.volume(volume_id).commit()
+                committed = time.monotonic()
             if container.taken is not None and time.monotonic() - container.taken > seconds:
                 container.interrupt("timeout", self._place.grace_s)
             story = self._next(container)
@@ -230,6 +246,10 @@ class Containers:
         if self._stories.happens(story):
             hows: dict[str, How] = {"preempt": "preempted", "crash": "crashed", "oom": "oom", "timeout": "timeout"}
             container.interrupt(hows[story.how], self._place.grace_s)
+
+
+def _mounted(container: Container) -> set[str]:
+    return {mount.volume_id for mount in container.function.definition.volume_mounts}
 
 
 def translated(environment: Mapping[str, str], volumes: Mapping[str, Path]) -> dict[str, str]:

@@ -41,7 +41,8 @@ class Reaper:
             "read -r _;"
             'for group in "$1"/groups/*; do [ -e "$group" ] && kill -9 -- "-${group##*/}"; done;'
             'for process in /proc/[0-9]*; do grep -qs "$2" "$process/environ" && kill -9 "${process##*/}"; done;'
-            'rm -rf -- "$1"'
+            # What was killed just now may still be writing its last file.
+            'for second in 1 2 3; do rm -rf -- "$1" && break; sleep 1; done'
         )
         # A session of its own: Ctrl-C in the terminal isn't meant for it.
         self._shell = subprocess.Popen(

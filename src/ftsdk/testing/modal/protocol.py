@@ -44,12 +44,18 @@ def problems_of(source: str) -> Iterator[str]:
         if isinstance(node, ast.Attribute) and _resolve(node) is None and _dotted(node)[:1] == ["pb"]:
             yield f"line {node.lineno}: there is no {'.'.join(_dotted(node))}"
         if isinstance(node, ast.Call):
-            descriptor: object = getattr(_resolve(node.func), "DESCRIPTOR", None)
-            for keyword in node.keywords if isinstance(descriptor, Descriptor) else ():
-                if keyword.arg is not None and keyword.arg not in descriptor.fields_by_name:
-                    yield f"line {node.lineno}: {descriptor.name} has no field {keyword.arg}"
+            yield from _problems_of_message(node)
         if isinstance(node, ast.AsyncFunctionDef) and node.name in handlers:
             yield from _problems_of_request(node, handlers[node.name].request_type)
+
+
+def _problems_of_message(node: ast.Call) -> Iterator[str]:
+    message: object = getattr(_resolve(node.func), "DESCRIPTOR", None)
+    if not isinstance(message, Descriptor):
+        return
+    for keyword in node.keywords:
+        if keyword.arg is not None and keyword.arg not in message.fields_by_name:
+            yield f"line {node.lineno}: {message.name} has no field {keyword.arg}"
 
 
 def _problems_of_request(function: ast.AsyncFunctionDef, kind: type) -> Iterator[str]:

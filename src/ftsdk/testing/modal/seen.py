@@ -48,7 +48,7 @@ class CallSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSeen:
-    """A Volume: its folder on this machine, and how often it was committed and reloaded."""
+    """A Volume: its folder on this machine as containers see it, and how often it was committed and reloaded by request."""
 
     id: str
     folder: Path

@@ -18,6 +18,7 @@ import grpclib.server
 from modal._utils.grpc_utils import custom_detail_codec
 from modal_proto import api_pb2 as pb
 
+from ftsdk.testing.modal.apps import ENVIRONMENT
 from ftsdk.testing.modal.blobs import receive
 from ftsdk.testing.modal.processes import Reaper
 from ftsdk.testing.modal.seen import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
@@ -55,9 +56,20 @@ class ModalService:
         container_env: More variables for every container, beside `PASSED_ON`.
         grace_s: Seconds from SIGINT to SIGKILL when a container is preempted. Modal gives 30.
         client_lost_after_s: Seconds without a heartbeat after which a client counts as gone; the client sends one every 15 s.
+        commit_every_s: A number makes commits matter, as on Modal: clients, and containers that start, see what was committed,
+            by `Volume.commit`, by the end of a container in peace, or in the background every so many seconds; what a container
+            that is killed hadn't committed is lost. None shows every change to everybody at once.
     """
 
-    def __init__(self, *, container_env: Mapping[str, str] | None = None, grace_s: float = 30.0, client_lost_after_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        container_env: Mapping[str, str] | None = None,
+        grace_s: float = 30.0,
+        client_lost_after_s: float = 60.0,
+        commit_every_s: float | None = None,
+    ) -> None:
+        self._commit_every_s = commit_every_s
         self._container_env = dict(container_env or {})
         self._grace_s = grace_s
         self._client_lost_after_s = client_lost_after_s
@@ -71,6 +83,7 @@ class ModalService:
             passed_on={**passed_on, **self._container_env},
             grace_s=self._grace_s,
             client_lost_after_s=self._client_lost_after_s,
+            commit_every_s=self._commit_every_s,
         )
         self._reaper = Reaper(root, self._place.ids.tag)
         self._mounts = Mounts(self._place)
@@ -175,6 +188,7 @@ class ModalService:
             "MODAL_TOKEN_ID": TOKEN_ID,
             "MODAL_TOKEN_SECRET": TOKEN_SECRET,
             "MODAL_CONFIG_PATH": str(self._place.root / "no-such-file.toml"),
+            "MODAL_ENVIRONMENT": ENVIRONMENT,
             "MODAL_DISABLE_API_PROXY": "1",
         }
 

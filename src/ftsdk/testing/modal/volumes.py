@@ -1,14 +1,15 @@
-"""Volumes, of both versions: each is a folder of the host, which everybody sees at once."""
+"""Volumes, of both versions: each is a folder of the host; where commits matter, it is two."""
 
 # ruff: noqa: N802, D102 - methods are RPCs, named and described by the protocol
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from modal._utils.blob_utils import BLOCK_SIZE
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.blobs import Blobs
+from ftsdk.testing.modal.mirror import mirror, mirror_path
 from ftsdk.testing.modal.sources import Mounts
 from ftsdk.testing.modal.stories import BrokenUpload
 from ftsdk.testing.modal.world import Place, Storyteller, found, refused
@@ -33,19 +35,49 @@ class Volume:
     name: str
     version: pb.VolumeFsVersion.ValueType
     folder: Path
+    """What containers see."""
     created: float
+    committed: Path | None = None
+    """What clients see; None if they see what containers see."""
     commits: int = 0
     reloads: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def commit(self) -> None:
+        """Let clients and containers to come see what containers have written."""
+        if self.committed is not None:
+            async with self.lock:
+                await asyncio.to_thread(mirror, self.folder, self.committed)
+
+    async def restore(self) -> None:
+        """Forget what hasn't been committed, as a container that starts doesn't see it."""
+        if self.committed is not None:
+            async with self.lock:
+                await asyncio.to_thread(mirror, self.committed, self.folder)
+
+    def publish(self, path: Path) -> None:
+        """Let containers see at once what a client changed; on Modal they'd have to reload."""
+        if self.committed is not None:
+            mirror_path(path, self.folder / path.relative_to(self.committed.resolve()))
+
+    def host_folder(self, sub_path: str) -> Path:
+        """Say which folder a container gets for the volume, or for a part of it."""
+        return self._inside(self.folder, sub_path)
 
     def path(self, name: str) -> Path:
-        """Say where a file of the volume is.
+        """Say where a client finds a file of the volume.
 
         Raises:
             GRPCError: INVALID_ARGUMENT for a path that leaves the volume.
         """
-        root = self.folder.resolve()
-        path = (root / name.lstrip("/")).resolve()
-        if not path.is_relative_to(root):
+        return self._inside(self.committed or self.folder, name)
+
+    @staticmethod
+    def _inside(folder: Path, name: str) -> Path:
+        root = folder.resolve()
+        path = root / name.lstrip("/")
+        # Links are followed only to check where they lead: what is removed or replaced is the link.
+        if ".." in path.parts or not path.resolve().is_relative_to(root):
             raise refused(f"path leaves the volume: {name}")
         return path
 
@@ -98,6 +130,9 @@ class Volumes:
         volume_id = self._place.ids.new("vo")
         volume = Volume(volume_id, name, version, self._root / volume_id, time.time())
         volume.folder.mkdir(parents=True)
+        if self._place.commit_every_s is not None:
+            volume.committed = self._root / f"{volume_id}-committed"
+            volume.committed.mkdir()
         self._volumes[volume_id] = volume
         if name:
             self._names[name] = volume_id
@@ -116,7 +151,8 @@ class Volumes:
         volume = self.volume(request.volume_id)
         del self._volumes[volume.id]
         self._names.pop(volume.name, None)
-        shutil.rmtree(volume.folder)
+        for folder in filter(None, (volume.folder, volume.committed)):
+            shutil.rmtree(folder)
         return Empty()
 
     async def VolumeHeartbeat(self, request: pb.VolumeHeartbeatRequest) -> Empty:
@@ -124,7 +160,9 @@ class Volumes:
         return Empty()
 
     async def VolumeCommit(self, request: pb.VolumeCommitRequest) -> pb.VolumeCommitResponse:
-        self.volume(request.volume_id).commits += 1
+        volume = self.volume(request.volume_id)
+        await volume.commit()
+        volume.commits += 1
         return pb.VolumeCommitResponse(skip_reload=False)
 
     async def VolumeReload(self, request: pb.VolumeReloadRequest) -> Empty:
@@ -139,7 +177,10 @@ class Volumes:
         self._check_overwriting(paths, forbidden=request.disallow_overwrite_existing_files)
         for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._mounts.content(file.sha256_hex), path)
+            beside = path.with_name(f".{path.name}.upload")
+            shutil.copyfile(self._mounts.content(file.sha256_hex), beside)
+            beside.replace(path)
+            volume.publish(path)
         self._break_off(len(paths))
         return Empty()
 
@@ -160,6 +201,7 @@ class Volumes:
             return pb.VolumePutFiles2Response(missing_blocks=missing)
         for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
             self._assemble(path, file)
+            volume.publish(path)
         self._break_off(len(paths))
         return pb.VolumePutFiles2Response()
 
@@ -229,12 +271,15 @@ class Volumes:
 
 
 def _entries(volume: Volume, name: str, *, is_recursive: bool) -> list[pb.FileEntry]:
-    root, base = volume.folder.resolve(), volume.path(name)
+    root, base = volume.path(""), volume.path(name)
     if not base.exists():
         raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {name}")
     paths = [base] if base.is_file() else sorted(base.rglob("*") if is_recursive else base.iterdir())
     entries: list[pb.FileEntry] = []
     for path in paths:
+        if path.name.startswith(".") and path.name.endswith((".upload", ".mirror")):
+            # The loopback's own, on their way.
+            continue
         try:
             facts = path.stat()
         except FileNotFoundError:
@@ -250,10 +295,11 @@ def _remove(volume: Volume, name: str, *, is_recursive: bool) -> Empty:
     path = volume.path(name)
     if not path.exists():
         raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {name}")
-    if not path.is_dir():
+    if not path.is_dir() or path.is_symlink():
         path.unlink()
     elif is_recursive:
         shutil.rmtree(path)
     else:
         raise refused(f"{name} is a directory")
+    volume.publish(path)
     return Empty()

@@ -60,6 +60,8 @@ class Place:
     """From SIGINT to SIGKILL, when a container is preempted."""
     client_lost_after_s: float = 60.0
     """Without a heartbeat for so long, a client counts as gone."""
+    commit_every_s: float | None = None
+    """How often running containers' changes to Volumes are committed by themselves; None if they are seen at once."""
 
 
 @dataclass
