@@ -93,7 +93,7 @@ def modal_on_loopback() -> Iterator[ModalService]:
     pytest.importorskip("modal", reason="the extra 'modal' isn't installed")
     from ftsdk.testing.modal import ModalService
 
-    with ModalService(grace_s=5.0) as service:
+    with ModalService(grace_s=5.0, commit_every_s=0.5) as service:
         yield service
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunNotReadyError
 from ftsdk.backends.base import StateEvent, StepEvent
+from ftsdk.backends.launchers.modal.service import Service
 from ftsdk.ledger import Ledger
 from ftsdk.testing.modal import BrokenBuild, BrokenUpload, FileLines, InputTaken, Interruption, ModalService, WireFault
 
@@ -189,8 +190,9 @@ def test_a_run_cancelled_while_it_trains_keeps_its_history_whatever_the_containe
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     assert run.cancel().state == "cancelled"
     history = run.events()
-    with (run_folder(modal_service, run) / "events.jsonl").open("ab") as late:
-        late.write(b'{"kind": "log", "seq": 99, "at": 1, "message": "a commit that came too late"}\n')
+    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/events.jsonl"
+    late = b'{"kind": "log", "seq": 99, "at": 1, "message": "a commit that came too late"}\n'
+    place.upload({path: (place.read(path) or b"") + late})
     assert reopened(run).events() == history
     assert reopened(run).status().state == "cancelled"
     until(lambda: modal_service.containers_running == 0)
@@ -290,9 +292,9 @@ def _installed(name: str) -> str:
 def test_a_container_that_starts_for_a_launch_that_was_taken_over_trains_nothing(modal_job: MakeJob, modal_service: ModalService) -> None:
     modal_service.tell(Interruption(how="crash", at=InputTaken()))
     run = modal_job(max_steps=2).submit()
-    record = run_folder(modal_service, run) / "launch.json"
     # As if another client had taken over between the spawn and the start.
-    record.write_text(json.dumps({**json.loads(record.read_text()), "token": "another"}))
+    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/launch.json"
+    place.upload({path: json.dumps({**json.loads(place.read(path) or b""), "token": "another"}).encode()})
     call = modal_service.calls()[0].id
     until(lambda: modal_service.call(call).result is not None)
     assert not any(isinstance(e, StepEvent) for e in run.events())
