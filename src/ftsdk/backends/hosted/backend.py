@@ -11,6 +11,7 @@ from typing import Any
 from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
+from ftsdk.backends.hosted.loglines import LOG
 from ftsdk.backends.hosted.trainer import Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, CANCEL, REQUEST
 from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
@@ -22,7 +23,6 @@ from ftsdk.models import files_of_model
 __all__ = ["HostedBackend"]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
-_LOG = "worker.log"
 _CANCELLED = {"state": "cancelled", "reason": "as asked"}
 
 
@@ -193,7 +193,7 @@ class HostedBackend:
 
 
 def _log_tail(files: RunFiles, *, lines: int = 20) -> str:
-    content = files.read(_LOG) or b""
+    content = files.read(LOG) or b""
     return "\n".join(content[-20_000:].decode("utf-8", "replace").splitlines()[-lines:])
 
 

@@ -12,11 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import LogEvent, StateEvent
+from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
 from ftsdk.backends.launchers.modal.cap import GRACE_S, STARTUP_S, worst_case_usd
+from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.conclusion import conclude, with_conclusion
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.runner import run, work
+from ftsdk.backends.launchers.modal.service import AppSeen
+from ftsdk.backends.launchers.modal.sweep import orphans
 from ftsdk.backends.runfolder.eventlog import parse_events
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="containers are Linux")
@@ -123,6 +127,41 @@ def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tup
 def test_preemptions_use_up_no_attempt_and_deaths_do() -> None:
     assert allowance(ended("preempted", "preempted", each_s=10), LIMITS).refusal == ""
     assert allowance(ended("died", "timeout", each_s=10), LIMITS).refusal == "attempts"
+
+
+CLUSTER = Cluster(nodes=2, rank=1, address="10.0.0.7")
+
+
+def test_the_second_host_waits_until_the_first_has_decided_and_runs_its_share(folder: Path) -> None:
+    (folder / "run.json").write_text(json.dumps({"launch": {"processes": 16}}))
+    # What the first host of the attempt before had decided is still there.
+    (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.3"}))
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.7"}))
+
+    ran: list[dict[str, Any]] = []
+    outcome = follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda _folder, **given: ran.append(given) or 0, sleep=sleep)
+    assert outcome == {"outcome": "followed", "status": 0}
+    assert ran == [{"processes": 16, "cluster": CLUSTER}]
+    assert len(looks) == 3
+
+
+def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> None:
+    now = iter(range(0, 10_000, 100))
+    with pytest.raises(FirstHostMissing, match="in vain"):
+        follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda *_a, **_k: 0, clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+
+def test_a_sweep_tells_apps_without_a_run_and_runs_without_an_app() -> None:
+    apps = [AppSeen(app_id=f"ap-{n}", name=name) for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])]
+    found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})
+    assert [(o.kind, o.run_id, o.native) for o in found] == [("app", "over", "ap-1"), ("app", "", "ap-2"), ("run", "lost", "")]
+    assert "modal app stop ap-2" in found[1].advice
+    assert "ftsdk watch modal:lost" in found[2].advice
 
 
 LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "step", "seq": 1, "at": 9.0, "step": 1}\n'

@@ -146,6 +146,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         "volume": options.volume,
         "secret": options.secret,
         "image": recipe.to_dict(),
+        "log_events": True,
     }
     if options.nodes > 1:
         notes.append("a run over several hosts was never made by the authors: try a short one first")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.base import Orphan
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
@@ -27,8 +28,9 @@ from ftsdk.backends.launchers.modal.conclusion import CONCLUSION, conclude, give
 from ftsdk.backends.launchers.modal.decide import Options, decide, hardware_for
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
-from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name, is_app_of_ours
+from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.service import AppSeen, Service
+from ftsdk.backends.launchers.modal.sweep import orphans
 from ftsdk.backends.runfolder.eventlog import parse_events
 from ftsdk.errors import RunNotFoundError
 from ftsdk.home import home
@@ -246,9 +248,9 @@ class ModalLauncher:
                 )
         return record
 
-    def apps_of_ours(self) -> list[AppSeen]:
-        """List the apps that look as if ftsdk had made them."""
-        return [app for app in self._service.apps() if is_app_of_ours(app.name)]
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Find apps without a run and runs without an app."""
+        return orphans(self._service.apps(), states)
 
 
 def _lock_file(run_id: str) -> Path:

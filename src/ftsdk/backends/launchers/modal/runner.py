@@ -19,12 +19,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from ftsdk.backends.base import StateEvent
+from ftsdk.backends.hosted.loglines import LOG
+from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
 from ftsdk.backends.hosted.worker import BLOCKED
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, Attempt, Ending, allowance, attempts_from_json, attempts_to_json
+from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
 from ftsdk.backends.launchers.modal.conclusion import CONCLUSION
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
 from ftsdk.backends.runfolder import lock
@@ -35,7 +39,6 @@ __all__ = ["RUNS", "run", "work"]
 
 RUNS = "FTSDK_RUNS"
 """Environment variable: the folder of all runs, on the mounted Volume."""
-_LOG = "worker.log"
 _LOG_BYTES = 5_000_000
 _BEAT_S = 15.0
 _TAIL_LINES = 20
@@ -59,8 +62,14 @@ def run(order: str) -> str:
     """
     given: dict[str, Any] = json.loads(order)
     try:
-        outcome = work(given, Path(os.environ[RUNS]) / str(given["run"]), commit=_committer(given))
-    except _WorkerDied as error:
+        folder = Path(os.environ[RUNS]) / str(given["run"])
+        cluster = this_cluster(int(given.get("nodes", 1)))
+        if cluster.rank > 0:
+            outcome = follow(folder, cluster, reload=_Volume(given).reload)
+        else:
+            os.environ[CLUSTER] = cluster.to_json()
+            outcome = work(given, folder, commit=_Volume(given).commit)
+    except (_WorkerDied, FirstHostMissing) as error:
         raise RuntimeError(str(error)) from None
     except Exception as error:  # noqa: BLE001 - what isn't cured by a new attempt must not be tried again
         outcome = {"outcome": "error", "message": f"{type(error).__name__}: {error}"[:2000]}
@@ -155,9 +164,9 @@ def _train(folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], 
             preexec_fn=_die_with_parent,
         )
         assert child.stdout is not None
-        copier = threading.Thread(target=_copy_log, args=(child.stdout, folder / _LOG), daemon=True)
+        copier = threading.Thread(target=_copy_log, args=(child.stdout, folder / LOG), daemon=True)
         copier.start()
-        checkpoints = _Checkpoints(folder)
+        checkpoints, others = _Checkpoints(folder), _ForOthers(folder)
         commit()  # the attempt is on the record before it trains
         try:
             while True:
@@ -168,7 +177,7 @@ def _train(folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], 
                 else:
                     return code
                 ledger.beat()
-                if checkpoints.has_new():
+                if checkpoints.has_new() | others.has_new():
                     commit()
                 if clock() >= until:
                     return None
@@ -200,10 +209,25 @@ class _Checkpoints:
         return any(event.kind == "checkpoint" for event in parse_events(new[:whole]))
 
 
+class _ForOthers:
+    """Tells when there is news for the other hosts of a cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ATTEMPT
+        self._is_known = Cluster.of_environment().nodes == 1
+
+    def has_new(self) -> bool:
+        if self._is_known:
+            return False
+        decided = json.loads(_read(self._path) or b"{}")
+        self._is_known = decided.get("address") == Cluster.of_environment().address
+        return self._is_known
+
+
 def _unfinished(folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: int | None, commit: Callable[[], None]) -> dict[str, Any]:
     """The worker is gone and has said nothing: write down what can be said for it, and ask for a new attempt if there may be one."""
     how = "its time was up" if code is None else f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-    tail = "\n".join((_read(folder / _LOG) or b"")[-20_000:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
+    tail = "\n".join((_read(folder / LOG) or b"")[-20_000:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
     message = f"attempt {len(ledger.all)} ended without a word from the worker ({how})" + (f"; its log ends so:\n{tail}" if tail.strip() else "")
     with contextlib.closing(EventWriter(folder)) as log:
         log.append("log", {"level": "warning", "message": message})
@@ -253,19 +277,26 @@ def _held_lock() -> Generator[int]:
         yield file.fileno()
 
 
-def _committer(order: Mapping[str, Any]) -> Callable[[], None]:
-    def commit() -> None:
-        import modal
+class _Volume:
+    """Commit and reload, which need Modal only when they are called."""
 
-        modal.Volume.from_name(order["volume"], environment_name=order.get("environment")).commit()
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        self._order = order
 
-    return commit
+    def commit(self) -> None:
+        self._found().commit()
+
+    def reload(self) -> None:
+        self._found().reload()
+
+    def _found(self) -> Any:
+        modal: Any = import_module("modal")
+        return modal.Volume.from_name(self._order["volume"], environment_name=self._order.get("environment"))
 
 
 def _call_id() -> str:
     with contextlib.suppress(Exception):  # outside of Modal there is none
-        import modal
-
+        modal: Any = import_module("modal")
         return modal.current_function_call_id() or ""
     return ""
 

@@ -24,7 +24,7 @@ from ftsdk.backends.launchers.modal.image import metadata_folder
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError
 from ftsdk.home import home
 
-__all__ = ["AppSeen", "CallState", "Entry", "Service"]
+__all__ = ["AppSeen", "CallState", "Entry", "Service", "close_clients"]
 
 _T = TypeVar("_T")
 
@@ -324,7 +324,7 @@ def _register(modal: Any, app: Any, request: Mapping[str, Any], *, environment: 
         },
         include_source=False,
     )
-    function = runner.run if nodes == 1 else modal.clustered(size=nodes, rdma=True)(runner.run)
+    function = runner.run if nodes == 1 else modal.clustered(size=nodes)(runner.run)
     return decorate(function)
 
 
@@ -371,6 +371,14 @@ def _client() -> Any:
 
 
 _CLIENTS: dict[tuple[int, str, str, str], Any] = {}
+
+
+def close_clients() -> None:
+    """Close this process's connections to Modal; the next call opens a new one."""
+    while _CLIENTS:
+        (pid, *_), client = _CLIENTS.popitem()
+        if pid == os.getpid():
+            _outside_loops(client.close)
 
 
 def _guarded(what: str, call: Callable[[], _T], *, through: tuple[type[Exception], ...] = ()) -> _T:
