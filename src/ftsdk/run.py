@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Runs", "runs", "submit"]
 
+_PATIENCE_S = 300.0
+"""How long `wait` goes on asking a place that doesn't answer, in seconds."""
+
 
 class Run:
     """A run. Nothing about it lives in this object: the ledger says what was asked, the backend says where it is."""
@@ -135,10 +138,22 @@ class Run:
         deadline = None if timeout_s is None else clock() + timeout_s
         seen = -1
         first = True
+        failing_since: float | None = None
         with make_progress(progress, self.ref) as display:
             while True:
-                status = self.status()
-                for event in [] if self._record.submitted_at is None else self.events(after=seen):
+                try:
+                    status = self.status()
+                    news = [] if self._record.submitted_at is None else self.events(after=seen)
+                except BackendError as error:
+                    # The run goes on while its place can't be reached for a moment, and so does the watching.
+                    failing_since = clock() if failing_since is None else failing_since
+                    is_over = clock() - failing_since >= _PATIENCE_S or (deadline is not None and clock() >= deadline)
+                    if not error.retryable or is_over:
+                        raise
+                    sleep(max(poll_s, error.retry_after_s or 1.0))
+                    continue
+                failing_since = None
+                for event in news:
                     seen = event.seq
                     display.event(event)
                 display.status(status)

@@ -27,12 +27,14 @@ __all__ = [
     "Backend",
     "CanFind",
     "CanResume",
+    "CanSweep",
     "Capabilities",
     "CheckpointEvent",
     "CostRange",
     "EvalEvent",
     "Event",
     "LogEvent",
+    "Orphan",
     "Plan",
     "RunRef",
     "RunState",
@@ -343,6 +345,28 @@ class CanResume(Protocol):
 
     def resume(self, ref: RunRef) -> bool:
         """Go on from the last whole checkpoint. Gives False if the run is going or over, or has crashed too often."""
+        ...
+
+
+class Orphan(Value):
+    """Something at a place that has no counterpart here, or the other way round."""
+
+    kind: Literal["app", "run"]
+    """`app`: it is there, and no run in the ledger needs it. `run`: it is in the ledger, and nothing is there for it."""
+    run_id: str = ""
+    native: str = ""
+    """What the place calls it."""
+    name: str = ""
+    advice: str
+    """What can be done about it."""
+
+
+@runtime_checkable
+class CanSweep(Protocol):
+    """A place where things may be left behind that cost money."""
+
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Compare the place with the runs that a ledger knows: state by run id. Changes nothing."""
         ...
 
 
