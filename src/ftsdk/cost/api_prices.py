@@ -79,7 +79,9 @@ class ApiPrice(Value):
             raise SpecError(f"input_tokens={input_tokens} includes the cached ones, so cached_input_tokens can't be {cached_input_tokens}")
         rates = self.at(input_tokens)
         cached = rates.input_usd_per_mtok if rates.cached_input_usd_per_mtok is None else rates.cached_input_usd_per_mtok
-        usd = (input_tokens - cached_input_tokens) * rates.input_usd_per_mtok + cached_input_tokens * cached + output_tokens * rates.output_usd_per_mtok
+        usd = (
+            (input_tokens - cached_input_tokens) * rates.input_usd_per_mtok + cached_input_tokens * cached + output_tokens * rates.output_usd_per_mtok
+        )
         return usd * requests / _MTOK
 
     def __str__(self) -> str:
@@ -89,7 +91,8 @@ class ApiPrice(Value):
             f"${self.output_usd_per_mtok:f} out ({self.source}, as of {self.as_of})"
         ]
         lines += [
-            f"  more than {tier.above_input_tokens:,} tokens in: the whole request at ${tier.input_usd_per_mtok:f} in, ${tier.output_usd_per_mtok:f} out"
+            f"  more than {tier.above_input_tokens:,} tokens in: the whole request at ${tier.input_usd_per_mtok:f} in, "
+            f"${tier.output_usd_per_mtok:f} out"
             for tier in self.tiers
         ]
         if self.note:
@@ -226,8 +229,9 @@ def _has_batch(listed: _Listed, at: datetime) -> bool:
     # What another provider's list says for this one is the standard price: the package doesn't pass its variants on.
     if not any(model is listed.model for model in listed.provider.models):
         return False
-    variants = [v for v in listed.model.price_variants or () if v.when == {"processing": "batch"} and (v.constraint is None or v.constraint.active(at))]
-    return any(v.prices.input_mtok is not None for v in variants) and any(v.prices.output_mtok is not None for v in variants)
+    variants = [variant for variant in listed.model.price_variants or () if variant.when == {"processing": "batch"}]
+    active = [variant.prices for variant in variants if variant.constraint is None or variant.constraint.active(at)]
+    return any(prices.input_mtok is not None for prices in active) and any(prices.output_mtok is not None for prices in active)
 
 
 def _find(provider: str, model: str) -> _Listed:
@@ -235,12 +239,15 @@ def _find(provider: str, model: str) -> _Listed:
     known = {one.id: one for one in snapshot.providers}
     if provider not in known:
         raise SpecError(f"no API of the provider {provider!r} is known{nearest(provider, set(known))} (to add its prices: ftsdk prices add)")
+    # The package's own id of a model isn't always among the names that it matches.
+    by_id = [one for one in known[provider].models if one.id.lower() == model.lower() and not one.id.startswith("ft:")]
+    if by_id:
+        return _Listed(known[provider], by_id[0])
     try:
         found, info = snapshot.find_provider_model(model, None, provider, None)
     except LookupError:
-        info = None
-    is_same = info is not None and (model.lower() == info.id.lower() or _names(info.match, model.lower()))
-    if info is None or not is_same or model.startswith("ft:") and model.count(":") < 2:
+        found, info = None, None
+    if info is None or not _names(info.match, model.lower()):
         ids = [one.id for one in known[provider].models if not one.id.startswith("ft:")]
         near = difflib.get_close_matches(model.lower(), ids, n=3, cutoff=0.4)
         meant = f"; the nearest are {', '.join(repr(f'{provider}/{one}') for one in near)}" if near else ""
@@ -310,5 +317,3 @@ def _newest_change(day: date) -> date:
     if not days:
         raise SpecError("genai-prices tells no day of its prices; add your own with ftsdk prices add")
     return max(days)
-
-

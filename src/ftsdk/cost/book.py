@@ -80,7 +80,7 @@ class PriceBook:
             self._rows.setdefault(price.provider, {}).setdefault(price.sku, []).append(price)
         self._conflicts = tuple(conflicts)
         self._rules = {(rule.provider, rule.service): rule for rule in rules}
-        self.today = today or date.today()  # noqa: DTZ011  (prices are dated by the reader's calendar)
+        self.today = today or date.today()  # noqa: DTZ011  (the reader's calendar)
 
     @classmethod
     def load(
@@ -102,6 +102,9 @@ class PriceBook:
         rows += _file_rows(user_file() if user is None else Path(user), "user", must_exist=user is not None or "FTSDK_PRICES" in os.environ)
         rows += _file_rows(project_file() if project is None else Path(project), "project", must_exist=project is not None)
         rows += [price.replace(layer="call") for price in overrides]
+        if today is None:
+            # A clock that shows a day before the packaged prices were read is wrong; by it, nothing would have a price yet.
+            today = max(date.today(), max(row.as_of for row in packaged.prices))  # noqa: DTZ011  (the reader's calendar)
         return cls(rows, today=today, conflicts=packaged.conflicts, rules=_packaged_rules())
 
     @property
@@ -254,8 +257,8 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
 def _in_force(rows: Sequence[Price], day: date) -> Price | None:
     """Of one layer, the newest that holds that day. One that was superseded on a day nobody noted holds until the next one."""
     started = [row for row in rows if row.in_force_from <= day]
-    # Reversed before a stable sort: of two of the same day, the later in the file.
-    for newest in sorted(reversed(started), key=lambda row: row.in_force_from, reverse=True):
+    # Of two of the same day, the later in the file.
+    for _, newest in sorted(enumerate(started), key=lambda numbered: (numbered[1].in_force_from, numbered[0]), reverse=True):
         if newest.valid_until is not None and newest.valid_until < day:
             continue
         if newest.status in ("superseded", "expired") and newest.valid_until is None and not any(r.in_force_from > day for r in rows):

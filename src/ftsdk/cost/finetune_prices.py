@@ -22,6 +22,8 @@ class FinetunePrice(NamedTuple):
     price: Price
     is_upper_bound: bool = False
     """True if the service has cut prices since, or names a range: it won't be more."""
+    at_most: Price | None = None
+    """Where the price is a third party's reading by size: the least price that can't be exceeded, for the upper end of an estimate."""
 
     @property
     def usd(self) -> Decimal:
@@ -58,8 +60,6 @@ def finetune_price(
         return FinetunePrice(exact)
     sized = [row for row in book.prices(provider, "usd_per_1m_training_tokens", on=on) if _covers(row, method, tuning, billion)]
     in_force = [row for row in sized if row.usd_max is None]
-    if in_force:
-        return FinetunePrice(min(in_force, key=lambda row: (row.max_billion or float("inf"), row.sku)))
     # A range's upper end, and prices from before a cut: none of them can be exceeded, so the least is the best bound.
     day = on or book.today
     past = [
@@ -69,8 +69,12 @@ def finetune_price(
         and row.in_force_from <= day
         and (row.sku == f"ft/{tuning}-{method}/{model}" or _covers(row, method, tuning, billion))
     ]
-    bounds = [row for row in (*sized, *past) if row.unit == "usd_per_1m_training_tokens"]
-    return FinetunePrice(min(bounds, key=lambda row: row.usd), is_upper_bound=True) if bounds else None
+    bounds = [row for row in (*sized, *past) if row not in in_force]
+    bound = min(bounds, key=lambda row: row.usd) if bounds else None
+    if in_force:
+        best = min(in_force, key=lambda row: (row.max_billion or float("inf"), row.sku))
+        return FinetunePrice(best, at_most=bound if best.verified == "secondary" else None)
+    return None if bound is None else FinetunePrice(bound, is_upper_bound=True)
 
 
 def finetune_minimum(book: PriceBook, provider: str, model: str | None, *, on: date | None = None) -> Price | None:

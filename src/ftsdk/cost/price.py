@@ -14,6 +14,7 @@ from ftsdk.spec.base import Usd, nearest
 
 __all__ = ["GPU_TIME", "Day", "Layer", "Offer", "Price", "Tier", "Unit"]
 
+
 def _day(day: object) -> object:
     """Read a day as files write it; one that isn't a day is left for validation to refuse."""
     if isinstance(day, str):
