@@ -218,3 +218,24 @@ def test_the_room_loads_neither_torch_nor_charts_nor_the_price_package() -> None
         "print([m for m in ('torch', 'matplotlib', 'genai_prices', 'together', 'httpx') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_every_public_name_is_sorted_and_can_be_had() -> None:
+    import ftsdk.cost
+
+    assert list(ftsdk.cost.__all__) == sorted(ftsdk.cost.__all__, key=lambda name: (not name[0].isupper(), name))
+    for name in ftsdk.cost.__all__:
+        assert getattr(ftsdk.cost, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'prise'"):
+        _ = ftsdk.cost.prise
+
+
+def test_without_the_price_package_an_apis_price_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['genai_prices'] = None\n"
+        "from ftsdk.cost import api_price\n"
+        "try: api_price('openai/gpt-4o')\n"
+        "except ImportError as error: print(error)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 'pip install "ftsdk[cost]"' in shown
