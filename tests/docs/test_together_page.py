@@ -6,15 +6,17 @@ from pathlib import Path
 
 from ftsdk.backends.together.catalogue import KnownModel, catalogue
 from ftsdk.backends.together.mapping import diagnosis_of
+from ftsdk.cost import PriceBook
 from ftsdk.testing import a_spec
 from ftsdk.testing.together import STORIES
 
+BOOK = PriceBook.load()
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "together.md").read_text(encoding="utf-8")
 
 
 def row_of(model: KnownModel) -> str:
     doubt = " (name not known)" if model.service is None else " (name inferred)" if model.inferred else ""
-    price = catalogue().price_per_mtok(model, a_spec()) if model.lora else None
+    price = catalogue().price_per_mtok(model, a_spec(), BOOK) if model.lora else None
     cells = (
         f"`{model.hub}`{doubt}",
         model.sft_context or "unknown",
@@ -22,7 +24,7 @@ def row_of(model: KnownModel) -> str:
         model.lora.max_rank if model.lora else "-",
         "yes" if model.full else "-",
         "unknown" if price is None else f"{'≤ ' if price.is_upper_bound else ''}{price.usd:.2f}",
-        f"${catalogue().minimum(model).usd:.2f}",
+        f"${catalogue().minimum(model, BOOK).usd:.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -41,7 +43,7 @@ def test_the_models_on_the_page_are_those_of_the_catalogue() -> None:
 
 
 def test_the_minimum_on_the_page_is_that_of_the_catalogue() -> None:
-    assert f"A job costs at least ${catalogue().minimum_usd.amount:.2f}, a few models more" in PAGE
+    assert f"A job costs at least ${catalogue().minimum(None, BOOK).usd:.2f}, a few models more" in PAGE
 
 
 def test_the_stories_and_the_diagnoses_on_the_page_exist() -> None:

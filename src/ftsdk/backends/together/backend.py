@@ -20,6 +20,7 @@ from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.submitting import Submission
 from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, suffix_for, translate
 from ftsdk.backends.together.watching import Watch, status_at_end
+from ftsdk.cost.book import PriceBook
 from ftsdk.errors import BackendError, BudgetExceededError, Gap, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
 
 __all__ = ["Together"]
@@ -116,10 +117,11 @@ class Together:
             raise UnsupportedSpecError(self.name, [choice])
         translation = translate(spec, choice, book)
         refuse(self.name, list(translation.gaps))
-        minimum = book.minimum(choice.known)
+        prices = PriceBook.load()
+        minimum = book.minimum(choice.known, prices)
         if spec.budget_usd is not None and spec.budget_usd < minimum.usd:
             raise BudgetExceededError(
-                f"a job on {spec.model.id} costs at least ${minimum.usd:.2f} at Together ({minimum.source}), more than "
+                f"a job on {spec.model.id} costs at least ${minimum.usd:.2f} at Together ({minimum.cited}), more than "
                 f"budget_usd={spec.budget_usd}. Raise the budget, or train on another backend."
             )
         return Plan(
@@ -127,7 +129,7 @@ class Together:
             spec=spec,
             request=translation.request,
             adjustments=translation.adjustments,
-            cost_note=cost_note(book.price_per_mtok(choice.known, spec), minimum),
+            cost_note=cost_note(book.price_per_mtok(choice.known, spec, prices), minimum),
             notes=translation.notes,
         )
 
@@ -296,4 +298,4 @@ class Together:
 
     def _minimum(self, plan: Plan) -> Decimal:
         book = catalogue()
-        return book.minimum(book.find(plan.spec.model.id)).usd
+        return book.minimum(book.find(plan.spec.model.id), PriceBook.load()).usd

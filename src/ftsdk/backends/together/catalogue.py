@@ -1,4 +1,7 @@
-"""The catalogue: which models the service tunes, under which name, within which limits, at which price. Dated data; code only reads it."""
+"""The catalogue: which models the service tunes, under which name, within which limits. Dated data; code only reads it.
+
+Prices are in the price book (`ftsdk.cost`), under the models' hub ids.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +10,25 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 from ftsdk.backends.together.limits import Limits, TuningLimits
-from ftsdk.spec import DPO, FullFineTune, JobSpec, Value
-from ftsdk.spec.base import Usd
+from ftsdk.cost.book import PriceBook
+from ftsdk.cost.finetune_prices import FinetunePrice, finetune_minimum, finetune_price, kind_of
+from ftsdk.cost.price import Price
+from ftsdk.spec import JobSpec, Value
 
-__all__ = ["Catalogue", "KnownModel", "Price", "catalogue"]
+__all__ = ["Catalogue", "KnownModel", "catalogue"]
 
 _LARGE = 1000.0
 """Billions of parameters."""
-
-
-class Price(NamedTuple):
-    """A price with its source."""
-
-    usd: Decimal
-    source: str
-    is_upper_bound: bool = False
-    """True for a price from before the last known cut."""
 
 
 class _Tuning(Value):
     batch: int | None = None
     accumulation: int | None = None
     max_rank: int | None = None
-
-
-class _Amount(Value):
-    amount: Usd
-    source: str
-
-
-class _ModelPrice(Value):
-    sft_lora: Usd
-    dpo_lora: Usd
-    source: str
 
 
 class KnownModel(Value):
@@ -67,21 +51,6 @@ class KnownModel(Value):
     """Tokens per row for DPO."""
     lora: _Tuning | None = None
     full: _Tuning | None = None
-    price: _ModelPrice | None = None
-    minimum_usd: _Amount | None = None
-
-
-class _SizePrice(Value):
-    up_to_billion: float
-    sft_lora: Usd
-    sft_full: Usd
-    dpo_lora: Usd
-    dpo_full: Usd
-
-
-class _SizePrices(Value):
-    source: str
-    rows: tuple[_SizePrice, ...]
 
 
 class Catalogue(Value):
@@ -90,8 +59,6 @@ class Catalogue(Value):
     as_of: str
     """Day of the last reading, as `2026-11-23`."""
     sources: dict[str, str]
-    minimum_usd: _Amount
-    size_prices: _SizePrices
     models: tuple[KnownModel, ...]
 
     def find(self, hub: str) -> KnownModel | None:
@@ -128,24 +95,21 @@ class Catalogue(Value):
             source=f"{self.sources['limits']}",
         )
 
-    def minimum(self, model: KnownModel | None) -> Price:
-        """Give the least that a job on this model costs."""
-        found = (model.minimum_usd if model is not None else None) or self.minimum_usd
-        return Price(found.amount, self.sources[found.source])
+    def minimum(self, model: KnownModel | None, book: PriceBook) -> Price:
+        """Give the least that a job on this model costs.
 
-    def price_per_mtok(self, model: KnownModel | None, spec: JobSpec) -> Price | None:
-        """Give US dollars per million tokens, or None if no source tells."""
+        Raises:
+            SpecError: No such price is in force.
+        """
+        named = finetune_minimum(book, "together", None if model is None else model.hub)
+        return named or book.price("together", "ft/minimum")
+
+    def price_per_mtok(self, model: KnownModel | None, spec: JobSpec, book: PriceBook) -> FinetunePrice | None:
+        """Give the price per million tokens of training, or None if no source tells."""
         if model is None:
             return None
-        is_full = isinstance(spec.tuning, FullFineTune)
-        method = "dpo" if isinstance(spec.method, DPO) else "sft"
-        if model.price is not None and not is_full:
-            return Price(model.price.dpo_lora if method == "dpo" else model.price.sft_lora, self.sources[model.price.source])
-        for row in self.size_prices.rows:
-            if model.billion is not None and model.billion < row.up_to_billion + 1:
-                usd: Decimal = getattr(row, f"{method}_{'full' if is_full else 'lora'}")
-                return Price(usd, self.sources[self.size_prices.source], is_upper_bound=True)
-        return None
+        method, tuning = kind_of(spec)
+        return finetune_price(book, "together", model.hub, method=method, tuning=tuning, billion=model.billion)
 
 
 @functools.cache

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ftsdk.backends.base import Adjustment, Capabilities
-from ftsdk.backends.together.catalogue import Catalogue, KnownModel, Price
+from ftsdk.backends.together.catalogue import Catalogue, KnownModel
 from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.rows import trains_on_inputs
+from ftsdk.cost.finetune_prices import FinetunePrice
+from ftsdk.cost.price import Price
 from ftsdk.errors import Gap
 from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
 
@@ -196,15 +198,15 @@ def suffix_for(key: str, request: Mapping[str, Any], *, name: str | None = None)
     return f"{readable}-{digest}" if readable else digest
 
 
-def cost_note(price: Price | None, minimum: Price) -> str:
+def cost_note(price: FinetunePrice | None, minimum: Price) -> str:
     """Say what is known of the cost before the service is asked."""
     if price is None:
         rate = "no source tells its price per token"
     else:
-        bound = ", from before the last known cut: an upper bound" if price.is_upper_bound else ""
+        bound = ", an upper bound" if price.is_upper_bound else ""
         rate = f"${price.usd} per million tokens ({price.source}{bound})"
     return (
-        f"{rate}; at least ${minimum.usd:.2f} a job ({minimum.source}). Before the job is created the service's own estimate is asked for: "
+        f"{rate}; at least ${minimum.usd:.2f} a job ({minimum.cited}). Before the job is created the service's own estimate is asked for: "
         "over budget_usd, or not allowed by the account, nothing is created"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ftsdk import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoR
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.limits import gaps_against, read_limits
 from ftsdk.backends.together.translate import CAPABILITIES, estimate_arguments, suffix_for
+from ftsdk.cost import PriceBook
 from ftsdk.errors import BudgetExceededError, UnsupportedSpecError
 from ftsdk.spec import JobSpec
 from ftsdk.testing import a_dataset, a_spec
@@ -324,14 +326,15 @@ def test_every_field_that_is_declared_is_one_of_a_specs() -> None:
     assert optional_fields() >= CAPABILITIES.fields
 
 
-def test_the_catalogue_names_a_source_for_each_fact() -> None:
-    book = catalogue()
-    assert len({model.hub for model in book.models}) == len(book.models)
-    for model in book.models:
+def test_the_catalogue_names_each_model_once_and_its_price_has_a_source() -> None:
+    known, book = catalogue(), PriceBook.load(today=date(2026, 11, 23))
+    assert len({model.hub for model in known.models}) == len(known.models)
+    for model in known.models:
         assert model.lora is not None or model.full is not None, model.hub
-        assert book.minimum(model).source in book.sources.values()
-        assert model.price is None or model.price.source in book.sources
-    assert book.minimum(None).usd == Decimal(4)
+        assert known.minimum(model, book).source.startswith("https://")
+        price = known.price_per_mtok(model, a_spec(), book)
+        assert price is None or price.source.startswith("https://")
+    assert known.minimum(None, book).usd == Decimal(4)
 
 
 def test_planning_needs_neither_the_client_nor_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,135 @@
+"""`ftsdk prices`: what the estimates count with, where it is from, and how to add to it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ftsdk.cli.show import out
+
+__all__ = ["prices_app"]
+
+prices_app = typer.Typer(name="prices", help="Dated prices, each with its source: list, check, add.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+_COLOURS = {"fresh": "green", "old": "yellow", "stale": "red"}
+
+
+@prices_app.command("list")
+def list_prices(
+    provider: Annotated[str | None, typer.Argument(help="Only this provider's.")] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Only this unit, such as usd_per_gpu_hour.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Also those that are no longer in force.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List prices with their age and source."""
+    from ftsdk.cost.book import PriceBook
+
+    book = PriceBook.load()
+    found = book.prices(provider, unit)
+    if history:
+        found = tuple(row for row in book.history(provider) if unit in (None, row.unit))
+    if as_json:
+        typer.echo(json.dumps([{**row.to_dict(), "age_days": row.age_days(book.today), "staleness": row.staleness(book.today)} for row in found]))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("provider", "sku", "price", "as of", "age", "layer", "source"):
+        table.add_column(column, no_wrap=column != "sku", overflow="fold")
+    sources = list(dict.fromkeys(row.source for row in found))
+    for row in found:
+        amount = f"x{row.usd:f}" if row.unit == "multiplier" else f"${row.usd:f} {row.words}"
+        state = row.staleness(book.today)
+        note = "" if row.status is None else f" ({row.status})"
+        cells = (row.provider, row.sku, amount + note, str(row.as_of))
+        table.add_row(*map(Text, cells), Text(state, style=_COLOURS[state]), row.layer, Text(f"[{sources.index(row.source) + 1}]"))
+    out.print(table)
+    for number, source in enumerate(sources, start=1):
+        out.print(Text(f"[{number}] {source}"), soft_wrap=True)
+    out.print(f"{len(found)} prices, {book.today}. Tokens of an API: ftsdk prices api PROVIDER/MODEL")
+
+
+@prices_app.command("api")
+def api(
+    model: Annotated[str, typer.Argument(help="Such as anthropic/claude-haiku-4-5.", metavar="PROVIDER/MODEL")],
+    batch: Annotated[bool, typer.Option("--batch", help="The price of the batch API.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a million tokens of a model cost at an API."""
+    from ftsdk.cost.api_prices import api_price
+
+    found = api_price(model, batch=batch)
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+
+
+@prices_app.command("check")
+def check_prices(as_json: AsJson = False) -> None:
+    """Report duplicates, days in the future, stale and disputed prices. Exit status 1 if a row is wrong."""
+    from ftsdk.cost.book import PriceBook
+    from ftsdk.cost.book_check import check
+
+    found = check(PriceBook.load())
+    wrong = sum(finding.is_error for finding in found)
+    if as_json:
+        typer.echo(json.dumps([{**finding._asdict(), "is_error": finding.is_error} for finding in found]))
+    else:
+        for finding in found:
+            out.print(Text(str(finding), style="red" if finding.is_error else ""), soft_wrap=True)
+        out.print(f"{wrong} wrong, {len(found) - wrong} to know about")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@prices_app.command("add")
+def add(
+    provider: Annotated[str, typer.Argument(help="Such as runpod.")],
+    sku: Annotated[str, typer.Argument(help="What is sold, in your words or the book's.")],
+    usd: Annotated[str, typer.Option("--usd", help="US dollars for one unit, without tax.")],
+    unit: Annotated[str, typer.Option("--unit", help="Such as usd_per_gpu_hour, usd_per_1m_tokens, usd_per_job.")],
+    source: Annotated[str, typer.Option("--source", help="Where you read it: an address, or your contract.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23; today if left out.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="The GPU's name, for prices of GPU time.")] = None,
+    gpus: Annotated[int, typer.Option("--gpus", help="GPUs in the unit: 8 for an instance with eight.", min=1)] = 1,
+    offer: Annotated[str | None, typer.Option("--offer", help="How GPU time is sold, such as on-demand or spot.")] = None,
+    usd_batch: Annotated[str | None, typer.Option("--usd-batch", help="The same unit through a batch API.")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="What a reader should know.")] = None,
+    valid_from: Annotated[str | None, typer.Option("--valid-from", help="First day of an announced price.")] = None,
+    valid_until: Annotated[str | None, typer.Option("--valid-until", help="Last day, if it is known.")] = None,
+    project: Annotated[bool, typer.Option("--project", help="Into ./ftsdk-prices.yaml instead of your own file.")] = False,
+) -> None:
+    """Append a dated price to your own file. Nothing is overwritten; your prices win over those that come with ftsdk."""
+    from ftsdk.cost.book import project_file, user_file
+    from ftsdk.cost.own_prices import add_price
+    from ftsdk.cost.price import Price
+
+    given: dict[str, Any] = {"note": note, "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch)}
+    given |= {"valid_from": valid_from, "valid_until": valid_until}
+    if gpu is not None:
+        given |= {"gpu": gpu, "gpus": gpus, "offer": offer or "on-demand"}
+    price = Price(
+        provider=provider,
+        sku=sku,
+        unit=unit,  # type: ignore[arg-type]  (checked when it is built)
+        usd=_amount("--usd", usd),
+        source=source,
+        as_of=as_of or str(date.today()),  # type: ignore[arg-type]  # noqa: DTZ011  (the reader's calendar)
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    path: Path = project_file() if project else user_file()
+    added = add_price(price, path, layer="project" if project else "user")
+    out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
+
+
+def _amount(option: str, text: str) -> Decimal:
+    from ftsdk.errors import SpecError
+
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise SpecError(f"{option} is an amount such as 0.49, not {text!r}") from error

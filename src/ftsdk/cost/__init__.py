@@ -1,0 +1,47 @@
+"""Cost: dated prices, billing rules, estimates, and whether a model of your own is cheaper than an API.
+
+Every name is loaded on first use: neither a chart library nor a price package is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftsdk.cost.api_prices import ApiPrice, api_price
+    from ftsdk.cost.billing import Bill
+    from ftsdk.cost.book import PriceBook
+    from ftsdk.cost.gpu_prices import gpu_price
+    from ftsdk.cost.price import Price
+
+__all__ = [
+    "ApiPrice",
+    "Bill",
+    "Price",
+    "PriceBook",
+    "api_price",
+    "gpu_price",
+]
+
+_ROOMS = {
+    "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
+    "ftsdk.cost.billing": ("Bill",),
+    "ftsdk.cost.book": ("PriceBook",),
+    "ftsdk.cost.gpu_prices": ("gpu_price",),
+    "ftsdk.cost.price": ("Price",),
+}
+_HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    room = _HOME_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module 'ftsdk.cost' has no attribute {name!r}")
+    found = getattr(import_module(room), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
