@@ -129,7 +129,7 @@ def minimums(session: nox.Session) -> None:
     """The tests of the core with the lowest versions that pyproject.toml admits."""
     lowest = [d.replace(">=", "==").split(",")[0] for d in PROJECT["project"]["dependencies"]]
     session.install("-q", *lowest, "-e", ".", *group("test"))
-    session.run("pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
 
 
 @nox.session(venv_backend="none")
