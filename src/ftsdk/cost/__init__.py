@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ftsdk.cost.api_prices import ApiPrice, api_price
     from ftsdk.cost.billing import Bill
     from ftsdk.cost.book import PriceBook
-    from ftsdk.cost.crossover import crossover
+    from ftsdk.cost.compare import crossover
     from ftsdk.cost.gpu_prices import gpu_price
     from ftsdk.cost.price import Price
     from ftsdk.cost.serving import Capacity, ModelShape
@@ -44,7 +44,7 @@ _ROOMS = {
     "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
     "ftsdk.cost.billing": ("Bill",),
     "ftsdk.cost.book": ("PriceBook",),
-    "ftsdk.cost.crossover": ("crossover",),
+    "ftsdk.cost.compare": ("crossover",),
     "ftsdk.cost.gpu_prices": ("gpu_price",),
     "ftsdk.cost.price": ("Price",),
     "ftsdk.cost.serving": ("Capacity", "ModelShape"),
