@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -17,24 +18,23 @@ from typing import Annotated, Any, NamedTuple, cast
 from pydantic import Field
 
 from ftsdk.cost.book import PriceBook
-from ftsdk.cost.price import Day, Layer, Price
+from ftsdk.cost.price import Amount, Day, Layer, Price
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd, nearest
+from ftsdk.spec.base import nearest
 
 __all__ = ["ApiPrice", "ApiTier", "api_price"]
 
 _MTOK = 1_000_000
-_Positive = Annotated[Usd, Field(gt=0)]
 
 
 class ApiTier(Value):
     """A cliff: a request with more input tokens than this is billed at these prices as a whole."""
 
     above_input_tokens: Annotated[int, Field(gt=0)]
-    input_usd_per_mtok: _Positive
-    output_usd_per_mtok: _Positive
-    cached_input_usd_per_mtok: _Positive | None = None
+    input_usd_per_mtok: Amount
+    output_usd_per_mtok: Amount
+    cached_input_usd_per_mtok: Amount | None = None
 
 
 class ApiPrice(Value):
@@ -42,9 +42,9 @@ class ApiPrice(Value):
 
     provider: str
     model: str
-    input_usd_per_mtok: _Positive
-    output_usd_per_mtok: _Positive
-    cached_input_usd_per_mtok: _Positive | None = None
+    input_usd_per_mtok: Amount
+    output_usd_per_mtok: Amount
+    cached_input_usd_per_mtok: Amount | None = None
     """For the part of the input that the provider has cached; None: cached tokens cost as much as others."""
     is_batch: bool = False
     """These are the prices of the provider's batch API."""
@@ -116,7 +116,7 @@ def api_price(model_ref: str, *, on: date | None = None, batch: bool = False, bo
         SpecError: Provider or model isn't known, has no such price, or is listed without one: names the nearest.
         MissingExtraError: The package genai-prices isn't installed.
     """
-    book = book or PriceBook.load()
+    book = PriceBook.load() if book is None else book  # an empty one is a book too
     day = on or book.today
     provider, _, model = model_ref.partition("/")
     if not model:
@@ -249,12 +249,19 @@ def _find(provider: str, model: str) -> _Listed:
         found, info = None, None
     if info is None or not _names(info.match, model.lower()):
         ids = [one.id for one in known[provider].models if not one.id.startswith("ft:")]
-        near = difflib.get_close_matches(model.lower(), ids, n=3, cutoff=0.4)
+        near = sorted(ids, key=lambda one: _distance(model.lower(), one.lower()))[:3]
         meant = f"; the nearest are {', '.join(repr(f'{provider}/{one}') for one in near)}" if near else ""
         if model.startswith("ft:"):
             meant += "; a fine-tuned model is known by its full id only, such as 'ft:gpt-4o-2024-08-06:org::abc'"
         raise SpecError(f"{provider} has no model {model!r} with a known price{meant} (to add one with its source: ftsdk prices add)")
     return _Listed(found, info)
+
+
+def _distance(asked: str, known: str) -> float:
+    """Names of one family begin alike, and end in sizes and versions."""
+    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(asked, known, strict=False)))
+    is_family = asked.startswith(f"{known}-")
+    return -difflib.SequenceMatcher(None, asked, known).ratio() - alike / len(asked) - is_family
 
 
 _TAIL = re.compile(r"([-@]?(\d{8}|\d{4}-\d{2}-\d{2}|\d{3,4})|[-@:]latest)?")

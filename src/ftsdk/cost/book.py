@@ -233,7 +233,7 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
     data = _yaml(text, where)
     if data is None:
         return _Packaged((), ())
-    if not isinstance(data, dict) or not isinstance(data.get("prices"), list):
+    if not isinstance(data, dict) or not isinstance(data.get("prices", 0) or [], list):
         raise SpecError(f"{where} isn't a price file: it needs 'prices:' with a list of rows under it; see `ftsdk prices add`")
     content = cast("dict[str, Any]", data)
     for word in content:
@@ -241,7 +241,7 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
             raise SpecError(f"{where}: unknown key {word!r}{nearest(str(word), {'provider', 'prices', 'conflicts'})}")
     common = {"provider": content["provider"]} if "provider" in content else {}
     prices: list[Price] = []
-    for number, row in enumerate(cast("list[Any]", content["prices"]), start=1):
+    for number, row in enumerate(cast("list[Any]", content["prices"] or []), start=1):
         if not isinstance(row, dict):
             raise SpecError(f"{where}, row {number}: isn't a price, but {row!r}")
         if "layer" in row:

@@ -36,7 +36,7 @@ def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date |
     Raises:
         SpecError: The provider doesn't sell it as far as the book knows; names what it sells, and who sells that GPU.
     """
-    book = book or PriceBook.load()
+    book = PriceBook.load() if book is None else book  # an empty one is a book too
     offered = gpu_prices(provider=provider, on=on, book=book)
     found = [price for price in offered if _is(gpu, price)]
     if not found:
@@ -64,7 +64,7 @@ def gpu_prices(*, provider: str | None = None, on: date | None = None, book: Pri
     Raises:
         SpecError: The provider isn't known.
     """
-    book = book or PriceBook.load()
+    book = PriceBook.load() if book is None else book
     return tuple(price for price in book.prices(provider, on=on) if price.unit in GPU_TIME)
 
 

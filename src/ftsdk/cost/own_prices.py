@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from ftsdk.cost.book import parse_rows
@@ -40,7 +41,8 @@ def add_price(price: Price, path: Path, *, layer: Layer = "user") -> Price:
             f"{path} has a price of {row.provider} {row.sku} of {row.as_of} already, and a price that was noted isn't overwritten. "
             "Give the day on which you read the new one (--as-of), or correct the file by hand"
         )
-    after = (before if rows else before.rstrip() + "\n" + _HEAD if before.strip() else _HEAD).rstrip() + "\n" + row_text(row)
+    head = "" if re.search(r"^prices:", before, re.MULTILINE) else _HEAD
+    after = "".join(f"{part.rstrip()}\n" for part in (before, head) if part.strip()) + row_text(row)
     try:
         is_whole = parse_rows(after, layer=layer, where=str(path)) == (*rows, row)
     except SpecError:
@@ -58,9 +60,16 @@ def add_price(price: Price, path: Path, *, layer: Layer = "user") -> Price:
 
 
 def row_text(price: Price) -> str:
-    """Write a price as a row of a price file. JSON values are YAML too, so nothing in a note can break out of its place."""
+    """Write a price as a row of a price file. Texts are quoted, so nothing in a note can break out of its place."""
     fields = {name: value for name, value in price.to_dict().items() if name != "layer"}
     # A number by its Decimal, not by a float: 0.0000131 stays what it is.
-    shown = {name: format(getattr(price, name), "f") if name.startswith("usd") else json.dumps(value) for name, value in fields.items()}
+    shown = {name: format(getattr(price, name), "f") if name.startswith("usd") else _quoted(value) for name, value in fields.items()}
     lines = [f"{name}: {value}" for name, value in shown.items()]
     return "\n".join([f"  - {lines[0]}", *(f"    {line}" for line in lines[1:])]) + "\n"
+
+
+def _quoted(value: object) -> str:
+    import yaml
+
+    # JSON isn't quite YAML: characters beyond the first plane are written differently.
+    return yaml.safe_dump(value, default_style='"', width=float("inf")).strip() if isinstance(value, str) else json.dumps(value)

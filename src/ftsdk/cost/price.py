@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -12,7 +12,21 @@ from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd, nearest
 
-__all__ = ["GPU_TIME", "Day", "Layer", "Offer", "Price", "Tier", "Unit"]
+__all__ = ["GPU_TIME", "Amount", "Day", "Layer", "Offer", "Price", "Tier", "Unit"]
+
+
+def _number(amount: object) -> object:
+    """Read an amount that was quoted to keep all of its digits."""
+    if isinstance(amount, str):
+        try:
+            return Decimal(amount)
+        except InvalidOperation:
+            return amount
+    return amount
+
+
+Amount = Annotated[Usd, BeforeValidator(_number), Field(gt=0)]
+"""US dollars, more than 0."""
 
 
 def _day(day: object) -> object:
@@ -68,8 +82,8 @@ class Tier(Value):
     """A cliff: a request with more input tokens than this is billed at this price as a whole, not only above it."""
 
     above_input_tokens: Annotated[int, Field(gt=0)]
-    usd: Annotated[Usd, Field(gt=0)]
-    usd_batch: Annotated[Usd, Field(gt=0)] | None = None
+    usd: Amount
+    usd_batch: Amount | None = None
 
 
 class Price(Value):
@@ -82,7 +96,7 @@ class Price(Value):
     sku: Annotated[str, Field(min_length=1)]
     """What is sold, in the book's words, such as `ft/lora-sft/Qwen/Qwen3.5-9B`."""
     unit: Unit
-    usd: Annotated[Usd, Field(gt=0)]
+    usd: Amount
     """US dollars for one unit; a plain factor if the unit is `multiplier`."""
     source: Annotated[str, Field(min_length=1)]
     """Where it was read: an address, or a note that has a name."""
@@ -111,10 +125,10 @@ class Price(Value):
     """GPUs in the unit: 8 for an instance with eight."""
     offer: Offer | None = None
     """How the GPU is sold: `spot` can be taken away, `endpoint` is for serving only."""
-    usd_batch: Annotated[Usd, Field(gt=0)] | None = None
+    usd_batch: Amount | None = None
     """The same unit through a batch API."""
-    usd_min: Annotated[Usd, Field(gt=0)] | None = None
-    usd_max: Annotated[Usd, Field(gt=0)] | None = None
+    usd_min: Amount | None = None
+    usd_max: Amount | None = None
     samples: int | None = None
     """How many offers were seen, if it is the median of a market."""
     min_billion: float | None = None
