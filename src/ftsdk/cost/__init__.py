@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftsdk.cost.advice import Advice, Situation, advise
     from ftsdk.cost.answer import CrossoverAnswer
     from ftsdk.cost.api_prices import ApiPrice, api_price
     from ftsdk.cost.billing import Bill
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ftsdk.cost.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 
 __all__ = [
+    "Advice",
     "Api",
     "ApiPrice",
     "Bill",
@@ -33,13 +35,16 @@ __all__ = [
     "Quality",
     "SelfHosted",
     "Serverless",
+    "Situation",
     "Workload",
+    "advise",
     "api_price",
     "crossover",
     "gpu_price",
 ]
 
 _ROOMS = {
+    "ftsdk.cost.advice": ("Advice", "Situation", "advise"),
     "ftsdk.cost.answer": ("CrossoverAnswer",),
     "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
     "ftsdk.cost.billing": ("Bill",),

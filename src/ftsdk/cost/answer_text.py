@@ -15,8 +15,10 @@ __all__ = ["answer_html", "answer_text", "money", "verdict", "volume"]
 def money(amount: object) -> str:
     """Dollars with as many digits as help: $1,234, $12.30, $0.0675."""
     value = float(str(amount))
-    digits = 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 or value == 0 else 4
-    return f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}"
+    sign, size = "-" if value < 0 else "", abs(value)
+    if 0 < size < 1:
+        return f"{sign}${float(f'{size:.3g}'):f}".rstrip("0")
+    return f"{sign}${size:,.{0 if size >= 1000 else 2}f}"
 
 
 def volume(requests: float) -> str:
@@ -53,7 +55,7 @@ def answer_text(answer: CrossoverAnswer) -> str:
     )
     parts = [verdict(answer), f"\n{traffic}\n"]
     for option in answer.options:
-        parts.append(f"{option.name}: {option.label}")
+        parts.append(_heading(option))
         lines = [(f"  {line.label}", money(line.usd), line.detail, _cited(line.source, line.as_of)) for line in option.lines]
         lines.append(("  a month", money(option.usd_per_month), f"{money(option.usd_per_1k_accepted)} per 1,000 accepted answers", option.note))
         parts.append(_table(lines))
@@ -164,7 +166,7 @@ def _solved(solved: Solved) -> str:
 
 
 def _option_rows(option: OptionCost) -> str:
-    head = f"<tr><th colspan='4' style='text-align:left'>{html.escape(option.name)}: {html.escape(option.label)}</th></tr>"
+    head = f"<tr><th colspan='4' style='text-align:left'>{html.escape(_heading(option))}</th></tr>"
     lines = "".join(
         f"<tr><td>{html.escape(line.label)}</td><td style='text-align:right'>{money(line.usd)}</td>"
         f"<td style='text-align:left'>{html.escape(line.detail)}</td>"
@@ -176,6 +178,10 @@ def _option_rows(option: OptionCost) -> str:
         f"<td style='text-align:left'>{money(option.usd_per_1k_accepted)} per 1,000 accepted answers</td><td>{html.escape(option.note)}</td></tr>"
     )
     return head + lines + total
+
+
+def _heading(option: OptionCost) -> str:
+    return option.label if option.name == option.label else f"{option.name}: {option.label}"
 
 
 def _link(source: str) -> str:
@@ -192,7 +198,7 @@ def _cited(source: str, as_of: str | None) -> str:
 
 
 def _short(value: float) -> str:
-    return volume(value) if value >= 10_000 else f"{value:.3g}"
+    return volume(value) if value >= 1_000 else f"{value:.3g}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -260,6 +260,7 @@ def _capacity(question: Question, gpu: str, gpus: int | None, *, is_own_gpu: boo
             latency=own.latency,
             slots=1,
             service_s=1 / measured,
+            alone_s=1 / measured,
             tpot_ms=1000 / measured / workload.output_tokens,
             utilisation=1.0,
             requests_per_s=measured,
@@ -329,11 +330,18 @@ def _self_hosted(question: Question, api: PerToken, notes: list[str]) -> tuple[A
     return option, found, _gpu_price_bounds(own.gpu, price, question.book)
 
 
+_HYPERSCALERS = ("aws", "azure", "gcp")
+
+
 def _gpu_price_bounds(gpu: str, price: _Cited, book: PriceBook) -> tuple[float, float, str]:
     rows = [row for row in gpu_prices(book=book) if row.gpu == gpu and row.offer in ("on-demand", "marketplace", "community", "spot")]
     if len({row.provider for row in rows}) < 3:
         return 0.8, 1.25, "judgement: few prices of this GPU are known"
-    cheapest, dearest = min(rows, key=lambda row: row.usd_per_gpu_hour), max(rows, key=lambda row: row.usd_per_gpu_hour)
+    cheapest = min(rows, key=lambda row: row.usd_per_gpu_hour)
+    dearest = max(
+        (row for row in rows if row.provider in _HYPERSCALERS and row.offer == "on-demand"), key=lambda row: row.usd_per_gpu_hour, default=None
+    )
+    dearest = dearest or max(rows, key=lambda row: row.usd_per_gpu_hour)
     low, high = float(cheapest.usd_per_gpu_hour) / price.usd, float(dearest.usd_per_gpu_hour) / price.usd
     words = (
         f"from {cheapest.provider} {cheapest.offer} ${cheapest.usd_per_gpu_hour:.2f} to {dearest.provider} ${dearest.usd_per_gpu_hour:.2f} an hour"
@@ -398,7 +406,7 @@ def _serverless(question: Question, asked: Serverless, api: PerToken, notes: lis
         api=api,
         ops_share=asked.ops_share,
         capacity_note=str(found),
-        busy_s=found.service_s,
+        busy_s=found.alone_s,
         idle_window_s=asked.idle_window_s,
         cold_start_s=cold,
         gpu=gpu,

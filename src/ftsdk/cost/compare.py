@@ -181,10 +181,19 @@ def _answer(
         swings=tornado(expected, drawn.by_input, saving=saving),
         distributions=stated,
         assumptions=_assumptions(question),
-        notes=case.notes,
+        notes=(*case.notes, *_lopsided(saving(expected), savings)),
         solved=None if solve_for is None else solve(case, solve_for, points, (_LEAST_REQUESTS, largest)),
         curves=_curves(case, points, largest),
     )
+
+
+def _lopsided(expected_saving: float, savings: Any) -> tuple[str, ...]:
+    """The expected case and most scenarios may disagree: say so, or a reader takes it for an error."""
+    middle = float(np.median(savings))
+    if (expected_saving > 0) == (middle > 0):
+        return ()
+    sides = ("self-hosting", "the API") if expected_saving > 0 else ("the API", "self-hosting")
+    return (f"as expected {sides[0]} is cheaper, but in most scenarios {sides[1]} is: the doubts lie mostly on one side (see what matters)",)
 
 
 def _savings_by_month(case: Case) -> list[float]:

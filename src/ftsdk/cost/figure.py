@@ -154,7 +154,8 @@ def _tornado(axis: Any, answer: CrossoverAnswer) -> None:
 def _source(answer: CrossoverAnswer) -> str:
     def first(option: OptionCost) -> str:
         line = option.lines[0]
-        return f"{option.name}: {option.label}, {line.detail} ({line.source}{f', {line.as_of}' if line.as_of else ''})"
+        head = option.label if option.label == option.name else f"{option.name}: {option.label}"
+        return f"{head}, {line.detail} ({line.source}{f', {line.as_of}' if line.as_of else ''})"
 
     w = answer.workload
     head = f"{w.input_tokens:g} tokens in, {w.output_tokens:g} out, peak {w.peak_to_mean:g} x mean. "

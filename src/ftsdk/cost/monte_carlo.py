@@ -36,7 +36,11 @@ class Distribution(Value):
     def __str__(self) -> str:
         if self.kind == "fixed":
             return f"{self.input}: {self.likely:g} ({self.why})"
-        return f"{self.input}: {self.kind}, {self.low:.3g} / {self.likely:.3g} / {self.high:.3g} ({self.why})"
+        return f"{self.input}: {self.kind}, {_plain(self.low)} / {_plain(self.likely)} / {_plain(self.high)} ({self.why})"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
 
 
 class Swing(Value):

@@ -31,6 +31,7 @@ __all__ = [
     "capacity",
     "ceiling_tokens_per_s",
     "cold_start_s",
+    "known_gpus",
     "model_shape",
     "serving_gpu",
     "tokens_per_s_at",
@@ -98,6 +99,8 @@ class Capacity(Value):
     """Requests that are served at the same time."""
     service_s: float
     """Seconds from the start of a request to its last token, with all slots busy."""
+    alone_s: float
+    """Seconds that a request takes when nobody else asks."""
     tpot_ms: float
     """Milliseconds per output token, other requests' prompts included."""
     utilisation: float
@@ -117,8 +120,8 @@ class Capacity(Value):
     def __str__(self) -> str:
         gpus = self.gpu if self.gpus_per_replica == 1 else f"{self.gpus_per_replica}x{self.gpu}"
         return (
-            f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, {self.slots} at a time, {self.service_s:.2g} s each, "
-            f"{self.utilisation:.0%} busy at most, limited by {self.limited_by}; ceiling {self.ceiling_requests_per_s:.3g})"
+            f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, up to {self.slots} at a time in {self.service_s:.2g} s, "
+            f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; ceiling {self.ceiling_requests_per_s:.3g})"
         )
 
 
@@ -134,6 +137,11 @@ def serving_gpu(name: str) -> ServingGpu:
             f"no serving figures for the GPU {name!r}{nearest(name, set(known))}. Give SelfHosted(requests_per_s_per_replica=...) instead"
         )
     return ServingGpu(name=name, **known[name])
+
+
+def known_gpus() -> frozenset[str]:
+    """The GPUs whose figures are known."""
+    return frozenset(_facts()["gpus"])
 
 
 def model_shape(model: str) -> ModelShape:
@@ -227,6 +235,7 @@ def capacity(
         latency=latency,
         slots=slots,
         service_s=service_s(slots),
+        alone_s=service_s(1),
         tpot_ms=1000 * service_s(slots) / output_tokens,
         utilisation=utilisation,
         requests_per_s=min(by_latency, by_measured_share),
