@@ -247,7 +247,7 @@ def _find(provider: str, model: str) -> _Listed:
         found, info = snapshot.find_provider_model(model, None, provider, None)
     except LookupError:
         found, info = None, None
-    if info is None or not _names(info.match, model.lower()):
+    if info is None or not _names(info.match, model.lower(), info.id.lower()):
         ids = [one.id for one in known[provider].models if not one.id.startswith("ft:")]
         near = sorted(ids, key=lambda one: _distance(model.lower(), one.lower()))[:3]
         meant = f"; the nearest are {', '.join(repr(f'{provider}/{one}') for one in near)}" if near else ""
@@ -268,23 +268,34 @@ _TAIL = re.compile(r"([-@]?(\d{8}|\d{4}-\d{2}-\d{2}|\d{3,4})|[-@:]latest)?")
 _FINE_TUNED_TAIL = re.compile(r"\d{2}-\d{2}(:.*)?")
 
 
-def _names(clause: Any, ref: str) -> bool:
-    """Does the clause match because the name is the same, up to a date? `claude-opus-4` must not price `claude-opus-4-7`."""
-    for members in ("or_", "and_"):
-        if hasattr(clause, members):
-            return any(_names(member, ref) for member in getattr(clause, members))
+def _names(clause: Any, ref: str, known: str) -> bool:
+    """Does the clause match because the name is the same, up to a date? `claude-opus-4` must not price `claude-opus-4-7`.
+
+    Args:
+        clause: The package's rule for which names mean the model.
+        ref: The name that was asked for, in lower case.
+        known: The package's id of the model, in lower case.
+    """
+    if hasattr(clause, "or_"):
+        return any(_names(member, ref, known) for member in clause.or_)
+    if hasattr(clause, "and_"):
+        return all(_names(member, ref, known) for member in clause.and_)
     if not clause.is_match(ref):
         return False
     if hasattr(clause, "starts_with"):
         start = clause.starts_with.lower()
-        rest = ref.removeprefix(start)
         tail = _FINE_TUNED_TAIL if start.startswith("ft:") else _TAIL
-        return bool(tail.fullmatch(rest)) or start.endswith("@")
+        return bool(tail.fullmatch(ref.removeprefix(start))) or start.endswith("@")
     if hasattr(clause, "contains"):
         return bool(_TAIL.fullmatch(ref.rpartition("/")[2].removeprefix(clause.contains.lower().rpartition("/")[2])))
     if hasattr(clause, "ends_with"):
-        return ref.removesuffix(clause.ends_with.lower()) in ("", "/") or ref.removesuffix(clause.ends_with.lower()).endswith("/")
-    return True  # equals, or a regular expression that somebody wrote on purpose
+        before = ref.removesuffix(clause.ends_with.lower())
+        return before == "" or before.endswith("/")
+    if hasattr(clause, "regex"):
+        # Only a lookahead: a condition beside others, which doesn't name anything itself. One that is anchored names all of it.
+        is_condition = clause.regex.startswith("^(?!") and not clause.regex.endswith("$")
+        return is_condition or clause.regex.endswith("$") or bool(_TAIL.fullmatch(ref.removeprefix(known)))
+    return True  # equals
 
 
 def _snapshot() -> Any:

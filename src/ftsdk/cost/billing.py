@@ -68,6 +68,15 @@ class Bill(Value):
         """Give the bill as plain data, with its sum."""
         return {"usd": float(self.usd), **super().to_dict()}
 
+    def to_html(self) -> str:
+        """Give the bill as an HTML table."""
+        from ftsdk.cost.price_tables import bill_html
+
+        return bill_html(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
 
 def finetune_tokens(*, train_tokens: int, epochs: float, validation_tokens: int = 0, evaluations: int = 0) -> int:
     """Count what a service bills for that counts real tokens: those of training by epochs, and those of evaluations.

@@ -195,6 +195,15 @@ class PriceBook:
         """Give the prices in force as plain data."""
         return {"today": str(self.today), "prices": [price.to_dict() for price in self.prices()]}
 
+    def to_html(self) -> str:
+        """Give the prices in force as an HTML table."""
+        from ftsdk.cost.price_tables import book_html
+
+        return book_html(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
 
 _HOW_TO_ADD = "(to add one with its source: ftsdk prices add)"
 

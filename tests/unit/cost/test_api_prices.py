@@ -115,6 +115,23 @@ def test_an_unknown_model_raises_with_the_nearest_and_never_gets_a_relatives_pri
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["-zzz", "-9", "9", "-ultra", "-pro", "-mini", "-4-7"])
+def test_no_ending_that_the_package_doesnt_list_gets_a_models_price(ending: str) -> None:
+    """Over the models of the providers that are asked for most."""
+    for provider in ("anthropic", "openai", "google", "together", "fireworks"):
+        models = next(one for one in genai_prices.data_snapshot.get_snapshot().providers if one.id == provider).models
+        listed = {name for model in models for name in _listed(model.match)} | {model.id for model in models}
+        for model in models:
+            if f"{model.id}{ending}" not in listed and not model.id.startswith("ft:"):
+                with pytest.raises(SpecError, match="no model"):
+                    api_price(f"{provider}/{model.id}{ending}", book=EMPTY)
+
+
+def _listed(clause: Any) -> list[str]:
+    members = [*getattr(clause, "or_", ()), *getattr(clause, "and_", ())]
+    return [getattr(clause, "equals", "") or getattr(clause, "starts_with", ""), *(name for member in members for name in _listed(member))]
+
+
 @pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5-20251001", "anthropic/claude-haiku-5-5@20261001", "anthropic/claude-haiku-5.5"])
 def test_a_dated_or_dotted_name_of_a_model_is_that_model(model: str) -> None:
     family = "claude-haiku-4-5" if "4-5" in model else "claude-haiku-5-5"

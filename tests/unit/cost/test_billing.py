@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prices import a_gpu_price, a_price
+from prices import TODAY, a_gpu_price, a_price
 
 from ftsdk.cost import PriceBook
 from ftsdk.cost.billing import (
@@ -155,3 +155,13 @@ def test_bills_add_up_and_give_plain_data() -> None:
     assert both.usd == 4
     assert both.to_dict()["usd"] == 4.0
     assert both.to_dict()["charges"][0]["price"]["source"].startswith("https://")
+
+
+def test_a_notebook_shows_bills_and_books_with_links_and_no_strangers_markup() -> None:
+    price = a_gpu_price(2, note="x", sku="<b>", source="<script>alert(1)</script>")
+    bill = gpu_time_cost(seconds=3600, gpus=1, price=price) + gpu_time_cost(seconds=3600, gpus=1, price=a_gpu_price(3))
+    shown = bill.to_html() + PriceBook([price], today=TODAY).to_html()
+    assert "<b>5.00</b>" in shown
+    assert '<a href="https://acme.example/prices">' in shown
+    assert "<script>" not in shown
+    assert "&lt;b&gt;" in shown
