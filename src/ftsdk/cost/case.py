@@ -132,6 +132,7 @@ def distributions(case: Case) -> tuple[Distribution, ...]:
     low, high, words = case.gpu_price_bounds
     training = q.training
     is_measured = q.self_hosted.requests_per_s_per_replica is not None
+    around = (0.9, 1.1) if is_measured else (0.7, 1.5)
     peak = q.workload.peak_to_mean
     made = [
         Distribution(
@@ -145,9 +146,9 @@ def distributions(case: Case) -> tuple[Distribution, ...]:
         Distribution(
             input="throughput",
             kind="lognormal",
-            low=0.9 if is_measured else 0.7,
-            likely=1.0,
-            high=1.1 if is_measured else 1.5,
+            low=around[0],
+            likely=(around[0] * around[1]) ** 0.5,
+            high=around[1],
             why="measured by you" if is_measured else "spread of engines and hosts around the serving model",
         ),
         Distribution(input="peak_to_mean", kind="triangular", low=max(1.0, 0.75 * peak), likely=peak, high=1.5 * peak, why="judgement"),

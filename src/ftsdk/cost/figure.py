@@ -9,9 +9,9 @@ from ftsdk.cost.answer_text import money, volume
 from ftsdk.errors import MissingExtraError, SpecError
 
 if TYPE_CHECKING:
-    from ftsdk.cost.answer import CrossoverAnswer, OptionCost
+    from ftsdk.cost.answer import CrossingPoint, CrossoverAnswer, OptionCost
 
-__all__ = ["draw"]
+__all__ = ["draw", "title"]
 
 _COLOURS = {"api": "#c2410c", "self-hosted": "#1d4ed8", "dedicated": "#7c3aed", "serverless": "#0f766e"}
 _OTHER = ("#ca8a04", "#be185d", "#57534e")
@@ -39,7 +39,7 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
     axes: Any = figure.subplots(1, 2, width_ratios=(2.1, 1))
     _curves(axes[0], answer)
     _tornado(axes[1], answer)
-    figure.suptitle(_title(answer), fontsize=17, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(title(answer), fontsize=17, fontweight="bold", x=0.01, ha="left")
     figure.supxlabel(_source(answer), fontsize=8.5, color=_GREY, x=0.01, ha="left")
     # Without a date in it, the same answer is the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[path.suffix.lower()]
@@ -47,19 +47,37 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
     return path
 
 
-def _title(answer: CrossoverAnswer) -> str:
-    points = answer.break_even_requests
+def title(answer: CrossoverAnswer) -> str:
+    """Say in one line what was found."""
+    points = [point for point in answer.crossings if point.option == "self-hosted"]
     api = answer.option("api").label
+    wins = [point for point in points if point.cheaper_above == "self-hosted"]
     if not points:
         cheaper = "Self-hosting" if answer.saving_usd_per_month > 0 else api
         return f"{cheaper} is cheaper at every volume"
-    return f"Self-hosting beats {api} from {volume(points[0])} requests a month" + (" (not throughout)" if len(points) > 1 else "")
+    if not wins:
+        return f"{api} beats self-hosting from {volume(points[-1].requests_per_month)} requests a month"
+    first, last = volume(wins[0].requests_per_month), volume(wins[-1].requests_per_month)
+    if len(points) == 1:
+        return f"Self-hosting beats {api} from {first} requests a month"
+    for_good = f", for good from {last}" if points[-1] is wins[-1] else ", never for good"
+    return f"Self-hosting first beats {api} at {first} requests a month{for_good}"
+
+
+def _apart(points: list[CrossingPoint], least: float) -> list[CrossingPoint]:
+    """Only points far enough from the one before that their labels don't overlap."""
+    kept: list[CrossingPoint] = []
+    for point in points:
+        if not kept or point.requests_per_month - kept[-1].requests_per_month >= least:
+            kept.append(point)
+    return kept
 
 
 def _curves(axis: Any, answer: CrossoverAnswer) -> None:
     unit, letter = _scale(answer)
     requests = answer.workload.requests_per_month or 0
     labels: list[tuple[float, str, str]] = []
+    above: list[str] = []
     # What the two that were asked about cost decides the height; a dearer option may leave the picture.
     top = 1.35 * max(max(curve.usd_per_month) for curve in answer.curves if curve.option in ("api", "self-hosted"))
     right = max(answer.curves[0].requests_per_month) / unit
@@ -71,11 +89,13 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
         inside = [(a, b) for a, b in zip(x, curve.usd_per_month, strict=True) if b <= top]
         if inside:
             labels.append((inside[-1][1], _name(answer, curve.option), colour))
+        else:
+            above.append(f"{_name(answer, curve.option)} {money(min(curve.usd_per_month))} and more")
     shown = [point for point in answer.crossings if point.option == "self-hosted" and point.requests_per_month / unit <= right]
     axis.scatter(
         [p.requests_per_month / unit for p in shown], [float(p.usd_per_month) for p in shown], s=70, color="white", edgecolor="black", zorder=5
     )
-    for point in shown[:3]:
+    for point in _apart(shown, right * unit / 8)[:4]:
         is_right = point.requests_per_month / unit > 0.25 * right
         axis.annotate(
             f"{volume(point.requests_per_month)}\n{money(point.usd_per_month)}",
@@ -90,6 +110,9 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
     axis.annotate(
         f"expected {volume(requests)}", (requests / unit, top), xytext=(5, -4), textcoords="offset points", va="top", fontsize=10.5, color=_GREY
     )
+    if above:
+        text = "above the picture: " + ", ".join(above)
+        axis.annotate(text, (1, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", ha="right", fontsize=10, color=_GREY)
     axis.set_xlim(0, right)
     axis.set_ylim(0, top)
     _name_lines(axis, labels, top)

@@ -121,7 +121,8 @@ class Capacity(Value):
         gpus = self.gpu if self.gpus_per_replica == 1 else f"{self.gpus_per_replica}x{self.gpu}"
         return (
             f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, up to {self.slots} at a time in {self.service_s:.2g} s, "
-            f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; ceiling {self.ceiling_requests_per_s:.3g})"
+            f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; "
+            f"ceiling {self.ceiling_requests_per_s:.3g})"
         )
 
 

@@ -306,6 +306,15 @@ def test_the_picture_is_drawn_and_the_same_answer_draws_the_same_file(tmp_path: 
         assert b"claude-haiku-4-5" in first or b"<path" in first
 
 
+def test_the_picture_says_in_its_title_what_was_found() -> None:
+    # Text in an SVG is drawn as outlines; its glyphs can't be read back, so the title's function is asked.
+    from ftsdk.cost.figure import title
+
+    assert title(ask()) == "Self-hosting beats anthropic/claude-haiku-4-5 from 1.69M requests a month"  # (715.40 + 300 + 125) / 0.675 per 1,000
+    never = ask(api="openai/gpt-6-luna", self_hosted=L4.replace(requests_per_s_per_replica=0.05), dedicated=None, serverless=None)
+    assert title(never) == "openai/gpt-6-luna is cheaper at every volume"
+
+
 def test_a_picture_needs_an_ending_that_says_how(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"one of \.svg, \.png, \.pdf"):
         ask().plot(tmp_path / "picture.docx")
