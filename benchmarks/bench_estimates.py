@@ -1,0 +1,105 @@
+"""How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out; and how long an estimate takes.
+
+    python benchmarks/bench_estimates.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
+from training_rows import Row, read_rows
+
+from ftsdk.cost.training_memory import TrainingMemory, peak_memory, verdict
+from ftsdk.cost.training_time import spread_of, step_time
+
+_Z80 = 1.2816
+
+
+def mean_error(errors: Sequence[float]) -> float:
+    return sum(abs(e) for e in errors) / len(errors)
+
+
+def predicted_gb(row: Row) -> float:
+    peak = peak_memory(memory_of(row), row.shape)
+    return peak.likely / 1e9
+
+
+def memory_of(row: Row) -> TrainingMemory:
+    return TrainingMemory(
+        longest_tokens=row.longest_tokens,
+        tuning=row.step.tuning,
+        recomputes=row.step.recomputes,
+        rank=row.rank or 16,
+        double_quantization=False,
+        optimizer={"8bit": "adam8bit", "": "adam"}.get(row.optimizer, row.optimizer),  # type: ignore[arg-type]
+        is_optimizer_fused=row.optimizer == "paged",
+        is_compiled=row.step.is_compiled,
+        has_chunked_logits=row.chunked_logits,
+        offloads_activations=row.offloads and not row.step.is_sharded,
+        offloads_weights=row.offloads and row.step.is_sharded,
+        shards=row.step.devices if row.step.is_sharded else 1,
+        # torchtune prints what PyTorch counts; the others what the device reports.
+        counts_context="torchtune" not in row.source,
+    )
+
+
+def covered(rows: Sequence[Row], errors: Sequence[float | None], known: str) -> tuple[float, float]:
+    """Share of the rows inside of their 80 % interval, and the mean width of it as a factor from low to high."""
+    inside, widths = [], []
+    for row, off in zip(rows, errors, strict=True):
+        if off is None:
+            continue
+        sigma = spread_of(row.step, step_time(row.step, row.shape, row.device), row.device, known=known)  # type: ignore[arg-type]
+        inside.append(abs(math.log(1 + off)) <= _Z80 * sigma)
+        widths.append(math.exp(2 * _Z80 * sigma))
+    return sum(inside) / len(inside), sum(widths) / len(widths)
+
+
+def main() -> None:
+    rows = timed(read_rows())
+    core = [row for row in rows if row.is_core]
+    fitted = fit(rows)
+    in_sample = [error(row, fitted) for row in rows]
+    row_out = leaving_one_row_out(rows, fitted)
+    source_out = leaving_one_source_out(rows)
+    for name, chosen in (("adapters on one device or data-parallel", core), ("all", rows)):
+        kept = [row in chosen for row in rows]
+        of = lambda errors: [e for e, keep in zip(errors, kept, strict=True) if keep and e is not None]  # noqa: B023, E731
+        print(f"time, {name} ({len(chosen)} rows): fitted {mean_error(of(in_sample)):.1%}, leaving one row out {mean_error(of(row_out)):.1%}, ", end="")
+        print(f"leaving one source out {mean_error(of(source_out)):.1%} ({len(of(source_out))} rows)")
+    for name, known, errors in (("row", "same_stack", row_out), ("source", "new_stack", source_out), ("row", "new_stack", row_out)):
+        for label, chosen in (("core", core), ("all", rows)):
+            pairs = [(row, off) for row, off in zip(rows, errors, strict=True) if row in chosen]
+            share, width = covered([row for row, _ in pairs], [off for _, off in pairs], known)
+            print(f"80 % intervals ({known}), leaving one {name} out, {label}: hold {share:.0%}, high/low x{width:.2f}")
+    for source in sorted({row.source for row in rows}):
+        pairs = [(a, b, c) for row, a, b, c in zip(rows, in_sample, row_out, source_out, strict=True) if row.source == source]
+        outside = [c for _, _, c in pairs if c is not None]
+        print(f"  {source}: {len(pairs)} rows, fitted {mean_error([a for a, _, _ in pairs]):.1%}", end="")
+        print(f", source out {mean_error(outside):.1%} (bias {sum(outside) / len(outside):+.1%})" if outside else "")
+    memory_report()
+
+
+def memory_report() -> None:
+    rows = [row for row in read_rows() if row.peak_memory_gb and row.knows_lengths]
+    errors = {id(row): predicted_gb(row) / (row.peak_memory_gb or 1) - 1 for row in rows}
+    core = [row for row in rows if row.is_core and "Qwen" in row.source]
+    print(f"memory, adapters with recomputation (Qwen, {len(core)} rows): {mean_error([errors[id(row)] for row in core]):.1%}")
+    print(f"memory, all ({len(rows)} rows): {mean_error(list(errors.values())):.1%}")
+    for source in sorted({row.source for row in rows}):
+        chosen = [errors[id(row)] for row in rows if row.source == source]
+        print(f"  {source}: {len(chosen)} rows, {mean_error(chosen):.1%} (bias {sum(chosen) / len(chosen):+.1%})")
+    held = [abs(math.log(1 + errors[id(row)])) <= _Z80 * peak_memory(memory_of(row), row.shape).spread for row in rows]
+    print(f"80 % intervals of memory hold {sum(held) / len(held):.0%}")
+    print(f"rows that would be said to fit in less than they took: {len(wrongly_fitting(rows))} of {len(rows)}")
+
+
+def wrongly_fitting(rows: Sequence[Row]) -> list[Row]:
+    """Rows of which it would be said that they fit in a hair less memory than they took."""
+    return [row for row in rows if verdict(peak_memory(memory_of(row), row.shape), (row.peak_memory_gb or 0) * 0.999e9 / 2**30) == "fits"]
+
+
+if __name__ == "__main__":
+    main()

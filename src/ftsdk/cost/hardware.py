@@ -1,0 +1,229 @@
+"""Devices and the fitted constants of the time and memory models: data, read once, each with its source."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any, cast
+
+from ftsdk.errors import SpecError
+from ftsdk.spec.base import nearest
+
+__all__ = ["Device", "MemoryConstants", "Spreads", "TermSpread", "TimeConstants", "cpu_device", "find_device", "is_known", "known_devices", "memory_constants", "time_constants"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What one device can do."""
+
+    name: str
+    family: str
+    """What its efficiency is known by, such as `ampere`."""
+    peak_tflops: float
+    """Dense bfloat16 products with 32-bit accumulation."""
+    bandwidth_gb_per_s: float
+    """Of its memory; GB are 1e9 bytes."""
+    memory_gib: float | None
+    link_gb_per_s: float
+    """Between devices, both ways together."""
+    efficiency: float
+    """Share of the peak that large products reach."""
+    rows: int
+    """Published runs behind the efficiency; 0: taken from a relative."""
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermSpread:
+    """Standard deviations of log(measured / predicted), by term of the time."""
+
+    products: float
+    traffic: float
+    dequantise: float
+    host: float
+    sharding: float
+    optimizer: float
+    sharded: float
+    """Beside all of these, wherever weights are sharded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreads:
+    """How far the time is off, by what is known."""
+
+    same_stack: TermSpread
+    """Software and device are among the published runs."""
+    new_stack: TermSpread
+    """They aren't: the usual case."""
+    calibrated: TermSpread
+    """Measured on the device with the software."""
+    unknown_device: float
+    """Added where no published run has the family of the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeConstants:
+    """The constants of the time model, and how far it is off."""
+
+    source: str
+    as_of: str
+    overlap: float
+    """Exponent of the norm that joins device and host: 1 adds them, infinity takes the slower."""
+    launch_ms: float
+    """Host time for one layer and pass with adapters, in plain PyTorch."""
+    launch_full: float
+    """The same without adapters, as a share."""
+    launch_compiled: float
+    """The same with compiled or fused kernels, as a share."""
+    traffic_bytes: float
+    """Bytes that the small operations of a layer move, for each token and unit of width, adapters included."""
+    traffic_compiled: float
+    traffic_full: float
+    logits_bytes: float
+    """Bytes moved for each token and word of the vocabulary: logits in 32 bits, their softmax, their gradient."""
+    width_half: float
+    """Width at which products reach half of the efficiency of endlessly wide ones."""
+    dequantise_bytes: float
+    """Bytes that turning 4-bit weights into 16-bit ones is worth, for each parameter and pass."""
+    optimizer_bytes: float
+    """Bytes that an optimizer step moves for each trained parameter."""
+    deepspeed_bytes: float
+    """Bytes that DeepSpeed moves for each trained parameter and micro-step when it adds up gradients."""
+    link_share: float
+    """Share of the link's speed that sharding reaches."""
+    shard_factor: float
+    spreads: Spreads
+    """How far each term is off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConstants:
+    """The constants of the memory model."""
+
+    source: str
+    as_of: str
+    logits_copies: float
+    """How many 32-bit copies of the logits live at once."""
+    context_gb: float
+    """The CUDA context and fragmentation, in GB."""
+    spread: float
+    """Standard deviation of log(measured / predicted)."""
+
+
+def time_constants() -> TimeConstants:
+    """Give the constants of the time model."""
+    return _book().time
+
+
+def memory_constants() -> MemoryConstants:
+    """Give the constants of the memory model."""
+    return _book().memory
+
+
+def known_devices() -> tuple[Device, ...]:
+    """List the devices that are known."""
+    return _book().devices
+
+
+def find_device(name: str) -> Device:
+    """Find a device by a name such as `A100-80GB`, `a100`, `H100` or the driver's `NVIDIA H100 80GB HBM3`.
+
+    Raises:
+        SpecError: Not known; names the nearest.
+    """
+    found = _matching(name)
+    if found is None:
+        raise SpecError(f"no device {name!r} is known{nearest(name, {device.name for device in known_devices()})}")
+    return found
+
+
+def is_known(name: str) -> bool:
+    """Is there such a device?"""
+    return _matching(name) is not None
+
+
+def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_bfloat16: bool = False) -> Device:
+    """Describe a CPU from its cores: 32 operations a cycle at 3 GHz (AVX2), four times that where it multiplies bfloat16. Rough; calibrate it.
+
+    Args:
+        cores: As the system counts them.
+        memory_gib: Of the machine.
+        name: For people.
+        has_bfloat16: Its products in bfloat16 are native.
+    """
+    return Device(
+        name=name,
+        family="cpu",
+        peak_tflops=cores * (0.384 if has_bfloat16 else 0.096),
+        bandwidth_gb_per_s=15.0 * max(1.0, math.sqrt(cores)),
+        memory_gib=memory_gib,
+        link_gb_per_s=10.0,
+        efficiency=0.5,
+        rows=0,
+        source="cores x 32 operations x 3 GHz, memory at 15 GB/s x the root of the cores: a rule of thumb until `ftsdk calibrate`",
+    )
+
+
+def _matching(name: str) -> Device | None:
+    words = re.sub(r"[^a-z0-9]+", "", name.lower()).removeprefix("nvidia").removeprefix("geforce")
+    if re.match(r"rtxa6000|a6000", words):
+        return None  # an Ampere card that isn't the Ada one
+    best: tuple[int, Device] | None = None
+    for device in known_devices():
+        plain = re.sub(r"[^a-z0-9]+", "", device.name.lower())
+        score = _score(words, plain)
+        if score and (best is None or score > best[0]):
+            best = score, device
+    return None if best is None else best[1]
+
+
+def _score(words: str, plain: str) -> int:
+    """How well a written name fits a device's: 0 is not at all."""
+    if words == plain:
+        return 1000
+    model = re.match(r"(?:rtx)?(?:[a-z]{1,2}\d+[a-z]?|\d{4}(?:ada)?)", plain)
+    if model is None or not words.startswith(model.group()) or (words + " ")[len(model.group())].isdigit():
+        return 0
+    rest, asked = plain[len(model.group()) :], words[len(model.group()) :]
+    if asked[:1] == "s" and asked[:3] != "sxm":
+        return 0  # L40 isn't L40S, whatever it starts with
+    if rest and rest in asked:
+        return 100 + len(rest)
+    if asked and rest.endswith("gb") and re.search(r"\d+gb", asked) and rest not in asked:
+        return 0
+    if "pcie" in rest:
+        return 0
+    # Of several sizes the larger is meant: `A100` in clouds of today is the one with 80 GB.
+    return 10 + (1 if "80" in rest else 0)
+
+
+@dataclass(frozen=True)
+class _Book:
+    devices: tuple[Device, ...]
+    time: TimeConstants
+    memory: MemoryConstants
+
+
+@functools.cache
+def _book() -> _Book:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost") / "hardware.yaml").read_text(encoding="utf-8"), Loader=loader)
+    shares = {row["family"]: row for row in cast("list[dict[str, Any]]", data["efficiencies"])}
+    devices = tuple(
+        Device(**row, efficiency=shares[row["family"]]["share"], rows=shares[row["family"]]["rows"])
+        for row in cast("list[dict[str, Any]]", data["devices"])
+    )
+    spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
+    unknown = float(spreads.pop("unknown_device"))
+    time = {**data["time"], "spreads": Spreads(unknown_device=unknown, **{name: TermSpread(**row) for name, row in spreads.items()})}
+    return _Book(devices, _constants(TimeConstants, time), _constants(MemoryConstants, data["memory"]))
+
+
+def _constants(kind: Any, row: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: str(value) if name == "as_of" else value for name, value in row.items() if name in names})
