@@ -15,11 +15,15 @@ import pytest
 if TYPE_CHECKING:
     from forked_workers import ForkedLocal
 
+    from ftsdk.testing.modal import ModalService
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Several processes share two cores here; threads that wait for each other by spinning would make each step a hundred times slower.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Read when `modal` is imported: a developer's own profile stays out.
+os.environ["MODAL_CONFIG_PATH"] = os.devnull + ".no-such-file"
 for key in [k for k in os.environ if k.endswith(("_API_KEY", "_TOKEN", "_TOKEN_ID", "_TOKEN_SECRET"))]:
     del os.environ[key]
 
@@ -81,6 +85,29 @@ def forked_local(torch_is_loaded: None) -> Iterator[ForkedLocal]:
     yield ForkedLocal()
     ForkedLocal.launcher.file_size_limit = None
     ForkedLocal.launcher.end()
+
+
+@pytest.fixture(scope="session")
+def modal_on_loopback() -> Iterator[ModalService]:
+    """A Modal on this machine, for all tests of the session."""
+    pytest.importorskip("modal", reason="the extra 'modal' isn't installed")
+    from ftsdk.backends.launchers.modal.service import close_clients
+    from ftsdk.testing.modal import ModalService
+
+    with ModalService(grace_s=5.0, commit_every_s=0.5) as service:
+        yield service
+        close_clients()
+
+
+@pytest.fixture
+def modal_service(modal_on_loopback: ModalService, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModalService]:
+    """The Modal on this machine, as new; the client of this process and of its children finds it."""
+    modal_on_loopback.reset()
+    for name, value in modal_on_loopback.env.items():
+        if name != "MODAL_CONFIG_PATH":
+            monkeypatch.setenv(name, value)
+    yield modal_on_loopback
+    modal_on_loopback.reset()
 
 
 hypothesis.settings.register_profile("ftsdk", deadline=None, max_examples=25, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
     from ftsdk.backends.local import Local
+    from ftsdk.backends.modal import Modal
     from ftsdk.backends.together import Together
     from ftsdk.data import Dataset, Splits
     from ftsdk.errors import (
@@ -64,6 +65,7 @@ __all__ = [
     "LoRA",
     "Local",
     "MissingExtraError",
+    "Modal",
     "Model",
     "ModelError",
     "Plan",
@@ -86,6 +88,7 @@ __all__ = [
 _ROOMS = {
     "ftsdk.backends.base": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
     "ftsdk.backends.local": ("Local",),
+    "ftsdk.backends.modal": ("Modal",),
     "ftsdk.backends.together": ("Together",),
     "ftsdk.data": ("Dataset", "Splits"),
     "ftsdk.errors": (

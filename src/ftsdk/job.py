@@ -17,7 +17,7 @@ from ftsdk.errors import BudgetExceededError, DatasetError
 from ftsdk.evals import Eval
 from ftsdk.job_file import JobFile, load_yaml, read_job
 from ftsdk.ledger import Ledger, Record
-from ftsdk.run import Run
+from ftsdk.run import Run, submit
 from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class FineTuneJob(Hyperparameters):
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set; nothing was written.
-            BudgetExceededError: The run could cost more than `budget_usd`; nothing was written.
+            BudgetExceededError: The run could cost more than `budget_usd`; nothing was started.
             BackendError: The place said no; the run is in the ledger and can be submitted again by `Run.open(ref).wait()`.
         """
         plan = self.plan()
@@ -140,9 +140,7 @@ class FineTuneJob(Hyperparameters):
                 evals=tuple(_stored(e) for e in self.evals),
             )
         )
-        ref = backend.submit(plan, key=key)
-        record = ledger.submitted(record.ref, ref.native)
-        return Run(record, backend, ledger=ledger)
+        return Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
 
     def _store_data(self) -> None:
         store = Store()

@@ -52,6 +52,8 @@ class Record:
     state: str = "intended"
     """The state when somebody last looked; the backend knows better."""
     price_usd: str | None = None
+    reason: str = ""
+    """Why a run that never started is over."""
     """What the run has cost in US dollars, exact, once the place has said so."""
 
 
@@ -91,6 +93,13 @@ class Ledger:
             db.execute(
                 "UPDATE runs SET submitted_at = ?, state = ?, record = ? WHERE ref = ?", (record.submitted_at, record.state, _to_json(record), ref)
             )
+        return record
+
+    def never_started(self, ref: str, state: str, reason: str) -> Record:
+        """Note that nothing was started under this ref and nothing will be: it was refused, or cancelled before that."""
+        with self._open() as db:
+            record = _replace(self._get(db, ref), state=state, reason=reason)
+            db.execute("UPDATE runs SET state = ?, record = ? WHERE ref = ?", (state, _to_json(record), ref))
         return record
 
     def saw(self, ref: str, state: str, *, price_usd: Decimal | None = None) -> None:
@@ -168,6 +177,7 @@ def _to_json(record: Record) -> str:
             "evals": [dict(e) for e in record.evals],
             "native": dict(record.native),
             "price_usd": record.price_usd,
+            "reason": record.reason,
         },
         ensure_ascii=False,
     )

@@ -8,9 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
-from ftsdk.backends.base import Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
+from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
-from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, RunFailedError, RunNotReadyError
+from ftsdk.errors import (
+    BackendError,
+    BudgetExceededError,
+    CorruptArtifactError,
+    DatasetError,
+    Diagnosis,
+    RunFailedError,
+    RunNotReadyError,
+    SpecError,
+)
 from ftsdk.home import home
 from ftsdk.ledger import Ledger, Record
 from ftsdk.spec import Model
@@ -21,7 +30,10 @@ if TYPE_CHECKING:
     from ftsdk.progress import Progress
     from ftsdk.serving import Deployment
 
-__all__ = ["Run", "Runs", "runs"]
+__all__ = ["Run", "Runs", "runs", "submit"]
+
+_PATIENCE_S = 300.0
+"""How long `wait` goes on asking a place that doesn't answer, in seconds."""
 
 
 class Run:
@@ -91,7 +103,9 @@ class Run:
     def resume(self) -> bool:
         """Set a run going that stands still: never submitted, killed, or out of disk. False if there is nothing to do."""
         if self._record.submitted_at is None:
-            self._submit()
+            if self._record.state in TERMINAL:
+                return False
+            self._record = submit(self._record, self.plan, self._backend, self._ledger)
             return True
         backend = self._backend
         return isinstance(backend, CanResume) and backend.resume(self._ref())
@@ -124,10 +138,22 @@ class Run:
         deadline = None if timeout_s is None else clock() + timeout_s
         seen = -1
         first = True
+        failing_since: float | None = None
         with make_progress(progress, self.ref) as display:
             while True:
-                status = self.status()
-                for event in [] if self._record.submitted_at is None else self.events(after=seen):
+                try:
+                    status = self.status()
+                    news = [] if self._record.submitted_at is None else self.events(after=seen)
+                except BackendError as error:
+                    # The run goes on while its place can't be reached for a moment, and so does the watching.
+                    failing_since = clock() if failing_since is None else failing_since
+                    is_over = clock() - failing_since >= _PATIENCE_S or (deadline is not None and clock() >= deadline)
+                    if not error.retryable or is_over:
+                        raise
+                    sleep(max(poll_s, error.retry_after_s or 1.0))
+                    continue
+                failing_since = None
+                for event in news:
                     seen = event.seq
                     display.event(event)
                 display.status(status)
@@ -157,8 +183,8 @@ class Run:
             clock: Seconds; only differences count.
             sleep: Waits for some seconds.
         """
-        if self._record.submitted_at is None:
-            self._submit_is_unknown()
+        if self._record.submitted_at is None and not self._is_there():
+            return self.status()
         deadline = clock() + wait_s
         while True:
             self._backend.cancel(self._ref())
@@ -294,18 +320,48 @@ class Run:
         return RunRef(backend=parsed.backend, id=parsed.id, native=self._record.native)
 
     def _status_of_intent(self) -> RunStatus:
+        if self._record.state in TERMINAL:
+            is_failed = self._record.state == "failed"
+            return RunStatus(
+                state="failed" if is_failed else "cancelled",
+                native="refused" if is_failed else "never started",
+                reason=self._record.reason,
+                diagnosis=Diagnosis("refused", self._record.reason) if is_failed else None,
+            )
         return RunStatus(
             state="queued", native="intended", reason="it was never confirmed that the backend got it; wait() submits it again, under the same key"
         )
 
-    def _submit(self) -> None:
-        """Submit under the same key: the same run, whether the backend has heard of it or not."""
-        ref = self._backend.submit(self.plan, key=RunRef.parse(self.ref).id)
-        self._record = self._ledger.submitted(self.ref, ref.native)
+    def _is_there(self) -> bool:
+        """Tell if the backend has a run whose submission was never confirmed; one that it hasn't is over, and nothing was started."""
+        if self._record.state in TERMINAL:
+            return False
+        backend = self._backend
+        if isinstance(backend, CanFind):
+            found = backend.find(self.plan, key=RunRef.parse(self.ref).id)
+            if found is None:
+                self._record = self._ledger.never_started(self.ref, "cancelled", "cancelled before anything was started")
+                return False
+            self._record = self._ledger.submitted(self.ref, found.native)
+        else:
+            # Submitting again, under the same key, is the one way to ask a backend that can't look.
+            self._record = submit(self._record, self.plan, backend, self._ledger)
+        return True
 
-    def _submit_is_unknown(self) -> None:
-        # Cancelling what may or may not be running: only the backend can tell, and submitting again is how it is asked.
-        self._submit()
+
+def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Record:
+    """Submit a run that is in the ledger, under its key: the same run, whether the backend has heard of it or not.
+
+    Raises:
+        FtsdkError: What the backend said. If it refused the spec, the data or the budget, nothing was started, and the ledger says so;
+            otherwise the run stays intended, and can be submitted again.
+    """
+    try:
+        ref = backend.submit(plan, key=RunRef.parse(record.ref).id)
+    except (SpecError, DatasetError, BudgetExceededError) as error:
+        ledger.never_started(record.ref, "failed", str(error))
+        raise
+    return ledger.submitted(record.ref, ref.native)
 
 
 class Runs(Sequence[Run]):

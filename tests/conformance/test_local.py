@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from conformance_samples import an_adapter, rows
 from forked_workers import ForkedLocal
 
-from ftsdk import DPO, Dataset, Model
+from ftsdk import DPO, Model
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
 
 pytestmark = pytest.mark.e2e
-
-
-def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
-    if data_format == "preference":
-        pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(n)]
-        return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
 
 
 class TestLocal(BackendConformance):
@@ -62,15 +54,5 @@ class TestLocal(BackendConformance):
         return None  # a GGUF file is read in tests/unit/models
 
     def make_samples(self) -> Sequence[Sample]:
-        adapters = [str(self._adapter(f"adapter-{rank}", rank)) for rank in (4, 8)]
+        adapters = [str(an_adapter(self.folder / f"adapter-{rank}", rank)) for rank in (4, 8)]
         return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
-
-    def _adapter(self, name: str, rank: int) -> Path:
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        (folder / "adapter_config.json").write_text(
-            json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], "use_dora": False})
-        )
-        header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-        (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
-        return folder

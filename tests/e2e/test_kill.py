@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forked_workers import ForkedLocal
@@ -74,6 +75,22 @@ def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
         assert [e.state for e in ends] == ["succeeded"]
     assert killed >= 12
     assert len(runs()) == 7
+
+
+def test_a_worker_killed_after_its_last_checkpoint_makes_no_further_step(
+    make_job: MakeJob, ftsdk_home: Path, difference: Callable[[Path, Path], float]
+) -> None:
+    # With a constant learning rate a step too many would show in the weights.
+    constant = {"schedule": "constant", "warmup_ratio": 0.0}
+    whole = make_job(**constant).submit().wait(progress=False, poll_s=0.05).collect().path
+    for _ in range(20):
+        run = _stopped_after(make_job, ftsdk_home, step=12, **constant)
+        if not run.status().is_terminal:
+            break  # else it was quicker than the kill
+    assert not run.status().is_terminal
+    run.wait(progress=False, poll_s=0.05)
+    assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 13))
+    assert difference(run.collect().path, whole) <= 1e-6
 
 
 CLIENT = """
@@ -174,9 +191,9 @@ def test_a_worker_that_dies_again_and_again_without_getting_further_is_given_up(
     assert status.diagnosis.kind == "crash_loop"
 
 
-def _stopped_after(make_job: MakeJob, home: Path, *, step: int) -> Run:
+def _stopped_after(make_job: MakeJob, home: Path, *, step: int, **changes: Any) -> Run:
     """A run whose worker was killed as soon as the checkpoint of a step was whole."""
-    run = make_job().submit()
+    run = make_job(**changes).submit()
     deadline = time.monotonic() + 120
     while not any(isinstance(e, CheckpointEvent) and e.step >= step for e in run.events()):
         assert time.monotonic() < deadline

@@ -8,7 +8,23 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ftsdk import DPO, BudgetExceededError, Dataset, DatasetError, Eval, FineTuneJob, Local, LoRA, Model, ModelError, Run, SpecError, runs
+from ftsdk import (
+    DPO,
+    BackendError,
+    BudgetExceededError,
+    Dataset,
+    DatasetError,
+    Eval,
+    FineTuneJob,
+    Local,
+    LoRA,
+    Model,
+    ModelError,
+    Run,
+    SpecError,
+    runs,
+)
+from ftsdk.backends.base import RunRef, RunStatus
 from ftsdk.testing import ScriptedBackend
 
 
@@ -168,6 +184,37 @@ def test_waiting_gives_up_after_its_timeout_and_the_run_goes_on(mails: Path, mod
     with pytest.raises(TimeoutError, match="it goes on"):
         run.wait(progress=False, timeout_s=50, clock=lambda: float(next(now)), sleep=lambda _s: None)
     assert not run.status().is_terminal
+
+
+class Moody(ScriptedBackend):
+    """A place that now and then doesn't answer."""
+
+    def __init__(self, *, root: Path, moods: list[BackendError]) -> None:
+        super().__init__(root=root)
+        self.moods = moods
+
+    def status(self, ref: RunRef) -> RunStatus:
+        if self.moods:
+            raise self.moods.pop()
+        return super().status(ref)
+
+
+def test_waiting_goes_on_while_the_place_cannot_be_reached_for_a_moment(mails: Path, model: Path, tmp_path: Path) -> None:
+    waits: list[float] = []
+    moods = [BackendError("busy", retryable=True, retry_after_s=7.0), BackendError("no answer", retryable=True)]
+    run = job_of(mails, model, backend=Moody(root=tmp_path / "place", moods=moods)).submit()
+    run.wait(progress=False, sleep=waits.append)
+    assert waits[:2] == [1.0, 7.0]
+    assert run.last_seen_state == "queued"
+    assert Run.open(run.ref, backend=ScriptedBackend(root=tmp_path / "place")).status().state == "succeeded"
+
+
+@pytest.mark.parametrize("mood", [BackendError("it will never do that"), BackendError("nobody is there", retryable=True)])
+def test_waiting_ends_with_an_error_that_stays_or_that_nothing_can_cure(mails: Path, model: Path, tmp_path: Path, mood: BackendError) -> None:
+    run = job_of(mails, model, backend=Moody(root=tmp_path / "place", moods=[mood] * 20)).submit()
+    now = iter(range(0, 10_000, 100))
+    with pytest.raises(BackendError, match=str(mood)):
+        run.wait(progress=False, clock=lambda: float(next(now)), sleep=lambda _s: None)
 
 
 def test_no_runs_print_as_such() -> None:

@@ -25,13 +25,16 @@ __all__ = [
     "Adjustment",
     "Artifact",
     "Backend",
+    "CanFind",
     "CanResume",
+    "CanSweep",
     "Capabilities",
     "CheckpointEvent",
     "CostRange",
     "EvalEvent",
     "Event",
     "LogEvent",
+    "Orphan",
     "Plan",
     "RunRef",
     "RunState",
@@ -324,11 +327,46 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class CanFind(Protocol):
+    """A backend that can look for a run whose submission got no answer, without submitting it again."""
+
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Give the run that was submitted under a key, or None if there is none and none can come of it any more.
+
+        Raises:
+            BackendError: It can't be told now; retryable.
+        """
+        ...
+
+
+@runtime_checkable
 class CanResume(Protocol):
     """A backend whose runs may stand still (status `queued`, native `interrupted`) and can be set going again."""
 
     def resume(self, ref: RunRef) -> bool:
         """Go on from the last whole checkpoint. Gives False if the run is going or over, or has crashed too often."""
+        ...
+
+
+class Orphan(Value):
+    """Something at a place that has no counterpart here, or the other way round."""
+
+    kind: Literal["app", "run"]
+    """`app`: it is there, and no run in the ledger needs it. `run`: it is in the ledger, and nothing is there for it."""
+    run_id: str = ""
+    native: str = ""
+    """What the place calls it."""
+    name: str = ""
+    advice: str
+    """What can be done about it."""
+
+
+@runtime_checkable
+class CanSweep(Protocol):
+    """A place where things may be left behind that cost money."""
+
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Compare the place with the runs that a ledger knows: state by run id. Changes nothing."""
         ...
 
 

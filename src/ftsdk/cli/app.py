@@ -74,10 +74,16 @@ def run(
 
 
 @app.command()
-def runs(as_json: AsJson = False) -> None:
+def runs(
+    as_json: AsJson = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
+) -> None:
     """List the runs, the newest first."""
     import ftsdk
 
+    if sweep:
+        _sweep(as_json)
+        return
     found = ftsdk.runs()
     if as_json:
         keys = ("ref", "name", "state", "started", "model")
@@ -152,6 +158,18 @@ def schema() -> None:
     from ftsdk.job import FineTuneJob
 
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
+
+
+def _sweep(as_json: bool) -> None:
+    from ftsdk.sweep import sweep
+
+    orphans = sweep()
+    if as_json:
+        out.print_json(json.dumps([orphan.to_dict() for orphan in orphans]))
+    elif not orphans:
+        out.print("Nothing was left behind.")
+    for orphan in [] if as_json else orphans:
+        out.print(f"{orphan.kind} {orphan.native or orphan.run_id} ({orphan.name}): {orphan.advice}")
 
 
 def _job(path: Path, backend: str | None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from ftsdk.backends.base import LogEvent, StepEvent, read_event
 from ftsdk.backends.hosted.checkpoints import newest_whole, prune, seal_checkpoint
+from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
+from ftsdk.backends.hosted.ranks import Cluster, agent_command
 from ftsdk.backends.runfolder import lock
 from ftsdk.backends.runfolder.eventlog import EventWriter, parse_events
 from ftsdk.backends.runfolder.manifest import seal, verify
@@ -152,3 +155,63 @@ def test_a_lock_is_held_by_one_and_free_when_its_holder_is_killed(tmp_path: Path
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert lock.holder_of(tmp_path) is None
+
+
+def test_what_is_new_in_the_log_becomes_events_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    path.write_bytes(b"of an earlier attempt\n")
+    log = EventWriter(tmp_path)
+    with lines_as_events(tmp_path, log, is_on=True, poll_s=0.01):
+        log.append("state", {"state": "running"})
+        with path.open("ab") as file:
+            file.write(b" 0%|\r50%|\r100%| loaded\n\nhalf a li")
+        _until(lambda: b"loaded" in (tmp_path / "events.jsonl").read_bytes())
+        with path.open("ab") as file:
+            file.write(b"ne\nnot ended")
+    log.close()
+    events = parse_events((tmp_path / "events.jsonl").read_bytes())
+    assert [e.message for e in events if isinstance(e, LogEvent)] == ["100%| loaded", "half a line"]
+    assert [e.seq for e in events] == [0, 1, 2]
+
+
+def test_a_flood_of_lines_does_not_bury_the_history(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path)
+    with lines_as_events(tmp_path, log, is_on=True):
+        (tmp_path / "worker.log").write_bytes(b"a warning\n" * 10_000)
+    log.close()
+    events = parse_events((tmp_path / "events.jsonl").read_bytes())
+    assert len(events) == 501
+    assert isinstance(events[-1], LogEvent)
+    assert "worker.log only" in events[-1].message
+
+
+def test_on_this_machine_the_log_stays_a_file(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path)
+    with lines_as_events(tmp_path, log, is_on=False):
+        (tmp_path / "worker.log").write_bytes(b"a line\n")
+    log.close()
+    assert (tmp_path / "events.jsonl").read_bytes() == b""
+
+
+def test_one_host_meets_nobody_and_several_meet_at_the_first(tmp_path: Path) -> None:
+    alone = agent_command(tmp_path, processes=8, cluster=Cluster())
+    assert "--standalone" in alone
+    assert alone[alone.index("--nproc-per-node") + 1] == "8"
+    second = agent_command(tmp_path, processes=16, cluster=Cluster(nodes=2, rank=1, address="10.0.0.7"))
+    assert "--standalone" not in second
+    told = {name: second[second.index(name) + 1] for name in ("--nnodes", "--node-rank", "--master-addr", "--nproc-per-node")}
+    assert told == {"--nnodes": "2", "--node-rank": "1", "--master-addr": "10.0.0.7", "--nproc-per-node": "8"}
+
+
+def test_the_hosts_of_a_cluster_are_told_by_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Cluster.of_environment() == Cluster()
+    cluster = Cluster(nodes=4, rank=3, address="fdaa::1")
+    monkeypatch.setenv("FTSDK_CLUSTER", cluster.to_json())
+    assert Cluster.of_environment() == cluster
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -10,18 +10,20 @@ from typing import Any
 
 from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
 from ftsdk.backends.hosted.diagnosis import crash_loop
-from ftsdk.backends.hosted.launcher import Launcher
+from ftsdk.backends.hosted.launcher import Launcher, RunFiles
+from ftsdk.backends.hosted.loglines import LOG
 from ftsdk.backends.hosted.trainer import Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, CANCEL, REQUEST
 from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
 from ftsdk.backends.runfolder.manifest import verify
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
+from ftsdk.models import files_of_model
 
 __all__ = ["HostedBackend"]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
-_LOG = "worker.log"
+_CANCELLED = {"state": "cancelled", "reason": "as asked"}
 
 
 class HostedBackend:
@@ -60,18 +62,23 @@ class HostedBackend:
         """Decide everything, start nothing."""
         gaps: list[Gap] = find_gaps(spec, self.capabilities)
         refuse(self.name, gaps)
-        hardware = self._launcher.hardware()
+        hardware = self._launcher.hardware(spec)
         translation = self._trainer.translate(spec, hardware)
         launch = self._launcher.launch(spec)
         refuse(self.name, [*translation.gaps, *launch.gaps])
         return Plan(
             backend=self.name,
             spec=spec,
-            request={"trainer": self._trainer.name, "training": dict(translation.request), "launch": dict(launch.request)},
+            request={
+                "trainer": self._trainer.name,
+                "training": _at_the_place(translation.request, launch.inputs),
+                "launch": dict(launch.request),
+                **({"inputs": {name: path for path, name in launch.inputs.items()}} if launch.inputs else {}),
+            },
             adjustments=(*launch.adjustments, *translation.adjustments),
             cost=launch.cost,
             cost_note=launch.cost_note,
-            notes=translation.notes,
+            notes=(*translation.notes, *launch.notes),
         )
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
@@ -86,15 +93,25 @@ class HostedBackend:
             raise BackendError(f"run {key} exists already with another request; a key names one run only")
         if there is None:
             store = Store()
-            files.put(store.get(plan.spec.train.fingerprint), "data/train.jsonl")
+            sources = {"data/train.jsonl": store.get(plan.spec.train.fingerprint)}
             if plan.spec.validation is not None:
-                files.put(store.get(plan.spec.validation.fingerprint), "data/validation.jsonl")
+                sources["data/validation.jsonl"] = store.get(plan.spec.validation.fingerprint)
+            for name, path in plan.request.get("inputs", {}).items():
+                sources.update(files_of_model(Path(path), name, with_code=plan.spec.model.trust_remote_code))
+            files.put(sources)
             # Last: a folder with a request has its data.
             files.write(REQUEST, content)
         ref = RunRef(backend=self.name, id=key)
         if not self.status(ref).is_terminal:
             self._launcher.start(key, plan.request["launch"])
-        return ref
+        return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
+
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Look for the run's folder: without a request in it, no worker was ever started."""
+        del plan
+        if self._launcher.files(key).read(REQUEST) is None:
+            return None
+        return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
 
     def status(self, ref: RunRef) -> RunStatus:
         """Derive the state from the log and the lock."""
@@ -113,10 +130,12 @@ class HostedBackend:
                 native=last.native or last.state,
                 reason=last.reason,
                 diagnosis=_diagnosis(last),
-                log_tail=self._log_tail(ref) if last.state == "failed" else "",
+                log_tail=_log_tail(files) if last.state == "failed" else "",
                 attempts=attempts,
             )
         if files.read(CANCEL) is not None:
+            if not is_running and self._launcher.conclude(ref.id, _CANCELLED):
+                return self.status(ref)  # the worker is gone, or never came: nobody else can say it
             return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
         if is_running:
             if last is None or last.state == "queued":
@@ -128,7 +147,7 @@ class HostedBackend:
             reason = "the worker hasn't said anything yet, or was never started"
         else:
             reason = "the worker ended without a word (killed, or the machine went down); the run can go on from its last whole checkpoint"
-        return RunStatus(state="queued", native="interrupted", reason=reason, log_tail=self._log_tail(ref), attempts=attempts)
+        return RunStatus(state="queued", native="interrupted", reason=reason, log_tail=_log_tail(files), attempts=attempts)
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
         """Read the log."""
@@ -163,10 +182,10 @@ class HostedBackend:
         asked_s_ago = files.age_s(CANCEL)
         if asked_s_ago is None:
             files.write(CANCEL, b"")
-        elif asked_s_ago > self._cancel_grace_s:
+        if (asked_s_ago or 0.0) >= self._cancel_grace_s:
             self._launcher.stop(ref.id)
         # No worker, no answer: say it in its place.
-        self._launcher.conclude(ref.id, {"state": "cancelled", "reason": "as asked"})
+        self._launcher.conclude(ref.id, _CANCELLED)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Bring the weights here and check them."""
@@ -179,9 +198,19 @@ class HostedBackend:
             raise CorruptArtifactError(f"{into / 'manifest.json'} names no known kind of artifact: {manifest.get('kind')!r}")
         return Artifact(path=into, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
 
-    def _log_tail(self, ref: RunRef, *, lines: int = 20) -> str:
-        content = self._launcher.files(ref.id).read(_LOG) or b""
-        return "\n".join(content[-20_000:].decode("utf-8", "replace").splitlines()[-lines:])
+
+def _log_tail(files: RunFiles, *, lines: int = 20) -> str:
+    content = files.read(LOG) or b""
+    return "\n".join(content[-20_000:].decode("utf-8", "replace").splitlines()[-lines:])
+
+
+def _at_the_place(training: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Name the model's folders as the worker will find them: relative to the run's folder, in which it starts."""
+    request = dict(training)
+    if inputs:
+        model: dict[str, Any] = dict(request["model"])
+        request["model"] = {key: f"./{inputs[path]}" if isinstance(path, str) and path in inputs else path for key, path in model.items()}
+    return request
 
 
 def _attempts_without_progress(events: list[Event]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -40,6 +40,9 @@ class Launch:
     gaps: tuple[Gap, ...] = ()
     cost: CostRange | None = None
     cost_note: str = ""
+    notes: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Folders and files that have to be brought to the place before a worker can start: path here -> name in the run's folder."""
 
 
 class RunFiles(Protocol):
@@ -53,8 +56,8 @@ class RunFiles(Protocol):
         """Write a small file so that readers see all of it or none."""
         ...
 
-    def put(self, source: Path, name: str) -> None:
-        """Bring a file there, unless it is there already with the same size."""
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Bring files there, by name; those that are there already with the same size are left out."""
         ...
 
     def age_s(self, name: str) -> float | None:
@@ -79,12 +82,16 @@ class Launcher(Protocol):
         """The arguments that rebuild it, as JSON."""
         ...
 
-    def hardware(self) -> Hardware:
-        """Say what a worker will find. Offline and quick."""
+    def hardware(self, spec: JobSpec) -> Hardware:
+        """Say what a worker for this spec will find. Offline and quick."""
         ...
 
     def launch(self, spec: JobSpec) -> Launch:
-        """Decide how the worker will be started. Pure."""
+        """Decide how the worker will be started. Pure.
+
+        Raises:
+            BudgetExceededError: The place can't do anything useful for `budget_usd`.
+        """
         ...
 
     def files(self, run_id: str) -> RunFiles:
@@ -97,6 +104,10 @@ class Launcher(Protocol):
         Raises:
             BackendError: The place won't start it.
         """
+        ...
+
+    def native(self, run_id: str) -> Mapping[str, str]:
+        """Say what the place calls the run: ids for its dashboard and its support. Empty if it has no words of its own."""
         ...
 
     def is_running(self, run_id: str) -> bool:

@@ -17,26 +17,50 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted.diagnosis import diagnose
+from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
 from ftsdk.backends.runfolder.eventlog import EventWriter
 from ftsdk.backends.runfolder.manifest import replace_file
 from ftsdk.errors import Diagnosis
 
-__all__ = ["RankLost", "main", "train"]
+__all__ = ["ATTEMPT", "CLUSTER", "Cluster", "RankLost", "agent_command", "main", "run_agent", "train"]
 
 
 class RankLost(Exception):
     """A rank was killed: like a worker that is killed, this says nothing about the training, which can go on."""
 
 
-_ATTEMPT = "attempt.json"
+CLUSTER = "FTSDK_CLUSTER"
+"""Environment variable: the hosts that train together, as JSON. Absent: this one alone."""
+ATTEMPT = "attempt.json"
+_PORT = 29500
 _OUTCOME = ".rank{rank}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The hosts that train together, as one of them sees them."""
+
+    nodes: int = 1
+    rank: int = 0
+    """Of this host; the worker runs on the first, rank 0."""
+    address: str = ""
+    """Of the first host."""
+
+    @classmethod
+    def of_environment(cls) -> Cluster:
+        """Read FTSDK_CLUSTER."""
+        return cls(**json.loads(os.environ.get(CLUSTER, "{}")))
+
+    def to_json(self) -> str:
+        """Give what FTSDK_CLUSTER has to be."""
+        return json.dumps(asdict(self))
 
 
 def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int) -> Training:
@@ -55,18 +79,10 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     """
     for rank in range(processes):
         (folder / _OUTCOME.format(rank=rank)).unlink(missing_ok=True)
-    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None}
-    replace_file(folder / _ATTEMPT, json.dumps(attempt).encode())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", __name__, str(folder)]
-    # One thread a rank unless the user says otherwise: ranks that fight over cores are slower than one process.
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
-    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
-    try:
-        code = agent.wait()
-    finally:
-        if agent.poll() is None:
-            agent.kill()
-            agent.wait()
+    cluster = Cluster.of_environment()
+    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None, "address": cluster.address}
+    replace_file(folder / ATTEMPT, json.dumps(attempt).encode())
+    code = run_agent(folder, processes=processes, cluster=cluster)
     outcomes = [json.loads(path.read_bytes()) for rank in range(processes) if (path := folder / _OUTCOME.format(rank=rank)).exists()]
     for path in folder.glob(".rank*.json"):
         path.unlink()
@@ -84,13 +100,46 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     return Training(**done[0]["training"])
 
 
+def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
+    """Run this host's share of the ranks, and wait for them.
+
+    Args:
+        folder: The run's folder.
+        processes: How many ranks over all hosts.
+        cluster: The hosts.
+    """
+    here = processes // cluster.nodes
+    # One thread a rank unless the user says otherwise: ranks that fight over cores are slower than one process.
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // here))
+    command = agent_command(folder, processes=processes, cluster=cluster)
+    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
+    try:
+        return agent.wait()
+    finally:
+        if agent.poll() is None:
+            agent.kill()
+            agent.wait()
+
+
+def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str]:
+    """Give the torchrun command of one host: alone, or as one of several that meet at the first one's address."""
+    meeting = ["--standalone"]
+    if cluster.nodes > 1:
+        meeting = [
+            *("--nnodes", str(cluster.nodes), "--node-rank", str(cluster.rank)),
+            *("--master-addr", cluster.address, "--master-port", str(_PORT)),
+        ]
+    share = str(processes // cluster.nodes)
+    return [sys.executable, "-m", "torch.distributed.run", *meeting, "--nproc-per-node", share, "-m", __name__, str(folder)]
+
+
 def main(argv: list[str]) -> int:
     """Train as one rank. Only rank 0 writes events and weights; how each rank ended is left for `train` to read."""
     _die_with_parent()
     folder = Path(argv[0])
     rank = int(os.environ["RANK"])
     request = json.loads((folder / "run.json").read_bytes())
-    attempt = json.loads((folder / _ATTEMPT).read_bytes())
+    attempt = json.loads((folder / ATTEMPT).read_bytes())
     outcome: dict[str, Any] = {"outcome": "trained", "training": None}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(contextlib.closing(EventWriter(folder))) if rank == 0 else None
@@ -101,6 +150,7 @@ def main(argv: list[str]) -> int:
             resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
             is_main=rank == 0,
         )
+        stack.enter_context(lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)))
         try:
             training = load_trainer(request["trainer"]).train(request["training"], context, Path(attempt["into"]))
             outcome["training"] = asdict(training) if rank == 0 else None

@@ -24,6 +24,7 @@ from ftsdk.backends.base import StateEvent, StepEvent
 from ftsdk.backends.hosted import ranks
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS, newest_whole
 from ftsdk.backends.hosted.diagnosis import diagnose
+from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
 from ftsdk.backends.runfolder.eventlog import EventWriter
@@ -106,7 +107,8 @@ def _train(folder: Path, log: EventWriter) -> None:
         log.reread()
     else:
         context = Context(folder=folder, emit=Progress(log), is_cancelled=(folder / CANCEL).exists, resume_from=resume_from)
-        training = load_trainer(request["trainer"]).train(request["training"], context, unfinished)
+        with lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)):
+            training = load_trainer(request["trainer"]).train(request["training"], context, unfinished)
     log.append("state", {"state": "finalizing"})
     _publish(training, request, unfinished, artifact)
     log.append("state", {"state": "succeeded"})

@@ -50,9 +50,12 @@ class LocalFiles:
         """Write a small file, whole or not at all."""
         replace_file(self.folder / name, content)
 
-    def put(self, source: Path, name: str) -> None:
-        """Link or copy a file into the folder."""
-        target = self.folder / name
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Link or copy files into the folder."""
+        for name, source in sources.items():
+            self._put(source, self.folder / name)
+
+    def _put(self, source: Path, target: Path) -> None:
         if target.exists() and target.stat().st_size == source.stat().st_size:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,13 +104,13 @@ class LocalLauncher:
         """The arguments that rebuild it."""
         return {key: value for key, value in (("processes", self._processes), ("device", self._device)) if value is not None}
 
-    def hardware(self) -> Hardware:
+    def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
         """Look at this machine, without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
 
     def launch(self, spec: JobSpec) -> Launch:
         """One process, or torchrun."""
-        hardware = self.hardware()
+        hardware = self.hardware(spec)
         gaps: list[Gap] = []
         if hardware.device == "mps" and hardware.processes > 1:
             gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
@@ -170,6 +173,10 @@ class LocalLauncher:
         finally:
             os.close(held)
         return True
+
+    def native(self, run_id: str) -> Mapping[str, str]:  # noqa: ARG002 - a run has no other name here
+        """A run on this machine is called by its own id."""
+        return {}
 
     def is_running(self, run_id: str) -> bool:
         """True while a worker holds the folder's lock."""

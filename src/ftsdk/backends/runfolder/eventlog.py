@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ def parse_events(content: bytes, *, first: int = 0) -> list[Event]:
 
 
 class EventWriter:
-    """The one writer of a log. Whoever holds the run's lock may have one."""
+    """The one writer of a log, for any thread of its process. Whoever holds the run's lock may have one."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -44,9 +45,14 @@ class EventWriter:
         self.events = parse_events(content)
         self._next = len(self.events)
         self._file = self._path.open("ab", buffering=0)
+        self._lock = threading.Lock()
 
     def append(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Append an event. It is on its way to disk when this returns, and on disk if it is a state or a checkpoint."""
+        with self._lock:
+            self._append(kind, fields)
+
+    def _append(self, kind: str, fields: Mapping[str, Any]) -> None:
         line = {"kind": kind, "seq": self._next, "at": round(self._clock(), 3), **{k: v for k, v in fields.items() if v is not None}}
         start = self._file.tell()
         content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"

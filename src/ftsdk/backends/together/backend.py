@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import SecretStr
 
@@ -14,7 +14,7 @@ from ftsdk.backends.base import Artifact, Capabilities, Event, Plan, RunRef, Run
 from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire, clean_base_url, find_key
-from ftsdk.backends.together.collecting import collect
+from ftsdk.backends.together.collecting import WEIGHTS, collect
 from ftsdk.backends.together.folder import RunFolder
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.submitting import Submission
@@ -36,13 +36,14 @@ class Together:
         timeout_s: Seconds to wait for an answer.
         max_retries: How often a question is asked again after a failure. A job is never created twice, whatever this says.
         poll_s: The least seconds between two questions about the same thing.
+        weights: What `collect` brings of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter in it.
         settle_s: Seconds after which a job whose creation got no answer would be in the service's list, if there were one.
         api_key: The key; None: TOGETHER_API_KEY, which is also what another process uses that opens the run.
         clock: Seconds since the epoch.
         sleep: Waits for some seconds.
 
     Raises:
-        SpecError: `base_url` holds a password.
+        SpecError: `base_url` holds a password, or `weights` is neither.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Together:
         max_retries: int = 2,
         poll_s: float = 2.0,
         settle_s: float = 300.0,
+        weights: Literal["adapter", "merged"] = "adapter",
         api_key: SecretStr | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -64,10 +66,19 @@ class Together:
             "project_id": project_id,
             "models": dict(models) if models else None,
         }
-        defaults = {"timeout_s": (timeout_s, 60.0), "max_retries": (max_retries, 2), "poll_s": (poll_s, 2.0), "settle_s": (settle_s, 300.0)}
+        if weights not in WEIGHTS:
+            raise SpecError(f"weights must be one of {', '.join(WEIGHTS)}; got {weights!r}")
+        defaults = {
+            "weights": (weights, "adapter"),
+            "timeout_s": (timeout_s, 60.0),
+            "max_retries": (max_retries, 2),
+            "poll_s": (poll_s, 2.0),
+            "settle_s": (settle_s, 300.0),
+        }
         self._options.update({name: given for name, (given, default) in defaults.items() if given != default})
         self._models = dict(models or {})
         self._timeout_s, self._max_retries, self._poll_s, self._settle_s = timeout_s, max_retries, poll_s, settle_s
+        self._weights = weights
         self._api_key = api_key
         self._clock = clock
         self._sleep = sleep
@@ -141,19 +152,25 @@ class Together:
             folder.keep_submission(plan, suffix)
             jobs = folder.jobs()
             if not jobs:
-                work = Submission(
-                    self._wire(),
-                    folder,
-                    plan,
-                    suffix,
-                    place=self._place(),
-                    poll_s=self._poll_s,
-                    settle_s=self._settle_s,
-                    clock=self._clock,
-                    sleep=self._sleep,
-                )
-                jobs = [work.run(minimum=self._minimum(plan))]
+                jobs = [self._submission(folder, plan, suffix).run(minimum=self._minimum(plan))]
         return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix})
+
+    def find(self, plan: Plan, *, key: str) -> RunRef | None:
+        """Look for the job of a run by its suffix; creates nothing.
+
+        Raises:
+            BackendError: The answer to creating it was lost, and it may still appear in the service's list.
+        """
+        folder = RunFolder(key)
+        with folder.held(patience_s=self._timeout_s) as is_mine:
+            if not is_mine:
+                raise BackendError(f"another process is submitting run {key}; try again in a moment", retryable=True)
+            suffix = suffix_for(key, plan.request, name=plan.spec.name)
+            jobs = folder.jobs()
+            if not jobs:
+                found = self._submission(folder, plan, suffix).find()
+                jobs = [] if found is None else [found]
+        return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix}) if jobs else None
 
     def status(self, ref: RunRef) -> RunStatus:
         """Ask where the run is. Once it is over, and everything about it is written down here, nothing is asked any more.
@@ -208,7 +225,7 @@ class Together:
         status = self.status(ref)
         if status.state != "succeeded":
             raise RunNotReadyError(f"run {ref} is {status.state}; weights can be collected once it has succeeded")
-        return collect(self._wire(), folder, into, sleep=self._sleep)
+        return collect(self._wire(), folder, into, weights=self._weights, sleep=self._sleep)
 
     def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
         """List the hardware that can serve the run's model, with the service's prices; empty if it can't be deployed."""
@@ -261,6 +278,19 @@ class Together:
                 max_retries=self._max_retries,
             )
         return self._connection
+
+    def _submission(self, folder: RunFolder, plan: Plan, suffix: str) -> Submission:
+        return Submission(
+            self._wire(),
+            folder,
+            plan,
+            suffix,
+            place=self._place(),
+            poll_s=self._poll_s,
+            settle_s=self._settle_s,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
     def _place(self) -> str:
         """Where uploaded files live: their ids mean nothing elsewhere."""

@@ -21,6 +21,9 @@ from ftsdk.spec import JobSpec, Value
 
 __all__ = ["Catalogue", "KnownModel", "catalogue"]
 
+_LARGE = 1000.0
+"""Billions of parameters."""
+
 
 class _Tuning(Value):
     batch: int | None = None
@@ -66,17 +69,18 @@ class Catalogue(Value):
         return None
 
     def nearest(self, hub: str, *, count: int = 3) -> tuple[str, ...]:
-        """Give the hub ids that are tunable and nearest to one that isn't: by name, then by size told in the name."""
-        tunable = [model.hub for model in self.models if model.service is not None]
+        """Give the hub ids that are tunable and nearest to one that isn't: by name and by size, where its name tells the size."""
         size = _billions_in(hub)
 
-        def distance(other: str) -> float:
-            likeness = difflib.SequenceMatcher(None, hub.lower(), other.lower()).ratio()
-            there = _billions_in(other)
-            apart = abs(math.log2(size / there)) if size and there else 1.0
-            return apart / 4 - likeness
+        def distance(model: KnownModel) -> float:
+            likeness = difflib.SequenceMatcher(None, hub.lower(), model.hub.lower()).ratio()
+            if size is None:
+                return -likeness
+            # A model of unknown size is among the largest: those are the ones that don't tell it in their name.
+            return abs(math.log2(size / (model.billion or _LARGE))) / 4 - likeness
 
-        return tuple(sorted(tunable, key=distance)[:count])
+        tunable = [model for model in self.models if model.service is not None]
+        return tuple(model.hub for model in sorted(tunable, key=distance)[:count])
 
     def limits(self, model: KnownModel) -> Limits:
         """Give what is known offline of a model's limits."""
@@ -124,7 +128,6 @@ def _limits(tuning: _Tuning | None) -> TuningLimits:
 
 
 def _billions_in(name: str) -> float | None:
-
     found = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z])", name.lower().replace("-", " "))
     if found is None:
         return None

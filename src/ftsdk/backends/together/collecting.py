@@ -17,18 +17,22 @@ from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.folder import RunFolder
 from ftsdk.errors import BackendError, CorruptArtifactError
 
-__all__ = ["collect"]
+__all__ = ["WEIGHTS", "collect"]
+
+WEIGHTS = ("adapter", "merged")
+"""What can be brought of a LoRA job: the adapter, or the whole model with the adapter in it."""
 
 _TRIES = 6
 
 
-def collect(wire: Wire, folder: RunFolder, into: Path, *, sleep: Callable[[float], None]) -> Artifact:
+def collect(wire: Wire, folder: RunFolder, into: Path, *, weights: str, sleep: Callable[[float], None]) -> Artifact:
     """Download the weights, unpack them beside the run, move them into place and seal them.
 
     Args:
         wire: The connection.
         folder: The run.
         into: The artifact's folder.
+        weights: One of `WEIGHTS`; full fine-tuning gives the whole model whatever this says.
         sleep: Waits for some seconds, between two tries of a download that breaks off.
     """
     work = folder.path / "download"
@@ -39,8 +43,11 @@ def collect(wire: Wire, folder: RunFolder, into: Path, *, sleep: Callable[[float
     with contextlib.closing(os.fdopen(descriptor)):
         job_id = folder.jobs()[-1]
         kind, base, facts = _what_comes(wire, folder, job_id)
-        archive = work / ("adapter" if kind == "adapter" else "model")
-        _download(wire, job_id, archive, checkpoint="adapter" if kind == "adapter" else "model_output_path", sleep=sleep)
+        checkpoint = "model_output_path" if kind == "model" else weights
+        if checkpoint == "merged":
+            kind = "model"
+        archive = work / checkpoint
+        _download(wire, job_id, archive, checkpoint=checkpoint, sleep=sleep)
         unpacked = work / "unpacked"
         shutil.rmtree(unpacked, ignore_errors=True)
         try:

@@ -58,9 +58,9 @@ class Submission:
         Args:
             minimum: US dollars that a job costs at least.
         """
-        found = self._look() or self._look_for_lost_job()
-        if found is not None:
-            return self._adopt(found)
+        there = self.find()
+        if there is not None:
+            return there
         limits = self._limits()
         files = self._upload()
         create = {**self._plan.request["create"], **files, "suffix": self._suffix}
@@ -70,6 +70,15 @@ class Submission:
         if found is not None:
             return self._adopt(found)
         return self._create(create, limits)
+
+    def find(self) -> str | None:
+        """Look for the job of this run; None if there is none, and none can appear any more.
+
+        Raises:
+            BackendError: It may still appear.
+        """
+        found = self._look() or self._look_for_lost_job()
+        return None if found is None else self._adopt(found)
 
     # Create, once
 

@@ -11,7 +11,7 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import FullFineTune, LoRA, RunRef, Together
 from ftsdk.backends.runfolder.manifest import verify
-from ftsdk.errors import BackendError, CorruptArtifactError, RunNotReadyError
+from ftsdk.errors import BackendError, CorruptArtifactError, RunNotReadyError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,18 @@ def test_full_fine_tuning_gives_a_whole_model(service: TogetherService, backend:
     assert artifact.kind == "model"
     assert verify(tmp_path / "artifact")["files"].keys() == {"config.json", "model.safetensors"}
     assert [r.query["checkpoint"] for r in service.requests if r.route == DOWNLOAD] == ["model_output_path"]
+
+
+def test_a_lora_job_gives_the_merged_model_where_that_is_asked_for(
+    service: TogetherService, make_backend: Callable[..., Together], finish: Callable[..., RunRef], tmp_path: Path
+) -> None:
+    ref = finish(tuning=LoRA(rank=4))
+    artifact = make_backend(weights="merged").collect(ref, tmp_path / "artifact")
+    assert artifact.kind == "model"
+    assert verify(tmp_path / "artifact")["files"].keys() == {"config.json", "model.safetensors"}
+    assert [r.query["checkpoint"] for r in service.requests if r.route == DOWNLOAD] == ["merged"]
+    with pytest.raises(SpecError, match=r"weights must be one of adapter, merged; got 'whole'"):
+        make_backend(weights="whole")
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(

@@ -8,10 +8,12 @@ from typing import Any
 
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+
 __all__ = ["make_dpo_trainer"]
 
 
-class _RenderedDPOTrainer(DPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
+class _RenderedDPOTrainer(StopsWhenDone, DPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
     """TRL's trainer renders rows itself and has no option against it (1.16); ours come with `prompt_ids` and the rest."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:

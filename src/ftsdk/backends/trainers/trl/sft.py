@@ -8,12 +8,13 @@ import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ftsdk.backends.trainers.trl.order import StepsSortedByLength
+from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.rows import IGNORED
 
 __all__ = ["RenderedSFTTrainer"]
 
 
-class RenderedSFTTrainer(SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
+class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
     On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included

@@ -19,6 +19,7 @@ from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, Training, TrainingStopped
 from ftsdk.backends.trainers.trl.callbacks import Watch
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
+from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import PadToLongest, Rows, read_rows
 from ftsdk.errors import Diagnosis
 from ftsdk.models import base_name, eos_token_ids, load_tokenizer, materialize, max_length_of
@@ -62,6 +63,7 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
+    trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
     result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
         _save(trainer, tokenizer, request, model_spec, into)

@@ -1,0 +1,15 @@
+"""Modal as a place: serverless GPUs, reached with the official client.
+
+prices.yaml  what there is to rent, with limits and prices: dated data
+gpus.py      GPU names and counts, read and checked
+estimate.py  how much memory a fine-tune needs, and how long it may take: pure
+cap.py       timeout and attempts from a budget: pure
+decide.py    from options and a spec to the launch request: pure
+image.py     which packages the container gets: pure
+service.py   the one module that talks to Modal
+files.py     a run's files on a Volume
+record.py    what is written down about a launch, before and after
+launcher.py  the place as the hosted backend sees it
+runner.py    what runs in the container; attempts.py counts there
+sweep.py     apps without a record, records without an app
+"""

@@ -1,0 +1,79 @@
+"""The attempts of a run, counted on its Volume: how many there were, how they ended, and how long they took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from ftsdk.backends.launchers.modal.cap import GRACE_S, STARTUP_S
+
+__all__ = ["ATTEMPTS", "Allowance", "Attempt", "Ending", "allowance", "attempts_from_json", "attempts_to_json", "spent_s"]
+
+ATTEMPTS = "attempts.json"
+
+Ending = Literal["", "over", "preempted", "timeout", "died"]
+"""How an attempt ended. Empty: it goes on, or was killed too fast to say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One container that worked on the run."""
+
+    call_id: str
+    task_id: str
+    started_at: float
+    last_at: float
+    """When it was last known to live, in seconds since the epoch."""
+    ending: Ending = ""
+
+    def seen(self, at: float, ending: Ending = "") -> Attempt:
+        """Give the attempt as it is at a later moment."""
+        return replace(self, last_at=max(at, self.last_at), ending=ending)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a new attempt may do."""
+
+    seconds: float
+    """How long it may work."""
+    refusal: Literal["", "attempts", "time"] = ""
+    """Why it may not work at all."""
+
+
+def allowance(before: tuple[Attempt, ...], limits: Mapping[str, int]) -> Allowance:
+    """Say how long the attempt after these may work.
+
+    A preempted attempt isn't one of the `max_attempts`: nobody chose it. Its time counts, so that a run that is preempted
+    again and again costs no more than the plan said.
+
+    Args:
+        before: The attempts so far.
+        limits: `timeout_s` of one attempt, `max_attempts`, and `total_s` over all of them.
+    """
+    counted = sum(attempt.ending != "preempted" for attempt in before)
+    if counted >= limits["max_attempts"]:
+        return Allowance(seconds=0.0, refusal="attempts")
+    left = limits["total_s"] - STARTUP_S - spent_s(before) - STARTUP_S - GRACE_S
+    seconds = min(float(limits["timeout_s"]), left)
+    return Allowance(seconds=seconds) if seconds >= min(60.0, limits["timeout_s"]) else Allowance(seconds=0.0, refusal="time")
+
+
+def spent_s(attempts: tuple[Attempt, ...]) -> float:
+    """Give the seconds that may have been billed, every start and every end counted at its longest."""
+    return sum(attempt.last_at - attempt.started_at + STARTUP_S + GRACE_S for attempt in attempts)
+
+
+def attempts_to_json(attempts: tuple[Attempt, ...]) -> bytes:
+    """Give the attempts as they are written."""
+    return json.dumps([asdict(attempt) for attempt in attempts], indent=1).encode()
+
+
+def attempts_from_json(content: bytes | None) -> tuple[Attempt, ...]:
+    """Read the attempts; none if the file isn't there or can't be read."""
+    try:
+        return tuple(Attempt(**row) for row in json.loads(content or b"[]"))
+    except (ValueError, TypeError):
+        return ()

@@ -1,0 +1,107 @@
+"""The files of one run on a Volume, as they are at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ftsdk.backends.launchers.modal.conclusion import CONCLUSION, with_conclusion
+from ftsdk.backends.launchers.modal.service import Entry, Service
+from ftsdk.backends.runfolder.eventlog import EVENTS
+from ftsdk.backends.runfolder.manifest import MANIFEST
+
+__all__ = ["VolumeFiles"]
+
+Cache = dict[str, tuple[Entry, bytes]]
+"""Contents that were read before, with size and time: files that haven't changed aren't read again."""
+
+
+class VolumeFiles:
+    """A view of a run's folder: its listing is taken when it is first needed, and holds until something is written through it.
+
+    Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has changed since are
+    read: of a run that says nothing, a look costs one request.
+
+    Args:
+        service: Modal.
+        folder: On the Volume.
+        cache: Of the run; shared by its views.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, service: Service, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
+        self._service = service
+        self._folder = folder
+        self._cache = cache
+        self._clock = clock
+        self._listing: dict[str, Entry] | None = None
+
+    def read(self, name: str, *, start: int = 0) -> bytes | None:
+        """Give the bytes from `start` on, or None if there is no such file."""
+        content = self._read(name)
+        if name == EVENTS:
+            conclusion = self._read(CONCLUSION)
+            if conclusion is not None:
+                content = with_conclusion(content or b"", conclusion)
+        return None if content is None else content[start:]
+
+    def read_log(self) -> bytes:
+        """Give the event log as the worker wrote it, without the end that a client may have written."""
+        return self._read(EVENTS) or b""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, whole or not at all."""
+        self._changed(name)
+        self._service.upload({f"{self._folder}/{name}": content})
+
+    def write_new(self, name: str, content: bytes) -> bool:
+        """Write a small file unless it is there already: of two who try, one gets True."""
+        self._changed(name)
+        return self._service.upload({f"{self._folder}/{name}": content}, overwrite=False)
+
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Bring files there that aren't there yet with the same size."""
+        there = self._service.list_files(self._folder, recursive=True) or {}
+        missing = {name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size}
+        if missing:
+            self._changed(*missing)
+            self._service.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
+
+    def age_s(self, name: str) -> float | None:
+        """Say how long ago the file was written, to the second."""
+        entry = self._entry(name)
+        return None if entry is None else max(0.0, self._clock() - entry.mtime)
+
+    def fetch(self, folder: str, into: Path) -> None:
+        """Bring a folder here, its manifest last."""
+        into.mkdir(parents=True, exist_ok=True)
+        (into / MANIFEST).unlink(missing_ok=True)
+        names = self._service.list_files(f"{self._folder}/{folder}", recursive=True) or {}
+        for name in sorted(names, key=lambda n: (n == MANIFEST, n)):
+            target = into / name
+            if target.resolve().is_relative_to(into.resolve()):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._service.download(f"{self._folder}/{folder}/{name}", target)
+
+    def _read(self, name: str) -> bytes | None:
+        entry = self._entry(name)
+        if entry is None:
+            return None
+        known = self._cache.get(name)
+        if known is not None and known[0] == entry:
+            return known[1]
+        content = self._service.read(f"{self._folder}/{name}")
+        if content is not None and len(content) >= entry.size:
+            self._cache[name] = (entry, content)
+        return content
+
+    def _entry(self, name: str) -> Entry | None:
+        if self._listing is None:
+            self._listing = self._service.list_files(self._folder) or {}
+        return self._listing.get(name)
+
+    def _changed(self, *names: str) -> None:
+        self._listing = None
+        for name in names:
+            self._cache.pop(name, None)

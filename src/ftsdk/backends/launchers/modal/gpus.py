@@ -1,0 +1,156 @@
+"""GPU names and counts as Modal writes them, checked against what there is."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+
+from ftsdk.errors import Gap
+from ftsdk.spec.base import nearest
+
+__all__ = ["CPU_ONLY", "Book", "Gpu", "GpuChoice", "price_book", "read_gpus"]
+
+CPU_ONLY = "cpu"
+"""The word for a container without a GPU: for trying things out, and for models that are small enough."""
+
+_CHOICE = re.compile(r"^(?P<name>[A-Za-z0-9+!-]+?)(?::(?P<count>\d+))?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A kind of GPU that Modal rents."""
+
+    name: str
+    memory_gib: float
+    """Of one card."""
+    usd_per_s: Decimal
+    """List price of one card."""
+    ceiling_usd_per_s: Decimal
+    """The most that a request for it can cost: Modal may serve some with a dearer card."""
+    as_of: str
+    """Day when the price was read, `YYYY-MM-DD`."""
+    max_count: int
+    """Most that one container can have."""
+    host_count: int
+    """How many a whole host has."""
+    has_bfloat16: bool = True
+    peak_tflops: float | None = None
+    """Dense bfloat16, of one card."""
+    efficiency: float | None = None
+    """Share of the peak that published fine-tunes reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuChoice:
+    """A GPU and how many of it one container gets."""
+
+    gpu: Gpu
+    count: int = 1
+
+    def __str__(self) -> str:
+        return self.gpu.name if self.count == 1 else f"{self.gpu.name}:{self.count}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book:
+    """What Modal rents, its limits, and the prices of a day."""
+
+    gpus: Mapping[str, Gpu]
+    core_usd_per_s: Decimal
+    memory_usd_per_gib_s: Decimal
+    broad_region: Decimal
+    narrow_region: Decimal
+    max_timeout_s: int
+    max_retries: int
+    max_nodes: int
+    source: str
+
+    def region_multiplier(self, region: str | None) -> Decimal:
+        """What a named region multiplies every price by: 1 if none is named."""
+        if region is None:
+            return Decimal(1)
+        return self.narrow_region if "-" in region else self.broad_region
+
+
+@functools.cache
+def price_book() -> Book:
+    """Read `prices.yaml`."""
+    import yaml
+
+    data: dict[str, Any] = yaml.safe_load(files(__package__ or __name__).joinpath("prices.yaml").read_text(encoding="utf-8"))
+    gpus = {row["name"]: _gpu(row) for row in data["gpus"]}
+    region, limits = data["region"], data["limits"]
+    return Book(
+        gpus=gpus,
+        core_usd_per_s=Decimal(data["cpu_core"]["usd_per_s"]),
+        memory_usd_per_gib_s=Decimal(data["memory_gib"]["usd_per_s"]),
+        broad_region=Decimal(region["broad"]["multiplier"]),
+        narrow_region=Decimal(region["narrow"]["multiplier"]),
+        max_timeout_s=limits["timeout_s"]["max"],
+        max_retries=limits["retries"],
+        max_nodes=limits["cluster_nodes"],
+        source=data["pricing"]["source"],
+    )
+
+
+def _gpu(row: Mapping[str, Any]) -> Gpu:
+    return Gpu(
+        name=row["name"],
+        memory_gib=float(row["memory_gib"]),
+        usd_per_s=Decimal(row["usd_per_s"]),
+        ceiling_usd_per_s=Decimal(row.get("ceiling_usd_per_s", row["usd_per_s"])),
+        as_of=str(row["as_of"]),
+        max_count=row["max_count"],
+        host_count=row["host_count"],
+        has_bfloat16=row.get("has_bfloat16", True),
+        peak_tflops=row.get("peak_tflops"),
+        efficiency=row.get("efficiency"),
+    )
+
+
+def read_gpus(asked: str | Sequence[str], book: Book) -> tuple[tuple[GpuChoice, ...], list[Gap]]:
+    """Read GPU strings: one, or several in the order of preference.
+
+    Returns:
+        The choices that can be had, and a gap for everything else.
+    """
+    words = [asked] if isinstance(asked, str) else list(asked)
+    if words == [CPU_ONLY]:
+        return (), []
+    choices: list[GpuChoice] = []
+    gaps: list[Gap] = []
+    if not words:
+        gaps.append(Gap("backend.gpu", (), tuple(book.gpus), "an empty list names no GPU; leave gpu out, and one is chosen"))
+    for word in words:
+        match = _CHOICE.match(word.strip())
+        name = match["name"].upper() if match else word.strip()
+        gpu = book.gpus.get(name)
+        if gpu is None:
+            reason = f"{CPU_ONLY!r} means no GPU at all, so it has no alternatives" if name == CPU_ONLY.upper() else _unknown(name, book)
+            gaps.append(Gap("backend.gpu", word, tuple(book.gpus), reason))
+            continue
+        count = int(match["count"]) if match and match["count"] else 1
+        if not 1 <= count <= gpu.max_count:
+            gaps.append(Gap("backend.gpu", word, (f"{gpu.name}:{gpu.max_count}",), f"one container has 1 to {gpu.max_count} of {gpu.name}"))
+            continue
+        choices.append(GpuChoice(gpu=gpu, count=count))
+    if len({choice.count for choice in choices}) > 1:
+        counts = ", ".join(map(str, choices))
+        gaps.append(
+            Gap(
+                "backend.gpu",
+                tuple(words),
+                (choices[0].count,),
+                f"{counts}: alternatives need the same count, since it decides how the batch is split",
+            )
+        )
+    return tuple(choices), gaps
+
+
+def _unknown(name: str, book: Book) -> str:
+    return f"Modal rents no {name!r}{nearest(name, set(book.gpus))}"

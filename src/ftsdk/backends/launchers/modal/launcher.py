@@ -1,0 +1,294 @@
+"""Modal as the hosted backend sees it: a Volume with the run's folder, and one detached app for each run.
+
+The Volume is the truth, the call only a sign of life. A launch is written down before the app is asked for (with a token that
+the container compares), when the app is there, and when the call is: whoever comes after a crash finds the app by its name, and
+the call by looking whether there is work in it. Two clients can't launch one run at once: on one machine a lock keeps them apart,
+on two the record that only one of them could write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Orphan
+from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.worker import REQUEST
+from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
+from ftsdk.backends.launchers.modal.cap import GRACE_S
+from ftsdk.backends.launchers.modal.conclusion import CONCLUSION, conclude, given_up
+from ftsdk.backends.launchers.modal.decide import Options, decide, hardware_for
+from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
+from ftsdk.backends.launchers.modal.image import recipe
+from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
+from ftsdk.backends.launchers.modal.service import AppSeen, Service
+from ftsdk.backends.launchers.modal.sweep import orphans
+from ftsdk.backends.runfolder.eventlog import parse_events
+from ftsdk.errors import RunNotFoundError
+from ftsdk.home import home
+from ftsdk.spec import JobSpec
+
+__all__ = ["ModalLauncher"]
+
+_RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+_STOP_WAIT_S = 20.0
+_WATCH_S = 30.0
+"""Seconds between two looks at the time that a run has taken."""
+_LAUNCH_MAY_TAKE_S = 1800.0
+"""A launch by another machine that is older than this, in seconds, is taken to be dead: an image may be built meanwhile."""
+
+
+class ModalLauncher:
+    """Starts workers on Modal.
+
+    Args:
+        options: What the user said about the place.
+        clock: Seconds since the epoch.
+    """
+
+    name = "modal"
+
+    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._clock = clock
+        self._service = Service(environment=options.environment, volume=options.volume)
+        self._caches: dict[str, Cache] = {}
+        self._going: dict[str, LaunchRecord] = {}
+        self._watched_at: dict[str, float] = {}
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that rebuild it: those that differ from the defaults."""
+        defaults = Options()
+        set_ones = {name: getattr(self._options, name) for name in Options.__dataclass_fields__}
+        return {name: value if not isinstance(value, tuple) else list(value) for name, value in set_ones.items() if value != getattr(defaults, name)}
+
+    def hardware(self, spec: JobSpec) -> Hardware:
+        """Say what the chosen GPU is."""
+        return hardware_for(spec, self._options)
+
+    def launch(self, spec: JobSpec) -> Launch:
+        """Decide GPU, limits, image and cost."""
+        return decide(spec, self._options, recipe())
+
+    def files(self, run_id: str) -> VolumeFiles:
+        """Give the run's folder as it is now."""
+        if not _RUN_ID.match(run_id):
+            raise RunNotFoundError(f"modal has no run {run_id!r}: a run's id has letters, digits, '.', '_' and '-'")
+        return VolumeFiles(self._service, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
+
+    def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
+        """Make the app and spawn the call, unless the run has one that goes on."""
+        with _launching(run_id) as is_ours:
+            if not is_ours:
+                return False
+            return self._start(run_id, request)
+
+    def native(self, run_id: str) -> Mapping[str, str]:
+        """Give app, call, Volume and folder."""
+        record = self._record(self.files(run_id))
+        found = {"volume": self._options.volume, "run_folder": f"runs/{run_id}"}
+        if self._options.environment:
+            found["environment"] = self._options.environment
+        if record is not None:
+            found.update({name: value for name, value in (("app_id", record.app_id), ("call_id", record.call_id)) if value})
+        return found
+
+    def is_running(self, run_id: str) -> bool:
+        """True while the call waits or works, or a client is launching it."""
+        known = self._going.get(run_id)
+        if known is not None and self._service.call_state(known.call_id).state == "going":
+            # One quick request for most looks at a run; the record is read again as soon as this call is over.
+            return not self._stopped_over_budget(run_id, known)
+        self._going.pop(run_id, None)
+        files = self.files(run_id)
+        record = self._record(files)
+        if record is None:
+            return False
+        if record.call_id:
+            if known == record or self._service.call_state(record.call_id).state == "over":
+                return False
+            self._going[run_id] = record
+            return True
+        if _is_being_launched(run_id) or self._is_foreign(record):
+            return True
+        # Whoever launched it is gone. Was the call spawned?
+        app = self._service.look_at_app(record.app_id) if record.app_id else self._service.find_app(record.app)
+        return app is not None and app.has_work
+
+    def stop(self, run_id: str) -> None:
+        """Cancel the call with its containers, and stop the app."""
+        record = self._record(self.files(run_id))
+        if record is not None:
+            self._stop(record)
+
+    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+        """Write the run's end, if no worker is at work and it has none."""
+        if self.is_running(run_id):
+            return False
+        files = self.files(run_id)
+        if files.read(REQUEST) is None:
+            return False
+        content = conclude(files.read_log(), line, at=self._clock())
+        if content is not None:
+            files.write_new(CONCLUSION, content)
+        return True
+
+    def _start(self, run_id: str, request: Mapping[str, Any]) -> bool:
+        files = self.files(run_id)
+        record = self._record(files)
+        name = app_name(run_id)
+        if record is not None and record.call_id and self._service.call_state(record.call_id).state == "going":
+            return False
+        if record is not None and not record.call_id and self._is_foreign(record):
+            return False
+        app = self._service.find_app(name)
+        is_unfinished = record is not None and not record.call_id
+        if app is not None and is_unfinished and app.has_work:
+            # The client before this one spawned the call, and died before it could write that down.
+            self._adopt(files, record, app)
+            return False
+        attempts = attempts_from_json(files.read(ATTEMPTS))
+        refusal = allowance(attempts, request).refusal if attempts else ""
+        if refusal:
+            events = parse_events(files.read_log())
+            self.conclude(run_id, given_up(refusal, attempts=len(attempts), limits=request, events=events))
+            return False
+        if app is not None and not (is_unfinished and app.has_function):
+            # Its call is over, or it was never finished: it would go down by itself, but two at a time are one too many.
+            self._service.stop_app(app.app_id)
+            app = None
+        claim = LaunchRecord(app=name, token=secrets.token_hex(8), client=_client_id(), at=self._clock(), app_id=app.app_id if app else "")
+        if record is None:
+            if not files.write_new(LAUNCH, claim.to_json()):
+                return False  # another machine was faster
+        else:
+            files.write(LAUNCH, claim.to_json())
+        self._spawn(run_id, request, files, claim, app)
+        return True
+
+    def _spawn(self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppSeen | None) -> None:
+        limits = {key: request[key] for key in ("timeout_s", "max_attempts", "total_s", "budget_usd", "volume", "environment", "nodes")}
+        order = json.dumps({"run": run_id, "token": claim.token, **limits})
+
+        def write(app_id: str, call_id: str = "") -> None:
+            known = LaunchRecord(app=claim.app, token=claim.token, client=claim.client, at=self._clock(), app_id=app_id, call_id=call_id)
+            files.write(LAUNCH, known.to_json())
+
+        if app is not None:
+            # The client before this one made the app, and died before it could spawn.
+            write(app.app_id, self._service.spawn_in(app.app_id, order))
+            return
+        app_id, call_id = self._service.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
+        write(app_id, call_id)
+
+    def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppSeen) -> None:
+        assert record is not None
+        attempts = attempts_from_json(files.read(ATTEMPTS))
+        call_id = attempts[-1].call_id if attempts else ""
+        known = LaunchRecord(app=record.app, token=record.token, client=record.client, at=record.at, app_id=app.app_id, call_id=call_id)
+        if known != record:
+            files.write(LAUNCH, known.to_json())
+
+    def _stop(self, record: LaunchRecord) -> None:
+        if record.call_id:
+            self._service.cancel(record.call_id)
+        app_id = record.app_id
+        if not app_id:
+            found = self._service.find_app(record.app)
+            app_id = found.app_id if found else ""
+        if app_id:
+            self._service.stop_app(app_id)
+        if record.call_id:
+            deadline = time.monotonic() + _STOP_WAIT_S
+            while self._service.call_state(record.call_id, wait_s=1.0).state == "going" and time.monotonic() < deadline:
+                pass
+
+    def _stopped_over_budget(self, run_id: str, record: LaunchRecord) -> bool:
+        """Watch the money: a container that outlives its time by more than a little is ended from here."""
+        if self._clock() < self._watched_at.get(run_id, 0.0) + _WATCH_S:
+            return False
+        self._watched_at[run_id] = self._clock()
+        files = self.files(run_id)
+        attempts = attempts_from_json(files.read(ATTEMPTS))
+        if not attempts or attempts[-1].ending:
+            return False
+        request = json.loads(files.read(REQUEST) or b"{}").get("launch", {})
+        left = allowance(attempts[:-1], request)
+        if self._clock() <= attempts[-1].started_at + left.seconds + 2 * GRACE_S:
+            return False
+        self._stop(record)
+        content = conclude(
+            files.read_log(), given_up("time", attempts=len(attempts), limits=request, events=parse_events(files.read_log())), at=self._clock()
+        )
+        if content is not None:
+            self.files(run_id).write_new(CONCLUSION, content)
+        return True
+
+    def _is_foreign(self, record: LaunchRecord) -> bool:
+        """True if another machine is launching the run, as far as one can tell."""
+        return record.client != _client_id() and self._clock() - record.at < _LAUNCH_MAY_TAKE_S
+
+    def _record(self, files: VolumeFiles) -> LaunchRecord | None:
+        record = LaunchRecord.from_json(files.read(LAUNCH))
+        if record is not None and not record.call_id:
+            # The container writes its call's id, which a client that died after the spawn couldn't.
+            attempts = attempts_from_json(files.read(ATTEMPTS))
+            if attempts and attempts[-1].call_id and attempts[-1].started_at >= record.at - 5.0:
+                return LaunchRecord(
+                    app=record.app, token=record.token, client=record.client, at=record.at, app_id=record.app_id, call_id=attempts[-1].call_id
+                )
+        return record
+
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Find apps without a run and runs without an app."""
+        return orphans(self._service.apps(), states)
+
+
+def _lock_file(run_id: str) -> Path:
+    folder = home() / "modal" / "launching"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{run_id}.lock"
+
+
+@contextlib.contextmanager
+def _launching(run_id: str) -> Generator[bool]:
+    """Hold this machine's right to launch a run; gives False if another process has it."""
+    descriptor = os.open(_lock_file(run_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _is_being_launched(run_id: str) -> bool:
+    with _launching(run_id) as is_free:
+        return not is_free
+
+
+def _client_id() -> str:
+    """Give a random word that stands for this ftsdk home."""
+    file = home() / "modal" / "client"
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text(encoding="utf-8").strip()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    word = secrets.token_hex(8)
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(word)
+    except FileExistsError:
+        return file.read_text(encoding="utf-8").strip()
+    return word

@@ -1,0 +1,54 @@
+"""What is written down about a launch on the run's Volume: before the app is asked for, when it is there, and when the call is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+__all__ = ["LAUNCH", "LaunchRecord", "app_name", "is_app_of_ours"]
+
+LAUNCH = "launch.json"
+_PREFIX = "ftsdk-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchRecord:
+    """The newest launch of a run. An empty `app_id` or `call_id` is one that isn't known yet."""
+
+    app: str
+    """The app's name, which follows from the run's key."""
+    token: str
+    """Of this launch: a container that was started by another one does nothing."""
+    client: str
+    """Which ftsdk home launched it: a random word, no name of a machine."""
+    at: float
+    """Seconds since the epoch, when it was written."""
+    app_id: str = ""
+    call_id: str = ""
+
+    def to_json(self) -> bytes:
+        """Give the record as it is written."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes | None) -> LaunchRecord | None:
+        """Read a record; None if there is none, or none that can be read."""
+        try:
+            data: Mapping[str, object] = json.loads(content or b"")
+            return cls(**{name: data[name] for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def app_name(run_id: str) -> str:
+    """Give the name of a run's app. Modal allows 64 characters; a longer key is cut, and told apart by a digest."""
+    if len(run_id) <= 56:
+        return _PREFIX + run_id
+    return f"{_PREFIX}{run_id[:42]}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def is_app_of_ours(name: str) -> bool:
+    """True if an app's name looks as ours do."""
+    return name.startswith(_PREFIX)

@@ -1,0 +1,71 @@
+"""`backend="modal"`: serverless GPUs, with the same worker and trainer as on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ftsdk.backends.base import Orphan
+from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.launchers.modal.decide import Options
+from ftsdk.backends.launchers.modal.launcher import ModalLauncher
+from ftsdk.backends.trainers.trl import TRLTrainer
+
+__all__ = ["Modal"]
+
+
+class Modal(HostedBackend):
+    """Modal: each run is a detached app that outlives this process, with its files on a Volume.
+
+    Impossible values are refused by `plan()`, which names what there is.
+
+    Args:
+        gpu: `"H100"`; several in a container, `"H100:8"`; alternatives in the order of preference, `["H100", "A100-80GB"]`; or `"cpu"`
+            for none. None: the cheapest that the job fits on.
+        cpu: Physical cores, each of two threads.
+        memory_gib: Of the container.
+        region: `"us"`, `"eu-west"`, ...; naming one costs more. None: wherever there is room.
+        timeout_s: Of one attempt, 1 to 86,400. None: from the budget or the estimate.
+        max_attempts: How often the run may start again by itself after a crash or a timeout, 1 to 11; preemptions don't count, their time does.
+        nodes: Whole hosts that train together.
+        environment: Of Modal. None: the one of the active profile.
+        volume: Name of the Volume for runs; it is made if it isn't there.
+        secret: Name of a Modal Secret that the container gets, such as one with HF_TOKEN for gated models.
+    """
+
+    def __init__(
+        self,
+        *,
+        gpu: str | Sequence[str] | None = None,
+        cpu: float | None = None,
+        memory_gib: float | None = None,
+        region: str | None = None,
+        timeout_s: int | None = None,
+        max_attempts: int | None = None,
+        nodes: int = 1,
+        environment: str | None = None,
+        volume: str = "ftsdk",
+        secret: str | None = None,
+    ) -> None:
+        options = Options(
+            gpu=gpu if gpu is None or isinstance(gpu, str) else tuple(gpu),
+            cpu=cpu,
+            memory_gib=memory_gib,
+            region=region,
+            timeout_s=timeout_s,
+            max_attempts=max_attempts,
+            nodes=nodes,
+            environment=environment,
+            volume=volume,
+            secret=secret,
+        )
+        # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
+        self._place = ModalLauncher(options)
+        super().__init__(name="modal", launcher=self._place, trainer=TRLTrainer(), cancel_grace_s=0.0)
+
+    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Find apps that no run needs, and runs that have no app. Changes nothing.
+
+        Args:
+            states: Of the runs that are known here, by run id.
+        """
+        return self._place.sweep(states)

@@ -1,0 +1,311 @@
+"""The service as a test uses it: start it, point the client at it, tell it stories, ask what it saw, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import aiohttp.web
+import grpclib.server
+from modal._utils.grpc_utils import custom_detail_codec
+from modal_proto import api_pb2 as pb
+
+from ftsdk.testing.modal.apps import ENVIRONMENT
+from ftsdk.testing.modal.blobs import receive
+from ftsdk.testing.modal.processes import Reaper
+from ftsdk.testing.modal.seen import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
+from ftsdk.testing.modal.sources import Mounts
+from ftsdk.testing.modal.stories import WEATHER, Story
+from ftsdk.testing.modal.verdicts import How
+from ftsdk.testing.modal.wire import Codec, Request, Wire
+from ftsdk.testing.modal.workspace import Workspace
+from ftsdk.testing.modal.world import Place
+
+__all__ = ["PASSED_ON", "ModalService"]
+
+T = TypeVar("T")
+TOKEN_ID = "ak-loopback"
+TOKEN_SECRET = "as-loopback-0123456789"
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "OMP_NUM_THREADS",
+    "GOMP_SPINCOUNT",
+    "TOKENIZERS_PARALLELISM",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+)
+"""The variables of this process that containers get."""
+
+
+class ModalService:
+    """The loopback Modal. A context manager; nothing of it is left afterwards.
+
+    Args:
+        container_env: More variables for every container, beside `PASSED_ON`.
+        grace_s: Seconds from SIGINT to SIGKILL when a container is preempted. Modal gives 30.
+        client_lost_after_s: Seconds without a heartbeat after which a client counts as gone; the client sends one every 15 s.
+        commit_every_s: A number makes commits matter, as on Modal: clients, and containers that start, see what was committed,
+            by `Volume.commit`, by the end of a container in peace, or in the background every so many seconds; what a container
+            that is killed hadn't committed is lost. None shows every change to everybody at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        container_env: Mapping[str, str] | None = None,
+        grace_s: float = 30.0,
+        client_lost_after_s: float = 60.0,
+        commit_every_s: float | None = None,
+    ) -> None:
+        self._commit_every_s = commit_every_s
+        self._container_env = dict(container_env or {})
+        self._grace_s = grace_s
+        self._client_lost_after_s = client_lost_after_s
+        self._resets = 0
+
+    def __enter__(self) -> Self:
+        root = Path(tempfile.mkdtemp(prefix="loopback-modal-")).resolve()
+        passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._place = Place(
+            root=root,
+            passed_on={**passed_on, **self._container_env},
+            grace_s=self._grace_s,
+            client_lost_after_s=self._client_lost_after_s,
+            commit_every_s=self._commit_every_s,
+        )
+        self._reaper = Reaper(root, self._place.ids.tag)
+        self._mounts = Mounts(self._place)
+        self._wire = Wire(lambda: self._workspace, token_id=TOKEN_ID, token_secret=TOKEN_SECRET)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-modal", daemon=True)
+        self._thread.start()
+        try:
+            self._in_loop(self._start())
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._in_loop(self._stop())
+        finally:
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+        self._reaper.close()
+        shutil.rmtree(self._place.root, ignore_errors=True)
+
+    async def _start(self) -> None:
+        self._http = aiohttp.web.AppRunner(self._routes(), access_log=None)
+        await self._http.setup()
+        await aiohttp.web.TCPSite(self._http, "127.0.0.1", 0).start()
+        self._place.http_url = f"http://127.0.0.1:{self._http.addresses[0][1]}"
+        self._grpc = grpclib.server.Server([self._wire.service()], codec=Codec(), status_details_codec=custom_detail_codec)
+        await self._grpc.start("127.0.0.1", 0)
+        listening: Any = vars(self._grpc)["_server"]
+        self._place.grpc_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        self._workspace = self._new_workspace()
+
+    async def _stop(self) -> None:
+        await self._workspace.close()
+        self._grpc.close()
+        await self._http.cleanup()
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _new_workspace(self) -> Workspace:
+        self._resets += 1
+        return Workspace(self._place, self._place.root / f"workspace-{self._resets}", self._reaper, self._mounts)
+
+    def _routes(self) -> aiohttp.web.Application:
+        async def put_block(request: aiohttp.web.Request) -> aiohttp.web.Response:
+            await receive(request, self._workspace.blobs.block(request.match_info["sha256"]))
+            return aiohttp.web.Response(text="stored")
+
+        async def put_blob(request: aiohttp.web.Request) -> aiohttp.web.Response:
+            md5 = await receive(request, self._workspace.blobs.blob(request.match_info["blob"]))
+            return aiohttp.web.Response(headers={"ETag": f'"{md5}"'})
+
+        async def get_blob(request: aiohttp.web.Request) -> aiohttp.web.FileResponse:
+            return aiohttp.web.FileResponse(self._workspace.blobs.blob(request.match_info["blob"]))
+
+        async def get_file(request: aiohttp.web.Request) -> aiohttp.web.Response:
+            path = self._workspace.volumes.volume(request.match_info["volume"]).path(request.query["path"])
+            try:
+                with path.open("rb") as file:
+                    file.seek(int(request.query["start"]))
+                    return aiohttp.web.Response(body=file.read(int(request.query["length"])))
+            except FileNotFoundError:
+                return aiohttp.web.Response(status=404, text="the file is gone")
+
+        application = aiohttp.web.Application(client_max_size=1 << 40)
+        application.add_routes(
+            [
+                aiohttp.web.put("/block/{sha256}", put_block),
+                aiohttp.web.put("/blob/{blob}", put_blob),
+                aiohttp.web.get("/blob/{blob}", get_blob),
+                aiohttp.web.get("/file/{volume}", get_file),
+            ]
+        )
+        return application
+
+    def _in_loop(self, action: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(action, self._loop).result(60)
+
+    def _look(self, look: Callable[[Workspace], T]) -> T:
+        """Do something where nothing changes meanwhile."""
+
+        async def act() -> T:
+            return look(self._workspace)
+
+        return self._in_loop(act())
+
+    # How to get there.
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment variables that point the client here."""
+        return {
+            "MODAL_SERVER_URL": self._place.grpc_url,
+            "MODAL_TOKEN_ID": TOKEN_ID,
+            "MODAL_TOKEN_SECRET": TOKEN_SECRET,
+            "MODAL_CONFIG_PATH": str(self._place.root / "no-such-file.toml"),
+            "MODAL_ENVIRONMENT": ENVIRONMENT,
+            "MODAL_DISABLE_API_PROXY": "1",
+        }
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must not be found in anything that is written or said."""
+        return (TOKEN_SECRET,)
+
+    def reset(self) -> None:
+        """Throw the workspace away and begin a new one at the same address. No container is left."""
+
+        async def act() -> None:
+            old, self._workspace = self._workspace, self._new_workspace()
+            await old.close()
+            self._wire.requests.clear()
+            self._wire.unimplemented.clear()
+
+        self._in_loop(act())
+        shutil.rmtree(self._place.root / f"workspace-{self._resets - 1}", ignore_errors=True)
+
+    # What happens.
+
+    def tell(self, *stories: Story) -> None:
+        """Let stories happen from now on, until they are over or the workspace is reset."""
+        for story in stories:
+            self._look(lambda workspace, story=story: workspace.stories.tell(story))
+
+    @contextlib.contextmanager
+    def telling(self, story: Story) -> Generator[None]:
+        """Let a story happen inside the block."""
+        self.tell(story)
+        try:
+            yield
+        finally:
+            self._look(lambda workspace: workspace.stories.end(story))
+
+    def weather(self, word: Literal["401", "404", "429", "503", "timeout", "garbage"]) -> contextlib.AbstractContextManager[None]:
+        """Give a context in which every request of a client goes wrong, by the conformance suite's word for it."""
+        return self.telling(WEATHER[word])
+
+    def interrupt(self, call_id: str, how: Literal["preempt", "crash", "oom", "timeout"]) -> None:
+        """Interrupt the container that works on a call, now.
+
+        Raises:
+            RuntimeError: There is none.
+        """
+        hows: Mapping[str, How] = {"preempt": "preempted", "crash": "crashed", "oom": "oom", "timeout": "timeout"}
+
+        def act(workspace: Workspace) -> None:
+            container = workspace.calls.call(call_id).container
+            if container is None or container.process is None:
+                raise RuntimeError(f"no container works on {call_id} now; wait until one does")
+            container.interrupt(hows[how], self._grace_s)
+
+        self._look(act)
+
+    def expire(self, call_id: str) -> None:
+        """Forget a result, as Modal does seven days after the call is over."""
+
+        def act(workspace: Workspace) -> None:
+            workspace.calls.call(call_id).is_expired = True
+
+        self._look(act)
+
+    def add_secret(self, name: str, values: Mapping[str, str]) -> None:
+        """Make a Secret that `Secret.from_name` finds."""
+        self._look(lambda workspace: workspace.secrets.add(name, values))
+
+    # What it saw.
+
+    def requests(self, rpc: str | None = None, *, caller: Literal["client", "container"] | None = "client") -> list[Request]:
+        """Give the requests since the last reset, in order; of one RPC, or of all."""
+        return [r for r in list(self._wire.requests) if rpc in (None, r.rpc) and caller in (None, r.caller)]
+
+    @property
+    def unimplemented(self) -> list[str]:
+        """The RPCs that were asked for and that the loopback doesn't know."""
+        return list(self._wire.unimplemented)
+
+    def apps(self) -> list[AppSeen]:
+        """Give all apps, the oldest first, stopped ones too."""
+        return self._look(lambda workspace: [seen_app(app) for app in workspace.apps.everyone()])
+
+    def function(self, function_id: str) -> pb.FunctionData:
+        """Give everything that was asked for in a function; its `ranked_functions` are the wanted hardware, the best first."""
+        return self._look(lambda workspace: workspace.functions.function(function_id).data)
+
+    def functions(self) -> list[pb.FunctionData]:
+        """Give all functions, the oldest first."""
+        return self._look(lambda workspace: [function.data for function in workspace.functions.everyone()])
+
+    def image(self, image_id: str) -> list[pb.Image]:
+        """Give an image's layers, the lowest first; their `dockerfile_commands` are what would have been built."""
+        return self._look(lambda workspace: workspace.images.layers(image_id))
+
+    def calls(self) -> list[CallSeen]:
+        """Give all calls, the oldest first."""
+        return self._look(lambda workspace: [seen_call(call) for call in workspace.calls.everyone()])
+
+    def call(self, call_id: str) -> CallSeen:
+        """Give one call."""
+        return self._look(lambda workspace: seen_call(workspace.calls.call(call_id)))
+
+    def volume(self, name: str) -> VolumeSeen:
+        """Give a Volume by its name."""
+        return self._look(lambda workspace: seen_volume(workspace.volumes.named(name)))
+
+    def log(self, call_id: str = "") -> str:
+        """Give what containers wrote: for one call, or everything, builds too."""
+        return self._look(lambda workspace: workspace.logs.text(call_id=call_id))
+
+    @property
+    def containers_started(self) -> int:
+        """How many containers have been started since the last reset."""
+        return self._look(lambda workspace: workspace.containers.started)
+
+    @property
+    def containers_running(self) -> int:
+        """How many containers there are now."""
+        return self._look(lambda workspace: len(workspace.containers.running))

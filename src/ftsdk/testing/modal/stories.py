@@ -1,0 +1,151 @@
+"""What can go wrong on the loopback Modal, told as data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.spec import Value
+
+__all__ = [
+    "WEATHER",
+    "BrokenBuild",
+    "BrokenUpload",
+    "FileLines",
+    "InputTaken",
+    "Interruption",
+    "LogLine",
+    "Moment",
+    "ProcessStarted",
+    "Story",
+    "WireFault",
+]
+
+StatusWord = Literal[
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
+"""gRPC status names. The client itself tries again after CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL and UNAVAILABLE."""
+
+Times = Annotated[int, Field(ge=1)]
+
+
+class ProcessStarted(Value):
+    """The container's process exists, and hasn't asked for work yet."""
+
+    kind: Literal["process_started"] = "process_started"
+
+
+class InputTaken(Value):
+    """The container has just been given its input."""
+
+    kind: Literal["input_taken"] = "input_taken"
+
+
+class FileLines(Value):
+    """A file in a mounted Volume has so many whole lines, counted over all attempts. Looked at every few hundredths of a second."""
+
+    kind: Literal["file_lines"] = "file_lines"
+    pattern: str
+    """The file, relative to the Volume's root; `*`, `?` and `**` stand for any names. Lines of several files add up."""
+    lines: Times
+    containing: str = ""
+    """Only lines with this text in them count."""
+
+
+class LogLine(Value):
+    """The container wrote a line with this text to its standard output or error."""
+
+    kind: Literal["log_line"] = "log_line"
+    containing: str
+
+
+Moment = Annotated[ProcessStarted | InputTaken | FileLines | LogLine, Field(discriminator="kind")]
+
+
+class Interruption(Value):
+    """Something happens to a container at a moment of its life.
+
+    Interruptions happen in the order in which they were told, at most one to a container: three of them are three attempts.
+    """
+
+    kind: Literal["interruption"] = "interruption"
+    how: Literal["preempt", "crash", "oom", "timeout"]
+    """`preempt`: SIGINT, then SIGKILL when the grace is over, and the same input runs again, which uses up no retry.
+    `crash`: SIGKILL. `oom`: SIGKILL, reported as killed for memory. `timeout`: as if the function's time were over."""
+    at: Moment = Field(default_factory=InputTaken)
+    app: str = "*"
+    """The name of the app, with `*` and `?`."""
+    times: Times = 1
+    """How many containers in a row it happens to."""
+
+
+class WireFault(Value):
+    """Requests are answered wrongly, before they have done anything or, with `loses_answer`, after it."""
+
+    kind: Literal["wire_fault"] = "wire_fault"
+    rpc: str = "*"
+    """The RPC's name, such as `AppCreate`; `*` and `?` stand for any."""
+    answer: Literal["status", "garbage", "silence"] = "status"
+    """`status`: a gRPC error. `garbage`: bytes that are no message. `silence`: no answer until the story is taken back."""
+    status: StatusWord = "UNAVAILABLE"
+    message: str = "the loopback service was told to fail"
+    retry_after_s: Annotated[float, Field(ge=0)] | None = None
+    """Makes the client wait so long and try again by itself, without end, unless MODAL_MAX_THROTTLE_WAIT says otherwise."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """So many requests are answered well first."""
+    times: Times | None = None
+    """How many requests are answered wrongly; None goes on until the story ends. Attempts of the client's own count each."""
+    loses_answer: bool = False
+    """True if the service does what was asked, and only its answer is lost."""
+    caller: Literal["client", "container", "anybody"] = "client"
+
+
+class BrokenBuild(Value):
+    """Building an image fails."""
+
+    kind: Literal["broken_build"] = "broken_build"
+    message: str = ""
+    """What the client puts into its error; without one it only says how to see the log."""
+    log: tuple[str, ...] = ("Building image", "error: no matching distribution found")
+    """The lines of the build log."""
+    times: Times | None = None
+    """How many builds fail; None goes on until the story ends."""
+
+
+class BrokenUpload(Value):
+    """A batch of files breaks off on its way into a Volume: the first few are there, whole, and the rest isn't."""
+
+    kind: Literal["broken_upload"] = "broken_upload"
+    files: Annotated[int, Field(ge=0)] = 0
+    """How many files of the batch arrive."""
+    status: StatusWord = "ABORTED"
+    message: str = "the upload broke off"
+    times: Times = 1
+
+
+Story = Annotated[Interruption | WireFault | BrokenBuild | BrokenUpload, Field(discriminator="kind")]
+
+WEATHER: dict[str, WireFault] = {
+    "401": WireFault(status="UNAUTHENTICATED", message="Token validation failed"),
+    "404": WireFault(status="NOT_FOUND", message="not found"),
+    "429": WireFault(status="RESOURCE_EXHAUSTED", message="rate limit exceeded", retry_after_s=7.0),
+    "503": WireFault(status="UNAVAILABLE", message="service unavailable"),
+    "timeout": WireFault(status="DEADLINE_EXCEEDED", message="upstream request timeout"),
+    "garbage": WireFault(answer="garbage"),
+}
+"""What the conformance suite calls these faults, as Modal's wire has them. `retry_after_s` is what the suite expects of 429."""

