@@ -1,6 +1,6 @@
 """How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out; and how long an estimate takes.
 
-    python benchmarks/bench_estimates.py
+python benchmarks/bench_estimates.py
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def main() -> None:
     for name, chosen in (("adapters on one device or data-parallel", core), ("all", rows)):
         kept = [row in chosen for row in rows]
         of = lambda errors: [e for e, keep in zip(errors, kept, strict=True) if keep and e is not None]  # noqa: B023, E731
-        print(f"time, {name} ({len(chosen)} rows): fitted {mean_error(of(in_sample)):.1%}, leaving one row out {mean_error(of(row_out)):.1%}, ", end="")
+        print(
+            f"time, {name} ({len(chosen)} rows): fitted {mean_error(of(in_sample)):.1%}, leaving one row out {mean_error(of(row_out)):.1%}, ", end=""
+        )
         print(f"leaving one source out {mean_error(of(source_out)):.1%} ({len(of(source_out))} rows)")
     for name, known, errors in (("row", "same_stack", row_out), ("source", "new_stack", source_out), ("row", "new_stack", row_out)):
         for label, chosen in (("core", core), ("all", rows)):

@@ -12,7 +12,19 @@ from typing import Any, cast
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 
-__all__ = ["Device", "MemoryConstants", "Spreads", "TermSpread", "TimeConstants", "cpu_device", "find_device", "is_known", "known_devices", "memory_constants", "time_constants"]
+__all__ = [
+    "Device",
+    "MemoryConstants",
+    "Spreads",
+    "TermSpread",
+    "TimeConstants",
+    "cpu_device",
+    "find_device",
+    "is_known",
+    "known_devices",
+    "memory_constants",
+    "time_constants",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +46,8 @@ class Device:
     rows: int
     """Published runs behind the efficiency; 0: taken from a relative."""
     source: str
+    host_factor: float = 1.0
+    """How much longer the host takes to start kernels than in the published runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,36 +182,34 @@ def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_b
 
 
 def _matching(name: str) -> Device | None:
-    words = re.sub(r"[^a-z0-9]+", "", name.lower()).removeprefix("nvidia").removeprefix("geforce")
-    if re.match(r"rtxa6000|a6000", words):
-        return None  # an Ampere card that isn't the Ada one
-    best: tuple[int, Device] | None = None
-    for device in known_devices():
-        plain = re.sub(r"[^a-z0-9]+", "", device.name.lower())
-        score = _score(words, plain)
-        if score and (best is None or score > best[0]):
-            best = score, device
-    return None if best is None else best[1]
+    words = _plain(name).removeprefix("nvidia").removeprefix("geforce")
+    scored = [(score, device) for device in known_devices() if (score := _score(words, device.name))]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def _score(words: str, plain: str) -> int:
+def _score(words: str, name: str) -> int:
     """How well a written name fits a device's: 0 is not at all."""
-    if words == plain:
+    if words == _plain(name):
         return 1000
-    model = re.match(r"(?:rtx)?(?:[a-z]{1,2}\d+[a-z]?|\d{4}(?:ada)?)", plain)
-    if model is None or not words.startswith(model.group()) or (words + " ")[len(model.group())].isdigit():
+    kind, _, variant = name.rpartition("-") if re.search(r"-(\d+GB|PCIe)$", name) else (name, "", "")
+    model, suffix = _plain(kind), _plain(variant)
+    if not words.startswith(model):
         return 0
-    rest, asked = plain[len(model.group()) :], words[len(model.group()) :]
-    if asked[:1] == "s" and asked[:3] != "sxm":
-        return 0  # L40 isn't L40S, whatever it starts with
-    if rest and rest in asked:
-        return 100 + len(rest)
-    if asked and rest.endswith("gb") and re.search(r"\d+gb", asked) and rest not in asked:
+    rest = words[len(model) :]
+    sizes = re.findall(r"\d+(?=gb)", rest)
+    # `L40S` isn't an L4, and `A100` isn't an A10; a form such as SXM4 or a size may follow.
+    if not re.fullmatch(r"(?:(?:gpu|sxm\d?|hbm\d?e?|pcie|nvl|laptop)|\d+gb)*", rest) or "laptop" in rest:
         return 0
-    if "pcie" in rest:
+    if suffix.endswith("gb") and sizes and f"{sizes[0]}gb" != suffix:
         return 0
-    # Of several sizes the larger is meant: `A100` in clouds of today is the one with 80 GB.
-    return 10 + (1 if "80" in rest else 0)
+    if suffix == "pcie":
+        return 200 if "pcie" in rest else 0
+    # Of several sizes the larger is meant: `A100` is sold with 80 GB more often than with 40.
+    return 100 + (int(suffix[:-2]) if suffix.endswith("gb") else 0)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
 
 
 @dataclass(frozen=True)

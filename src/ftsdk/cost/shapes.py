@@ -29,6 +29,8 @@ class ModelShape:
     inner: int
     vocabulary: int
     ties_embeddings: bool
+    key_width: int
+    """Outputs of the key and of the value product: less than the width where heads share them."""
     origin: Literal["files", "table", "size"]
     """Where it is known from: the model's own files, the package's table, or the number in its name."""
 
@@ -52,6 +54,7 @@ def shape_of(facts: ModelFacts) -> ModelShape | None:
             inner=facts.intermediate_size or int(2.7 * width),
             vocabulary=vocabulary,
             ties_embeddings=ties,
+            key_width=_key_width(facts, width),
             origin="files",
         )
     named = shape_named(facts.name)
@@ -72,6 +75,12 @@ def billion_in_name(name: str) -> float | None:
     return max(sizes) if sizes else None
 
 
+def active_billion_in_name(name: str) -> float | None:
+    """Read from the name of a mixture of experts how much of it works on one token: 3 for `Qwen3.5-35B-A3B`."""
+    found = re.search(r"(?<![A-Za-z0-9])[Aa](\d+(?:\.\d+)?)[Bb](?![A-Za-z0-9])", name)
+    return float(found.group(1)) if found else None
+
+
 def shape_from_size(name: str, billion: float) -> ModelShape:
     """Guess a shape from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
 
@@ -84,14 +93,22 @@ def shape_from_size(name: str, billion: float) -> ModelShape:
     return ModelShape(
         name=name,
         parameters=billion * 1e9,
-        matmul_parameters=billion * 1e9,
+        matmul_parameters=(active_billion_in_name(name) or billion) * 1e9,
         layers=layers,
         width=width,
         inner=int(2.7 * width),
         vocabulary=128_000 if billion > 0.3 else 49_152,
         ties_embeddings=billion < 4,
+        key_width=width,
         origin="size",
     )
+
+
+def _key_width(facts: ModelFacts, width: int) -> int:
+    heads, groups = facts.num_attention_heads, facts.num_key_value_heads
+    if not heads or not groups:
+        return width
+    return groups * (facts.head_dim or width // heads)
 
 
 def _plain(name: str) -> str:
@@ -116,6 +133,7 @@ def _table() -> dict[str, ModelShape]:
             inner=row["inner"],
             vocabulary=row["vocabulary"],
             ties_embeddings=row["ties"],
+            key_width=row.get("key_width", row["width"]),
             origin="table",
         )
         found[_plain(row["hub"])] = shape

@@ -115,7 +115,9 @@ def peak_memory(memory: TrainingMemory, shape: ModelShape, constants: MemoryCons
     if memory.shards > 1:
         # The layer at work, and the next one, lie there whole, and so does the embedding.
         whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
-        weights = (0.0 if memory.offloads_weights else weights / memory.shards) + memory.weight_bytes * whole * (0.3 if memory.tuning == "qlora" else 1.0)
+        weights = (0.0 if memory.offloads_weights else weights / memory.shards) + memory.weight_bytes * whole * (
+            0.3 if memory.tuning == "qlora" else 1.0
+        )
         states /= memory.shards
     return PeakMemory(
         weights=weights,

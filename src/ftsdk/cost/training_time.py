@@ -93,7 +93,7 @@ def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: Tim
     dequantise = passes * shape.matmul_parameters * c.dequantise_bytes / split / bandwidth if is_quantised else 0.0
 
     launch = c.launch_ms * dora * (c.launch_compiled if step.is_compiled else 1.0) * (c.launch_full if is_full else 1.0)
-    host = passes * layers * launch / 1000
+    host = passes * layers * launch / 1000 * device.host_factor
 
     optimizer = 0.0
     if is_full:
@@ -144,7 +144,11 @@ def spread_of(
     of_step, of_sharding = _shares(joined, time.sharding_s, c.overlap) if step.is_sharded else (1.0, 0.0)
     of_rest = 1 - time.optimizer_s / time.total_s
     inner = of_rest * of_step * of_device / busy
-    shares += [(inner * time.products_s, spreads.products), (inner * time.traffic_s, spreads.traffic), (inner * time.dequantise_s, spreads.dequantise)]
+    shares += [
+        (inner * time.products_s, spreads.products),
+        (inner * time.traffic_s, spreads.traffic),
+        (inner * time.dequantise_s, spreads.dequantise),
+    ]
     shares += [(of_rest * of_step * of_host, spreads.host), (of_rest * of_sharding, spreads.sharding), (1 - of_rest, spreads.optimizer)]
     if step.is_sharded:
         shares.append((1.0, spreads.sharded))
