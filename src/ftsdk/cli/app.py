@@ -101,6 +101,7 @@ def run(
 @app.command()
 def runs(
     as_json: AsJson = False,
+    costs: Annotated[bool, typer.Option("--costs", help="What was estimated, what it was, and how often the truth was inside.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
 ) -> None:
     """List the runs, the newest first."""
@@ -110,7 +111,10 @@ def runs(
         _sweep(as_json)
         return
     found = ftsdk.runs()
-    if as_json:
+    if costs:
+        report = found.costs()
+        typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
+    elif as_json:
         keys = ("ref", "name", "state", "started", "model")
         out.print_json(json.dumps([dict(zip(keys, row, strict=True)) for row in found.rows()]))
     else:

@@ -182,12 +182,14 @@ def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_b
 
 
 def _matching(name: str) -> Device | None:
-    words = _plain(name).removeprefix("nvidia").removeprefix("geforce")
-    scored = [(score, device) for device in known_devices() if (score := _score(words, device.name))]
+    words = re.sub(r"^(nvidia)?(geforce|tesla)?", "", _plain(name))
+    # `A100-SXM4-80GB`: the 4 isn't part of the size.
+    size = re.search(r"(?<!\d)(\d+)\s*GB", name, re.IGNORECASE)
+    scored = [(score, device) for device in known_devices() if (score := _score(words, size.group(1) if size else None, device.name))]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def _score(words: str, name: str) -> int:
+def _score(words: str, size: str | None, name: str) -> int:
     """How well a written name fits a device's: 0 is not at all."""
     if words == _plain(name):
         return 1000
@@ -196,11 +198,10 @@ def _score(words: str, name: str) -> int:
     if not words.startswith(model):
         return 0
     rest = words[len(model) :]
-    sizes = re.findall(r"\d+(?=gb)", rest)
     # `L40S` isn't an L4, and `A100` isn't an A10; a form such as SXM4 or a size may follow.
     if not re.fullmatch(r"(?:(?:gpu|sxm\d?|hbm\d?e?|pcie|nvl|laptop)|\d+gb)*", rest) or "laptop" in rest:
         return 0
-    if suffix.endswith("gb") and sizes and f"{sizes[0]}gb" != suffix:
+    if suffix.endswith("gb") and size is not None and f"{size}gb" != suffix:
         return 0
     if suffix == "pcie":
         return 200 if "pcie" in rest else 0
