@@ -129,13 +129,13 @@ def minimums(session: nox.Session) -> None:
     """The tests of the core with the lowest versions that pyproject.toml admits."""
     lowest = [d.replace(">=", "==").split(",")[0] for d in PROJECT["project"]["dependencies"]]
     session.install("-q", *lowest, "-e", ".", *group("test"))
-    session.run("pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """What is fast, in figures."""
-    found = python(session)
+    found = python(session, extra="all")
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run(found, str(script), *session.posargs, env=OFFLINE, external=True)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.show import out, show_plan, show_runs, show_status
 
@@ -21,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(cost_app)
 app.add_typer(prices_app)
+app.command("advise")(advise_command)
 
 JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
 Ref = Annotated[str, typer.Argument(help="A run's ref, such as local:20261123-ab12cd.", metavar="REF")]

@@ -9,27 +9,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftsdk.cost.advice import Advice, Situation, advise
+    from ftsdk.cost.answer import CrossoverAnswer
     from ftsdk.cost.api_prices import ApiPrice, api_price
     from ftsdk.cost.billing import Bill
     from ftsdk.cost.book import PriceBook
+    from ftsdk.cost.compare import crossover
     from ftsdk.cost.gpu_prices import gpu_price
     from ftsdk.cost.price import Price
+    from ftsdk.cost.serving import Capacity, ModelShape
+    from ftsdk.cost.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 
 __all__ = [
+    "Advice",
+    "Api",
     "ApiPrice",
     "Bill",
+    "Capacity",
+    "CrossoverAnswer",
+    "Dedicated",
+    "ModelShape",
+    "Operations",
     "Price",
     "PriceBook",
+    "Quality",
+    "SelfHosted",
+    "Serverless",
+    "Situation",
+    "Workload",
+    "advise",
     "api_price",
+    "crossover",
     "gpu_price",
 ]
 
 _ROOMS = {
+    "ftsdk.cost.advice": ("Advice", "Situation", "advise"),
+    "ftsdk.cost.answer": ("CrossoverAnswer",),
     "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
     "ftsdk.cost.billing": ("Bill",),
     "ftsdk.cost.book": ("PriceBook",),
+    "ftsdk.cost.compare": ("crossover",),
     "ftsdk.cost.gpu_prices": ("gpu_price",),
     "ftsdk.cost.price": ("Price",),
+    "ftsdk.cost.serving": ("Capacity", "ModelShape"),
+    "ftsdk.cost.workload": ("Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"),
 }
 _HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -16,8 +16,9 @@ from ftsdk import BudgetExceededError, Dataset, FineTuneJob, FullFineTune, LoRA,
 from ftsdk.backends.base import Plan
 from ftsdk.backends.launchers.modal.cap import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.estimate import memory_needed, parameters_in_name
-from ftsdk.backends.launchers.modal.gpus import price_book, read_gpus
+from ftsdk.backends.launchers.modal.gpus import offers, read_gpus
 from ftsdk.backends.launchers.modal.image import pinned
+from ftsdk.cost import PriceBook
 from ftsdk.models import ModelFacts
 from ftsdk.testing import a_spec
 
@@ -78,7 +79,7 @@ def test_gpus_that_cannot_be_had_are_refused_with_what_can(gpu: Any, said: str) 
 
 @given(st.text(max_size=12))
 def test_no_text_breaks_the_reading_of_gpus(text: str) -> None:
-    choices, gaps = read_gpus(text, price_book())
+    choices, gaps = read_gpus(text, offers())
     assert len(choices) + len(gaps) == (0 if text == "cpu" else 1)
 
 
@@ -93,11 +94,11 @@ def test_a_gpu_is_chosen_by_memory_and_the_plan_says_why() -> None:
     assert small["backend.gpu"][0] == "L4"
     assert "with 15 % to spare" in small["backend.gpu"][1]
     assert "from its name" in small["backend.gpu"][1]
-    assert price_book().gpus[large["backend.gpu"][0]].memory_gib >= 180
+    assert offers().gpus[large["backend.gpu"][0]].memory_gib >= 180
 
 
 def test_quantised_weights_take_a_smaller_gpu_and_whole_ones_a_larger() -> None:
-    book = price_book()
+    book = offers()
 
     def memory_of_choice(tuning: Any) -> float:
         return book.gpus[chosen(plan(model="example/Mid-32B", tuning=tuning))["backend.gpu"][0]].memory_gib
@@ -250,7 +251,7 @@ def test_without_a_budget_the_worst_case_is_told() -> None:
 
 
 def test_every_price_has_a_day_and_is_exact() -> None:
-    for gpu in price_book().gpus.values():
+    for gpu in offers().gpus.values():
         assert gpu.as_of.startswith("2026-")
         assert 0 < gpu.usd_per_s <= gpu.ceiling_usd_per_s
         assert isinstance(gpu.usd_per_s, Decimal)
@@ -304,3 +305,12 @@ print(sorted({"modal", "torch", "transformers", "grpclib"} & set(sys.modules)))
 def test_planning_loads_neither_modal_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", PLANNING], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_prices_come_from_the_price_book_and_a_price_of_ones_own_counts() -> None:
+    listed = PriceBook.load().price("modal", "gpu/L4")
+    assert offers().gpus["L4"].usd_per_s == listed.usd
+    dearer = PriceBook.load(overrides=[listed.replace(usd=2 * listed.usd)])
+    assert offers(dearer).gpus["L4"].usd_per_s == 2 * listed.usd
+    assert offers(dearer).gpus["L4"].ceiling_usd_per_s == 2 * listed.usd
+    assert offers(dearer).gpus["T4"] == offers().gpus["T4"]

@@ -1,6 +1,6 @@
 """Modal as a place: serverless GPUs, reached with the official client.
 
-prices.yaml  what there is to rent, with limits and prices: dated data
+offers.yaml  what there is to rent, with limits: data; the prices are in the price book
 gpus.py      GPU names and counts, read and checked
 estimate.py  how much memory a fine-tune needs, and how long it may take: pure
 cap.py       timeout and attempts from a budget: pure

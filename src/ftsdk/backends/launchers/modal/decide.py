@@ -12,7 +12,7 @@ from ftsdk.backends.base import Adjustment, CostRange
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.estimate import choose_gpu, training_seconds
-from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, price_book, read_gpus
+from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
@@ -52,7 +52,7 @@ class _Machines:
 
 def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     """Say what a worker will find: of several alternatives, what holds for each of them."""
-    book = price_book()
+    book = offers()
     machines = _machines(spec, options, inspect_model(spec.model), book)
     if not machines.choices:
         # bfloat16 isn't native on every CPU that Modal has; float32 is right on all of them.
@@ -74,7 +74,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
     Raises:
         BudgetExceededError: The budget doesn't pay for one useful attempt, or not for the quickest that the run can be.
     """
-    book = price_book()
+    book = offers()
     facts = inspect_model(spec.model)
     machines = _machines(spec, options, facts, book)
     gaps = [*machines.gaps, *_limits(options, machines, book)]

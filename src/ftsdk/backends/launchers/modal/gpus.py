@@ -10,10 +10,11 @@ from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
+from ftsdk.cost.book import PriceBook
 from ftsdk.errors import Gap
 from ftsdk.spec.base import nearest
 
-__all__ = ["CPU_ONLY", "Book", "Gpu", "GpuChoice", "price_book", "read_gpus"]
+__all__ = ["CPU_ONLY", "Book", "Gpu", "GpuChoice", "offers", "read_gpus"]
 
 CPU_ONLY = "cpu"
 """The word for a container without a GPU: for trying things out, and for models that are small enough."""
@@ -77,34 +78,45 @@ class Book:
         return self.narrow_region if "-" in region else self.broad_region
 
 
-@functools.cache
-def price_book() -> Book:
-    """Read `prices.yaml`."""
-    import yaml
+def offers(prices: PriceBook | None = None) -> Book:
+    """Say what Modal rents, at today's prices.
 
-    data: dict[str, Any] = yaml.safe_load(files(__package__ or __name__).joinpath("prices.yaml").read_text(encoding="utf-8"))
-    gpus = {row["name"]: _gpu(row) for row in data["gpus"]}
+    Args:
+        prices: The price book; None: the packaged one with the user's and the project's prices.
+    """
+    data = _data()
+    known = PriceBook.load() if prices is None else prices
     region, limits = data["region"], data["limits"]
     return Book(
-        gpus=gpus,
-        core_usd_per_s=Decimal(data["cpu_core"]["usd_per_s"]),
-        memory_usd_per_gib_s=Decimal(data["memory_gib"]["usd_per_s"]),
-        broad_region=Decimal(region["broad"]["multiplier"]),
-        narrow_region=Decimal(region["narrow"]["multiplier"]),
+        gpus={row["name"]: _gpu(row, known) for row in data["gpus"]},
+        core_usd_per_s=known.price("modal", data["cpu_core"]["price"]).usd_in("usd_per_core_second"),
+        memory_usd_per_gib_s=known.price("modal", data["memory"]["price"]).usd_in("usd_per_gib_second"),
+        broad_region=known.price("modal", region["broad"]).usd_in("multiplier"),
+        narrow_region=known.price("modal", region["narrow"]).usd_in("multiplier"),
         max_timeout_s=limits["timeout_s"]["max"],
         max_retries=limits["retries"],
         max_nodes=limits["cluster_nodes"],
-        source=data["pricing"]["source"],
+        source=known.price("modal", data["gpus"][0]["price"]).source,
     )
 
 
-def _gpu(row: Mapping[str, Any]) -> Gpu:
+@functools.cache
+def _data() -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(files(__package__ or __name__).joinpath("offers.yaml").read_text(encoding="utf-8"))
+
+
+def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
+    price = prices.price("modal", row["price"])
+    usd_per_s = price.usd_in("usd_per_gpu_second")
+    ceiling = prices.price("modal", row["ceiling"]).usd_in("usd_per_gpu_second") if "ceiling" in row else usd_per_s
     return Gpu(
         name=row["name"],
         memory_gib=float(row["memory_gib"]),
-        usd_per_s=Decimal(row["usd_per_s"]),
-        ceiling_usd_per_s=Decimal(row.get("ceiling_usd_per_s", row["usd_per_s"])),
-        as_of=str(row["as_of"]),
+        usd_per_s=usd_per_s,
+        ceiling_usd_per_s=max(usd_per_s, ceiling),
+        as_of=price.as_of.isoformat(),
         max_count=row["max_count"],
         host_count=row["host_count"],
         has_bfloat16=row.get("has_bfloat16", True),

@@ -1,0 +1,102 @@
+"""`ftsdk cost` and `ftsdk advise`: is a model of your own worth it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftsdk.errors import SpecError
+
+__all__ = ["advise_command", "cost_app"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+cost_app = typer.Typer(name="cost", help="Is an API or a model of your own cheaper?", no_args_is_help=True)
+
+
+@cost_app.callback()
+def _group() -> None:
+    """Keep `crossover` a command of its own: a group with one command would swallow its name."""
+
+
+@cost_app.command()
+def crossover(
+    file: Annotated[Path, typer.Argument(help="The question, as YAML.", metavar="FILE")],
+    solve_for: Annotated[str | None, typer.Option("--solve-for", help="An input at whose value both cost the same.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as an HTML fragment.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare an API with a model of your own, over volume and under doubt."""
+    import json
+
+    from ftsdk.cost.crossover_file import CrossoverFile
+
+    question = CrossoverFile.from_yaml(file)
+    answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer()
+    # Not through rich: a table must not be wrapped where a pipe is narrow.
+    typer.echo(json.dumps(answer.to_dict()) if as_json else str(answer))
+    if html is not None:
+        html.write_text(answer.to_html(), encoding="utf-8")
+    if plot is not None:
+        answer.plot(plot)
+
+
+def advise_command(
+    file: Annotated[Path | None, typer.Argument(help="Your situation, as YAML; flags win over it.", metavar="[FILE]")] = None,
+    task: Annotated[str | None, typer.Option(help="classification, extraction, json, style, chat or reasoning.")] = None,
+    requests: Annotated[float | None, typer.Option(help="Requests a month.")] = None,
+    input_tokens: Annotated[float | None, typer.Option(help="Mean tokens of a prompt.")] = None,
+    output_tokens: Annotated[float | None, typer.Option(help="Mean tokens of an answer.")] = None,
+    peak_to_mean: Annotated[float | None, typer.Option(help="The busiest hour over the mean.")] = None,
+    api: Annotated[str | None, typer.Option(help="What you would use otherwise: PROVIDER/MODEL.")] = None,
+    metric: Annotated[bool | None, typer.Option("--metric/--no-metric", help="Can a good answer be told from a bad one?")] = None,
+    examples: Annotated[int | None, typer.Option(help="Good examples at hand.")] = None,
+    preference_pairs: Annotated[int | None, typer.Option(help="Pairs of a better and a worse answer.")] = None,
+    tried: Annotated[list[str] | None, typer.Option(help="prompt, few-shot, retrieval or larger-model; repeat it.")] = None,
+    api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
+    needed_score: Annotated[float | None, typer.Option(help="Share that has to be.")] = None,
+    changing_facts: Annotated[bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")] = None,
+    must_self_host: Annotated[bool | None, typer.Option("--must-self-host/--may-use-api", help="Data may not leave.")] = None,
+    latency: Annotated[str | None, typer.Option(help="offline, server or interactive.")] = None,
+    gpu_memory_gb: Annotated[float | None, typer.Option(help="Of a GPU that is here anyway.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether to fine-tune, and with which size, method and backend."""
+    import json
+    from typing import Any
+
+    from ftsdk.cost.advice import Situation, advise
+    from ftsdk.cost.crossover_file import read_yaml
+
+    given: dict[str, Any] = {} if file is None else dict(read_yaml(file))
+    workload = {
+        "requests_per_month": requests,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "peak_to_mean": peak_to_mean,
+    }
+    flags = {
+        "task": task,
+        "api": api,
+        "has_metric": metric,
+        "examples": examples,
+        "preference_pairs": preference_pairs,
+        "tried": tried or None,
+        "api_score": api_score,
+        "needed_score": needed_score,
+        "has_changing_facts": changing_facts,
+        "must_self_host": must_self_host,
+        "latency": latency,
+        "gpu_memory_gb": gpu_memory_gb,
+    }
+    asked = {name: value for name, value in workload.items() if value is not None}
+    if asked:
+        given["workload"] = {**given.get("workload", {}), **asked}
+    given |= {name: value for name, value in flags.items() if value is not None}
+    if not given:
+        raise SpecError("nothing is known about your situation: give a YAML file, or --task, --requests, --input-tokens, --output-tokens and --api")
+    advice = advise(Situation.from_dict(given))
+    typer.echo(json.dumps(advice.to_dict()) if as_json else str(advice))
