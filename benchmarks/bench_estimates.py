@@ -6,6 +6,9 @@ python benchmarks/bench_estimates.py
 from __future__ import annotations
 
 import math
+import statistics
+import sys
+import time
 from collections.abc import Sequence
 
 from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
@@ -57,7 +60,11 @@ def covered(rows: Sequence[Row], errors: Sequence[float | None], known: str) -> 
     return sum(inside) / len(inside), sum(widths) / len(widths)
 
 
-def main() -> None:
+LIMITS = {"fitted": 0.08, "leaving one row out": 0.095, "leaving one source out": 0.25}
+
+
+def main() -> int:
+    failed: list[str] = []
     rows = timed(read_rows())
     core = [row for row in rows if row.is_core]
     fitted = fit(rows)
@@ -75,16 +82,39 @@ def main() -> None:
         for label, chosen in (("core", core), ("all", rows)):
             pairs = [(row, off) for row, off in zip(rows, errors, strict=True) if row in chosen]
             share, width = covered([row for row, _ in pairs], [off for _, off in pairs], known)
+            failed += [f"intervals, one {name} out, {label}"] if share < (0.78 if label == "all" else 0.8) else []
             print(f"80 % intervals ({known}), leaving one {name} out, {label}: hold {share:.0%}, high/low x{width:.2f}")
     for source in sorted({row.source for row in rows}):
         pairs = [(a, b, c) for row, a, b, c in zip(rows, in_sample, row_out, source_out, strict=True) if row.source == source]
         outside = [c for _, _, c in pairs if c is not None]
         print(f"  {source}: {len(pairs)} rows, fitted {mean_error([a for a, _, _ in pairs]):.1%}", end="")
         print(f", source out {mean_error(outside):.1%} (bias {sum(outside) / len(outside):+.1%})" if outside else "")
-    memory_report()
+    failed += memory_report()
+    taken_ms = estimate_ms()
+    print(f"an estimate without a tokenizer: {taken_ms:.1f} ms for 1,000 rows")
+    failed += ["time of an estimate"] if taken_ms > 50 else []
+    for label in failed:
+        print(f"MISSED: {label}")
+    return 1 if failed else 0
 
 
-def memory_report() -> None:
+def estimate_ms() -> float:
+    """Median of nine."""
+    from ftsdk import Dataset, FineTuneJob, Together
+
+    rows = [{"text": f"mail number {n} " * 20, "label": "ab"[n % 2]} for n in range(1000)]
+    train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    job = FineTuneJob(model="meta-llama/Llama-3.1-8B-Instruct", train=train, backend=Together())
+    job.estimate(is_exact=False)
+    taken: list[float] = []
+    for _ in range(9):
+        start = time.perf_counter()
+        job.estimate(is_exact=False)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken) * 1000
+
+
+def memory_report() -> list[str]:
     rows = [row for row in read_rows() if row.peak_memory_gb and row.knows_lengths]
     errors = {id(row): predicted_gb(row) / (row.peak_memory_gb or 1) - 1 for row in rows}
     core = [row for row in rows if row.is_core and "Qwen" in row.source]
@@ -95,7 +125,10 @@ def memory_report() -> None:
         print(f"  {source}: {len(chosen)} rows, {mean_error(chosen):.1%} (bias {sum(chosen) / len(chosen):+.1%})")
     held = [abs(math.log(1 + errors[id(row)])) <= _Z80 * peak_memory(memory_of(row), row.shape).spread for row in rows]
     print(f"80 % intervals of memory hold {sum(held) / len(held):.0%}")
-    print(f"rows that would be said to fit in less than they took: {len(wrongly_fitting(rows))} of {len(rows)}")
+    wrong = wrongly_fitting(rows)
+    print(f"rows that would be said to fit in less than they took: {len(wrong)} of {len(rows)}")
+    failed = ["memory"] if mean_error([errors[id(row)] for row in core]) > 0.06 else []
+    return failed + (["memory that was said to fit"] if wrong else [])
 
 
 def wrongly_fitting(rows: Sequence[Row]) -> list[Row]:
@@ -104,4 +137,4 @@ def wrongly_fitting(rows: Sequence[Row]) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

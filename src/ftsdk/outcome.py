@@ -29,6 +29,8 @@ class Outcome(Value):
     steps: int | None = None
     tokens: int | None = None
     """Trained on, padding left out."""
+    peak_memory_gb: Annotated[float, Field(ge=0)] | None = None
+    """The most that one device held."""
     cost_usd: Usd | None = None
     """What the place says, else time at the plan's price."""
 
@@ -44,6 +46,7 @@ class Tally:
     """Each step and when it was done."""
     total_steps: int | None = None
     tokens: int | None = None
+    peak_memory_gb: float | None = None
 
     def saw(self, events: Sequence[Event]) -> None:
         """Take in events."""
@@ -56,6 +59,7 @@ class Tally:
                 self.steps.append((event.step, event.at))
                 self.total_steps = event.total_steps or self.total_steps
                 self.tokens = event.tokens if event.tokens is not None else self.tokens
+                self.peak_memory_gb = event.peak_memory_gb or self.peak_memory_gb
 
     def outcome(self, status: RunStatus, plan: Plan) -> Outcome:
         """Sum up, at the end."""
@@ -64,25 +68,38 @@ class Tally:
         cost = status.price_usd
         if cost is None and accrual is not None and accrual.kind == "per_hour" and seconds is not None:
             cost = accrued_usd(accrual, seconds=seconds, share_done=1.0, price_usd=None)
-        found = {"seconds": seconds, "steps": self.steps[-1][0] if self.steps else None, "tokens": self.tokens, "cost_usd": cost}
+        found = {
+            "seconds": seconds,
+            "steps": self.steps[-1][0] if self.steps else None,
+            "tokens": self.tokens,
+            "peak_memory_gb": self.peak_memory_gb,
+            "cost_usd": cost,
+        }
         return Outcome(state=status.state, **{name: value for name, value in found.items() if value is not None})  # type: ignore[arg-type]
 
     def probe(self, estimate: Estimate) -> Probe | None:
         """Hold the steps against the estimate: a measurement of the device, if there are enough of them."""
-        line = next((line for line in estimate.time_lines if line.label == "training"), None)
         # The first steps load kernels and fill caches; a pause between two steps is a validation or a checkpoint.
         gaps = sorted(later[1] - earlier[1] for earlier, later in zip(self.steps[1:], self.steps[2:], strict=False) if later[0] == earlier[0] + 1)
-        if line is None or not self.total_steps or len(gaps) < 5:
+        if estimate.step is None or not self.total_steps or len(gaps) < 5:
             return None
         measured = sum(gaps[: max(1, len(gaps) * 9 // 10)]) / max(1, len(gaps) * 9 // 10)
-        predicted = line.amount.likely / self.total_steps / estimate.time_factor
+        if measured <= 0:
+            return None
+        step = estimate.step
         if self.tokens and estimate.tokens is not None and self.steps[-1][0]:
             # The rows were guessed from bytes; now their tokens are known.
             guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps
-            predicted *= min(3.0, max(0.33, self.tokens / guessed))
-        if measured <= 0 or predicted <= 0:
-            return None
-        return Probe(tokens=float(self.tokens or 0) / max(1, self.steps[-1][0]), predicted_s=predicted, measured_s=measured)
+            step = step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
+        sizes = (
+            {}
+            if estimate.memory is None or not self.peak_memory_gb
+            else {
+                "predicted_gb": estimate.memory.peak_gb.likely - estimate.memory.offset_gb,
+                "measured_gb": self.peak_memory_gb,
+            }
+        )
+        return Probe(step=step, measured_s=measured, **sizes)
 
 
 class Comparison(Value):
@@ -162,6 +179,7 @@ def compare(ref: str, estimate: Estimate | None, outcome: Outcome | None) -> tup
     pairs: list[tuple[str, Range | None, float | Decimal | None]] = [
         ("seconds", estimate.seconds, outcome.seconds),
         ("tokens", estimate.tokens, outcome.tokens),
+        ("GB", None if estimate.memory is None else estimate.memory.peak_gb, outcome.peak_memory_gb),
         ("usd", cost, outcome.cost_usd),
     ]
     return tuple(

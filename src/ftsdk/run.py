@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, overload
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import BudgetWatch
-from ftsdk.cost.calibration import fitted, software_version, write_calibration
+from ftsdk.cost.calibration import fitted, read_calibration, software_version, write_calibration
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -201,7 +201,9 @@ class Run:
         if outcome.state == "succeeded" and plan.estimate is not None and plan.hardware is not None and tally.attempts <= 1:
             probe = tally.probe(plan.estimate)
             if probe is not None:
-                write_calibration(fitted([probe], device=plan.hardware.name, software=software_version()).replace(probes=len(tally.steps)))
+                name, software = plan.hardware.name, software_version()
+                before = read_calibration(name, software=software)
+                write_calibration(fitted([probe], device=name, software=software, steps=len(tally.steps), before=before))
 
     def costs(self) -> CostReport:
         """Hold what was estimated against what was, once somebody has waited for the end."""

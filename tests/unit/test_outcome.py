@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Run, SpecError
 from ftsdk.backends.base import StateEvent, StepEvent
-from ftsdk.backends.estimates import Estimate, EstimateLine, Range
+from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
 from ftsdk.cost.calibration import Calibration, Probe, calibration_file, fitted, read_calibration, write_calibration
@@ -26,10 +26,10 @@ def steps(count: int, *, seconds: float, tokens: int = 100) -> list[StepEvent | 
     ]
 
 
-def an_estimate(*, seconds: float, tokens: float) -> Estimate:
+def an_estimate(*, seconds: float, tokens: float, step_s: float = 1.0) -> Estimate:
     amount = Range(low=seconds / 2, likely=seconds, high=seconds * 2)
-    line = EstimateLine(label="training", amount=amount, unit="s", source="a test")
-    return Estimate(backend="local", seconds=amount, time_lines=(line,), tokens=Range(low=tokens, likely=tokens, high=tokens))
+    parts = StepParts(device_s=step_s, host_s=step_s / 1000)
+    return Estimate(backend="local", seconds=amount, step=parts, tokens=Range(low=tokens, likely=tokens, high=tokens))
 
 
 def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_pauses() -> None:
@@ -40,7 +40,7 @@ def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_p
     probe = tally.probe(an_estimate(seconds=20, tokens=2000))
     assert probe is not None
     assert probe.measured_s == pytest.approx(2.0)
-    assert probe.predicted_s == pytest.approx(1.0)
+    assert probe.step.device_s == pytest.approx(1.0)
 
 
 def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() -> None:
@@ -48,22 +48,13 @@ def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() ->
     tally.saw(steps(20, seconds=2.0, tokens=200))
     probe = tally.probe(an_estimate(seconds=20, tokens=2000))
     assert probe is not None
-    assert probe.predicted_s == pytest.approx(2.0)
+    assert probe.step.device_s == pytest.approx(2.0)
 
 
 def test_a_few_steps_say_nothing_of_a_device() -> None:
     tally = Tally()
     tally.saw(steps(4, seconds=2.0))
     assert tally.probe(an_estimate(seconds=20, tokens=2000)) is None
-
-
-def test_a_calibrated_estimate_is_held_against_the_packaged_constants_again() -> None:
-    tally = Tally()
-    tally.saw(steps(20, seconds=2.0))
-    calibrated = an_estimate(seconds=40, tokens=2000).replace(time_factor=2.0)
-    probe = tally.probe(calibrated)
-    assert probe is not None
-    assert probe.measured_s / probe.predicted_s == pytest.approx(2.0)
 
 
 def test_only_runs_that_succeeded_are_compared() -> None:
@@ -118,16 +109,31 @@ def test_the_command_line_estimates_a_job(tmp_path: Path) -> None:
     assert found["cost"]["likely"] == 4.0
 
 
+def a_probe(*, device_s: float = 1.0, host_s: float = 0.001, measured_s: float) -> Probe:
+    return Probe(step=StepParts(device_s=device_s, host_s=host_s), measured_s=measured_s)
+
+
 def test_a_median_of_probes_forgets_the_disturbed_one() -> None:
-    probes = [Probe(tokens=1, predicted_s=1.0, measured_s=2.0)] * 4 + [Probe(tokens=1, predicted_s=1.0, measured_s=50.0)]
-    assert fitted(probes, device="CPU", software="torch 1", clock=lambda: 7.0).time_factor == pytest.approx(2.0)
+    probes = [a_probe(measured_s=2.0)] * 4 + [a_probe(measured_s=50.0)]
+    assert fitted(probes, device="CPU", software="torch 1", clock=lambda: 7.0).device_factor == pytest.approx(2.0, rel=0.001)
     with pytest.raises(SpecError, match="nothing to calibrate"):
         fitted([], device="CPU", software="torch 1")
 
 
+def test_a_step_bound_by_the_host_says_nothing_of_the_device_and_the_other_way_round() -> None:
+    first = fitted([a_probe(device_s=0.1, host_s=1.0, measured_s=3.0)], device="GPU", software="torch 1")
+    assert first.device_factor is None
+    assert first.host_factor == pytest.approx(3.0, rel=0.02)
+    assert first.covers(StepParts(device_s=0.1, host_s=1.0))
+    assert not first.covers(StepParts(device_s=10.0, host_s=1.0))
+    both = fitted([a_probe(device_s=10.0, host_s=0.1, measured_s=15.0)], device="GPU", software="torch 1", before=first)
+    assert both.host_factor == first.host_factor
+    assert both.device_factor == pytest.approx(1.5, rel=0.02)
+
+
 def test_calibrations_are_kept_by_device_and_software(ftsdk_home: Path) -> None:
     def one(software: str, factor: float, at: float) -> Calibration:
-        return Calibration(device="CPU", software=software, measured_at=at, probes=20, time_factor=factor)
+        return Calibration(device="CPU", software=software, measured_at=at, steps=20, device_factor=factor)
 
     for calibration in (one("torch 1", 1.5, 1.0), one("torch 2", 1.2, 2.0), one("torch 1", 1.4, 3.0)):
         write_calibration(calibration)
@@ -135,7 +141,7 @@ def test_calibrations_are_kept_by_device_and_software(ftsdk_home: Path) -> None:
     second = read_calibration("CPU", software="torch 2")
     assert first is not None
     assert second is not None
-    assert (first.time_factor, second.time_factor) == (1.4, 1.2)
+    assert (first.device_factor, second.device_factor) == (1.4, 1.2)
     assert read_calibration("CPU", software="torch 3") is None
     assert read_calibration("GPU", software="torch 1") is None
 

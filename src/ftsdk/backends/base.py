@@ -172,6 +172,8 @@ class StepEvent(_Event):
     """Tokens trained on so far, padding left out."""
     tokens_per_s: float | None = None
     seconds_left: float | None = None
+    peak_memory_gb: float | None = None
+    """The most that one device, or on a CPU the process, has held so far; GB of 1e9 bytes."""
 
 
 class EvalEvent(_Event):

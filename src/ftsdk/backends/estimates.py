@@ -9,7 +9,7 @@ from pydantic import Field
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 
-__all__ = ["Accrual", "CostRange", "Estimate", "EstimateLine", "MemoryEstimate", "PlannedHardware", "Range", "in_unit"]
+__all__ = ["Accrual", "CostRange", "Estimate", "EstimateLine", "MemoryEstimate", "PlannedHardware", "Range", "StepParts", "in_unit"]
 
 Amount = Annotated[float, Field(ge=0)]
 
@@ -71,12 +71,23 @@ class MemoryEstimate(Value):
     """`fits`: with room to be wrong. `tight`: likely, without that room. `no`: likely not."""
     largest_micro_batch: int | None = None
     """The most rows of the longest kind that fit at once, with room to be wrong; 0: not even one."""
+    offset_gb: float = 0.0
+    """What a calibration has added; 0 without one."""
     lines: tuple[EstimateLine, ...] = ()
 
     def __str__(self) -> str:
         there = "" if self.there_gib is None else f" of {self.there_gib:.0f} GiB"
         most = "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time would fit"
         return f"{self.peak_gb} GB{there}: {self.verdict}{most}"
+
+
+class StepParts(Value):
+    """Seconds of one optimizer step, by who needs them; the two work side by side, and the slower one counts."""
+
+    device_s: Annotated[float, Field(gt=0)]
+    """Products, memory traffic, optimizer."""
+    host_s: Annotated[float, Field(gt=0)]
+    """Starting kernels."""
 
 
 class Accrual(Value):
@@ -103,8 +114,8 @@ class Estimate(Value):
     seconds: Range | None = None
     """From start to end, all of it."""
     time_lines: tuple[EstimateLine, ...] = ()
-    time_factor: Annotated[float, Field(gt=0)] = 1.0
-    """By what a calibration has multiplied the training's time; 1 without one."""
+    step: StepParts | None = None
+    """What one optimizer step was taken for, before any calibration: what a measured step is held against."""
     memory: MemoryEstimate | None = None
     cost: CostRange | None = None
     cost_lines: tuple[EstimateLine, ...] = ()

@@ -74,7 +74,8 @@ def calibrate(
     from ftsdk.calibrate import calibrate as make
 
     found = make(model, steps=steps)
-    out.print(f"{found.device}, {found.software}: takes {found.time_factor:.2f} times what is published for such a device")
+    factor = found.device_factor or found.host_factor or 1.0
+    out.print(f"{found.device}, {found.software}: takes {factor:.2f} times what is looked up for such a device")
 
 
 @app.command()

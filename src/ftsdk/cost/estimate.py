@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast
 
 from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import Accrual, CostRange, Estimate, EstimateLine, MemoryEstimate, PlannedHardware, Range
+from ftsdk.backends.estimates import Accrual, CostRange, Estimate, EstimateLine, MemoryEstimate, PlannedHardware, Range, StepParts
 from ftsdk.cost.billing import Bill, finetune_cost, per_second_gpu_cost, together_finetune_tokens
 from ftsdk.cost.book import BillingRule, PriceBook
 from ftsdk.cost.calibration import Calibration
@@ -97,16 +97,17 @@ def _on_hardware(
     notes: list[str] = []
     if shape.origin == "size":
         notes.append(f"{facts.name} isn't on this machine and not in the table of shapes: its layers are guessed from the size in its name")
+    training = cast("Mapping[str, Any]", plan.request.get("training", {}))
+    parts = _step_parts(plan.spec, training, hardware, device, shape, train)
+    is_calibrated = calibration is not None and calibration.covers(parts)
     if calibration is not None:
         device = calibration.applied(device)
-    elif device.rows == 0:
+    if device.rows == 0 and not is_calibrated:
         notes.append(f"no published run is on a device like {hardware.name}, so the interval is wide; `ftsdk calibrate` narrows it")
-    training = cast("Mapping[str, Any]", plan.request.get("training", {}))
-    lines = _time_lines(plan.spec, training, hardware, device, shape, facts, train, validation, calibration)
+    lines = _time_lines(plan.spec, training, hardware, device, shape, facts, train, validation, calibration if is_calibrated else None)
     memory = _memory(plan.spec, training, hardware, device, shape, train, calibration)
     seconds = _sum([line.amount for line in lines])
-    factor = 1.0 if calibration is None else calibration.time_factor
-    return found.replace(seconds=seconds, time_lines=lines, time_factor=factor, memory=memory, notes=tuple(notes))
+    return found.replace(seconds=seconds, time_lines=lines, step=parts, memory=memory, notes=tuple(notes))
 
 
 def _device(hardware: PlannedHardware) -> Device | None:
@@ -135,6 +136,17 @@ def _step(spec: JobSpec, training: Mapping[str, Any], hardware: PlannedHardware,
         devices=hardware.processes,
         reference_passes=1 if is_dpo else 0,
     )
+
+
+def _step_parts(
+    spec: JobSpec, training: Mapping[str, Any], hardware: PlannedHardware, device: Device, shape: ModelShape, train: RowTokens
+) -> StepParts:
+    """One optimizer step of the mean kind."""
+    per_row = padded_tokens(train.lengths_N, int(training.get("micro_batch_size", 1))) / len(train.lengths_N)
+    step = _step(spec, training, hardware, tokens_per_row=per_row)
+    time = step_time(step, shape, device)
+    device_s = time.products_s + time.traffic_s + time.dequantise_s + time.optimizer_s
+    return StepParts(device_s=step.accumulation * device_s, host_s=step.accumulation * time.host_s)
 
 
 def _time_lines(
@@ -261,9 +273,9 @@ def _memory(
     if hardware.device != "cuda":
         constants = replace(constants, context_gb=0.8)  # Python with its libraries
     peak = peak_memory(memory, shape, constants)
-    factor = 1.0 if calibration is None else calibration.memory_factor
-    spread = peak.spread if calibration is None else 0.06
-    likely = peak.likely * factor
+    offset = 0.0 if calibration is None else calibration.memory_offset_gb
+    peak = replace(peak, context=max(0.0, peak.context + offset * 1e9), spread=peak.spread if calibration is None else 0.08)
+    spread, likely = peak.spread, peak.likely
     amount = Range(low=likely * math.exp(-_Z80 * spread) / 1e9, likely=likely / 1e9, high=likely * math.exp(_Z80 * spread) / 1e9)
     there = hardware.memory_gib or device.memory_gib
     source = calibration.source if calibration is not None else constants.source
@@ -279,13 +291,13 @@ def _memory(
         for label, size in parts.items()
     )
     if there is None:
-        return MemoryEstimate(peak_gb=amount, verdict="unknown", lines=lines)
-    room = there / factor
+        return MemoryEstimate(peak_gb=amount, verdict="unknown", offset_gb=offset, lines=lines)
     return MemoryEstimate(
         peak_gb=amount,
         there_gib=there,
-        verdict=verdict(peak, room),
-        largest_micro_batch=largest_batch(memory, shape, room, row_tokens=pair * longest),
+        offset_gb=offset,
+        verdict=verdict(peak, there),
+        largest_micro_batch=largest_batch(memory, shape, there - offset * 1e9 / _GIB, row_tokens=pair * longest, constants=constants),
         lines=lines,
     )
 

@@ -138,13 +138,15 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
     return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
 
 
-def largest_batch(memory: TrainingMemory, shape: ModelShape, memory_gib: float, *, row_tokens: float, limit: int = 4096) -> int:
+def largest_batch(
+    memory: TrainingMemory, shape: ModelShape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
+) -> int:
     """Give the most rows of this length that fit at once with room to be wrong; 0 if not even one does."""
 
     def does(rows: int) -> bool:
         from dataclasses import replace
 
-        return verdict(peak_memory(replace(memory, longest_tokens=rows * row_tokens), shape), memory_gib) == "fits"
+        return verdict(peak_memory(replace(memory, longest_tokens=rows * row_tokens), shape, constants), memory_gib) == "fits"
 
     if not does(1):
         return 0

@@ -171,7 +171,9 @@ def test_preference_pairs_take_more_than_twice_the_time_of_the_same_chats() -> N
 
 def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
     plain = estimate(a_plan(), facts_of(), tokens_of())
-    known = Calibration(device="A100-80GB", software="torch 2.13", measured_at=1.8e9, probes=20, time_factor=1.5)
+    known = Calibration(
+        device="A100-80GB", software="torch 2.13", measured_at=1.8e9, steps=20, device_factor=1.5, host_factor=1.5, memory_offset_gb=1.0
+    )
     measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=known)
 
     def training(found: Estimate):
@@ -184,6 +186,21 @@ def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
         return training(found).amount.high / training(found).amount.low
 
     assert width(measured) < width(plain)
+    assert plain.memory is not None
+    assert measured.memory is not None
+    assert measured.memory.peak_gb.likely == pytest.approx(plain.memory.peak_gb.likely + 1)
+
+
+def test_what_a_small_model_shows_of_the_host_narrows_nothing_for_a_large_one() -> None:
+    known = Calibration(device="A100-80GB", software="torch 2.13", measured_at=1.8e9, steps=20, host_factor=0.5)
+    plain = estimate(a_plan(), facts_of(), tokens_of())
+    measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=known)
+    assert plain.step is not None
+    assert not known.covers(plain.step)
+    assert plain.seconds is not None
+    assert measured.seconds is not None
+    assert measured.seconds.high / measured.seconds.low == pytest.approx(plain.seconds.high / plain.seconds.low, rel=0.1)
+    assert all("measured on" not in line.source for line in measured.time_lines)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
