@@ -44,7 +44,8 @@ def measure(model: str, *, steps: int) -> int:
             print(f"{name}: left out: {str(error).splitlines()[0]}")
             continue
         print(
-            f"{name}: calibrated on {found.device}: time x{found.device_factor or found.host_factor or 1:.2f}, memory {found.memory_offset_gb:+.2f} GB"
+            f"{name}: calibrated on {found.device}: device x{found.device_factor or 1:.2f}, host x{found.host_factor or 1:.2f}, "
+            f"memory {found.memory_offset_gb:+.2f} GB"
         )
         for words in (40, 160):
             texts = [{"text": " ".join(["parcel"] * words) + str(n), "label": "ab"[n % 2]} for n in range(4 * steps)]

@@ -153,7 +153,7 @@ def spread_of(
     if step.is_sharded:
         shares.append((1.0, spreads.sharded))
     if device.rows == 0 and known != "calibrated":
-        shares.append((1.0, c.spreads.unknown_device))
+        shares.append((1.0, c.spreads.unknown_cpu if device.family == "cpu" else c.spreads.unknown_device))
     return math.sqrt(sum((share * spread) ** 2 for share, spread in shares))
 
 
