@@ -85,9 +85,9 @@ def checkpoint(n: int) -> FileLines:
 def test_a_run_that_is_preempted_three_times_ends_with_the_weights_of_this_machine(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
-    # Long enough that the third interruption doesn't come after the end.
+    # Far enough apart that a container which works on for a moment doesn't reach the next one's interruption, too.
     steps = {"max_steps": 48, "epochs": 6}
-    modal_service.tell(*(Interruption(how="preempt", at=checkpoint(n)) for n in (1, 3, 5)))
+    modal_service.tell(*(Interruption(how="preempt", at=checkpoint(n)) for n in (1, 6, 11)))
     run = finished(modal_job(**steps).submit())
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
     assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 49))
@@ -105,7 +105,7 @@ def test_a_container_that_crashes_and_one_that_is_timed_out_are_made_up_for(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
     steps = {"max_steps": 36, "epochs": 5}
-    modal_service.tell(Interruption(how="crash", at=checkpoint(1)), Interruption(how="timeout", at=checkpoint(3)))
+    modal_service.tell(Interruption(how="crash", at=checkpoint(1)), Interruption(how="timeout", at=checkpoint(6)))
     run = finished(modal_job(**steps).submit())
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
     assert run.status().attempts == 3
