@@ -1,4 +1,4 @@
-"""How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out.
+"""How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out; and how long an estimate takes.
 
 python benchmarks/bench_estimates.py
 """
@@ -6,7 +6,9 @@ python benchmarks/bench_estimates.py
 from __future__ import annotations
 
 import math
+import statistics
 import sys
+import time
 from collections.abc import Sequence
 
 from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
@@ -88,9 +90,28 @@ def main() -> int:
         print(f"  {source}: {len(pairs)} rows, fitted {mean_error([a for a, _, _ in pairs]):.1%}", end="")
         print(f", source out {mean_error(outside):.1%} (bias {sum(outside) / len(outside):+.1%})" if outside else "")
     failed += memory_report()
+    taken_ms = estimate_ms()
+    print(f"an estimate without a tokenizer: {taken_ms:.1f} ms for 1,000 rows")
+    failed += ["time of an estimate"] if taken_ms > 50 else []
     for label in failed:
         print(f"MISSED: {label}")
     return 1 if failed else 0
+
+
+def estimate_ms() -> float:
+    """Median of nine."""
+    from ftsdk import Dataset, FineTuneJob, Together
+
+    rows = [{"text": f"mail number {n} " * 20, "label": "ab"[n % 2]} for n in range(1000)]
+    train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    job = FineTuneJob(model="meta-llama/Llama-3.1-8B-Instruct", train=train, backend=Together())
+    job.estimate(is_exact=False)
+    taken: list[float] = []
+    for _ in range(9):
+        start = time.perf_counter()
+        job.estimate(is_exact=False)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken) * 1000
 
 
 def memory_report() -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,8 +14,9 @@ from pydantic import ConfigDict, InstanceOf, field_validator
 
 from ftsdk.backends.base import Backend, Plan
 from ftsdk.backends.registry import get_backend
+from ftsdk.budget import refuse_over_budget
 from ftsdk.data import Dataset, Store
-from ftsdk.errors import BudgetExceededError, DatasetError
+from ftsdk.errors import DatasetError
 from ftsdk.evals import Eval
 from ftsdk.job_file import JobFile, load_yaml, read_job
 from ftsdk.ledger import Ledger, Record
@@ -21,6 +24,8 @@ from ftsdk.run import Run, submit
 from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
 
 if TYPE_CHECKING:
+    from ftsdk.backends.estimates import Estimate
+    from ftsdk.cost.tokens import RowTokens
     from ftsdk.data import Preview
 
 __all__ = ["FineTuneJob"]
@@ -86,13 +91,54 @@ class FineTuneJob(Hyperparameters):
             ModelError: The model isn't there, isn't whole, or isn't safe to load.
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
-        plan = self.resolved_backend.plan(self.spec())
-        if self.budget_usd is not None and plan.cost is not None and plan.cost.high > self.budget_usd:
-            raise BudgetExceededError(
-                f"the run may cost up to ${plan.cost.high:.2f} (likely ${plan.cost.likely:.2f}; {plan.cost.source}), more than "
-                f"budget_usd={self.budget_usd}. Train on less, on a smaller model, or raise the budget."
-            )
+        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        if self.budget_usd is not None and plan.cost is not None:
+            refuse_over_budget(plan, self.budget_usd)
         return plan
+
+    def estimate(self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None) -> Estimate:
+        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Offline; starts nothing.
+
+        Args:
+            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from bytes, which takes milliseconds.
+                None counts if the tokenizer is at hand.
+            usd_per_hour: What an hour of the hardware costs you, where the place itself bills nothing.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set.
+            ModelError: The model isn't whole, or isn't safe to load.
+        """
+        rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
+        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=is_exact, usd_per_hour=rate)
+        assert plan.estimate is not None
+        return plan.estimate
+
+    def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
+        from ftsdk.cost.calibration import read_calibration, software_version
+        from ftsdk.cost.estimate import estimate
+        from ftsdk.models import inspect_model
+
+        spec = plan.spec
+        facts = inspect_model(spec.model)
+        limit = spec.max_length or facts.max_position_embeddings
+        counted = is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None)
+        parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=counted) for data in (self.train, self.validation)]
+        assert parts[0] is not None
+        known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
+        found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
+        return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
+
+    def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
+        from ftsdk.cost.tokens import tokens_from_bytes, tokens_through
+
+        if not is_exact:
+            return tokens_from_bytes(data.rows, max_length=limit)
+        from ftsdk.models import eos_token_ids, load_tokenizer, materialize
+
+        tokenizer = load_tokenizer(spec.model)
+        train_on = spec.method.train_on if isinstance(spec.method, SFT) else "completion"
+        ends = eos_token_ids(tokenizer, materialize(spec.model))
+        return tokens_through(data.rows, tokenizer, train_on=train_on, max_length=limit, eos_token_ids=ends)
 
     def preview(self, n: int = 3) -> Preview:
         """Show what the model will see, and which tokens it will learn to write.

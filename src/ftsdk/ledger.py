@@ -52,9 +52,11 @@ class Record:
     state: str = "intended"
     """The state when somebody last looked; the backend knows better."""
     price_usd: str | None = None
+    """What the run has cost in US dollars, exact, once the place has said so."""
     reason: str = ""
     """Why a run that never started is over."""
-    """What the run has cost in US dollars, exact, once the place has said so."""
+    outcome: Mapping[str, Any] | None = None
+    """What the run has taken, once it was seen to end; what was estimated is in `plan`."""
 
 
 class Ledger:
@@ -110,6 +112,13 @@ class Ledger:
                 record = self._get(db, ref)
                 if record.price_usd != str(price_usd):
                     db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(_replace(record, price_usd=str(price_usd))), ref))
+
+    def ended(self, ref: str, outcome: Mapping[str, Any]) -> Record:
+        """Note what the run has taken."""
+        with self._open() as db:
+            record = _replace(self._get(db, ref), outcome=dict(outcome))
+            db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(record), ref))
+        return record
 
     def get(self, ref: str) -> Record:
         """Find a run.
@@ -177,6 +186,7 @@ def _to_json(record: Record) -> str:
             "evals": [dict(e) for e in record.evals],
             "native": dict(record.native),
             "price_usd": record.price_usd,
+            "outcome": None if record.outcome is None else dict(record.outcome),
             "reason": record.reason,
         },
         ensure_ascii=False,

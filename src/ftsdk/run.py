@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
+from ftsdk.budget import BudgetWatch
+from ftsdk.cost.calibration import fitted, read_calibration, software_version, write_calibration
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -22,6 +25,7 @@ from ftsdk.errors import (
 )
 from ftsdk.home import home
 from ftsdk.ledger import Ledger, Record
+from ftsdk.outcome import CostReport, Outcome, Tally, compare
 from ftsdk.spec import Model
 
 if TYPE_CHECKING:
@@ -130,6 +134,8 @@ class Run:
 
         Raises:
             RunFailedError: The training failed; `.diagnosis` says why and what to try.
+            BudgetExceededError: The run has reached `budget_usd` and was cancelled; at most one more `poll_s` of it, and the time that
+                cancelling takes, are billed beyond the budget.
             BackendError: The place can't go on, such as a full disk.
             TimeoutError: `timeout_s` is over.
         """
@@ -139,6 +145,7 @@ class Run:
         seen = -1
         first = True
         failing_since: float | None = None
+        tally, watch = Tally(), self._budget_watch()
         with make_progress(progress, self.ref) as display:
             while True:
                 try:
@@ -156,9 +163,15 @@ class Run:
                 for event in news:
                     seen = event.seq
                     display.event(event)
+                tally.saw(news)
                 display.status(status)
                 if status.is_terminal:
                     break
+                if watch is not None:
+                    watch.saw(news)
+                    if watch.is_over(status, clock_s=clock()) is not None:
+                        status = self._stop_over_budget(watch, status, poll_s=poll_s, clock=clock, sleep=sleep)
+                        break
                 if status.native in ("interrupted", "intended"):
                     self.resume()
                 elif status.native == "blocked" and (not first or not self.resume()):
@@ -169,11 +182,54 @@ class Run:
                         f"run {self.ref} is still {status.state} after {timeout_s:g} s; it goes on. Wait again: Run.open({self.ref!r}).wait()"
                     )
                 sleep(poll_s)
+        self._keep(tally, status)
         if status.state == "failed":
             raise RunFailedError(
                 self.ref, status.diagnosis or Diagnosis("unknown", status.reason or "the backend gave no reason"), log_tail=status.log_tail
             )
         return self
+
+    def _keep(self, tally: Tally, status: RunStatus) -> None:
+        """Write down what the run has taken, and learn from it what its device can do."""
+        if self._record.outcome is not None:
+            return
+        plan = self.plan
+        outcome = tally.outcome(status, plan)
+        self._ledger.ended(self.ref, outcome.to_dict())
+        self._record = replace(self._record, outcome=outcome.to_dict())
+        # An attempt that was interrupted measures the pause, too.
+        if outcome.state == "succeeded" and plan.estimate is not None and plan.hardware is not None and tally.attempts <= 1:
+            probe = tally.probe(plan.estimate)
+            if probe is not None:
+                name, software = plan.hardware.name, software_version()
+                before = read_calibration(name, software=software)
+                write_calibration(fitted([probe], device=name, software=software, steps=len(tally.steps), before=before))
+
+    def costs(self) -> CostReport:
+        """Hold what was estimated against what was, once somebody has waited for the end."""
+        outcome = self._record.outcome
+        return CostReport(compare(self.ref, self.plan.estimate, None if outcome is None else Outcome.from_dict(outcome)))
+
+    def _budget_watch(self) -> BudgetWatch | None:
+        plan = self.plan
+        if plan.spec.budget_usd is None:
+            return None
+        return BudgetWatch(budget_usd=plan.spec.budget_usd, accrual=None if plan.estimate is None else plan.estimate.accrual)
+
+    def _stop_over_budget(
+        self, watch: BudgetWatch, status: RunStatus, *, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> RunStatus:
+        """Cancel a run that has cost as much as it may; gives its status if it was done before the request came."""
+        owed = watch.owed_usd(status, clock_s=clock())
+        ended = self.cancel(clock=clock, sleep=sleep)
+        if ended.state == "succeeded":
+            return ended
+        total = watch.owed_usd(ended, clock_s=clock())
+        raise BudgetExceededError(
+            f"run {self.ref} had cost ${owed:.4f}, as much as budget_usd={watch.budget_usd}, and was cancelled; it is {ended.state}, at about "
+            f"${total:.4f}. It is looked at every {poll_s:g} s, so up to ${watch.overspend_bound_usd(poll_s):.4f} may have been spent before that "
+            "was seen. Its newest whole checkpoint, if there is one, is kept."
+        )
 
     def cancel(self, *, wait_s: float = 60.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> RunStatus:
         """Stop the run. A worker that doesn't answer is ended the hard way; cancelling twice does nothing.
@@ -379,6 +435,10 @@ class Runs(Sequence[Run]):
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    def costs(self) -> CostReport:
+        """Hold estimates against what was, for each run that was seen to end."""
+        return CostReport(tuple(comparison for run in self for comparison in run.costs().comparisons))
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Give ref, name, state, start and model of each run."""

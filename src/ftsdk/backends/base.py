@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ftsdk.backends.estimates import CostRange, Estimate, PlannedHardware
 from ftsdk.errors import Diagnosis, Gap, SpecError, UnsupportedSpecError
 from ftsdk.spec import JobSpec, Value, set_fields
-from ftsdk.spec.base import Usd
 
 __all__ = [
     "TERMINAL",
@@ -106,16 +106,6 @@ class Adjustment(Value):
     reason: str
 
 
-class CostRange(Value):
-    """Cost in US dollars: with 80 % confidence between `low` and `high`."""
-
-    low: Usd
-    likely: Usd
-    high: Usd
-    source: str
-    """Whose price, and of which day."""
-
-
 class Plan(Value):
     """Exactly what will be asked of the backend, decided before anything is sent."""
 
@@ -130,6 +120,10 @@ class Plan(Value):
     cost_note: str = ""
     notes: tuple[str, ...] = ()
     """What a careful colleague would mention before the start."""
+    hardware: PlannedHardware | None = None
+    """What a worker will find; None where the place doesn't say."""
+    estimate: Estimate | None = None
+    """Tokens, time, memory and cost; `job.plan()` adds it, a backend leaves it out."""
 
     def __str__(self) -> str:
         from ftsdk.backends.show import plan_text
@@ -178,6 +172,8 @@ class StepEvent(_Event):
     """Tokens trained on so far, padding left out."""
     tokens_per_s: float | None = None
     seconds_left: float | None = None
+    peak_memory_gb: float | None = None
+    """The most that one device, or on a CPU the process, has held so far; GB of 1e9 bytes."""
 
 
 class EvalEvent(_Event):

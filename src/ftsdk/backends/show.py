@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ftsdk.backends.base import Plan
 
-__all__ = ["plan_html", "plan_rows", "plan_text"]
+__all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -27,6 +27,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
             f"{spec.epochs:g} epochs" + (f", at most {spec.max_steps} steps" if spec.max_steps else "") + f", {spec.batch_size} sequences a step",
         )
     )
+    if plan.estimate is not None:
+        rows += plan.estimate.rows()
     if plan.cost is not None:
         rows.append(("Cost", f"${plan.cost.likely:.2f} (80 %: ${plan.cost.low:.2f} to ${plan.cost.high:.2f}; {plan.cost.source})"))
     else:
@@ -43,7 +45,7 @@ def plan_text(plan: Plan) -> str:
         lines.append("Chosen for you (set the field to choose yourself):")
         width = max(len(a.field) for a in plan.adjustments)
         lines += [f"  {a.field:<{width}}  {a.chosen}  - {a.reason}" for a in plan.adjustments]
-    lines += [f"Note: {note}" for note in plan.notes]
+    lines += [f"Note: {note}" for note in all_notes(plan)]
     return "\n".join(lines)
 
 
@@ -58,8 +60,13 @@ def plan_html(plan: Plan) -> str:
         for a in plan.adjustments
     )
     table = f"<table><tr><th>Chosen for you</th><th></th><th>because</th></tr>{chosen}</table>" if chosen else ""
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in plan.notes)
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in all_notes(plan))
     return f"<table>{head}</table>{table}{notes}"
+
+
+def all_notes(plan: Plan) -> tuple[str, ...]:
+    """List the notes of the plan and of its estimate."""
+    return (*plan.notes, *(plan.estimate.notes if plan.estimate is not None else ()))
 
 
 def _fields(values: dict[str, object]) -> str:

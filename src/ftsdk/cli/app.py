@@ -53,6 +53,32 @@ def plan(job: JobFile, backend: BackendName = None, as_json: AsJson = False) -> 
 
 
 @app.command()
+def estimate(
+    job: JobFile,
+    backend: BackendName = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from bytes; don't load the tokenizer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the run will take: tokens, time, memory, cost, each with an interval and its source."""
+    found = _job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour)
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model that is at hand, of the kind that will be tuned.", metavar="MODEL")],
+    steps: Annotated[int, typer.Option(help="Probe steps.", min=8)] = 20,
+) -> None:
+    """Make a few steps here, so that estimates for this machine are measured and not looked up."""
+    from ftsdk.calibrate import calibrate as make
+
+    found = make(model, steps=steps)
+    factor = found.device_factor or found.host_factor or 1.0
+    out.print(f"{found.device}, {found.software}: takes {factor:.2f} times what is looked up for such a device")
+
+
+@app.command()
 def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3) -> None:
     """Show what the model will see, and which tokens it will learn to write."""
     out.print(_job(job, None).preview(n))
@@ -79,6 +105,7 @@ def run(
 @app.command()
 def runs(
     as_json: AsJson = False,
+    costs: Annotated[bool, typer.Option("--costs", help="What was estimated, what it was, and how often the truth was inside.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
 ) -> None:
     """List the runs, the newest first."""
@@ -88,7 +115,10 @@ def runs(
         _sweep(as_json)
         return
     found = ftsdk.runs()
-    if as_json:
+    if costs:
+        report = found.costs()
+        typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
+    elif as_json:
         keys = ("ref", "name", "state", "started", "model")
         out.print_json(json.dumps([dict(zip(keys, row, strict=True)) for row in found.rows()]))
     else:

@@ -28,7 +28,7 @@ def show_error(error: FtsdkError) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Print a plan as two tables."""
-    from ftsdk.backends.show import plan_rows
+    from ftsdk.backends.show import all_notes, plan_rows
 
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for heading, text in plan_rows(plan):
@@ -41,7 +41,7 @@ def show_plan(plan: Plan) -> None:
         for adjustment in plan.adjustments:
             chosen.add_row(adjustment.field, str(adjustment.chosen), adjustment.reason)
         out.print(chosen)
-    for note in plan.notes:
+    for note in all_notes(plan):
         out.print(f"[yellow]Note:[/] {note}")
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ftsdk.cost.api_prices import ApiPrice, api_price
     from ftsdk.cost.billing import Bill
     from ftsdk.cost.book import PriceBook
+    from ftsdk.cost.calibration import Calibration
     from ftsdk.cost.compare import crossover
+    from ftsdk.cost.estimate import Estimate
     from ftsdk.cost.gpu_prices import gpu_price
     from ftsdk.cost.price import Price
     from ftsdk.cost.serving import Capacity, ModelShape
@@ -25,9 +27,11 @@ __all__ = [
     "Api",
     "ApiPrice",
     "Bill",
+    "Calibration",
     "Capacity",
     "CrossoverAnswer",
     "Dedicated",
+    "Estimate",
     "ModelShape",
     "Operations",
     "Price",
@@ -49,7 +53,9 @@ _ROOMS = {
     "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
     "ftsdk.cost.billing": ("Bill",),
     "ftsdk.cost.book": ("PriceBook",),
+    "ftsdk.cost.calibration": ("Calibration",),
     "ftsdk.cost.compare": ("crossover",),
+    "ftsdk.cost.estimate": ("Estimate",),
     "ftsdk.cost.gpu_prices": ("gpu_price",),
     "ftsdk.cost.price": ("Price",),
     "ftsdk.cost.serving": ("Capacity", "ModelShape"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
+from ftsdk.backends.estimates import PlannedHardware
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.loglines import LOG
@@ -79,6 +80,13 @@ class HostedBackend:
             cost=launch.cost,
             cost_note=launch.cost_note,
             notes=(*translation.notes, *launch.notes),
+            hardware=PlannedHardware(
+                device=hardware.device,
+                name=hardware.name,
+                processes=hardware.processes,
+                memory_gib=hardware.memory_gib,
+                has_bfloat16=hardware.has_bfloat16,
+            ),
         )
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:

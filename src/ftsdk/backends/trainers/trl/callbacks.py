@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
@@ -81,6 +83,7 @@ class Watch(TrainerCallback):
                 "tokens": int(state.num_input_tokens_seen),
                 "tokens_per_s": round((state.num_input_tokens_seen - tokens_at_start) / elapsed_s, 1),
                 "seconds_left": round((state.max_steps - state.global_step) * elapsed_s / steps, 1),
+                "peak_memory_gb": round(peak_memory_gb(), 3),
             },
         )
 
@@ -112,3 +115,18 @@ class Watch(TrainerCallback):
         best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
         prune(self._context.folder, keep={best} if best else set())
         self._context.emit("checkpoint", {"step": state.global_step, "path": folder.name})
+
+
+def peak_memory_gb() -> float:
+    """Say the most that this process has held: of the device's memory if it has one, else of the machine's."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        free, total = torch.cuda.mem_get_info()
+        # What others hold beside PyTorch's own pool, the context above all, is held now as it was at the peak.
+        beside = max(0, total - free - torch.cuda.memory_reserved())
+        return (torch.cuda.max_memory_reserved() + beside) / 1e9
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    # Linux counts kibibytes, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9

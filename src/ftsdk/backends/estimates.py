@@ -1,0 +1,202 @@
+"""What is known of a run before it starts: values that plans carry and the ledger keeps. `ftsdk.cost.estimate` computes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.spec import Value
+from ftsdk.spec.base import Usd
+
+__all__ = ["Accrual", "CostRange", "Estimate", "EstimateLine", "MemoryEstimate", "PlannedHardware", "Range", "StepParts", "in_unit"]
+
+Amount = Annotated[float, Field(ge=0)]
+
+
+class CostRange(Value):
+    """Cost in US dollars: with 80 % confidence between `low` and `high`."""
+
+    low: Usd
+    likely: Usd
+    high: Usd
+    source: str
+    """Whose price, and of which day."""
+
+
+class Range(Value):
+    """A quantity: with 80 % confidence between `low` and `high`."""
+
+    low: Amount
+    likely: Amount
+    high: Amount
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return _short(self.likely)
+        return f"{_short(self.likely)} ({_short(self.low)} to {_short(self.high)})"
+
+
+class EstimateLine(Value):
+    """One part of a sum, and where its numbers are from."""
+
+    label: str
+    amount: Range
+    unit: Literal["tokens", "s", "GB", "usd"]
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {in_unit(self.amount, self.unit)}  [{self.source}]"
+
+
+class PlannedHardware(Value):
+    """What a worker will find at the place, as the plan was made for it."""
+
+    device: Literal["cuda", "mps", "cpu"]
+    name: str
+    """As the driver or the place calls it."""
+    processes: int = 1
+    memory_gib: float | None = None
+    """Of one device."""
+    has_bfloat16: bool = True
+
+
+class MemoryEstimate(Value):
+    """Peak memory of one device, in GB of 1e9 bytes."""
+
+    peak_gb: Range
+    there_gib: float | None = None
+    """What the device has, in GiB; None: not known."""
+    verdict: Literal["fits", "tight", "no", "unknown"]
+    """`fits`: with room to be wrong. `tight`: likely, without that room. `no`: likely not."""
+    largest_micro_batch: int | None = None
+    """The most rows of the longest kind that fit at once, with room to be wrong; 0: not even one."""
+    offset_gb: float = 0.0
+    """What a calibration has added; 0 without one."""
+    lines: tuple[EstimateLine, ...] = ()
+
+    def __str__(self) -> str:
+        there = "" if self.there_gib is None else f" of {self.there_gib:.0f} GiB"
+        most = "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time would fit"
+        return f"{self.peak_gb} GB{there}: {self.verdict}{most}"
+
+
+class StepParts(Value):
+    """Seconds of one optimizer step, by who needs them; the two work side by side, and the slower one counts."""
+
+    device_s: Annotated[float, Field(gt=0)]
+    """Products, memory traffic, optimizer."""
+    host_s: Annotated[float, Field(gt=0)]
+    """Starting kernels."""
+
+
+class Accrual(Value):
+    """How the cost of a run grows while it runs."""
+
+    kind: Literal["per_hour", "per_share"]
+    """By time, or by the share of the training that is done."""
+    usd: Usd
+    """US dollars an hour, or for the whole training: at most, so that a budget isn't passed unseen."""
+    fixed_usd: Usd
+    """Whatever is owed from the first moment on, such as a minimum."""
+    source: str
+
+
+class Estimate(Value):
+    """What a run will take, each number with its interval and its source. `cost` is None where nothing is billed or no price is known."""
+
+    backend: str
+    tokens: Range | None = None
+    """Tokens of the training rows over all epochs, padding left out."""
+    tokens_source: str = ""
+    billed_tokens: Range | None = None
+    """What the provider's rule makes of them, where it bills tokens."""
+    seconds: Range | None = None
+    """From start to end, all of it."""
+    time_lines: tuple[EstimateLine, ...] = ()
+    step: StepParts | None = None
+    """What one optimizer step was taken for, before any calibration: what a measured step is held against."""
+    memory: MemoryEstimate | None = None
+    cost: CostRange | None = None
+    cost_lines: tuple[EstimateLine, ...] = ()
+    cost_note: str = ""
+    accrual: Accrual | None = None
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """List what it says in pairs of a heading and a text."""
+        rows: list[tuple[str, str]] = []
+        if self.tokens is not None:
+            rows.append(("Tokens", f"{in_unit(self.tokens, 'tokens')}; {self.tokens_source}"))
+        if self.billed_tokens is not None:
+            rows.append(("Billed", in_unit(self.billed_tokens, "tokens")))
+        if self.seconds is not None:
+            rows.append(("Time", in_unit(self.seconds, "s")))
+        if self.memory is not None:
+            rows.append(("Memory", str(self.memory)))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        if self.cost is not None:
+            rows.append(("Cost", f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f}; {self.cost.source})"))
+        elif self.cost_note:
+            rows.append(("Cost", self.cost_note))
+        lines = [f"{heading:<9}{text}" for heading, text in rows]
+        for heading, parts in (("Time", self.time_lines), ("Memory", self.memory.lines if self.memory else ()), ("Cost", self.cost_lines)):
+            lines += [f"  {heading.lower()}: {part}" for part in parts]
+        lines += [f"Note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def to_html(self) -> str:
+        """Give the estimate as an HTML fragment."""
+        import html
+
+        rows = [*self.rows()]
+        if self.cost is not None:
+            rows.append(("Cost", f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f})"))
+        parts = [*self.time_lines, *(self.memory.lines if self.memory else ()), *self.cost_lines]
+        head = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(k)}</th><td style='text-align:left'>{html.escape(v)}</td></tr>" for k, v in rows
+        )
+        body = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(part.label)}</td><td>{html.escape(in_unit(part.amount, part.unit))}</td>"
+            f"<td style='text-align:left'>{html.escape(part.source)}</td></tr>"
+            for part in parts
+        )
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<table>{head}</table><table><tr><th>part</th><th>amount</th><th>source</th></tr>{body}</table>{notes}"
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+def in_unit(amount: Range, unit: str) -> str:
+    """Write a range in words that people use for the unit."""
+
+    def write(value: float) -> str:
+        match unit:
+            case "s":
+                return _duration(value)
+            case "usd":
+                return f"${value:.2f}"
+            case "GB":
+                return f"{value:.1f} GB"
+            case _:
+                return f"{value:,.0f}"
+
+    if amount.low == amount.high:
+        return write(amount.likely)
+    return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _short(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"

@@ -1,0 +1,189 @@
+"""What runs have taken, beside what was estimated: kept in the ledger, and shown by `ftsdk runs --costs`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ftsdk.backends.base import Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.backends.estimates import Estimate, Range
+from ftsdk.budget import accrued_usd
+from ftsdk.cost.calibration import Probe
+from ftsdk.spec import Value
+from ftsdk.spec.base import Usd
+
+__all__ = ["Comparison", "CostReport", "Outcome", "Tally", "compare"]
+
+
+class Outcome(Value):
+    """What a run has taken; None is "not known", never a guess."""
+
+    state: str
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """From its first to its last word."""
+    steps: int | None = None
+    tokens: int | None = None
+    """Trained on, padding left out."""
+    peak_memory_gb: Annotated[float, Field(ge=0)] | None = None
+    """The most that one device held."""
+    cost_usd: Usd | None = None
+    """What the place says, else time at the plan's price."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Counts a run's events as they come, each once."""
+
+    first_at: float | None = None
+    last_at: float = 0.0
+    attempts: int = 0
+    steps: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    """Each step and when it was done."""
+    total_steps: int | None = None
+    tokens: int | None = None
+    peak_memory_gb: float | None = None
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """Take in events."""
+        for event in events:
+            self.first_at = event.at if self.first_at is None else self.first_at
+            self.last_at = max(self.last_at, event.at)
+            if isinstance(event, StateEvent) and event.state == "running":
+                self.attempts += 1
+            if isinstance(event, StepEvent):
+                self.steps.append((event.step, event.at))
+                self.total_steps = event.total_steps or self.total_steps
+                self.tokens = event.tokens if event.tokens is not None else self.tokens
+                self.peak_memory_gb = event.peak_memory_gb or self.peak_memory_gb
+
+    def outcome(self, status: RunStatus, plan: Plan) -> Outcome:
+        """Sum up, at the end."""
+        seconds = None if self.first_at is None else max(0.0, self.last_at - self.first_at)
+        accrual = None if plan.estimate is None else plan.estimate.accrual
+        cost = status.price_usd
+        if cost is None and accrual is not None and accrual.kind == "per_hour" and seconds is not None:
+            cost = accrued_usd(accrual, seconds=seconds, share_done=1.0, price_usd=None)
+        found = {
+            "seconds": seconds,
+            "steps": self.steps[-1][0] if self.steps else None,
+            "tokens": self.tokens,
+            "peak_memory_gb": self.peak_memory_gb,
+            "cost_usd": cost,
+        }
+        return Outcome(state=status.state, **{name: value for name, value in found.items() if value is not None})  # type: ignore[arg-type]
+
+    def probe(self, estimate: Estimate) -> Probe | None:
+        """Hold the steps against the estimate: a measurement of the device, if there are enough of them."""
+        # The first steps load kernels and fill caches; a pause between two steps is a validation or a checkpoint.
+        gaps = sorted(later[1] - earlier[1] for earlier, later in zip(self.steps[1:], self.steps[2:], strict=False) if later[0] == earlier[0] + 1)
+        if estimate.step is None or not self.total_steps or len(gaps) < 5:
+            return None
+        measured = sum(gaps[: max(1, len(gaps) * 9 // 10)]) / max(1, len(gaps) * 9 // 10)
+        if measured <= 0:
+            return None
+        step = estimate.step
+        if self.tokens and estimate.tokens is not None and self.steps[-1][0]:
+            # The rows were guessed from bytes; now their tokens are known.
+            guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps
+            step = step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
+        sizes = (
+            {}
+            if estimate.memory is None or not self.peak_memory_gb
+            else {
+                "predicted_gb": estimate.memory.peak_gb.likely - estimate.memory.offset_gb,
+                "measured_gb": self.peak_memory_gb,
+            }
+        )
+        return Probe(step=step, measured_s=measured, **sizes)
+
+
+class Comparison(Value):
+    """One run: a quantity as it was estimated and as it was."""
+
+    ref: str
+    quantity: str
+    estimated: Range
+    actual: float
+
+    @property
+    def error(self) -> float:
+        """Of the likely value, as a share of the actual one."""
+        return self.estimated.likely / self.actual - 1 if self.actual else 0.0
+
+    @property
+    def is_inside(self) -> bool:
+        """Did the truth fall inside of the 80 % interval?"""
+        return self.estimated.low <= self.actual <= self.estimated.high
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Estimates against what was."""
+
+    comparisons: tuple[Comparison, ...]
+
+    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
+        """Give ref, quantity, estimate, actual, error and whether it was inside."""
+        return [
+            (
+                c.ref,
+                c.quantity,
+                f"{c.estimated.likely:,.4g} ({c.estimated.low:,.4g} to {c.estimated.high:,.4g})",
+                f"{c.actual:,.4g}",
+                f"{c.error:+.0%}",
+                "yes" if c.is_inside else "no",
+            )
+            for c in self.comparisons
+        ]
+
+    @property
+    def summary(self) -> str:
+        """How far off, and how often inside, by quantity."""
+        told: list[str] = []
+        for quantity in sorted({c.quantity for c in self.comparisons}):
+            found = [c for c in self.comparisons if c.quantity == quantity]
+            off = sum(abs(c.error) for c in found) / len(found)
+            told.append(f"{quantity}: off by {off:.0%} on average, inside of the 80 % interval in {sum(c.is_inside for c in found)} of {len(found)}")
+        return "\n".join(told) or "no run that ended has both an estimate and a result yet"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        return {
+            "runs": [{**c.to_dict(), "error": c.error, "is_inside": c.is_inside} for c in self.comparisons],
+            "summary": self.summary,
+        }
+
+    def __str__(self) -> str:
+        if not self.comparisons:
+            return self.summary
+        rows = [("REF", "QUANTITY", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE"), *self.rows()]
+        widths = [max(len(row[n]) for row in rows) for n in range(6)]
+        table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return f"{table}\n{self.summary}"
+
+    def _repr_html_(self) -> str:
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
+        return f"<table><tr><th>ref</th><th>quantity</th><th>estimated</th><th>actual</th><th>error</th><th>inside</th></tr>{body}</table>"
+
+
+def compare(ref: str, estimate: Estimate | None, outcome: Outcome | None) -> tuple[Comparison, ...]:
+    """Hold a run's estimate against its outcome; only of runs that succeeded, since the others did other work than was estimated."""
+    if estimate is None or outcome is None or outcome.state != "succeeded":
+        return ()
+    cost = None if estimate.cost is None else Range(low=float(estimate.cost.low), likely=float(estimate.cost.likely), high=float(estimate.cost.high))
+    pairs: list[tuple[str, Range | None, float | Decimal | None]] = [
+        ("seconds", estimate.seconds, outcome.seconds),
+        ("tokens", estimate.tokens, outcome.tokens),
+        ("GB", None if estimate.memory is None else estimate.memory.peak_gb, outcome.peak_memory_gb),
+        ("usd", cost, outcome.cost_usd),
+    ]
+    return tuple(
+        Comparison(ref=ref, quantity=quantity, estimated=estimated, actual=float(actual))
+        for quantity, estimated, actual in pairs
+        if estimated is not None and actual is not None
+    )

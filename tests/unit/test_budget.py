@@ -1,0 +1,123 @@
+"""A budget in flight: what is owed, when a run is stopped, and by how much it can be passed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Run
+from ftsdk.backends.base import Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.backends.estimates import Accrual, Estimate
+from ftsdk.budget import BudgetWatch, accrued_usd
+from ftsdk.testing import ScriptedBackend
+
+HOURLY = Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
+SHARED = Accrual(kind="per_share", usd=Decimal(8), fixed_usd=Decimal(4), source="a test")
+RUNNING = RunStatus(state="running")
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def job_on(backend: ScriptedBackend, **changes: Any) -> FineTuneJob:
+    rows = [{"text": f"mail {n}", "label": "ab"[n % 2]} for n in range(40)]
+    train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    return FineTuneJob(**{"model": "acme/model-7B", "train": train, "backend": backend, **changes})
+
+
+def started(event: str = "running", at: float = 100.0) -> StateEvent:
+    return StateEvent(seq=0, at=at, state="running", native=event)
+
+
+def test_what_the_place_says_counts_before_what_is_computed() -> None:
+    assert accrued_usd(HOURLY, seconds=100, share_done=0, price_usd=Decimal("0.5")) == Decimal("0.5")
+    assert accrued_usd(HOURLY, seconds=100, share_done=0, price_usd=None) == 1
+    assert accrued_usd(None, seconds=100, share_done=0, price_usd=None) is None
+
+
+def test_a_minimum_is_owed_from_the_first_moment_on() -> None:
+    assert accrued_usd(SHARED, seconds=0, share_done=0.0, price_usd=None) == 4
+    assert accrued_usd(SHARED, seconds=0, share_done=0.75, price_usd=None) == 6
+    assert accrued_usd(SHARED, seconds=0, share_done=2.0, price_usd=None) == 8
+
+
+def test_a_run_that_was_going_before_anybody_looked_owes_for_that_time_too() -> None:
+    watch = BudgetWatch(budget_usd=Decimal(10), accrual=HOURLY)
+    watch.saw([started(at=1000.0), StepEvent(seq=1, at=1500.0, step=1, total_steps=100)])
+    assert watch.owed_usd(RUNNING, clock_s=7.0) == 5
+    assert watch.is_over(RUNNING, clock_s=7.0) is None
+    # Nothing new was said, and time is billed all the same.
+    assert watch.owed_usd(RUNNING, clock_s=507.0) == 10
+    assert watch.is_over(RUNNING, clock_s=507.0) == 10
+
+
+def test_a_run_that_waits_in_a_queue_owes_nothing() -> None:
+    watch = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
+    for clock_s in (0.0, 3600.0):
+        assert watch.owed_usd(RunStatus(state="queued"), clock_s=clock_s) == 0
+
+
+def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, story: str) -> Run:
+    """A run in the ledger whose plan says that its place bills by the hour."""
+    from dataclasses import replace
+
+    from ftsdk.ledger import Ledger
+
+    backend = ScriptedBackend(root=tmp_path / "place", script=story)
+    run = job_on(backend, budget_usd=budget).submit()
+    ledger = Ledger()
+    record = ledger.get(run.ref)
+    plan = Plan.from_dict(record.plan)
+    assert plan.estimate is not None
+    priced = plan.replace(estimate=Estimate.from_dict({**plan.estimate.to_dict(), "accrual": HOURLY.to_dict()}))
+    return Run(replace(record, plan=priced.to_dict()), backend, ledger=ledger)
+
+
+def test_a_run_that_reaches_its_budget_is_cancelled_within_one_look(tmp_path: Path) -> None:
+    clock = Clock()
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    with pytest.raises(BudgetExceededError) as caught:
+        run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
+    assert run.status().state == "cancelled"
+    # $36 an hour is a cent a second: the budget is reached after 100 s of running.
+    assert 100 <= clock.now <= 100 + 10 + 10 + 10
+    assert "budget_usd=1" in str(caught.value)
+    assert "up to $0.1000 may have been spent" in str(caught.value)
+
+
+def test_a_run_that_stays_under_its_budget_is_left_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    run = run_at_a_place_by_the_hour(tmp_path, budget=100, story="succeeds")
+    run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
+    assert run.status().state == "succeeded"
+    assert not any(request["call"] == "cancel" for request in ScriptedBackend(root=tmp_path / "place").requests)
+
+
+def test_a_run_opened_again_is_watched_and_goes_on_while_its_share_of_the_cost_is_under_the_budget(tmp_path: Path) -> None:
+    backend = ScriptedBackend(root=tmp_path / "place", script="never_ends", cost_usd=(1, 2, 2))
+    ref = job_on(backend, budget_usd=2).submit().ref
+    again = Run.open(ref, backend=ScriptedBackend(root=tmp_path / "place", script="never_ends", cost_usd=(1, 2, 2)))
+    clock = Clock()
+    # Two of three steps are done: two thirds of the likely two dollars, which is under the budget.
+    with pytest.raises(TimeoutError):
+        again.wait(progress=False, timeout_s=60, poll_s=1, clock=clock, sleep=clock.sleep)
+
+
+def test_a_run_that_could_cost_more_than_its_budget_is_not_started(tmp_path: Path) -> None:
+    backend = ScriptedBackend(root=tmp_path / "place", cost_usd=(1, 2, 3))
+    with pytest.raises(BudgetExceededError, match=r"up to \$3\.00"):
+        job_on(backend, budget_usd=2.5).submit()
+    assert backend.requests == ()

@@ -1,0 +1,160 @@
+"""What runs have taken: counted from events, held against estimates, and learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ftsdk import Dataset, FineTuneJob, Run, SpecError
+from ftsdk.backends.base import StateEvent, StepEvent
+from ftsdk.backends.estimates import Estimate, Range, StepParts
+from ftsdk.calibrate import calibrate
+from ftsdk.cli.app import app
+from ftsdk.cost.calibration import Calibration, Probe, calibration_file, fitted, read_calibration, write_calibration
+from ftsdk.outcome import CostReport, Outcome, Tally, compare
+from ftsdk.run import Runs
+from ftsdk.testing import ScriptedBackend
+
+
+def steps(count: int, *, seconds: float, tokens: int = 100) -> list[StepEvent | StateEvent]:
+    return [
+        StateEvent(seq=0, at=0.0, state="running"),
+        *(StepEvent(seq=n, at=5 + n * seconds, step=n, total_steps=count, tokens=n * tokens) for n in range(1, count + 1)),
+    ]
+
+
+def an_estimate(*, seconds: float, tokens: float, step_s: float = 1.0) -> Estimate:
+    amount = Range(low=seconds / 2, likely=seconds, high=seconds * 2)
+    parts = StepParts(device_s=step_s, host_s=step_s / 1000)
+    return Estimate(backend="local", seconds=amount, step=parts, tokens=Range(low=tokens, likely=tokens, high=tokens))
+
+
+def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_pauses() -> None:
+    tally = Tally()
+    events = steps(20, seconds=2.0)
+    late = [event.replace(at=event.at + (60 if event.kind == "step" and event.step > 10 else 0)) for event in events]
+    tally.saw(late)
+    probe = tally.probe(an_estimate(seconds=20, tokens=2000))
+    assert probe is not None
+    assert probe.measured_s == pytest.approx(2.0)
+    assert probe.step.device_s == pytest.approx(1.0)
+
+
+def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() -> None:
+    tally = Tally()
+    tally.saw(steps(20, seconds=2.0, tokens=200))
+    probe = tally.probe(an_estimate(seconds=20, tokens=2000))
+    assert probe is not None
+    assert probe.step.device_s == pytest.approx(2.0)
+
+
+def test_a_few_steps_say_nothing_of_a_device() -> None:
+    tally = Tally()
+    tally.saw(steps(4, seconds=2.0))
+    assert tally.probe(an_estimate(seconds=20, tokens=2000)) is None
+
+
+def test_only_runs_that_succeeded_are_compared() -> None:
+    estimate = an_estimate(seconds=100, tokens=1000)
+    outcome = Outcome(state="succeeded", seconds=150.0, tokens=1200)
+    found = {c.quantity: c for c in compare("local:a", estimate, outcome)}
+    assert found["seconds"].is_inside
+    assert not found["tokens"].is_inside
+    assert found["seconds"].error == pytest.approx(-1 / 3)
+    assert compare("local:a", estimate, outcome.replace(state="cancelled")) == ()
+    assert compare("local:a", None, outcome) == ()
+
+
+def test_the_report_counts_how_often_the_truth_was_inside() -> None:
+    estimate = an_estimate(seconds=100, tokens=1000)
+    found = [c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))]
+    report = CostReport(tuple(found))
+    assert "inside of the 80 % interval in 2 of 3" in str(report)
+    assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
+    assert "no run that ended" in str(CostReport(()))
+
+
+def test_the_outcome_of_a_run_is_kept_and_shown(tmp_path: Path) -> None:
+    rows = [{"text": f"mail {n}", "label": "ab"[n % 2]} for n in range(40)]
+    train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    job = FineTuneJob(model="acme/model-7B", train=train, backend=ScriptedBackend(root=tmp_path, cost_usd=(1, 2, 3)))
+    run = job.submit().wait(progress=False, poll_s=0)
+    assert [c.quantity for c in run.costs().comparisons] == ["tokens"]
+    again = Run.open(run.ref, backend=ScriptedBackend(root=tmp_path, cost_usd=(1, 2, 3)))
+    assert again.costs() == run.costs()
+    assert len(Runs([run, again]).costs().comparisons) == 2
+
+
+def test_the_command_line_shows_a_report_also_when_no_run_has_ended() -> None:
+    shown = CliRunner().invoke(app, ["runs", "--costs"])
+    assert shown.exit_code == 0, shown.output
+    assert "no run that ended" in shown.stdout
+    as_json = CliRunner().invoke(app, ["runs", "--costs", "--json"])
+    assert json.loads(as_json.stdout)["runs"] == []
+
+
+def test_the_command_line_estimates_a_job(tmp_path: Path) -> None:
+    (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
+    (tmp_path / "job.yaml").write_text(
+        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: together\ntrain:\n  file: mails.csv\n  chat: {prompt: '{text}', completion: '{label}'}\n"
+    )
+    shown = CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml"), "--quick"])
+    assert shown.exit_code == 0, shown.output
+    assert "$4.00" in shown.stdout
+    assert "up to the minimum" in shown.stdout
+    found = json.loads(CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml"), "--quick", "--json"]).stdout)
+    assert found["cost"]["likely"] == 4.0
+
+
+def a_probe(*, device_s: float = 1.0, host_s: float = 0.001, measured_s: float) -> Probe:
+    return Probe(step=StepParts(device_s=device_s, host_s=host_s), measured_s=measured_s)
+
+
+def test_a_median_of_probes_forgets_the_disturbed_one() -> None:
+    probes = [a_probe(measured_s=2.0)] * 4 + [a_probe(measured_s=50.0)]
+    assert fitted(probes, device="CPU", software="torch 1", clock=lambda: 7.0).device_factor == pytest.approx(2.0, rel=0.001)
+    with pytest.raises(SpecError, match="nothing to calibrate"):
+        fitted([], device="CPU", software="torch 1")
+
+
+def test_a_step_bound_by_the_host_says_nothing_of_the_device_and_the_other_way_round() -> None:
+    first = fitted([a_probe(device_s=0.1, host_s=1.0, measured_s=3.0)], device="GPU", software="torch 1")
+    assert first.device_factor is None
+    assert first.host_factor == pytest.approx(3.0, rel=0.02)
+    assert first.covers(StepParts(device_s=0.1, host_s=1.0))
+    assert not first.covers(StepParts(device_s=10.0, host_s=1.0))
+    both = fitted([a_probe(device_s=10.0, host_s=0.1, measured_s=15.0)], device="GPU", software="torch 1", before=first)
+    assert both.host_factor == first.host_factor
+    assert both.device_factor == pytest.approx(1.5, rel=0.02)
+
+
+def test_calibrations_are_kept_by_device_and_software(ftsdk_home: Path) -> None:
+    def one(software: str, factor: float, at: float) -> Calibration:
+        return Calibration(device="CPU", software=software, measured_at=at, steps=20, device_factor=factor)
+
+    for calibration in (one("torch 1", 1.5, 1.0), one("torch 2", 1.2, 2.0), one("torch 1", 1.4, 3.0)):
+        write_calibration(calibration)
+    first = read_calibration("CPU", software="torch 1")
+    second = read_calibration("CPU", software="torch 2")
+    assert first is not None
+    assert second is not None
+    assert (first.device_factor, second.device_factor) == (1.4, 1.2)
+    assert read_calibration("CPU", software="torch 3") is None
+    assert read_calibration("GPU", software="torch 1") is None
+
+
+def test_a_damaged_calibration_counts_as_none(ftsdk_home: Path) -> None:
+    path = calibration_file("CPU")
+    path.parent.mkdir(parents=True)
+    path.write_text("[{]")
+    assert read_calibration("CPU") is None
+
+
+def test_a_place_without_hardware_of_its_own_cannot_be_calibrated(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="what hardware it trains on"):
+        calibrate("acme/model-7B", backend=ScriptedBackend(root=tmp_path))
+    with pytest.raises(SpecError, match="at least 8"):
+        calibrate("acme/model-7B", steps=3)
