@@ -52,9 +52,9 @@ class Record:
     state: str = "intended"
     """The state when somebody last looked; the backend knows better."""
     price_usd: str | None = None
+    """What the run has cost in US dollars, exact, once the place has said so."""
     reason: str = ""
     """Why a run that never started is over."""
-    """What the run has cost in US dollars, exact, once the place has said so."""
 
 
 class Ledger:
