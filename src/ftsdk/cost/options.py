@@ -6,6 +6,7 @@ and the probability can't disagree. Sums are floats here, since throughput is me
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -104,7 +105,7 @@ class PerToken:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Own:
+class _Own(ABC):
     """What all options with a model of your own share."""
 
     name: str
@@ -122,9 +123,9 @@ class _Own:
     capacity_note: str = ""
     has_setup: ClassVar[bool] = True
 
+    @abstractmethod
     def compute(self, draw: Draw, common: Common) -> list[Line]:
         """Bill the GPUs."""
-        raise NotImplementedError
 
     def lines(self, draw: Draw, common: Common) -> list[Line]:
         """Bill a month."""

@@ -20,11 +20,10 @@ class StopsWhenDone:
     """True if the checkpoint that is gone on from was written when training had come to its end."""
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        trainer = cast("Any", super())
         if self.is_over:
             cast("Any", self).control.should_training_stop = True
         else:
-            trainer._run_epoch(*args, **kwargs)
+            cast("Any", super())._run_epoch(*args, **kwargs)
 
 
 def was_over(checkpoint: Path) -> bool:
