@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
 from training_rows import Row, read_rows
 
-from ftsdk.cost.training_memory import TrainingMemory, peak_memory, verdict
-from ftsdk.cost.training_time import spread_of, step_time
+from ftsdk.cost.training.memory import TrainingMemory, peak_memory, verdict
+from ftsdk.cost.training.step_time import spread_of, step_time
 
 _Z80 = 1.2816
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 from training_rows import Row, read_rows
 
-from ftsdk.cost.hardware import TimeConstants, time_constants
-from ftsdk.cost.training_time import step_time
+from ftsdk.cost.facts.hardware import TimeConstants, time_constants
+from ftsdk.cost.training.step_time import step_time
 
 PRIORS = {
     # name: (middle, spread of its logarithm)

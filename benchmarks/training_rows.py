@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ftsdk.cost.hardware import Device, find_device
-from ftsdk.cost.shapes import ModelShape, shape_named
-from ftsdk.cost.training_time import MicroStep
+from ftsdk.cost.facts.hardware import Device, find_device
+from ftsdk.cost.facts.shapes import ModelShape, shape_named
+from ftsdk.cost.training.step_time import MicroStep
 
 DATA = Path(__file__).parent / "data" / "training-measured.csv"
 

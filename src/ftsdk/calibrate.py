@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftsdk.backends.base import Backend
-from ftsdk.cost.calibration import Calibration, read_calibration, software_version
+from ftsdk.cost.training.calibration import Calibration, read_calibration, software_version
 from ftsdk.data import Dataset
 from ftsdk.errors import SpecError
 from ftsdk.job import FineTuneJob

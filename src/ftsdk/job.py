@@ -25,7 +25,7 @@ from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
 
 if TYPE_CHECKING:
     from ftsdk.backends.estimates import Estimate
-    from ftsdk.cost.tokens import RowTokens
+    from ftsdk.cost.training.tokens import RowTokens
     from ftsdk.data import Preview
 
 __all__ = ["FineTuneJob"]
@@ -114,8 +114,8 @@ class FineTuneJob(Hyperparameters):
         return plan.estimate
 
     def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
-        from ftsdk.cost.calibration import read_calibration, software_version
-        from ftsdk.cost.estimate import estimate
+        from ftsdk.cost.training.calibration import read_calibration, software_version
+        from ftsdk.cost.training.estimate import estimate
         from ftsdk.models import inspect_model
 
         spec = plan.spec
@@ -129,7 +129,7 @@ class FineTuneJob(Hyperparameters):
         return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
 
     def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
-        from ftsdk.cost.tokens import tokens_from_bytes, tokens_through
+        from ftsdk.cost.training.tokens import tokens_from_bytes, tokens_through
 
         if not is_exact:
             return tokens_from_bytes(data.rows, max_length=limit)

@@ -13,7 +13,7 @@ from pydantic import Field
 from ftsdk.backends.base import Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range
 from ftsdk.budget import accrued_usd
-from ftsdk.cost.calibration import Probe
+from ftsdk.cost.training.calibration import Probe
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 

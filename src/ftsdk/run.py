@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, overload
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import BudgetWatch
-from ftsdk.cost.calibration import fitted, read_calibration, software_version, write_calibration
+from ftsdk.cost.training.calibration import fitted, read_calibration, software_version, write_calibration
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,

@@ -9,7 +9,7 @@ from forked_workers import ForkedLocal
 
 from ftsdk import Dataset, FineTuneJob, LoRA
 from ftsdk.calibrate import calibrate
-from ftsdk.cost.calibration import read_calibration, software_version
+from ftsdk.cost.training.calibration import read_calibration, software_version
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -13,7 +13,7 @@ from ftsdk.backends.base import StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
-from ftsdk.cost.calibration import Calibration, Probe, calibration_file, fitted, read_calibration, write_calibration
+from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, fitted, read_calibration, write_calibration
 from ftsdk.outcome import CostReport, Outcome, Tally, compare
 from ftsdk.run import Runs
 from ftsdk.testing import ScriptedBackend

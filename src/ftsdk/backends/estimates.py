@@ -1,4 +1,4 @@
-"""What is known of a run before it starts: values that plans carry and the ledger keeps. `ftsdk.cost.estimate` computes them."""
+"""What is known of a run before it starts: values that plans carry and the ledger keeps. `ftsdk.cost.training.estimate` computes them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def crossover(
     """Compare an API with a model of your own, over volume and under doubt."""
     import json
 
-    from ftsdk.cost.crossover_file import CrossoverFile
+    from ftsdk.cost.comparison.crossover_file import CrossoverFile
 
     question = CrossoverFile.from_yaml(file)
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer()
@@ -69,7 +69,7 @@ def advise_command(
     from typing import Any
 
     from ftsdk.cost.advice import Situation, advise
-    from ftsdk.cost.crossover_file import read_yaml
+    from ftsdk.cost.comparison.crossover_file import read_yaml
 
     given: dict[str, Any] = {} if file is None else dict(read_yaml(file))
     workload = {

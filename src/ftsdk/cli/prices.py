@@ -30,7 +30,7 @@ def list_prices(
     as_json: AsJson = False,
 ) -> None:
     """List prices with their age and source."""
-    from ftsdk.cost.book import PriceBook
+    from ftsdk.cost.pricebook.book import PriceBook
 
     book = PriceBook.load()
     found = book.prices(provider, unit)
@@ -62,7 +62,7 @@ def api(
     as_json: AsJson = False,
 ) -> None:
     """Show what a million tokens of a model cost at an API."""
-    from ftsdk.cost.api_prices import api_price
+    from ftsdk.cost.pricebook.api_prices import api_price
 
     found = api_price(model, batch=batch)
     typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
@@ -71,8 +71,8 @@ def api(
 @prices_app.command("check")
 def check_prices(as_json: AsJson = False) -> None:
     """Report duplicates, days in the future, stale and disputed prices. Exit status 1 if a row is wrong."""
-    from ftsdk.cost.book import PriceBook
-    from ftsdk.cost.book_check import check
+    from ftsdk.cost.pricebook.book import PriceBook
+    from ftsdk.cost.pricebook.book_check import check
 
     found = check(PriceBook.load())
     wrong = sum(finding.is_error for finding in found)
@@ -104,9 +104,9 @@ def add(
     project: Annotated[bool, typer.Option("--project", help="Into ./ftsdk-prices.yaml instead of your own file.")] = False,
 ) -> None:
     """Append a dated price to your own file. Nothing is overwritten; your prices win over those that come with ftsdk."""
-    from ftsdk.cost.book import project_file, user_file
-    from ftsdk.cost.own_prices import add_price
-    from ftsdk.cost.price import Price
+    from ftsdk.cost.pricebook.book import project_file, user_file
+    from ftsdk.cost.pricebook.own_prices import add_price
+    from ftsdk.cost.pricebook.price import Price
 
     given: dict[str, Any] = {"note": note, "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch)}
     given |= {"valid_from": valid_from, "valid_until": valid_until}

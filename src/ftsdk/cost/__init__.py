@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ftsdk.cost.advice import Advice, Situation, advise
-    from ftsdk.cost.answer import CrossoverAnswer
-    from ftsdk.cost.api_prices import ApiPrice, api_price
-    from ftsdk.cost.billing import Bill
-    from ftsdk.cost.book import PriceBook
-    from ftsdk.cost.calibration import Calibration
-    from ftsdk.cost.compare import crossover
-    from ftsdk.cost.estimate import Estimate
-    from ftsdk.cost.gpu_prices import gpu_price
-    from ftsdk.cost.price import Price
-    from ftsdk.cost.serving import Capacity, ModelShape
-    from ftsdk.cost.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
+    from ftsdk.cost.comparison.answer import CrossoverAnswer
+    from ftsdk.cost.comparison.compare import crossover
+    from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
+    from ftsdk.cost.pricebook.api_prices import ApiPrice, api_price
+    from ftsdk.cost.pricebook.billing import Bill
+    from ftsdk.cost.pricebook.book import PriceBook
+    from ftsdk.cost.pricebook.gpu_prices import gpu_price
+    from ftsdk.cost.pricebook.price import Price
+    from ftsdk.cost.serving.capacity import Capacity, ModelShape
+    from ftsdk.cost.training.calibration import Calibration
+    from ftsdk.cost.training.estimate import Estimate
 
 __all__ = [
     "Advice",
@@ -49,17 +49,17 @@ __all__ = [
 
 _ROOMS = {
     "ftsdk.cost.advice": ("Advice", "Situation", "advise"),
-    "ftsdk.cost.answer": ("CrossoverAnswer",),
-    "ftsdk.cost.api_prices": ("ApiPrice", "api_price"),
-    "ftsdk.cost.billing": ("Bill",),
-    "ftsdk.cost.book": ("PriceBook",),
-    "ftsdk.cost.calibration": ("Calibration",),
-    "ftsdk.cost.compare": ("crossover",),
-    "ftsdk.cost.estimate": ("Estimate",),
-    "ftsdk.cost.gpu_prices": ("gpu_price",),
-    "ftsdk.cost.price": ("Price",),
-    "ftsdk.cost.serving": ("Capacity", "ModelShape"),
-    "ftsdk.cost.workload": ("Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"),
+    "ftsdk.cost.comparison.answer": ("CrossoverAnswer",),
+    "ftsdk.cost.comparison.compare": ("crossover",),
+    "ftsdk.cost.comparison.workload": ("Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"),
+    "ftsdk.cost.pricebook.api_prices": ("ApiPrice", "api_price"),
+    "ftsdk.cost.pricebook.billing": ("Bill",),
+    "ftsdk.cost.pricebook.book": ("PriceBook",),
+    "ftsdk.cost.pricebook.gpu_prices": ("gpu_price",),
+    "ftsdk.cost.pricebook.price": ("Price",),
+    "ftsdk.cost.serving.capacity": ("Capacity", "ModelShape"),
+    "ftsdk.cost.training.calibration": ("Calibration",),
+    "ftsdk.cost.training.estimate": ("Estimate",),
 }
 _HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

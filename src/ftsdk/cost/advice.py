@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 from pydantic import Field
 
 from ftsdk.backends.base import CostRange
-from ftsdk.cost.answer import CrossoverAnswer
-from ftsdk.cost.answer_text import money, volume
-from ftsdk.cost.book import PriceBook
-from ftsdk.cost.compare import crossover
-from ftsdk.cost.finetune_prices import finetune_minimum, finetune_price
-from ftsdk.cost.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.options import MONTH_H, MONTH_S
-from ftsdk.cost.serving import Latency, ModelShape, capacity, known_gpus, model_shape, serving_gpu
-from ftsdk.cost.workload import Api, Operations, Quality, SelfHosted, Workload
+from ftsdk.cost.comparison.answer import CrossoverAnswer
+from ftsdk.cost.comparison.answer_text import money, volume
+from ftsdk.cost.comparison.compare import crossover
+from ftsdk.cost.comparison.options import MONTH_H, MONTH_S
+from ftsdk.cost.comparison.workload import Api, Operations, Quality, SelfHosted, Workload
+from ftsdk.cost.pricebook.book import PriceBook
+from ftsdk.cost.pricebook.finetune_prices import finetune_minimum, finetune_price
+from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
+from ftsdk.cost.serving.capacity import Latency, ModelShape, capacity, known_gpus, model_shape, serving_gpu
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -71,7 +71,7 @@ class Situation(Value):
         Raises:
             SpecError: It can't be read, isn't YAML, or has an unknown key or an impossible value.
         """
-        from ftsdk.cost.crossover_file import read_yaml
+        from ftsdk.cost.comparison.crossover_file import read_yaml
 
         return cls.from_dict(read_yaml(Path(path)))
 

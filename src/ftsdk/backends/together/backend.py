@@ -20,7 +20,7 @@ from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.submitting import Submission
 from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, suffix_for, translate
 from ftsdk.backends.together.watching import Watch, status_at_end
-from ftsdk.cost.book import PriceBook
+from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BackendError, BudgetExceededError, Gap, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
 
 __all__ = ["Together"]

@@ -14,9 +14,9 @@ from importlib import resources
 from typing import Any
 
 from ftsdk.backends.together.limits import Limits, TuningLimits
-from ftsdk.cost.book import PriceBook
-from ftsdk.cost.finetune_prices import FinetunePrice, finetune_minimum, finetune_price, kind_of
-from ftsdk.cost.price import Price
+from ftsdk.cost.pricebook.book import PriceBook
+from ftsdk.cost.pricebook.finetune_prices import FinetunePrice, finetune_minimum, finetune_price, kind_of
+from ftsdk.cost.pricebook.price import Price
 from ftsdk.spec import JobSpec, Value
 
 __all__ = ["Catalogue", "KnownModel", "catalogue"]

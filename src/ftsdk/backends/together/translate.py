@@ -13,8 +13,8 @@ from ftsdk.backends.base import Adjustment, Capabilities
 from ftsdk.backends.together.catalogue import Catalogue, KnownModel
 from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.rows import trains_on_inputs
-from ftsdk.cost.finetune_prices import FinetunePrice
-from ftsdk.cost.price import Price
+from ftsdk.cost.pricebook.finetune_prices import FinetunePrice
+from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import Gap
 from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
-from ftsdk.cost.book import PriceBook
+from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import Gap
 from ftsdk.spec.base import nearest
 

@@ -1,0 +1,166 @@
+"""The answer of a crossover: values that can be printed, drawn, and read by a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ftsdk.cost.comparison.monte_carlo import Distribution, Swing
+from ftsdk.cost.comparison.workload import Api, Operations, Quality, SelfHosted, Workload
+from ftsdk.cost.serving.capacity import Capacity
+from ftsdk.spec import Value
+from ftsdk.spec.base import Usd
+
+__all__ = ["CostLine", "CrossingPoint", "CrossoverAnswer", "Curve", "Likelihood", "OptionCost", "Solved"]
+
+
+class CostLine(Value):
+    """One line of a month's bill."""
+
+    label: str
+    usd: Usd
+    detail: str
+    source: str
+    """Where the price was read; `assumed` for a judgement."""
+    as_of: str | None = None
+
+
+class OptionCost(Value):
+    """What one option costs in a month at the expected volume."""
+
+    name: str
+    """`api`, `self-hosted`, `dedicated`, `serverless`, or the model of a further API."""
+    label: str
+    usd_per_month: Usd
+    usd_per_1k_accepted: Usd
+    """For a thousand answers that are good enough."""
+    lines: tuple[CostLine, ...]
+    capacity: Capacity | None = None
+    note: str = ""
+
+
+class CrossingPoint(Value):
+    """A volume at which another option becomes the cheaper one of two."""
+
+    option: str
+    """Which is compared with the API."""
+    requests_per_month: float
+    cheaper_above: str
+    """The option that is cheaper just above this volume."""
+    usd_per_month: Usd
+    """What the API costs there."""
+
+
+class Curve(Value):
+    """One option's monthly cost over volume, for drawing."""
+
+    option: str
+    requests_per_month: tuple[float, ...]
+    usd_per_month: tuple[float, ...]
+
+
+class Solved(Value):
+    """At which values of one input self-hosting costs as much as the API."""
+
+    input: str
+    values: tuple[float, ...]
+    """All that were found in the range, smallest first; empty if one option is cheaper throughout."""
+    unit: str
+    searched: tuple[float, float]
+    cheaper_at_low: str
+    """The cheaper option at the lower end of the range."""
+
+
+class Likelihood(Value):
+    """What many scenarios say."""
+
+    scenarios: int
+    seed: int
+    p_self_hosted_cheaper: float
+    """Than the API."""
+    p_cheapest: dict[str, float]
+    """For each option, in which share of the scenarios it is the cheapest of all."""
+    saving_usd_per_month: tuple[float, float, float]
+    """Of self-hosting over the API: 10th, 50th and 90th percentile."""
+    usd_per_month: dict[str, tuple[float, float, float]]
+    """For each option: 10th, 50th and 90th percentile."""
+
+
+class CrossoverAnswer(Value):
+    """API or a model of your own? With every line, source and assumption."""
+
+    workload: Workload
+    """With the volume that was solved for, if it was."""
+    api: Api
+    self_hosted: SelfHosted
+    operations: Operations
+    quality: Quality
+    retrains_per_year: float
+    options: tuple[OptionCost, ...]
+    crossings: tuple[CrossingPoint, ...]
+    """Of each option with the API, by volume. Empty: one is cheaper over the whole range."""
+    searched_requests: tuple[float, float]
+    saving_usd_per_month: Usd
+    """Of self-hosting over the API at the expected volume, the beginning spread over its months; negative: the API is cheaper."""
+    upfront_usd: Usd
+    """Setting up and the first training."""
+    payback_months: float | None
+    """Until the savings have paid for the beginning; None: not within ten years."""
+    npv_12_months_usd: Usd
+    """Today's worth of choosing to self-host, the beginning included; nothing is left at the end."""
+    npv_36_months_usd: Usd
+    discount_per_year: float
+    likelihood: Likelihood
+    swings: tuple[Swing, ...]
+    """The tornado: what each number does to the saving, the widest first; those that do nothing are left out."""
+    distributions: tuple[Distribution, ...]
+    assumptions: tuple[str, ...]
+    """What wasn't given, and what was taken."""
+    notes: tuple[str, ...]
+    solved: Solved | None = None
+    curves: tuple[Curve, ...]
+
+    def option(self, name: str) -> OptionCost:
+        """Give one option by name.
+
+        Raises:
+            KeyError: It isn't in this answer.
+        """
+        for found in self.options:
+            if found.name == name:
+                return found
+        raise KeyError(f"no option {name!r}; there are {', '.join(one.name for one in self.options)}")
+
+    @property
+    def break_even_requests(self) -> tuple[float, ...]:
+        """Volumes at which self-hosting and the API cost the same, smallest first."""
+        return tuple(point.requests_per_month for point in self.crossings if point.option == "self-hosted")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the answer as plain data, defaults included: a reader shouldn't have to know them."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def __str__(self) -> str:
+        from ftsdk.cost.comparison.answer_text import answer_text
+
+        return answer_text(self)
+
+    def to_html(self) -> str:
+        """Give the answer as an HTML fragment."""
+        from ftsdk.cost.comparison.answer_text import answer_html
+
+        return answer_html(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw cost over volume, with the crossings, and the tornado; the file's ending says how (.svg, .png, .pdf).
+
+        Raises:
+            MissingExtraError: matplotlib isn't installed.
+            SpecError: The ending isn't one of a picture.
+        """
+        from ftsdk.cost.comparison.figure import draw
+
+        return draw(self, Path(path))

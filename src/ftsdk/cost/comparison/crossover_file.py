@@ -1,0 +1,86 @@
+"""A crossover as a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import Field
+
+from ftsdk.backends.base import CostRange
+from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
+from ftsdk.errors import SpecError
+from ftsdk.spec import Value
+from ftsdk.spec.base import Usd
+
+if TYPE_CHECKING:
+    from ftsdk.cost.comparison.answer import CrossoverAnswer
+    from ftsdk.cost.pricebook.book import PriceBook
+
+__all__ = ["CrossoverFile", "read_yaml"]
+
+
+class CrossoverFile(Value):
+    """What such a file may hold: the arguments of `crossover`, by the same names."""
+
+    workload: Workload
+    api: str | Api
+    self_hosted: SelfHosted
+    training: Annotated[Usd, Field(ge=0)] | CostRange | None = None
+    """US dollars of one training run, or `low`, `likely`, `high` and `source`."""
+    retrains_per_year: Annotated[float, Field(ge=0)] = 0.0
+    dedicated: Dedicated | None = Dedicated()
+    """`null` leaves the option out."""
+    serverless: Serverless | None = Serverless()
+    """`null` leaves the option out."""
+    other_apis: tuple[str | Api, ...] = ()
+    operations: Operations = Operations()
+    quality: Quality = Quality()
+    solve_for: str | None = None
+    scenarios: Annotated[int, Field(ge=100)] = 100_000
+    seed: int = 0
+    discount_per_year: Annotated[float, Field(ge=0)] = 0.10
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> CrossoverFile:
+        """Read a file.
+
+        Raises:
+            SpecError: It can't be read, isn't YAML, or has an unknown key or an impossible value.
+        """
+        return cls.from_dict(read_yaml(Path(path)))
+
+    def answer(self, *, training: Any = None, book: PriceBook | None = None) -> CrossoverAnswer:
+        """Ask the question.
+
+        Args:
+            training: An estimate, instead of the file's own figure.
+            book: Prices; None loads all layers.
+        """
+        from ftsdk.cost.comparison.compare import crossover
+
+        arguments = {name: getattr(self, name) for name in type(self).model_fields}
+        if training is not None:
+            arguments["training"] = training
+        return crossover(**arguments, book=book)
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Read a mapping.
+
+    Raises:
+        SpecError: The file can't be read, or isn't a mapping in YAML.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path} can't be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} isn't YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path} holds {type(cast('object', data)).__name__}, not a mapping of names to values")
+    # Anchors may be kept under keys of their own: `x-mails: &mails {...}`.
+    return {key: value for key, value in cast("dict[str, Any]", data).items() if not str(key).startswith("x-")}

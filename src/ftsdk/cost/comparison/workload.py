@@ -1,0 +1,150 @@
+"""What a crossover is asked about: the traffic, the options to serve it, and what people and quality cost.
+
+Every default is an assumption that the answer prints as one.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.cost.serving.capacity import Latency, ModelShape, Weights
+from ftsdk.spec import Value
+from ftsdk.spec.base import Usd
+
+__all__ = ["Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"]
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Money = Annotated[Usd, Field(ge=0)]
+_Positive = Annotated[Usd, Field(gt=0)]
+
+
+class Workload(Value):
+    """The traffic, in tokens as your own model counts them."""
+
+    requests_per_month: Annotated[float, Field(gt=0)] | None = None
+    """A month is 730 hours. None: to be solved for (`solve_for="requests_per_month"`)."""
+    input_tokens: Annotated[float, Field(gt=0)]
+    """Mean tokens of a prompt."""
+    output_tokens: Annotated[float, Field(gt=0)]
+    """Mean tokens of an answer."""
+    peak_to_mean: Annotated[float, Field(ge=1)] = 3.0
+    """The busiest hour over the mean: an API bills the mean, GPUs are bought for the peak. Business hours only is about 3."""
+    cached_input_share: _Share = 0.0
+    """Share of the prompt that is the same in every request: a cached price at the API, a prefix cache on your own GPU."""
+    growth_per_year: Annotated[float, Field(gt=-1)] = 0.0
+    """For the net present value: 0.5 is half as much again after a year."""
+
+
+class Api(Value):
+    """An API that is paid by the token."""
+
+    model: str
+    """Provider and model, such as `anthropic/claude-haiku-4-5`."""
+    is_batch: bool = False
+    """Answers may take a day: the price of the batch API."""
+    retry_share: Annotated[float, Field(ge=0)] = 0.0
+    """Requests that are sent again, over those that count: time-outs, invalid output."""
+    tokenizer_ratio: Annotated[float, Field(gt=0)] | None = None
+    """Its tokens over your own model's for the same text. None: 1, and 1.3 for Claude models from 4.7 on."""
+    input_usd_per_mtok: _Positive | None = None
+    """Your own price instead of the book's; give `output_usd_per_mtok` too, and `source`."""
+    output_usd_per_mtok: _Positive | None = None
+    cached_input_usd_per_mtok: _Positive | None = None
+    source: str = "given in the call"
+
+
+class SelfHosted(Value):
+    """Your own model on rented GPUs that run all the time."""
+
+    model: str
+    """A hub id, or a folder with a config.json."""
+    gpu: str
+    """As in the price book: `L4`, `A100-80GB`, `H100`."""
+    provider: str
+    """Whose price: `runpod`, `aws`, `modal`, ..."""
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """The fewest replicas, whatever the traffic: 2 survive the loss of one."""
+    spare_replicas: Annotated[int, Field(ge=0)] = 0
+    """Replicas beyond what the peak needs."""
+    gpus_per_replica: Annotated[int, Field(ge=1)] | None = None
+    """None: the fewest into which the model fits."""
+    weights: Weights | None = None
+    """None: fp8 where the GPU computes in it, else bf16 if it fits, else int4."""
+    latency: Latency = "server"
+    """`interactive`: someone watches the words appear. `server`: someone waits. `offline`: nobody does."""
+    adapters: Annotated[int, Field(ge=1)] = 1
+    """Adapters of as many tasks, with the same traffic each, share the base model and its bill. 1: the adapter is merged."""
+    requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
+    """What you measured, at the latency that you need; it replaces the serving model."""
+    shape: ModelShape | None = None
+    """For a model that isn't in our table and not on this machine."""
+    gpu_usd_per_hour: _Positive | None = None
+    """Your own price instead of the book's."""
+    other_usd_per_month: _Money = Decimal(0)
+    """Storage, egress, load balancer, logs."""
+
+
+class Dedicated(Value):
+    """Your tuned model on a managed endpoint that is yours alone, billed by the minute, idle or not."""
+
+    provider: str = "together"
+    gpu: str = "H100"
+    replicas: Annotated[int, Field(ge=1)] = 1
+    ops_share: _Share = 0.5
+    """What is left of `Operations.hours_per_month`: the provider looks after the machine."""
+    gpu_usd_per_hour: _Positive | None = None
+    """Your own price instead of the book's."""
+
+
+class Serverless(Value):
+    """Your own model on GPUs that stop when nobody asks."""
+
+    provider: str = "modal"
+    gpu: str | None = None
+    """None: the same as the self-hosted option."""
+    idle_window_s: Annotated[float, Field(ge=0)] = 300.0
+    """How long a replica waits for the next request before it stops; it is billed while it waits."""
+    cold_start_s: Annotated[float, Field(ge=0)] | None = None
+    """Billed. None: 30 s for the engine, and the weights at 1 GB/s."""
+    cores: Annotated[float, Field(ge=0)] = 2.0
+    """Physical cores of a replica, where they are billed beside the GPU."""
+    memory_gib: Annotated[float, Field(ge=0)] = 16.0
+    ops_share: _Share = 0.5
+    """What is left of `Operations.hours_per_month`: the provider looks after the machine."""
+    gpu_usd_per_hour: _Positive | None = None
+    """Your own price instead of the book's."""
+
+
+class Operations(Value):
+    """What people do for a model of your own that an API doesn't ask for. Judgement, not measurement: put in your own figures."""
+
+    hours_per_month: Annotated[float, Field(ge=0)] = 4.0
+    """Updates, alarms, capacity."""
+    usd_per_hour: _Money = Decimal(75)
+    hours_per_retrain: Annotated[float, Field(ge=0)] = 4.0
+    """Collecting data, looking at the evaluation, rolling out."""
+    data_usd_per_retrain: _Money = Decimal(0)
+    """Labels."""
+    failed_share: Annotated[float, Field(ge=0)] = 0.5
+    """Training runs that are thrown away, over those that are kept."""
+    setup_hours: Annotated[float, Field(ge=0)] = 40.0
+    """Once, in the beginning."""
+    setup_months: Annotated[int, Field(ge=1)] = 24
+    """Over how many months the beginning is spread in a month's cost."""
+
+
+class Quality(Value):
+    """How often an answer is good enough, and what happens if it isn't."""
+
+    api_accepted: Annotated[float, Field(gt=0, le=1)] = 1.0
+    own_accepted: Annotated[float, Field(gt=0, le=1)] = 1.0
+    measured_on: Annotated[int, Field(ge=1)] = 200
+    """On how many examples the two were measured: how sure they are."""
+    rejected: Literal["retry", "fallback", "review"] = "retry"
+    """`retry`: ask again until it is good (attempts are taken as independent, which flatters). `fallback`: what your own model gets
+    wrong goes to the API. `review`: a person puts it right."""
+    review_usd: _Money = Decimal(0)
+    """For each answer that a person puts right."""

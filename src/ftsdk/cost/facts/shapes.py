@@ -1,0 +1,142 @@
+"""The shape of a model as the estimates need it: from its files if they are here, else from a table, else from its size, and said so."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal, cast
+
+from ftsdk.models import ModelFacts
+
+__all__ = ["ModelShape", "billion_in_name", "shape_from_size", "shape_named", "shape_of"]
+
+_SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:[._]\d+)?)([BbMm])(?![A-Za-z0-9])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """Sizes, in numbers and not in billions."""
+
+    name: str
+    parameters: float
+    matmul_parameters: float
+    """Those that are multiplied with: all but an embedding that is only looked up; of a mixture of experts the active ones."""
+    layers: int
+    width: int
+    inner: int
+    vocabulary: int
+    ties_embeddings: bool
+    key_width: int
+    """Outputs of the key and of the value product: less than the width where heads share them."""
+    origin: Literal["files", "table", "size"]
+    """Where it is known from: the model's own files, the package's table, or the number in its name."""
+
+    @property
+    def embedding_parameters(self) -> float:
+        """Parameters of the embedding and the output head, which 4-bit loading leaves alone."""
+        return self.vocabulary * self.width * (1 if self.ties_embeddings else 2)
+
+
+def shape_of(facts: ModelFacts) -> ModelShape | None:
+    """Give the shape, or None if nothing tells the model's size."""
+    if facts.parameters and facts.hidden_size and facts.num_hidden_layers:
+        width, vocabulary = facts.hidden_size, facts.vocab_size or 32_000
+        ties = bool(facts.tie_word_embeddings)
+        return ModelShape(
+            name=facts.name,
+            parameters=float(facts.parameters),
+            matmul_parameters=float(max(1, facts.parameters - (0 if ties else vocabulary * width))),
+            layers=facts.num_hidden_layers,
+            width=width,
+            inner=facts.intermediate_size or int(2.7 * width),
+            vocabulary=vocabulary,
+            ties_embeddings=ties,
+            key_width=_key_width(facts, width),
+            origin="files",
+        )
+    named = shape_named(facts.name)
+    if named is not None:
+        return named
+    billion = facts.parameters / 1e9 if facts.parameters else billion_in_name(facts.name)
+    return None if billion is None else shape_from_size(facts.name, billion)
+
+
+def shape_named(name: str) -> ModelShape | None:
+    """Give the shape of a model of the table, by its hub id; a base model and its instruction-tuned sibling have the same."""
+    return _table().get(_plain(name))
+
+
+def billion_in_name(name: str) -> float | None:
+    """Read a model's size from its name: `Mistral-7B-Instruct-v0.3` has 7 billion parameters, says its name."""
+    sizes = [float(number.replace("_", ".")) * (1 if unit in "Bb" else 1e-3) for number, unit in _SIZE_IN_NAME.findall(name)]
+    return max(sizes) if sizes else None
+
+
+def active_billion_in_name(name: str) -> float | None:
+    """Read from the name of a mixture of experts how much of it works on one token: 3 for `Qwen3.5-35B-A3B`."""
+    found = re.search(r"(?<![A-Za-z0-9])[Aa](\d+(?:\.\d+)?)[Bb](?![A-Za-z0-9])", name)
+    return float(found.group(1)) if found else None
+
+
+def shape_from_size(name: str, billion: float) -> ModelShape:
+    """Guess a shape from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
+
+    Args:
+        name: What to call it.
+        billion: Parameters in billions.
+    """
+    layers = max(4, round((billion * 1e9 / 12 / 128**2) ** (1 / 3)))
+    width = max(64, int(math.sqrt(billion * 1e9 / 12 / layers)) // 64 * 64)
+    return ModelShape(
+        name=name,
+        parameters=billion * 1e9,
+        matmul_parameters=(active_billion_in_name(name) or billion) * 1e9,
+        layers=layers,
+        width=width,
+        inner=int(2.7 * width),
+        vocabulary=128_000 if billion > 0.3 else 49_152,
+        ties_embeddings=billion < 4,
+        key_width=width,
+        origin="size",
+    )
+
+
+def _key_width(facts: ModelFacts, width: int) -> int:
+    heads, groups = facts.num_attention_heads, facts.num_key_value_heads
+    if not heads or not groups:
+        return width
+    return groups * (facts.head_dim or width // heads)
+
+
+def _plain(name: str) -> str:
+    tail = name.rsplit("/", 1)[-1].lower()
+    return re.sub(r"[-_](instruct|chat|it|hf|base)\b", "", tail).replace("_", ".")
+
+
+@functools.cache
+def _table() -> dict[str, ModelShape]:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.facts") / "shapes.yaml").read_text(encoding="utf-8"), Loader=loader)
+    found: dict[str, ModelShape] = {}
+    for row in cast("list[dict[str, Any]]", data["models"]):
+        shape = ModelShape(
+            name=row["hub"],
+            parameters=row["parameters_b"] * 1e9,
+            matmul_parameters=row["matmul_b"] * 1e9,
+            layers=row["layers"],
+            width=row["width"],
+            inner=row["inner"],
+            vocabulary=row["vocabulary"],
+            ties_embeddings=row["ties"],
+            key_width=row.get("key_width", row["width"]),
+            origin="table",
+        )
+        found[_plain(row["hub"])] = shape
+        if "also" in row:
+            found[_plain(row["also"])] = shape
+    return found

@@ -1,0 +1,340 @@
+"""How much traffic a model on a GPU can take: a roofline with two fitted constants, held to a latency target.
+
+The ceiling is what a tuned engine reaches when requests never stop coming. What a service can promise is less: the batch is held
+to the size that meets the latency target, and queueing (see traffic.py) keeps some of it free.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+from ftsdk.cost.serving.traffic import max_utilisation
+from ftsdk.errors import SpecError
+from ftsdk.models.hub_cache import cached_snapshot
+from ftsdk.spec import Value
+from ftsdk.spec.base import nearest
+
+__all__ = [
+    "Capacity",
+    "Latency",
+    "ModelShape",
+    "ServingGpu",
+    "Weights",
+    "capacity",
+    "ceiling_tokens_per_s",
+    "cold_start_s",
+    "known_gpus",
+    "model_shape",
+    "serving_gpu",
+    "tokens_per_s_at",
+]
+
+Weights = Literal["bf16", "fp8", "int4"]
+Latency = Literal["offline", "server", "interactive"]
+
+_BYTES: dict[Weights, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 0.53}
+"""Bytes per weight; 4-bit weights carry a scale for each group of 128."""
+_LARGEST_BATCH = 2048
+
+
+class ServingGpu(Value):
+    """What matters of a GPU for serving."""
+
+    name: str
+    memory_gb: float
+    bandwidth_gb_s: float
+    bf16: float
+    """Dense TFLOP/s."""
+    fp8: float | None = None
+    """Dense TFLOP/s; None: weights in fp8 save memory, but the sums are done in 16 bits."""
+    source: str
+
+    def peak_flops(self, weights: Weights) -> float:
+        """Dense FLOP/s at the precision in which the sums are done."""
+        return 1e12 * (self.fp8 if weights == "fp8" and self.fp8 is not None else self.bf16)
+
+
+class ModelShape(Value):
+    """What matters of a model for serving; from its config.json."""
+
+    name: str
+    params_b: Annotated[float, Field(gt=0)]
+    """Billions of parameters, all experts counted."""
+    active_params_b: Annotated[float, Field(gt=0)] | None = None
+    """Billions that work on one token, for mixtures of experts."""
+    layers: Annotated[int, Field(gt=0)]
+    kv_heads: Annotated[int, Field(gt=0)]
+    head_dim: Annotated[int, Field(gt=0)]
+
+    def weight_bytes(self, weights: Weights) -> float:
+        """Bytes of the weights in memory, with 5 % for what is kept beside them."""
+        return 1.05 * self.params_b * 1e9 * _BYTES[weights]
+
+    def kv_bytes_per_token(self, weights: Weights) -> float:
+        """Bytes of keys and values for one token; one byte a number with fp8 weights, else two."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * (1 if weights == "fp8" else 2)
+
+    @property
+    def flops_per_token(self) -> float:
+        """FLOPs of one forward pass over one token, attention left out."""
+        return 2e9 * (self.active_params_b or self.params_b)
+
+
+class Capacity(Value):
+    """What one replica can promise."""
+
+    gpu: str
+    gpus_per_replica: int
+    weights: Weights
+    latency: Latency
+    slots: int
+    """Requests that are served at the same time."""
+    service_s: float
+    """Seconds from the start of a request to its last token, with all slots busy."""
+    alone_s: float
+    """Seconds that a request takes when nobody else asks."""
+    tpot_ms: float
+    """Milliseconds per output token, other requests' prompts included."""
+    utilisation: float
+    """How busy it may be, so that at most 5 % of the requests wait longer than the target allows (Erlang C)."""
+    requests_per_s: float
+    """Sustained, at that utilisation."""
+    ceiling_requests_per_s: float
+    """What the hardware could do with requests that never stop coming and no latency target."""
+    limited_by: Literal["latency", "memory", "compute", "measured"]
+    is_target_met: bool
+    target_s: float | None = None
+    """Seconds within which 95 % of the answers are whole; None: no target."""
+    source: str
+    as_of: date
+    note: str = ""
+
+    def __str__(self) -> str:
+        gpus = self.gpu if self.gpus_per_replica == 1 else f"{self.gpus_per_replica}x{self.gpu}"
+        return (
+            f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, up to {self.slots} at a time in {self.service_s:.2g} s, "
+            f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; "
+            f"ceiling {self.ceiling_requests_per_s:.3g})"
+        )
+
+
+def serving_gpu(name: str) -> ServingGpu:
+    """Find a GPU by its name in the price book.
+
+    Raises:
+        SpecError: Its figures aren't known.
+    """
+    known = _facts()["gpus"]
+    if name not in known:
+        raise SpecError(
+            f"no serving figures for the GPU {name!r}{nearest(name, set(known))}. Give SelfHosted(requests_per_s_per_replica=...) instead"
+        )
+    return ServingGpu(name=name, **known[name])
+
+
+def known_gpus() -> frozenset[str]:
+    """The GPUs whose figures are known."""
+    return frozenset(_facts()["gpus"])
+
+
+def model_shape(model: str) -> ModelShape:
+    """Find a model's shape: in our table, in a folder, or in the hub's cache on this machine. Never asks the network.
+
+    Raises:
+        SpecError: It is in none of them.
+    """
+    known = _facts()["models"]
+    if model in known:
+        return ModelShape(name=model, **known[model])
+    config = _config(model)
+    if config is not None:
+        return _shape_from_config(model, config)
+    raise SpecError(
+        f"the shape of model {model!r} isn't known{nearest(model, set(known))}. Give SelfHosted(shape=ModelShape(...)) from its config.json"
+    )
+
+
+def ceiling_tokens_per_s(
+    shape: ModelShape, gpu: ServingGpu, *, input_tokens: float, output_tokens: float, weights: Weights = "fp8", gpus: int = 1
+) -> float:
+    """Output tokens per second of one replica when requests never stop coming, without a latency target."""
+    batch = _memory_batch(shape, gpu, input_tokens + output_tokens, weights, gpus)
+    return tokens_per_s_at(shape, gpu, batch, input_tokens=input_tokens, output_tokens=output_tokens, weights=weights, gpus=gpus)
+
+
+def tokens_per_s_at(
+    shape: ModelShape, gpu: ServingGpu, at_a_time: int, *, input_tokens: float, output_tokens: float, weights: Weights = "fp8", gpus: int = 1
+) -> float:
+    """Output tokens per second of one replica that always serves so many requests at a time."""
+    return output_tokens * at_a_time / _service_s(shape, gpu, at_a_time, input_tokens, input_tokens, output_tokens, weights, gpus)
+
+
+def capacity(
+    shape: ModelShape,
+    gpu: ServingGpu,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_share: float = 0.0,
+    weights: Weights | None = None,
+    gpus: int | None = None,
+    latency: Latency = "server",
+    is_adapter: bool = False,
+) -> Capacity:
+    """Say what one replica can promise under a latency target.
+
+    Args:
+        shape: The model.
+        gpu: The GPU.
+        input_tokens: Mean tokens of a prompt.
+        output_tokens: Mean tokens of an answer.
+        cached_input_share: Share of the prompt that is the same in every request and stays in the prefix cache.
+        weights: None: fp8 where the GPU computes in it, else bf16 if it fits, else int4.
+        gpus: GPUs over which one replica is split; None: the fewest (1, 2, 4, 8) into which it fits.
+        latency: The target.
+        is_adapter: LoRA adapters that aren't merged slow the engine down.
+
+    Raises:
+        SpecError: The model doesn't fit.
+    """
+    facts = _facts()
+    target = facts["latency"]["classes"][latency]
+    tokens = input_tokens + output_tokens
+    chosen, split = _placement(shape, gpu, tokens, weights, gpus)
+    prompt = input_tokens * (1 - cached_input_share)
+    derating = float(facts["adapters"]["share_of_ceiling"]) if is_adapter else 1.0
+
+    def service_s(batch: int) -> float:
+        return _service_s(shape, gpu, batch, prompt, input_tokens, output_tokens, chosen, split) / derating
+
+    largest = _memory_batch(shape, gpu, tokens, chosen, split)
+    ceiling = largest / service_s(largest)
+    slots, target_s, is_met = largest, None, True
+    if target["ttft_s"] is not None:
+        target_s = target["ttft_s"] + output_tokens * target["tpot_s"]
+        # A late request waits `patience` service times and is then served: both have to fit.
+        budget_s = target_s / (1 + target["patience"])
+        is_met = service_s(1) <= budget_s
+        slots = _largest_batch_within(service_s, budget_s, largest)
+    utilisation = max_utilisation(slots, target["patience"])
+    by_latency = slots / service_s(slots) * utilisation
+    by_measured_share = ceiling * target["share_of_ceiling"]
+    fit = facts["fit"]
+    limit: Literal["latency", "memory", "compute"] = "latency" if slots < largest else "memory" if largest < _LARGEST_BATCH else "compute"
+    return Capacity(
+        gpu=gpu.name,
+        gpus_per_replica=split,
+        weights=chosen,
+        latency=latency,
+        slots=slots,
+        service_s=service_s(slots),
+        alone_s=service_s(1),
+        tpot_ms=1000 * service_s(slots) / output_tokens,
+        utilisation=utilisation,
+        requests_per_s=min(by_latency, by_measured_share),
+        ceiling_requests_per_s=ceiling,
+        limited_by=limit,
+        is_target_met=is_met,
+        target_s=target_s,
+        source=fit["source"],
+        as_of=fit["as_of"],
+        note="roofline fitted to fp8 on H100 and H200 (mean error 9.8 %); on other GPUs and with other weights it is an extrapolation",
+    )
+
+
+def cold_start_s(shape: ModelShape, weights: Weights, gpus: int) -> float:
+    """Seconds from nothing to the first answer: the engine's start, and the weights at a disk's speed."""
+    start = _facts()["cold_start_s"]
+    return float(start["base_s"]) + shape.weight_bytes(weights) / 1e9 / float(start["gb_per_s"]) / gpus
+
+
+def _service_s(
+    shape: ModelShape, gpu: ServingGpu, batch: int, prompt_tokens: float, input_tokens: float, output_tokens: float, weights: Weights, gpus: int
+) -> float:
+    """Seconds that one request takes while `batch` are served together: its steps, and everybody's prompts."""
+    fit = _facts()["fit"]
+    bandwidth = gpus * gpu.bandwidth_gb_s * 1e9 * fit["bandwidth_efficiency"]
+    compute = gpus * gpu.peak_flops(weights) * fit["compute_efficiency"]
+    context = input_tokens + output_tokens / 2
+    read_s = (shape.weight_bytes(weights) + batch * shape.kv_bytes_per_token(weights) * context) / bandwidth
+    step_s = max(read_s, batch * shape.flops_per_token / compute)
+    return output_tokens * step_s + batch * prompt_tokens * shape.flops_per_token / compute
+
+
+def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights, gpus: int) -> int:
+    free = 0.9 * gpu.memory_gb * 1e9 * gpus - shape.weight_bytes(weights) - 2e9
+    batch = int(min(_LARGEST_BATCH, free / (shape.kv_bytes_per_token(weights) * tokens)))
+    if batch < 1:
+        need_gb = (shape.weight_bytes(weights) + 2e9) / 1e9
+        raise SpecError(
+            f"{shape.name} in {weights} needs {need_gb:.0f} GB and room for {tokens:.0f} tokens a request; {gpus}x{gpu.name} has "
+            f"{0.9 * gpu.memory_gb * gpus:.0f} GB to use. Choose a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
+        )
+    return batch
+
+
+def _placement(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights | None, gpus: int | None) -> tuple[Weights, int]:
+    """The first pair that fits, the fewest GPUs first. Raises what the last pair raised."""
+    options: tuple[Weights, ...] = (weights,) if weights else (("fp8", "int4") if gpu.fp8 is not None else ("bf16", "int4"))
+    problem: SpecError | None = None
+    for split in (gpus,) if gpus else (1, 2, 4, 8):
+        for option in options:
+            try:
+                _memory_batch(shape, gpu, tokens, option, split)
+            except SpecError as error:
+                problem = error
+            else:
+                return option, split
+    assert problem is not None
+    raise problem
+
+
+def _largest_batch_within(service_s: Any, budget_s: float, largest: int) -> int:
+    """Service time grows with the batch: bisect. At least 1, whether or not that meets the budget."""
+    low, high = 1, largest
+    while low < high:
+        middle = math.ceil((low + high) / 2)
+        low, high = (middle, high) if service_s(middle) <= budget_s else (low, middle - 1)
+    return low
+
+
+def _config(model: str) -> dict[str, Any] | None:
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        snapshot = cached_snapshot(model, None)
+        if snapshot is None:
+            return None
+        folder = snapshot
+    try:
+        return cast("dict[str, Any]", json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _shape_from_config(model: str, config: dict[str, Any]) -> ModelShape:
+    try:
+        width, layers, heads = int(config["hidden_size"]), int(config["num_hidden_layers"]), int(config["num_attention_heads"])
+        head_dim = int(config.get("head_dim") or width // heads)
+        kv_heads = int(config.get("num_key_value_heads") or heads)
+        # A gated MLP (three matrices), attention (four), and the embedding, twice if it isn't tied.
+        per_layer = 3 * width * int(config["intermediate_size"]) + 2 * width * head_dim * (heads + kv_heads)
+        embedding = int(config["vocab_size"]) * width * (1 if config.get("tie_word_embeddings") else 2)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpecError(f"the config.json of {model!r} doesn't say {error}; give SelfHosted(shape=ModelShape(...)) instead") from error
+    return ModelShape(name=model, params_b=(layers * per_layer + embedding) / 1e9, layers=layers, kv_heads=kv_heads, head_dim=head_dim)
+
+
+@functools.cache
+def _facts() -> dict[str, Any]:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return cast("dict[str, Any]", yaml.load((resources.files("ftsdk.cost.serving") / "serving.yaml").read_text(encoding="utf-8"), Loader=loader))

@@ -1,0 +1,181 @@
+"""Peak memory of one device while training, and whether it fits. Pure: each term is something that lies in memory at the worst moment.
+
+Weights, what is trained (weights, gradients, the optimizer's two moments), what the backward pass needs, the logits in 32 bits, and the
+CUDA context. The worst moment is the micro-batch with the longest rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ftsdk.cost.facts.hardware import MemoryConstants, memory_constants
+from ftsdk.cost.facts.shapes import ModelShape
+from ftsdk.cost.training.step_time import Tuning
+
+__all__ = ["PeakMemory", "TrainingMemory", "Verdict", "adapter_parameters", "largest_batch", "peak_memory", "verdict"]
+
+Verdict = Literal["fits", "tight", "no"]
+
+_Z80 = 1.2816
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingMemory:
+    """What is trained, and how."""
+
+    longest_tokens: float
+    """Tokens of the micro-batch with the longest rows, padding included."""
+    tuning: Tuning
+    recomputes: bool
+    rank: int = 16
+    adapted: float | None = None
+    """Parameters of the adapters; None: adapters on every linear layer, from the rank."""
+    double_quantization: bool = True
+    weight_bytes: float = 2.0
+    """Bytes of a weight that isn't quantised: 2 for bfloat16, 4 for float32."""
+    optimizer: Literal["adam", "adam8bit", "paged", "deepspeed"] = "adam"
+    """`paged`: its moments lie in the host's memory."""
+    is_optimizer_fused: bool = False
+    """The optimizer steps inside the backward pass, so that gradients never lie there all at once."""
+    state_bytes: float | None = None
+    """Bytes for each trained parameter beside its weight: gradient and moments; None: by tuning and optimizer."""
+    has_chunked_logits: bool = False
+    """The loss is computed in parts, so that the logits never lie there whole."""
+    offloads_activations: bool = False
+    is_compiled: bool = False
+    """Fused kernels keep fewer of the values in between."""
+    offloads_weights: bool = False
+    """Weights at rest lie in the host's memory."""
+    shards: int = 1
+    """Devices over which weights and states are spread."""
+    counts_context: bool = True
+    """False for what PyTorch counts itself, which leaves out the CUDA context."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakMemory:
+    """Bytes, by what they are for."""
+
+    weights: float
+    states: float
+    activations: float
+    logits: float
+    context: float
+    spread: float
+
+    @property
+    def likely(self) -> float:
+        """All together."""
+        return self.weights + self.states + self.activations + self.logits + self.context
+
+    @property
+    def low(self) -> float:
+        """With 80 % confidence it is more."""
+        return self.likely * math.exp(-_Z80 * self.spread)
+
+    @property
+    def high(self) -> float:
+        """With 80 % confidence, taken at both ends, it is less."""
+        return self.likely * math.exp(_Z80 * self.spread)
+
+
+def adapter_parameters(shape: ModelShape, rank: int) -> float:
+    """Count adapters on all linear layers: keys, queries and values as one, the attention's output, and the three products of the MLP."""
+    return float(rank * shape.layers * (7 * shape.width + 3 * (shape.width + shape.inner) - shape.width))
+
+
+def peak_memory(memory: TrainingMemory, shape: ModelShape, constants: MemoryConstants | None = None) -> PeakMemory:
+    """Predict the peak on one device.
+
+    Args:
+        memory: What is trained, and how.
+        shape: The model.
+        constants: Of the model of memory; None: the packaged ones.
+
+    Source: facts of the EleutherAI calculator (bytes per trained parameter) and https://arxiv.org/abs/2205.05198 (activations); int4
+    weights with 8 % for their scales.
+    """
+    c = constants or memory_constants()
+    tokens, width, inner = memory.longest_tokens, shape.width, shape.inner
+    is_full = memory.tuning == "full"
+    embeddings = min(shape.embedding_parameters, shape.parameters)
+    if memory.tuning == "qlora":
+        scales = 1.08 if not memory.double_quantization else 1.04
+        weights = (shape.parameters - embeddings) * 0.5 * scales + memory.weight_bytes * embeddings
+    else:
+        weights = memory.weight_bytes * shape.parameters
+    trained = shape.parameters if is_full else memory.adapted if memory.adapted is not None else adapter_parameters(shape, memory.rank)
+    states = trained * (memory.state_bytes if memory.state_bytes is not None else _state_bytes(memory))
+    layer = 2 * tokens * (8 * width + 4 * inner) * (0.75 if memory.is_compiled else 1.0)
+    kept = 0.0 if memory.offloads_activations else 2 * tokens * width * shape.layers
+    activations = kept + layer if memory.recomputes else layer * shape.layers
+    logits = (0.3 if memory.has_chunked_logits else c.logits_copies) * 4 * tokens * shape.vocabulary
+    if memory.shards > 1:
+        # The layer at work, and the next one, lie there whole, and so does the embedding.
+        whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
+        weights = (0.0 if memory.offloads_weights else weights / memory.shards) + memory.weight_bytes * whole * (
+            0.3 if memory.tuning == "qlora" else 1.0
+        )
+        states /= memory.shards
+    return PeakMemory(
+        weights=weights,
+        states=states,
+        activations=activations,
+        logits=logits,
+        context=c.context_gb * 1e9 if memory.counts_context else 0.0,
+        spread=_spread(memory, shape, c),
+    )
+
+
+def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
+    """Say whether it fits: `fits` only if there is room to be wrong, `no` if the likely peak is over what is there."""
+    there = memory_gib * 2**30
+    # What is freed and taken again each step is what fragments: published runs that filled their card took a third more of it.
+    fragments = 0.1 * (peak.weights + peak.states) + 0.4 * (peak.activations + peak.logits)
+    needed = max(peak.likely + fragments, peak.likely * math.exp(1.6449 * peak.spread))
+    return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
+
+
+def largest_batch(
+    memory: TrainingMemory, shape: ModelShape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
+) -> int:
+    """Give the most rows of this length that fit at once with room to be wrong; 0 if not even one does."""
+
+    def does(rows: int) -> bool:
+        from dataclasses import replace
+
+        return verdict(peak_memory(replace(memory, longest_tokens=rows * row_tokens), shape, constants), memory_gib) == "fits"
+
+    if not does(1):
+        return 0
+    low, high = 1, 2
+    while high <= limit and does(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if does(middle) else (low, middle)
+    return min(low, limit)
+
+
+def _state_bytes(memory: TrainingMemory) -> float:
+    """Gradient and two moments, each as wide as the weight that they are for; adapters are kept in 32 bits beside 16-bit weights."""
+    if memory.tuning != "full":
+        return 16.0
+    if memory.optimizer == "deepspeed":
+        return 20.0
+    moments = {"adam": 2 * memory.weight_bytes, "adam8bit": 2.0, "paged": 0.0}[memory.optimizer]
+    return moments + (0.0 if memory.is_optimizer_fused else memory.weight_bytes)
+
+
+def _spread(memory: TrainingMemory, shape: ModelShape, c: MemoryConstants) -> float:
+    """What is trained by another recipe than the published runs that the constants come from is known less well."""
+    spread = c.spread
+    if not memory.recomputes or memory.tuning == "full" or memory.has_chunked_logits:
+        spread = max(spread, 0.12)
+    if memory.shards > 1:
+        spread = max(spread, 0.25)
+    if shape.origin == "size":
+        spread = math.hypot(spread, 0.12)
+    return spread

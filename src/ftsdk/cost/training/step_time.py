@@ -1,0 +1,185 @@
+"""How long a training step takes, from what the device and the host have to do in it. Pure: every term has a reason, and its constant a source.
+
+The device multiplies matrices (operations over a share of its peak), moves what the small operations read and write (bytes over its
+bandwidth), turns 4-bit weights into 16-bit ones, and steps the optimizer. Meanwhile the host starts kernels. Whichever takes longer counts,
+and a little of the other. With sharding, weights travel between devices beside that.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ftsdk.cost.facts.hardware import Device, TimeConstants, time_constants
+from ftsdk.cost.facts.shapes import ModelShape
+
+__all__ = ["MicroStep", "StepTime", "passes_of", "spread_of", "step_time"]
+
+Tuning = Literal["lora", "qlora", "dora", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroStep:
+    """What goes through the model at once on one device, and how."""
+
+    tokens: float
+    """With padding: rows of a micro-batch are padded to the longest."""
+    row_tokens: float
+    """Tokens of one row, which attention spans."""
+    tuning: Tuning
+    recomputes: bool
+    """Activations are computed again in the backward pass (gradient checkpointing)."""
+    is_compiled: bool = False
+    """Kernels are compiled or fused, as with `torch.compile` or in NeMo; not so in plain PyTorch."""
+    accumulation: float = 1
+    """Micro-steps for each optimizer step."""
+    devices: int = 1
+    is_sharded: bool = False
+    """Weights lie in pieces over the devices (FSDP, ZeRO-3)."""
+    tensor_parallel: int = 1
+    is_deepspeed: bool = False
+    """Gradients are added up by DeepSpeed."""
+    reference_passes: float = 0
+    """Forward passes of a reference model beside those of the policy: 1 for DPO."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTime:
+    """Seconds of one micro-step on one device, the share of the optimizer's step included."""
+
+    products_s: float
+    traffic_s: float
+    dequantise_s: float
+    host_s: float
+    sharding_s: float
+    optimizer_s: float
+    total_s: float
+
+
+def passes_of(step: MicroStep) -> float:
+    """Passes over the layers: forward, gradients of activations, gradients of all weights, and a second forward if they are computed again.
+
+    Adapters need hardly any gradients of weights. Source: https://github.com/mosaicml/llm-foundry, scripts/train/benchmarking/README.md.
+    """
+    return (3 if step.tuning == "full" else 2) + (1 if step.recomputes else 0) + step.reference_passes
+
+
+def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: TimeConstants | None = None) -> StepTime:
+    """Predict a micro-step.
+
+    Args:
+        step: What goes through.
+        shape: The model.
+        device: Where.
+        constants: Of the model of time; None: the packaged ones.
+    """
+    c = constants or time_constants()
+    passes, split = passes_of(step), step.tensor_parallel
+    peak, bandwidth = device.peak_tflops * 1e12, device.bandwidth_gb_per_s * 1e9
+    is_full, is_quantised = step.tuning == "full", step.tuning == "qlora"
+    dora = 1.3 if step.tuning == "dora" else 1.0  # the norm of every column, each pass (measured: 0.84 of LoRA's speed)
+    width, layers, tokens = shape.width, shape.layers, step.tokens
+
+    # Causal attention: half of the square. Narrow models fill the tiles of a product badly.
+    operations = passes * (2 * shape.matmul_parameters + 2 * layers * width * step.row_tokens) * tokens
+    products = operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
+
+    small = c.traffic_bytes * dora * (c.traffic_compiled if step.is_compiled else 1.0) * (c.traffic_full if is_full else 1.0)
+    traffic = passes * layers * width * tokens * small
+    traffic += tokens * shape.vocabulary * c.logits_bytes * (0.4 if step.is_compiled else 1.0)
+    traffic += passes * 2 * shape.matmul_parameters * (0.25 if is_quantised else 1.0)
+    traffic_s = traffic / split / bandwidth
+    dequantise = passes * shape.matmul_parameters * c.dequantise_bytes / split / bandwidth if is_quantised else 0.0
+
+    launch = c.launch_ms * dora * (c.launch_compiled if step.is_compiled else 1.0) * (c.launch_full if is_full else 1.0)
+    host = passes * layers * launch / 1000 * device.host_factor
+
+    optimizer = 0.0
+    if is_full:
+        moved = c.optimizer_bytes / step.accumulation + (c.deepspeed_bytes if step.is_deepspeed and step.accumulation > 1 else 0.0)
+        optimizer = shape.parameters * moved / bandwidth / (step.devices if step.is_sharded else 1)
+
+    busy = _either(products + traffic_s + dequantise, host, c.overlap)
+    sharding = _sharding_s(step, shape, device, c)
+    if step.is_sharded:
+        busy = _either(busy, sharding, c.overlap) * c.shard_factor
+    return StepTime(
+        products_s=products,
+        traffic_s=traffic_s,
+        dequantise_s=dequantise,
+        host_s=host,
+        sharding_s=sharding,
+        optimizer_s=optimizer,
+        total_s=busy + optimizer,
+    )
+
+
+def spread_of(
+    step: MicroStep,
+    time: StepTime,
+    device: Device,
+    *,
+    known: Literal["new_stack", "same_stack", "calibrated"] = "new_stack",
+    constants: TimeConstants | None = None,
+) -> float:
+    """Give the standard deviation of log(measured / predicted): each term brings its own, by its share of the time.
+
+    Long rows on a known device are bound by products, which are known well; short ones by the host and by dequantisation, which differ
+    from one software to the next.
+
+    Args:
+        step: What goes through.
+        time: As `step_time` gave it.
+        device: Where.
+        known: Nothing beside the device's data sheet, software that is among the published runs, or probe steps on the device itself.
+        constants: Of the model of time; None: the packaged ones.
+    """
+    c = constants or time_constants()
+    spreads = {"new_stack": c.spreads.new_stack, "same_stack": c.spreads.same_stack, "calibrated": c.spreads.calibrated}[known]
+    busy = time.products_s + time.traffic_s + time.dequantise_s
+    shares: list[tuple[float, float]] = []
+    of_device, of_host = _shares(busy, time.host_s, c.overlap)
+    joined = _either(busy, time.host_s, c.overlap)
+    of_step, of_sharding = _shares(joined, time.sharding_s, c.overlap) if step.is_sharded else (1.0, 0.0)
+    of_rest = 1 - time.optimizer_s / time.total_s
+    inner = of_rest * of_step * of_device / busy
+    shares += [
+        (inner * time.products_s, spreads.products),
+        (inner * time.traffic_s, spreads.traffic),
+        (inner * time.dequantise_s, spreads.dequantise),
+    ]
+    shares += [(of_rest * of_step * of_host, spreads.host), (of_rest * of_sharding, spreads.sharding), (1 - of_rest, spreads.optimizer)]
+    if step.is_sharded:
+        shares.append((1.0, spreads.sharded))
+    if device.rows == 0 and known != "calibrated":
+        shares.append((1.0, c.spreads.unknown_cpu if device.family == "cpu" else c.spreads.unknown_device))
+    return math.sqrt(sum((share * spread) ** 2 for share, spread in shares))
+
+
+def _shares(one: float, other: float, exponent: float) -> tuple[float, float]:
+    """By how much the joined time of two that overlap moves with each."""
+    both = one**exponent + other**exponent
+    return one**exponent / both, other**exponent / both
+
+
+def _sharding_s(step: MicroStep, shape: ModelShape, device: Device, c: TimeConstants) -> float:
+    """Time in which pieces travel: gathered for the forward and for the backward pass; gradients of full fine-tuning scattered once."""
+    if not step.is_sharded and step.tensor_parallel == 1:
+        return 0.0
+    pieces = step.devices / step.tensor_parallel
+    speed = device.link_gb_per_s * 1e9 * c.link_share
+    seconds = 0.0
+    if step.is_sharded and pieces > 1:
+        bytes_each = 0.55 if step.tuning == "qlora" else 2.0
+        moved = 2 * bytes_each * shape.parameters / step.tensor_parallel + (2 * shape.parameters if step.tuning == "full" else 0)
+        seconds += moved * (pieces - 1) / pieces / speed
+    if step.tensor_parallel > 1:
+        # Two sums of activations for each layer and pass.
+        seconds += passes_of(step) * 2 * shape.layers * step.tokens * shape.width * 2 / speed
+    return seconds
+
+
+def _either(one: float, other: float, exponent: float) -> float:
+    """What two that overlap take together."""
+    return (one**exponent + other**exponent) ** (1 / exponent)

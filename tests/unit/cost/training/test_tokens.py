@@ -1,0 +1,70 @@
+"""Tokens of rows, counted and guessed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftsdk.cost.training.tokens import padded_tokens, tokens_from_bytes
+
+
+def chat(*texts: str) -> dict[str, object]:
+    return {"messages": [{"role": "user" if n % 2 == 0 else "assistant", "content": text} for n, text in enumerate(texts)]}
+
+
+@pytest.mark.parametrize(("bytes_a_row", "tokens_a_row"), [(219, 89.2), (82, 51.4), (520, 216.0)])
+def test_the_interval_of_a_guess_holds_what_was_counted_on_mails_questions_and_sums(bytes_a_row: int, tokens_a_row: float) -> None:
+    found = tokens_from_bytes([chat("x" * (bytes_a_row - 10), "y" * 10)])
+    assert found.total * found.low_factor <= tokens_a_row <= found.total * found.high_factor
+    assert not found.is_exact
+
+
+def test_letters_beyond_ascii_count_by_their_bytes() -> None:
+    assert tokens_from_bytes([chat("é" * 400, "a")]).total > 1.8 * tokens_from_bytes([chat("e" * 400, "a")]).total
+
+
+def test_preference_rows_count_both_answers_and_the_prompt_twice() -> None:
+    row = {
+        "prompt": [{"role": "user", "content": "q" * 370}],
+        "chosen": [{"role": "assistant", "content": "a" * 370}],
+        "rejected": [{"role": "assistant", "content": "b" * 740}],
+    }
+    found = tokens_from_bytes([row])
+    assert found.total == pytest.approx(2 * 100 + 100 + 200 + 4 * 5 + 2 * 8)
+    assert found.longest == 300 + 2 * 5 + 8
+
+
+def test_rows_are_cut_at_the_limit() -> None:
+    found = tokens_from_bytes([chat("x" * 100_000, "y")], max_length=512)
+    assert found.longest == 512
+    assert found.total == 512
+
+
+@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=40), seed=st.integers(0, 99))
+def test_the_order_of_rows_makes_no_difference(sizes: list[int], seed: int) -> None:
+    rows = [chat("x" * size, "y") for size in sizes]
+    mixed = rows.copy()
+    random.Random(seed).shuffle(mixed)
+    one, other = tokens_from_bytes(rows), tokens_from_bytes(mixed)
+    assert one.total == pytest.approx(other.total)
+    assert padded_tokens(one.lengths_N, 4) == pytest.approx(padded_tokens(other.lengths_N, 4))
+
+
+@given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16))
+def test_padding_adds_tokens_and_never_more_than_the_longest_row_everywhere(lengths: list[int], micro: int) -> None:
+    padded = padded_tokens(lengths, micro)
+    assert sum(lengths) - 1e-6 <= padded <= max(lengths) * len(lengths) + 1e-6
+    assert padded <= padded_tokens(lengths, micro + 1) + 1e-6
+
+
+def test_padding_is_what_random_batches_have() -> None:
+    chance = random.Random(5)
+    lengths = [chance.randint(20, 800) for _ in range(400)]
+    total = 0
+    for _ in range(200):
+        chance.shuffle(lengths)
+        total += sum(8 * max(lengths[at : at + 8]) for at in range(0, 400, 8))
+    assert padded_tokens(lengths, 8) == pytest.approx(total / 200, rel=0.01)
