@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,14 +12,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ftsdk.backends.base import Event, Plan, RunStatus, StateEvent, StepEvent
-from ftsdk.backends.estimates import Estimate, Range
+from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.budget import accrued_usd
 from ftsdk.cost.training.calibration import Probe
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 
 __all__ = ["Comparison", "CostReport", "Outcome", "Tally", "compare"]
+
+
+_FEWEST_STEPS = 5
+"""So many usual steps make a measurement."""
 
 
 class Outcome(Value):
@@ -42,8 +48,14 @@ class Tally:
     first_at: float | None = None
     last_at: float = 0.0
     attempts: int = 0
+    began_at: float | None = None
+    """When the worker said its first word."""
     steps: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     """Each step and when it was done."""
+    checkpoints: set[int] = field(default_factory=set[int])
+    """Steps after which a checkpoint was written."""
+    pauses: set[int] = field(default_factory=set[int])
+    """Steps after which something else was done, such as a validation."""
     total_steps: int | None = None
     tokens: int | None = None
     peak_memory_gb: float | None = None
@@ -53,13 +65,21 @@ class Tally:
         for event in events:
             self.first_at = event.at if self.first_at is None else self.first_at
             self.last_at = max(self.last_at, event.at)
-            if isinstance(event, StateEvent) and event.state == "running":
-                self.attempts += 1
-            if isinstance(event, StepEvent):
-                self.steps.append((event.step, event.at))
-                self.total_steps = event.total_steps or self.total_steps
-                self.tokens = event.tokens if event.tokens is not None else self.tokens
-                self.peak_memory_gb = event.peak_memory_gb or self.peak_memory_gb
+            match event:
+                case StateEvent() if event.state == "running":
+                    self.attempts += 1
+                    self.began_at = event.at if self.began_at is None else self.began_at
+                case StepEvent():
+                    self.steps.append((event.step, event.at))
+                    self.total_steps = event.total_steps or self.total_steps
+                    self.tokens = event.tokens if event.tokens is not None else self.tokens
+                    self.peak_memory_gb = event.peak_memory_gb or self.peak_memory_gb
+                case CheckpointEvent():
+                    self.checkpoints.add(event.step)
+                case EvalEvent():
+                    self.pauses.add(event.step)
+                case _:
+                    pass
 
     def outcome(self, status: RunStatus, plan: Plan) -> Outcome:
         """Sum up, at the end."""
@@ -77,29 +97,44 @@ class Tally:
         }
         return Outcome(state=status.state, **{name: value for name, value in found.items() if value is not None})  # type: ignore[arg-type]
 
-    def probe(self, estimate: Estimate) -> Probe | None:
-        """Hold the steps against the estimate: a measurement of the device, if there are enough of them."""
-        # The first steps load kernels and fill caches; a pause between two steps is a validation or a checkpoint.
-        gaps = sorted(later[1] - earlier[1] for earlier, later in zip(self.steps[1:], self.steps[2:], strict=False) if later[0] == earlier[0] + 1)
-        if estimate.step is None or not self.total_steps or len(gaps) < 5:
+    def probe(self, plan: Plan) -> Probe | None:
+        """Hold the steps against the plan's estimate: a measurement of the device, if there are enough of them."""
+        estimate = plan.estimate
+        # An attempt that was interrupted measures the pause, too.
+        if estimate is None or estimate.step is None or not self.total_steps or self.attempts > 1:
             return None
-        measured = sum(gaps[: max(1, len(gaps) * 9 // 10)]) / max(1, len(gaps) * 9 // 10)
-        if measured <= 0:
+        gaps = [(a[0], b[1] - a[1]) for a, b in itertools.pairwise(self.steps) if b[0] == a[0] + 1]
+        # The first step loads kernels and fills caches, and the next may still.
+        plain = [gap for step, gap in gaps[1:] if step not in self.checkpoints | self.pauses]
+        if len(plain) < _FEWEST_STEPS:
             return None
-        step = estimate.step
-        if self.tokens and estimate.tokens is not None and self.steps[-1][0]:
-            # The rows were guessed from bytes; now their tokens are known.
-            guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps
-            step = step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
-        sizes = (
-            {}
-            if estimate.memory is None or not self.peak_memory_gb
-            else {
-                "predicted_gb": estimate.memory.peak_gb.likely - estimate.memory.offset_gb,
-                "measured_gb": self.peak_memory_gb,
-            }
+        measured_s = statistics.median(plain)
+        if measured_s <= 0:
+            return None
+        found: dict[str, Any] = {}
+        written = [gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s]
+        if written:
+            found |= {"checkpoint_s": statistics.median(written), "predicted_checkpoint_s": estimate.checkpoint_s}
+        if self.began_at is not None:
+            start_s, predicted = self.steps[0][1] - self.began_at - measured_s, estimate.start_s
+            found |= {"start_s": start_s, "predicted_start_s": predicted} if start_s > 0 and predicted else {}
+        if estimate.memory is not None and self.peak_memory_gb:
+            found |= {"fixed_gb": estimate.memory.fixed_gb, "varying_gb": estimate.memory.varying_gb, "peak_gb": self.peak_memory_gb}
+        return Probe(
+            tuning=plan.spec.tuning.kind,
+            step=self._as_it_was(estimate.step, estimate),
+            measured_s=measured_s,
+            steps=len(plain),
+            at=self.last_at,
+            **found,
         )
-        return Probe(step=step, measured_s=measured, **sizes)
+
+    def _as_it_was(self, step: StepParts, estimate: Estimate) -> StepParts:
+        """Put the tokens right where rows were guessed from bytes: now they are known."""
+        if not self.tokens or estimate.tokens is None or not self.total_steps or not self.steps[-1][0]:
+            return step
+        guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps
+        return step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
 
 
 class Comparison(Value):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, overload
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import BudgetWatch
-from ftsdk.cost.training.calibration import fitted, read_calibration, software_version, write_calibration
+from ftsdk.cost.training.calibration import learn, software_version
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -197,13 +197,9 @@ class Run:
         outcome = tally.outcome(status, plan)
         self._ledger.ended(self.ref, outcome.to_dict())
         self._record = replace(self._record, outcome=outcome.to_dict())
-        # An attempt that was interrupted measures the pause, too.
-        if outcome.state == "succeeded" and plan.estimate is not None and plan.hardware is not None and tally.attempts <= 1:
-            probe = tally.probe(plan.estimate)
-            if probe is not None:
-                name, software = plan.hardware.name, software_version()
-                before = read_calibration(name, software=software)
-                write_calibration(fitted([probe], device=name, software=software, steps=len(tally.steps), before=before))
+        probe = tally.probe(plan) if outcome.state == "succeeded" else None
+        if probe is not None and plan.hardware is not None:
+            learn(probe, device=plan.hardware.name, software=software_version())
 
     def costs(self) -> CostReport:
         """Hold what was estimated against what was, once somebody has waited for the end."""

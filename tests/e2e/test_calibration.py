@@ -34,3 +34,5 @@ def test_probe_steps_bring_the_estimate_of_the_same_work_near_the_truth(tiny_mod
     assert again is not None
     assert again.measured_at > found.measured_at
     assert compared["GB"].actual > 0.01
+    assert {probe.tuning for probe in again.probes} == {"lora"}
+    assert len(again.probes) == 3

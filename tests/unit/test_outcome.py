@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Run, SpecError
-from ftsdk.backends.base import StateEvent, StepEvent
+from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
-from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, fitted, read_calibration, write_calibration
+from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, learn, read_calibration
 from ftsdk.outcome import CostReport, Outcome, Tally, compare
 from ftsdk.run import Runs
+from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
 
 
@@ -32,12 +34,17 @@ def an_estimate(*, seconds: float, tokens: float, step_s: float = 1.0) -> Estima
     return Estimate(backend="local", seconds=amount, step=parts, tokens=Range(low=tokens, likely=tokens, high=tokens))
 
 
+def a_plan(estimate: Estimate) -> Plan:
+    spec = JobSpec(model=Model(id="acme/model"), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=80), batch_size=4)
+    return Plan(backend="local", spec=spec, request={}, estimate=estimate)
+
+
 def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_pauses() -> None:
     tally = Tally()
     events = steps(20, seconds=2.0)
     late = [event.replace(at=event.at + (60 if event.kind == "step" and event.step > 10 else 0)) for event in events]
     tally.saw(late)
-    probe = tally.probe(an_estimate(seconds=20, tokens=2000))
+    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
     assert probe is not None
     assert probe.measured_s == pytest.approx(2.0)
     assert probe.step.device_s == pytest.approx(1.0)
@@ -46,7 +53,7 @@ def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_p
 def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() -> None:
     tally = Tally()
     tally.saw(steps(20, seconds=2.0, tokens=200))
-    probe = tally.probe(an_estimate(seconds=20, tokens=2000))
+    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
     assert probe is not None
     assert probe.step.device_s == pytest.approx(2.0)
 
@@ -54,7 +61,7 @@ def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() ->
 def test_a_few_steps_say_nothing_of_a_device() -> None:
     tally = Tally()
     tally.saw(steps(4, seconds=2.0))
-    assert tally.probe(an_estimate(seconds=20, tokens=2000)) is None
+    assert tally.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
 
 
 def test_only_runs_that_succeeded_are_compared() -> None:
@@ -109,41 +116,62 @@ def test_the_command_line_estimates_a_job(tmp_path: Path) -> None:
     assert found["cost"]["likely"] == 4.0
 
 
-def a_probe(*, device_s: float = 1.0, host_s: float = 0.001, measured_s: float) -> Probe:
-    return Probe(step=StepParts(device_s=device_s, host_s=host_s), measured_s=measured_s)
+def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
+    tally = Tally()
+    events: list[Event] = [StateEvent(seq=0, at=0.0, state="running")]
+    at = 20.0
+    for n in range(1, 21):
+        at += 1.0
+        events.append(StepEvent(seq=n, at=at, step=n, total_steps=20, peak_memory_gb=1.5 + n / 100))
+        if n in (7, 14):
+            events.append(CheckpointEvent(seq=n, at=at + 4.9, step=n))
+            at += 5.0
+        if n == 10:
+            events.append(EvalEvent(seq=n, at=at + 8.9, step=n, metrics={"loss": 1.0}))
+            at += 9.0
+    tally.saw(events)
+    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000).replace(start_s=10.0, checkpoint_s=2.5)))
+    assert probe is not None
+    assert probe.measured_s == pytest.approx(1.0)
+    assert probe.checkpoint_s == pytest.approx(5.0)
+    assert probe.start_s == pytest.approx(20.0)
+    assert probe.peak_gb is None  # nothing was said of it before
 
 
-def test_a_median_of_probes_forgets_the_disturbed_one() -> None:
-    probes = [a_probe(measured_s=2.0)] * 4 + [a_probe(measured_s=50.0)]
-    assert fitted(probes, device="CPU", software="torch 1", clock=lambda: 7.0).device_factor == pytest.approx(2.0, rel=0.001)
-    with pytest.raises(SpecError, match="nothing to calibrate"):
-        fitted([], device="CPU", software="torch 1")
+def test_an_interrupted_run_measures_nothing() -> None:
+    tally = Tally()
+    tally.saw([*steps(10, seconds=2.0), *steps(10, seconds=2.0)])
+    assert tally.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
 
 
-def test_a_step_bound_by_the_host_says_nothing_of_the_device_and_the_other_way_round() -> None:
-    first = fitted([a_probe(device_s=0.1, host_s=1.0, measured_s=3.0)], device="GPU", software="torch 1")
-    assert first.device_factor is None
-    assert first.host_factor == pytest.approx(3.0, rel=0.02)
-    assert first.covers(StepParts(device_s=0.1, host_s=1.0))
-    assert not first.covers(StepParts(device_s=10.0, host_s=1.0))
-    both = fitted([a_probe(device_s=10.0, host_s=0.1, measured_s=15.0)], device="GPU", software="torch 1", before=first)
-    assert both.host_factor == first.host_factor
-    assert both.device_factor == pytest.approx(1.5, rel=0.02)
+def a_probe(*, at: float = 0.0, measured_s: float = 2.0, **changes: Any) -> Probe:
+    return Probe(tuning="lora", step=StepParts(device_s=1.0, host_s=0.001), measured_s=measured_s, steps=9, at=at, **changes)
 
 
-def test_calibrations_are_kept_by_device_and_software(ftsdk_home: Path) -> None:
-    def one(software: str, factor: float, at: float) -> Calibration:
-        return Calibration(device="CPU", software=software, measured_at=at, steps=20, device_factor=factor)
-
-    for calibration in (one("torch 1", 1.5, 1.0), one("torch 2", 1.2, 2.0), one("torch 1", 1.4, 3.0)):
-        write_calibration(calibration)
+def test_probes_are_kept_by_device_and_software_and_the_oldest_go(ftsdk_home: Path) -> None:
+    for software, measured_s, at in (("torch 1", 1.5, 1.0), ("torch 2", 1.2, 2.0), ("torch 1", 1.4, 3.0)):
+        learn(a_probe(measured_s=measured_s, at=at), device="CPU", software=software)
     first = read_calibration("CPU", software="torch 1")
     second = read_calibration("CPU", software="torch 2")
     assert first is not None
     assert second is not None
-    assert (first.device_factor, second.device_factor) == (1.4, 1.2)
+    assert [probe.measured_s for probe in first.probes] == [1.5, 1.4]
+    assert [probe.measured_s for probe in second.probes] == [1.2]
     assert read_calibration("CPU", software="torch 3") is None
     assert read_calibration("GPU", software="torch 1") is None
+    for n in range(40):
+        last = learn(a_probe(at=10.0 + n), device="CPU", software="torch 1")
+    assert len(last.probes) == 24
+    assert last.measured_at == 49.0
+    assert read_calibration("CPU", software="torch 2") == second
+
+
+def test_a_calibration_says_what_was_measured_beside_what_was_looked_up() -> None:
+    told = str(Calibration(device="CPU", software="torch 1", probes=(a_probe(start_s=8.0, predicted_start_s=13.0, fixed_gb=1.0, peak_gb=1.4),)))
+    assert "measured on CPU with torch 1, 9 steps of 1 runs" in told
+    assert "lora: a step takes 2.00 s (looked up: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
+    with pytest.raises(SpecError, match="at least one probe"):
+        Calibration(device="CPU", software="torch 1", probes=())
 
 
 def test_a_damaged_calibration_counts_as_none(ftsdk_home: Path) -> None:
@@ -156,5 +184,5 @@ def test_a_damaged_calibration_counts_as_none(ftsdk_home: Path) -> None:
 def test_a_place_without_hardware_of_its_own_cannot_be_calibrated(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="what hardware it trains on"):
         calibrate("acme/model-7B", backend=ScriptedBackend(root=tmp_path))
-    with pytest.raises(SpecError, match="at least 8"):
-        calibrate("acme/model-7B", steps=3)
+    with pytest.raises(SpecError, match="at least 16"):
+        calibrate("acme/model-7B", steps=9)

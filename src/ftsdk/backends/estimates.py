@@ -71,8 +71,10 @@ class MemoryEstimate(Value):
     """`fits`: with room to be wrong. `tight`: likely, without that room. `no`: likely not."""
     largest_micro_batch: int | None = None
     """The most rows of the longest kind that fit at once, with room to be wrong; 0: not even one."""
-    offset_gb: float = 0.0
-    """What a calibration has added; 0 without one."""
+    fixed_gb: Amount = 0.0
+    """Of the peak before any calibration: weights, what is trained, context."""
+    varying_gb: Amount = 0.0
+    """Of the peak before any calibration: what grows with the tokens of a micro-batch."""
     lines: tuple[EstimateLine, ...] = ()
 
     def __str__(self) -> str:
@@ -82,12 +84,21 @@ class MemoryEstimate(Value):
 
 
 class StepParts(Value):
-    """Seconds of one optimizer step, by who needs them; the two work side by side, and the slower one counts."""
+    """Seconds of one optimizer step, by who needs them, before any calibration: what a measured step is held against."""
 
     device_s: Annotated[float, Field(gt=0)]
-    """Products, memory traffic, optimizer."""
+    """Products and memory traffic."""
     host_s: Annotated[float, Field(gt=0)]
-    """Starting kernels."""
+    """Starting kernels, meanwhile."""
+    optimizer_s: Amount = 0.0
+    """Stepping the optimizer, after both."""
+    overlap: Annotated[float, Field(ge=1)] = 1.0
+    """How device and host work side by side: 1, they take turns, as on a CPU that is both; the larger, the more the slower one alone counts."""
+
+    @property
+    def seconds(self) -> float:
+        """All together."""
+        return (self.device_s**self.overlap + self.host_s**self.overlap) ** (1 / self.overlap) + self.optimizer_s
 
 
 class Accrual(Value):
@@ -115,7 +126,11 @@ class Estimate(Value):
     """From start to end, all of it."""
     time_lines: tuple[EstimateLine, ...] = ()
     step: StepParts | None = None
-    """What one optimizer step was taken for, before any calibration: what a measured step is held against."""
+    """One optimizer step of the mean kind."""
+    start_s: Amount | None = None
+    """What passes before the first step of a model that is at hand, before any calibration."""
+    checkpoint_s: Amount | None = None
+    """One checkpoint, before any calibration."""
     memory: MemoryEstimate | None = None
     cost: CostRange | None = None
     cost_lines: tuple[EstimateLine, ...] = ()

@@ -68,14 +68,16 @@ def estimate(
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Argument(help="A model that is at hand, of the kind that will be tuned.", metavar="MODEL")],
-    steps: Annotated[int, typer.Option(help="Probe steps.", min=8)] = 20,
+    steps: Annotated[int, typer.Option(help="Probe steps.", min=16)] = 20,
+    tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full: as it will be.")] = "lora",
 ) -> None:
     """Make a few steps here, so that estimates for this machine are measured and not looked up."""
+    from ftsdk.calibrate import TUNINGS
     from ftsdk.calibrate import calibrate as make
 
-    found = make(model, steps=steps)
-    factor = found.device_factor or found.host_factor or 1.0
-    out.print(f"{found.device}, {found.software}: takes {factor:.2f} times what is looked up for such a device")
+    if tuning not in TUNINGS:
+        raise typer.BadParameter(f"{tuning!r} is none of {', '.join(TUNINGS)}", param_hint="--tuning")
+    typer.echo(make(model, steps=steps, tuning=TUNINGS[tuning]()))
 
 
 @app.command()

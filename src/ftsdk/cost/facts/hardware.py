@@ -72,8 +72,6 @@ class Spreads:
     """Software and device are among the published runs."""
     new_stack: TermSpread
     """They aren't: the usual case."""
-    calibrated: TermSpread
-    """Measured on the device with the software."""
     unknown_device: float
     """Added where no published run has the family of the device."""
     unknown_cpu: float
@@ -127,6 +125,10 @@ class MemoryConstants:
     """The CUDA context and fragmentation, in GB."""
     spread: float
     """Standard deviation of log(measured / predicted)."""
+    varying_factor: float = 1.0
+    """On what grows with the tokens of a micro-batch, as measured."""
+    is_measured: bool = False
+    """The spread is that of a measurement on the device itself."""
 
 
 def time_constants() -> TimeConstants:

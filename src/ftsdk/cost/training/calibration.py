@@ -1,134 +1,156 @@
-"""Constants measured on the machine at hand, by device and software: from probe steps, and from each run that ends."""
+"""What was measured on the machine at hand, by device and software: probe steps, and the steps of each run that ended."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftsdk.backends.estimates import StepParts
 from ftsdk.cost.facts.hardware import Device, time_constants
+from ftsdk.cost.training.fitting import Fit, MemoryFit, MemorySample, Priors, Sample, fit_memory, fit_time
 from ftsdk.errors import SpecError
 from ftsdk.home import home
 from ftsdk.spec import Value
 
-__all__ = ["Calibration", "Probe", "calibration_file", "fitted", "read_calibration", "software_version", "write_calibration"]
+__all__ = ["Calibration", "Probe", "calibration_file", "learn", "read_calibration", "software_version"]
 
-Factor = Annotated[float, Field(gt=0)]
+_KEPT = 24
+"""Probes of one device and software that are kept, the newest: drivers and disks change."""
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Probe(Value):
-    """One measured step, beside what it was taken for."""
+    """The usual step of one run, and what came before and between its steps, each beside what it was taken for."""
 
+    tuning: str
+    """Kind of tuning, such as `lora`."""
     step: StepParts
-    measured_s: Factor
-    predicted_gb: Factor | None = None
-    measured_gb: Factor | None = None
+    measured_s: Positive
+    """Of one optimizer step: the median."""
+    steps: int
+    at: float
+    """When, in seconds since the epoch."""
+    fixed_gb: Annotated[float, Field(ge=0)] = 0.0
+    varying_gb: Annotated[float, Field(ge=0)] = 0.0
+    peak_gb: Positive | None = None
+    """Measured."""
+    start_s: Positive | None = None
+    """From the worker's first word to the first step, that step left out; measured."""
+    predicted_start_s: Positive | None = None
+    checkpoint_s: Positive | None = None
+    """Of one checkpoint; measured."""
+    predicted_checkpoint_s: Positive | None = None
 
-    @property
-    def is_bound_by_host(self) -> bool:
-        """Does the host need longer than the device? Then the step says little about the device, and else little about the host."""
-        return self.step.host_s > self.step.device_s
+    def __str__(self) -> str:
+        told = [f"a step takes {self.measured_s:.2f} s (looked up: {self.step.seconds:.2f} s)"]
+        if self.peak_gb is not None:
+            told.append(f"peak {self.peak_gb:.1f} GB ({self.fixed_gb + self.varying_gb:.1f} GB)")
+        if self.start_s is not None and self.predicted_start_s is not None:
+            told.append(f"start {self.start_s:.0f} s ({self.predicted_start_s:.0f} s)")
+        if self.checkpoint_s is not None and self.predicted_checkpoint_s is not None:
+            told.append(f"a checkpoint {self.checkpoint_s:.1f} s ({self.predicted_checkpoint_s:.1f} s)")
+        return f"{self.tuning}: {', '.join(told)}"
 
 
 class Calibration(Value):
-    """What a device and its host are off by, with one version of the software; None: not measured yet."""
+    """What was measured on a device with one version of the software."""
 
     device: str
     software: str
     """Such as `torch 2.13.0`."""
-    measured_at: float
-    """Seconds since the epoch."""
-    steps: int
-    device_factor: Factor | None = None
-    """Measured time over predicted time, of steps that the device is the slower part of."""
-    host_factor: Factor | None = None
-    """The same where the host is: small models, short rows."""
-    memory_offset_gb: float = 0.0
-    """Measured peak less the predicted one: libraries and allocator, which are the same whatever is trained."""
+    probes: tuple[Probe, ...]
+
+    @model_validator(mode="after")
+    def _has_probes(self) -> Calibration:
+        if not self.probes:
+            raise ValueError("a calibration holds at least one probe")
+        return self
+
+    @property
+    def measured_at(self) -> float:
+        """Of the newest probe, in seconds since the epoch."""
+        return max(probe.at for probe in self.probes)
+
+    @property
+    def steps(self) -> int:
+        """Steps that were measured."""
+        return sum(probe.steps for probe in self.probes)
 
     @property
     def source(self) -> str:
         """For the lines of an estimate."""
         day = time.strftime("%Y-%m-%d", time.gmtime(self.measured_at))
-        return f"measured on {self.device} with {self.software}, {self.steps} steps, {day}"
+        return f"measured on {self.device} with {self.software}, {self.steps} steps of {len(self.probes)} runs, {day}"
 
-    def applied(self, device: Device) -> Device:
-        """Give the device as it is here."""
-        by = self.device_factor or 1.0
-        return replace(
-            device,
-            efficiency=device.efficiency / by,
-            bandwidth_gb_per_s=device.bandwidth_gb_per_s / by,
-            host_factor=device.host_factor * (self.host_factor or 1.0),
-        )
+    def __str__(self) -> str:
+        return "\n".join((self.source, *map(str, self.probes)))
 
-    def covers(self, step: StepParts) -> bool:
-        """Was the part measured that such a step is bound by? What a small model shows of the host says nothing of a large one."""
-        device_s = step.device_s * (self.device_factor or 1.0)
-        host_s = step.host_s * (self.host_factor or 1.0)
-        return (self.host_factor if host_s > device_s else self.device_factor) is not None
+    def time_fit(self, tuning: str, device: Device) -> Fit:
+        """Say by which factors the parts of a step are off here.
+
+        Args:
+            tuning: Kind of tuning that is asked about; probes of another kind count less.
+            device: As its data sheet describes it.
+        """
+        samples = [Sample(parts=p.step, measured_s=p.measured_s, is_same_tuning=p.tuning == tuning) for p in self.probes]
+        return fit_time(samples, _priors(device))
+
+    def memory_fit(self, tuning: str, *, spread: float) -> MemoryFit:
+        """Say what the predicted peak is off by here.
+
+        Args:
+            tuning: Kind of tuning that is asked about.
+            spread: Of the prediction: standard deviation of log(measured / predicted).
+        """
+        samples = [
+            MemorySample(fixed_gb=p.fixed_gb, varying_gb=p.varying_gb, measured_gb=p.peak_gb, is_same_tuning=p.tuning == tuning)
+            for p in self.probes
+            if p.peak_gb is not None
+        ]
+        return fit_memory(samples, spread=spread)
+
+    @property
+    def start_factor(self) -> float | None:
+        """Measured over predicted time to the first step."""
+        return _ratio((p.start_s, p.predicted_start_s) for p in self.probes)
+
+    @property
+    def checkpoint_factor(self) -> float | None:
+        """Measured over predicted time of a checkpoint."""
+        return _ratio((p.checkpoint_s, p.predicted_checkpoint_s) for p in self.probes)
 
 
-def fitted(
-    probes: Sequence[Probe],
-    *,
-    device: str,
-    software: str,
-    steps: int | None = None,
-    before: Calibration | None = None,
-    clock: Callable[[], float] = time.time,
-) -> Calibration:
-    """Fit a calibration to probes: medians of what they are off by, so that one that was disturbed doesn't count.
+def _ratio(pairs: Iterable[tuple[float | None, float | None]]) -> float | None:
+    found = [measured / predicted for measured, predicted in pairs if measured is not None and predicted is not None]
+    return statistics.median(found) if found else None
 
-    Args:
-        probes: At least one.
-        device: The device's name, as the plan has it.
-        software: Its version.
-        steps: How many steps were measured; None: the number of probes.
-        before: An older one of the same device and software, which keeps what these probes say nothing of.
-        clock: Seconds since the epoch.
 
-    Raises:
-        SpecError: There are no probes.
-    """
-    if not probes:
-        raise SpecError("there is nothing to calibrate from: no step was measured")
-    overlap = time_constants().overlap
-    known_device, known_host = (None, None) if before is None else (before.device_factor, before.host_factor)
-
-    def left(probe: Probe, other_s: float) -> float:
-        """What remains of a measured step for the part that it is bound by, beside the other."""
-        return max(probe.measured_s * 0.05, max(0.0, probe.measured_s**overlap - other_s**overlap) ** (1 / overlap))
-
-    of_device = [left(p, p.step.host_s * (known_host or 1.0)) / p.step.device_s for p in probes if not p.is_bound_by_host]
-    of_host = [left(p, p.step.device_s * (known_device or 1.0)) / p.step.host_s for p in probes if p.is_bound_by_host]
-    sizes = [p.measured_gb - p.predicted_gb for p in probes if p.measured_gb is not None and p.predicted_gb is not None]
-    factors = {
-        "device_factor": statistics.median(of_device) if of_device else known_device,
-        "host_factor": statistics.median(of_host) if of_host else known_host,
-    }
-    offset = statistics.median(sizes) if sizes else 0.0 if before is None else before.memory_offset_gb
-    return Calibration(
-        device=device,
-        software=software,
-        measured_at=clock(),
-        steps=steps if steps is not None else len(probes),
-        memory_offset_gb=offset,
-        **{name: factor for name, factor in factors.items() if factor is not None},
+def _priors(device: Device) -> Priors:
+    """What the published runs leave open: more for a device of a family that none of them had."""
+    spreads = time_constants().spreads
+    usual, unknown = spreads.new_stack, 0.0
+    if device.rows == 0:
+        unknown = spreads.unknown_cpu if device.family == "cpu" else spreads.unknown_device
+    return Priors(
+        device=math.hypot(usual.traffic, unknown),
+        # What a CPU needs to start its own kernels isn't known from hosts of GPUs.
+        host=math.hypot(usual.host, 2 * unknown if device.family == "cpu" else 0.0),
+        optimizer=math.hypot(usual.optimizer, unknown),
     )
 
 
 def software_version() -> str:
-    """Name the software that the constants hold for: another version of torch may be faster or slower."""
+    """Name the software that a measurement holds for: another version of torch may be faster or slower."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -143,15 +165,29 @@ def calibration_file(device: str, folder: Path | None = None) -> Path:
     return (folder or home() / "calibration") / f"{name}.json"
 
 
-def write_calibration(calibration: Calibration, folder: Path | None = None) -> Path:
-    """Keep it, in place of an older one of the same device and software; those of other software stay."""
-    path = calibration_file(calibration.device, folder)
-    kept = [other for other in _read_all(path) if other.software != calibration.software]
+def learn(probe: Probe, *, device: str, software: str, folder: Path | None = None) -> Calibration:
+    """Add a probe to what is known of a device with one version of the software; what is known of other versions stays.
+
+    Args:
+        probe: What was measured.
+        device: The device's name, as a plan has it.
+        software: Its version.
+        folder: Where calibrations are kept; None is ftsdk's home.
+
+    Returns:
+        All that is known now.
+    """
+    path = calibration_file(device, folder)
+    there = _read_all(path)
+    before = next((each for each in there if (each.device, each.software) == (device, software)), None)
+    probes = (*(before.probes if before is not None else ()), probe)[-_KEPT:]
+    found = Calibration(device=device, software=software, probes=probes)
+    kept = [other for other in there if (other.device, other.software) != (device, software)]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps([other.to_dict() for other in (*kept, calibration)], indent=1), encoding="utf-8")
+    beside.write_text(json.dumps([each.to_dict() for each in (*kept, found)], indent=1), encoding="utf-8")
     beside.replace(path)
-    return path
+    return found
 
 
 def read_calibration(device: str, *, software: str | None = None, folder: Path | None = None) -> Calibration | None:

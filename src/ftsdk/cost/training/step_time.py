@@ -14,7 +14,7 @@ from typing import Literal
 from ftsdk.cost.facts.hardware import Device, TimeConstants, time_constants
 from ftsdk.cost.facts.shapes import ModelShape
 
-__all__ = ["MicroStep", "StepTime", "passes_of", "spread_of", "step_time"]
+__all__ = ["UNMEASURED", "Factors", "MicroStep", "StepTime", "passes_of", "spread_of", "step_time"]
 
 Tuning = Literal["lora", "qlora", "dora", "full"]
 
@@ -42,6 +42,8 @@ class MicroStep:
     """Gradients are added up by DeepSpeed."""
     reference_passes: float = 0
     """Forward passes of a reference model beside those of the policy: 1 for DPO."""
+    projected_share: float = 1.0
+    """Share of the tokens that are projected to the vocabulary: all, or only those whose next token is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,26 @@ class StepTime:
     host_s: float
     sharding_s: float
     optimizer_s: float
+    overlap: float
+    """Exponent of the norm that joins device and host."""
     total_s: float
+
+    @property
+    def device_s(self) -> float:
+        """All that the device does but the optimizer."""
+        return self.products_s + self.traffic_s + self.dequantise_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """By how much longer each part takes here than predicted, as measured; 1 without a measurement."""
+
+    device: float = 1.0
+    host: float = 1.0
+    optimizer: float = 1.0
+
+
+UNMEASURED = Factors()
 
 
 def passes_of(step: MicroStep) -> float:
@@ -65,7 +86,9 @@ def passes_of(step: MicroStep) -> float:
     return (3 if step.tuning == "full" else 2) + (1 if step.recomputes else 0) + step.reference_passes
 
 
-def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: TimeConstants | None = None) -> StepTime:
+def step_time(
+    step: MicroStep, shape: ModelShape, device: Device, constants: TimeConstants | None = None, *, factors: Factors = UNMEASURED
+) -> StepTime:
     """Predict a micro-step.
 
     Args:
@@ -73,6 +96,7 @@ def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: Tim
         shape: The model.
         device: Where.
         constants: Of the model of time; None: the packaged ones.
+        factors: What was measured on the device.
     """
     c = constants or time_constants()
     passes, split = passes_of(step), step.tensor_parallel
@@ -82,12 +106,14 @@ def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: Tim
     width, layers, tokens = shape.width, shape.layers, step.tokens
 
     # Causal attention: half of the square. Narrow models fill the tiles of a product badly.
-    operations = passes * (2 * shape.matmul_parameters + 2 * layers * width * step.row_tokens) * tokens
+    head = min(shape.vocabulary * width, shape.matmul_parameters)
+    multiplied = shape.matmul_parameters - head * (1 - step.projected_share)
+    operations = passes * (2 * multiplied + 2 * layers * width * step.row_tokens) * tokens
     products = operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
 
     small = c.traffic_bytes * dora * (c.traffic_compiled if step.is_compiled else 1.0) * (c.traffic_full if is_full else 1.0)
     traffic = passes * layers * width * tokens * small
-    traffic += tokens * shape.vocabulary * c.logits_bytes * (0.4 if step.is_compiled else 1.0)
+    traffic += step.projected_share * tokens * shape.vocabulary * c.logits_bytes * (0.4 if step.is_compiled else 1.0)
     traffic += passes * 2 * shape.matmul_parameters * (0.25 if is_quantised else 1.0)
     traffic_s = traffic / split / bandwidth
     dequantise = passes * shape.matmul_parameters * c.dequantise_bytes / split / bandwidth if is_quantised else 0.0
@@ -100,7 +126,11 @@ def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: Tim
         moved = c.optimizer_bytes / step.accumulation + (c.deepspeed_bytes if step.is_deepspeed and step.accumulation > 1 else 0.0)
         optimizer = shape.parameters * moved / bandwidth / (step.devices if step.is_sharded else 1)
 
-    busy = _either(products + traffic_s + dequantise, host, c.overlap)
+    products, traffic_s, dequantise = products * factors.device, traffic_s * factors.device, dequantise * factors.device
+    host, optimizer = host * factors.host, optimizer * factors.optimizer
+    # A CPU starts its kernels itself: it does one or the other.
+    overlap = 1.0 if device.family == "cpu" else c.overlap
+    busy = _either(products + traffic_s + dequantise, host, overlap)
     sharding = _sharding_s(step, shape, device, c)
     if step.is_sharded:
         busy = _either(busy, sharding, c.overlap) * c.shard_factor
@@ -111,6 +141,7 @@ def step_time(step: MicroStep, shape: ModelShape, device: Device, constants: Tim
         host_s=host,
         sharding_s=sharding,
         optimizer_s=optimizer,
+        overlap=overlap,
         total_s=busy + optimizer,
     )
 
@@ -120,7 +151,7 @@ def spread_of(
     time: StepTime,
     device: Device,
     *,
-    known: Literal["new_stack", "same_stack", "calibrated"] = "new_stack",
+    known: Literal["new_stack", "same_stack"] = "new_stack",
     constants: TimeConstants | None = None,
 ) -> float:
     """Give the standard deviation of log(measured / predicted): each term brings its own, by its share of the time.
@@ -132,15 +163,15 @@ def spread_of(
         step: What goes through.
         time: As `step_time` gave it.
         device: Where.
-        known: Nothing beside the device's data sheet, software that is among the published runs, or probe steps on the device itself.
+        known: Nothing beside the device's data sheet, or software that is among the published runs.
         constants: Of the model of time; None: the packaged ones.
     """
     c = constants or time_constants()
-    spreads = {"new_stack": c.spreads.new_stack, "same_stack": c.spreads.same_stack, "calibrated": c.spreads.calibrated}[known]
-    busy = time.products_s + time.traffic_s + time.dequantise_s
+    spreads = c.spreads.same_stack if known == "same_stack" else c.spreads.new_stack
+    busy = time.device_s
     shares: list[tuple[float, float]] = []
-    of_device, of_host = _shares(busy, time.host_s, c.overlap)
-    joined = _either(busy, time.host_s, c.overlap)
+    of_device, of_host = _shares(busy, time.host_s, time.overlap)
+    joined = _either(busy, time.host_s, time.overlap)
     of_step, of_sharding = _shares(joined, time.sharding_s, c.overlap) if step.is_sharded else (1.0, 0.0)
     of_rest = 1 - time.optimizer_s / time.total_s
     inner = of_rest * of_step * of_device / busy
@@ -152,7 +183,7 @@ def spread_of(
     shares += [(of_rest * of_step * of_host, spreads.host), (of_rest * of_sharding, spreads.sharding), (1 - of_rest, spreads.optimizer)]
     if step.is_sharded:
         shares.append((1.0, spreads.sharded))
-    if device.rows == 0 and known != "calibrated":
+    if device.rows == 0:
         shares.append((1.0, c.spreads.unknown_cpu if device.family == "cpu" else c.spreads.unknown_device))
     return math.sqrt(sum((share * spread) ** 2 for share, spread in shares))
 

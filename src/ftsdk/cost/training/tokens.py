@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class RowTokens:
     high_factor: float
     is_exact: bool
     source: str
+    trained_share: float = 1.0
+    """Of the tokens, those that the loss counts."""
 
     @property
     def mean(self) -> float:
@@ -50,9 +53,12 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
     """
     totals = [0.0, 0.0, 0.0]
     lengths: list[int] = []
+    answers = said = 0
     cap = math.inf if max_length is None else max_length
     for row in rows:
         sequences = _sequences(row)
+        answers += _answered(row)
+        said += sum(size for size, _ in sequences)
         found = [[min(cap, size / BYTES_PER_TOKEN[n] + count * _PER_MESSAGE[n] + _PER_ROW[n]) for size, count in sequences] for n in range(3)]
         for n in range(3):
             totals[n] += sum(found[n])
@@ -63,6 +69,7 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
         low_factor=totals[0] / totals[1],
         high_factor=totals[2] / totals[1],
         is_exact=False,
+        trained_share=min(1.0, answers / said) if said else 1.0,
         source=f"from bytes, {BYTES_PER_TOKEN[1]} a token ({BYTES_PER_TOKEN[2]} to {BYTES_PER_TOKEN[0]} measured on mails, questions and sums)",
     )
 
@@ -94,13 +101,23 @@ def tokens_through(
     if found and hasattr(found[0], "chosen_ids"):
         sides = [(len(row.prompt_ids) + len(row.chosen_ids), len(row.prompt_ids) + len(row.rejected_ids)) for row in found]
         lengths, total = tuple(max(pair) for pair in sides), float(sum(map(sum, sides)))
+        trained = sum(len(row.chosen_ids) + len(row.rejected_ids) for row in found)
     else:
         lengths = tuple(len(row.input_ids) for row in found)
         total = float(sum(lengths))
-    return RowTokens(lengths_N=lengths, total=total, low_factor=1.0, high_factor=1.0, is_exact=True, source="counted with the model's own tokenizer")
+        trained = sum(sum(row.trained) for row in found)
+    return RowTokens(
+        lengths_N=lengths,
+        total=total,
+        low_factor=1.0,
+        high_factor=1.0,
+        is_exact=True,
+        trained_share=trained / total if total else 1.0,
+        source="counted with the model's own tokenizer",
+    )
 
 
-def padded_tokens(lengths_N: Sequence[int], micro_batch: int) -> float:  # noqa: N803
+def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: int = 0) -> float:  # noqa: N803
     """Tokens that go through the model in one pass over the rows, in random micro-batches that are padded to their longest row.
 
     The longest of m random rows is the i-th smallest of N with probability (i/N)^m - ((i-1)/N)^m.
@@ -108,12 +125,15 @@ def padded_tokens(lengths_N: Sequence[int], micro_batch: int) -> float:  # noqa:
     Args:
         lengths_N: Tokens of each row, shape (N,).
         micro_batch: Rows at a time, m.
+        sorted_rows: If more than that, so many random rows are sorted by length before they are parted into micro-batches.
     """
     ordered = sorted(lengths_N)
     count = len(ordered)
     m = min(micro_batch, count)
     if m <= 1:
         return float(sum(ordered))
+    if sorted_rows > m:
+        return _padded_in_order(ordered, m, min(sorted_rows, count))
     expected, before = 0.0, 0.0
     for index, length in enumerate(ordered, start=1):
         after = (index / count) ** m
@@ -122,12 +142,50 @@ def padded_tokens(lengths_N: Sequence[int], micro_batch: int) -> float:  # noqa:
     return expected * count
 
 
+def _padded_in_order(ordered: Sequence[int], m: int, rows: int) -> float:
+    """Of `rows` random ones the longest m go first, then the next: each part is padded to its longest, the r-th smallest of all."""
+    strata = _strata(ordered)
+    share = [0.0, *itertools.accumulate(weight for _, weight in strata)]
+    padded, left = 0.0, rows
+    while left > 0:
+        below = [_at_least(rows, left, min(1.0, part)) for part in share]
+        longest = sum(length * (after - before) for (length, _), before, after in zip(strata, below, below[1:], strict=False))
+        padded += min(m, left) * longest
+        left -= m
+    # Never less than what is in the rows.
+    return max(float(sum(ordered)), padded / rows * len(ordered))
+
+
+def _strata(ordered: Sequence[int]) -> list[tuple[float, float]]:
+    """Part the rows into at most 64 groups of like length: their mean, and their share of all."""
+    count = len(ordered)
+    edges = sorted({round(k * count / 64) for k in range(65)})
+    return [(sum(ordered[a:b]) / (b - a), (b - a) / count) for a, b in itertools.pairwise(edges)]
+
+
+def _at_least(trials: int, wanted: int, chance: float) -> float:
+    """Probability that at least so many of the trials come true (binomial; a normal one for many)."""
+    if chance <= 0 or chance >= 1:
+        return chance
+    if trials > 64:
+        spread = math.sqrt(trials * chance * (1 - chance))
+        return 0.5 * math.erfc((wanted - 0.5 - trials * chance) / spread / math.sqrt(2))
+    return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(wanted, trials + 1))
+
+
 def _sequences(row: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Bytes of content and number of messages, of each sequence that the row becomes."""
     if "messages" in row:
         return [_size(row["messages"])]
     prompt = _size(row["prompt"])
     return [(prompt[0] + size, prompt[1] + count) for size, count in (_size(row["chosen"]), _size(row["rejected"]))]
+
+
+def _answered(row: Mapping[str, Any]) -> int:
+    """Bytes of the answers."""
+    if "messages" in row:
+        return sum(_bytes(message["content"]) for message in row["messages"] if message["role"] == "assistant")
+    return _size(row["chosen"])[0] + _size(row["rejected"])[0]
 
 
 def _size(messages: Any) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ftsdk import DPO, BudgetExceededError, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, QLoRA, Together
 from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import Estimate, PlannedHardware
-from ftsdk.cost.training.calibration import Calibration
+from ftsdk.backends.estimates import Estimate, EstimateLine, PlannedHardware
+from ftsdk.cost.training.calibration import Calibration, Probe
 from ftsdk.cost.training.estimate import estimate
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.models import ModelFacts
@@ -169,38 +169,62 @@ def test_preference_pairs_take_more_than_twice_the_time_of_the_same_chats() -> N
     assert training(dpo) > 2 * training(sft)
 
 
+def a_calibration(plain: Estimate, *, by: float, tuning: str = "lora", **changes: Any) -> Calibration:
+    assert plain.step is not None
+    assert plain.memory is not None
+    probe = Probe(
+        tuning=tuning,
+        step=plain.step,
+        measured_s=plain.step.seconds * by,
+        steps=20,
+        at=1.8e9,
+        fixed_gb=plain.memory.fixed_gb,
+        varying_gb=plain.memory.varying_gb,
+        peak_gb=plain.memory.fixed_gb + plain.memory.varying_gb + 3,
+        **changes,
+    )
+    return Calibration(device="A100-80GB", software="torch 2.13", probes=(probe,) * 3)
+
+
+def line_of(found: Estimate, label: str) -> EstimateLine:
+    return next(line for line in found.time_lines if line.label == label)
+
+
 def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
     plain = estimate(a_plan(), facts_of(), tokens_of())
-    known = Calibration(
-        device="A100-80GB", software="torch 2.13", measured_at=1.8e9, steps=20, device_factor=1.5, host_factor=1.5, memory_offset_gb=1.0
-    )
-    measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=known)
-
-    def training(found: Estimate):
-        return next(line for line in found.time_lines if line.label == "training")
-
-    assert training(measured).amount.likely == pytest.approx(1.5 * training(plain).amount.likely, rel=1e-6)
-    assert "measured on A100-80GB with torch 2.13" in training(measured).source
+    measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=a_calibration(plain, by=1.5))
+    assert line_of(measured, "training").amount.likely == pytest.approx(1.5 * line_of(plain, "training").amount.likely, rel=0.03)
+    assert "measured on A100-80GB with torch 2.13" in line_of(measured, "training").source
 
     def width(found: Estimate) -> float:
-        return training(found).amount.high / training(found).amount.low
+        amount = line_of(found, "training").amount
+        return amount.high / amount.low
 
     assert width(measured) < width(plain)
     assert plain.memory is not None
     assert measured.memory is not None
-    assert measured.memory.peak_gb.likely == pytest.approx(plain.memory.peak_gb.likely + 1)
+    assert measured.memory.peak_gb.likely == pytest.approx(plain.memory.peak_gb.likely + 3, rel=0.03)
+    assert (measured.memory.fixed_gb, measured.memory.varying_gb) == (plain.memory.fixed_gb, plain.memory.varying_gb)
+    assert measured.step == plain.step
 
 
-def test_what_a_small_model_shows_of_the_host_narrows_nothing_for_a_large_one() -> None:
-    known = Calibration(device="A100-80GB", software="torch 2.13", measured_at=1.8e9, steps=20, host_factor=0.5)
+def test_starts_and_checkpoints_are_taken_as_they_were_measured() -> None:
+    facts = ModelFacts(source="folder", name=MISTRAL, at_hand=True)
+    plain = estimate(a_plan(), facts, tokens_of())
+    known = a_calibration(plain, by=1.0, start_s=100.0, predicted_start_s=plain.start_s, checkpoint_s=9.0, predicted_checkpoint_s=plain.checkpoint_s)
+    measured = estimate(a_plan(), facts, tokens_of(), calibration=known)
+    assert line_of(measured, "start").amount.likely + line_of(measured, "loading the model").amount.likely == pytest.approx(100)
+    assert line_of(measured, "checkpoints").amount.likely == pytest.approx(18)
+
+
+def test_what_another_tuning_showed_narrows_less() -> None:
     plain = estimate(a_plan(), facts_of(), tokens_of())
-    measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=known)
-    assert plain.step is not None
-    assert not known.covers(plain.step)
-    assert plain.seconds is not None
-    assert measured.seconds is not None
-    assert measured.seconds.high / measured.seconds.low == pytest.approx(plain.seconds.high / plain.seconds.low, rel=0.1)
-    assert all("measured on" not in line.source for line in measured.time_lines)
+
+    def width(tuning: str) -> float:
+        amount = line_of(estimate(a_plan(), facts_of(), tokens_of(), calibration=a_calibration(plain, by=1.0, tuning=tuning)), "training").amount
+        return amount.high / amount.low
+
+    assert width("lora") < width("full")
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -68,3 +68,27 @@ def test_padding_is_what_random_batches_have() -> None:
         chance.shuffle(lengths)
         total += sum(8 * max(lengths[at : at + 8]) for at in range(0, 400, 8))
     assert padded_tokens(lengths, 8) == pytest.approx(total / 200, rel=0.01)
+
+
+def test_rows_sorted_within_a_step_are_padded_as_a_simulation_says() -> None:
+    chance = random.Random(6)
+    lengths = [int(chance.lognormvariate(4.5, 0.7)) + 5 for _ in range(600)]
+    total, step, micro = 0, 16, 4
+    for _ in range(200):
+        chance.shuffle(lengths)
+        for at in range(0, 592, step):
+            ordered = sorted(lengths[at : at + step], reverse=True)
+            total += sum(micro * max(ordered[k : k + micro]) for k in range(0, step, micro))
+    assert padded_tokens(lengths, micro, sorted_rows=step) == pytest.approx(total / 200 / 592 * 600, rel=0.03)
+    many = padded_tokens(lengths, micro, sorted_rows=128)
+    assert sum(lengths) < many < padded_tokens(lengths, micro, sorted_rows=step) < padded_tokens(lengths, micro)
+
+
+@given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16), steps=st.integers(1, 8))
+def test_sorting_rows_never_adds_padding_and_never_loses_a_token(lengths: list[int], micro: int, steps: int) -> None:
+    ordered = padded_tokens(lengths, micro, sorted_rows=micro * steps)
+    assert sum(lengths) - 1e-6 <= ordered <= max(lengths) * len(lengths) + 1e-6
+
+
+def test_only_answers_are_trained() -> None:
+    assert tokens_from_bytes([chat("q" * 90, "a" * 10)]).trained_share == pytest.approx(0.1)

@@ -1,0 +1,192 @@
+"""What a device is off by, from the steps that were measured on it: the most likely factors, and how sure they are. Pure.
+
+A step has parts: what the device does, what the host does, what the optimizer does. Each is off by a factor of its own, of which something
+is known before anything was measured (the spread of the model of time), and of which each measured step says something: much where it is the
+part that the step is bound by, little where it isn't. Short and long rows together tell the parts from each other. So what a small model
+shows of the host narrows nothing for a large one, which the device holds up, and nobody has to say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsdk.backends.estimates import StepParts
+
+__all__ = ["Fit", "MemoryFit", "MemorySample", "Priors", "Sample", "fit_memory", "fit_time"]
+
+_OWN = 0.06
+"""Standard deviation of log(measured / predicted) of one probe with the tuning that is asked about."""
+_OTHER = 0.45
+"""The same with another tuning: adapters, 4-bit weights and full fine-tuning run other kernels."""
+_HELD = 2.0
+"""Standard deviations from which on a probe counts less: something else ran beside it."""
+_ROUNDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priors:
+    """Standard deviations of the logarithms of the factors, before anything was measured."""
+
+    device: float
+    host: float
+    optimizer: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One measured step."""
+
+    parts: StepParts
+    measured_s: float
+    is_same_tuning: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Factors by which each part of a step takes longer than predicted, and how sure they are."""
+
+    device: float
+    host: float
+    optimizer: float
+    covariance: tuple[tuple[float, float, float], ...]
+    """Of the three logarithms."""
+    residual: float
+    """Standard deviation that stays, however much was measured."""
+
+    def seconds(self, parts: StepParts) -> float:
+        """Give the time of a step of these parts."""
+        return _seconds(parts, (math.log(self.device), math.log(self.host), math.log(self.optimizer)))
+
+    def spread(self, parts: StepParts) -> float:
+        """Give the standard deviation of log(measured / predicted) for a step of these parts."""
+        shares = _shares(parts, (math.log(self.device), math.log(self.host), math.log(self.optimizer)))
+        known = sum(shares[i] * shares[j] * self.covariance[i][j] for i in range(3) for j in range(3))
+        return math.sqrt(max(0.0, known) + self.residual**2)
+
+
+def fit_time(samples: Sequence[Sample], priors: Priors) -> Fit:
+    """Find the most likely factors, and their covariance (Gauss-Newton on logarithms; samples far off count less).
+
+    Args:
+        samples: What was measured; none gives the priors back.
+        priors: What is known before.
+    """
+    import numpy as np
+
+    before = np.array([priors.device, priors.host, priors.optimizer]) ** -2.0
+    theta = np.zeros(3)
+    precision: Any = np.diag(before)
+    for _ in range(_ROUNDS):
+        precision = np.diag(before)
+        gradient = -before * theta
+        for sample in samples:
+            now = (float(theta[0]), float(theta[1]), float(theta[2]))
+            off = math.log(sample.measured_s / _seconds(sample.parts, now))
+            sigma = _OWN if sample.is_same_tuning else _OTHER
+            weight = min(1.0, _HELD * sigma / abs(off)) / sigma**2 if off else 1 / sigma**2
+            shares = np.array(_shares(sample.parts, now))
+            precision = precision + weight * np.outer(shares, shares)
+            gradient = gradient + weight * off * shares
+        # Half a step where a whole one would jump: the model is far from linear when a factor is far off.
+        change = np.clip(np.linalg.solve(precision, gradient), -1.0, 1.0)
+        theta = theta + change
+        if float(np.abs(change).max()) < 1e-9:
+            break
+    covariance = np.linalg.inv(precision)
+    is_own = any(sample.is_same_tuning for sample in samples)
+    return Fit(
+        device=math.exp(theta[0]),
+        host=math.exp(theta[1]),
+        optimizer=math.exp(theta[2]),
+        covariance=tuple((float(row[0]), float(row[1]), float(row[2])) for row in covariance),
+        residual=_OWN if is_own else _OTHER,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySample:
+    """One measured peak, in GB."""
+
+    fixed_gb: float
+    """Predicted: weights, what is trained, context."""
+    varying_gb: float
+    """Predicted: what grows with the tokens of a micro-batch."""
+    measured_gb: float
+    is_same_tuning: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryFit:
+    """What the peak is off by: something added, and a factor on what grows with the tokens."""
+
+    offset_gb: float
+    factor: float
+    covariance: tuple[tuple[float, float], ...]
+    """Of the offset in GB and the logarithm of the factor."""
+    residual: float
+
+    def gb(self, fixed_gb: float, varying_gb: float) -> float:
+        """Give the peak."""
+        return max(0.05, fixed_gb + self.offset_gb + varying_gb * self.factor)
+
+    def spread(self, fixed_gb: float, varying_gb: float) -> float:
+        """Give the standard deviation of log(measured / predicted)."""
+        peak, grows = self.gb(fixed_gb, varying_gb), varying_gb * self.factor
+        (a, b), (_, c) = self.covariance
+        return math.sqrt(max(0.0, a + 2 * b * grows + c * grows**2) / peak**2 + self.residual**2)
+
+
+def fit_memory(samples: Sequence[MemorySample], *, spread: float) -> MemoryFit:
+    """Find the most likely offset and factor.
+
+    Args:
+        samples: What was measured.
+        spread: Standard deviation of log(measured / predicted) before anything was measured.
+    """
+    import numpy as np
+
+    own, other = 0.03, 0.15
+    largest = max((sample.measured_gb for sample in samples), default=1.0)
+    before = np.array([max(0.5, spread * largest), max(0.4, 2 * spread)]) ** -2.0
+    theta = np.zeros(2)
+    precision: Any = np.diag(before)
+    for _ in range(_ROUNDS):
+        precision = np.diag(before)
+        gradient = -before * theta
+        for sample in samples:
+            grows = sample.varying_gb * math.exp(theta[1])
+            off = sample.measured_gb - (sample.fixed_gb + theta[0] + grows)
+            sigma = (own if sample.is_same_tuning else other) * sample.measured_gb
+            weight = min(1.0, _HELD * sigma / abs(off)) / sigma**2 if off else 1 / sigma**2
+            slope = np.array([1.0, grows])
+            precision = precision + weight * np.outer(slope, slope)
+            gradient = gradient + weight * off * slope
+        change = np.clip(np.linalg.solve(precision, gradient), -1.0, 1.0)
+        theta = theta + change
+        if float(np.abs(change).max()) < 1e-9:
+            break
+    covariance = np.linalg.inv(precision)
+    is_own = any(sample.is_same_tuning for sample in samples)
+    return MemoryFit(
+        offset_gb=float(theta[0]),
+        factor=math.exp(theta[1]),
+        covariance=tuple((float(row[0]), float(row[1])) for row in covariance),
+        residual=own if is_own else other,
+    )
+
+
+def _seconds(parts: StepParts, theta: tuple[float, float, float]) -> float:
+    device, host = parts.device_s * math.exp(theta[0]), parts.host_s * math.exp(theta[1])
+    return (device**parts.overlap + host**parts.overlap) ** (1 / parts.overlap) + parts.optimizer_s * math.exp(theta[2])
+
+
+def _shares(parts: StepParts, theta: tuple[float, float, float]) -> tuple[float, float, float]:
+    """By how much the time of a step moves with each factor, in logarithms."""
+    device, host, optimizer = parts.device_s * math.exp(theta[0]), parts.host_s * math.exp(theta[1]), parts.optimizer_s * math.exp(theta[2])
+    powers = device**parts.overlap, host**parts.overlap
+    busy = sum(powers) ** (1 / parts.overlap)
+    whole = busy + optimizer
+    return busy / whole * powers[0] / sum(powers), busy / whole * powers[1] / sum(powers), optimizer / whole

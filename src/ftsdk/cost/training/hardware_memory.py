@@ -1,0 +1,106 @@
+"""The peak memory of a training on hardware that is known, whether that is there, and how many rows would fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ftsdk.backends.estimates import EstimateLine, MemoryEstimate, Range
+from ftsdk.cost.facts.hardware import MemoryConstants, memory_constants
+from ftsdk.cost.training.calibration import Calibration
+from ftsdk.cost.training.hardware_time import adapted_parameters
+from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
+from ftsdk.cost.training.ranges import Z80, exactly
+from ftsdk.cost.training.work import Work
+from ftsdk.spec import FullFineTune, QLoRA
+
+__all__ = ["memory_estimate"]
+
+_PYTHON_GB = 0.8
+"""What a process without a CUDA context holds before it trains: Python with its libraries."""
+
+
+def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEstimate:
+    """Say what the peak is.
+
+    Args:
+        work: What is trained where.
+        calibration: What was measured on the device.
+    """
+    memory = _training_memory(work)
+    constants = memory_constants()
+    if work.hardware.device != "cuda":
+        constants = replace(constants, context_gb=_PYTHON_GB)
+    plain = peak_memory(memory, work.shape, constants)
+    there = work.hardware.memory_gib or work.device.memory_gib
+    found = MemoryEstimate(peak_gb=_interval(plain), verdict="unknown", fixed_gb=plain.fixed / 1e9, varying_gb=plain.varying / 1e9)
+    source = constants.source
+    if calibration is not None:
+        constants = _measured(work, calibration, constants, plain)
+        source = calibration.source
+    peak = peak_memory(memory, work.shape, constants)
+    found = found.replace(peak_gb=_interval(peak), lines=_lines(peak, source))
+    if there is None:
+        return found
+    row = work.sequences_per_row * _longest(work)
+    return found.replace(
+        there_gib=there,
+        verdict=verdict(peak, there),
+        largest_micro_batch=largest_batch(memory, work.shape, there, row_tokens=row, constants=constants),
+    )
+
+
+def _longest(work: Work) -> float:
+    """Tokens of the longest row; a little more if they were guessed, and never more than rows are cut to."""
+    longest = work.train.longest * (1.0 if work.train.is_exact else min(1.15, work.train.high_factor))
+    return longest if work.spec.max_length is None else min(longest, work.spec.max_length)
+
+
+def _training_memory(work: Work) -> TrainingMemory:
+    tuning = work.spec.tuning
+    is_full = isinstance(tuning, FullFineTune)
+    dtype = work.training.get("dtype") or work.spec.dtype or "bfloat16"
+    on_cpu = None
+    if work.is_on_cpu:
+        on_cpu = layer_bytes_on_cpu(work.shape, has_adapters=not is_full, has_dropout=not isinstance(tuning, FullFineTune) and bool(tuning.dropout))
+    return TrainingMemory(
+        longest_tokens=work.rows_at_a_time * work.sequences_per_row * _longest(work),
+        tuning=tuning.kind,
+        recomputes=not work.is_on_cpu,
+        rank=1 if isinstance(tuning, FullFineTune) else tuning.rank,
+        adapted=None if is_full else adapted_parameters(work),
+        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
+        # Weights that move are held in 32 bits.
+        weight_bytes=4.0 if is_full or dtype == "float32" else 2.0,
+        layer_bytes=on_cpu,
+        projected_share=work.projected_share,
+    )
+
+
+def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:
+    """Put what was measured into the constants, so that the verdict and the largest batch follow from it, too."""
+    fit = calibration.memory_fit(work.spec.tuning.kind, spread=plain.spread)
+    fixed, varying = plain.fixed / 1e9, plain.varying / 1e9
+    return replace(
+        constants,
+        context_gb=constants.context_gb + fit.offset_gb,
+        varying_factor=fit.factor,
+        spread=fit.spread(fixed, varying),
+        is_measured=True,
+    )
+
+
+def _interval(peak: PeakMemory) -> Range:
+    gb, factor = peak.likely / 1e9, math.exp(Z80 * peak.spread)
+    return Range(low=gb / factor, likely=gb, high=gb * factor)
+
+
+def _lines(peak: PeakMemory, source: str) -> tuple[EstimateLine, ...]:
+    parts = {
+        "weights": peak.weights,
+        "gradients and optimizer": peak.states,
+        "activations": peak.activations,
+        "logits": peak.logits,
+        "context": peak.context,
+    }
+    return tuple(EstimateLine(label=label, amount=exactly(max(0.0, size) / 1e9), unit="GB", source=source) for label, size in parts.items())

@@ -1,0 +1,38 @@
+"""Sums and products of 80 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ftsdk.backends.estimates import Range
+
+__all__ = ["Z80", "around", "exactly", "multiplied", "total"]
+
+Z80 = 1.2816
+"""Standard deviations on each side of an 80 % interval."""
+
+
+def exactly(amount: float) -> Range:
+    """Give an amount that is known."""
+    return Range(low=amount, likely=amount, high=amount)
+
+
+def around(likely: float, low: float, high: float, spread: float) -> Range:
+    """Join an interval of the input with the spread of a model: independent, so their logarithms add as squares."""
+    below = math.hypot(math.log(likely / low), Z80 * spread) if low > 0 else Z80 * spread
+    above = math.hypot(math.log(high / likely), Z80 * spread)
+    return Range(low=likely * math.exp(-below), likely=likely, high=likely * math.exp(above))
+
+
+def total(parts: Sequence[Range]) -> Range:
+    """Add independent parts: their distances from the likely add as squares."""
+    likely = sum(part.likely for part in parts)
+    below = math.sqrt(sum((part.likely - part.low) ** 2 for part in parts))
+    above = math.sqrt(sum((part.high - part.likely) ** 2 for part in parts))
+    return Range(low=max(0.0, likely - below), likely=likely, high=likely + above)
+
+
+def multiplied(amount: Range, factor: float) -> Range:
+    """Multiply all of it."""
+    return Range(low=amount.low * factor, likely=amount.likely * factor, high=amount.high * factor)
