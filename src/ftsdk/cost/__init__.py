@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ftsdk.cost.serving.capacity import Capacity, ModelShape
     from ftsdk.cost.training.calibration import Calibration
     from ftsdk.cost.training.estimate import Estimate
+    from ftsdk.cost.training.prediction import TrainingPrediction, predict_training
 
 __all__ = [
     "Advice",
@@ -40,11 +41,13 @@ __all__ = [
     "SelfHosted",
     "Serverless",
     "Situation",
+    "TrainingPrediction",
     "Workload",
     "advise",
     "api_price",
     "crossover",
     "gpu_price",
+    "predict_training",
 ]
 
 _ROOMS = {
@@ -60,6 +63,7 @@ _ROOMS = {
     "ftsdk.cost.serving.capacity": ("Capacity", "ModelShape"),
     "ftsdk.cost.training.calibration": ("Calibration",),
     "ftsdk.cost.training.estimate": ("Estimate",),
+    "ftsdk.cost.training.prediction": ("TrainingPrediction", "predict_training"),
 }
 _HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

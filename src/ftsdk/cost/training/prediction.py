@@ -1,0 +1,136 @@
+"""How fast a model trains on a device and what it needs there, without a job: to look at devices before there is one."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftsdk.backends.estimates import Range
+from ftsdk.cost.facts.hardware import find_device, memory_constants, time_constants
+from ftsdk.cost.facts.shapes import shape_of
+from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on, largest_batch, peak_memory, verdict
+from ftsdk.cost.training.ranges import Z80
+from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
+from ftsdk.errors import SpecError
+from ftsdk.models import inspect_model
+from ftsdk.spec import FullFineTune, LoRA, Model, QLoRA, Tuning, Value
+
+__all__ = ["TrainingPrediction", "predict_training"]
+
+
+class TrainingPrediction(Value):
+    """What a training does on a device, each number with its 80 % interval."""
+
+    model: str
+    device: str
+    devices: int
+    tuning: str
+    step_s: Range
+    """Seconds of one micro-step: one pass forward and back over the rows that go through at a time, on each device."""
+    tokens_per_s: Range
+    """Tokens that go through the model in a second, padding included, on all devices together."""
+    peak_gb: Range
+    """Peak memory of one device, in GB of 1e9 bytes."""
+    memory_gib: float | None
+    """What a device has, in GiB."""
+    verdict: Literal["fits", "tight", "no", "unknown"]
+    largest_micro_batch: Annotated[int, Field(ge=0)] | None
+    """The most rows of the longest kind that fit at once with room to be wrong."""
+    source: str
+
+    def __str__(self) -> str:
+        there = "" if self.memory_gib is None else f" of {self.memory_gib:g} GiB"
+        most = "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time"
+        where = self.device if self.devices == 1 else f"{self.devices} x {self.device}"
+        return (
+            f"{self.model}, {self.tuning} on {where}\n"
+            f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, from published runs]"
+        )
+
+
+def predict_training(
+    *,
+    model: str | Model,
+    gpu: str,
+    tokens_per_row: float,
+    rows_at_a_time: int = 1,
+    tuning: Tuning = LoRA(),  # noqa: B008  (frozen)
+    longest_row: float | None = None,
+    gpus: int = 1,
+    is_sharded: bool = False,
+    recomputes: bool = True,
+    is_compiled: bool = False,
+    accumulation: int = 1,
+) -> TrainingPrediction:
+    """Predict speed and memory of a training from what device and host have to do in a step.
+
+    Args:
+        model: One of the table, on this machine, or with its size in its name.
+        gpu: Such as `A100-80GB`, `H100` or `RTX4090`.
+        tokens_per_row: Tokens of the mean row, with its padding or packed.
+        rows_at_a_time: Rows that go through one device at a time (the micro-batch).
+        tuning: Which weights move.
+        longest_row: Tokens of the longest row, for memory; None: all are as long as the mean one.
+        gpus: Devices that train on it together.
+        is_sharded: Weights lie in pieces over the devices (FSDP, ZeRO-3); else each holds all of them.
+        recomputes: Activations are computed again in the backward pass (gradient checkpointing).
+        is_compiled: Kernels are compiled or fused.
+        accumulation: Micro-steps for each optimizer step.
+
+    Raises:
+        SpecError: The device or the size of the model isn't known, or a number is impossible.
+    """
+    for name, amount in (("tokens_per_row", tokens_per_row), ("rows_at_a_time", rows_at_a_time), ("gpus", gpus), ("accumulation", accumulation)):
+        if not amount > 0 or not math.isfinite(amount):
+            raise SpecError(f"{name}={amount!r}: give a number above 0")
+    asked = model if isinstance(model, Model) else Model(id=model)
+    shape, device = shape_of(inspect_model(asked)), find_device(gpu)
+    if shape is None:
+        raise SpecError(f"the size of {asked.id} isn't known: download it, or name a model of the same size that has it in its name")
+    is_full = isinstance(tuning, FullFineTune)
+    step = MicroStep(
+        tokens=rows_at_a_time * tokens_per_row,
+        row_tokens=tokens_per_row,
+        tuning=tuning.kind,
+        recomputes=recomputes,
+        is_compiled=is_compiled,
+        accumulation=accumulation,
+        devices=gpus,
+        is_sharded=is_sharded and gpus > 1,
+    )
+    time = step_time(step, shape, device)
+    longest = longest_row or tokens_per_row
+    memory = TrainingMemory(
+        longest_tokens=rows_at_a_time * longest,
+        tuning=tuning.kind,
+        recomputes=recomputes,
+        is_compiled=is_compiled,
+        adapted=None if isinstance(tuning, FullFineTune) else adapter_parameters_on(shape, tuning.rank, tuning.target_modules),
+        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
+        weight_bytes=4.0 if is_full else 2.0,
+        shards=gpus if step.is_sharded else 1,
+    )
+    peak = peak_memory(memory, shape)
+    seconds = _around(time.total_s, spread_of(step, time, device))
+    tokens = gpus * step.tokens
+    there = device.memory_gib
+    return TrainingPrediction(
+        model=asked.id,
+        device=device.name,
+        devices=gpus,
+        tuning=tuning.kind,
+        step_s=seconds,
+        tokens_per_s=Range(low=tokens / seconds.high, likely=tokens / seconds.likely, high=tokens / seconds.low),
+        peak_gb=_around(peak.likely / 1e9, peak.spread),
+        memory_gib=there,
+        verdict="unknown" if there is None else verdict(peak, there),
+        largest_micro_batch=None if there is None else largest_batch(memory, shape, there, row_tokens=longest),
+        source=f"{time_constants().source}; {memory_constants().source}",
+    )
+
+
+def _around(likely: float, spread: float) -> Range:
+    factor = math.exp(Z80 * spread)
+    return Range(low=likely / factor, likely=likely, high=likely * factor)
