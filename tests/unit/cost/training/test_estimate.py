@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -240,6 +241,25 @@ def test_cost_never_falls_when_tokens_epochs_or_price_rise(length: int, epochs: 
     assert cost(length * more, epochs, rate) >= here
     assert cost(length, epochs * more, rate) >= here
     assert cost(length, epochs, rate * more) >= here
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(sizes=st.lists(st.integers(1, 400), min_size=8, max_size=60), seed=st.integers(0, 99))
+def test_the_order_of_the_rows_changes_no_estimate(sizes: list[int], seed: int) -> None:
+    rows = [{"text": "mail " * size, "label": "ab"[size % 2]} for size in sizes]
+    mixed = rows.copy()
+    random.Random(seed).shuffle(mixed)
+
+    def of(rows: list[dict[str, str]], backend: Any, model: str) -> Estimate:
+        train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+        return job_of(train=train, backend=backend, model=model).estimate(is_exact=False)
+
+    for backend, model in ((Modal(gpu="A100-80GB"), MISTRAL), (Together(), LLAMA)):
+        one, other = of(rows, backend, model), of(mixed, backend, model)
+        assert (one.cost, one.memory) == (other.cost, other.memory)
+        assert one.tokens is not None
+        assert other.tokens is not None
+        assert one.tokens.likely == pytest.approx(other.tokens.likely)
 
 
 def test_billed_tokens_are_linear_in_epochs() -> None:

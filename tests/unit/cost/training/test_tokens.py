@@ -53,6 +53,14 @@ def test_the_order_of_rows_makes_no_difference(sizes: list[int], seed: int) -> N
     assert padded_tokens(one.lengths_N, 4) == pytest.approx(padded_tokens(other.lengths_N, 4))
 
 
+@given(sizes=st.lists(st.integers(1, 3000), min_size=2, max_size=40), cut=st.integers(1, 39))
+def test_rows_in_two_files_have_the_tokens_of_both(sizes: list[int], cut: int) -> None:
+    rows = [chat("x" * size, "y") for size in sizes]
+    parts = [part for part in (rows[:cut], rows[cut:]) if part]
+    assert sum(tokens_from_bytes(part).total for part in parts) == pytest.approx(tokens_from_bytes(rows).total)
+    assert sorted(length for part in parts for length in tokens_from_bytes(part).lengths_N) == sorted(tokens_from_bytes(rows).lengths_N)
+
+
 @given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16))
 def test_padding_adds_tokens_and_never_more_than_the_longest_row_everywhere(lengths: list[int], micro: int) -> None:
     padded = padded_tokens(lengths, micro)
