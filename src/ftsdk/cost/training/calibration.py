@@ -15,7 +15,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ftsdk.backends.estimates import StepParts
-from ftsdk.cost.facts.hardware import Device, time_constants
+from ftsdk.cost.facts.devices import Device
+from ftsdk.cost.training.constants import time_constants
 from ftsdk.errors import SpecError
 from ftsdk.home import home
 from ftsdk.spec import Value

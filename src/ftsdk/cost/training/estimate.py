@@ -15,13 +15,14 @@ from typing import Any, Literal, cast
 
 from ftsdk.backends.base import Plan
 from ftsdk.backends.estimates import Accrual, CostRange, Estimate, EstimateLine, MemoryEstimate, PlannedHardware, Range, StepParts
-from ftsdk.cost.facts.hardware import Device, cpu_device, find_device, is_known, memory_constants
-from ftsdk.cost.facts.shapes import ModelShape, shape_of
+from ftsdk.cost.facts.devices import Device, cpu_device, find_device, has_speed
+from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.cost.pricebook.billing import Bill, finetune_cost, per_second_gpu_cost, together_finetune_tokens
 from ftsdk.cost.pricebook.book import BillingRule, PriceBook
 from ftsdk.cost.pricebook.finetune_prices import finetune_minimum, finetune_price, kind_of
 from ftsdk.cost.pricebook.gpu_prices import gpu_price
 from ftsdk.cost.training.calibration import Calibration
+from ftsdk.cost.training.constants import memory_constants
 from ftsdk.cost.training.memory import TrainingMemory, largest_batch, peak_memory, verdict
 from ftsdk.cost.training.step_time import MicroStep, passes_of, spread_of, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
@@ -114,7 +115,7 @@ def _device(hardware: PlannedHardware) -> Device | None:
     if hardware.device == "cuda":
         # Of several that the place may give, the first is asked for first.
         name = hardware.name.split(" or ")[0]
-        return find_device(name) if is_known(name) else None
+        return find_device(name) if has_speed(name) else None
     cores = re.search(r"\d+", hardware.name)
     return cpu_device(
         cores=int(cores.group()) if cores and hardware.device == "cpu" else 8,
@@ -138,9 +139,7 @@ def _step(spec: JobSpec, training: Mapping[str, Any], hardware: PlannedHardware,
     )
 
 
-def _step_parts(
-    spec: JobSpec, training: Mapping[str, Any], hardware: PlannedHardware, device: Device, shape: ModelShape, train: RowTokens
-) -> StepParts:
+def _step_parts(spec: JobSpec, training: Mapping[str, Any], hardware: PlannedHardware, device: Device, shape: Shape, train: RowTokens) -> StepParts:
     """One optimizer step of the mean kind."""
     per_row = padded_tokens(train.lengths_N, int(training.get("micro_batch_size", 1))) / len(train.lengths_N)
     step = _step(spec, training, hardware, tokens_per_row=per_row)
@@ -154,7 +153,7 @@ def _time_lines(
     training: Mapping[str, Any],
     hardware: PlannedHardware,
     device: Device,
-    shape: ModelShape,
+    shape: Shape,
     facts: ModelFacts,
     train: RowTokens,
     validation: RowTokens | None,
@@ -199,7 +198,7 @@ _START = {
 }
 
 
-def _loading(facts: ModelFacts, shape: ModelShape) -> EstimateLine:
+def _loading(facts: ModelFacts, shape: Shape) -> EstimateLine:
     size = shape.parameters * 2
     read = Range(low=size / 3e9, likely=1 + size / 1e9, high=3 + size / 0.2e9)
     if facts.at_hand:
@@ -215,7 +214,7 @@ def _evaluation(
     training: Mapping[str, Any],
     hardware: PlannedHardware,
     device: Device,
-    shape: ModelShape,
+    shape: Shape,
     train: RowTokens,
     validation: RowTokens,
     steps: int,
@@ -234,7 +233,7 @@ def _evaluation(
     return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {len(validation.lengths_N):,} rows, one pass")
 
 
-def _checkpoints(spec: JobSpec, training: Mapping[str, Any], shape: ModelShape, steps: int) -> EstimateLine:
+def _checkpoints(spec: JobSpec, training: Mapping[str, Any], shape: Shape, steps: int) -> EstimateLine:
     every = int(training.get("checkpoint_steps") or steps)
     times = max(1, steps // every) + 1
     trained = shape.parameters if isinstance(spec.tuning, FullFineTune) else _adapted(spec, shape)
@@ -248,7 +247,7 @@ def _memory(
     training: Mapping[str, Any],
     hardware: PlannedHardware,
     device: Device,
-    shape: ModelShape,
+    shape: Shape,
     train: RowTokens,
     calibration: Calibration | None,
 ) -> MemoryEstimate:
@@ -302,7 +301,7 @@ def _memory(
     )
 
 
-def _adapted(spec: JobSpec, shape: ModelShape) -> float:
+def _adapted(spec: JobSpec, shape: Shape) -> float:
     """Parameters of the adapters: rank x (inputs + outputs) of each linear layer that gets one."""
     if isinstance(spec.tuning, FullFineTune):
         return shape.parameters

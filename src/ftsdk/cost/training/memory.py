@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ftsdk.cost.facts.hardware import MemoryConstants, memory_constants
-from ftsdk.cost.facts.shapes import ModelShape
+from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.step_time import Tuning
 
 __all__ = ["PeakMemory", "TrainingMemory", "Verdict", "adapter_parameters", "largest_batch", "peak_memory", "verdict"]
@@ -81,12 +81,12 @@ class PeakMemory:
         return self.likely * math.exp(_Z80 * self.spread)
 
 
-def adapter_parameters(shape: ModelShape, rank: int) -> float:
+def adapter_parameters(shape: Shape, rank: int) -> float:
     """Count adapters on all linear layers: keys, queries and values as one, the attention's output, and the three products of the MLP."""
     return float(rank * shape.layers * (7 * shape.width + 3 * (shape.width + shape.inner) - shape.width))
 
 
-def peak_memory(memory: TrainingMemory, shape: ModelShape, constants: MemoryConstants | None = None) -> PeakMemory:
+def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants | None = None) -> PeakMemory:
     """Predict the peak on one device.
 
     Args:
@@ -139,7 +139,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
 
 
 def largest_batch(
-    memory: TrainingMemory, shape: ModelShape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
+    memory: TrainingMemory, shape: Shape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
 ) -> int:
     """Give the most rows of this length that fit at once with room to be wrong; 0 if not even one does."""
 
@@ -169,7 +169,7 @@ def _state_bytes(memory: TrainingMemory) -> float:
     return moments + (0.0 if memory.is_optimizer_fused else memory.weight_bytes)
 
 
-def _spread(memory: TrainingMemory, shape: ModelShape, c: MemoryConstants) -> float:
+def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
     """What is trained by another recipe than the published runs that the constants come from is known less well."""
     spread = c.spread
     if not memory.recomputes or memory.tuning == "full" or memory.has_chunked_logits:
