@@ -1,4 +1,4 @@
-"""Fit the constants of the time model to published runs, and print them as they stand in hardware.yaml.
+"""Fit the constants of the time model to published runs, and print them as they stand in constants.yaml and devices.yaml.
 
 A prior holds each constant near what data sheets and arithmetic say, so that a constant on which few runs bear doesn't run away. Errors
 beyond two spreads count linearly: a run that is off for a reason of its own doesn't bend the rest.
@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from training_rows import Row, read_rows
 
-from ftsdk.cost.facts.hardware import TimeConstants, time_constants
+from ftsdk.cost.training.constants import TimeConstants, time_constants
 from ftsdk.cost.training.step_time import step_time
 
 PRIORS = {

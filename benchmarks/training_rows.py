@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ftsdk.cost.facts.hardware import Device, find_device
-from ftsdk.cost.facts.shapes import ModelShape, shape_named
+from ftsdk.cost.facts.devices import Device, find_device
+from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.training.step_time import MicroStep
 
 DATA = Path(__file__).parent / "data" / "training-measured.csv"
@@ -19,7 +19,7 @@ class Row:
     source: str
     model: str
     device: Device
-    shape: ModelShape
+    shape: Shape
     step: MicroStep
     rank: int
     longest_tokens: float

@@ -20,7 +20,7 @@ class Modal(HostedBackend):
 
     Args:
         gpu: `"H100"`; several in a container, `"H100:8"`; alternatives in the order of preference, `["H100", "A100-80GB"]`; or `"cpu"`
-            for none. None: the cheapest that the job fits on.
+            for none. None: the cheapest that holds the job, unless a dearer one is so fast that the run costs much less.
         cpu: Physical cores, each of two threads.
         memory_gib: Of the container.
         region: `"us"`, `"eu-west"`, ...; naming one costs more. None: wherever there is room.

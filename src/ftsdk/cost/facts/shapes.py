@@ -11,13 +11,13 @@ from typing import Any, Literal, cast
 
 from ftsdk.models import ModelFacts
 
-__all__ = ["ModelShape", "billion_in_name", "shape_from_size", "shape_named", "shape_of"]
+__all__ = ["Shape", "billion_in_name", "known_shapes", "shape_from_size", "shape_named", "shape_of"]
 
 _SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:[._]\d+)?)([BbMm])(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelShape:
+class Shape:
     """Sizes, in numbers and not in billions."""
 
     name: str
@@ -29,10 +29,16 @@ class ModelShape:
     inner: int
     vocabulary: int
     ties_embeddings: bool
-    key_width: int
-    """Outputs of the key and of the value product: less than the width where heads share them."""
+    kv_heads: int | None = None
+    """Heads of keys and values: fewer than those of queries where these share them; None: not known."""
+    head_dim: int | None = None
     origin: Literal["files", "table", "size"]
     """Where it is known from: the model's own files, the package's table, or the number in its name."""
+
+    @property
+    def key_width(self) -> int:
+        """Outputs of the key and of the value product; the whole width where the heads aren't known."""
+        return self.kv_heads * self.head_dim if self.kv_heads and self.head_dim else self.width
 
     @property
     def embedding_parameters(self) -> float:
@@ -40,33 +46,29 @@ class ModelShape:
         return self.vocabulary * self.width * (1 if self.ties_embeddings else 2)
 
 
-def shape_of(facts: ModelFacts) -> ModelShape | None:
-    """Give the shape, or None if nothing tells the model's size."""
-    if facts.parameters and facts.hidden_size and facts.num_hidden_layers:
-        width, vocabulary = facts.hidden_size, facts.vocab_size or 32_000
-        ties = bool(facts.tie_word_embeddings)
-        return ModelShape(
-            name=facts.name,
-            parameters=float(facts.parameters),
-            matmul_parameters=float(max(1, facts.parameters - (0 if ties else vocabulary * width))),
-            layers=facts.num_hidden_layers,
-            width=width,
-            inner=facts.intermediate_size or int(2.7 * width),
-            vocabulary=vocabulary,
-            ties_embeddings=ties,
-            key_width=_key_width(facts, width),
-            origin="files",
-        )
-    named = shape_named(facts.name)
-    if named is not None:
-        return named
+def shape_of(facts: ModelFacts) -> Shape | None:
+    """Give the shape, or None if nothing tells the model's size: from its files, from the table, from its config, or from its name."""
+    if facts.parameters:
+        found = _from_files(facts, facts.parameters)
+    else:
+        found = shape_named(facts.name)
+        counted = _counted(facts) if found is None else None
+        if counted is not None:
+            found = _from_files(facts, counted)
+    if found is not None:
+        return found
     billion = facts.parameters / 1e9 if facts.parameters else billion_in_name(facts.name)
     return None if billion is None else shape_from_size(facts.name, billion)
 
 
-def shape_named(name: str) -> ModelShape | None:
+def shape_named(name: str) -> Shape | None:
     """Give the shape of a model of the table, by its hub id; a base model and its instruction-tuned sibling have the same."""
     return _table().get(_plain(name))
+
+
+def known_shapes() -> tuple[Shape, ...]:
+    """List the shapes of the table, each once, by their hub ids."""
+    return tuple({shape.name: shape for shape in _table().values()}.values())
 
 
 def billion_in_name(name: str) -> float | None:
@@ -81,7 +83,7 @@ def active_billion_in_name(name: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def shape_from_size(name: str, billion: float) -> ModelShape:
+def shape_from_size(name: str, billion: float) -> Shape:
     """Guess a shape from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
 
     Args:
@@ -90,7 +92,7 @@ def shape_from_size(name: str, billion: float) -> ModelShape:
     """
     layers = max(4, round((billion * 1e9 / 12 / 128**2) ** (1 / 3)))
     width = max(64, int(math.sqrt(billion * 1e9 / 12 / layers)) // 64 * 64)
-    return ModelShape(
+    return Shape(
         name=name,
         parameters=billion * 1e9,
         matmul_parameters=(active_billion_in_name(name) or billion) * 1e9,
@@ -99,16 +101,41 @@ def shape_from_size(name: str, billion: float) -> ModelShape:
         inner=int(2.7 * width),
         vocabulary=128_000 if billion > 0.3 else 49_152,
         ties_embeddings=billion < 4,
-        key_width=width,
         origin="size",
     )
 
 
-def _key_width(facts: ModelFacts, width: int) -> int:
-    heads, groups = facts.num_attention_heads, facts.num_key_value_heads
-    if not heads or not groups:
-        return width
-    return groups * (facts.head_dim or width // heads)
+def _from_files(facts: ModelFacts, parameters: int) -> Shape | None:
+    width, layers = facts.hidden_size, facts.num_hidden_layers
+    if not width or not layers:
+        return shape_named(facts.name)
+    vocabulary, ties = facts.vocab_size or 32_000, bool(facts.tie_word_embeddings)
+    return Shape(
+        name=facts.name,
+        parameters=float(parameters),
+        matmul_parameters=float(max(1, parameters - (0 if ties else vocabulary * width))),
+        layers=layers,
+        width=width,
+        inner=facts.intermediate_size or int(2.7 * width),
+        vocabulary=vocabulary,
+        ties_embeddings=ties,
+        kv_heads=facts.num_key_value_heads,
+        head_dim=facts.head_dim,
+        origin="files",
+    )
+
+
+def _counted(facts: ModelFacts) -> int | None:
+    """Parameters by the sizes in the config, where the weights aren't here or are packed: attention, a gated MLP, the embeddings."""
+    width, layers, inner, vocabulary = facts.hidden_size, facts.num_hidden_layers, facts.intermediate_size, facts.vocab_size
+    heads, kv_heads, head_dim = facts.num_attention_heads, facts.num_key_value_heads, facts.head_dim
+    if not (width and layers and inner and vocabulary and heads and kv_heads and head_dim):
+        return None
+    layer = 3 * width * inner + 2 * width * head_dim * (heads + kv_heads)
+    found = layers * layer + vocabulary * width * (1 if facts.tie_word_embeddings else 2)
+    named = billion_in_name(facts.name)
+    # Of a mixture of experts one alone would be counted: its name knows better.
+    return None if named is not None and found < 0.75e9 * named else found
 
 
 def _plain(name: str) -> str:
@@ -117,14 +144,14 @@ def _plain(name: str) -> str:
 
 
 @functools.cache
-def _table() -> dict[str, ModelShape]:
+def _table() -> dict[str, Shape]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.facts") / "shapes.yaml").read_text(encoding="utf-8"), Loader=loader)
-    found: dict[str, ModelShape] = {}
+    found: dict[str, Shape] = {}
     for row in cast("list[dict[str, Any]]", data["models"]):
-        shape = ModelShape(
+        shape = Shape(
             name=row["hub"],
             parameters=row["parameters_b"] * 1e9,
             matmul_parameters=row["matmul_b"] * 1e9,
@@ -133,7 +160,8 @@ def _table() -> dict[str, ModelShape]:
             inner=row["inner"],
             vocabulary=row["vocabulary"],
             ties_embeddings=row["ties"],
-            key_width=row.get("key_width", row["width"]),
+            kv_heads=row.get("kv_heads"),
+            head_dim=row.get("head_dim"),
             origin="table",
         )
         found[_plain(row["hub"])] = shape

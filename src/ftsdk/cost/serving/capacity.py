@@ -7,19 +7,19 @@ to the size that meets the latency target, and queueing (see traffic.py) keeps s
 from __future__ import annotations
 
 import functools
-import json
 import math
 from datetime import date
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from ftsdk.cost.facts.devices import known_devices
+from ftsdk.cost.facts.shapes import known_shapes, shape_named, shape_of
 from ftsdk.cost.serving.traffic import max_utilisation
-from ftsdk.errors import SpecError
-from ftsdk.models.hub_cache import cached_snapshot
-from ftsdk.spec import Value
+from ftsdk.errors import ModelError, SpecError
+from ftsdk.models import inspect_model
+from ftsdk.spec import Model, Value
 from ftsdk.spec.base import nearest
 
 __all__ = [
@@ -46,10 +46,10 @@ _LARGEST_BATCH = 2048
 
 
 class ServingGpu(Value):
-    """What matters of a GPU for serving."""
+    """What matters of a device for serving."""
 
     name: str
-    memory_gb: float
+    memory_gib: float
     bandwidth_gb_s: float
     bf16: float
     """Dense TFLOP/s."""
@@ -57,13 +57,18 @@ class ServingGpu(Value):
     """Dense TFLOP/s; None: weights in fp8 save memory, but the sums are done in 16 bits."""
     source: str
 
+    @property
+    def usable_bytes(self) -> float:
+        """What an engine takes of its memory."""
+        return self.memory_gib * 2**30 * float(_facts()["fit"]["memory_share"])
+
     def peak_flops(self, weights: Weights) -> float:
         """Dense FLOP/s at the precision in which the sums are done."""
         return 1e12 * (self.fp8 if weights == "fp8" and self.fp8 is not None else self.bf16)
 
 
 class ModelShape(Value):
-    """What matters of a model for serving; from its config.json."""
+    """What matters of a model for serving. `model_shape` knows it of common models and of those on this machine; give it for others."""
 
     name: str
     params_b: Annotated[float, Field(gt=0)]
@@ -132,17 +137,34 @@ def serving_gpu(name: str) -> ServingGpu:
     Raises:
         SpecError: Its figures aren't known.
     """
-    known = _facts()["gpus"]
-    if name not in known:
+    found = _gpus().get(name)
+    if found is None:
         raise SpecError(
-            f"no serving figures for the GPU {name!r}{nearest(name, set(known))}. Give SelfHosted(requests_per_s_per_replica=...) instead"
+            f"no serving figures for the GPU {name!r}{nearest(name, set(_gpus()))}. Give SelfHosted(requests_per_s_per_replica=...) instead"
         )
-    return ServingGpu(name=name, **known[name])
+    return found
 
 
 def known_gpus() -> frozenset[str]:
     """The GPUs whose figures are known."""
-    return frozenset(_facts()["gpus"])
+    return frozenset(_gpus())
+
+
+@functools.cache
+def _gpus() -> dict[str, ServingGpu]:
+    """The devices that can serve: in bfloat16, with a known peak."""
+    return {
+        device.name: ServingGpu(
+            name=device.name,
+            memory_gib=device.memory_gib,
+            bandwidth_gb_s=device.bandwidth_gb_per_s,
+            bf16=device.peak_tflops,
+            fp8=device.fp8_tflops,
+            source=device.source,
+        )
+        for device in known_devices()
+        if device.has_bfloat16 and device.memory_gib is not None and device.peak_tflops is not None
+    }
 
 
 def model_shape(model: str) -> ModelShape:
@@ -151,15 +173,18 @@ def model_shape(model: str) -> ModelShape:
     Raises:
         SpecError: It is in none of them.
     """
-    known = _facts()["models"]
-    if model in known:
-        return ModelShape(name=model, **known[model])
-    config = _config(model)
-    if config is not None:
-        return _shape_from_config(model, config)
-    raise SpecError(
-        f"the shape of model {model!r} isn't known{nearest(model, set(known))}. Give SelfHosted(shape=ModelShape(...)) from its config.json"
-    )
+    asked = Model(id=model)
+    found = shape_named(model) if asked.source == "hub" else None
+    if found is None:
+        try:
+            found = shape_of(inspect_model(asked))
+        except ModelError as error:
+            raise SpecError(f"the shape of model {model!r} isn't known: {error} Or give SelfHosted(shape=ModelShape(...))") from error
+    # Serving keeps keys and values in memory, whose size no number in a name tells.
+    if found is None or found.kv_heads is None or found.head_dim is None:
+        close = nearest(model, {shape.name for shape in known_shapes() if shape.kv_heads}) if asked.source == "hub" else ""
+        raise SpecError(f"the shape of model {model!r} isn't known{close}. Give SelfHosted(shape=ModelShape(...)) from its config.json")
+    return ModelShape(name=model, params_b=found.parameters / 1e9, layers=found.layers, kv_heads=found.kv_heads, head_dim=found.head_dim)
 
 
 def ceiling_tokens_per_s(
@@ -270,13 +295,13 @@ def _service_s(
 
 
 def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights, gpus: int) -> int:
-    free = 0.9 * gpu.memory_gb * 1e9 * gpus - shape.weight_bytes(weights) - 2e9
+    free = gpu.usable_bytes * gpus - shape.weight_bytes(weights) - 2e9
     batch = int(min(_LARGEST_BATCH, free / (shape.kv_bytes_per_token(weights) * tokens)))
     if batch < 1:
         need_gb = (shape.weight_bytes(weights) + 2e9) / 1e9
         raise SpecError(
             f"{shape.name} in {weights} needs {need_gb:.0f} GB and room for {tokens:.0f} tokens a request; {gpus}x{gpu.name} has "
-            f"{0.9 * gpu.memory_gb * gpus:.0f} GB to use. Choose a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
+            f"{gpu.usable_bytes * gpus / 1e9:.0f} GB to use. Choose a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
         )
     return batch
 
@@ -304,32 +329,6 @@ def _largest_batch_within(service_s: Any, budget_s: float, largest: int) -> int:
         middle = math.ceil((low + high) / 2)
         low, high = (middle, high) if service_s(middle) <= budget_s else (low, middle - 1)
     return low
-
-
-def _config(model: str) -> dict[str, Any] | None:
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        snapshot = cached_snapshot(model, None)
-        if snapshot is None:
-            return None
-        folder = snapshot
-    try:
-        return cast("dict[str, Any]", json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
-
-
-def _shape_from_config(model: str, config: dict[str, Any]) -> ModelShape:
-    try:
-        width, layers, heads = int(config["hidden_size"]), int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-        head_dim = int(config.get("head_dim") or width // heads)
-        kv_heads = int(config.get("num_key_value_heads") or heads)
-        # A gated MLP (three matrices), attention (four), and the embedding, twice if it isn't tied.
-        per_layer = 3 * width * int(config["intermediate_size"]) + 2 * width * head_dim * (heads + kv_heads)
-        embedding = int(config["vocab_size"]) * width * (1 if config.get("tie_word_embeddings") else 2)
-    except (KeyError, TypeError, ValueError) as error:
-        raise SpecError(f"the config.json of {model!r} doesn't say {error}; give SelfHosted(shape=ModelShape(...)) instead") from error
-    return ModelShape(name=model, params_b=(layers * per_layer + embedding) / 1e9, layers=layers, kv_heads=kv_heads, head_dim=head_dim)
 
 
 @functools.cache

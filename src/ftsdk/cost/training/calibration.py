@@ -15,7 +15,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ftsdk.backends.estimates import StepParts
-from ftsdk.cost.facts.hardware import Device, time_constants
+from ftsdk.cost.facts.devices import Device
+from ftsdk.cost.training.constants import time_constants
 from ftsdk.cost.training.fitting import Fit, MemoryFit, MemorySample, Priors, Sample, fit_memory, fit_time
 from ftsdk.errors import SpecError
 from ftsdk.home import home

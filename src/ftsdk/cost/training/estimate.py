@@ -78,6 +78,9 @@ def _on_hardware(
     if device.rows == 0 and calibration is None:
         notes.append(f"no published run is on a device like {hardware.name}, so the interval is wide; `ftsdk calibrate` narrows it")
     work = work_of(plan, hardware, device, shape, train)
+    memory = memory_estimate(work, calibration=calibration)
+    if device.peak_tflops is None:
+        return found.replace(memory=memory, notes=(*notes, f"no time: no source tells the dense bfloat16 peak of {device.name}"))
     lines = time_lines(work, facts, validation=validation, calibration=calibration)
     return found.replace(
         seconds=total([line.amount for line in lines]),
@@ -85,6 +88,6 @@ def _on_hardware(
         step=work.parts(tokens_per_row=work.padded_row(train)),
         start_s=start_seconds(work) if facts.at_hand else None,
         checkpoint_s=checkpoint_seconds(work).likely,
-        memory=memory_estimate(work, calibration=calibration),
+        memory=memory,
         notes=tuple(notes),
     )

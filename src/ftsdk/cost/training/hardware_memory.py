@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 
 from ftsdk.backends.estimates import EstimateLine, MemoryEstimate, Range
-from ftsdk.cost.facts.hardware import MemoryConstants, memory_constants
 from ftsdk.cost.training.calibration import Calibration
+from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.hardware_time import adapted_parameters
+from ftsdk.cost.training.job_memory import memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80, exactly
 from ftsdk.cost.training.work import Work
-from ftsdk.spec import FullFineTune, QLoRA
+from ftsdk.spec import FullFineTune
 
 __all__ = ["memory_estimate"]
 
@@ -58,23 +59,16 @@ def _longest(work: Work) -> float:
 
 def _training_memory(work: Work) -> TrainingMemory:
     tuning = work.spec.tuning
-    is_full = isinstance(tuning, FullFineTune)
-    dtype = work.training.get("dtype") or work.spec.dtype or "bfloat16"
-    on_cpu = None
-    if work.is_on_cpu:
-        on_cpu = layer_bytes_on_cpu(work.shape, has_adapters=not is_full, has_dropout=not isinstance(tuning, FullFineTune) and bool(tuning.dropout))
-    return TrainingMemory(
-        longest_tokens=work.rows_at_a_time * work.sequences_per_row * _longest(work),
-        tuning=tuning.kind,
-        recomputes=not work.is_on_cpu,
-        rank=1 if isinstance(tuning, FullFineTune) else tuning.rank,
-        adapted=None if is_full else adapted_parameters(work),
-        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
-        # Weights that move are held in 32 bits.
-        weight_bytes=4.0 if is_full or dtype == "float32" else 2.0,
-        layer_bytes=on_cpu,
-        projected_share=work.projected_share,
-    )
+    memory = memory_of_job(work.spec, longest_tokens=work.rows_at_a_time * work.sequences_per_row * _longest(work))
+    memory = replace(memory, recomputes=not work.is_on_cpu, projected_share=work.projected_share)
+    if work.training.get("dtype") == "float32":
+        memory = replace(memory, weight_bytes=4.0)
+    if isinstance(tuning, FullFineTune):
+        each = layer_bytes_on_cpu(work.shape, has_adapters=False, has_dropout=False)
+    else:
+        memory = replace(memory, adapted=adapted_parameters(work))
+        each = layer_bytes_on_cpu(work.shape, has_adapters=True, has_dropout=bool(tuning.dropout))
+    return replace(memory, layer_bytes=each) if work.is_on_cpu else memory
 
 
 def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ftsdk.cost.facts.hardware import MemoryConstants, memory_constants
-from ftsdk.cost.facts.shapes import ModelShape
+from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.step_time import Tuning
 
 __all__ = [
@@ -106,12 +106,12 @@ class PeakMemory:
         return self.likely * math.exp(_Z80 * self.spread)
 
 
-def adapter_parameters(shape: ModelShape, rank: int) -> float:
+def adapter_parameters(shape: Shape, rank: int) -> float:
     """Count adapters on all linear layers, as of the published runs: keys, queries and values as one, the attention's output, the MLP's three."""
     return float(rank * shape.layers * (7 * shape.width + 3 * (shape.width + shape.inner) - shape.width))
 
 
-def adapter_parameters_on(shape: ModelShape, rank: int, targets: Sequence[str] | None) -> float:
+def adapter_parameters_on(shape: Shape, rank: int, targets: Sequence[str] | None) -> float:
     """Count adapters by layer: rank x (inputs + outputs) of each linear layer that gets one.
 
     Args:
@@ -133,7 +133,7 @@ def adapter_parameters_on(shape: ModelShape, rank: int, targets: Sequence[str] |
     return float(rank * shape.layers * total)
 
 
-def layer_bytes_on_cpu(shape: ModelShape, *, has_adapters: bool, has_dropout: bool) -> float:
+def layer_bytes_on_cpu(shape: Shape, *, has_adapters: bool, has_dropout: bool) -> float:
     """Bytes that one token leaves in one layer of a model that is trained on a CPU, where nothing is fused.
 
     Norms in 32 bits, queries, keys, values and answers of the attention, the MLP's gate and products in 16 bits: 20 x width + 6 x inner.
@@ -147,7 +147,7 @@ def layer_bytes_on_cpu(shape: ModelShape, *, has_adapters: bool, has_dropout: bo
     return 1.4 * (20 * width + 6 * inner + adapters)
 
 
-def peak_memory(memory: TrainingMemory, shape: ModelShape, constants: MemoryConstants | None = None) -> PeakMemory:
+def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants | None = None) -> PeakMemory:
     """Predict the peak on one device.
 
     Args:
@@ -201,7 +201,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
 
 
 def largest_batch(
-    memory: TrainingMemory, shape: ModelShape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
+    memory: TrainingMemory, shape: Shape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
 ) -> int:
     """Give the most rows of this length that fit at once with room to be wrong; 0 if not even one does."""
 
@@ -231,7 +231,7 @@ def _state_bytes(memory: TrainingMemory) -> float:
     return moments + (0.0 if memory.is_optimizer_fused else memory.weight_bytes)
 
 
-def _spread(memory: TrainingMemory, shape: ModelShape, c: MemoryConstants) -> float:
+def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
     """What is trained by another recipe than the published runs that the constants come from is known less well."""
     spread = c.spread
     if c.is_measured:

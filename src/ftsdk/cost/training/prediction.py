@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ftsdk.backends.estimates import Range
-from ftsdk.cost.facts.hardware import find_device, memory_constants, time_constants
+from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
+from ftsdk.cost.training.constants import memory_constants, time_constants
 from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on, largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time

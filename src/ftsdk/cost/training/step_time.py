@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ftsdk.cost.facts.hardware import Device, TimeConstants, time_constants
-from ftsdk.cost.facts.shapes import ModelShape
+from ftsdk.cost.facts.devices import Device
+from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.constants import TimeConstants, time_constants
+from ftsdk.errors import SpecError
 
 __all__ = ["UNMEASURED", "Factors", "MicroStep", "StepTime", "passes_of", "spread_of", "step_time"]
 
@@ -86,9 +88,7 @@ def passes_of(step: MicroStep) -> float:
     return (3 if step.tuning == "full" else 2) + (1 if step.recomputes else 0) + step.reference_passes
 
 
-def step_time(
-    step: MicroStep, shape: ModelShape, device: Device, constants: TimeConstants | None = None, *, factors: Factors = UNMEASURED
-) -> StepTime:
+def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeConstants | None = None, *, factors: Factors = UNMEASURED) -> StepTime:
     """Predict a micro-step.
 
     Args:
@@ -97,7 +97,12 @@ def step_time(
         device: Where.
         constants: Of the model of time; None: the packaged ones.
         factors: What was measured on the device.
+
+    Raises:
+        SpecError: The device's peak isn't known.
     """
+    if device.peak_tflops is None:
+        raise SpecError(f"no source tells the dense bfloat16 peak of {device.name}, so its time can't be predicted; name another device")
     c = constants or time_constants()
     passes, split = passes_of(step), step.tensor_parallel
     peak, bandwidth = device.peak_tflops * 1e12, device.bandwidth_gb_per_s * 1e9
@@ -119,7 +124,7 @@ def step_time(
     dequantise = passes * shape.matmul_parameters * c.dequantise_bytes / split / bandwidth if is_quantised else 0.0
 
     launch = c.launch_ms * dora * (c.launch_compiled if step.is_compiled else 1.0) * (c.launch_full if is_full else 1.0)
-    host = passes * layers * launch / 1000 * device.host_factor
+    host = passes * layers * launch / 1000
 
     optimizer = 0.0
     if is_full:
@@ -194,7 +199,7 @@ def _shares(one: float, other: float, exponent: float) -> tuple[float, float]:
     return one**exponent / both, other**exponent / both
 
 
-def _sharding_s(step: MicroStep, shape: ModelShape, device: Device, c: TimeConstants) -> float:
+def _sharding_s(step: MicroStep, shape: Shape, device: Device, c: TimeConstants) -> float:
     """Time in which pieces travel: gathered for the forward and for the backward pass; gradients of full fine-tuning scattered once."""
     if not step.is_sharded and step.tensor_parallel == 1:
         return 0.0

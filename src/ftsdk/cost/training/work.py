@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from ftsdk.backends.base import Plan
 from ftsdk.backends.estimates import PlannedHardware, StepParts
-from ftsdk.cost.facts.hardware import Device, cpu_device, find_device, is_known
-from ftsdk.cost.facts.shapes import ModelShape
+from ftsdk.cost.facts.devices import Device, cpu_device, find_device
+from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, MicroStep, StepTime, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
+from ftsdk.errors import SpecError
 from ftsdk.spec import DPO, JobSpec
 
 __all__ = ["Work", "device_of", "rounds_of", "work_of"]
@@ -31,7 +32,10 @@ def device_of(hardware: PlannedHardware) -> Device | None:
     if hardware.device == "cuda":
         # Of several that the place may give, the first is asked for first.
         name = hardware.name.split(" or ")[0]
-        return find_device(name) if is_known(name) else None
+        try:
+            return find_device(name)
+        except SpecError:
+            return None
     cores = re.search(r"\d+", hardware.name)
     return cpu_device(
         cores=int(cores.group()) if cores and hardware.device == "cpu" else 8,
@@ -50,7 +54,7 @@ class Work:
     """The trainer's part of the request."""
     hardware: PlannedHardware
     device: Device
-    shape: ModelShape
+    shape: Shape
     train: RowTokens
 
     @property
@@ -120,7 +124,7 @@ class Work:
         return StepParts(device_s=each * time.device_s, host_s=each * time.host_s, optimizer_s=each * time.optimizer_s, overlap=time.overlap)
 
 
-def work_of(plan: Plan, hardware: PlannedHardware, device: Device, shape: ModelShape, train: RowTokens) -> Work:
+def work_of(plan: Plan, hardware: PlannedHardware, device: Device, shape: Shape, train: RowTokens) -> Work:
     """Read a plan."""
     training = cast("Mapping[str, Any]", plan.request.get("training", {}))
     return Work(spec=plan.spec, training=training, hardware=hardware, device=device, shape=shape, train=train)

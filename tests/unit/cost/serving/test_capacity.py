@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsdk.cost.serving.capacity import ModelShape, Weights, capacity, ceiling_tokens_per_s, model_shape, serving_gpu, tokens_per_s_at
+from ftsdk.cost.facts.devices import find_device
+from ftsdk.cost.serving.capacity import ModelShape, Weights, capacity, ceiling_tokens_per_s, known_gpus, model_shape, serving_gpu, tokens_per_s_at
 from ftsdk.errors import SpecError
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -159,10 +161,18 @@ def test_an_unknown_model_or_gpu_is_refused_with_the_nearest_name() -> None:
         model_shape("mistralai/Mistral-7B-Instruct-v0.2")
     with pytest.raises(SpecError, match="did you mean 'L40S'"):
         serving_gpu("L40")
+    with pytest.raises(SpecError, match=r"Or give SelfHosted\(shape="):
+        model_shape("./not-a-folder")
 
 
-def test_the_shape_of_a_model_in_a_folder_is_read_from_its_config(tmp_path: Path) -> None:
-    config = {
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def config_of_mistral(**changes: int) -> str:
+    sizes = {
         "hidden_size": 4096,
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
@@ -170,10 +180,47 @@ def test_the_shape_of_a_model_in_a_folder_is_read_from_its_config(tmp_path: Path
         "intermediate_size": 14336,
         "vocab_size": 32768,
     }
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    found = model_shape(str(tmp_path))
+    return json.dumps({**sizes, **changes})
+
+
+def test_the_shape_of_a_model_in_a_folder_is_read_from_its_files(model_of_headers: Path) -> None:
+    (model_of_headers / "config.json").write_text(config_of_mistral(), encoding="utf-8")
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [7_248, 1_000_000], "data_offsets": [0, 14_496_000_000]}}).encode()
+    with (model_of_headers / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + 14_496_000_000)  # sparse: it takes no room on the disk
+    found = model_shape(str(model_of_headers))
+    assert found.params_b == pytest.approx(7.248)
+    assert (found.layers, found.kv_heads, found.head_dim) == (32, 8, 128)
+
+
+def test_a_model_whose_config_alone_is_in_the_hub_s_cache_is_counted_from_it(hub_cache: Path) -> None:
+    def cached(name: str, config: str) -> None:
+        snapshot = hub_cache / f"models--{name.replace('/', '--')}" / "snapshots" / "abc"
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text(config, encoding="utf-8")
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs" / "main").write_text("abc", encoding="utf-8")
+
+    cached("acme/support-model", config_of_mistral())
+    found = model_shape("acme/support-model")
     assert found.params_b == pytest.approx(7.25, rel=0.01)
     assert (found.layers, found.kv_heads, found.head_dim) == (32, 8, 128)
+    cached("acme/experts-47B", config_of_mistral())
+    with pytest.raises(SpecError, match="shape of model 'acme/experts-47B' isn't known"):
+        model_shape("acme/experts-47B")  # one of its experts is what the config tells of
+
+
+def test_a_size_in_a_name_is_no_shape_to_serve() -> None:
+    with pytest.raises(SpecError, match=r"isn't known.*shape=ModelShape"):
+        model_shape("acme/unheard-of-7B")
+
+
+def test_what_training_and_serving_know_of_a_gpu_is_one_row() -> None:
+    gpu, device = serving_gpu("RTX4090"), find_device("NVIDIA GeForce RTX 4090")
+    assert (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.bf16) == (device.memory_gib, device.bandwidth_gb_per_s, device.peak_tflops)
+    assert "T4" not in known_gpus(), "it has no bfloat16"
+    assert "B300" not in known_gpus(), "its peak isn't known"
 
 
 def test_a_shape_can_be_given_for_a_mixture_of_experts() -> None:

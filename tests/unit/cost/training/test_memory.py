@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_figures import load
 
-from ftsdk.cost.facts.shapes import active_billion_in_name, billion_in_name, shape_from_size, shape_named
+from ftsdk.cost.facts.shapes import Shape, active_billion_in_name, billion_in_name, known_shapes, shape_from_size, shape_named
 from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters, largest_batch, peak_memory, verdict
 
 QWEN = TrainingMemory(longest_tokens=2048, tuning="lora", recomputes=True, rank=64, double_quantization=False)
@@ -99,3 +99,14 @@ def test_sizes_are_read_from_names() -> None:
 def test_a_base_model_and_its_instruction_tuned_sibling_have_one_shape() -> None:
     assert shape_named("mistralai/Mistral-7B-v0.3") == shape_named("mistralai/Mistral-7B-Instruct-v0.3")
     assert shape_named("acme/unheard-of-7B") is None
+
+
+# Where heads are wider together than the model: (heads x head_dim).
+QUERY_WIDTHS = {"Qwen/Qwen3-0.6B": 2048, "Qwen/Qwen3-4B": 4096, "Qwen/Qwen3-32B": 8192}
+
+
+@pytest.mark.parametrize("found", [found for found in known_shapes() if found.kv_heads], ids=lambda found: found.name)
+def test_the_sizes_of_the_table_make_the_parameters_that_it_states(found: Shape) -> None:
+    queries = QUERY_WIDTHS.get(found.name, found.width)
+    layer = 3 * found.width * found.inner + 2 * found.width * (queries + found.key_width)
+    assert found.layers * layer + found.embedding_parameters == pytest.approx(found.parameters, rel=0.004)

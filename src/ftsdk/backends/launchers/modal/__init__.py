@@ -2,7 +2,7 @@
 
 offers.yaml  what there is to rent, with limits: data; the prices are in the price book
 gpus.py      GPU names and counts, read and checked
-estimate.py  how much memory a fine-tune needs, and how long it may take: pure
+estimate.py  which GPU a fine-tune fits on, and how long it may take, by the models of memory and time: pure
 cap.py       timeout and attempts from a budget: pure
 decide.py    from options and a spec to the launch request: pure
 image.py     which packages the container gets: pure

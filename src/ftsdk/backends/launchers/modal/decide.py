@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Adjustment, CostRange
+from ftsdk.backends.estimates import Range
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_case_usd
-from ftsdk.backends.launchers.modal.estimate import choose_gpu, training_seconds
+from ftsdk.backends.launchers.modal.estimate import BESIDES_S, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
 from ftsdk.errors import BudgetExceededError, Gap
@@ -60,7 +61,7 @@ def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
         device="cuda",
-        name=" or ".join(gpu.name for gpu in gpus),
+        name=" or ".join(dict.fromkeys(gpu.device.name for gpu in gpus)),
         processes=machines.count * options.nodes,
         memory_gib=min(gpu.memory_gib for gpu in gpus),
         has_bfloat16=all(gpu.has_bfloat16 for gpu in gpus),
@@ -120,7 +121,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
     cost, notes = _cost(
         spec,
         cap,
-        seconds_likely=None if seconds is None else (seconds.low, seconds.likely, seconds.high),
+        seconds=seconds,
         likely=likely_usd_per_s,
         most=most_usd_per_s,
         as_of=_as_of(machines, book),
@@ -218,17 +219,15 @@ def _as_of(machines: _Machines, book: Book) -> str:
     return min((choice.gpu.as_of for choice in machines.choices), default=min(gpu.as_of for gpu in book.gpus.values()))
 
 
-def _cost(
-    spec: JobSpec, cap: Cap, *, seconds_likely: tuple[float, float, float] | None, likely: Decimal, most: Decimal, as_of: str, book: Book
-) -> tuple[CostRange, list[str]]:
+def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, as_of: str, book: Book) -> tuple[CostRange, list[str]]:
     worst = worst_case_usd(cap.timeout_s, cap.max_attempts, most)
     source = f"{book.source}, {as_of}: GPU, CPU and memory at up to ${most * 3600:.2f} an hour"
-    if seconds_likely is None:
-        low = likely * (STARTUP_S // 10 + 60)
+    if seconds is None:
+        low = likely * BESIDES_S
         source += "; how long it takes couldn't be estimated, so `high` is every attempt to its timeout"
         return CostRange(low=_cents(low), likely=_cents((low + worst) / 2), high=_cents(worst), source=source), []
-    low, middle, high = (likely * Decimal(30 + 60 + round(s)) for s in seconds_likely)
-    source += "; time from a formula, rows of 100 to 1,000 tokens"
+    low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
+    source += "; time from the model of it, rows of 100 to 1,000 tokens"
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(

@@ -1,159 +1,127 @@
-"""How much memory a fine-tune needs on one GPU, and how long it may take: rough, pure, and said to be so.
+"""Which GPU a job fits on, and how long its training may take: by the models of memory and of time, before any row is counted.
 
-Both are formulas from published measurements, not measurements of the job. They choose a GPU and a timeout; the training itself
-depends on neither.
+They choose a GPU and a timeout; the training itself depends on neither. What a run will take is said by `job.estimate()`, which counts rows.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 
+from ftsdk.backends.estimates import Range
+from ftsdk.backends.hosted.micro_batch import rows_at_once
 from ftsdk.backends.launchers.modal.gpus import Book, Gpu, GpuChoice
+from ftsdk.cost.facts.shapes import Shape, shape_of
+from ftsdk.cost.training.job_memory import long_row, memory_of_job
+from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
+from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.models import ModelFacts
-from ftsdk.spec import DPO, FullFineTune, JobSpec, QLoRA
+from ftsdk.spec import DPO, JobSpec
 
-__all__ = ["Memory", "Seconds", "choose_gpu", "memory_needed", "micro_batch_for", "parameters_in_name", "training_seconds"]
+__all__ = ["BESIDES_S", "choose_gpu", "training_seconds"]
 
+BESIDES_S = 90
+"""What a container, imports and loading take beside the training, in seconds: likely for models of some GB."""
 _GIB = 2**30
-_MARGIN = 1.15
-"""The formula was under by more than 15 % for one row of 32."""
-_UNKNOWN_ROW_TOKENS = 2048
-"""Rows are rarely longer, whatever the model's context allows."""
-_SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
+_ABOUT = Decimal("1.25")
+"""Costs that are closer than this are the same as far as the model of time can tell: it is off by a quarter on software that it doesn't know.
+Of them the cheaper hour is the smaller risk."""
+_TOKENS_A_ROW = (100, 300, 1000)
+"""What stands for low, likely and high."""
+_Z80 = 1.2816
+_ORIGINS = {"files": "from its files", "table": "from the table of shapes", "size": "from its name"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What one GPU has to hold."""
-
-    gib: float
-    """With a margin of 15 %."""
+class _Fitting(NamedTuple):
+    gpu: Gpu
+    usd: Decimal | None
+    """Likely, for the GPU alone; None: the speed isn't known."""
     text: str
-    """How it comes about, for people."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seconds:
-    """Training time: with 80 % confidence between `low` and `high`."""
-
-    low: float
-    likely: float
-    high: float
-
-
-def parameters_in_name(name: str) -> int | None:
-    """Read a model's size from its name: `Mistral-7B-Instruct-v0.3` has 7,000,000,000 parameters, says its name."""
-    sizes = [float(number) * (1e9 if unit in "Bb" else 1e6) for number, unit in _SIZE_IN_NAME.findall(name)]
-    return int(max(sizes)) if sizes else None
-
-
-def memory_needed(spec: JobSpec, facts: ModelFacts, *, micro_batch: int) -> Memory | None:
-    """Estimate the peak memory of one device, every device holding the whole model.
-
-    Weights + trained states + one bfloat16 tensor a layer (activations are computed again) + the layer at work + logits +
-    2.5 GB for CUDA and fragmentation. Unknown widths are taken from the size, as in models of the Llama family.
-
-    Args:
-        spec: The job.
-        facts: What is known of the model.
-        micro_batch: Sequences at a time on one device.
-
-    Returns:
-        None if the model's size isn't known.
-
-    Source: the formula and its two constants fitted to 32 published LoRA and QLoRA runs of 1.8B to 72B (mean error 4.8 %;
-    https://github.com/QwenLM/Qwen README, profiling tables); 16 bytes a trained parameter: EleutherAI's calculator.
-    """
-    parameters = facts.parameters or parameters_in_name(facts.name)
-    if parameters is None:
-        return None
-    width = facts.hidden_size or max(64, int(math.sqrt(parameters / 12 / 32)) // 64 * 64)
-    layers = facts.num_hidden_layers or 32
-    inner = facts.intermediate_size or int(2.7 * width)
-    vocabulary = facts.vocab_size or 128_000
-    tokens = micro_batch * min(spec.max_length or facts.max_position_embeddings or _UNKNOWN_ROW_TOKENS, _UNKNOWN_ROW_TOKENS)
-    if isinstance(spec.method, DPO):
-        tokens *= 2  # the chosen and the rejected answer go through together
-    embeddings = 2 * vocabulary * width
-    if isinstance(spec.tuning, FullFineTune):
-        weights, trained = 0.0, float(parameters)
-    else:
-        trained = float(spec.tuning.rank * layers * (7 * width + 3 * (width + inner)))
-        if isinstance(spec.tuning, QLoRA):
-            weights = max(0, parameters - embeddings) * 0.5 * 1.08 + 2 * min(embeddings, parameters)
-        else:
-            weights = parameters * (4.0 if spec.dtype == "float32" else 2.0)
-    states = 16 * trained
-    activations = 2.0 * tokens * width * layers + 2.0 * tokens * (8 * width + 4 * inner)
-    logits = 2.1 * 4 * tokens * vocabulary
-    total = weights + states + activations + logits + 2.46e9
-    text = (
-        f"{parameters / 1e9:.2g}B parameters ({'from its files' if facts.parameters else 'from its name'}): weights {weights / _GIB:.1f}, "
-        f"trained states {states / _GIB:.1f}, activations {activations / _GIB:.1f} and logits {logits / _GIB:.1f} for {tokens:,} tokens at a time, "
-        f"CUDA 2.3 GiB; with 15 % to spare {_MARGIN * total / _GIB:.1f} GiB"
-    )
-    return Memory(gib=_MARGIN * total / _GIB, text=text)
 
 
 def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice | None, str]:
-    """Choose the cheapest GPU that the job fits on, bfloat16 presumed.
+    """Choose among the GPUs that hold the whole job with room to be wrong: the cheapest by the hour of those on which the run costs about the least.
+
+    One whose speed isn't known is taken only if no other fits: nobody could say what the run will cost.
 
     Returns:
         The choice, and the reason; None if it fits on no single GPU.
     """
-    candidates = sorted(
-        (g for g in book.gpus.values() if g.has_bfloat16 and g.name[-1] not in "!+"), key=lambda g: (g.usd_per_s, -g.memory_gib, -len(g.name))
-    )
-    needed: Memory | None = None
-    for gpu in candidates:
-        # The micro-batch follows from the memory (see the trainer), and the memory that is needed from the micro-batch.
-        needed = memory_needed(spec, facts, micro_batch=micro_batch_for(gpu.memory_gib, spec.batch_size))
-        if needed is None:
-            fallback = book.gpus["A100-80GB"]
-            return GpuChoice(gpu=fallback), (
-                f"{facts.name} isn't on this machine and its name tells no size, so there is nothing to estimate from: 80 GiB hold LoRA of about "
-                "30B parameters. Name a gpu=, or download the model, if you know better"
-            )
-        if needed.gib <= gpu.memory_gib:
-            return GpuChoice(gpu=gpu), f"the cheapest with enough memory ({gpu.memory_gib:g} GiB): {needed.text}"
-    return None, "" if needed is None else needed.text
+    shape = shape_of(facts)
+    if shape is None:
+        return GpuChoice(gpu=book.gpus["A100-80GB"]), (
+            f"{facts.name} isn't on this machine and its name tells no size, so there is nothing to estimate from: 80 GiB hold LoRA of about "
+            "30B parameters. Name a gpu=, or download the model, if you know better"
+        )
+    fitting: list[_Fitting] = []
+    sum_of = ""
+    # Of two names for one card the one that says more, such as A100-40GB.
+    for gpu in sorted((g for g in book.gpus.values() if g.has_bfloat16 and g.name[-1] not in "!+"), key=lambda g: (g.memory_gib, -len(g.name))):
+        rows, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=spec.batch_size)
+        tokens = rows * long_row(spec, facts)
+        peak = peak_memory(memory_of_job(spec, longest_tokens=tokens), shape)
+        sum_of = _told(peak, shape, tokens)
+        if verdict(peak, gpu.memory_gib) == "fits":
+            seconds = training_seconds(spec, facts, gpu, processes=1)
+            usd = None if seconds is None else gpu.usd_per_s * (BESIDES_S + round(seconds.likely))
+            fitting.append(_Fitting(gpu, usd, sum_of))
+    priced = [(found.usd, found) for found in fitting if found.usd is not None]
+    if priced:
+        least = min(usd for usd, _ in priced)
+        found = min((found for usd, found in priced if usd <= _ABOUT * least), key=lambda found: found.gpu.usd_per_s)
+        return GpuChoice(gpu=found.gpu), f"enough memory ({found.gpu.memory_gib:g} GiB), and no dearer GPU makes the run much cheaper: {found.text}"
+    if fitting:
+        found = min(fitting, key=lambda found: found.gpu.usd_per_s)
+        return GpuChoice(gpu=found.gpu), f"the cheapest with enough memory ({found.gpu.memory_gib:g} GiB); its speed isn't published: {found.text}"
+    return None, sum_of
 
 
-def micro_batch_for(memory_gib: float, batch_size: int) -> int:
-    """Give at most as many sequences at a time as the trainer takes on a device of this memory."""
-    cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
-    return max(n for n in range(1, min(cap, batch_size) + 1) if batch_size % n == 0)
+def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Range | None:
+    """Predict how long the training takes.
 
+    Rows aren't counted in tokens yet: 100, 300 and 1,000 a row, never more than `max_length`, stand for low, likely and high.
 
-def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Seconds | None:
-    """Estimate the training time from the arithmetic that has to be done.
-
-    Rows aren't counted in tokens before the run: 100, 300 and 1,000 tokens a row (never more than `max_length`) stand for
-    low, likely and high, on top of the usual band of such estimates (0.7 to 2.2 times).
+    Args:
+        spec: The job.
+        facts: What is known of its model.
+        gpu: What trains.
+        processes: How many of it.
 
     Returns:
-        None if the model's size or the GPU's speed isn't known.
-
-    Source: FLOPs a token: 6N for adapters and 8N for all weights with activations computed again, 2N more for DPO's reference
-    (llm-foundry's benchmarking README; EleutherAI's calculator); 40 % of the peak where no efficiency was published.
+        Seconds, wider than an interval of 80 %; None if the model's size or the GPU's speed isn't known.
     """
-    parameters = facts.parameters or parameters_in_name(facts.name)
-    if parameters is None or gpu.peak_tflops is None:
+    shape = shape_of(facts)
+    if shape is None or gpu.device.peak_tflops is None:
         return None
     rows = spec.train.rows * spec.epochs
     if spec.max_steps is not None:
         rows = min(rows, spec.max_steps * spec.batch_size)
-    flops = 8.0 if isinstance(spec.tuning, FullFineTune) else 6.0
-    sequences = 1
-    if isinstance(spec.method, DPO):
-        flops, sequences = flops + 2.0, 2
-    speed = gpu.peak_tflops * 1e12 * (gpu.efficiency or 0.4) * processes
+    is_dpo = isinstance(spec.method, DPO)
+    share = max(1, spec.batch_size // processes)
+    at_once, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=share)
 
-    def seconds(tokens_per_row: int) -> float:
-        tokens = min(tokens_per_row, spec.max_length or tokens_per_row)
-        # Short steps are bound by the start of kernels: about a second for four steps.
-        return rows * sequences * tokens * flops * parameters / speed + rows / spec.batch_size * 0.25
+    def seconds(tokens_a_row: int, spreads: float) -> float:
+        row_tokens = min(tokens_a_row, spec.max_length or tokens_a_row)
+        step = MicroStep(
+            tokens=at_once * (2 if is_dpo else 1) * row_tokens,
+            row_tokens=row_tokens,
+            tuning=spec.tuning.kind,
+            recomputes=True,
+            accumulation=share / at_once,
+            devices=processes,
+            reference_passes=1 if is_dpo else 0,
+        )
+        time = step_time(step, shape, gpu.device)
+        return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
-    return Seconds(low=0.7 * seconds(100), likely=seconds(300), high=2.2 * seconds(1000))
+    low, likely, high = _TOKENS_A_ROW
+    return Range(low=seconds(low, -_Z80), likely=seconds(likely, 0), high=seconds(high, _Z80))
+
+
+def _told(peak: PeakMemory, shape: Shape, tokens: int) -> str:
+    return (
+        f"{shape.parameters / 1e9:.2g}B parameters ({_ORIGINS[shape.origin]}): weights {peak.weights / _GIB:.1f}, trained states "
+        f"{peak.states / _GIB:.1f}, activations {peak.activations / _GIB:.1f} and logits {peak.logits / _GIB:.1f} for {tokens:,} tokens at a time, "
+        f"CUDA {peak.context / _GIB:.1f}: {peak.likely / _GIB:.1f} GiB, and room to be wrong"
+    )

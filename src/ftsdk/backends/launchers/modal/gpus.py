@@ -10,6 +10,7 @@ from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
+from ftsdk.cost.facts.devices import Device, find_device
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import Gap
 from ftsdk.spec.base import nearest
@@ -27,8 +28,9 @@ class Gpu:
     """A kind of GPU that Modal rents."""
 
     name: str
-    memory_gib: float
-    """Of one card."""
+    """As Modal calls it."""
+    device: Device
+    """What it can do."""
     usd_per_s: Decimal
     """List price of one card."""
     ceiling_usd_per_s: Decimal
@@ -39,11 +41,17 @@ class Gpu:
     """Most that one container can have."""
     host_count: int
     """How many a whole host has."""
-    has_bfloat16: bool = True
-    peak_tflops: float | None = None
-    """Dense bfloat16, of one card."""
-    efficiency: float | None = None
-    """Share of the peak that published fine-tunes reached."""
+
+    @property
+    def memory_gib(self) -> float:
+        """Of one card."""
+        assert self.device.memory_gib is not None  # every GPU of the table has it
+        return self.device.memory_gib
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Products in bfloat16 are native."""
+        return self.device.has_bfloat16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +121,12 @@ def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
     ceiling = prices.price("modal", row["ceiling"]).usd_in("usd_per_gpu_second") if "ceiling" in row else usd_per_s
     return Gpu(
         name=row["name"],
-        memory_gib=float(row["memory_gib"]),
+        device=find_device(row.get("device", row["name"])),
         usd_per_s=usd_per_s,
         ceiling_usd_per_s=max(usd_per_s, ceiling),
         as_of=price.as_of.isoformat(),
         max_count=row["max_count"],
         host_count=row["host_count"],
-        has_bfloat16=row.get("has_bfloat16", True),
-        peak_tflops=row.get("peak_tflops"),
-        efficiency=row.get("efficiency"),
     )
 
 

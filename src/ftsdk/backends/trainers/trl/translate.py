@@ -9,9 +9,10 @@ from typing import Any
 
 from ftsdk.backends.base import Adjustment, Capabilities
 from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import Translation
 from ftsdk.errors import Gap
-from ftsdk.models import inspect_model
+from ftsdk.models import ModelFacts, inspect_model
 from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
@@ -98,7 +99,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
     attention = choose("attention", "sdpa", "PyTorch's own fused attention, right on every device")
-    micro_batch = _choose_micro_batch(spec, hardware, choose, gaps)
+    micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps)
 
     steps = steps_per_epoch(spec.train.rows, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
@@ -209,7 +210,7 @@ def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap
     return choose("dtype", "float32", f"{hardware.name} has no fast bfloat16")
 
 
-def _choose_micro_batch(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> int:
+def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, choose: Any, gaps: list[Gap]) -> int:
     """The largest share of the batch that goes through the model at once: a divisor, so that `batch_size` is exact."""
     if spec.batch_size % hardware.processes:
         multiple = spec.batch_size + hardware.processes - spec.batch_size % hardware.processes
@@ -217,12 +218,9 @@ def _choose_micro_batch(spec: JobSpec, hardware: Hardware, choose: Any, gaps: li
         return 1
     share = spec.batch_size // hardware.processes
     if hardware.device == "cpu":
-        cap, reason = 4, "short rows needn't be padded to the longest of the step, and a CPU gains little from more"
+        micro, reason = share_at_most(share, 4), "short rows needn't be padded to the longest of the step, and a CPU gains little from more"
     else:
-        memory_gib = hardware.memory_gib or 16.0
-        cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
-        reason = f"cautious for {memory_gib:.0f} GiB of memory"
-    micro = max(n for n in range(1, min(cap, share) + 1) if share % n == 0)
+        micro, reason = rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share)
     text = f"{micro} sequences at a time"
     if share > micro:
         text += f", gradients added up over {share // micro}"

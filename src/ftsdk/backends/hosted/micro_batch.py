@@ -1,0 +1,46 @@
+"""How many sequences go through the model at once: one rule, for who trains and for who chooses a device to train on."""
+
+from __future__ import annotations
+
+from ftsdk.cost.facts.shapes import shape_of
+from ftsdk.cost.training.job_memory import long_row, memory_of_job
+from ftsdk.cost.training.memory import peak_memory, verdict
+from ftsdk.models import ModelFacts
+from ftsdk.spec import JobSpec
+
+__all__ = ["rows_at_once", "share_at_most"]
+
+
+def share_at_most(share: int, cap: int) -> int:
+    """Give the largest divisor of a device's share of the batch that isn't over the cap, so that `batch_size` is exact."""
+    return max(n for n in range(1, min(cap, share) + 1) if share % n == 0)
+
+
+def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int) -> tuple[int, str]:
+    """Choose the sequences that go through at once on a GPU: few for its memory, and fewer where the model leaves less room.
+
+    Args:
+        spec: The job.
+        facts: What is known of its model.
+        memory_gib: Of one GPU.
+        share: Sequences of one optimizer step that one GPU has.
+
+    Returns:
+        The sequences, at least 1 whether or not that fits, and the reason.
+    """
+    cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
+    most = rows = share_at_most(share, cap)
+    cautious = f"cautious for {memory_gib:.0f} GiB of memory"
+    shape = shape_of(facts)
+    if shape is None:
+        return rows, cautious
+    row = long_row(spec, facts)
+
+    def fits(rows: int) -> bool:
+        return verdict(peak_memory(memory_of_job(spec, longest_tokens=rows * row), shape), memory_gib) == "fits"
+
+    while rows > 1 and not fits(rows):
+        rows = share_at_most(share, rows - 1)
+    if rows == most:
+        return rows, cautious
+    return rows, f"what {memory_gib:.0f} GiB hold beside the model if rows have {row:,} tokens; set max_length if yours are shorter"

@@ -1,0 +1,119 @@
+"""The fitted constants of the time and memory models: data, read once, with what each was fitted to."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any, cast
+
+__all__ = ["MemoryConstants", "Spreads", "TermSpread", "TimeConstants", "memory_constants", "time_constants"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermSpread:
+    """Standard deviations of log(measured / predicted), by term of the time."""
+
+    products: float
+    traffic: float
+    dequantise: float
+    host: float
+    sharding: float
+    optimizer: float
+    sharded: float
+    """Beside all of these, wherever weights are sharded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreads:
+    """How far the time is off, by what is known."""
+
+    same_stack: TermSpread
+    """Software and device are among the published runs."""
+    new_stack: TermSpread
+    """They aren't: the usual case."""
+    unknown_device: float
+    """Added where no published run has the family of the device."""
+    unknown_cpu: float
+    """Added for a CPU, whose speed is a rule of thumb."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeConstants:
+    """The constants of the time model, and how far it is off."""
+
+    source: str
+    as_of: str
+    overlap: float
+    """Exponent of the norm that joins device and host: 1 adds them, infinity takes the slower."""
+    launch_ms: float
+    """Host time for one layer and pass with adapters, in plain PyTorch."""
+    launch_full: float
+    """The same without adapters, as a share."""
+    launch_compiled: float
+    """The same with compiled or fused kernels, as a share."""
+    traffic_bytes: float
+    """Bytes that the small operations of a layer move, for each token and unit of width, adapters included."""
+    traffic_compiled: float
+    traffic_full: float
+    logits_bytes: float
+    """Bytes moved for each token and word of the vocabulary: logits in 32 bits, their softmax, their gradient."""
+    width_half: float
+    """Width at which products reach half of the efficiency of endlessly wide ones."""
+    dequantise_bytes: float
+    """Bytes that turning 4-bit weights into 16-bit ones is worth, for each parameter and pass."""
+    optimizer_bytes: float
+    """Bytes that an optimizer step moves for each trained parameter."""
+    deepspeed_bytes: float
+    """Bytes that DeepSpeed moves for each trained parameter and micro-step when it adds up gradients."""
+    link_share: float
+    """Share of the link's speed that sharding reaches."""
+    shard_factor: float
+    spreads: Spreads
+    """How far each term is off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConstants:
+    """The constants of the memory model."""
+
+    source: str
+    as_of: str
+    logits_copies: float
+    """How many 32-bit copies of the logits live at once."""
+    context_gb: float
+    """The CUDA context and fragmentation, in GB."""
+    spread: float
+    """Standard deviation of log(measured / predicted)."""
+    varying_factor: float = 1.0
+    """On what grows with the tokens of a micro-batch, as measured."""
+    is_measured: bool = False
+    """The spread is that of a measurement on the device itself."""
+
+
+def time_constants() -> TimeConstants:
+    """Give the constants of the time model."""
+    return _packaged()[0]
+
+
+def memory_constants() -> MemoryConstants:
+    """Give the constants of the memory model."""
+    return _packaged()[1]
+
+
+@functools.cache
+def _packaged() -> tuple[TimeConstants, MemoryConstants]:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader)
+    spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
+    unknown_device, unknown_cpu = (float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu"))
+    terms = {name: TermSpread(**row) for name, row in spreads.items()}
+    time = {**data["time"], "spreads": Spreads(unknown_device=unknown_device, unknown_cpu=unknown_cpu, **terms)}
+    return _constants(TimeConstants, time), _constants(MemoryConstants, data["memory"])
+
+
+def _constants(kind: Any, row: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: str(value) if name == "as_of" else value for name, value in row.items() if name in names})

@@ -1,0 +1,50 @@
+"""How many sequences go through a GPU at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftsdk import LoRA, QLoRA
+from ftsdk.backends.hosted.micro_batch import rows_at_once
+from ftsdk.models import inspect_model
+from ftsdk.spec import Model
+from ftsdk.testing import a_spec
+
+LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def rows(model: str = LLAMA_8B, *, memory_gib: float, share: int = 16, **changes: Any) -> tuple[int, str]:
+    spec = a_spec(model=Model(id=model), **{"tuning": LoRA(), "max_length": None, **changes})
+    return rows_at_once(spec, inspect_model(spec.model), memory_gib=memory_gib, share=share)
+
+
+def test_a_large_model_leaves_room_for_fewer_rows_and_the_reason_says_what_to_do() -> None:
+    assert rows("HuggingFaceTB/SmolLM2-135M-Instruct", memory_gib=24) == (4, "cautious for 24 GiB of memory")
+    few, reason = rows(memory_gib=24)
+    assert few == 1
+    assert "if rows have 2,048 tokens; set max_length if yours are shorter" in reason
+
+
+def test_shorter_rows_and_quantised_weights_leave_room_for_more() -> None:
+    assert rows(memory_gib=24, max_length=256)[0] == 4
+    assert rows(memory_gib=48, tuning=QLoRA())[0] > rows(memory_gib=48)[0]
+
+
+def test_a_model_of_unknown_size_is_trusted_to_the_cautious_rule() -> None:
+    assert rows("example/mystery", memory_gib=80) == (16, "cautious for 80 GiB of memory")
+
+
+@given(share=st.integers(1, 64), memory_gib=st.floats(4, 300))
+def test_rows_at_once_divide_the_share_of_the_batch(share: int, memory_gib: float) -> None:
+    found, _ = rows(memory_gib=memory_gib, share=share)
+    assert share % found == 0
+    assert 1 <= found <= 16
+
+
+@pytest.mark.parametrize("smaller", [16.0, 24.0, 40.0, 48.0, 80.0])
+def test_more_memory_never_means_fewer_rows(smaller: float) -> None:
+    assert rows(memory_gib=smaller * 1.5)[0] >= rows(memory_gib=smaller)[0]
