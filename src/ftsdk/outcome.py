@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ftsdk.backends.accrual import accrued_usd
 from ftsdk.backends.base import Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range
-from ftsdk.budget import accrued_usd
 from ftsdk.cost.training.calibration import Probe
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
