@@ -55,13 +55,17 @@ class BudgetWatch:
     _seconds: float = 0.0
     _going_at: float | None = None
     """The clock at the last look, if the run was going then."""
+    _most_at_once: float = 0.0
+    """The largest share of the training that was done between two looks."""
 
     def __post_init__(self) -> None:
         self._meter = Meter(accrual=self.accrual, submitted_at=self.submitted_at)
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Take in events, in order, each once."""
+        """Take in what is new since the last look: events, in order, each once."""
+        before = self._meter.share_done
         self._meter.saw(events)
+        self._most_at_once = max(self._most_at_once, self._meter.share_done - before)
 
     def owed_usd(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
         """Say what the run has cost by now.
@@ -83,11 +87,13 @@ class BudgetWatch:
         return owed if owed is not None and owed >= self.budget_usd else None
 
     def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
-        """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs.
+        """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs, by time or by share.
 
         Args:
             interval_s: Seconds between two looks; None: the longest that the run was silent, which is how often its own worker looks.
         """
+        if self.accrual is not None and self.accrual.kind == "per_share":
+            return self.accrual.usd * Decimal(str(self._most_at_once))
         return usd_for(self.accrual, self._meter.longest_pause_s if interval_s is None else interval_s)
 
     def why_cancelled(self, owed_usd: Decimal | None, *, interval_s: float) -> str:
@@ -99,7 +105,8 @@ class BudgetWatch:
         """
         return (
             f"it had cost ${owed_usd:.4f}, as much as budget_usd={self.budget_usd}, and was cancelled; it was looked at every {interval_s:g} s, so "
-            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent before that was seen. The newest whole checkpoint is kept"
+            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent before that was seen. The newest whole "
+            "checkpoint, if there is one, is kept"
         )
 
     def error(self, ref: str, status: RunStatus, reason: str, *, clock_s: float, interval_s: float) -> BudgetExceededError:
@@ -113,10 +120,11 @@ class BudgetWatch:
             interval_s: Seconds between two looks from outside.
         """
         owed = self.owed_usd(status, clock_s=clock_s)
-        # Watched by a clock that is gone, or by the worker's: it was the budget at least, unless the place itself says something else.
+        # What a clock saw that is gone isn't in the events: it was the budget at least, unless the place itself says something else.
         total = status.price_usd if status.price_usd is not None else max(owed or self.budget_usd, self.budget_usd)
+        at = f", at ${total:.4f}" if total == owed else ""
         return BudgetExceededError(
-            f"run {ref} has reached its budget and is {status.state}, at about ${total:.4f}: {reason}. "
+            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. "
             "To train it to its end, raise budget_usd and submit the job again.",
             accrued_usd=total,
             budget_usd=self.budget_usd,

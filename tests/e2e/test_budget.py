@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def owed_usd(run: Run) -> Decimal:
 
 def longest_pause_s(run: Run) -> float:
     times = [event.at for event in run.events()]
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return max(later - earlier for earlier, later in pairwise(times))
 
 
 def test_a_run_that_nobody_waits_for_stops_at_its_budget_and_keeps_its_checkpoint(

@@ -242,6 +242,15 @@ def test_a_new_worker_on_a_run_that_has_used_up_its_budget_trains_nothing(tmp_pa
     assert (folder / "events.jsonl").read_bytes() == before
 
 
+def test_a_run_that_stood_still_for_days_and_is_cancelled_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
+    folder = a_run(tmp_path, ("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), usd_per_hour="3600")
+    (folder / "cancel").touch()
+    assert worker.work(folder) == 0
+    last = events_in(folder)[-1]
+    assert isinstance(last, StateEvent)
+    assert (last.state, last.reason, last.native) == ("cancelled", "as asked", "")
+
+
 def test_the_time_of_a_worker_that_was_killed_without_a_word_is_not_forgotten(tmp_path: Path) -> None:
     folder = a_run(tmp_path, ("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), usd_per_hour="3600")
     with pulse(folder, is_on=True):

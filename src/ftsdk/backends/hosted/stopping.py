@@ -53,15 +53,15 @@ class Stop:
 
     def ending(self) -> Mapping[str, Any]:
         """Give the fields of the run's last event: what was owed counts before what was asked, because it says more."""
-        if not self.is_over_budget():
-            return AS_ASKED
         accrual = self._meter.accrual
-        assert accrual is not None
+        if self._budget_usd is None or accrual is None or not self.is_over_budget():
+            return AS_ASKED
         unseen_s = max(self._meter.longest_pause_s, self._since_s())
         reason = (
             f"${self._owed_usd():.4f} is owed for {self._seconds():,.1f} s over all attempts at ${accrual.usd} an hour, as much as "
-            f"budget_usd={self._budget_usd}; the worker looks after each step, and the longest that it was between two words was "
-            f"{unseen_s:,.1f} s, so up to ${usd_for(accrual, unseen_s):.4f} may have been spent beyond. The newest whole checkpoint is kept"
+            f"budget_usd={self._budget_usd.normalize():f}; the worker looks after each step, and the longest that it was between two words was "
+            f"{unseen_s:,.1f} s, so up to ${usd_for(accrual, unseen_s):.4f} may have been spent beyond. The newest whole "
+            "checkpoint, if there is one, is kept"
         )
         return {"state": "cancelled", "native": OVER_BUDGET, "reason": reason}
 

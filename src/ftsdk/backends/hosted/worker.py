@@ -27,7 +27,7 @@ from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.pulse import last_beat, pulse
-from ftsdk.backends.hosted.stopping import CANCEL, Stop, has_price
+from ftsdk.backends.hosted.stopping import AS_ASKED, CANCEL, Stop, has_price
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
 from ftsdk.backends.runfolder.eventlog import EventWriter
 from ftsdk.backends.runfolder.lock import hold
@@ -84,7 +84,8 @@ def work(folder: Path) -> int:
 
 def _train(folder: Path, log: EventWriter) -> None:
     if (folder / CANCEL).exists():
-        raise Cancelled
+        log.append("state", AS_ASKED)
+        return
     artifact = folder / ARTIFACT
     if (artifact / MANIFEST).exists():
         with contextlib.suppress(CorruptArtifactError):
