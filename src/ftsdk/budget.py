@@ -1,16 +1,20 @@
-"""The budget of a run: refused before the start, watched in flight. What is owed is computed one way, on every backend."""
+"""The budget of a run: refused before the start, watched in flight. `ftsdk.backends.accrual` computes what is owed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from ftsdk.backends.base import Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.backends.accrual import OVER_BUDGET, Meter, usd_for
+from ftsdk.backends.base import Event, Plan, RunState, RunStatus
 from ftsdk.backends.estimates import Accrual
 from ftsdk.errors import BudgetExceededError
 
-__all__ = ["BudgetWatch", "accrued_usd", "refuse_over_budget"]
+__all__ = ["BudgetWatch", "refuse_over_budget"]
+
+_BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"})
+"""States in which time is billed, whatever the events say."""
 
 
 def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
@@ -29,55 +33,39 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     if most > budget_usd:
         raise BudgetExceededError(
             f"the run may cost {word} ${most:.2f} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
-            "Train on less, on a smaller model, or raise the budget."
+            "Train on less, on a smaller model, or raise the budget.",
+            budget_usd=budget_usd,
         )
-
-
-def accrued_usd(accrual: Accrual | None, *, seconds: float, share_done: float, price_usd: Decimal | None) -> Decimal | None:
-    """Say what a run has cost so far.
-
-    Args:
-        accrual: How its cost grows; None if that isn't known.
-        seconds: Since it began to run.
-        share_done: Of the training, 0 to 1.
-        price_usd: What the place itself says that the run has cost, which counts before anything computed.
-
-    Returns:
-        US dollars, or None if nothing tells.
-    """
-    if price_usd is not None:
-        return price_usd
-    if accrual is None:
-        return None
-    if accrual.kind == "per_hour":
-        return accrual.fixed_usd + accrual.usd * Decimal(str(max(0.0, seconds))) / 3600
-    return max(accrual.fixed_usd, accrual.usd * Decimal(str(min(1.0, max(0.0, share_done)))))
 
 
 @dataclass(kw_only=True)
 class BudgetWatch:
-    """Follows one run's cost from its events. Holds no clock: every look says what time it is.
+    """Follows one run's cost from its events, and between them by a clock. Holds no clock: every look says what time it is.
 
     Args:
         budget_usd: The most that the run may cost.
         accrual: How its cost grows.
+        submitted_at: When it was submitted, in seconds since the epoch: a place that bills the start of a run bills from there.
     """
 
     budget_usd: Decimal
     accrual: Accrual | None
-    _began_at: float | None = None
-    _last_at: float = 0.0
-    _share: float = 0.0
-    _first_look: tuple[float, float] | None = None
+    submitted_at: float | None = None
+    _meter: Meter = field(init=False)
+    _seconds: float = 0.0
+    _going_at: float | None = None
+    """The clock at the last look, if the run was going then."""
+    _most_at_once: float = 0.0
+    """The largest share of the training that was done between two looks."""
+
+    def __post_init__(self) -> None:
+        self._meter = Meter(accrual=self.accrual, submitted_at=self.submitted_at)
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Take in events, in order, each once."""
-        for event in events:
-            self._last_at = max(self._last_at, event.at)
-            if isinstance(event, StateEvent) and event.state == "running" and self._began_at is None:
-                self._began_at = event.at
-            if isinstance(event, StepEvent) and event.total_steps:
-                self._share = max(self._share, event.step / event.total_steps)
+        """Take in what is new since the last look: events, in order, each once."""
+        before = self._meter.share_done
+        self._meter.saw(events)
+        self._most_at_once = max(self._most_at_once, self._meter.share_done - before)
 
     def owed_usd(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
         """Say what the run has cost by now.
@@ -86,23 +74,59 @@ class BudgetWatch:
             status: Where it is.
             clock_s: The time of the look; only differences between looks count.
         """
-        is_going = status.state in ("running", "finalizing", "cancelling")
-        if is_going and self._first_look is None:
-            # Up to here the events say how long it has run; from here on the clock does.
-            self._first_look = (clock_s, max(0.0, self._last_at - self._began_at) if self._began_at is not None else 0.0)
-        seconds = 0.0 if self._began_at is None else max(0.0, self._last_at - self._began_at)
-        if self._first_look is not None:
-            seconds = max(seconds, self._first_look[1] + clock_s - self._first_look[0])
-        share = 1.0 if status.state == "succeeded" else self._share
-        return accrued_usd(self.accrual, seconds=seconds, share_done=share, price_usd=status.price_usd)
+        # What the events say, or more: time is billed while nothing is said, too.
+        if self._going_at is not None:
+            self._seconds += max(0.0, clock_s - self._going_at)
+        self._seconds = max(self._seconds, self._meter.seconds)
+        self._going_at = clock_s if status.state in _BILLED else None
+        return self._meter.owed_usd(seconds=self._seconds, price_usd=status.price_usd)
 
     def is_over(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
         """Give what is owed if that is as much as the budget or more, and None otherwise."""
         owed = self.owed_usd(status, clock_s=clock_s)
         return owed if owed is not None and owed >= self.budget_usd else None
 
-    def overspend_bound_usd(self, interval_s: float) -> Decimal:
-        """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs."""
-        if self.accrual is None or self.accrual.kind != "per_hour":
-            return Decimal(0)
-        return self.accrual.usd * Decimal(str(interval_s)) / 3600
+    def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
+        """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs, by time or by share.
+
+        Args:
+            interval_s: Seconds between two looks; None: the longest that the run was silent, which is how often its own worker looks.
+        """
+        if self.accrual is not None and self.accrual.kind == "per_share":
+            return self.accrual.usd * Decimal(str(self._most_at_once))
+        return usd_for(self.accrual, self._meter.longest_pause_s if interval_s is None else interval_s)
+
+    def why_cancelled(self, owed_usd: Decimal | None, *, interval_s: float) -> str:
+        """Say why a run is cancelled, for whoever opens it later.
+
+        Args:
+            owed_usd: What it had cost when that was seen.
+            interval_s: Seconds between two looks.
+        """
+        return (
+            f"it had cost ${owed_usd:.4f}, as much as budget_usd={self.budget_usd}, and was cancelled; it was looked at every {interval_s:g} s, so "
+            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent before that was seen. The newest whole "
+            "checkpoint, if there is one, is kept"
+        )
+
+    def error(self, ref: str, status: RunStatus, reason: str, *, clock_s: float, interval_s: float) -> BudgetExceededError:
+        """Give the error of a run that was stopped because of its budget, by whoever watched it or by its own worker.
+
+        Args:
+            ref: Of the run.
+            status: Where it is.
+            reason: As `why_cancelled` or the worker gave it.
+            clock_s: Now, as for `owed_usd`.
+            interval_s: Seconds between two looks from outside.
+        """
+        owed = self.owed_usd(status, clock_s=clock_s)
+        # What a clock saw that is gone isn't in the events: it was the budget at least, unless the place itself says something else.
+        total = status.price_usd if status.price_usd is not None else max(owed or self.budget_usd, self.budget_usd)
+        at = f", at ${total:.4f}" if total == owed else ""
+        return BudgetExceededError(
+            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. "
+            "To train it to its end, raise budget_usd and submit the job again.",
+            accrued_usd=total,
+            budget_usd=self.budget_usd,
+            bound_usd=self.overspend_bound_usd(None if status.native == OVER_BUDGET else interval_s),
+        )

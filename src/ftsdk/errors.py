@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
 __all__ = [
     "BackendError",
@@ -154,7 +155,22 @@ class CredentialsError(FtsdkError):
 
 
 class BudgetExceededError(FtsdkError):
-    """The run could cost more than `budget_usd`; it wasn't started, or it was cancelled."""
+    """The run could cost more than `budget_usd`; it wasn't started, or it was cancelled.
+
+    Args:
+        message: What happened, and what next.
+        accrued_usd: What a run that was cancelled had cost when that was seen, in US dollars; None: it wasn't started, or nothing tells.
+        budget_usd: What it might cost.
+        bound_usd: The most that may have been spent beyond the budget before anybody could see it.
+    """
+
+    def __init__(
+        self, message: str, *, accrued_usd: Decimal | None = None, budget_usd: Decimal | None = None, bound_usd: Decimal | None = None
+    ) -> None:
+        super().__init__(message)
+        self.accrued_usd = accrued_usd
+        self.budget_usd = budget_usd
+        self.bound_usd = bound_usd
 
 
 class RunNotFoundError(FtsdkError, LookupError):

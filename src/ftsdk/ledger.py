@@ -54,7 +54,7 @@ class Record:
     price_usd: str | None = None
     """What the run has cost in US dollars, exact, once the place has said so."""
     reason: str = ""
-    """Why a run that never started is over."""
+    """Why a run is over, where its backend can't say it: it never started, or it was cancelled because it had cost as much as it may."""
     outcome: Mapping[str, Any] | None = None
     """What the run has taken, once it was seen to end; what was estimated is in `plan`."""
 
@@ -102,6 +102,13 @@ class Ledger:
         with self._open() as db:
             record = _replace(self._get(db, ref), state=state, reason=reason)
             db.execute("UPDATE runs SET state = ?, record = ? WHERE ref = ?", (state, _to_json(record), ref))
+        return record
+
+    def over_budget(self, ref: str, reason: str) -> Record:
+        """Note that a run is being cancelled because of its budget: its backend hears only that it is to stop."""
+        with self._open() as db:
+            record = _replace(self._get(db, ref), reason=reason)
+            db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(record), ref))
         return record
 
     def saw(self, ref: str, state: str, *, price_usd: Decimal | None = None) -> None:

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ftsdk.backends.accrual import accrued_usd
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range, StepParts
-from ftsdk.budget import accrued_usd
 from ftsdk.cost.training.calibration import Probe
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd

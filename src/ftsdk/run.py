@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
+from ftsdk.backends.accrual import OVER_BUDGET
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import BudgetWatch
@@ -98,6 +99,8 @@ class Run:
             return self._status_of_intent()
         status = self._backend.status(self._ref())
         self._ledger.saw(self.ref, status.state, price_usd=status.price_usd)
+        if status.state == "cancelled" and status.native != OVER_BUDGET and self._record.reason:
+            return replace(status, reason=self._record.reason)
         return status
 
     def events(self, *, after: int = -1) -> list[Event]:
@@ -134,8 +137,8 @@ class Run:
 
         Raises:
             RunFailedError: The training failed; `.diagnosis` says why and what to try.
-            BudgetExceededError: The run has reached `budget_usd` and was cancelled; at most one more `poll_s` of it, and the time that
-                cancelling takes, are billed beyond the budget.
+            BudgetExceededError: The run has reached `budget_usd` and was cancelled, now or earlier, from here or by its own worker; says
+                what it had cost, and how much may have been spent beyond: one `poll_s`, or one step, and the time that cancelling takes.
             BackendError: The place can't go on, such as a full disk.
             TimeoutError: `timeout_s` is over.
         """
@@ -164,14 +167,14 @@ class Run:
                     seen = event.seq
                     display.event(event)
                 tally.saw(news)
+                if watch is not None:
+                    watch.saw(news)
                 display.status(status)
                 if status.is_terminal:
                     break
-                if watch is not None:
-                    watch.saw(news)
-                    if watch.is_over(status, clock_s=clock()) is not None:
-                        status = self._stop_over_budget(watch, status, poll_s=poll_s, clock=clock, sleep=sleep)
-                        break
+                if watch is not None and watch.is_over(status, clock_s=clock()) is not None:
+                    status = self._stop_over_budget(watch, status, poll_s=poll_s, clock=clock, sleep=sleep)
+                    break
                 if status.native in ("interrupted", "intended"):
                     self.resume()
                 elif status.native == "blocked" and (not first or not self.resume()):
@@ -182,7 +185,11 @@ class Run:
                         f"run {self.ref} is still {status.state} after {timeout_s:g} s; it goes on. Wait again: Run.open({self.ref!r}).wait()"
                     )
                 sleep(poll_s)
-        self._keep(tally, status)
+        if status.is_terminal:
+            self._keep(tally, status)
+        reason = self._over_budget_reason(status)
+        if watch is not None and reason:
+            raise watch.error(self.ref, status, reason, clock_s=clock(), interval_s=poll_s)
         if status.state == "failed":
             raise RunFailedError(
                 self.ref, status.diagnosis or Diagnosis("unknown", status.reason or "the backend gave no reason"), log_tail=status.log_tail
@@ -210,22 +217,23 @@ class Run:
         plan = self.plan
         if plan.spec.budget_usd is None:
             return None
-        return BudgetWatch(budget_usd=plan.spec.budget_usd, accrual=None if plan.estimate is None else plan.estimate.accrual)
+        accrual = None if plan.estimate is None else plan.estimate.accrual
+        return BudgetWatch(budget_usd=plan.spec.budget_usd, accrual=accrual, submitted_at=self._record.submitted_at)
 
     def _stop_over_budget(
         self, watch: BudgetWatch, status: RunStatus, *, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]
     ) -> RunStatus:
-        """Cancel a run that has cost as much as it may; gives its status if it was done before the request came."""
+        """Cancel a run that has cost as much as it may; gives its last status, which is another one if it was done before the request came."""
         owed = watch.owed_usd(status, clock_s=clock())
-        ended = self.cancel(clock=clock, sleep=sleep)
-        if ended.state == "succeeded":
-            return ended
-        total = watch.owed_usd(ended, clock_s=clock())
-        raise BudgetExceededError(
-            f"run {self.ref} had cost ${owed:.4f}, as much as budget_usd={watch.budget_usd}, and was cancelled; it is {ended.state}, at about "
-            f"${total:.4f}. It is looked at every {poll_s:g} s, so up to ${watch.overspend_bound_usd(poll_s):.4f} may have been spent before that "
-            "was seen. Its newest whole checkpoint, if there is one, is kept."
-        )
+        # Written down first: whoever opens the run later must learn why it was cancelled, even if this process dies now.
+        self._record = self._ledger.over_budget(self.ref, watch.why_cancelled(owed, interval_s=poll_s))
+        return self.cancel(clock=clock, sleep=sleep)
+
+    def _over_budget_reason(self, status: RunStatus) -> str:
+        """Say why the run was stopped, if that was because of its budget; else nothing."""
+        if status.state in ("succeeded", "failed") or self._record.submitted_at is None:
+            return ""
+        return status.reason if status.native == OVER_BUDGET else self._record.reason
 
     def cancel(self, *, wait_s: float = 60.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> RunStatus:
         """Stop the run. A worker that doesn't answer is ended the hard way; cancelling twice does nothing.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conformance_samples import an_adapter, rows
+from conformance_samples import an_adapter, costly, rows
 from forked_workers import ForkedLocal
 
 from ftsdk import DPO, Model
+from ftsdk.backends.estimates import Accrual
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
+from ftsdk.testing.conformance import Costly
 
 pytestmark = pytest.mark.e2e
 
@@ -56,3 +59,12 @@ class TestLocal(BackendConformance):
     def make_samples(self) -> Sequence[Sample]:
         adapters = [str(an_adapter(self.folder / f"adapter-{rank}", rank)) for rank in (4, 8)]
         return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
+
+    def billing_backend(self, tmp_path: Path) -> ForkedLocal:
+        return ForkedLocal(usd_per_hour=1000)
+
+    def costly_run(self, tmp_path: Path) -> Costly:
+        backend = ForkedLocal(usd_per_hour=3600)
+        spec = self.make_spec().replace(batch_size=2, max_steps=8000, epochs=1000, budget_usd=2)
+        # Nobody watches: the worker has to stop by itself.
+        return costly(backend, spec, Accrual(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test"), is_watched=False)

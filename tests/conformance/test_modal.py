@@ -14,11 +14,12 @@ from typing import ClassVar
 import pytest
 from conformance_samples import an_adapter, rows
 
-from ftsdk import DPO, Modal, Model
+from ftsdk import DPO, FineTuneJob, Modal, Model
 from ftsdk.backends.base import Backend, RunRef
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
+from ftsdk.testing.conformance import Costly
 from ftsdk.testing.conformance.hooks import new_key
 from ftsdk.testing.modal import ModalService, WireFault
 
@@ -92,3 +93,14 @@ class TestModal(BackendConformance):
         backend = self.make_backend(tmp_path)
         # No row fits into eight tokens, and none may be cut.
         return backend, backend.submit(backend.plan(self.make_spec().replace(max_length=8, max_truncated=0.0)), key=new_key())
+
+    def billing_backend(self, tmp_path: Path) -> Backend:
+        return self.make_backend(tmp_path)
+
+    def costly_run(self, tmp_path: Path) -> Costly:
+        backend = self.make_backend(tmp_path)
+        train = rows("chat", 16, "question")
+        Store().put(train)
+        job = FineTuneJob(model=str(self.tiny), train=train, batch_size=2, max_steps=8000, epochs=1000, budget_usd=0.2, backend=backend)
+        # The place's own cap is twenty minutes away; the clock of the watch is quicker.
+        return Costly(backend=backend, plan=job.plan(), poll_s=600)

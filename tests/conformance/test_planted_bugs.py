@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance_samples import billed_by_the_hour
 
 from ftsdk.backends.base import Adjustment, Artifact, Capabilities, Plan, RunStatus, StateEvent
 from ftsdk.errors import BackendError, RunNotFoundError
+from ftsdk.home import home
 from ftsdk.spec import DoRA
 from ftsdk.testing import BackendConformance, Fault, ScriptedBackend
 
@@ -374,6 +376,48 @@ class TrustsTheHashOfTheSource(TrustsWhatLiesThere):
         return Artifact(path=into, kind=artifact.kind, base=artifact.base, manifest=artifact.manifest)
 
 
+# Budgets
+
+
+class HidesItsPrice(ScriptedBackend):
+    def plan(self, spec):
+        return super().plan(spec).replace(cost=None)
+
+
+class AsksForAQuoteBeforeItRefuses(ScriptedBackend):
+    def plan(self, spec):
+        if spec.budget_usd is not None:
+            self._send("quote")
+        return super().plan(spec)
+
+
+class WritesBeforeItRefuses(ScriptedBackend):
+    def plan(self, spec):
+        if spec.budget_usd is not None:
+            (home() / "quotes").mkdir(parents=True, exist_ok=True)
+            (home() / "quotes" / "last.json").write_text("{}")
+        return super().plan(spec)
+
+
+class StopsWhenItLikes(ScriptedBackend):
+    def cancel(self, ref):
+        self._send("cancel", run=ref.id)
+
+
+class ResumesWhatHasUsedUpItsBudget(ScriptedBackend):
+    def resume(self, ref):
+        self._write(ref.id, {**self._find(ref), "beats": [{"kind": "state", "native": "running"}], "tick": 1, "is_cancelled": False})
+        return True
+
+
+class SubmitsWhatHasUsedUpItsBudgetAgain(ScriptedBackend):
+    def submit(self, plan, *, key):
+        run = self._read(key)
+        if run is not None and run.get("is_cancelled"):
+            (self._root / key / "run.json").unlink()
+        return super().submit(plan, key=key)
+
+
 # Secrets
 
 
@@ -467,6 +511,12 @@ BUGS = (
     Bug(SavesAPickle, "test_the_artifact_is_whole", "may be a pickle"),
     Bug(TrustsWhatLiesThere, "test_leavings_of_a_crash_are_mended", "other files"),
     Bug(TrustsTheHashOfTheSource, "test_leavings_of_a_crash_are_mended", "bytes; the manifest says"),
+    Bug(HidesItsPrice, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "its plan has no cost"),
+    Bug(AsksForAQuoteBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "requests went out before the refusal"),
+    Bug(WritesBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "something was written"),
+    Bug(StopsWhenItLikes, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "a run that has used up its budget is running"),
+    Bug(ResumesWhatHasUsedUpItsBudget, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "resume() set a run going"),
+    Bug(SubmitsWhatHasUsedUpItsBudgetAgain, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "was cancelled, and is running"),
     Bug(KeyInOptions, "test_nothing_says_a_secret", "options"),
     Bug(KeyInRepr, "test_nothing_says_a_secret", "backend"),
     Bug(KeyInTheRef, "test_nothing_says_a_secret", "ref"),
@@ -509,6 +559,12 @@ class Suite(BackendConformance):
     def failed_run(self, tmp_path):
         backend = self.make_backend(tmp_path, script="fails")
         return backend, self._submitted(backend)
+
+    def billing_backend(self, tmp_path):
+        return self.make_backend(tmp_path, cost_usd=(1, 2, 3))
+
+    def costly_run(self, tmp_path):
+        return billed_by_the_hour(self.make_backend(tmp_path, script="never_ends"))
 
 
 def verdict(backend: type[ScriptedBackend], test: str, tmp_path: Path, options: dict[str, Any] | None = None) -> str | None:

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from conformance_samples import billed_by_the_hour
 
 from ftsdk.backends.base import Capabilities
 from ftsdk.errors import UnsupportedSpecError
 from ftsdk.testing import BackendConformance, Fault, ScriptedBackend, a_spec
+from ftsdk.testing.conformance import Costly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,12 @@ class TestScripted(BackendConformance):
         backend = ScriptedBackend(root=tmp_path / "place", script="fails")
         return backend, self._submitted(backend)
 
+    def billing_backend(self, tmp_path: Path):
+        return ScriptedBackend(root=tmp_path / "place", cost_usd=(1, 2, 3))
+
+    def costly_run(self, tmp_path: Path) -> Costly:
+        return billed_by_the_hour(ScriptedBackend(root=tmp_path / "place", script="never_ends"))
+
 
 class TestScriptedThatOffersLittle(TestScripted):
     """A place that can do one thing only must refuse the rest, and is held to it by the same suite."""
@@ -57,6 +65,12 @@ class TestScriptedThatOffersLittle(TestScripted):
             fields=frozenset({"epochs", "learning_rate", "tuning.rank"}),
         )
         return ScriptedBackend(root=tmp_path / "place", capabilities=little)
+
+    def billing_backend(self, tmp_path: Path) -> None:
+        return None  # without the field there is no budget to keep
+
+    def costly_run(self, tmp_path: Path) -> None:
+        return None
 
     def test_everything_that_is_set_and_not_offered_is_named_at_once(self, tmp_path: Path) -> None:
         spec = a_spec(seed=1, packing=True, epochs=2)

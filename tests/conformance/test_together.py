@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance_samples import costly
 
 from ftsdk import DPO, Dataset, Model, Together
+from ftsdk.backends.estimates import Accrual
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
+from ftsdk.testing.conformance import Costly
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from ftsdk.testing.together import TogetherService
@@ -98,3 +102,11 @@ class TestTogether(BackendConformance):
         self.service.story = "fails"
         backend = self.make_backend(tmp_path)
         return backend, self._submitted(backend)
+
+    def billing_backend(self, tmp_path: Path) -> Together:
+        return self.make_backend(tmp_path)
+
+    def costly_run(self, tmp_path: Path) -> Costly:
+        # The service's estimate is its minimum, and passes; ours says that two of the three steps cost more than the budget.
+        accrual = Accrual(kind="per_share", usd=Decimal(9), fixed_usd=Decimal(4), source="a test")
+        return costly(self.make_backend(tmp_path), self.make_spec().replace(budget_usd=5), accrual)

@@ -26,14 +26,10 @@ __all__ = ["ForkedLocal", "ForkingLauncher", "load_torch"]
 class ForkingLauncher(LocalLauncher):
     """Starts the worker by a fork; everything else is the local launcher."""
 
-    def __init__(self, *, file_size_limit: int | None = None) -> None:
-        super().__init__(device="cpu")
+    def __init__(self, *, file_size_limit: int | None = None, usd_per_hour: float | None = None, pids: list[int] | None = None) -> None:
+        super().__init__(device="cpu", usd_per_hour=usd_per_hour)
         self.file_size_limit = file_size_limit
-        self.pids: list[int] = []
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {"device": "cpu"}
+        self.pids: list[int] = [] if pids is None else pids
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
         folder = self.folder(run_id)
@@ -74,13 +70,17 @@ class ForkingLauncher(LocalLauncher):
 
 
 class ForkedLocal(HostedBackend):
-    """The local backend with forked workers; `launcher` is shared by all objects, as this machine is."""
+    """The local backend with forked workers; `launcher` is shared by all objects, as this machine is.
+
+    With a price the launcher is another one, and only the workers to be ended are shared.
+    """
 
     launcher = ForkingLauncher()
 
-    def __init__(self, *, device: str = "cpu") -> None:
+    def __init__(self, *, device: str = "cpu", usd_per_hour: float | None = None) -> None:
         assert device == "cpu"
-        super().__init__(name="local", launcher=self.launcher, trainer=TRLTrainer(), cancel_grace_s=2.0)
+        launcher = self.launcher if usd_per_hour is None else ForkingLauncher(usd_per_hour=usd_per_hour, pids=self.launcher.pids)
+        super().__init__(name="local", launcher=launcher, trainer=TRLTrainer(), cancel_grace_s=2.0)
 
 
 def load_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Run
-from ftsdk.backends.base import Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.backends.accrual import accrued_usd
+from ftsdk.backends.base import Plan, RunState, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Accrual, Estimate
-from ftsdk.budget import BudgetWatch, accrued_usd
+from ftsdk.budget import BudgetWatch
+from ftsdk.ledger import Ledger
 from ftsdk.testing import ScriptedBackend
 
 HOURLY = Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
@@ -72,10 +75,6 @@ def test_a_run_that_waits_in_a_queue_owes_nothing() -> None:
 
 def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, story: str) -> Run:
     """A run in the ledger whose plan says that its place bills by the hour."""
-    from dataclasses import replace
-
-    from ftsdk.ledger import Ledger
-
     backend = ScriptedBackend(root=tmp_path / "place", script=story)
     run = job_on(backend, budget_usd=budget).submit()
     ledger = Ledger()
@@ -96,6 +95,55 @@ def test_a_run_that_reaches_its_budget_is_cancelled_within_one_look(tmp_path: Pa
     assert 100 <= clock.now <= 100 + 10 + 10 + 10
     assert "budget_usd=1" in str(caught.value)
     assert "up to $0.1000 may have been spent" in str(caught.value)
+    assert (caught.value.budget_usd, caught.value.bound_usd) == (Decimal(1), Decimal("0.1"))
+    assert caught.value.accrued_usd is not None
+    assert 1 <= caught.value.accrued_usd <= Decimal("1.3")
+
+
+def test_whoever_waits_again_for_a_run_that_was_stopped_learns_why_and_starts_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    with pytest.raises(BudgetExceededError) as first:
+        run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
+    backend = ScriptedBackend(root=tmp_path / "place", script="never_ends")
+    again = Run.open(run.ref, backend=backend)
+    assert not again.resume()
+    with pytest.raises(BudgetExceededError) as second:
+        again.wait(progress=False)
+    assert str(second.value).partition(": ")[2] == str(first.value).partition(": ")[2]
+    assert second.value.accrued_usd == 1  # at least: what the clock of the first has seen is gone with it
+    assert again.status().reason.startswith("it had cost $1.0")
+    assert sum(request["call"] == "submit" for request in backend.requests) == 1
+
+
+def test_a_run_that_somebody_cancelled_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    run.cancel()
+    clock = Clock()
+    run.wait(progress=False, clock=clock, sleep=clock.sleep)
+    assert run.status().state == "cancelled"
+
+
+def test_a_run_that_was_cancelled_before_it_was_submitted_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
+    ref = job_on(ScriptedBackend(root=tmp_path / "place"), budget_usd=1).submit().ref
+    ledger = Ledger()
+    never = ledger.intend(replace(ledger.get(ref), ref="scripted:never", submitted_at=None))
+    ledger.never_started(never.ref, "cancelled", "cancelled before anything was started")
+    assert Run.open(never.ref, backend=ScriptedBackend(root=tmp_path / "place")).wait(progress=False).status().native == "never started"
+
+
+def test_a_run_whose_own_worker_stopped_it_is_told_apart_by_its_native_word(tmp_path: Path) -> None:
+    script = [{"kind": "state", "native": "running"}, {"kind": "state", "native": "over_budget", "reason": "$1.2 is owed, as much as budget_usd=1"}]
+
+    class StopsItself(ScriptedBackend):
+        def _state_for(self, native: str) -> RunState:
+            return "cancelled" if native == "over_budget" else super()._state_for(native)
+
+    run = job_on(StopsItself(root=tmp_path / "place", script=script), budget_usd=1).submit()
+    with pytest.raises(BudgetExceededError, match=r"is cancelled: \$1.2 is owed"):
+        run.wait(progress=False, poll_s=0)
+    with pytest.raises(BudgetExceededError):
+        Run.open(run.ref, backend=StopsItself(root=tmp_path / "place", script=script)).wait(progress=False, poll_s=0)
 
 
 def test_a_run_that_stays_under_its_budget_is_left_alone(tmp_path: Path) -> None:

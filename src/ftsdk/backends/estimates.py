@@ -110,6 +110,8 @@ class Accrual(Value):
     """US dollars an hour, or for the whole training: at most, so that a budget isn't passed unseen."""
     fixed_usd: Usd
     """Whatever is owed from the first moment on, such as a minimum."""
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Where the start of an attempt is billed: the seconds that it may take at most, before the attempt's first word."""
     source: str
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftsdk import Dataset, DoRA, EarlyStopping, FineTuneJob, FullFineTune, Local, ModelError, QLoRA, SpecError, UnsupportedSpecError
+from ftsdk import (
+    BudgetExceededError,
+    Dataset,
+    DoRA,
+    EarlyStopping,
+    FineTuneJob,
+    FullFineTune,
+    Local,
+    ModelError,
+    QLoRA,
+    SpecError,
+    UnsupportedSpecError,
+)
 from ftsdk.backends.base import Plan
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.launchers.this_machine import find_hardware
@@ -16,6 +30,7 @@ from ftsdk.backends.trainers.trl.translate import translate
 CPU = Hardware(device="cpu", name="4-core CPU", memory_gib=16.0, has_bfloat16=False)
 H100 = Hardware(device="cuda", name="NVIDIA H100 80GB HBM3", memory_gib=79.6, processes=2)
 T4 = Hardware(device="cuda", name="Tesla T4", memory_gib=14.6, has_bfloat16=False)
+OF_KNOWN_SIZE = "acme/model-1B"
 MPS = Hardware(device="mps", name="Apple M3")
 
 
@@ -129,3 +144,46 @@ def test_a_model_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: P
     with pytest.raises(ModelError):
         job(str(tmp_path / "nowhere")).submit()
     assert not ftsdk_home.exists()
+
+
+def test_an_hour_that_has_a_price_is_in_the_request_the_estimate_and_the_options(model: str) -> None:
+    priced = job(model, backend=Local(device="cpu", usd_per_hour=1.5))
+    plan = priced.plan()
+    assert plan.request["launch"]["usd_per_hour"] == "1.5"
+    assert plan.estimate is not None
+    assert plan.estimate.accrual is not None
+    assert (plan.estimate.accrual.kind, plan.estimate.accrual.usd) == ("per_hour", Decimal("1.5"))
+    assert "$1.5 an hour, as Local(usd_per_hour=) says" in str(plan)
+    assert json.loads(json.dumps(priced.resolved_backend.options)) == {"device": "cpu", "usd_per_hour": 1.5}
+    assert "usd_per_hour" not in job(model).plan().request["launch"]
+
+
+def test_the_price_of_an_hour_can_stand_in_a_job_file(model: str, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    job(model, backend=Local(device="cpu", usd_per_hour=Decimal("0.85"))).to_yaml(file)
+    assert "usd_per_hour: 0.85" in file.read_text()
+    assert FineTuneJob.from_yaml(file).plan().request["launch"]["usd_per_hour"] == "0.85"
+
+
+def test_twice_the_price_is_twice_the_cost_and_a_what_if_counts_before_it() -> None:
+    one, two = (job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=rate)).estimate(is_exact=False).cost for rate in (100, 200))
+    asked = job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=100)).estimate(is_exact=False, usd_per_hour=200).cost
+    assert one is not None
+    assert two is not None
+    assert asked is not None
+    assert float(two.likely / one.likely) == pytest.approx(2, rel=1e-3)
+    assert asked.likely == two.likely
+
+
+def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_started(ftsdk_home: Path) -> None:
+    with pytest.raises(BudgetExceededError, match=r"as Local\(usd_per_hour=\) says.*more than budget_usd=1") as caught:
+        job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
+    assert caught.value.budget_usd == 1
+    assert not (ftsdk_home / "runs").exists()
+    assert "has nothing to count" in job(OF_KNOWN_SIZE, budget_usd=1).plan().cost_note
+
+
+@pytest.mark.parametrize("price", [0, -1, float("nan"), float("inf"), True, "much"])
+def test_what_is_no_price_is_refused(price: Any) -> None:
+    with pytest.raises(SpecError, match="is no price"):
+        Local(usd_per_hour=price)

@@ -13,8 +13,9 @@ from ftsdk.backends.estimates import PlannedHardware
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.loglines import LOG
+from ftsdk.backends.hosted.stopping import AS_ASKED, CANCEL
 from ftsdk.backends.hosted.trainer import Trainer
-from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, CANCEL, REQUEST
+from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
 from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
 from ftsdk.backends.runfolder.manifest import verify
 from ftsdk.data import Store
@@ -24,7 +25,6 @@ from ftsdk.models import files_of_model
 __all__ = ["HostedBackend"]
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
-_CANCELLED = {"state": "cancelled", "reason": "as asked"}
 
 
 class HostedBackend:
@@ -142,7 +142,7 @@ class HostedBackend:
                 attempts=attempts,
             )
         if files.read(CANCEL) is not None:
-            if not is_running and self._launcher.conclude(ref.id, _CANCELLED):
+            if not is_running and self._launcher.conclude(ref.id, AS_ASKED):
                 return self.status(ref)  # the worker is gone, or never came: nobody else can say it
             return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
         if is_running:
@@ -193,7 +193,7 @@ class HostedBackend:
         if (asked_s_ago or 0.0) >= self._cancel_grace_s:
             self._launcher.stop(ref.id)
         # No worker, no answer: say it in its place.
-        self._launcher.conclude(ref.id, _CANCELLED)
+        self._launcher.conclude(ref.id, AS_ASKED)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Bring the weights here and check them."""

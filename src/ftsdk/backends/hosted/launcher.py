@@ -36,6 +36,9 @@ class Launch:
     """How the worker will be started: the place's part of a plan."""
 
     request: Mapping[str, Any]
+    """JSON. The worker reads `processes` and `log_events` in it, and `usd_per_hour`: a price in US dollars, as text, that nobody else at
+    the place watches, so that the worker stops itself at `budget_usd`. `startup_timeout_s`: the start of a worker is billed, for so long
+    at most."""
     adjustments: tuple[Adjustment, ...] = ()
     gaps: tuple[Gap, ...] = ()
     cost: CostRange | None = None

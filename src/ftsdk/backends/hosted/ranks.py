@@ -24,6 +24,7 @@ from typing import Any
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
+from ftsdk.backends.hosted.stopping import CANCEL, Stop
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
 from ftsdk.backends.runfolder.eventlog import EventWriter
 from ftsdk.backends.runfolder.manifest import replace_file
@@ -146,7 +147,8 @@ def main(argv: list[str]) -> int:
         context = Context(
             folder=folder,
             emit=Progress(log) if log else _say_nothing,
-            is_cancelled=(folder / "cancel").exists,
+            # Rank 0 knows what the run has cost; the trainer sees to it that all ranks stop when one of them has to.
+            is_cancelled=Stop(folder, request, log.events) if log else (folder / CANCEL).exists,
             resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
             is_main=rank == 0,
         )

@@ -49,6 +49,7 @@ class Context:
     emit: Callable[[str, Mapping[str, Any]], None]
     """Append an event: its kind and its fields."""
     is_cancelled: Callable[[], bool]
+    """Asked after each step. Of several processes each has its own answer, and all of them must stop where one does."""
     resume_from: Path | None
     """The newest whole checkpoint, or None to start afresh."""
     is_main: bool = True

@@ -26,16 +26,17 @@ from ftsdk.backends.hosted.checkpoints import CHECKPOINTS, newest_whole
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.loglines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
+from ftsdk.backends.hosted.pulse import last_beat, pulse
+from ftsdk.backends.hosted.stopping import AS_ASKED, CANCEL, Stop, has_price
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
 from ftsdk.backends.runfolder.eventlog import EventWriter
 from ftsdk.backends.runfolder.lock import hold
 from ftsdk.backends.runfolder.manifest import MANIFEST, seal, verify
 from ftsdk.errors import CorruptArtifactError
 
-__all__ = ["ARTIFACT", "BLOCKED", "CANCEL", "REQUEST", "main", "work"]
+__all__ = ["ARTIFACT", "BLOCKED", "REQUEST", "main", "work"]
 
 REQUEST = "run.json"
-CANCEL = "cancel"
 BLOCKED = "blocked"
 """Native word of a run that stands still until a person acts: the disk is full."""
 ARTIFACT = "artifact"
@@ -61,7 +62,8 @@ def work(folder: Path) -> int:
         try:
             _train(folder, log)
         except Cancelled:
-            log.append("state", {"state": "cancelled", "reason": "as asked"})
+            request = json.loads((folder / REQUEST).read_bytes())
+            log.append("state", Stop(folder, request, log.reread()).ending())
         except ranks.RankLost as error:
             log.reread()
             log.append("log", {"level": "error", "message": str(error)})
@@ -82,7 +84,8 @@ def work(folder: Path) -> int:
 
 def _train(folder: Path, log: EventWriter) -> None:
     if (folder / CANCEL).exists():
-        raise Cancelled
+        log.append("state", AS_ASKED)
+        return
     artifact = folder / ARTIFACT
     if (artifact / MANIFEST).exists():
         with contextlib.suppress(CorruptArtifactError):
@@ -92,6 +95,8 @@ def _train(folder: Path, log: EventWriter) -> None:
             return
 
     request = json.loads((folder / REQUEST).read_bytes())
+    if has_price(request):
+        _say_when_the_last_one_died(folder, log)
     attempt = 1 + sum(isinstance(e, StateEvent) and e.native.startswith("attempt") for e in log.events)
     resume_from, refused = newest_whole(folder)
     going_on = f"going on from the checkpoint of step {resume_from.name.rpartition('-')[2]}" if resume_from else "starting"
@@ -99,20 +104,35 @@ def _train(folder: Path, log: EventWriter) -> None:
     for sentence in refused:
         log.append("log", {"level": "warning", "message": sentence})
 
+    stop = Stop(folder, request, log.reread())
+    if stop():
+        raise Cancelled
     unfinished = folder / _UNFINISHED
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    if request["launch"].get("processes", 1) > 1:
-        training = ranks.train(folder, unfinished, resume_from, processes=request["launch"]["processes"])
-        log.reread()
-    else:
-        context = Context(folder=folder, emit=Progress(log), is_cancelled=(folder / CANCEL).exists, resume_from=resume_from)
-        with lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)):
-            training = load_trainer(request["trainer"]).train(request["training"], context, unfinished)
+    with pulse(folder, is_on=has_price(request)):
+        training = _trained(folder, request, unfinished, resume_from, log, stop)
     log.append("state", {"state": "finalizing"})
     _publish(training, request, unfinished, artifact)
     log.append("state", {"state": "succeeded"})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def _say_when_the_last_one_died(folder: Path, log: EventWriter) -> None:
+    """Write down how long a worker lived that was killed without a word: that time was paid for, too."""
+    died_at, last = last_beat(folder), log.events[-1] if log.events else None
+    if last is not None and died_at is not None and died_at > last.at:
+        log.append("log", {"at": round(died_at, 3), "level": "warning", "message": "the worker was killed at about this time"})
+
+
+def _trained(folder: Path, request: Mapping[str, Any], into: Path, resume_from: Path | None, log: EventWriter, stop: Stop) -> Training:
+    if request["launch"].get("processes", 1) > 1:
+        training = ranks.train(folder, into, resume_from, processes=request["launch"]["processes"])
+        log.reread()
+        return training
+    context = Context(folder=folder, emit=Progress(log), is_cancelled=stop, resume_from=resume_from)
+    with lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)):
+        return load_trainer(request["trainer"]).train(request["training"], context, into)
 
 
 def _publish(training: Training, request: Mapping[str, Any], unfinished: Path, artifact: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.backends.runfolder import lock
 from ftsdk.backends.runfolder.eventlog import EventWriter
 from ftsdk.backends.runfolder.manifest import MANIFEST, replace_file
-from ftsdk.errors import BackendError, Gap
+from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.home import home
 from ftsdk.spec import JobSpec
 
@@ -29,6 +30,16 @@ _MALLOC = ":".join(f"glibc.malloc.{name}={value}" for name, value in (("hugetlb"
 given back and faulted in again, which took four fifths of the time on a virtual machine (log-softmax over SmolLM2's logits, batch
 of 16: 344,000 page faults and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory
 Allocation Tunables"; other C libraries ignore the variable."""
+
+
+def _price(usd_per_hour: Decimal | float) -> Decimal:
+    try:
+        price = Decimal(str(usd_per_hour))
+    except InvalidOperation:
+        price = Decimal(0)
+    if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
+        raise SpecError(f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if this machine costs nothing")
+    return price
 
 
 class LocalFiles:
@@ -91,18 +102,31 @@ class LocalLauncher:
     Args:
         processes: Worker processes; None means one for each CUDA device, else one.
         device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
+        usd_per_hour: What an hour of this machine costs its owner, in US dollars; None: nothing is billed.
+
+    Raises:
+        SpecError: `usd_per_hour` isn't a price.
     """
 
     name = "local"
 
-    def __init__(self, *, processes: int | None = None, device: Literal["cuda", "mps", "cpu"] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        processes: int | None = None,
+        device: Literal["cuda", "mps", "cpu"] | None = None,
+        usd_per_hour: Decimal | float | None = None,
+    ) -> None:
         self._processes = processes
         self._device: Literal["cuda", "mps", "cpu"] | None = device
+        self._usd_per_hour = None if usd_per_hour is None else _price(usd_per_hour)
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
-        return {key: value for key, value in (("processes", self._processes), ("device", self._device)) if value is not None}
+        usd_per_hour = None if self._usd_per_hour is None else float(self._usd_per_hour)
+        given = {"processes": self._processes, "device": self._device, "usd_per_hour": usd_per_hour}
+        return {key: value for key, value in given.items() if value is not None}
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
         """Look at this machine, without loading torch."""
@@ -115,11 +139,15 @@ class LocalLauncher:
         if hardware.device == "mps" and hardware.processes > 1:
             gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
         how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
+        request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
         note = "this machine bills nothing"
-        if spec.budget_usd is not None:
-            note += f", so the budget of ${spec.budget_usd} can't be exceeded"
+        if self._usd_per_hour is not None:
+            request["usd_per_hour"] = str(self._usd_per_hour)
+            note = f"${self._usd_per_hour} an hour, as Local(usd_per_hour=) says"
+        elif spec.budget_usd is not None:
+            note += f", so budget_usd={spec.budget_usd} has nothing to count; Local(usd_per_hour=) says what an hour costs you"
         return Launch(
-            request={"place": "local", "processes": hardware.processes, "device": hardware.device},
+            request=request,
             adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
             gaps=tuple(gaps),
             cost_note=note,

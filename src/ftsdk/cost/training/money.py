@@ -33,9 +33,16 @@ def by_time(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceB
         book: Prices; None loads all layers where a price is needed.
         usd_per_hour: What an hour costs, where the place itself bills nothing.
     """
+    return _as_billed(_costing(found, plan, hardware, book, usd_per_hour), plan)
+
+
+def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceBook | None, usd_per_hour: Decimal | None) -> Estimate:
     if usd_per_hour is not None:
         return _at_rate(found, usd_per_hour, usd_per_hour, f"${usd_per_hour} an hour, as given")
     launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    if "usd_per_hour" in launch:
+        price = Decimal(launch["usd_per_hour"])
+        return _at_rate(found, price, price, plan.cost_note)
     gpus = launch.get("gpu")
     if not gpus:
         return as_planned(found, plan) if plan.cost is not None else found.replace(cost_note=plan.cost_note)
@@ -49,6 +56,17 @@ def by_time(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceB
         return _at_rate(found, most, most, f"at most ${most:.2f} an hour in the region {launch['region']}; {hourly.charges[0].price.cited}")
     prices = "; ".join(str(charge.price) for charge in hourly.charges)
     return _at_rate(found, hourly.usd, max(most, hourly.usd), prices, bill=hourly)
+
+
+def _as_billed(found: Estimate, plan: Plan) -> Estimate:
+    """Let the cost grow as the place bills it: by the second where the launch has such a price, the start included."""
+    launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    accrual = found.accrual
+    if accrual is None or "usd_per_s" not in launch:
+        return found
+    if accrual.kind == "per_share":
+        accrual = Accrual(kind="per_hour", usd=Decimal(str(launch["usd_per_s"])) * 3600, fixed_usd=Decimal(0), source=accrual.source)
+    return found.replace(accrual=accrual.replace(start_s=float(launch.get("startup_timeout_s", 0))))
 
 
 def _hourly(provider: str, gpu: str, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:

@@ -15,13 +15,14 @@ tests that need to know it; a test whose hook is missing is skipped, and says wh
 """
 
 from ftsdk.testing.conformance.artifacts import ArtifactChecks
-from ftsdk.testing.conformance.hooks import RETRY_AFTER_S
+from ftsdk.testing.conformance.budgets import BudgetChecks
+from ftsdk.testing.conformance.hooks import RETRY_AFTER_S, Costly
 from ftsdk.testing.conformance.plans import PlanChecks
 from ftsdk.testing.conformance.runs import RunChecks
 from ftsdk.testing.conformance.wire import WireChecks
 
-__all__ = ["RETRY_AFTER_S", "BackendConformance"]
+__all__ = ["RETRY_AFTER_S", "BackendConformance", "Costly"]
 
 
-class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, WireChecks):
+class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, BudgetChecks, WireChecks):
     """Inherit it in a class whose name starts with `Test`, and give `make_backend`."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from ftsdk.backends.base import Backend, Event, RunRef, RunStatus
+from ftsdk.backends.base import Backend, Event, Plan, RunRef, RunStatus
 from ftsdk.spec import DPO, DataFormat, JobSpec, Model
 from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples
 
-__all__ = ["RETRY_AFTER_S", "Finished", "Hooks", "leaves", "new_key", "reopened", "through_json"]
+__all__ = ["RETRY_AFTER_S", "Costly", "Finished", "Hooks", "leaves", "new_key", "reopened", "through_json"]
 
 RETRY_AFTER_S = 7.0
 """What the fault `"429"` must send as `Retry-After`."""
@@ -35,6 +35,19 @@ class Finished:
     """The events, as they were read while the run was going on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Costly:
+    """A run that has cost its budget before it is done."""
+
+    backend: Backend
+    plan: Plan
+    """With `budget_usd` in its spec, and an estimate whose `accrual` says how the place bills."""
+    poll_s: float = 10.0
+    """Seconds between two looks of whoever watches, by a clock that only the looks move."""
+    is_watched: bool = True
+    """False if the place has to stop the run by itself, with nobody there."""
+
+
 class Hooks(ABC):
     """Override what differs. Only `make_backend` has no default."""
 
@@ -44,6 +57,8 @@ class Hooks(ABC):
     """How many looks a run may take to come to its end."""
     share_finished_run: ClassVar[bool] = False
     """True to make one finished run for all tests of the class: for backends whose runs take seconds."""
+    budget_options: ClassVar[Mapping[str, Any]] = {}
+    """Fields of a job without which its cost isn't known."""
     honoured_elsewhere: ClassVar[Mapping[str, str]] = {}
     """Fields that are honoured without being in the request, each with the reason."""
 
@@ -112,6 +127,14 @@ class Hooks(ABC):
 
     def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef] | None:
         """Give a run that failed in training; None to leave it out."""
+        return None
+
+    def billing_backend(self, tmp_path: Path) -> Backend | None:
+        """Give a new backend object whose plans have a cost; None if nothing is billed there."""
+        return None
+
+    def costly_run(self, tmp_path: Path) -> Costly | None:
+        """Say how to submit a run that has cost its budget before it is done; None if none can be made."""
         return None
 
     # Shared by the tests.

@@ -39,8 +39,8 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Stop if the run was cancelled."""
-        del args, state, control, kwargs
-        if self._context.is_cancelled():
+        del state, control, kwargs
+        if _on_any_rank(self._context.is_cancelled(), device=args.device):
             raise Cancelled
 
     def on_log(
@@ -115,6 +115,15 @@ class Watch(TrainerCallback):
         best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
         prune(self._context.folder, keep={best} if best else set())
         self._context.emit("checkpoint", {"step": state.global_step, "path": folder.name})
+
+
+def _on_any_rank(answer: bool, *, device: torch.device) -> bool:
+    """Tell if it is so in any of the processes: one that stops alone leaves the others waiting for its gradients until they fail."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return answer
+    answers = torch.tensor(float(answer), device=device)
+    dist.all_reduce(answers, op=dist.ReduceOp.MAX)
+    return bool(answers.item())
 
 
 def peak_memory_gb() -> float:

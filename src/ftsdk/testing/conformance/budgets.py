@@ -1,0 +1,121 @@
+"""Budgets: what could cost more isn't started, and what has cost as much is stopped, once and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ftsdk.backends.base import RunRef
+from ftsdk.data import Dataset
+from ftsdk.errors import BudgetExceededError
+from ftsdk.home import home
+from ftsdk.job import FineTuneJob
+from ftsdk.ledger import Ledger, Record
+from ftsdk.run import Run, submit
+from ftsdk.testing.conformance.hooks import Costly, Hooks, new_key, reopened
+
+__all__ = ["BudgetChecks"]
+
+_LEAST_USD = Decimal("0.0001")
+_CENT = Decimal("0.01")
+_NEVER_S = 7 * 86_400.0
+"""Of the watch's own clock: a run that isn't stopped by then isn't stopped."""
+
+
+class BudgetChecks(Hooks):
+    """`budget_usd`, before a run and during it."""
+
+    def test_a_run_that_could_cost_more_than_its_budget_is_not_started(self, tmp_path: Path) -> None:
+        """It is refused with `BudgetExceededError`: no request, nothing written, no run."""
+        backend = self.billing_backend(tmp_path)
+        if backend is None:
+            pytest.skip("billing_backend() isn't given: nothing is billed there")
+        rows = [{"q": f"question {n}", "a": "yes"} for n in range(16)]
+        train = Dataset.from_rows(rows, name="budget").as_chat(prompt="{q}", completion="{a}")
+        job = FineTuneJob(model=self.make_spec().model, train=train, backend=backend, **self.budget_options)
+        cost = job.plan().cost
+        assert cost is not None, "it bills, and its plan has no cost: no budget can be held against it"
+        sent, started, written = self.requests_seen(backend), self.runs_started(backend), _files()
+        with pytest.raises(BudgetExceededError):
+            job.replace(budget_usd=max(_LEAST_USD, cost.low / 2)).submit()
+        tight = max(_LEAST_USD, cost.high * Decimal("0.99"))
+        try:
+            plan = job.replace(budget_usd=tight).plan()
+        except BudgetExceededError:
+            pass
+        else:
+            # Two good reasons to go on: the place caps the run at the budget, or gives its own word before anything is created.
+            is_asked_again = plan.estimate is not None and plan.estimate.billed_tokens is not None
+            assert is_asked_again or (plan.cost is not None and plan.cost.high <= tight + _CENT), (
+                f"it may cost {plan.cost}, and the budget is ${tight}"
+            )
+        assert _files() == written, f"something was written before the refusal: {sorted(map(str, _files() - written))}"
+        assert self.requests_seen(backend) == sent, "requests went out before the refusal"
+        assert self.runs_started(backend) == started, "a run was started that its budget refuses"
+
+    def test_a_run_that_reaches_its_budget_is_stopped_for_good(self, tmp_path: Path) -> None:
+        """It ends as cancelled, says so to everybody who asks, at most one interval over; and nothing sets it going again."""
+        case = self.costly_run(tmp_path)
+        if case is None:
+            pytest.skip("costly_run() isn't given: no run can be made to cost as much as its budget")
+        backend, plan = case.backend, case.plan
+        key = new_key()
+        ledger = Ledger(tmp_path / "budget-ledger.sqlite")
+        record = ledger.intend(Record(ref=f"{backend.name}:{key}", name=None, plan=plan.to_dict(), options=dict(backend.options)))
+        run = Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
+        ref = RunRef(backend=backend.name, id=key, native=ledger.get(run.ref).native)
+        if not case.is_watched:
+            self.finish(backend, ref)
+        self._is_over_budget(run, case)
+        status, events, started = backend.status(ref), list(backend.events(ref)), self.runs_started(backend)
+
+        again = Run(ledger.get(run.ref), reopened(backend), ledger=ledger)
+        self._is_over_budget(again, case)
+        assert not again.resume(), "resume() set a run going that has used up its budget"
+        backend.submit(plan, key=key)
+        assert backend.status(ref) == status, f"a run that has used up its budget was {status.state}, and is {backend.status(ref).state}"
+        assert list(backend.events(ref)) == events, "a run that has used up its budget goes on"
+        assert self.runs_started(backend) == started, "it was started again"
+
+    def _is_over_budget(self, run: Run, case: Costly) -> None:
+        clock = _Clock(self.between_polls)
+        budget = case.plan.spec.budget_usd
+        assert budget is not None, "the plan of costly_run() has no budget_usd"
+        try:
+            run.wait(progress=False, timeout_s=_NEVER_S, poll_s=case.poll_s, clock=clock, sleep=clock.sleep)
+        except BudgetExceededError as error:
+            told = error
+        except TimeoutError as error:
+            raise AssertionError(f"the run was never stopped: {error}") from error
+        else:
+            raise AssertionError(f"waiting ended without BudgetExceededError; the run is {run.status()}")
+        assert run.status().state == "cancelled", f"a run that has used up its budget is {run.status().state}"
+        assert f"budget_usd={budget}" in str(told), f"the error doesn't say the budget: {told}"
+        assert told.accrued_usd is not None
+        assert told.bound_usd is not None
+        # One interval until it is seen, and at most another until the place has stopped.
+        limit = budget + 2 * told.bound_usd
+        assert told.accrued_usd <= limit, f"${told.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${told.bound_usd:.4f}"
+        assert str(budget) in run.status().reason, f"the status doesn't say why: {run.status().reason!r}"
+
+
+class _Clock:
+    """A clock that the watch's own sleep moves, while the place goes on at its own pace."""
+
+    def __init__(self, between_polls: Callable[[], None]) -> None:
+        self._now = 0.0
+        self._between_polls = between_polls
+
+    def __call__(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+        self._between_polls()
+
+
+def _files() -> set[Path]:
+    return {path for path in home().rglob("*") if path.is_file()}
