@@ -58,10 +58,11 @@ def estimate(
     backend: BackendName = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from bytes; don't load the tokenizer.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the place for its own price; it may upload the data, and spends nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what the run will take: tokens, time, memory, cost, each with an interval and its source."""
-    found = _job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour)
+    found = _job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live)
     typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
 
 

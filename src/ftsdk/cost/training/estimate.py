@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast
 
 from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import Accrual, CostRange, Estimate, EstimateLine, MemoryEstimate, PlannedHardware, Range, StepParts
+from ftsdk.backends.estimates import ASKED_LATER, Accrual, CostRange, Estimate, EstimateLine, MemoryEstimate, PlannedHardware, Range, StepParts
 from ftsdk.cost.facts.hardware import Device, cpu_device, find_device, is_known, memory_constants
 from ftsdk.cost.facts.shapes import ModelShape, shape_of
 from ftsdk.cost.pricebook.billing import Bill, finetune_cost, per_second_gpu_cost, together_finetune_tokens
@@ -390,9 +390,7 @@ def _by_tokens(
     price = finetune_price(book, plan.backend, spec.model.id, method=method, tuning=tuning, billion=billion)
     found = found.replace(billed_tokens=billed)
     if price is None:
-        return found.replace(
-            cost_note=plan.cost_note, notes=("no source tells the service's price for this model; its own estimate is asked for at submit()",)
-        )
+        return found.replace(cost_note=plan.cost_note, notes=("no source tells the service's price for this model", ASKED_LATER))
     minimum = finetune_minimum(book, plan.backend, spec.model.id)
     dearest = price.at_most or price.price
     bills = [
@@ -415,7 +413,7 @@ def _by_tokens(
         cost=cost,
         cost_lines=lines,
         accrual=accrual,
-        notes=(*found.notes, "the service's own estimate is asked for at submit() and replaces this one"),
+        notes=(*found.notes, ASKED_LATER),
     )
 
 
