@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ConfigDict, InstanceOf, field_validator
 
-from ftsdk.backends.base import Backend, Plan
+from ftsdk.backends.base import Backend, CanQuote, Plan
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import refuse_over_budget
 from ftsdk.data import Dataset, Store
-from ftsdk.errors import DatasetError
+from ftsdk.errors import DatasetError, Gap, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job_file import JobFile, load_yaml, read_job
 from ftsdk.ledger import Ledger, Record
@@ -96,20 +96,30 @@ class FineTuneJob(Hyperparameters):
             refuse_over_budget(plan, self.budget_usd)
         return plan
 
-    def estimate(self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None) -> Estimate:
-        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Offline; starts nothing.
+    def estimate(self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False) -> Estimate:
+        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Starts nothing.
 
         Args:
             is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from bytes, which takes milliseconds.
                 None counts if the tokenizer is at hand.
             usd_per_hour: What an hour of the hardware costs you, where the place itself bills nothing.
+            live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is spent.
+                Without it all is offline.
 
         Raises:
-            UnsupportedSpecError: The backend can't honour a field that was set.
+            UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
             ModelError: The model isn't whole, or isn't safe to load.
+            DatasetError: The place refused the data.
+            BackendError: The place can't say what the run would cost.
         """
+        backend = self.resolved_backend
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
-        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=is_exact, usd_per_hour=rate)
+        if live and not isinstance(backend, CanQuote):
+            raise UnsupportedSpecError(backend.name, [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")])
+        plan = self._estimated(backend.plan(self.spec()), is_exact=is_exact, usd_per_hour=rate)
+        if live and isinstance(backend, CanQuote):
+            self._store_data()
+            plan = plan.quoted(backend.quote(plan))
         assert plan.estimate is not None
         return plan.estimate
 

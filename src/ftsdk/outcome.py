@@ -137,6 +137,9 @@ class Tally:
         return step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
 
 
+_CENT = 0.01 + 1e-9
+
+
 class Comparison(Value):
     """One run: a quantity as it was estimated and as it was."""
 
@@ -151,9 +154,15 @@ class Comparison(Value):
         return self.estimated.likely / self.actual - 1 if self.actual else 0.0
 
     @property
+    def is_quoted(self) -> bool:
+        """Is it a price that the place itself told, and so no interval?"""
+        return self.quantity == "usd" and self.estimated.low == self.estimated.high
+
+    @property
     def is_inside(self) -> bool:
-        """Did the truth fall inside of the 80 % interval?"""
-        return self.estimated.low <= self.actual <= self.estimated.high
+        """Did the truth fall inside of the 80 % interval, or within a cent of the price that the place told?"""
+        slack = _CENT if self.is_quoted else 0.0
+        return self.estimated.low - slack <= self.actual <= self.estimated.high + slack
 
 
 @dataclass(frozen=True)
@@ -168,8 +177,9 @@ class CostReport:
             (
                 c.ref,
                 c.quantity,
-                f"{c.estimated.likely:,.4g} ({c.estimated.low:,.4g} to {c.estimated.high:,.4g})",
-                f"{c.actual:,.4g}",
+                _shown(c.estimated.likely, c.quantity)
+                + ("" if c.is_quoted else f" ({_shown(c.estimated.low, c.quantity)} to {_shown(c.estimated.high, c.quantity)})"),
+                _shown(c.actual, c.quantity),
                 f"{c.error:+.0%}",
                 "yes" if c.is_inside else "no",
             )
@@ -183,7 +193,8 @@ class CostReport:
         for quantity in sorted({c.quantity for c in self.comparisons}):
             found = [c for c in self.comparisons if c.quantity == quantity]
             off = sum(abs(c.error) for c in found) / len(found)
-            told.append(f"{quantity}: off by {off:.0%} on average, inside of the 80 % interval in {sum(c.is_inside for c in found)} of {len(found)}")
+            inside = "inside of the 80 % interval" + (", or within a cent of the place's own price," if any(c.is_quoted for c in found) else "")
+            told.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
         return "\n".join(told) or "no run that ended has both an estimate and a result yet"
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,6 +215,13 @@ class CostReport:
     def _repr_html_(self) -> str:
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
         return f"<table><tr><th>ref</th><th>quantity</th><th>estimated</th><th>actual</th><th>error</th><th>inside</th></tr>{body}</table>"
+
+
+def _shown(amount: float, quantity: str) -> str:
+    """Seconds, tokens and bytes to the digits that mean something; dollars to the cent, or below a dollar as they are."""
+    if quantity == "usd":
+        return f"${amount:,.{2 if amount >= 1 else 4}f}"
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}"
 
 
 def compare(ref: str, estimate: Estimate | None, outcome: Outcome | None) -> tuple[Comparison, ...]:

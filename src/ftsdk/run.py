@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, overload
 
 from ftsdk.backends.accrual import OVER_BUDGET
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
+from ftsdk.backends.estimates import Quote
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import BudgetWatch
 from ftsdk.cost.training.calibration import learn, software_version
@@ -77,8 +78,10 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        """What was asked for."""
-        return Plan.from_dict(self._record.plan)
+        """What was asked for, with the place's own price in place of ours if it told one at the submission."""
+        plan = Plan.from_dict(self._record.plan)
+        quote = Quote.from_native(self._record.native)
+        return plan if quote is None else plan.quoted(quote)
 
     @property
     def created_at(self) -> datetime:

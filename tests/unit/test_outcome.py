@@ -15,7 +15,7 @@ from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
 from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, learn, read_calibration
-from ftsdk.outcome import CostReport, Outcome, Tally, compare
+from ftsdk.outcome import Comparison, CostReport, Outcome, Tally, compare
 from ftsdk.run import Runs
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
@@ -82,6 +82,21 @@ def test_the_report_counts_how_often_the_truth_was_inside() -> None:
     assert "inside of the 80 % interval in 2 of 3" in str(report)
     assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
     assert "no run that ended" in str(CostReport(()))
+
+
+@pytest.mark.parametrize(("actual", "is_inside"), [(12.34, True), (12.35, True), (12.33, True), (12.36, False), (12.32, False)])
+def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float, is_inside: bool) -> None:
+    told = Comparison(ref="together:a", quantity="usd", estimated=Range(low=12.34, likely=12.34, high=12.34), actual=actual)
+    assert told.is_inside is is_inside
+    (row,) = CostReport((told,)).rows()
+    assert row[2] == "$12.34"
+    assert "within a cent of the place's own price" in str(CostReport((told,)))
+
+
+def test_a_cent_is_no_excuse_for_an_interval() -> None:
+    cheap = Comparison(ref="local:a", quantity="usd", estimated=Range(low=0.001, likely=0.002, high=0.003), actual=0.004)
+    assert not cheap.is_inside
+    assert CostReport((cheap,)).rows()[0][2:4] == ("$0.0020 ($0.0010 to $0.0030)", "$0.0040")
 
 
 def test_the_outcome_of_a_run_is_kept_and_shown(tmp_path: Path) -> None:

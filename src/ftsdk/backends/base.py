@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ftsdk.backends.estimates import CostRange, Estimate, PlannedHardware
+from ftsdk.backends.estimates import CostRange, Estimate, PlannedHardware, Quote
 from ftsdk.errors import Diagnosis, Gap, SpecError, UnsupportedSpecError
 from ftsdk.spec import JobSpec, Value, set_fields
 
@@ -26,6 +26,7 @@ __all__ = [
     "Artifact",
     "Backend",
     "CanFind",
+    "CanQuote",
     "CanResume",
     "CanSweep",
     "Capabilities",
@@ -60,7 +61,7 @@ class RunRef:
     backend: str
     id: str
     native: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    """What the backend itself calls things: job ids, file ids. Never a secret."""
+    """What the backend itself calls things, job ids and file ids, and what it said that the run would cost. Never a secret."""
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.id}"
@@ -124,6 +125,11 @@ class Plan(Value):
     """What a worker will find; None where the place doesn't say."""
     estimate: Estimate | None = None
     """Tokens, time, memory and cost; `job.plan()` adds it, a backend leaves it out."""
+
+    def quoted(self, quote: Quote) -> Plan:
+        """Put the place's own price in place of ours."""
+        estimate = (self.estimate or Estimate(backend=self.backend, cost=self.cost, cost_note=self.cost_note)).quoted(quote)
+        return self.replace(estimate=estimate, cost=estimate.cost)
 
     def __str__(self) -> str:
         from ftsdk.backends.show import plan_text
@@ -331,6 +337,23 @@ class CanFind(Protocol):
 
         Raises:
             BackendError: It can't be told now; retryable.
+        """
+        ...
+
+
+@runtime_checkable
+class CanQuote(Protocol):
+    """A backend whose place can be asked what a planned run will cost."""
+
+    def quote(self, plan: Plan) -> Quote:
+        """Ask for the price. It may send the data, which a later `submit` then doesn't send again; it starts nothing and spends nothing.
+
+        A price over the budget, or one that the account may not spend, is a price all the same.
+
+        Raises:
+            UnsupportedSpecError: The place's own limits don't allow the run.
+            DatasetError: It refused the data.
+            BackendError: It can't say.
         """
         ...
 

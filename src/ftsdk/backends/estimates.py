@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 
-__all__ = ["Accrual", "CostRange", "Estimate", "EstimateLine", "MemoryEstimate", "PlannedHardware", "Range", "StepParts", "in_unit"]
+__all__ = [
+    "ASKED_LATER",
+    "Accrual",
+    "CostRange",
+    "Estimate",
+    "EstimateLine",
+    "MemoryEstimate",
+    "PlannedHardware",
+    "Quote",
+    "Range",
+    "StepParts",
+    "in_unit",
+]
+
+ASKED_LATER = "the service's own estimate is asked for at submit() and replaces this one; job.estimate(live=True) asks now, and uploads the data"
+"""The note of an estimate of ours that a service's own will replace; it goes once that has been given."""
 
 Amount = Annotated[float, Field(ge=0)]
 
@@ -115,6 +134,47 @@ class Accrual(Value):
     source: str
 
 
+class Quote(Value):
+    """What a place itself says that a planned run will cost. Asking spends nothing and starts nothing."""
+
+    usd: Usd
+    """US dollars, the least that a run costs there applied."""
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that it would bill, training and validation together; None: not told."""
+    source: str
+    """Whose word it is."""
+    asked_at: Annotated[float, Field(ge=0, le=1e11)]
+    """Seconds since the epoch, UTC."""
+    notes: tuple[str, ...] = ()
+    """What stands in the way of a run at this price, such as a limit of the account."""
+
+    @property
+    def cited(self) -> str:
+        """Whose word, and of which day."""
+        return f"{self.source}, {datetime.fromtimestamp(self.asked_at, UTC):%Y-%m-%d}"
+
+    def to_native(self) -> dict[str, str]:
+        """Give what a ref keeps of it, for `RunRef.native`."""
+        told = {} if self.tokens is None else {"quoted_tokens": str(self.tokens)}
+        return {"quoted_usd": str(self.usd), "quoted_by": self.source, "quoted_at": repr(self.asked_at), **told}
+
+    @classmethod
+    def from_native(cls, native: Mapping[str, str]) -> Quote | None:
+        """Read what a ref keeps; None if its place gave no estimate, or what is kept can't be read."""
+        if "quoted_usd" not in native:
+            return None
+        tokens = native.get("quoted_tokens")
+        try:
+            return cls(
+                usd=Decimal(native["quoted_usd"]),
+                source=native["quoted_by"],
+                asked_at=float(native["quoted_at"]),
+                tokens=None if tokens is None else int(tokens),
+            )
+        except (KeyError, ArithmeticError, ValueError, SpecError):
+            return None
+
+
 class Estimate(Value):
     """What a run will take, each number with its interval and its source. `cost` is None where nothing is billed or no price is known."""
 
@@ -139,6 +199,22 @@ class Estimate(Value):
     cost_note: str = ""
     accrual: Accrual | None = None
     notes: tuple[str, ...] = ()
+
+    def quoted(self, quote: Quote) -> Estimate:
+        """Put the place's own price, and its tokens if it told them, in place of ours; what ours was goes into a note."""
+        amount = float(quote.usd)
+        owed_at_once = Decimal(0) if self.accrual is None else min(self.accrual.fixed_usd, quote.usd)
+        told = {} if quote.tokens is None else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
+        ours = f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f}; {self.cost.source})" if self.cost else self.cost_note
+        kept = tuple(note for note in self.notes if note != ASKED_LATER)
+        return self.replace(
+            cost=CostRange(low=quote.usd, likely=quote.usd, high=quote.usd, source=quote.cited),
+            cost_lines=(EstimateLine(label="the whole run", amount=Range(low=amount, likely=amount, high=amount), unit="usd", source=quote.cited),),
+            cost_note="",
+            accrual=Accrual(kind="per_share", usd=quote.usd, fixed_usd=owed_at_once, source=quote.cited),
+            notes=(*kept, *quote.notes, f"our own estimate, which this replaces: {ours or 'unknown'}"),
+            **told,
+        )
 
     def rows(self) -> list[tuple[str, str]]:
         """List what it says in pairs of a heading and a text."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.cost import advise_command, cost_app
+from ftsdk.cli.jobs import load_job
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.show import out, show_plan, show_runs, show_status
 
@@ -45,7 +46,7 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 @app.command()
 def plan(job: JobFile, backend: BackendName = None, as_json: AsJson = False) -> None:
     """Show what would be done and what it would cost. Starts nothing, sends nothing."""
-    made = _job(job, backend).plan()
+    made = load_job(job, backend).plan()
     if as_json:
         out.print_json(json.dumps(made.to_dict()))
     else:
@@ -58,10 +59,11 @@ def estimate(
     backend: BackendName = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from bytes; don't load the tokenizer.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the place for its own price; it may upload the data, and spends nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what the run will take: tokens, time, memory, cost, each with an interval and its source."""
-    found = _job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour)
+    found = load_job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live)
     typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
 
 
@@ -83,7 +85,7 @@ def calibrate(
 @app.command()
 def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3) -> None:
     """Show what the model will see, and which tokens it will learn to write."""
-    out.print(_job(job, None).preview(n))
+    out.print(load_job(job, None).preview(n))
 
 
 @app.command()
@@ -94,7 +96,7 @@ def run(
     evaluate: Annotated[bool, typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals.")] = True,
 ) -> None:
     """Start a run and watch it to its end."""
-    made = _job(job, backend)
+    made = load_job(job, backend)
     started = made.submit()
     out.print(f"[bold]{started.ref}[/] started; it goes on if this terminal closes. Watch it: ftsdk watch {started.ref}")
     if detach:
@@ -205,13 +207,6 @@ def _sweep(as_json: bool) -> None:
         out.print("Nothing was left behind.")
     for orphan in [] if as_json else orphans:
         out.print(f"{orphan.kind} {orphan.native or orphan.run_id} ({orphan.name}): {orphan.advice}")
-
-
-def _job(path: Path, backend: str | None):
-    from ftsdk.job import FineTuneJob
-
-    job = FineTuneJob.from_yaml(path)
-    return job.replace(backend=backend) if backend else job
 
 
 def _watch(ref: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ftsdk.cli.jobs import load_job
 from ftsdk.errors import SpecError
 
 __all__ = ["advise_command", "cost_app"]
@@ -24,6 +25,9 @@ def _group() -> None:
 @cost_app.command()
 def crossover(
     file: Annotated[Path, typer.Argument(help="The question, as YAML.", metavar="FILE")],
+    job: Annotated[Path | None, typer.Option("--job", help="Take the cost of training from this job's estimate.", metavar="JOB.yaml")] = None,
+    backend: Annotated[str | None, typer.Option("--backend", help="Where the job is trained, instead of where its file says.")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs, for a job on it.", min=0)] = None,
     solve_for: Annotated[str | None, typer.Option("--solve-for", help="An input at whose value both cost the same.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as an HTML fragment.")] = None,
@@ -34,8 +38,11 @@ def crossover(
 
     from ftsdk.cost.comparison.crossover_file import CrossoverFile
 
+    if job is None and (backend is not None or usd_per_hour is not None):
+        raise SpecError("--backend and --usd-per-hour say where a job is trained and what that costs: name the job, --job JOB.yaml")
     question = CrossoverFile.from_yaml(file)
-    answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer()
+    training = None if job is None else load_job(job, backend).estimate(usd_per_hour=usd_per_hour)
+    answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
     # Not through rich: a table must not be wrapped where a pipe is narrow.
     typer.echo(json.dumps(answer.to_dict()) if as_json else str(answer))
     if html is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -11,17 +12,21 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from ftsdk.backends.base import Artifact, Capabilities, Event, Plan, RunRef, RunStatus, find_gaps, refuse
+from ftsdk.backends.estimates import Quote
 from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
+from ftsdk.backends.together.asking import Inquiry
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire, clean_base_url, find_key
 from ftsdk.backends.together.collecting import WEIGHTS, collect
 from ftsdk.backends.together.folder import RunFolder
+from ftsdk.backends.together.pricing import read_quote
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.submitting import Submission
 from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, suffix_for, translate
 from ftsdk.backends.together.watching import Watch, status_at_end
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BackendError, BudgetExceededError, Gap, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
+from ftsdk.home import home
 
 __all__ = ["Together"]
 
@@ -133,6 +138,23 @@ class Together:
             notes=translation.notes,
         )
 
+    def quote(self, plan: Plan) -> Quote:
+        """Upload the data, unless they are there, and ask what the job would cost. Creates none, and spends nothing.
+
+        Raises:
+            UnsupportedSpecError: The service's own limits don't allow it; nothing was uploaded.
+            DatasetError: The service refused the data.
+            BudgetExceededError: The account is in no state to be told a price (402). A price that is too high is given all the same.
+            BackendError: The service can't say, said no, or nothing.
+        """
+        drafts = home() / "together"
+        drafts.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="quote-", dir=drafts) as folder:
+            inquiry = self._inquiry(plan, Path(folder))
+            inquiry.limits()
+            answer = inquiry.price({**plan.request["create"], **inquiry.files()})
+        return read_quote(answer, minimum=self._minimum(plan), asked_at=self._clock())
+
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Upload the data, ask for limits and price, and create one job; the same key never makes a second one.
 
@@ -153,7 +175,7 @@ class Together:
             jobs = folder.jobs()
             if not jobs:
                 jobs = [self._submission(folder, plan, suffix).run(minimum=self._minimum(plan))]
-        return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix})
+            return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix, **folder.quote()})
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
         """Look for the job of a run by its suffix; creates nothing.
@@ -170,7 +192,7 @@ class Together:
             if not jobs:
                 found = self._submission(folder, plan, suffix).find()
                 jobs = [] if found is None else [found]
-        return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix}) if jobs else None
+            return RunRef(backend=self.name, id=key, native={"job": jobs[-1], "suffix": suffix, **folder.quote()}) if jobs else None
 
     def status(self, ref: RunRef) -> RunStatus:
         """Ask where the run is. Once it is over, and everything about it is written down here, nothing is asked any more.
@@ -285,12 +307,14 @@ class Together:
             folder,
             plan,
             suffix,
-            place=self._place(),
-            poll_s=self._poll_s,
+            inquiry=self._inquiry(plan, folder.path / "upload"),
             settle_s=self._settle_s,
             clock=self._clock,
             sleep=self._sleep,
         )
+
+    def _inquiry(self, plan: Plan, drafts: Path) -> Inquiry:
+        return Inquiry(self._wire(), plan, place=self._place(), drafts=drafts, poll_s=self._poll_s, clock=self._clock, sleep=self._sleep)
 
     def _place(self) -> str:
         """Where uploaded files live: their ids mean nothing elsewhere."""

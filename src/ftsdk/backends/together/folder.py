@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping
 from typing import Any, cast
 
 from ftsdk.backends.base import Event, Plan
+from ftsdk.backends.estimates import Quote
 from ftsdk.backends.runfolder import lock
 from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
 from ftsdk.backends.runfolder.manifest import replace_file
@@ -21,6 +22,7 @@ __all__ = ["FileCache", "RunFolder"]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SUBMISSION = "together.json"
+_QUOTE = "quote.json"
 _INTENT = "create.json"
 _JOBS = "jobs.json"
 _END = "end.json"
@@ -79,7 +81,18 @@ class RunFolder:
     def adopt(self, native: Mapping[str, str]) -> None:
         """Make the folder of a run that was submitted from another machine."""
         self._write(_JOBS, {"jobs": [native["job"]]})
+        quoted = {name: text for name, text in native.items() if name.startswith("quoted_")}
+        if quoted:
+            self._write(_QUOTE, quoted)
         self._write(_SUBMISSION, {"suffix": native.get("suffix", "")})
+
+    def keep_quote(self, quote: Quote) -> None:
+        """Note what the service says that the run will cost."""
+        self._write(_QUOTE, quote.to_native())
+
+    def quote(self) -> dict[str, str]:
+        """Give what the service said that the run will cost, as a ref keeps it; empty if that was never asked from here."""
+        return {name: str(text) for name, text in (self._read(_QUOTE) or {}).items()}
 
     # What was sent
 

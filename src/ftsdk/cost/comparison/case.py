@@ -26,7 +26,12 @@ class HasCost(Protocol):
 
     @property
     def cost(self) -> CostRange | None:
-        """Dollars of one training run."""
+        """Dollars of one training run; None if they aren't known, or nothing is billed."""
+        ...
+
+    @property
+    def cost_note(self) -> str:
+        """Why there is no cost."""
         ...
 
 
@@ -167,7 +172,7 @@ def distributions(case: Case) -> tuple[Distribution, ...]:
         made.append(
             Distribution(
                 input="training_usd",
-                kind="triangular",
+                kind="interval",
                 low=float(training.low),
                 likely=float(training.likely),
                 high=float(training.high),

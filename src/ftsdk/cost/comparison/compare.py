@@ -67,7 +67,8 @@ def crossover(
         book: Prices; None loads all layers.
 
     Raises:
-        SpecError: A price, GPU or model isn't known, an amount is impossible, or the volume is missing and isn't what is solved for.
+        SpecError: A price, GPU or model isn't known, an amount is impossible, `training` is an estimate without a cost, or the volume is
+            missing and isn't what is solved for.
         MissingExtraError: The package with API prices isn't installed.
     """
     if solve_for is not None and solve_for not in SOLVABLE:
@@ -115,11 +116,17 @@ def _training(training: HasCost | CostRange | Decimal | float | None) -> CostRan
         if not likely.is_finite() or likely < 0:
             raise SpecError(f"training={training} isn't an amount of US dollars")
         return CostRange(low=likely * Decimal("0.7"), likely=likely, high=likely * Decimal("1.5"), source="given in the call, x0.7 to x1.5")
-    if isinstance(training, CostRange):
-        return training
-    if training.cost is None:
-        return CostRange(low=zero, likely=zero, high=zero, source="the place of training bills nothing")
-    return training.cost
+    cost = training if isinstance(training, CostRange) else training.cost
+    if cost is None:
+        assert not isinstance(training, CostRange)
+        raise SpecError(
+            f"training: the estimate has no cost ({training.cost_note or 'its backend says none'}), and what isn't known isn't taken for $0. "
+            "Give the hardware a price, job.estimate(usd_per_hour=1.5), ask the place, job.estimate(live=True), or give US dollars; "
+            "training=0 if it costs you nothing"
+        )
+    if not 0 <= cost.low <= cost.likely <= cost.high:
+        raise SpecError(f"training: low={cost.low}, likely={cost.likely}, high={cost.high} must be in this order, and none below 0")
+    return cost
 
 
 def _crossings(case: Case, option: Option, largest: float) -> list[CrossingPoint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,6 +17,7 @@ from ftsdk.spec.base import Usd
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer
+    from ftsdk.cost.comparison.case import HasCost
     from ftsdk.cost.pricebook.book import PriceBook
 
 __all__ = ["CrossoverFile", "read_yaml"]
@@ -51,19 +53,27 @@ class CrossoverFile(Value):
         """
         return cls.from_dict(read_yaml(Path(path)))
 
-    def answer(self, *, training: Any = None, book: PriceBook | None = None) -> CrossoverAnswer:
+    def answer(self, *, training: HasCost | CostRange | Decimal | float | None = None, book: PriceBook | None = None) -> CrossoverAnswer:
         """Ask the question.
 
         Args:
-            training: An estimate, instead of the file's own figure.
+            training: An estimate, or dollars, instead of the file's own figure; a note says what was replaced.
             book: Prices; None loads all layers.
+
+        Raises:
+            SpecError: As `crossover` does.
         """
         from ftsdk.cost.comparison.compare import crossover
 
-        arguments = {name: getattr(self, name) for name in type(self).model_fields}
+        arguments: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         if training is not None:
             arguments["training"] = training
-        return crossover(**arguments, book=book)
+        answer = crossover(**arguments, book=book)
+        if training is None or self.training is None:
+            return answer
+        own = self.training.likely if isinstance(self.training, CostRange) else self.training
+        note = f"training: the file's own figure, ${own:.2f}, isn't used; the estimate that was given replaces it"
+        return answer.replace(notes=(*answer.notes, note))
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

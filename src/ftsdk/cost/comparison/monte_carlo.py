@@ -24,7 +24,7 @@ class Distribution(Value):
 
     input: str
     kind: str
-    """lognormal, triangular, beta, mixture or fixed."""
+    """lognormal, triangular, interval, beta, mixture or fixed."""
     low: float
     """10th percentile; of a triangle, its lower end."""
     likely: float
@@ -101,6 +101,10 @@ def _sample(one: Distribution, generator: np.random.Generator, n: int) -> Any:
             return np.exp(generator.normal(math.log(math.sqrt(one.low * one.high)), sigma, n))
         case "triangular":
             return generator.triangular(one.low, one.likely, one.high, n) if one.high > one.low else np.full(n, one.likely)
+        case "interval":
+            # Half of the draws on each side of the middle, evenly, so that a tenth of all lies beyond either end.
+            aside = 1.25 * generator.uniform(-1, 1, n)
+            return np.maximum(0.0, one.likely + aside * np.where(aside < 0, one.likely - one.low, one.high - one.likely))
         case "beta":
             # `low` and `high` tell; what is drawn has the mean `likely` and the weight of so many examples.
             weight = one.likely * (1 - one.likely) / ((one.high - one.low) / (2 * _Z10)) ** 2

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, cast
 
 from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import Accrual, CostRange, Estimate, EstimateLine, PlannedHardware, Range
+from ftsdk.backends.estimates import ASKED_LATER, Accrual, CostRange, Estimate, EstimateLine, PlannedHardware, Range
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.pricebook.billing import Bill, finetune_cost, per_second_gpu_cost, together_finetune_tokens
 from ftsdk.cost.pricebook.book import BillingRule, PriceBook
@@ -127,9 +127,7 @@ def by_tokens(
     price = finetune_price(book, plan.backend, spec.model.id, method=method, tuning=tuning, billion=billion)
     found = found.replace(billed_tokens=billed)
     if price is None:
-        return found.replace(
-            cost_note=plan.cost_note, notes=("no source tells the service's price for this model; its own estimate is asked for at submit()",)
-        )
+        return found.replace(cost_note=plan.cost_note, notes=("no source tells the service's price for this model", ASKED_LATER))
     minimum = finetune_minimum(book, plan.backend, spec.model.id)
     dearest = price.at_most or price.price
     bills = [
@@ -152,7 +150,7 @@ def by_tokens(
         cost=cost,
         cost_lines=lines,
         accrual=accrual,
-        notes=(*found.notes, "the service's own estimate is asked for at submit() and replaces this one"),
+        notes=(*found.notes, ASKED_LATER),
     )
 
 

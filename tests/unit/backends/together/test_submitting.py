@@ -19,7 +19,7 @@ from decimal import Decimal
 from pydantic import SecretStr
 
 from ftsdk import LoRA, Model, Together
-from ftsdk.backends.together.submitting import check_price
+from ftsdk.backends.together.pricing import check_price
 from ftsdk.data import Store
 from ftsdk.errors import (
     BackendError,
@@ -228,7 +228,9 @@ def test_a_run_whose_folder_is_gone_is_found_by_its_suffix(
     plan = backend.plan(make_spec())
     first = backend.submit(plan, key="k")
     shutil.rmtree(ftsdk_home / "runs")
-    assert backend.submit(plan, key="k").native == first.native
+    again = backend.submit(plan, key="k")
+    # What the job was said to cost was in the folder, and nobody asks again for the price of a job that is there.
+    assert again.native == {name: first.native[name] for name in ("job", "suffix")}
     assert len(service.jobs) == 1
 
 
@@ -294,9 +296,9 @@ ESTIMATE = {"estimation_available": True, "estimated_total_price": 3.5, "allowed
 
 
 def test_the_minimum_counts_where_the_estimate_is_below_it() -> None:
-    assert check_price(ESTIMATE, budget=Decimal(4), minimum=Decimal(4)) == 4
+    assert check_price(ESTIMATE, budget=Decimal(4), minimum=Decimal(4), asked_at=0.0).usd == 4
     with pytest.raises(BudgetExceededError, match=r"\$6.00"):
-        check_price(ESTIMATE, budget=Decimal(5), minimum=Decimal(6))
+        check_price(ESTIMATE, budget=Decimal(5), minimum=Decimal(6), asked_at=0.0)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def test_the_minimum_counts_where_the_estimate_is_below_it() -> None:
 )
 def test_what_the_service_does_not_say_is_a_no(answer: dict[str, Any]) -> None:
     with pytest.raises(BudgetExceededError):
-        check_price(answer, budget=None, minimum=Decimal(4))
+        check_price(answer, budget=None, minimum=Decimal(4), asked_at=0.0)
 
 
 def test_a_file_that_the_service_rejects_says_its_words(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:

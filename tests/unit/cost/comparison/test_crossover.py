@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -18,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import CostRange
+from ftsdk.backends.estimates import Estimate
 from ftsdk.cost import Api, Dedicated, ModelShape, Operations, PriceBook, Quality, SelfHosted, Serverless, Workload, crossover
+from ftsdk.cost.comparison.monte_carlo import Distribution, draw_scenarios, percentiles
+from ftsdk.cost.comparison.options import Draw
 from ftsdk.errors import SpecError
 
 TODAY = date(2026, 11, 23)
@@ -119,17 +121,36 @@ def test_a_prompt_over_a_cliff_is_billed_at_the_higher_tier_as_a_whole() -> None
 
 
 def test_training_may_be_dollars_a_range_or_an_estimate() -> None:
-    @dataclass
-    class Estimate:
-        cost: CostRange | None
-
     spread = CostRange(low=Decimal(8), likely=Decimal(12), high=Decimal(18), source="three runs")
-    upfront = [ask(training=given).upfront_usd for given in (12, Decimal(12), spread, Estimate(spread))]
+    upfront = [ask(training=given).upfront_usd for given in (12, Decimal(12), spread, Estimate(backend="acme", cost=spread))]
     assert len(set(upfront)) == 1
-    assert ask(training=Estimate(None)).upfront_usd == ask().upfront_usd == upfront[0] - 18  # 12 and half as much for runs thrown away
+    assert ask(training=0).upfront_usd == ask().upfront_usd == upfront[0] - 18  # 12 and half as much for runs thrown away
     assert "training is left out" in str(ask())
     with pytest.raises(SpecError, match="isn't an amount"):
         ask(training=-1)
+
+
+def test_an_estimate_without_a_cost_is_refused_and_never_taken_for_nothing() -> None:
+    with pytest.raises(SpecError, match=r"bills nothing\), and what isn't known isn't taken for \$0.*usd_per_hour.*training=0"):
+        ask(training=Estimate(backend="local", cost_note="this machine bills nothing"))
+    with pytest.raises(SpecError, match="has no cost"):
+        ask(training=Estimate(backend="acme"))
+
+
+@pytest.mark.parametrize(("low", "likely", "high"), [(5, 3, 9), (1, 9, 5), (-1, 3, 5)])
+def test_a_range_that_is_none_is_refused(low: int, likely: int, high: int) -> None:
+    with pytest.raises(SpecError, match="in this order"):
+        ask(training=CostRange(low=Decimal(low), likely=Decimal(likely), high=Decimal(high), source="a slip"))
+
+
+@pytest.mark.parametrize("ends", [(8, 12, 18), (4, 4, 9), (2, 2, 2), (0, 30, 31)])
+def test_a_tenth_of_the_scenarios_trains_for_less_and_a_tenth_for_more_than_the_estimates_interval(ends: tuple[int, int, int]) -> None:
+    low, likely, high = ends
+    one = Distribution(input="training_usd", kind="interval", low=low, likely=likely, high=high, why="a test")
+    expected = Draw(requests=1.0, peak_to_mean=1.0, training_usd=float(likely), api_accepted=1.0, own_accepted=1.0)
+    drawn = draw_scenarios((one,), expected, scenarios=200_000, seed=7).by_input["training_usd"]
+    assert percentiles(drawn) == pytest.approx(ends, abs=0.01 * max(1, high - low) + 1e-9)
+    assert drawn.min() >= 0
 
 
 def test_retraining_more_often_costs_more() -> None:
