@@ -12,16 +12,17 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field
 
-from ftsdk.backends.base import CostRange
+from ftsdk.backends.estimates import CostRange, Range
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.answer_text import money, volume
 from ftsdk.cost.comparison.compare import crossover
-from ftsdk.cost.comparison.options import MONTH_H, MONTH_S
+from ftsdk.cost.comparison.options import MONTH_S
 from ftsdk.cost.comparison.workload import Api, Operations, Quality, SelfHosted, Workload
+from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.pricebook.finetune_prices import finetune_minimum, finetune_price
-from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.serving.capacity import Latency, ModelShape, capacity, known_gpus, model_shape, serving_gpu
+from ftsdk.cost.serving.capacity import Latency, model_shape
+from ftsdk.cost.serving.hosts import cheapest_host
+from ftsdk.cost.training.ballpark import Ballpark, RunSize, adapters_that_fit, managed_run, run_on_gpus
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -58,7 +59,7 @@ class Situation(Value):
     """Data may not leave."""
     latency: Latency = "server"
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Of a GPU that is here anyway."""
+    """Of a GPU that is here anyway, as it is sold: a card of "24 GB" has 24 GiB."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 4.0
     operations: Operations = Operations()
     review_usd: Annotated[Usd, Field(ge=0)] = Decimal(0)
@@ -151,7 +152,7 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
     weighed = [_candidate(situation, model, task, examples, book) for model in task["models"]]
     candidates, answers = [w.candidate for w in weighed], [w.answer for w in weighed]
     verdict, because = _verdict(situation, task, candidates, answers[0])
-    tuning, backend, why = _where(situation, model_shape(task["models"][0]), task, weighed[0].quotes)
+    tuning, backend, why = _where(situation, weighed[0], int(task["rank"]))
     method = 'SFT(train_on="completion")'
     if situation.preference_pairs >= 500:
         method += f", then DPO() on the {situation.preference_pairs:,} pairs"
@@ -169,25 +170,38 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
     )
 
 
-class _Quote(NamedTuple):
-    backend: str
-    cost: CostRange
-
-
 class _Weighed(NamedTuple):
     candidate: Candidate
     answer: CrossoverAnswer
-    quotes: tuple[_Quote, ...]
+    shape: Shape
+    size: RunSize
+    runs: tuple[Ballpark, ...]
 
 
 def _candidate(situation: Situation, model: str, task: dict[str, Any], examples: int, book: PriceBook) -> _Weighed:
-    shape = model_shape(model)
-    own = _cheapest_host(situation, shape, book)
-    tokens = examples * int(task["epochs"]) * (situation.workload.input_tokens + situation.workload.output_tokens)
-    quotes = _training_quotes(shape, tokens, book)
-    cheapest = min(quotes, key=lambda quote: quote.cost.likely)
+    workload, shape = situation.workload, model_shape(model)
+    host = cheapest_host(
+        shape,
+        peak_requests_per_s=(workload.requests_per_month or 0) / MONTH_S * workload.peak_to_mean,
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        cached_input_share=workload.cached_input_share,
+        latency=situation.latency,
+        leaving_out=_facts()["jobs_only"],
+        book=book,
+    )
+    own = SelfHosted(model=model, gpu=host.gpu, provider=host.provider, replicas=2, latency=situation.latency)
+    trained, facts = shape_named(model), _facts()["training"]
+    assert trained is not None, f"advice.yaml names {model}, which isn't in shapes.yaml"
+    row_tokens = workload.input_tokens + workload.output_tokens
+    size = RunSize(
+        rows=examples * int(task["epochs"]), row_tokens=row_tokens, longest_tokens=float(facts["longest_row"]) * row_tokens, rank=int(task["rank"])
+    )
+    managed = managed_run(trained, size, provider="together", book=book)
+    runs = (run_on_gpus(trained, size, provider="modal", besides_s=Range(**facts["start_s"]), book=book), *([managed] if managed else []))
+    cheapest = min(runs, key=lambda run: run.cost.likely)
     answer = crossover(
-        workload=situation.workload,
+        workload=workload,
         api=situation.api,
         self_hosted=own,
         training=cheapest.cost,
@@ -208,7 +222,7 @@ def _candidate(situation: Situation, model: str, task: dict[str, Any], examples:
         p_cheaper=answer.likelihood.p_self_hosted_cheaper,
         training=cheapest.cost,
     )
-    return _Weighed(candidate, answer, quotes)
+    return _Weighed(candidate, answer, trained, size, runs)
 
 
 def _quality(situation: Situation) -> Quality:
@@ -218,75 +232,16 @@ def _quality(situation: Situation) -> Quality:
     return Quality(api_accepted=situation.api_score, own_accepted=situation.needed_score, rejected="review", review_usd=situation.review_usd)
 
 
-def _cheapest_host(situation: Situation, shape: ModelShape, book: PriceBook) -> SelfHosted:
-    """The GPU and provider that take the peak for the least money, among those whose answers are in time."""
-    workload = situation.workload
-    peak = (workload.requests_per_month or 0) / MONTH_S * workload.peak_to_mean
-    best: tuple[float, str, str] | None = None
-    for row in gpu_prices(book=book):
-        # An instance of eight can't be rented by the card; spot can be taken away; a marketplace's price isn't a promise.
-        if row.offer != "on-demand" or (row.gpus or 1) != 1 or row.gpu not in known_gpus() or row.provider in _facts()["jobs_only"]:
-            continue
-        try:
-            found = capacity(
-                shape,
-                serving_gpu(row.gpu),
-                input_tokens=workload.input_tokens,
-                output_tokens=workload.output_tokens,
-                cached_input_share=workload.cached_input_share,
-                latency=situation.latency,
-            )
-        except SpecError:
-            continue  # it doesn't fit
-        if not found.is_target_met:
-            continue
-        # The price that crossover will look up: of several forms the dearest.
-        usd_per_gpu_hour = float(gpu_price(row.gpu, row.provider, book=book).usd)
-        replicas = max(2, math.ceil(peak / found.requests_per_s))
-        usd = replicas * found.gpus_per_replica * usd_per_gpu_hour * MONTH_H
-        if best is None or usd < best[0]:
-            best = (usd, row.gpu, row.provider)
-    if best is None:
-        raise SpecError(
-            f"no GPU in the price book serves {shape.name} within the {situation.latency!r} target; take latency='offline' or shorter prompts"
-        )
-    return SelfHosted(model=shape.name, gpu=best[1], provider=best[2], replicas=2, latency=situation.latency)
-
-
-def _training_quotes(shape: ModelShape, tokens: float, book: PriceBook) -> tuple[_Quote, ...]:
-    """Rough prices of one run with LoRA; `job.estimate()` gives the careful one, once there is a job."""
-    facts = _facts()["training"]
-    gpu = serving_gpu("A100-80GB")
-    price = gpu_price("A100-80GB", "modal", book=book)
-    # Six FLOPs for each parameter and token: forward, gradients of activations, and the forward pass again that checkpointing takes.
-    flops = 6e9 * (shape.active_params_b or shape.params_b) * tokens
-    hours = [
-        (float(facts["start_s"]) + flops / (gpu.peak_flops("bf16") * float(facts[f"efficiency_{name}"]))) / 3600 for name in ("high", "likely", "low")
-    ]
-    low, likely, high = (round(Decimal(repr(h)) * price.usd, 2) for h in hours)
-    quotes = [_Quote("modal", CostRange(low=low, likely=likely, high=high, source=f"6 FLOPs a parameter and token at 25 to 55 %, {price.cited}"))]
-    managed = finetune_price(book, "together", shape.name, method="sft", tuning="lora", billion=shape.params_b)
-    if managed is not None:
-        minimum = finetune_minimum(book, "together", shape.name)
-        least = minimum.usd if minimum is not None else Decimal(0)
-        usd = max(least, round(managed.usd * Decimal(repr(tokens)) / 1_000_000, 2))
-        top = max(usd, max(least, round(managed.at_most.usd * Decimal(repr(tokens)) / 1_000_000, 2)) if managed.at_most else usd)
-        quotes.append(_Quote("together", CostRange(low=usd, likely=usd, high=top, source=managed.source)))
-    return tuple(quotes)
-
-
-def _where(situation: Situation, shape: ModelShape, task: dict[str, Any], quotes: Sequence[_Quote]) -> tuple[str, str, str]:
-    memory, rank, here = _facts()["memory"], int(task["rank"]), situation.gpu_memory_gb
-    lora, qlora = f"LoRA(rank={rank})", f"QLoRA(rank={rank})"
-    needs = {lora: shape.params_b * memory["lora_gb_per_b"] + 2, qlora: shape.params_b * memory["qlora_gb_per_b"] + 2}
-    if here is not None:
-        for tuning, need in needs.items():
-            if need <= here:
-                return tuning, "local", f"about {need:.0f} GB of the {here:g} GB here; the run costs nothing extra"
-    allowed = [quote for quote in quotes if quote.backend != "together" or not situation.must_self_host]
-    best = min(allowed, key=lambda quote: quote.cost.likely)
-    others = ", ".join(f"{quote.backend} {money(quote.cost.likely)}" for quote in quotes if quote is not best)
-    return lora, best.backend, f"{money(best.cost.likely)} a run" + (f"; {others}" if others else "")
+def _where(situation: Situation, weighed: _Weighed, rank: int) -> tuple[str, str, str]:
+    here = situation.gpu_memory_gb
+    fit = None if here is None else adapters_that_fit(weighed.shape, weighed.size, memory_gib=here)
+    if fit is not None:
+        tuning = {"lora": f"LoRA(rank={rank})", "qlora": f"QLoRA(rank={rank})"}[fit.tuning]
+        return tuning, "local", f"about {fit.peak_gb:.0f} GB of the {here:g} GB here, which leaves room to be wrong; the run costs nothing extra"
+    allowed = [run for run in weighed.runs if run.backend != "together" or not situation.must_self_host]
+    best = min(allowed, key=lambda run: run.cost.likely)
+    others = ", ".join(f"{run.backend} {money(run.cost.likely)}" for run in weighed.runs if run is not best)
+    return f"LoRA(rank={rank})", best.backend, f"{money(best.cost.likely)} a run" + (f"; {others}" if others else "")
 
 
 def _verdict(situation: Situation, task: dict[str, Any], candidates: Sequence[Candidate], answer: CrossoverAnswer) -> tuple[Verdict, list[Reason]]:

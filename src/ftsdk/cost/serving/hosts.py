@@ -1,0 +1,77 @@
+"""Where to serve a model: the GPU and the provider in the price book that take the traffic for the least money."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ftsdk.cost.pricebook.book import PriceBook
+from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
+from ftsdk.cost.serving.capacity import Latency, ModelShape, capacity, known_gpus, serving_gpu
+from ftsdk.errors import SpecError
+
+__all__ = ["Host", "cheapest_host"]
+
+
+class Host(NamedTuple):
+    """A GPU, and who rents it out."""
+
+    gpu: str
+    provider: str
+
+
+def cheapest_host(
+    shape: ModelShape,
+    *,
+    peak_requests_per_s: float,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_share: float = 0.0,
+    latency: Latency = "server",
+    replicas: int = 2,
+    leaving_out: Collection[str] = (),
+    book: PriceBook,
+) -> Host:
+    """Find the host that takes the peak for the least money, among those whose answers are in time.
+
+    Args:
+        shape: The model.
+        peak_requests_per_s: What the replicas have to take together.
+        input_tokens: Mean tokens of a prompt.
+        output_tokens: Mean tokens of an answer.
+        cached_input_share: Share of the prompt that stays in the prefix cache.
+        latency: The target.
+        replicas: At least, so that one may fail.
+        leaving_out: Providers that don't sell GPU time for serving.
+        book: The prices.
+
+    Raises:
+        SpecError: None is in time.
+    """
+    best: tuple[float, Host] | None = None
+    for row in gpu_prices(book=book):
+        # An instance of eight can't be rented by the card; spot can be taken away; a marketplace's price isn't a promise.
+        if row.offer != "on-demand" or (row.gpus or 1) != 1 or row.gpu not in known_gpus() or row.provider in leaving_out:
+            continue
+        try:
+            found = capacity(
+                shape,
+                serving_gpu(row.gpu),
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                cached_input_share=cached_input_share,
+                latency=latency,
+            )
+        except SpecError:
+            continue  # it doesn't fit
+        if not found.is_target_met:
+            continue
+        # The price that crossover will look up: of several forms the dearest.
+        usd_per_gpu_hour = float(gpu_price(row.gpu, row.provider, book=book).usd)
+        usd = max(replicas, math.ceil(peak_requests_per_s / found.requests_per_s)) * found.gpus_per_replica * usd_per_gpu_hour
+        if best is None or usd < best[0]:
+            best = (usd, Host(row.gpu, row.provider))
+    if best is None:
+        raise SpecError(f"no GPU in the price book serves {shape.name} within the {latency!r} target; take latency='offline' or shorter prompts")
+    return best[1]
