@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Run
+from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal, Run
 from ftsdk.backends.accrual import accrued_usd
 from ftsdk.backends.base import Plan, RunState, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Accrual, Estimate
@@ -169,3 +169,31 @@ def test_a_run_that_could_cost_more_than_its_budget_is_not_started(tmp_path: Pat
     with pytest.raises(BudgetExceededError, match=r"up to \$3\.00"):
         job_on(backend, budget_usd=2.5).submit()
     assert backend.requests == ()
+
+
+@pytest.mark.parametrize("gpu", ["cpu", "L4"])
+def test_modal_bills_by_the_second_and_its_cold_starts_too(gpu: str) -> None:
+    job = job_on(ScriptedBackend(root=Path("nowhere"))).replace(backend=Modal(gpu=gpu), budget_usd=30)
+    plan = job.plan()
+    assert plan.estimate is not None
+    accrual = plan.estimate.accrual
+    assert accrual is not None
+    assert accrual.kind == "per_hour"
+    assert float(accrual.usd) == pytest.approx(3600 * float(plan.request["launch"]["usd_per_s"]))
+    assert accrual.start_s == plan.request["launch"]["startup_timeout_s"] == 300
+    # Ten minutes in a queue, and then a container: as much as its start may have taken is owed before its first word.
+    watch = BudgetWatch(budget_usd=Decimal(30), accrual=accrual, submitted_at=1000.0)
+    watch.saw([started(at=1600.0)])
+    assert watch.owed_usd(RUNNING, clock_s=0.0) == accrued_usd(accrual, seconds=300, share_done=0, price_usd=None)
+
+
+def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
+    by_time = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
+    by_time.saw([started(at=100.0), StepEvent(seq=1, at=103.0, step=1, total_steps=4), StepEvent(seq=2, at=104.0, step=2, total_steps=4)])
+    assert by_time.overspend_bound_usd(50) == Decimal("0.5")
+    assert by_time.overspend_bound_usd() == Decimal("0.03")
+    by_share = BudgetWatch(budget_usd=Decimal(1), accrual=SHARED)
+    by_share.saw([started(), StepEvent(seq=1, at=103.0, step=1, total_steps=4)])
+    by_share.saw([StepEvent(seq=2, at=104.0, step=2, total_steps=4), StepEvent(seq=3, at=105.0, step=3, total_steps=4)])
+    assert by_share.overspend_bound_usd(50) == 4
+    assert BudgetWatch(budget_usd=Decimal(1), accrual=None).overspend_bound_usd(50) == 0
