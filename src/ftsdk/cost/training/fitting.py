@@ -9,9 +9,9 @@ shows of the host narrows nothing for a large one, which the device holds up, an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftsdk.backends.estimates import StepParts
 
@@ -74,34 +74,18 @@ def fit_time(samples: Sequence[Sample], priors: Priors) -> Fit:
         samples: What was measured; none gives the priors back.
         priors: What is known before.
     """
-    import numpy as np
 
-    before = np.array([priors.device, priors.host, priors.optimizer]) ** -2.0
-    theta = np.zeros(3)
-    precision: Any = np.diag(before)
-    for _ in range(_ROUNDS):
-        precision = np.diag(before)
-        gradient = -before * theta
-        for sample in samples:
-            now = (float(theta[0]), float(theta[1]), float(theta[2]))
-            off = math.log(sample.measured_s / _seconds(sample.parts, now))
-            sigma = _OWN if sample.is_same_tuning else _OTHER
-            weight = min(1.0, _HELD * sigma / abs(off)) / sigma**2 if off else 1 / sigma**2
-            shares = np.array(_shares(sample.parts, now))
-            precision = precision + weight * np.outer(shares, shares)
-            gradient = gradient + weight * off * shares
-        # Half a step where a whole one would jump: the model is far from linear when a factor is far off.
-        change = np.clip(np.linalg.solve(precision, gradient), -1.0, 1.0)
-        theta = theta + change
-        if float(np.abs(change).max()) < 1e-9:
-            break
-    covariance = np.linalg.inv(precision)
+    def terms(theta: Sequence[float]) -> list[_Term]:
+        now = (theta[0], theta[1], theta[2])
+        return [_Term(math.log(s.measured_s / _seconds(s.parts, now)), _OWN if s.is_same_tuning else _OTHER, _shares(s.parts, now)) for s in samples]
+
+    theta, covariance = _most_likely((priors.device, priors.host, priors.optimizer), terms)
     is_own = any(sample.is_same_tuning for sample in samples)
     return Fit(
         device=math.exp(theta[0]),
         host=math.exp(theta[1]),
         optimizer=math.exp(theta[2]),
-        covariance=tuple((float(row[0]), float(row[1]), float(row[2])) for row in covariance),
+        covariance=tuple((row[0], row[1], row[2]) for row in covariance),
         residual=_OWN if is_own else _OTHER,
     )
 
@@ -146,36 +130,61 @@ def fit_memory(samples: Sequence[MemorySample], *, spread: float) -> MemoryFit:
         samples: What was measured.
         spread: Standard deviation of log(measured / predicted) before anything was measured.
     """
-    import numpy as np
-
     own, other = 0.03, 0.15
     largest = max((sample.measured_gb for sample in samples), default=1.0)
-    before = np.array([max(0.5, spread * largest), max(0.4, 2 * spread)]) ** -2.0
-    theta = np.zeros(2)
-    precision: Any = np.diag(before)
-    for _ in range(_ROUNDS):
-        precision = np.diag(before)
-        gradient = -before * theta
+
+    def terms(theta: Sequence[float]) -> list[_Term]:
+        found: list[_Term] = []
         for sample in samples:
             grows = sample.varying_gb * math.exp(theta[1])
             off = sample.measured_gb - (sample.fixed_gb + theta[0] + grows)
-            sigma = (own if sample.is_same_tuning else other) * sample.measured_gb
+            found.append(_Term(off, (own if sample.is_same_tuning else other) * sample.measured_gb, (1.0, grows)))
+        return found
+
+    theta, covariance = _most_likely((max(0.5, spread * largest), max(0.4, 2 * spread)), terms)
+    is_own = any(sample.is_same_tuning for sample in samples)
+    return MemoryFit(
+        offset_gb=theta[0],
+        factor=math.exp(theta[1]),
+        covariance=tuple((row[0], row[1]) for row in covariance),
+        residual=own if is_own else other,
+    )
+
+
+class _Term(NamedTuple):
+    """What one measurement says."""
+
+    off: float
+    """Measured less predicted."""
+    sigma: float
+    slope: Sequence[float]
+    """By how much the prediction moves with each unknown."""
+
+
+def _most_likely(spreads: Sequence[float], terms: Callable[[Sequence[float]], list[_Term]]) -> tuple[list[float], list[list[float]]]:
+    """Find the unknowns and their covariance (Gauss and Newton's method; what is far off counts less).
+
+    Args:
+        spreads: Standard deviations of the unknowns around 0 before anything was measured.
+        terms: What the measurements say, at given unknowns.
+    """
+    import numpy as np
+
+    before = np.array(spreads) ** -2.0
+    theta: Any = np.zeros(len(spreads))
+    precision: Any = np.diag(before)
+    for _ in range(_ROUNDS):
+        precision, gradient = np.diag(before), -before * theta
+        for off, sigma, slope in terms(theta.tolist()):
             weight = min(1.0, _HELD * sigma / abs(off)) / sigma**2 if off else 1 / sigma**2
-            slope = np.array([1.0, grows])
             precision = precision + weight * np.outer(slope, slope)
-            gradient = gradient + weight * off * slope
+            gradient = gradient + weight * off * np.array(slope)
+        # Never far at once: the model isn't linear where a factor is far off.
         change = np.clip(np.linalg.solve(precision, gradient), -1.0, 1.0)
         theta = theta + change
         if float(np.abs(change).max()) < 1e-9:
             break
-    covariance = np.linalg.inv(precision)
-    is_own = any(sample.is_same_tuning for sample in samples)
-    return MemoryFit(
-        offset_gb=float(theta[0]),
-        factor=math.exp(theta[1]),
-        covariance=tuple((float(row[0]), float(row[1])) for row in covariance),
-        residual=own if is_own else other,
-    )
+    return theta.tolist(), np.linalg.inv(precision).tolist()
 
 
 def _seconds(parts: StepParts, theta: tuple[float, float, float]) -> float:
