@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
 from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step, portable_path
+from ftsdk.data.sizes import TextSize, text_size
 from ftsdk.data.sources import SUFFIXES, Table, hub_table, memory_table, read_file, rows_table
 from ftsdk.data.split import auto_strata, choose, part_size
 from ftsdk.errors import DatasetError
@@ -40,7 +41,7 @@ class Dataset:
     `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
-    __slots__ = ("_fingerprint", "_format", "_name", "_origin", "_rows", "_source", "_steps", "_table")
+    __slots__ = ("_fingerprint", "_format", "_name", "_origin", "_rows", "_size", "_source", "_steps", "_table")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Dataset:
             rows = table.rows if self._format == "table" else ready_rows(table, self._format, source)
         self._rows = rows
         self._fingerprint: str | None = None
+        self._size: TextSize | None = None
 
     @classmethod
     def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
@@ -276,7 +278,16 @@ class Dataset:
             DatasetError: The rows are still a table.
         """
         fingerprint = self.fingerprint
-        return DatasetRef(fingerprint=fingerprint, format="preference" if self._format == "preference" else "chat", rows=len(self), name=self.name)
+        if self._size is None:
+            self._size = text_size(self._rows)
+        return DatasetRef(
+            fingerprint=fingerprint,
+            format="preference" if self._format == "preference" else "chat",
+            rows=len(self),
+            name=self.name,
+            total_bytes=self._size.total_bytes,
+            longest_bytes=self._size.longest_bytes,
+        )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
         """Give the recipe: where the rows come from and what was done to them. `from_dict` reads it back.

@@ -23,3 +23,7 @@ class DatasetRef(Value):
     rows: Annotated[int, Field(ge=1)]
     name: str = "data"
     """Where it came from, for people."""
+    total_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Of the text in all sequences, a preference row being two; None: not measured. Devices and time are chosen by it."""
+    longest_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Of the text in the longest sequence."""

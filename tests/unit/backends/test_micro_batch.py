@@ -26,12 +26,20 @@ def test_a_large_model_leaves_room_for_fewer_rows_and_the_reason_says_what_to_do
     assert rows("HuggingFaceTB/SmolLM2-135M-Instruct", memory_gib=24) == (4, "cautious for 24 GiB of memory")
     few, reason = rows(memory_gib=24)
     assert few == 1
-    assert "if rows have 2,048 tokens; set max_length if yours are shorter" in reason
+    assert "with rows of up to 2,048 tokens; max_length= limits them" in reason
 
 
 def test_shorter_rows_and_quantised_weights_leave_room_for_more() -> None:
     assert rows(memory_gib=24, max_length=256)[0] == 4
     assert rows(memory_gib=48, tuning=QLoRA())[0] > rows(memory_gib=48)[0]
+
+
+def test_rows_whose_text_was_measured_are_not_presumed_to_be_long() -> None:
+    short = a_spec().train.replace(total_bytes=160_000, longest_bytes=900)
+    assert rows(memory_gib=24, train=short)[0] == 4
+    long = short.replace(longest_bytes=60_000)
+    assert rows(memory_gib=80, train=long)[0] < rows(memory_gib=80)[0] <= rows(memory_gib=80, train=short)[0]
+    assert rows(memory_gib=80, train=long, max_length=512)[0] == rows(memory_gib=80, max_length=512)[0]
 
 
 def test_a_model_of_unknown_size_is_trusted_to_the_cautious_rule() -> None:

@@ -55,7 +55,10 @@ models = some(
 def specs(draw: st.DrawFn) -> JobSpec:
     is_dpo = draw(st.booleans())
     data_format = st.just("preference" if is_dpo else "chat")
-    datasets = some(DatasetRef, fingerprint=hashes, format=data_format, rows=st.integers(1, 10**9), name=words)
+    sizes = st.none() | st.integers(0, 10**12)
+    datasets = some(
+        DatasetRef, fingerprint=hashes, format=data_format, rows=st.integers(1, 10**9), name=words, total_bytes=sizes, longest_bytes=sizes
+    )
     train = draw(datasets)
     validation = draw(st.none() | datasets.filter(lambda data: data.fingerprint != train.fingerprint))
     needs_validation = {

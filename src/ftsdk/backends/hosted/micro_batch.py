@@ -43,4 +43,4 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
         rows = share_at_most(share, rows - 1)
     if rows == most:
         return rows, cautious
-    return rows, f"what {memory_gib:.0f} GiB hold beside the model if rows have {row:,} tokens; set max_length if yours are shorter"
+    return rows, f"what {memory_gib:.0f} GiB hold beside the model with rows of up to {row:,} tokens; max_length= limits them"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 from ftsdk.cost.training.memory import TrainingMemory
+from ftsdk.cost.training.tokens import likely_tokens
 from ftsdk.models import ModelFacts
 from ftsdk.spec import DPO, FullFineTune, JobSpec, QLoRA
 
 __all__ = ["LONG_ROW_TOKENS", "long_row", "memory_of_job"]
 
 LONG_ROW_TOKENS = 2048
-"""What stands for the longest row: rows are rarely longer, whatever the model's context allows."""
+"""What stands for the longest row where nobody has measured its text: rows are rarely longer, whatever the model's context allows."""
 
 
 def long_row(spec: JobSpec, facts: ModelFacts) -> int:
-    """Give the tokens that are presumed for the longest row: never more than `max_length` or the model's positions allow."""
-    longest = min(spec.max_length or facts.max_position_embeddings or LONG_ROW_TOKENS, LONG_ROW_TOKENS)
+    """Give the tokens that are presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
+    measured = spec.train.longest_bytes
+    most = LONG_ROW_TOKENS if measured is None else math.ceil(likely_tokens(measured)[2])
+    longest = min(spec.max_length or facts.max_position_embeddings or most, most)
     # The chosen and the rejected answer go through together.
     return 2 * longest if isinstance(spec.method, DPO) else longest
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_through"]
+from ftsdk.data.sizes import answer_bytes, sequences_of
+
+__all__ = ["RowTokens", "likely_tokens", "padded_tokens", "tokens_from_bytes", "tokens_through"]
 
 # Measured with SmolLM2's tokenizer on 528 support mails (3.80 bytes of content a token), 2,000 rows of CLINC150 (4.24) and 2,000 of GSM8K
 # (2.81, full of digits), 2026-11-24. Templates cost 25 to 32 tokens a row there, of which SmolLM2's own system prompt is 20; others have none.
@@ -56,8 +58,8 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
     answers = said = 0
     cap = math.inf if max_length is None else max_length
     for row in rows:
-        sequences = _sequences(row)
-        answers += _answered(row)
+        sequences = sequences_of(row)
+        answers += answer_bytes(row)
         said += sum(size for size, _ in sequences)
         found = [[min(cap, size / BYTES_PER_TOKEN[n] + count * _PER_MESSAGE[n] + _PER_ROW[n]) for size, count in sequences] for n in range(3)]
         for n in range(3):
@@ -117,6 +119,12 @@ def tokens_through(
     )
 
 
+def likely_tokens(text_bytes: float) -> tuple[float, float, float]:
+    """Guess the tokens of one sequence of a prompt and an answer from the bytes of its text: few, likely and many."""
+    few, likely, many = (text_bytes / BYTES_PER_TOKEN[n] + 2 * _PER_MESSAGE[n] + _PER_ROW[n] for n in range(3))
+    return few, likely, many
+
+
 def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: int = 0) -> float:  # noqa: N803
     """Tokens that go through the model in one pass over the rows, in random micro-batches that are padded to their longest row.
 
@@ -171,29 +179,3 @@ def _at_least(trials: int, wanted: int, chance: float) -> float:
         spread = math.sqrt(trials * chance * (1 - chance))
         return 0.5 * math.erfc((wanted - 0.5 - trials * chance) / spread / math.sqrt(2))
     return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(wanted, trials + 1))
-
-
-def _sequences(row: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Bytes of content and number of messages, of each sequence that the row becomes."""
-    if "messages" in row:
-        return [_size(row["messages"])]
-    prompt = _size(row["prompt"])
-    return [(prompt[0] + size, prompt[1] + count) for size, count in (_size(row["chosen"]), _size(row["rejected"]))]
-
-
-def _answered(row: Mapping[str, Any]) -> int:
-    """Bytes of the answers."""
-    if "messages" in row:
-        return sum(_bytes(message["content"]) for message in row["messages"] if message["role"] == "assistant")
-    return _size(row["chosen"])[0] + _size(row["rejected"])[0]
-
-
-def _size(messages: Any) -> tuple[int, int]:
-    if isinstance(messages, str):
-        return _bytes(messages), 1
-    return sum(_bytes(message["content"]) for message in messages), len(messages)
-
-
-def _bytes(text: Any) -> int:
-    text = text if isinstance(text, str) else str(text or "")
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

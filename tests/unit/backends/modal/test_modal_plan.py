@@ -20,8 +20,8 @@ from ftsdk.backends.launchers.modal.image import pinned
 from ftsdk.cost import PriceBook
 
 
-def data(n: int = 500) -> Dataset:
-    return Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+def data(n: int = 500, *, words: int = 0) -> Dataset:
+    return Dataset.from_rows([{"q": f"question {i}" + " word" * words, "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
 
 
 def plan(backend: Modal | None = None, **changes: Any) -> Plan:
@@ -119,21 +119,22 @@ LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-
 
 
 @pytest.mark.parametrize(
-    ("model", "tuning", "gpu", "at_once"),
+    ("model", "tuning", "words", "gpu", "at_once"),
     [
-        ("HuggingFaceTB/SmolLM2-135M-Instruct", LoRA(), "L4", 4),
-        # An L4 holds it two rows at a time, and would need three hours where this needs a quarter of one.
-        (LLAMA_8B, QLoRA(), "A100-80GB", 16),
-        (LLAMA_8B, LoRA(), "L40S", 4),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", LoRA(), 100, "L4", 4),
+        (LLAMA_8B, LoRA(), 100, "L4", 4),
+        (LLAMA_8B, LoRA(), 1200, "L40S", 4),
+        (LLAMA_8B, QLoRA(), 100, "A100-40GB", 8),
         # Weights, gradients and moments in 32 bits are 120 GiB.
-        (LLAMA_8B, FullFineTune(), "B200", 8),
-        (LLAMA_70B, QLoRA(), "H200", 8),
+        (LLAMA_8B, FullFineTune(), 100, "B200", 16),
+        (LLAMA_8B, FullFineTune(), 1200, "B200", 8),
+        (LLAMA_70B, QLoRA(), 100, "A100-80GB", 16),
         # 131 GiB of weights. A B300 would hold it too, but nobody could say for how long.
-        (LLAMA_70B, LoRA(), "B200", 2),
+        (LLAMA_70B, LoRA(), 1200, "B200", 2),
     ],
 )
-def test_the_gpu_is_the_one_that_a_careful_colleague_would_take(model: str, tuning: Any, gpu: str, at_once: int) -> None:
-    made = plan(model=model, tuning=tuning, train=data(3000), epochs=3)
+def test_the_gpu_is_the_one_that_a_careful_colleague_would_take(model: str, tuning: Any, words: int, gpu: str, at_once: int) -> None:
+    made = plan(model=model, tuning=tuning, train=data(3000, words=words), epochs=3)
     assert made.request["launch"]["gpu"] == [gpu]
     assert made.request["training"]["micro_batch_size"] == at_once
     assert made.estimate is not None

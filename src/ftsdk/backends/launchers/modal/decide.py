@@ -12,7 +12,7 @@ from ftsdk.backends.base import Adjustment, CostRange
 from ftsdk.backends.estimates import Range
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_case_usd
-from ftsdk.backends.launchers.modal.estimate import BESIDES_S, choose_gpu, training_seconds
+from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
 from ftsdk.errors import BudgetExceededError, Gap
@@ -105,7 +105,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
     most_usd_per_s = multiplier * (besides + max((c.gpu.ceiling_usd_per_s * c.count for c in machines.choices), default=Decimal(0)))
 
     seconds = training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes) if machines.choices else None
-    default_timeout_s = book.max_timeout_s if seconds is None else int(max(3600, 3 * seconds.high))
+    default_timeout_s = book.max_timeout_s if seconds is None else int(max(3600, 3 * seconds.high) + besides_at_most_s(spec, facts))
     cap = cap_for(
         budget_usd=spec.budget_usd,
         usd_per_s=most_usd_per_s,
@@ -211,7 +211,10 @@ def _host_memory(facts: ModelFacts, machines: _Machines) -> tuple[float, str]:
 
 def _why_timeout(is_estimated: bool) -> str:
     if is_estimated:
-        return "three times the upper estimate of the training, at least an hour; without budget_usd only this and max_attempts limit the cost"
+        return (
+            "three times the upper estimate of the training, at least an hour, and time to download and to write checkpoints; "
+            "without budget_usd only this and max_attempts limit the cost"
+        )
     return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
@@ -227,7 +230,7 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
         source += "; how long it takes couldn't be estimated, so `high` is every attempt to its timeout"
         return CostRange(low=_cents(low), likely=_cents((low + worst) / 2), high=_cents(worst), source=source), []
     low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
-    source += "; time from the model of it, rows of 100 to 1,000 tokens"
+    source += "; time from the model of it, before rows are counted in tokens"
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(

@@ -16,10 +16,11 @@ from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.cost.training.job_memory import long_row, memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
+from ftsdk.cost.training.tokens import likely_tokens
 from ftsdk.models import ModelFacts
-from ftsdk.spec import DPO, JobSpec
+from ftsdk.spec import DPO, FullFineTune, JobSpec
 
-__all__ = ["BESIDES_S", "choose_gpu", "training_seconds"]
+__all__ = ["BESIDES_S", "besides_at_most_s", "choose_gpu", "training_seconds"]
 
 BESIDES_S = 90
 """What a container, imports and loading take beside the training, in seconds: likely for models of some GB."""
@@ -28,7 +29,7 @@ _ABOUT = Decimal("1.25")
 """Costs that are closer than this are the same as far as the model of time can tell: it is off by a quarter on software that it doesn't know.
 Of them the cheaper hour is the smaller risk."""
 _TOKENS_A_ROW = (100, 300, 1000)
-"""What stands for low, likely and high."""
+"""What stands for low, likely and high where nobody has measured the rows."""
 _Z80 = 1.2816
 _ORIGINS = {"files": "from its files", "table": "from the table of shapes", "size": "from its name"}
 
@@ -80,7 +81,8 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
 def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Range | None:
     """Predict how long the training takes.
 
-    Rows aren't counted in tokens yet: 100, 300 and 1,000 a row, never more than `max_length`, stand for low, likely and high.
+    Rows aren't counted in tokens yet: what the bytes of their text may be, or 100, 300 and 1,000 a row where nobody has measured them, and
+    never more than `max_length`.
 
     Args:
         spec: The job.
@@ -101,7 +103,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
     share = max(1, spec.batch_size // processes)
     at_once, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=share)
 
-    def seconds(tokens_a_row: int, spreads: float) -> float:
+    def seconds(tokens_a_row: float, spreads: float) -> float:
         row_tokens = min(tokens_a_row, spec.max_length or tokens_a_row)
         step = MicroStep(
             tokens=at_once * (2 if is_dpo else 1) * row_tokens,
@@ -115,8 +117,18 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
         time = step_time(step, shape, gpu.device)
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
-    low, likely, high = _TOKENS_A_ROW
+    text = spec.train.total_bytes
+    low, likely, high = _TOKENS_A_ROW if text is None else likely_tokens(text / spec.train.rows / (2 if is_dpo else 1))
     return Range(low=seconds(low, -_Z80), likely=seconds(likely, 0), high=seconds(high, _Z80))
+
+
+def besides_at_most_s(spec: JobSpec, facts: ModelFacts) -> float:
+    """Say how long the download of the model and the writing of checkpoints may take, in seconds, at slow speeds: 0.03 and 0.15 GB/s."""
+    shape = shape_of(facts)
+    if shape is None:
+        return 0.0
+    written = 4 * 12 * shape.parameters / 0.15e9 if isinstance(spec.tuning, FullFineTune) else 0.0
+    return 2 * shape.parameters / 0.03e9 + written
 
 
 def _told(peak: PeakMemory, shape: Shape, tokens: int) -> str:
