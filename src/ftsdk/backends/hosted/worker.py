@@ -112,8 +112,8 @@ def _train(folder: Path, log: EventWriter) -> None:
     unfinished.mkdir()
     with pulse(folder, is_on=has_price(request)):
         training = _trained(folder, request, unfinished, resume_from, log, stop)
-    log.append("state", {"state": "finalizing"})
-    _publish(training, request, unfinished, artifact)
+        log.append("state", {"state": "finalizing"})
+        _publish(training, request, unfinished, artifact)
     log.append("state", {"state": "succeeded"})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
