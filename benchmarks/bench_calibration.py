@@ -91,7 +91,7 @@ def compared(job: FineTuneJob, estimate: Estimate, steps: int) -> list[tuple[str
     pairs = (
         ("time of the steps", line.amount, probe.measured_s * steps),
         ("peak memory", estimate.memory.peak_gb, probe.peak_gb),
-        ("time of the whole run", estimate.seconds, tally.last_at - (tally.first_at or 0.0)),
+        ("time of the whole run", estimate.seconds, tally.meter.seconds),
     )
     return [(key, said.likely, was, said.low <= was <= said.high) for key, said, was in pairs]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ftsdk.backends.accrual import accrued_usd
+from ftsdk.backends.accrual import Meter
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.cost.training.calibration import Probe
@@ -31,7 +31,7 @@ class Outcome(Value):
 
     state: str
     seconds: Annotated[float, Field(ge=0)] | None = None
-    """From its first to its last word."""
+    """At work, over all attempts: a pause in which nothing worked isn't counted."""
     steps: int | None = None
     tokens: int | None = None
     """Trained on, padding left out."""
@@ -43,9 +43,13 @@ class Outcome(Value):
 
 @dataclass(kw_only=True)
 class Tally:
-    """Counts a run's events as they come, each once."""
+    """Counts a run's events as they come, each once.
 
-    first_at: float | None = None
+    Args:
+        meter: For how long it is at work; None: one that bills nothing.
+    """
+
+    meter: Meter = field(default_factory=lambda: Meter(accrual=None))
     last_at: float = 0.0
     attempts: int = 0
     began_at: float | None = None
@@ -62,8 +66,8 @@ class Tally:
 
     def saw(self, events: Sequence[Event]) -> None:
         """Take in events."""
+        self.meter.saw(events)
         for event in events:
-            self.first_at = event.at if self.first_at is None else self.first_at
             self.last_at = max(self.last_at, event.at)
             match event:
                 case StateEvent() if event.state == "running":
@@ -81,15 +85,14 @@ class Tally:
                 case _:
                     pass
 
-    def outcome(self, status: RunStatus, plan: Plan) -> Outcome:
+    def outcome(self, status: RunStatus) -> Outcome:
         """Sum up, at the end."""
-        seconds = None if self.first_at is None else max(0.0, self.last_at - self.first_at)
-        accrual = None if plan.estimate is None else plan.estimate.accrual
+        accrual = self.meter.accrual
         cost = status.price_usd
-        if cost is None and accrual is not None and accrual.kind == "per_hour" and seconds is not None:
-            cost = accrued_usd(accrual, seconds=seconds, share_done=1.0, price_usd=None)
+        if cost is None and accrual is not None and accrual.kind == "per_hour":
+            cost = self.meter.owed_usd()
         found = {
-            "seconds": seconds,
+            "seconds": self.meter.seconds or None,
             "steps": self.steps[-1][0] if self.steps else None,
             "tokens": self.tokens,
             "peak_memory_gb": self.peak_memory_gb,

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
-from ftsdk.backends.accrual import OVER_BUDGET
+from ftsdk.backends.accrual import OVER_BUDGET, Meter
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.backends.estimates import Quote
 from ftsdk.backends.registry import get_backend
@@ -151,7 +151,7 @@ class Run:
         seen = -1
         first = True
         failing_since: float | None = None
-        tally, watch = Tally(), self._budget_watch()
+        tally, watch = Tally(meter=self._meter()), self._budget_watch()
         with make_progress(progress, self.ref) as display:
             while True:
                 try:
@@ -204,7 +204,7 @@ class Run:
         if self._record.outcome is not None:
             return
         plan = self.plan
-        outcome = tally.outcome(status, plan)
+        outcome = tally.outcome(status)
         self._ledger.ended(self.ref, outcome.to_dict())
         self._record = replace(self._record, outcome=outcome.to_dict())
         probe = tally.probe(plan) if outcome.state == "succeeded" else None
@@ -215,6 +215,10 @@ class Run:
         """Hold what was estimated against what was, once somebody has waited for the end."""
         outcome = self._record.outcome
         return CostReport(compare(self.ref, self.plan.estimate, None if outcome is None else Outcome.from_dict(outcome)))
+
+    def _meter(self) -> Meter:
+        estimate = self.plan.estimate
+        return Meter(accrual=None if estimate is None else estimate.accrual, submitted_at=self._record.submitted_at)
 
     def _budget_watch(self) -> BudgetWatch | None:
         plan = self.plan

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Run, SpecError
-from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, StateEvent, StepEvent
+from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.backends.estimates import Estimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
@@ -151,6 +151,13 @@ def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
     assert probe.checkpoint_s == pytest.approx(5.0)
     assert probe.start_s == pytest.approx(20.0)
     assert probe.peak_gb is None  # nothing was said of it before
+
+
+def test_a_weekend_between_two_attempts_is_no_part_of_what_a_run_took() -> None:
+    tally = Tally()
+    tally.saw([StateEvent(seq=0, at=0.0, state="running", native="attempt 1"), StepEvent(seq=1, at=100.0, step=1)])
+    tally.saw([StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)])
+    assert tally.outcome(RunStatus(state="succeeded")).seconds == 150
 
 
 def test_an_interrupted_run_measures_nothing() -> None:
