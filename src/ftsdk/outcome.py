@@ -158,7 +158,8 @@ class CostReport:
         for quantity in sorted({c.quantity for c in self.comparisons}):
             found = [c for c in self.comparisons if c.quantity == quantity]
             off = sum(abs(c.error) for c in found) / len(found)
-            inside = "inside of the 80 % interval" + (", or within a cent of the place's own price," if any(c.is_quoted for c in found) else "")
+            meant = {False: "inside of the 80 % interval", True: "within a cent of the place's own price"}
+            inside = " or ".join(meant[is_quoted] for is_quoted in sorted({c.is_quoted for c in found}))
             told.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
         return "\n".join(told) or "no run that ended has both an estimate and a result yet"
 
