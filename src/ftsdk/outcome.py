@@ -173,8 +173,16 @@ class CostReport:
     def __str__(self) -> str:
         if not self.comparisons:
             return self.summary
-        rows = [("REF", "QUANTITY", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE"), *self.rows()]
-        widths = [max(len(row[n]) for row in rows) for n in range(6)]
+        # A line of its own for each run: with its ref in every row the table is wider than a terminal.
+        rows: list[tuple[str, ...]] = [("RUN", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE")]
+        last = ""
+        for ref, quantity, *rest in self.rows():
+            if ref != last:
+                rows.append((ref, "", "", "", ""))
+            rows.append((f"  {quantity}", *rest))
+            last = ref
+        # A ref may reach into the next column, which is empty beside it.
+        widths = [max(len(row[n]) for row in rows if n or row[1]) for n in range(5)]
         table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
         return f"{table}\n{self.summary}"
 

@@ -221,13 +221,13 @@ class Estimate(Value):
         return {"Time": self.time_lines, "Memory": () if self.memory is None else self.memory.lines, "Cost": self.cost_lines}
 
     def __str__(self) -> str:
-        from ftsdk.backends.show import estimate_text
+        from ftsdk.backends.estimate_text import estimate_text
 
         return estimate_text(self)
 
     def to_html(self) -> str:
         """Give the estimate as an HTML fragment."""
-        from ftsdk.backends.show import estimate_html
+        from ftsdk.backends.estimate_text import estimate_html
 
         return estimate_html(self)
 

@@ -1,20 +1,16 @@
-"""Plans and estimates for people."""
+"""Plans for people."""
 
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ftsdk.backends.estimates import in_unit
+from ftsdk.backends.fragments import cell, head, head_table, linked, notes_html
 
 if TYPE_CHECKING:
     from ftsdk.backends.base import Plan
-    from ftsdk.backends.estimates import Estimate, EstimateLine
 
-__all__ = ["all_notes", "estimate_html", "estimate_text", "plan_html", "plan_rows", "plan_text"]
+__all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -58,61 +54,10 @@ def plan_text(plan: Plan) -> str:
 def plan_html(plan: Plan) -> str:
     """Write a plan as an HTML fragment."""
     chosen = "".join(
-        f"<tr>{_cell(f'<code>{html.escape(a.field)}</code>')}{_cell(_linked(str(a.chosen)))}{_cell(_linked(a.reason))}</tr>" for a in plan.adjustments
+        f"<tr>{cell(f'<code>{html.escape(a.field)}</code>')}{cell(linked(str(a.chosen)))}{cell(linked(a.reason))}</tr>" for a in plan.adjustments
     )
-    table = f"<table><tr>{_head('Chosen for you')}<th></th>{_head('because')}</tr>{chosen}</table>" if chosen else ""
-    return f"{_head_table(plan_rows(plan))}{table}{_notes_html(all_notes(plan))}"
-
-
-def estimate_text(estimate: Estimate) -> str:
-    """Write an estimate as plain text."""
-    lines = [f"{heading:<9}{text}" for heading, text in estimate.rows()]
-    for heading, parts in estimate.parts.items():
-        for source, those in _by_source(parts):
-            lines.append(f"  {heading.lower()}: {', '.join(f'{one.label} {in_unit(one.amount, one.unit)}' for one in those)}  [{source}]")
-    lines += [f"Note: {note}" for note in estimate.notes]
-    return "\n".join(lines)
-
-
-def estimate_html(estimate: Estimate) -> str:
-    """Write an estimate as an HTML fragment."""
-    body = ""
-    for heading, parts in estimate.parts.items():
-        first = _cell(f"<b>{heading}</b>", rows=len(parts))
-        for source, those in _by_source(parts):
-            cited = _cell(_linked(source), rows=len(those))
-            for one in those:
-                body += f"<tr>{first}{_cell(html.escape(one.label))}{_cell(in_unit(one.amount, one.unit), style='white-space:nowrap')}{cited}</tr>"
-                first = cited = ""
-    table = f"<table><tr><th></th>{_head('part')}{_head('amount')}{_head('source')}</tr>{body}</table>" if body else ""
-    return f"{_head_table(estimate.rows())}{table}{_notes_html(estimate.notes)}"
-
-
-def _by_source(parts: Sequence[EstimateLine]) -> list[tuple[str, list[EstimateLine]]]:
-    """Neighbours that have the same source share it."""
-    return [(source, list(those)) for source, those in groupby(parts, key=lambda part: part.source)]
-
-
-def _head_table(rows: Iterable[tuple[str, str]]) -> str:
-    return f"<table>{''.join(f'<tr>{_head(heading)}{_cell(_linked(text))}</tr>' for heading, text in rows)}</table>"
-
-
-def _head(text: str) -> str:
-    return f"<th style='text-align:left;vertical-align:top'>{html.escape(text)}</th>"
-
-
-def _cell(inner: str, *, style: str = "", rows: int = 1) -> str:
-    span = f" rowspan='{rows}'" if rows > 1 else ""
-    return f"<td{span} style='text-align:left;vertical-align:top;{style}'>{inner}</td>"
-
-
-def _linked(text: str) -> str:
-    """Escape a text, and make links of its addresses."""
-    return re.sub(r"https?://[^\s;,()&<>\"']+", lambda found: f"<a href='{found.group()}'>{found.group()}</a>", html.escape(text))
-
-
-def _notes_html(notes: Iterable[str]) -> str:
-    return "".join(f"<p><b>Note:</b> {_linked(note)}</p>" for note in notes)
+    table = f"<table><tr>{head('Chosen for you')}<th></th>{head('because')}</tr>{chosen}</table>" if chosen else ""
+    return f"{head_table(plan_rows(plan))}{table}{notes_html(all_notes(plan))}"
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:
