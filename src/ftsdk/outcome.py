@@ -196,7 +196,8 @@ class CostReport:
         for quantity in sorted({c.quantity for c in self.comparisons}):
             found = [c for c in self.comparisons if c.quantity == quantity]
             off = sum(abs(c.error) for c in found) / len(found)
-            inside = "inside of the 80 % interval" + (", or within a cent of the place's own price," if any(c.is_quoted for c in found) else "")
+            meant = {False: "inside of the 80 % interval", True: "within a cent of the place's own price"}
+            inside = " or ".join(meant[is_quoted] for is_quoted in sorted({c.is_quoted for c in found}))
             told.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
         return "\n".join(told) or "no run that ended has both an estimate and a result yet"
 
@@ -210,8 +211,16 @@ class CostReport:
     def __str__(self) -> str:
         if not self.comparisons:
             return self.summary
-        rows = [("REF", "QUANTITY", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE"), *self.rows()]
-        widths = [max(len(row[n]) for row in rows) for n in range(6)]
+        # A line of its own for each run: with its ref in every row the table is wider than a terminal.
+        rows: list[tuple[str, ...]] = [("RUN", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE")]
+        last = ""
+        for ref, quantity, *rest in self.rows():
+            if ref != last:
+                rows.append((ref, "", "", "", ""))
+            rows.append((f"  {quantity}", *rest))
+            last = ref
+        # A ref may reach into the next column, which is empty beside it.
+        widths = [max(len(row[n]) for row in rows if n or row[1]) for n in range(5)]
         table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
         return f"{table}\n{self.summary}"
 

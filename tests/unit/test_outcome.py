@@ -93,6 +93,16 @@ def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float
     assert "within a cent of the place's own price" in str(CostReport((told,)))
 
 
+def test_a_report_fits_a_terminal_and_names_each_run_once() -> None:
+    outcome = Outcome(state="succeeded", seconds=150.0, tokens=228_969)
+    estimate = an_estimate(seconds=100, tokens=101_655).replace(tokens=Range(low=72_442, likely=101_655, high=149_793))
+    report = CostReport(tuple(c for ref in ("together:20261124-47c680", "local:20261124-6ca565") for c in compare(ref, estimate, outcome)))
+    lines = str(report).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert sum("together:20261124-47c680" in line for line in lines) == 1
+    assert lines[3].split() == ["tokens", "101,655", "(72,442", "to", "149,793)", "228,969", "-56%", "no"]
+
+
 def test_a_cent_is_no_excuse_for_an_interval() -> None:
     cheap = Comparison(ref="local:a", quantity="usd", estimated=Range(low=0.001, likely=0.002, high=0.003), actual=0.004)
     assert not cheap.is_inside

@@ -42,6 +42,10 @@ class CostRange(Value):
     source: str
     """Whose price, and of which day."""
 
+    def __str__(self) -> str:
+        interval = "" if self.low == self.high else f"80 %: ${self.low:.2f} to ${self.high:.2f}; "
+        return f"${self.likely:.2f} ({interval}{self.source})"
+
 
 class Range(Value):
     """A quantity: with 80 % confidence between `low` and `high`."""
@@ -63,9 +67,6 @@ class EstimateLine(Value):
     amount: Range
     unit: Literal["tokens", "s", "GB", "usd"]
     source: str
-
-    def __str__(self) -> str:
-        return f"{self.label}: {in_unit(self.amount, self.unit)}  [{self.source}]"
 
 
 class PlannedHardware(Value):
@@ -205,7 +206,7 @@ class Estimate(Value):
         amount = float(quote.usd)
         owed_at_once = Decimal(0) if self.accrual is None else min(self.accrual.fixed_usd, quote.usd)
         told = {} if quote.tokens is None else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
-        ours = f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f}; {self.cost.source})" if self.cost else self.cost_note
+        ours = str(self.cost) if self.cost is not None else self.cost_note
         kept = tuple(note for note in self.notes if note != ASKED_LATER)
         return self.replace(
             cost=CostRange(low=quote.usd, likely=quote.usd, high=quote.usd, source=quote.cited),
@@ -227,38 +228,25 @@ class Estimate(Value):
             rows.append(("Time", in_unit(self.seconds, "s")))
         if self.memory is not None:
             rows.append(("Memory", str(self.memory)))
+        if self.cost is not None or self.cost_note:
+            rows.append(("Cost", self.cost_note if self.cost is None else str(self.cost)))
         return rows
 
+    @property
+    def parts(self) -> dict[str, tuple[EstimateLine, ...]]:
+        """What time, memory and cost are made of, by heading."""
+        return {"Time": self.time_lines, "Memory": () if self.memory is None else self.memory.lines, "Cost": self.cost_lines}
+
     def __str__(self) -> str:
-        rows = self.rows()
-        if self.cost is not None:
-            rows.append(("Cost", f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f}; {self.cost.source})"))
-        elif self.cost_note:
-            rows.append(("Cost", self.cost_note))
-        lines = [f"{heading:<9}{text}" for heading, text in rows]
-        for heading, parts in (("Time", self.time_lines), ("Memory", self.memory.lines if self.memory else ()), ("Cost", self.cost_lines)):
-            lines += [f"  {heading.lower()}: {part}" for part in parts]
-        lines += [f"Note: {note}" for note in self.notes]
-        return "\n".join(lines)
+        from ftsdk.backends.estimate_text import estimate_text
+
+        return estimate_text(self)
 
     def to_html(self) -> str:
         """Give the estimate as an HTML fragment."""
-        import html
+        from ftsdk.backends.estimate_text import estimate_html
 
-        rows = [*self.rows()]
-        if self.cost is not None:
-            rows.append(("Cost", f"${self.cost.likely:.2f} (80 %: ${self.cost.low:.2f} to ${self.cost.high:.2f})"))
-        parts = [*self.time_lines, *(self.memory.lines if self.memory else ()), *self.cost_lines]
-        head = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(k)}</th><td style='text-align:left'>{html.escape(v)}</td></tr>" for k, v in rows
-        )
-        body = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(part.label)}</td><td>{html.escape(in_unit(part.amount, part.unit))}</td>"
-            f"<td style='text-align:left'>{html.escape(part.source)}</td></tr>"
-            for part in parts
-        )
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        return f"<table>{head}</table><table><tr><th>part</th><th>amount</th><th>source</th></tr>{body}</table>{notes}"
+        return estimate_html(self)
 
     def _repr_html_(self) -> str:
         return self.to_html()

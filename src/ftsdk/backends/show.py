@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from ftsdk.backends.fragments import cell, head, head_table, linked, notes_html
+
 if TYPE_CHECKING:
     from ftsdk.backends.base import Plan
 
@@ -28,9 +30,9 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         )
     )
     if plan.estimate is not None:
-        rows += plan.estimate.rows()
+        rows += [row for row in plan.estimate.rows() if row[0] != "Cost"]
     if plan.cost is not None:
-        rows.append(("Cost", f"${plan.cost.likely:.2f} (80 %: ${plan.cost.low:.2f} to ${plan.cost.high:.2f}; {plan.cost.source})"))
+        rows.append(("Cost", str(plan.cost)))
     else:
         rows.append(("Cost", plan.cost_note or "unknown"))
     if spec.budget_usd is not None:
@@ -51,17 +53,11 @@ def plan_text(plan: Plan) -> str:
 
 def plan_html(plan: Plan) -> str:
     """Write a plan as an HTML fragment."""
-    head = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(k)}</th><td style='text-align:left'>{html.escape(v)}</td></tr>" for k, v in plan_rows(plan)
-    )
     chosen = "".join(
-        f"<tr><td><code>{html.escape(a.field)}</code></td><td>{html.escape(str(a.chosen))}</td>"
-        f"<td style='text-align:left'>{html.escape(a.reason)}</td></tr>"
-        for a in plan.adjustments
+        f"<tr>{cell(f'<code>{html.escape(a.field)}</code>')}{cell(linked(str(a.chosen)))}{cell(linked(a.reason))}</tr>" for a in plan.adjustments
     )
-    table = f"<table><tr><th>Chosen for you</th><th></th><th>because</th></tr>{chosen}</table>" if chosen else ""
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in all_notes(plan))
-    return f"<table>{head}</table>{table}{notes}"
+    table = f"<table><tr>{head('Chosen for you')}<th></th>{head('because')}</tr>{chosen}</table>" if chosen else ""
+    return f"{head_table(plan_rows(plan))}{table}{notes_html(all_notes(plan))}"
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:

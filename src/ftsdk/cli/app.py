@@ -11,7 +11,7 @@ import typer
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.prices import prices_app
-from ftsdk.cli.show import out, show_plan, show_runs, show_status
+from ftsdk.cli.show import out, show_plan, show_runs, show_status, show_text
 
 __all__ = ["app"]
 
@@ -64,7 +64,7 @@ def estimate(
 ) -> None:
     """Say what the run will take: tokens, time, memory, cost, each with an interval and its source."""
     found = load_job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live)
-    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    show_text(found, as_json=as_json)
 
 
 @app.command()
@@ -121,7 +121,7 @@ def runs(
     found = ftsdk.runs()
     if costs:
         report = found.costs()
-        typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
+        show_text(report, as_json=as_json)
     elif as_json:
         keys = ("ref", "name", "state", "started", "model")
         out.print_json(json.dumps([dict(zip(keys, row, strict=True)) for row in found.rows()]))

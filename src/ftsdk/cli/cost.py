@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.jobs import load_job
+from ftsdk.cli.show import show_text
 from ftsdk.errors import SpecError
 
 __all__ = ["advise_command", "cost_app"]
@@ -34,8 +35,6 @@ def crossover(
     as_json: AsJson = False,
 ) -> None:
     """Compare an API with a model of your own, over volume and under doubt."""
-    import json
-
     from ftsdk.cost.comparison.crossover_file import CrossoverFile
 
     if job is None and (backend is not None or usd_per_hour is not None):
@@ -43,8 +42,7 @@ def crossover(
     question = CrossoverFile.from_yaml(file)
     training = None if job is None else load_job(job, backend).estimate(usd_per_hour=usd_per_hour)
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
-    # Not through rich: a table must not be wrapped where a pipe is narrow.
-    typer.echo(json.dumps(answer.to_dict()) if as_json else str(answer))
+    show_text(answer, as_json=as_json)
     if html is not None:
         html.write_text(answer.to_html(), encoding="utf-8")
     if plot is not None:
@@ -72,7 +70,6 @@ def advise_command(
     as_json: AsJson = False,
 ) -> None:
     """Say whether to fine-tune, and with which size, method and backend."""
-    import json
     from typing import Any
 
     from ftsdk.cost.advice import Situation, advise
@@ -106,4 +103,4 @@ def advise_command(
     if not given:
         raise SpecError("nothing is known about your situation: give a YAML file, or --task, --requests, --input-tokens, --output-tokens and --api")
     advice = advise(Situation.from_dict(given))
-    typer.echo(json.dumps(advice.to_dict()) if as_json else str(advice))
+    show_text(advice, as_json=as_json)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -13,7 +17,16 @@ if TYPE_CHECKING:
     from ftsdk.errors import FtsdkError
     from ftsdk.run import Runs
 
-__all__ = ["out", "show_error", "show_plan", "show_runs", "show_status"]
+__all__ = ["fold", "out", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
+
+
+class HasDict(Protocol):
+    """Whatever can be printed and be given as plain data."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        ...
+
 
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -26,18 +39,50 @@ def show_error(error: FtsdkError) -> None:
     _err.print(Panel(str(error), title=type(error).__name__, title_align="left", border_style="red"), markup=False)
 
 
+def show_text(value: HasDict, *, as_json: bool = False) -> None:
+    """Print a value of ours as its text, folded for a person at a terminal and whole for a pipe; or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(value.to_dict()))
+    else:
+        typer.echo(fold(str(value), out.width) if out.is_terminal else str(value))
+
+
+def fold(text: str, width: int) -> str:
+    """Fold long lines between words, under the place where their own content begins."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        found = _LEAD.match(line)
+        lead = found.end() if found is not None else 0
+        indent = lead if found is not None and found.group().strip() else lead + 4 if lead else 2
+        if len(line) > width:
+            # What is pushed to a column of its own needn't be there once the line is folded.
+            line = _LAST_GAP.sub("  ", line)
+        # An address or a path stays whole, so that it can be copied.
+        folded = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        lines += folded or [""]
+    return "\n".join(lines)
+
+
+_LEAD = re.compile(r" *(?:- |\d+\. |[A-Z][a-z]+ {2,})?")
+"""What stands before a line's content: an indent, a bullet, or a heading of a table."""
+_LAST_GAP = re.compile(r"(?<=.{24}\S) {3,}(?=\S(?:(?! {3,}\S).)*$)")
+
+
 def show_plan(plan: Plan) -> None:
     """Print a plan as two tables."""
     from ftsdk.backends.show import all_notes, plan_rows
 
+    # Folded, not cut: a source is an address, and half of one leads nowhere.
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    head.add_column()
+    head.add_column(overflow="fold")
     for heading, text in plan_rows(plan):
         head.add_row(f"[bold]{heading}", text)
     out.print(head)
     if plan.adjustments:
         chosen = Table(title="Chosen for you; set the field to choose yourself", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("field", "chosen", "because"):
-            chosen.add_column(column, style="dim" if column == "because" else "")
+            chosen.add_column(column, style="dim" if column == "because" else "", overflow="fold")
         for adjustment in plan.adjustments:
             chosen.add_row(adjustment.field, str(adjustment.chosen), adjustment.reason)
         out.print(chosen)

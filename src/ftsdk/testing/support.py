@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ftsdk.backends.base import Backend, CanResume
+from ftsdk.backends.base import Backend, CanQuote, CanResume
 from ftsdk.backends.registry import backend_names, get_backend
 from ftsdk.backends.serving import CanServe
 from ftsdk.errors import SpecError
@@ -62,7 +62,11 @@ def page_with_table(page: str, table: str) -> str:
 
 
 def _abilities(backend: Backend) -> frozenset[str]:
-    found = {"Run.resume": isinstance(backend, CanResume), "Run.serve": isinstance(backend, CanServe)}
+    found = {
+        "FineTuneJob.estimate(live=True)": isinstance(backend, CanQuote),
+        "Run.resume": isinstance(backend, CanResume),
+        "Run.serve": isinstance(backend, CanServe),
+    }
     return frozenset(name for name, has_it in found.items() if has_it)
 
 
@@ -71,7 +75,7 @@ _SECTIONS: Mapping[str, Callable[[Backend], frozenset[str]]] = {
     "Tunings": lambda backend: backend.capabilities.tunings,
     "Formats of data": lambda backend: backend.capabilities.formats,
     "Sources of models": lambda backend: backend.capabilities.model_sources,
-    "Abilities of a run": _abilities,
+    "Abilities": _abilities,
     _FIELDS: lambda backend: frozenset(field for field in optional_fields() if backend.capabilities.honours(field)),
 }
 

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
+from ftsdk.cli.show import fold
 
 
 @pytest.fixture
@@ -65,3 +66,52 @@ def test_another_backend_is_one_option(job_file: Path) -> None:
     refused = CliRunner().invoke(app, ["plan", str(job_file), "--backend", "lokal"])
     assert refused.exit_code != 0
     assert "did you mean 'local'" in str(refused.exception)
+
+
+def test_long_lines_are_folded_under_their_own_content_and_addresses_stay_whole() -> None:
+    address = "https://prices.example/" + "a" * 40
+    text = "\n".join(
+        [
+            "Tokens   1,000 of them, counted through the tokenizer",
+            "  cost: GPU $0.12 [a price that was read at a page]",
+            "- a bullet that is too long for this line",
+            "short",
+            "",
+            f"Note: {address} is where it was read",
+        ]
+    )
+    assert fold(text, 40).splitlines() == [
+        "Tokens   1,000 of them, counted through",
+        "         the tokenizer",
+        "  cost: GPU $0.12 [a price that was read",
+        "      at a page]",
+        "- a bullet that is too long for this",
+        "  line",
+        "short",
+        "",
+        "Note:",
+        f"  {address}",
+        "  is where it was read",
+    ]
+    assert fold(text, 200) == text
+
+
+def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> None:
+    line = "  a month          $1,240  $1.24 per 1,000 answers                   2 replicas, 2% used"
+    assert fold(line, 70).splitlines() == ["  a month          $1,240  $1.24 per 1,000 answers  2 replicas, 2%", "      used"]
+    assert fold(line, 100) == line
+
+
+def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:
+    (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
+    (tmp_path / "job.yaml").write_text(
+        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: modal\ntrain:\n  file: mails.csv\n  chat: {prompt: '{text}', completion: '{label}'}\n"
+    )
+    shown = CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml")], env={"COLUMNS": "40"})
+    (cost,) = [line for line in shown.output.splitlines() if line.startswith("Cost ")]
+    assert len(cost) > 80
+
+
+def test_a_plan_in_a_narrow_terminal_cuts_no_address(job_file: Path) -> None:
+    shown = CliRunner().invoke(app, ["plan", str(job_file)], env={"COLUMNS": "60"})
+    assert "…" not in shown.output

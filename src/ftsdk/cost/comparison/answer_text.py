@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ftsdk.backends.fragments import linked
+
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost, Solved
 
@@ -170,7 +172,7 @@ def _option_rows(option: OptionCost) -> str:
     lines = "".join(
         f"<tr><td>{html.escape(line.label)}</td><td style='text-align:right'>{money(line.usd)}</td>"
         f"<td style='text-align:left'>{html.escape(line.detail)}</td>"
-        f"<td style='text-align:left'>{_link(line.source)}{html.escape(f', {line.as_of}' if line.as_of else '')}</td></tr>"
+        f"<td style='text-align:left'>{linked(line.source)}{html.escape(f', {line.as_of}' if line.as_of else '')}</td></tr>"
         for line in option.lines
     )
     total = (
@@ -182,11 +184,6 @@ def _option_rows(option: OptionCost) -> str:
 
 def _heading(option: OptionCost) -> str:
     return option.label if option.name == option.label else f"{option.name}: {option.label}"
-
-
-def _link(source: str) -> str:
-    address = source.split(",", 1)[0]
-    return f"<a href='{html.escape(address)}'>{html.escape(source)}</a>" if address.startswith("https://") else html.escape(source)
 
 
 def _row(tag: str, text: str) -> str:

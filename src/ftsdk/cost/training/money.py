@@ -54,7 +54,9 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
     most = Decimal(str(launch["usd_per_s"])) * 3600 if "usd_per_s" in launch else hourly.usd
     if launch.get("region"):
         return _at_rate(found, most, most, f"at most ${most:.2f} an hour in the region {launch['region']}; {hourly.charges[0].price.cited}")
-    prices = "; ".join(str(charge.price) for charge in hourly.charges)
+    # Each line has its own price; here once what they come to, and where they were read.
+    pages = "; ".join(dict.fromkeys(charge.price.cited for charge in hourly.charges))
+    prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}; {pages}"
     return _at_rate(found, hourly.usd, max(most, hourly.usd), prices, bill=hourly)
 
 
