@@ -58,7 +58,7 @@ def calibrate(model: str, *, steps: int = 20, tuning: Tuning | None = None, back
 def _job(model: str, words: int, steps: int, tuning: Tuning, backend: str | Backend) -> FineTuneJob:
     text = _TEXT.split()
     texts = [" ".join((text * (1 + words // len(text)))[n % 5 : n % 5 + words]) for n in range(_ROWS * steps)]
-    rows = Dataset.from_rows([{"text": text, "answer": f"number {n}"} for n, text in enumerate(texts)], name="probe").as_chat(
+    rows = Dataset.from_rows([{"text": f"{text} {n}", "answer": "ab"[n % 2]} for n, text in enumerate(texts)], name="probe").as_chat(
         prompt="{text}", completion="{answer}"
     )
     # One checkpoint on the way, since writing it is a part of what runs take.

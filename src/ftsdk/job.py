@@ -16,7 +16,7 @@ from ftsdk.backends.base import Backend, CanQuote, Plan
 from ftsdk.backends.registry import get_backend
 from ftsdk.budget import refuse_over_budget
 from ftsdk.data import Dataset, Store
-from ftsdk.errors import DatasetError, Gap, UnsupportedSpecError
+from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job_file import JobFile, load_yaml, read_job
 from ftsdk.ledger import Ledger, Record
@@ -108,6 +108,7 @@ class FineTuneJob(Hyperparameters):
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
+            SpecError: `usd_per_hour` for a place that doesn't bill hardware.
             ModelError: The model isn't whole, or isn't safe to load.
             DatasetError: The place refused the data.
             BackendError: The place can't say what the run would cost.
@@ -116,7 +117,10 @@ class FineTuneJob(Hyperparameters):
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(backend.name, [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")])
-        plan = self._estimated(backend.plan(self.spec()), is_exact=is_exact, usd_per_hour=rate)
+        planned = backend.plan(self.spec())
+        if rate is not None and planned.hardware is None:
+            raise SpecError(f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes nothing there")
+        plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
             plan = plan.quoted(backend.quote(plan))
@@ -131,11 +135,21 @@ class FineTuneJob(Hyperparameters):
         spec = plan.spec
         facts = inspect_model(spec.model)
         limit = spec.max_length or facts.max_position_embeddings
-        counted = is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None)
-        parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=counted) for data in (self.train, self.validation)]
+        datasets = (self.train, self.validation)
+        parts: list[RowTokens | None] = []
+        note = ""
+        if is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None):
+            try:
+                parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets]
+            except ModelError as error:
+                if is_exact is True:
+                    raise
+                note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
+        parts = parts or [None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets]
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
+        found = found.replace(notes=(*found.notes, note)) if note else found
         return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
 
     def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:

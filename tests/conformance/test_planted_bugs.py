@@ -9,7 +9,8 @@ import os
 import random
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import pytest
 from conformance_samples import billed_by_the_hour
 
 from ftsdk.backends.base import Adjustment, Artifact, Capabilities, Plan, RunStatus, StateEvent
+from ftsdk.backends.estimates import Quote
 from ftsdk.errors import BackendError, RunNotFoundError
 from ftsdk.home import home
 from ftsdk.spec import DoRA
@@ -456,6 +458,49 @@ class KeyInAnError(ScriptedBackend):
             raise RunNotFoundError(f"GET /jobs/{ref.id} with Authorization: Bearer {SECRET}: 404") from error
 
 
+# Prices
+
+
+class Quoting(ScriptedBackend):
+    """A place that tells its price, without a bug."""
+
+    asked = 0
+
+    def quote(self, plan: Plan) -> Quote:
+        return Quote(usd=Decimal(5), source="a test", asked_at=1.7e9)
+
+    def submit(self, plan, *, key):
+        ref = super().submit(plan, key=key)
+        return replace(ref, native={**ref.native, **self.quote(plan).to_native()})
+
+
+class QuotesByCreating(Quoting):
+    def quote(self, plan):
+        ScriptedBackend.submit(self, plan, key=f"asked-{random.SystemRandom().random()}")
+        return super().quote(plan)
+
+    def submit(self, plan, *, key):
+        return ScriptedBackend.submit(self, plan, key=key)
+
+
+class QuotesByTheMoon(Quoting):
+    def quote(self, plan):
+        self.asked += 1
+        return super().quote(plan).replace(usd=Decimal(self.asked))
+
+
+class ForgetsItsPrice(Quoting):
+    def submit(self, plan, *, key):
+        return ScriptedBackend.submit(self, plan, key=key)
+
+
+class AsksAgainForAPrice(Quoting):
+    def submit(self, plan, *, key):
+        ref = ScriptedBackend.submit(self, plan, key=key)
+        self.asked += 1
+        return replace(ref, native={**ref.native, **self.quote(plan).replace(asked_at=1.7e9 + self.asked).to_native()})
+
+
 @dataclass(frozen=True)
 class Bug:
     backend: type[ScriptedBackend]
@@ -517,6 +562,10 @@ BUGS = (
     Bug(StopsWhenItLikes, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "a run that has used up its budget is running"),
     Bug(ResumesWhatHasUsedUpItsBudget, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "resume() set a run going"),
     Bug(SubmitsWhatHasUsedUpItsBudgetAgain, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "was cancelled, and is running"),
+    Bug(QuotesByCreating, "test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price", "started a run"),
+    Bug(QuotesByTheMoon, "test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price", "then"),
+    Bug(ForgetsItsPrice, "test_the_price_that_was_told_at_the_submission_is_kept_with_the_run", "keeps no price"),
+    Bug(AsksAgainForAPrice, "test_the_price_that_was_told_at_the_submission_is_kept_with_the_run", "lost the price"),
     Bug(KeyInOptions, "test_nothing_says_a_secret", "options"),
     Bug(KeyInRepr, "test_nothing_says_a_secret", "backend"),
     Bug(KeyInTheRef, "test_nothing_says_a_secret", "ref"),
@@ -585,7 +634,7 @@ def test_a_planted_bug_is_found_by_the_named_test(bug: Bug, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("test", sorted({bug.found_by for bug in BUGS}))
 def test_the_test_that_finds_bugs_passes_where_there_are_none(test: str, tmp_path: Path) -> None:
-    assert verdict(ScriptedBackend, test, tmp_path) is None
+    assert verdict(Quoting, test, tmp_path) is None
 
 
 def test_a_backend_that_knows_its_runs_in_one_process_only_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ __all__ = ["answer_html", "answer_text", "money", "verdict", "volume"]
 
 
 def money(amount: object) -> str:
-    """Dollars with as many digits as help: $1,234, $12.30, $0.0675."""
+    """Dollars with as many digits as help: $1,234, $12.30, $0.70, $0.0675."""
     value = float(str(amount))
     sign, size = "-" if value < 0 else "", abs(value)
     if 0 < size < 1:
-        return f"{sign}${float(f'{size:.3g}'):f}".rstrip("0")
+        whole, cents = f"{float(f'{size:.3g}'):f}".split(".")
+        return f"{sign}${whole}.{cents.rstrip('0').ljust(2, '0')}"
     return f"{sign}${size:,.{0 if size >= 1000 else 2}f}"
 
 

@@ -95,10 +95,13 @@ class Work:
 
     @property
     def projected_share(self) -> float:
-        """Of the tokens, those whose logits are computed: all, or on a CPU the columns in which any row of a micro-batch is trained."""
+        """Of the tokens, those whose logits are computed: all, or on a CPU the columns in which any row of a micro-batch is trained.
+
+        Rows of one length have theirs in the same columns, rows of all lengths in as many as there are rows; sorted rows lie in between.
+        """
         if not self.is_on_cpu or isinstance(self.spec.method, DPO):
             return 1.0
-        return min(1.0, self.train.trained_share * self.rows_at_a_time)
+        return min(1.0, self.train.trained_share * math.sqrt(self.rows_at_a_time))
 
     def micro_step(self, *, tokens_per_row: float) -> MicroStep:
         """One micro-step of rows of so many tokens, padding included."""

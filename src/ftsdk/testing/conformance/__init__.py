@@ -18,11 +18,12 @@ from ftsdk.testing.conformance.artifacts import ArtifactChecks
 from ftsdk.testing.conformance.budgets import BudgetChecks
 from ftsdk.testing.conformance.hooks import RETRY_AFTER_S, Costly
 from ftsdk.testing.conformance.plans import PlanChecks
+from ftsdk.testing.conformance.quotes import QuoteChecks
 from ftsdk.testing.conformance.runs import RunChecks
 from ftsdk.testing.conformance.wire import WireChecks
 
 __all__ = ["RETRY_AFTER_S", "BackendConformance", "Costly"]
 
 
-class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, BudgetChecks, WireChecks):
+class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, BudgetChecks, QuoteChecks, WireChecks):
     """Inherit it in a class whose name starts with `Test`, and give `make_backend`."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftsdk import DPO, BudgetExceededError, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, QLoRA, Together
+from ftsdk import DPO, BudgetExceededError, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, ModelError, QLoRA, SpecError, Together
 from ftsdk.backends.base import Plan
 from ftsdk.backends.estimates import Estimate, EstimateLine, PlannedHardware
 from ftsdk.cost.training.calibration import Calibration, Probe
@@ -95,6 +95,21 @@ def test_on_this_machine_nothing_is_billed_unless_an_hour_has_a_price(tiny_rows_
     ordered(priced)
     assert priced.seconds is not None
     assert float(priced.cost.likely) == pytest.approx(priced.seconds.likely * 2 / 3600, rel=0.01)
+
+
+def test_an_hours_price_is_refused_where_no_hour_is_billed() -> None:
+    with pytest.raises(SpecError, match="usd_per_hour=2: together doesn't bill hardware"):
+        job_of(model=LLAMA, backend=Together()).estimate(is_exact=False, usd_per_hour=2)
+
+
+def test_tokens_are_guessed_where_the_tokenizer_cannot_be_used_and_a_note_says_so(tiny_rows_model: Path) -> None:
+    job = job_of(model=str(tiny_rows_model), backend=Local(device="cpu"))
+    found = job.estimate()
+    assert found.tokens is not None
+    assert found.tokens.low < found.tokens.high
+    assert any("couldn't be used" in note for note in found.notes)
+    with pytest.raises(ModelError):
+        job.estimate(is_exact=True)
 
 
 def test_a_backend_that_says_its_cost_and_no_hardware_is_believed(tmp_path: Path) -> None:
