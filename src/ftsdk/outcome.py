@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ftsdk.backends.accrual import Meter
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
-from ftsdk.backends.estimates import Estimate, Range, StepParts
+from ftsdk.backends.estimates import Estimate, Range
 from ftsdk.cost.training.calibration import Probe
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -114,6 +114,7 @@ class Tally:
         measured_s = statistics.median(plain)
         if measured_s <= 0:
             return None
+        tokens = self._as_it_was(estimate)
         found: dict[str, Any] = {}
         written = [gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s]
         if written:
@@ -122,22 +123,23 @@ class Tally:
             start_s, predicted = self.steps[0][1] - self.began_at - measured_s, estimate.start_s
             found |= {"start_s": start_s, "predicted_start_s": predicted} if start_s > 0 and predicted else {}
         if estimate.memory is not None and self.peak_memory_gb:
-            found |= {"fixed_gb": estimate.memory.fixed_gb, "varying_gb": estimate.memory.varying_gb, "peak_gb": self.peak_memory_gb}
+            memory = estimate.memory
+            found |= {"fixed_gb": memory.fixed_gb, "varying_gb": memory.varying_gb * tokens, "peak_gb": self.peak_memory_gb}
         return Probe(
             tuning=plan.spec.tuning.kind,
-            step=self._as_it_was(estimate.step, estimate),
+            step=estimate.step.replace(device_s=estimate.step.device_s * tokens),
             measured_s=measured_s,
             steps=len(plain),
             at=self.last_at,
             **found,
         )
 
-    def _as_it_was(self, step: StepParts, estimate: Estimate) -> StepParts:
-        """Put the tokens right where rows were guessed from bytes: now they are known."""
+    def _as_it_was(self, estimate: Estimate) -> float:
+        """Tokens over what was presumed of them: rows may have been guessed from bytes, and now they were counted."""
         if not self.tokens or estimate.tokens is None or not self.total_steps or not self.steps[-1][0]:
-            return step
+            return 1.0
         guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps
-        return step.replace(device_s=step.device_s * min(3.0, max(0.33, self.tokens / guessed)))
+        return min(3.0, max(0.33, self.tokens / guessed))
 
 
 _CENT = 0.01 + 1e-9
