@@ -5,8 +5,9 @@ Every name is loaded on first use: `import ftsdk` is quick, and never loads torc
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ftsdk.first_use import loaded_on_first_use
 
 if TYPE_CHECKING:
     from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
@@ -114,17 +115,4 @@ _ROOMS = {
     "ftsdk.serving": ("Deployment",),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
 }
-_HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    room = _HOME_OF.get(name)
-    if room is None:
-        raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
-    found = getattr(import_module(room), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = loaded_on_first_use(__name__, _ROOMS)

@@ -5,8 +5,9 @@ Every name is loaded on first use: neither a chart library nor a price package i
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ftsdk.first_use import loaded_on_first_use
 
 if TYPE_CHECKING:
     from ftsdk.cost.advice import Advice, Situation, advise
@@ -65,17 +66,4 @@ _ROOMS = {
     "ftsdk.cost.training.estimate": ("Estimate",),
     "ftsdk.cost.training.prediction": ("TrainingPrediction", "predict_training"),
 }
-_HOME_OF = {name: room for room, names in _ROOMS.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    room = _HOME_OF.get(name)
-    if room is None:
-        raise AttributeError(f"module 'ftsdk.cost' has no attribute {name!r}")
-    found = getattr(import_module(room), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = loaded_on_first_use(__name__, _ROOMS)

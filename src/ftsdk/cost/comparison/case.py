@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ftsdk.backends.base import CostRange
 from ftsdk.cost.comparison.monte_carlo import Distribution
-from ftsdk.cost.comparison.options import AlwaysOn, Common, Draw, Option, PerToken, Sleeping
+from ftsdk.cost.comparison.options import AlwaysOn, Common, Draw, Option, PerToken, Replica, Sleeping
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.cost.pricebook.api_prices import ApiPrice, api_price
 from ftsdk.cost.pricebook.book import PriceBook
@@ -306,6 +306,17 @@ class _Cited:
         _note_age(f"{gpu} at {provider}", self.row.age_days(book.today), notes)
 
 
+def _replica(found: Capacity, price: _Cited) -> Replica:
+    return Replica(
+        gpu=found.gpu,
+        gpus=found.gpus_per_replica,
+        requests_per_s=found.requests_per_s,
+        usd_per_gpu_hour=price.usd,
+        source=price.source,
+        as_of=price.as_of,
+    )
+
+
 def _note_age(what: str, days: int, notes: list[str]) -> None:
     if days > 60:
         notes.append(f"the price of {what} is {days} days old" + (": stale, read it again" if days > 180 else ""))
@@ -320,18 +331,12 @@ def _self_hosted(question: Question, api: PerToken, notes: list[str]) -> tuple[A
     option = AlwaysOn(
         name="self-hosted",
         label=f"{_short(own.model)} on {own.provider} {own.gpu}",
-        requests_per_s=found.requests_per_s,
-        gpus_per_replica=found.gpus_per_replica,
-        usd_per_gpu_hour=price.usd,
-        source=price.source,
-        as_of=price.as_of,
+        replica=_replica(found, price),
         api=api,
         other_usd=float(own.other_usd_per_month),
-        capacity_note=str(found),
         replicas=own.replicas,
         spare_replicas=own.spare_replicas,
         adapters=own.adapters,
-        gpu=own.gpu,
     )
     return option, found, _gpu_price_bounds(own.gpu, price, question.book)
 
@@ -361,16 +366,10 @@ def _dedicated(question: Question, asked: Dedicated, api: PerToken, notes: list[
     option = AlwaysOn(
         name="dedicated",
         label=f"{_short(question.self_hosted.model)} on a dedicated {asked.provider} {asked.gpu} endpoint",
-        requests_per_s=found.requests_per_s,
-        gpus_per_replica=found.gpus_per_replica,
-        usd_per_gpu_hour=price.usd,
-        source=price.source,
-        as_of=price.as_of,
+        replica=_replica(found, price),
         api=api,
         ops_share=asked.ops_share,
-        capacity_note=str(found),
         replicas=asked.replicas,
-        gpu=asked.gpu,
     )
     return option, found
 
@@ -404,18 +403,12 @@ def _serverless(question: Question, asked: Serverless, api: PerToken, notes: lis
     option = Sleeping(
         name="serverless",
         label=f"{_short(own.model)} on {asked.provider} {gpu}, asleep when idle",
-        requests_per_s=found.requests_per_s,
-        gpus_per_replica=found.gpus_per_replica,
-        usd_per_gpu_hour=price.usd,
-        source=price.source,
-        as_of=price.as_of,
+        replica=_replica(found, price),
         api=api,
         ops_share=asked.ops_share,
-        capacity_note=str(found),
         busy_s=found.alone_s,
         idle_window_s=asked.idle_window_s,
         cold_start_s=cold,
-        gpu=gpu,
         extra_usd_per_hour=extra,
     )
     return option, found

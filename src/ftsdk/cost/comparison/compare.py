@@ -223,7 +223,7 @@ def _option_cost(case: Case, option: Option) -> OptionCost:
     if isinstance(option, AlwaysOn):
         replicas = float(option.replicas_for(case.expected, case.common))
         mean = case.common.own_requests(case.expected) * option.adapters / (730 * 3600)
-        note = f"{replicas:.0f} replica(s), {mean / (replicas * option.requests_per_s):.1%} used on average"
+        note = f"{replicas:.0f} replica(s), {mean / (replicas * option.replica.requests_per_s):.1%} used on average"
     return OptionCost(
         name=option.name,
         label=option.label,

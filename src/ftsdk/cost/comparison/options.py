@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 from ftsdk.cost.comparison.workload import Operations, Quality
 from ftsdk.cost.serving.traffic import cold_share, on_fraction
 
-__all__ = ["MONTH_H", "MONTH_S", "AlwaysOn", "Common", "Draw", "Line", "Option", "PerToken", "Sleeping"]
+__all__ = ["MONTH_H", "MONTH_S", "AlwaysOn", "Common", "Draw", "Line", "Option", "PerToken", "Replica", "Sleeping"]
 
 MONTH_H = 730
 MONTH_S = MONTH_H * 3600
@@ -76,8 +76,23 @@ class Common:
         return draw.requests / draw.own_accepted if self.quality.rejected == "retry" else draw.requests
 
 
+class _Option(ABC):
+    """What is billed by the month."""
+
+    has_setup: ClassVar[bool]
+    """Does somebody have to train and install something first?"""
+
+    @abstractmethod
+    def lines(self, draw: Draw, common: Common) -> list[Line]:
+        """Bill a month."""
+
+    def monthly_usd(self, draw: Draw, common: Common) -> Number:
+        """Sum of the lines."""
+        return sum(line.usd for line in self.lines(draw, common))
+
+
 @dataclass(frozen=True, kw_only=True)
-class PerToken:
+class PerToken(_Option):
     """An API."""
 
     name: str
@@ -99,28 +114,31 @@ class PerToken:
             lines.append(Line("review", rejected * float(quality.review_usd), f"${quality.review_usd} for each answer not accepted", "assumed", None))
         return lines
 
-    def monthly_usd(self, draw: Draw, common: Common) -> Number:
-        """Sum of the lines."""
-        return sum(line.usd for line in self.lines(draw, common))
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """What serves one copy of the model: what it takes, and what it costs."""
+
+    gpu: str
+    gpus: int
+    requests_per_s: float
+    """Sustained."""
+    usd_per_gpu_hour: float
+    source: str
+    as_of: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Own(ABC):
+class _Own(_Option):
     """What all options with a model of your own share."""
 
     name: str
     label: str
-    requests_per_s: float
-    """One replica, sustained."""
-    gpus_per_replica: int
-    usd_per_gpu_hour: float
-    source: str
-    as_of: str | None
+    replica: Replica
     api: PerToken
     """To which answers fall back that aren't accepted."""
     ops_share: float = 1.0
     other_usd: float = 0.0
-    capacity_note: str = ""
     has_setup: ClassVar[bool] = True
 
     @abstractmethod
@@ -149,10 +167,6 @@ class _Own(ABC):
         lines.append(Line("setting up", common.setup_usd(draw) / o.setup_months, detail, common.training_source, common.training_as_of))
         return lines
 
-    def monthly_usd(self, draw: Draw, common: Common) -> Number:
-        """Sum of the lines."""
-        return sum(line.usd for line in self.lines(draw, common))
-
 
 @dataclass(frozen=True, kw_only=True)
 class AlwaysOn(_Own):
@@ -161,7 +175,6 @@ class AlwaysOn(_Own):
     replicas: int = 1
     spare_replicas: int = 0
     adapters: int = 1
-    gpu: str = ""
 
     def replicas_for(self, draw: Draw, common: Common) -> Number:
         """Whole replicas for the peak, the spare ones included."""
@@ -169,20 +182,22 @@ class AlwaysOn(_Own):
 
         peak = common.own_requests(draw) / MONTH_S * draw.peak_to_mean * self.adapters
         # A hair less than whole, so that a volume computed as the end of a step lies on that step.
-        needed = np.ceil(peak / (self.requests_per_s * draw.throughput) - 1e-9)
+        needed = np.ceil(peak / (self.replica.requests_per_s * draw.throughput) - 1e-9)
         return np.maximum(np.maximum(needed, 1) + self.spare_replicas, self.replicas)
 
     def compute(self, draw: Draw, common: Common) -> list[Line]:
         """Bill the GPUs, busy or not."""
-        gpus = self.replicas_for(draw, common) * self.gpus_per_replica
-        usd = gpus * self.usd_per_gpu_hour * draw.gpu_price * MONTH_H / self.adapters
+        gpus = self.replicas_for(draw, common) * self.replica.gpus
+        usd = gpus * self.replica.usd_per_gpu_hour * draw.gpu_price * MONTH_H / self.adapters
         shared = "" if self.adapters == 1 else f", shared by {self.adapters} adapters"
-        detail = f"{_count(gpus)} x {self.gpu} x {MONTH_H} h at ${self.usd_per_gpu_hour:.4g}{shared}"
-        return [Line("GPUs", usd, detail, self.source, self.as_of)]
+        detail = f"{_count(gpus)} x {self.replica.gpu} x {MONTH_H} h at ${self.replica.usd_per_gpu_hour:.4g}{shared}"
+        return [Line("GPUs", usd, detail, self.replica.source, self.replica.as_of)]
 
     def steps(self, draw: Draw, common: Common, largest: float) -> list[float]:
         """Volumes up to `largest` after which one more replica is needed."""
-        per_replica = draw.requests / common.own_requests(draw) * self.requests_per_s * draw.throughput * MONTH_S / draw.peak_to_mean / self.adapters
+        per_replica = (
+            draw.requests / common.own_requests(draw) * self.replica.requests_per_s * draw.throughput * MONTH_S / draw.peak_to_mean / self.adapters
+        )
         first = max(1, self.replicas - self.spare_replicas)
         last = min(int(largest / per_replica), first + 5000)
         return [per_replica * n for n in range(first, last + 1)]
@@ -195,7 +210,6 @@ class Sleeping(_Own):
     busy_s: float
     idle_window_s: float
     cold_start_s: float
-    gpu: str = ""
     extra_usd_per_hour: float = 0.0
     """CPU and memory, where they are billed beside the GPU."""
 
@@ -206,7 +220,7 @@ class Sleeping(_Own):
         rate = common.own_requests(draw) / MONTH_S
         one = on_fraction(rate, busy_s=self.busy_s / draw.throughput, idle_window_s=self.idle_window_s, cold_start_s=self.cold_start_s)
         # Beyond one replica, as many as the traffic of the hour needs: on average that of the mean.
-        return MONTH_H * np.maximum(one, rate / (self.requests_per_s * draw.throughput))
+        return MONTH_H * np.maximum(one, rate / (self.replica.requests_per_s * draw.throughput))
 
     def cold_share(self, draw: Draw, common: Common) -> Number:
         """Share of the requests that wait for a cold start."""
@@ -215,10 +229,10 @@ class Sleeping(_Own):
     def compute(self, draw: Draw, common: Common) -> list[Line]:
         """Bill the seconds that replicas are up, cold starts included."""
         hours = self.on_hours(draw, common)
-        per_hour = self.gpus_per_replica * self.usd_per_gpu_hour * draw.gpu_price + self.extra_usd_per_hour
+        per_hour = self.replica.gpus * self.replica.usd_per_gpu_hour * draw.gpu_price + self.extra_usd_per_hour
         beside = f" + ${self.extra_usd_per_hour:.3g} for CPU and memory" if self.extra_usd_per_hour else ""
-        detail = f"{_count(hours)} replica-hours x {self.gpus_per_replica} x {self.gpu} at ${self.usd_per_gpu_hour:.4g}{beside}"
-        return [Line("GPUs, cold starts", hours * per_hour, detail, self.source, self.as_of)]
+        detail = f"{_count(hours)} replica-hours x {self.replica.gpus} x {self.replica.gpu} at ${self.replica.usd_per_gpu_hour:.4g}{beside}"
+        return [Line("GPUs, cold starts", hours * per_hour, detail, self.replica.source, self.replica.as_of)]
 
 
 Option = PerToken | AlwaysOn | Sleeping

@@ -65,7 +65,7 @@ def has_speed(name: str) -> bool:
 
 
 def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_bfloat16: bool = False) -> Device:
-    """Describe a CPU from its threads, two of which are a core: 32 operations a cycle at 3 GHz (AVX2), twice that in bfloat16. Rough; calibrate it.
+    """Describe a CPU from its threads, two of which are a core, at 3 GHz: 32 operations a cycle, 128 in bfloat16. Rough; calibrate it.
 
     Args:
         cores: Threads, as the system counts them.
@@ -76,14 +76,14 @@ def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_b
     return Device(
         name=name,
         family="cpu",
-        peak_tflops=cores / 2 * (0.192 if has_bfloat16 else 0.096),
+        peak_tflops=cores / 2 * (0.384 if has_bfloat16 else 0.096),
         bandwidth_gb_per_s=15.0 * max(1.0, math.sqrt(cores)),
         memory_gib=memory_gib,
         link_gb_per_s=10.0,
         # Between a fifth and a half of the peak is what libraries reach on the narrow products of small models.
         efficiency=0.3,
         rows=0,
-        source="a rule of thumb: threads / 2 x 32 operations x 3 GHz, of which 30 %; `ftsdk calibrate` measures it",
+        source=f"a rule of thumb: threads / 2 x {128 if has_bfloat16 else 32} operations x 3 GHz, of which 30 %; `ftsdk calibrate` measures it",
         has_bfloat16=has_bfloat16,
     )
 
