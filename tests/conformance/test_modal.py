@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conformance_samples import an_adapter, rows
+from conformance_samples import HostedSamples, rows
 
-from ftsdk import DPO, FineTuneJob, Modal, Model
+from ftsdk import FineTuneJob, Modal
 from ftsdk.backends.base import Backend, RunRef
 from ftsdk.data import Store
-from ftsdk.spec import DataFormat, JobSpec
-from ftsdk.testing import BackendConformance, Sample, field_samples
+from ftsdk.testing import BackendConformance
 from ftsdk.testing.conformance import Costly
 from ftsdk.testing.conformance.hooks import new_key
 from ftsdk.testing.modal import ModalService, WireFault
@@ -27,12 +25,10 @@ pytestmark = pytest.mark.e2e
 _FAULTS = ("401", "404", "429", "503", "timeout", "garbage")
 
 
-class TestModal(BackendConformance):
+class TestModal(HostedSamples, BackendConformance):
     poll_s = 0.1
     polls = 3000
     share_finished_run = True
-    folder: ClassVar[Path]
-    tiny: ClassVar[Path]
     service: ClassVar[ModalService]
 
     @pytest.fixture(autouse=True)
@@ -53,26 +49,6 @@ class TestModal(BackendConformance):
 
     def make_backend(self, tmp_path: Path) -> Modal:
         return Modal(gpu="cpu")
-
-    def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
-        train, validation = rows(data_format, 16, "question"), rows(data_format, 8, "another")
-        store = Store()
-        store.put(train)
-        store.put(validation)
-        method = {"method": DPO()} if data_format == "preference" else {}
-        held_out = {"validation": validation.ref()} if with_validation else {}
-        return JobSpec(model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out)
-
-    def make_model(self, source: str) -> Model | None:
-        if source == "hub":
-            return Model(id="example/tiny-instruct")
-        if source == "folder":
-            return Model(id=str(self.tiny))
-        return None  # a GGUF file is read in tests/unit/models
-
-    def make_samples(self) -> Sequence[Sample]:
-        adapters = [str(an_adapter(self.folder / f"adapter-{rank}", rank)) for rank in (4, 8)]
-        return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
 
     def requests_seen(self, backend: Backend) -> int:
         return len(self.service.requests())

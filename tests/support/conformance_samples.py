@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ftsdk import Dataset
+from ftsdk import DPO, Dataset, Model
 from ftsdk.backends.base import Backend
 from ftsdk.backends.estimates import Accrual, Estimate
+from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
-from ftsdk.testing import ScriptedBackend, a_spec
+from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples
 from ftsdk.testing.conformance import Costly
 
-__all__ = ["an_adapter", "billed_by_the_hour", "costly", "rows"]
+__all__ = ["HostedSamples", "an_adapter", "billed_by_the_hour", "costly", "rows"]
 
 
 def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
@@ -35,6 +38,33 @@ def an_adapter(folder: Path, rank: int) -> Path:
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     return folder
+
+
+class HostedSamples:
+    """What is trained where a worker really trains: `tiny` is the model, `folder` a place for adapters."""
+
+    folder: ClassVar[Path]
+    tiny: ClassVar[Path]
+
+    def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
+        train, validation = rows(data_format, 16, "question"), rows(data_format, 8, "another")
+        store = Store()
+        store.put(train)
+        store.put(validation)
+        method = {"method": DPO()} if data_format == "preference" else {}
+        held_out = {"validation": validation.ref()} if with_validation else {}
+        return JobSpec(model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out)
+
+    def make_model(self, source: str) -> Model | None:
+        if source == "hub":
+            return Model(id="example/tiny-instruct")
+        if source == "folder":
+            return Model(id=str(self.tiny))
+        return None  # a GGUF file is read in tests/unit/models
+
+    def make_samples(self) -> Sequence[Sample]:
+        adapters = [str(an_adapter(self.folder / f"adapter-{rank}", rank)) for rank in (4, 8)]
+        return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
 
 
 def costly(backend: Backend, spec: JobSpec, accrual: Accrual, **how: Any) -> Costly:

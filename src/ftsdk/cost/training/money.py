@@ -55,7 +55,7 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
     if launch.get("region"):
         return _at_rate(found, most, most, f"at most ${most:.2f} an hour in the region {launch['region']}; {hourly.charges[0].price.cited}")
     # Each line has its own price; here once what they come to, and where they were read.
-    pages = "; ".join(dict.fromkeys(charge.price.cited for charge in hourly.charges))
+    pages = _pages(hourly)
     prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}; {pages}"
     return _at_rate(found, hourly.usd, max(most, hourly.usd), prices, bill=hourly)
 
@@ -69,6 +69,19 @@ def _as_billed(found: Estimate, plan: Plan) -> Estimate:
     if accrual.kind == "per_share":
         accrual = Accrual(kind="per_hour", usd=Decimal(str(launch["usd_per_s"])) * 3600, fixed_usd=Decimal(0), source=accrual.source)
     return found.replace(accrual=accrual.replace(start_s=float(launch.get("startup_timeout_s", 0))))
+
+
+def _pages(bill: Bill) -> str:
+    """Where the prices of a bill were read: a page once with its days, and what a reader has to know of a price beside it."""
+    days: dict[str, list[str]] = {}
+    special: list[str] = []
+    for price in dict.fromkeys(charge.price for charge in bill.charges):
+        if price.cited == f"{price.source}, as of {price.as_of}":
+            days.setdefault(price.source, []).append(str(price.as_of))
+        else:
+            special.append(price.cited)
+    plain = [f"{page}, as of {min(read)}" + (f" to {max(read)}" if min(read) < max(read) else "") for page, read in days.items()]
+    return "; ".join([*plain, *special])
 
 
 def _hourly(provider: str, gpu: str, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:
