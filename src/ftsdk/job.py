@@ -102,13 +102,13 @@ class FineTuneJob(Hyperparameters):
         Args:
             is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from bytes, which takes milliseconds.
                 None counts if the tokenizer is at hand.
-            usd_per_hour: What an hour of the hardware costs you, where the place itself bills nothing.
+            usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's own prices.
             live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is spent.
                 Without it all is offline.
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
-            SpecError: `usd_per_hour` for a place that doesn't bill hardware.
+            SpecError: `usd_per_hour` is no price, or the place doesn't bill hardware.
             ModelError: The model isn't whole, or isn't safe to load.
             DatasetError: The place refused the data.
             BackendError: The place can't say what the run would cost.
@@ -117,15 +117,21 @@ class FineTuneJob(Hyperparameters):
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(backend.name, [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")])
-        planned = backend.plan(self.spec())
+        if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
+            raise SpecError(f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware costs nothing")
+        # Asking what it costs is no reason to refuse: the budget is held against the answer by plan() and submit().
+        planned = backend.plan(self.spec().replace(budget_usd=None))
         if rate is not None and planned.hardware is None:
             raise SpecError(f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes nothing there")
         plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
             plan = plan.quoted(backend.quote(plan))
-        assert plan.estimate is not None
-        return plan.estimate
+        found = plan.estimate
+        assert found is not None
+        if self.budget_usd is not None and found.cost is not None and found.cost.high > self.budget_usd:
+            found = found.replace(notes=(*found.notes, f"budget_usd={self.budget_usd} is less than the upper end: submit() may refuse this run"))
+        return found
 
     def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
         from ftsdk.cost.training.calibration import read_calibration, software_version

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
 from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step, portable_path
-from ftsdk.data.sizes import TextSize, text_size
 from ftsdk.data.sources import SUFFIXES, Table, hub_table, memory_table, read_file, rows_table
 from ftsdk.data.split import auto_strata, choose, part_size
+from ftsdk.data.token_guess import guess_rows
 from ftsdk.errors import DatasetError
-from ftsdk.spec import DatasetRef
+from ftsdk.spec import DatasetRef, TokenGuess
 from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Dataset:
     `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
-    __slots__ = ("_fingerprint", "_format", "_name", "_origin", "_rows", "_size", "_source", "_steps", "_table")
+    __slots__ = ("_fingerprint", "_format", "_guess", "_name", "_origin", "_rows", "_source", "_steps", "_table")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Dataset:
             rows = table.rows if self._format == "table" else ready_rows(table, self._format, source)
         self._rows = rows
         self._fingerprint: str | None = None
-        self._size: TextSize | None = None
+        self._guess: tuple[TokenGuess, TokenGuess] | None = None
 
     @classmethod
     def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
@@ -278,15 +278,15 @@ class Dataset:
             DatasetError: The rows are still a table.
         """
         fingerprint = self.fingerprint
-        if self._size is None:
-            self._size = text_size(self._rows)
+        if self._guess is None:
+            self._guess = guess_rows(self._rows)
         return DatasetRef(
             fingerprint=fingerprint,
             format="preference" if self._format == "preference" else "chat",
             rows=len(self),
             name=self.name,
-            total_bytes=self._size.total_bytes,
-            longest_bytes=self._size.longest_bytes,
+            tokens=self._guess[0],
+            longest_tokens=self._guess[1],
         )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """WHAT decides the weights: frozen values, with no IO, no torch and no vendor."""
 
 from ftsdk.spec.base import Value, set_fields
-from ftsdk.spec.dataset_ref import DataFormat, DatasetRef
+from ftsdk.spec.dataset_ref import DataFormat, DatasetRef, TokenGuess
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobSpec, default_learning_rate
 from ftsdk.spec.method import DPO, SFT, Method, TrainOn
 from ftsdk.spec.model import Model
@@ -22,6 +22,7 @@ __all__ = [
     "Method",
     "Model",
     "QLoRA",
+    "TokenGuess",
     "TrainOn",
     "Tuning",
     "Value",

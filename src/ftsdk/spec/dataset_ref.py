@@ -8,10 +8,21 @@ from pydantic import Field
 
 from ftsdk.spec.base import Value
 
-__all__ = ["DataFormat", "DatasetRef"]
+__all__ = ["DataFormat", "DatasetRef", "TokenGuess"]
 
 DataFormat = Literal["chat", "preference"]
 """`chat`: rows of `messages` that end with the assistant. `preference`: rows of `prompt`, `chosen`, `rejected`."""
+
+
+class TokenGuess(Value):
+    """Tokens as guessed from text: with 80 % confidence between `few` and `many`."""
+
+    few: Annotated[int, Field(ge=0)]
+    """With a tokenizer of many words."""
+    likely: Annotated[int, Field(ge=0)]
+    """The guess."""
+    many: Annotated[int, Field(ge=0)]
+    """With a tokenizer of few words, or text unlike English prose."""
 
 
 class DatasetRef(Value):
@@ -23,7 +34,7 @@ class DatasetRef(Value):
     rows: Annotated[int, Field(ge=1)]
     name: str = "data"
     """Where it came from, for people."""
-    total_bytes: Annotated[int, Field(ge=0)] | None = None
-    """Of the text in all sequences, a preference row being two; None: not measured. Devices and time are chosen by it."""
-    longest_bytes: Annotated[int, Field(ge=0)] | None = None
-    """Of the text in the longest sequence."""
+    tokens: TokenGuess | None = None
+    """Of all sequences, a preference row being two, guessed from their text; None: nobody has looked. Devices and limits are chosen by it."""
+    longest_tokens: TokenGuess | None = None
+    """Of the longest sequence, likewise."""

@@ -14,6 +14,7 @@ from ftsdk.models import ModelFacts
 __all__ = ["Shape", "billion_in_name", "known_shapes", "shape_from_size", "shape_named", "shape_of"]
 
 _SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:[._]\d+)?)([BbMm])(?![A-Za-z0-9])")
+_EXPERTS_IN_NAME = re.compile(r"(?<![A-Za-z0-9])\d+[Ee](?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,9 @@ def known_shapes() -> tuple[Shape, ...]:
 
 
 def billion_in_name(name: str) -> float | None:
-    """Read a model's size from its name: `Mistral-7B-Instruct-v0.3` has 7 billion parameters, says its name."""
+    """Read a model's size from its name: `Mistral-7B-Instruct-v0.3` has 7 billion parameters, says its name; None if it doesn't say."""
+    if _EXPERTS_IN_NAME.search(name):
+        return None  # `17B-16E`: the 17 billion work on one token, and how many there are isn't said
     sizes = [float(number.replace("_", ".")) * (1 if unit in "Bb" else 1e-3) for number, unit in _SIZE_IN_NAME.findall(name)]
     return max(sizes) if sizes else None
 

@@ -52,8 +52,8 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
 
 
 def _longest(work: Work) -> float:
-    """Tokens of the longest row; a little more if they were guessed, and never more than rows are cut to."""
-    longest = work.train.longest * (1.0 if work.train.is_exact else min(1.15, work.train.high_factor))
+    """Tokens of the longest row; if they were guessed, as many as they may be, and never more than rows are cut to."""
+    longest = work.train.longest * work.train.high_factor
     return longest if work.spec.max_length is None else min(longest, work.spec.max_length)
 
 

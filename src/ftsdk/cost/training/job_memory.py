@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
 from ftsdk.cost.training.memory import TrainingMemory
-from ftsdk.cost.training.tokens import likely_tokens
 from ftsdk.models import ModelFacts
 from ftsdk.spec import DPO, FullFineTune, JobSpec, QLoRA
 
@@ -17,8 +14,8 @@ LONG_ROW_TOKENS = 2048
 
 def long_row(spec: JobSpec, facts: ModelFacts) -> int:
     """Give the tokens that are presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
-    measured = spec.train.longest_bytes
-    most = LONG_ROW_TOKENS if measured is None else math.ceil(likely_tokens(measured)[2])
+    guessed = spec.train.longest_tokens
+    most = LONG_ROW_TOKENS if guessed is None else max(1, guessed.many)
     longest = min(spec.max_length or facts.max_position_embeddings or most, most)
     # The chosen and the rejected answer go through together.
     return 2 * longest if isinstance(spec.method, DPO) else longest

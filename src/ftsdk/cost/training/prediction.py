@@ -40,6 +40,7 @@ class TrainingPrediction(Value):
     largest_micro_batch: Annotated[int, Field(ge=0)] | None
     """The most rows of the longest kind that fit at once with room to be wrong."""
     source: str
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         there = "" if self.memory_gib is None else f" of {self.memory_gib:g} GiB"
@@ -48,6 +49,7 @@ class TrainingPrediction(Value):
         return (
             f"{self.model}, {self.tuning} on {where}\n"
             f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, from published runs]"
+            + "".join(f"\n  Note: {note}" for note in self.notes)
         )
 
 
@@ -83,9 +85,12 @@ def predict_training(
     Raises:
         SpecError: The device or the size of the model isn't known, or a number is impossible.
     """
-    for name, amount in (("tokens_per_row", tokens_per_row), ("rows_at_a_time", rows_at_a_time), ("gpus", gpus), ("accumulation", accumulation)):
-        if not amount > 0 or not math.isfinite(amount):
-            raise SpecError(f"{name}={amount!r}: give a number above 0")
+    longest = tokens_per_row if longest_row is None else longest_row
+    _check(tokens_per_row=tokens_per_row, longest_row=longest)
+    _check_counts(rows_at_a_time=rows_at_a_time, gpus=gpus, accumulation=accumulation)
+    if longest < tokens_per_row:
+        raise SpecError(f"longest_row={longest_row!r} is shorter than the mean row, tokens_per_row={tokens_per_row!r}")
+    _check_tuning(tuning)
     asked = model if isinstance(model, Model) else Model(id=model)
     shape, device = shape_of(inspect_model(asked)), find_device(gpu)
     if shape is None:
@@ -102,7 +107,6 @@ def predict_training(
         is_sharded=is_sharded and gpus > 1,
     )
     time = step_time(step, shape, device)
-    longest = longest_row or tokens_per_row
     memory = TrainingMemory(
         longest_tokens=rows_at_a_time * longest,
         tuning=tuning.kind,
@@ -128,8 +132,28 @@ def predict_training(
         memory_gib=there,
         verdict="unknown" if there is None else verdict(peak, there),
         largest_micro_batch=None if there is None else largest_batch(memory, shape, there, row_tokens=longest),
+        notes=(f"{asked.id} isn't on this machine and not in the table of shapes: its layers are guessed from the size in its name",)
+        if shape.origin == "size"
+        else (),
         source=f"{time_constants().source}; {memory_constants().source}",
     )
+
+
+def _check(**amounts: object) -> None:
+    for name, amount in amounts.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount) or amount <= 0:
+            raise SpecError(f"{name}={amount!r}: give a number above 0")
+
+
+def _check_tuning(tuning: object) -> None:
+    if not isinstance(tuning, Value):
+        raise SpecError(f"tuning={tuning!r}: give a tuning, such as LoRA(rank=16), QLoRA() or FullFineTune()")
+
+
+def _check_counts(**counts: object) -> None:
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise SpecError(f"{name}={count!r}: give a whole number, 1 or more")
 
 
 def _around(likely: float, spread: float) -> Range:

@@ -8,16 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.data.sizes import answer_bytes, sequences_of
+from ftsdk.data.token_guess import GUESSED_FROM, answer_guess, guess_sequences
 
-__all__ = ["RowTokens", "likely_tokens", "padded_tokens", "tokens_from_bytes", "tokens_through"]
-
-# Measured with SmolLM2's tokenizer on 528 support mails (3.80 bytes of content a token), 2,000 rows of CLINC150 (4.24) and 2,000 of GSM8K
-# (2.81, full of digits), 2026-11-24. Templates cost 25 to 32 tokens a row there, of which SmolLM2's own system prompt is 20; others have none.
-BYTES_PER_TOKEN = (4.5, 3.7, 2.8)
-"""For few, likely and many tokens."""
-_PER_MESSAGE = (3, 5, 6)
-_PER_ROW = (0, 8, 24)
+__all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_through"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,32 +40,33 @@ class RowTokens:
 
 
 def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | None = None) -> RowTokens:
-    """Guess from bytes.
+    """Guess from the text.
 
     Args:
         rows: Canonical rows, chat or preference.
         max_length: Tokens that a sequence is cut to.
     """
-    totals = [0.0, 0.0, 0.0]
+    sums: tuple[list[float], list[float], list[float]] = ([], [], [])
     lengths: list[int] = []
-    answers = said = 0
+    answers: list[float] = []
     cap = math.inf if max_length is None else max_length
     for row in rows:
-        sequences = sequences_of(row)
-        answers += answer_bytes(row)
-        said += sum(size for size, _ in sequences)
-        found = [[min(cap, size / BYTES_PER_TOKEN[n] + count * _PER_MESSAGE[n] + _PER_ROW[n]) for size, count in sequences] for n in range(3)]
+        sequences = guess_sequences(row)
+        answers.append(answer_guess(row))
+        found = [[min(cap, guess[n]) for guess in sequences] for n in range(3)]
         for n in range(3):
-            totals[n] += sum(found[n])
+            sums[n].extend(found[n])
         lengths.append(max(1, round(max(found[1]))))
+    # Exactly, so that the order of rows makes no difference in the last digit.
+    totals = [math.fsum(amounts) for amounts in sums]
     return RowTokens(
         lengths_N=tuple(lengths),
         total=totals[1],
         low_factor=totals[0] / totals[1],
         high_factor=totals[2] / totals[1],
         is_exact=False,
-        trained_share=min(1.0, answers / said) if said else 1.0,
-        source=f"from bytes, {BYTES_PER_TOKEN[1]} a token ({BYTES_PER_TOKEN[2]} to {BYTES_PER_TOKEN[0]} measured on mails, questions and sums)",
+        trained_share=min(1.0, math.fsum(answers) / totals[1]) if totals[1] else 1.0,
+        source=GUESSED_FROM,
     )
 
 
@@ -117,12 +111,6 @@ def tokens_through(
         trained_share=trained / total if total else 1.0,
         source="counted with the model's own tokenizer",
     )
-
-
-def likely_tokens(text_bytes: float) -> tuple[float, float, float]:
-    """Guess the tokens of one sequence of a prompt and an answer from the bytes of its text: few, likely and many."""
-    few, likely, many = (text_bytes / BYTES_PER_TOKEN[n] + 2 * _PER_MESSAGE[n] + _PER_ROW[n] for n in range(3))
-    return few, likely, many
 
 
 def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: int = 0) -> float:  # noqa: N803

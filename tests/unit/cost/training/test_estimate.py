@@ -97,6 +97,23 @@ def test_on_this_machine_nothing_is_billed_unless_an_hour_has_a_price(tiny_rows_
     assert float(priced.cost.likely) == pytest.approx(priced.seconds.likely * 2 / 3600, rel=0.01)
 
 
+@pytest.mark.parametrize("usd_per_hour", [0, -1, float("nan"), 1e30])
+def test_what_is_no_price_for_an_hour_is_refused(usd_per_hour: float) -> None:
+    with pytest.raises(SpecError, match="is no price"):
+        job_of().estimate(is_exact=False, usd_per_hour=usd_per_hour)
+
+
+@pytest.mark.parametrize(("backend", "budget_usd"), [("together", 1), ("modal", 0.01), (Local(device="cpu", usd_per_hour=9), 0.01)])
+def test_asking_what_a_run_costs_is_answered_whatever_the_budget_is(backend: Any, budget_usd: float, tiny_rows_model: Path) -> None:
+    model = LLAMA if backend != "local" and not isinstance(backend, Local) else str(tiny_rows_model)
+    found = job_of(model=model, backend=backend, budget_usd=budget_usd).estimate(is_exact=False)
+    assert found.cost is not None
+    assert found.cost.high > budget_usd
+    assert any(f"budget_usd={budget_usd} is less than the upper end" in note for note in found.notes)
+    with pytest.raises(BudgetExceededError):
+        job_of(model=model, backend=backend, budget_usd=budget_usd).plan()
+
+
 def test_an_hours_price_is_refused_where_no_hour_is_billed() -> None:
     with pytest.raises(SpecError, match="usd_per_hour=2: together doesn't bill hardware"):
         job_of(model=LLAMA, backend=Together()).estimate(is_exact=False, usd_per_hour=2)

@@ -76,8 +76,29 @@ def test_tokens_are_counted_over_all_devices(gpus: int, rows: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"gpu": "H1000"}, {"model": "acme/mystery"}, {"tokens_per_row": 0}, {"tokens_per_row": float("nan")}, {"gpus": 0}]
+    "changes",
+    [
+        {"gpu": "H1000"},
+        {"model": "acme/mystery"},
+        {"tokens_per_row": 0},
+        {"tokens_per_row": float("nan")},
+        {"gpus": 0},
+    ],
 )
 def test_what_is_not_known_or_cannot_be_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
         predict(**changes)
+
+
+def test_a_mixture_of_experts_is_as_large_as_all_of_them_and_as_quick_as_those_that_work() -> None:
+    scout = predict(model="meta-llama/Llama-4-Scout-17B-16E-Instruct", gpu="H100")
+    assert scout.verdict == "no"
+    assert scout.peak_gb.likely > 218
+    sparse, dense = predict(model="openai/gpt-oss-120b", gpu="H200"), predict(model="meta-llama/Llama-3.3-70B-Instruct", gpu="H200")
+    assert sparse.peak_gb.likely > dense.peak_gb.likely
+    assert sparse.tokens_per_s.likely > 3 * dense.tokens_per_s.likely
+
+
+def test_a_size_that_only_the_name_tells_is_said_to_be_a_guess() -> None:
+    assert "guessed from the size in its name" in str(predict(model="acme/Mystery-7B"))
+    assert predict().notes == ()

@@ -9,17 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.cost.training.tokens import padded_tokens, tokens_from_bytes
+from ftsdk.data.token_guess import guess_tokens
 
 
 def chat(*texts: str) -> dict[str, object]:
     return {"messages": [{"role": "user" if n % 2 == 0 else "assistant", "content": text} for n, text in enumerate(texts)]}
 
 
-@pytest.mark.parametrize(("bytes_a_row", "tokens_a_row"), [(219, 89.2), (82, 51.4), (520, 216.0)])
-def test_the_interval_of_a_guess_holds_what_was_counted_on_mails_questions_and_sums(bytes_a_row: int, tokens_a_row: float) -> None:
-    found = tokens_from_bytes([chat("x" * (bytes_a_row - 10), "y" * 10)])
-    assert found.total * found.low_factor <= tokens_a_row <= found.total * found.high_factor
-    assert not found.is_exact
+# Counted with SmolLM2's tokenizer, 2026-11-24.
+COUNTED = [
+    ("the order came late and one of the cups was broken, please send another or give the money back. Order 48213, thanks!", 31),
+    ("订单迟到了，其中一个杯子坏了，请再寄一个或者退款，非常感谢。我昨天就写过信了。", 63),
+    ("Заказ пришёл с опозданием, и одна из чашек была разбита, пришлите, пожалуйста, другую или верните деньги.", 79),
+    ("ऑर्डर देर से आया और एक कप टूटा हुआ था, कृपया दूसरा भेजें या पैसे वापस करें।", 84),
+    ("Die Bestellung kam zu spät, und eine der Tassen war zerbrochen. Bitte schicken Sie mir eine neue oder das Geld zurück.", 43),
+    ("😀🎉🚚📦❤️👍🏽 thanks!!", 24),
+    ('{"id": 1007, "items": [{"sku": "A7-49", "qty": 2, "price": 26.99}], "status": "open", "ts": "2026-11-24T12:00:00Z"}', 73),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), COUNTED)
+def test_the_interval_of_a_guess_holds_what_was_counted_in_many_languages_and_in_json(text: str, tokens: int) -> None:
+    found = guess_tokens(text)
+    assert found.few <= found.likely <= found.many
+    assert found.few <= tokens <= found.many
 
 
 def test_letters_beyond_ascii_count_by_their_bytes() -> None:
@@ -33,8 +46,9 @@ def test_preference_rows_count_both_answers_and_the_prompt_twice() -> None:
         "rejected": [{"role": "assistant", "content": "b" * 740}],
     }
     found = tokens_from_bytes([row])
-    assert found.total == pytest.approx(2 * 100 + 100 + 200 + 4 * 5 + 2 * 8)
-    assert found.longest == 300 + 2 * 5 + 8
+    prompt, chosen, rejected = (guess_tokens(letter * size).likely for letter, size in (("q", 370), ("a", 370), ("b", 740)))
+    assert found.total == pytest.approx(2 * prompt + chosen + rejected + 4 * 5 + 2 * 8)
+    assert found.longest == round(prompt + rejected + 2 * 5 + 8)
 
 
 def test_rows_are_cut_at_the_limit() -> None:
@@ -99,4 +113,6 @@ def test_sorting_rows_never_adds_padding_and_never_loses_a_token(lengths: list[i
 
 
 def test_only_answers_are_trained() -> None:
-    assert tokens_from_bytes([chat("q" * 90, "a" * 10)]).trained_share == pytest.approx(0.1)
+    few, many = (tokens_from_bytes([chat("q" * 9_000, "a" * size)]).trained_share for size in (1_000, 9_000))
+    assert few == pytest.approx(0.1, abs=0.01)
+    assert many == pytest.approx(0.5, abs=0.01)

@@ -16,7 +16,6 @@ from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.cost.training.job_memory import long_row, memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
-from ftsdk.cost.training.tokens import likely_tokens
 from ftsdk.models import ModelFacts
 from ftsdk.spec import DPO, FullFineTune, JobSpec
 
@@ -81,7 +80,7 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
 def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Range | None:
     """Predict how long the training takes.
 
-    Rows aren't counted in tokens yet: what the bytes of their text may be, or 100, 300 and 1,000 a row where nobody has measured them, and
+    Rows aren't counted in tokens yet: what is guessed from their text, or 100, 300 and 1,000 a row where nobody has measured them, and
     never more than `max_length`.
 
     Args:
@@ -117,8 +116,8 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
         time = step_time(step, shape, gpu.device)
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
-    text = spec.train.total_bytes
-    low, likely, high = _TOKENS_A_ROW if text is None else likely_tokens(text / spec.train.rows / (2 if is_dpo else 1))
+    guess, sequences = spec.train.tokens, spec.train.rows * (2 if is_dpo else 1)
+    low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.few, guess.likely, guess.many))
     return Range(low=seconds(low, -_Z80), likely=seconds(likely, 0), high=seconds(high, _Z80))
 
 
