@@ -100,7 +100,7 @@ class FineTuneJob(Hyperparameters):
         """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Starts nothing.
 
         Args:
-            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from bytes, which takes milliseconds.
+            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from the text, which takes milliseconds.
                 None counts if the tokenizer is at hand.
             usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's own prices.
             live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is spent.

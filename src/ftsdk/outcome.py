@@ -135,7 +135,7 @@ class Tally:
         )
 
     def _as_it_was(self, estimate: Estimate) -> float:
-        """Tokens over what was presumed of them: rows may have been guessed from bytes, and now they were counted."""
+        """Tokens over what was presumed of them: rows may have been guessed from text, and now they were counted."""
         if not self.tokens or estimate.tokens is None or not self.total_steps or not self.steps[-1][0]:
             return 1.0
         guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps

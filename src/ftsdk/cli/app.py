@@ -58,7 +58,7 @@ def estimate(
     job: JobFile,
     backend: BackendName = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from bytes; don't load the tokenizer.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Ask the place for its own price; it may upload the data, and spends nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:

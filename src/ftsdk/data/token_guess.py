@@ -10,7 +10,7 @@ from ftsdk.spec import TokenGuess
 
 __all__ = ["GUESSED_FROM", "Guess", "answer_guess", "guess_rows", "guess_sequences", "guess_tokens"]
 
-GUESSED_FROM = "guessed from letters, digits, signs and scripts; mails, questions, sums, JSON, code and six languages were counted"
+GUESSED_FROM = "guessed from the text's letters, digits, signs and scripts"
 
 _DIGITS = b"0123456789"
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum() and not chr(code).isspace())
