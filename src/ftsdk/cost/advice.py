@@ -38,14 +38,14 @@ class Advice(Value):
     """In the words of the SDK: `SFT(train_on="completion")`."""
     tuning: str
     epochs: int
-    backend: str | None
+    backend: str | None = None
     """None: no model can be trained and served."""
     backend_reason: str
     candidates: tuple[Candidate, ...]
     """Smallest first: train that one first, and go up only if the evaluation says so."""
     left_out: tuple[Reason, ...] = ()
     """Models for this kind of task that nothing holds, by name."""
-    answer: CrossoverAnswer | None
+    answer: CrossoverAnswer | None = None
     """The first candidate against the API; None without a candidate."""
 
     def to_dict(self) -> dict[str, Any]:
