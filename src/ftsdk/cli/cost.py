@@ -44,7 +44,10 @@ def crossover(
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
     show_text(answer, as_json=as_json)
     if html is not None:
-        html.write_text(answer.to_html(), encoding="utf-8")
+        try:
+            html.write_text(answer.to_html(), encoding="utf-8")
+        except OSError as error:
+            raise SpecError(f"--html: {html} can't be written: {error.strerror or error}") from error
     if plot is not None:
         answer.plot(plot)
 
