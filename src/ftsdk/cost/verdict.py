@@ -87,7 +87,7 @@ def next_steps(verdict: Verdict, situation: Situation, task: Mapping[str, Any], 
         case "collect data first":
             return (
                 f"collect {int(task['enough_examples']):,} examples, from production or written by hand",
-                "look at their report: ftsdk data report FILE",
+                "look at what a model would see of them: ftsdk preview JOB.yaml",
                 "ask again",
             )
         case "use the API":
@@ -99,7 +99,9 @@ def next_steps(verdict: Verdict, situation: Situation, task: Mapping[str, Any], 
             larger = ("first measure a larger model at an API; if it is good enough, ask again with it",) if _may_try_larger(situation) else ()
             costs = "on the GPU that is here, without a bill" if best.backend == "local" else f"about {money(best.training.likely)} a run"
             inside = (
-                ("where rented GPUs are out too, use your own: ask again with gpu_memory_gb, and serve there",) if _goes_out(situation, best) else ()
+                ("where rented GPUs are out too, train and serve on one of your own that holds it: ask again with its gpu_memory_gb",)
+                if _goes_out(situation, best)
+                else ()
             )
             return (
                 *larger,
@@ -152,6 +154,8 @@ def _what_it_costs_more(situation: Situation, best: Candidate, answer: Crossover
     text = f"a model of your own isn't likely to be cheaper here: it costs {money(more)} a month more than the API"
     if more <= 0:
         text = "a model of your own isn't likely to be cheaper here: in most scenarios the API costs less"
+    if situation.must_self_host:
+        return Reason(text=f"{text}, for data that doesn't go there", source=_cited(answer))
     if more > 0 and _has_gap(situation):
         better = (situation.workload.requests_per_month or 0) * ((situation.needed_score or 0) - (situation.api_score or 0))
         if situation.review_usd:

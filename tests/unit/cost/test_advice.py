@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from ftsdk.cli.app import app
 from ftsdk.cost import Operations, PriceBook, Situation, Workload, advise
 from ftsdk.errors import SpecError
 
@@ -179,6 +181,9 @@ def test_quality_that_costs_more_than_the_api_is_advised_with_its_price() -> Non
     (caveat,) = [reason.text for reason in advice.because if "a month more than the API" in reason.text]
     assert "$1,241 a month more than the API" in caveat
     assert "for each answer that gets better" in caveat
+    inside = ask(workload=MAILS.replace(requests_per_month=1.0), must_self_host=True)
+    assert any("a month more than the API, for data that doesn't go there" in reason.text for reason in inside.because)
+    assert "keep the API" not in str(inside)
 
 
 def test_as_many_examples_are_written_down_as_are_needed_to_measure() -> None:
@@ -211,3 +216,10 @@ def test_advice_is_shown_as_html_with_its_sources_as_links() -> None:
     assert html.startswith("<p><b>FINE-TUNE</b></p>")
     assert "<a href='https://" in html
     assert "Qwen/Qwen2.5-0.5B-Instruct (0.494B)" in html
+
+
+def test_the_commands_of_the_next_steps_exist() -> None:
+    steps = " ".join(step for changes in ({}, {"examples": 40}, {"has_metric": False}, {"tried": ()}) for step in ask(**changes).next_steps)
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert set(re.findall(r"ftsdk (\w+)", steps)) == {"preview"}
+    assert "preview" in known

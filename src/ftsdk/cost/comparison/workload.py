@@ -24,7 +24,7 @@ _Positive = Annotated[Usd, Field(gt=0)]
 class Workload(Value):
     """The traffic, in tokens as your own model counts them."""
 
-    requests_per_month: Annotated[float, Field(gt=0)] | None = None
+    requests_per_month: Annotated[float, Field(ge=0.001, le=1e15)] | None = None
     """A month is 730 hours. None: to be solved for (`solve_for="requests_per_month"`)."""
     input_tokens: Annotated[float, Field(gt=0)]
     """Mean tokens of a prompt."""

@@ -83,3 +83,18 @@ def test_a_folder_that_is_not_there_is_told_without_a_traceback(tmp_path: Path, 
     assert isinstance(done.exception, SpecError)
     assert name in str(done.exception)
     assert "No such file or directory" in str(done.exception)
+
+
+@pytest.mark.parametrize("requests", [1e-300, 1e300])
+def test_a_volume_that_nobody_has_is_refused_where_it_is_said(requests: float) -> None:
+    with pytest.raises(SpecError, match="requests_per_month: input should be"):
+        Workload(requests_per_month=requests, input_tokens=600, output_tokens=15)
+
+
+@pytest.mark.parametrize("requests", [0.001, 1e15])
+def test_the_smallest_and_the_largest_volume_are_answered(book: PriceBook, requests: float) -> None:
+    own = SelfHosted(model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="runpod")
+    workload = Workload(requests_per_month=requests, input_tokens=600, output_tokens=15)
+    answer = crossover(workload=workload, api="anthropic/claude-haiku-4-5", self_hosted=own, scenarios=200, book=book)
+    assert answer.option("self-hosted").usd_per_month > 0
+    assert str(answer)
