@@ -33,14 +33,20 @@ BackendName = Annotated[str | None, typer.Option("--backend", help="Run it there
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-@app.callback()
-def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False) -> None:
-    """Fine-tune an open LLM."""
-    if version:
+def _show_version(asked: bool) -> None:
+    """Before anything else is looked at: nobody who asks for the version has a command."""
+    if asked:
         import ftsdk
 
         out.print(ftsdk.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version)] = False,
+) -> None:
+    """Fine-tune an open LLM."""
 
 
 @app.command()

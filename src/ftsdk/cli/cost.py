@@ -44,7 +44,10 @@ def crossover(
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
     show_text(answer, as_json=as_json)
     if html is not None:
-        html.write_text(answer.to_html(), encoding="utf-8")
+        try:
+            html.write_text(answer.to_html(), encoding="utf-8")
+        except OSError as error:
+            raise SpecError(f"--html: {html} can't be written: {error.strerror or error}") from error
     if plot is not None:
         answer.plot(plot)
 
@@ -72,8 +75,9 @@ def advise_command(
     """Say whether to fine-tune, and with which size, method and backend."""
     from typing import Any
 
-    from ftsdk.cost.advice import Situation, advise
+    from ftsdk.cost.advice import advise
     from ftsdk.cost.comparison.crossover_file import read_yaml
+    from ftsdk.cost.situation import Situation
 
     given: dict[str, Any] = {} if file is None else dict(read_yaml(file))
     workload = {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from ftsdk.cli.show import out
 
-__all__ = ["prices_app"]
+if TYPE_CHECKING:
+    from ftsdk.cost.pricebook.price import Price
+
+__all__ = ["price_lines", "prices_app"]
 
 prices_app = typer.Typer(name="prices", help="Dated prices, each with its source: list, check, add.", no_args_is_help=True)
 
@@ -39,17 +42,9 @@ def list_prices(
     if as_json:
         typer.echo(json.dumps([{**row.to_dict(), "age_days": row.age_days(book.today), "staleness": row.staleness(book.today)} for row in found]))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("provider", "sku", "price", "as of", "age", "layer", "source"):
-        table.add_column(column, no_wrap=column != "sku", overflow="fold")
     sources = list(dict.fromkeys(row.source for row in found))
-    for row in found:
-        amount = f"x{row.usd:f}" if row.unit == "multiplier" else f"${row.usd:f} {row.words}"
-        state = row.staleness(book.today)
-        note = "" if row.status is None else f" ({row.status})"
-        cells = (row.provider, row.sku, amount + note, str(row.as_of))
-        table.add_row(*map(Text, cells), Text(state, style=_COLOURS[state]), row.layer, Text(f"[{sources.index(row.source) + 1}]"))
-    out.print(table)
+    for line in price_lines(found, sources, book.today, is_one_provider=provider is not None, width=out.width if out.is_terminal else None):
+        out.print(line, soft_wrap=True)
     for number, source in enumerate(sources, start=1):
         out.print(Text(f"[{number}] {source}"), soft_wrap=True)
     out.print(f"{len(found)} prices, {book.today}. Tokens of an API: ftsdk prices api PROVIDER/MODEL")
@@ -124,6 +119,52 @@ def add(
     path: Path = project_file() if project else user_file()
     added = add_price(price, path, layer="project" if project else "user")
     out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
+
+
+def price_lines(found: Sequence[Price], sources: Sequence[str], today: date, *, is_one_provider: bool, width: int | None) -> list[Text]:
+    """Write prices as a table; where that is wider than the terminal, each on two lines. What is sold is a name to be copied: it stays whole.
+
+    Args:
+        found: The prices.
+        sources: Where they were read; a row has the number of its own.
+        today: What their age is counted to.
+        is_one_provider: Its name needn't be on every row.
+        width: Of the terminal; None for a pipe, which has any.
+    """
+    if not found:
+        return []
+    columns = {
+        "provider": [] if is_one_provider else [row.provider for row in found],
+        "sku": [row.sku for row in found],
+        "price": [_price(row) for row in found],
+        "as of": [str(row.as_of) for row in found],
+        "age": [row.staleness(today) for row in found],
+        "layer": [] if all(row.layer == "packaged" for row in found) else [row.layer for row in found],
+        "source": [f"[{sources.index(row.source) + 1}]" for row in found],
+    }
+    columns = {name: cells for name, cells in columns.items() if cells}
+    widths = {name: max(map(len, (name, *cells))) for name, cells in columns.items()}
+    if width is not None and sum(widths.values()) + 2 * (len(widths) - 1) > width:
+        first = [name for name in ("provider", "sku") if name in columns]
+        return [
+            line
+            for n in range(len(found))
+            for line in (
+                Text(" ".join(columns[name][n] for name in first), style="bold"),
+                Text("  ").append_text(Text("  ").join(_cell(name, cells[n], 0) for name, cells in columns.items() if name not in first)),
+            )
+        ]
+    head = Text("  ".join(name.ljust(widths[name]) for name in columns).rstrip(), style="bold")
+    return [head, *(Text("  ").join(_cell(name, cells[n], widths[name]) for name, cells in columns.items()) for n in range(len(found)))]
+
+
+def _price(row: Price) -> str:
+    amount = f"x{row.usd:f}" if row.unit == "multiplier" else f"${row.usd:f} {row.words}"
+    return amount if row.status is None else f"{amount} ({row.status})"
+
+
+def _cell(column: str, text: str, width: int) -> Text:
+    return Text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")
 
 
 def _amount(option: str, text: str) -> Decimal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ftsdk.first_use import loaded_on_first_use
 
 if TYPE_CHECKING:
-    from ftsdk.cost.advice import Advice, Situation, advise
+    from ftsdk.cost.advice import Advice, advise
     from ftsdk.cost.comparison.answer import CrossoverAnswer
     from ftsdk.cost.comparison.compare import crossover
     from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ftsdk.cost.pricebook.gpu_prices import gpu_price
     from ftsdk.cost.pricebook.price import Price
     from ftsdk.cost.serving.capacity import Capacity, ModelShape
+    from ftsdk.cost.situation import Situation
     from ftsdk.cost.training.calibration import Calibration
     from ftsdk.cost.training.estimate import Estimate
     from ftsdk.cost.training.prediction import TrainingPrediction, predict_training
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "ftsdk.cost.advice": ("Advice", "Situation", "advise"),
+    "ftsdk.cost.advice": ("Advice", "advise"),
     "ftsdk.cost.comparison.answer": ("CrossoverAnswer",),
     "ftsdk.cost.comparison.compare": ("crossover",),
     "ftsdk.cost.comparison.workload": ("Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"),
@@ -62,6 +63,7 @@ _ROOMS = {
     "ftsdk.cost.pricebook.gpu_prices": ("gpu_price",),
     "ftsdk.cost.pricebook.price": ("Price",),
     "ftsdk.cost.serving.capacity": ("Capacity", "ModelShape"),
+    "ftsdk.cost.situation": ("Situation",),
     "ftsdk.cost.training.calibration": ("Calibration",),
     "ftsdk.cost.training.estimate": ("Estimate",),
     "ftsdk.cost.training.prediction": ("TrainingPrediction", "predict_training"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Self, cast, get_origin
@@ -190,9 +191,23 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             asked = detail["input"]
             shown = repr(asked)
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            problems.append(Problem(path, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {shown}"))
+            problems.append(Problem(path, f"{_in_words(detail['type'], asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}"))
     lines = "\n".join(f"  {problem.path or cls.__name__}: {problem.message}" for problem in problems)
     return SpecError(f"{cls.__name__} can't be built:\n{lines}", problems=problems)
+
+
+def _in_words(kind: str, asked: object) -> str | None:
+    """What people mistake most often, in their words and not in those of types."""
+    if kind == "tuple_type" and isinstance(asked, str):
+        return f"input should be a list, such as [{asked}]"
+    if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not _NUMBER.fullmatch(asked):
+        return None
+    if "e" in asked.lower():
+        return "input should be a number, not text: YAML takes an exponent only after a point and with a sign, as in 1.0e+6"
+    return "input should be a number, not text: write it without quotes"
+
+
+_NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?")
 
 
 def _is_tag(part: int | str) -> bool:

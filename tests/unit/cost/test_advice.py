@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from ftsdk.cli.app import app
 from ftsdk.cost import Operations, PriceBook, Situation, Workload, advise
 from ftsdk.errors import SpecError
 
@@ -120,3 +122,104 @@ def test_without_a_volume_there_is_no_advice() -> None:
         ask(workload=Workload(input_tokens=600, output_tokens=15))
     with pytest.raises(SpecError, match="did you mean 'has_metric'"):
         Situation.from_dict({"task": "json", "workload": {"input_tokens": 1, "output_tokens": 1}, "api": "a/b", "has_metrics": True})
+
+
+LONG = MAILS.replace(input_tokens=20_000.0)
+MODEST = MAILS.replace(requests_per_month=20_000.0)
+
+
+@pytest.mark.parametrize(("missing", "said"), [("api_score", "api_score isn't given"), ("needed_score", "needed_score isn't given")])
+def test_an_api_that_nobody_scored_is_not_called_good_enough(missing: str, said: str) -> None:
+    advice = ask(workload=MODEST, **{missing: None})
+    assert advice.verdict == "use the API"
+    assert said in advice.because[0].text
+    assert "it is good enough" not in str(advice)
+    assert missing in advice.next_steps[0]
+
+
+def test_what_may_not_leave_is_priced_and_trained_without_managed_services_and_rented_gpus_are_named() -> None:
+    # Together is the cheaper one for this run, if the data may leave.
+    large: dict[str, Any] = {"task": "reasoning", "workload": LONG, "latency": "offline"}
+    assert ask(**large).candidates[0].backend == "together"
+    advice = ask(**large, must_self_host=True)
+    assert all(one.backend == "modal" for one in advice.candidates)
+    assert all("modal.com" in one.training.source for one in advice.candidates)
+    assert "together" not in str(advice)
+    assert "on GPUs that you rent: your data goes there" in advice.backend_reason
+    assert advice.answer is not None
+    assert "dedicated" not in [option.name for option in advice.answer.options]
+    assert any("gpu_memory_gb" in step for step in advice.next_steps)
+
+
+def test_a_gpu_on_which_nothing_fits_is_told_so() -> None:
+    advice = ask(gpu_memory_gb=1)
+    assert advice.backend != "local"
+    assert "doesn't fit on the 1 GB here" in advice.backend_reason
+
+
+def test_a_run_on_the_gpu_that_is_here_has_no_price_anywhere_in_the_advice() -> None:
+    advice = ask(gpu_memory_gb=24)
+    assert advice.candidates[0].backend == "local"
+    assert advice.candidates[0].training.likely == 0
+    assert "a run" not in advice.next_steps[0] + advice.next_steps[1]
+    assert "training on the GPU that is here" in str(advice)
+
+
+def test_the_price_of_a_review_without_scores_is_reported_as_not_counted() -> None:
+    assert any("review_usd isn't counted: without api_score" in reason.text for reason in ask(review_usd=5, api_score=None).because)
+    assert not any(reason.source == "review_usd" for reason in ask(review_usd=5).because)
+
+
+def test_a_larger_model_that_was_not_tried_is_suggested_where_the_gap_is_the_reason() -> None:
+    assert "larger model at an API" in ask().next_steps[0]
+    assert "larger model" not in str(ask(tried=("prompt", "few-shot", "larger-model")))
+    assert "larger model at an API" not in str(ask(must_self_host=True))
+
+
+def test_quality_that_costs_more_than_the_api_is_advised_with_its_price() -> None:
+    advice = ask(workload=MAILS.replace(requests_per_month=1.0))
+    (caveat,) = [reason.text for reason in advice.because if "a month more than the API" in reason.text]
+    assert "$1,241 a month more than the API" in caveat
+    assert "for each answer that gets better" in caveat
+    inside = ask(workload=MAILS.replace(requests_per_month=1.0), must_self_host=True)
+    assert any("a month more than the API, for data that doesn't go there" in reason.text for reason in inside.because)
+    assert "keep the API" not in str(inside)
+
+
+def test_as_many_examples_are_written_down_as_are_needed_to_measure() -> None:
+    for score, examples in ((None, 385), (0.9, 139), (0.0, 139)):
+        advice = ask(has_metric=False, api_score=score)
+        assert f"{examples} examples tell" in advice.because[0].text
+        assert f"write down for {examples} inputs" in advice.next_steps[0]
+
+
+def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_advised() -> None:
+    some = ask(task="reasoning", workload=LONG, latency="offline")
+    assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B"]
+    assert [reason.source for reason in some.left_out] == ["Qwen/Qwen2.5-14B-Instruct", "Qwen/Qwen2.5-32B-Instruct"]
+    assert "left out, Qwen/Qwen2.5-32B-Instruct: no GPU" in str(some)
+    none = ask(workload=MAILS.replace(input_tokens=200_000.0))
+    assert (none.verdict, none.backend, none.candidates, none.answer) == ("use the API", None, (), None)
+    assert len(none.left_out) == 3
+    with pytest.raises(SpecError, match="the data may not leave, and nothing holds a model"):
+        ask(workload=MAILS.replace(input_tokens=200_000.0), must_self_host=True)
+
+
+def test_volumes_read_as_a_sentence_also_where_no_volume_pays_and_no_answer_is_good() -> None:
+    never = str(ask(operations=Operations(hours_per_month=1e9), workload=MODEST))
+    assert "never cheaper than the API, P" in never
+    assert "always cheaper than the API" in str(ask(api_score=0.0, review_usd=5, workload=MODEST))
+
+
+def test_advice_is_shown_as_html_with_its_sources_as_links() -> None:
+    html = ask().to_html()
+    assert html.startswith("<p><b>FINE-TUNE</b></p>")
+    assert "<a href='https://" in html
+    assert "Qwen/Qwen2.5-0.5B-Instruct (0.494B)" in html
+
+
+def test_the_commands_of_the_next_steps_exist() -> None:
+    steps = " ".join(step for changes in ({}, {"examples": 40}, {"has_metric": False}, {"tried": ()}) for step in ask(**changes).next_steps)
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert set(re.findall(r"ftsdk (\w+)", steps)) == {"preview"}
+    assert "preview" in known

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
+
+from pydantic import BeforeValidator
 
 from ftsdk.cost.comparison.monte_carlo import Distribution, Swing
 from ftsdk.cost.comparison.workload import Api, Operations, Quality, SelfHosted, Workload
@@ -71,6 +73,13 @@ class Solved(Value):
     """The cheaper option at the lower end of the range."""
 
 
+def _triples(given: object) -> object:
+    """Read lists as JSON writes them: the base does so for fields, not for the values of a dict."""
+    if not isinstance(given, dict):
+        return given
+    return {name: tuple(cast("list[object]", one)) if isinstance(one, list) else one for name, one in cast("dict[str, object]", given).items()}
+
+
 class Likelihood(Value):
     """What many scenarios say."""
 
@@ -82,7 +91,7 @@ class Likelihood(Value):
     """For each option, in which share of the scenarios it is the cheapest of all."""
     saving_usd_per_month: tuple[float, float, float]
     """Of self-hosting over the API: 10th, 50th and 90th percentile."""
-    usd_per_month: dict[str, tuple[float, float, float]]
+    usd_per_month: Annotated[dict[str, tuple[float, float, float]], BeforeValidator(_triples)]
     """For each option: 10th, 50th and 90th percentile."""
 
 
@@ -104,7 +113,7 @@ class CrossoverAnswer(Value):
     """Of self-hosting over the API at the expected volume, the beginning spread over its months; negative: the API is cheaper."""
     upfront_usd: Usd
     """Setting up and the first training."""
-    payback_months: float | None
+    payback_months: float | None = None
     """Until the savings have paid for the beginning; None: not within ten years."""
     npv_12_months_usd: Usd
     """Today's worth of choosing to self-host, the beginning included; nothing is left at the end."""
@@ -118,7 +127,7 @@ class CrossoverAnswer(Value):
     """What wasn't given, and what was taken."""
     notes: tuple[str, ...]
     solved: Solved | None = None
-    curves: tuple[Curve, ...]
+    curves: tuple[Curve, ...] = ()
 
     def option(self, name: str) -> OptionCost:
         """Give one option by name.
@@ -137,7 +146,7 @@ class CrossoverAnswer(Value):
         return tuple(point.requests_per_month for point in self.crossings if point.option == "self-hosted")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answer as plain data, defaults included: a reader shouldn't have to know them."""
+        """Give the answer as plain data, defaults included: a reader shouldn't have to know them. `from_dict` reads it back, equal."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def __str__(self) -> str:
@@ -159,7 +168,7 @@ class CrossoverAnswer(Value):
 
         Raises:
             MissingExtraError: matplotlib isn't installed.
-            SpecError: The ending isn't one of a picture.
+            SpecError: The ending isn't one of a picture, or the file can't be written.
         """
         from ftsdk.cost.comparison.figure import draw
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ftsdk.backends.fragments import linked
@@ -19,15 +20,18 @@ def money(amount: object) -> str:
     value = float(str(amount))
     sign, size = "-" if value < 0 else "", abs(value)
     if 0 < size < 1:
-        whole, cents = f"{float(f'{size:.3g}'):f}".split(".")
+        whole, cents = f"{Decimal(f'{size:.3g}'):f}".split(".")
         return f"{sign}${whole}.{cents.rstrip('0').ljust(2, '0')}"
     return f"{sign}${size:,.{0 if size >= 1000 else 2}f}"
 
 
 def volume(requests: float) -> str:
-    """A volume in three digits: 612k, 1.78M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if requests >= size:
+    """A volume in three digits: 612k, 1.78M; beyond what has a letter that everybody knows, 1e+15."""
+    if requests >= 999.5e12:
+        return f"{requests:.3g}"
+    # From the point where three digits round up to the next letter.
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if requests >= 0.9995 * size:
             scaled = requests / size
             return f"{scaled:.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f}{letter}"
     return f"{requests:.0f}"
@@ -112,12 +116,15 @@ def answer_html(answer: CrossoverAnswer) -> str:
 def _findings(answer: CrossoverAnswer) -> list[tuple[str, str]]:
     odds = answer.likelihood
     low, middle, high = odds.saving_usd_per_month
-    saves = "saves" if answer.saving_usd_per_month >= 0 else "costs"
+    saves, less, sign = ("saves", "less", 1) if answer.saving_usd_per_month >= 0 else ("costs", "more", -1)
+    # What it costs more is counted upwards: the interval turns round with the sign.
+    low, high = (low, high) if sign > 0 else (-high, -low)
     rows = [(f"Break-even of {option.name}", _break_even(answer, option)) for option in answer.options[1:] if option.capacity is not None]
     rows += [
         (
             "Self-hosting " + saves,
-            f"{money(abs(answer.saving_usd_per_month))} a month (80 % of scenarios: {money(low)} to {money(high)}, half over {money(middle)})",
+            f"{money(abs(answer.saving_usd_per_month))} a month {less} than the API "
+            f"(80 % of scenarios: {money(low)} to {money(high)} {less}, half over {money(sign * middle)})",
         ),
         ("P(self-hosting is cheaper)", f"{odds.p_self_hosted_cheaper:.1%} of {odds.scenarios:,} scenarios (seed {odds.seed})"),
         ("P(cheapest of all)", ", ".join(f"{name} {share:.0%}" for name, share in odds.p_cheapest.items())),
@@ -149,7 +156,7 @@ def _break_even(answer: CrossoverAnswer, option: OptionCost) -> str:
             ranges.append(f"from {volume(start)} to {volume(point.requests_per_month)}")
             start = None
     if start is not None:
-        ranges.append(f"from {volume(start)} up")
+        ranges.append(f"from {volume(start)}")
     shown = ranges if len(ranges) <= 4 else [*ranges[:3], f"({len(ranges) - 4} more)", ranges[-1]]
     return f"cheaper than the API {', '.join(shown)} requests a month ({len(points)} crossing{'s' if len(points) > 1 else ''})"
 
@@ -172,13 +179,14 @@ def _option_rows(option: OptionCost) -> str:
     head = f"<tr><th colspan='4' style='text-align:left'>{html.escape(_heading(option))}</th></tr>"
     lines = "".join(
         f"<tr><td>{html.escape(line.label)}</td><td style='text-align:right'>{money(line.usd)}</td>"
-        f"<td style='text-align:left'>{html.escape(line.detail)}</td>"
-        f"<td style='text-align:left'>{linked(line.source)}{html.escape(f', {line.as_of}' if line.as_of else '')}</td></tr>"
+        f"<td style='text-align:left;padding-left:1em'>{html.escape(line.detail)}</td>"
+        f"<td style='text-align:left;padding-left:1em'>{linked(line.source)}{html.escape(f', {line.as_of}' if line.as_of else '')}</td></tr>"
         for line in option.lines
     )
     total = (
         f"<tr><td><b>a month</b></td><td style='text-align:right'><b>{money(option.usd_per_month)}</b></td>"
-        f"<td style='text-align:left'>{money(option.usd_per_1k_accepted)} per 1,000 accepted answers</td><td>{html.escape(option.note)}</td></tr>"
+        f"<td style='text-align:left;padding-left:1em'>{money(option.usd_per_1k_accepted)} per 1,000 accepted answers</td>"
+        f"<td style='text-align:left;padding-left:1em'>{html.escape(option.note)}</td></tr>"
     )
     return head + lines + total
 

@@ -180,14 +180,13 @@ def distributions(case: Case) -> tuple[Distribution, ...]:
             )
         )
     for name, share in (("api_accepted", expected.api_accepted), ("own_accepted", expected.own_accepted)):
-        if share < 1:
+        if 0 < share < 1:
             spread = 1.2816 * (share * (1 - share) / q.quality.measured_on) ** 0.5
             why = f"a share measured on {q.quality.measured_on} examples"
             made.append(Distribution(input=name, kind="beta", low=share - spread, likely=share, high=share + spread, why=why))
         else:
-            made.append(
-                Distribution(input=name, kind="fixed", low=1.0, likely=1.0, high=1.0, why="every answer counts as accepted: say so in Quality")
-            )
+            why = "every answer counts as accepted: say so in Quality" if share else "no answer is accepted"
+            made.append(Distribution(input=name, kind="fixed", low=share, likely=share, high=share, why=why))
     return tuple(made)
 
 

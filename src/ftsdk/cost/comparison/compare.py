@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -67,16 +68,18 @@ def crossover(
         book: Prices; None loads all layers.
 
     Raises:
-        SpecError: A price, GPU or model isn't known, an amount is impossible, `training` is an estimate without a cost, or the volume is
+        SpecError: A price, GPU or model isn't known, an amount or a number is impossible, `training` is an estimate without a cost, or the volume is
             missing and isn't what is solved for.
         MissingExtraError: The package with API prices isn't installed.
     """
     if solve_for is not None and solve_for not in SOLVABLE:
         raise SpecError(f"can't solve for {solve_for!r}{nearest(solve_for, set(SOLVABLE))}")
-    if scenarios < 100:
+    if _whole("scenarios", scenarios) < 100:
         raise SpecError(f"scenarios={scenarios} is too few to tell a probability; give at least 100")
-    if retrains_per_year < 0:
-        raise SpecError(f"retrains_per_year={retrains_per_year} can't be negative")
+    if _whole("seed", seed) < 0:
+        raise SpecError(f"seed={seed} can't be negative: take any whole number from 0 up")
+    _at_least_0("retrains_per_year", retrains_per_year)
+    _at_least_0("discount_per_year", discount_per_year)
     question = Question(
         workload=workload,
         api=_api(api),
@@ -107,10 +110,27 @@ def _api(api: str | Api) -> Api:
     return Api(model=api) if isinstance(api, str) else api
 
 
+def _whole(name: str, given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise SpecError(f"{name}={given!r} isn't a whole number")
+    return given
+
+
+def _at_least_0(name: str, given: object) -> None:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise SpecError(f"{name}={given!r} isn't a number")
+    if not math.isfinite(given) or given < 0:
+        raise SpecError(f"{name}={given} must be a number from 0 up, and finite")
+
+
 def _training(training: HasCost | CostRange | Decimal | float | None) -> CostRange:
     zero = Decimal(0)
     if training is None:
         return CostRange(low=zero, likely=zero, high=zero, source="not given: training is left out")
+    if isinstance(training, (bool, str)) or not (
+        isinstance(training, (int, float, Decimal)) or hasattr(training, "cost") or hasattr(training, "likely")
+    ):
+        raise SpecError(f"training={training!r} isn't US dollars of one run: give a number, such as 12.5, a CostRange, or job.estimate()")
     if isinstance(training, (int, float, Decimal)):
         likely = Decimal(str(training))
         if not likely.is_finite() or likely < 0:

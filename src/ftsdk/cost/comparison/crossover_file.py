@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ftsdk.backends.base import CostRange
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
@@ -23,13 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["CrossoverFile", "read_yaml"]
 
 
+def _training(given: object) -> object:
+    """Tell dollars from a range before the union is tried, whose messages are about types."""
+    if isinstance(given, Mapping):
+        return CostRange.from_dict(cast("Mapping[str, Any]", given))
+    if isinstance(given, (bool, str, list, tuple)):
+        raise ValueError(f"US dollars of one run as a number, such as 12.5 without quotes, or low, likely, high and source; got {given!r}")
+    if isinstance(given, (int, float, Decimal)) and not 0 <= given < float("inf"):
+        raise ValueError(f"US dollars of one run can't be {given}: give a number from 0 up")
+    return given
+
+
 class CrossoverFile(Value):
     """What such a file may hold: the arguments of `crossover`, by the same names."""
 
     workload: Workload
     api: str | Api
     self_hosted: SelfHosted
-    training: Annotated[Usd, Field(ge=0)] | CostRange | None = None
+    training: Annotated[Usd | CostRange | None, BeforeValidator(_training)] = None
     """US dollars of one training run, or `low`, `likely`, `high` and `source`."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 0.0
     dedicated: Dedicated | None = Dedicated()
@@ -41,7 +52,7 @@ class CrossoverFile(Value):
     quality: Quality = Quality()
     solve_for: str | None = None
     scenarios: Annotated[int, Field(ge=100)] = 100_000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     discount_per_year: Annotated[float, Field(ge=0)] = 0.10
 
     @classmethod

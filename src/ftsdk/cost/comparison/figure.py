@@ -24,7 +24,7 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
 
     Raises:
         MissingExtraError: matplotlib isn't installed.
-        SpecError: The ending isn't one of a picture.
+        SpecError: The ending isn't one of a picture, or the file can't be written.
     """
     if path.suffix.lower() not in _ENDINGS:
         raise SpecError(f"can't draw into {path.name!r}: its ending says how, one of {', '.join(_ENDINGS)}")
@@ -43,7 +43,10 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
     figure.supxlabel(_source(answer), fontsize=8.5, color=_GREY, x=0.01, ha="left")
     # Without a date in it, the same answer is the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[path.suffix.lower()]
-    figure.savefig(path, dpi=150, metadata=metadata)
+    try:
+        figure.savefig(path, dpi=150, metadata=metadata)
+    except OSError as error:
+        raise SpecError(f"can't draw into {path}: {error.strerror or error}") from error
     return path
 
 

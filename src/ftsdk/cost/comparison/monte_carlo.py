@@ -98,7 +98,7 @@ def _sample(one: Distribution, generator: np.random.Generator, n: int) -> Any:
         case "lognormal":
             # The two ends needn't be as far from the middle: the median is then their geometric mean.
             sigma = math.log(one.high / one.low) / (2 * _Z10)
-            return np.exp(generator.normal(math.log(math.sqrt(one.low * one.high)), sigma, n))
+            return np.exp(generator.normal((math.log(one.low) + math.log(one.high)) / 2, sigma, n))
         case "triangular":
             return generator.triangular(one.low, one.likely, one.high, n) if one.high > one.low else np.full(n, one.likely)
         case "interval":

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from ftsdk.cost.comparison.answer_text import money
 from ftsdk.cost.comparison.workload import Operations, Quality
 from ftsdk.cost.serving.traffic import cold_share, on_fraction
 
@@ -111,7 +112,9 @@ class PerToken(_Option):
         lines = [Line("tokens", attempts * self.usd_per_request * draw.api_price, self.detail, self.source, self.as_of)]
         if reviewed and quality.review_usd:
             rejected = draw.requests * (1 - draw.api_accepted)
-            lines.append(Line("review", rejected * float(quality.review_usd), f"${quality.review_usd} for each answer not accepted", "assumed", None))
+            lines.append(
+                Line("review", rejected * float(quality.review_usd), f"{money(quality.review_usd)} for each answer not accepted", "assumed", None)
+            )
         return lines
 
 
@@ -156,7 +159,9 @@ class _Own(_Option):
             usd = rejected / draw.api_accepted * self.api.usd_per_request * draw.api_price
             lines.append(Line("fallback to the API", usd, f"{1 - quality.own_accepted:.1%} of the answers", self.api.source, self.api.as_of))
         if quality.rejected == "review" and quality.review_usd:
-            lines.append(Line("review", rejected * float(quality.review_usd), f"${quality.review_usd} for each answer not accepted", "assumed", None))
+            lines.append(
+                Line("review", rejected * float(quality.review_usd), f"{money(quality.review_usd)} for each answer not accepted", "assumed", None)
+            )
         hours = o.hours_per_month * self.ops_share
         people = hours * float(o.usd_per_hour) * draw.ops_hours
         lines.append(Line("operations", people, f"{hours:g} h at ${o.usd_per_hour}", "assumed", None))
@@ -190,7 +195,7 @@ class AlwaysOn(_Own):
         gpus = self.replicas_for(draw, common) * self.replica.gpus
         usd = gpus * self.replica.usd_per_gpu_hour * draw.gpu_price * MONTH_H / self.adapters
         shared = "" if self.adapters == 1 else f", shared by {self.adapters} adapters"
-        detail = f"{_count(gpus)} x {self.replica.gpu} x {MONTH_H} h at ${self.replica.usd_per_gpu_hour:.4g}{shared}"
+        detail = f"{_count(gpus)} x {self.replica.gpu} x {MONTH_H} h at {_rate(self.replica.usd_per_gpu_hour)}{shared}"
         return [Line("GPUs", usd, detail, self.replica.source, self.replica.as_of)]
 
     def steps(self, draw: Draw, common: Common, largest: float) -> list[float]:
@@ -230,8 +235,8 @@ class Sleeping(_Own):
         """Bill the seconds that replicas are up, cold starts included."""
         hours = self.on_hours(draw, common)
         per_hour = self.replica.gpus * self.replica.usd_per_gpu_hour * draw.gpu_price + self.extra_usd_per_hour
-        beside = f" + ${self.extra_usd_per_hour:.3g} for CPU and memory" if self.extra_usd_per_hour else ""
-        detail = f"{_count(hours)} replica-hours x {self.replica.gpus} x {self.replica.gpu} at ${self.replica.usd_per_gpu_hour:.4g}{beside}"
+        beside = f" + {_rate(self.extra_usd_per_hour)} for CPU and memory" if self.extra_usd_per_hour else ""
+        detail = f"{_count(hours)} replica-hours x {self.replica.gpus} x {self.replica.gpu} at {_rate(self.replica.usd_per_gpu_hour)}{beside}"
         return [Line("GPUs, cold starts", hours * per_hour, detail, self.replica.source, self.replica.as_of)]
 
 
@@ -241,3 +246,8 @@ Option = PerToken | AlwaysOn | Sleeping
 def _count(number: Number) -> str:
     """Only the expected case is printed; for arrays nobody reads it."""
     return f"{float(number):,.0f}" if getattr(number, "ndim", 0) == 0 else ""
+
+
+def _rate(usd: float) -> str:
+    """A price per hour in four digits, never as 1e-09."""
+    return f"${usd:.4g}" if 1e-4 <= usd < 1000 else money(usd)

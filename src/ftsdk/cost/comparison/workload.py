@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftsdk.cost.serving.capacity import Latency, ModelShape, Weights
 from ftsdk.spec import Value
@@ -24,7 +24,7 @@ _Positive = Annotated[Usd, Field(gt=0)]
 class Workload(Value):
     """The traffic, in tokens as your own model counts them."""
 
-    requests_per_month: Annotated[float, Field(gt=0)] | None = None
+    requests_per_month: Annotated[float, Field(ge=0.001, le=1e15)] | None = None
     """A month is 730 hours. None: to be solved for (`solve_for="requests_per_month"`)."""
     input_tokens: Annotated[float, Field(gt=0)]
     """Mean tokens of a prompt."""
@@ -139,12 +139,23 @@ class Operations(Value):
 class Quality(Value):
     """How often an answer is good enough, and what happens if it isn't."""
 
-    api_accepted: Annotated[float, Field(gt=0, le=1)] = 1.0
-    own_accepted: Annotated[float, Field(gt=0, le=1)] = 1.0
+    api_accepted: _Share = 1.0
+    """0 only with `review`: asking again would never end."""
+    own_accepted: _Share = 1.0
     measured_on: Annotated[int, Field(ge=1)] = 200
     """On how many examples the two were measured: how sure they are."""
     rejected: Literal["retry", "fallback", "review"] = "retry"
     """`retry`: ask again until it is good (attempts are taken as independent, which flatters). `fallback`: what your own model gets
     wrong goes to the API. `review`: a person puts it right."""
     review_usd: _Money = Decimal(0)
-    """For each answer that a person puts right."""
+    """For each answer that a person puts right: with `rejected="review"`, and only there."""
+
+    @model_validator(mode="after")
+    def _is_paid_and_ends(self) -> Quality:
+        if self.rejected == "review" and not self.review_usd:
+            raise ValueError("rejected='review' needs review_usd above 0, what a person costs for each answer: nobody works for nothing")
+        if self.rejected != "review" and self.review_usd:
+            raise ValueError(f"review_usd={self.review_usd:f} is used only with rejected='review', not with {self.rejected!r}: leave one of them out")
+        if self.rejected != "review" and not (self.api_accepted and self.own_accepted):
+            raise ValueError(f"where no answer is accepted, {self.rejected!r} never ends: give shares above 0, or rejected='review' with review_usd")
+        return self

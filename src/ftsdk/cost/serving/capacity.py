@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from datetime import date
 from importlib import resources
 from typing import Annotated, Any, Literal, cast
 
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from ftsdk.cost.facts.devices import known_devices
 from ftsdk.cost.facts.shapes import known_shapes, shape_named, shape_of
+from ftsdk.cost.pricebook.price import Day
 from ftsdk.cost.serving.traffic import max_utilisation
 from ftsdk.errors import ModelError, SpecError
 from ftsdk.models import inspect_model
@@ -119,7 +119,7 @@ class Capacity(Value):
     target_s: float | None = None
     """Seconds within which 95 % of the answers are whole; None: no target."""
     source: str
-    as_of: date
+    as_of: Day
     note: str = ""
 
     def __str__(self) -> str:
@@ -298,10 +298,13 @@ def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: We
     free = gpu.usable_bytes * gpus - shape.weight_bytes(weights) - 2e9
     batch = int(min(_LARGEST_BATCH, free / (shape.kv_bytes_per_token(weights) * tokens)))
     if batch < 1:
+        ways = (
+            f"a larger GPU or gpus_per_replica={gpus * 2}" if weights == "int4" else f"a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
+        )
         need_gb = (shape.weight_bytes(weights) + 2e9) / 1e9
         raise SpecError(
             f"{shape.name} in {weights} needs {need_gb:.0f} GB and room for {tokens:.0f} tokens a request; {gpus}x{gpu.name} has "
-            f"{gpu.usable_bytes * gpus / 1e9:.0f} GB to use. Choose a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
+            f"{gpu.usable_bytes * gpus / 1e9:.0f} GB to use. Choose {ways}"
         )
     return batch
 

@@ -228,3 +228,12 @@ def test_a_shape_can_be_given_for_a_mixture_of_experts() -> None:
     sparse = ModelShape(name="s", params_b=46.7, active_params_b=12.9, layers=32, kv_heads=8, head_dim=128)
     promised = [capacity(shape, serving_gpu("H100"), input_tokens=1000, output_tokens=100).requests_per_s for shape in (dense, sparse)]
     assert promised[1] > 2 * promised[0]
+
+
+def test_a_model_that_is_in_int4_already_is_not_told_to_take_int4() -> None:
+    with pytest.raises(SpecError) as caught:
+        capacity(model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15)
+    assert "in int4 needs 228 GB" in str(caught.value)
+    assert str(caught.value).endswith("Choose a larger GPU or gpus_per_replica=16")
+    with pytest.raises(SpecError, match="weights='int4'"):
+        capacity(model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15, weights="bf16")
