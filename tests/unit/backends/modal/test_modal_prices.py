@@ -1,0 +1,51 @@
+"""Prices of one's own for what Modal rents: any unit of time is understood, and a wrong one is told with where it stands."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ftsdk import Dataset, FineTuneJob, Modal, SpecError
+from ftsdk.backends.launchers.modal.gpus import offers
+from ftsdk.cli.app import app
+
+
+@pytest.fixture
+def own_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "prices.yaml"
+    path.write_text("prices:\n", encoding="utf-8")
+    monkeypatch.setenv("FTSDK_PRICES", str(path))
+    return path
+
+
+def add(*arguments: str) -> None:
+    done = CliRunner().invoke(app, ["prices", "add", "modal", *arguments, "--source", "contract"])
+    assert done.exit_code == 0, done.output
+
+
+def job() -> FineTuneJob:
+    train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(300)]).as_chat(prompt="{q}", completion="{a}")
+    return FineTuneJob(model="example/Tiny-7B-Instruct", train=train, backend=Modal(gpu="L4"))
+
+
+def test_a_price_by_the_hour_of_ones_own_is_what_plan_cap_and_estimate_count_with(own_prices: Path) -> None:
+    listed = job().estimate(is_exact=False).cost
+    add("gpu/L4", "--usd", "0.60", "--unit", "usd_per_gpu_hour", "--gpu", "L4")
+    add("gpu/H200", "--usd", "36", "--unit", "usd_per_gpu_hour", "--gpu", "H200")
+    assert offers().gpus["L4"].usd_per_s == Decimal("0.60") / 3600
+    assert offers().gpus["H100"].ceiling_usd_per_s == Decimal("0.01")
+    made = job().plan()
+    assert made.cost is not None
+    assert listed is not None
+    assert made.cost.likely < listed.likely
+    assert "contract" in made.cost.source
+
+
+@pytest.mark.parametrize("sku", ["cpu/physical-core", "gpu/L4"])
+def test_a_price_in_a_unit_that_modal_cannot_be_counted_in_is_refused_with_its_file_and_what_to_do(own_prices: Path, sku: str) -> None:
+    add(sku, "--usd", "0.05", "--unit", "usd_per_month")
+    with pytest.raises(SpecError, match=r"the user's prices .*prices\.yaml.* in usd_per_month.*ftsdk prices add modal .*or take the row out"):
+        job().plan()
