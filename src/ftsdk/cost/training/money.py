@@ -33,7 +33,26 @@ def by_time(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceB
         book: Prices; None loads all layers where a price is needed.
         usd_per_hour: What an hour costs, where the place itself bills nothing.
     """
-    return _as_billed(_costing(found, plan, hardware, book, usd_per_hour), plan)
+    priced = _as_billed(_costing(found, plan, hardware, book, usd_per_hour), plan)
+    return priced.replace(notes=(*_cut_off(priced, plan), *priced.notes))
+
+
+def _cut_off(found: Estimate, plan: Plan) -> tuple[str, ...]:
+    """Say if all attempts together, as long as the place lets each of them be, don't hold the time that the run takes."""
+    launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    if found.seconds is None or not {"timeout_s", "max_attempts"} <= launch.keys():
+        return ()
+    timeout, attempts = int(launch["timeout_s"]), int(launch["max_attempts"])
+    if found.seconds.high <= timeout * attempts:
+        return ()
+    likely, high = found.seconds.likely, found.seconds.high
+    takes = (
+        f"is likely to be cut off: it likely takes {likely:,.0f} s" if likely > timeout * attempts else f"may be cut off: it may take {high:,.0f} s"
+    )
+    allowed = f"{timeout:,} s" if attempts == 1 else f"{attempts} attempts of {timeout:,} s"
+    why = f"budget_usd={plan.spec.budget_usd} allows it" if plan.spec.budget_usd is not None else "it is allowed"
+    more = "budget_usd" if plan.spec.budget_usd is not None else "timeout_s or max_attempts"
+    return (f"the run {takes}, and {why} {allowed}. Raise {more}, or train on less; what a run that is cut off keeps is its newest whole checkpoint",)
 
 
 def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceBook | None, usd_per_hour: Decimal | None) -> Estimate:

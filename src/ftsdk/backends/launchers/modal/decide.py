@@ -106,12 +106,14 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
 
     seconds = training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes) if machines.choices else None
     default_timeout_s = book.max_timeout_s if seconds is None else int(max(3600, 3 * seconds.high) + besides_at_most_s(spec, facts))
+    needed_s = None if seconds is None else int(seconds.high + max(BESIDES_S, besides_at_most_s(spec, facts)))
     cap = cap_for(
         budget_usd=spec.budget_usd,
         usd_per_s=most_usd_per_s,
         timeout_s=options.timeout_s,
         max_attempts=options.max_attempts,
         default_timeout_s=default_timeout_s,
+        needed_s=needed_s,
         limit_s=book.max_timeout_s,
     )
     if options.timeout_s is None:
@@ -237,11 +239,8 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
             f"budget_usd={budget} doesn't pay for the training at its quickest: ${low:.2f} to ${high:.2f} ({source}). "
             "Raise the budget, train on less, or take a cheaper gpu=."
         )
-    notes = []
-    if middle > worst:
-        notes.append(f"the time that the budget buys may be too short: the training likely takes ${middle:.2f}, and is stopped at ${worst:.2f}")
     top = min(high, worst)
-    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), notes
+    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), []
 
 
 def _cents(amount: Decimal) -> Decimal:
