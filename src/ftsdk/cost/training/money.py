@@ -63,11 +63,11 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
         price = Decimal(launch["usd_per_hour"])
         return _at_rate(found, price, price, plan.cost_note)
     gpus = launch.get("gpu")
-    if not gpus:
+    if not gpus and "usd_per_s" not in launch:
         return as_planned(found, plan) if plan.cost is not None else found.replace(cost_note=plan.cost_note)
     book = PriceBook.load() if book is None else book
     try:
-        hourly = _hourly(plan.backend, str(gpus[0]), launch, hardware, book)
+        hourly = _hourly(plan.backend, str(gpus[0]) if gpus else None, launch, hardware, book)
     except SpecError as error:
         return as_planned(found, plan).replace(notes=(*found.notes, f"cost as the backend plans it: {error}"))
     most = Decimal(str(launch["usd_per_s"])) * 3600 if "usd_per_s" in launch else hourly.usd
@@ -103,15 +103,16 @@ def _pages(bill: Bill) -> str:
     return "; ".join([*plain, *special])
 
 
-def _hourly(provider: str, gpu: str, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:
-    name = gpu.split(":")[0].rstrip("!+")
+def _hourly(provider: str, gpu: str | None, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:
+    """What an hour costs: of GPUs, cores and memory, or without a GPU of the other two."""
+    name = None if gpu is None else gpu.split(":")[0].rstrip("!+")
     hosts = int(launch.get("nodes", 1))
     core = book.find(provider, "cpu/physical-core")
     memory = book.find(provider, "memory/gib")
     return per_second_gpu_cost(
         seconds=3600,
-        gpus=hardware.processes,
-        price=gpu_price({"A100": "A100-40GB"}.get(name, name), provider, book=book),
+        gpus=0 if name is None else hardware.processes,
+        price=None if name is None else gpu_price({"A100": "A100-40GB"}.get(name, name), provider, book=book),
         cores=float(launch.get("cpu") or 0) * hosts if core else 0,
         core_price=core,
         memory_gib=float(launch.get("memory_mib") or 0) / 1024 * hosts if memory else 0,

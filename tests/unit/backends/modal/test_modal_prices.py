@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from ftsdk import Dataset, FineTuneJob, Modal, SpecError
+from ftsdk import Dataset, FineTuneJob, FullFineTune, Modal, SpecError
 from ftsdk.backends.launchers.modal.gpus import offers
 from ftsdk.cli.app import app
 
@@ -26,9 +27,9 @@ def add(*arguments: str) -> None:
     assert done.exit_code == 0, done.output
 
 
-def job() -> FineTuneJob:
+def job(backend: Modal | None = None, **changes: Any) -> FineTuneJob:
     train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(300)]).as_chat(prompt="{q}", completion="{a}")
-    return FineTuneJob(model="example/Tiny-7B-Instruct", train=train, backend=Modal(gpu="L4"))
+    return FineTuneJob(**{"model": "example/Tiny-7B-Instruct", "train": train, "backend": backend or Modal(gpu="L4"), **changes})
 
 
 def test_a_price_by_the_hour_of_ones_own_is_what_plan_cap_and_estimate_count_with(own_prices: Path) -> None:
@@ -49,3 +50,34 @@ def test_a_price_in_a_unit_that_modal_cannot_be_counted_in_is_refused_with_its_f
     add(sku, "--usd", "0.05", "--unit", "usd_per_month")
     with pytest.raises(SpecError, match=r"the user's prices .*prices\.yaml.* in usd_per_month.*ftsdk prices add modal .*or take the row out"):
         job().plan()
+
+
+def test_without_a_gpu_the_estimated_time_costs_its_cores_and_its_memory() -> None:
+    found = job(Modal(gpu="cpu", cpu=4, memory_gib=64)).estimate(is_exact=False)
+    hourly = Decimal(3600) * (4 * Decimal("0.0000131") + 64 * Decimal("0.00000222"))
+    assert found.seconds is not None
+    assert found.cost is not None
+    assert float(found.cost.likely) == pytest.approx(found.seconds.likely * float(hourly) / 3600, rel=0.01)
+    assert [line.label for line in found.cost_lines] == ["CPU", "memory"]
+    assert found.accrual is not None
+    assert found.accrual.kind == "per_hour"
+    assert "couldn't be estimated" not in found.cost.source
+
+
+def test_the_memory_of_a_container_without_a_gpu_is_for_the_model_and_has_a_verdict() -> None:
+    for changes, least in (({}, 60), ({"tuning": FullFineTune()}, 130)):
+        made = job(Modal(gpu="cpu"), **changes).plan()
+        asked = made.request["launch"]["memory_mib"] / 1024
+        assert asked > least
+        assert made.estimate is not None
+        assert made.estimate.memory is not None
+        assert (made.estimate.memory.verdict, made.estimate.memory.there_gib) == ("fits", asked)
+    small = job(Modal(gpu="cpu", memory_gib=8)).plan()
+    assert small.estimate is not None
+    assert small.estimate.memory is not None
+    assert small.estimate.memory.verdict == "no"
+
+
+def test_a_host_beside_a_gpu_has_memory_for_the_model_and_not_for_the_largest() -> None:
+    small, large = (job(Modal(gpu="H100"), model=f"example/Some-{size}").plan().request["launch"]["memory_mib"] for size in ("135M", "70B"))
+    assert small < 22 * 1024 < large

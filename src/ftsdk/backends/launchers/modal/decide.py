@@ -15,9 +15,10 @@ from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_ca
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
+from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
-from ftsdk.spec import JobSpec
+from ftsdk.spec import FullFineTune, JobSpec
 
 __all__ = ["Options", "decide", "hardware_for"]
 
@@ -54,10 +55,12 @@ class _Machines:
 def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     """Say what a worker will find: of several alternatives, what holds for each of them."""
     book = offers()
-    machines = _machines(spec, options, inspect_model(spec.model), book)
+    facts = inspect_model(spec.model)
+    machines = _machines(spec, options, facts, book)
     if not machines.choices:
+        memory_gib = options.memory_gib or _host_memory(spec, facts, machines)[0]
         # bfloat16 isn't native on every CPU that Modal has; float32 is right on all of them.
-        return Hardware(device="cpu", name="Modal CPU", has_bfloat16=False, reason=machines.reason)
+        return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason)
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
         device="cuda",
@@ -95,7 +98,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
     )
     memory_gib = options.memory_gib
     if memory_gib is None:
-        memory_gib = choose("backend.memory_gib", *_host_memory(facts, machines))
+        memory_gib = choose("backend.memory_gib", *_host_memory(spec, facts, machines))
 
     if gaps:
         return Launch(request={}, gaps=tuple(gaps))
@@ -202,10 +205,15 @@ def _limits(options: Options, machines: _Machines, book: Book) -> list[Gap]:
     return gaps
 
 
-def _host_memory(facts: ModelFacts, machines: _Machines) -> tuple[float, str]:
-    weights_gib = 0.0 if facts.parameters is None else 4 * facts.parameters / 2**30
+def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple[float, str]:
+    shape = shape_of(facts)
+    weights_gib = 0.0 if shape is None else 4 * shape.parameters / 2**30
     if not machines.choices:
-        return round(16.0 + 2 * weights_gib), "16 GiB, and twice the weights in float32"
+        if isinstance(spec.tuning, FullFineTune):
+            return float(
+                round(16 + 5 * weights_gib)
+            ), "16 GiB, and five times the weights in float32: weights, gradients, two moments, and room to save"
+        return float(round(16 + 2 * weights_gib)), "16 GiB, and twice the weights in float32"
     largest = max(choice.gpu.memory_gib for choice in machines.choices)
     known = weights_gib or largest
     return float(round(20 + min(known, largest))), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
