@@ -158,6 +158,22 @@ def test_what_modal_calls_a100_is_planned_for_as_the_one_with_40_gib() -> None:
     assert made.request["launch"]["gpu"] == ["A100"]
 
 
+@pytest.mark.parametrize(
+    ("gpu", "changes", "told"),
+    [
+        ("H100:8", {"tuning": FullFineTune()}, "each of the 8 devices holds all of it. Take LoRA() or QLoRA(), a larger gpu= or a smaller model"),
+        ("L40S", {"tuning": LoRA()}, "Take QLoRA(), a larger gpu= or a smaller model"),
+        ("L40S", {"tuning": QLoRA(), "train": data(50, words=30_000)}, "Take shorter rows (max_length=), a larger gpu= or a smaller model"),
+    ],
+)
+def test_a_plan_that_will_likely_run_out_of_memory_says_so_first_with_what_to_take_instead(gpu: str, changes: dict[str, Any], told: str) -> None:
+    made = plan(Modal(gpu=gpu), model=LLAMA_70B, **changes)
+    note = next(line for line in str(made).splitlines() if line.startswith("Note: "))
+    assert note.startswith("Note: the training will likely run out of memory: about ")
+    assert told in note
+    assert "not even one row" in chosen(made)["micro_batch_size"][1]
+
+
 # Limits.
 
 
