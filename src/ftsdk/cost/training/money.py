@@ -82,6 +82,9 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
 def _as_billed(found: Estimate, plan: Plan) -> Estimate:
     """Let the cost grow as the place bills it: by the second where the launch has such a price, the start included."""
     launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    if "usd_per_s" in launch and found.cost is None and plan.cost is None and plan.cost_note:
+        # It has the rate, and what the launch's limits make of it at most.
+        found = found.replace(cost_note=plan.cost_note)
     accrual = found.accrual
     if accrual is None or "usd_per_s" not in launch:
         return found

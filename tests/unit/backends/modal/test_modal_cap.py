@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import pytest
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal
 from ftsdk.backends.base import Plan
-from ftsdk.backends.launchers.modal.cap import Cap, cap_for
+from ftsdk.backends.launchers.modal.cap import Cap, cap_for, worst_case_usd
 
 RATE = Decimal("0.0004")
 
 
 def plan(backend: Modal, **changes: Any) -> Plan:
     train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(3000)]).as_chat(prompt="{q}", completion="{a}")
-    return FineTuneJob(model="meta-llama/Llama-3.1-8B-Instruct", train=train, epochs=3, backend=backend, **changes).plan()
+    return FineTuneJob(**{"model": "meta-llama/Llama-3.1-8B-Instruct", "train": train, "epochs": 3, "backend": backend, **changes}).plan()
 
 
 def cap(budget: Decimal, needed_s: int | None) -> Cap | None:
@@ -79,3 +79,23 @@ def test_a_plan_whose_time_suffices_says_nothing_of_it() -> None:
     assert made.estimate.seconds is not None
     assert launch["timeout_s"] >= made.estimate.seconds.high
     assert "cut off" not in str(made)
+
+
+@pytest.mark.parametrize(("changes", "gpu"), [({}, "RTX-PRO-6000"), ({"model": "nobody/knows"}, "H100"), ({"model": "nobody/knows"}, "cpu")])
+def test_where_nobody_knows_the_time_no_likely_cost_is_made_up_and_the_most_is_told(changes: dict[str, Any], gpu: str) -> None:
+    made = plan(Modal(gpu=gpu), **changes)
+    worst = worst_case_usd(86_400, 3, Decimal(made.request["launch"]["usd_per_s"])).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
+    assert (made.cost, made.request["launch"]["timeout_s"]) == (None, 86_400)
+    assert f"Cost     at most ${worst} (every attempt to its timeout; https://modal.com/pricing, 20" in str(made)
+    assert made.estimate is not None
+    assert (made.estimate.cost, made.estimate.cost_note) == (None, made.cost_note)
+    assert made.estimate.accrual is not None
+
+
+def test_a_budget_caps_a_run_whose_time_nobody_knows() -> None:
+    made = plan(Modal(gpu="H100"), model="nobody/knows", budget_usd=5)
+    launch = made.request["launch"]
+    assert worst_case_usd(launch["timeout_s"], launch["max_attempts"], Decimal(launch["usd_per_s"])) <= 5
+    assert "at most $" in made.cost_note
+    with pytest.raises(BudgetExceededError):
+        plan(Modal(gpu="H100"), model="nobody/knows", budget_usd=Decimal("0.5"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +123,15 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         choose("backend.timeout_s", cap.timeout_s, cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None))
     if options.max_attempts is None:
         choose("backend.max_attempts", cap.max_attempts, "each goes on from the newest whole checkpoint" if spec.budget_usd is None else cap.reason)
-    cost, notes = _cost(
+    cost, cost_note = _cost(
         spec,
         cap,
         seconds=seconds,
         likely=likely_usd_per_s,
         most=most_usd_per_s,
-        as_of=_as_of(machines, book),
-        book=book,
+        source=_source(machines, book),
     )
+    notes: list[str] = []
     inputs = _inputs(spec)
     request: dict[str, Any] = {
         "place": "modal",
@@ -158,7 +158,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         notes.append("a run over several hosts was never made by the authors: try a short one first")
     if recipe.unpinned:
         notes.append(f"not installed here, so the image takes their newest version: {', '.join(recipe.unpinned)}")
-    return Launch(request=request, adjustments=tuple(adjustments), cost=cost, notes=tuple(notes), inputs=inputs)
+    return Launch(request=request, adjustments=tuple(adjustments), cost=cost, cost_note=cost_note, notes=tuple(notes), inputs=inputs)
 
 
 def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) -> _Machines:
@@ -228,17 +228,20 @@ def _why_timeout(is_estimated: bool) -> str:
     return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
-def _as_of(machines: _Machines, book: Book) -> str:
-    return min((choice.gpu.as_of for choice in machines.choices), default=min(gpu.as_of for gpu in book.gpus.values()))
+def _source(machines: _Machines, book: Book) -> str:
+    """Where the prices were read: of the first GPU, or of cores and memory if there is none."""
+    if not machines.choices:
+        return f"{book.source}, {book.as_of}: CPU and memory"
+    return f"{machines.choices[0].gpu.source}, {min(choice.gpu.as_of for choice in machines.choices)}: GPU, CPU and memory"
 
 
-def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, as_of: str, book: Book) -> tuple[CostRange, list[str]]:
+def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, source: str) -> tuple[CostRange | None, str]:
+    """What it costs; where nobody knows how long it takes, no cost, and in words what it can't exceed."""
     worst = worst_case_usd(cap.timeout_s, cap.max_attempts, most)
-    source = f"{book.source}, {as_of}: GPU, CPU and memory at up to ${most * 3600:.2f} an hour"
+    source += f" at up to ${most * 3600:.2f} an hour"
     if seconds is None:
-        low = likely * BESIDES_S
-        source += "; how long it takes couldn't be estimated, so `high` is every attempt to its timeout"
-        return CostRange(low=_cents(low), likely=_cents((low + worst) / 2), high=_cents(worst), source=source), []
+        worst = worst.quantize(_CENT, rounding=ROUND_CEILING)
+        return None, f"at most ${worst} (every attempt to its timeout; {source}); how long it takes isn't known, so nobody can say what is likely"
     low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
     source += "; time from the model of it, before rows are counted in tokens"
     budget = spec.budget_usd
@@ -248,7 +251,7 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
             "Raise the budget, train on less, or take a cheaper gpu=."
         )
     top = min(high, worst)
-    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), []
+    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), ""
 
 
 def _cents(amount: Decimal) -> Decimal:

@@ -38,6 +38,8 @@ class Gpu:
     """The most that a request for it can cost: Modal may serve some with a dearer card."""
     as_of: str
     """Day when the price was read, `YYYY-MM-DD`."""
+    source: str
+    """Where it was read."""
     max_count: int
     """Most that one container can have."""
     host_count: int
@@ -79,6 +81,9 @@ class Book:
     max_retries: int
     max_nodes: int
     source: str
+    """Where the prices of cores and memory were read."""
+    as_of: str
+    """Day when the older of them was read, `YYYY-MM-DD`."""
 
     def region_multiplier(self, region: str | None) -> Decimal:
         """What a named region multiplies every price by: 1 if none is named."""
@@ -96,16 +101,18 @@ def offers(prices: PriceBook | None = None) -> Book:
     data = _data()
     known = PriceBook.load() if prices is None else prices
     region, limits = data["region"], data["limits"]
+    core, memory = known.price("modal", data["cpu_core"]["price"]), known.price("modal", data["memory"]["price"])
     return Book(
         gpus={row["name"]: _gpu(row, known) for row in data["gpus"]},
-        core_usd_per_s=_usd_in("usd_per_core_second", known.price("modal", data["cpu_core"]["price"])),
-        memory_usd_per_gib_s=_usd_in("usd_per_gib_second", known.price("modal", data["memory"]["price"])),
+        core_usd_per_s=_usd_in("usd_per_core_second", core),
+        memory_usd_per_gib_s=_usd_in("usd_per_gib_second", memory),
         broad_region=_usd_in("multiplier", known.price("modal", region["broad"])),
         narrow_region=_usd_in("multiplier", known.price("modal", region["narrow"])),
         max_timeout_s=limits["timeout_s"]["max"],
         max_retries=limits["retries"],
         max_nodes=limits["cluster_nodes"],
-        source=known.price("modal", data["gpus"][0]["price"]).source,
+        source=core.source,
+        as_of=min(core.as_of, memory.as_of).isoformat(),
     )
 
 
@@ -126,6 +133,7 @@ def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
         usd_per_s=usd_per_s,
         ceiling_usd_per_s=max(usd_per_s, ceiling),
         as_of=price.as_of.isoformat(),
+        source=price.source,
         max_count=row["max_count"],
         host_count=row["host_count"],
     )
