@@ -74,8 +74,8 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
     if launch.get("region"):
         return _at_rate(found, most, most, f"at most ${most:.2f} an hour in the region {launch['region']}; {hourly.charges[0].price.cited}")
     # Each line has its own price; here once what they come to, and where they were read.
-    pages = _pages(hourly)
-    prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}; {pages}"
+    dearer = f" (up to ${most:.2f} if the place gives a dearer card)" if most - hourly.usd >= Decimal("0.01") else ""
+    prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}{dearer}; {_pages(hourly)}"
     return _at_rate(found, hourly.usd, max(most, hourly.usd), prices, bill=hourly)
 
 

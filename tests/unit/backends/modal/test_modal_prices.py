@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ftsdk import Dataset, FineTuneJob, FullFineTune, Modal, SpecError
+from ftsdk import Dataset, FineTuneJob, FullFineTune, Modal, SpecError, UnsupportedSpecError
 from ftsdk.backends.launchers.modal.gpus import offers
 from ftsdk.cli.app import app
 
@@ -81,3 +81,24 @@ def test_the_memory_of_a_container_without_a_gpu_is_for_the_model_and_has_a_verd
 def test_a_host_beside_a_gpu_has_memory_for_the_model_and_not_for_the_largest() -> None:
     small, large = (job(Modal(gpu="H100"), model=f"example/Some-{size}").plan().request["launch"]["memory_mib"] for size in ("135M", "70B"))
     assert small < 22 * 1024 < large
+
+
+def test_a_cost_whose_upper_end_is_a_dearer_cards_names_that_price() -> None:
+    may_be_h200, is_h100 = (job(Modal(gpu=gpu)).estimate(is_exact=False).cost for gpu in ("H100", "H100!"))
+    assert may_be_h200 is not None
+    assert is_h100 is not None
+    most = Decimal(job(Modal(gpu="H100")).plan().request["launch"]["usd_per_s"]) * 3600
+    assert f"(up to ${most:.2f} if the place gives a dearer card)" in may_be_h200.source
+    assert "dearer" not in is_h100.source
+
+
+@pytest.mark.parametrize("region", ["mars", "narrow", "", "US", "us-", "us west", "us\n"])
+def test_what_cannot_be_a_region_is_refused_with_what_one_looks_like(region: str) -> None:
+    with pytest.raises(UnsupportedSpecError, match="region-selection") as caught:
+        job(Modal(region=region)).plan()
+    assert [(gap.field, gap.offered) for gap in caught.value.gaps] == [("backend.region", ("us", "us-west"))]
+
+
+@pytest.mark.parametrize("region", ["us", "eu-west", "ap-northeast-1"])
+def test_a_region_goes_to_modal_as_it_is(region: str) -> None:
+    assert job(Modal(region=region)).plan().request["launch"]["region"] == region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Adjustment, CostRange
-from ftsdk.backends.estimates import Range
+from ftsdk.backends.estimates import Range, usd_over
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
@@ -23,6 +24,8 @@ from ftsdk.spec import FullFineTune, JobSpec
 __all__ = ["Options", "decide", "hardware_for"]
 
 _CENT = Decimal("0.01")
+_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+)*\Z")
+"""As Modal writes regions. Which ones there are changes, so no list of them is kept here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +202,9 @@ def _limits(options: Options, machines: _Machines, book: Book) -> list[Gap]:
                 gaps.append(
                     Gap("backend.gpu", str(choice), (str(whole),), f"nodes={nodes} takes whole hosts, which have {choice.gpu.host_count} of them")
                 )
+    if options.region is not None and not _REGION.match(options.region):
+        reason = "a region is two letters, or these and a part of it, and Modal's documents list them: https://modal.com/docs/guide/region-selection"
+        gaps.append(Gap("backend.region", options.region, ("us", "us-west"), reason))
     for name, value in (("cpu", options.cpu), ("memory_gib", options.memory_gib)):
         if value is not None and value < 0.125:
             gaps.append(Gap(f"backend.{name}", value, (0.125,), "Modal gives no less"))
@@ -247,7 +253,7 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: ${low:.2f} to ${high:.2f} ({source}). "
+            f"budget_usd={budget} doesn't pay for the training at its quickest: {usd_over(low, budget)} to ${high:.2f} ({source}). "
             "Raise the budget, train on less, or take a cheaper gpu=."
         )
     top = min(high, worst)
