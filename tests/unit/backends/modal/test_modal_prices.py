@@ -64,6 +64,13 @@ def test_without_a_gpu_the_estimated_time_costs_its_cores_and_its_memory() -> No
     assert "couldn't be estimated" not in found.cost.source
 
 
+def test_a_plan_without_a_gpu_does_not_say_that_its_time_is_unknown_beside_the_time() -> None:
+    shown = str(job(Modal(gpu="cpu")).plan())
+    assert "\nTime " in shown
+    assert "couldn't be estimated" not in shown
+    assert "at most $" not in shown
+
+
 def test_the_memory_of_a_container_without_a_gpu_is_for_the_model_and_has_a_verdict() -> None:
     for changes, least in (({}, 60), ({"tuning": FullFineTune()}, 130)):
         made = job(Modal(gpu="cpu"), **changes).plan()

@@ -123,7 +123,11 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         limit_s=book.max_timeout_s,
     )
     if options.timeout_s is None:
-        choose("backend.timeout_s", cap.timeout_s, cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None))
+        choose(
+            "backend.timeout_s",
+            cap.timeout_s,
+            cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None, has_gpu=bool(machines.choices)),
+        )
     if options.max_attempts is None:
         choose("backend.max_attempts", cap.max_attempts, "each goes on from the newest whole checkpoint" if spec.budget_usd is None else cap.reason)
     cost, cost_note = _cost(
@@ -225,12 +229,14 @@ def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple
     return float(round(20 + min(known, largest))), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
 
 
-def _why_timeout(is_estimated: bool) -> str:
+def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
     if is_estimated:
         return (
             "three times the upper estimate of the training, at least an hour, and time to download and to write checkpoints; "
             "without budget_usd only this and max_attempts limit the cost"
         )
+    if not has_gpu:
+        return "24 h, Modal's longest: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s to limit the cost"
     return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
@@ -247,7 +253,7 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
     source += f" at up to ${most * 3600:.2f} an hour"
     if seconds is None:
         worst = worst.quantize(_CENT, rounding=ROUND_CEILING)
-        return None, f"at most ${worst} (every attempt to its timeout; {source}); how long it takes isn't known, so nobody can say what is likely"
+        return None, f"at most ${worst} (every attempt to its timeout; {source}); what is likely can be said only where the time can be estimated"
     low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
     source += "; time from the model of it, before rows are counted in tokens"
     budget = spec.budget_usd
