@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ftsdk.backends.accrual import OVER_BUDGET, Meter, usd_for
 from ftsdk.backends.base import Event, Plan, RunState, RunStatus
-from ftsdk.backends.estimates import Accrual
+from ftsdk.backends.estimates import Accrual, usd_over
 from ftsdk.errors import BudgetExceededError
 
 __all__ = ["BudgetWatch", "refuse_over_budget"]
@@ -32,7 +32,7 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     most, word = (cost.low, "at least") if is_asked_again else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
-            f"the run may cost {word} ${most:.2f} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
+            f"the run may cost {word} {usd_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
             "Train on less, on a smaller model, or raise the budget.",
             budget_usd=budget_usd,
         )

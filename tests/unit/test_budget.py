@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal, Run
 from ftsdk.backends.accrual import accrued_usd
 from ftsdk.backends.base import Plan, RunState, RunStatus, StateEvent, StepEvent
-from ftsdk.backends.estimates import Accrual, Estimate
-from ftsdk.budget import BudgetWatch
+from ftsdk.backends.estimates import Accrual, CostRange, Estimate
+from ftsdk.budget import BudgetWatch, refuse_over_budget
 from ftsdk.ledger import Ledger
-from ftsdk.testing import ScriptedBackend
+from ftsdk.testing import ScriptedBackend, a_spec
 
 HOURLY = Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
 SHARED = Accrual(kind="per_share", usd=Decimal(8), fixed_usd=Decimal(4), source="a test")
@@ -207,3 +208,15 @@ def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
     by_share.saw([StepEvent(seq=2, at=104.0, step=2, total_steps=4), StepEvent(seq=3, at=105.0, step=3, total_steps=4)])
     assert by_share.overspend_bound_usd(50) == 4
     assert BudgetWatch(budget_usd=Decimal(1), accrual=None).overspend_bound_usd(50) == 0
+
+
+@pytest.mark.parametrize(("high", "written"), [("0.5204", "$0.5204"), ("0.520001", "$0.5201"), ("0.53", "$0.53"), ("12", "$12.00")])
+def test_a_cost_just_over_the_budget_does_not_look_like_the_budget(high: str, written: str) -> None:
+    plan = Plan(
+        backend="scripted",
+        spec=a_spec(),
+        request={},
+        cost=CostRange(low=Decimal("0.1"), likely=Decimal("0.2"), high=Decimal(high), source="a test"),
+    )
+    with pytest.raises(BudgetExceededError, match=rf"up to {re.escape(written)} .*more than budget_usd=0\.52"):
+        refuse_over_budget(plan, Decimal("0.52"))

@@ -117,7 +117,7 @@ class Plan(Value):
     adjustments: tuple[Adjustment, ...] = ()
     """What the spec left open, what was chosen, and why."""
     cost: CostRange | None = None
-    """What the run will cost, or None if the place bills nothing (`cost_note` says so)."""
+    """What the run will cost, or None if the place bills nothing or nobody can say it (`cost_note` says which, and the most)."""
     cost_note: str = ""
     notes: tuple[str, ...] = ()
     """What a careful colleague would mention before the start."""

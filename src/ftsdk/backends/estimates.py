@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -25,6 +25,7 @@ __all__ = [
     "Range",
     "StepParts",
     "in_unit",
+    "usd_over",
 ]
 
 ASKED_LATER = "the service's own estimate is asked for at submit() and replaces this one; job.estimate(live=True) asks now, and uploads the data"
@@ -269,6 +270,12 @@ def in_unit(amount: Range, unit: str) -> str:
     if amount.low == amount.high:
         return write(amount.likely)
     return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
+
+
+def usd_over(amount: Decimal, limit: Decimal) -> str:
+    """Write an amount that is over a limit so that it looks like that: in cents, or to a hundredth of one where cents would look the same."""
+    places = Decimal("0.01") if f"{amount:.2f}" != f"{limit:.2f}" else Decimal("0.0001")
+    return f"${amount.quantize(places, rounding=ROUND_CEILING if places < Decimal('0.01') else ROUND_HALF_EVEN)}"
 
 
 def _duration(seconds: float) -> str:

@@ -61,8 +61,8 @@ def plan_html(plan: Plan) -> str:
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:
-    """List the notes of the plan and of its estimate."""
-    return (*plan.notes, *(plan.estimate.notes if plan.estimate is not None else ()))
+    """List the notes of the plan and of its estimate: that one's first, since it says what may end the run."""
+    return (*(plan.estimate.notes if plan.estimate is not None else ()), *plan.notes)
 
 
 def _fields(values: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk import LoRA, QLoRA
+from ftsdk import FullFineTune, LoRA, QLoRA
 from ftsdk.backends.hosted.micro_batch import rows_at_once
 from ftsdk.models import inspect_model
 from ftsdk.spec import Model, TokenGuess
@@ -40,6 +40,12 @@ def test_rows_whose_text_was_measured_are_not_presumed_to_be_long() -> None:
     long = short.replace(longest_tokens=TokenGuess(few=15_000, likely=17_000, many=21_000))
     assert rows(memory_gib=80, train=long)[0] < rows(memory_gib=80)[0] <= rows(memory_gib=80, train=short)[0]
     assert rows(memory_gib=80, train=long, max_length=512)[0] == rows(memory_gib=80, max_length=512)[0]
+
+
+def test_a_row_that_does_not_fit_is_not_said_to_be_held() -> None:
+    few, reason = rows("meta-llama/Llama-3.3-70B-Instruct", memory_gib=80, tuning=FullFineTune())
+    assert few == 1
+    assert "not even one row of up to 2,048 tokens is likely to fit into 80 GiB" in reason
 
 
 def test_a_model_of_unknown_size_is_trusted_to_the_cautious_rule() -> None:

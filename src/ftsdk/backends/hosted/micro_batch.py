@@ -41,6 +41,8 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
 
     while rows > 1 and not fits(rows):
         rows = share_at_most(share, rows - 1)
+    if rows == 1 and verdict(peak_memory(memory_of_job(spec, longest_tokens=row), shape), memory_gib) == "no":
+        return rows, f"the fewest there are: not even one row of up to {row:,} tokens is likely to fit into {memory_gib:.0f} GiB beside the model"
     if rows == most:
         return rows, cautious
     return rows, f"what {memory_gib:.0f} GiB hold beside the model with rows of up to {row:,} tokens; max_length= limits them"

@@ -172,7 +172,7 @@ def per_second_gpu_cost(
     *,
     seconds: float,
     gpus: int,
-    price: Price,
+    price: Price | None,
     cores: float = 0,
     core_price: Price | None = None,
     memory_gib: float = 0,
@@ -185,7 +185,7 @@ def per_second_gpu_cost(
     Args:
         seconds: How long the container works, or waits for work.
         gpus: GPUs in it.
-        price: Of GPU time.
+        price: Of GPU time; None if there is no GPU in it.
         cores: Physical cores: the larger of what was asked for and what was used; at least 0.125 are billed.
         core_price: Per core-second; needed if cores are given.
         memory_gib: The larger of what was asked for and what was used.
@@ -201,8 +201,12 @@ def per_second_gpu_cost(
     _not_negative(seconds=seconds, gpus=gpus, cores=cores, memory_gib=memory_gib, cold_start_s=cold_start_s)
     factor = Decimal(1) if region is None else region.usd_in("multiplier")
     held = _stepped(_exact(seconds) + _exact(cold_start_s), 1)
-    usd = gpus * held / 3600 * price.usd_per_gpu_hour * factor
-    charges = [Charge(label="GPU", quantity=gpus * held, unit="GPU-seconds", usd=usd, price=price, factor=factor)]
+    charges: list[Charge] = []
+    if price is not None:
+        usd = gpus * held / 3600 * price.usd_per_gpu_hour * factor
+        charges.append(Charge(label="GPU", quantity=gpus * held, unit="GPU-seconds", usd=usd, price=price, factor=factor))
+    elif gpus:
+        raise SpecError("GPUs are billed: give price=, such as gpu_price('L4', 'modal')")
     if cores:
         if core_price is None:
             raise SpecError("cores are billed too: give core_price=, such as book.price('modal', 'cpu/physical-core')")

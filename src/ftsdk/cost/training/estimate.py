@@ -13,7 +13,7 @@ from ftsdk.backends.estimates import Accrual, Estimate, PlannedHardware, Range
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.training.calibration import Calibration
-from ftsdk.cost.training.hardware_memory import memory_estimate
+from ftsdk.cost.training.hardware_memory import memory_estimate, memory_notes
 from ftsdk.cost.training.hardware_time import checkpoint_seconds, start_seconds, time_lines
 from ftsdk.cost.training.money import as_planned, by_time, by_tokens
 from ftsdk.cost.training.ranges import total
@@ -72,13 +72,13 @@ def _on_hardware(
     if shape is None or device is None:
         missing = f"the size of {facts.name} isn't known: download it, or name a size in its id" if shape is None else f"{hardware.name} isn't known"
         return found.replace(notes=(f"no time and no memory: {missing}",))
-    notes: list[str] = []
+    work = work_of(plan, hardware, device, shape, train)
+    memory = memory_estimate(work, calibration=calibration)
+    notes: list[str] = list(memory_notes(memory, work, plan))
     if shape.origin == "size":
         notes.append(f"{facts.name} isn't on this machine and not in the table of shapes: its layers are guessed from the size in its name")
     if device.rows == 0 and calibration is None:
         notes.append(f"no published run is on a device like {hardware.name}, so the interval is wide; `ftsdk calibrate` narrows it")
-    work = work_of(plan, hardware, device, shape, train)
-    memory = memory_estimate(work, calibration=calibration)
     if device.peak_tflops is None:
         return found.replace(memory=memory, notes=(*notes, f"no time: no source tells the dense bfloat16 peak of {device.name}"))
     lines = time_lines(work, facts, validation=validation, calibration=calibration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ftsdk.backends.base import Plan
 from ftsdk.backends.estimates import EstimateLine, MemoryEstimate, Range
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
@@ -13,9 +14,9 @@ from ftsdk.cost.training.job_memory import memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80, exactly
 from ftsdk.cost.training.work import Work
-from ftsdk.spec import FullFineTune
+from ftsdk.spec import FullFineTune, QLoRA
 
-__all__ = ["memory_estimate"]
+__all__ = ["memory_estimate", "memory_notes"]
 
 _PYTHON_GB = 0.8
 """What a process without a CUDA context holds before it trains: Python with its libraries."""
@@ -48,6 +49,25 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
         there_gib=there,
         verdict=verdict(peak, there),
         largest_micro_batch=largest_batch(memory, work.shape, there, row_tokens=row, constants=constants),
+    )
+
+
+def memory_notes(memory: MemoryEstimate, work: Work, plan: Plan) -> tuple[str, ...]:
+    """Say it if the training is likely to run out of memory, and what to take instead. It isn't refused: the model of memory may be wrong."""
+    if memory.verdict != "no" or memory.there_gib is None:
+        return ()
+    tuning, launch = work.spec.tuning, plan.request.get("launch", {})
+    each = f", and each of the {work.hardware.processes} devices holds all of it" if work.hardware.processes > 1 else ""
+    there_gb = memory.there_gib * 2**30 / 1e9
+    instead = ["LoRA() or QLoRA()"] if isinstance(tuning, FullFineTune) else [] if isinstance(tuning, QLoRA) or work.is_on_cpu else ["QLoRA()"]
+    if memory.peak_gb.likely - memory.varying_gb < there_gb:
+        instead.append("shorter rows (max_length=)")
+    rows = "1 row" if work.rows_at_a_time == 1 else f"{work.rows_at_a_time} rows"
+    where = "a device with more memory" if "usd_per_s" not in launch else "more memory_gib=" if work.is_on_cpu else "a larger gpu="
+    instead += [where, "a smaller model"]
+    return (
+        f"the training will likely run out of memory: about {memory.peak_gb.likely:,.0f} GB for {rows} at a time, and "
+        f"{work.hardware.name} has {there_gb:,.0f} GB ({memory.there_gib:g} GiB){each}. Take {', '.join(instead[:-1])} or {instead[-1]}",
     )
 
 

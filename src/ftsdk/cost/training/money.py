@@ -33,7 +33,26 @@ def by_time(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceB
         book: Prices; None loads all layers where a price is needed.
         usd_per_hour: What an hour costs, where the place itself bills nothing.
     """
-    return _as_billed(_costing(found, plan, hardware, book, usd_per_hour), plan)
+    priced = _as_billed(_costing(found, plan, hardware, book, usd_per_hour), plan)
+    return priced.replace(notes=(*_cut_off(priced, plan), *priced.notes))
+
+
+def _cut_off(found: Estimate, plan: Plan) -> tuple[str, ...]:
+    """Say if all attempts together, as long as the place lets each of them be, don't hold the time that the run takes."""
+    launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    if found.seconds is None or not {"timeout_s", "max_attempts"} <= launch.keys():
+        return ()
+    timeout, attempts = int(launch["timeout_s"]), int(launch["max_attempts"])
+    if found.seconds.high <= timeout * attempts:
+        return ()
+    likely, high = found.seconds.likely, found.seconds.high
+    takes = (
+        f"is likely to be cut off: it likely takes {likely:,.0f} s" if likely > timeout * attempts else f"may be cut off: it may take {high:,.0f} s"
+    )
+    allowed = f"{timeout:,} s" if attempts == 1 else f"{attempts} attempts of {timeout:,} s"
+    why = f"budget_usd={plan.spec.budget_usd} allows it" if plan.spec.budget_usd is not None else "it is allowed"
+    more = "budget_usd" if plan.spec.budget_usd is not None else "timeout_s or max_attempts"
+    return (f"the run {takes}, and {why} {allowed}. Raise {more}, or train on less; what a run that is cut off keeps is its newest whole checkpoint",)
 
 
 def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: PriceBook | None, usd_per_hour: Decimal | None) -> Estimate:
@@ -44,25 +63,28 @@ def _costing(found: Estimate, plan: Plan, hardware: PlannedHardware, book: Price
         price = Decimal(launch["usd_per_hour"])
         return _at_rate(found, price, price, plan.cost_note)
     gpus = launch.get("gpu")
-    if not gpus:
+    if not gpus and "usd_per_s" not in launch:
         return as_planned(found, plan) if plan.cost is not None else found.replace(cost_note=plan.cost_note)
     book = PriceBook.load() if book is None else book
     try:
-        hourly = _hourly(plan.backend, str(gpus[0]), launch, hardware, book)
+        hourly = _hourly(plan.backend, str(gpus[0]) if gpus else None, launch, hardware, book)
     except SpecError as error:
         return as_planned(found, plan).replace(notes=(*found.notes, f"cost as the backend plans it: {error}"))
     most = Decimal(str(launch["usd_per_s"])) * 3600 if "usd_per_s" in launch else hourly.usd
     if launch.get("region"):
         return _at_rate(found, most, most, f"at most ${most:.2f} an hour in the region {launch['region']}; {hourly.charges[0].price.cited}")
     # Each line has its own price; here once what they come to, and where they were read.
-    pages = _pages(hourly)
-    prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}; {pages}"
+    dearer = f" (up to ${most:.2f} if the place gives a dearer card)" if most - hourly.usd >= Decimal("0.01") else ""
+    prices = f"${hourly.usd:.2f} an hour for {', '.join(charge.label for charge in hourly.charges)}{dearer}; {_pages(hourly)}"
     return _at_rate(found, hourly.usd, max(most, hourly.usd), prices, bill=hourly)
 
 
 def _as_billed(found: Estimate, plan: Plan) -> Estimate:
     """Let the cost grow as the place bills it: by the second where the launch has such a price, the start included."""
     launch = cast("Mapping[str, Any]", plan.request.get("launch", {}))
+    if "usd_per_s" in launch and found.cost is None and plan.cost is None and plan.cost_note:
+        # It has the rate, and what the launch's limits make of it at most.
+        found = found.replace(cost_note=plan.cost_note)
     accrual = found.accrual
     if accrual is None or "usd_per_s" not in launch:
         return found
@@ -84,15 +106,16 @@ def _pages(bill: Bill) -> str:
     return "; ".join([*plain, *special])
 
 
-def _hourly(provider: str, gpu: str, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:
-    name = gpu.split(":")[0].rstrip("!+")
+def _hourly(provider: str, gpu: str | None, launch: Mapping[str, Any], hardware: PlannedHardware, book: PriceBook) -> Bill:
+    """What an hour costs: of GPUs, cores and memory, or without a GPU of the other two."""
+    name = None if gpu is None else gpu.split(":")[0].rstrip("!+")
     hosts = int(launch.get("nodes", 1))
     core = book.find(provider, "cpu/physical-core")
     memory = book.find(provider, "memory/gib")
     return per_second_gpu_cost(
         seconds=3600,
-        gpus=hardware.processes,
-        price=gpu_price({"A100": "A100-40GB"}.get(name, name), provider, book=book),
+        gpus=0 if name is None else hardware.processes,
+        price=None if name is None else gpu_price({"A100": "A100-40GB"}.get(name, name), provider, book=book),
         cores=float(launch.get("cpu") or 0) * hosts if core else 0,
         core_price=core,
         memory_gib=float(launch.get("memory_mib") or 0) / 1024 * hosts if memory else 0,

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Adjustment, CostRange
-from ftsdk.backends.estimates import Range
+from ftsdk.backends.estimates import Range, usd_over
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.cap import STARTUP_S, Cap, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
+from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
-from ftsdk.spec import JobSpec
+from ftsdk.spec import FullFineTune, JobSpec
 
 __all__ = ["Options", "decide", "hardware_for"]
 
 _CENT = Decimal("0.01")
+_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+)*\Z")
+"""As Modal writes regions. Which ones there are changes, so no list of them is kept here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +58,12 @@ class _Machines:
 def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     """Say what a worker will find: of several alternatives, what holds for each of them."""
     book = offers()
-    machines = _machines(spec, options, inspect_model(spec.model), book)
+    facts = inspect_model(spec.model)
+    machines = _machines(spec, options, facts, book)
     if not machines.choices:
+        memory_gib = options.memory_gib or _host_memory(spec, facts, machines)[0]
         # bfloat16 isn't native on every CPU that Modal has; float32 is right on all of them.
-        return Hardware(device="cpu", name="Modal CPU", has_bfloat16=False, reason=machines.reason)
+        return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason)
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
         device="cuda",
@@ -95,7 +101,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
     )
     memory_gib = options.memory_gib
     if memory_gib is None:
-        memory_gib = choose("backend.memory_gib", *_host_memory(facts, machines))
+        memory_gib = choose("backend.memory_gib", *_host_memory(spec, facts, machines))
 
     if gaps:
         return Launch(request={}, gaps=tuple(gaps))
@@ -106,27 +112,33 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
 
     seconds = training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes) if machines.choices else None
     default_timeout_s = book.max_timeout_s if seconds is None else int(max(3600, 3 * seconds.high) + besides_at_most_s(spec, facts))
+    needed_s = None if seconds is None else int(seconds.high + max(BESIDES_S, besides_at_most_s(spec, facts)))
     cap = cap_for(
         budget_usd=spec.budget_usd,
         usd_per_s=most_usd_per_s,
         timeout_s=options.timeout_s,
         max_attempts=options.max_attempts,
         default_timeout_s=default_timeout_s,
+        needed_s=needed_s,
         limit_s=book.max_timeout_s,
     )
     if options.timeout_s is None:
-        choose("backend.timeout_s", cap.timeout_s, cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None))
+        choose(
+            "backend.timeout_s",
+            cap.timeout_s,
+            cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None, has_gpu=bool(machines.choices)),
+        )
     if options.max_attempts is None:
         choose("backend.max_attempts", cap.max_attempts, "each goes on from the newest whole checkpoint" if spec.budget_usd is None else cap.reason)
-    cost, notes = _cost(
+    cost, cost_note = _cost(
         spec,
         cap,
         seconds=seconds,
         likely=likely_usd_per_s,
         most=most_usd_per_s,
-        as_of=_as_of(machines, book),
-        book=book,
+        source=_source(machines, book),
     )
+    notes: list[str] = []
     inputs = _inputs(spec)
     request: dict[str, Any] = {
         "place": "modal",
@@ -153,7 +165,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         notes.append("a run over several hosts was never made by the authors: try a short one first")
     if recipe.unpinned:
         notes.append(f"not installed here, so the image takes their newest version: {', '.join(recipe.unpinned)}")
-    return Launch(request=request, adjustments=tuple(adjustments), cost=cost, notes=tuple(notes), inputs=inputs)
+    return Launch(request=request, adjustments=tuple(adjustments), cost=cost, cost_note=cost_note, notes=tuple(notes), inputs=inputs)
 
 
 def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) -> _Machines:
@@ -194,54 +206,64 @@ def _limits(options: Options, machines: _Machines, book: Book) -> list[Gap]:
                 gaps.append(
                     Gap("backend.gpu", str(choice), (str(whole),), f"nodes={nodes} takes whole hosts, which have {choice.gpu.host_count} of them")
                 )
+    if options.region is not None and not _REGION.match(options.region):
+        reason = "a region is two letters, or these and a part of it, and Modal's documents list them: https://modal.com/docs/guide/region-selection"
+        gaps.append(Gap("backend.region", options.region, ("us", "us-west"), reason))
     for name, value in (("cpu", options.cpu), ("memory_gib", options.memory_gib)):
         if value is not None and value < 0.125:
             gaps.append(Gap(f"backend.{name}", value, (0.125,), "Modal gives no less"))
     return gaps
 
 
-def _host_memory(facts: ModelFacts, machines: _Machines) -> tuple[float, str]:
-    weights_gib = 0.0 if facts.parameters is None else 4 * facts.parameters / 2**30
+def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple[float, str]:
+    shape = shape_of(facts)
+    weights_gib = 0.0 if shape is None else 4 * shape.parameters / 2**30
     if not machines.choices:
-        return round(16.0 + 2 * weights_gib), "16 GiB, and twice the weights in float32"
+        if isinstance(spec.tuning, FullFineTune):
+            return float(
+                round(16 + 5 * weights_gib)
+            ), "16 GiB, and five times the weights in float32: weights, gradients, two moments, and room to save"
+        return float(round(16 + 2 * weights_gib)), "16 GiB, and twice the weights in float32"
     largest = max(choice.gpu.memory_gib for choice in machines.choices)
     known = weights_gib or largest
     return float(round(20 + min(known, largest))), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
 
 
-def _why_timeout(is_estimated: bool) -> str:
+def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
     if is_estimated:
         return (
             "three times the upper estimate of the training, at least an hour, and time to download and to write checkpoints; "
             "without budget_usd only this and max_attempts limit the cost"
         )
+    if not has_gpu:
+        return "24 h, Modal's longest: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s to limit the cost"
     return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
-def _as_of(machines: _Machines, book: Book) -> str:
-    return min((choice.gpu.as_of for choice in machines.choices), default=min(gpu.as_of for gpu in book.gpus.values()))
+def _source(machines: _Machines, book: Book) -> str:
+    """Where the prices were read: of the first GPU, or of cores and memory if there is none."""
+    if not machines.choices:
+        return f"{book.source}, {book.as_of}: CPU and memory"
+    return f"{machines.choices[0].gpu.source}, {min(choice.gpu.as_of for choice in machines.choices)}: GPU, CPU and memory"
 
 
-def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, as_of: str, book: Book) -> tuple[CostRange, list[str]]:
+def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, source: str) -> tuple[CostRange | None, str]:
+    """What it costs; where nobody knows how long it takes, no cost, and in words what it can't exceed."""
     worst = worst_case_usd(cap.timeout_s, cap.max_attempts, most)
-    source = f"{book.source}, {as_of}: GPU, CPU and memory at up to ${most * 3600:.2f} an hour"
+    source += f" at up to ${most * 3600:.2f} an hour"
     if seconds is None:
-        low = likely * BESIDES_S
-        source += "; how long it takes couldn't be estimated, so `high` is every attempt to its timeout"
-        return CostRange(low=_cents(low), likely=_cents((low + worst) / 2), high=_cents(worst), source=source), []
+        worst = worst.quantize(_CENT, rounding=ROUND_CEILING)
+        return None, f"at most ${worst} (every attempt to its timeout; {source}); what is likely can be said only where the time can be estimated"
     low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
     source += "; time from the model of it, before rows are counted in tokens"
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: ${low:.2f} to ${high:.2f} ({source}). "
+            f"budget_usd={budget} doesn't pay for the training at its quickest: {usd_over(low, budget)} to ${high:.2f} ({source}). "
             "Raise the budget, train on less, or take a cheaper gpu=."
         )
-    notes = []
-    if middle > worst:
-        notes.append(f"the time that the budget buys may be too short: the training likely takes ${middle:.2f}, and is stopped at ${worst:.2f}")
     top = min(high, worst)
-    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), notes
+    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), ""
 
 
 def _cents(amount: Decimal) -> Decimal:

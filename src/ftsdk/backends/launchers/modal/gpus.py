@@ -11,8 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from ftsdk.cost.facts.devices import Device, find_device
-from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.errors import Gap
+from ftsdk.cost.pricebook.book import PriceBook, project_file, user_file
+from ftsdk.cost.pricebook.price import GPU_TIME, Price, Unit
+from ftsdk.errors import Gap, SpecError
 from ftsdk.spec.base import nearest
 
 __all__ = ["CPU_ONLY", "Book", "Gpu", "GpuChoice", "offers", "read_gpus"]
@@ -37,6 +38,8 @@ class Gpu:
     """The most that a request for it can cost: Modal may serve some with a dearer card."""
     as_of: str
     """Day when the price was read, `YYYY-MM-DD`."""
+    source: str
+    """Where it was read."""
     max_count: int
     """Most that one container can have."""
     host_count: int
@@ -78,6 +81,9 @@ class Book:
     max_retries: int
     max_nodes: int
     source: str
+    """Where the prices of cores and memory were read."""
+    as_of: str
+    """Day when the older of them was read, `YYYY-MM-DD`."""
 
     def region_multiplier(self, region: str | None) -> Decimal:
         """What a named region multiplies every price by: 1 if none is named."""
@@ -95,16 +101,18 @@ def offers(prices: PriceBook | None = None) -> Book:
     data = _data()
     known = PriceBook.load() if prices is None else prices
     region, limits = data["region"], data["limits"]
+    core, memory = known.price("modal", data["cpu_core"]["price"]), known.price("modal", data["memory"]["price"])
     return Book(
         gpus={row["name"]: _gpu(row, known) for row in data["gpus"]},
-        core_usd_per_s=known.price("modal", data["cpu_core"]["price"]).usd_in("usd_per_core_second"),
-        memory_usd_per_gib_s=known.price("modal", data["memory"]["price"]).usd_in("usd_per_gib_second"),
-        broad_region=known.price("modal", region["broad"]).usd_in("multiplier"),
-        narrow_region=known.price("modal", region["narrow"]).usd_in("multiplier"),
+        core_usd_per_s=_usd_in("usd_per_core_second", core),
+        memory_usd_per_gib_s=_usd_in("usd_per_gib_second", memory),
+        broad_region=_usd_in("multiplier", known.price("modal", region["broad"])),
+        narrow_region=_usd_in("multiplier", known.price("modal", region["narrow"])),
         max_timeout_s=limits["timeout_s"]["max"],
         max_retries=limits["retries"],
         max_nodes=limits["cluster_nodes"],
-        source=known.price("modal", data["gpus"][0]["price"]).source,
+        source=core.source,
+        as_of=min(core.as_of, memory.as_of).isoformat(),
     )
 
 
@@ -117,16 +125,33 @@ def _data() -> dict[str, Any]:
 
 def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
     price = prices.price("modal", row["price"])
-    usd_per_s = price.usd_in("usd_per_gpu_second")
-    ceiling = prices.price("modal", row["ceiling"]).usd_in("usd_per_gpu_second") if "ceiling" in row else usd_per_s
+    usd_per_s = _usd_per_gpu_s(price)
+    ceiling = _usd_per_gpu_s(prices.price("modal", row["ceiling"])) if "ceiling" in row else usd_per_s
     return Gpu(
         name=row["name"],
         device=find_device(row.get("device", row["name"])),
         usd_per_s=usd_per_s,
         ceiling_usd_per_s=max(usd_per_s, ceiling),
         as_of=price.as_of.isoformat(),
+        source=price.source,
         max_count=row["max_count"],
         host_count=row["host_count"],
+    )
+
+
+def _usd_per_gpu_s(price: Price) -> Decimal:
+    """Modal writes its prices by the second; people write theirs by the hour, as other places do."""
+    return price.usd_per_gpu_hour / 3600 if price.unit in GPU_TIME else _usd_in("usd_per_gpu_second", price)
+
+
+def _usd_in(unit: Unit, price: Price) -> Decimal:
+    if price.unit == unit:
+        return price.usd
+    files = {"user": user_file(), "project": project_file()}
+    where = f"the {price.layer}'s prices" + (f" ({files[price.layer]})" if price.layer in files else "")
+    raise SpecError(
+        f"{where} have {price.provider} {price.sku} in {price.unit}, and it is needed in {unit}. "
+        f"Add a newer row in that unit (`ftsdk prices add {price.provider} {price.sku} --unit {unit} ...`), or take the row out"
     )
 
 
