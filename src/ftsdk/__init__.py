@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     )
     from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.job import FineTuneJob
-    from ftsdk.run import Run, runs
+    from ftsdk.run import Run
+    from ftsdk.run_list import runs
     from ftsdk.serving import Deployment
     from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
 
@@ -111,7 +112,8 @@ _ROOMS = {
     ),
     "ftsdk.evals": ("Endpoint", "Eval", "EvalReport"),
     "ftsdk.job": ("FineTuneJob",),
-    "ftsdk.run": ("Run", "runs"),
+    "ftsdk.run": ("Run",),
+    "ftsdk.run_list": ("runs",),
     "ftsdk.serving": ("Deployment",),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
 }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Self
 
 from ftsdk.backends.accrual import OVER_BUDGET, Meter
 from ftsdk.backends.base import TERMINAL, Artifact, Backend, CanFind, CanResume, Event, Plan, RunRef, RunStatus
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ftsdk.progress import Progress
     from ftsdk.serving import Deployment
 
-__all__ = ["Run", "Runs", "runs", "submit"]
+__all__ = ["Run", "submit"]
 
 _PATIENCE_S = 300.0
 """How long `wait` goes on asking a place that doesn't answer, in seconds."""
@@ -429,73 +429,3 @@ def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Reco
         ledger.never_started(record.ref, "failed", str(error))
         raise
     return ledger.submitted(record.ref, ref.native)
-
-
-class Runs(Sequence[Run]):
-    """Runs, the newest first; prints as a table."""
-
-    def __init__(self, found: Iterable[Run]) -> None:
-        self._runs = list(found)
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> Runs: ...
-    def __getitem__(self, index: int | slice) -> Run | Runs:
-        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def costs(self) -> CostReport:
-        """Hold estimates against what was, for each run that was seen to end."""
-        return CostReport(tuple(comparison for run in self for comparison in run.costs().comparisons))
-
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Give ref, name, state, start and model of each run."""
-        return [(r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.plan.spec.model)) for r in self]
-
-    def __str__(self) -> str:
-        if not self._runs:
-            return "no runs yet"
-        rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
-        widths = [max(len(row[n]) for row in rows) for n in range(5)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        import html
-
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>ref</th><th>name</th><th>state</th><th>started</th><th>model</th></tr>{body}</table>"
-
-
-def runs(*, refresh: bool = True) -> Runs:
-    """List the runs in the ledger, the newest first.
-
-    Args:
-        refresh: Ask the backends about those that weren't over when last seen.
-    """
-    ledger = Ledger()
-    found: list[Run] = []
-    for record in ledger.list():
-        run = _open_record(record, ledger)
-        if refresh and record.state not in ("succeeded", "failed", "cancelled"):
-            run = _refreshed(run, ledger)
-        found.append(run)
-    return Runs(found)
-
-
-def _open_record(record: Record, ledger: Ledger) -> Run:
-    return Run(record, get_backend(RunRef.parse(record.ref).backend, record.options), ledger=ledger)
-
-
-def _refreshed(run: Run, ledger: Ledger) -> Run:
-    from ftsdk.errors import FtsdkError
-
-    try:
-        run.status()
-    except FtsdkError:
-        return run  # a backend that can't be asked now must not hide the other runs
-    return _open_record(ledger.get(run.ref), ledger)

@@ -16,7 +16,7 @@ from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
 from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, learn, read_calibration
 from ftsdk.outcome import Comparison, CostReport, Outcome, Tally, compare
-from ftsdk.run import Runs
+from ftsdk.run_list import Runs
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
 

@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ftsdk.backends.base import Plan, RunStatus
     from ftsdk.errors import FtsdkError
-    from ftsdk.run import Runs
+    from ftsdk.run_list import Runs
 
 __all__ = ["fold", "out", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
 
