@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from forked_workers import ForkedLocal
 
-from ftsdk import BackendError, FineTuneJob, Run, runs
+from ftsdk import BackendError, FineTuneJob, Local, Run, runs
 from ftsdk.backends.base import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.backends.hosted.checkpoints import newest_whole
 from ftsdk.backends.runfolder import lock
@@ -75,6 +75,38 @@ def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
         assert [e.state for e in ends] == ["succeeded"]
     assert killed >= 12
     assert len(runs()) == 7
+
+
+def ranks_of(folder: Path) -> list[int]:
+    """Processes of the ranks of a run, torchrun's own left out."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(folder).encode() in words and b"ftsdk.backends.hosted.ranks" in words and b"torch.distributed.run" not in words:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_run_whose_rank_was_killed_goes_on_from_its_last_checkpoint(make_job: MakeJob, ftsdk_home: Path) -> None:
+    run = make_job(backend=Local(processes=2, device="cpu"), batch_size=4).submit()
+    folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+    while not run.status().is_terminal and not any(isinstance(e, CheckpointEvent) for e in run.events()):
+        time.sleep(0.02)
+    victims = ranks_of(folder)
+    assert len(victims) == 2
+    os.kill(victims[0], signal.SIGKILL)
+    run.wait(progress=False, poll_s=0.05)
+    events = run.events()
+    attempts = [e for e in events if isinstance(e, StateEvent) and e.native.startswith("attempt")]
+    assert [e.native for e in attempts] == ["attempt 1", "attempt 2"]
+    assert "going on from the checkpoint" in attempts[1].reason
+    assert any(isinstance(e, LogEvent) and "a rank said nothing, as if killed" in e.message for e in events)
+    assert run.collect().kind == "adapter"
 
 
 def test_a_worker_killed_after_its_last_checkpoint_makes_no_further_step(

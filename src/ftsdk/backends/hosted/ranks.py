@@ -42,6 +42,8 @@ CLUSTER = "FTSDK_CLUSTER"
 ATTEMPT = "attempt.json"
 _PORT = 29500
 _OUTCOME = ".rank{rank}.json"
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "ncclRemoteError", "remote process exited", "NCCL communicator was aborted")
+"""What gloo and NCCL say; only gloo's words were seen here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,8 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
         raise Cancelled
     done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]
     if code != 0 or not done:
-        raise TrainingStopped(
-            Diagnosis("crash", f"torchrun ended with status {code} and a rank said nothing", None, ("the log of the ranks is in worker.log",))
-        )
+        # Whoever fails for a reason of its own has said so. Who says nothing was killed, and the others with it.
+        raise RankLost(f"torchrun ended with status {code} and a rank said nothing, as if killed; the log of the ranks is in worker.log")
     return Training(**done[0]["training"])
 
 
@@ -160,9 +161,16 @@ def main(argv: list[str]) -> int:
             outcome["outcome"] = "cancelled"
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker must learn of it
             traceback.print_exc()
-            outcome = {"outcome": "failed", "at": time.time(), "diagnosis": diagnose(error, step=None)._asdict()}
+            # Whose peer is gone has no failure of its own to tell: the peer has, or was killed.
+            word = "lost_peer" if _is_lost_peer(error) else "failed"
+            outcome = {"outcome": word, "at": time.time(), "diagnosis": diagnose(error, step=None)._asdict()}
     replace_file(folder / _OUTCOME.format(rank=rank), json.dumps(outcome).encode())
-    return 1 if outcome["outcome"] == "failed" else 0
+    return 1 if outcome["outcome"] in ("failed", "lost_peer") else 0
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    """Did a collective break off because another rank went away? Both libraries say so in words only (torch 2.13)."""
+    return any(word in str(error) for word in _LOST_PEER)
 
 
 def _say_nothing(kind: str, fields: Mapping[str, Any]) -> None:
