@@ -124,7 +124,9 @@ class Tally:
             found |= {"start_s": start_s, "predicted_start_s": predicted} if start_s > 0 and predicted else {}
         if estimate.memory is not None and self.peak_memory_gb:
             memory = estimate.memory
-            found |= {"fixed_gb": memory.fixed_gb, "varying_gb": memory.varying_gb * tokens, "peak_gb": self.peak_memory_gb}
+            # For memory, rows that were guessed were taken to have as many tokens as they may.
+            presumed = 1.0 if estimate.tokens is None or not estimate.tokens.likely else estimate.tokens.high / estimate.tokens.likely
+            found |= {"fixed_gb": memory.fixed_gb, "varying_gb": memory.varying_gb * tokens / presumed, "peak_gb": self.peak_memory_gb}
         return Probe(
             tuning=plan.spec.tuning.kind,
             step=estimate.step.replace(device_s=estimate.step.device_s * tokens),

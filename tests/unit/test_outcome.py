@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Run, SpecError
 from ftsdk.backends.base import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
-from ftsdk.backends.estimates import Estimate, Range, StepParts
+from ftsdk.backends.estimates import Estimate, MemoryEstimate, Range, StepParts
 from ftsdk.calibrate import calibrate
 from ftsdk.cli.app import app
 from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, learn, read_calibration
@@ -168,6 +168,18 @@ def test_a_weekend_between_two_attempts_is_no_part_of_what_a_run_took() -> None:
     tally.saw([StateEvent(seq=0, at=0.0, state="running", native="attempt 1"), StepEvent(seq=1, at=100.0, step=1)])
     tally.saw([StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)])
     assert tally.outcome(RunStatus(state="succeeded")).seconds == 150
+
+
+def test_memory_that_was_taken_at_the_most_tokens_is_learned_at_those_that_were() -> None:
+    tally = Tally()
+    tally.saw([event.replace(peak_memory_gb=3.0) if isinstance(event, StepEvent) else event for event in steps(20, seconds=2.0, tokens=50)])
+    memory = MemoryEstimate(peak_gb=Range(low=2, likely=4, high=5), verdict="fits", fixed_gb=1.0, varying_gb=3.0)
+    guessed = an_estimate(seconds=20, tokens=2000).replace(memory=memory, tokens=Range(low=1500, likely=2000, high=3000))
+    probe = tally.probe(a_plan(guessed))
+    assert probe is not None
+    # Taken at 3,000 tokens; there were 1,000.
+    assert probe.varying_gb == pytest.approx(1.0)
+    assert (probe.fixed_gb, probe.peak_gb) == (1.0, 3.0)
 
 
 def test_an_interrupted_run_measures_nothing() -> None:
