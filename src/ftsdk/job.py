@@ -159,10 +159,10 @@ class FineTuneJob(Hyperparameters):
         return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
 
     def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
-        from ftsdk.cost.training.tokens import tokens_from_bytes, tokens_through
+        from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through
 
         if not is_exact:
-            return tokens_from_bytes(data.rows, max_length=limit)
+            return tokens_from_guesses(data.token_guesses, max_length=limit)
         from ftsdk.models import eos_token_ids, load_tokenizer, materialize
 
         tokenizer = load_tokenizer(spec.model)

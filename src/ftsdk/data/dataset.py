@@ -12,9 +12,9 @@ from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, prefer
 from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step, portable_path
 from ftsdk.data.sources import SUFFIXES, Table, hub_table, memory_table, read_file, rows_table
 from ftsdk.data.split import auto_strata, choose, part_size
-from ftsdk.data.token_guess import guess_rows
+from ftsdk.data.token_guess import RowGuess, guess_row, total_and_longest
 from ftsdk.errors import DatasetError
-from ftsdk.spec import DatasetRef, TokenGuess
+from ftsdk.spec import DatasetRef
 from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Dataset:
     `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
-    __slots__ = ("_fingerprint", "_format", "_guess", "_name", "_origin", "_rows", "_source", "_steps", "_table")
+    __slots__ = ("_fingerprint", "_format", "_guesses", "_name", "_origin", "_rows", "_source", "_steps", "_table")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Dataset:
             rows = table.rows if self._format == "table" else ready_rows(table, self._format, source)
         self._rows = rows
         self._fingerprint: str | None = None
-        self._guess: tuple[TokenGuess, TokenGuess] | None = None
+        self._guesses: tuple[RowGuess, ...] | None = None
 
     @classmethod
     def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
@@ -271,6 +271,13 @@ class Dataset:
             )
         return as_lines(self._rows)
 
+    @property
+    def token_guesses(self) -> tuple[RowGuess, ...]:
+        """The tokens of each row, guessed from its text once."""
+        if self._guesses is None:
+            self._guesses = tuple(guess_row(row) for row in self._rows)
+        return self._guesses
+
     def ref(self) -> DatasetRef:
         """Give the dataset as the spec names it.
 
@@ -278,15 +285,14 @@ class Dataset:
             DatasetError: The rows are still a table.
         """
         fingerprint = self.fingerprint
-        if self._guess is None:
-            self._guess = guess_rows(self._rows)
+        total, longest = total_and_longest(self.token_guesses)
         return DatasetRef(
             fingerprint=fingerprint,
             format="preference" if self._format == "preference" else "chat",
             rows=len(self),
             name=self.name,
-            tokens=self._guess[0],
-            longest_tokens=self._guess[1],
+            tokens=total,
+            longest_tokens=longest,
         )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftsdk.spec import TokenGuess
 
-__all__ = ["GUESSED_FROM", "Guess", "answer_guess", "guess_rows", "guess_sequences", "guess_tokens"]
+__all__ = ["GUESSED_FROM", "Guess", "RowGuess", "guess_row", "guess_tokens", "total_and_longest"]
 
 GUESSED_FROM = "guessed from the text's letters, digits, signs and scripts"
 
@@ -46,42 +46,49 @@ def guess_tokens(text: str) -> Guess:
     signs = len(data) - len(data.translate(None, _SIGNS))
     scripts = 0 if text.isascii() else len(data.translate(None, _ASCII))
     letters = len(data) - digits - signs - scripts
-    few, likely, many = (letters / _LETTERS[n] + digits / _OF_DIGITS[n] + signs / _OF_SIGNS[n] + scripts / _OF_SCRIPTS[n] for n in range(3))
+    # Written out: this is called for every message of a plan.
+    few = letters / _LETTERS[0] + digits / _OF_DIGITS[0] + signs / _OF_SIGNS[0] + scripts / _OF_SCRIPTS[0]
+    likely = letters / _LETTERS[1] + digits / _OF_DIGITS[1] + signs / _OF_SIGNS[1] + scripts / _OF_SCRIPTS[1]
+    many = letters / _LETTERS[2] + digits / _OF_DIGITS[2] + signs / _OF_SIGNS[2] + scripts / _OF_SCRIPTS[2]
     if scripts > 0.005 * letters:
         many += letters / _OTHER_LANGUAGE - letters / _LETTERS[2]
     return Guess(few, likely, many)
 
 
-def guess_sequences(row: Mapping[str, Any]) -> list[Guess]:
-    """Guess the tokens of each sequence that a canonical row becomes, template included; a preference row is two."""
+class RowGuess(NamedTuple):
+    """A row in tokens."""
+
+    sequences: tuple[Guess, ...]
+    """Each sequence that the row becomes, template included; a preference row is two."""
+    answers: float
+    """Likely tokens of its answers."""
+
+
+def guess_row(row: Mapping[str, Any]) -> RowGuess:
+    """Guess the tokens of a canonical row."""
     if "messages" in row:
-        return [_sequence(row["messages"])]
-    return [_sequence([*row["prompt"], *row[side]]) for side in ("chosen", "rejected")]
+        said = [(message["role"], guess_tokens(_text(message))) for message in row["messages"]]
+        answers = math.fsum(guess.likely for role, guess in said if role == "assistant")
+        return RowGuess((_sequence([guess for _, guess in said]),), answers)
+    prompt, chosen, rejected = ([guess_tokens(_text(message)) for message in row[side]] for side in ("prompt", "chosen", "rejected"))
+    answers = math.fsum(guess.likely for guess in (*chosen, *rejected))
+    return RowGuess((_sequence([*prompt, *chosen]), _sequence([*prompt, *rejected])), answers)
 
 
-def answer_guess(row: Mapping[str, Any]) -> float:
-    """Guess the tokens of a row's answers."""
-    if "messages" in row:
-        return _added(guess_tokens(_text(m)) for m in row["messages"] if m["role"] == "assistant").likely
-    return _added(guess_tokens(_text(m)) for side in ("chosen", "rejected") for m in row[side]).likely
-
-
-def guess_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[TokenGuess, TokenGuess]:
-    """Guess the tokens of all sequences together, and of the longest one."""
-    guesses = [guess for row in rows for guess in guess_sequences(row)]
+def total_and_longest(rows: Sequence[RowGuess]) -> tuple[TokenGuess, TokenGuess]:
+    """Give the tokens of all sequences together, and of the longest one."""
+    guesses = [guess for row in rows for guess in row.sequences]
     longest = max(guesses, key=lambda guess: guess.many, default=Guess(0, 0, 0))
-    return _rounded(_added(guesses)), _rounded(longest)
+    # Exactly, so that the order of rows makes no difference in the last digit.
+    total = Guess(*(math.fsum(guess[n] for guess in guesses) for n in range(3)))
+    return _rounded(total), _rounded(longest)
 
 
-def _sequence(messages: Sequence[Mapping[str, Any]]) -> Guess:
-    text = _added(guess_tokens(_text(message)) for message in messages)
-    return Guess(*(text[n] + len(messages) * _PER_MESSAGE[n] + _PER_ROW[n] for n in range(3)))
-
-
-def _added(guesses: Iterable[Guess]) -> Guess:
-    """Add exactly, so that the order of rows makes no difference in the last digit."""
-    every = list(guesses)
-    return Guess(*(math.fsum(guess[n] for guess in every) for n in range(3)))
+def _sequence(messages: Sequence[Guess]) -> Guess:
+    few, likely, many = map(float, _PER_ROW)
+    for guess in messages:
+        few, likely, many = few + guess.few + _PER_MESSAGE[0], likely + guess.likely + _PER_MESSAGE[1], many + guess.many + _PER_MESSAGE[2]
+    return Guess(few, likely, many)
 
 
 def _rounded(guess: Guess) -> TokenGuess:

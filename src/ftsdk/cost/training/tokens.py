@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.data.token_guess import GUESSED_FROM, answer_guess, guess_sequences
+from ftsdk.data.token_guess import GUESSED_FROM, RowGuess, guess_row
 
-__all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_through"]
+__all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_from_guesses", "tokens_through"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +46,24 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
         rows: Canonical rows, chat or preference.
         max_length: Tokens that a sequence is cut to.
     """
+    return tokens_from_guesses([guess_row(row) for row in rows], max_length=max_length)
+
+
+def tokens_from_guesses(guesses: Sequence[RowGuess], *, max_length: int | None = None) -> RowTokens:
+    """Sum up what was guessed of each row.
+
+    Args:
+        guesses: Of each row.
+        max_length: Tokens that a sequence is cut to.
+    """
     sums: tuple[list[float], list[float], list[float]] = ([], [], [])
     lengths: list[int] = []
-    answers: list[float] = []
     cap = math.inf if max_length is None else max_length
-    for row in rows:
-        sequences = guess_sequences(row)
-        answers.append(answer_guess(row))
-        found = [[min(cap, guess[n]) for guess in sequences] for n in range(3)]
-        for n in range(3):
-            sums[n].extend(found[n])
-        lengths.append(max(1, round(max(found[1]))))
+    for row in guesses:
+        for guess in row.sequences:
+            for n in range(3):
+                sums[n].append(min(cap, guess[n]))
+        lengths.append(max(1, round(min(cap, max(guess.likely for guess in row.sequences)))))
     # Exactly, so that the order of rows makes no difference in the last digit.
     totals = [math.fsum(amounts) for amounts in sums]
     return RowTokens(
@@ -65,7 +72,7 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
         low_factor=totals[0] / totals[1],
         high_factor=totals[2] / totals[1],
         is_exact=False,
-        trained_share=min(1.0, math.fsum(answers) / totals[1]) if totals[1] else 1.0,
+        trained_share=min(1.0, math.fsum(row.answers for row in guesses) / totals[1]) if totals[1] else 1.0,
         source=GUESSED_FROM,
     )
 
