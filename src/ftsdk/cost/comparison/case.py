@@ -16,6 +16,7 @@ from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.cost.serving.capacity import Capacity, ModelShape, capacity, cold_start_s, model_shape, serving_gpu
+from ftsdk.cost.training.ranges import Z80
 from ftsdk.errors import SpecError
 
 __all__ = ["Case", "HasCost", "Question", "build_case", "distributions"]
@@ -181,7 +182,7 @@ def distributions(case: Case) -> tuple[Distribution, ...]:
         )
     for name, share in (("api_accepted", expected.api_accepted), ("own_accepted", expected.own_accepted)):
         if 0 < share < 1:
-            spread = 1.2816 * (share * (1 - share) / q.quality.measured_on) ** 0.5
+            spread = Z80 * (share * (1 - share) / q.quality.measured_on) ** 0.5
             why = f"a share measured on {q.quality.measured_on} examples"
             made.append(Distribution(input=name, kind="beta", low=share - spread, likely=share, high=share + spread, why=why))
         else:

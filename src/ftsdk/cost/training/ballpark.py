@@ -13,12 +13,12 @@ from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.finetune_prices import finetune_minimum, finetune_price
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
 from ftsdk.cost.training.memory import TrainingMemory, largest_batch, peak_memory, verdict
+from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 
 __all__ = ["Ballpark", "Fit", "RunSize", "adapters_that_fit", "managed_run", "run_on_gpus"]
 
-_Z80 = 1.2816
 _ROWS_AT_ONCE = 8
 """At most: more gains little."""
 
@@ -84,7 +84,7 @@ def _on(device: Device, shape: Shape, size: RunSize, *, provider: str, besides_s
         return None
     step = MicroStep(tokens=at_once * size.row_tokens, row_tokens=size.row_tokens, tuning="lora", recomputes=True)
     time = step_time(step, shape, device)
-    seconds, off = time.total_s * math.ceil(size.rows / at_once), math.exp(_Z80 * spread_of(step, time, device))
+    seconds, off = time.total_s * math.ceil(size.rows / at_once), math.exp(Z80 * spread_of(step, time, device))
     price = gpu_price(device.name, provider, book=book)
     low, likely, high = (
         round(Decimal(repr(s / 3600)) * price.usd, 2)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import EstimateLine, MemoryEstimate, Range
+from ftsdk.backends.estimates import EstimateLine, MemoryEstimate
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.hardware_time import adapted_parameters
 from ftsdk.cost.training.job_memory import memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
-from ftsdk.cost.training.ranges import Z80, exactly
+from ftsdk.cost.training.ranges import exactly, within
 from ftsdk.cost.training.work import Work
 from ftsdk.spec import FullFineTune, QLoRA
 
@@ -35,13 +34,15 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
         constants = replace(constants, context_gb=_PYTHON_GB)
     plain = peak_memory(memory, work.shape, constants)
     there = work.hardware.memory_gib or work.device.memory_gib
-    found = MemoryEstimate(peak_gb=_interval(plain), verdict="unknown", fixed_gb=plain.fixed / 1e9, varying_gb=plain.varying / 1e9)
+    found = MemoryEstimate(
+        peak_gb=within(plain.likely / 1e9, plain.spread), verdict="unknown", fixed_gb=plain.fixed / 1e9, varying_gb=plain.varying / 1e9
+    )
     source = constants.source
     if calibration is not None:
         constants = _measured(work, calibration, constants, plain)
         source = calibration.source
     peak = peak_memory(memory, work.shape, constants)
-    found = found.replace(peak_gb=_interval(peak), lines=_lines(peak, source))
+    found = found.replace(peak_gb=within(peak.likely / 1e9, peak.spread), lines=_lines(peak, source))
     if there is None:
         return found
     row = work.sequences_per_row * _longest(work)
@@ -102,11 +103,6 @@ def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, 
         spread=fit.spread(fixed, varying),
         is_measured=True,
     )
-
-
-def _interval(peak: PeakMemory) -> Range:
-    gb, factor = peak.likely / 1e9, math.exp(Z80 * peak.spread)
-    return Range(low=gb / factor, likely=gb, high=gb * factor)
 
 
 def _lines(peak: PeakMemory, source: str) -> tuple[EstimateLine, ...]:

@@ -8,7 +8,7 @@ from ftsdk.backends.estimates import EstimateLine, Range
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
 from ftsdk.cost.training.memory import adapter_parameters_on
-from ftsdk.cost.training.ranges import Z80, around, multiplied, total
+from ftsdk.cost.training.ranges import around, multiplied, total, within
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread_of
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
@@ -62,7 +62,7 @@ def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> li
     factor = None if calibration is None else calibration.start_factor
     if calibration is None or factor is None:
         return [start, loading]
-    return [line.replace(amount=_measured(line.amount.likely * factor), source=calibration.source) for line in (start, loading)]
+    return [line.replace(amount=within(line.amount.likely * factor, _MEASURED), source=calibration.source) for line in (start, loading)]
 
 
 def start_seconds(work: Work) -> float:
@@ -109,7 +109,9 @@ def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
     source = f"{times} of {_checkpoint_bytes(work) / 1e9:.2f} GB at 0.15 to 2 GB/s"
     factor = None if calibration is None else calibration.checkpoint_factor
     if calibration is not None and factor is not None:
-        return EstimateLine(label="checkpoints", amount=_measured(times * one.likely * factor), unit="s", source=f"{times}; {calibration.source}")
+        return EstimateLine(
+            label="checkpoints", amount=within(times * one.likely * factor, _MEASURED), unit="s", source=f"{times}; {calibration.source}"
+        )
     return EstimateLine(label="checkpoints", amount=multiplied(one, times), unit="s", source=source)
 
 
@@ -130,8 +132,3 @@ def adapted_parameters(work: Work) -> float:
     if isinstance(tuning, FullFineTune):
         return shape.parameters
     return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
-
-
-def _measured(likely: float) -> Range:
-    spread = math.exp(Z80 * _MEASURED)
-    return Range(low=likely / spread, likely=likely, high=likely * spread)

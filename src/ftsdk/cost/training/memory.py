@@ -13,6 +13,7 @@ from typing import Literal
 
 from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
+from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import Tuning
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
 ]
 
 Verdict = Literal["fits", "tight", "no"]
-
-_Z80 = 1.2816
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +97,12 @@ class PeakMemory:
     @property
     def low(self) -> float:
         """With 80 % confidence it is more."""
-        return self.likely * math.exp(-_Z80 * self.spread)
+        return self.likely * math.exp(-Z80 * self.spread)
 
     @property
     def high(self) -> float:
         """With 80 % confidence, taken at both ends, it is less."""
-        return self.likely * math.exp(_Z80 * self.spread)
+        return self.likely * math.exp(Z80 * self.spread)
 
 
 def adapter_parameters(shape: Shape, rank: int) -> float:

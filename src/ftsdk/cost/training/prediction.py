@@ -12,7 +12,7 @@ from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
 from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on, largest_batch, peak_memory, verdict
-from ftsdk.cost.training.ranges import Z80
+from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
@@ -118,7 +118,7 @@ def predict_training(
         shards=gpus if step.is_sharded else 1,
     )
     peak = peak_memory(memory, shape)
-    seconds = _around(time.total_s, spread_of(step, time, device))
+    seconds = within(time.total_s, spread_of(step, time, device))
     tokens = gpus * step.tokens
     there = device.memory_gib
     return TrainingPrediction(
@@ -128,7 +128,7 @@ def predict_training(
         tuning=tuning.kind,
         step_s=seconds,
         tokens_per_s=Range(low=tokens / seconds.high, likely=tokens / seconds.likely, high=tokens / seconds.low),
-        peak_gb=_around(peak.likely / 1e9, peak.spread),
+        peak_gb=within(peak.likely / 1e9, peak.spread),
         memory_gib=there,
         verdict="unknown" if there is None else verdict(peak, there),
         largest_micro_batch=None if there is None else largest_batch(memory, shape, there, row_tokens=longest),
@@ -154,8 +154,3 @@ def _check_counts(**counts: object) -> None:
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise SpecError(f"{name}={count!r}: give a whole number, 1 or more")
-
-
-def _around(likely: float, spread: float) -> Range:
-    factor = math.exp(Z80 * spread)
-    return Range(low=likely / factor, likely=likely, high=likely * factor)

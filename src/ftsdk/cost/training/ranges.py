@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftsdk.backends.estimates import Range
 
-__all__ = ["Z80", "around", "exactly", "multiplied", "total"]
+__all__ = ["Z80", "around", "exactly", "multiplied", "total", "within"]
 
 Z80 = 1.2816
 """Standard deviations on each side of an 80 % interval."""
@@ -16,6 +16,12 @@ Z80 = 1.2816
 def exactly(amount: float) -> Range:
     """Give an amount that is known."""
     return Range(low=amount, likely=amount, high=amount)
+
+
+def within(likely: float, spread: float) -> Range:
+    """Give the 80 % interval around an amount whose logarithm is off by this standard deviation."""
+    factor = math.exp(Z80 * spread)
+    return Range(low=likely / factor, likely=likely, high=likely * factor)
 
 
 def around(likely: float, low: float, high: float, spread: float) -> Range:

@@ -15,6 +15,7 @@ from ftsdk.backends.launchers.modal.gpus import Book, Gpu, GpuChoice
 from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.cost.training.job_memory import long_row, memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
+from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.models import ModelFacts
 from ftsdk.spec import DPO, FullFineTune, JobSpec
@@ -29,7 +30,6 @@ _ABOUT = Decimal("1.25")
 Of them the cheaper hour is the smaller risk."""
 _TOKENS_A_ROW = (100, 300, 1000)
 """What stands for low, likely and high where nobody has measured the rows."""
-_Z80 = 1.2816
 _ORIGINS = {"files": "from its files", "table": "from the table of shapes", "size": "from its name"}
 
 
@@ -118,7 +118,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
 
     guess, sequences = spec.train.tokens, spec.train.rows * (2 if is_dpo else 1)
     low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.few, guess.likely, guess.many))
-    return Range(low=seconds(low, -_Z80), likely=seconds(likely, 0), high=seconds(high, _Z80))
+    return Range(low=seconds(low, -Z80), likely=seconds(likely, 0), high=seconds(high, Z80))
 
 
 def besides_at_most_s(spec: JobSpec, facts: ModelFacts) -> float:
