@@ -13,6 +13,7 @@ import random
 import shutil
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -68,7 +69,7 @@ def rows_of(folder: Path, *, tokens: int, count: int, shared: float) -> list[dic
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    words = "please transfer money from my savings account to checking what is the weather like today book a flight to rome".split()
+    words = ["please", "transfer", "money", "from", "my", "savings", "account", "to", "checking", "what", "is", "the", "weather", "today"]
     chance = random.Random(0)
 
     def text(wanted: int) -> str:
@@ -103,7 +104,7 @@ def ours(folder: Path, rows: list[dict[str, str]], tuning: Any) -> dict[str, Any
     steps = [e for e in run.events() if e.kind == "step"]
     # The first steps load kernels and grow the memory pool.
     kept = steps[2:]
-    rates = [(b.tokens - a.tokens) / (b.at - a.at) for a, b in zip(kept, kept[1:], strict=False)]
+    rates = [(b.tokens - a.tokens) / (b.at - a.at) for a, b in pairwise(kept)]
     return {
         "tokens_per_s": median(rates),
         "peak_gb": max(e.peak_memory_gb for e in steps),
@@ -129,7 +130,7 @@ def trl(folder: Path, rows: list[dict[str, str]], *, micro: int) -> dict[str, An
     times: list[float] = []
 
     class Clock(TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - transformers' signature
             torch.cuda.synchronize()
             times.append(time.perf_counter())
 
@@ -158,7 +159,7 @@ def trl(folder: Path, rows: list[dict[str, str]], *, micro: int) -> dict[str, An
         callbacks=[Clock()],
     )
     trainer.train()
-    a_step = median(b - a for a, b in zip(times[2:], times[3:], strict=False))
+    a_step = median(b - a for a, b in pairwise(times[2:]))
     lengths = [len(tokenizer.apply_chat_template(d["prompt"] + d["completion"], return_dict=False)) for d in data]
     peak = torch.cuda.max_memory_reserved() / 1e9
     del trainer, model
