@@ -52,6 +52,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def slow(session: nox.Session) -> None:
+    """The tests that take minutes each: the real model, on many rows."""
+    found = python(session, "test", extra="all")
+    network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
+    session.run(found, "-m", "pytest", "tests", "-m", "slow", "--slow", *network, *session.posargs, env=OFFLINE, external=True)
+
+
+@nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """The conformance suite alone, for every backend here."""
     session.run(python(session, "test", extra="all"), "-m", "pytest", "tests/conformance", *session.posargs, env=OFFLINE, external=True)

@@ -31,11 +31,12 @@ for key in [k for k in os.environ if k.endswith(("_API_KEY", "_TOKEN", "_TOKEN_I
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
     parser.addoption("--live", action="store_true", help="run the tests that talk to real providers and may cost money")
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes each: the real model, on many rows")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        for word in ("gpu", "live"):
+        for word in ("gpu", "live", "slow"):
             if word in item.keywords and not config.getoption(f"--{word}"):
                 item.add_marker(pytest.mark.skip(reason=f"opt in with --{word}"))
 

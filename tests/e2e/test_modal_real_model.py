@@ -16,7 +16,7 @@ from ftsdk.spec import Model
 if TYPE_CHECKING:
     from ftsdk.testing.modal import ModalService
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 MAILS = Path(__file__).parents[2] / "examples" / "data" / "support_emails.jsonl"
 
 
@@ -30,22 +30,40 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return materialize(Model(id=str(file)), cache=tmp_path_factory.mktemp("models"))
 
 
+def test_thirty_two_mails_give_the_same_adapter_on_modal_as_on_this_machine(
+    smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
+) -> None:
+    losses = the_same_on_both(smollm2, modal_service, difference, rows=32, steps=4)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
 def test_two_hundred_mails_give_the_same_adapter_on_modal_as_on_this_machine(
     smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
 ) -> None:
-    mails = Dataset.from_file(MAILS).as_chat(prompt="{text}\n\nCategory:", completion="{category}").sample(200, seed=0)
+    losses = the_same_on_both(smollm2, modal_service, difference, rows=200, steps=25)
+    # It has learnt: the base gives the right category and the end of the turn with a probability of about e-9.
+    assert losses[-1] < losses[0] / 4
+
+
+def the_same_on_both(
+    smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float], *, rows: int, steps: int
+) -> list[float]:
+    """Train there and here, hold the weights against each other, and give the losses here.
+
+    In float32: a CPU without fast bfloat16 does five tokens a second in it.
+    """
+    mails = Dataset.from_file(MAILS).as_chat(prompt="{text}\n\nCategory:", completion="{category}").sample(rows, seed=0)
     job = FineTuneJob(
-        model=str(smollm2), train=mails, tuning=LoRA(dropout=0.0), epochs=1, batch_size=8, learning_rate=1e-3, dtype="bfloat16", seed=3, max_steps=25
+        model=str(smollm2), train=mails, tuning=LoRA(dropout=0.0), epochs=1, batch_size=8, learning_rate=1e-3, dtype="float32", seed=3, max_steps=steps
     )
     there = job.replace(backend=Modal(gpu="cpu")).submit().wait(progress=False, poll_s=1.0)
     here = job.replace(backend=Local(device="cpu")).submit().wait(progress=False, poll_s=1.0)
     losses = {run.ref: [event.loss for event in run.events() if event.kind == "step"] for run in (there, here)}
-    assert [len(found) for found in losses.values()] == [25, 25]
+    assert [len(found) for found in losses.values()] == [steps, steps]
     assert difference(there.collect().path, here.collect().path) <= 1e-5
     assert here.events()[-1].kind == "state"
-    # It has learnt: the base gives the right category and the end of the turn with a probability of about e-9.
-    first, last = losses[here.ref][0], losses[here.ref][-1]
-    assert first is not None
-    assert last is not None
-    assert last < first / 4
     assert (len(modal_service.apps()), len(modal_service.calls())) == (1, 1)
+    found = [loss for loss in losses[here.ref] if loss is not None]
+    assert len(found) == steps
+    return found

@@ -67,7 +67,7 @@ def run_folder(service: ModalService, run: Run) -> Path:
     return service.volume("ftsdk").folder / "runs" / run.ref.partition(":")[2]
 
 
-def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 1500.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -342,11 +342,13 @@ def test_a_second_app_is_made_only_when_the_first_is_gone_and_training_goes_on_w
 
 
 def test_the_workers_log_is_among_the_events(modal_job: MakeJob, modal_service: ModalService) -> None:
-    run = modal_job(max_steps=2, max_truncated=0.0, max_length=8).submit()
+    # What the libraries warn of differs from CPU to CPU, and may be nothing: so Python itself is told to talk while it imports them.
+    modal_service.add_secret("talkative", {"PYTHONPROFILEIMPORTTIME": "1"})
+    run = modal_job(max_steps=2, max_truncated=0.0, max_length=8, backend=Modal(gpu="cpu", secret="talkative")).submit()
     with pytest.raises(RunFailedError, match="trained tokens"):
         finished(run)
     assert run.status().log_tail
-    assert any(isinstance(e, LogEvent) for e in run.events())
+    assert any(isinstance(e, LogEvent) and e.message.startswith("import time:") for e in run.events())
     assert has_one_app_and_one_call(modal_service), "what would fail again isn't tried again"
     assert modal_service.calls()[0].retries == 0
 
