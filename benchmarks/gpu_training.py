@@ -216,7 +216,7 @@ def main() -> None:
         print(f"{name}: built after {time.perf_counter() - begun:.0f} s", flush=True)
         for tokens in (int(n) for n in asked.lengths.split(",")):
             for shared in (0.0, 0.75):
-                tunings = [LoRA(rank=16), QLoRA(rank=16)] if shared == 0 else [LoRA(rank=16)]
+                tunings = [LoRA(rank=16, dropout=0.0), QLoRA(rank=16, dropout=0.0)] if shared == 0 else [LoRA(rank=16, dropout=0.0)]
                 if name == "Llama-3.2-1B" and shared == 0:
                     tunings.append(FullFineTune())
                 rows = rows_of(folder, tokens=tokens, count=BATCH_SIZE * STEPS, shared=shared)

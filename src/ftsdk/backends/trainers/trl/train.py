@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
-    result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
+    with _adapter_products_in(request, trainer.model):
+        result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
         _save(trainer, tokenizer, request, model_spec, into)
     info = {
@@ -143,8 +145,9 @@ def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: 
         "seed": request["seed"],
         "data_seed": request["seed"],
         "train_sampling_strategy": "random",
-        # Frozen weights are in the compute dtype already; only float32 weights need autocast.
-        "bf16": dtype == "bfloat16" and is_full,
+        # Frozen weights are in the compute dtype already; weights that move are in float32 and need autocast. On a CPU the products
+        # of an adapter are too small for that to pay.
+        "bf16": dtype == "bfloat16" and (is_full or device == "cuda"),
         "fp16": dtype == "float16",
         # Activations are stored on a CPU, where memory is plenty, and computed again on a GPU, where it isn't.
         **_activation_checkpointing(on=device != "cpu"),
@@ -179,6 +182,15 @@ def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: 
         "torch_compile": False,
         "use_liger_kernel": False,
     }
+
+
+def _adapter_products_in(request: Mapping[str, Any], model: Any) -> AbstractContextManager[Any]:
+    """Keep peft from turning each adapter's input into float32 where autocast would turn it back at once."""
+    if request["device"] == "cuda" and request["dtype"] == "bfloat16" and request["tuning"]["kind"] != "full":
+        from peft.helpers import disable_input_dtype_casting
+
+        return disable_input_dtype_casting(model)
+    return nullcontext()
 
 
 def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
