@@ -46,16 +46,22 @@ def test_two_hundred_mails_give_the_same_adapter_on_modal_as_on_this_machine(
     assert losses[-1] < losses[0] / 4
 
 
-def the_same_on_both(
-    smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float], *, rows: int, steps: int
-) -> list[float]:
+def the_same_on_both(smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float], *, rows: int, steps: int) -> list[float]:
     """Train there and here, hold the weights against each other, and give the losses here.
 
     In float32: a CPU without fast bfloat16 does five tokens a second in it.
     """
     mails = Dataset.from_file(MAILS).as_chat(prompt="{text}\n\nCategory:", completion="{category}").sample(rows, seed=0)
     job = FineTuneJob(
-        model=str(smollm2), train=mails, tuning=LoRA(dropout=0.0), epochs=1, batch_size=8, learning_rate=1e-3, dtype="float32", seed=3, max_steps=steps
+        model=str(smollm2),
+        train=mails,
+        tuning=LoRA(dropout=0.0),
+        epochs=1,
+        batch_size=8,
+        learning_rate=1e-3,
+        dtype="float32",
+        seed=3,
+        max_steps=steps,
     )
     there = job.replace(backend=Modal(gpu="cpu")).submit().wait(progress=False, poll_s=1.0)
     here = job.replace(backend=Local(device="cpu")).submit().wait(progress=False, poll_s=1.0)
