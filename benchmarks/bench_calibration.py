@@ -39,7 +39,7 @@ def main() -> int:
 
 def measure(model: str, *, steps: int) -> int:
     from ftsdk import FtsdkError, FullFineTune, LoRA, QLoRA
-    from ftsdk.calibrate import calibrate
+    from ftsdk.job.calibrate import calibrate
 
     errors: dict[str, list[float]] = {"time of the steps": [], "peak memory": [], "time of the whole run": []}
     for name, tuning in (("LoRA", LoRA()), ("QLoRA", QLoRA()), ("full", FullFineTune())):
@@ -77,7 +77,7 @@ def a_job(model: str, tuning: Any, *, words: int, steps: int) -> FineTuneJob:
 
 def compared(job: FineTuneJob, estimate: Estimate, steps: int) -> list[tuple[str, float, float, bool]]:
     """Run it; give each quantity as it was said and as it was."""
-    from ftsdk.outcome import Tally
+    from ftsdk.run.outcome import Tally
 
     run = job.submit().wait(progress=False)
     tally = Tally()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk.first_use import loaded_on_first_use
+from ftsdk._lazy import loaded_on_first_use
 
 if TYPE_CHECKING:
-    from ftsdk.backends.base import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
     from ftsdk.backends.local import Local
     from ftsdk.backends.modal import Modal
     from ftsdk.backends.together import Together
     from ftsdk.data import Dataset, Splits
+    from ftsdk.deploy.deployments import Deployment
     from ftsdk.errors import (
         BackendError,
         BudgetExceededError,
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
         UnsupportedSpecError,
     )
     from ftsdk.evals import Endpoint, Eval, EvalReport
-    from ftsdk.job import FineTuneJob
-    from ftsdk.run import Run
-    from ftsdk.run_list import runs
-    from ftsdk.serving import Deployment
+    from ftsdk.job.job import FineTuneJob
+    from ftsdk.protocol import Artifact, Backend, Capabilities, Plan, RunRef, RunState, RunStatus
+    from ftsdk.run.listing import runs
+    from ftsdk.run.run import Run
     from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA
 
 __version__ = "0.1.0"
@@ -87,8 +87,8 @@ __all__ = [
     "runs",
 ]
 
-_ROOMS = {
-    "ftsdk.backends.base": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
+_EXPORTS = {
+    "ftsdk.protocol": ("Artifact", "Backend", "Capabilities", "Plan", "RunRef", "RunState", "RunStatus"),
     "ftsdk.backends.local": ("Local",),
     "ftsdk.backends.modal": ("Modal",),
     "ftsdk.backends.together": ("Together",),
@@ -111,10 +111,10 @@ _ROOMS = {
         "UnsupportedSpecError",
     ),
     "ftsdk.evals": ("Endpoint", "Eval", "EvalReport"),
-    "ftsdk.job": ("FineTuneJob",),
-    "ftsdk.run": ("Run",),
-    "ftsdk.run_list": ("runs",),
-    "ftsdk.serving": ("Deployment",),
+    "ftsdk.job.job": ("FineTuneJob",),
+    "ftsdk.run.run": ("Run",),
+    "ftsdk.run.listing": ("runs",),
+    "ftsdk.deploy.deployments": ("Deployment",),
     "ftsdk.spec": ("DPO", "SFT", "DoRA", "EarlyStopping", "FullFineTune", "LoRA", "Model", "QLoRA"),
 }
-__getattr__, __dir__ = loaded_on_first_use(__name__, _ROOMS)
+__getattr__, __dir__ = loaded_on_first_use(__name__, _EXPORTS)

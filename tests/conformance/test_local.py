@@ -9,7 +9,7 @@ import pytest
 from conformance_samples import HostedSamples, costly
 from forked_workers import ForkedLocal
 
-from ftsdk.backends.estimates import Accrual
+from ftsdk.protocol.estimates import Accrual
 from ftsdk.testing import BackendConformance
 from ftsdk.testing.conformance import Costly
 

@@ -14,7 +14,7 @@ import pytest
 from conformance_samples import HostedSamples, rows
 
 from ftsdk import FineTuneJob, Modal
-from ftsdk.backends.base import Backend, RunRef
+from ftsdk.protocol import Backend, RunRef
 from ftsdk.data import Store
 from ftsdk.testing import BackendConformance
 from ftsdk.testing.conformance import Costly

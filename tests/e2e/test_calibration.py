@@ -8,7 +8,7 @@ import pytest
 from forked_workers import ForkedLocal
 
 from ftsdk import Dataset, FineTuneJob, LoRA
-from ftsdk.calibrate import calibrate
+from ftsdk.job.calibrate import calibrate
 from ftsdk.cost.training.calibration import read_calibration, software_version
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ftsdk import DPO, Dataset, DoRA, EarlyStopping, FineTuneJob, FullFineTune, LoRA, QLoRA, Run, RunFailedError
-from ftsdk.backends.base import EvalEvent, StateEvent, StepEvent
+from ftsdk.protocol import EvalEvent, StateEvent, StepEvent
 
 pytestmark = pytest.mark.e2e
 MakeJob = Callable[..., FineTuneJob]

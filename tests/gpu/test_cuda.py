@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftsdk import DPO, Dataset, EarlyStopping, Eval, FineTuneJob, Local, LoRA, QLoRA
-from ftsdk.backends.runfolder import lock
+from ftsdk.runfolder import lock
 
 pytestmark = pytest.mark.gpu
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftsdk.backends.base import Backend
+from ftsdk.protocol import Backend
 from ftsdk.backends.registry import backend_names, get_backend
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.testing import BackendConformance, a_spec

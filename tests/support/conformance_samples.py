@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ftsdk import DPO, Dataset, Model
-from ftsdk.backends.base import Backend
-from ftsdk.backends.estimates import Accrual, Estimate
+from ftsdk.protocol import Backend
+from ftsdk.protocol.estimates import Accrual, Estimate
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples

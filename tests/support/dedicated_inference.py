@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ftsdk.backends.base import RunRef
-from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
+from ftsdk.protocol import RunRef
+from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.testing import ScriptedBackend

@@ -17,7 +17,7 @@ from typing import Any
 from ftsdk.backends.hosted import worker
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.local import LocalLauncher
-from ftsdk.backends.runfolder import lock
+from ftsdk.runfolder import lock
 from ftsdk.backends.trainers.trl import TRLTrainer
 
 __all__ = ["ForkedLocal", "ForkingLauncher", "load_torch"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftsdk.backends.base import Orphan
 from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.launchers.modal.decide import Options
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
+from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.backends.trainers.trl import TRLTrainer
+from ftsdk.protocol import Orphan
 
 __all__ = ["Modal"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ftsdk.backends.base import Backend
 from ftsdk.errors import MissingExtraError, SpecError
+from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
 
 __all__ = ["backend_names", "get_backend"]

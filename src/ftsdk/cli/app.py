@@ -80,8 +80,8 @@ def calibrate(
     tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full: as it will be.")] = "lora",
 ) -> None:
     """Make a few steps here, so that estimates for this machine are measured and not looked up."""
-    from ftsdk.calibrate import TUNINGS
-    from ftsdk.calibrate import calibrate as make
+    from ftsdk.job.calibrate import TUNINGS
+    from ftsdk.job.calibrate import calibrate as make
 
     if tuning not in TUNINGS:
         raise typer.BadParameter(f"{tuning!r} is none of {', '.join(TUNINGS)}", param_hint="--tuning")
@@ -144,7 +144,7 @@ def watch(ref: Ref) -> None:
 @app.command()
 def evaluate(ref: Ref, as_json: AsJson = False) -> None:
     """Compare base and tuned model of a finished run on the job's evals."""
-    from ftsdk.run import Run
+    from ftsdk.run.run import Run
 
     report = Run.open(ref).evaluate()
     if as_json:
@@ -156,7 +156,7 @@ def evaluate(ref: Ref, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(ref: Ref) -> None:
     """Stop a run."""
-    from ftsdk.run import Run
+    from ftsdk.run.run import Run
 
     show_status(ref, Run.open(ref).cancel())
 
@@ -164,7 +164,7 @@ def cancel(ref: Ref) -> None:
 @app.command()
 def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]) -> None:
     """Bring a finished run's weights into a folder."""
-    from ftsdk.run import Run
+    from ftsdk.run.run import Run
 
     artifact = Run.open(ref).collect(into)
     out.print(f"{artifact.kind} of {artifact.base} in {artifact.path}")
@@ -173,7 +173,7 @@ def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder fo
 @app.command()
 def deployments() -> None:
     """List the deployments that aren't known to be stopped."""
-    from ftsdk.serving import deployments as find
+    from ftsdk.deploy.deployments import deployments as find
 
     found = find()
     for record in found:
@@ -185,7 +185,7 @@ def deployments() -> None:
 @app.command()
 def stop(ref: Ref) -> None:
     """Stop every deployment of a run's model, and wait until nothing is left of it."""
-    from ftsdk.run import Run
+    from ftsdk.run.run import Run
 
     found = Run.open(ref).deployments()
     for deployment in found:
@@ -198,13 +198,13 @@ def stop(ref: Ref) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a job file, for editors."""
-    from ftsdk.job import FineTuneJob
+    from ftsdk.job.job import FineTuneJob
 
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
 def _sweep(as_json: bool) -> None:
-    from ftsdk.sweep import sweep
+    from ftsdk.run.orphans import sweep
 
     orphans = sweep()
     if as_json:
@@ -216,7 +216,7 @@ def _sweep(as_json: bool) -> None:
 
 
 def _watch(ref: str) -> None:
-    from ftsdk.run import Run
+    from ftsdk.run.run import Run
 
     opened = Run.open(ref)
     try:

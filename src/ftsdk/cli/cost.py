@@ -75,9 +75,9 @@ def advise_command(
     """Say whether to fine-tune, and with which size, method and backend."""
     from typing import Any
 
-    from ftsdk.cost.advice import advise
+    from ftsdk.cost.advice.advise import advise
+    from ftsdk.cost.advice.inputs import Situation
     from ftsdk.cost.comparison.crossover_file import read_yaml
-    from ftsdk.cost.situation import Situation
 
     given: dict[str, Any] = {} if file is None else dict(read_yaml(file))
     workload = {

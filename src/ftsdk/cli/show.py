@@ -13,9 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ftsdk.backends.base import Plan, RunStatus
     from ftsdk.errors import FtsdkError
-    from ftsdk.run_list import Runs
+    from ftsdk.protocol import Plan, RunStatus
+    from ftsdk.run.listing import Runs
 
 __all__ = ["fold", "out", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
 
@@ -70,7 +70,7 @@ _LAST_GAP = re.compile(r"(?<=.{24}\S) {3,}(?=\S(?:(?! {3,}\S).)*$)")
 
 def show_plan(plan: Plan) -> None:
     """Print a plan as two tables."""
-    from ftsdk.backends.show import all_notes, plan_rows
+    from ftsdk.protocol.plan_text import all_notes, plan_rows
 
     # Folded, not cut: a source is an address, and half of one leads nowhere.
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk.first_use import loaded_on_first_use
+from ftsdk._lazy import loaded_on_first_use
 
 if TYPE_CHECKING:
-    from ftsdk.cost.advice import Advice, advise
+    from ftsdk.cost.advice.advise import Advice, advise
+    from ftsdk.cost.advice.inputs import Situation
     from ftsdk.cost.comparison.answer import CrossoverAnswer
     from ftsdk.cost.comparison.compare import crossover
     from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ftsdk.cost.pricebook.gpu_prices import gpu_price
     from ftsdk.cost.pricebook.price import Price
     from ftsdk.cost.serving.capacity import Capacity, ModelShape
-    from ftsdk.cost.situation import Situation
     from ftsdk.cost.training.calibration import Calibration
     from ftsdk.cost.training.estimate import Estimate
     from ftsdk.cost.training.prediction import TrainingPrediction, predict_training
@@ -52,8 +52,8 @@ __all__ = [
     "predict_training",
 ]
 
-_ROOMS = {
-    "ftsdk.cost.advice": ("Advice", "advise"),
+_EXPORTS = {
+    "ftsdk.cost.advice.advise": ("Advice", "advise"),
     "ftsdk.cost.comparison.answer": ("CrossoverAnswer",),
     "ftsdk.cost.comparison.compare": ("crossover",),
     "ftsdk.cost.comparison.workload": ("Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"),
@@ -63,9 +63,9 @@ _ROOMS = {
     "ftsdk.cost.pricebook.gpu_prices": ("gpu_price",),
     "ftsdk.cost.pricebook.price": ("Price",),
     "ftsdk.cost.serving.capacity": ("Capacity", "ModelShape"),
-    "ftsdk.cost.situation": ("Situation",),
+    "ftsdk.cost.advice.inputs": ("Situation",),
     "ftsdk.cost.training.calibration": ("Calibration",),
     "ftsdk.cost.training.estimate": ("Estimate",),
     "ftsdk.cost.training.prediction": ("TrainingPrediction", "predict_training"),
 }
-__getattr__, __dir__ = loaded_on_first_use(__name__, _ROOMS)
+__getattr__, __dir__ = loaded_on_first_use(__name__, _EXPORTS)

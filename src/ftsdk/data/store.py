@@ -8,12 +8,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from ftsdk._home import home
 from ftsdk.data.canonical import ready_rows
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.json_text import json_lines
 from ftsdk.data.sources import Table
 from ftsdk.errors import DatasetError
-from ftsdk.home import home
 from ftsdk.spec import DataFormat, DatasetRef
 
 __all__ = ["Store"]

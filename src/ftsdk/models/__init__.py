@@ -4,7 +4,7 @@ from ftsdk.models.identity import base_name, model_identity
 from ftsdk.models.loading import eos_token_ids, load_model, load_tokenizer, max_length_of, pick_device, pick_dtype
 from ftsdk.models.materialize import materialize
 from ftsdk.models.source import ModelFacts, inspect_model
-from ftsdk.models.travelling import files_of_model
+from ftsdk.models.upload_files import files_of_model
 
 __all__ = [
     "ModelFacts",

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any, cast
 
-from ftsdk.home import home
+from ftsdk._home import home
 from ftsdk.models.hub_cache import cached_snapshot
 from ftsdk.spec import Model
 

@@ -17,8 +17,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, cast
 
+from ftsdk._home import home
 from ftsdk.errors import MissingExtraError, ModelError
-from ftsdk.home import home
 from ftsdk.models.hub_cache import check_hub_id, hub_cache
 from ftsdk.models.identity import base_name, file_sha256
 from ftsdk.models.source import inspect_folder, inspect_model

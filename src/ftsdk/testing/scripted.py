@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ftsdk.backends.base import (
+from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
+from ftsdk.protocol import (
     Adjustment,
     Artifact,
     Capabilities,
@@ -24,8 +25,7 @@ from ftsdk.backends.base import (
     read_event,
     refuse,
 )
-from ftsdk.backends.runfolder.manifest import seal, verify
-from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
+from ftsdk.runfolder.manifest import seal, verify
 from ftsdk.spec import FullFineTune, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest
 from ftsdk.testing.specs import members_of, optional_fields

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ftsdk.backends.base import Backend, CanQuote, CanResume
 from ftsdk.backends.registry import backend_names, get_backend
-from ftsdk.backends.serving import CanServe
 from ftsdk.errors import SpecError
+from ftsdk.protocol import Backend, CanQuote, CanResume
+from ftsdk.protocol.serving import CanServe
 from ftsdk.testing.specs import optional_fields
 
 __all__ = ["installed_backends", "page_with_table", "support_table"]

@@ -22,7 +22,7 @@ from ftsdk import (
     SpecError,
     UnsupportedSpecError,
 )
-from ftsdk.backends.base import Plan
+from ftsdk.protocol import Plan
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.backends.trainers.trl.translate import translate

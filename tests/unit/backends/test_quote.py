@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.backends.estimates import ASKED_LATER, Accrual, CostRange, Estimate, Quote, Range
+from ftsdk.protocol.estimates import ASKED_LATER, Accrual, CostRange, Estimate, Quote, Range
 
 OURS = Estimate(
     backend="acme",

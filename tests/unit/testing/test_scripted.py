@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftsdk.backends.base import Backend, CanResume, Capabilities, LogEvent, RunRef, StateEvent, StepEvent
+from ftsdk.protocol import Backend, CanResume, Capabilities, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
 from ftsdk.spec import FullFineTune, LoRA
 from ftsdk.testing import STORIES, Fault, ScriptedBackend, a_spec
@@ -229,7 +229,7 @@ def test_another_process_finds_the_run(tmp_path: Path) -> None:
     backend = ScriptedBackend(root=tmp_path)
     ref = started(backend)
     code = (
-        "import json, sys; from ftsdk.backends.base import RunRef; from ftsdk.testing import ScriptedBackend\n"
+        "import json, sys; from ftsdk.protocol import RunRef; from ftsdk.testing import ScriptedBackend\n"
         "options, name = json.loads(sys.argv[1]); print(ScriptedBackend(**options).status(RunRef.parse(name)).native)"
     )
     answer = subprocess.run([sys.executable, "-c", code, json.dumps([backend.options, str(ref)])], capture_output=True, text=True, check=True)

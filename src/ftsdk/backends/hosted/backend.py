@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
-from ftsdk.backends.estimates import PlannedHardware
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
-from ftsdk.backends.hosted.loglines import LOG
-from ftsdk.backends.hosted.stopping import AS_ASKED, CANCEL
+from ftsdk.backends.hosted.log_lines import LOG
+from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL
 from ftsdk.backends.hosted.trainer import Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
-from ftsdk.backends.runfolder.eventlog import EVENTS, parse_events
-from ftsdk.backends.runfolder.manifest import verify
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.models import files_of_model
+from ftsdk.protocol import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
+from ftsdk.protocol.estimates import PlannedHardware
+from ftsdk.runfolder.event_log import EVENTS, parse_events
+from ftsdk.runfolder.manifest import verify
 
 __all__ = ["HostedBackend"]
 

@@ -6,8 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
-from ftsdk.backends.runfolder.manifest import seal, verify
 from ftsdk.errors import CorruptArtifactError
+from ftsdk.runfolder.manifest import seal, verify
 
 __all__ = ["CHECKPOINTS", "newest_whole", "prune", "seal_checkpoint", "step_of"]
 

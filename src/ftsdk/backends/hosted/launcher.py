@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ftsdk.backends.base import Adjustment, CostRange
 from ftsdk.errors import Gap
+from ftsdk.protocol import Adjustment, CostRange
 from ftsdk.spec import JobSpec
 
 __all__ = ["Hardware", "Launch", "Launcher", "RunFiles"]

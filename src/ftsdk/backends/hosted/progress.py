@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.backends.base import CheckpointEvent, EvalEvent, StepEvent
-from ftsdk.backends.runfolder.eventlog import EventWriter
+from ftsdk.protocol import CheckpointEvent, EvalEvent, StepEvent
+from ftsdk.runfolder.event_log import EventWriter
 
 __all__ = ["Progress"]
 

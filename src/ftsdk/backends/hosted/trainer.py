@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from ftsdk.backends.base import Adjustment, Capabilities
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.errors import Diagnosis, Gap, SpecError
+from ftsdk.protocol import Adjustment, Capabilities
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 

@@ -20,19 +20,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import StateEvent, StepEvent
 from ftsdk.backends.hosted import ranks
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS, newest_whole
 from ftsdk.backends.hosted.diagnosis import diagnose
-from ftsdk.backends.hosted.loglines import lines_as_events
+from ftsdk.backends.hosted.heartbeat import last_beat, pulse
+from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.pulse import last_beat, pulse
-from ftsdk.backends.hosted.stopping import AS_ASKED, CANCEL, Stop, has_price
+from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL, Stop, has_price
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
-from ftsdk.backends.runfolder.eventlog import EventWriter
-from ftsdk.backends.runfolder.lock import hold
-from ftsdk.backends.runfolder.manifest import MANIFEST, seal, verify
 from ftsdk.errors import CorruptArtifactError
+from ftsdk.protocol import StateEvent, StepEvent
+from ftsdk.runfolder.event_log import EventWriter
+from ftsdk.runfolder.lock import hold
+from ftsdk.runfolder.manifest import MANIFEST, seal, verify
 
 __all__ = ["ARTIFACT", "BLOCKED", "REQUEST", "main", "work"]
 

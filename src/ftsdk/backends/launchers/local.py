@@ -13,14 +13,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-from ftsdk.backends.base import Adjustment
+from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.this_machine import find_hardware
-from ftsdk.backends.runfolder import lock
-from ftsdk.backends.runfolder.eventlog import EventWriter
-from ftsdk.backends.runfolder.manifest import MANIFEST, replace_file
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.home import home
+from ftsdk.protocol import Adjustment
+from ftsdk.runfolder import lock
+from ftsdk.runfolder.event_log import EventWriter
+from ftsdk.runfolder.manifest import MANIFEST, replace_file
 from ftsdk.spec import JobSpec
 
 __all__ = ["LocalFiles", "LocalLauncher"]

@@ -11,22 +11,22 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from ftsdk.backends.base import Artifact, Capabilities, Event, Plan, RunRef, RunStatus, find_gaps, refuse
-from ftsdk.backends.estimates import Quote
-from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
-from ftsdk.backends.together.asking import Inquiry
+from ftsdk._home import home
+from ftsdk.backends.managed.run_state import RunFolder
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire, clean_base_url, find_key
-from ftsdk.backends.together.collecting import WEIGHTS, collect
-from ftsdk.backends.together.folder import RunFolder
+from ftsdk.backends.together.collection import WEIGHTS, collect
+from ftsdk.backends.together.monitor import Watch, status_at_end
+from ftsdk.backends.together.preflight import Inquiry
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.backends.together.serving import TogetherServing
-from ftsdk.backends.together.submitting import Submission
+from ftsdk.backends.together.submission import Submission
 from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, suffix_for, translate
-from ftsdk.backends.together.watching import Watch, status_at_end
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BackendError, BudgetExceededError, Gap, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
-from ftsdk.home import home
+from ftsdk.protocol import Artifact, Capabilities, Event, Plan, RunRef, RunStatus, find_gaps, refuse
+from ftsdk.protocol.estimates import Quote
+from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 
 __all__ = ["Together"]
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
-from ftsdk.backends.base import RunState
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -22,6 +21,7 @@ from ftsdk.errors import (
     RunNotFoundError,
     SpecError,
 )
+from ftsdk.protocol import RunState
 
 __all__ = ["Entry", "diagnosis_of", "entries_of", "error_for", "is_restart", "redact", "seconds", "state_of"]
 

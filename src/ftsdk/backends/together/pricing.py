@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ftsdk.backends.estimates import Quote
 from ftsdk.errors import BackendError, BudgetExceededError, DatasetError
+from ftsdk.protocol.estimates import Quote
 
 __all__ = ["check_price", "read_quote"]
 

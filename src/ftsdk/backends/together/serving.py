@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from ftsdk.backends.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.backends.together.serving_client import ServingClient
 from ftsdk.backends.together.serving_offers import DeploymentFacts, EndpointFacts, offers_from, state_of
 from ftsdk.errors import BackendError, SpecError
 from ftsdk.evals.endpoint import Endpoint
+from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 
 __all__ = ["TogetherServing"]
 
@@ -29,7 +29,7 @@ _LOOKS_S = (0.0, 1.0, 2.0, 4.0)
 
 
 class TogetherServing:
-    """What `ftsdk.backends.serving.CanServe` asks for, given the id of a fine-tuning job in place of a run's ref.
+    """What `ftsdk.protocol.serving.CanServe` asks for, given the id of a fine-tuning job in place of a run's ref.
 
     Args:
         client: The wire.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from ftsdk.backends.serving import ServingOffer, ServingState
+from ftsdk.protocol.serving import ServingOffer, ServingState
 
 __all__ = ["Config", "DeploymentFacts", "EndpointFacts", "Instance", "TunedModel", "offers_from", "state_of"]
 

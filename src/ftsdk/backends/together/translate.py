@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ftsdk.backends.base import Adjustment, Capabilities
 from ftsdk.backends.together.catalogue import Catalogue, KnownModel
 from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.rows import trains_on_inputs
 from ftsdk.cost.pricebook.finetune_prices import FinetunePrice
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import Gap
+from ftsdk.protocol import Adjustment, Capabilities
 from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
 
 __all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "suffix_for", "translate"]

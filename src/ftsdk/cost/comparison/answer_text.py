@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ftsdk.backends.fragments import linked
+from ftsdk.protocol.fragments import linked
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost, Solved

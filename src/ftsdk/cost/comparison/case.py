@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from ftsdk.backends.base import CostRange
 from ftsdk.cost.comparison.monte_carlo import Distribution
 from ftsdk.cost.comparison.options import AlwaysOn, Common, Draw, Option, PerToken, Replica, Sleeping
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
@@ -18,6 +17,7 @@ from ftsdk.cost.pricebook.price import Price
 from ftsdk.cost.serving.capacity import Capacity, ModelShape, capacity, cold_start_s, model_shape, serving_gpu
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.errors import SpecError
+from ftsdk.protocol import CostRange
 
 __all__ = ["Case", "HasCost", "Question", "build_case", "distributions"]
 

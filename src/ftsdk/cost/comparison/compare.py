@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ftsdk.backends.base import CostRange
 from ftsdk.cost.comparison.answer import CostLine, CrossingPoint, CrossoverAnswer, Curve, Likelihood, OptionCost
 from ftsdk.cost.comparison.case import Case, HasCost, Question, build_case, distributions
 from ftsdk.cost.comparison.crossings import crossings
@@ -21,6 +20,7 @@ from ftsdk.cost.comparison.solve import SOLVABLE, solve
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import SpecError
+from ftsdk.protocol import CostRange
 from ftsdk.spec.base import nearest
 
 __all__ = ["crossover"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field
 
-from ftsdk.backends.base import CostRange
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.errors import SpecError
+from ftsdk.protocol import CostRange
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 

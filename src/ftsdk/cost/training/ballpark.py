@@ -6,7 +6,6 @@ import math
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from ftsdk.backends.estimates import CostRange, Range
 from ftsdk.cost.facts.devices import Device, find_device, has_speed
 from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.pricebook.book import PriceBook
@@ -16,6 +15,7 @@ from ftsdk.cost.training.memory import TrainingMemory, largest_batch, peak_memor
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
+from ftsdk.protocol.estimates import CostRange, Range
 
 __all__ = ["Ballpark", "Fit", "RunSize", "adapters_that_fit", "managed_run", "run_on_gpus"]
 

@@ -14,12 +14,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ftsdk.backends.estimates import StepParts
+from ftsdk._home import home
 from ftsdk.cost.facts.devices import Device
 from ftsdk.cost.training.constants import time_constants
 from ftsdk.cost.training.fitting import Fit, MemoryFit, MemorySample, Priors, Sample, fit_memory, fit_time
 from ftsdk.errors import SpecError
-from ftsdk.home import home
+from ftsdk.protocol.estimates import StepParts
 from ftsdk.spec import Value
 
 __all__ = ["Calibration", "Probe", "calibration_file", "learn", "read_calibration", "software_version"]

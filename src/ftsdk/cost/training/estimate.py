@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import Accrual, Estimate, PlannedHardware, Range
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.training.calibration import Calibration
@@ -20,6 +18,8 @@ from ftsdk.cost.training.ranges import total
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import device_of, rounds_of, work_of
 from ftsdk.models import ModelFacts
+from ftsdk.protocol import Plan
+from ftsdk.protocol.estimates import Accrual, Estimate, PlannedHardware, Range
 
 __all__ = ["Accrual", "Estimate", "estimate"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ftsdk.backends.estimates import StepParts
+from ftsdk.protocol.estimates import StepParts
 
 __all__ = ["Fit", "MemoryFit", "MemorySample", "Priors", "Sample", "fit_memory", "fit_time"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import EstimateLine, MemoryEstimate
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.hardware_time import adapted_parameters
@@ -13,6 +11,8 @@ from ftsdk.cost.training.job_memory import memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.cost.training.ranges import exactly, within
 from ftsdk.cost.training.work import Work
+from ftsdk.protocol import Plan
+from ftsdk.protocol.estimates import EstimateLine, MemoryEstimate
 from ftsdk.spec import FullFineTune, QLoRA
 
 __all__ = ["memory_estimate", "memory_notes"]

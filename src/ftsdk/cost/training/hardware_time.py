@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ftsdk.backends.estimates import EstimateLine, Range
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
 from ftsdk.cost.training.memory import adapter_parameters_on
@@ -13,6 +12,7 @@ from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
 from ftsdk.models import ModelFacts
+from ftsdk.protocol.estimates import EstimateLine, Range
 from ftsdk.spec import FullFineTune
 
 __all__ = ["adapted_parameters", "checkpoint_seconds", "start_seconds", "time_lines"]

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, cast
 
-from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import ASKED_LATER, Accrual, CostRange, Estimate, EstimateLine, PlannedHardware, Range
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.pricebook.billing import Bill, finetune_cost, per_second_gpu_cost, together_finetune_tokens
 from ftsdk.cost.pricebook.book import BillingRule, PriceBook
@@ -18,6 +16,8 @@ from ftsdk.cost.training.ranges import exactly, multiplied
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.errors import SpecError
 from ftsdk.models import ModelFacts
+from ftsdk.protocol import Plan
+from ftsdk.protocol.estimates import ASKED_LATER, Accrual, CostRange, Estimate, EstimateLine, PlannedHardware, Range
 from ftsdk.spec import JobSpec
 
 __all__ = ["as_planned", "by_time", "by_tokens"]

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftsdk.backends.estimates import Range
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
@@ -16,6 +15,7 @@ from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
+from ftsdk.protocol.estimates import Range
 from ftsdk.spec import FullFineTune, LoRA, Model, QLoRA, Tuning, Value
 
 __all__ = ["TrainingPrediction", "predict_training"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ftsdk.backends.estimates import Range
+from ftsdk.protocol.estimates import Range
 
 __all__ = ["Z80", "around", "exactly", "multiplied", "total", "within"]
 

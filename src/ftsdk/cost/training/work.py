@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ftsdk.backends.base import Plan
-from ftsdk.backends.estimates import PlannedHardware, StepParts
 from ftsdk.cost.facts.devices import Device, cpu_device, find_device
 from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, MicroStep, StepTime, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
 from ftsdk.errors import SpecError
+from ftsdk.protocol import Plan
+from ftsdk.protocol.estimates import PlannedHardware, StepParts
 from ftsdk.spec import DPO, JobSpec
 
 __all__ = ["Work", "device_of", "rounds_of", "work_of"]

@@ -1,4 +1,4 @@
-"""One suite for every backend: what `ftsdk.backends.base` promises, as tests.
+"""One suite for every backend: what `ftsdk.protocol` promises, as tests.
 
 A backend is tested by a class of a few lines:
 

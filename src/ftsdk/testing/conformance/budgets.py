@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.backends.base import RunRef
+from ftsdk._home import home
 from ftsdk.data import Dataset
 from ftsdk.errors import BudgetExceededError
-from ftsdk.home import home
-from ftsdk.job import FineTuneJob
-from ftsdk.ledger import Ledger, Record
-from ftsdk.run import Run, submit
+from ftsdk.job.job import FineTuneJob
+from ftsdk.protocol import RunRef
+from ftsdk.run.ledger import Ledger, Record
+from ftsdk.run.run import Run, submit
 from ftsdk.testing.conformance.hooks import Costly, Hooks, new_key, reopened
 
 __all__ = ["BudgetChecks"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from ftsdk.backends.base import Backend, Event, Plan, RunRef, RunStatus
+from ftsdk.protocol import Backend, Event, Plan, RunRef, RunStatus
 from ftsdk.spec import DPO, DataFormat, JobSpec, Model
 from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples
 

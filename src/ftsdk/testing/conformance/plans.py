@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Backend, Capabilities, Plan
 from ftsdk.errors import SpecError, UnsupportedSpecError
+from ftsdk.protocol import Backend, Capabilities, Plan
 from ftsdk.spec import DataFormat, JobSpec, Value
 from ftsdk.testing.conformance.hooks import Hooks, leaves, reopened
 from ftsdk.testing.specs import Sample, members_of, spec_with

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.backends.base import CanQuote
-from ftsdk.backends.estimates import Quote
+from ftsdk.protocol import CanQuote
+from ftsdk.protocol.estimates import Quote
 from ftsdk.testing.conformance.hooks import Hooks, new_key
 
 __all__ = ["QuoteChecks"]

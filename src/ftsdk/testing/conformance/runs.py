@@ -11,15 +11,15 @@ from typing import get_args
 
 import pytest
 
-from ftsdk.backends.base import TERMINAL, Backend, RunRef, RunState, StateEvent, read_event
 from ftsdk.errors import BackendError, RunNotFoundError, RunNotReadyError
+from ftsdk.protocol import TERMINAL, Backend, RunRef, RunState, StateEvent, read_event
 from ftsdk.testing.conformance.hooks import Hooks, new_key, reopened, through_json
 
 __all__ = ["RunChecks"]
 
 _IN_ANOTHER_PROCESS = """
 import importlib, json, sys
-from ftsdk.backends.base import RunRef
+from ftsdk.protocol import RunRef
 module, name, options, ref = json.loads(sys.stdin.read())
 try:
     factory = getattr(importlib.import_module(module), name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.backends.base import Backend, RunRef
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, RunNotFoundError
+from ftsdk.protocol import Backend, RunRef
 from ftsdk.testing.conformance.hooks import RETRY_AFTER_S, Hooks, new_key
 
 __all__ = ["WireChecks"]

@@ -57,8 +57,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("modal", needed_for="ftsdk.testing.modal", missing="modal") from error
 
-from ftsdk.testing.modal.seen import AppSeen, CallSeen, VolumeSeen
 from ftsdk.testing.modal.service import PASSED_ON, ModalService
+from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen
 from ftsdk.testing.modal.stories import (
     WEATHER,
     BrokenBuild,

@@ -21,7 +21,7 @@ from modal_proto import api_pb2 as pb
 from ftsdk.testing.modal.apps import ENVIRONMENT
 from ftsdk.testing.modal.blobs import receive
 from ftsdk.testing.modal.processes import Reaper
-from ftsdk.testing.modal.seen import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
+from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
 from ftsdk.testing.modal.sources import Mounts
 from ftsdk.testing.modal.stories import WEATHER, Story
 from ftsdk.testing.modal.verdicts import How

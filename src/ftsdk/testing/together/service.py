@@ -14,9 +14,9 @@ from typing import Any, Self
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 from ftsdk.testing.together.answers import Answer, Clock, Recorded, Refusal, Request
-from ftsdk.testing.together.desk import Desk
 from ftsdk.testing.together.faults import Struck, Weather
 from ftsdk.testing.together.files import FileShelf
+from ftsdk.testing.together.finetune_routes import Desk
 from ftsdk.testing.together.inference import Chat, Inference, chat_answer
 from ftsdk.testing.together.jobs import Job, JobBook
 from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer

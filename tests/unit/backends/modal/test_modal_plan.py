@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, FullFineTune, LoRA, Modal, QLoRA, UnsupportedSpecError
-from ftsdk.backends.base import Plan
-from ftsdk.backends.launchers.modal.cap import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
+from ftsdk.protocol import Plan
+from ftsdk.backends.launchers.modal.limits import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.gpus import offers, read_gpus
 from ftsdk.backends.launchers.modal.image import pinned
 from ftsdk.cost import PriceBook

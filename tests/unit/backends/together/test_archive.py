@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftsdk.backends.runfolder.manifest import verify
-from ftsdk.backends.together.archive import publish, unpack
+from ftsdk.runfolder.manifest import verify
+from ftsdk.backends.managed.archive import publish, unpack
 from ftsdk.errors import CorruptArtifactError
 
 if TYPE_CHECKING:

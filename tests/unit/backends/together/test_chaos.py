@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
-from ftsdk.backends.base import CheckpointEvent, EvalEvent, LogEvent, RunRef, StateEvent, StepEvent
-from ftsdk.backends.runfolder.manifest import verify
+from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, RunRef, StateEvent, StepEvent
+from ftsdk.runfolder.manifest import verify
 from ftsdk.errors import BackendError
 from ftsdk.testing.together import STORIES, Chaos
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import FullFineTune, LoRA, RunRef, Together
-from ftsdk.backends.runfolder.manifest import verify
+from ftsdk.runfolder.manifest import verify
 from ftsdk.errors import BackendError, CorruptArtifactError, RunNotReadyError, SpecError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_an_adapter_is_the_bytes_that_the_service_has(
     with together.Together(api_key=service.key, base_url=service.base_url) as client:
         archive = client.fine_tuning.content(ft_id=job.id, checkpoint="adapter").read()
     (tmp_path / "reference").write_bytes(archive)
-    from ftsdk.backends.together.archive import unpack
+    from ftsdk.backends.managed.archive import unpack
 
     unpack(tmp_path / "reference", tmp_path / "unpacked")
     expected = (tmp_path / "unpacked" / "adapter_model.safetensors").read_bytes()

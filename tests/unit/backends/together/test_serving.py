@@ -16,7 +16,7 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from dedicated_inference import KEY, DedicatedInference, serving_at
 
-from ftsdk.backends.serving import ServingPlan, plan_serving
+from ftsdk.protocol.serving import ServingPlan, plan_serving
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.errors import BackendError, CredentialsError, SpecError
 

@@ -195,7 +195,7 @@ def test_two_that_submit_the_same_key_at_once_make_one_job(
 _SUBMIT = """
 import json, sys
 from ftsdk import Together
-from ftsdk.backends.base import Plan
+from ftsdk.protocol import Plan
 Together(base_url=sys.argv[1], max_retries=0, poll_s=0).submit(Plan.from_json(sys.stdin.read()), key="k")
 """
 

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import DPO, EarlyStopping, FineTuneJob, Run, RunRef, Together
-from ftsdk.backends.base import CheckpointEvent, EvalEvent, LogEvent, StateEvent, StepEvent
-from ftsdk.backends.together.history import History
+from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, StateEvent, StepEvent
+from ftsdk.backends.managed.event_mirror import History
 from ftsdk.backends.together.mapping import Entry
 from ftsdk.errors import BackendError, RunFailedError, RunNotFoundError
-from ftsdk.ledger import Ledger
+from ftsdk.run.ledger import Ledger
 from ftsdk.testing.together import Story
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ftsdk import Dataset
-    from ftsdk.backends.base import RunStatus
+    from ftsdk.protocol import RunStatus
     from ftsdk.spec import JobSpec
     from ftsdk.testing.together import TogetherService
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsdk.backends.base import CostRange
-from ftsdk.backends.estimates import Estimate
+from ftsdk.protocol import CostRange
+from ftsdk.protocol.estimates import Estimate
 from ftsdk.cost import Api, Dedicated, ModelShape, Operations, PriceBook, Quality, SelfHosted, Serverless, Workload, crossover
 from ftsdk.cost.comparison.monte_carlo import Distribution, draw_scenarios, percentiles
 from ftsdk.cost.comparison.options import Draw

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prices import TODAY
 
-from ftsdk.backends.estimates import CostRange, Range
+from ftsdk.protocol.estimates import CostRange, Range
 from ftsdk.cost import PriceBook
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.training.ballpark import RunSize, adapters_that_fit, managed_run, run_on_gpus

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.backends.estimates import StepParts
+from ftsdk.protocol.estimates import StepParts
 from ftsdk.cost.training.fitting import MemorySample, Priors, Sample, fit_memory, fit_time
 
 WIDE = Priors(device=0.8, host=1.8, optimizer=1.5)

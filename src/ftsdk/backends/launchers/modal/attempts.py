@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from ftsdk.backends.launchers.modal.cap import GRACE_S, STARTUP_S
+from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S
 
 __all__ = ["ATTEMPTS", "Allowance", "Attempt", "Ending", "allowance", "attempts_from_json", "attempts_to_json", "spent_s"]
 

@@ -9,7 +9,6 @@ import math
 from decimal import Decimal
 from typing import NamedTuple
 
-from ftsdk.backends.estimates import Range
 from ftsdk.backends.hosted.micro_batch import rows_at_once
 from ftsdk.backends.launchers.modal.gpus import Book, Gpu, GpuChoice
 from ftsdk.cost.facts.shapes import Shape, shape_of
@@ -18,6 +17,7 @@ from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.models import ModelFacts
+from ftsdk.protocol.estimates import Range
 from ftsdk.spec import DPO, FullFineTune, JobSpec
 
 __all__ = ["BESIDES_S", "besides_at_most_s", "choose_gpu", "training_seconds"]

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftsdk.backends.launchers.modal.conclusion import CONCLUSION, with_conclusion
+from ftsdk.backends.launchers.modal.record_end import CONCLUSION, with_conclusion
 from ftsdk.backends.launchers.modal.service import Entry, Service
-from ftsdk.backends.runfolder.eventlog import EVENTS
-from ftsdk.backends.runfolder.manifest import MANIFEST
+from ftsdk.runfolder.event_log import EVENTS
+from ftsdk.runfolder.manifest import MANIFEST
 
 __all__ = ["VolumeFiles"]
 

@@ -19,21 +19,21 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Orphan
+from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
-from ftsdk.backends.launchers.modal.cap import GRACE_S
-from ftsdk.backends.launchers.modal.conclusion import CONCLUSION, conclude, given_up
-from ftsdk.backends.launchers.modal.decide import Options, decide, hardware_for
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
+from ftsdk.backends.launchers.modal.limits import GRACE_S
+from ftsdk.backends.launchers.modal.orphans import orphans
+from ftsdk.backends.launchers.modal.plan_launch import Options, decide, hardware_for
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
+from ftsdk.backends.launchers.modal.record_end import CONCLUSION, conclude, given_up
 from ftsdk.backends.launchers.modal.service import AppSeen, Service
-from ftsdk.backends.launchers.modal.sweep import orphans
-from ftsdk.backends.runfolder.eventlog import parse_events
 from ftsdk.errors import RunNotFoundError
-from ftsdk.home import home
+from ftsdk.protocol import Orphan
+from ftsdk.runfolder.event_log import parse_events
 from ftsdk.spec import JobSpec
 
 __all__ = ["ModalLauncher"]

@@ -23,17 +23,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from ftsdk.backends.base import StateEvent
-from ftsdk.backends.hosted.loglines import LOG
+from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
 from ftsdk.backends.hosted.worker import BLOCKED
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, Attempt, Ending, allowance, attempts_from_json, attempts_to_json
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
-from ftsdk.backends.launchers.modal.conclusion import CONCLUSION
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
-from ftsdk.backends.runfolder import lock
-from ftsdk.backends.runfolder.eventlog import EVENTS, EventWriter, parse_events
-from ftsdk.backends.runfolder.manifest import replace_file
+from ftsdk.backends.launchers.modal.record_end import CONCLUSION
+from ftsdk.protocol import StateEvent
+from ftsdk.runfolder import lock
+from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
+from ftsdk.runfolder.manifest import replace_file
 
 __all__ = ["RUNS", "run", "work"]
 
@@ -241,7 +241,7 @@ def _unfinished(folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: i
 
 
 def _give_up(folder: Path, order: Mapping[str, Any], attempts: int, refusal: str) -> None:
-    from ftsdk.backends.launchers.modal.conclusion import given_up
+    from ftsdk.backends.launchers.modal.record_end import given_up
 
     with contextlib.closing(EventWriter(folder)) as log:
         last = log.events[-1] if log.events else None

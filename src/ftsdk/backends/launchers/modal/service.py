@@ -19,10 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from ftsdk._home import home
 from ftsdk.backends.launchers.modal import runner
 from ftsdk.backends.launchers.modal.image import metadata_folder
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError
-from ftsdk.home import home
 
 __all__ = ["AppSeen", "CallState", "Entry", "Service", "close_clients"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Capabilities
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Context, Training, Translation
 from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
 from ftsdk.errors import MissingExtraError
+from ftsdk.protocol import Capabilities
 from ftsdk.spec import JobSpec
 
 __all__ = ["TRLTrainer"]

@@ -7,12 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Adjustment, Capabilities
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import Translation
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
+from ftsdk.protocol import Adjustment, Capabilities
 from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]

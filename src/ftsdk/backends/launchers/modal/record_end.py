@@ -1,0 +1,70 @@
+"""The end of a run as its client wrote it, for a worker that couldn't: in a file of its own, which no container writes to.
+
+A container that is killed may still commit its copy of the event log, and the last write of a file wins. So the log is left
+alone; whoever reads it afterwards sees it up to where it was, and this end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftsdk.backends.hosted.diagnosis import crash_loop
+from ftsdk.errors import Diagnosis
+from ftsdk.protocol import Event, StepEvent
+from ftsdk.runfolder.event_log import parse_events
+
+__all__ = ["CONCLUSION", "conclude", "given_up", "with_conclusion"]
+
+CONCLUSION = "conclusion.json"
+
+
+def conclude(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
+    """Give the content of the file.
+
+    Args:
+        log: The event log so far.
+        line: The fields of the last state.
+        at: Now, in seconds since the epoch; never before the last event, whatever the clocks say.
+
+    Returns:
+        None if the log has an end of its own.
+    """
+    whole = log[: log.rfind(b"\n") + 1]
+    events = parse_events(whole)
+    last = events[-1] if events else None
+    if last is not None and last.kind == "state" and last.state in ("succeeded", "failed", "cancelled"):
+        return None
+    fields = {"kind": "state", "seq": len(events), "at": round(max(at, last.at if last else 0.0), 3), **line}
+    return json.dumps({"after_bytes": len(whole), "line": {k: v for k, v in fields.items() if v is not None}}).encode()
+
+
+def with_conclusion(log: bytes, conclusion: bytes | None) -> bytes:
+    """Give the log with the end that was written for it, if there is one."""
+    if conclusion is None:
+        return log
+    try:
+        data = json.loads(conclusion)
+        return log[: int(data["after_bytes"])] + json.dumps(data["line"], ensure_ascii=False).encode() + b"\n"
+    except (ValueError, KeyError, TypeError):
+        return log
+
+
+def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: Sequence[Event]) -> dict[str, Any]:
+    """Give the last state of a run that may not go on: too many attempts, or too much time."""
+    steps = [event.step for event in events if isinstance(event, StepEvent)]
+    step = steps[-1] if steps else None
+    if refusal == "attempts":
+        diagnosis = crash_loop(attempts, step=step, log_tail="")
+        message = f"{attempts} attempts ended before the training did, and the plan allows no more (max_attempts={limits['max_attempts']})"
+        diagnosis = diagnosis._replace(kind="attempts", message=message, suggestions=(*_MORE, *diagnosis.suggestions))
+    else:
+        budget = limits.get("budget_usd")
+        what = f"all that budget_usd={budget} pays for" if budget else "all that timeout_s and max_attempts allow"
+        message = f"{attempts} attempts took {limits['total_s']:,} s with their starts and ends, {what}; the last whole checkpoint is on the Volume"
+        diagnosis = Diagnosis("budget" if budget else "timeout", message, step, _MORE)
+    return {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()}
+
+
+_MORE = ("more time: a higher budget_usd=, or timeout_s= and max_attempts= of the backend", "less work: fewer epochs=, or a faster gpu=")

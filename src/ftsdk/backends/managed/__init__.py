@@ -1,0 +1,1 @@
+"""What every managed service needs on this side: a mirror of its history, a run folder, archives."""

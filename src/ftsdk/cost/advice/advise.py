@@ -1,0 +1,244 @@
+"""Whether to fine-tune at all, and if so which size, method and backend: the practitioner's questions, answered with numbers."""
+
+from __future__ import annotations
+
+import functools
+import html
+from decimal import Decimal
+from importlib import resources
+from typing import Any, NamedTuple, cast
+
+from ftsdk.cost.advice.decision import beats_the_api, judge, next_steps
+from ftsdk.cost.advice.inputs import Candidate, Reason, Situation, Verdict
+from ftsdk.cost.comparison.answer import CrossoverAnswer
+from ftsdk.cost.comparison.answer_text import money
+from ftsdk.cost.comparison.compare import crossover
+from ftsdk.cost.comparison.options import MONTH_S
+from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted
+from ftsdk.cost.facts.shapes import Shape, shape_named
+from ftsdk.cost.pricebook.book import PriceBook
+from ftsdk.cost.serving.capacity import model_shape
+from ftsdk.cost.serving.hosts import cheapest_host
+from ftsdk.cost.training.ballpark import Ballpark, RunSize, adapters_that_fit, managed_run, run_on_gpus
+from ftsdk.errors import SpecError
+from ftsdk.protocol.estimates import CostRange, Range
+from ftsdk.protocol.fragments import linked
+from ftsdk.spec import Value
+
+__all__ = ["Advice", "advise"]
+
+
+class Advice(Value):
+    """What to do, why, and with which numbers."""
+
+    verdict: Verdict
+    because: tuple[Reason, ...]
+    next_steps: tuple[str, ...]
+    method: str
+    """In the words of the SDK: `SFT(train_on="completion")`."""
+    tuning: str
+    epochs: int
+    backend: str | None = None
+    """None: no model can be trained and served."""
+    backend_reason: str
+    candidates: tuple[Candidate, ...]
+    """Smallest first: train that one first, and go up only if the evaluation says so."""
+    left_out: tuple[Reason, ...] = ()
+    """Models for this kind of task that nothing holds, by name."""
+    answer: CrossoverAnswer | None = None
+    """The first candidate against the API; None without a candidate."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the advice as plain data, without the curves of its crossover, which are for drawing."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"answer": {"curves"}})
+
+    def __str__(self) -> str:
+        lines = [f"{self.verdict.upper()}", ""]
+        lines += [f"- {reason.text} [{reason.source}]" for reason in self.because]
+        lines += ["", "Next:"] + [f"{n}. {step}" for n, step in enumerate(self.next_steps, start=1)]
+        lines += ["", "If you fine-tune:"]
+        return "\n".join([*lines, *(f"  {line}" for line in self._tuning_lines())])
+
+    def to_html(self) -> str:
+        """Give the advice as an HTML fragment."""
+        reasons = "".join(f"<li>{linked(reason.text)} [{linked(reason.source)}]</li>" for reason in self.because)
+        steps = "".join(f"<li>{html.escape(step)}</li>" for step in self.next_steps)
+        tuning = "".join(f"<li>{html.escape(line)}</li>" for line in self._tuning_lines())
+        head = f"<p><b>{html.escape(self.verdict.upper())}</b></p>"
+        return f"{head}<ul>{reasons}</ul><p>Next:</p><ol>{steps}</ol><p>If you fine-tune:</p><ul>{tuning}</ul>"
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def _tuning_lines(self) -> list[str]:
+        where = "" if self.backend is None else f", backend={self.backend!r}"
+        lines = [f"{self.method}, {self.tuning}, epochs={self.epochs}{where} ({self.backend_reason})"]
+        if self.candidates:
+            lines.append("The smallest model first; a larger one only if your evaluation says so:")
+        for c in self.candidates:
+            assert self.answer is not None, "candidates come with an answer"
+            range_ = f"training {money(c.training.likely)} ({money(c.training.low)} to {money(c.training.high)}) on {c.backend}"
+            training = "training on the GPU that is here" if c.backend == "local" else range_
+            lines.append(
+                f"{c.model} ({c.params_b:g}B) on {c.provider} {c.gpu}: {money(c.usd_per_month)} a month, {training}, "
+                f"{beats_the_api(c, self.answer)}, P = {c.p_cheaper:.0%}"
+            )
+        lines += [f"left out, {reason.source}: {reason.text}" for reason in self.left_out]
+        if self.answer is not None:
+            api = self.answer.option("api")
+            lines.append(f"the API, {api.label}: {money(api.usd_per_month)} a month")
+        return lines
+
+
+def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
+    """Say whether to fine-tune, and how.
+
+    Raises:
+        SpecError: The volume is missing, a price or model isn't known, or the data may not leave and nothing holds any model.
+    """
+    if situation.workload.requests_per_month is None:
+        raise SpecError("advice needs Workload(requests_per_month=...): without a volume nobody can say what is cheaper")
+    book = book or PriceBook.load()
+    task = _facts()["tasks"][situation.task]
+    weighed: list[_Weighed] = []
+    left_out: list[Reason] = []
+    for model in task["models"]:
+        try:
+            place = _place(situation, model, task, book)
+        except SpecError as error:
+            left_out.append(Reason(text=str(error), source=str(model)))
+        else:
+            weighed.append(_weigh(situation, place, book))
+    if situation.must_self_host and not weighed:
+        raise SpecError("the data may not leave, and nothing holds a model: " + "; ".join(reason.text for reason in left_out))
+    best = weighed[0].candidate if weighed else None
+    answer = weighed[0].answer if weighed else None
+    verdict, because = judge(situation, task, best, answer, source=str(_facts()["source"]))
+    method = 'SFT(train_on="completion")'
+    if situation.preference_pairs >= 500:
+        method += f", then DPO() on the {situation.preference_pairs:,} pairs"
+    return Advice(
+        verdict=verdict,
+        because=tuple(because),
+        next_steps=next_steps(verdict, situation, task, best),
+        method=method,
+        tuning=f"LoRA(rank={int(task['rank'])})" if best is None else best.tuning,
+        epochs=int(task["epochs"]),
+        backend=None if best is None else best.backend,
+        backend_reason="nothing holds a model for this kind of task" if best is None else best.backend_reason,
+        candidates=tuple(w.candidate for w in weighed),
+        left_out=tuple(left_out),
+        answer=answer,
+    )
+
+
+class _Place(NamedTuple):
+    """Where one model is served and trained."""
+
+    own: SelfHosted
+    params_b: float
+    training: CostRange
+    backend: str
+    backend_reason: str
+    tuning: str
+
+
+class _Weighed(NamedTuple):
+    candidate: Candidate
+    answer: CrossoverAnswer
+
+
+def _place(situation: Situation, model: str, task: dict[str, Any], book: PriceBook) -> _Place:
+    """Find where a model is served and trained for the least money.
+
+    Raises:
+        SpecError: Nothing serves it in time, or nothing holds its training.
+    """
+    workload, shape = situation.workload, model_shape(model)
+    host = cheapest_host(
+        shape,
+        peak_requests_per_s=(workload.requests_per_month or 0) / MONTH_S * workload.peak_to_mean,
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        cached_input_share=workload.cached_input_share,
+        latency=situation.latency,
+        leaving_out=_facts()["jobs_only"],
+        book=book,
+    )
+    own = SelfHosted(model=model, gpu=host.gpu, provider=host.provider, replicas=2, latency=situation.latency)
+    trained, facts = shape_named(model), _facts()["training"]
+    assert trained is not None, f"advice.yaml names {model}, which isn't in shapes.yaml"
+    row_tokens, rank = workload.input_tokens + workload.output_tokens, int(task["rank"])
+    examples = situation.examples if situation.examples is not None else int(task["enough_examples"])
+    size = RunSize(rows=examples * int(task["epochs"]), row_tokens=row_tokens, longest_tokens=float(facts["longest_row"]) * row_tokens, rank=rank)
+    training, backend, why, tuning = _training(situation, trained, size, book)
+    return _Place(own, shape.params_b, training, backend, why, tuning)
+
+
+def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook) -> tuple[CostRange, str, str, str]:
+    """What one run costs where it costs least, the backend, why, and the tuning."""
+    here, zero = situation.gpu_memory_gb, Decimal(0)
+    fit = None if here is None else adapters_that_fit(shape, size, memory_gib=here)
+    if fit is not None:
+        tuning = {"lora": f"LoRA(rank={size.rank})", "qlora": f"QLoRA(rank={size.rank})"}[fit.tuning]
+        why = f"about {fit.peak_gb:.0f} GB of the {here:g} GB here, which leaves room to be wrong; the run costs nothing extra"
+        return CostRange(low=zero, likely=zero, high=zero, source="on the GPU that is here, which costs nothing extra"), "local", why, tuning
+    # What no GPU holds isn't asked of a managed service either: it computes on the same GPUs, and its limit on rows is lower.
+    runs = [run_on_gpus(shape, size, provider="modal", besides_s=Range(**_facts()["training"]["start_s"]), book=book)]
+    if not situation.must_self_host and (managed := managed_run(shape, size, provider="together", book=book)):
+        runs.append(managed)
+    best = min(runs, key=lambda run: run.cost.likely)
+    why = _why(best, [run for run in runs if run is not best])
+    if situation.must_self_host:
+        why += "; on GPUs that you rent: your data goes there"
+    if here is not None:
+        why = f"it doesn't fit on the {here:g} GB here with room to be wrong, even in 4 bits; {why}"
+    return best.cost, best.backend, why, f"LoRA(rank={size.rank})"
+
+
+def _why(best: Ballpark, others: list[Ballpark]) -> str:
+    return "; ".join([f"{money(best.cost.likely)} a run", *(f"{run.backend} {money(run.cost.likely)}" for run in others)])
+
+
+def _weigh(situation: Situation, place: _Place, book: PriceBook) -> _Weighed:
+    answer = crossover(
+        workload=situation.workload,
+        api=situation.api,
+        self_hosted=place.own,
+        training=place.training,
+        retrains_per_year=situation.retrains_per_year,
+        dedicated=None if situation.must_self_host else Dedicated(),
+        operations=situation.operations,
+        quality=_quality(situation),
+        scenarios=20_000,
+        book=book,
+    )
+    even = answer.break_even_requests
+    candidate = Candidate(
+        model=place.own.model,
+        params_b=place.params_b,
+        gpu=place.own.gpu,
+        provider=place.own.provider,
+        usd_per_month=answer.option("self-hosted").usd_per_month,
+        break_even_requests=even[0] if even else None,
+        p_cheaper=answer.likelihood.p_self_hosted_cheaper,
+        training=place.training,
+        backend=place.backend,
+        backend_reason=place.backend_reason,
+        tuning=place.tuning,
+    )
+    return _Weighed(candidate, answer)
+
+
+def _quality(situation: Situation) -> Quality:
+    """The tuned model is taken to reach what is needed: whether it does, its evaluation has to show."""
+    if situation.api_score is None or situation.needed_score is None or not situation.review_usd:
+        return Quality()
+    return Quality(api_accepted=situation.api_score, own_accepted=situation.needed_score, rejected="review", review_usd=situation.review_usd)
+
+
+@functools.cache
+def _facts() -> dict[str, Any]:
+    import yaml
+
+    return cast("dict[str, Any]", yaml.safe_load((resources.files("ftsdk.cost.advice") / "advice.yaml").read_text(encoding="utf-8")))

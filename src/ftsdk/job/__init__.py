@@ -1,0 +1,1 @@
+"""`FineTuneJob`: one specification, many places to run it."""

@@ -1,0 +1,302 @@
+"""`FineTuneJob`: one specification, many places to run it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ConfigDict, InstanceOf, field_validator
+
+from ftsdk.backends.registry import get_backend
+from ftsdk.data import Dataset, Store
+from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
+from ftsdk.evals import Eval
+from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
+from ftsdk.protocol import Backend, CanQuote, Plan
+from ftsdk.run.budget import refuse_over_budget
+from ftsdk.run.ledger import Ledger, Record
+from ftsdk.run.run import Run, submit
+from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
+
+if TYPE_CHECKING:
+    from ftsdk.cost.training.tokens import RowTokens
+    from ftsdk.data import Preview
+    from ftsdk.protocol.estimates import Estimate
+
+__all__ = ["FineTuneJob"]
+
+
+class FineTuneJob(Hyperparameters):
+    """A fine-tune: a model, data, how to train, and where.
+
+    What decides the weights is here and in `model`, `train`, `method` and `tuning`; where it runs is `backend`, the one
+    argument to change. Nothing is sent, started or spent before `submit()`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: str | Model
+    """A hub id, a folder, a `.gguf` file, or a `Model(...)`."""
+    train: Dataset
+    """What to learn from: chat or preference rows."""
+    validation: Dataset | None = None
+    """What to measure the loss on while training; never trained on."""
+    evals: Sequence[InstanceOf[Eval]] = ()
+    """How the result is judged against the base model."""
+    backend: str | Backend = "local"
+    """Where it runs: a name, or an object with options of the place."""
+
+    @field_validator("train", "validation")
+    @classmethod
+    def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
+        if data is not None and data.format == "table":
+            raise DatasetError(
+                "these rows have no prompt and no completion yet.",
+                source=data.name,
+                hint="Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)",
+            )
+        return data
+
+    @property
+    def resolved_backend(self) -> Backend:
+        """The backend as an object."""
+        return get_backend(self.backend) if isinstance(self.backend, str) else self.backend
+
+    def spec(self) -> JobSpec:
+        """Give the specification that a backend gets: data by fingerprint, local paths made absolute.
+
+        Raises:
+            SpecError: Fields that don't fit together.
+        """
+        model = self.model if isinstance(self.model, Model) else Model(id=self.model)
+        if model.source != "hub":
+            model = model.replace(id=str(Path(model.id).expanduser().resolve()))
+        if model.adapter is not None:
+            model = model.replace(adapter=str(Path(model.adapter).expanduser().resolve()))
+        fields: dict[str, Any] = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
+        if self.validation is not None:
+            fields["validation"] = self.validation.ref()
+        return JobSpec(**fields, model=model, train=self.train.ref())
+
+    def plan(self) -> Plan:
+        """Say exactly what will be asked of the backend, what it chose, and what it costs. Pure and offline.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set.
+            ModelError: The model isn't there, isn't whole, or isn't safe to load.
+            BudgetExceededError: The run could cost more than `budget_usd`.
+        """
+        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        if self.budget_usd is not None and plan.cost is not None:
+            refuse_over_budget(plan, self.budget_usd)
+        return plan
+
+    def estimate(self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False) -> Estimate:
+        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Starts nothing.
+
+        Args:
+            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from the text, which takes milliseconds.
+                None counts if the tokenizer is at hand.
+            usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's own prices.
+            live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is spent.
+                Without it all is offline.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
+            SpecError: `usd_per_hour` is no price, or the place doesn't bill hardware.
+            ModelError: The model isn't whole, or isn't safe to load.
+            DatasetError: The place refused the data.
+            BackendError: The place can't say what the run would cost.
+        """
+        backend = self.resolved_backend
+        rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
+        if live and not isinstance(backend, CanQuote):
+            raise UnsupportedSpecError(backend.name, [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")])
+        if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
+            raise SpecError(f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware costs nothing")
+        # Asking what it costs is no reason to refuse: the budget is held against the answer by plan() and submit().
+        planned = backend.plan(self.spec().replace(budget_usd=None))
+        if rate is not None and planned.hardware is None:
+            raise SpecError(f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes nothing there")
+        plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
+        if live and isinstance(backend, CanQuote):
+            self._store_data()
+            plan = plan.quoted(backend.quote(plan))
+        found = plan.estimate
+        assert found is not None
+        if self.budget_usd is not None and found.cost is not None and found.cost.high > self.budget_usd:
+            found = found.replace(notes=(*found.notes, f"budget_usd={self.budget_usd} is less than the upper end: submit() may refuse this run"))
+        return found
+
+    def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
+        from ftsdk.cost.training.calibration import read_calibration, software_version
+        from ftsdk.cost.training.estimate import estimate
+        from ftsdk.models import inspect_model
+
+        spec = plan.spec
+        facts = inspect_model(spec.model)
+        limit = spec.max_length or facts.max_position_embeddings
+        datasets = (self.train, self.validation)
+        parts: list[RowTokens | None] = []
+        note = ""
+        if is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None):
+            try:
+                parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets]
+            except ModelError as error:
+                if is_exact is True:
+                    raise
+                note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
+        parts = parts or [None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets]
+        assert parts[0] is not None
+        known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
+        found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
+        found = found.replace(notes=(*found.notes, note)) if note else found
+        return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
+
+    def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
+        from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through
+
+        if not is_exact:
+            return tokens_from_guesses(data.token_guesses, max_length=limit)
+        from ftsdk.models import eos_token_ids, load_tokenizer, materialize
+
+        tokenizer = load_tokenizer(spec.model)
+        train_on = spec.method.train_on if isinstance(spec.method, SFT) else "completion"
+        ends = eos_token_ids(tokenizer, materialize(spec.model))
+        return tokens_through(data.rows, tokenizer, train_on=train_on, max_length=limit, eos_token_ids=ends)
+
+    def preview(self, n: int = 3) -> Preview:
+        """Show what the model will see, and which tokens it will learn to write.
+
+        Loads the tokenizer (not the weights) and renders all rows, so that the report counts them all.
+
+        Args:
+            n: How many rows to show.
+        """
+        from ftsdk.data import preview
+        from ftsdk.models import eos_token_ids, load_tokenizer, materialize, max_length_of
+
+        spec = self.spec()
+        tokenizer = load_tokenizer(spec.model)
+        return preview(
+            self.train,
+            tokenizer,
+            n=n,
+            train_on=spec.method.train_on if isinstance(spec.method, SFT) else "completion",
+            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
+            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+        )
+
+    def submit(self) -> Run:
+        """Start the run and return at once.
+
+        The run is in the ledger before the backend hears of it, so it is found again if this process dies now.
+
+        Raises:
+            UnsupportedSpecError: The backend can't honour a field that was set; nothing was written.
+            BudgetExceededError: The run could cost more than `budget_usd`; nothing was started.
+            BackendError: The place said no; the run is in the ledger and can be submitted again by `Run.open(ref).wait()`.
+        """
+        plan = self.plan()
+        backend = self.resolved_backend
+        self._store_data()
+        key = f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
+        ledger = Ledger()
+        record = ledger.intend(
+            Record(
+                ref=f"{backend.name}:{key}",
+                name=self.name,
+                plan=plan.to_dict(),
+                options=dict(backend.options),
+                evals=tuple(_stored(e) for e in self.evals),
+            )
+        )
+        return Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
+
+    def _store_data(self) -> None:
+        store = Store()
+        for data in (self.train, self.validation, *(e.data for e in self.evals)):
+            if isinstance(data, Dataset):
+                store.put(data)
+
+    def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
+        """Give the job as plain data, as it stands in YAML; only what was set.
+
+        Args:
+            base: The folder that relative paths start from; None is the current one.
+        """
+        model = self.model.to_dict() if isinstance(self.model, Model) else self.model
+        found: dict[str, Any] = {"model": model, "train": self.train.to_dict(base)}
+        if self.validation is not None:
+            found["validation"] = self.validation.to_dict(base)
+        found.update(self.hyperparameters().to_dict())
+        if self.evals:
+            found["evals"] = [e.to_dict(base) for e in self.evals]
+        if "backend" in self.model_fields_set:
+            found["backend"] = _backend_entry(self.backend)
+        return found
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Give the fields that were set, without model, data and place."""
+        return Hyperparameters(**{name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set})
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, base: Path | None = None) -> Self:
+        """Build a job from plain data.
+
+        Args:
+            data: As `to_dict` gives it.
+            base: The folder that relative paths are relative to; None: the current one.
+
+        Raises:
+            SpecError: An unknown key, or an impossible value, at any depth.
+            DatasetError: Data that can't be read.
+        """
+        return cls(**read_job(data, base=base or Path.cwd()))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a job from a YAML file; paths in it are relative to its folder.
+
+        Raises:
+            SpecError: Not YAML, an unknown key, or an impossible value; says where.
+        """
+        file = Path(path).expanduser()
+        return cls.from_dict(load_yaml(file), base=file.resolve().parent)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Write the job as YAML: as text, and into a file if a path is given. Data from memory goes into the store.
+
+        Args:
+            path: The file; paths in it are written relative to its folder where that makes sense.
+        """
+        import yaml
+
+        self._store_data()
+        file = None if path is None else Path(path).expanduser()
+        text = yaml.safe_dump(self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100)
+        if file is not None:
+            file.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of a job's YAML file, for editors."""
+        return {**JobFile.model_json_schema(), "patternProperties": {"^x-": {"description": "Yours: a place for YAML anchors."}}}
+
+
+def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
+    if isinstance(backend, str):
+        return backend
+    return {"name": backend.name, "options": dict(backend.options)} if backend.options else backend.name
+
+
+def _stored(an_eval: Eval) -> dict[str, Any]:
+    """Describe an eval whose rows are in the store: the file that they came from may change before anybody evaluates."""
+    data = an_eval.data
+    return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

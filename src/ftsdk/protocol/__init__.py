@@ -1,0 +1,37 @@
+"""The waist between jobs and backends: values, events and the `Backend` protocol. No IO, no vendor."""
+
+from __future__ import annotations
+
+from ftsdk.protocol.backend import Backend, CanFind, CanQuote, CanResume, CanSweep, Orphan
+from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
+from ftsdk.protocol.estimates import CostRange
+from ftsdk.protocol.events import CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent, read_event
+from ftsdk.protocol.plan import Adjustment, Plan
+from ftsdk.protocol.run_state import TERMINAL, Artifact, RunRef, RunState, RunStatus
+
+__all__ = [
+    "TERMINAL",
+    "Adjustment",
+    "Artifact",
+    "Backend",
+    "CanFind",
+    "CanQuote",
+    "CanResume",
+    "CanSweep",
+    "Capabilities",
+    "CheckpointEvent",
+    "CostRange",
+    "EvalEvent",
+    "Event",
+    "LogEvent",
+    "Orphan",
+    "Plan",
+    "RunRef",
+    "RunState",
+    "RunStatus",
+    "StateEvent",
+    "StepEvent",
+    "find_gaps",
+    "read_event",
+    "refuse",
+]

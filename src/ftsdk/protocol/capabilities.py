@@ -1,0 +1,60 @@
+"""What a backend offers, and what a spec asks for that it doesn't."""
+
+from __future__ import annotations
+
+from ftsdk.errors import Gap, UnsupportedSpecError
+from ftsdk.spec import JobSpec, Value, set_fields
+
+__all__ = ["Capabilities", "find_gaps", "refuse"]
+
+
+class Capabilities(Value):
+    """What a backend can do, as data: read offline, before anything is sent."""
+
+    methods: frozenset[str]
+    """Kinds of method: `{"sft", "dpo"}`."""
+    tunings: frozenset[str]
+    """Kinds of tuning: `{"lora", "full"}`."""
+    formats: frozenset[str]
+    """Formats of data: `{"chat", "preference"}`."""
+    model_sources: frozenset[str]
+    """Where models may come from: `{"hub", "folder", "gguf"}`."""
+    fields: frozenset[str]
+    """Dotted paths of the optional fields that are honoured, such as `"seed"` or `"tuning.dropout"`."""
+
+    def honours(self, path: str) -> bool:
+        """True if the field is honoured, or, for a field that holds others (`early_stopping`), any field in it."""
+        return path in self.fields or any(field.startswith(f"{path}.") for field in self.fields)
+
+
+def find_gaps(spec: JobSpec, capabilities: Capabilities) -> list[Gap]:
+    """Compare what was set with what is offered. Every backend starts its `plan` with this."""
+    gaps: list[Gap] = []
+    for path, asked, offered in (
+        ("method", spec.method.kind, capabilities.methods),
+        ("tuning", spec.tuning.kind, capabilities.tunings),
+        ("train.format", spec.train.format, capabilities.formats),
+        ("model.source", spec.model.source, capabilities.model_sources),
+    ):
+        if asked not in offered:
+            gaps.append(Gap(path, asked, tuple(sorted(offered))))
+    refused_whole = {gap.field for gap in gaps}
+    for path, asked in set_fields(spec).items():
+        head = path.split(".")[0]
+        if head in ("train", "validation", "name") or path == "model.id" or (head in refused_whole and head != path):
+            continue
+        if not capabilities.honours(path):
+            gaps.append(Gap(path, asked))
+    if spec.validation is not None and "validation" not in capabilities.fields:
+        gaps.append(Gap("validation", spec.validation.name))
+    return gaps
+
+
+def refuse(backend: str, gaps: list[Gap]) -> None:
+    """Raise if there is any gap.
+
+    Raises:
+        UnsupportedSpecError: `gaps` isn't empty.
+    """
+    if gaps:
+        raise UnsupportedSpecError(backend, gaps)

@@ -1,0 +1,69 @@
+"""Plans for people."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from ftsdk.protocol.fragments import cell, head, head_table, linked, notes_html
+
+if TYPE_CHECKING:
+    from ftsdk.protocol import Plan
+
+__all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """List what a plan says in pairs of a heading and a text."""
+    spec = plan.spec
+    rows: list[tuple[str, str]] = [
+        ("Backend", plan.backend),
+        ("Model", str(spec.model)),
+        ("Data", f"{spec.train.rows:,} training rows" + (f", {spec.validation.rows:,} validation rows" if spec.validation else ", no validation")),
+        ("Method", f"{type(spec.method).__name__}({_fields(spec.method.model_dump())})"),
+        ("Tuning", f"{type(spec.tuning).__name__}({_fields(spec.tuning.model_dump())})"),
+    ]
+    rows.append(
+        (
+            "Length",
+            f"{spec.epochs:g} epochs" + (f", at most {spec.max_steps} steps" if spec.max_steps else "") + f", {spec.batch_size} sequences a step",
+        )
+    )
+    if plan.estimate is not None:
+        rows += [row for row in plan.estimate.rows() if row[0] != "Cost"]
+    if plan.cost is not None:
+        rows.append(("Cost", str(plan.cost)))
+    else:
+        rows.append(("Cost", plan.cost_note or "unknown"))
+    if spec.budget_usd is not None:
+        rows.append(("Budget", f"${spec.budget_usd}"))
+    return rows
+
+
+def plan_text(plan: Plan) -> str:
+    """Write a plan as plain text."""
+    lines = [f"{heading:<9}{text}" for heading, text in plan_rows(plan)]
+    if plan.adjustments:
+        lines.append("Chosen for you (set the field to choose yourself):")
+        width = max(len(a.field) for a in plan.adjustments)
+        lines += [f"  {a.field:<{width}}  {a.chosen}  - {a.reason}" for a in plan.adjustments]
+    lines += [f"Note: {note}" for note in all_notes(plan)]
+    return "\n".join(lines)
+
+
+def plan_html(plan: Plan) -> str:
+    """Write a plan as an HTML fragment."""
+    chosen = "".join(
+        f"<tr>{cell(f'<code>{html.escape(a.field)}</code>')}{cell(linked(str(a.chosen)))}{cell(linked(a.reason))}</tr>" for a in plan.adjustments
+    )
+    table = f"<table><tr>{head('Chosen for you')}<th></th>{head('because')}</tr>{chosen}</table>" if chosen else ""
+    return f"{head_table(plan_rows(plan))}{table}{notes_html(all_notes(plan))}"
+
+
+def all_notes(plan: Plan) -> tuple[str, ...]:
+    """List the notes of the plan and of its estimate: that one's first, since it says what may end the run."""
+    return (*(plan.estimate.notes if plan.estimate is not None else ()), *plan.notes)
+
+
+def _fields(values: dict[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items() if name != "kind" and value is not None)

@@ -1,0 +1,1 @@
+"""Runs: submitted, watched, listed, paid for."""

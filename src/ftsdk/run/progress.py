@@ -1,0 +1,159 @@
+"""How far a run is, shown live in a terminal or a notebook, and line by line in a log file."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ftsdk.evals import EvalProgress
+
+__all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progress"]
+
+
+class Progress(Protocol):
+    """Something that shows a run's events."""
+
+    def event(self, event: Event) -> None:
+        """Show one event; each comes once, in order."""
+        ...
+
+    def status(self, status: RunStatus) -> None:
+        """Show the status; comes at every look."""
+        ...
+
+
+class SilentProgress:
+    """Shows nothing."""
+
+    def event(self, event: Event) -> None:
+        """Do nothing."""
+
+    def status(self, status: RunStatus) -> None:
+        """Do nothing."""
+
+
+class LiveProgress:
+    """A bar in a terminal or a notebook; elsewhere a line now and then."""
+
+    def __init__(self, title: str, *, console: Console | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._console = console or Console(stderr=True)
+        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._every_s = every_s
+        self._clock = clock
+        self._last_line_at: float | None = None
+        self._shown_state = ""
+        self._bar = RichProgress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._is_live,
+        )
+        self._task = self._bar.add_task(title, total=None, facts="")
+        self._title = title
+
+    def __enter__(self) -> LiveProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def event(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case StepEvent():
+                facts = _facts(event)
+                self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
+                now = self._clock()
+                is_last = event.step == event.total_steps
+                if not self._is_live and (is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s):
+                    self._last_line_at = now
+                    self._say(f"step {event.step}" + (f"/{event.total_steps}" if event.total_steps else "") + f"  {facts}")
+            case EvalEvent():
+                self._say(f"step {event.step}: {event.name} " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items())))
+            case CheckpointEvent():
+                if not self._is_live:
+                    self._say(f"step {event.step}: checkpoint is whole")
+            case LogEvent():
+                self._say(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
+            case StateEvent():
+                if event.state in ("running", "failed", "cancelled"):
+                    self._say(" ".join(word for word in (event.state, event.reason) if word), style="red" if event.state == "failed" else "")
+
+    def status(self, status: RunStatus) -> None:
+        """Show the state beside the bar."""
+        word = status.state if status.native in ("", status.state) or status.native.startswith("attempt") else f"{status.state} ({status.native})"
+        if word != self._shown_state:
+            self._shown_state = word
+            self._bar.update(self._task, description=f"{self._title} {word}")
+
+    def _say(self, text: str, *, style: str = "") -> None:
+        self._bar.console.print(text, style=style, highlight=False, markup=False)
+
+
+def _facts(event: StepEvent) -> str:
+    parts: list[str] = []
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.3f}")
+    if event.tokens_per_s is not None:
+        parts.append(f"{event.tokens_per_s:,.0f} tokens/s")
+    if event.seconds_left is not None:
+        parts.append(f"{_duration(event.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@contextlib.contextmanager
+def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
+    """Give the display for `Run.wait(progress=)`."""
+    if progress is True:
+        with LiveProgress(title) as live:
+            yield live
+    elif progress is False:
+        yield SilentProgress()
+    else:
+        yield progress
+
+
+@contextlib.contextmanager
+def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]:
+    """Give a callback that draws a bar for each eval and subject, or None for silence."""
+    if not progress:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    console = Console(stderr=True)
+    tasks: dict[str, Any] = {}
+    with RichProgress(console=console, disable=not console.is_terminal) as bar:
+
+        def show(progress: EvalProgress) -> None:
+            label = f"{progress.name} of {progress.subject}"
+            if label not in tasks:
+                tasks[label] = bar.add_task(label, total=progress.total)
+                if not console.is_terminal:
+                    console.print(f"measuring {label} on {progress.total} examples", highlight=False)
+            bar.update(tasks[label], completed=progress.done, total=progress.total)
+
+        yield show

@@ -1,0 +1,1 @@
+"""Sinks of events: where a run's history goes beside its own log."""
