@@ -14,8 +14,8 @@ import pytest
 from conformance_samples import HostedSamples, rows
 
 from ftsdk import FineTuneJob, Modal
-from ftsdk.protocol import Backend, RunRef
 from ftsdk.data import Store
+from ftsdk.protocol import Backend, RunRef
 from ftsdk.testing import BackendConformance
 from ftsdk.testing.conformance import Costly
 from ftsdk.testing.conformance.hooks import new_key

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conformance_samples import billed_by_the_hour
 
+from ftsdk._home import home
+from ftsdk.errors import BackendError, RunNotFoundError
 from ftsdk.protocol import Adjustment, Artifact, Capabilities, Plan, RunStatus, StateEvent
 from ftsdk.protocol.estimates import Quote
-from ftsdk.errors import BackendError, RunNotFoundError
-from ftsdk._home import home
 from ftsdk.spec import DoRA
 from ftsdk.testing import BackendConformance, Fault, ScriptedBackend
 

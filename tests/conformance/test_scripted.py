@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance_samples import billed_by_the_hour
 
-from ftsdk.protocol import Capabilities
 from ftsdk.errors import UnsupportedSpecError
+from ftsdk.protocol import Capabilities
 from ftsdk.testing import BackendConformance, Fault, ScriptedBackend, a_spec
 from ftsdk.testing.conformance import Costly
 

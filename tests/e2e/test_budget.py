@@ -15,12 +15,12 @@ import pytest
 from forked_workers import ForkedLocal
 
 from ftsdk import BudgetExceededError, FineTuneJob, Local, Run
-from ftsdk.protocol import Backend, CheckpointEvent, StateEvent, StepEvent
 from ftsdk.backends.hosted.checkpoints import newest_whole
-from ftsdk.runfolder import lock
+from ftsdk.protocol import Backend, CheckpointEvent, StateEvent, StepEvent
 from ftsdk.run.budget import BudgetWatch
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import submit
+from ftsdk.runfolder import lock
 
 pytestmark = pytest.mark.e2e
 MakeJob = Callable[..., FineTuneJob]

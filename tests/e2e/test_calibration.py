@@ -8,8 +8,8 @@ import pytest
 from forked_workers import ForkedLocal
 
 from ftsdk import Dataset, FineTuneJob, LoRA
-from ftsdk.job.calibrate import calibrate
 from ftsdk.cost.training.calibration import read_calibration, software_version
+from ftsdk.job.calibrate import calibrate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

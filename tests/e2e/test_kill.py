@@ -17,10 +17,10 @@ import pytest
 from forked_workers import ForkedLocal
 
 from ftsdk import BackendError, FineTuneJob, Local, Run, runs
-from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.backends.hosted.checkpoints import newest_whole
-from ftsdk.runfolder import lock
+from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
+from ftsdk.runfolder import lock
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 MakeJob = Callable[..., FineTuneJob]

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFailedError, RunNotReadyError
-from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
+from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.backends.launchers.modal.service import Service
 from ftsdk.backends.trainers.trl import TRLTrainer
+from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
 from ftsdk.run.orphans import sweep
 from ftsdk.testing.modal import BrokenBuild, BrokenUpload, FileLines, InputTaken, Interruption, ModalService, WireFault

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftsdk.protocol import Backend
 from ftsdk.backends.registry import backend_names, get_backend
 from ftsdk.errors import MissingExtraError, SpecError
+from ftsdk.protocol import Backend
 from ftsdk.testing import BackendConformance, a_spec
 
 if TYPE_CHECKING:

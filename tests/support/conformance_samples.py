@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ftsdk import DPO, Dataset, Model
+from ftsdk.data import Store
 from ftsdk.protocol import Backend
 from ftsdk.protocol.estimates import Accrual, Estimate
-from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples
 from ftsdk.testing.conformance import Costly

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ftsdk.protocol import RunRef
-from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.serving import TogetherServing
+from ftsdk.protocol import RunRef
+from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.testing import ScriptedBackend
 
 KEY = "tgp-0123456789-secret"

@@ -17,8 +17,8 @@ from typing import Any
 from ftsdk.backends.hosted import worker
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.local import LocalLauncher
-from ftsdk.runfolder import lock
 from ftsdk.backends.trainers.trl import TRLTrainer
+from ftsdk.runfolder import lock
 
 __all__ = ["ForkedLocal", "ForkingLauncher", "load_torch"]
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from abc import ABC
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ftsdk.spec.base import Value, register_tags
 
-__all__ = ["AnyLoRA", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
+__all__ = ["AnyLoRA", "AnyTuning", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
 
 
-class AnyLoRA(Value):
+class AnyTuning(Value, ABC):
+    """The facts that every tuning states about itself, so that no caller has to ask which one it is."""
+
+    adapts: ClassVar[bool]
+    """Whether the model's own weights stay frozen, so that the result is an adapter."""
+    quantizes: ClassVar[bool] = False
+    """Whether the frozen weights are held in 4 bits while training."""
+
+
+class AnyLoRA(AnyTuning):
     """What the low-rank tunings share: small matrices beside frozen weights (https://arxiv.org/abs/2106.09685)."""
+
+    adapts: ClassVar[bool] = True
 
     rank: Annotated[int, Field(ge=1, le=4096)] = 16
     """Width of the added matrices. 8 to 64 is usual; more rank means more capacity and more memory."""
@@ -39,6 +51,8 @@ class LoRA(AnyLoRA):
 class QLoRA(AnyLoRA):
     """LoRA over weights held in 4 bits (NF4): a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
 
+    quantizes: ClassVar[bool] = True
+
     kind: Literal["qlora"] = "qlora"
     double_quantization: bool = True
     """Quantise the quantisation constants too: about 0.4 bits per weight less (QLoRA, section 3)."""
@@ -50,8 +64,10 @@ class DoRA(AnyLoRA):
     kind: Literal["dora"] = "dora"
 
 
-class FullFineTune(Value):
+class FullFineTune(AnyTuning):
     """Every weight moves: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
+
+    adapts: ClassVar[bool] = False
 
     kind: Literal["full"] = "full"
 

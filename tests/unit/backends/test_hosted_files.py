@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol import LogEvent, StepEvent, read_event
 from ftsdk.backends.hosted.checkpoints import newest_whole, prune, seal_checkpoint
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.ranks import Cluster, agent_command
+from ftsdk.errors import CorruptArtifactError
+from ftsdk.protocol import LogEvent, StepEvent, read_event
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter, parse_events
 from ftsdk.runfolder.manifest import seal, verify
-from ftsdk.errors import CorruptArtifactError
 
 
 def test_events_come_back_in_order_and_numbered(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from ftsdk import (
     SpecError,
     UnsupportedSpecError,
 )
-from ftsdk.protocol import Plan
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.backends.trainers.trl.translate import translate
+from ftsdk.protocol import Plan
 
 CPU = Hardware(device="cpu", name="4-core CPU", memory_gib=16.0, has_bfloat16=False)
 H100 = Hardware(device="cuda", name="NVIDIA H100 80GB HBM3", memory_gib=79.6, processes=2)

@@ -247,7 +247,7 @@ elif deed == "forgets to stop":
 
 
 def child(run: Run, place: DedicatedInference, root: Path, deed: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *(entry for entry in sys.path if entry)])
+    path = os.pathsep.join([str(Path(__file__).parents[2] / "support"), *(entry for entry in sys.path if entry)])
     environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-c", textwrap.dedent(CHILD), str(root), place.url, run.ref, deed]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -279,7 +279,7 @@ def test_a_process_that_dies_within_a_request_leaves_a_record_that_is_enough(
         return "lose"
 
     place.fault = kill
-    path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *(entry for entry in sys.path if entry)])
+    path = os.pathsep.join([str(Path(__file__).parents[2] / "support"), *(entry for entry in sys.path if entry)])
     command = [sys.executable, "-c", CHILD, str(tmp_path / "place"), place.url, run.ref, "forgets to stop"]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as process:
         children.append(process)
@@ -334,8 +334,8 @@ def test_the_key_is_in_no_record_and_no_text(place: DedicatedInference, run: Run
 
 
 def a_deployment(backend: ServedBackend, run: Run, *, clock: Callable[[], float]) -> Deployment:
-    from ftsdk.protocol import RunRef
     from ftsdk._home import home
+    from ftsdk.protocol import RunRef
 
     return make_deployment(
         backend,

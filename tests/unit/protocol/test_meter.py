@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol.meter import OVER_BUDGET, Meter, accrued_usd
-from ftsdk.protocol import Event, LogEvent, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import Accrual
 from ftsdk.backends.hosted import worker
 from ftsdk.backends.hosted.heartbeat import PULSE, last_beat, pulse
 from ftsdk.backends.hosted.stop_condition import Stop
-from ftsdk.runfolder.event_log import EventWriter, parse_events
+from ftsdk.protocol import Event, LogEvent, RunStatus, StateEvent, StepEvent
+from ftsdk.protocol.estimates import Accrual
+from ftsdk.protocol.meter import OVER_BUDGET, Meter, accrued_usd
 from ftsdk.run.budget import BudgetWatch
+from ftsdk.runfolder.event_log import EventWriter, parse_events
 
 usd = st.decimals(min_value=0, max_value=10_000, places=4)
 seconds = st.floats(min_value=0, max_value=1e7)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftsdk.errors import SpecError, UnsupportedSpecError
 from ftsdk.protocol import (
     TERMINAL,
     Adjustment,
@@ -28,7 +29,6 @@ from ftsdk.protocol import (
     read_event,
     refuse,
 )
-from ftsdk.errors import SpecError, UnsupportedSpecError
 from ftsdk.spec import DPO, EarlyStopping, FullFineTune, LoRA, Model
 from ftsdk.testing import a_dataset, a_spec
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol.serving import ServingOffer, plan_serving
 from ftsdk.errors import BudgetExceededError, SpecError
+from ftsdk.protocol.serving import ServingOffer, plan_serving
 
 
 def an_offer(hardware: str = "1xh100", price: str | None = "3.99") -> ServingOffer:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal, Run
-from ftsdk.protocol.meter import accrued_usd
 from ftsdk.protocol import Plan, RunState, RunStatus, StateEvent, StepEvent
 from ftsdk.protocol.estimates import Accrual, CostRange, Estimate
+from ftsdk.protocol.meter import accrued_usd
 from ftsdk.run.budget import BudgetWatch, refuse_over_budget
 from ftsdk.run.ledger import Ledger
 from ftsdk.testing import ScriptedBackend, a_spec

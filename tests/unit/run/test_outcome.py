@@ -10,13 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Run, SpecError
-from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import Estimate, MemoryEstimate, Range, StepParts
-from ftsdk.job.calibrate import calibrate
 from ftsdk.cli.app import app
 from ftsdk.cost.training.calibration import Calibration, Probe, calibration_file, learn, read_calibration
-from ftsdk.run.outcome import Comparison, CostReport, Outcome, Tally, compare
+from ftsdk.job.calibrate import calibrate
+from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.protocol.estimates import Estimate, MemoryEstimate, Range, StepParts
 from ftsdk.run.listing import Runs
+from ftsdk.run.outcome import Comparison, CostReport, Outcome, Tally, compare
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
 

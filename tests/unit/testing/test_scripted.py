@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftsdk.protocol import Backend, CanResume, Capabilities, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
+from ftsdk.protocol import Backend, CanResume, Capabilities, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.spec import FullFineTune, LoRA
 from ftsdk.testing import STORIES, Fault, ScriptedBackend, a_spec
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal
-from ftsdk.protocol import Plan
 from ftsdk.backends.launchers.modal.limits import Cap, cap_for, worst_case_usd
+from ftsdk.protocol import Plan
 
 RATE = Decimal("0.0004")
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, FullFineTune, LoRA, Modal, QLoRA, UnsupportedSpecError
-from ftsdk.protocol import Plan
-from ftsdk.backends.launchers.modal.limits import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
 from ftsdk.backends.launchers.modal.gpus import offers, read_gpus
 from ftsdk.backends.launchers.modal.image import pinned
+from ftsdk.backends.launchers.modal.limits import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
 from ftsdk.cost import PriceBook
+from ftsdk.protocol import Plan
 
 
 def data(n: int = 500, *, words: int = 0) -> Dataset:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftsdk.runfolder.manifest import verify
 from ftsdk.backends.managed.archive import publish, unpack
 from ftsdk.errors import CorruptArtifactError
+from ftsdk.runfolder.manifest import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
+from ftsdk.errors import BackendError
 from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.runfolder.manifest import verify
-from ftsdk.errors import BackendError
 from ftsdk.testing.together import STORIES, Chaos
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import FullFineTune, LoRA, RunRef, Together
-from ftsdk.runfolder.manifest import verify
 from ftsdk.errors import BackendError, CorruptArtifactError, RunNotReadyError, SpecError
+from ftsdk.runfolder.manifest import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

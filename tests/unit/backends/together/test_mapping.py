@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol import TERMINAL
 from ftsdk.backends.together.mapping import diagnosis_of, entries_of, seconds, state_of
+from ftsdk.protocol import TERMINAL
 
 JOB = {"id": "ft-1", "status": "running", "total_steps": 10}
 

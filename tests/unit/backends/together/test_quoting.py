@@ -12,10 +12,10 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from typer.testing import CliRunner
 
 from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, DatasetError, FineTuneJob, LoRA, Run, UnsupportedSpecError, runs
-from ftsdk.protocol import CanQuote
-from ftsdk.protocol.estimates import ASKED_LATER
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cli.app import app
+from ftsdk.protocol import CanQuote
+from ftsdk.protocol.estimates import ASKED_LATER
 from ftsdk.testing.together import Story
 
 if TYPE_CHECKING:

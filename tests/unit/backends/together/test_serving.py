@@ -16,9 +16,9 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from dedicated_inference import KEY, DedicatedInference, serving_at
 
-from ftsdk.protocol.serving import ServingPlan, plan_serving
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.errors import BackendError, CredentialsError, SpecError
+from ftsdk.protocol.serving import ServingPlan, plan_serving
 
 
 @pytest.fixture

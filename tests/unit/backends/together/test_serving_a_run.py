@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import Dataset, Endpoint, Eval, FineTuneJob, FtsdkError, Run, SpecError, Together
-from ftsdk.protocol import RunRef
 from ftsdk.deploy.deployments import Deployment, deployments, deployments_in, make_deployment
+from ftsdk.protocol import RunRef
 from ftsdk.testing.together import Chaos, TogetherService
 
 BUDGET_USD = 10

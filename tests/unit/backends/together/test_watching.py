@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from ftsdk import DPO, EarlyStopping, FineTuneJob, Run, RunRef, Together
-from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.backends.managed.event_mirror import History
 from ftsdk.backends.together.mapping import Entry
 from ftsdk.errors import BackendError, RunFailedError, RunNotFoundError
+from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
 from ftsdk.testing.together import Story
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsdk.protocol import CostRange
-from ftsdk.protocol.estimates import Estimate
 from ftsdk.cost import Api, Dedicated, ModelShape, Operations, PriceBook, Quality, SelfHosted, Serverless, Workload, crossover
 from ftsdk.cost.comparison.monte_carlo import Distribution, draw_scenarios, percentiles
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.errors import SpecError
+from ftsdk.protocol import CostRange
+from ftsdk.protocol.estimates import Estimate
 
 TODAY = date(2026, 11, 23)
 BOOK = PriceBook.load(today=TODAY)

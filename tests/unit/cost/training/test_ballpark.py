@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prices import TODAY
 
-from ftsdk.protocol.estimates import CostRange, Range
 from ftsdk.cost import PriceBook
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.training.ballpark import RunSize, adapters_that_fit, managed_run, run_on_gpus
 from ftsdk.errors import SpecError
+from ftsdk.protocol.estimates import CostRange, Range
 
 BOOK = PriceBook.load(today=TODAY)
 START = Range(low=60, likely=180, high=600)

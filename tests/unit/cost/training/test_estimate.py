@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftsdk import DPO, BudgetExceededError, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, ModelError, QLoRA, SpecError, Together
-from ftsdk.protocol import Plan
-from ftsdk.protocol.estimates import Estimate, EstimateLine, PlannedHardware
 from ftsdk.cost.training.calibration import Calibration, Probe
 from ftsdk.cost.training.estimate import estimate
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.models import ModelFacts
+from ftsdk.protocol import Plan
+from ftsdk.protocol.estimates import Estimate, EstimateLine, PlannedHardware
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
 

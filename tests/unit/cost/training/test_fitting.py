@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol.estimates import StepParts
 from ftsdk.cost.training.fitting import MemorySample, Priors, Sample, fit_memory, fit_time
+from ftsdk.protocol.estimates import StepParts
 
 WIDE = Priors(device=0.8, host=1.8, optimizer=1.5)
 SHORT = StepParts(device_s=0.5, host_s=0.5, optimizer_s=0.01, overlap=1.5)
