@@ -1,33 +1,42 @@
-"""Public names that are loaded when they are first used, so that importing a package costs next to nothing."""
+"""Public names that are imported on first use, so that importing a package costs next to nothing."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["loaded_on_first_use"]
+__all__ = ["lazy_exports"]
 
 
-def loaded_on_first_use(package: str, rooms: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Give a package its `__getattr__` and `__dir__`.
+def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and the `__dir__` of a package whose public names are listed in its module `_exports`.
+
+    `_exports` is imported whole when the first name is asked for. Python's own import lock makes that safe from any
+    number of threads: whoever comes second waits until the module is complete.
 
     Args:
-        package: Its name, `__name__`.
-        rooms: Module -> the public names that come from it.
+        package: The package's `__name__`.
     """
-    home_of = {name: room for room, names in rooms.items() for name in names}
-
-    def get(name: str) -> Any:
-        room = home_of.get(name)
-        if room is None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(room), name)
-        setattr(sys.modules[package], name, found)
-        return found
+    source = f"{package}._exports"
 
     def names() -> list[str]:
-        return sorted(sys.modules[package].__all__)
+        return sorted((name for name in vars(import_module(source)) if not name.startswith("_")), key=_sort_key)
+
+    def get(name: str) -> Any:
+        if name == "__all__":
+            return names()
+        # `from ftsdk import errors` probes for a submodule first, and tools probe for dunder names: neither needs the exports.
+        if not name.startswith("_") and find_spec(f"{package}.{name}") is None:
+            exports = vars(import_module(source))
+            if name in exports:
+                return exports[name]
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, names
+
+
+def _sort_key(name: str) -> tuple[int, str]:
+    """Order constants before classes before functions, as ruff orders `__all__`."""
+    return 0 if name.isupper() else 1 if name[0].isupper() else 2, name
