@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from ftsdk.errors import Problem, SpecError
 
-__all__ = ["Usd", "Value", "nearest", "set_fields"]
+__all__ = ["UnionMember", "Usd", "Value", "nearest", "set_fields", "union_members"]
 
 
 def _usd(amount: object) -> object:
@@ -98,6 +98,28 @@ class Value(BaseModel):
     def json_schema(cls) -> dict[str, Any]:
         """Give the JSON Schema, for editors that complete and check YAML."""
         return cls.model_json_schema()
+
+
+class UnionMember(Value):
+    """A member of a union: told from the others by `kind`, with its facts declared as class variables.
+
+    A base class declares the facts, without values. A member, which is a subclass with a `kind`, must give each of them
+    a value; one that doesn't is a `TypeError` where it is defined, so that no fact can be forgotten.
+    """
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "kind" not in cls.model_fields:
+            return
+        missing = sorted(name for name in cls.__class_vars__ if not hasattr(cls, name))
+        if missing:
+            raise TypeError(f"{cls.__name__} must declare {', '.join(missing)} as class variables, as the other members of its union do")
+        _TAGS.add(str(cls.model_fields["kind"].default))
+
+
+def union_members(union: object) -> dict[str, type[UnionMember]]:
+    """Return the members of a union by kind, in the order in which it lists them."""
+    return {str(member.model_fields["kind"].default): member for member in _models_in(union) if issubclass(member, UnionMember)}
 
 
 def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
@@ -215,8 +237,4 @@ def _is_tag(part: int | str) -> bool:
 
 
 _TAGS: set[str] = set()
-
-
-def register_tags(*models: type[Value]) -> None:
-    """Note the `kind` words of a union, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""
-    _TAGS.update(str(model.model_fields["kind"].default) for model in models)
+"""The `kind` words of all unions, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""
