@@ -144,7 +144,7 @@ class FineTuneJob(JobFields):
         datasets = (self.train, self.validation)
         parts: list[RowTokens | None] = []
         note = ""
-        if is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None):
+        if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
             try:
                 parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets]
             except ModelError as error:
