@@ -1,4 +1,4 @@
-"""WHAT decides the weights: frozen values, with no IO, no torch and no vendor."""
+"""What decides the weights: frozen values, with no IO, no torch and no vendor."""
 
 from ftsdk.spec.base import Value, set_fields
 from ftsdk.spec.dataset_ref import DataFormat, DatasetRef, TokenGuess

@@ -1,4 +1,4 @@
-"""Tunings: which weights move."""
+"""Tunings: which weights are trained."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AnyTuning(UnionMember, ABC):
     """
 
     adapts: ClassVar[bool]
-    """Whether the model's own weights stay frozen, so that the result is an adapter."""
+    """Whether the model's own weights stay frozen and the result is an adapter."""
     quantizes: ClassVar[bool]
-    """Whether the frozen weights are held in 4 bits while training."""
+    """Whether the frozen weights are held in 4 bits during training."""
 
 
 class AnyLoRA(AnyTuning):
-    """What the low-rank tunings share: small matrices beside frozen weights (https://arxiv.org/abs/2106.09685)."""
+    """The base of the low-rank tunings: small matrices added to frozen weights (https://arxiv.org/abs/2106.09685)."""
 
     adapts: ClassVar[bool] = True
 
@@ -42,7 +42,7 @@ class AnyLoRA(AnyTuning):
 
     @property
     def effective_alpha(self) -> float:
-        """Alpha as it will be used: the one set, or 2 x rank."""
+        """The alpha in effect: the one that was set, or 2 x rank."""
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
@@ -73,7 +73,7 @@ class DoRA(AnyLoRA):
 
 
 class FullFineTune(AnyTuning):
-    """Every weight moves: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
+    """Train every weight: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
 
     adapts: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False

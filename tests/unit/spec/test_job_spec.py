@@ -123,7 +123,7 @@ def test_a_learning_rate_nobody_chose_has_a_source(method, tuning) -> None:
 
 
 def test_a_method_without_its_facts_cannot_be_defined() -> None:
-    with pytest.raises(TypeError, match="KTO must declare learning_rates, needs_reference, sequences_per_row as class variables"):
+    with pytest.raises(TypeError, match="KTO must set these class variables: learning_rates, needs_reference, sequences_per_row"):
 
         class KTO(AnyMethod):
             data_format: ClassVar[DataFormat] = "preference"
@@ -131,7 +131,7 @@ def test_a_method_without_its_facts_cannot_be_defined() -> None:
 
 
 def test_a_tuning_without_its_facts_cannot_be_defined() -> None:
-    with pytest.raises(TypeError, match="PromptTuning must declare adapts, quantizes"):
+    with pytest.raises(TypeError, match="PromptTuning must set these class variables: adapts, quantizes"):
 
         class PromptTuning(AnyTuning):
             kind: Literal["prompt"] = "prompt"
