@@ -101,7 +101,7 @@ class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException pickles as `cls(*args)`, which fails for constructors with keyword-only arguments: restore the state instead.
+        # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__.copy()  # type: ignore[attr-defined]
 
 

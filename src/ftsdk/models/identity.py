@@ -17,7 +17,7 @@ __all__ = ["base_name", "file_sha256", "model_identity"]
 
 
 def base_name(model: Model) -> str:
-    """Return the name that an artifact records as its base: the hub id, or the name of the folder or file without its path."""
+    """Return the name that an artifact records as its base: the hub id, or the folder's or file's name without path."""
     if model.source == "hub":
         return model.id
     name = re.split(r"[/\\]", model.id.rstrip("/\\"))[-1]

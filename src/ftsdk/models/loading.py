@@ -1,4 +1,4 @@
-"""Tokenizers and weights, loaded by transformers and PEFT, always from safetensors. torch is imported inside functions only."""
+"""Tokenizers and weights, loaded by transformers and PEFT from safetensors. torch is imported inside functions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SPARE = re.compile(r"reserved|unused|extra_id|fim_pad", re.IGNORECASE)
 def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = None) -> Any:
     """Load the tokenizer, with its chat template and a pad token set.
 
-    A tokenizer without a pad token gets a reserved token that no text uses, or, where there is none, its end-of-sequence
-    token. That is safe because ftsdk masks padding by position.
+    A tokenizer without a pad token gets a reserved token that no text uses, or its end-of-sequence token where there
+    is none. That is safe because ftsdk masks padding by position.
 
     Args:
         model: The model; its `chat_template` replaces the tokenizer's own.
@@ -73,7 +73,7 @@ def _spare_token(tokenizer: Any) -> str | None:
 
 
 def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
-    """Return the tokens that end an answer: the tokenizer's own, and those that the model's `generation_config.json` adds.
+    """Return the tokens that end an answer: the tokenizer's own and those of the model's `generation_config.json`.
 
     Args:
         tokenizer: From `load_tokenizer`.
@@ -96,8 +96,8 @@ def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
 def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
     """Return the context length in tokens, or None if neither the config nor the tokenizer states it.
 
-    The smaller of the config's `max_position_embeddings` and the tokenizer's `model_max_length`, which is ignored where it only
-    stands for "unknown" (1e30).
+    It is the smaller of the config's `max_position_embeddings` and the tokenizer's `model_max_length`, which is ignored
+    where it only stands for "unknown" (1e30).
     """
     facts = inspect_model(model)
     if facts.max_position_embeddings is None and not facts.is_downloaded:
@@ -119,7 +119,7 @@ def pick_device() -> str:
 
 
 def pick_dtype(device: str) -> DtypeName:
-    """Return the number format in which a device computes fast: bfloat16 on GPUs and on CPUs with bfloat16 instructions, else float32."""
+    """Return the fast number format of a device: bfloat16 on GPUs and CPUs with instructions for it, else float32."""
     torch = _torch()
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

@@ -25,7 +25,7 @@ from ftsdk.spec import Model
 __all__ = ["materialize"]
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
-"""What is downloaded from the hub: weights, configs, tokenizers and chat templates. No `*.bin`, `*.pt`, `*.pth`: those are pickles."""
+"""What is downloaded from the hub: weights, configs, tokenizers and chat templates. No pickles."""
 
 _UNWANTED = ("original/*", "onnx/*", "openvino/*", "consolidated*.safetensors")
 """Duplicates of the same weights in other formats."""

@@ -56,8 +56,8 @@ def inspect_model(model: Model) -> ModelFacts:
     """Inspect a model offline, in milliseconds, without torch or transformers.
 
     Raises:
-        ModelError: There is no such folder or file, it is incomplete, it holds only pickles, or it needs code of its own
-            without `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
+        ModelError: The folder or file doesn't exist, is incomplete, holds only pickles, or needs code of its own without
+            `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
     """
     if model.adapter is not None:
         _check_adapter(model.adapter)
@@ -82,7 +82,7 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
         shown: The name of the folder in errors.
 
     Raises:
-        ModelError: No config, no weights, incomplete weights, only pickles, or code of its own without `trust_remote_code`.
+        ModelError: No config, no or incomplete weights, only pickles, or code of its own without `trust_remote_code`.
     """
     names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:

@@ -19,7 +19,7 @@ that is only half there, and while a model loads, what torch does is changed for
 
 @contextlib.contextmanager
 def late_imports(needed_for: str) -> Generator[None]:
-    """Import packages of the extra `local` inside this block: one thread at a time, and with our error for what is missing.
+    """Import packages of the extra `local` inside this block, one thread at a time; a failure is a `MissingExtraError`.
 
     Args:
         needed_for: What they are needed for, as the start of the error's sentence: `"loading a model"`.
@@ -37,7 +37,7 @@ def late_imports(needed_for: str) -> Generator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Generator[None]:
-    """Load one model at a time, with progress bars and warnings kept out of the terminal; the settings are restored afterwards."""
+    """Load one model at a time, without progress bars and warnings; the settings are restored afterwards."""
     with _LOCK:
         from transformers.utils import logging
 

@@ -217,7 +217,7 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
 
 
 def _in_words(kind: str, asked: object) -> str | None:
-    """Return a message for the most common mistakes, in the terms of JSON and YAML instead of Python types; None for others."""
+    """Return a message for the most common mistakes, in the terms of JSON and YAML; None for all others."""
     if kind == "tuple_type" and isinstance(asked, str):
         return f"input should be a list, such as [{asked}]"
     if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not _NUMBER.fullmatch(asked):

@@ -67,7 +67,7 @@ class Hyperparameters(Value):
 
 
 class JobFields(Hyperparameters):
-    """The fields that a `FineTuneJob`, its file and its `JobSpec` share: the hyperparameters, and two that change no weight.
+    """The fields that a `FineTuneJob`, its file and its `JobSpec` share: hyperparameters, and two that change no weight.
 
     `name` and `budget_usd` travel in the spec because a backend needs both when it plans: the one to label the run, the
     other to limit it where it runs.
@@ -76,11 +76,12 @@ class JobFields(Hyperparameters):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")] | None = None
     """A display name of at most 40 letters, digits, dots, dashes and underscores."""
     budget_usd: Annotated[Usd, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})] | None = None
-    """The most that the run may cost, in US dollars. A run that could cost more isn't started; one that reaches it is cancelled."""
+    """The most that the run may cost, in US dollars. A run that could cost more isn't started; one that reaches it is
+    cancelled."""
 
 
 class JobSpec(JobFields):
-    """What a backend receives: a job whose data is identified by content. Only a model's path may depend on this machine."""
+    """What a backend receives: a job whose data is identified by content. Only a model's path may be this machine's."""
 
     model: Model
     train: DatasetRef

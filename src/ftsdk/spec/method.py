@@ -38,7 +38,7 @@ class LearningRates(NamedTuple):
 class AnyMethod(UnionMember, ABC):
     """What every method declares about itself, so that no caller has to ask which one it is.
 
-    A new method goes into this file and into the `Method` union below; its trainer and its test values are all else it needs.
+    A new method goes into this file and into the `Method` union below. Besides, it needs a trainer and test values.
     """
 
     data_format: ClassVar[DataFormat]
@@ -93,7 +93,7 @@ class DPO(AnyMethod):
 
     kind: Literal["dpo"] = "dpo"
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """How strongly the model is held to the reference: larger stays closer. 0.1 in the paper's experiments (appendix B)."""
+    """How strongly the model is held to the reference: larger stays closer. 0.1 in the paper (appendix B)."""
 
 
 Method = Annotated[SFT | DPO, Field(discriminator="kind")]

@@ -55,7 +55,7 @@ class LoRA(AnyLoRA):
 
 
 class QLoRA(AnyLoRA):
-    """LoRA over weights held in 4 bits (NF4): a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
+    """LoRA over 4-bit (NF4) weights: a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
 
     quantizes: ClassVar[bool] = True
 
@@ -73,7 +73,7 @@ class DoRA(AnyLoRA):
 
 
 class FullFineTune(AnyTuning):
-    """Train every weight: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
+    """Train every weight: most capacity, most memory (about 16 bytes per parameter), and a whole model as the result."""
 
     adapts: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
