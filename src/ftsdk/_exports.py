@@ -1,4 +1,4 @@
-"""Public names of `ftsdk`, each listed here and nowhere else."""
+"""The public names of `ftsdk`, each listed once: read by type checkers and, as a table, by `ftsdk._lazy`. One name a line."""
 
 from ftsdk.backends.local import Local as Local
 from ftsdk.backends.modal import Modal as Modal

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import compileall
 import json
 import re
 import subprocess
@@ -21,7 +22,9 @@ def run(code: str) -> str:
 @PACKAGES
 def test_every_public_name_is_listed_once_and_loads(package) -> None:
     source = (Path(package.__file__).parent / "_exports.py").read_text(encoding="utf-8")
-    listed = re.findall(r"^from ftsdk[\w.]* import (\w+) as (\w+)$", source, re.MULTILINE)
+    lines = [line for line in source.splitlines()[1:] if line]
+    listed = [match.groups() for line in lines if (match := re.fullmatch(r"from ftsdk[\w.]+ import (\w+) as (\w+)", line))]
+    assert len(listed) == len(lines)
     assert all(name == alias for name, alias in listed)
     assert sorted(name for name, _ in listed) == sorted(package.__all__)
     assert len(set(package.__all__)) == len(package.__all__)
@@ -41,8 +44,19 @@ def test_a_name_that_is_not_public_is_an_attribute_error(package) -> None:
         _ = package.Lora
 
 
-def test_a_submodule_is_imported_without_the_public_names() -> None:
-    assert run("import sys; from ftsdk import errors; print('ftsdk._exports' in sys.modules)") == "False"
+def test_a_public_name_loads_only_the_module_that_it_comes_from() -> None:
+    code = "import sys; from ftsdk import SpecError; print([m for m in sys.modules if m.startswith('ftsdk.')])"
+    assert run(code) == "['ftsdk._lazy', 'ftsdk.errors']"
+
+
+def test_without_source_files_the_names_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "names").mkdir()
+    (tmp_path / "names" / "__init__.py").write_text("from ftsdk._lazy import lazy_exports\n__getattr__, __dir__ = lazy_exports(__name__)\n")
+    (tmp_path / "names" / "_exports.py").write_text("from json import dumps as dumps\n")
+    compileall.compile_dir(tmp_path, legacy=True, quiet=1)
+    for file in (tmp_path / "names").glob("*.py"):
+        file.unlink()
+    assert run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import names; print(names.__all__, names.dumps([1]))") == "['dumps'] [1]"
 
 
 def test_a_star_import_brings_every_public_name() -> None:

@@ -1,4 +1,4 @@
-"""Public names of `ftsdk.cost`, each listed here and nowhere else."""
+"""The public names of `ftsdk.cost`, each listed once: read by type checkers and, as a table, by `ftsdk._lazy`. One name a line."""
 
 from ftsdk.cost.advice.advise import Advice as Advice
 from ftsdk.cost.advice.advise import advise as advise

@@ -206,7 +206,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             context = detail.get("ctx", {})
             members = {word.strip("' ") for word in str(context.get("expected_tags", "")).split(",")}
             kind = context.get("tag")
-            problems.append(Problem(path, "needs 'kind', which names its type" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}"))
+            problems.append(
+                Problem(path, "needs 'kind', which names its type" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}")
+            )
         else:
             asked = detail["input"]
             shown = repr(asked)
