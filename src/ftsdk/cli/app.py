@@ -80,8 +80,8 @@ def calibrate(
     tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full: as it will be.")] = "lora",
 ) -> None:
     """Make a few steps here, so that estimates for this machine are measured and not looked up."""
-    from ftsdk.job.calibrate import TUNINGS
     from ftsdk.job.calibrate import calibrate as make
+    from ftsdk.spec import TUNINGS
 
     if tuning not in TUNINGS:
         raise typer.BadParameter(f"{tuning!r} is none of {', '.join(TUNINGS)}", param_hint="--tuning")

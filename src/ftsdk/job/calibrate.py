@@ -7,12 +7,9 @@ from ftsdk.data import Dataset
 from ftsdk.errors import SpecError
 from ftsdk.job.job import FineTuneJob
 from ftsdk.protocol import Backend
-from ftsdk.spec import DoRA, FullFineTune, LoRA, QLoRA, Tuning
+from ftsdk.spec import LoRA, Tuning
 
-__all__ = ["TUNINGS", "calibrate"]
-
-TUNINGS = {"lora": LoRA, "qlora": QLoRA, "dora": DoRA, "full": FullFineTune}
-"""Kinds of tuning by their words."""
+__all__ = ["calibrate"]
 
 _TEXT = "the order came late and one of the cups was broken so please send another or give the money back thank you very much"
 _WORDS = (16, 160)

@@ -13,7 +13,7 @@ from ftsdk.data import Dataset
 from ftsdk.data.recipe import Recipe
 from ftsdk.errors import SpecError
 from ftsdk.evals import Eval
-from ftsdk.spec import Hyperparameters, Model, Value
+from ftsdk.spec import JobFields, Model, Value
 
 __all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
 
@@ -29,7 +29,7 @@ def _as_tuple(entries: object) -> object:
     return tuple(entries) if isinstance(entries, list) else entries
 
 
-class JobFile(Hyperparameters):
+class JobFile(JobFields):
     """What a job file may hold: the fields of a job, with data as recipes."""
 
     model: str | Model
@@ -53,7 +53,7 @@ def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
     """
     # Anchors may be kept under keys of their own, as in compose files: `x-data: &data {...}`.
     file = JobFile.from_dict({key: value for key, value in data.items() if not str(key).startswith("x-")})
-    arguments = {name: getattr(file, name) for name in Hyperparameters.model_fields if name in file.model_fields_set}
+    arguments = {name: getattr(file, name) for name in JobFields.model_fields if name in file.model_fields_set}
     arguments["model"] = _at(file.model, base)
     arguments["train"] = Dataset.from_dict(file.train.to_dict(), base)
     if file.validation is not None:

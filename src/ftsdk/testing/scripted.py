@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.protocol import (
@@ -26,7 +26,7 @@ from ftsdk.protocol import (
     refuse,
 )
 from ftsdk.runfolder.manifest import seal, verify
-from ftsdk.spec import FullFineTune, JobSpec, default_learning_rate
+from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest
 from ftsdk.testing.specs import members_of, optional_fields
 from ftsdk.testing.stories import STORIES, Beat, Fault
@@ -243,12 +243,12 @@ class ScriptedBackend:
         # Until the new manifest is there, the folder must not look whole.
         (into / "manifest.json").unlink(missing_ok=True)
         base = spec.model.id
-        if isinstance(spec.tuning, FullFineTune):
+        if not spec.tuning.adapts:
             (into / "model.safetensors").write_bytes(_safetensors("lm_head.weight", [1.0, 2.0]))
             (into / "config.json").write_text(json.dumps({"model_type": "llama"}))
             return "model", base
-        (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0] * spec.tuning.rank))
-        (into / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": spec.tuning.rank, "base_model_name_or_path": base}))
+        (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0]))
+        (into / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, **spec.tuning.to_dict()}))
         return "adapter", base
 
     # The wire and the shelf.
@@ -306,7 +306,7 @@ def _capabilities(given: Capabilities | Mapping[str, Any] | None) -> Capabilitie
     return Capabilities(
         methods=frozenset(members_of("method")),
         tunings=frozenset(members_of("tuning")),
-        formats=frozenset({"chat", "preference"}),
+        formats=frozenset(get_args(DataFormat)),
         model_sources=frozenset({"hub", "folder", "gguf"}),
         fields=optional_fields(),
     )

@@ -213,6 +213,6 @@ def test_a_field_that_holds_others_is_offered_with_any_of_them() -> None:
 
 def test_refusing_no_gaps_does_nothing_and_refusing_some_names_all() -> None:
     refuse("x", [])
-    with pytest.raises(UnsupportedSpecError, match=r"(?s)'x' can't honour 2 of the fields.*packing = False.*seed = 0") as caught:
+    with pytest.raises(UnsupportedSpecError, match=r"(?s)'x' doesn't support 2 of the fields.*packing = False.*seed = 0") as caught:
         refuse("x", find_gaps(a_spec(seed=0, packing=False), LITTLE))
     assert caught.value.backend == "x"

@@ -54,7 +54,7 @@ def _spread(work: Work, fit: Fit | None, *, tokens_per_row: float) -> float:
 def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> list[EstimateLine]:
     start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker, imports; a place's container beside it")
     size = work.shape.parameters * 2
-    if not facts.at_hand:
+    if not facts.is_downloaded:
         fetch = Range(low=size / 1e9, likely=size / 0.2e9, high=size / 0.03e9)
         source = f"{size / 1e9:.1f} GB at 0.03 to 1 GB/s from the hub, then read"
         return [start, EstimateLine(label="downloading and loading", amount=total([_reading(work), fetch]), unit="s", source=source)]

@@ -43,7 +43,7 @@ def a_plan(*, rows: int = 1000, epochs: float = 3, name: str = "A100-80GB", mode
 
 
 def facts_of(name: str = MISTRAL) -> ModelFacts:
-    return ModelFacts(source="hub", name=name, at_hand=False)
+    return ModelFacts(source="hub", name=name, is_downloaded=False)
 
 
 def tokens_of(rows: int = 1000, length: int = 300) -> RowTokens:
@@ -242,7 +242,7 @@ def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
 
 
 def test_starts_and_checkpoints_are_taken_as_they_were_measured() -> None:
-    facts = ModelFacts(source="folder", name=MISTRAL, at_hand=True)
+    facts = ModelFacts(source="folder", name=MISTRAL, is_downloaded=True)
     plain = estimate(a_plan(), facts, tokens_of())
     known = a_calibration(plain, by=1.0, start_s=100.0, predicted_start_s=plain.start_s, checkpoint_s=9.0, predicted_checkpoint_s=plain.checkpoint_s)
     measured = estimate(a_plan(), facts, tokens_of(), calibration=known)

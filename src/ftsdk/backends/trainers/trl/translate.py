@@ -79,7 +79,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
 
     facts = inspect_model(spec.model)
     notes.extend(facts.notes)
-    if not facts.at_hand:
+    if not facts.is_downloaded:
         notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
 
     learning_rate = spec.learning_rate
