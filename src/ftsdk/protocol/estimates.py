@@ -1,4 +1,7 @@
-"""What is known of a run before it starts: values that plans carry and the ledger keeps. `ftsdk.cost.training.estimate` computes them."""
+"""What is known of a run before it starts: values that plans carry and the ledger keeps.
+
+`ftsdk.cost.training.estimate` computes them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import Field
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
+from ftsdk.spec.interval import Amount, Range
 
 __all__ = [
     "ASKED_LATER",
@@ -31,8 +35,6 @@ __all__ = [
 ASKED_LATER = "the service's own estimate is asked for at submit() and replaces this one; job.estimate(live=True) asks now, and uploads the data"
 """The note of an estimate of ours that a service's own will replace; it goes once that has been given."""
 
-Amount = Annotated[float, Field(ge=0)]
-
 
 class CostRange(Value):
     """Cost in US dollars: with 80 % confidence between `low` and `high`."""
@@ -46,19 +48,6 @@ class CostRange(Value):
     def __str__(self) -> str:
         interval = "" if self.low == self.high else f"80 %: ${self.low:.2f} to ${self.high:.2f}; "
         return f"${self.likely:.2f} ({interval}{self.source})"
-
-
-class Range(Value):
-    """A quantity: with 80 % confidence between `low` and `high`."""
-
-    low: Amount
-    likely: Amount
-    high: Amount
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return _short(self.likely)
-        return f"{_short(self.likely)} ({_short(self.low)} to {_short(self.high)})"
 
 
 class EstimateLine(Value):
@@ -284,7 +273,3 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _short(amount: float) -> str:
-    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"

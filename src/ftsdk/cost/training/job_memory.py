@@ -15,7 +15,7 @@ LONG_ROW_TOKENS = 2048
 def long_row(spec: JobSpec, facts: ModelFacts) -> int:
     """Give the tokens that are presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
     guessed = spec.train.longest_tokens
-    most = LONG_ROW_TOKENS if guessed is None else max(1, guessed.many)
+    most = LONG_ROW_TOKENS if guessed is None else max(1, round(guessed.high))
     longest = min(spec.max_length or facts.max_position_embeddings or most, most)
     # The chosen and the rejected answer go through together.
     return 2 * longest if isinstance(spec.method, DPO) else longest

@@ -63,7 +63,7 @@ def tokens_from_guesses(guesses: Sequence[RowGuess], *, max_length: int | None =
         for guess in row.sequences:
             for n in range(3):
                 sums[n].append(min(cap, guess[n]))
-        lengths.append(max(1, round(min(cap, max(guess.likely for guess in row.sequences)))))
+        lengths.append(max(1, round(min(cap, max(likely for _, likely, _ in row.sequences)))))
     # Exactly, so that the order of rows makes no difference in the last digit.
     totals = [math.fsum(amounts) for amounts in sums]
     return RowTokens(
