@@ -69,6 +69,8 @@ class PlannedHardware(Value):
     memory_gib: float | None = None
     """Of one device."""
     has_bfloat16: bool = True
+    larger: str = "a device with more memory"
+    """How to get more memory there, for advice."""
 
 
 class MemoryEstimate(Value):

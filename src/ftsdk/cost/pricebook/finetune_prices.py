@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.price import Price
-from ftsdk.spec import DPO, FullFineTune, JobSpec
+from ftsdk.spec import JobSpec
 
 __all__ = ["FinetunePrice", "finetune_minimum", "finetune_price", "kind_of"]
 
@@ -37,8 +37,8 @@ class FinetunePrice(NamedTuple):
 
 
 def kind_of(spec: JobSpec) -> tuple[Method, Tuning]:
-    """Give a spec's method and tuning in the words of the skus."""
-    return "dpo" if isinstance(spec.method, DPO) else "sft", "full" if isinstance(spec.tuning, FullFineTune) else "lora"
+    """Return a spec's method and tuning as skus name them: adapters of all kinds are billed as LoRA."""
+    return spec.method.kind, "lora" if spec.tuning.adapts else "full"
 
 
 def finetune_price(

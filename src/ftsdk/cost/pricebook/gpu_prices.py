@@ -12,7 +12,7 @@ from ftsdk.cost.pricebook.price import GPU_TIME, Offer, Price
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 
-__all__ = ["gpu_price", "gpu_prices"]
+__all__ = ["gpu_price", "gpu_prices", "per_gpu_hour"]
 
 _OFFERS: tuple[Offer, ...] = get_args(Offer)
 
@@ -55,7 +55,7 @@ def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date |
     best = max(chosen, key=lambda price: price.usd_per_gpu_hour)
     others = [f"{price.sku} ${price.usd_per_gpu_hour:f}" for price in found if price is not best]
     note = "; ".join(filter(None, [best.note, f"per GPU-hour here also: {', '.join(others)}" if others else None])) or None
-    return _per_gpu_hour(best).replace(note=note)
+    return per_gpu_hour(best).replace(note=note)
 
 
 def gpu_prices(*, provider: str | None = None, on: date | None = None, book: PriceBook | None = None) -> tuple[Price, ...]:
@@ -68,7 +68,12 @@ def gpu_prices(*, provider: str | None = None, on: date | None = None, book: Pri
     return tuple(price for price in book.prices(provider, on=on) if price.unit in GPU_TIME)
 
 
-def _per_gpu_hour(price: Price) -> Price:
+def per_gpu_hour(price: Price) -> Price:
+    """Return a price of GPU time in the unit `usd_per_gpu_hour`.
+
+    Raises:
+        SpecError: It isn't a price of GPU time.
+    """
     scale = price.usd_per_gpu_hour / price.usd
     bounds = {name: value * scale for name in ("usd_min", "usd_max") if (value := getattr(price, name)) is not None}
     amounts = {"usd": price.usd_per_gpu_hour, **bounds}

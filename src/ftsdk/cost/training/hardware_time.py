@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
@@ -13,7 +14,7 @@ from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import EstimateLine, Range
-from ftsdk.spec import FullFineTune
+from ftsdk.spec import DoRA, FullFineTune, LoRA, QLoRA
 
 __all__ = ["adapted_parameters", "checkpoint_seconds", "start_seconds", "time_lines"]
 
@@ -35,11 +36,11 @@ def time_lines(work: Work, facts: ModelFacts, *, validation: RowTokens | None, c
         validation: Tokens of the validation rows.
         calibration: What was measured on the device.
     """
-    fit = None if calibration is None else calibration.time_fit(work.spec.tuning.kind, work.device)
+    fit = None if calibration is None else calibration.time_fit(work.tuning.kind, work.device)
     factors = UNMEASURED if fit is None else Factors(device=fit.device, host=fit.host, optimizer=fit.optimizer)
     source = work.device.source if calibration is None else calibration.source
     lines = [*_start(work, facts, calibration), _training(work, fit, factors, source)]
-    if validation is not None and work.spec.validation is not None:
+    if validation is not None and work.execution.evaluations:
         lines.append(_evaluation(work, validation, fit, factors))
     lines.append(_checkpoints(work, calibration))
     return tuple(lines)
@@ -83,19 +84,19 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
 
     amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row))
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
-    told = f"{work.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
+    told = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
     return EstimateLine(label="training", amount=amount, unit="s", source=told)
 
 
 def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Factors) -> EstimateLine:
     """A forward pass over the validation rows, each time."""
-    times = max(1, work.steps // int(work.training.get("eval_steps") or work.steps))
+    times = work.execution.evaluations
     per_row = work.padded_row(validation)
     step = work.micro_step(tokens_per_row=per_row)
     whole = work.time(tokens_per_row=per_row, factors=factors)
     forward = (1 + step.reference_passes) / passes_of(step)
     rows = len(validation.lengths_N)
-    likely = times * (whole.total_s - whole.optimizer_s) * forward * math.ceil(rows / work.rows_at_a_time / work.hardware.processes)
+    likely = times * (whole.total_s - whole.optimizer_s) * forward * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
     spread = _spread(work, fit, tokens_per_row=per_row)
     amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, spread)
     return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {rows:,} rows, one pass")
@@ -103,8 +104,7 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
 
 def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
     """Those during the training, and the weights at its end."""
-    every = int(work.training.get("checkpoint_steps") or work.steps)
-    times = max(1, work.steps // every) + 1
+    times = work.execution.checkpoints
     one = checkpoint_seconds(work)
     source = f"{times} of {_checkpoint_bytes(work) / 1e9:.2f} GB at 0.15 to 2 GB/s"
     factor = None if calibration is None else calibration.checkpoint_factor
@@ -128,7 +128,11 @@ def _checkpoint_bytes(work: Work) -> float:
 
 def adapted_parameters(work: Work) -> float:
     """What is trained: all parameters, or of the adapters rank x (inputs + outputs) of each linear layer that gets one."""
-    tuning, shape = work.spec.tuning, work.shape
-    if isinstance(tuning, FullFineTune):
-        return shape.parameters
-    return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+    tuning, shape = work.tuning, work.shape
+    match tuning:
+        case FullFineTune():
+            return shape.parameters
+        case LoRA() | QLoRA() | DoRA():
+            return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+        case _:
+            assert_never(tuning)
