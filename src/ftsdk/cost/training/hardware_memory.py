@@ -6,13 +6,11 @@ from dataclasses import replace
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
-from ftsdk.cost.training.hardware_time import adapted_parameters
-from ftsdk.cost.training.job_memory import memory_of_tuning
+from ftsdk.cost.training.job_memory import dropout_of, memory_of_tuning, trained_parameters
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.cost.training.ranges import exactly, within
 from ftsdk.cost.training.work import Work
 from ftsdk.protocol.estimates import EstimateLine, MemoryEstimate
-from ftsdk.spec import AnyLoRA, Tuning
 
 __all__ = ["memory_estimate", "memory_notes"]
 
@@ -95,16 +93,12 @@ def _training_memory(work: Work) -> TrainingMemory:
         recomputes=execution.recomputes,
         is_compiled=execution.is_compiled,
         projected_share=work.projected_share,
-        adapted=adapted_parameters(work) if tuning.adapts else None,
+        adapted=trained_parameters(tuning, work.shape) if tuning.adapts else None,
         shards=execution.devices if execution.is_sharded else 1,
     )
     if not work.is_on_cpu:
         return memory
-    return replace(memory, layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=bool(_dropout(tuning))))
-
-
-def _dropout(tuning: Tuning) -> float:
-    return tuning.dropout if isinstance(tuning, AnyLoRA) else 0.0
+    return replace(memory, layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0))
 
 
 def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:

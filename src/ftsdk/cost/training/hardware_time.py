@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import assert_never
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
-from ftsdk.cost.training.memory import adapter_parameters_on
+from ftsdk.cost.training.job_memory import trained_parameters
 from ftsdk.cost.training.ranges import around, multiplied, total, within
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread_of
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import EstimateLine, Range
-from ftsdk.spec import DoRA, FullFineTune, LoRA, QLoRA
 
-__all__ = ["adapted_parameters", "checkpoint_seconds", "start_seconds", "time_lines"]
+__all__ = ["checkpoint_seconds", "start_seconds", "time_lines"]
 
 _MEASURED = 0.20
 """Spread of log(next / measured) for what isn't computed: starts and writes, on the machine where they were measured."""
@@ -123,16 +121,4 @@ def checkpoint_seconds(work: Work) -> Range:
 
 def _checkpoint_bytes(work: Work) -> float:
     """Weights and two moments, in 32 bits."""
-    return 12 * adapted_parameters(work)
-
-
-def adapted_parameters(work: Work) -> float:
-    """What is trained: all parameters, or of the adapters rank x (inputs + outputs) of each linear layer that gets one."""
-    tuning, shape = work.tuning, work.shape
-    match tuning:
-        case FullFineTune():
-            return shape.parameters
-        case LoRA() | QLoRA() | DoRA():
-            return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
-        case _:
-            assert_never(tuning)
+    return 12 * trained_parameters(work.tuning, work.shape)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ftsdk.cost.training.memory import TrainingMemory
+from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
 from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, Tuning
 
-__all__ = ["LONG_ROW_TOKENS", "long_row", "memory_of_job", "memory_of_tuning"]
+__all__ = ["LONG_ROW_TOKENS", "dropout_of", "long_row", "memory_of_job", "memory_of_tuning", "trained_parameters"]
 
 LONG_ROW_TOKENS = 2048
 """Tokens of the longest row where its text wasn't measured: rows are rarely longer, whatever the model's context allows."""
@@ -60,3 +61,25 @@ def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tok
         # Weights that move are held in 32 bits.
         weight_bytes=2.0 if tuning.adapts and precision != "float32" else 4.0,
     )
+
+
+def trained_parameters(tuning: Tuning, shape: Shape) -> float:
+    """Return how many parameters are trained: all, or those of adapters, rank x (inputs + outputs) of each linear layer that has one."""
+    match tuning:
+        case FullFineTune():
+            return shape.parameters
+        case LoRA() | QLoRA() | DoRA():
+            return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+        case _:
+            assert_never(tuning)
+
+
+def dropout_of(tuning: Tuning) -> float:
+    """Return the dropout on the inputs of the adapters; 0 without adapters."""
+    match tuning:
+        case FullFineTune():
+            return 0.0
+        case LoRA() | QLoRA() | DoRA():
+            return tuning.dropout
+        case _:
+            assert_never(tuning)

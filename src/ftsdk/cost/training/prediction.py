@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,13 +11,14 @@ from pydantic import Field
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
-from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on, largest_batch, peak_memory, verdict
+from ftsdk.cost.training.job_memory import memory_of_tuning, trained_parameters
+from ftsdk.cost.training.memory import largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
 from ftsdk.protocol.estimates import Range
-from ftsdk.spec import FullFineTune, LoRA, Model, QLoRA, Tuning, Value
+from ftsdk.spec import LoRA, Model, Tuning, Value
 
 __all__ = ["TrainingPrediction", "predict_training"]
 
@@ -95,7 +97,6 @@ def predict_training(
     shape, device = shape_of(inspect_model(asked)), find_device(gpu)
     if shape is None:
         raise SpecError(f"the size of {asked.id} isn't known: download it, or name a model of the same size that has it in its name")
-    is_full = isinstance(tuning, FullFineTune)
     step = MicroStep(
         tokens=rows_at_a_time * tokens_per_row,
         row_tokens=tokens_per_row,
@@ -107,14 +108,11 @@ def predict_training(
         is_sharded=is_sharded and gpus > 1,
     )
     time = step_time(step, shape, device)
-    memory = TrainingMemory(
-        longest_tokens=rows_at_a_time * longest,
-        tuning=tuning.kind,
+    memory = replace(
+        memory_of_tuning(tuning, precision=None, longest_tokens=rows_at_a_time * longest),
         recomputes=recomputes,
         is_compiled=is_compiled,
-        adapted=None if isinstance(tuning, FullFineTune) else adapter_parameters_on(shape, tuning.rank, tuning.target_modules),
-        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
-        weight_bytes=4.0 if is_full else 2.0,
+        adapted=trained_parameters(tuning, shape) if tuning.adapts else None,
         shards=gpus if step.is_sharded else 1,
     )
     peak = peak_memory(memory, shape)
