@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftsdk.protocol.backend import Backend, CanFind, CanQuote, CanResume, CanSweep, Orphan
+from ftsdk.protocol.backend import Backend, CanFind, CanListOrphans, CanQuote, CanResume, Orphan
 from ftsdk.protocol.billing import Billing, FixedPrice, HourlyBilling, NotBilled, Rate, TokenBilling
 from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
 from ftsdk.protocol.estimates import CostRange
@@ -18,9 +18,9 @@ __all__ = [
     "Backend",
     "Billing",
     "CanFind",
+    "CanListOrphans",
     "CanQuote",
     "CanResume",
-    "CanSweep",
     "Capabilities",
     "CheckpointEvent",
     "CostRange",

@@ -37,7 +37,7 @@ class AnyBilling(Value, ABC):
 
 
 class NotBilled(AnyBilling):
-    """Nothing is billed; the note says why."""
+    """Nothing is billed, for the reason in the note."""
 
     kind: Literal["not_billed"] = "not_billed"
 

@@ -40,7 +40,7 @@ class Plan(Value):
     notes: tuple[str, ...] = ()
     """What the user should know before the start."""
     hardware: PlannedHardware | None = None
-    """What a worker will find; None if the backend doesn't say."""
+    """What a worker will find; None: not known."""
     estimate: Estimate | None = None
     """Tokens, time, memory and cost; `job.plan()` adds it, a backend leaves it out."""
 

@@ -59,7 +59,7 @@ class Workload(Value):
     method: Method
     tuning: Tuning
     execution: Execution | None = None
-    """None for a service that doesn't say how it trains."""
+    """None for a service that doesn't document how it trains."""
 
     @classmethod
     def of(cls, spec: JobSpec, *, max_length: int | None, execution: Execution | None = None) -> Workload:

@@ -60,7 +60,7 @@ def test_an_id_may_hold_a_colon() -> None:
 
 @pytest.mark.parametrize("text", ["", "local", "local:", ":20261123", " : "])
 def test_what_is_no_ref_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(SpecError, match="one looks like 'local:20261123-ab12cd'"):
+    with pytest.raises(SpecError, match="a run ref looks like 'local:20261123-ab12cd'"):
         RunRef.parse(text)
 
 

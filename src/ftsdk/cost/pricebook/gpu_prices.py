@@ -18,17 +18,17 @@ _OFFERS: tuple[Offer, ...] = get_args(Offer)
 
 
 def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date | None = None, book: PriceBook | None = None) -> Price:
-    """Give the price of one GPU for one hour.
+    """Return the price of one GPU for one hour.
 
-    A provider that sells one GPU in several ways is asked for the most dependable one: on demand before a marketplace before spot.
-    Of several forms or instances of that, the dearest counts, and the note names the others.
+    If a provider sells a GPU in several ways, the most dependable counts: on demand before a marketplace before spot.
+    Of several forms or instances of that, the most expensive counts, and the note names the others.
 
     Args:
         gpu: As in the book, such as `L4`, `A100-80GB` or `H100-PCIe`; case and punctuation don't matter.
         provider: Exactly as in the book, such as `runpod`.
         offer: How it is sold, such as `community`, `spot` or `endpoint`; None chooses.
-        on: The day; None is the book's today.
-        book: The prices; None loads all layers.
+        on: The day; None: the book's today.
+        book: Prices; None loads all layers.
 
     Returns:
         A price of the unit `usd_per_gpu_hour`, with the source of the price that it was computed from.
@@ -59,7 +59,7 @@ def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date |
 
 
 def gpu_prices(*, provider: str | None = None, on: date | None = None, book: PriceBook | None = None) -> tuple[Price, ...]:
-    """List the prices of GPU time that are in force, in their own units.
+    """Return the prices of GPU time that are in force, in their own units.
 
     Raises:
         SpecError: The provider isn't known.
@@ -95,7 +95,7 @@ def _is(gpu: str, price: Price) -> bool:
 
 
 def _refuse_half_a_name(gpu: str, provider: str, offered: tuple[Price, ...]) -> None:
-    """`A100` is two GPUs with two prices."""
+    """Refuse a name such as `A100`, which is two GPUs with two prices."""
     whole = sorted({_name(price) for price in offered if re.fullmatch(rf"{re.escape(_plain(gpu))}\d+gb", _plain(_name(price)))})
     if whole:
-        raise SpecError(f"{gpu!r} doesn't say how much memory; {provider} sells {' and '.join(whole)}: name one of them")
+        raise SpecError(f"{gpu!r} has no memory size; {provider} sells {' and '.join(whole)}: name one of them")

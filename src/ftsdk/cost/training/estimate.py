@@ -73,7 +73,7 @@ def _on_hardware(
     if device.rows == 0 and calibration is None:
         notes.append(f"no published run is on a device like {hardware.name}, so the interval is wide; `ftsdk calibrate` narrows it")
     if device.peak_tflops is None:
-        return found.replace(memory=memory, notes=(*notes, f"no time: no source tells the dense bfloat16 peak of {device.name}"))
+        return found.replace(memory=memory, notes=(*notes, f"no time: no source has the dense bfloat16 peak of {device.name}"))
     lines = time_lines(work, facts, validation=validation, calibration=calibration)
     return found.replace(
         seconds=total([line.amount for line in lines]),

@@ -15,7 +15,7 @@ from ftsdk.protocol.estimates import EstimateLine, MemoryEstimate
 __all__ = ["memory_estimate", "memory_notes"]
 
 _PYTHON_GB = 0.8
-"""What a process without a CUDA context holds before it trains: Python with its libraries."""
+"""GB that a process without a CUDA context holds before it trains: Python with its libraries."""
 
 
 def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEstimate:
@@ -23,7 +23,7 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
 
     Args:
         work: What is trained where.
-        calibration: What was measured on the device.
+        calibration: Measurements on the device; None: there are none.
     """
     memory = _training_memory(work)
     constants = memory_constants()
@@ -79,7 +79,7 @@ def memory_notes(memory: MemoryEstimate, work: Work) -> tuple[str, ...]:
 
 
 def _longest(work: Work) -> float:
-    """Tokens of the longest row; if they were guessed, as many as they may be, and never more than rows are cut to."""
+    """Return the tokens of the longest row: the upper end if they were guessed, and never more than rows are cut to."""
     longest = work.train.longest * work.train.high_factor
     limit = work.workload.max_length
     return longest if limit is None else min(longest, limit)
@@ -102,7 +102,7 @@ def _training_memory(work: Work) -> TrainingMemory:
 
 
 def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:
-    """Put what was measured into the constants, so that the verdict and the largest batch follow from it, too."""
+    """Adjust the constants by what was measured, so that the verdict and the largest batch follow from it too."""
     fit = calibration.memory_fit(work.tuning.kind, spread=plain.spread)
     fixed, varying = plain.fixed / 1e9, plain.varying / 1e9
     return replace(

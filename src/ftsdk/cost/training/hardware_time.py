@@ -1,4 +1,4 @@
-"""Where the time of a training goes, on hardware that is known: start, loading, steps, validation, checkpoints."""
+"""The time of a training on known hardware, by part: start, loading, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ftsdk.protocol.estimates import EstimateLine, Range
 __all__ = ["checkpoint_seconds", "start_seconds", "time_lines"]
 
 _MEASURED = 0.20
-"""Spread of log(next / measured) for what isn't computed: starts and writes, on the machine where they were measured."""
+"""Spread of log(next / measured) of starts and writes, on the machine where they were measured."""
 _START = {
     "cuda": Range(low=10, likely=25, high=90),
     "mps": Range(low=8, likely=15, high=40),
@@ -26,13 +26,13 @@ _START = {
 
 
 def time_lines(work: Work, facts: ModelFacts, *, validation: RowTokens | None, calibration: Calibration | None) -> tuple[EstimateLine, ...]:
-    """Part the time of a training.
+    """Return the time of a training by part.
 
     Args:
         work: What is trained where.
-        facts: Of the model.
+        facts: Facts of the model.
         validation: Tokens of the validation rows.
-        calibration: What was measured on the device.
+        calibration: Measurements on the device; None: there are none.
     """
     fit = None if calibration is None else calibration.time_fit(work.tuning.kind, work.device)
     factors = UNMEASURED if fit is None else Factors(device=fit.device, host=fit.host, optimizer=fit.optimizer)
@@ -51,7 +51,7 @@ def _spread(work: Work, fit: Fit | None, *, tokens_per_row: float) -> float:
 
 
 def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> list[EstimateLine]:
-    start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker, imports; a place's container beside it")
+    start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker and imports; where there is one, the container")
     size = work.shape.parameters * 2
     if not facts.at_hand:
         fetch = Range(low=size / 1e9, likely=size / 0.2e9, high=size / 0.03e9)
@@ -65,7 +65,7 @@ def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> li
 
 
 def start_seconds(work: Work) -> float:
-    """What passes before the first step of a model that is at hand, before any calibration."""
+    """Return the seconds before the first step if the model is downloaded, before any calibration."""
     return _START[work.hardware.device].likely + _reading(work).likely
 
 
@@ -82,12 +82,12 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
 
     amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row))
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
-    told = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
-    return EstimateLine(label="training", amount=amount, unit="s", source=told)
+    source = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
+    return EstimateLine(label="training", amount=amount, unit="s", source=source)
 
 
 def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Factors) -> EstimateLine:
-    """A forward pass over the validation rows, each time."""
+    """Time the evaluations: each is a forward pass over the validation rows."""
     times = work.execution.evaluations
     per_row = work.padded_row(validation)
     step = work.micro_step(tokens_per_row=per_row)
@@ -101,7 +101,7 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
 
 
 def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
-    """Those during the training, and the weights at its end."""
+    """Time the checkpoints during the training, and the weights at its end."""
     times = work.execution.checkpoints
     one = checkpoint_seconds(work)
     source = f"{times} of {_checkpoint_bytes(work) / 1e9:.2f} GB at 0.15 to 2 GB/s"
@@ -114,11 +114,11 @@ def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
 
 
 def checkpoint_seconds(work: Work) -> Range:
-    """How long one checkpoint takes, before any calibration."""
+    """Return the seconds of one checkpoint, before any calibration."""
     size = _checkpoint_bytes(work)
     return Range(low=0.1 + size / 2e9, likely=0.5 + size / 0.7e9, high=2 + size / 0.15e9)
 
 
 def _checkpoint_bytes(work: Work) -> float:
-    """Weights and two moments, in 32 bits."""
+    """Count weights and two moments, in 32 bits."""
     return 12 * trained_parameters(work.tuning, work.shape)

@@ -1,4 +1,4 @@
-"""What a job will hold in memory, before its rows are counted in tokens."""
+"""What a tuning trains and holds in memory, also before rows are counted in tokens."""
 
 from __future__ import annotations
 

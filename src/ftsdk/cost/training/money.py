@@ -9,7 +9,7 @@ from typing import assert_never
 from ftsdk.cost.training.ranges import exactly, multiplied
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.protocol import FixedPrice, HourlyBilling, NotBilled, Plan, Rate, TokenBilling
-from ftsdk.protocol.estimates import ASKED_LATER, Accrual, CostRange, Estimate, EstimateLine, Range
+from ftsdk.protocol.estimates import QUOTED_LATER, Accrual, CostRange, Estimate, EstimateLine, Range
 
 __all__ = ["priced"]
 
@@ -110,10 +110,10 @@ def _by_tokens(found: Estimate, plan: Plan, billing: TokenBilling, train: RowTok
     if billed is None:
         note = "without packing every row is billed at full length, which isn't known offline: set max_length"
         return found.replace(cost_note=billing.note, notes=(*found.notes, note))
-    found = found.replace(billed_tokens=billed, notes=(*found.notes, ASKED_LATER))
+    found = found.replace(billed_tokens=billed, notes=(*found.notes, QUOTED_LATER))
     rate = billing.usd_per_mtok
     if rate is None:
-        return found.replace(cost_note=billing.note, notes=(*found.notes[:-1], "no source has the service's price for this model", ASKED_LATER))
+        return found.replace(cost_note=billing.note, notes=(*found.notes[:-1], "no source has the service's price for this model", QUOTED_LATER))
     dearest = max(rate, billing.most_usd_per_mtok or rate, key=lambda one: one.usd)
     low, likely, high = (_for_tokens(count, one.usd) for count, one in ((billed.low, rate), (billed.likely, rate), (billed.high, dearest)))
     lines = [

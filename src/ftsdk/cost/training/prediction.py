@@ -1,4 +1,4 @@
-"""How fast a model trains on a device and what it needs there, without a job: to look at devices before there is one."""
+"""How fast a model trains on a device, and whether it fits: a comparison of devices before there is a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["TrainingPrediction", "predict_training"]
 
 
 class TrainingPrediction(Value):
-    """What a training does on a device, each number with its 80 % interval."""
+    """Speed and memory of a training on a device, each number with its 80 % interval."""
 
     model: str
     device: str
@@ -37,10 +37,10 @@ class TrainingPrediction(Value):
     peak_gb: Range
     """Peak memory of one device, in GB of 1e9 bytes."""
     memory_gib: float | None
-    """What a device has, in GiB."""
+    """Memory of one device, in GiB; None: not known."""
     verdict: Literal["fits", "tight", "no", "unknown"]
     largest_micro_batch: Annotated[int, Field(ge=0)] | None
-    """The most rows of the longest kind that fit at once with room to be wrong."""
+    """The most rows as long as the longest that fit at once, with a margin of error; None: the memory isn't known."""
     source: str
     notes: tuple[str, ...] = ()
 
@@ -72,14 +72,14 @@ def predict_training(
     """Predict speed and memory of a training from what device and host have to do in a step.
 
     Args:
-        model: One of the table, on this machine, or with its size in its name.
+        model: A model of the table, on this machine, or with its size in its name.
         gpu: Such as `A100-80GB`, `H100` or `RTX4090`.
         tokens_per_row: Tokens of the mean row, with its padding or packed.
         rows_at_a_time: Rows that go through one device at a time (the micro-batch).
         tuning: Which weights move.
         longest_row: Tokens of the longest row, for memory; None: all are as long as the mean one.
         gpus: Devices that train on it together.
-        is_sharded: Weights lie in pieces over the devices (FSDP, ZeRO-3); else each holds all of them.
+        is_sharded: Whether weights are split over the devices (FSDP, ZeRO-3); otherwise each holds all of them.
         recomputes: Activations are computed again in the backward pass (gradient checkpointing).
         is_compiled: Kernels are compiled or fused.
         accumulation: Micro-steps for each optimizer step.
