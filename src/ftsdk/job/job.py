@@ -156,7 +156,7 @@ class FineTuneJob(JobFields):
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
         found = found.replace(notes=(*found.notes, note)) if note else found
-        return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
+        return plan.replace(estimate=found)
 
     def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
         from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through

@@ -1,4 +1,4 @@
-"""Estimates for people, as text and as HTML."""
+"""Estimates as text and as HTML."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def estimate_html(estimate: Estimate) -> str:
 
 
 def _by_source(parts: Sequence[EstimateLine]) -> list[tuple[str, list[EstimateLine]]]:
-    """Neighbours that have the same source share it."""
+    """Group neighbours that have the same source."""
     return [(source, list(those)) for source, those in groupby(parts, key=lambda part: part.source)]

@@ -1,4 +1,4 @@
-"""Plans for people."""
+"""Plans as text and as HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """List what a plan says in pairs of a heading and a text."""
+    """Return the rows of a plan: pairs of a heading and a text."""
     spec = plan.spec
     rows: list[tuple[str, str]] = [
         ("Backend", plan.backend),
@@ -61,7 +61,7 @@ def plan_html(plan: Plan) -> str:
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:
-    """List the notes of the plan and of its estimate: that one's first, since it says what may end the run."""
+    """Return the notes of the estimate, which may say what ends the run, and then those of the plan."""
     return (*(plan.estimate.notes if plan.estimate is not None else ()), *plan.notes)
 
 

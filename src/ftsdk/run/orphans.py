@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
-from ftsdk.protocol import Backend, CanSweep, Orphan, RunRef
+from ftsdk.protocol import Backend, CanListOrphans, Orphan, RunRef
 from ftsdk.run.ledger import Ledger, Record
 
 __all__ = ["sweep"]
@@ -30,10 +30,10 @@ def sweep(*, ledger: Ledger | None = None, backends: Iterable[Backend] | None = 
     found: list[Orphan] = []
     looked: set[str] = set()
     for place in places:
-        if isinstance(place, CanSweep):
+        if isinstance(place, CanListOrphans):
             states = {RunRef.parse(r.ref).id: _state(place, r) for r in records if RunRef.parse(r.ref).backend == place.name}
             # Backends that differ only in what they rent look at the same place.
-            news = [orphan for orphan in place.sweep(states) if orphan.to_json() not in looked]
+            news = [orphan for orphan in place.list_orphans(states) if orphan.to_json() not in looked]
             looked.update(orphan.to_json() for orphan in news)
             found.extend(news)
     return found

@@ -1,7 +1,8 @@
 """What decides the weights: frozen values, with no IO, no torch and no vendor."""
 
 from ftsdk.spec.base import Value, set_fields
-from ftsdk.spec.dataset_ref import DataFormat, DatasetRef, TokenGuess
+from ftsdk.spec.dataset_ref import DataFormat, DatasetRef
+from ftsdk.spec.interval import Range
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
 from ftsdk.spec.method import DPO, METHODS, SFT, AnyMethod, Method, TrainOn
 from ftsdk.spec.model import Model
@@ -27,7 +28,7 @@ __all__ = [
     "Method",
     "Model",
     "QLoRA",
-    "TokenGuess",
+    "Range",
     "TrainOn",
     "Tuning",
     "Value",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ftsdk.spec.base import Value
+from ftsdk.spec.interval import Range
 
-__all__ = ["MAKING_ROWS", "DataFormat", "DatasetRef", "TokenGuess"]
+__all__ = ["MAKING_ROWS", "DataFormat", "DatasetRef"]
 
 DataFormat = Literal["chat", "preference"]
 """`chat`: rows of `messages` that end with the assistant. `preference`: rows of `prompt`, `chosen`, `rejected`."""
@@ -21,15 +22,15 @@ MAKING_ROWS: Mapping[DataFormat, str] = {
 """The call that makes rows of each format, for messages."""
 
 
-class TokenGuess(Value):
-    """A token count guessed from text: with 80 % confidence it lies between `few` and `many`."""
+def _from_old_words(tokens: object) -> object:
+    """Read a guess as ledgers before 2026-11-27 have it: few, likely, many."""
+    if not isinstance(tokens, Mapping) or "few" not in tokens:
+        return cast("object", tokens)
+    words = {"few": "low", "many": "high"}
+    return {words.get(key, key): amount for key, amount in cast("Mapping[str, Any]", tokens).items()}
 
-    few: Annotated[int, Field(ge=0)]
-    """With a tokenizer of many words."""
-    likely: Annotated[int, Field(ge=0)]
-    """The most likely count."""
-    many: Annotated[int, Field(ge=0)]
-    """With a tokenizer of few words, or text unlike English prose."""
+
+Tokens = Annotated[Range, BeforeValidator(_from_old_words)]
 
 
 class DatasetRef(Value):
@@ -41,8 +42,8 @@ class DatasetRef(Value):
     rows: Annotated[int, Field(ge=1)]
     name: str = "data"
     """Display name: where the rows came from."""
-    tokens: TokenGuess | None = None
-    """Tokens of all sequences, guessed from their text; a preference row is two sequences. None: not counted.
-    Devices and limits are chosen by it."""
-    longest_tokens: TokenGuess | None = None
-    """Tokens of the longest sequence, guessed likewise."""
+    tokens: Tokens | None = None
+    """Tokens of all sequences, a preference row being two, guessed from their text; None: not guessed. Backends choose
+    devices and limits by it."""
+    longest_tokens: Tokens | None = None
+    """Tokens of the longest sequence, guessed from its text."""

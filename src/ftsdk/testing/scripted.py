@@ -13,14 +13,18 @@ from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyE
 from ftsdk.protocol import (
     Adjustment,
     Artifact,
+    Billing,
     Capabilities,
     CostRange,
     Event,
+    FixedPrice,
+    NotBilled,
     Plan,
     RunRef,
     RunState,
     RunStatus,
     StateEvent,
+    Workload,
     find_gaps,
     read_event,
     refuse,
@@ -128,12 +132,20 @@ class ScriptedBackend:
         """Decide everything, send nothing."""
         refuse(self._name, find_gaps(spec, self._capabilities))
         request, adjustments = self._translate(spec)
-        cost = None
-        if self._cost_usd is not None:
-            low, likely, high = self._cost_usd
-            cost = CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"})
-        note = "" if cost else "a scripted run costs nothing"
-        return Plan(backend=self._name, spec=spec, request=request, adjustments=adjustments, cost=cost, cost_note=note)
+        return Plan(
+            backend=self._name,
+            spec=spec,
+            request=request,
+            adjustments=adjustments,
+            workload=Workload.of(spec, max_length=spec.max_length),
+            billing=self._billing(),
+        )
+
+    def _billing(self) -> Billing:
+        if self._cost_usd is None:
+            return NotBilled(note="a scripted run costs nothing")
+        low, likely, high = self._cost_usd
+        return FixedPrice(cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"}))
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Start a run, or find the one with this key.

@@ -213,7 +213,7 @@ def test_probes_are_kept_by_device_and_software_and_the_oldest_go(ftsdk_home: Pa
 def test_a_calibration_says_what_was_measured_beside_what_was_looked_up() -> None:
     told = str(Calibration(device="CPU", software="torch 1", probes=(a_probe(start_s=8.0, predicted_start_s=13.0, fixed_gb=1.0, peak_gb=1.4),)))
     assert "measured on CPU with torch 1, 9 steps of 1 runs" in told
-    assert "lora: a step takes 2.00 s (looked up: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
+    assert "lora: a step takes 2.00 s (predicted: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
     with pytest.raises(SpecError, match="at least one probe"):
         Calibration(device="CPU", software="torch 1", probes=())
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ftsdk._home import home
 from ftsdk.backends.managed.run_state import RunFolder
+from ftsdk.backends.together.billing import billing_of
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire, clean_base_url, find_key
 from ftsdk.backends.together.collection import WEIGHTS, collect
@@ -21,10 +22,10 @@ from ftsdk.backends.together.preflight import Inquiry
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.submission import Submission
-from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, suffix_for, translate
+from ftsdk.backends.together.translate import CAPABILITIES, choose_model, suffix_for, translate
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BackendError, BudgetExceededError, Gap, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
-from ftsdk.protocol import Artifact, Capabilities, Event, Plan, RunRef, RunStatus, find_gaps, refuse
+from ftsdk.protocol import Artifact, Capabilities, Event, Plan, RunRef, RunStatus, Workload, find_gaps, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 
@@ -129,12 +130,14 @@ class Together:
                 f"a job on {spec.model.id} costs at least ${minimum.usd:.2f} at Together ({minimum.cited}), more than "
                 f"budget_usd={spec.budget_usd}. Raise the budget, or train on another backend."
             )
+        max_length = spec.max_length or next((a.chosen for a in translation.adjustments if a.field == "max_length"), None)
         return Plan(
             backend=self.name,
             spec=spec,
             request=translation.request,
             adjustments=translation.adjustments,
-            cost_note=cost_note(book.price_per_mtok(choice.known, spec, prices), minimum),
+            workload=Workload.of(spec, max_length=max_length),
+            billing=billing_of(spec, choice.known, translation.request["create"], max_length=max_length, minimum=minimum, book=prices),
             notes=translation.notes,
         )
 
