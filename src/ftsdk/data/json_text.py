@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-from ftsdk.data.location import Location, plain
+from ftsdk._format import printable
+from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
 __all__ = ["json_array", "json_lines"]
@@ -96,7 +97,7 @@ def _data_member(text: str, start: int, source: str) -> int:
         if text[position : position + 1] == ",":
             position = _skip(text, position + 1)
     if found is None:
-        one = plain(", ".join(keys), 80)
+        one = printable(", ".join(keys), 80)
         lines = _skip(text, position + 1) < len(text)
         hint = "It looks like one object per line: name it .jsonl." if lines else 'Put the rows into an array: [...] or {"data": [...]}.'
         raise DatasetError(f"holds one object ({one}) and not an array of them.", source=source, hint=hint)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ftsdk._format import escaped, printable
 from ftsdk.data.dataset import Dataset
-from ftsdk.data.location import plain
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.rendering import RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
 from ftsdk.data.text_model import TextModel
@@ -63,7 +62,7 @@ class PreviewRow:
     def runs(self) -> Iterator[tuple[bool, str]]:
         """Give the text in runs of trained and untrained tokens."""
         for is_trained, run in groupby(self.tokens, key=lambda token: token.is_trained):
-            yield is_trained, plain("".join(token.text for token in run))
+            yield is_trained, printable("".join(token.text for token in run))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +76,7 @@ class Preview:
     """What was counted over all rows of the dataset, not only those shown."""
 
     def __str__(self) -> str:
-        blocks = [f"{plain(self.name)}, train_on={self.train_on!r}: ⟦trained⟧, the rest is only read"]
+        blocks = [f"{printable(self.name)}, train_on={self.train_on!r}: ⟦trained⟧, the rest is only read"]
         for row in self.rows:
             text = "".join(f"⟦{run}⟧" if is_trained else run for is_trained, run in row.runs())
             blocks.append(f"{row.title}\n{text}")
@@ -87,7 +86,7 @@ class Preview:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[Text] = [Text(f"{plain(self.name)}, train_on={self.train_on!r}")]
+        parts: list[Text] = [Text(f"{printable(self.name)}, train_on={self.train_on!r}")]
         for row in self.rows:
             text = Text(f"\n{row.title}\n", style="bold")
             for is_trained, run in row.runs():
@@ -126,12 +125,12 @@ class Preview:
         blocks = [f"<style>{_CSS}</style>"]
         for row in self.rows:
             spans = "".join(
-                f'<span class="{"t" if token.is_trained else "m"}" title="{token.id}">{html.escape(plain(token.text))}</span>'
+                f'<span class="{"t" if token.is_trained else "m"}" title="{token.id}">{escaped(token.text)}</span>'
                 for token in row.tokens
                 if token.text
             )
-            blocks.append(f"<h4>{html.escape(row.title)}</h4><div>{spans}</div>")
-        blocks.append(f"<pre>All rows: {html.escape(str(self.report))}</pre>")
+            blocks.append(f"<h4>{escaped(row.title)}</h4><div>{spans}</div>")
+        blocks.append(f"<pre>All rows: {escaped(str(self.report))}</pre>")
         return f'<div class="ftsdk-preview">{"".join(blocks)}</div>'
 
     def _repr_html_(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftsdk._format import duration, money
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -25,7 +26,6 @@ __all__ = [
     "Range",
     "StepParts",
     "in_unit",
-    "usd_over",
 ]
 
 ASKED_LATER = "the service's own estimate is asked for at submit() and replaces this one; job.estimate(live=True) asks now, and uploads the data"
@@ -44,8 +44,8 @@ class CostRange(Value):
     """Whose price, and of which day."""
 
     def __str__(self) -> str:
-        interval = "" if self.low == self.high else f"80 %: ${self.low:.2f} to ${self.high:.2f}; "
-        return f"${self.likely:.2f} ({interval}{self.source})"
+        interval = "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+        return f"{money(self.likely, places=2)} ({interval}{self.source})"
 
 
 class Range(Value):
@@ -259,9 +259,9 @@ def in_unit(amount: Range, unit: str) -> str:
     def write(value: float) -> str:
         match unit:
             case "s":
-                return _duration(value)
+                return duration(value)
             case "usd":
-                return f"${value:.2f}"
+                return money(value, places=2)
             case "GB":
                 return f"{value:.1f} GB"
             case _:
@@ -270,20 +270,6 @@ def in_unit(amount: Range, unit: str) -> str:
     if amount.low == amount.high:
         return write(amount.likely)
     return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
-
-
-def usd_over(amount: Decimal, limit: Decimal) -> str:
-    """Write an amount that is over a limit so that it looks like that: in cents, or to a hundredth of one where cents would look the same."""
-    places = Decimal("0.01") if f"{amount:.2f}" != f"{limit:.2f}" else Decimal("0.0001")
-    return f"${amount.quantize(places, rounding=ROUND_CEILING if places < Decimal('0.01') else ROUND_HALF_EVEN)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _short(amount: float) -> str:

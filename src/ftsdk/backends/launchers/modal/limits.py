@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
+from ftsdk._format import money_over
 from ftsdk.errors import BudgetExceededError
-from ftsdk.protocol.estimates import usd_over
 
 __all__ = ["GRACE_S", "MIN_USEFUL_S", "STARTUP_S", "UNKNOWN_NEED_S", "Cap", "cap_for", "worst_case_usd"]
 
@@ -87,7 +87,7 @@ def cap_for(
     what = f"with {' and '.join(named)}, " if named else ""
     each = f"{fewest} x ({STARTUP_S} s to start + {timeout_s or MIN_USEFUL_S:,} s of work)"
     raise BudgetExceededError(
-        f"budget_usd={budget_usd} doesn't pay for one useful attempt: {what}{each} may cost {usd_over(needed, budget_usd)} "
+        f"budget_usd={budget_usd} doesn't pay for one useful attempt: {what}{each} may cost {money_over(needed, budget_usd)} "
         f"at up to ${hourly:.2f} an hour. Raise the budget, or take a cheaper gpu=" + (", or name less." if named else ".")
     )
 

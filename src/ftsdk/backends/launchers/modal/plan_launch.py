@@ -9,6 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk._format import money_over
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
@@ -18,7 +19,7 @@ from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
 from ftsdk.protocol import Adjustment, CostRange
-from ftsdk.protocol.estimates import Range, usd_over
+from ftsdk.protocol.estimates import Range
 from ftsdk.spec import FullFineTune, JobSpec
 
 __all__ = ["Options", "decide", "hardware_for"]
@@ -259,7 +260,7 @@ def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, mo
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: {usd_over(low, budget)} to ${high:.2f} ({source}). "
+            f"budget_usd={budget} doesn't pay for the training at its quickest: {money_over(low, budget)} to ${high:.2f} ({source}). "
             "Raise the budget, train on less, or take a cheaper gpu=."
         )
     top = min(high, worst)
