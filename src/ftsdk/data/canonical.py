@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
-from ftsdk.data.sources import Table
+from ftsdk.data.table import Table
 from ftsdk.data.template import Template
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest

@@ -12,7 +12,8 @@ from ftsdk._home import home
 from ftsdk.data.canonical import ready_rows
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.json_text import json_lines
-from ftsdk.data.sources import Table
+from ftsdk.data.sources import Source
+from ftsdk.data.table import table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DataFormat, DatasetRef
 
@@ -91,10 +92,8 @@ class Store:
             DatasetError: They aren't there, were altered, or have another format.
         """
         path = self.get(fingerprint)
-        found = list(json_lines(path.read_text(encoding="utf-8"), path.name))
-        table = Table(tuple(row for _, row in found), tuple(line for line, _ in found), tuple(found[0][1]))
-        rows = ready_rows(table, format, None)
-        return Dataset(table, name=name, source=None, origin=None, format=format, rows=rows)
+        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name), source=path.name)
+        return Dataset(table, Source(name=name), format=format, rows=ready_rows(table, format, None))
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.jsonl"

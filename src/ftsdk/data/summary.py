@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ftsdk._format import bold, html_table, printable, text_table
-from ftsdk.data.canonical import as_lines
+from ftsdk._format import escaped, html_table, printable, text_table
 from ftsdk.data.split import MAX_CLASSES
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Summary:
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""
         classes = html_table(self._class_rows(), head=("completion", "rows", "share"), right={1, 2})
-        return f"<div>{bold(self.name)}{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
+        return f"<div><strong>{escaped(self.name)}</strong>{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
 
 
 def summarise(dataset: Dataset) -> Summary:
@@ -75,7 +74,7 @@ def summarise(dataset: Dataset) -> Summary:
         is_chat = dataset.format == "chat"
         prompts = [sum(len(message["content"]) for message in (row["messages"][:-1] if is_chat else row["prompt"])) for row in rows]
         completions = [str((row["messages"] if is_chat else row["chosen"])[-1]["content"]) for row in rows]
-        duplicates = len(rows) - len(set(as_lines(rows).splitlines()))
+        duplicates = len(rows) - len(set(dataset.to_bytes().splitlines()))
     counts = Counter(completions or ())
     is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows) and dataset.format == "chat"
     return Summary(

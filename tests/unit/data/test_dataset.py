@@ -32,13 +32,13 @@ def file(tmp_path: Path) -> Path:
 
 def test_rows_can_be_counted_walked_and_picked_and_a_changed_copy_changes_nothing() -> None:
     dataset = Dataset.from_rows(emails(4)).as_chat(**TEMPLATES)
-    before = dataset.fingerprint
+    before = list(dataset)
     assert len(dataset) == len(list(dataset)) == 4
     assert dataset.head(2) == [dataset[0], dataset[1]]
     assert dataset[-1] == dataset[3]
     dataset[0]["messages"][0]["content"] = "changed"
     next(iter(dataset))["messages"].clear()
-    assert hashlib.sha256(dataset.to_bytes()).hexdigest() == before
+    assert list(dataset) == before
 
 
 def test_as_chat_leaves_the_table_as_it_was_and_can_be_called_again() -> None:
@@ -58,6 +58,19 @@ def test_the_fingerprint_is_the_hash_of_canonical_json_lines(pairs: list[tuple[s
         lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n" for row in dataset)
         assert dataset.to_bytes() == lines.encode()
         assert dataset.fingerprint == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_fingerprint_of_the_same_rows_never_changes() -> None:
+    chat = [{"prompt": 'Où est "mon" colis ?\n\u2028\x00', "completion": "livraison 😀", "system": "Trie."}]
+    assert Dataset.from_rows(chat).fingerprint == "e86c82b7141c26c604f06016a380cf7bb8bd0f22401c04becedcbd4b99b42851"
+    pairs = [{"prompt": "a\tb", "chosen": "é", "rejected": "\\"}]
+    assert Dataset.from_rows(pairs).fingerprint == "44a95175274a981ea0b4173ce5e9fd597d74255497939725378704c991bffcbf"
+
+
+def test_rows_are_written_out_once() -> None:
+    dataset = Dataset.from_rows(emails()).as_chat(**TEMPLATES)
+    assert len(dataset.fingerprint) == 64
+    assert dataset.to_bytes() is dataset.to_bytes()
 
 
 def test_the_fingerprint_counts_order_and_not_where_rows_came_from(file: Path) -> None:
@@ -195,7 +208,7 @@ def test_what_strangers_wrote_can_neither_drive_the_terminal_nor_the_page() -> N
     assert "\x1b" not in str(dataset)
     assert "\x07" not in str(dataset)
     assert "<script>" not in dataset._repr_html_()
-    assert "<b><b>" not in dataset._repr_html_()
+    assert "<b>" not in dataset._repr_html_()
 
 
 def test_a_dataset_pickles() -> None:
