@@ -196,10 +196,10 @@ class Dataset:
         """
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), source=self._source.location)
-        how = SplitStep(**sizes, seed=seed, **({} if stratify == "auto" else {"stratify": stratify or False}))
+        given: dict[str, Any] = {**sizes, "seed": seed, **({} if stratify == "auto" else {"stratify": stratify or False})}
 
         def part(name: Literal["train", "validation", "test"]) -> Dataset:
-            return self._selected(chosen[name], Step(split=how, part=name))
+            return self._selected(chosen[name], Step(split=SplitStep(**given), part=name))
 
         return Splits(part("train"), part("validation") if "validation" in chosen else None, part("test") if "test" in chosen else None)
 

@@ -27,8 +27,8 @@ class WrittenFloat(float):
         made.text = text
         return made
 
-    def __getnewargs__(self) -> tuple[str]:
-        return (self.text,)
+    def __reduce__(self) -> tuple[type[WrittenFloat], tuple[str]]:
+        return WrittenFloat, (self.text,)
 
     def __str__(self) -> str:
         return self.text
