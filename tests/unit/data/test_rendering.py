@@ -307,3 +307,55 @@ def test_rendering_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("answer", ["d", "im_end", "<", "|", "end|>"])
+def test_an_answer_that_the_end_token_spells_out_ends_where_it_ends(either_tokenizer: Any, answer: str) -> None:
+    row = render_chat([ASK, {"role": "assistant", "content": answer}], either_tokenizer)
+    assert trained_text(row, either_tokenizer) == f"{answer}<|im_end|>"
+    assert row.flags == frozenset()
+    pair = render_preference({"prompt": [ASK], "chosen": [ANSWER], "rejected": [{"role": "assistant", "content": answer}]}, either_tokenizer)
+    assert pair.chosen_ids[-1] == pair.rejected_ids[-1] == either_tokenizer.eos_token_id
+    whole = render_chat(
+        [ASK, {"role": "assistant", "content": answer}], either_tokenizer, train_on="all", chat_template="{{ messages | length }}" + CHATML
+    )
+    assert whole.flags == {"boundary_mismatch"}
+
+
+SYSTEM = {"role": "system", "content": "ALWAYS IN FRENCH"}
+TOOL = [ASK, {"role": "assistant", "content": "wait"}, {"role": "tool", "content": 'RAIN "AT" NOON'}, ANSWER]
+THOUGHT = {"role": "assistant", "content": "<think>\nTWO AND TWO\n</think>\n\n4"}
+WITHOUT_THOUGHT = CHATML.replace("{{ m['content'] }}", "{{ m['content'].split('</think>')[-1] }}")
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        ("{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHATML, [SYSTEM, ASK, ANSWER]),
+        ("{% set messages = messages | rejectattr('role', 'equalto', 'tool') | list %}" + CHATML, TOOL),
+        (WITHOUT_THOUGHT, [ASK, THOUGHT]),
+        (CHATML.replace("m['content']", "m['content'] | e"), [ASK, {"role": "assistant", "content": "a < b"}]),
+        (CHATML.replace("m['content']", "m['content'] | lower"), [ASK, ANSWER]),
+        (CHATML.replace("for m in messages", "for m in messages[-2:]"), LONG),
+    ],
+)
+def test_what_a_template_leaves_out_or_changes_is_flagged_counted_and_refused(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
+    report = render_dataset([{"messages": messages}] * 3, tokenizer, train_on="all", chat_template=template).report
+    assert report.rows_losing_content == 3
+    assert "3 rows: the model's chat template leaves out or changes what a message says." in report.notes
+    with pytest.raises(DatasetError, match=r"in 3 of 3 rows.*Model\(chat_template=...\).*max_truncated=1"):
+        report.check()
+    report.check(1.0)
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        (CHATML.replace("m['content']", "m['content'] | trim"), [SYSTEM, ASK, {"role": "assistant", "content": "  a \n"}]),
+        (CHATML.replace("m['content']", "m['content'] | tojson if m['role'] == 'tool' else m['content']"), TOOL),
+        (WITHOUT_THOUGHT, [ASK, THOUGHT, {"role": "user", "content": "3+3"}, {"role": "assistant", "content": "6"}]),
+        (CHATML, [ASK, ANSWER, ASK, ANSWER]),
+    ],
+)
+def test_templates_that_keep_every_message_in_their_way_are_fine(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
+    assert render_dataset([{"messages": messages}], tokenizer, train_on="completion", chat_template=template).report.rows_losing_content == 0
