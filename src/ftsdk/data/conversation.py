@@ -1,4 +1,4 @@
-"""Conversations: which rows of messages can be learned from, and their one canonical form."""
+"""Conversations: which lists of messages can be trained on, and their canonical form."""
 
 from __future__ import annotations
 

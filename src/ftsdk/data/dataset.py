@@ -24,7 +24,7 @@ __all__ = ["Dataset", "Splits"]
 
 
 class Splits(NamedTuple):
-    """The parts of a dataset. A part that wasn't asked for is None."""
+    """The parts of a dataset. A part without a size is None."""
 
     train: Dataset
     validation: Dataset | None
@@ -192,7 +192,7 @@ class Dataset:
                 ones, each at least twice); a column does so by that column; None doesn't.
 
         Raises:
-            DatasetError: A part would be empty, or no part was asked for.
+            DatasetError: A part would be empty, or no part has a size.
         """
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), source=self._source.location)
@@ -343,7 +343,7 @@ class Dataset:
         return Dataset(table, self._source, steps=(*self._steps, step), format=format, rows=rows)
 
     def _copied(self, row: Row) -> Row:
-        """Copy a row, so that whoever changes it doesn't change the dataset under its fingerprint."""
+        """Copy a row, so that a caller's changes don't reach the dataset and its fingerprint."""
         if self._format == "table":
             return dict(row)
         return {key: [dict(message) for message in messages] for key, messages in row.items()}

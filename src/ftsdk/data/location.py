@@ -1,4 +1,4 @@
-"""Where a row came from, for errors that name file, line and field."""
+"""Where a row comes from, for errors that name file, line and field."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class Location(NamedTuple):
     line: int
 
     def error(self, message: str, *, field: str | None = None, hint: str | None = None) -> DatasetError:
-        """Make an error that names this row."""
+        """Return an error that names this row."""
         return DatasetError(message, source=self.source, line=self.line, field=field, hint=hint)

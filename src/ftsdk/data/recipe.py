@@ -66,9 +66,9 @@ class Step(Value):
 
     @model_validator(mode="after")
     def _one_thing(self) -> Step:
-        asked = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
-        if len(asked) != 1:
-            raise ValueError(f"must do one of chat, preference, split, sample and take, not {' and '.join(asked) or 'none'}")
+        given = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must do one of chat, preference, split, sample and take, not {' and '.join(given) or 'none'}")
         if (self.split is None) != (self.part is None):
             raise ValueError("split and part go together: part says which part of the split this is")
         return self
@@ -135,7 +135,7 @@ class Recipe(Value):
             raise ValueError("stored data needs format: chat or preference")
         flat = [name for name in ("chat", "preference", "split") if getattr(self, name) is not None]
         if self.steps is not None and flat:
-            raise ValueError(f"{flat[0]} stands beside steps; put it into steps, whose order counts")
+            raise ValueError(f"{flat[0]} is given beside steps; put it into steps, whose order counts")
         if self.chat is not None and self.preference is not None:
             raise ValueError("rows are chat or preference, not both")
         if (self.split is None) != (self.part is None):

@@ -64,7 +64,7 @@ class RenderReport:
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is noteworthy."""
         cut, lost, gone = self.rows_truncated, self.rows_losing_trained_tokens, self.rows_without_trained_tokens
-        told: list[tuple[int, str]] = [
+        sentences: list[tuple[int, str]] = [
             (not self.has_template, "The model has no chat template: rows are rendered as plain prompt, completion and end-of-text."),
             (
                 self.rows_losing_content,
@@ -85,7 +85,7 @@ class RenderReport:
                 f"{_rows(self.rows_with_special_tokens_in_content)} spell out special tokens of the model, such as its end-of-turn mark.",
             ),
         ]
-        return tuple(sentence for count, sentence in told if count)
+        return tuple(sentence for count, sentence in sentences if count)
 
     def check(self, max_truncated: float = 0.01) -> None:
         """Refuse data that loses too much on the way to the model.

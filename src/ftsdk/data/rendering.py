@@ -208,7 +208,7 @@ def _unstable(row: int, turn: int, *, is_last: bool) -> ModelError:
     tries = "use another template with Model(chat_template=...), or train_on='all'" if is_last else "use train_on='completion', or another template"
     return ModelError(
         f"the model's chat template writes a conversation differently once more messages follow (row {row + 1}, message {turn}), "
-        f"so it can't be told which tokens the assistant wrote; {tries}"
+        f"so the tokens that the assistant wrote can't be found; {tries}"
     )
 
 
@@ -245,7 +245,7 @@ def _chat_row(
 def _turn_tokens(
     text: str, span: _Span, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], eos: frozenset[int]
 ) -> tuple[int, int, bool]:
-    """Give the tokens of a turn, up to and including the token that ends it, as (first, stop, has that token)."""
+    """Return the tokens of a turn, up to and including the token that ends it, as (first, stop, has that token)."""
     # By overlap, not by start: a token that also holds the end of the prompt holds the answer's first letters.
     first = bisect_right(ends, span.start)
     stop = bisect_left(starts, span.end)

@@ -29,7 +29,7 @@ class Summary:
     completion_chars_median: int | None
     """Characters of the answer, in preference data of the chosen one."""
     duplicate_rows: int
-    """Rows that repeat an earlier one exactly. They can end up in different parts of a split."""
+    """Rows that repeat an earlier one exactly. They can land in different parts of a split."""
     classes: tuple[tuple[str, int], ...]
     """Completions and how often each occurs, most frequent first, if there are at most 50 and they repeat."""
 

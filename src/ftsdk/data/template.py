@@ -37,7 +37,7 @@ class Template:
             source: The file, for errors.
 
         Raises:
-            DatasetError: A brace stands alone, or a field isn't the plain name of a column.
+            DatasetError: A brace has no partner, or a field isn't the plain name of a column.
         """
         self.text = text
         self._literals: list[str] = []

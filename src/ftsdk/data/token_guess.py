@@ -1,4 +1,4 @@
-"""How many tokens text may have, from its bytes: what is known of rows before a tokenizer is at hand."""
+"""Estimates of how many tokens a text has, from its bytes, for when no tokenizer is at hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Guess(NamedTuple):
 
 
 def guess_tokens(text: str) -> Guess:
-    """Guess the tokens of a text."""
+    """Estimate the tokens of a text."""
     data = text.encode("utf-8", "replace")
     digits = len(data) - len(data.translate(None, _DIGITS))
     signs = len(data) - len(data.translate(None, _SIGNS))
@@ -65,7 +65,7 @@ class RowGuess(NamedTuple):
 
 
 def guess_row(row: Mapping[str, Any]) -> RowGuess:
-    """Guess the tokens of a canonical row."""
+    """Estimate the tokens of a canonical row."""
     if "messages" in row:
         said = [(message["role"], guess_tokens(_text(message))) for message in row["messages"]]
         answers = math.fsum(guess.likely for role, guess in said if role == "assistant")
@@ -76,7 +76,7 @@ def guess_row(row: Mapping[str, Any]) -> RowGuess:
 
 
 def total_and_longest(rows: Sequence[RowGuess]) -> tuple[TokenGuess, TokenGuess]:
-    """Give the tokens of all sequences together, and of the longest one."""
+    """Return the tokens of all sequences together, and of the longest one."""
     guesses = [guess for row in rows for guess in row.sequences]
     longest = max(guesses, key=lambda guess: guess.many, default=Guess(0, 0, 0))
     # Exactly, so that the order of rows makes no difference in the last digit.

@@ -32,7 +32,7 @@ def test_templates_fill_in_columns_and_keep_double_braces() -> None:
     }
 
 
-def test_numbers_are_written_out_and_values_are_never_read_as_templates() -> None:
+def test_values_are_never_read_as_templates() -> None:
     dataset = Dataset.from_rows([{"a": 3, "b": "{a} {{x}} {0.__class__}"}]).as_chat(prompt="{b}", completion="{a}")
     assert [m["content"] for m in dataset[0]["messages"]] == ["{a} {{x}} {0.__class__}", "3"]
 
@@ -169,7 +169,7 @@ def test_ready_made_rows_are_known_by_their_columns(row: dict[str, Any], format_
     assert Dataset.from_rows([row]).format == format_
 
 
-def test_ready_made_prompts_are_not_read_as_templates_and_keep_their_system_column() -> None:
+def test_ready_made_prompts_are_not_read_as_templates() -> None:
     rows = [{"prompt": "say {x}", "completion": "{y}", "system": "s"}, {"prompt": "b", "completion": "c", "system": None}]
     assert [[m["content"] for m in row["messages"]] for row in Dataset.from_rows(rows)] == [["s", "say {x}", "{y}"], ["b", "c"]]
 
@@ -191,7 +191,7 @@ def test_preference_templates_and_message_columns_give_the_same_rows() -> None:
     assert {flat.fingerprint} == {d.fingerprint for d in (lists, whole, implied, ready)}
 
 
-def test_a_preference_prompt_may_be_a_conversation_with_a_system_message() -> None:
+def test_a_preference_prompt_may_be_a_conversation() -> None:
     row = {"q": conversation("user", "assistant", "user"), "good": "yes", "bad": "no"}
     dataset = Dataset.from_rows([row]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}", system="Be kind.")
     assert [message["role"] for message in dataset[0]["prompt"]] == ["system", "user", "assistant", "user"]
@@ -228,7 +228,7 @@ def test_answers_without_a_shared_prompt_need_one() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))), st.text(min_size=1).filter(str.strip))
-def test_any_literal_text_survives_a_template_when_its_braces_are_doubled(literal: str, value: str) -> None:
+def test_any_text_with_doubled_braces_survives_a_template(literal: str, value: str) -> None:
     template = literal.replace("{", "{{").replace("}", "}}") + "|{text}|"
     dataset = Dataset.from_rows([{"text": value, "label": "x"}]).as_chat(prompt=template, completion="{label}")
     assert dataset[0]["messages"][0]["content"] == f"{literal}|{value}|"

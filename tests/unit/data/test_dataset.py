@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_rows_can_be_counted_walked_and_picked_and_a_changed_copy_changes_nothing() -> None:
+def test_rows_are_given_out_as_copies() -> None:
     dataset = Dataset.from_rows(emails(4)).as_chat(**TEMPLATES)
     before = list(dataset)
     assert len(dataset) == len(list(dataset)) == 4
@@ -73,13 +73,13 @@ def test_rows_are_written_out_once() -> None:
     assert dataset.to_bytes() is dataset.to_bytes()
 
 
-def test_the_fingerprint_counts_order_and_not_where_rows_came_from(file: Path) -> None:
+def test_the_fingerprint_depends_on_order_and_not_on_the_source(file: Path) -> None:
     from_file, from_rows = Dataset.from_file(file).as_chat(**TEMPLATES), Dataset.from_rows(emails()).as_chat(**TEMPLATES)
     turned = Dataset.from_rows(emails()[::-1]).as_chat(**TEMPLATES)
     assert from_file.fingerprint == from_rows.fingerprint != turned.fingerprint
 
 
-def test_a_fingerprint_costs_no_more_than_writing_and_hashing_the_rows() -> None:
+def test_a_fingerprint_costs_about_as_much_as_json_and_a_hash() -> None:
     ratios: list[float] = []
     for _ in range(5):
         dataset = Dataset.from_rows(emails(10_000)).as_chat(**TEMPLATES)
@@ -148,7 +148,7 @@ def test_a_recipe_leads_back_to_the_same_rows(file: Path, done: list[Any]) -> No
     assert again.to_dict(base=file.parent) == recipe
 
 
-def test_rows_from_memory_are_named_by_content_and_found_in_the_store() -> None:
+def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
     dataset = Dataset.from_rows(emails(), name="emails").as_chat(**TEMPLATES).split(test=5).train
     recipe = dataset.to_dict()
     assert recipe == {"stored": dataset.fingerprint, "format": "chat", "name": "emails"}
@@ -170,7 +170,7 @@ def test_rows_from_memory_are_named_by_content_and_found_in_the_store() -> None:
         ({"chat": {}}, "must name one source"),
         ({"file": "a.csv", "revision": "main"}, "revision belongs to hub, and this is file data"),
         ({"stored": "0" * 64}, "stored data needs format"),
-        ({"file": "a.csv", "chat": {}, "steps": []}, "chat stands beside steps"),
+        ({"file": "a.csv", "chat": {}, "steps": []}, "chat is given beside steps"),
         ({"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}}, "chat or preference, not both"),
         ({"file": "a.csv", "steps": [{"take": 1, "chat": {}}]}, "must do one of chat, preference, split, sample and take"),
         ({"file": "a.csv", "steps": [{"split": {"test": 1}}]}, "split and part go together"),
@@ -197,13 +197,13 @@ def test_the_summary_shows_size_lengths_and_classes() -> None:
     assert dataset.summary().to_dict()["classes"] == {"billing": 11, "returns": 10, "shipping": 10}
 
 
-def test_the_summary_of_free_text_lists_no_classes_and_that_of_a_table_says_what_to_do() -> None:
+def test_the_summary_lists_no_classes_of_free_text() -> None:
     table = Dataset.from_rows(emails())
     assert table.as_chat(prompt="{category}", completion="{text}").summary().classes == ()
     assert "as_chat(" in str(table)
 
 
-def test_what_strangers_wrote_can_neither_drive_the_terminal_nor_the_page() -> None:
+def test_untrusted_text_reaches_neither_terminal_nor_page() -> None:
     dataset = Dataset.from_rows([{"prompt": "a", "completion": "\x1b[2J<script>"}] * 2, name="<b>\x1b]0;x\x07")
     assert "\x1b" not in str(dataset)
     assert "\x07" not in str(dataset)

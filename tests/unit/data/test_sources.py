@@ -49,7 +49,7 @@ CONTENTS = {
 
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with byte order mark"])
-def test_the_same_rows_come_out_of_every_kind_of_text_file(tmp_path: Path, name: str, mark: bytes) -> None:
+def test_every_kind_of_text_file_gives_the_same_rows(tmp_path: Path, name: str, mark: bytes) -> None:
     dataset = Dataset.from_file(write(tmp_path, name, mark + CONTENTS[name].encode()))
     assert list(dataset) == ROWS
     assert (dataset.name, dataset.format, dataset.columns) == (name, "table", ("text", "category"))
@@ -65,7 +65,7 @@ def test_rows_come_out_of_parquet(tmp_path: Path) -> None:
     assert dataset.line_of(1) == 2
 
 
-def test_a_broken_parquet_file_is_told(tmp_path: Path) -> None:
+def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"rows\.parquet: the file can't be read as Parquet"):
         Dataset.from_file(write(tmp_path, "rows.parquet", b"PAR1 but not really"))
 
@@ -84,7 +84,7 @@ def test_tables_from_memory_keep_their_rows_and_their_gaps(library: str) -> None
     assert list(dataset) == [{"text": "a", "score": 1}, {"text": None, "score": 2}]
 
 
-def test_a_missing_number_of_a_data_frame_is_missing_and_not_the_word_nan() -> None:
+def test_a_missing_number_of_a_data_frame_is_not_the_word_nan() -> None:
     pandas = pytest.importorskip("pandas")
     dataset = Dataset.from_table(pandas.DataFrame({"text": ["a", "b"], "label": [1.0, float("nan")]}))
     with pytest.raises(DatasetError, match="row 2, field 'label': has no value"):
@@ -104,7 +104,7 @@ def test_a_list_of_dicts_is_a_dataset() -> None:
         ([{1: "a"}], "row 1: has a column whose name isn't text"),
     ],
 )
-def test_what_is_no_table_is_refused(table: Any, message: str) -> None:
+def test_what_is_not_a_table_is_refused(table: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         Dataset.from_file(table)
 
@@ -165,7 +165,7 @@ def test_json_that_is_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) 
             Dataset.from_file(write(tmp_path, name, content))
 
 
-def test_a_missing_file_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     write(tmp_path, "support_emails.csv", "a\n1\n")
     with pytest.raises(DatasetError, match=r"there is no such file; did you mean 'support_emails\.csv'\?"):
         Dataset.from_file(tmp_path / "suport_emails.csv")
@@ -184,7 +184,7 @@ def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
     assert [array.line_of(i) for i in range(3)] == [4, 5, 6]
 
 
-def test_a_long_csv_field_is_read_and_the_limit_of_the_process_stays(tmp_path: Path) -> None:
+def test_a_long_csv_field_is_read(tmp_path: Path) -> None:
     before = csv.field_size_limit()
     dataset = Dataset.from_file(write(tmp_path, "a.csv", "text\n" + "x" * 300_000 + "\n"))
     assert len(dataset[0]["text"]) == 300_000
@@ -205,7 +205,7 @@ def test_arguments_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
         Dataset.from_file(path, split="test")
 
 
-def test_a_hub_id_that_cannot_be_reached_is_told_with_the_id() -> None:
+def test_a_hub_id_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(DatasetError, match=r"no-such-org/no-such-data: can't be loaded from the Hugging Face hub \(split='train'"):
         Dataset.from_file("no-such-org/no-such-data")
 
@@ -252,7 +252,7 @@ def test_csv_is_read_as_the_standard_library_reads_it(text: str) -> None:
     assert ours() == theirs
 
 
-def test_threads_read_long_fields_and_leave_the_limit_of_the_process_alone(tmp_path: Path) -> None:
+def test_threads_read_long_csv_fields_without_the_process_limit(tmp_path: Path) -> None:
     path, limit = write(tmp_path, "a.csv", "q,a\n" + "x" * 200_000 + ",b\n"), csv.field_size_limit()
     with ThreadPoolExecutor(8) as pool:
         assert {len(found) for found in pool.map(lambda _: Dataset.from_file(path), range(32))} == {1}
@@ -287,7 +287,7 @@ def test_classes_inside_of_lists_are_read_as_their_names() -> None:
     assert list(Dataset.from_file(table)) == [{"tags": ["I", "B"], "info": {"tag": "I"}}]
 
 
-def test_whole_numbers_with_a_gap_and_arrays_of_a_data_frame_stay_what_they_are() -> None:
+def test_whole_numbers_with_a_gap_and_arrays_stay_what_they_are() -> None:
     pandas = pytest.importorskip("pandas")
     numpy = pytest.importorskip("numpy")
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
