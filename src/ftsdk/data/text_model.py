@@ -54,7 +54,8 @@ class TextModel:
         names = sorted({*special.values()} - {""}, key=len, reverse=True)
         self.special_text: re.Pattern[str] | None = re.compile("|".join(map(re.escape, names))) if names else None
         """Matches special tokens that are spelled out in a text."""
-        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is called directly from then on: half the time for the same ids.
+        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is called directly from then on:
+        # half the time for the same ids.
         empty: list[int] = tokenizer("", padding=False, truncation=False)["input_ids"]
         self._backend = tokenizer.backend_tokenizer
         # Without a template, the text begins as the tokenizer itself would begin one.
