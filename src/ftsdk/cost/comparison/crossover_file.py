@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field
 
+from ftsdk._format import money
 from ftsdk._yaml import parse_yaml
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.errors import SpecError
@@ -84,7 +85,7 @@ class CrossoverFile(Value):
         if training is None or self.training is None:
             return answer
         own = self.training.likely if isinstance(self.training, CostRange) else self.training
-        note = f"training: the file's own figure, ${own:.2f}, isn't used; the estimate that was given replaces it"
+        note = f"training: the file's own figure, {money(own, places=2)}, isn't used; the estimate that was given replaces it"
         return answer.replace(notes=(*answer.notes, note))
 
 
