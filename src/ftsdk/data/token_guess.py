@@ -1,4 +1,4 @@
-"""Guess how many tokens text has from its bytes, before a tokenizer is at hand."""
+"""Estimates of how many tokens a text has, from its bytes, for when no tokenizer is at hand."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RowGuess(NamedTuple):
 
 
 def guess_row(row: Mapping[str, Any]) -> RowGuess:
-    """Guess the tokens of a canonical row."""
+    """Estimate the tokens of a canonical row."""
     if "messages" in row:
         said = [(message["role"], guess_tokens(_text(message))) for message in row["messages"]]
         answers = math.fsum(likely for role, (_, likely, _) in said if role == "assistant")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from ftsdk._yaml import parse_yaml
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset
 from ftsdk.data.recipe import Recipe
@@ -70,20 +71,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SpecError: No such file, not UTF-8, not YAML, or something other than a mapping.
+        SpecError: No such file, not UTF-8, not YAML, a key that appears twice, or something other than a mapping.
     """
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SpecError(f"there is no job file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the job file {path} can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise SpecError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise SpecError(f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}")
     return data

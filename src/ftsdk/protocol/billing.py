@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd, register_tags
+from ftsdk.spec.base import UnionMember, Usd
 
 __all__ = ["AnyBilling", "Billing", "FixedPrice", "HourlyBilling", "NotBilled", "Rate", "TokenBilling"]
 
@@ -29,7 +29,7 @@ class Rate(Value):
     """Where the price was read, and on which day."""
 
 
-class AnyBilling(Value, ABC):
+class AnyBilling(UnionMember, ABC):
     """What the kinds of billing share."""
 
     note: str = ""
@@ -93,5 +93,4 @@ class TokenBilling(AnyBilling):
     """Tokens that each row is billed at if rows are padded; None: not known offline."""
 
 
-register_tags(NotBilled, FixedPrice, HourlyBilling, TokenBilling)
 Billing = Annotated[NotBilled | FixedPrice | HourlyBilling | TokenBilling, Field(discriminator="kind")]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftsdk._format import duration, money
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -29,7 +30,6 @@ __all__ = [
     "Range",
     "StepParts",
     "in_unit",
-    "usd_over",
 ]
 
 QUOTED_LATER = (
@@ -48,8 +48,8 @@ class CostRange(Value):
     """Where the price was read, and on which day."""
 
     def __str__(self) -> str:
-        interval = "" if self.low == self.high else f"80 %: ${self.low:.2f} to ${self.high:.2f}; "
-        return f"${self.likely:.2f} ({interval}{self.source})"
+        interval = "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+        return f"{money(self.likely, places=2)} ({interval}{self.source})"
 
 
 class EstimateLine(Value):
@@ -252,9 +252,9 @@ def in_unit(amount: Range, unit: str) -> str:
     def write(value: float) -> str:
         match unit:
             case "s":
-                return _duration(value)
+                return duration(value)
             case "usd":
-                return f"${value:.2f}"
+                return money(value, places=2)
             case "GB":
                 return f"{value:.1f} GB"
             case _:
@@ -263,17 +263,3 @@ def in_unit(amount: Range, unit: str) -> str:
     if amount.low == amount.high:
         return write(amount.likely)
     return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
-
-
-def usd_over(amount: Decimal, limit: Decimal) -> str:
-    """Write an amount that is over a limit so that it looks like that: in cents, or to a hundredth of one where cents would look the same."""
-    places = Decimal("0.01") if f"{amount:.2f}" != f"{limit:.2f}" else Decimal("0.0001")
-    return f"${amount.quantize(places, rounding=ROUND_CEILING if places < Decimal('0.01') else ROUND_HALF_EVEN)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from ftsdk._format import money_over
 from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol import Event, Plan, RunState, RunStatus
-from ftsdk.protocol.estimates import Accrual, usd_over
+from ftsdk.protocol.estimates import Accrual
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
 __all__ = ["BudgetWatch", "refuse_over_budget"]
@@ -32,7 +33,7 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     most, word = (cost.low, "at least") if is_asked_again else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
-            f"the run may cost {word} {usd_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
+            f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
             "Train on less, on a smaller model, or raise the budget.",
             budget_usd=budget_usd,
         )

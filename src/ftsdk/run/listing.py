@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+from ftsdk._format import html_table, text_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, RunRef
@@ -43,16 +44,12 @@ class Runs(Sequence[Run]):
         if not self._runs:
             return "no runs yet"
         rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
-        widths = [max(len(row[n]) for row in rows) for n in range(5)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return text_table(rows)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        import html
-
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>ref</th><th>name</th><th>state</th><th>started</th><th>model</th></tr>{body}</table>"
+        return html_table(self.rows(), head=("ref", "name", "state", "started", "model"))
 
 
 def runs(*, refresh: bool = True) -> Runs:

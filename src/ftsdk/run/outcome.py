@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import statistics
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ftsdk._format import html_table, money, text_table
 from ftsdk.cost.training.calibration import Probe
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.protocol.estimates import Estimate, Range
@@ -223,20 +223,16 @@ class CostReport:
                 rows.append((ref, "", "", "", ""))
             rows.append((f"  {quantity}", *rest))
             last = ref
-        # A ref may reach into the next column, which is empty beside it.
-        widths = [max(len(row[n]) for row in rows if n or row[1]) for n in range(5)]
-        table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-        return f"{table}\n{self.summary}"
+        return f"{text_table(rows)}\n{self.summary}"
 
     def _repr_html_(self) -> str:
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>ref</th><th>quantity</th><th>estimated</th><th>actual</th><th>error</th><th>inside</th></tr>{body}</table>"
+        return html_table(self.rows(), head=("ref", "quantity", "estimated", "actual", "error", "inside"))
 
 
 def _shown(amount: float, quantity: str) -> str:
     """Seconds, tokens and bytes to the digits that mean something; dollars to the cent, or below a dollar as they are."""
     if quantity == "usd":
-        return f"${amount:,.{2 if amount >= 1 else 4}f}"
+        return money(amount, places=2 if amount >= 1 else 4)
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}"
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftsdk._format import duration
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
 
 if TYPE_CHECKING:
@@ -112,15 +113,8 @@ def _facts(event: StepEvent) -> str:
     if event.tokens_per_s is not None:
         parts.append(f"{event.tokens_per_s:,.0f} tokens/s")
     if event.seconds_left is not None:
-        parts.append(f"{_duration(event.seconds_left)} left")
+        parts.append(f"{duration(event.seconds_left, precise=True)} left")
     return "  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ftsdk._format import money
 from ftsdk.errors import BackendError, BudgetExceededError, DatasetError
 from ftsdk.protocol.estimates import Quote
 
@@ -43,7 +44,7 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
         raise BackendError("Together didn't say what the job would cost. Ask again in a while, or take job.estimate()'s word.", retryable=True)
     notes: list[str] = []
     if told < minimum:
-        notes.append(f"the service's estimate is ${told:.2f}, and a job costs at least ${minimum:.2f} there")
+        notes.append(f"the service's estimate is {money(told, places=2)}, and a job costs at least {money(minimum, places=2)} there")
     if answer.get("allowed_to_proceed") is not True:
         notes.append(
             f"the Together account may not spend that (its limit is {_limit(answer)}), so submit() would be refused: "
@@ -76,12 +77,13 @@ def check_price(answer: Mapping[str, Any], *, budget: Decimal | None, minimum: D
         raise BudgetExceededError(f"{error} The job wasn't created, since it could cost anything; submit again once there is a price.") from error
     if budget is not None and quote.usd > budget:
         raise BudgetExceededError(
-            f"Together estimates ${quote.usd:.2f} for the job (at least ${minimum:.2f}), more than budget_usd={budget}; it wasn't created. "
+            f"Together estimates {money(quote.usd, places=2)} for the job (at least {money(minimum, places=2)}), "
+            f"more than budget_usd={budget}; it wasn't created. "
             "Train on less, for fewer epochs, on a smaller model, or raise the budget."
         )
     if answer.get("allowed_to_proceed") is not True:
         raise BudgetExceededError(
-            f"the Together account may not spend ${quote.usd:.2f} (its limit is {_limit(answer)}); the job wasn't created. "
+            f"the Together account may not spend {money(quote.usd, places=2)} (its limit is {_limit(answer)}); the job wasn't created. "
             "Add credits or raise the limit under Settings, Billing; then submit again."
         )
     return quote

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ftsdk._format import gigabytes
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
 from ftsdk.cost.training.job_memory import trained_parameters
@@ -55,9 +56,9 @@ def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> li
     size = work.shape.parameters * 2
     if not facts.is_downloaded:
         fetch = Range(low=size / 1e9, likely=size / 0.2e9, high=size / 0.03e9)
-        source = f"{size / 1e9:.1f} GB at 0.03 to 1 GB/s from the hub, then read"
+        source = f"{gigabytes(size)} at 0.03 to 1 GB/s from the hub, then read"
         return [start, EstimateLine(label="downloading and loading", amount=total([_reading(work), fetch]), unit="s", source=source)]
-    loading = EstimateLine(label="loading the model", amount=_reading(work), unit="s", source=f"{size / 1e9:.1f} GB at 0.2 to 3 GB/s")
+    loading = EstimateLine(label="loading the model", amount=_reading(work), unit="s", source=f"{gigabytes(size)} at 0.2 to 3 GB/s")
     factor = None if calibration is None else calibration.start_factor
     if calibration is None or factor is None:
         return [start, loading]
@@ -104,7 +105,7 @@ def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
     """Time the checkpoints during the training, and the weights at its end."""
     times = work.execution.checkpoints
     one = checkpoint_seconds(work)
-    source = f"{times} of {_checkpoint_bytes(work) / 1e9:.2f} GB at 0.15 to 2 GB/s"
+    source = f"{times} of {gigabytes(_checkpoint_bytes(work), places=2)} at 0.15 to 2 GB/s"
     factor = None if calibration is None else calibration.checkpoint_factor
     if calibration is not None and factor is not None:
         return EstimateLine(

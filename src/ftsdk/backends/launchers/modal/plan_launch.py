@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk._format import money_over
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
@@ -19,7 +20,7 @@ from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
 from ftsdk.protocol import Adjustment
-from ftsdk.protocol.estimates import Range, usd_over
+from ftsdk.protocol.estimates import Range
 from ftsdk.spec import FullFineTune, JobSpec
 
 __all__ = ["Options", "decide", "hardware_for"]
@@ -251,7 +252,7 @@ def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, s
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: {usd_over(low, budget)} to ${high:.2f} "
+            f"budget_usd={budget} doesn't pay for the training at its quickest: {money_over(low, budget)} to ${high:.2f} "
             f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or take a cheaper gpu=."
         )
 
