@@ -33,7 +33,7 @@ NOT_RUN = 12
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _COMMENT = re.compile(r"^<!-- (not run|file): (.+?) -->$")
 _MODEL_ID = re.compile(r"HuggingFaceTB/SmolLM2-\d+M-Instruct")
-_NEEDS_MODEL = re.compile(r"\bjob\.(preview|submit)\(|\blocal_subjects\(")
+_NEEDS_MODEL = re.compile(r"\bjob\.(preview|submit)\(|\blocal_targets\(")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,31 +1,50 @@
-"""Evals: what to measure, answers by greedy generation, and base against tuned on the same examples. Importing this loads no torch."""
+"""Evals: examples, scorers, metrics, and base against tuned on the same examples. Importing this loads no torch."""
 
-from ftsdk.evals.endpoint import Endpoint
-from ftsdk.evals.eval import Eval, EvalData, Example
-from ftsdk.evals.generation import Generator, TransformersGenerator
-from ftsdk.evals.local import local_subject, local_subjects
-from ftsdk.evals.report import EvalReport, ExampleResult, PairedScore, Score
-from ftsdk.evals.runner import EvalProgress, Subject, evaluate
+from ftsdk.evals.chat_wire import ChatWire
+from ftsdk.evals.endpoint import Endpoint, EndpointTarget
+from ftsdk.evals.eval import Eval
+from ftsdk.evals.examples import EvalData, Example
+from ftsdk.evals.generation import CanStream, Generator, TransformersGenerator
+from ftsdk.evals.local import LocalTarget, local_target, local_targets
+from ftsdk.evals.metrics import Metric, get_metric, metric, metric_names
+from ftsdk.evals.report import EvalReport
+from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
+from ftsdk.evals.runner import EvalProgress, evaluate
+from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
 from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
-from ftsdk.evals.subjects import subjects
+from ftsdk.evals.targets import FunctionTarget, Target, targets
 
 __all__ = [
+    "CanStream",
+    "ChatWire",
     "Endpoint",
+    "EndpointTarget",
     "Eval",
     "EvalData",
     "EvalProgress",
     "EvalReport",
+    "EvalScore",
     "Example",
     "ExampleResult",
+    "FunctionTarget",
     "Generator",
+    "LocalTarget",
+    "Metric",
     "PairedScore",
     "Score",
-    "Subject",
+    "Scorer",
+    "Target",
     "TransformersGenerator",
     "evaluate",
-    "local_subject",
-    "local_subjects",
+    "get_metric",
+    "get_scorer",
+    "local_target",
+    "local_targets",
+    "metric",
+    "metric_names",
     "paired_difference_interval",
-    "subjects",
+    "scorer",
+    "scorer_names",
+    "targets",
     "wilson_interval",
 ]

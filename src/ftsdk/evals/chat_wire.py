@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
@@ -21,6 +23,8 @@ __all__ = ["ChatWire", "answer_in", "error_of", "seconds_to_wait"]
 _PASSING = frozenset({408, 425, 429})
 """Statuses that may be gone at the next try, besides every 5xx."""
 _LONGEST_WAIT_S = 60.0
+_LARGEST_BODY = 16 << 20
+"""Bytes; more than any answer, and little enough to hold for each request in flight."""
 _ADVICE = {
     400: "check the model's name, and that prompt and max_new_tokens fit into its context",
     402: "the account has no money or is over its limit: see the provider's billing page",
@@ -67,6 +71,7 @@ class ChatWire:
         self._key_name = key_name
         self._concurrency = concurrency
         self._attempts = attempts
+        self._timeout_s = timeout_s
         self._clock = clock
         self._is_over = threading.Event()
         self._sleep = sleep or self._wait_unless_over
@@ -103,33 +108,59 @@ class ChatWire:
             CredentialsError: The key was refused.
             BackendError: The server failed, or refused the request; `retryable` says whether it may work later.
         """
+        outputs = [""] * len(conversations)
+        for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
+            outputs[index] = answer
+            if on_progress is not None:
+                on_progress(done, len(conversations))
+        return outputs
+
+    def stream(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
+    ) -> Generator[tuple[int, str]]:
+        """Yield the answers as they come; see `CanStream.stream`.
+
+        When a request has failed for good, no more are sent, the answers to those in flight are still yielded, and then the
+        failure is raised: every answer that was paid for comes out.
+
+        Raises:
+            CredentialsError: The key was refused.
+            BackendError: The server failed, or refused the request; `retryable` says whether it may work later.
+        """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="ftsdk-chat")
-        is_patient = True
+        finished: SimpleQueue[tuple[int, Future[str]]] = SimpleQueue()
+        futures: list[Future[str]] = []
+        failure: BaseException | None = None
+        is_patient = False
         try:
-            futures = [pool.submit(self._answer, index, conversation, max_new_tokens) for index, conversation in enumerate(conversations)]
-            self._watch(futures, on_progress)
-            return [future.result() for future in futures]
-        except BaseException as error:
-            self._is_over.set()  # nobody needs the rest
-            # What is in flight is waited for, so that the connections close well, but not by somebody at a keyboard.
-            is_patient = isinstance(error, Exception)
-            raise
+            for index, conversation in enumerate(conversations):
+                if index not in skip:
+                    future = pool.submit(self._answer, index, conversation, max_new_tokens)
+                    future.add_done_callback(lambda future, index=index: finished.put((index, future)))
+                    futures.append(future)
+            for _ in range(len(futures)):
+                index, future = finished.get()
+                if future.cancelled():
+                    continue
+                error = future.exception()
+                if error is None:
+                    yield index, future.result()
+                elif failure is None:
+                    failure = error
+                    self._is_over.set()
+                    for other in futures:
+                        other.cancel()  # those in flight go on
+            is_patient = True
+            if failure is not None:
+                raise failure
         finally:
+            if not is_patient or failure is not None:
+                self._is_over.set()
+            # On Ctrl-C nobody waits for what is in flight; otherwise it is waited for, so that connections close cleanly.
             pool.shutdown(wait=is_patient, cancel_futures=True)
 
     def _wait_unless_over(self, seconds: float) -> None:
         self._is_over.wait(seconds)
-
-    @staticmethod
-    def _watch(futures: list[Future[str]], on_progress: Callable[[int, int], None] | None) -> None:
-        left: set[Future[str]] = set(futures)
-        while left:
-            # A failure ends the wait at once; otherwise a look now and then is enough to show how far it is.
-            done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            if on_progress is not None and done:
-                on_progress(len(futures) - len(left), len(futures))
 
     def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> str:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any, stop_when_event_set
@@ -151,31 +182,48 @@ class ChatWire:
         import httpx
 
         if self._is_over.is_set():
-            raise BackendError("not asked: another request has failed for good")
+            raise BackendError("not sent: another request has failed for good")
+        deadline = time.monotonic() + self._timeout_s
         try:
-            response = self._client.post(f"{self._url}/chat/completions", json=request)
+            with self._client.stream("POST", f"{self._url}/chat/completions", json=request) as response:
+                if response.status_code != 200:
+                    raise self._refusal(response, deadline)
+                body = self._read(response, deadline)
         except httpx.TimeoutException as error:
-            raise BackendError(
-                f"no answer from {self._url} in time ({type(error).__name__}); raise timeout_s or ask later", retryable=True
-            ) from error
+            raise self._too_late(type(error).__name__) from error
         except httpx.HTTPError as error:
-            raise BackendError(f"can't reach {self._url} ({type(error).__name__}); check the url and the network", retryable=True) from error
-        if response.status_code != 200:
-            raise self._refusal(response)
+            message = f"can't reach {self._url} ({type(error).__name__}); check the url and the network"
+            raise BackendError(message, retryable=True) from error
         try:
-            return answer_in(response.json())
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise BackendError(
-                f"{self._url} answered with something else than a chat completion; check the url (it ends with the version, such as '/v1')",
-                status_code=200,
-            ) from error
+            return answer_in(json.loads(body))
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+            message = f"{self._url} did not answer with a chat completion; check the url (it ends with the version, such as '/v1')"
+            raise BackendError(message, status_code=200) from error
 
-    def _refusal(self, response: httpx.Response) -> FtsdkError:
-        said = _message_in(response)
+    def _read(self, response: httpx.Response, deadline: float) -> bytes:
+        """Return the body; the client's own timeout is for each read, so a server that drips would never meet it."""
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                limit = f"{_LARGEST_BODY >> 20} MiB"
+                raise BackendError(f"{self._url} sent more than {limit} for one answer; check the url", status_code=response.status_code)
+            if time.monotonic() > deadline:
+                raise self._too_late("the answer was not finished")
+        return bytes(body)
+
+    def _too_late(self, why: str) -> BackendError:
+        return BackendError(f"no answer from {self._url} within {self._timeout_s:g} s ({why}); raise timeout_s or try later", retryable=True)
+
+    def _refusal(self, response: httpx.Response, deadline: float) -> FtsdkError:
+        try:
+            message = _message_in(self._read(response, deadline))
+        except BackendError:
+            message = ""  # the status says enough
         if self._key is not None:
-            said = said.replace(self._key, "***")
+            message = message.replace(self._key, "***")
         wait_s = seconds_to_wait(response.headers.get("Retry-After"), self._clock())
-        return error_of(response.status_code, said, where=self._url, key_name=self._key_name, retry_after_s=wait_s)
+        return error_of(response.status_code, message, where=self._url, key_name=self._key_name, retry_after_s=wait_s)
 
 
 def error_of(status: int, said: str, *, where: str, key_name: str = "", retry_after_s: float | None = None) -> FtsdkError:
@@ -231,11 +279,11 @@ def _wait_s(state: RetryCallState) -> float:
     return min(_LONGEST_WAIT_S, float(2 ** (state.attempt_number - 1)) if asked is None else asked)
 
 
-def _message_in(response: httpx.Response) -> str:
-    """Find the server's own words; a page of HTML says nothing that helps."""
+def _message_in(content: bytes) -> str:
+    """Return the server's error message; empty for anything but JSON, such as a page of HTML."""
     try:
-        body: Any = response.json()
-    except ValueError:
+        body: Any = json.loads(content)
+    except (ValueError, RecursionError):
         return ""
     found: Any = body.get("error", body) if isinstance(body, dict) else ""
     if isinstance(found, dict):

@@ -7,6 +7,8 @@ import hashlib
 import os
 import uuid
 from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -14,10 +16,9 @@ from pydantic import AfterValidator, Field
 
 from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_wire import ChatWire
-from ftsdk.evals.runner import Subject
 from ftsdk.spec import Value
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "EndpointTarget"]
 
 
 def _checked_url(url: str) -> str:
@@ -25,19 +26,19 @@ def _checked_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be the address of a server, up to and including its version, such as 'https://host/v1'")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user name and no password; name the environment variable of the key: api_key_env='...'")
+        raise ValueError("must have no user name and no password; name the environment variable of the key: api_key_env='...'")
     if parts.query or parts.fragment:
         raise ValueError("must have no query and no fragment")
     if parts.path.rstrip("/").endswith("/completions"):
-        raise ValueError("must end before '/chat/completions', which is added")
+        raise ValueError("must end before '/chat/completions', which ftsdk adds")
     return url.rstrip("/")
 
 
 class Endpoint(Value):
     """An OpenAI-compatible inference endpoint: Together, vLLM, llama.cpp and many others.
 
-    It holds where to ask and never a secret: the key is read from the environment when it is needed. The server renders
-    conversations with the chat template that it has, so check that it is the one that was trained with.
+    It names the environment variable of the key and never holds the key, which is read when it is needed. The server renders
+    conversations with its own chat template, so check that it is the one that was trained with.
     """
 
     url: Annotated[str, AfterValidator(_checked_url)]
@@ -47,14 +48,14 @@ class Endpoint(Value):
     api_key_env: str | None = None
     """Name of the environment variable with the key; None sends no key."""
     revision: str | None = None
-    """A name for exactly what answers: weights and settings. Answers are kept under it, and used again wherever the endpoint
-    is then. None: nobody knows whether the same model still answers there, so each evaluation asks again."""
+    """A name for exactly what answers: weights and settings. Answers are kept under it, and used again even if the endpoint has
+    moved. None: the same model may or may not still answer there, so each evaluation asks again."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """The most requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """How long one answer may take, in seconds."""
+    """Longest time for one answer, from the request to its last byte, in seconds."""
     attempts: Annotated[int, Field(ge=1)] = 5
-    """How often a request is sent before its failure counts; only what can pass by itself is sent again."""
+    """How often a request is sent before it counts as failed; only failures that may be temporary are retried."""
 
     @contextlib.contextmanager
     def open(self) -> Generator[ChatWire]:
@@ -74,15 +75,28 @@ class Endpoint(Value):
         ) as wire:
             yield wire
 
-    def subject(self, name: str = "tuned") -> Subject:
-        """Give it as something to measure: `evaluate([accuracy], [endpoint.subject()], into=...)`."""
+    def target(self, name: str = "tuned") -> EndpointTarget:
+        """Return something to measure: `evaluate([accuracy], [endpoint.target()], into=...)`."""
         known = ("revision", self.revision) if self.revision is not None else (self.url, self.model, uuid.uuid4().hex)
-        return Subject(name=name, identity=hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest(), open=self.open)
+        return EndpointTarget(name=name, endpoint=self, identity=hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest())
 
     def _key(self) -> str | None:
         if self.api_key_env is None:
             return None
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
-            raise CredentialsError(f"the endpoint {self.url} needs a key; put it into the environment variable {self.api_key_env}")
+            raise CredentialsError(f"the endpoint {self.url} needs a key; set the environment variable {self.api_key_env}")
         return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointTarget:
+    """An endpoint as something that `evaluate` can measure."""
+
+    name: str
+    endpoint: Endpoint
+    identity: str
+
+    def open(self) -> AbstractContextManager[ChatWire]:
+        """Connect, for as long as the block lasts."""
+        return self.endpoint.open()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Generator as Yields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
 
-__all__ = ["Generator", "TransformersGenerator"]
+__all__ = ["CanStream", "Generator", "TransformersGenerator"]
 
 Conversation = Sequence[dict[str, Any]]
 """Messages, each with `role` and `content`."""
 
 _MIN_SHARED_TOKENS = 8
-"""Below this a shared beginning isn't worth a pass of its own."""
+"""A shared prefix shorter than this isn't worth a pass of its own."""
 
 
 class Generator(Protocol):
@@ -33,11 +33,26 @@ class Generator(Protocol):
 
         Args:
             conversations: Messages up to the answer, each conversation on its own.
-            max_new_tokens: How long an answer may be.
-            on_progress: Told how many are done, and of how many.
+            max_new_tokens: Longest answer in tokens.
+            on_progress: Called with how many are done, and of how many.
 
         Returns:
             The answers, in the order of the conversations, without special tokens.
+        """
+        ...
+
+
+@runtime_checkable
+class CanStream(Protocol):
+    """An optional ability of a generator: answers as they come, so that a failure doesn't cost those before it."""
+
+    def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
+        """Yield each answer as soon as it is there, with the position of its conversation, in any order.
+
+        Args:
+            conversations: Messages up to the answer, each conversation on its own.
+            max_new_tokens: Longest answer in tokens.
+            skip: Positions that need no answer.
         """
         ...
 
@@ -93,23 +108,32 @@ class TransformersGenerator:
         Raises:
             DatasetError: A prompt and its answer don't fit into the context of the model.
         """
-        if not conversations:
-            return []
+        outputs = [""] * len(conversations)
+        for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
+            outputs[index] = answer
+            if on_progress is not None:
+                on_progress(done, len(conversations))
+        return outputs
+
+    def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
+        """Yield the answers batch by batch; see `CanStream.stream`.
+
+        Raises:
+            DatasetError: A prompt and its answer don't fit into the context of the model.
+        """
         import torch
 
+        wanted = [index for index in range(len(conversations)) if index not in skip]
+        if not wanted:
+            return
         prompts = self._encode(conversations, max_new_tokens)
-        outputs: list[str] = [""] * len(prompts)
-        with torch.inference_mode(), self._greedy(max_new_tokens):
-            length, cache = self._shared_prefix(prompts)
-            done = 0
-            for batch in self._batches([len(ids) - length for ids in prompts], max_new_tokens):
+        with torch.inference_mode():
+            length, cache = self._shared_prefix([prompts[index] for index in wanted])
+        for batch in self._batches({index: len(prompts[index]) - length for index in wanted}, max_new_tokens):
+            # The settings are put back before the answers are handed out: whoever takes them may use the model as well.
+            with torch.inference_mode(), self._greedy(max_new_tokens):
                 answers = self._answer([prompts[index] for index in batch], length, cache)
-                for index, answer in zip(batch, answers, strict=True):
-                    outputs[index] = answer
-                done += len(batch)
-                if on_progress is not None:
-                    on_progress(done, len(prompts))
-        return outputs
+            yield from zip(batch, answers, strict=True)
 
     def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
         encoded = self._tokenizer.apply_chat_template(
@@ -125,10 +149,10 @@ class TransformersGenerator:
                 )
         return prompts
 
-    def _batches(self, lengths: Sequence[int], max_new_tokens: int) -> Iterator[list[int]]:
-        """Group row numbers by length, longest first: little is padded, and if memory runs out it does so at once."""
+    def _batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
+        """Group positions by length, longest first: little is padded, and if memory runs out it does so at once."""
         batch: list[int] = []
-        for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        for index in sorted(lengths, key=lambda index: -lengths[index]):
             width = (lengths[batch[0]] if batch else lengths[index]) + max_new_tokens
             if batch and (len(batch) >= self._batch_size or width * (len(batch) + 1) > self._batch_tokens):
                 yield batch

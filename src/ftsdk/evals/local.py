@@ -1,4 +1,4 @@
-"""Base and tuned model on this machine, loaded when they are needed and no earlier."""
+"""Base and tuned model on this machine, loaded on first use."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ import contextlib
 import gc
 import hashlib
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.evals.generation import TransformersGenerator
-from ftsdk.evals.runner import Subject
 from ftsdk.models import eos_token_ids, load_model, load_tokenizer, materialize, max_length_of, model_identity
 from ftsdk.spec import Model
 
-__all__ = ["local_subject", "local_subjects"]
+__all__ = ["LocalTarget", "local_target", "local_targets"]
 
 
-def local_subject(
+def local_target(
     name: str, model: Model, *, device: str | None = None, dtype: str | None = None, on_message: Callable[[str], None] | None = None
-) -> Subject:
-    """Give one model on this machine as a subject of that name, to be measured by `evaluate`; see `local_subjects`."""
+) -> LocalTarget:
+    """Return one model on this machine as a target, for `evaluate`; see `local_targets`."""
     loader = _Loader(model, device=device, dtype=dtype, on_message=on_message)
-    return Subject(name=name, identity=_identity(model, f"{device or 'auto'}/{dtype or 'auto'}"), open=loader.open_and_free)
+    return LocalTarget(name=name, identity=_identity(model, f"{device or 'auto'}/{dtype or 'auto'}"), opener=loader.open_and_free)
 
 
-def local_subjects(
+def local_targets(
     base: Model, tuned: Model, *, device: str | None = None, dtype: str | None = None, on_message: Callable[[str], None] | None = None
-) -> tuple[Subject, Subject]:
-    """Give the subjects `"base"` and `"tuned"`, to be measured by `evaluate`.
+) -> tuple[LocalTarget, LocalTarget]:
+    """Return the targets `"base"` and `"tuned"`, for `evaluate`.
 
-    If the tuned model is the base with an adapter on top, the weights are loaded once and the adapter is switched off for the base.
+    If the tuned model is the base with an adapter, the weights are loaded once and the adapter is disabled for the base.
     Otherwise each is loaded in its turn and freed before the next.
 
     Args:
         base: The model that the run started from.
         tuned: What came out of it.
-        device: As torch calls it; None picks the best one at hand.
-        dtype: `"bfloat16"`, `"float16"` or `"float32"`; None picks what the device is good at.
-        on_message: Told what takes long.
+        device: A torch device; None picks the best one available.
+        dtype: `"bfloat16"`, `"float16"` or `"float32"`; None picks the best one for the device.
+        on_message: Called with a line before anything slow, such as a download.
 
     Raises:
-        ModelError: A model isn't there or isn't whole.
+        ModelError: A model can't be found or isn't whole.
     """
     loader = _Loader(tuned, device=device, dtype=dtype, on_message=on_message)
     base_loader = _Loader(base, device=device, dtype=dtype, on_message=on_message)
@@ -48,9 +49,22 @@ def local_subjects(
     open_base = loader.open_without_adapter if is_shared else base_loader.open_and_free
     settings = f"{device or 'auto'}/{dtype or 'auto'}"
     return (
-        Subject(name="base", identity=_identity(base, settings), open=open_base),
-        Subject(name="tuned", identity=_identity(tuned, settings), open=loader.open_and_free),
+        LocalTarget(name="base", identity=_identity(base, settings), opener=open_base),
+        LocalTarget(name="tuned", identity=_identity(tuned, settings), opener=loader.open_and_free),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTarget:
+    """A model on this machine as something that `evaluate` can measure."""
+
+    name: str
+    identity: str
+    opener: Callable[[], AbstractContextManager[TransformersGenerator]]
+
+    def open(self) -> AbstractContextManager[TransformersGenerator]:
+        """Load the model, for as long as the block lasts."""
+        return self.opener()
 
 
 class _Loader:
@@ -74,14 +88,14 @@ class _Loader:
 
     @contextlib.contextmanager
     def open_without_adapter(self) -> Generator[TransformersGenerator]:
-        """The base under the adapter; what was loaded stays for `open_and_free`."""
+        """Yield the base under the adapter; the weights stay loaded for `open_and_free`."""
         model, generator = self._load()
         with model.disable_adapter():
             yield generator
 
     @contextlib.contextmanager
     def open_and_free(self) -> Generator[TransformersGenerator]:
-        """The model as it is; its memory is given back afterwards."""
+        """Yield the model as it is, and free its memory afterwards."""
         try:
             yield self._load()[1]
         finally:

@@ -1,157 +1,154 @@
-"""Running evals: every example of every eval by every subject, kept on disk, and nothing computed twice."""
+"""Running evals: every example of every eval by every target, kept on disk, and nothing asked twice."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import uuid
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+import functools
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Generator as Yields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ftsdk.errors import SpecError
-from ftsdk.evals.eval import Eval, Example
-from ftsdk.evals.generation import Generator
-from ftsdk.evals.report import EvalReport, ExampleResult, PairedScore, Score
+from ftsdk.evals.comparison import compare, summarize
+from ftsdk.evals.eval import Eval
+from ftsdk.evals.examples import Example
+from ftsdk.evals.generation import CanStream, Generator
+from ftsdk.evals.report import EvalReport
+from ftsdk.evals.results import ExampleResult, PairedScore
+from ftsdk.evals.storage import AnswerFile, write_report
+from ftsdk.evals.targets import Target
 
-__all__ = ["EvalProgress", "Subject", "evaluate"]
+__all__ = ["EvalProgress", "evaluate"]
 
 _MARGIN_TOKENS = 8
 _LEAST_TOKENS = 16
-_META_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model to be measured."""
-
-    name: str
-    """`"base"` or `"tuned"`; also the name of its files."""
-    identity: str
-    """Changes when the answers could: by it, results of an earlier evaluation are known to be still good."""
-    open: Callable[[], AbstractContextManager[Generator]]
-    """Loads the model; leaving the context lets go of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalProgress:
-    """How far an evaluation is."""
+    """Progress of an evaluation."""
 
     name: str
-    subject: str
+    """The eval."""
+    target: str
     done: int
+    """Examples."""
     total: int
 
 
 def evaluate(
     evals: Sequence[Eval],
-    subjects: Sequence[Subject],
+    targets: Sequence[Target],
     *,
     into: Path,
     title: str = "",
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
-    """Measure every subject on every eval and compare the first two, example by example.
+    """Measure every target on every eval and compare the first two, example by example.
 
-    Writes `<into>/<eval>/<subject>.jsonl`, one line per example, and `report.json` last. A file that was written for the same model, rows
-    and settings is used again, so a second evaluation loads nothing.
+    Writes `<into>/<eval>/<target>.jsonl`, one line per example, and `report.json` last. Answers of the same target to the same
+    rows are used again, so a second evaluation loads nothing, and after a failure only the missing answers are asked for.
+    Scores are always computed anew from the answers.
 
     Args:
         evals: What to measure; their names must differ.
-        subjects: Usually `local_subjects(base, tuned)`.
-        into: The folder for the results; made if needed.
+        targets: Usually `targets(base, tuned)`; their names must differ.
+        into: The folder for the results; created if missing.
         title: What the report is about, such as the ref of a run.
-        on_progress: Told after each batch.
+        on_progress: Called as answers come.
 
     Raises:
-        SpecError: No evals, no subjects, or two with the same name.
-        DatasetError: A row that isn't an example, or is too long for a model.
+        SpecError: No evals, no targets, or two with the same name.
+        DatasetError: A row isn't an example, or is too long for a model.
         ModelError: A model can't be loaded.
+        CredentialsError: An endpoint refused the key.
+        BackendError: An endpoint failed.
     """
-    for what, names in (("evals", [item.name for item in evals]), ("subjects", [subject.name for subject in subjects])):
+    for what, names in (("evals", [item.name for item in evals]), ("targets", [target.name for target in targets])):
         if not names or len(set(names)) < len(names):
             raise SpecError(f"evaluate needs at least one of {what}, each with a name of its own; got {names}")
     examples = {item.name: item.examples() for item in evals}
     results: dict[tuple[str, str], list[ExampleResult]] = {}
-    # One subject after the other, not one eval after the other: two models never have to be in memory at once.
-    for subject in subjects:
+    # One target after the other, not one eval after the other: two models never have to be in memory at once.
+    for target in targets:
         with contextlib.ExitStack() as stack:
-            generator: Generator | None = None
+            open_once = _open_once(target, stack)
             for item in evals:
-                file = into / item.name / f"{subject.name}.jsonl"
-                meta = {"version": _META_VERSION, "model": subject.identity, "data": item.data.fingerprint, **item.settings()}
-                found = _read(file, meta)
-                if found is None:
-                    generator = generator or stack.enter_context(subject.open())
-                    found = _measure(item, examples[item.name], generator, subject.name, on_progress)
-                    _write(file, meta, found)
-                elif on_progress is not None:
-                    on_progress(EvalProgress(name=item.name, subject=subject.name, done=len(found), total=len(found)))
-                results[item.name, subject.name] = found
-    scores = tuple(Score.of(item.name, subject.name, results[item.name, subject.name]) for item in evals for subject in subjects)
+                measurement = _Measurement(item, examples[item.name], target, on_progress)
+                results[item.name, target.name] = measurement.run(into / item.name, open_once)
+    scores = tuple(summarize(item, target.name, results[item.name, target.name]) for item in evals for target in targets)
     pairs: tuple[PairedScore, ...] = ()
-    if len(subjects) > 1:
-        first, second = subjects[0].name, subjects[1].name
-        pairs = tuple(PairedScore.of(item.name, results[item.name, first], results[item.name, second]) for item in evals)
+    if len(targets) > 1:
+        first, second = targets[0].name, targets[1].name
+        pairs = tuple(compare(item, results[item.name, first], results[item.name, second]) for item in evals)
     report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
-    _write_whole(into / "report.json", json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_report(report, into)
     return report
 
 
-def _measure(
-    item: Eval, examples: list[Example], generator: Generator, subject: str, on_progress: Callable[[EvalProgress], None] | None
-) -> list[ExampleResult]:
-    limit = item.max_new_tokens
-    if limit is None:
-        longest = max(generator.count_tokens([example.expected for example in examples]))
-        limit = max(longest + _MARGIN_TOKENS, _LEAST_TOKENS)
+def _open_once(target: Target, stack: contextlib.ExitStack) -> Callable[[], Generator]:
+    """Return a function that opens the target when it is first called, for as long as the stack lasts."""
 
-    def report(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(EvalProgress(name=item.name, subject=subject, done=done, total=total))
+    @functools.cache
+    def open_target() -> Generator:
+        return stack.enter_context(target.open())
 
-    outputs = generator.generate([example.prompt for example in examples], max_new_tokens=limit, on_progress=report)
-    return [
-        ExampleResult(index, _as_text(example), example.expected, output, item.is_correct(output, example.expected))
-        for index, (example, output) in enumerate(zip(examples, outputs, strict=True))
-    ]
+    return open_target
 
 
-def _as_text(example: Example) -> str:
-    return "\n".join(f"{message['role']}: {message['content']}" for message in example.prompt)
+class _Measurement:
+    """One target on one eval."""
 
+    def __init__(self, item: Eval, examples: list[Example], target: Target, on_progress: Callable[[EvalProgress], None] | None) -> None:
+        self._eval = item
+        self._examples = examples
+        self._target = target
+        self._on_progress = on_progress
 
-def _write(file: Path, meta: dict[str, Any], results: list[ExampleResult]) -> None:
-    text = "".join(json.dumps(asdict(result), ensure_ascii=False) + "\n" for result in results)
-    _write_whole(file, text)
-    # Last, and with the digest of the lines: a reader trusts only lines that this file vouches for.
-    _write_whole(file.with_suffix(".meta.json"), json.dumps({**meta, "sha256": _digest(text)}, indent=1) + "\n")
+    def run(self, folder: Path, open_once: Callable[[], Generator]) -> list[ExampleResult]:
+        identity = {
+            "model": self._target.identity,
+            "data": self._eval.data.fingerprint,
+            "max_new_tokens": self._eval.max_new_tokens,
+        }
+        total = len(self._examples)
+        with AnswerFile(folder, self._target.name, identity=identity) as file:
+            outputs = file.read()
+            if len(outputs) == total:
+                self._report(total)
+            else:
+                with contextlib.closing(self._answers(open_once(), outputs.keys())) as answers:
+                    for index, output in answers:
+                        file.append(index, output)
+                        outputs[index] = output
+                        self._report(len(outputs))
+            results = [self._result(index, example, outputs[index]) for index, example in enumerate(self._examples)]
+            scorer = self._eval.scorer
+            file.finish(results, scorer={"name": scorer.name, "options": dict(scorer.options)})
+        return results
 
+    def _answers(self, generator: Generator, known: Collection[int]) -> Yields[tuple[int, str]]:
+        """Yield each missing answer with the position of its example."""
+        prompts = [example.prompt for example in self._examples]
+        limit = self._eval.max_new_tokens
+        if limit is None:
+            longest = max(generator.count_tokens([example.expected for example in self._examples]))
+            limit = max(longest + _MARGIN_TOKENS, _LEAST_TOKENS)
+        if isinstance(generator, CanStream):
+            yield from generator.stream(prompts, max_new_tokens=limit, skip=frozenset(known))
+            return
 
-def _read(file: Path, meta: dict[str, Any]) -> list[ExampleResult] | None:
-    try:
-        text = file.read_text(encoding="utf-8")
-        written = json.loads(file.with_suffix(".meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if written != {**meta, "sha256": _digest(text)}:
-        return None
-    # Only "\n" ends a line: answers may hold other line separators.
-    return [ExampleResult(**json.loads(line)) for line in text.split("\n") if line]
+        def report(done: int, _: int) -> None:
+            self._report(done)
 
+        outputs = generator.generate(prompts, max_new_tokens=limit, on_progress=report)
+        yield from zip(range(len(prompts)), outputs, strict=True)
 
-def _write_whole(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    def _result(self, index: int, example: Example, output: str) -> ExampleResult:
+        score = self._eval.score(example, output)
+        return ExampleResult(index, example.prompt_text, example.expected, output, score.value, score.reason)
 
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    def _report(self, done: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(EvalProgress(name=self._eval.name, target=self._target.name, done=done, total=len(self._examples)))

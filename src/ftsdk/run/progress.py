@@ -131,7 +131,7 @@ def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
 
 @contextlib.contextmanager
 def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]:
-    """Give a callback that draws a bar for each eval and subject, or None for silence."""
+    """Give a callback that draws a bar for each eval and target, or None for silence."""
     if not progress:
         yield None
         return
@@ -143,7 +143,7 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
     with RichProgress(console=console, disable=not console.is_terminal) as bar:
 
         def show(progress: EvalProgress) -> None:
-            label = f"{progress.name} of {progress.subject}"
+            label = f"{progress.name} of {progress.target}"
             if label not in tasks:
                 tasks[label] = bar.add_task(label, total=progress.total)
                 if not console.is_terminal:

@@ -316,13 +316,13 @@ class Run:
             RunNotReadyError: The run hasn't succeeded, or there is nothing to evaluate on.
         """
         from ftsdk.data import Dataset
-        from ftsdk.evals import Eval, evaluate, subjects
+        from ftsdk.evals import Eval, evaluate, targets
         from ftsdk.run.progress import make_bar
 
         chosen = list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
         if not chosen:
             raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
-        pair = subjects(base or self.base_model(), tuned or self.model())
+        pair = targets(base or self.base_model(), tuned or self.model())
         with make_bar(progress) as on_progress:
             return evaluate(chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from ftsdk import Endpoint, Eval, Model
 from ftsdk.errors import BackendError, CredentialsError, SpecError
-from ftsdk.evals import evaluate, subjects
+from ftsdk.evals import evaluate, targets
 from ftsdk.evals.chat_wire import ChatWire, seconds_to_wait
 
 MakeRows = Callable[..., Any]
@@ -199,7 +199,7 @@ def test_a_server_that_is_not_there_is_retryable(server: Answers) -> None:
 )
 def test_something_else_than_a_completion_is_said_to_be_that(server: Answers, wire: ChatWire, content: bytes) -> None:
     server.weather = lambda question, n: (200, {}, content)
-    with pytest.raises(BackendError, match="something else than a chat completion"):
+    with pytest.raises(BackendError, match="did not answer with a chat completion"):
         ask(wire, "hello")
 
 
@@ -245,7 +245,7 @@ def test_the_key_is_in_no_repr_and_no_value(server: Answers, wire: ChatWire, mon
     monkeypatch.setenv("MY_KEY", KEY)
     endpoint = Endpoint(url=server.url, model="m", api_key_env="MY_KEY")
     with endpoint.open() as opened:
-        said = [repr(endpoint), str(endpoint), endpoint.to_json(), repr(endpoint.subject()), repr(opened), repr(wire)]
+        said = [repr(endpoint), str(endpoint), endpoint.to_json(), repr(endpoint.target()), repr(opened), repr(wire)]
     assert not any(KEY in text for text in said)
     assert "MY_KEY" in endpoint.to_json()
 
@@ -287,16 +287,16 @@ def test_an_eval_measures_base_and_tuned_at_endpoints(server: Answers, make_rows
     accuracy = Eval.exact_match(rows, name="accuracy")
     server.weather = lambda question, n: (200, {}, completion("yes")) if server.requests[-1]["model"] == "base" else None
     base, tuned = (Endpoint(url=server.url, model=name, concurrency=1) for name in ("base", "tuned"))
-    report = evaluate([accuracy], [base.subject("base"), tuned.subject("tuned")], into=tmp_path)
+    report = evaluate([accuracy], [base.target("base"), tuned.target("tuned")], into=tmp_path)
     assert (report.score("accuracy", "base").correct, report.score("accuracy", "tuned").correct) == (1, 3)
     assert {request["max_tokens"] for request in server.requests} == {16}
 
 
 def test_a_model_on_this_machine_is_compared_with_an_endpoint(server: Answers, make_rows: MakeRows, tmp_path: Path, tiny_model: Path) -> None:
     accuracy = Eval.exact_match(make_rows(("yes", "yes"), ("no", "no")), name="accuracy", max_new_tokens=2)
-    pair = subjects(Model(id=tiny_model.as_posix()), Endpoint(url=server.url, model="tuned"))
+    pair = targets(Model(id=tiny_model.as_posix()), Endpoint(url=server.url, model="tuned"))
     report = evaluate([accuracy], pair, into=tmp_path)
-    assert [score.subject for score in report.scores] == ["base", "tuned"]
+    assert [score.target for score in report.scores] == ["base", "tuned"]
     assert report.score("accuracy", "tuned").correct == 2
     assert report.pairs[0].only_tuned == 2  # two random tokens are no answer
     assert len(server.requests) == 2
@@ -307,7 +307,7 @@ def test_answers_are_used_again_only_under_a_revision(server: Answers, make_rows
     for revision, requests in ((None, 2), ("weights-1", 1), ("weights-2", 1)):
         server.requests.clear()
         for _ in range(2):
-            evaluate([accuracy], [Endpoint(url=server.url, model="m", revision=revision).subject()], into=tmp_path)
+            evaluate([accuracy], [Endpoint(url=server.url, model="m", revision=revision).target()], into=tmp_path)
         assert len(server.requests) == requests
 
 

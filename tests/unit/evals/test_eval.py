@@ -42,10 +42,11 @@ def test_the_last_assistant_message_is_the_reference_and_the_rest_the_prompt(mak
     ],
 )
 def test_an_answer_is_right_if_it_is_the_reference(make_rows: MakeRows, options: dict[str, Any], output: str, is_correct: bool) -> None:
-    assert Eval.exact_match(make_rows(("q", "travel")), **options).is_correct(output, "travel") is is_correct
+    item = Eval.exact_match(make_rows(("q", "travel")), **options)
+    assert item.score(item.examples()[0], output).value == float(is_correct)
 
 
-@pytest.mark.parametrize(("kind", "advice"), [("preference", "no one right answer"), ("table", r"Dataset\.as_chat\(prompt=")])
+@pytest.mark.parametrize(("kind", "advice"), [("preference", "no single reference"), ("table", r"Dataset\.as_chat\(prompt=")])
 def test_rows_of_another_format_are_refused_with_advice(make_rows: MakeRows, kind: str, advice: str) -> None:
     with pytest.raises(DatasetError, match=rf"test\.jsonl: .*these are {kind} rows\..*{advice}"):
         Eval.exact_match(make_rows(("q", "a"), format=kind))
@@ -75,15 +76,21 @@ def test_an_eval_survives_the_way_through_plain_data(make_rows: MakeRows, option
     data = make_rows(("q", "a"))
     written = Eval.exact_match(data, **options).to_dict()
 
-    assert written == {"kind": "exact_match", "name": "exact_match", "data": data.to_dict(), **options}
+    assert written == {"scorer": "exact_match", "name": "exact_match", "data": data.to_dict(), **options}
     assert Eval.from_dict(written, lambda recipe: type(data)(recipe["rows"])) == Eval.exact_match(data, **options)
+    older = {"kind": written.pop("scorer"), **written}
+    assert Eval.from_dict(older, lambda recipe: type(data)(recipe["rows"])) == Eval.exact_match(data, **options)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"igonre_case": True}, "unknown option 'igonre_case'.*did you mean 'ignore_case'"),
-        ({"kind": "exact_matches"}, "unknown kind of eval 'exact_matches'; did you mean 'exact_match'"),
+        ({"scorer": "exact_matches"}, "unknown scorer 'exact_matches'; did you mean 'exact_match'.*Known: exact_match"),
+        ({"kind": "exact_match"}, "one scorer"),
+        ({"metric": "meen"}, "unknown metric 'meen'; did you mean 'mean'"),
+        ({"ignore_case": "yes"}, "ignore_case of the scorer 'exact_match' must be bool; got 'yes'"),
+        ({"name": 7}, "name of an eval must be str; got 7"),
         ({"data": None}, "needs data"),
         ({"max_new_tokens": "5"}, "max_new_tokens of an eval must be int; got '5'"),
         ({"max_new_tokens": True}, "must be int; got True"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import DatasetError
-from ftsdk.evals import Eval, TransformersGenerator, evaluate, local_subjects
+from ftsdk.evals import Eval, TransformersGenerator, evaluate, local_targets
 from ftsdk.models import load_model, load_tokenizer, model_identity
 from ftsdk.models.torch_stack import quiet_transformers
 from ftsdk.spec import Model
@@ -193,7 +193,7 @@ def test_base_and_adapter_share_one_load_and_give_their_own_answers(
     item = Eval.exact_match(data, max_new_tokens=5)
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", counted)
-    report = evaluate([item], local_subjects(base, tuned, device="cpu", dtype="float32"), into=tmp_path / "report")
+    report = evaluate([item], local_targets(base, tuned, device="cpu", dtype="float32"), into=tmp_path / "report")
 
     assert len(loads) == 1
     assert report.score("exact_match", "tuned").correct == 4
@@ -201,7 +201,7 @@ def test_base_and_adapter_share_one_load_and_give_their_own_answers(
     gc.collect()
     assert loads[0]() is None, "the model is still in memory"
 
-    evaluate([item], local_subjects(base, tuned, device="cpu", dtype="float32"), into=tmp_path / "report")
+    evaluate([item], local_targets(base, tuned, device="cpu", dtype="float32"), into=tmp_path / "report")
     assert len(loads) == 1
 
 
@@ -225,9 +225,9 @@ def test_two_whole_models_are_loaded_one_after_the_other(
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", counted)
     base, tuned = Model(id=str(tiny_model)), Model(id=str(build_tiny_model(tmp_path / "other", seed=1)))
     report = evaluate(
-        [Eval.exact_match(make_rows(("money", "x")), max_new_tokens=2)], local_subjects(base, tuned, device="cpu"), into=tmp_path / "report"
+        [Eval.exact_match(make_rows(("money", "x")), max_new_tokens=2)], local_targets(base, tuned, device="cpu"), into=tmp_path / "report"
     )
 
     assert alive_at_load == [0, 0]
-    assert [score.subject for score in report.scores] == ["base", "tuned"]
+    assert [score.target for score in report.scores] == ["base", "tuned"]
     assert model_identity(base) != model_identity(tuned)

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from ftsdk.errors import SpecError
-from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, Subject, evaluate
+from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, Target, evaluate
 
 MakeRows = Callable[..., Any]
 
@@ -37,13 +37,20 @@ class Parrot:
             on_progress(len(conversations), len(conversations))
         return [self.answer(conversation[-1]["content"]) for conversation in conversations]
 
-    def subject(self, name: str, identity: str = "one") -> Subject:
-        @contextlib.contextmanager
-        def open_it() -> Iterator[Parrot]:
-            self.opened += 1
-            yield self
+    def target(self, name: str, identity: str = "one") -> Target:
+        return ParrotTarget(name, identity, self)
 
-        return Subject(name=name, identity=identity, open=open_it)
+
+@dataclasses.dataclass(frozen=True)
+class ParrotTarget:
+    name: str
+    identity: str
+    parrot: Parrot
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Parrot]:
+        self.parrot.opened += 1
+        yield self.parrot
 
 
 @pytest.fixture
@@ -60,7 +67,7 @@ def always_right() -> Parrot:
 
 
 def test_base_and_tuned_are_compared_example_by_example(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().subject("base"), always_right().subject("tuned")], into=tmp_path, title="local:1")
+    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1")
 
     base, tuned = report.score("accuracy", "base"), report.score("accuracy", "tuned")
     assert (base.n, base.correct, base.value) == (10, 5, 0.5)
@@ -71,12 +78,13 @@ def test_base_and_tuned_are_compared_example_by_example(accuracy: Eval, tmp_path
     assert 0 < pair.low < 0.5 < pair.high
 
 
-def test_every_answer_lies_on_disk_with_its_verdict(accuracy: Eval, tmp_path: Path) -> None:
-    evaluate([accuracy], [odd_only().subject("base")], into=tmp_path)
+def test_every_answer_is_kept_with_its_score_and_reason(accuracy: Eval, tmp_path: Path) -> None:
+    evaluate([accuracy], [odd_only().target("base")], into=tmp_path)
 
     lines = (tmp_path / "accuracy" / "base.jsonl").read_text().splitlines()
     assert len(lines) == 10
-    assert json.loads(lines[2]) == {"index": 2, "prompt": "user: 2", "expected": "even", "output": "odd", "is_correct": False}
+    reason = "differs from the reference"
+    assert json.loads(lines[2]) == {"index": 2, "prompt": "user: 2", "expected": "even", "output": "odd", "value": 0.0, "reason": reason}
     report = json.loads((tmp_path / "report.json").read_text())
     assert EvalReport.from_dict(report, folder=tmp_path).score("accuracy", "base").correct == 5
     assert str(tmp_path) not in json.dumps(report)
@@ -86,41 +94,53 @@ def test_every_answer_lies_on_disk_with_its_verdict(accuracy: Eval, tmp_path: Pa
 def test_a_second_evaluation_opens_no_model(accuracy: Eval, tmp_path: Path) -> None:
     base, tuned = odd_only(), always_right()
     seen: list[EvalProgress] = []
-    first = evaluate([accuracy], [base.subject("base"), tuned.subject("tuned")], into=tmp_path)
-    second = evaluate([accuracy], [base.subject("base"), tuned.subject("tuned")], into=tmp_path, on_progress=seen.append)
+    first = evaluate([accuracy], [base.target("base"), tuned.target("tuned")], into=tmp_path)
+    second = evaluate([accuracy], [base.target("base"), tuned.target("tuned")], into=tmp_path, on_progress=seen.append)
 
     assert second == first
     assert (base.opened, tuned.opened) == (1, 1)
-    assert [(step.subject, step.done, step.total) for step in seen] == [("base", 10, 10), ("tuned", 10, 10)]
+    assert [(step.target, step.done, step.total) for step in seen] == [("base", 10, 10), ("tuned", 10, 10)]
 
 
 def test_only_what_changed_is_measured_again(accuracy: Eval, make_rows: MakeRows, tmp_path: Path) -> None:
     parrot = odd_only()
-    evaluate([accuracy], [parrot.subject("base")], into=tmp_path)
-    evaluate([accuracy], [parrot.subject("base", "other weights")], into=tmp_path)
+    evaluate([accuracy], [parrot.target("base")], into=tmp_path)
+    evaluate([accuracy], [parrot.target("base", "other weights")], into=tmp_path)
     assert parrot.opened == 2
-    evaluate([dataclasses.replace(accuracy, ignore_case=True)], [parrot.subject("base", "other weights")], into=tmp_path)
+    evaluate([dataclasses.replace(accuracy, max_new_tokens=5)], [parrot.target("base", "other weights")], into=tmp_path)
     assert parrot.opened == 3
-    evaluate([dataclasses.replace(accuracy, data=make_rows(("1", "odd")))], [parrot.subject("base", "other weights")], into=tmp_path)
+    evaluate([dataclasses.replace(accuracy, data=make_rows(("1", "odd")))], [parrot.target("base", "other weights")], into=tmp_path)
     assert parrot.opened == 4
+
+
+def test_another_scorer_judges_the_kept_answers(make_rows: MakeRows, tmp_path: Path) -> None:
+    rows, parrot = make_rows(("1", "ODD"), ("2", "even")), odd_only()
+    strict = evaluate([Eval.exact_match(rows)], [parrot.target("base")], into=tmp_path)
+    lenient = evaluate([Eval.exact_match(rows, ignore_case=True)], [parrot.target("base")], into=tmp_path)
+
+    assert (strict.scores[0].correct, lenient.scores[0].correct) == (0, 1)
+    assert parrot.opened == 1
+    kept = [json.loads(line)["value"] for line in (tmp_path / "exact_match" / "base.jsonl").read_text().splitlines()]
+    assert kept == [1.0, 0.0]
+    assert json.loads((tmp_path / "exact_match" / "base.meta.json").read_text())["scorer"]["options"] == {"ignore_case": True}
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"index": 0}\n'])
 def test_damaged_results_are_measured_again(accuracy: Eval, tmp_path: Path, damage: str) -> None:
     parrot = odd_only()
-    first = evaluate([accuracy], [parrot.subject("base")], into=tmp_path)
+    first = evaluate([accuracy], [parrot.target("base")], into=tmp_path)
     (tmp_path / "accuracy" / "base.jsonl").write_text(damage)
 
-    assert evaluate([accuracy], [parrot.subject("base")], into=tmp_path) == first
+    assert evaluate([accuracy], [parrot.target("base")], into=tmp_path) == first
     assert parrot.opened == 2
 
 
 def test_answers_with_odd_line_separators_are_read_back_whole(make_rows: MakeRows, tmp_path: Path) -> None:
     item = Eval.exact_match(make_rows(("q", "a")))
     parrot = Parrot(lambda _: "a\u2028b\r\nc\x85")
-    first = evaluate([item], [parrot.subject("base")], into=tmp_path)
+    first = evaluate([item], [parrot.target("base")], into=tmp_path)
 
-    assert evaluate([item], [parrot.subject("base")], into=tmp_path) == first
+    assert evaluate([item], [parrot.target("base")], into=tmp_path) == first
     assert parrot.opened == 1
 
 
@@ -129,7 +149,7 @@ def test_a_failed_model_leaves_nothing_that_looks_finished(accuracy: Eval, tmp_p
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        evaluate([accuracy], [odd_only().subject("base"), Parrot(fail).subject("tuned")], into=tmp_path)
+        evaluate([accuracy], [odd_only().target("base"), Parrot(fail).target("tuned")], into=tmp_path)
 
     assert not (tmp_path / "report.json").exists()
     assert not (tmp_path / "accuracy" / "tuned.jsonl").exists()
@@ -141,7 +161,7 @@ def test_answers_may_be_a_margin_longer_than_the_longest_reference(make_rows: Ma
     long = Eval.exact_match(make_rows(("1", "o" * 50)), name="long")
     fixed = Eval.exact_match(make_rows(("1", "odd")), name="fixed", max_new_tokens=3)
 
-    evaluate([short, long, fixed], [parrot.subject("base")], into=tmp_path)
+    evaluate([short, long, fixed], [parrot.target("base")], into=tmp_path)
 
     assert parrot.limits == [16, 58, 3]
     assert parrot.opened == 1
@@ -150,11 +170,11 @@ def test_answers_may_be_a_margin_longer_than_the_longest_reference(make_rows: Ma
 @pytest.mark.parametrize("evals", [0, 2])
 def test_evals_need_names_of_their_own(accuracy: Eval, tmp_path: Path, evals: int) -> None:
     with pytest.raises(SpecError, match="at least one of evals, each with a name of its own"):
-        evaluate([accuracy] * evals, [odd_only().subject("base")], into=tmp_path)
+        evaluate([accuracy] * evals, [odd_only().target("base")], into=tmp_path)
 
 
 def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().subject("base"), always_right().subject("tuned")], into=tmp_path, title="local:1")
+    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1")
 
     assert str(report).splitlines() == [
         "Evaluation of local:1",
@@ -173,15 +193,15 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
 
 
 def test_a_report_says_so_when_nothing_can_be_told_or_the_tuned_is_worse(accuracy: Eval, tmp_path: Path) -> None:
-    even = evaluate([accuracy], [odd_only().subject("base"), odd_only().subject("tuned")], into=tmp_path / "even")
-    worse = evaluate([accuracy], [always_right().subject("base"), Parrot(lambda _: "").subject("tuned")], into=tmp_path / "worse")
+    even = evaluate([accuracy], [odd_only().target("base"), odd_only().target("tuned")], into=tmp_path / "even")
+    worse = evaluate([accuracy], [always_right().target("base"), Parrot(lambda _: "").target("tuned")], into=tmp_path / "worse")
 
     assert "these examples can't tell the two apart" in str(even)
     assert "worse than the base, and by more than chance would explain" in str(worse)
 
 
 def test_a_report_shows_in_a_terminal_and_a_notebook_without_reading_names_as_markup(tmp_path: Path, accuracy: Eval) -> None:
-    report = evaluate([accuracy], [odd_only().subject("base"), always_right().subject("tuned")], into=tmp_path, title="<script>")
+    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="<script>")
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report)
 
@@ -194,14 +214,14 @@ def test_a_report_shows_in_a_terminal_and_a_notebook_without_reading_names_as_ma
 
 
 def test_a_report_survives_pickling_and_plain_data(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().subject("base"), always_right().subject("tuned")], into=tmp_path)
+    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path)
 
     assert pickle.loads(pickle.dumps(report)) == report
     assert EvalReport.from_dict(json.loads(json.dumps(report.to_dict())), folder=tmp_path) == report
 
 
 def test_an_unknown_score_names_those_there_are(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().subject("base")], into=tmp_path)
+    report = evaluate([accuracy], [odd_only().target("base")], into=tmp_path)
 
     with pytest.raises(KeyError, match="base on accuracy"):
         report.score("accuracy", "tuned")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.evals import paired_difference_interval, wilson_interval
+from ftsdk.evals.statistics import bootstrap_interval, mean_interval, paired_mean_interval, t_quantile
 
 COUNTS = st.tuples(*(st.integers(0, 500),) * 4).filter(lambda counts: sum(counts) > 0)
 SUCCESSES = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -74,3 +77,73 @@ def test_impossible_arguments_of_a_wilson_interval_are_refused(arguments: tuple[
 def test_impossible_counts_of_a_paired_interval_are_refused(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="counts"):
         paired_difference_interval(*counts)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    # NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2, column 0.975.
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (10, 2.228), (30, 2.042), (100, 1.984)],
+)
+def test_t_quantiles_match_the_published_table(degrees: int, quantile: float) -> None:
+    assert t_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-4)
+
+
+def test_t_quantiles_join_where_the_expansion_takes_over() -> None:
+    assert t_quantile(0.975, 500) == pytest.approx(t_quantile(0.975, 501), abs=1e-4)
+    assert t_quantile(0.975, 10**9) == pytest.approx(1.959964, abs=1e-6)
+
+
+def test_graded_values_get_a_t_interval() -> None:
+    # mean 0.5, standard deviation sqrt(0.05 / 3 * 2), worked by hand: 0.5 ± 3.182 * 0.1291 / 2 = 0.5 ± 0.2054
+    low, high, method = mean_interval([0.35, 0.45, 0.55, 0.65], is_bounded=True)
+    assert (low, high, method) == (pytest.approx(0.2946, abs=1e-4), pytest.approx(0.7054, abs=1e-4), "t")
+
+
+def test_zeros_and_ones_get_the_intervals_of_shares() -> None:
+    assert mean_interval([1.0, 0.0, 1.0], is_bounded=True) == (*wilson_interval(2, 3), "wilson")
+    paired = paired_mean_interval([1.0, 0.0, 0.0], [1.0, 1.0, 0.0], is_bounded=True)
+    assert paired == (*paired_difference_interval(1, 0, 1, 1), "newcombe")
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5]])
+def test_values_that_do_not_vary_still_get_an_honest_interval(values: list[float]) -> None:
+    low, high, _ = mean_interval(values, is_bounded=True)
+    assert low < 0.3 < 0.7 < high
+    low, high, _ = paired_mean_interval([0.4 for _ in values], values, is_bounded=True)
+    assert low < 0 < high
+
+
+def test_one_unbounded_value_says_nothing_about_the_mean() -> None:
+    assert mean_interval([7.0], is_bounded=False)[:2] == (float("-inf"), float("inf"))
+    assert paired_mean_interval([7.0], [9.0], is_bounded=False)[:2] == (float("-inf"), float("inf"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
+def test_graded_intervals_hold_their_estimate_and_stay_in_range(pairs: list[tuple[float, float]]) -> None:
+    first, second = [one for one, _ in pairs], [other for _, other in pairs]
+    mean = sum(first) / len(first)
+    low, high, _ = mean_interval(first, is_bounded=True)
+    assert 0 <= low <= mean + 1e-9
+    assert mean - 1e-9 <= high <= 1
+    difference = sum(second) / len(second) - mean
+    low, high, _ = paired_mean_interval(first, second, is_bounded=True)
+    assert -1 <= low <= difference + 1e-9
+    assert difference - 1e-9 <= high <= 1
+
+
+def test_the_bootstrap_of_a_mean_agrees_with_t_and_repeats() -> None:
+    values = [n / 200 for n in range(200)]
+
+    def mean(drawn: Sequence[int]) -> float:
+        return sum(values[n] for n in drawn) / len(drawn)
+
+    found = bootstrap_interval(len(values), mean)
+    assert found[:2] == pytest.approx(mean_interval(values, is_bounded=True)[:2], abs=0.01)
+    assert bootstrap_interval(len(values), mean) == found
+
+
+@pytest.mark.parametrize("rule", [mean_interval, lambda values, is_bounded: paired_mean_interval(values, values, is_bounded=is_bounded)])
+def test_no_values_are_refused(rule: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="at least one value"):
+        rule([], is_bounded=True)
