@@ -1,4 +1,4 @@
-"""Answers by greedy generation: what an engine must do, and the one that runs transformers on this machine."""
+"""Answers by greedy generation: the protocol, and its implementation with transformers on this machine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MIN_SHARED_TOKENS = 8
 
 
 class Generator(Protocol):
-    """Something that answers conversations, always the same way (greedy)."""
+    """Something that answers conversations, greedily, so that the same prompt gets the same answer."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, without special tokens."""
+        """Return the number of tokens of each text, without special tokens."""
         ...
 
     def generate(
@@ -60,8 +60,8 @@ class CanStream(Protocol):
 class TransformersGenerator:
     """Greedy generation with a loaded model, in batches of similar length, left-padded.
 
-    A beginning that all prompts share (a system message, a list of labels) is computed once and its keys and values are reused, which on a
-    CPU is most of the work of a classification eval.
+    A prefix that all prompts share (a system message, a list of labels) is computed once and its keys and values are reused; on a CPU
+    that is most of the work of a classification eval.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class TransformersGenerator:
         batch_tokens: int | None = None,
         share_prefix: bool = True,
     ) -> None:
-        """Take a model that is loaded and in eval mode.
+        """Use a model that is loaded and in eval mode.
 
         Args:
             model: transformers' model, or PEFT's LoRA model around one.
             tokenizer: With chat template and pad token.
             eos_token_ids: Any of these ends an answer.
             max_length: The context length in tokens; None doesn't check.
-            batch_size: The most conversations at once. None: 64 on a CPU, 256 on a GPU.
-            batch_tokens: The most tokens at once, prompt and answer, padding included. None: 4,096 on a CPU, 32,768 on a GPU.
-            share_prefix: Compute a shared beginning once, where the model allows it.
+            batch_size: Most conversations at once. None: 64 on a CPU, 256 on a GPU.
+            batch_tokens: Most tokens at once, prompt and answer, padding included. None: 4,096 on a CPU, 32,768 on a GPU.
+            share_prefix: Compute a shared prefix once, where the model allows it.
         """
         # PEFT puts LoRA inside the layers of the model, so the model itself can be asked; its generation settings are then in one place.
         self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -97,7 +97,7 @@ class TransformersGenerator:
         self._share_prefix = share_prefix
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, without special tokens."""
+        """Return the number of tokens of each text, without special tokens."""
         return [len(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def generate(
@@ -108,12 +108,12 @@ class TransformersGenerator:
         Raises:
             DatasetError: A prompt and its answer don't fit into the context of the model.
         """
-        outputs = [""] * len(conversations)
-        for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
-            outputs[index] = answer
+        outputs: dict[int, str] = {}
+        for batch in self._answer_batches(conversations, max_new_tokens, skip=frozenset()):
+            outputs |= batch
             if on_progress is not None:
-                on_progress(done, len(conversations))
-        return outputs
+                on_progress(len(outputs), len(conversations))
+        return [outputs[index] for index in range(len(conversations))]
 
     def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
         """Yield the answers batch by batch; see `CanStream.stream`.
@@ -121,19 +121,24 @@ class TransformersGenerator:
         Raises:
             DatasetError: A prompt and its answer don't fit into the context of the model.
         """
-        import torch
+        for batch in self._answer_batches(conversations, max_new_tokens, skip=skip):
+            yield from batch.items()
 
+    def _answer_batches(self, conversations: Sequence[Conversation], max_new_tokens: int, *, skip: Collection[int]) -> Iterator[dict[int, str]]:
+        """Yield the answers of one batch after the other, by position."""
         wanted = [index for index in range(len(conversations)) if index not in skip]
         if not wanted:
             return
+        import torch
+
         prompts = self._encode(conversations, max_new_tokens)
         with torch.inference_mode():
             length, cache = self._shared_prefix([prompts[index] for index in wanted])
         for batch in self._batches({index: len(prompts[index]) - length for index in wanted}, max_new_tokens):
-            # The settings are put back before the answers are handed out: whoever takes them may use the model as well.
+            # The model's own settings are restored before the answers are handed out: the caller may use the model as well.
             with torch.inference_mode(), self._greedy(max_new_tokens):
                 answers = self._answer([prompts[index] for index in batch], length, cache)
-            yield from zip(batch, answers, strict=True)
+            yield dict(zip(batch, answers, strict=True))
 
     def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
         encoded = self._tokenizer.apply_chat_template(
@@ -161,15 +166,15 @@ class TransformersGenerator:
         yield batch
 
     def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
-        """Compute the keys and values of the beginning that all prompts share; length 0 and None if there is none to share."""
-        # Every prompt keeps at least one token of its own to go on from.
+        """Return the length of the prefix that all prompts share, and its keys and values; 0 and None if there is none."""
+        # Every prompt keeps at least one token of its own to continue from.
         length = min(_common_length(min(prompts), max(prompts)), min(len(ids) for ids in prompts) - 1)
         if not self._share_prefix or len(prompts) < 2 or length < _MIN_SHARED_TOKENS:
             return 0, None
         import torch
         from transformers.cache_utils import DynamicCache, DynamicLayer
 
-        # Without the output head, whose scores for the beginning nobody needs.
+        # Without the output head: nobody needs its scores for the prefix.
         output = self._model.base_model(input_ids=torch.tensor([prompts[0][:length]], device=self._model.device), use_cache=True)
         cache = output.past_key_values
         # Sliding windows, linear attention and the like keep a state that can't be carried over padding.
@@ -182,7 +187,7 @@ class TransformersGenerator:
 
         pad = self._tokenizer.pad_token_id
         width = max(len(ids) for ids in prompts)
-        # The padding goes between the shared beginning and the rest, so that the cache lines up with the first `shared` columns.
+        # The padding goes between the shared prefix and the rest, so that the cache lines up with the first `shared` columns.
         padded = [ids[:shared] + [pad] * (width - len(ids)) + ids[shared:] for ids in prompts]
         mask = [[1] * shared + [0] * (width - len(ids)) + [1] * (len(ids) - shared) for ids in prompts]
         device = self._model.device
@@ -200,7 +205,7 @@ class TransformersGenerator:
 
     @contextlib.contextmanager
     def _greedy(self, max_new_tokens: int) -> Yields[None]:
-        """Put plain greedy settings in place of the model's own, which may sample or penalise repetition, and put those back afterwards."""
+        """Replace the model's own settings, which may sample or penalise repetition, by plain greedy ones, and restore them afterwards."""
         from transformers import GenerationConfig
 
         model, own = self._model, self._model.generation_config
@@ -219,7 +224,7 @@ class TransformersGenerator:
 
 
 def _common_length(first: list[int], last: list[int]) -> int:
-    """Count the equal leading tokens; of many lists it is enough to compare the least and the greatest."""
+    """Return how many leading tokens are equal; of many lists it is enough to compare the least and the greatest."""
     length = 0
     for one, other in zip(first, last, strict=False):
         if one != other:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import threading
@@ -36,6 +37,7 @@ class Answers(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.asked: Counter[str] = Counter()
         self.delay_s: Callable[[str], float] = lambda question: 0.0
+        self.drip_s = 0.0
         self.in_flight = 0
         self.most_in_flight = 0
         self.lock = threading.Lock()
@@ -68,7 +70,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if not self.server.drip_s:
+            self.wfile.write(content)
+            return
+        with contextlib.suppress(OSError):  # the client hangs up
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                time.sleep(self.server.drip_s)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
         pass
@@ -187,6 +195,48 @@ def test_an_answer_that_does_not_come_is_retryable(server: Answers) -> None:
     assert "timeout_s" in str(caught.value)
 
 
+def test_a_server_that_drips_is_cut_off_in_time(server: Answers) -> None:
+    server.drip_s = 0.05
+    started = time.monotonic()
+    with ChatWire(url=server.url, model="m", timeout_s=0.3, attempts=1) as wire, pytest.raises(BackendError, match=r"within 0\.3 s") as caught:
+        ask(wire, "hello")
+    assert time.monotonic() - started < 3  # the whole answer takes five seconds
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_without_end_is_not_read_to_the_end(server: Answers, wire: ChatWire, status: int) -> None:
+    server.weather = lambda question, n: (status, {}, b" " * (17 << 20))
+    with pytest.raises(BackendError, match="more than 16 MiB" if status == 200 else "refused the request") as caught:
+        ask(wire, "hello")
+    assert (caught.value.status_code, caught.value.retryable, server.asked["hello"]) == (status, False, 1)
+
+
+def test_answers_in_flight_come_out_before_the_failure(server: Answers) -> None:
+    server.weather = lambda question, n: says(400, "no")(question, n) if question == "0" else None
+    server.delay_s = lambda question: 0.0 if question == "0" else 0.3
+    came: list[int] = []
+    conversations = [[{"role": "user", "content": str(n)}] for n in range(50)]
+    with ChatWire(url=server.url, model="m", concurrency=4) as wire, pytest.raises(BackendError, match="no"):
+        came.extend(index for index, _ in wire.stream(conversations, max_new_tokens=7, skip={1}))
+    assert {str(index) for index in came} == set(server.asked) - {"0"}
+    assert came
+    assert 1 not in came
+
+
+def test_after_a_refused_example_only_missing_answers_are_asked_for(server: Answers, make_rows: MakeRows, tmp_path: Path) -> None:
+    item = Eval.exact_match(make_rows(*((str(n), str(n)) for n in range(12))))
+    target = Endpoint(url=server.url, model="m", revision="1", concurrency=1).target()
+    server.weather = lambda question, n: says(400, "content filter")(question, n) if question == "9" else None
+    for _ in range(2):
+        with pytest.raises(BackendError, match="content filter") as caught:
+            evaluate([item], [target], into=tmp_path)
+        assert caught.value.__notes__ == ["while answering example 10"]
+    server.weather = lambda question, n: None
+    assert evaluate([item], [target], into=tmp_path).scores[0].correct == 12
+    assert {question for question, n in server.asked.items() if n > 1} <= {"9", "10"}  # one more may be sent before the failure is seen
+
+
 def test_a_server_that_is_not_there_is_retryable(server: Answers) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     with ChatWire(url=url, model="m", attempts=2, sleep=lambda seconds: None) as wire, pytest.raises(BackendError, match="can't reach") as caught:
@@ -195,7 +245,7 @@ def test_a_server_that_is_not_there_is_retryable(server: Answers) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>We'll be right back</html>", b"{}", b'{"choices": []}', b"[]", b'{"choices": [{"message": {"content": 7}}]}']
+    "content", [b"<html>We'll be right back</html>", b"{}", b'{"choices": []}', b"[]", b'{"choices": [{"message": {"content": 7}}]}', b"[" * 200_000]
 )
 def test_something_else_than_a_completion_is_said_to_be_that(server: Answers, wire: ChatWire, content: bytes) -> None:
     server.weather = lambda question, n: (200, {}, content)
