@@ -18,12 +18,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from ftsdk._files import replace_file
 from ftsdk._home import home
 from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, FtsdkError, RunNotReadyError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import Backend, RunRef, RunStatus
 from ftsdk.protocol.serving import CanServe, ServingPlan, ServingStatus, plan_serving
-from ftsdk.runfolder.manifest import replace_file
 from ftsdk.spec import Value
 
 __all__ = ["Deployment", "DeploymentRecord", "deployments", "deployments_in", "make_deployment"]

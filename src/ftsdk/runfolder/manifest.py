@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ftsdk._files import replace_file
 from ftsdk.errors import CorruptArtifactError
 
-__all__ = ["MANIFEST", "replace_file", "seal", "sync_folder", "verify"]
+__all__ = ["MANIFEST", "seal", "verify"]
 
 MANIFEST = "manifest.json"
 
@@ -27,7 +28,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
         if path.is_file() and name != MANIFEST:
             files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path, sync=True)}
     target = folder / MANIFEST
-    replace_file(target, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode())
+    replace_file(target, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode(), is_private=False)
     return target
 
 
@@ -60,31 +61,6 @@ def verify(folder: Path) -> dict[str, Any]:
         if _digest(file) != facts["sha256"]:
             raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash that the manifest says: altered")
     return manifest
-
-
-def replace_file(target: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, never a piece."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(path: Path, *, sync: bool = False) -> str:

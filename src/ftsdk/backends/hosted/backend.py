@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
@@ -23,8 +23,6 @@ from ftsdk.runfolder.event_log import EVENTS, parse_events
 from ftsdk.runfolder.manifest import verify
 
 __all__ = ["HostedBackend"]
-
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 
 
 class HostedBackend:
@@ -91,8 +89,8 @@ class HostedBackend:
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Write the run's folder, and start a worker on it unless one is at work or the run is over."""
-        if not _ID.match(key):
-            raise SpecError(f"run key {key!r} can't name a folder: use letters, digits, '.', '_' and '-', at most 80")
+        if not is_run_id(key):
+            raise SpecError(f"run key {key!r} can't name a folder: use {RUN_ID_RULE}")
         files = self._launcher.files(key)
         request = {**plan.request, "spec": plan.spec.to_dict()}
         content = json.dumps(request, indent=1, sort_keys=True).encode()
