@@ -116,13 +116,14 @@ def run(
 def runs(
     as_json: AsJson = False,
     costs: Annotated[bool, typer.Option("--costs", help="What was estimated, what it was, and how often the truth was inside.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", hidden=True, help="The former name of --orphans.")] = False,
 ) -> None:
     """List the runs, the newest first."""
     import ftsdk
 
-    if sweep:
-        _sweep(as_json)
+    if orphans or sweep:
+        _show_orphans(as_json)
         return
     found = ftsdk.runs()
     if costs:
@@ -203,10 +204,10 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
-def _sweep(as_json: bool) -> None:
-    from ftsdk.run.orphans import sweep
+def _show_orphans(as_json: bool) -> None:
+    from ftsdk.run.orphans import find_orphans
 
-    orphans = sweep()
+    orphans = find_orphans()
     if as_json:
         out.print_json(json.dumps([orphan.to_dict() for orphan in orphans]))
     elif not orphans:

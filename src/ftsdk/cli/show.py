@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -31,7 +32,7 @@ class HasDict(Protocol):
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
-_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "unreadable": "red"}
 
 
 def show_error(error: FtsdkError) -> None:
@@ -92,14 +93,15 @@ def show_plan(plan: Plan) -> None:
 
 def show_runs(found: Runs) -> None:
     """Print runs as a table."""
-    if not len(found):
+    rows = found.rows()
+    if not rows:
         out.print("no runs yet; start one with `ftsdk run job.yaml`")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("ref", "name", "state", "started", "model"):
         table.add_column(column, no_wrap=column in ("ref", "state", "started"))
-    for ref, name, state, started, model in found.rows():
-        table.add_row(ref, name, f"[{_COLOURS.get(state, 'white')}]{state}", started, model)
+    for ref, name, state, started, model in rows:
+        table.add_row(ref, escape(name), f"[{_COLOURS.get(state, 'white')}]{state}", started, escape(model))
     out.print(table)
 
 

@@ -20,7 +20,8 @@ from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
 from ftsdk.run.budget import refuse_over_budget
 from ftsdk.run.ledger import Ledger, Record
-from ftsdk.run.run import Run, submit
+from ftsdk.run.run import Run
+from ftsdk.run.submission import submit
 from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
 
 if TYPE_CHECKING:

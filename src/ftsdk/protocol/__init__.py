@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftsdk.protocol.backend import Backend, CanFind, CanQuote, CanResume, CanSweep, Orphan
+from ftsdk.protocol.backend import Backend, CanFind, CanListOrphans, CanQuote, CanResume, Orphan
 from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.protocol.events import CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent, read_event
@@ -15,9 +15,9 @@ __all__ = [
     "Artifact",
     "Backend",
     "CanFind",
+    "CanListOrphans",
     "CanQuote",
     "CanResume",
-    "CanSweep",
     "Capabilities",
     "CheckpointEvent",
     "CostRange",

@@ -17,7 +17,7 @@ from ftsdk.protocol.plan import Plan
 from ftsdk.protocol.run_state import Artifact, RunRef, RunStatus
 from ftsdk.spec import JobSpec, Value
 
-__all__ = ["Backend", "CanFind", "CanQuote", "CanResume", "CanSweep", "Orphan"]
+__all__ = ["Backend", "CanFind", "CanListOrphans", "CanQuote", "CanResume", "Orphan"]
 
 
 @runtime_checkable
@@ -139,9 +139,9 @@ class Orphan(Value):
 
 
 @runtime_checkable
-class CanSweep(Protocol):
-    """A place where things may be left behind that cost money."""
+class CanListOrphans(Protocol):
+    """A backend where things that cost money may be left behind."""
 
-    def sweep(self, states: Mapping[str, str]) -> list[Orphan]:
-        """Compare the place with the runs that a ledger knows: state by run id. Changes nothing."""
+    def orphans(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Compare what the backend has with the runs of a ledger, given as state by run id. Changes nothing."""
         ...

@@ -11,7 +11,7 @@ from ftsdk.protocol import Event, Plan, RunState, RunStatus
 from ftsdk.protocol.estimates import Accrual, usd_over
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
-__all__ = ["BudgetWatch", "refuse_over_budget"]
+__all__ = ["BudgetWatch", "budget_watch", "refuse_over_budget"]
 
 _BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"})
 """States in which time is billed, whatever the events say."""
@@ -137,3 +137,11 @@ class BudgetWatch:
             budget_usd=self.budget_usd,
             bound_usd=self.overspend_bound_usd(None if status.native == OVER_BUDGET else interval_s),
         )
+
+
+def budget_watch(plan: Plan, *, submitted_at: float | None) -> BudgetWatch | None:
+    """Return a watch on the plan's budget, or None if it has none."""
+    if plan.spec.budget_usd is None:
+        return None
+    accrual = None if plan.estimate is None else plan.estimate.accrual
+    return BudgetWatch(budget_usd=plan.spec.budget_usd, accrual=accrual, submitted_at=submitted_at)

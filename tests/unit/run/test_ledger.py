@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftsdk.errors import FtsdkError, RunNotFoundError, SpecError
-from ftsdk.run.ledger import Ledger, Record
+from ftsdk.run.ledger import Ledger, Record, Sighting
 
 
 def record(ref: str) -> Record:
@@ -53,7 +53,7 @@ def _write(path: Path, worker: int) -> None:
         ref = f"local:{worker}-{n}"
         ledger.intend(record(ref))
         ledger.submitted(ref, {})
-        ledger.saw(ref, "running")
+        ledger.saw(Sighting(ref=ref, state="running"))
 
 
 def test_two_clients_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_two_clients_at_once_lose_nothing(tmp_path: Path) -> None:
 def test_a_ledger_that_is_no_database_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"this is no database, and never was one" * 100)
-    with pytest.raises(FtsdkError, match="move it aside"):
+    with pytest.raises(FtsdkError, match=r"damaged .* rename it to start a new one"):
         Ledger(path).list()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, Run
 from ftsdk.models import files_of_model
 from ftsdk.protocol import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
 from ftsdk.protocol.estimates import PlannedHardware
-from ftsdk.runfolder.event_log import EVENTS, parse_events
+from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
 
 __all__ = ["HostedBackend"]
@@ -37,6 +38,8 @@ class HostedBackend:
         self._trainer = trainer
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
+        self._logs: dict[str, EventIndex] = {}
+        """What this process has read of each run's event log, by run id."""
 
     @property
     def name(self) -> str:
@@ -127,7 +130,7 @@ class HostedBackend:
         request = files.read(REQUEST)
         if request is None:
             raise RunNotFoundError(f"{self.name} has no run {ref.id}")
-        states = [e for e in parse_events(files.read(EVENTS) or b"") if isinstance(e, StateEvent)]
+        states = self._log(ref).states(partial(files.read, EVENTS))
         last = states[-1] if states else None
         attempts = sum(e.native.startswith("attempt") for e in states)
         if last is not None and last.state in ("succeeded", "failed", "cancelled"):
@@ -158,12 +161,13 @@ class HostedBackend:
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
         """Read the log."""
         files = self._launcher.files(ref.id)
-        content = files.read(EVENTS)
-        if content is None:
-            if files.read(REQUEST) is None:
-                raise RunNotFoundError(f"{self.name} has no run {ref.id}")
-            return []
-        return [event for event in parse_events(content) if event.seq > after]
+        events = self._log(ref).events(partial(files.read, EVENTS), after=after)
+        if events is None and files.read(REQUEST) is None:
+            raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+        return events or []
+
+    def _log(self, ref: RunRef) -> EventIndex:
+        return self._logs.setdefault(ref.id, EventIndex())
 
     def resume(self, ref: RunRef) -> bool:
         """Start a worker again on a run that stands still; gives up on one that dies without getting further."""
