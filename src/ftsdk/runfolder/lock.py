@@ -30,7 +30,7 @@ def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
     A process that only looks (`is_held`) has the lock for a moment too, hence a little patience.
     """
     flock = _flock()
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
     while True:
         try:
