@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_i
     before, _ = newest_whole(folder)
     assert before is not None
     forked_local.launcher.file_size_limit = 16_384  # an optimizer's state is larger, an event log isn't
-    with pytest.raises(BackendError, match="stands still: disk_full") as caught:
+    with pytest.raises(BackendError, match="is blocked: disk_full") as caught:
         run.wait(progress=False, poll_s=0.05)
     assert caught.value.retryable
     status = run.status()

@@ -1,4 +1,4 @@
-"""A job as a YAML file: its shape, and the way from there to the arguments of `FineTuneJob`."""
+"""The YAML file of a job: its schema, and its conversion to the arguments of `FineTuneJob`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
 
 
 class BackendEntry(Value):
-    """A backend with options, where its name alone isn't enough."""
+    """A backend with options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -30,7 +30,7 @@ def _as_tuple(entries: object) -> object:
 
 
 class JobFile(Hyperparameters):
-    """What a job file may hold: the fields of a job, with data as recipes."""
+    """The schema of a job file: the fields of a job, with data as recipes."""
 
     model: str | Model
     train: Recipe
@@ -41,17 +41,17 @@ class JobFile(Hyperparameters):
 
 
 def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
-    """Turn plain data into the arguments of `FineTuneJob`.
+    """Return the arguments of `FineTuneJob` for plain data.
 
     Args:
         data: The content of a job file.
-        base: The folder that relative paths start from.
+        base: The folder that relative paths are relative to.
 
     Raises:
         SpecError: An unknown key, or an impossible value, at any depth.
         DatasetError: Data that can't be read.
     """
-    # Anchors may be kept under keys of their own, as in compose files: `x-data: &data {...}`.
+    # Keys for YAML anchors are allowed, as in compose files: `x-data: &data {...}`.
     file = JobFile.from_dict({key: value for key, value in data.items() if not str(key).startswith("x-")})
     arguments = {name: getattr(file, name) for name in Hyperparameters.model_fields if name in file.model_fields_set}
     arguments["model"] = _at(file.model, base)
@@ -70,7 +70,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SpecError: No such file, not UTF-8, not YAML, or something other than a mapping.
+        SpecError: The file doesn't exist, isn't UTF-8, isn't YAML, or holds something other than a mapping.
     """
     import yaml
 
@@ -83,14 +83,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise SpecError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+        raise SpecError(f"{where}: invalid YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
         raise SpecError(f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}")
     return data
 
 
 def _at(model: str | Model, base: Path) -> str | Model:
-    """Read local paths in a job file as relative to the file, not to wherever the command was started."""
+    """Make local paths relative to the job file, not to the current folder."""
     named = model if isinstance(model, Model) else Model(id=model)
     if named.source != "hub":
         named = named.replace(id=_path(named.id, base))

@@ -100,7 +100,7 @@ def test_a_wrong_job_file_is_one_clear_error_and_nothing_is_written(
 def test_yaml_that_is_no_yaml_says_where(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("model: [unclosed\ntrain: x\n")
-    with pytest.raises(SpecError, match=r"job\.yaml:2:6: not YAML"):
+    with pytest.raises(SpecError, match=r"job\.yaml:2:6: invalid YAML"):
         FineTuneJob.from_yaml(file)
     with pytest.raises(SpecError, match="there is no job file"):
         FineTuneJob.from_yaml(tmp_path / "other.yaml")
