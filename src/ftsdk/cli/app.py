@@ -117,12 +117,11 @@ def runs(
     as_json: AsJson = False,
     costs: Annotated[bool, typer.Option("--costs", help="Compare estimates with actual values.")] = False,
     orphans: Annotated[bool, typer.Option("--orphans", help="List apps without a run, and runs without an app. Changes nothing.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", hidden=True, help="The former name of --orphans.")] = False,
 ) -> None:
     """List the runs, the newest first."""
     import ftsdk
 
-    if orphans or sweep:
+    if orphans:
         _show_orphans(as_json)
         return
     found = ftsdk.runs()
