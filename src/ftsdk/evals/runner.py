@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import replace_file
 from ftsdk.errors import SpecError
 from ftsdk.evals.eval import Eval, Example
 from ftsdk.evals.generation import Generator
@@ -97,7 +97,7 @@ def evaluate(
         first, second = subjects[0].name, subjects[1].name
         pairs = tuple(PairedScore.of(item.name, results[item.name, first], results[item.name, second]) for item in evals)
     report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
-    _write_whole(into / "report.json", json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    replace_file(into / "report.json", (json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
     return report
 
 
@@ -126,9 +126,10 @@ def _as_text(example: Example) -> str:
 
 def _write(file: Path, meta: dict[str, Any], results: list[ExampleResult]) -> None:
     text = "".join(json.dumps(asdict(result), ensure_ascii=False) + "\n" for result in results)
-    _write_whole(file, text)
+    replace_file(file, text.encode())
     # Last, and with the digest of the lines: a reader trusts only lines that this file vouches for.
-    _write_whole(file.with_suffix(".meta.json"), json.dumps({**meta, "sha256": _digest(text)}, indent=1) + "\n")
+    meta_text = json.dumps({**meta, "sha256": _digest(text)}, indent=1) + "\n"
+    replace_file(file.with_suffix(".meta.json"), meta_text.encode())
 
 
 def _read(file: Path, meta: dict[str, Any]) -> list[ExampleResult] | None:
@@ -141,16 +142,6 @@ def _read(file: Path, meta: dict[str, Any]) -> list[ExampleResult] | None:
         return None
     # Only "\n" ends a line: answers may hold other line separators.
     return [ExampleResult(**json.loads(line)) for line in text.split("\n") if line]
-
-
-def _write_whole(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _digest(text: str) -> str:
