@@ -77,12 +77,12 @@ def a_job(model: str, tuning: Any, *, words: int, steps: int) -> FineTuneJob:
 
 def compared(job: FineTuneJob, estimate: Estimate, steps: int) -> list[tuple[str, float, float, bool]]:
     """Run it; give each quantity as it was said and as it was."""
-    from ftsdk.run.outcome import Tally
+    from ftsdk.run.stats import RunStats
 
     run = job.submit().wait(progress=False)
-    tally = Tally()
-    tally.saw(run.events())
-    probe = tally.probe(run.plan)
+    stats = RunStats()
+    stats.saw(run.events())
+    probe = stats.probe(run.plan)
     assert probe is not None
     assert probe.peak_gb is not None
     assert estimate.memory is not None
@@ -91,7 +91,7 @@ def compared(job: FineTuneJob, estimate: Estimate, steps: int) -> list[tuple[str
     pairs = (
         ("time of the steps", line.amount, probe.measured_s * steps),
         ("peak memory", estimate.memory.peak_gb, probe.peak_gb),
-        ("time of the whole run", estimate.seconds, tally.meter.seconds),
+        ("time of the whole run", estimate.seconds, stats.meter.seconds),
     )
     return [(key, said.likely, was, said.low <= was <= said.high) for key, said, was in pairs]
 

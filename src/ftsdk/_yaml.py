@@ -39,7 +39,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
-        raise SpecError(f"{_at(where, mark)}: this isn't YAML: {getattr(error, 'problem', None) or error}") from error
+        raise SpecError(f"{_at(where, mark)}: invalid YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
         raise SpecError(f"{where}: the YAML is nested too deeply to be read") from error
     except ValueError as error:  # a date like 2026-13-45, or a number of thousands of digits

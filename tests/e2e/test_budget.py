@@ -19,7 +19,7 @@ from ftsdk.backends.hosted.checkpoints import newest_whole
 from ftsdk.protocol import Backend, CheckpointEvent, StateEvent, StepEvent
 from ftsdk.run.budget import BudgetWatch
 from ftsdk.run.ledger import Ledger, Record
-from ftsdk.run.run import submit
+from ftsdk.run.submission import submit
 from ftsdk.runfolder import lock
 
 pytestmark = pytest.mark.e2e

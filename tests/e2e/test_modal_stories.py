@@ -25,7 +25,7 @@ from ftsdk.backends.launchers.modal.service import Service
 from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
-from ftsdk.run.orphans import sweep
+from ftsdk.run.orphans import find_orphans
 from ftsdk.testing.modal import BrokenBuild, BrokenUpload, FileLines, InputTaken, Interruption, ModalService, WireFault
 
 pytestmark = [pytest.mark.e2e]
@@ -306,23 +306,23 @@ def test_a_container_that_starts_for_a_launch_that_was_taken_over_trains_nothing
     assert not (run_folder(modal_service, run) / "attempts.json").exists()
 
 
-def test_a_sweep_finds_the_app_of_a_run_that_no_ledger_has_and_the_run_whose_app_is_gone(
+def test_orphans_are_an_app_without_a_run_and_a_run_without_an_app(
     modal_job: MakeJob, modal_service: ModalService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place = Modal(gpu="cpu")
     run = modal_job().submit()
-    assert sweep(backends=[place]) == []
+    assert find_orphans(backends=[place]) == []
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("FTSDK_HOME", str(tmp_path / "another home"))
-        (stranger,) = sweep(backends=[place])
+        (stranger,) = find_orphans(backends=[place])
         assert (stranger.kind, stranger.native) == ("app", modal_service.apps()[0].id)
     # As if somebody had stopped the app on Modal's own pages.
     Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
     until(lambda: modal_service.containers_running == 0)
-    (lost,) = sweep(backends=[place])
+    (lost,) = find_orphans(backends=[place])
     assert (lost.kind, lost.run_id) == ("run", run.ref.partition(":")[2])
     assert run.cancel().state == "cancelled"
-    assert sweep(backends=[place]) == []
+    assert find_orphans(backends=[place]) == []
 
 
 def test_a_second_app_is_made_only_when_the_first_is_gone_and_training_goes_on_where_it_was(

@@ -13,12 +13,12 @@ from ftsdk.errors import SpecError
         ("train: {file: a.csv, file: b.csv}\n", r"^job\.yaml:1:22: the key 'file' appears twice"),
         ("evals:\n- name: a\n  name: b\n", r"^job\.yaml:3:3: the key 'name' appears twice"),
         ("x-a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}\n", r"^job\.yaml:2:19: the key 'd' appears twice"),
-        ("a: [unclosed\nb: x\n", r"^job\.yaml:2:2: this isn't YAML: "),
+        ("a: [unclosed\nb: x\n", r"^job\.yaml:2:2: invalid YAML: "),
         ("a: 2026-13-45\n", r"^job\.yaml: the YAML holds a value that can't be read: "),
         (f"a: {'9' * 5000}\n", r"^job\.yaml: the YAML holds a value that can't be read: "),
-        ("a: 1\n---\na: 2\n", r"^job\.yaml:2:1: this isn't YAML: "),
-        ("a: \0\n", r"^job\.yaml: this isn't YAML: "),
-        ("a: !!python/object:os.system x\n", r"^job\.yaml:1:4: this isn't YAML: "),
+        ("a: 1\n---\na: 2\n", r"^job\.yaml:2:1: invalid YAML: "),
+        ("a: \0\n", r"^job\.yaml: invalid YAML: "),
+        ("a: !!python/object:os.system x\n", r"^job\.yaml:1:4: invalid YAML: "),
     ],
 )
 def test_yaml_that_is_broken_or_ambiguous_is_refused_with_its_line(text: str, message: str) -> None:

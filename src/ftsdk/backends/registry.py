@@ -1,8 +1,10 @@
-"""From a name to a backend. Built-ins and strangers come in by the same door: entry points of the group `ftsdk.backends`."""
+"""From a name to a backend, by the entry points of the group `ftsdk.backends`: those of ftsdk and those of other packages alike."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -10,18 +12,30 @@ from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
 
-__all__ = ["backend_names", "get_backend"]
+__all__ = ["GROUP", "backend_names", "forget_entry_points", "get_backend"]
 
 GROUP = "ftsdk.backends"
 
 
-def _found() -> dict[str, EntryPoint]:
+def _entry_points() -> dict[str, EntryPoint]:
+    return _entry_points_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Cached for each path: this reads the metadata of every installed package, which takes tens of milliseconds.
+    del path
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def forget_entry_points() -> None:
+    """Look for installed backends again at the next call, for a process that has installed or removed a package."""
+    _entry_points_on.cache_clear()
+
+
 def backend_names() -> tuple[str, ...]:
-    """List the installed backends by name, without importing any of them."""
-    return tuple(sorted(_found()))
+    """Return the names of the installed backends, sorted, without importing any of them."""
+    return tuple(sorted(_entry_points()))
 
 
 def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
@@ -32,13 +46,15 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
         options: Its keyword arguments.
 
     Raises:
-        SpecError: No such backend, or options that it refuses.
+        SpecError: There is no such backend, or it refuses the options.
         MissingExtraError: Its package isn't installed.
     """
-    points = _found()
-    point = points.get(name)
+    if name not in _entry_points():
+        # A package may have been installed since this process first looked, as in a notebook.
+        forget_entry_points()
+    point = _entry_points().get(name)
     if point is None:
-        raise SpecError(f"unknown backend {name!r}{nearest(name, set(points))}. Pass one of these names, or a backend object")
+        raise SpecError(f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend object")
     try:
         factory = point.load()
     except ImportError as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
+from ftsdk._files import replace_file
 from ftsdk._home import home
 from ftsdk.data.canonical import ready_rows
 from ftsdk.data.dataset import Dataset
@@ -38,19 +36,7 @@ class Store:
         # A file of the right name and size is taken as it is: the content is checked whenever it is read.
         if path.is_file() and path.stat().st_size == len(content):
             return path
-        self.root.mkdir(parents=True, exist_ok=True)
-        # A file of our own, then one atomic rename: another process sees the whole file or none, and two writers write the same.
-        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".put-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        replace_file(path, content)
         return path
 
     def get(self, fingerprint: str) -> Path:

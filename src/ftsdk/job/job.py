@@ -19,8 +19,10 @@ from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
 from ftsdk.run.budget import refuse_over_budget
+from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record
-from ftsdk.run.run import Run, submit
+from ftsdk.run.run import Run
+from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
 
 if TYPE_CHECKING:
@@ -219,9 +221,10 @@ class FineTuneJob(JobFields):
 
     def _store_data(self) -> None:
         store = Store()
-        for data in (self.train, self.validation, *(e.data for e in self.evals)):
-            if isinstance(data, Dataset):
-                store.put(data)
+        with usable_home():
+            for data in (self.train, self.validation, *(e.data for e in self.evals)):
+                if isinstance(data, Dataset):
+                    store.put(data)
 
     def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
         """Give the job as plain data, as it stands in YAML; only what was set.

@@ -1,4 +1,4 @@
-"""A job as a YAML file: its shape, and the way from there to the arguments of `FineTuneJob`."""
+"""The YAML file of a job: its schema, and its conversion to the arguments of `FineTuneJob`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
 
 
 class BackendEntry(Value):
-    """A backend with options, where its name alone isn't enough."""
+    """A backend with options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -42,17 +42,17 @@ class JobFile(JobFields):
 
 
 def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
-    """Turn plain data into the arguments of `FineTuneJob`.
+    """Return the arguments of `FineTuneJob` for plain data.
 
     Args:
         data: The content of a job file.
-        base: The folder that relative paths start from.
+        base: The folder that relative paths are relative to.
 
     Raises:
         SpecError: An unknown key, or an impossible value, at any depth.
         DatasetError: Data that can't be read.
     """
-    # Anchors may be kept under keys of their own, as in compose files: `x-data: &data {...}`.
+    # Keys for YAML anchors are allowed, as in compose files: `x-data: &data {...}`.
     file = JobFile.from_dict({key: value for key, value in data.items() if not str(key).startswith("x-")})
     arguments = {name: getattr(file, name) for name in JobFields.model_fields if name in file.model_fields_set}
     arguments["model"] = _at(file.model, base)
@@ -86,7 +86,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _at(model: str | Model, base: Path) -> str | Model:
-    """Read local paths in a job file as relative to the file, not to wherever the command was started."""
+    """Make local paths relative to the job file, not to the current folder."""
     named = model if isinstance(model, Model) else Model(id=model)
     if named.source != "hub":
         named = named.replace(id=_path(named.id, base))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from pathlib import Path
 from typing import Any, cast
 
+from ftsdk._files import replace_file
 from ftsdk._home import home
 from ftsdk.models.hub_cache import cached_snapshot
 from ftsdk.spec import Model
@@ -66,12 +66,9 @@ def file_sha256(path: Path, *, cache: Path | None = None) -> str:
         return str(entry[2])
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if stat.st_size >= 1_000_000:  # smaller files are hashed faster than looked up
-        # Two processes may each lose the other's entry, which costs one more hash.
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".hashes.{uuid.uuid4().hex}"
-        draft.write_text(json.dumps({**known, key: [*stamp, digest]}), encoding="utf-8")
-        draft.replace(folder / "hashes.json")
+    if stat.st_size >= 1_000_000:  # smaller files are hashed faster than remembered
+        # Two processes may each forget the other's entry: that costs a hash, nothing else.
+        replace_file(folder / "hashes.json", json.dumps({**known, key: [*stamp, digest]}).encode())
     return digest
 
 

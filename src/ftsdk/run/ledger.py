@@ -1,25 +1,28 @@
-"""The ledger: what was asked of whom, written down before it is asked.
+"""The ledger: every run that this user started, written down before the backend is asked.
 
-One SQLite file in WAL mode, one table, one row a run. A run is first *intended* and then *submitted*; a row that was
-never submitted tells a later process to look for the run under the same key before it asks again.
+One SQLite file in WAL mode, one table, one row per run. A run is first *intended* and then *submitted*. A row that was never
+submitted tells a later process to look for the run under the same key before it submits again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import make_folder
 from ftsdk._home import home
 from ftsdk.errors import FtsdkError, RunNotFoundError, SpecError
 
-__all__ = ["Ledger", "Record"]
+__all__ = ["Ledger", "Record", "Sighting", "UnreadableRecord"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -31,6 +34,9 @@ CREATE TABLE IF NOT EXISTS runs (
 ) STRICT
 """
 _VERSION = 1
+_COLUMNS = "ref, record, created_at, submitted_at, state"
+_BUSY_S = 30.0
+"""How long to wait for another process that has the file, in seconds: far longer than any write takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Record:
     """`local:20261123-ab12cd`: the backend's name, and the key that the run was submitted under."""
     name: str | None
     plan: Mapping[str, Any]
-    """The plan as JSON: what was asked for can be asked for again, to the letter."""
+    """The plan as JSON, so that exactly the same request can be submitted again."""
     options: Mapping[str, Any]
     """Arguments that rebuild the backend."""
     evals: tuple[Mapping[str, Any], ...] = ()
@@ -50,26 +56,55 @@ class Record:
     created_at: float = 0.0
     submitted_at: float | None = None
     state: str = "intended"
-    """The state when somebody last looked; the backend knows better."""
+    """The state when last seen; the backend knows better."""
     price_usd: str | None = None
-    """What the run has cost in US dollars, exact, once the place has said so."""
+    """The final price in US dollars, exact, once the provider has stated it."""
     reason: str = ""
-    """Why a run is over, where its backend can't say it: it never started, or it was cancelled because it had cost as much as it may."""
+    """Why the run is over, where its backend doesn't know: it never started, or it was cancelled because it reached its budget."""
     outcome: Mapping[str, Any] | None = None
-    """What the run has taken, once it was seen to end; what was estimated is in `plan`."""
+    """What the run took, once it was seen to end; what was estimated is in `plan`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableRecord:
+    """A run in the ledger whose record this version of ftsdk can't read, or whose backend can't be loaded here."""
+
+    ref: str
+    created_at: float
+    state: str
+    """The state when last seen."""
+    reason: str
+
+    @property
+    def started(self) -> datetime:
+        """When the run was submitted, in local time."""
+        return datetime.fromtimestamp(self.created_at).astimezone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """The state of a run when a backend was last asked."""
+
+    ref: str
+    state: str
+    price_usd: Decimal | None = None
 
 
 class Ledger:
     """The runs that this user started, from any process.
 
+    Every method raises `FtsdkError` if the file can't be read or written.
+
     Args:
         path: The file; None means `ledger.sqlite` in ftsdk's home.
         clock: Seconds since the epoch.
+        sleep: Waits for some seconds.
     """
 
-    def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> None:
         self.path = path or home() / "ledger.sqlite"
         self._clock = clock
+        self._sleep = sleep
 
     def intend(self, record: Record) -> Record:
         """Write down a run that is about to be submitted. It is on disk when this returns.
@@ -77,7 +112,7 @@ class Ledger:
         Raises:
             SpecError: A run with this ref is in the ledger already.
         """
-        written = _replace(record, created_at=self._clock(), state="intended")
+        written = replace(record, created_at=self._clock(), state="intended")
         try:
             with self._open() as db:
                 db.execute(
@@ -89,98 +124,131 @@ class Ledger:
         return written
 
     def submitted(self, ref: str, native: Mapping[str, str]) -> Record:
-        """Note that the backend has taken the run, and what it calls it."""
-        with self._open() as db:
-            record = _replace(self._get(db, ref), native=dict(native), submitted_at=self._clock(), state="queued")
-            db.execute(
-                "UPDATE runs SET submitted_at = ?, state = ?, record = ? WHERE ref = ?", (record.submitted_at, record.state, _to_json(record), ref)
-            )
-        return record
+        """Record that the backend has accepted the run, and what it calls it."""
+        return self._change(ref, native=dict(native), submitted_at=self._clock(), state="queued")
 
     def never_started(self, ref: str, state: str, reason: str) -> Record:
-        """Note that nothing was started under this ref and nothing will be: it was refused, or cancelled before that."""
-        with self._open() as db:
-            record = _replace(self._get(db, ref), state=state, reason=reason)
-            db.execute("UPDATE runs SET state = ?, record = ? WHERE ref = ?", (state, _to_json(record), ref))
-        return record
+        """Record that nothing was started under this ref and nothing will be: it was refused, or cancelled before that."""
+        return self._change(ref, state=state, reason=reason)
 
     def over_budget(self, ref: str, reason: str) -> Record:
-        """Note that a run is being cancelled because of its budget: its backend hears only that it is to stop."""
-        with self._open() as db:
-            record = _replace(self._get(db, ref), reason=reason)
-            db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(record), ref))
-        return record
-
-    def saw(self, ref: str, state: str, *, price_usd: Decimal | None = None) -> None:
-        """Note the state that was last seen, and what the run has cost if the place has said so."""
-        with self._open() as db:
-            db.execute("UPDATE runs SET state = ? WHERE ref = ? AND state <> ?", (state, ref, state))
-            if price_usd is not None:
-                record = self._get(db, ref)
-                if record.price_usd != str(price_usd):
-                    db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(_replace(record, price_usd=str(price_usd))), ref))
+        """Record that a run is being cancelled because of its budget: its backend is only told to stop."""
+        return self._change(ref, reason=reason)
 
     def ended(self, ref: str, outcome: Mapping[str, Any]) -> Record:
-        """Note what the run has taken."""
+        """Record what the run took."""
+        return self._change(ref, outcome=dict(outcome))
+
+    def saw(self, *sightings: Sighting) -> None:
+        """Record states that were just seen, and prices that providers have stated, in one transaction."""
+        if not sightings:
+            return
         with self._open() as db:
-            record = _replace(self._get(db, ref), outcome=dict(outcome))
-            db.execute("UPDATE runs SET record = ? WHERE ref = ?", (_to_json(record), ref))
-        return record
+            for seen in sightings:
+                db.execute("UPDATE runs SET state = ? WHERE ref = ? AND state <> ?", (seen.state, seen.ref, seen.state))
+                if seen.price_usd is not None and self._get(db, seen.ref).price_usd != str(seen.price_usd):
+                    _write(db, replace(self._get(db, seen.ref), price_usd=str(seen.price_usd)))
 
     def get(self, ref: str) -> Record:
-        """Find a run.
+        """Return the record of a run.
 
         Raises:
             RunNotFoundError: It isn't in the ledger.
+            FtsdkError: Its record can't be read.
         """
-        with self._open() as db:
+        with self._open(is_read=True) as db:
             return self._get(db, ref)
 
     def list(self) -> list[Record]:
-        """List all runs, the newest first."""
-        with self._open() as db:
-            rows = db.execute("SELECT record, created_at, submitted_at, state FROM runs ORDER BY created_at DESC, ref").fetchall()
+        """Return all records that can be read, the newest first."""
+        return [record for record in self.entries() if isinstance(record, Record)]
+
+    def entries(self) -> list[Record | UnreadableRecord]:
+        """Return all runs, the newest first, those whose record can't be read included."""
+        with self._open(is_read=True) as db:
+            rows = db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY created_at DESC, ref").fetchall()
         return [_from_row(row) for row in rows]
 
-    @staticmethod
-    def _get(db: sqlite3.Connection, ref: str) -> Record:
-        row = db.execute("SELECT record, created_at, submitted_at, state FROM runs WHERE ref = ?", (ref,)).fetchone()
+    def _change(self, ref: str, **changes: Any) -> Record:
+        with self._open() as db:
+            record = replace(self._get(db, ref), **changes)
+            _write(db, record)
+        return record
+
+    def _get(self, db: sqlite3.Connection, ref: str) -> Record:
+        row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE ref = ?", (ref,)).fetchone()
         if row is None:
             known = [r[0] for r in db.execute("SELECT ref FROM runs ORDER BY created_at DESC LIMIT 3")]
             newest = f"; the newest are {', '.join(known)}" if known else "; it is empty"
-            raise RunNotFoundError(f"no run {ref!r} is in the ledger{newest} (see `ftsdk runs`)")
-        return _from_row(row)
+            raise RunNotFoundError(f"no run {ref!r} is in the ledger {self.path}{newest} (see `ftsdk runs`)")
+        record = _from_row(row)
+        if isinstance(record, UnreadableRecord):
+            raise FtsdkError(f"the record of run {ref} in the ledger {self.path} can't be read: {record.reason}")
+        return record
 
     @contextmanager
-    def _open(self) -> Generator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A connection for each call: it can be used from any thread, and nothing stays open. 30 s is far longer than any
-        # write here takes, so two clients wait for each other and neither fails.
-        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+    def _open(self, *, is_read: bool = False) -> Generator[sqlite3.Connection]:
+        # A connection for each call: it can be used from any thread, and nothing stays open.
+        db: sqlite3.Connection | None = None
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise FtsdkError(f"{self.path} was written by a newer ftsdk (version {version}, this one reads {_VERSION}); upgrade ftsdk")
-            db.execute("BEGIN IMMEDIATE")
-            if version < _VERSION:
-                db.execute(_SCHEMA)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+            make_folder(self.path.parent)
+            if not self.path.exists():
+                # Plans hold prompts and paths: readable by the owner only. SQLite gives its other files the same mode.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+            self._prepare(db)
+            db.execute("BEGIN" if is_read else "BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.OperationalError as error:
+            raise FtsdkError(
+                f"the ledger {self.path} can't be opened or written ({error}). Check the folder's permissions and the free space of its disk, "
+                "or set FTSDK_HOME to another folder"
+            ) from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.OperationalError):
-                raise
-            raise FtsdkError(f"the ledger {self.path} can't be read ({error}); move it aside: runs can still be opened by their ref") from error
+            raise FtsdkError(
+                f"the ledger {self.path} is damaged ({error}). Restore it from a backup, or rename it to start a new one; "
+                f"the files of local runs stay in {self.path.parent / 'runs'}"
+            ) from error
+        except OSError as error:
+            raise FtsdkError(f"ftsdk's home {self.path.parent} can't be used ({error}). Set FTSDK_HOME to a folder that you can write to") from error
         finally:
-            db.close()
+            if db is not None:
+                db.close()
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Bring a new file to the current schema."""
+        # SQLite doesn't wait for other processes when it turns a new file to WAL; whoever comes second must try again.
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                self._sleep(0.01)
+            else:
+                break
+        db.execute("PRAGMA synchronous = FULL")
+        version = _version_of(db)
+        if version > _VERSION:
+            raise FtsdkError(f"{self.path} was written by a newer ftsdk (version {version}, this one reads {_VERSION}); upgrade ftsdk")
+        if version < _VERSION:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_SCHEMA)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute("COMMIT")
 
 
-def _replace(record: Record, **changes: Any) -> Record:
-    from dataclasses import replace
+def _version_of(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
-    return replace(record, **changes)
+
+def _write(db: sqlite3.Connection, record: Record) -> None:
+    values = (record.submitted_at, record.state, _to_json(record), record.ref)
+    db.execute("UPDATE runs SET submitted_at = ?, state = ?, record = ? WHERE ref = ?", values)
 
 
 def _to_json(record: Record) -> str:
@@ -200,8 +268,13 @@ def _to_json(record: Record) -> str:
     )
 
 
-def _from_row(row: tuple[str, float, float | None, str]) -> Record:
-    text, created_at, submitted_at, state = row
-    data: dict[str, Any] = json.loads(text)
-    data["evals"] = tuple(data["evals"])
-    return Record(**data, created_at=created_at, submitted_at=submitted_at, state=state)
+def _from_row(row: tuple[str, str, float, float | None, str]) -> Record | UnreadableRecord:
+    ref, text, created_at, submitted_at, state = row
+    try:
+        data: dict[str, Any] = json.loads(text)
+        data["evals"] = tuple(data["evals"])
+        record = Record(**data, created_at=created_at, submitted_at=submitted_at, state=state)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"damaged, or written by a newer ftsdk ({error})"
+        return UnreadableRecord(ref=ref, created_at=created_at, state=state, reason=reason)
+    return record

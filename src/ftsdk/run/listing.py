@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import overload
 
 from ftsdk._format import html_table, text_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
-from ftsdk.protocol import TERMINAL, RunRef
-from ftsdk.run.ledger import Ledger, Record
+from ftsdk.protocol import TERMINAL, Backend, RunRef
+from ftsdk.run.ledger import Ledger, Record, Sighting, UnreadableRecord
 from ftsdk.run.outcome import CostReport
 from ftsdk.run.run import Run
+from ftsdk.run.submission import status_of
 
 __all__ = ["Runs", "runs"]
 
 
 class Runs(Sequence[Run]):
-    """Runs, the newest first; prints as a table."""
+    """Runs, the newest first. Prints as a table."""
 
-    def __init__(self, found: Iterable[Run]) -> None:
+    def __init__(self, found: Iterable[Run], *, unreadable: Iterable[UnreadableRecord] = ()) -> None:
         self._runs = list(found)
+        self.unreadable = tuple(unreadable)
+        """Runs in the ledger that can't be opened here, with the reason; not among the items, but in the table."""
 
     @overload
     def __getitem__(self, index: int) -> Run: ...
@@ -33,18 +38,17 @@ class Runs(Sequence[Run]):
         return len(self._runs)
 
     def costs(self) -> CostReport:
-        """Hold estimates against what was, for each run that was seen to end."""
+        """Compare estimates with what the runs took, for each run that was seen to succeed."""
         return CostReport(tuple(comparison for run in self for comparison in run.costs().comparisons))
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Give ref, name, state, start and model of each run."""
-        return [(r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.plan.spec.model)) for r in self]
+        """Return ref, name, state, start and model of each run; of one that can't be opened, the reason in place of the model."""
+        rows = [(r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.base_model())) for r in self]
+        return rows + [(u.ref, "", "unreadable", f"{u.started:%Y-%m-%d %H:%M}", u.reason) for u in self.unreadable]
 
     def __str__(self) -> str:
-        if not self._runs:
-            return "no runs yet"
         rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
-        return text_table(rows)
+        return "no runs yet" if len(rows) == 1 else text_table(rows)
 
     __repr__ = __str__
 
@@ -53,28 +57,55 @@ class Runs(Sequence[Run]):
 
 
 def runs(*, refresh: bool = True) -> Runs:
-    """List the runs in the ledger, the newest first.
+    """Return the runs in the ledger, the newest first. One that can't be opened is in `.unreadable`, and hides no other.
 
     Args:
-        refresh: Ask the backends about those that weren't over when last seen.
+        refresh: Ask the backends for the state of those that hadn't ended when last seen.
+
+    Raises:
+        FtsdkError: The ledger can't be read.
     """
     ledger = Ledger()
     found: list[Run] = []
-    for record in ledger.list():
-        run = _open_record(record, ledger)
-        if refresh and record.state not in TERMINAL:
-            run = _refreshed(run, ledger)
-        found.append(run)
-    return Runs(found)
+    unreadable: list[UnreadableRecord] = []
+    sightings: list[Sighting] = []
+    backends: dict[str, Backend] = {}
+    for entry in ledger.entries():
+        if isinstance(entry, UnreadableRecord):
+            unreadable.append(entry)
+            continue
+        try:
+            backend = _backend_of(entry, backends)
+            record = _refreshed(entry, backend, sightings) if refresh and entry.state not in TERMINAL else entry
+            run = Run(record, backend, ledger=ledger)
+            run.base_model()
+        except FtsdkError as error:
+            unreadable.append(UnreadableRecord(ref=entry.ref, created_at=entry.created_at, state=entry.state, reason=str(error)))
+        else:
+            found.append(run)
+    ledger.saw(*sightings)
+    return Runs(found, unreadable=unreadable)
 
 
-def _open_record(record: Record, ledger: Ledger) -> Run:
-    return Run(record, get_backend(RunRef.parse(record.ref).backend, record.options), ledger=ledger)
+def _backend_of(record: Record, backends: dict[str, Backend]) -> Backend:
+    """Return the backend of a record; records with the same options share one."""
+    name = RunRef.parse(record.ref).backend
+    key = json.dumps([name, dict(record.options)], sort_keys=True)
+    if key not in backends:
+        backends[key] = get_backend(name, record.options)
+    return backends[key]
 
 
-def _refreshed(run: Run, ledger: Ledger) -> Run:
+def _refreshed(record: Record, backend: Backend, sightings: list[Sighting]) -> Record:
+    """Return the record with the state that the backend reports, and note what is new for the ledger."""
+    if record.submitted_at is None:
+        return record
     try:
-        run.status()
+        status = status_of(record, backend)
     except FtsdkError:
-        return run  # a backend that can't be asked now must not hide the other runs
-    return _open_record(ledger.get(run.ref), ledger)
+        return record  # a backend that can't be reached now must not hide the run
+    price = record.price_usd if status.price_usd is None else str(status.price_usd)
+    if (status.state, price) == (record.state, record.price_usd):
+        return record
+    sightings.append(Sighting(ref=record.ref, state=status.state, price_usd=status.price_usd))
+    return replace(record, state=status.state, price_usd=price)

@@ -1,4 +1,4 @@
-"""Look for what was left behind: at every place that the ledger has runs of."""
+"""Find what was left behind at every backend that the ledger has runs of."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from collections.abc import Iterable
 
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
-from ftsdk.protocol import Backend, CanListOrphans, Orphan, RunRef
-from ftsdk.run.ledger import Ledger, Record
+from ftsdk.protocol import TERMINAL, Backend, CanListOrphans, Orphan, RunRef
+from ftsdk.run.ledger import Ledger, Record, UnreadableRecord
 
-__all__ = ["sweep"]
+__all__ = ["find_orphans"]
 
 
-def sweep(*, ledger: Ledger | None = None, backends: Iterable[Backend] | None = None) -> list[Orphan]:
-    """Find what costs money at a place and has no run in the ledger, and runs that nothing at their place works on.
+def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | None = None) -> list[Orphan]:
+    """Return what costs money at a backend and has no run in the ledger, and runs that no worker is working on.
 
     Runs are asked for their state first, so that one that has ended isn't called an orphan. Nothing is changed.
 
     Args:
         ledger: None means the user's.
-        backends: Where to look; None means every place that the ledger has runs of.
+        backends: Where to look; None means every backend that the ledger has runs of.
 
     Raises:
-        BackendError: A place can't be asked.
+        BackendError: A backend can't be reached.
+        MissingExtraError: A backend isn't installed.
     """
-    records = (ledger or Ledger()).list()
-    places = list(backends) if backends is not None else _places(records)
+    entries = (ledger or Ledger()).entries()
     found: list[Orphan] = []
-    looked: set[str] = set()
-    for place in places:
-        if isinstance(place, CanListOrphans):
-            states = {RunRef.parse(r.ref).id: _state(place, r) for r in records if RunRef.parse(r.ref).backend == place.name}
-            # Backends that differ only in what they rent look at the same place.
-            news = [orphan for orphan in place.list_orphans(states) if orphan.to_json() not in looked]
-            looked.update(orphan.to_json() for orphan in news)
+    seen: set[str] = set()
+    for backend in _backends(entries) if backends is None else backends:
+        if isinstance(backend, CanListOrphans):
+            states = {RunRef.parse(e.ref).id: _state(backend, e) for e in entries if RunRef.parse(e.ref).backend == backend.name}
+            # Backends that differ only in the hardware that they rent list the same account.
+            news = [orphan for orphan in backend.list_orphans(states) if orphan.to_json() not in seen]
+            seen.update(orphan.to_json() for orphan in news)
             found.extend(news)
     return found
 
 
-def _places(records: Iterable[Record]) -> list[Backend]:
-    options = {(RunRef.parse(r.ref).backend, json.dumps(dict(r.options), sort_keys=True)) for r in records}
+def _backends(entries: Iterable[Record | UnreadableRecord]) -> list[Backend]:
+    options = {(RunRef.parse(e.ref).backend, json.dumps(dict(e.options), sort_keys=True)) for e in entries if isinstance(e, Record)}
     return [get_backend(name, json.loads(text)) for name, text in sorted(options)]
 
 
-def _state(backend: Backend, record: Record) -> str:
-    if record.state in ("succeeded", "failed", "cancelled"):
-        return record.state
+def _state(backend: Backend, entry: Record | UnreadableRecord) -> str:
+    if entry.state in TERMINAL or isinstance(entry, UnreadableRecord):
+        return entry.state
     try:
-        return backend.status(RunRef.parse(record.ref)).state
+        return backend.status(RunRef.parse(entry.ref)).state
     except FtsdkError:
-        return record.state
+        return entry.state

@@ -1,4 +1,4 @@
-"""The last write means done: a folder is whole if, and only if, its `manifest.json` says so and everything in it matches."""
+"""Manifests: a folder is complete if, and only if, it has a `manifest.json` and every file matches it. The manifest is written last."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ftsdk._files import replace_file
 from ftsdk.errors import CorruptArtifactError
 
-__all__ = ["MANIFEST", "replace_file", "seal", "sync_folder", "verify"]
+__all__ = ["MANIFEST", "seal", "verify"]
 
 MANIFEST = "manifest.json"
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and some facts.
+    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and the given facts. Return its path.
 
     All files are on disk before the manifest is.
     """
@@ -27,27 +28,27 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
         if path.is_file() and name != MANIFEST:
             files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path, sync=True)}
     target = folder / MANIFEST
-    replace_file(target, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode())
+    replace_file(target, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode(), is_private=False)
     return target
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check a folder against its manifest, and give the manifest.
+    """Check a folder against its manifest, and return the manifest.
 
     Raises:
-        CorruptArtifactError: No manifest, or a file that is missing, cut, altered, or not listed.
+        CorruptArtifactError: There is no manifest, or a file is missing, truncated, altered, or not listed.
     """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
         listed = dict(manifest["files"])
     except FileNotFoundError as error:
-        raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it was never finished, and isn't used") from error
+        raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it is incomplete, and isn't used") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifactError(f"{path} can't be read ({error}); the folder isn't used") from error
-    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
-    if not_listed := sorted(there - set(listed)):
-        raise CorruptArtifactError(f"{folder}: {not_listed[0]} isn't in the manifest: somebody put it there")
+    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    if not_listed := sorted(present - set(listed)):
+        raise CorruptArtifactError(f"{folder}: {not_listed[0]} isn't listed in the manifest, and isn't trusted")
     for name, facts in listed.items():
         file = folder / name
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -56,35 +57,10 @@ def verify(folder: Path) -> dict[str, Any]:
             raise CorruptArtifactError(f"{folder}: {name} is missing")
         size = file.stat().st_size
         if size != facts["bytes"]:
-            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest says {facts['bytes']}: torn")
+            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest has {facts['bytes']}: it is truncated")
         if _digest(file) != facts["sha256"]:
-            raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash that the manifest says: altered")
+            raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash in the manifest: it was altered")
     return manifest
-
-
-def replace_file(target: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, never a piece."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(path: Path, *, sync: bool = False) -> str:

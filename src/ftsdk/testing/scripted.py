@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ftsdk._files import is_run_id, replace_file
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.protocol import (
     Adjustment,
@@ -49,8 +49,6 @@ _STATES: Mapping[str, RunState] = {
 """The scripted place has words of its own, as every place does."""
 
 _FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each beat is a second later
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class ScriptedBackend:
@@ -153,7 +151,7 @@ class ScriptedBackend:
         Raises:
             SpecError: The key can't name a run.
         """
-        if not _NAME.fullmatch(key):
+        if not is_run_id(key):
             raise SpecError(f"run key {key!r} can't name a folder: use letters, digits, '.', '_' and '-'")
         fault = self._send("submit", key=key)
         identifier = self._id_for(key)
@@ -300,14 +298,11 @@ class ScriptedBackend:
     def _read(self, identifier: str) -> dict[str, Any] | None:
         # An id comes from outside and must not lead out of the folder.
         path = self._root / identifier / "run.json"
-        return json.loads(path.read_text()) if _NAME.fullmatch(identifier) and path.exists() else None
+        return json.loads(path.read_text()) if is_run_id(identifier) and path.exists() else None
 
     def _write(self, identifier: str, run: Mapping[str, Any]) -> None:
         folder = self._root / identifier
-        folder.mkdir(exist_ok=True)
-        beside = folder / "run.json.tmp"
-        beside.write_text(json.dumps(run))
-        beside.replace(folder / "run.json")
+        replace_file(folder / "run.json", json.dumps(run).encode())
 
 
 def _capabilities(given: Capabilities | Mapping[str, Any] | None) -> Capabilities:

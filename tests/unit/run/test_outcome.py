@@ -16,7 +16,8 @@ from ftsdk.job.calibrate import calibrate
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.protocol.estimates import Estimate, MemoryEstimate, Range, StepParts
 from ftsdk.run.listing import Runs
-from ftsdk.run.outcome import Comparison, CostReport, Outcome, Tally, compare
+from ftsdk.run.outcome import Comparison, CostReport, Outcome, compare
+from ftsdk.run.stats import RunStats
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
 
@@ -40,28 +41,28 @@ def a_plan(estimate: Estimate) -> Plan:
 
 
 def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_pauses() -> None:
-    tally = Tally()
+    stats = RunStats()
     events = steps(20, seconds=2.0)
     late = [event.replace(at=event.at + (60 if event.kind == "step" and event.step > 10 else 0)) for event in events]
-    tally.saw(late)
-    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
+    stats.saw(late)
+    probe = stats.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
     assert probe is not None
     assert probe.measured_s == pytest.approx(2.0)
     assert probe.step.device_s == pytest.approx(1.0)
 
 
 def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() -> None:
-    tally = Tally()
-    tally.saw(steps(20, seconds=2.0, tokens=200))
-    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
+    stats = RunStats()
+    stats.saw(steps(20, seconds=2.0, tokens=200))
+    probe = stats.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
     assert probe is not None
     assert probe.step.device_s == pytest.approx(2.0)
 
 
 def test_a_few_steps_say_nothing_of_a_device() -> None:
-    tally = Tally()
-    tally.saw(steps(4, seconds=2.0))
-    assert tally.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
+    stats = RunStats()
+    stats.saw(steps(4, seconds=2.0))
+    assert stats.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
 
 
 def test_only_runs_that_succeeded_are_compared() -> None:
@@ -79,9 +80,9 @@ def test_the_report_counts_how_often_the_truth_was_inside() -> None:
     estimate = an_estimate(seconds=100, tokens=1000)
     found = [c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))]
     report = CostReport(tuple(found))
-    assert "inside of the 80 % interval in 2 of 3" in str(report)
+    assert "inside the 80 % interval in 2 of 3" in str(report)
     assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
-    assert "no run that ended" in str(CostReport(()))
+    assert "no finished run" in str(CostReport(()))
 
 
 @pytest.mark.parametrize(("actual", "is_inside"), [(12.34, True), (12.35, True), (12.33, True), (12.36, False), (12.32, False)])
@@ -90,7 +91,7 @@ def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float
     assert told.is_inside is is_inside
     (row,) = CostReport((told,)).rows()
     assert row[2] == "$12.34"
-    assert "within a cent of the place's own price" in str(CostReport((told,)))
+    assert "within a cent of the provider's quote" in str(CostReport((told,)))
 
 
 def test_a_report_fits_a_terminal_and_names_each_run_once() -> None:
@@ -123,7 +124,7 @@ def test_the_outcome_of_a_run_is_kept_and_shown(tmp_path: Path) -> None:
 def test_the_command_line_shows_a_report_also_when_no_run_has_ended() -> None:
     shown = CliRunner().invoke(app, ["runs", "--costs"])
     assert shown.exit_code == 0, shown.output
-    assert "no run that ended" in shown.stdout
+    assert "no finished run" in shown.stdout
     as_json = CliRunner().invoke(app, ["runs", "--costs", "--json"])
     assert json.loads(as_json.stdout)["runs"] == []
 
@@ -142,7 +143,7 @@ def test_the_command_line_estimates_a_job(tmp_path: Path) -> None:
 
 
 def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
-    tally = Tally()
+    stats = RunStats()
     events: list[Event] = [StateEvent(seq=0, at=0.0, state="running")]
     at = 20.0
     for n in range(1, 21):
@@ -154,8 +155,8 @@ def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
         if n == 10:
             events.append(EvalEvent(seq=n, at=at + 8.9, step=n, metrics={"loss": 1.0}))
             at += 9.0
-    tally.saw(events)
-    probe = tally.probe(a_plan(an_estimate(seconds=20, tokens=2000).replace(start_s=10.0, checkpoint_s=2.5)))
+    stats.saw(events)
+    probe = stats.probe(a_plan(an_estimate(seconds=20, tokens=2000).replace(start_s=10.0, checkpoint_s=2.5)))
     assert probe is not None
     assert probe.measured_s == pytest.approx(1.0)
     assert probe.checkpoint_s == pytest.approx(5.0)
@@ -164,18 +165,18 @@ def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
 
 
 def test_a_weekend_between_two_attempts_is_no_part_of_what_a_run_took() -> None:
-    tally = Tally()
-    tally.saw([StateEvent(seq=0, at=0.0, state="running", native="attempt 1"), StepEvent(seq=1, at=100.0, step=1)])
-    tally.saw([StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)])
-    assert tally.outcome(RunStatus(state="succeeded")).seconds == 150
+    stats = RunStats()
+    stats.saw([StateEvent(seq=0, at=0.0, state="running", native="attempt 1"), StepEvent(seq=1, at=100.0, step=1)])
+    stats.saw([StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)])
+    assert stats.outcome(RunStatus(state="succeeded")).seconds == 150
 
 
 def test_memory_that_was_taken_at_the_most_tokens_is_learned_at_those_that_were() -> None:
-    tally = Tally()
-    tally.saw([event.replace(peak_memory_gb=3.0) if isinstance(event, StepEvent) else event for event in steps(20, seconds=2.0, tokens=50)])
+    stats = RunStats()
+    stats.saw([event.replace(peak_memory_gb=3.0) if isinstance(event, StepEvent) else event for event in steps(20, seconds=2.0, tokens=50)])
     memory = MemoryEstimate(peak_gb=Range(low=2, likely=4, high=5), verdict="fits", fixed_gb=1.0, varying_gb=3.0)
     guessed = an_estimate(seconds=20, tokens=2000).replace(memory=memory, tokens=Range(low=1500, likely=2000, high=3000))
-    probe = tally.probe(a_plan(guessed))
+    probe = stats.probe(a_plan(guessed))
     assert probe is not None
     # Taken at 3,000 tokens; there were 1,000.
     assert probe.varying_gb == pytest.approx(1.0)
@@ -183,9 +184,9 @@ def test_memory_that_was_taken_at_the_most_tokens_is_learned_at_those_that_were(
 
 
 def test_an_interrupted_run_measures_nothing() -> None:
-    tally = Tally()
-    tally.saw([*steps(10, seconds=2.0), *steps(10, seconds=2.0)])
-    assert tally.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
+    stats = RunStats()
+    stats.saw([*steps(10, seconds=2.0), *steps(10, seconds=2.0)])
+    assert stats.probe(a_plan(an_estimate(seconds=20, tokens=2000))) is None
 
 
 def a_probe(*, at: float = 0.0, measured_s: float = 2.0, **changes: Any) -> Probe:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
@@ -19,12 +20,10 @@ from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, Run
 from ftsdk.models import files_of_model
 from ftsdk.protocol import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
 from ftsdk.protocol.estimates import PlannedHardware
-from ftsdk.runfolder.event_log import EVENTS, parse_events
+from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
 
 __all__ = ["HostedBackend"]
-
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 
 
 class HostedBackend:
@@ -39,6 +38,8 @@ class HostedBackend:
         self._trainer = trainer
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
+        self._logs: dict[str, EventIndex] = {}
+        """What this process has read of each run's event log, by run id."""
 
     @property
     def name(self) -> str:
@@ -92,8 +93,8 @@ class HostedBackend:
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Write the run's folder, and start a worker on it unless one is at work or the run is over."""
-        if not _ID.match(key):
-            raise SpecError(f"run key {key!r} can't name a folder: use letters, digits, '.', '_' and '-', at most 80")
+        if not is_run_id(key):
+            raise SpecError(f"run key {key!r} can't name a folder: use {RUN_ID_RULE}")
         files = self._launcher.files(key)
         request = {**plan.request, "spec": plan.spec.to_dict()}
         content = json.dumps(request, indent=1, sort_keys=True).encode()
@@ -130,7 +131,7 @@ class HostedBackend:
         request = files.read(REQUEST)
         if request is None:
             raise RunNotFoundError(f"{self.name} has no run {ref.id}")
-        states = [e for e in parse_events(files.read(EVENTS) or b"") if isinstance(e, StateEvent)]
+        states = self._log(ref).states(partial(files.read, EVENTS))
         last = states[-1] if states else None
         attempts = sum(e.native.startswith("attempt") for e in states)
         if last is not None and last.state in ("succeeded", "failed", "cancelled"):
@@ -161,12 +162,13 @@ class HostedBackend:
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
         """Read the log."""
         files = self._launcher.files(ref.id)
-        content = files.read(EVENTS)
-        if content is None:
-            if files.read(REQUEST) is None:
-                raise RunNotFoundError(f"{self.name} has no run {ref.id}")
-            return []
-        return [event for event in parse_events(content) if event.seq > after]
+        events = self._log(ref).events(partial(files.read, EVENTS), after=after)
+        if events is None and files.read(REQUEST) is None:
+            raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+        return events or []
+
+    def _log(self, ref: RunRef) -> EventIndex:
+        return self._logs.setdefault(ref.id, EventIndex())
 
     def resume(self, ref: RunRef) -> bool:
         """Start a worker again on a run that stands still; gives up on one that dies without getting further."""

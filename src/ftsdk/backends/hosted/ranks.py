@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import replace_file
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
@@ -28,7 +29,6 @@ from ftsdk.backends.hosted.stop_condition import CANCEL, Stop
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
 from ftsdk.errors import Diagnosis
 from ftsdk.runfolder.event_log import EventWriter
-from ftsdk.runfolder.manifest import replace_file
 
 __all__ = ["ATTEMPT", "CLUSTER", "Cluster", "RankLost", "agent_command", "main", "run_agent", "train"]
 

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
+from ftsdk._files import replace_file, replacing
 from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.this_machine import find_hardware
@@ -20,7 +21,7 @@ from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
-from ftsdk.runfolder.manifest import MANIFEST, replace_file
+from ftsdk.runfolder.manifest import MANIFEST
 from ftsdk.spec import JobSpec
 
 __all__ = ["LocalFiles", "LocalLauncher"]
@@ -69,13 +70,11 @@ class LocalFiles:
     def _put(self, source: Path, target: Path) -> None:
         if target.exists() and target.stat().st_size == source.stat().st_size:
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            os.link(source, beside)
-        except OSError:
-            shutil.copyfile(source, beside)
-        beside.replace(target)
+        with replacing(target) as draft:
+            try:
+                os.link(source, draft)
+            except OSError:
+                shutil.copyfile(source, draft)
 
     def age_s(self, name: str) -> float | None:
         """Say how long ago the file was written."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import sys
 import tarfile
@@ -13,6 +12,7 @@ from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, cast
 
+from ftsdk._files import replacing
 from ftsdk.errors import CorruptArtifactError, MissingExtraError
 from ftsdk.runfolder.manifest import MANIFEST, seal, verify
 
@@ -197,9 +197,5 @@ def _move(source: Path, target: Path) -> None:
         # Another disk: copy beside the target first, so that no half of a file has its name.
         import shutil
 
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            shutil.copyfile(source, beside)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(target) as draft:
+            shutil.copyfile(source, draft)

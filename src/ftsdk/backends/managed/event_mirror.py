@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ftsdk._files import replace_file
 from ftsdk.backends.together.mapping import Entry
 from ftsdk.protocol import TERMINAL, Event, StateEvent
 from ftsdk.runfolder.event_log import EventWriter
-from ftsdk.runfolder.manifest import replace_file
 
 __all__ = ["History", "end_of", "last_state"]
 

@@ -10,17 +10,16 @@ import time
 from collections.abc import Generator, Mapping
 from typing import Any, cast
 
+from ftsdk._files import RUN_ID_RULE, is_run_id, replace_file
 from ftsdk._home import home
 from ftsdk.errors import BackendError, SpecError
 from ftsdk.protocol import Event, Plan
 from ftsdk.protocol.estimates import Quote
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, parse_events
-from ftsdk.runfolder.manifest import replace_file
 
 __all__ = ["FileCache", "RunFolder"]
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SUBMISSION = "together.json"
 _QUOTE = "quote.json"
 _INTENT = "create.json"
@@ -38,7 +37,7 @@ class RunFolder:
     @staticmethod
     def is_key(text: str) -> bool:
         """True if the text can name a folder."""
-        return _ID.fullmatch(text) is not None
+        return is_run_id(text)
 
     @property
     def exists(self) -> bool:
@@ -70,7 +69,7 @@ class RunFolder:
             BackendError: The key names another request already.
         """
         if not self.is_key(self.key):
-            raise SpecError(f"run key {self.key!r} can't name a folder: use letters, digits, '.', '_' and '-', at most 80")
+            raise SpecError(f"run key {self.key!r} can't name a folder: use {RUN_ID_RULE}")
         asked = {"request": plan.request, "spec": plan.spec.to_dict(), "suffix": suffix}
         there = self._read(_SUBMISSION)
         if there is None:

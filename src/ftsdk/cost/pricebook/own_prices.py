@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
+from ftsdk._files import replace_file
 from ftsdk.cost.pricebook.book import parse_rows
 from ftsdk.cost.pricebook.price import Layer, Price
 from ftsdk.errors import SpecError
@@ -51,11 +51,7 @@ def add_price(price: Price, path: Path, *, layer: Layer = "user") -> Price:
         raise SpecError(
             f"{path} can't be appended to, because 'prices:' isn't the last thing in it; add this under 'prices:' by hand:\n{row_text(row)}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: a crash leaves the old file or the new one.
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
-    whole.write_text(after, encoding="utf-8")
-    whole.replace(path)
+    replace_file(path, after.encode(), is_private=False)
     return row
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ftsdk._files import replace_file
 from ftsdk._home import home
 from ftsdk.cost.facts.devices import Device
 from ftsdk.cost.training.constants import time_constants
@@ -184,10 +184,7 @@ def learn(probe: Probe, *, device: str, software: str, folder: Path | None = Non
     probes = (*(before.probes if before is not None else ()), probe)[-_KEPT:]
     found = Calibration(device=device, software=software, probes=probes)
     kept = [other for other in there if (other.device, other.software) != (device, software)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps([each.to_dict() for each in (*kept, found)], indent=1), encoding="utf-8")
-    beside.replace(path)
+    replace_file(path, json.dumps([each.to_dict() for each in (*kept, found)], indent=1).encode())
     return found
 
 

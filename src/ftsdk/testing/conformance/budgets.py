@@ -14,7 +14,8 @@ from ftsdk.errors import BudgetExceededError
 from ftsdk.job.job import FineTuneJob
 from ftsdk.protocol import RunRef
 from ftsdk.run.ledger import Ledger, Record
-from ftsdk.run.run import Run, submit
+from ftsdk.run.run import Run
+from ftsdk.run.submission import submit
 from ftsdk.testing.conformance.hooks import Costly, Hooks, new_key, reopened
 
 __all__ = ["BudgetChecks"]

@@ -156,7 +156,7 @@ def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> N
         follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda *_a, **_k: 0, clock=lambda: float(next(now)), sleep=lambda _s: None)
 
 
-def test_a_sweep_tells_apps_without_a_run_and_runs_without_an_app() -> None:
+def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
     apps = [AppSeen(app_id=f"ap-{n}", name=name) for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])]
     found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})
     assert [(o.kind, o.run_id, o.native) for o in found] == [("app", "over", "ap-1"), ("app", "", "ap-2"), ("run", "lost", "")]

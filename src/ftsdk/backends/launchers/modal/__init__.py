@@ -11,5 +11,5 @@ files.py     a run's files on a Volume
 record.py    what is written down about a launch, before and after
 launcher.py  the place as the hosted backend sees it
 runner.py    what runs in the container; attempts.py counts there
-sweep.py     apps without a record, records without an app
+orphans.py   apps without a record, records without an app
 """

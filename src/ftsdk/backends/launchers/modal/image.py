@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-from ftsdk.runfolder.manifest import replace_file
+from ftsdk._files import replace_file
 
 __all__ = ["Recipe", "metadata_folder", "recipe"]
 

@@ -12,13 +12,13 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.hosted.worker import REQUEST
@@ -38,7 +38,6 @@ from ftsdk.spec import JobSpec
 
 __all__ = ["ModalLauncher"]
 
-_RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 _STOP_WAIT_S = 20.0
 _WATCH_S = 30.0
 """Seconds between two looks at the time that a run has taken."""
@@ -81,8 +80,8 @@ class ModalLauncher:
 
     def files(self, run_id: str) -> VolumeFiles:
         """Give the run's folder as it is now."""
-        if not _RUN_ID.match(run_id):
-            raise RunNotFoundError(f"modal has no run {run_id!r}: a run's id has letters, digits, '.', '_' and '-'")
+        if not is_run_id(run_id):
+            raise RunNotFoundError(f"modal has no run {run_id!r}: an id has {RUN_ID_RULE}")
         return VolumeFiles(self._service, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:

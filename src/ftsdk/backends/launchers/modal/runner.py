@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from ftsdk._files import replace_file
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
 from ftsdk.backends.hosted.worker import BLOCKED
@@ -33,7 +34,6 @@ from ftsdk.backends.launchers.modal.record_end import CONCLUSION
 from ftsdk.protocol import StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
-from ftsdk.runfolder.manifest import replace_file
 
 __all__ = ["RUNS", "run", "work"]
 

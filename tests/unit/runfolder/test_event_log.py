@@ -1,0 +1,116 @@
+"""The index of an event log: what a look reads and parses."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from ftsdk.backends.launchers.local import LocalFiles
+from ftsdk.protocol import Event, LogEvent, StateEvent, StepEvent, read_event
+from ftsdk.runfolder.event_log import EVENTS, EventIndex, EventWriter
+
+
+class Log:
+    """A log file that counts what is read of it and parsed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = LocalFiles(folder)
+        self.path = folder / EVENTS
+        self.bytes_read = 0
+        self.lines_parsed = 0
+        self.index = EventIndex(parse=self._parse)
+
+    def read(self, *, start: int) -> bytes | None:
+        content = self.files.read(EVENTS, start=start)
+        self.bytes_read += len(content or b"")
+        return content
+
+    def _parse(self, line: bytes, *, seq: int) -> Event:
+        self.lines_parsed += 1
+        return read_event(line, seq=seq)
+
+    def events(self, after: int = -1) -> list[Event] | None:
+        return self.index.events(self.read, after=after)
+
+    def states(self) -> list[StateEvent]:
+        return self.index.states(self.read)
+
+
+def written(folder: Path, *, steps: int) -> EventWriter:
+    log = EventWriter(folder)
+    log.append("state", {"state": "running", "native": "attempt 1"})
+    for step in range(steps):
+        log.append("step", {"step": step + 1})
+    return log
+
+
+def test_a_second_look_reads_only_what_is_new(tmp_path: Path) -> None:
+    writer = written(tmp_path, steps=500)
+    log = Log(tmp_path)
+    assert len(log.states()) == 1
+    assert log.lines_parsed == 1
+    writer.append("step", {"step": 501})
+    writer.append("state", {"state": "succeeded"})
+    writer.close()
+    log.bytes_read = log.lines_parsed = 0
+    assert [event.state for event in log.states()] == ["running", "succeeded"]
+    assert [event.seq for event in log.events(after=500) or []] == [501, 502]
+    assert log.lines_parsed == 3
+    assert log.bytes_read < 700
+
+
+def test_a_first_look_after_an_event_parses_only_what_follows(tmp_path: Path) -> None:
+    written(tmp_path, steps=500).close()
+    log = Log(tmp_path)
+    assert [event.seq for event in log.events(after=498) or []] == [499, 500]
+    assert log.lines_parsed == 3  # two, and the one state
+    assert log.events(after=500) == []
+    assert log.events(after=900) == []
+
+
+def test_events_from_any_position_are_those_of_the_whole_log(tmp_path: Path) -> None:
+    written(tmp_path, steps=20).close()
+    log = Log(tmp_path)
+    whole = log.events() or []
+    for after in (19, 3, 0, -1, 7):
+        assert log.events(after=after) == [event for event in whole if event.seq > after]
+
+
+def test_a_line_that_is_still_being_written_is_left_for_the_next_look(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    assert log.events() is None
+    log.path.write_bytes(b'{"kind": "step", "seq": 0, "at": 1, "step": 1}\n{"kind": "state", "seq": 1')
+    assert [type(event) for event in log.events() or []] == [StepEvent]
+    assert log.states() == []
+    with log.path.open("ab") as file:
+        file.write(b', "at": 2, "state": "failed"}\n')
+    assert [event.seq for event in log.states()] == [1]
+    assert [type(event) for event in log.events(after=0) or []] == [StateEvent]
+
+
+def test_a_log_that_was_rewritten_or_removed_is_indexed_again(tmp_path: Path) -> None:
+    written(tmp_path, steps=20).close()
+    log = Log(tmp_path)
+    assert len(log.events() or []) == 21
+    log.path.unlink()
+    writer = written(tmp_path, steps=3)
+    writer.append("state", {"state": "cancelled"})
+    writer.close()
+    assert [event.state for event in log.states()] == ["running", "cancelled"]
+    assert len(log.events() or []) == 5
+    log.path.unlink()
+    assert (log.events(), log.states()) == (None, [])
+
+
+def test_state_lines_of_other_writers_and_words_in_messages_are_told_apart(tmp_path: Path) -> None:
+    lines = [
+        b'{"seq":0,"at":1,"kind":"state","state":"running"}',
+        rb'{"kind": "log", "seq": 1, "at": 1, "message": "\"kind\": \"state\""}',
+        b'not json with "kind": "state" in it, "kind": "state"',
+        b'{"kind": "state", "seq": 3, "at": 1, "state": "succeeded"}',
+    ]
+    (tmp_path / EVENTS).write_bytes(b"".join(line + b"\n" for line in lines))
+    log = Log(tmp_path)
+    assert [event.seq for event in log.states()] == [0, 3]
+    found = EventIndex().events(partial(LocalFiles(tmp_path).read, EVENTS)) or []
+    assert [type(event) for event in found] == [StateEvent, LogEvent, LogEvent, StateEvent]
