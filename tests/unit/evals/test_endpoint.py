@@ -48,7 +48,7 @@ class Answers(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Answers
+    server: Answers  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes; waiting for each other they take 40 ms
 

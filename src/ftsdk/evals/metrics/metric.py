@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, overload, runtime_checkable
 
 from ftsdk.evals.registry import Registry
@@ -48,9 +48,9 @@ class FunctionMetric:
     """A metric made of a function; see `metric`."""
 
     name: str
-    function: Callable[[Sequence[float]], float]
-    interval_rule: _IntervalRule | None = None
-    difference_rule: _DifferenceRule | None = None
+    function: Callable[[Sequence[float]], float] = field(repr=False)
+    interval_rule: _IntervalRule | None = field(default=None, repr=False)
+    difference_rule: _DifferenceRule | None = field(default=None, repr=False)
 
     def __call__(self, values: Sequence[float]) -> float:
         """Return the number."""

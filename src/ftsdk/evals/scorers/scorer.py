@@ -106,7 +106,7 @@ class FunctionScorer:
     """A scorer made of a function; see `scorer`."""
 
     name: str
-    function: Callable[..., Score]
+    function: Callable[..., Score] = field(repr=False)
     """Takes the example, the answer and its options by keyword."""
     is_unbounded: bool = False
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
