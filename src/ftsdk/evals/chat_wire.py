@@ -1,8 +1,10 @@
-"""The wire to an OpenAI-compatible server: many conversations at once, answers in order, failures in our words."""
+"""A client of OpenAI-compatible servers: many conversations at once, with retries and our errors."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatWire", "answer_in", "error_of", "seconds_to_wait"]
 
-_PASSING = frozenset({408, 425, 429})
-"""Statuses that may be gone at the next try, besides every 5xx."""
+_TEMPORARY = frozenset({408, 425, 429})
+"""Statuses that are worth a retry, besides every 5xx."""
 _LONGEST_WAIT_S = 60.0
 _LARGEST_BODY = 16 << 20
-"""Bytes; more than any answer, and little enough to hold for each request in flight."""
+"""Bytes; more than any answer, and small enough to hold for each request in flight."""
 _ADVICE = {
     400: "check the model's name, and that prompt and max_new_tokens fit into its context",
-    402: "the account has no money or is over its limit: see the provider's billing page",
+    402: "the account is out of credit or over its limit; see the provider's billing page",
     404: "check the url (it ends with the version, such as '/v1') and the model's name, and that the model is deployed and ready",
     413: "the prompt is too long for the server",
     422: "check the model's name, and that prompt and max_new_tokens fit into its context",
@@ -35,7 +37,7 @@ _ADVICE = {
 
 
 class ChatWire:
-    """A connection to one server; fits `Generator`. Temperature is 0, so answers are as stable as the server makes them."""
+    """A connection to one server; a `Generator`. Temperature is 0, so answers are as stable as the server allows."""
 
     def __init__(
         self,
@@ -50,18 +52,18 @@ class ChatWire:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Connect.
+        """Make a client; connections are made when they are needed.
 
         Args:
-            url: Up to and including the version.
-            model: What the server calls the model.
+            url: Base URL, up to and including the version.
+            model: The server's name for the model.
             key: Sent as bearer token; None sends none.
-            key_name: The environment variable that the key is from, for messages.
-            concurrency: The most requests in flight at once.
-            timeout_s: Seconds for one answer.
-            attempts: How often a request is sent before its failure counts.
-            clock: Seconds since the epoch, to read a date in `Retry-After`.
-            sleep: Waits for some seconds. None waits, but no longer than until another request has failed for good.
+            key_name: The environment variable that held the key, for messages.
+            concurrency: Most requests in flight at once.
+            timeout_s: Longest time for one answer, from the request to its last byte, in seconds.
+            attempts: How often a request is sent before it counts as failed.
+            clock: Returns seconds since the epoch, to read a date in `Retry-After`.
+            sleep: Waits for a number of seconds. None waits too, but stops once another request has failed for good.
         """
         import httpx
 
@@ -92,10 +94,10 @@ class ChatWire:
         self._client.close()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Bound the tokens of each text from above: its bytes in UTF-8.
+        """Return an upper bound of the tokens of each text: its bytes in UTF-8.
 
-        There is no tokenizer here. A token stands for at least a byte, so an answer that may have this many tokens is never cut
-        before a reference of this text ends; an answer that rambles costs more than with a tokenizer at hand.
+        There is no tokenizer here. A token stands for at least a byte, so a limit of this many tokens never cuts an
+        answer shorter than the text; an answer that rambles costs more than it would with a tokenizer.
         """
         return [len(text.encode("utf-8", "replace")) for text in texts]
 
@@ -106,7 +108,7 @@ class ChatWire:
 
         Raises:
             CredentialsError: The key was refused.
-            BackendError: The server failed, or refused the request; `retryable` says whether it may work later.
+            BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
         """
         outputs = [""] * len(conversations)
         for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
@@ -120,12 +122,12 @@ class ChatWire:
     ) -> Generator[tuple[int, str]]:
         """Yield the answers as they come; see `CanStream.stream`.
 
-        When a request has failed for good, no more are sent, the answers to those in flight are still yielded, and then the
-        failure is raised: every answer that was paid for comes out.
+        When a request has failed for good, no more are sent, the answers to those in flight are still yielded, and
+        then the failure is raised: every answer that was paid for comes out.
 
         Raises:
             CredentialsError: The key was refused.
-            BackendError: The server failed, or refused the request; `retryable` says whether it may work later.
+            BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
         """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="ftsdk-chat")
         finished: SimpleQueue[tuple[int, Future[str]]] = SimpleQueue()
@@ -156,7 +158,7 @@ class ChatWire:
         finally:
             if not is_patient or failure is not None:
                 self._is_over.set()
-            # On Ctrl-C nobody waits for what is in flight; otherwise it is waited for, so that connections close cleanly.
+            # Wait for what is in flight, so that connections close cleanly, but not on Ctrl-C.
             pool.shutdown(wait=is_patient, cancel_futures=True)
 
     def _wait_unless_over(self, seconds: float) -> None:
@@ -223,60 +225,59 @@ class ChatWire:
         if self._key is not None:
             message = message.replace(self._key, "***")
         wait_s = seconds_to_wait(response.headers.get("Retry-After"), self._clock())
-        return error_of(response.status_code, message, where=self._url, key_name=self._key_name, retry_after_s=wait_s)
+        return error_of(response.status_code, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)
 
 
-def error_of(status: int, said: str, *, where: str, key_name: str = "", retry_after_s: float | None = None) -> FtsdkError:
-    """Turn a status into one of our errors.
+def error_of(status: int, message: str, *, address: str, key_name: str = "", retry_after_s: float | None = None) -> FtsdkError:
+    """Return our error for an HTTP status.
 
     Args:
         status: The HTTP status, not 200.
-        said: The server's own words, without secrets.
-        where: The address, for people.
-        key_name: The environment variable that the key is from.
-        retry_after_s: Seconds that the server asks us to wait.
+        message: The server's message, without secrets.
+        address: The server, for the message.
+        key_name: The environment variable that held the key.
+        retry_after_s: Seconds to wait, from `Retry-After`.
     """
-    words = f": {said}" if said else ""
+    detail = f": {message}" if message else ""
     if status in (401, 403):
-        next_step = f"check the environment variable {key_name}" if key_name else "it wants a key: Endpoint(api_key_env='...')"
-        return CredentialsError(f"{where} refused the key (HTTP {status}){words}; {next_step}")
-    if status in _PASSING or status >= 500:
+        next_step = f"check the environment variable {key_name}" if key_name else "the server needs a key: Endpoint(api_key_env='...')"
+        return CredentialsError(f"{address} refused the key (HTTP {status}){detail}; {next_step}")
+    if status in _TEMPORARY or status >= 500:
         return BackendError(
-            f"{where} can't answer now (HTTP {status}){words}; try later, or with less concurrency",
+            f"{address} can't answer now (HTTP {status}){detail}; try later, or with less concurrency",
             retryable=True,
             retry_after_s=retry_after_s,
             status_code=status,
         )
     advice = _ADVICE.get(status, "check the url and the request")
-    return BackendError(f"{where} refused the request (HTTP {status}){words}; {advice}", status_code=status)
+    return BackendError(f"{address} refused the request (HTTP {status}){detail}; {advice}", status_code=status)
 
 
 def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
-    """Read a `Retry-After` header: seconds, or a date. None if there is none or it can't be read."""
+    """Return the seconds in a `Retry-After` header, a number or a date; None if there is none or it can't be read."""
     if not retry_after:
         return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        seconds = float(retry_after)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def answer_in(completion: Any) -> str:
-    """Give the text of the first choice; a choice without text, such as a call of a tool, is an empty answer."""
+    """Return the text of the first choice; empty for a choice without text, such as a tool call."""
     content = completion["choices"][0]["message"]["content"]
     if content is not None and not isinstance(content, str):
-        raise TypeError("the answer isn't text")
+        raise TypeError("the content of the message isn't text")
     return content or ""
 
 
 def _wait_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after_s if isinstance(error, BackendError) else None
-    return min(_LONGEST_WAIT_S, float(2 ** (state.attempt_number - 1)) if asked is None else asked)
+    wanted_s = error.retry_after_s if isinstance(error, BackendError) else None
+    return min(_LONGEST_WAIT_S, float(2 ** (state.attempt_number - 1)) if wanted_s is None else wanted_s)
 
 
 def _message_in(content: bytes) -> str:

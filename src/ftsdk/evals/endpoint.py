@@ -37,8 +37,8 @@ def _checked_url(url: str) -> str:
 class Endpoint(Value):
     """An OpenAI-compatible inference endpoint: Together, vLLM, llama.cpp and many others.
 
-    It names the environment variable of the key and never holds the key, which is read when it is needed. The server renders
-    conversations with its own chat template, so check that it is the one that was trained with.
+    It names the environment variable of the key and never holds the key, which is read when it is needed. The server
+    renders conversations with its own chat template, so check that it is the one that was trained with.
     """
 
     url: Annotated[str, AfterValidator(_checked_url)]
@@ -48,8 +48,8 @@ class Endpoint(Value):
     api_key_env: str | None = None
     """Name of the environment variable with the key; None sends no key."""
     revision: str | None = None
-    """A name for exactly what answers: weights and settings. Answers are kept under it, and used again even if the endpoint has
-    moved. None: the same model may or may not still answer there, so each evaluation asks again."""
+    """A name for exactly what answers: weights and settings. Answers are kept under it, and used again even if the
+    endpoint has moved. None: the same model may or may not still answer there, so each evaluation asks again."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """The most requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0)] = 120.0

@@ -60,8 +60,8 @@ class CanStream(Protocol):
 class TransformersGenerator:
     """Greedy generation with a loaded model, in batches of similar length, left-padded.
 
-    A prefix that all prompts share (a system message, a list of labels) is computed once and its keys and values are reused; on a CPU
-    that is most of the work of a classification eval.
+    A prefix that all prompts share (a system message, a list of labels) is computed once and its keys and values are
+    reused; on a CPU that is most of the work of a classification eval.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class TransformersGenerator:
             eos_token_ids: Any of these ends an answer.
             max_length: The context length in tokens; None doesn't check.
             batch_size: Most conversations at once. None: 64 on a CPU, 256 on a GPU.
-            batch_tokens: Most tokens at once, prompt and answer, padding included. None: 4,096 on a CPU, 32,768 on a GPU.
+            batch_tokens: Most tokens at once, prompt and answer, padding included. None: 4,096 (CPU), 32,768 (GPU).
             share_prefix: Compute a shared prefix once, where the model allows it.
         """
-        # PEFT puts LoRA inside the layers of the model, so the model itself can be asked; its generation settings are then in one place.
+        # PEFT puts LoRA inside the layers, so the inner model has the adapter too, and the only generation settings.
         self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._tokenizer = tokenizer
         self._eos_token_ids = list(eos_token_ids)
@@ -135,7 +135,7 @@ class TransformersGenerator:
         with torch.inference_mode():
             length, cache = self._shared_prefix([prompts[index] for index in wanted])
         for batch in self._batches({index: len(prompts[index]) - length for index in wanted}, max_new_tokens):
-            # The model's own settings are restored before the answers are handed out: the caller may use the model as well.
+            # The model's own settings are restored before answers are yielded: the caller may use the model too.
             with torch.inference_mode(), self._greedy(max_new_tokens):
                 answers = self._answer([prompts[index] for index in batch], length, cache)
             yield dict(zip(batch, answers, strict=True))
@@ -166,7 +166,7 @@ class TransformersGenerator:
         yield batch
 
     def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
-        """Return the length of the prefix that all prompts share, and its keys and values; 0 and None if there is none."""
+        """Return the length of the prefix that all prompts share, and its keys and values; 0 and None without one."""
         # Every prompt keeps at least one token of its own to continue from.
         length = min(_common_length(min(prompts), max(prompts)), min(len(ids) for ids in prompts) - 1)
         if not self._share_prefix or len(prompts) < 2 or length < _MIN_SHARED_TOKENS:
@@ -187,7 +187,7 @@ class TransformersGenerator:
 
         pad = self._tokenizer.pad_token_id
         width = max(len(ids) for ids in prompts)
-        # The padding goes between the shared prefix and the rest, so that the cache lines up with the first `shared` columns.
+        # The padding goes between the shared prefix and the rest, so that the cache is as wide as the prefix.
         padded = [ids[:shared] + [pad] * (width - len(ids)) + ids[shared:] for ids in prompts]
         mask = [[1] * shared + [0] * (width - len(ids)) + [1] * (len(ids) - shared) for ids in prompts]
         device = self._model.device
@@ -205,7 +205,7 @@ class TransformersGenerator:
 
     @contextlib.contextmanager
     def _greedy(self, max_new_tokens: int) -> Yields[None]:
-        """Replace the model's own settings, which may sample or penalise repetition, by plain greedy ones, and restore them afterwards."""
+        """Replace the model's own settings, which may sample or penalise repetition, by greedy ones; restore them."""
         from transformers import GenerationConfig
 
         model, own = self._model, self._model.generation_config

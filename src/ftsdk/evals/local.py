@@ -30,8 +30,8 @@ def local_targets(
 ) -> tuple[LocalTarget, LocalTarget]:
     """Return the targets `"base"` and `"tuned"`, for `evaluate`.
 
-    If the tuned model is the base with an adapter, the weights are loaded once and the adapter is disabled for the base.
-    Otherwise each is loaded in its turn and freed before the next.
+    If the tuned model is the base with an adapter, the weights are loaded once and the adapter is disabled for the
+    base. Otherwise each is loaded in its turn and freed before the next.
 
     Args:
         base: The model that the run started from.

@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         Args:
             name: The name that it is found by.
             entry: The scorer or metric.
-            origin: Module and qualified name of the function. The same origin may register again, as a re-run notebook cell does.
+            origin: Module and qualified name of the function. It may register again, as a notebook cell does.
 
         Raises:
             SpecError: Another function has registered the name.

@@ -1,4 +1,4 @@
-"""A report as plain data, and back, also from reports that were written when a score was right or wrong and nothing else."""
+"""A report as plain data, and back, also from earlier versions, where a score was right or wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["from_dict", "to_dict"]
 
 
 def to_dict(report: EvalReport) -> dict[str, Any]:
-    """Return the report as plain data; an end of an interval that isn't finite becomes None, since JSON has no infinity."""
+    """Return the report as plain data; an infinite end of an interval becomes None, since JSON has no infinity."""
     return {
         "title": report.title,
         "scores": [_written(asdict(score)) for score in report.scores],

@@ -47,9 +47,9 @@ def evaluate(
 ) -> EvalReport:
     """Measure every target on every eval and compare the first two, example by example.
 
-    Writes `<into>/<eval>/<target>.jsonl`, one line per example, and `report.json` last. Answers of the same target to the same
-    rows are used again, so a second evaluation loads nothing, and after a failure only the missing answers are asked for.
-    Scores are always computed anew from the answers.
+    Writes `<into>/<eval>/<target>.jsonl`, one line per example, and `report.json` last. Answers of the same target to
+    the same rows are used again, so a second evaluation loads nothing, and after a failure only the missing answers
+    are asked for. Scores are always computed anew from the answers.
 
     Args:
         evals: What to measure; their names must differ.

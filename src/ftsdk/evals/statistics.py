@@ -35,7 +35,8 @@ class Interval(NamedTuple):
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a share.
 
-    Unlike `p ± 1.96 * sqrt(p(1-p)/n)` it stays within 0 and 1 and has the right coverage for small `n` and for shares near 0 or 1.
+    Unlike `p ± 1.96 * sqrt(p(1-p)/n)` it stays within 0 and 1 and has the right coverage for small `n` and for shares
+    near 0 or 1.
 
     Args:
         successes: How many of the `n`, from 0 to `n`.
@@ -84,7 +85,8 @@ def paired_difference_interval(both: int, only_first: int, only_second: int, nei
     Raises:
         ValueError: A count is negative, or all are 0, or `confidence` is out of range.
 
-    Source: Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10 (Wilson limits combined with a corrected correlation).
+    Source: Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10 (Wilson limits combined with a corrected
+    correlation).
     """
     n = both + only_first + only_second + neither
     if n < 1 or min(both, only_first, only_second, neither) < 0:
@@ -120,8 +122,8 @@ def is_binary(values: Sequence[float]) -> bool:
 def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: float = 0.95) -> Interval:
     """Return an interval of the mean: Wilson's for values that are all 0 or 1, else Student's t.
 
-    Values between 0 and 1 that are all equal, or a single one, get Wilson's too: no values within these bounds vary more than 0
-    and 1 with the same mean do, so it errs on the wide side where t would have no width, or no end.
+    Values between 0 and 1 that are all equal, or a single one, get Wilson's too: no values within these bounds vary
+    more than 0 and 1 with the same mean do, so it errs on the wide side where t would have no width, or no end.
 
     Args:
         values: At least one.
@@ -144,8 +146,8 @@ def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: floa
 def paired_mean_interval(first: Sequence[float], second: Sequence[float], *, is_bounded: bool, confidence: float = 0.95) -> Interval:
     """Return an interval of the mean of the second minus the first, measured on the same examples.
 
-    Newcombe's method 10 where all values are 0 or 1, else Student's t of the differences. Where t has no width or no end, values
-    between 0 and 1 get Newcombe's without correlation, which errs on the wide side.
+    Newcombe's method 10 where all values are 0 or 1, else Student's t of the differences. Where t has no width or no
+    end, values between 0 and 1 get Newcombe's without correlation, which errs on the wide side.
 
     Args:
         first: One value for each example, at least one.
@@ -193,7 +195,7 @@ def bootstrap_interval(n: int, statistic: Callable[[Sequence[int]], float], *, c
 def paired_bootstrap_interval(
     n: int, first: Callable[[Sequence[int]], float], second: Callable[[Sequence[int]], float], *, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Return the percentile bootstrap interval of the second statistic minus the first, on the same resampled examples."""
+    """Return the percentile bootstrap interval of the second statistic minus the first, on the same resamples."""
     return bootstrap_interval(n, lambda drawn: second(drawn) - first(drawn), confidence=confidence, seed=seed)
 
 
@@ -207,8 +209,8 @@ def t_quantile(probability: float, degrees: int) -> float:
     Raises:
         ValueError: An argument is out of range.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4 (exact), inverted by bisection; above 500
-    degrees of freedom the expansion 26.7.5, whose error is below 1e-6 there.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4 (exact), inverted by
+    bisection; above 500 degrees of freedom the expansion 26.7.5, whose error is below 1e-6 there.
     """
     if not 0.5 < probability < 1 or degrees < 1:
         raise ValueError(f"probability must lie between 0.5 and 1, and degrees must be at least 1; got {probability}, {degrees}")

@@ -52,7 +52,7 @@ class AnswerFile:
         self._close()
 
     def read(self) -> dict[int, str]:
-        """Return the known answers by the position of their example: all of a finished evaluation, else those so far."""
+        """Return the known answers by the position of their example: all if finished, else those so far."""
         whole = self._read_whole()
         return self._read_partial() if whole is None else whole
 

@@ -100,8 +100,9 @@ class _FunctionGenerator:
 def targets(base: Model | Endpoint | AnswerFunction, tuned: Model | Endpoint | AnswerFunction) -> tuple[Target, Target]:
     """Return the targets `"base"` and `"tuned"`, for `evaluate`.
 
-    An endpoint has no tokenizer, so where an eval leaves `max_new_tokens` open its answers may be longer than those of a
-    local model: up to the bytes of the longest reference, and a margin. Set `max_new_tokens` to hold both to the same limit.
+    An endpoint has no tokenizer, so where an eval leaves `max_new_tokens` open its answers may be longer than those
+    of a local model: up to the bytes of the longest reference, and a margin. Set `max_new_tokens` to hold both to the
+    same limit.
 
     Args:
         base: A model to load on this machine, an endpoint that serves it, or a function that answers.

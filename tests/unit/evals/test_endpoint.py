@@ -70,10 +70,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if not self.server.drip_s:
-            self.wfile.write(content)
-            return
-        with contextlib.suppress(OSError):  # the client hangs up
+        with contextlib.suppress(OSError):  # the client may hang up
+            if not self.server.drip_s:
+                self.wfile.write(content)
+                return
             for byte in content:
                 self.wfile.write(bytes([byte]))
                 time.sleep(self.server.drip_s)
@@ -282,7 +282,7 @@ def test_a_date_in_retry_after_is_read_and_nonsense_is_left_alone() -> None:
     assert seconds_to_wait(formatdate(1_800_000_030, usegmt=True), 1_800_000_000) == 30.0
     assert seconds_to_wait(formatdate(1_800_000_000, usegmt=True), 1_800_000_030) == 0.0
     assert seconds_to_wait("2.5", 0) == 2.5
-    assert seconds_to_wait("soon", 0) is None
+    assert [seconds_to_wait(text, 0) for text in ("soon", "nan", "inf", "Fri, 31 Dec 99999 23:59:59 GMT")] == [None] * 4
     assert seconds_to_wait(None, 0) is None
 
 

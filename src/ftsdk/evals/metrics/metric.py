@@ -63,7 +63,7 @@ class FunctionMetric:
         return bootstrap_interval(len(values), lambda drawn: self([values[n] for n in drawn]))
 
     def difference(self, first: Sequence[float], second: Sequence[float], *, is_bounded: bool) -> Interval:
-        """Return the 95 % interval of the second minus the first: by the metric's own rule, else by the paired bootstrap."""
+        """Return the 95 % interval of the second minus the first: by the metric's own rule, else by bootstrap."""
         if self.difference_rule is not None:
             return self.difference_rule(first, second, is_bounded=is_bounded)
         return paired_bootstrap_interval(len(first), lambda drawn: self([first[n] for n in drawn]), lambda drawn: self([second[n] for n in drawn]))
