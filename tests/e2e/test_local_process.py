@@ -48,7 +48,7 @@ def test_a_run_outlives_the_process_that_started_it_and_is_evaluated_by_another(
     assert [r.ref for r in runs()] == [ref]
     assert str(runs()).count("succeeded") == 1
     report = run.evaluate(progress=False)
-    assert {score.subject for score in report.scores} == {"base", "tuned"}
+    assert {score.target for score in report.scores} == {"base", "tuned"}
     kept = ftsdk_home / "results" / ref.replace(":", "-") / "evals" / "accuracy"
     lines = [json.loads(line) for line in (kept / "tuned.jsonl").read_text().splitlines()]
     assert sum("expected" in line for line in lines) == len(test)  # type: ignore[arg-type]

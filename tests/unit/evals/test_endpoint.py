@@ -27,13 +27,13 @@ KEY = "sk-endpoint-0123456789"
 
 
 class Answers(ThreadingHTTPServer):
-    """Repeats the last message; `weather` says what else may happen to the n-th request for a question."""
+    """Repeats the last message, unless `fault` has another response to the n-th request for a question."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.weather: Callable[[str, int], tuple[int, dict[str, str], bytes] | None] = lambda question, n: None
+        self.fault: Callable[[str, int], tuple[int, dict[str, str], bytes] | None] = lambda question, n: None
         self.requests: list[dict[str, Any]] = []
         self.asked: Counter[str] = Counter()
         self.delay_s: Callable[[str], float] = lambda question: 0.0
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.delay_s(question))
         with self.server.lock:
             self.server.in_flight -= 1
-        status, headers, content = self.server.weather(question, n) or (200, {}, completion(question))
+        status, headers, content = self.server.fault(question, n) or (200, {}, completion(question))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -86,7 +86,7 @@ def completion(text: str | None) -> bytes:
     return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}).encode()
 
 
-def says(status: int, message: str = "", **headers: str) -> Callable[[str, int], tuple[int, dict[str, str], bytes]]:
+def refuses(status: int, message: str = "", **headers: str) -> Callable[[str, int], tuple[int, dict[str, str], bytes]]:
     return lambda question, n: (status, headers, json.dumps({"error": {"message": message}}).encode())
 
 
@@ -115,7 +115,7 @@ def ask(wire: ChatWire, *questions: str, **options: Any) -> list[str]:
     return wire.generate([[{"role": "user", "content": question}] for question in questions], max_new_tokens=7, **options)
 
 
-def test_a_request_is_greedy_bounded_and_carries_the_key_in_its_header_only(server: Answers, wire: ChatWire) -> None:
+def test_a_request_is_greedy_and_has_the_key_in_its_header_only(server: Answers, wire: ChatWire) -> None:
     assert ask(wire, "hello") == ["hello"]
     assert server.requests == [
         {
@@ -129,7 +129,7 @@ def test_a_request_is_greedy_bounded_and_carries_the_key_in_its_header_only(serv
     ]
 
 
-def test_answers_come_in_the_order_of_the_questions_whatever_the_order_on_the_wire(server: Answers, wire: ChatWire) -> None:
+def test_answers_come_in_the_order_of_the_questions(server: Answers, wire: ChatWire) -> None:
     questions = [str(n) for n in range(24)]
     server.delay_s = lambda question: 0.05 if int(question) % 8 == 0 else 0.0
     assert ask(wire, *questions) == questions
@@ -142,21 +142,21 @@ def test_no_more_requests_are_in_flight_than_asked_for(server: Answers) -> None:
     assert server.most_in_flight == 3
 
 
-def test_progress_is_told_and_ends_with_all(server: Answers, wire: ChatWire) -> None:
-    told: list[tuple[int, int]] = []
-    ask(wire, *"abcdef", on_progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (6, 6)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+def test_progress_grows_and_ends_at_the_total(server: Answers, wire: ChatWire) -> None:
+    seen: list[tuple[int, int]] = []
+    ask(wire, *"abcdef", on_progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (6, 6)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_a_busy_server_is_asked_again_after_the_time_that_it_names(server: Answers, wire: ChatWire, slept: list[float]) -> None:
-    server.weather = lambda question, n: says(429, "slow down", **{"Retry-After": "7"})(question, n) if n == 1 else None
+    server.fault = lambda question, n: refuses(429, "slow down", **{"Retry-After": "7"})(question, n) if n == 1 else None
     assert ask(wire, "hello") == ["hello"]
     assert slept == [7.0]
 
 
 def test_a_server_that_stays_busy_is_a_retryable_error_with_its_own_words(server: Answers, wire: ChatWire, slept: list[float]) -> None:
-    server.weather = says(429, "slow down", **{"Retry-After": "7"})
+    server.fault = refuses(429, "slow down", **{"Retry-After": "7"})
     with pytest.raises(BackendError, match="slow down") as caught:
         ask(wire, "hello")
     assert (caught.value.retryable, caught.value.retry_after_s, caught.value.status_code) == (True, 7.0, 429)
@@ -165,13 +165,13 @@ def test_a_server_that_stays_busy_is_a_retryable_error_with_its_own_words(server
 
 
 def test_a_server_that_is_down_for_a_moment_is_asked_again(server: Answers, wire: ChatWire, slept: list[float]) -> None:
-    server.weather = lambda question, n: says(503)(question, n) if n < 3 else None
+    server.fault = lambda question, n: refuses(503)(question, n) if n < 3 else None
     assert ask(wire, "hello") == ["hello"]
     assert slept == [1.0, 2.0]
 
 
 def test_a_refused_key_is_the_caller_s_and_is_not_tried_again(server: Answers, wire: ChatWire) -> None:
-    server.weather = says(401, f"Incorrect key: {KEY}")
+    server.fault = refuses(401, f"Incorrect key: {KEY}")
     with pytest.raises(CredentialsError, match="MY_KEY") as caught:
         ask(wire, "hello")
     assert server.asked["hello"] == 1
@@ -180,7 +180,7 @@ def test_a_refused_key_is_the_caller_s_and_is_not_tried_again(server: Answers, w
 
 @pytest.mark.parametrize(("status", "advice"), [(400, "context"), (402, "billing"), (404, "/v1"), (413, "too long"), (422, "context"), (301, "url")])
 def test_a_refused_request_says_what_to_do_next_and_is_not_sent_again(server: Answers, wire: ChatWire, status: int, advice: str) -> None:
-    server.weather = says(status, "the server's words")
+    server.fault = refuses(status, "the server's words")
     with pytest.raises(BackendError, match=advice) as caught:
         ask(wire, "hello")
     assert "the server's words" in str(caught.value)
@@ -206,14 +206,14 @@ def test_a_server_that_drips_is_cut_off_in_time(server: Answers) -> None:
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_an_answer_without_end_is_not_read_to_the_end(server: Answers, wire: ChatWire, status: int) -> None:
-    server.weather = lambda question, n: (status, {}, b" " * (17 << 20))
+    server.fault = lambda question, n: (status, {}, b" " * (17 << 20))
     with pytest.raises(BackendError, match="more than 16 MiB" if status == 200 else "refused the request") as caught:
         ask(wire, "hello")
     assert (caught.value.status_code, caught.value.retryable, server.asked["hello"]) == (status, False, 1)
 
 
 def test_answers_in_flight_come_out_before_the_failure(server: Answers) -> None:
-    server.weather = lambda question, n: says(400, "no")(question, n) if question == "0" else None
+    server.fault = lambda question, n: refuses(400, "no")(question, n) if question == "0" else None
     server.delay_s = lambda question: 0.0 if question == "0" else 0.3
     came: list[int] = []
     conversations = [[{"role": "user", "content": str(n)}] for n in range(50)]
@@ -227,12 +227,12 @@ def test_answers_in_flight_come_out_before_the_failure(server: Answers) -> None:
 def test_after_a_refused_example_only_missing_answers_are_asked_for(server: Answers, make_rows: MakeRows, tmp_path: Path) -> None:
     item = Eval.exact_match(make_rows(*((str(n), str(n)) for n in range(12))))
     target = Endpoint(url=server.url, model="m", revision="1", concurrency=1).target()
-    server.weather = lambda question, n: says(400, "content filter")(question, n) if question == "9" else None
+    server.fault = lambda question, n: refuses(400, "content filter")(question, n) if question == "9" else None
     for _ in range(2):
         with pytest.raises(BackendError, match="content filter") as caught:
             evaluate([item], [target], into=tmp_path)
         assert caught.value.__notes__ == ["while answering example 10"]
-    server.weather = lambda question, n: None
+    server.fault = lambda question, n: None
     assert evaluate([item], [target], into=tmp_path).scores[0].correct == 12
     assert {question for question, n in server.asked.items() if n > 1} <= {"9", "10"}  # one more may be sent before the failure is seen
 
@@ -247,20 +247,20 @@ def test_a_server_that_is_not_there_is_retryable(server: Answers) -> None:
 @pytest.mark.parametrize(
     "content", [b"<html>We'll be right back</html>", b"{}", b'{"choices": []}', b"[]", b'{"choices": [{"message": {"content": 7}}]}', b"[" * 200_000]
 )
-def test_something_else_than_a_completion_is_said_to_be_that(server: Answers, wire: ChatWire, content: bytes) -> None:
-    server.weather = lambda question, n: (200, {}, content)
+def test_a_response_that_is_no_completion_is_refused(server: Answers, wire: ChatWire, content: bytes) -> None:
+    server.fault = lambda question, n: (200, {}, content)
     with pytest.raises(BackendError, match="did not answer with a chat completion"):
         ask(wire, "hello")
 
 
 def test_an_answer_without_text_is_empty(server: Answers, wire: ChatWire) -> None:
-    server.weather = lambda question, n: (200, {}, completion(None))
+    server.fault = lambda question, n: (200, {}, completion(None))
     assert ask(wire, "hello") == [""]
 
 
 def test_one_failure_for_good_stops_the_rest_and_names_its_example(server: Answers) -> None:
-    server.weather = lambda question, n: (
-        says(400, "too long")(question, n) if question == "0" else says(429, "", **{"Retry-After": "60"})(question, n)
+    server.fault = lambda question, n: (
+        refuses(400, "too long")(question, n) if question == "0" else refuses(429, "", **{"Retry-After": "60"})(question, n)
     )
     started = time.monotonic()
     with ChatWire(url=server.url, model="m", concurrency=4) as wire, pytest.raises(BackendError, match="too long") as caught:
@@ -271,7 +271,7 @@ def test_one_failure_for_good_stops_the_rest_and_names_its_example(server: Answe
 
 
 def test_errors_pickle_with_what_they_carry(server: Answers, wire: ChatWire) -> None:
-    server.weather = says(503, "down", **{"Retry-After": "3"})
+    server.fault = refuses(503, "down", **{"Retry-After": "3"})
     with pytest.raises(BackendError) as caught:
         ask(wire, "hello")
     again = pickle.loads(pickle.dumps(caught.value))
@@ -295,8 +295,8 @@ def test_the_key_is_in_no_repr_and_no_value(server: Answers, wire: ChatWire, mon
     monkeypatch.setenv("MY_KEY", KEY)
     endpoint = Endpoint(url=server.url, model="m", api_key_env="MY_KEY")
     with endpoint.open() as opened:
-        said = [repr(endpoint), str(endpoint), endpoint.to_json(), repr(endpoint.target()), repr(opened), repr(wire)]
-    assert not any(KEY in text for text in said)
+        shown = [repr(endpoint), str(endpoint), endpoint.to_json(), repr(endpoint.target()), repr(opened), repr(wire)]
+    assert not any(KEY in text for text in shown)
     assert "MY_KEY" in endpoint.to_json()
 
 
@@ -335,7 +335,7 @@ def test_an_endpoint_survives_json() -> None:
 def test_an_eval_measures_base_and_tuned_at_endpoints(server: Answers, make_rows: MakeRows, tmp_path: Path) -> None:
     rows = make_rows(("yes", "yes"), ("no", "no"), ("maybe", "maybe"), ("perhaps", "maybe"))
     accuracy = Eval.exact_match(rows, name="accuracy")
-    server.weather = lambda question, n: (200, {}, completion("yes")) if server.requests[-1]["model"] == "base" else None
+    server.fault = lambda question, n: (200, {}, completion("yes")) if server.requests[-1]["model"] == "base" else None
     base, tuned = (Endpoint(url=server.url, model=name, concurrency=1) for name in ("base", "tuned"))
     report = evaluate([accuracy], [base.target("base"), tuned.target("tuned")], into=tmp_path)
     assert (report.score("accuracy", "base").correct, report.score("accuracy", "tuned").correct) == (1, 3)

@@ -13,7 +13,7 @@ from ftsdk.evals import Eval
 MakeRows = Callable[..., Any]
 
 
-def test_the_last_assistant_message_is_the_reference_and_the_rest_the_prompt(make_rows: MakeRows) -> None:
+def test_the_last_assistant_message_is_the_reference(make_rows: MakeRows) -> None:
     data = make_rows()
     talk = [
         {"role": "system", "content": "Sort."},

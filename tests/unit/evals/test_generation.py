@@ -80,7 +80,7 @@ def expected(loaded: tuple[Any, Any]) -> dict[bool, list[str]]:
     [(False, {}), (False, {"batch_size": 1}), (False, {"batch_tokens": 100}), (True, {}), (True, {"batch_size": 4}), (True, {"share_prefix": False})],
     ids=str,
 )
-def test_batched_answers_are_those_of_one_by_one_generation_in_the_same_order(
+def test_batched_answers_equal_those_generated_one_by_one(
     loaded: tuple[Any, Any], expected: dict[bool, list[str]], has_system: bool, options: dict[str, Any]
 ) -> None:
     conversations = WITH_SYSTEM if has_system else CONVERSATIONS

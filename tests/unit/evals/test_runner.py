@@ -1,4 +1,4 @@
-"""Running evals: every answer on disk, nothing asked twice, and a report that says what the numbers mean."""
+"""Running evals: every answer on disk, nothing generated twice, and a report that explains its numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeRows = Callable[..., Any]
 
 
 class Parrot:
-    """Answers by a rule, and remembers what it was asked for."""
+    """Answers by a rule, and remembers the limits."""
 
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer = answer
@@ -192,7 +192,7 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
     ]
 
 
-def test_a_report_says_so_when_nothing_can_be_told_or_the_tuned_is_worse(accuracy: Eval, tmp_path: Path) -> None:
+def test_a_report_states_when_the_tuned_is_worse_or_not_separable(accuracy: Eval, tmp_path: Path) -> None:
     even = evaluate([accuracy], [odd_only().target("base"), odd_only().target("tuned")], into=tmp_path / "even")
     worse = evaluate([accuracy], [always_right().target("base"), Parrot(lambda _: "").target("tuned")], into=tmp_path / "worse")
 
@@ -200,7 +200,7 @@ def test_a_report_says_so_when_nothing_can_be_told_or_the_tuned_is_worse(accurac
     assert "worse than the base, and by more than chance would explain" in str(worse)
 
 
-def test_a_report_shows_in_a_terminal_and_a_notebook_without_reading_names_as_markup(tmp_path: Path, accuracy: Eval) -> None:
+def test_a_report_never_reads_names_as_markup(tmp_path: Path, accuracy: Eval) -> None:
     report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="<script>")
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report)

@@ -40,7 +40,7 @@ def test_a_wilson_interval_holds_the_share_and_stays_a_share(counts: tuple[int, 
 
 @settings(deadline=None)
 @given(SUCCESSES)
-def test_a_wilson_interval_shrinks_with_more_examples_and_grows_with_confidence(counts: tuple[int, int]) -> None:
+def test_a_wilson_interval_shrinks_with_n_and_grows_with_confidence(counts: tuple[int, int]) -> None:
     successes, n = counts
     low, high = wilson_interval(successes, n)
     more_low, more_high = wilson_interval(4 * successes, 4 * n)
