@@ -10,26 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from ftsdk.backends.managed.service import LostAnswer
 from ftsdk.backends.together.mapping import error_for
 from ftsdk.backends.together.serving_client import ServingClient
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError, SpecError
 
-__all__ = ["LostAnswer", "Wire", "clean_base_url", "find_key"]
+__all__ = ["Wire", "clean_base_url", "find_key"]
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
-
-
-class LostAnswer(Exception):
-    """The request to create a job went out, and it can't be told whether there is a job now.
-
-    Args:
-        error: What went wrong, as our error.
-    """
-
-    def __init__(self, error: FtsdkError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def clean_base_url(url: str | None) -> str | None:
@@ -110,8 +99,8 @@ class Wire:
         """Ask for the price of a job."""
         return self._read("asked for a price", lambda: self._client.fine_tuning.with_raw_response.estimate_price(**arguments))
 
-    def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> Json:
-        """Create a job, with one request: the client would send it again by itself, and each could be a job that costs.
+    def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
+        """Create a job with exactly one request, and return its id. The client would retry by itself, and each try could create a job.
 
         Raises:
             LostAnswer: It isn't known whether there is a job now.
@@ -125,7 +114,7 @@ class Wire:
         try:
             once = self._client.with_options(max_retries=0)
             answer = once.fine_tuning.create(**arguments, model_limits=FinetuneModelLimits.construct(**limits), verbose=False)
-            return {"id": _id_of(answer, doing)}
+            return _id_of(answer, doing)
         except BackendError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever the client raises, it ends here

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +15,7 @@ from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Capabilities
 from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
 
-__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "suffix_for", "translate"]
+__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "translate"]
 
 CAPABILITIES = Capabilities(
     methods=frozenset({"sft", "dpo"}),
@@ -52,9 +49,6 @@ CAPABILITIES = Capabilities(
         }
     ),
 )
-
-_SUFFIX = 40
-"""Characters that the client's documentation allows a suffix; the other official client says 64."""
 
 
 class Choice(NamedTuple):
@@ -182,20 +176,6 @@ def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
         "training_type": tuning,
         "training_method": method,
     }
-
-
-def suffix_for(key: str, request: Mapping[str, Any], *, name: str | None = None) -> str:
-    """Give the suffix that a job is found by: the same for the same key and request, on any machine, and for no other.
-
-    Args:
-        key: The run's key.
-        request: The plan's request.
-        name: The job's name, which makes the suffix readable; None takes the key.
-    """
-    content = json.dumps([key, request], sort_keys=True).encode()
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    readable = re.sub(r"[^a-z0-9]+", "-", (name or key).lower()).strip("-")[: _SUFFIX - 17].strip("-")
-    return f"{readable}-{digest}" if readable else digest
 
 
 def cost_note(price: FinetunePrice | None, minimum: Price) -> str:

@@ -111,7 +111,7 @@ def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(service:
     found = make_job().estimate(live=True)
     assert found.cost is not None
     assert found.cost.likely == 4
-    assert any("may not spend that (its limit is $0.0)" in note for note in found.notes)
+    assert any("may not spend $4.00 (its limit is $0.0)" in note for note in found.notes)
 
 
 def test_limits_are_asked_before_anything_is_uploaded(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
@@ -150,15 +150,15 @@ def test_a_refused_key_and_a_lost_answer_are_told_as_at_a_submit(service: Togeth
 
 @pytest.mark.parametrize("told", [None, "NaN", "Infinity", "soon", -1])
 def test_what_is_no_price_is_not_taken_for_one(told: Any) -> None:
-    with pytest.raises(BackendError, match="didn't say what the job would cost"):
+    with pytest.raises(BackendError, match="has no valid price"):
         read_quote({**ANSWER, "estimated_total_price": told}, minimum=Decimal(4), asked_at=0.0)
 
 
 def test_the_minimum_is_applied_and_told_apart_from_what_the_service_said() -> None:
-    quote = read_quote({**ANSWER, "estimated_total_price": 0.12}, minimum=Decimal(4), asked_at=0.0)
+    quote = read_quote({**ANSWER, "estimated_total_price": 0.12}, minimum=Decimal(4), asked_at=0.0).quote
     assert quote.usd == 4
     assert "$0.12" in quote.notes[0]
-    assert read_quote(ANSWER, minimum=Decimal(4), asked_at=0.0).notes == ()
+    assert read_quote(ANSWER, minimum=Decimal(4), asked_at=0.0).quote.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_the_minimum_is_applied_and_told_apart_from_what_the_service_said() -> N
     ],
 )
 def test_tokens_are_taken_only_where_they_are_told(changes: dict[str, Any], tokens: int | None) -> None:
-    assert read_quote({**ANSWER, **changes}, minimum=Decimal(4), asked_at=0.0).tokens == tokens
+    assert read_quote({**ANSWER, **changes}, minimum=Decimal(4), asked_at=0.0).quote.tokens == tokens
 
 
 def test_a_place_without_a_price_of_its_own_refuses_in_words(model_of_headers: Path) -> None:

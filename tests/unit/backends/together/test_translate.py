@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA, Together
+from ftsdk.backends.managed.submission import job_label
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.limits import gaps_against, read_limits
-from ftsdk.backends.together.translate import CAPABILITIES, estimate_arguments, suffix_for
+from ftsdk.backends.together.translate import CAPABILITIES, estimate_arguments
 from ftsdk.cost import PriceBook
 from ftsdk.errors import BudgetExceededError, UnsupportedSpecError
 from ftsdk.spec import JobSpec
@@ -245,12 +246,12 @@ def test_a_budget_of_just_the_least_is_taken() -> None:
 
 @given(key=st.text("abcXYZ0123456789._-", min_size=1, max_size=80), name=st.one_of(st.none(), st.text(max_size=60)))
 def test_suffixes_fit_and_differ_by_key(key: str, name: str | None) -> None:
-    suffix = suffix_for(key, {"a": 1}, name=name)
+    suffix = job_label(key, {"a": 1}, name=name)
     assert 0 < len(suffix) <= 40
     assert set(suffix) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert suffix == suffix_for(key, {"a": 1}, name=name)
-    assert suffix != suffix_for(f"{key}x", {"a": 1}, name=name)
-    assert suffix != suffix_for(key, {"a": 2}, name=name)
+    assert suffix == job_label(key, {"a": 1}, name=name)
+    assert suffix != job_label(f"{key}x", {"a": 1}, name=name)
+    assert suffix != job_label(key, {"a": 2}, name=name)
 
 
 LIMITS = {
