@@ -38,6 +38,13 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         sleep: Waits for some seconds.
     """
 
+    name: str
+    """The word in `backend="..."`."""
+    capabilities: Capabilities
+    """What the service can do."""
+    options: Mapping[str, Any]
+    """The arguments that rebuild it, as JSON and without any secret."""
+
     def __init__(
         self,
         *,
@@ -56,21 +63,6 @@ class ManagedBackend(ABC, Generic[ServiceT]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The word in `backend="..."`."""
-
-    @property
-    @abstractmethod
-    def capabilities(self) -> Capabilities:
-        """What the service can do."""
-
-    @property
-    @abstractmethod
-    def options(self) -> Mapping[str, Any]:
-        """The arguments that rebuild it, without any secret."""
 
     @abstractmethod
     def plan(self, spec: Any) -> Plan:

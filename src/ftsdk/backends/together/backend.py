@@ -17,7 +17,7 @@ from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, translate
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BudgetExceededError, Gap, SpecError, UnsupportedSpecError
-from ftsdk.protocol import Capabilities, Plan, RunRef, find_gaps, refuse
+from ftsdk.protocol import Plan, RunRef, find_gaps, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 
@@ -44,6 +44,9 @@ class Together(ManagedBackend[TogetherJobs]):
         SpecError: `base_url` holds a password, or `weights` is neither.
     """
 
+    name = "together"
+    capabilities = CAPABILITIES
+
     def __init__(
         self,
         *,
@@ -60,40 +63,24 @@ class Together(ManagedBackend[TogetherJobs]):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(lock_s=timeout_s, poll_s=poll_s, settle_s=settle_s, clock=clock, sleep=sleep)
-        self._options: dict[str, Any] = {
-            "base_url": clean_base_url(base_url),
-            "project_id": project_id,
-            "models": dict(models) if models else None,
-        }
         if weights not in WEIGHTS:
             raise SpecError(f"weights must be one of {', '.join(WEIGHTS)}; got {weights!r}")
-        defaults = {
+        self._base_url, self._project_id = clean_base_url(base_url), project_id
+        options = {
+            "base_url": (self._base_url, None),
+            "project_id": (project_id, None),
+            "models": (dict(models) if models else None, None),
             "weights": (weights, "adapter"),
             "timeout_s": (timeout_s, 60.0),
             "max_retries": (max_retries, 2),
             "poll_s": (poll_s, 2.0),
             "settle_s": (settle_s, 300.0),
         }
-        self._options.update({name: given for name, (given, default) in defaults.items() if given != default})
+        self.options = {name: given for name, (given, default) in options.items() if given != default}
         self._models = dict(models or {})
         self._timeout_s, self._max_retries = timeout_s, max_retries
         self._weights: Weights = weights
         self._api_key = api_key
-
-    @property
-    def name(self) -> str:
-        """The word in `backend="..."`."""
-        return "together"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the service can do."""
-        return CAPABILITIES
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The arguments that rebuild it, without any secret."""
-        return {name: value for name, value in self._options.items() if value is not None}
 
     def plan(self, spec: Any) -> Plan:
         """Decide everything, send nothing.
@@ -161,14 +148,13 @@ class Together(ManagedBackend[TogetherJobs]):
         return plan.request["create"]["model"]
 
     def _connect(self) -> TogetherJobs:
-        base_url, project_id = self._options["base_url"], self._options["project_id"]
         wire = Wire(
             key=find_key(None if self._api_key is None else self._api_key.get_secret_value()),
-            base_url=base_url,
-            project_id=project_id,
+            base_url=self._base_url,
+            project_id=self._project_id,
             timeout_s=self._timeout_s,
             max_retries=self._max_retries,
         )
-        account = f"{base_url or 'together'} {project_id or ''}"
+        account = f"{self._base_url or 'together'} {self._project_id or ''}"
         preflight = Preflight(wire, account=account, poll_s=self._poll_s, clock=self._clock, sleep=self._sleep)
         return TogetherJobs(wire, preflight, weights=self._weights, clock=self._clock)
