@@ -13,7 +13,7 @@ from ftsdk.testing.together.answers import Answer, Clock, Refusal, Request, answ
 from ftsdk.testing.together.formats import Report, check_file
 from ftsdk.testing.together.stories import Story
 
-__all__ = ["FileShelf", "StoredFile"]
+__all__ = ["FileStore", "StoredFile"]
 
 _PURPOSES = ("fine-tune", "calibration", "eval", "batch-api")
 _TYPES = ("jsonl", "parquet", "csv")
@@ -76,7 +76,7 @@ class StoredFile:
             self.status = "INVALID_FORMAT" if self.report.error else "COMPLETED"
 
 
-class FileShelf:
+class FileStore:
     """All files.
 
     A file goes on PENDING, QUEUED, RUNNING, COMPLETED with the looks at it, whether `preprocess` was called or not: the TypeScript

@@ -14,7 +14,7 @@ from ftsdk.testing.together.request_rules import SECRETS
 from ftsdk.testing.together.stories import Story
 from ftsdk.testing.together.timeline import Course, Stage, plan_course
 
-__all__ = ["TERMINAL", "Job", "JobBook", "Numbers"]
+__all__ = ["TERMINAL", "Job", "JobStore", "Numbers"]
 
 TERMINAL = frozenset({"completed", "error", "user_error", "cancelled"})
 """The statuses that a job never leaves."""
@@ -155,7 +155,7 @@ def _inherited(offer: ModelOffer) -> dict[str, Any]:
     return {"type": "Lora", "lora_r": offer.max_rank, "lora_alpha": 2 * offer.max_rank, "lora_trainable_modules": "all-linear"}
 
 
-class JobBook:
+class JobStore:
     """All jobs. Two requests to create are two jobs, however alike."""
 
     def __init__(self, clock: Clock) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.testing.together.answers import Answer, Clock, Refusal, answer_json
-from ftsdk.testing.together.jobs import JobBook
+from ftsdk.testing.together.jobs import JobStore
 from ftsdk.testing.together.offers import Hardware, ModelOffer
 
 __all__ = ["PROJECT", "Registered", "Registry"]
@@ -51,7 +51,7 @@ def base_id(offer: ModelOffer) -> str:
 class Registry:
     """All models that can be deployed, and how."""
 
-    def __init__(self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobBook]) -> None:
+    def __init__(self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobStore]) -> None:
         self._clock = clock
         self._offers = offers
         self.hardware = tuple(hardware)
