@@ -113,9 +113,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """pyright, strict on src."""
-    found = python(session, "types")
+    """pyright: strict on src, standard on tests, examples and benchmarks."""
+    found = python(session, "types", "test", extra="all")
     session.run(found, "-m", "pyright", "--pythonpath", found, "src", external=True)
+    session.run(found, "-m", "pyright", "--pythonpath", found, "-p", "tests", external=True)
 
 
 @nox.session
@@ -132,12 +133,36 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
+# What to run with the lowest versions that pyproject.toml admits, for the core and for each extra.
+MINIMUMS = {
+    "core": ("tests/unit/spec", "tests/unit/protocol", "tests/unit/test_errors.py", "tests/unit/backends/test_registry.py"),
+    "cost": ("tests/unit/cost/comparison", "tests/unit/cost/pricebook"),
+    "local": ("tests/e2e/test_training.py", "tests/unit/models"),
+    "modal": ("tests/unit/backends/modal", "tests/conformance/test_modal.py"),
+    "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
+}
+
+
 @nox.session
-def minimums(session: nox.Session) -> None:
-    """The tests of the core with the lowest versions that pyproject.toml admits."""
-    lowest = [d.replace(">=", "==").split(",")[0] for d in PROJECT["project"]["dependencies"]]
-    session.install("-q", *lowest, "-e", ".", *group("test"))
-    session.run("python", "-m", "pytest", "tests/unit/spec", "tests/unit/test_errors.py", "tests/unit/backends", *session.posargs)
+@nox.parametrize("extra", list(MINIMUMS))
+def minimums(session: nox.Session, extra: str) -> None:
+    """The tests of the core and of each extra with the lowest versions that pyproject.toml admits."""
+    # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
+    asked = PROJECT["project"]["dependencies"] if extra == "core" else PROJECT["project"]["optional-dependencies"][extra]
+    # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
+    lowest = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
+    session.install("-q", *(["torch==2.13.0"] if extra == "local" else []), *lowest, "-e", ".", *group("test"))
+    # What is deprecated in the newest of one library may be all that the oldest of another knows.
+    session.run("python", "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *MINIMUMS[extra], *session.posargs, env=OFFLINE)
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Which lines the unit and conformance tests run, as a report in the terminal and in htmlcov/."""
+    found = python(session, "test", extra="all")
+    session.run(found, "-m", "coverage", "run", "-m", "pytest", "tests/unit", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
+    session.run(found, "-m", "coverage", "report", "--skip-covered", "--sort=cover", external=True)
+    session.run(found, "-m", "coverage", "html", "-q", external=True)
 
 
 @nox.session(venv_backend="none")

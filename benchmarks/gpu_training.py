@@ -98,6 +98,8 @@ def ours(folder: Path, rows: list[dict[str, str]], tuning: Any) -> dict[str, Any
         backend=Local(device="cuda", processes=1),
     )
     plan = job.plan()
+    assert plan.workload is not None
+    assert plan.workload.execution is not None
     started = time.perf_counter()
     run = job.submit().wait(progress=False)
     wall_s = time.perf_counter() - started
@@ -108,7 +110,7 @@ def ours(folder: Path, rows: list[dict[str, str]], tuning: Any) -> dict[str, Any
     return {
         "tokens_per_s": median(rates),
         "peak_gb": max(e.peak_memory_gb for e in steps),
-        "micro_batch": plan.request["training"]["micro_batch_size"],
+        "micro_batch": plan.workload.execution.micro_batch_size,
         "first_step_s": steps[0].at - run.events()[0].at,
         "wall_s": wall_s,
         "losses": [steps[0].loss, steps[-1].loss],

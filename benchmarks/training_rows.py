@@ -1,4 +1,4 @@
-"""Published training runs, as the time and memory models take them."""
+"""Measured training runs, as the time and memory models take them: published ones to fit, and our own to hold out."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ class Row:
     """Adapters on one device or plain data parallelism: what a first fine-tune is."""
 
 
-def read_rows(path: Path = DATA) -> list[Row]:
+def read_rows(path: Path = DATA, *, is_fitted: bool = True) -> list[Row]:
+    """Return the runs that the constants are fitted to, or those that are held out."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [_row(line) for line in csv.DictReader(file)]
+        return [_row(line) for line in csv.DictReader(file) if (line["is_fitted"] == "true") is is_fitted]
 
 
 def _row(line: dict[str, str]) -> Row:
@@ -61,7 +62,7 @@ def _row(line: dict[str, str]) -> Row:
     speed = line["tokens_per_s"]
     url = urlsplit(line["source"])
     return Row(
-        source="/".join([url.netloc, *url.path.split("/")[1:3]]),
+        source="/".join([url.netloc, *url.path.split("/")[1:3]]) if url.scheme else line["source"],
         model=line["model"],
         device=find_device(line["gpu"]),
         shape=shape,

@@ -9,7 +9,7 @@ __all__ = ["home"]
 
 
 def home() -> Path:
-    """Give the folder: `$FTSDK_HOME`, or the platform's place for user data. It may not exist yet."""
+    """Return the folder: `$FTSDK_HOME`, or the platform's folder for user data. It may not exist yet."""
     asked = os.environ.get("FTSDK_HOME")
     if asked:
         return Path(asked).expanduser().resolve()

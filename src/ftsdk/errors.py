@@ -1,22 +1,22 @@
-"""Every error that ftsdk raises, sorted by who has to act.
+"""Every error that ftsdk raises, by who has to act.
 
 ```
 FtsdkError
-├── SpecError (ValueError)              the caller: a value that can't be right
-│   └── UnsupportedSpecError            the caller: right in itself, but this backend can't do it
+├── SpecError (ValueError)              the caller: an invalid value
+│   └── UnsupportedSpecError            the caller: valid, but not supported by this backend
 ├── DatasetError (ValueError)           the caller: a row, a field or a file of the data
-├── ModelError (ValueError)             the caller: a model that can't be found, read or trusted
+├── ModelError (ValueError)             the caller: a model that is missing, unreadable or unsafe
 ├── MissingExtraError (ImportError)     the caller: `pip install "ftsdk[...]"`
 ├── CredentialsError                    the caller: a key is missing or refused
-├── BudgetExceededError                 the caller: more than `budget_usd`
+├── BudgetExceededError                 the caller: the run costs more than `budget_usd`
 ├── RunNotFoundError (LookupError)      the caller: no run has this ref
-├── RunNotReadyError                    the caller: asked for a result before there is one
-├── BackendError                        the provider or place: retryable or not
-├── CorruptArtifactError                a checkpoint or an artifact isn't whole
+├── RunNotReadyError                    the caller: the run has no result yet
+├── BackendError                        the provider or the backend: retryable or not
+├── CorruptArtifactError                a checkpoint or an artifact doesn't match its manifest
 └── RunFailedError                      the training: with a diagnosis
 ```
 
-Every error says what, where and what next, and survives pickling, so that it can cross a process boundary.
+Every error says what, where and what next. Errors pickle, so they can cross process boundaries.
 """
 
 from __future__ import annotations
@@ -49,14 +49,26 @@ __all__ = [
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a value: where it is, and what is wrong."""
+    """One problem of an invalid value.
+
+    Attributes:
+        path: The field, as a dotted path; empty for the value as a whole.
+        message: What is wrong with it.
+    """
 
     path: str
     message: str
 
 
 class Gap(NamedTuple):
-    """A field that was asked for and that a backend can't honour."""
+    """A field that was set but that a backend doesn't support.
+
+    Attributes:
+        field: The field, as a dotted path.
+        asked: Its value.
+        offered: The values that the backend supports instead, if any.
+        reason: Why, where that isn't obvious.
+    """
 
     field: str
     asked: object
@@ -65,7 +77,14 @@ class Gap(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """Why a run failed, at which step, and what to try."""
+    """Why a run failed.
+
+    Attributes:
+        kind: The kind of failure, such as `"out_of_memory"`.
+        message: What happened.
+        step: The optimizer step at which it happened, if known.
+        suggestions: What to try.
+    """
 
     kind: str
     message: str
@@ -79,15 +98,15 @@ class Diagnosis(NamedTuple):
 
 
 class FtsdkError(Exception):
-    """The root of the tree: `except ftsdk.FtsdkError` catches all of ours and nothing else."""
+    """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException pickles as `cls(*args)`, which breaks for keyword-only constructors; rebuild from the instance's own state.
+        # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__.copy()  # type: ignore[attr-defined]
 
 
 class SpecError(FtsdkError, ValueError):
-    """A value that can't be right whatever the backend: an unknown option, a number out of range, a bad pair."""
+    """A value that no backend accepts: an unknown option, a number out of range, fields that don't fit together."""
 
     def __init__(self, message: str, *, problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
@@ -95,7 +114,7 @@ class SpecError(FtsdkError, ValueError):
 
 
 class UnsupportedSpecError(SpecError):
-    """The spec is sound, but the chosen backend can't honour part of it; nothing was sent and nothing was spent."""
+    """The spec is valid, but the backend doesn't support all of it. Nothing was sent and nothing was spent."""
 
     def __init__(self, backend: str, gaps: Sequence[Gap]) -> None:
         lines: list[str] = []
@@ -104,16 +123,16 @@ class UnsupportedSpecError(SpecError):
             reason = f" ({gap.reason})" if gap.reason else ""
             lines.append(f"  {gap.field} = {gap.asked!r}{offered}{reason}")
         super().__init__(
-            f"backend {backend!r} can't honour {len(lines)} of the fields that were set:\n"
+            f"backend {backend!r} doesn't support {len(lines)} of the fields that were set:\n"
             + "\n".join(lines)
-            + "\nChange these fields, or the backend."
+            + "\nChange these fields, or use another backend."
         )
         self.backend = backend
         self.gaps = tuple(gaps)
 
 
 class DatasetError(FtsdkError, ValueError):
-    """Data that can't be used: says in which file, row and field."""
+    """Data that can't be used. The message names the file, the row and the field."""
 
     def __init__(
         self, message: str, *, source: str | None = None, line: int | None = None, field: str | None = None, hint: str | None = None
@@ -130,7 +149,7 @@ class DatasetError(FtsdkError, ValueError):
 
 
 class ModelError(FtsdkError, ValueError):
-    """A model that can't be found, isn't whole, or isn't safe to load."""
+    """A model that is missing, incomplete or unsafe to load."""
 
 
 class MissingExtraError(FtsdkError, ImportError):
@@ -138,7 +157,7 @@ class MissingExtraError(FtsdkError, ImportError):
 
     def __init__(self, extra: str, *, needed_for: str, missing: str | None = None, package: str = "ftsdk") -> None:
         what = f" (the package {missing!r} is missing)" if missing else ""
-        # What a stranger's package needs isn't ours to know: installing it again brings its dependencies.
+        # The extras of another package are unknown here: installing it again brings its dependencies.
         advice = f'needs an extra{what}: pip install "ftsdk[{extra}]"' if package == "ftsdk" else f"can't be loaded{what}: pip install {package}"
         super().__init__(f"{needed_for} {advice}", name=missing)
         self.extra = extra
@@ -151,17 +170,17 @@ class MissingExtraError(FtsdkError, ImportError):
 
 
 class CredentialsError(FtsdkError):
-    """A key is missing or was refused. The key itself is never part of the message."""
+    """An API key is missing or was refused. The key is never part of the message."""
 
 
 class BudgetExceededError(FtsdkError):
-    """The run could cost more than `budget_usd`; it wasn't started, or it was cancelled.
+    """The run could cost more than `budget_usd` and wasn't started, or has reached it and was cancelled.
 
     Args:
         message: What happened, and what next.
-        accrued_usd: What a run that was cancelled had cost when that was seen, in US dollars; None: it wasn't started, or nothing tells.
-        budget_usd: What it might cost.
-        bound_usd: The most that may have been spent beyond the budget before anybody could see it.
+        accrued_usd: What the cancelled run had cost, in US dollars; None if it wasn't started or its cost is unknown.
+        budget_usd: The budget, in US dollars.
+        bound_usd: The most that can have been spent beyond the budget before the run was stopped, in US dollars.
     """
 
     def __init__(
@@ -174,15 +193,22 @@ class BudgetExceededError(FtsdkError):
 
 
 class RunNotFoundError(FtsdkError, LookupError):
-    """No run with this ref is in the ledger or at the backend."""
+    """Neither the ledger nor the backend has a run with this ref."""
 
 
 class RunNotReadyError(FtsdkError):
-    """The run has no such result yet."""
+    """The run doesn't have this result yet."""
 
 
 class BackendError(FtsdkError):
-    """The provider or the place failed, not the spec and not the training."""
+    """The provider or the backend failed; the spec and the training are not to blame.
+
+    Args:
+        message: What happened, and what next.
+        retryable: Whether the same call may succeed later.
+        retry_after_s: Seconds to wait before that, if the provider said so.
+        status_code: The HTTP status, if there was one.
+    """
 
     def __init__(self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, status_code: int | None = None) -> None:
         super().__init__(message)
@@ -192,11 +218,11 @@ class BackendError(FtsdkError):
 
 
 class CorruptArtifactError(FtsdkError):
-    """A checkpoint or an artifact doesn't match its manifest; it is never used."""
+    """A checkpoint or an artifact doesn't match its manifest, so it isn't used."""
 
 
 class RunFailedError(FtsdkError):
-    """The training failed; `diagnosis` says why, at which step, and what to try."""
+    """The training failed. `diagnosis` has the cause, the step and what to try."""
 
     def __init__(self, ref: str, diagnosis: Diagnosis, *, log_tail: str = "") -> None:
         tail = f"\nLast lines of the log:\n{log_tail}" if log_tail else ""

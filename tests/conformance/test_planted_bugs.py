@@ -383,7 +383,7 @@ class TrustsTheHashOfTheSource(TrustsWhatLiesThere):
 
 class HidesItsPrice(ScriptedBackend):
     def plan(self, spec):
-        return super().plan(spec).replace(cost=None)
+        return super().plan(spec).replace(billing=None)
 
 
 class AsksForAQuoteBeforeItRefuses(ScriptedBackend):

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, Hyperparameters, LoRA, QLoRA, Value, default_learning_rate
+from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobFields, LoRA, QLoRA, Value, default_learning_rate
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -215,7 +215,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     import ftsdk
 
     documented = {name.rpartition(".")[2] for name in reference_names()}
-    assert set(ftsdk.__all__) - documented == {"__version__"}
+    assert set(ftsdk.__all__) <= documented
 
 
 def defaults_row(name: str) -> str:
@@ -223,7 +223,7 @@ def defaults_row(name: str) -> str:
     return next((line for line in lines if re.match(rf"\| `(\w+\.)?{name}`", line)), "")
 
 
-@pytest.mark.parametrize("owner", [Hyperparameters, EarlyStopping, SFT, DPO, QLoRA], ids=lambda owner: owner.__name__)
+@pytest.mark.parametrize("owner", [JobFields, EarlyStopping, SFT, DPO, QLoRA], ids=lambda owner: owner.__name__)
 def test_every_default_is_on_the_page_of_defaults(owner: type[Value]) -> None:
     wrong: list[str] = []
     for name, field in owner.model_fields.items():

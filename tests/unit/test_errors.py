@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,12 @@ def test_every_error_is_drawn_in_the_tree() -> None:
     assert set(_drawn()) == set(SAMPLES)
 
 
+def test_the_reference_shows_the_same_tree() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    drawn = (ftsdk.errors.__doc__ or "").split("```")[1].replace("`", "")
+    assert page.split("```text")[1].split("```")[0].strip() == drawn.strip()
+
+
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_an_error_has_the_parents_that_are_drawn(name: str) -> None:
     drawn = _drawn()
@@ -117,11 +124,11 @@ def test_one_except_catches_all_of_ours() -> None:
 def test_a_refusal_says_what_was_asked_what_is_offered_and_what_next() -> None:
     error = UnsupportedSpecError("tiny", [Gap("tuning", "dora", ("full", "lora")), Gap("seed", 7), Gap("dtype", "float16", (), "it overflows here")])
     assert str(error).splitlines() == [
-        "backend 'tiny' can't honour 3 of the fields that were set:",
+        "backend 'tiny' doesn't support 3 of the fields that were set:",
         "  tuning = 'dora'; offered: 'full', 'lora'",
         "  seed = 7; not offered",
         "  dtype = 'float16'; not offered (it overflows here)",
-        "Change these fields, or the backend.",
+        "Change these fields, or use another backend.",
     ]
 
 

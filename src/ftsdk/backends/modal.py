@@ -62,10 +62,10 @@ class Modal(HostedBackend):
         self._place = ModalLauncher(options)
         super().__init__(name="modal", launcher=self._place, trainer=TRLTrainer(), cancel_grace_s=0.0)
 
-    def orphans(self, states: Mapping[str, str]) -> list[Orphan]:
+    def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps that no run needs, and runs that have no app. Changes nothing.
 
         Args:
             states: Of the runs that are known here, by run id.
         """
-        return self._place.orphans(states)
+        return self._place.list_orphans(states)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -16,15 +17,20 @@ __all__ = ["GROUP", "backend_names", "forget_entry_points", "get_backend"]
 GROUP = "ftsdk.backends"
 
 
-@cache
 def _entry_points() -> dict[str, EntryPoint]:
-    # Cached: this reads the metadata of every installed package, which takes tens of milliseconds.
+    return _entry_points_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Cached for each path: this reads the metadata of every installed package, which takes tens of milliseconds.
+    del path
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def forget_entry_points() -> None:
     """Look for installed backends again at the next call, for a process that has installed or removed a package."""
-    _entry_points.cache_clear()
+    _entry_points_on.cache_clear()
 
 
 def backend_names() -> tuple[str, ...]:

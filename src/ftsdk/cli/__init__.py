@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one clear message and exit status 1, not a traceback."""
+    """Run the command line. An `FtsdkError` is printed as one message, with exit status 1 and no traceback."""
     from ftsdk.cli.app import app
     from ftsdk.cli.show import show_error
     from ftsdk.errors import FtsdkError

@@ -1,4 +1,4 @@
-"""The commands. Each is a few lines: whatever is more belongs in the SDK."""
+"""The commands. Each is a few lines; anything longer belongs in the SDK."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ app.command("advise")(advise_command)
 
 JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
 Ref = Annotated[str, typer.Argument(help="A run's ref, such as local:20261123-ab12cd.", metavar="REF")]
-BackendName = Annotated[str | None, typer.Option("--backend", help="Run it there instead of where the file says.")]
+BackendName = Annotated[str | None, typer.Option("--backend", help="The backend, instead of the one in the file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def _show_version(asked: bool) -> None:
-    """Before anything else is looked at: nobody who asks for the version has a command."""
+    """Print the version before a command is required."""
     if asked:
         import ftsdk
 
@@ -51,7 +51,7 @@ def version_option(
 
 @app.command()
 def plan(job: JobFile, backend: BackendName = None, as_json: AsJson = False) -> None:
-    """Show what would be done and what it would cost. Starts nothing, sends nothing."""
+    """Show what would run and what it would cost. Starts and sends nothing."""
     made = load_job(job, backend).plan()
     if as_json:
         out.print_json(json.dumps(made.to_dict()))
@@ -65,32 +65,32 @@ def estimate(
     backend: BackendName = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Ask the place for its own price; it may upload the data, and spends nothing.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the provider for a quote; this may upload the data, and spends nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the run will take: tokens, time, memory, cost, each with an interval and its source."""
+    """Estimate tokens, time, memory and cost, each with an interval and its source."""
     found = load_job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live)
     show_text(found, as_json=as_json)
 
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="A model that is at hand, of the kind that will be tuned.", metavar="MODEL")],
-    steps: Annotated[int, typer.Option(help="Probe steps.", min=16)] = 20,
-    tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full: as it will be.")] = "lora",
+    model: Annotated[str, typer.Argument(help="A downloaded model, similar to the one that will be tuned.", metavar="MODEL")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=16)] = 20,
+    tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full.")] = "lora",
 ) -> None:
-    """Make a few steps here, so that estimates for this machine are measured and not looked up."""
-    from ftsdk.job.calibrate import TUNINGS
+    """Train for a few steps on this machine, so that estimates for it are measured."""
     from ftsdk.job.calibrate import calibrate as make
+    from ftsdk.spec import TUNINGS
 
     if tuning not in TUNINGS:
-        raise typer.BadParameter(f"{tuning!r} is none of {', '.join(TUNINGS)}", param_hint="--tuning")
+        raise typer.BadParameter(f"{tuning!r} isn't one of {', '.join(TUNINGS)}", param_hint="--tuning")
     typer.echo(make(model, steps=steps, tuning=TUNINGS[tuning]()))
 
 
 @app.command()
 def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3) -> None:
-    """Show what the model will see, and which tokens it will learn to write."""
+    """Show the tokens that the model will see, and which of them it is trained on."""
     out.print(load_job(job, None).preview(n))
 
 
@@ -98,13 +98,13 @@ def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many ro
 def run(
     job: JobFile,
     backend: BackendName = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the ref and return; the run goes on.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the ref and return; the run continues.")] = False,
     evaluate: Annotated[bool, typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals.")] = True,
 ) -> None:
-    """Start a run and watch it to its end."""
+    """Start a run and watch it until it ends."""
     made = load_job(job, backend)
     started = made.submit()
-    out.print(f"[bold]{started.ref}[/] started; it goes on if this terminal closes. Watch it: ftsdk watch {started.ref}")
+    out.print(f"[bold]{started.ref}[/] started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}")
     if detach:
         return
     _watch(started.ref)
@@ -115,14 +115,13 @@ def run(
 @app.command()
 def runs(
     as_json: AsJson = False,
-    costs: Annotated[bool, typer.Option("--costs", help="What was estimated, what it was, and how often the truth was inside.")] = False,
-    orphans: Annotated[bool, typer.Option("--orphans", help="Look for apps that no run needs, and runs that have no app. Changes nothing.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", hidden=True, help="The former name of --orphans.")] = False,
+    costs: Annotated[bool, typer.Option("--costs", help="Compare estimates with actual values.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="List apps without a run, and runs without an app. Changes nothing.")] = False,
 ) -> None:
     """List the runs, the newest first."""
     import ftsdk
 
-    if orphans or sweep:
+    if orphans:
         _show_orphans(as_json)
         return
     found = ftsdk.runs()
@@ -138,7 +137,7 @@ def runs(
 
 @app.command()
 def watch(ref: Ref) -> None:
-    """Show how far a run is, until it ends. One that was interrupted goes on from its last checkpoint."""
+    """Show a run's progress until it ends. An interrupted run is resumed from its last checkpoint."""
     _watch(ref)
 
 
@@ -164,7 +163,7 @@ def cancel(ref: Ref) -> None:
 
 @app.command()
 def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]) -> None:
-    """Bring a finished run's weights into a folder."""
+    """Download a finished run's weights into a folder."""
     from ftsdk.run.run import Run
 
     artifact = Run.open(ref).collect(into)
@@ -191,7 +190,7 @@ def stop(ref: Ref) -> None:
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()
-        out.print(f"{deployment.record.name} is stopped; it has cost at most ${deployment.record.cost_usd or 0}", highlight=False)
+        out.print(f"{deployment.record.name} is stopped; it cost at most ${deployment.record.cost_usd or 0}", highlight=False)
     if not found:
         out.print(f"run {ref} has no deployment that isn't stopped")
 
@@ -211,7 +210,7 @@ def _show_orphans(as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps([orphan.to_dict() for orphan in orphans]))
     elif not orphans:
-        out.print("Nothing was left behind.")
+        out.print("no orphans")
     for orphan in [] if as_json else orphans:
         out.print(f"{orphan.kind} {orphan.native or orphan.run_id} ({orphan.name}): {orphan.advice}")
 
@@ -223,6 +222,6 @@ def _watch(ref: str) -> None:
     try:
         opened.wait()
     except KeyboardInterrupt:
-        out.print(f"\nStopped watching; the run goes on. Again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}")
+        out.print(f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}")
         raise typer.Exit(130) from None
     show_status(ref, opened.status())

@@ -1,4 +1,4 @@
-"""`ftsdk cost` and `ftsdk advise`: is a model of your own worth it?"""
+"""`ftsdk cost` and `ftsdk advise`."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ cost_app = typer.Typer(name="cost", help="Is an API or a model of your own cheap
 
 @cost_app.callback()
 def _group() -> None:
-    """Keep `crossover` a command of its own: a group with one command would swallow its name."""
+    """Keep `crossover` a subcommand: typer merges a group that has only one command."""
 
 
 @cost_app.command()
 def crossover(
     file: Annotated[Path, typer.Argument(help="The question, as YAML.", metavar="FILE")],
     job: Annotated[Path | None, typer.Option("--job", help="Take the cost of training from this job's estimate.", metavar="JOB.yaml")] = None,
-    backend: Annotated[str | None, typer.Option("--backend", help="Where the job is trained, instead of where its file says.")] = None,
+    backend: Annotated[str | None, typer.Option("--backend", help="The job's backend, instead of the one in its file.")] = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs, for a job on it.", min=0)] = None,
-    solve_for: Annotated[str | None, typer.Option("--solve-for", help="An input at whose value both cost the same.")] = None,
+    solve_for: Annotated[str | None, typer.Option("--solve-for", help="Find the value of this input at which both cost the same.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as an HTML fragment.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare an API with a model of your own, over volume and under doubt."""
+    """Compare the cost of an API and of your own model, by volume and with uncertainty."""
     from ftsdk.cost.comparison.crossover_file import CrossoverFile
 
     if job is None and (backend is not None or usd_per_hour is not None):
-        raise SpecError("--backend and --usd-per-hour say where a job is trained and what that costs: name the job, --job JOB.yaml")
+        raise SpecError("--backend and --usd-per-hour are about a job; pass it with --job JOB.yaml")
     question = CrossoverFile.from_yaml(file)
     training = None if job is None else load_job(job, backend).estimate(usd_per_hour=usd_per_hour)
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
@@ -53,7 +53,7 @@ def crossover(
 
 
 def advise_command(
-    file: Annotated[Path | None, typer.Argument(help="Your situation, as YAML; flags win over it.", metavar="[FILE]")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Your inputs, as YAML; options override them.", metavar="[FILE]")] = None,
     task: Annotated[str | None, typer.Option(help="classification, extraction, json, style, chat or reasoning.")] = None,
     requests: Annotated[float | None, typer.Option(help="Requests a month.")] = None,
     input_tokens: Annotated[float | None, typer.Option(help="Mean tokens of a prompt.")] = None,
@@ -65,14 +65,14 @@ def advise_command(
     preference_pairs: Annotated[int | None, typer.Option(help="Pairs of a better and a worse answer.")] = None,
     tried: Annotated[list[str] | None, typer.Option(help="prompt, few-shot, retrieval or larger-model; repeat it.")] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
-    needed_score: Annotated[float | None, typer.Option(help="Share that has to be.")] = None,
+    needed_score: Annotated[float | None, typer.Option(help="Share that must be good enough.")] = None,
     changing_facts: Annotated[bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")] = None,
     must_self_host: Annotated[bool | None, typer.Option("--must-self-host/--may-use-api", help="Data may not leave.")] = None,
     latency: Annotated[str | None, typer.Option(help="offline, server or interactive.")] = None,
-    gpu_memory_gb: Annotated[float | None, typer.Option(help="Of a GPU that is here anyway.")] = None,
+    gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU that you have, in GB.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether to fine-tune, and with which size, method and backend."""
+    """Advise whether to fine-tune, and with which size, method and backend."""
     from typing import Any
 
     from ftsdk.cost.advice.advise import advise
@@ -105,6 +105,6 @@ def advise_command(
         given["workload"] = {**given.get("workload", {}), **asked}
     given |= {name: value for name, value in flags.items() if value is not None}
     if not given:
-        raise SpecError("nothing is known about your situation: give a YAML file, or --task, --requests, --input-tokens, --output-tokens and --api")
+        raise SpecError("no inputs: pass a YAML file, or --task, --requests, --input-tokens, --output-tokens and --api")
     advice = advise(Situation.from_dict(given))
     show_text(advice, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The job that a command is about."""
+"""Jobs from files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["load_job"]
 
 
 def load_job(path: Path, backend: str | None) -> FineTuneJob:
-    """Read a job, to be run where its file says or on the backend of that name."""
+    """Return the job in a file, on the given backend if there is one."""
     from ftsdk.job.job import FineTuneJob
 
     job = FineTuneJob.from_yaml(path)

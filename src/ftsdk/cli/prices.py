@@ -1,4 +1,4 @@
-"""`ftsdk prices`: what the estimates count with, where it is from, and how to add to it."""
+"""`ftsdk prices`: the prices behind the estimates, their sources, and how to add to them."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def add(
     gpus: Annotated[int, typer.Option("--gpus", help="GPUs in the unit: 8 for an instance with eight.", min=1)] = 1,
     offer: Annotated[str | None, typer.Option("--offer", help="How GPU time is sold, such as on-demand or spot.")] = None,
     usd_batch: Annotated[str | None, typer.Option("--usd-batch", help="The same unit through a batch API.")] = None,
-    note: Annotated[str | None, typer.Option("--note", help="What a reader should know.")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="A note for readers.")] = None,
     valid_from: Annotated[str | None, typer.Option("--valid-from", help="First day of an announced price.")] = None,
     valid_until: Annotated[str | None, typer.Option("--valid-until", help="Last day, if it is known.")] = None,
     project: Annotated[bool, typer.Option("--project", help="Into ./ftsdk-prices.yaml instead of your own file.")] = False,
 ) -> None:
-    """Append a dated price to your own file. Nothing is overwritten; your prices win over those that come with ftsdk."""
+    """Append a dated price to your own file. Nothing is overwritten; your prices override those that come with ftsdk."""
     from ftsdk.cost.pricebook.book import project_file, user_file
     from ftsdk.cost.pricebook.own_prices import add_price
     from ftsdk.cost.pricebook.price import Price
@@ -122,14 +122,14 @@ def add(
 
 
 def price_lines(found: Sequence[Price], sources: Sequence[str], today: date, *, is_one_provider: bool, width: int | None) -> list[Text]:
-    """Write prices as a table; where that is wider than the terminal, each on two lines. What is sold is a name to be copied: it stays whole.
+    """Return prices as a table, or in two lines each where that is wider than the terminal. SKUs stay whole, to be copied.
 
     Args:
         found: The prices.
-        sources: Where they were read; a row has the number of its own.
-        today: What their age is counted to.
-        is_one_provider: Its name needn't be on every row.
-        width: Of the terminal; None for a pipe, which has any.
+        sources: Their sources; a row shows the number of its own.
+        today: The day that their age refers to.
+        is_one_provider: Leave out the column with the provider.
+        width: Width of the terminal; None for a pipe.
     """
     if not found:
         return []
@@ -173,4 +173,4 @@ def _amount(option: str, text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation as error:
-        raise SpecError(f"{option} is an amount such as 0.49, not {text!r}") from error
+        raise SpecError(f"{option} must be an amount such as 0.49, not {text!r}") from error

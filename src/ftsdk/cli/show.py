@@ -1,4 +1,4 @@
-"""How the command line prints."""
+"""Output of the command line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["fold", "out", "show_error", "show_plan", "show_runs", "show_status",
 
 
 class HasDict(Protocol):
-    """Whatever can be printed and be given as plain data."""
+    """A value that prints, and converts to plain data."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         ...
 
 
@@ -36,12 +36,12 @@ _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "runni
 
 
 def show_error(error: FtsdkError) -> None:
-    """Print an error as a box on the standard error."""
+    """Print an error as a box on standard error."""
     _err.print(Panel(str(error), title=type(error).__name__, title_align="left", border_style="red"), markup=False)
 
 
 def show_text(value: HasDict, *, as_json: bool = False) -> None:
-    """Print a value of ours as its text, folded for a person at a terminal and whole for a pipe; or as JSON."""
+    """Print a value as JSON, or as text: wrapped in a terminal, unwrapped in a pipe."""
     if as_json:
         typer.echo(json.dumps(value.to_dict()))
     else:
@@ -49,23 +49,23 @@ def show_text(value: HasDict, *, as_json: bool = False) -> None:
 
 
 def fold(text: str, width: int) -> str:
-    """Fold long lines between words, under the place where their own content begins."""
+    """Wrap long lines between words, indented to where their content begins."""
     lines: list[str] = []
     for line in text.splitlines():
         found = _LEAD.match(line)
         lead = found.end() if found is not None else 0
         indent = lead if found is not None and found.group().strip() else lead + 4 if lead else 2
         if len(line) > width:
-            # What is pushed to a column of its own needn't be there once the line is folded.
+            # Padding that aligns a last column has no use in a wrapped line.
             line = _LAST_GAP.sub("  ", line)
-        # An address or a path stays whole, so that it can be copied.
+        # URLs and paths stay on one line, so that they can be copied.
         folded = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
         lines += folded or [""]
     return "\n".join(lines)
 
 
 _LEAD = re.compile(r" *(?:- |\d+\. |[A-Z][a-z]+ {2,})?")
-"""What stands before a line's content: an indent, a bullet, or a heading of a table."""
+"""What precedes a line's content: an indent, a bullet, or the heading of a table row."""
 _LAST_GAP = re.compile(r"(?<=.{24}\S) {3,}(?=\S(?:(?! {3,}\S).)*$)")
 
 
@@ -73,7 +73,7 @@ def show_plan(plan: Plan) -> None:
     """Print a plan as two tables."""
     from ftsdk.protocol.plan_text import all_notes, plan_rows
 
-    # Folded, not cut: a source is an address, and half of one leads nowhere.
+    # Wrapped, not truncated: sources are URLs.
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     head.add_column()
     head.add_column(overflow="fold")
@@ -106,5 +106,5 @@ def show_runs(found: Runs) -> None:
 
 
 def show_status(ref: str, status: RunStatus) -> None:
-    """Print where a run is."""
+    """Print a run's status."""
     out.print(f"{ref}  [{_COLOURS.get(status.state, 'white')}]{status.state}[/]" + (f"  {status.reason}" if status.reason else ""))

@@ -1,4 +1,4 @@
-"""Data: reading it, shaping it, cutting it into parts, storing it by content, and turning it into tokens."""
+"""Data: read, shaped into chat or preference rows, split, stored by content, and rendered to tokens."""
 
 from ftsdk.data.dataset import Dataset, Splits
 from ftsdk.data.preview import Preview, preview

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
-from ftsdk.data.sources import Table
+from ftsdk.data.table import Table
 from ftsdk.data.template import Template
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
@@ -19,8 +19,14 @@ Row = dict[str, Any]
 """Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`."""
 
 
+_MEANINGFUL_COLUMNS = frozenset(
+    {"tools", "functions", "function_call", "tool_choice", "chat_template_kwargs", "images", "image", "videos", "video", "audios", "audio"}
+)
+"""Columns beside ready-made rows and conversations that change what the model reads or writes."""
+
+
 def as_lines(rows: Sequence[Row]) -> bytes:
-    """Write canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
+    """Return canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
     # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two equal.
     return "".join(["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]).encode("utf-8")
 
@@ -30,7 +36,7 @@ def _array(messages: Sequence[Message]) -> str:
 
 
 def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
-    """Tell ready-made rows by their columns; `prompt` and `completion` beside other columns only count if every value would do."""
+    """Return what rows are by their columns; `prompt` and `completion` beside others count only if every value is text or a list."""
     columns = set(table.columns)
     if columns >= {"prompt", "chosen", "rejected"}:
         return "preference"
@@ -40,16 +46,17 @@ def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
         if columns <= {"prompt", "completion", "system"}:
             return "chat"
         values = (row.get(name) for row in table.rows for name in ("prompt", "completion"))
-        return "chat" if all(isinstance(value, str) and value.strip() for value in values) else "table"
+        return "chat" if all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values) else "table"
     return "table"
 
 
 def ready_rows(table: Table, format: Literal["chat", "preference"], source: str | None) -> tuple[Row, ...]:  # noqa: A002
-    """Bring ready-made rows into canonical form.
+    """Return ready-made rows in canonical form.
 
     Raises:
-        DatasetError: A row can't be learned from; names line and field.
+        DatasetError: A row can't be trained on; names line and field.
     """
+    _refuse_columns(table, source)
     if format == "preference":
         # A system column may have gaps; a template with gaps would be refused.
         return preference_rows(table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True)
@@ -74,6 +81,7 @@ def chat_rows(
     if messages is not None:
         if prompt is not None or completion is not None:
             raise DatasetError("messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source)
+        _refuse_columns(table, source)
         return _chat_from_messages(table, source, _column(messages, "messages", table, source), _template(system, "system", table, source))
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
@@ -105,6 +113,10 @@ def preference_rows(
     read = {
         name: _Side(text, name, table, source) for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)) if text is not None
     }
+    if any(side.is_messages for side in read.values()):
+        # Whole conversations: what stands beside them belongs to them.
+        _refuse_columns(table, source)
+        system_column = True
     rows: list[Row] = []
     for row, where in _located(table, source):
         answers = {name: read[name].messages(row, where, role="assistant") for name in ("chosen", "rejected")}
@@ -120,10 +132,7 @@ def preference_rows(
                 answers[name] = answer[-1:]
             elif len(answer) > 1:
                 raise where.error("must be one answer, or the prompt and one answer.", field=name)
-        opening = _opening(row, where, systems, system_column)
-        if opening and asked[0]["role"] == "system":
-            raise where.error("the prompt has a system message of its own, so system= can't go with it.", field="system")
-        asked = [*opening, *asked]
+        asked = _opened(_opening(row, where, systems, system_column), asked, where, "system", "prompt")
         check_conversation(asked, where, "prompt", ends_with="user")
         for name, answer in answers.items():
             if answer[0]["role"] != "assistant":
@@ -137,7 +146,7 @@ def preference_rows(
 
 
 class _Side:
-    """One of prompt, chosen and rejected: a template, or a column that holds messages (told row by row)."""
+    """One of prompt, chosen and rejected: a template, or a column that holds messages in some of its rows."""
 
     def __init__(self, text: str, name: str, table: Table, source: str | None) -> None:
         self.name = name
@@ -145,7 +154,7 @@ class _Side:
         self.column = text if template is None else template.only_field
         holds_lists = self.column is not None and any(isinstance(row.get(self.column), (list, tuple)) for row in table.rows)
         if template is None and not holds_lists:
-            _needed(text, name, table, source)  # a bare column name: says that a template was meant
+            _needed(text, name, table, source)  # a bare column name: refused, since a template was meant
         self.template = template
         self.is_messages = holds_lists
 
@@ -163,19 +172,50 @@ def _chat_from_messages(table: Table, source: str | None, column: str, systems: 
     rows: list[Row] = []
     for row, where in _located(table, source):
         messages = read_messages(row.get(column), where, column)
-        opening = _opening(row, where, systems, False)
-        if opening and messages[0]["role"] == "system":
-            raise where.error("the conversation has a system message of its own, so system= can't go with it.", field=column)
-        messages = [*opening, *messages]
+        messages = _opened(_opening(row, where, systems, from_column=True), messages, where, column, "conversation")
         check_conversation(messages, where, column)
         rows.append({"messages": messages})
     return tuple(rows)
 
 
 def _joined(row: Mapping[str, Any], where: Location) -> list[Message]:
-    messages = read_messages(row.get("prompt"), where, "prompt") + read_messages(row.get("completion"), where, "completion")
+    asked = read_messages(row.get("prompt"), where, "prompt")
+    asked = _opened(_opening(row, where, None, from_column=True), asked, where, "system", "prompt")
+    messages = asked + read_messages(row.get("completion"), where, "completion")
     check_conversation(messages, where, "completion")
     return messages
+
+
+def _opened(opening: list[Message], messages: list[Message], where: Location, field: str, what: str) -> list[Message]:
+    """Put a system message in front of a conversation; the same one twice is one."""
+    if opening and messages[0]["role"] == "system":
+        if opening == messages[:1]:
+            return messages
+        raise where.error(f"the {what} has a system message of its own, so system= or a column 'system' can't go with it.", field=field)
+    return [*opening, *messages]
+
+
+def _refuse_columns(table: Table, source: str | None) -> None:
+    """Refuse columns that say what is trained, or with what, and that would be dropped.
+
+    Raises:
+        DatasetError: One of them has a value; names line and column.
+    """
+    present = [column for column in table.columns if column in _MEANINGFUL_COLUMNS or column == "label"]
+    if not present:
+        return
+    for row, where in _located(table, source):
+        for column in present:
+            value = row.get(column)
+            if column == "label":
+                if value is False:
+                    raise where.error(
+                        "is false, which marks a bad answer; it would be trained as a good one.",
+                        field=column,
+                        hint="Remove such rows, or pair good and bad answers and call as_preference(...).",
+                    )
+            elif value is not None and not (isinstance(value, (str, list, tuple, dict)) and not value):
+                raise where.error("can't be trained on yet, and to drop it would train something else.", field=column, hint="Remove the column.")
 
 
 def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Conversations: which rows of messages can be learned from, and their one canonical form."""
+"""Conversations: which lists of messages can be trained on, and their canonical form."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ Message = dict[str, str]
 
 _ROLES = ("system", "user", "assistant", "tool")
 _SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool"}
-# Keys that change what would be trained. Dropping them in silence would train something else than what the file says.
-_MEANINGFUL = frozenset(
-    {"tool_calls", "function_call", "tool_call_id", "name", "weight", "images", "audio", "reasoning_content", "thinking", "prefix"}
-)
 
 
 def read_messages(value: object, where: Location, field: str) -> list[Message]:
-    """Bring a list of `{"role", "content"}` or ShareGPT `{"from", "value"}` messages into canonical form.
+    """Return a list of `{"role", "content"}` or ShareGPT `{"from", "value"}` messages in canonical form.
 
     Raises:
-        DatasetError: It isn't such a list; names the message.
+        DatasetError: It isn't such a list, or a message has a key that would be dropped; names the message.
     """
     if value is None:
         raise where.error("has no value.", field=field, hint="Fill it in, or remove the row.")
@@ -43,26 +39,41 @@ def _message(item: object, index: int, where: Location, field: str) -> Message:
     message = cast("Mapping[str, Any]", item)
     if "role" in message:
         role, content = message["role"], message.get("content")
+        read = ("role", "content")
     elif "from" in message:
         role, content = message["from"], message.get("value")
         role = _SHAREGPT.get(role, role) if isinstance(role, str) else role
+        read = ("from", "value")
     else:
         keys = ", ".join(repr(key) for key in message) or "nothing"
         raise where.error(f"message {index} has no 'role' (it has {keys}).", field=field)
     if role not in _ROLES:
         known = nearest(role, (*_ROLES, "human", "gpt")) if isinstance(role, str) else f"; known: {', '.join(_ROLES)}"
         raise where.error(f"message {index} has the role {role!r}{known}", field=field)
-    lost = sorted(key for key in _MEANINGFUL.intersection(message) if message[key] is not None)
-    if lost:
-        raise where.error(f"message {index} has {lost[0]!r}, which can't be trained on yet: only role and content can.", field=field)
+    if len(message) > 2:
+        _refuse_other_keys(message, read, index, role, where, field)
     if not isinstance(content, str):
         what = "no content" if content is None else f"content that is a {type(content).__name__}, not text"
         raise where.error(f"message {index} ({role}) has {what}.", field=field)
     return {"role": role, "content": check_text(content, where, field)}
 
 
+def _refuse_other_keys(message: Mapping[str, Any], read: tuple[str, str], index: int, role: str, where: Location, field: str) -> None:
+    """Refuse a message that says more than can be trained on: to drop it would train something else than what the file says."""
+    for key, value in message.items():
+        says_nothing = value is None or (isinstance(value, (str, list, tuple, dict)) and not value)
+        # An answer that counts once is what an answer is anyway.
+        is_usual = role == "assistant" and ((key == "weight" and value == 1) or (key in ("loss", "train") and value is True))
+        if key not in read and not says_nothing and not is_usual:
+            raise where.error(
+                f"message {index} has {key!r}, which can't be trained on yet: only {read[0]} and {read[1]} can.",
+                field=field,
+                hint=f"Remove {key!r} from the messages if it doesn't matter.",
+            )
+
+
 def check_text(text: str, where: Location, field: str) -> str:
-    r"""Give the text back, if it can be written as UTF-8.
+    r"""Return the text if it can be written as UTF-8.
 
     Raises:
         DatasetError: It has half of a surrogate pair, as broken escapes like `"\ud83d"` leave behind.

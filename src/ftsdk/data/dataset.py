@@ -1,21 +1,20 @@
-"""`Dataset`: rows to learn from, with their place in the file, their recipe and their fingerprint."""
+"""`Dataset`: rows to learn from, with their lines in the file, their recipe and their fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
-from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step, portable_path
-from ftsdk.data.sources import SUFFIXES, Table, hub_table, memory_table, read_file, rows_table
-from ftsdk.data.split import auto_strata, choose, part_size
+from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step
+from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
+from ftsdk.data.split import choose, split_positions, strata_of
+from ftsdk.data.table import Table
 from ftsdk.data.token_guess import RowGuess, guess_row, total_and_longest
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
-from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
     from ftsdk.data.store import Store
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "Splits"]
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
 
 class Splits(NamedTuple):
-    """The parts of a dataset. A part that wasn't asked for is None."""
+    """The parts of a dataset. A part without a size is None."""
 
     train: Dataset
     validation: Dataset | None
@@ -35,41 +32,38 @@ class Splits(NamedTuple):
 
 
 class Dataset:
-    """Rows to learn from. Nothing changes a dataset: every method gives a new one.
+    """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be trained on,
     `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
-    __slots__ = ("_fingerprint", "_format", "_guesses", "_name", "_origin", "_rows", "_source", "_steps", "_table")
+    __slots__ = ("_fingerprint", "_format", "_guesses", "_lines", "_rows", "_source", "_steps", "_table")
 
     def __init__(
         self,
         table: Table,
+        source: Source,
         *,
-        name: str,
-        origin: Mapping[str, Any] | None,
-        source: str | None,
         steps: tuple[Step, ...] = (),
         format: Literal["table", "chat", "preference"] | None = None,  # noqa: A002
         rows: tuple[Row, ...] | None = None,
     ) -> None:
         """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
-        self._name = name
         self._table = table
-        self._origin = origin
         self._source = source
         self._steps = steps
         self._format: Literal["table", "chat", "preference"] = format or detect_format(table)
         if rows is None:
-            rows = table.rows if self._format == "table" else ready_rows(table, self._format, source)
+            rows = table.rows if self._format == "table" else ready_rows(table, self._format, source.location)
         self._rows = rows
+        self._lines: bytes | None = None
         self._fingerprint: str | None = None
         self._guesses: tuple[RowGuess, ...] | None = None
 
     @classmethod
     def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
-        """Read data from wherever it is.
+        """Read data from a file, the Hugging Face hub or memory.
 
         Args:
             path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub (`"org/name"`);
@@ -79,52 +73,43 @@ class Dataset:
             subset: Which subset (configuration) of a hub dataset.
 
         Raises:
-            DatasetError: There is no such file or it can't be used; says in which line and field, and what to do.
+            DatasetError: There is no such file or it can't be used; names the line and field, and what to do.
         """
-        if not isinstance(path, (str, Path)):
-            _only_for_hub(split, revision, subset, "a table")
-            if isinstance(path, Sequence):
-                return cls.from_rows(path)  # pyright: ignore[reportUnknownArgumentType]
-            return cls.from_table(path)
-        if isinstance(path, str) and _is_hub_id(path):
-            return cls.from_hub(path, split=split or "train", revision=revision, subset=subset)
-        file = Path(path).expanduser()
-        _only_for_hub(split, revision, subset, "a file")
-        return cls(read_file(file), name=file.name, source=file.name, origin={"file": file.resolve()})
+        return cls(*open_source(path, split=split, revision=revision, subset=subset))
 
     @classmethod
     def from_hub(cls, hub_id: str, *, split: str = "train", revision: str | None = None, subset: str | None = None) -> Dataset:
         """Read a dataset from the Hugging Face hub, or from its cache on this machine when offline.
 
+        Classes (`ClassLabel`) are read as their names.
+
         Raises:
             DatasetError: It can't be found or reached, or it has no such split or subset.
         """
-        table = hub_table(hub_id, split=split, revision=revision, subset=subset)
-        asked = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
-        return cls(table, name=hub_id, source=hub_id, origin={"hub": hub_id, **{key: value for key, value in asked.items() if value is not None}})
+        return cls(*open_hub(hub_id, split=split, revision=revision, subset=subset))
 
     @classmethod
     def from_table(cls, table: Any, *, name: str = "table") -> Dataset:
-        """Take a pandas, polars or pyarrow table, or a `datasets.Dataset`. Missing values (NaN, null) stay missing.
+        """Read a pandas, polars or pyarrow table, or a `datasets.Dataset`. Missing values (NaN, null) stay missing.
 
         Raises:
             DatasetError: It is none of these, or it has no rows.
         """
-        return cls(memory_table(table), name=name, source=None, origin=None)
+        return cls(memory_table(table), Source(name=name))
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, name: str = "rows") -> Dataset:
-        """Take rows from memory.
+        """Read rows from memory.
 
         Raises:
             DatasetError: There are none, or one isn't a dict.
         """
-        return cls(rows_table(rows), name=name, source=None, origin=None)
+        return cls(rows_table(rows), Source(name=name))
 
     @property
     def name(self) -> str:
         """The file's name or the hub id."""
-        return self._name
+        return self._source.name
 
     @property
     def format(self) -> Literal["table", "chat", "preference"]:
@@ -138,7 +123,7 @@ class Dataset:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The rows themselves, without copying: look, don't change."""
+        """The rows themselves, not copies: don't change them."""
         return self._rows
 
     def __len__(self) -> int:
@@ -151,11 +136,11 @@ class Dataset:
         return self._copied(self._rows[index])
 
     def head(self, n: int = 5) -> list[Row]:
-        """Give the first rows, at most `n`."""
+        """Return the first rows, at most `n`."""
         return [self._copied(row) for row in self._rows[:n]]
 
     def line_of(self, index: int) -> int:
-        """Say where a row is: its line in a text file, else its number, from 1."""
+        """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
         return self._table.lines[index]
 
     def as_chat(self, prompt: str | None = None, completion: str | None = None, system: str | None = None, messages: str | None = None) -> Dataset:
@@ -166,15 +151,15 @@ class Dataset:
             completion: A template for what the assistant answers.
             system: A template for a system message in front.
             messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}` messages
-                (or ShareGPT's `{"from", "value"}`).
+                (or ShareGPT's `{"from", "value"}`). A column `system` beside it goes in front, unless `system` is given.
 
         Raises:
-            DatasetError: A template names no such column, a value is missing, a completion is empty, or the roles of a
-                conversation are out of order; says in which line and field.
+            DatasetError: A template names no such column, a value is missing, a completion is empty, the roles of a conversation
+                are out of order, or something that can't be trained on would be dropped; names the line and field.
         """
-        rows = chat_rows(self._table, self._source, prompt=prompt, completion=completion, system=system, messages=messages)
-        asked = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
-        step = Step(chat=ChatStep(**{key: value for key, value in asked.items() if value is not None}))
+        rows = chat_rows(self._table, self._source.location, prompt=prompt, completion=completion, system=system, messages=messages)
+        given = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
+        step = Step(chat=ChatStep(**{key: value for key, value in given.items() if value is not None}))
         return self._derived(self._table, rows, step, format="chat")
 
     def as_preference(self, prompt: str | None = None, chosen: str = "{chosen}", rejected: str = "{rejected}", system: str | None = None) -> Dataset:
@@ -189,15 +174,15 @@ class Dataset:
         Raises:
             DatasetError: As for `as_chat`, or the two answers of a row are the same.
         """
-        rows = preference_rows(self._table, self._source, prompt=prompt, chosen=chosen, rejected=rejected, system=system)
-        asked = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
-        step = Step(preference=PreferenceStep(**{key: value for key, value in asked.items() if value is not None}))
+        rows = preference_rows(self._table, self._source.location, prompt=prompt, chosen=chosen, rejected=rejected, system=system)
+        given = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
+        step = Step(preference=PreferenceStep(**{key: value for key, value in given.items() if value is not None}))
         return self._derived(self._table, rows, step, format="preference")
 
     def split(
         self, validation: float | None = None, test: float | None = None, seed: int = 0, stratify: str | Literal[False] | None = "auto"
     ) -> Splits:
-        """Cut into parts that share no row. The same seed gives the same parts, on every machine; each keeps the order of the rows.
+        """Cut into parts that share no row. The same seed gives the same parts on every machine; each part keeps the order of the rows.
 
         Args:
             validation: A fraction (0.1) or a number of rows (200). None: no such part.
@@ -207,27 +192,16 @@ class Dataset:
                 ones, each at least twice); a column does so by that column; None doesn't.
 
         Raises:
-            DatasetError: A part would be empty, or nothing was asked for.
+            DatasetError: A part would be empty, or no part has a size.
         """
-        asked = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
-        if not asked:
-            raise DatasetError("split needs validation= or test=, such as validation=0.1.", source=self._source)
-        sizes = {name: part_size(name, size, len(self), source=self._source) for name, size in asked.items()}
-        if sum(sizes.values()) >= len(self):
-            parts = " + ".join(f"{size} for {name}" for name, size in sizes.items())
-            raise DatasetError(f"{parts} leave none of the {len(self)} rows for train.", source=self._source)
-        *drawn, rest = choose(len(self), list(sizes.values()), seed, self._strata(stratify))
-        how: dict[str, Any] = {**asked, "seed": seed, **({} if stratify == "auto" else {"stratify": stratify or False})}
-        chosen = dict(zip(sizes, drawn, strict=True))
+        sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
+        chosen = split_positions(len(self), sizes, seed, self._strata(stratify), source=self._source.location)
+        given: dict[str, Any] = {**sizes, "seed": seed, **({} if stratify == "auto" else {"stratify": stratify or False})}
 
-        def part(name: Literal["train", "validation", "test"], positions: tuple[int, ...]) -> Dataset:
-            return self._selected(positions, Step(split=SplitStep(**how), part=name))
+        def part(name: Literal["train", "validation", "test"]) -> Dataset:
+            return self._selected(chosen[name], Step(split=SplitStep(**given), part=name))
 
-        return Splits(
-            part("train", rest),
-            part("validation", chosen["validation"]) if "validation" in chosen else None,
-            part("test", chosen["test"]) if "test" in chosen else None,
-        )
+        return Splits(part("train"), part("validation") if "validation" in chosen else None, part("test") if "test" in chosen else None)
 
     def sample(self, n: int, seed: int = 0) -> Dataset:
         """Draw `n` rows, with the mix of classes that the whole has.
@@ -258,7 +232,7 @@ class Dataset:
         return self._fingerprint
 
     def to_bytes(self) -> bytes:
-        """Give the canonical rows as JSON lines, as the store keeps them.
+        """Return the canonical rows as JSON lines, as the store keeps them; they are written once and kept.
 
         Raises:
             DatasetError: The rows are still a table.
@@ -269,17 +243,19 @@ class Dataset:
                 source=self.name,
                 hint='Call as_chat(prompt="...{column}...", completion="{column}") or as_preference(prompt=, chosen=, rejected=) first.',
             )
-        return as_lines(self._rows)
+        if self._lines is None:
+            self._lines = as_lines(self._rows)
+        return self._lines
 
     @property
     def token_guesses(self) -> tuple[RowGuess, ...]:
-        """The tokens of each row, guessed from its text once."""
+        """The tokens of each row, estimated from its text once."""
         if self._guesses is None:
             self._guesses = tuple(guess_row(row) for row in self._rows)
         return self._guesses
 
     def ref(self) -> DatasetRef:
-        """Give the dataset as the spec names it.
+        """Return the dataset as a spec names it.
 
         Raises:
             DatasetError: The rows are still a table.
@@ -296,7 +272,7 @@ class Dataset:
         )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
-        """Give the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
+        """Return the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
 
         Args:
             base: The folder that relative paths start from; None is the current one.
@@ -304,26 +280,23 @@ class Dataset:
         Raises:
             DatasetError: Rows from memory that are still a table: they can only be named by content.
         """
-        if self._origin is None:
+        if self._source.recipe is None:
             ref = self.ref()
             return Recipe(stored=ref.fingerprint, format=ref.format, name=self.name).to_dict()
-        origin = dict(self._origin)
-        if "file" in origin:
-            origin["file"] = portable_path(origin["file"], base or Path.cwd())
-        return Recipe.of(origin, self._steps).to_dict()
+        return Recipe.of(self._source.recipe, self._steps, base=base or Path.cwd()).to_dict()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: Path | None = None, *, store: Store | None = None) -> Dataset:
         """Follow a recipe.
 
         Args:
-            data: What `to_dict` gave, or a part of a job file.
+            data: What `to_dict` returned, or a part of a job file.
             base: The folder that relative paths start from; None is the current one.
-            store: Where rows that came from memory lie; None is the usual place.
+            store: The store of rows that came from memory; None is the usual one.
 
         Raises:
             SpecError: An unknown key or an impossible value.
-            DatasetError: The rows aren't there or can't be used.
+            DatasetError: The rows can't be found or can't be used.
         """
         recipe = Recipe.from_dict(data)
         if recipe.stored is not None:
@@ -335,7 +308,7 @@ class Dataset:
         else:
             found = cls.from_file((base or Path.cwd()) / Path(recipe.file or "").expanduser())
         for step in recipe.all_steps:
-            found = found._after(step)
+            found = step.apply(found)
         return found
 
     def summary(self) -> Summary:
@@ -353,62 +326,24 @@ class Dataset:
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
-    def _after(self, step: Step) -> Dataset:
-        if step.chat is not None:
-            return self.as_chat(**step.chat.to_dict())
-        if step.preference is not None:
-            return self.as_preference(**step.preference.to_dict())
-        if step.sample is not None:
-            return self.sample(step.sample.n, step.sample.seed)
-        if step.take is not None:
-            return self.take(step.take)
-        how = step.split or SplitStep()
-        part = getattr(self.split(how.validation, how.test, how.seed, how.stratify), step.part or "train")
-        if part is None:
-            raise DatasetError(
-                f"the recipe takes the part {step.part!r} of a split that has none; give split.{step.part} a size.", source=self._source
-            )
-        return part
-
     def _strata(self, stratify: str | Literal[False] | None) -> tuple[str, ...] | None:
-        if stratify is None or stratify is False:
-            return None
-        if stratify == "auto":
-            return auto_strata([row["messages"][-1]["content"] for row in self._rows]) if self._format == "chat" else None
-        if stratify not in self.columns:
-            raise DatasetError(
-                f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(self.columns))}", source=self._source
-            )
-        return tuple(str(row.get(stratify)) for row in self._table.rows)
+        return strata_of(self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location)
 
     def _enough(self, n: int) -> int:
         if not 1 <= n <= len(self):
-            raise DatasetError(f"can't take {n} of {len(self)} rows.", source=self._source, hint=f"Ask for 1 to {len(self)}.")
+            raise DatasetError(f"can't take {n} of {len(self)} rows.", source=self._source.location, hint=f"Ask for 1 to {len(self)}.")
         return n
 
     def _selected(self, positions: tuple[int, ...], step: Step) -> Dataset:
-        table = Table(tuple(self._table.rows[i] for i in positions), tuple(self._table.lines[i] for i in positions), self._table.columns)
+        table = self._table.at(positions)
         rows = table.rows if self._format == "table" else tuple(self._rows[i] for i in positions)
         return self._derived(table, rows, step, format=self._format)
 
     def _derived(self, table: Table, rows: tuple[Row, ...], step: Step, *, format: Literal["table", "chat", "preference"]) -> Dataset:  # noqa: A002
-        return Dataset(table, name=self.name, origin=self._origin, source=self._source, steps=(*self._steps, step), format=format, rows=rows)
+        return Dataset(table, self._source, steps=(*self._steps, step), format=format, rows=rows)
 
     def _copied(self, row: Row) -> Row:
-        """Copy a row, so that whoever changes it doesn't change the dataset under its fingerprint."""
+        """Copy a row, so that a caller's changes don't reach the dataset and its fingerprint."""
         if self._format == "table":
             return dict(row)
         return {key: [dict(message) for message in messages] for key, messages in row.items()}
-
-
-def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
-    for name, value in (("split", split), ("revision", revision), ("subset", subset)):
-        if value is not None:
-            raise DatasetError(f"{name}={value!r} is only for datasets on the hub, and this is {what}.")
-
-
-def _is_hub_id(text: str) -> bool:
-    """Tell `org/name` from a path: by what is on disk first, then by form."""
-    if _HUB_ID.fullmatch(text) is None or Path(text).suffix.lower() in SUFFIXES:
-        return False
-    return not Path(text).exists() and not Path(text).parent.is_dir()

@@ -7,100 +7,166 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-from ftsdk.data.location import Location, plain
+from ftsdk._format import printable
+from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
-__all__ = ["json_array", "json_lines"]
+__all__ = ["WrittenFloat", "json_array", "json_lines"]
 
-_decoder = json.JSONDecoder()
 _blank = re.compile(r"[ \t\n\r]*")
 
 
+class WrittenFloat(float):
+    """A float that remembers how the file writes it: `1.10` stays `1.10` as text."""
+
+    __slots__ = ("text",)
+
+    def __new__(cls, text: str) -> WrittenFloat:
+        """Read the number."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    def __reduce__(self) -> tuple[type[WrittenFloat], tuple[str]]:
+        return WrittenFloat, (self.text,)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _DuplicateKey(ValueError):
+    """A key that an object has twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise _DuplicateKey(f"the key {printable(twice, 80)!r} appears twice in one object; only one value could be kept.")
+    return found
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=WrittenFloat)
+
+
 def json_lines(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the rows of JSON Lines text with their line numbers; blank lines are passed over.
+    """Yield the rows of JSON Lines text with their line numbers; blank lines are skipped.
 
     Raises:
-        DatasetError: A line isn't JSON, or isn't an object.
+        DatasetError: A line isn't JSON, isn't an object, or has a key twice.
     """
-    # Not splitlines(): it also breaks at U+2028 and friends, which JSON strings may hold as they are.
+    # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold as they are.
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
         where = Location(source, line)
         try:
-            row = json.loads(content)
+            row = _decoder.decode(content)
         except json.JSONDecodeError as error:
             hint = "A .jsonl file has one object per line; an array of objects belongs in a .json file." if content.strip() in ("[", "{") else None
             raise where.error(f"the line isn't JSON: {error.msg} at column {error.colno}.", hint=hint) from error
-        except RecursionError as error:
-            raise where.error("the line is nested too deeply to be read.") from error
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(error, where, "line") from error
         yield line, _object(row, where)
 
 
 def json_array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the rows of a JSON array of objects, or of the array under `"data"`, with the lines they start on.
+    """Yield the rows of a JSON array of objects, or of the array under `"data"`, with the lines they start on.
 
     Raises:
-        DatasetError: The text isn't JSON, or isn't of that shape.
+        DatasetError: The text isn't JSON, isn't of that shape, has anything after its value, or an object has a key twice.
     """
     try:
         yield from _array(text, source)
     except json.JSONDecodeError as error:
         raise Location(source, error.lineno).error(f"the file isn't JSON: {error.msg} at column {error.colno}.") from error
-    except RecursionError as error:
-        raise DatasetError("the file is nested too deeply to be read.", source=source) from error
 
 
 def _array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
     start = _skip(text, 0)
+    end: int | None = None
     if text[start] == "{":
-        start = _data_member(text, start, source)
+        start, end = _data_member(text, start, source)
     if text[start] != "[":
         raise DatasetError('must hold an array of objects, or {"data": [...]}.', source=source)
     line, counted = 1, 0
     position = _skip(text, start + 1)
-    if text[position : position + 1] == "]":
-        return
+    is_first = True
     while True:
+        sign = text[position : position + 1]
+        if sign == "]" and is_first:
+            break
         line += text.count("\n", counted, position)
         counted = position
-        row, position = _decoder.raw_decode(text, position)
+        row, position = _value(text, position, Location(source, line))
         yield line, _object(row, Location(source, line))
+        is_first = False
         position = _skip(text, position)
         sign = text[position : position + 1]
         if sign == "]":
-            return
+            break
         if sign != ",":
             raise json.JSONDecodeError("expected ',' or ']'", text, position)
         position = _skip(text, position + 1)
+    if end is None:
+        _refuse_more(text, position + 1, source)
 
 
-def _data_member(text: str, start: int, source: str) -> int:
-    """Find where the value of `"data"` starts in the object at `start`."""
-    found: int | None = None
-    keys: list[str] = []
+def _data_member(text: str, start: int, source: str) -> tuple[int, int]:
+    """Return where the value of `"data"` starts in the object at `start`, and where the object ends."""
+    members: dict[str, int] = {}
     position = _skip(text, start + 1)
     while text[position : position + 1] != "}":
-        key, position = _decoder.raw_decode(text, position)
+        line = text.count("\n", 0, position) + 1
+        key, position = _value(text, position, Location(source, line))
         if not isinstance(key, str):
             raise json.JSONDecodeError("expected a key in double quotes", text, position)
-        keys.append(key)
+        if key in members:
+            raise Location(source, line).error(f"the key {printable(key, 80)!r} appears twice; only one value could be kept.")
         position = _skip(text, position)
         if text[position : position + 1] != ":":
             raise json.JSONDecodeError("expected ':'", text, position)
-        position = _skip(text, position + 1)
-        if key == "data":
-            found = position
-        _, position = _decoder.raw_decode(text, position)
+        position = members[key] = _skip(text, position + 1)
+        _, position = _value(text, position, Location(source, line))
         position = _skip(text, position)
-        if text[position : position + 1] == ",":
+        sign = text[position : position + 1]
+        if sign == ",":
             position = _skip(text, position + 1)
-    if found is None:
-        one = plain(", ".join(keys), 80)
-        lines = _skip(text, position + 1) < len(text)
-        hint = "It looks like one object per line: name it .jsonl." if lines else 'Put the rows into an array: [...] or {"data": [...]}.'
-        raise DatasetError(f"holds one object ({one}) and not an array of them.", source=source, hint=hint)
-    return found
+        elif sign != "}":
+            raise json.JSONDecodeError("expected ',' or '}'", text, position)
+    if "data" not in members:
+        is_lines = text[_skip(text, position + 1) :].startswith("{")
+        hint = "It looks like one object per line: name it .jsonl." if is_lines else 'Put the rows into an array: [...] or {"data": [...]}.'
+        raise DatasetError(f"holds one object ({printable(', '.join(members), 80)}) and not an array of them.", source=source, hint=hint)
+    _refuse_more(text, position + 1, source)
+    return members["data"], position
+
+
+def _value(text: str, position: int, where: Location) -> tuple[Any, int]:
+    try:
+        return _decoder.raw_decode(text, position)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, where, "row") from error
+
+
+def _unreadable(error: ValueError | RecursionError, where: Location, what: str) -> DatasetError:
+    if isinstance(error, RecursionError):
+        return where.error(f"the {what} is nested too deeply to be read.")
+    # Besides duplicate keys, only numbers of thousands of digits get here.
+    return where.error(str(error) if isinstance(error, _DuplicateKey) else f"the {what} has a number that is too long to be read.")
+
+
+def _refuse_more(text: str, position: int, source: str) -> None:
+    """Refuse anything after the value of a file."""
+    position = _skip(text, position)
+    if position < len(text):
+        raise Location(source, text.count("\n", 0, position) + 1).error(
+            f"the file has more after its JSON value: {printable(text[position : position + 40], 40)!r}.",
+            hint="If these are two files in one, join their arrays into one; one object per line belongs in a .jsonl file.",
+        )
 
 
 def _skip(text: str, position: int) -> int:
@@ -117,5 +183,5 @@ def _object(row: object, where: Location) -> dict[str, Any]:
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names: dict[type, str] = {list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    names: dict[type, str] = {list: "an array", str: "text", bool: "true or false", int: "a number", WrittenFloat: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)

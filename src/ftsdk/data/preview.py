@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ftsdk._format import escaped, printable
 from ftsdk.data.dataset import Dataset
-from ftsdk.data.location import plain
-from ftsdk.data.render_report import RenderReport
-from ftsdk.data.rendering import RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
+from ftsdk.data.render_report import RenderReport, RowFacts, summarise
+from ftsdk.data.rendering import RenderedPair, RenderedRow, facts_of, render_rows
 from ftsdk.data.text_model import TextModel
 from ftsdk.errors import DatasetError
 from ftsdk.spec import TrainOn
@@ -61,9 +60,9 @@ class PreviewRow:
         return f"row {self.row + 1}{side} (line {self.line}): {len(self.tokens)} tokens, {trained} trained{cut}{odd}"
 
     def runs(self) -> Iterator[tuple[bool, str]]:
-        """Give the text in runs of trained and untrained tokens."""
+        """Yield the text in runs of trained and untrained tokens."""
         for is_trained, run in groupby(self.tokens, key=lambda token: token.is_trained):
-            yield is_trained, plain("".join(token.text for token in run))
+            yield is_trained, printable("".join(token.text for token in run))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +76,7 @@ class Preview:
     """What was counted over all rows of the dataset, not only those shown."""
 
     def __str__(self) -> str:
-        blocks = [f"{plain(self.name)}, train_on={self.train_on!r}: ⟦trained⟧, the rest is only read"]
+        blocks = [f"{printable(self.name)}, train_on={self.train_on!r}: ⟦trained⟧, the rest is only read"]
         for row in self.rows:
             text = "".join(f"⟦{run}⟧" if is_trained else run for is_trained, run in row.runs())
             blocks.append(f"{row.title}\n{text}")
@@ -87,7 +86,7 @@ class Preview:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[Text] = [Text(f"{plain(self.name)}, train_on={self.train_on!r}")]
+        parts: list[Text] = [Text(f"{printable(self.name)}, train_on={self.train_on!r}")]
         for row in self.rows:
             text = Text(f"\n{row.title}\n", style="bold")
             for is_trained, run in row.runs():
@@ -101,7 +100,7 @@ class Preview:
         return Group(*parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the preview as plain data."""
+        """Return the preview as plain data."""
         return {
             "name": self.name,
             "train_on": self.train_on,
@@ -122,16 +121,16 @@ class Preview:
         }
 
     def to_html(self) -> str:
-        """Give the preview as an HTML fragment: trained tokens are green, and each shows its id under the mouse."""
+        """Return the preview as an HTML fragment: trained tokens are green, and each shows its id under the mouse."""
         blocks = [f"<style>{_CSS}</style>"]
         for row in self.rows:
             spans = "".join(
-                f'<span class="{"t" if token.is_trained else "m"}" title="{token.id}">{html.escape(plain(token.text))}</span>'
+                f'<span class="{"t" if token.is_trained else "m"}" title="{token.id}">{escaped(token.text)}</span>'
                 for token in row.tokens
                 if token.text
             )
-            blocks.append(f"<h4>{html.escape(row.title)}</h4><div>{spans}</div>")
-        blocks.append(f"<pre>All rows: {html.escape(str(self.report))}</pre>")
+            blocks.append(f"<h4>{escaped(row.title)}</h4><div>{spans}</div>")
+        blocks.append(f"<pre>All rows: {escaped(str(self.report))}</pre>")
         return f'<div class="ftsdk-preview">{"".join(blocks)}</div>'
 
     def _repr_html_(self) -> str:
@@ -167,19 +166,14 @@ def preview(
         raise DatasetError("the rows are still a table.", source=dataset.name, hint="Call as_chat(...) or as_preference(...) first.")
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
     rows: list[PreviewRow] = []
-    for index, row in enumerate(dataset.rows[:n]):
-        line = dataset.line_of(index)
-        if dataset.format == "chat":
-            chat = render_chat(
-                row["messages"], tokenizer, train_on=train_on, max_length=max_length, eos_token_ids=eos_token_ids, chat_template=chat_template
-            )
-            rows.append(_chat_row(index, line, chat, model))
-        else:
-            pair = render_preference(row, tokenizer, max_length=max_length, eos_token_ids=eos_token_ids, chat_template=chat_template)
-            rows.extend(_pair_rows(index, line, pair, model))
-    report = render_dataset(
-        dataset.rows, tokenizer, train_on=train_on, max_length=max_length, eos_token_ids=eos_token_ids, chat_template=chat_template
-    ).report
+    facts: list[RowFacts] = []
+    for index, row in enumerate(render_rows(dataset.rows, model, train_on=train_on, max_length=max_length)):
+        facts.append(facts_of(row))
+        if index < n and isinstance(row, RenderedRow):
+            rows.append(_chat_row(index, dataset.line_of(index), row, model))
+        elif index < n and isinstance(row, RenderedPair):
+            rows.extend(_pair_rows(index, dataset.line_of(index), row, model))
+    report = summarise(facts, max_length=max_length, has_template=model.has_template)
     return Preview(name=dataset.name, train_on=train_on if dataset.format == "chat" else "chosen and rejected", rows=tuple(rows), report=report)
 
 

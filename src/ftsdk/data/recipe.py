@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ftsdk.errors import DatasetError
 from ftsdk.spec import DataFormat, Value
 
-__all__ = ["ChatStep", "PreferenceStep", "Recipe", "SampleStep", "SplitStep", "Step", "portable_path"]
+if TYPE_CHECKING:
+    from ftsdk.data.dataset import Dataset
+
+__all__ = ["ChatStep", "PreferenceStep", "Recipe", "SampleStep", "SplitStep", "Step"]
 
 
 class ChatStep(Value):
@@ -49,7 +54,7 @@ class SampleStep(Value):
 
 
 class Step(Value):
-    """One thing that was done to the rows: exactly one of these, and `part` with `split`."""
+    """One change of the rows: exactly one of these fields, and `part` with `split`."""
 
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
@@ -61,12 +66,34 @@ class Step(Value):
 
     @model_validator(mode="after")
     def _one_thing(self) -> Step:
-        asked = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
-        if len(asked) != 1:
-            raise ValueError(f"must do one of chat, preference, split, sample and take, not {' and '.join(asked) or 'none'}")
+        given = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must do one of chat, preference, split, sample and take, not {' and '.join(given) or 'none'}")
         if (self.split is None) != (self.part is None):
             raise ValueError("split and part go together: part says which part of the split this is")
         return self
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Return the dataset after this step.
+
+        Raises:
+            DatasetError: The rows can't be used in this way, or the split has no such part.
+        """
+        if self.chat is not None:
+            return dataset.as_chat(**self.chat.to_dict())
+        if self.preference is not None:
+            return dataset.as_preference(**self.preference.to_dict())
+        if self.sample is not None:
+            return dataset.sample(self.sample.n, self.sample.seed)
+        if self.take is not None:
+            return dataset.take(self.take)
+        how = self.split or SplitStep()
+        part = getattr(dataset.split(how.validation, how.test, how.seed, how.stratify), self.part or "train")
+        if part is None:
+            raise DatasetError(
+                f"the recipe takes the part {self.part!r} of a split that has none; give split.{self.part} a size.", source=dataset.name
+            )
+        return part
 
 
 class Recipe(Value):
@@ -88,7 +115,7 @@ class Recipe(Value):
     format: DataFormat | None = None
     """With `stored`: the format of the rows."""
     name: str | None = None
-    """With `stored`: a name for people."""
+    """With `stored`: a display name."""
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
     split: SplitStep | None = None
@@ -108,7 +135,7 @@ class Recipe(Value):
             raise ValueError("stored data needs format: chat or preference")
         flat = [name for name in ("chat", "preference", "split") if getattr(self, name) is not None]
         if self.steps is not None and flat:
-            raise ValueError(f"{flat[0]} stands beside steps; put it into steps, whose order counts")
+            raise ValueError(f"{flat[0]} is given beside steps; put it into steps, whose order counts")
         if self.chat is not None and self.preference is not None:
             raise ValueError("rows are chat or preference, not both")
         if (self.split is None) != (self.part is None):
@@ -117,7 +144,7 @@ class Recipe(Value):
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
-        """What was done, in order, however it was written."""
+        """The steps in order, whether written flat or as `steps`."""
         if self.steps is not None:
             return self.steps
         flat: list[Step] = []
@@ -130,8 +157,17 @@ class Recipe(Value):
         return tuple(flat)
 
     @classmethod
-    def of(cls, source: dict[str, Any], steps: tuple[Step, ...]) -> Recipe:
-        """Write steps down: flat if they are in the usual order."""
+    def of(cls, origin: Mapping[str, Any], steps: tuple[Step, ...], *, base: Path) -> Recipe:
+        """Return the recipe of rows that were read from `origin`: flat if the steps are in the usual order.
+
+        Args:
+            origin: The fields that name the source; a file with an absolute path.
+            steps: What was done to the rows since.
+            base: The folder that a relative path will start from.
+        """
+        source: dict[str, Any] = dict(origin)
+        if "file" in source:
+            source["file"] = _portable_path(source["file"], base)
         kinds = ["chat" if step.chat or step.preference else "split" if step.split else "other" for step in steps]
         if kinds not in ([], ["chat"], ["split"], ["chat", "split"]):
             return cls(**source, steps=steps)
@@ -139,8 +175,8 @@ class Recipe(Value):
         return cls(**source, **flat)
 
 
-def portable_path(path: Path, base: Path) -> str:
-    """Write a path as a job file in `base` should: relative if the file is near, so that the two can move together."""
+def _portable_path(path: Path, base: Path) -> str:
+    """Return a path as a job file in `base` should have it: relative if the file is near, so that the two can move together."""
     path, base = path.resolve(), base.resolve()
     try:
         relative = Path(os.path.relpath(path, base))

@@ -1,4 +1,4 @@
-"""What became of the rows when they were rendered: lengths, cuts, and whatever a careful colleague would ask about."""
+"""What rendering did to the rows: lengths, cuts, and whatever is odd about them."""
 
 from __future__ import annotations
 
@@ -57,12 +57,19 @@ class RenderReport:
     rows_with_special_tokens_in_content: int
     """Rows whose messages spell out special tokens, which then act as such."""
 
+    rows_losing_content: int
+    """Rows of which the chat template leaves out or changes what a message says."""
+
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about what is noteworthy, and nothing else."""
+        """Sentences about what is noteworthy."""
         cut, lost, gone = self.rows_truncated, self.rows_losing_trained_tokens, self.rows_without_trained_tokens
-        told: list[tuple[int, str]] = [
+        sentences: list[tuple[int, str]] = [
             (not self.has_template, "The model has no chat template: rows are rendered as plain prompt, completion and end-of-text."),
+            (
+                self.rows_losing_content,
+                f"{_rows(self.rows_losing_content)}: the model's chat template leaves out or changes what a message says.",
+            ),
             (cut, f"{_rows(cut)} longer than {self.max_length:,} tokens {_are(cut)} cut at the end." if self.max_length else ""),
             (lost, f"{_rows(lost)} {_lose(lost)} a part of what was to be learned."),
             (gone, f"{_rows(gone)} {_have(gone)} nothing left to learn and {_are(gone)} dropped."),
@@ -78,17 +85,25 @@ class RenderReport:
                 f"{_rows(self.rows_with_special_tokens_in_content)} spell out special tokens of the model, such as its end-of-turn mark.",
             ),
         ]
-        return tuple(sentence for count, sentence in told if count)
+        return tuple(sentence for count, sentence in sentences if count)
 
     def check(self, max_truncated: float = 0.01) -> None:
-        """Refuse data that loses too much of what was to be learned.
+        """Refuse data that loses too much on the way to the model.
 
         Args:
-            max_truncated: Share of the rows that may lose trained tokens.
+            max_truncated: Share of the rows, from 0 to 1, that may lose trained tokens; likewise of those whose messages the
+                chat template leaves out or changes.
 
         Raises:
-            DatasetError: More rows lose trained tokens, or no row has any.
+            DatasetError: More rows lose trained tokens or messages, or no row has any trained token.
         """
+        if self.rows_losing_content / self.rows > max_truncated:
+            raise DatasetError(
+                f"the model's chat template leaves out or changes what a message says in {self.rows_losing_content:,} of {self.rows:,} rows, "
+                "so that something else would be trained; job.preview() shows them.",
+                hint="Use another template with Model(chat_template=...), put a system message or reasoning into the user's or the assistant's "
+                f"text, or accept the loss with max_truncated={-(-self.rows_losing_content * 1000 // self.rows) / 1000:g}.",
+            )
         lost = self.rows_losing_trained_tokens + self.rows_without_trained_tokens
         nothing_left = self.rows_without_trained_tokens == self.rows
         if lost / self.rows <= max_truncated and not nothing_left:
@@ -110,7 +125,7 @@ class RenderReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain data, notes included."""
+        """Return the report as plain data, notes included."""
         return {**asdict(self), "notes": list(self.notes)}
 
     def __str__(self) -> str:
@@ -155,6 +170,7 @@ def summarise(facts: Sequence[RowFacts], *, max_length: int | None, has_template
         rows_missing_eos=count(lambda fact: "missing_eos" in fact.flags),
         rows_double_bos=count(lambda fact: "double_bos" in fact.flags),
         boundary_mismatch=count(lambda fact: "boundary_mismatch" in fact.flags),
+        rows_losing_content=count(lambda fact: "content_missing" in fact.flags),
         rows_with_special_tokens_in_content=count(lambda fact: "special_tokens_in_content" in fact.flags),
     )
 

@@ -1,4 +1,4 @@
-"""The one place where messages become token ids and a loss mask: trainers and previews all come here.
+"""Messages become token ids and a loss mask here and nowhere else: for training, previews and estimates alike.
 
 A conversation is rendered to text once and tokenised once, because what is tokenised in pieces isn't what the model will see.
 Which tokens belong to an assistant turn is then read off the character offsets: a turn starts where the rendering of the
@@ -7,8 +7,10 @@ messages before it, with the generation prompt, ends.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -18,7 +20,7 @@ from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.errors import ModelError
 from ftsdk.spec import TrainOn
 
-__all__ = ["Rendered", "RenderedPair", "RenderedRow", "render_chat", "render_dataset", "render_preference"]
+__all__ = ["Rendered", "RenderedPair", "RenderedRow", "facts_of", "render_chat", "render_dataset", "render_preference", "render_rows"]
 
 _CHUNK = 1000
 """Rows per call of the tokenizer: enough to keep its threads busy, few enough to hold the offsets in memory."""
@@ -40,7 +42,7 @@ class RenderedRow:
     lost_trained_tokens: int = 0
     """How many of these would have been trained."""
     flags: frozenset[str] = frozenset()
-    """What is odd: `boundary_mismatch`, `missing_eos`, `double_bos`, `special_tokens_in_content`."""
+    """What is odd: `content_missing`, `boundary_mismatch`, `missing_eos`, `double_bos`, `special_tokens_in_content`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +104,30 @@ def render_dataset(
     kept: list[RenderedRow | RenderedPair] = []
     indices: list[int] = []
     facts: list[RowFacts] = []
-    remaining = iter(rows)
-    while chunk := list(islice(remaining, _CHUNK)):
-        start = len(facts)
-        if "messages" in chunk[0]:
-            found: Sequence[RenderedRow | RenderedPair] = _chat_rows([row["messages"] for row in chunk], model, train_on, max_length, first_row=start)
-        else:
-            found = _pairs(chunk, model, max_length, first_row=start)
-        for index, row in enumerate(found, start=start):
-            fact = _facts(row)
-            facts.append(fact)
-            if fact.trained:
-                kept.append(row)
-                indices.append(index)
+    for index, row in enumerate(render_rows(rows, model, train_on=train_on, max_length=max_length)):
+        facts.append(facts_of(row))
+        if facts[-1].trained:
+            kept.append(row)
+            indices.append(index)
     report = summarise(facts, max_length=max_length, has_template=model.has_template)
     return Rendered(cast("tuple[RenderedRow, ...]", tuple(kept)), tuple(indices), report)
+
+
+def render_rows(
+    rows: Iterable[Mapping[str, Any]], model: TextModel, *, train_on: TrainOn, max_length: int | None
+) -> Iterator[RenderedRow | RenderedPair]:
+    """Yield each canonical row as the trainer gets it, also those without anything to learn. All rendering ends up here.
+
+    Raises:
+        ModelError: There is no template for such rows, or it refuses a row or can't be masked.
+    """
+    remaining, start = iter(rows), 0
+    while chunk := list(islice(remaining, _CHUNK)):
+        if "messages" in chunk[0]:
+            yield from _chat_rows([row["messages"] for row in chunk], model, train_on, max_length, first_row=start)
+        else:
+            yield from _pairs(chunk, model, max_length, first_row=start)
+        start += len(chunk)
 
 
 def render_chat(
@@ -130,7 +141,7 @@ def render_chat(
 ) -> RenderedRow:
     """Render one conversation. Arguments and errors are those of `render_dataset`."""
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
-    return _chat_rows([messages], model, train_on, max_length, first_row=0)[0]
+    return cast("RenderedRow", next(render_rows([{"messages": messages}], model, train_on=train_on, max_length=max_length)))
 
 
 def render_preference(
@@ -142,7 +153,8 @@ def render_preference(
     chat_template: str | None = None,
 ) -> RenderedPair:
     """Render one preference row. Arguments and errors are those of `render_dataset`."""
-    return _pairs([row], TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template), max_length, first_row=0)[0]
+    model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
+    return cast("RenderedPair", next(render_rows([row], model, train_on="completion", max_length=max_length)))
 
 
 class _Span(NamedTuple):
@@ -196,7 +208,7 @@ def _unstable(row: int, turn: int, *, is_last: bool) -> ModelError:
     tries = "use another template with Model(chat_template=...), or train_on='all'" if is_last else "use train_on='completion', or another template"
     return ModelError(
         f"the model's chat template writes a conversation differently once more messages follow (row {row + 1}, message {turn}), "
-        f"so it can't be told which tokens the assistant wrote; {tries}"
+        f"so the tokens that the assistant wrote can't be found; {tries}"
     )
 
 
@@ -210,7 +222,7 @@ def _chat_row(
     if spans is None:
         # The serving prompt isn't the beginning of the training text; only train_on="all" gets here.
         flags.add("boundary_mismatch")
-        spans = [_Span(max(0, text.rfind(messages[-1]["content"].strip())), len(text), messages[-1]["content"], True)]
+        spans = [_Span(_last_answer(messages[-1]["content"], text, model), len(text), messages[-1]["content"], True)]
     elif any(not model.boundary_holds(text, encoding, span.start) for span in spans):
         flags.add("boundary_mismatch")
     for span in spans:
@@ -218,7 +230,7 @@ def _chat_row(
         if span.is_last and not has_eos:
             flags.add("missing_eos")
         trained[first:stop] = [True] * (stop - first)
-    flags.update(_content_flags(messages, ids, model))
+    flags.update(_content_flags(messages, text, ids, model))
     kept = count if max_length is None else min(count, max_length)
     return RenderedRow(
         input_ids=tuple(ids[:kept]),
@@ -233,12 +245,13 @@ def _chat_row(
 def _turn_tokens(
     text: str, span: _Span, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], eos: frozenset[int]
 ) -> tuple[int, int, bool]:
-    """Give the tokens of a turn, up to and including the token that ends it, as (first, stop, has that token)."""
+    """Return the tokens of a turn, up to and including the token that ends it, as (first, stop, has that token)."""
     # By overlap, not by start: a token that also holds the end of the prompt holds the answer's first letters.
     first = bisect_right(ends, span.start)
     stop = bisect_left(starts, span.end)
     content = span.content.strip()
-    found = text.rfind(content, span.start, span.end)
+    # The first one, where the turn begins: behind it the mark of the end of turn may spell out a short answer, as <|im_end|> does "d".
+    found = text.find(content, span.start, span.end)
     # An end-of-turn text inside of the answer doesn't end the turn.
     content_end = span.start if found < 0 else found + len(content)
     for token in range(first, stop):
@@ -247,7 +260,40 @@ def _turn_tokens(
     return first, stop, False
 
 
-def _content_flags(messages: Messages, ids: Sequence[int], model: TextModel) -> Iterable[str]:
+def _last_answer(content: str, text: str, model: TextModel) -> int:
+    """Return where the last answer starts in a text whose turns aren't known; special tokens may spell out a short one."""
+    special = model.special_text
+
+    def hidden(whole: str) -> str:
+        return whole if special is None else special.sub(lambda found: "\0" * len(found.group()), whole)
+
+    return max(0, hidden(text).rfind(hidden(content.strip())))
+
+
+def _is_content_missing(messages: Messages, text: str) -> bool:
+    """Return whether the template left out or changed what a message says."""
+    contents = Counter(message["content"].strip() for message in messages)
+    if all(count == 1 for count in contents.values()):
+        lost = {content for content in contents if content not in text}
+    else:
+        lost = {content for content, count in contents.items() if text.count(content) < count}
+    if not lost:
+        return False
+    return any(message["content"].strip() in lost and not _is_kept_otherwise(messages, n, text) for n, message in enumerate(messages))
+
+
+def _is_kept_otherwise(messages: Messages, n: int, text: str) -> bool:
+    """Return whether a message is in the text in one of the two other ways that templates of well-known models have."""
+    role, content = messages[n]["role"], messages[n]["content"].strip()
+    if role == "tool":  # as a JSON string
+        return json.dumps(content, ensure_ascii=False)[1:-1] in text
+    # Earlier answers without their reasoning, as the model will read them in serving.
+    return role == "assistant" and n < len(messages) - 1 and "</think>" in content and content.rpartition("</think>")[2].strip() in text
+
+
+def _content_flags(messages: Messages, text: str, ids: Sequence[int], model: TextModel) -> Iterable[str]:
+    if _is_content_missing(messages, text):
+        yield "content_missing"
     if model.bos_token_id is not None and len(ids) > 1 and ids[0] == ids[1] == model.bos_token_id:
         yield "double_bos"
     if model.special_text is not None and any(model.special_text.search(message["content"]) for message in messages):
@@ -299,7 +345,8 @@ def _pair(chosen: RenderedRow, rejected: RenderedRow, start: int, max_length: in
     )
 
 
-def _facts(row: RenderedRow | RenderedPair) -> RowFacts:
+def facts_of(row: RenderedRow | RenderedPair) -> RowFacts:
+    """Return what the report counts of a row."""
     if isinstance(row, RenderedRow):
         kept = len(row.input_ids)
         return RowFacts(kept + row.truncated_tokens, kept, sum(row.trained), row.truncated_tokens, row.lost_trained_tokens, row.flags)

@@ -1,62 +1,58 @@
-"""Reading rows: text files line by line, so that every error knows its line; the rest through pyarrow and `datasets`."""
+"""Where rows come from: files, the Hugging Face hub, tables and lists in memory."""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
-import sys
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from ftsdk.data.csv_text import csv_rows
 from ftsdk.data.json_text import json_array, json_lines
 from ftsdk.data.location import Location
+from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["SUFFIXES", "Table", "hub_table", "memory_table", "read_file", "rows_table"]
+__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "rows_table"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-"""The kinds of file that can be read, told by their ending."""
+"""The kinds of file that can be read, by their ending."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-class Table(NamedTuple):
-    """Rows as they were found."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where the rows of a dataset come from."""
 
-    rows: tuple[dict[str, Any], ...]
-    lines: tuple[int, ...]
-    """Where each row starts: its line in a text file, else its number, from 1."""
-    columns: tuple[str, ...]
-
-
-def read_file(path: Path) -> Table:
-    """Read a file of rows.
-
-    Raises:
-        DatasetError: There is no such file, it can't be read, or it isn't what its suffix says; with the line.
-    """
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise DatasetError(_missing(path), source=str(path))
-    if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise DatasetError(
-            f"files that end in {suffix or 'nothing'!r} can't be read; known: {known}.", source=str(path), hint="Convert or unpack it first."
-        )
-    if suffix == ".parquet":
-        return _read_parquet(path)
-    text = _read_text(path)
-    if suffix == ".jsonl":
-        found = json_lines(text, path.name)
-    elif suffix == ".json":
-        found = json_array(text, path.name)
-    else:
-        found = _csv_rows(text, path.name, delimiter="\t" if suffix == ".tsv" else ",")
-    return _table(found, source=path.name)
+    name: str
+    """The display name: a file's name, a hub id, or what the caller calls it."""
+    location: str | None = None
+    """The file or hub id that errors name; None for rows from memory."""
+    recipe: Mapping[str, Any] | None = None
+    """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
 
 
-def hub_table(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> Table:
+def open_source(path: Any, *, split: str | None, revision: str | None, subset: str | None) -> tuple[Table, Source]:
+    """Read a file, a hub dataset, a table or a list of dicts; see `Dataset.from_file`."""
+    if not isinstance(path, (str, Path)):
+        _only_for_hub(split, revision, subset, "a table")
+        if isinstance(path, Sequence):
+            return rows_table(cast("Sequence[Mapping[str, Any]]", path)), Source(name="rows")
+        return memory_table(path), Source(name="table")
+    if isinstance(path, str) and _is_hub_id(path):
+        return open_hub(path, split=split or "train", revision=revision, subset=subset)
+    file = Path(path).expanduser()
+    _only_for_hub(split, revision, subset, "a file")
+    return _read_file(file), Source(name=file.name, location=file.name, recipe={"file": file.resolve()})
+
+
+def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[Table, Source]:
     """Read a dataset from the Hugging Face hub, or from the local cache when offline.
 
     Raises:
@@ -74,30 +70,30 @@ def hub_table(hub_id: str, *, split: str, revision: str | None, subset: str | No
             source=hub_id,
             hint="Check the id and the network; for private data run `hf auth login`; a local file is read if its path exists.",
         ) from error
-    rows: list[dict[str, Any]] = loaded.to_list()  # pyright: ignore[reportAttributeAccessIssue]
-    return _table(enumerate(rows, start=1), source=hub_id)
+    named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
+    recipe = {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
+    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(name=hub_id, location=hub_id, recipe=recipe)
 
 
 def memory_table(table: Any) -> Table:
-    """Take the rows of a pandas, polars or pyarrow table, or of a `datasets.Dataset`.
+    """Read the rows of a pandas, polars or pyarrow table, or of a `datasets.Dataset`.
 
     Raises:
-        DatasetError: It is none of these, or it has no rows.
+        DatasetError: It is none of these, has a column twice, or has no rows.
     """
     library = type(table).__module__.partition(".")[0]
     names = [str(name) for name in getattr(table, "column_names", None) or getattr(table, "columns", ())]
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
         raise DatasetError(f"the table has the column {doubled[0]!r} twice.", hint="Rename one of them.")
     if library == "pandas":
-        # Through objects, because NaN is how pandas writes "missing" and must not become the text "nan".
-        rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+        rows: list[dict[Any, Any]] = _pandas_rows(table)
     elif library == "polars" and hasattr(table, "to_dicts"):
         rows = table.to_dicts()
     elif library == "pyarrow" and hasattr(table, "to_pylist"):
-        rows = table.to_pylist()
+        rows = _arrow_rows(table)
     elif library == "datasets" and hasattr(table, "to_list"):
-        rows = table.to_list()
+        rows = _datasets_rows(table)
     else:
         raise DatasetError(
             f"can't read rows from a {type(table).__module__}.{type(table).__qualname__}.",
@@ -107,7 +103,7 @@ def memory_table(table: Any) -> Table:
 
 
 def rows_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Take rows from memory.
+    """Read rows from memory. NumPy arrays and numbers become lists and plain numbers.
 
     Raises:
         DatasetError: There are none, or one of them isn't a mapping with text keys.
@@ -119,21 +115,105 @@ def rows_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         columns = cast("Mapping[object, Any]", row)
         if not all(isinstance(key, str) for key in columns):
             raise Location(None, number).error("has a column whose name isn't text.")
-        found.append((number, {str(key): value for key, value in columns.items()}))
-    return _table(found, source=None)
+        found.append((number, {str(key): _plain(value) for key, value in columns.items()}))
+    return table_of(found, source=None)
 
 
-def _table(found: Iterable[tuple[int, dict[str, Any]]], *, source: str | None) -> Table:
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    columns: dict[str, None] = {}
-    for line, row in found:
-        rows.append(row)
-        lines.append(line)
-        columns.update(dict.fromkeys(row))
-    if not rows:
-        raise DatasetError("has no rows.", source=source) if source else DatasetError("there are no rows.")
-    return Table(tuple(rows), tuple(lines), tuple(columns))
+def _plain(value: Any) -> Any:
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
+
+
+def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
+    # Through objects, because NaN is how pandas writes "missing" and must not become the text "nan".
+    rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    for name in table.columns:
+        column = table[name]
+        # Whole numbers with a gap are floats in pandas; 1.0 is 1 where they came from.
+        if column.dtype.kind == "f" and column.isna().any() and (column.dropna() % 1 == 0).all():
+            for row in rows:
+                row[name] = None if row[name] is None else int(row[name])
+    return rows
+
+
+def _arrow_rows(table: Any) -> list[dict[str, Any]]:
+    """Read the rows of a pyarrow table; one that `datasets` wrote names its classes in the metadata."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    try:
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    except (TypeError, KeyError, ValueError):
+        return rows
+    for name, feature in features.items():
+        if isinstance(feature, dict) and cast("dict[str, Any]", feature).get("_type") == "ClassLabel":
+            for row in rows:
+                row[name] = _class_name(row[name], cast("list[str]", feature["names"]).__getitem__)
+    return rows
+
+
+def _datasets_rows(table: Any) -> list[dict[str, Any]]:
+    """Read the rows of a `datasets.Dataset`, with the names of classes in place of their numbers."""
+    rows: list[dict[str, Any]] = table.to_list()
+    for name, feature in table.features.items():
+        read = _class_names(feature)
+        if read is not None:
+            for row in rows:
+                row[name] = read(row[name])
+    return rows
+
+
+def _class_names(feature: Any) -> Callable[[Any], Any] | None:
+    """Return a function that puts class names in place of numbers, at any depth; None if the feature has no classes."""
+    kind = type(feature).__name__
+    if kind == "ClassLabel":
+        return lambda value: _class_name(value, feature.int2str)
+    if isinstance(feature, Mapping):
+        inner = {name: read for name, one in cast("Mapping[str, Any]", feature).items() if (read := _class_names(one)) is not None}
+        if not inner:
+            return None
+        return lambda value: None if value is None else {key: inner[key](one) if key in inner else one for key, one in value.items()}
+    item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+    each = None if item is None else _class_names(item)
+    if each is None:
+        return None
+    return lambda value: None if value is None else [each(one) for one in value]
+
+
+def _class_name(value: int | None, name_of: Callable[[int], str]) -> str | None:
+    # -1 is how sets without labels write "no label".
+    return None if value is None or value < 0 else name_of(int(value))
+
+
+def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
+    for name, value in (("split", split), ("revision", revision), ("subset", subset)):
+        if value is not None:
+            raise DatasetError(f"{name}={value!r} is only for datasets on the hub, and this is {what}.")
+
+
+def _is_hub_id(text: str) -> bool:
+    """Return whether `org/name` is a hub id and not a path: by what is on disk first, then by form."""
+    if _HUB_ID.fullmatch(text) is None or Path(text).suffix.lower() in SUFFIXES:
+        return False
+    return not Path(text).exists() and not Path(text).parent.is_dir()
+
+
+def _read_file(path: Path) -> Table:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise DatasetError(_missing(path), source=str(path))
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise DatasetError(
+            f"files that end in {suffix or 'nothing'!r} can't be read; known: {known}.", source=str(path), hint="Convert or unpack it first."
+        )
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    text = _read_text(path)
+    if suffix == ".jsonl":
+        found = json_lines(text, path.name)
+    elif suffix == ".json":
+        found = json_array(text, path.name)
+    else:
+        found = csv_rows(text, path.name, delimiter="\t" if suffix == ".tsv" else ",")
+    return table_of(found, source=path.name)
 
 
 def _missing(path: Path) -> str:
@@ -172,55 +252,6 @@ def _convert(path: Path, encoding: str) -> str:
     return f"Convert it, for example: iconv -f {encoding} -t UTF-8 {path.name} > {path.stem}-utf8{path.suffix}"
 
 
-def _csv_rows(text: str, source: str, *, delimiter: str) -> Iterable[tuple[int, dict[str, Any]]]:
-    # The limit is the process's, and 128 KiB by default: long documents are normal here.
-    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        rows: list[tuple[int, dict[str, Any]]] = []
-        line = 1
-        try:
-            for record in reader:
-                started, line = line, reader.line_num + 1
-                if not record:
-                    continue
-                if header is None:
-                    header = _csv_header(record, Location(source, started), delimiter)
-                elif len(record) != len(header):
-                    raise Location(source, started).error(
-                        f"the row has {len(record)} fields, the header has {len(header)} ({', '.join(header)}).",
-                        hint=f'Put text that holds {"a tab" if delimiter != "," else "a comma"}, a quote or a line break in quotes: "...".',
-                    )
-                else:
-                    rows.append((started, dict(zip(header, record, strict=True))))
-        except csv.Error as error:
-            raise Location(source, line).error(
-                f"the row can't be read ({error}).", hint='A quote inside quoted text is written twice: "".'
-            ) from error
-    finally:
-        csv.field_size_limit(limit)
-    if not rows:
-        raise DatasetError("has a header and no rows.", source=source)
-    return rows
-
-
-def _csv_header(record: list[str], where: Location, delimiter: str) -> list[str]:
-    header = [name.strip() for name in record]
-    if len(header) == 1:
-        other = next((sign for sign in (";", "\t", ",", "|") if sign != delimiter and sign in header[0]), None)
-        if other is not None:
-            raise where.error(
-                f"the columns seem to be separated by {other!r}, not by {delimiter!r}: {header[0]!r}.", hint="Save it with that separator."
-            )
-    for name in header:
-        if not name:
-            raise where.error("a column of the header has no name.")
-        if header.count(name) > 1:
-            raise where.error(f"the header has the column {name!r} twice.")
-    return header
-
-
 def _read_parquet(path: Path) -> Table:
     import pyarrow
     import pyarrow.parquet
@@ -229,4 +260,4 @@ def _read_parquet(path: Path) -> Table:
         table: Any = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DatasetError(f"the file can't be read as Parquet ({' '.join(str(error).split())}).", source=path.name) from error
-    return _table(enumerate(table.to_pylist(), start=1), source=path.name)
+    return table_of(enumerate(_arrow_rows(table), start=1), source=path.name)

@@ -4,43 +4,69 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError
+from ftsdk.spec.base import nearest
 
-__all__ = ["MAX_CLASSES", "auto_strata", "choose", "part_size"]
+__all__ = ["MAX_CLASSES", "choose", "split_positions", "strata_of"]
 
 MAX_CLASSES = 50
 """Completions with at most this many distinct texts are taken for class labels."""
 
 
-def part_size(name: str, asked: int | float, rows: int, *, source: str | None = None) -> int:
-    """Turn a fraction or a count into a number of rows.
+def split_positions(
+    rows: int, sizes: Mapping[str, float], seed: int, strata: Sequence[str] | None, *, source: str | None
+) -> dict[str, tuple[int, ...]]:
+    """Draw the parts of a split, and `train`, which is the rest.
 
     Args:
-        name: The part, for errors.
-        asked: A fraction between 0 and 1, or a number of rows.
         rows: How many rows there are.
+        sizes: For each part but `train`, a fraction (0.1) or a number of rows (200).
+        seed: The same seed draws the same rows.
+        strata: The class of each row; see `choose`.
         source: The file, for errors.
 
     Raises:
-        DatasetError: It is neither, or comes to no row, or to more than there are.
+        DatasetError: No part is named, or a part or the rest would be empty.
     """
-    is_number = isinstance(asked, (int, float)) and not isinstance(asked, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not is_number or asked <= 0 or (isinstance(asked, float) and asked >= 1):
-        raise DatasetError(f"{name}={asked!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source)
-    size = asked if isinstance(asked, int) else round(asked * rows)
-    if size == 0:
-        raise DatasetError(f"{name}={asked!r} of {rows} rows comes to none.", source=source, hint="Ask for a larger part, or for a number of rows.")
-    return size
+    if not sizes:
+        raise DatasetError("split needs validation= or test=, such as validation=0.1.", source=source)
+    counts = {name: _part_size(name, size, rows, source=source) for name, size in sizes.items()}
+    if sum(counts.values()) >= rows:
+        parts = " + ".join(f"{count} for {name}" for name, count in counts.items())
+        raise DatasetError(f"{parts} leave none of the {rows} rows for train.", source=source)
+    *drawn, rest = choose(rows, list(counts.values()), seed, strata)
+    return {**dict(zip(counts, drawn, strict=True)), "train": rest}
 
 
-def auto_strata(completions: Sequence[str]) -> tuple[str, ...] | None:
-    """Take completions for class labels if they look like it: 2 to 50 distinct texts, each at least twice."""
-    counts = Counter(completions)
-    if 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2:
-        return tuple(completions)
-    return None
+def strata_of(
+    rows: Sequence[Mapping[str, Any]], table: Table, stratify: str | Literal[False] | None, *, is_chat: bool, source: str | None
+) -> tuple[str, ...] | None:
+    """Return the class of each row; None for plain draws.
+
+    Args:
+        rows: The rows as they are now.
+        table: The rows as they were read.
+        stratify: `"auto"` takes the completions of chat rows if they look like class labels: 2 to 50 distinct texts, each
+            at least twice. Or a column of the table; None and False are plain draws.
+        is_chat: Whether the rows are chat rows.
+        source: The file, for errors.
+
+    Raises:
+        DatasetError: There is no such column.
+    """
+    if stratify is None or stratify is False:
+        return None
+    if stratify == "auto":
+        completions = [row["messages"][-1]["content"] for row in rows] if is_chat else []
+        counts = Counter(completions)
+        return tuple(completions) if 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2 else None
+    if stratify not in table.columns:
+        raise DatasetError(f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(table.columns))}", source=source)
+    return tuple(str(row.get(stratify)) for row in table.rows)
 
 
 def choose(rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | None) -> list[tuple[int, ...]]:
@@ -84,3 +110,14 @@ def _shares(size: int, rows: int, totals: dict[str, int], taken: dict[str, int])
         for name in open_classes[:missing]:
             shares[name] += 1
     return shares
+
+
+def _part_size(name: str, size: float, rows: int, *, source: str | None) -> int:
+    """Return the number of rows of a part that was given as a fraction or a count."""
+    is_number = isinstance(size, (int, float)) and not isinstance(size, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_number or size <= 0 or (isinstance(size, float) and size >= 1):
+        raise DatasetError(f"{name}={size!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source)
+    count = size if isinstance(size, int) else round(size * rows)
+    if count == 0:
+        raise DatasetError(f"{name}={size!r} of {rows} rows comes to none.", source=source, hint="Ask for a larger part, or for a number of rows.")
+    return count

@@ -10,7 +10,8 @@ from ftsdk._home import home
 from ftsdk.data.canonical import ready_rows
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.json_text import json_lines
-from ftsdk.data.sources import Table
+from ftsdk.data.sources import Source
+from ftsdk.data.table import table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DataFormat, DatasetRef
 
@@ -21,11 +22,11 @@ class Store:
     """A folder of `<fingerprint>.jsonl` files. Any number of processes may use it at once."""
 
     def __init__(self, root: Path | None = None) -> None:
-        """Name the folder; it is made when something is put into it. None: `data` in the home of ftsdk."""
+        """Name the folder, which is created when rows are put into it. None: `data` in ftsdk's home."""
         self.root = home() / "data" if root is None else root
 
     def put(self, dataset: Dataset) -> Path:
-        """Store the rows, if they aren't there yet.
+        """Store the rows, unless they are in the store, and return their file.
 
         Raises:
             DatasetError: The rows are still a table.
@@ -39,10 +40,10 @@ class Store:
         return path
 
     def get(self, fingerprint: str) -> Path:
-        """Find the file of a dataset, and check that it holds what its name says.
+        """Return the file of a dataset, after checking that its content has the hash in its name.
 
         Raises:
-            DatasetError: It isn't there, or it was altered.
+            DatasetError: It isn't in the store, or it was altered.
         """
         path = self._path(fingerprint)
         try:
@@ -52,7 +53,7 @@ class Store:
             raise DatasetError(
                 f"the store holds no rows with the fingerprint {fingerprint}.",
                 source=str(self.root),
-                hint="Store them again with Store().put(dataset), or point FTSDK_HOME at the place where they are.",
+                hint="Store them again with Store().put(dataset), or point FTSDK_HOME at the folder where they are.",
             ) from error
         if found != fingerprint:
             raise DatasetError(
@@ -66,7 +67,7 @@ class Store:
         """Read the rows that a spec names.
 
         Raises:
-            DatasetError: They aren't there, or they were altered.
+            DatasetError: They aren't in the store, or they were altered.
         """
         return self.open(ref.fingerprint, format=ref.format, name=ref.name)
 
@@ -74,13 +75,11 @@ class Store:
         """Read rows by fingerprint.
 
         Raises:
-            DatasetError: They aren't there, were altered, or have another format.
+            DatasetError: They aren't in the store, were altered, or have another format.
         """
         path = self.get(fingerprint)
-        found = list(json_lines(path.read_text(encoding="utf-8"), path.name))
-        table = Table(tuple(row for _, row in found), tuple(line for line, _ in found), tuple(found[0][1]))
-        rows = ready_rows(table, format, None)
-        return Dataset(table, name=name, source=None, origin=None, format=format, rows=rows)
+        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name), source=path.name)
+        return Dataset(table, Source(name=name), format=format, rows=ready_rows(table, format, None))
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.jsonl"

@@ -1,15 +1,13 @@
-"""A short description of a dataset, for people."""
+"""A short description of a dataset: its size, its lengths, its classes."""
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ftsdk.data.canonical import as_lines
-from ftsdk.data.location import plain
+from ftsdk._format import escaped, html_table, printable, text_table
 from ftsdk.data.split import MAX_CLASSES
 
 if TYPE_CHECKING:
@@ -31,16 +29,16 @@ class Summary:
     completion_chars_median: int | None
     """Characters of the answer, in preference data of the chosen one."""
     duplicate_rows: int
-    """Rows that repeat an earlier one exactly. They can end up in different parts of a split."""
+    """Rows that repeat an earlier one exactly. They can land in different parts of a split."""
     classes: tuple[tuple[str, int], ...]
     """Completions and how often each occurs, most frequent first, if there are at most 50 and they repeat."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the summary as plain data."""
+        """Return the summary as plain data."""
         return {**asdict(self), "columns": list(self.columns), "classes": dict(self.classes)}
 
     def _facts(self) -> list[tuple[str, str]]:
-        facts = [("rows", f"{self.rows:,}"), ("format", self.format), ("columns", plain(", ".join(self.columns), 200))]
+        facts = [("rows", f"{self.rows:,}"), ("format", self.format), ("columns", printable(", ".join(self.columns), 200))]
         if self.prompt_chars_median is not None:
             facts.append(("prompt", f"{self.prompt_chars_median:,} characters (median)"))
             facts.append(("completion", f"{self.completion_chars_median:,} characters (median)"))
@@ -48,28 +46,22 @@ class Summary:
             facts.append(("duplicates", f"{self.duplicate_rows:,} row{' repeats' if self.duplicate_rows == 1 else 's repeat'} an earlier one"))
         return facts
 
+    def _class_rows(self) -> list[tuple[str, str, str]]:
+        return [(printable(text, 40), f"{count:,}", f"{count / self.rows:.1%}") for text, count in self.classes]
+
     def __str__(self) -> str:
-        lines = [plain(self.name), *(f"  {label:<11} {value}" for label, value in self._facts())]
+        lines = [printable(self.name), *(f"  {label:<11} {value}" for label, value in self._facts())]
         if self.classes:
-            width = max(len(plain(text, 40)) for text, _ in self.classes)
             lines.append("  completions")
-            lines += [f"    {plain(text, 40):<{width}}  {count:>7,}  {count / self.rows:>6.1%}" for text, count in self.classes]
+            lines.append(text_table(((f"    {name}", *rest) for name, *rest in self._class_rows()), right={1, 2}))
         if self.format == "table":
             lines.append("  next        as_chat(prompt=..., completion=...) or as_preference(prompt=, chosen=, rejected=)")
         return "\n".join(lines)
 
     def to_html(self) -> str:
-        """Give the summary as an HTML fragment."""
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{label}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for label, value in self._facts()
-        )
-        classes = "".join(
-            f"<tr><td>{html.escape(plain(text, 40))}</td><td>{count:,}</td><td>{count / self.rows:.1%}</td></tr>" for text, count in self.classes
-        )
-        if classes:
-            classes = f"<table><thead><tr><th>completion</th><th>rows</th><th>share</th></tr></thead><tbody>{classes}</tbody></table>"
-        return f"<div><strong>{html.escape(plain(self.name))}</strong><table><tbody>{rows}</tbody></table>{classes}</div>"
+        """Return the summary as an HTML fragment."""
+        classes = html_table(self._class_rows(), head=("completion", "rows", "share"), right={1, 2})
+        return f"<div><strong>{escaped(self.name)}</strong>{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
 
 
 def summarise(dataset: Dataset) -> Summary:
@@ -82,7 +74,7 @@ def summarise(dataset: Dataset) -> Summary:
         is_chat = dataset.format == "chat"
         prompts = [sum(len(message["content"]) for message in (row["messages"][:-1] if is_chat else row["prompt"])) for row in rows]
         completions = [str((row["messages"] if is_chat else row["chosen"])[-1]["content"]) for row in rows]
-        duplicates = len(rows) - len(set(as_lines(rows).splitlines()))
+        duplicates = len(rows) - len(set(dataset.to_bytes().splitlines()))
     counts = Counter(completions or ())
     is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows) and dataset.format == "chat"
     return Summary(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
 __all__ = ["Template"]
+
+_WRITTEN_OUT = (int, float, Decimal, date, time, timedelta, UUID)
+"""Types, besides text and truth values, whose `str` is what a table shows."""
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -31,7 +37,7 @@ class Template:
             source: The file, for errors.
 
         Raises:
-            DatasetError: A brace stands alone, or a field isn't the plain name of a column.
+            DatasetError: A brace has no partner, or a field isn't the plain name of a column.
         """
         self.text = text
         self._literals: list[str] = []
@@ -80,7 +86,7 @@ class Template:
         return self._fields[0] if len(self._fields) == 1 and self._literals == ["", ""] else None
 
     def render(self, row: Mapping[str, Any], where: Location) -> str:
-        """Fill in the values of a row.
+        """Return the text with the values of a row.
 
         Raises:
             DatasetError: A value is missing or isn't text, a number or the like; or every value is blank.
@@ -97,10 +103,15 @@ class Template:
 
 
 def _text(value: object, field: str, where: Location) -> str:
-    if type(value) is str:
-        return value
+    if isinstance(value, str):
+        return str.__str__(value)
     if value is None or value != value:  # NaN is how tables write "missing"
         raise where.error("has no value.", field=field, hint="Fill it in, or remove the row.")
-    if isinstance(value, (list, tuple, dict, set, bytes)):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, _WRITTEN_OUT):
         raise where.error(f"is a {type(value).__name__}; templates take text and numbers.", field=field)
-    return str(value)
+    try:
+        return str(value)
+    except ValueError as error:  # Python writes out no integer of more than 4,300 digits
+        raise where.error("is a number that is too long to be written out.", field=field) from error

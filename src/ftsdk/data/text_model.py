@@ -26,7 +26,7 @@ class TextModel:
     """Renders conversations to text and text to tokens."""
 
     def __init__(self, tokenizer: Any, *, eos_token_ids: Sequence[int] | None = None, chat_template: str | None = None) -> None:
-        """Look at a tokenizer.
+        """Wrap a tokenizer.
 
         Args:
             tokenizer: A Hugging Face fast tokenizer; its truncation and padding settings are switched off, as each of its own calls does.
@@ -38,7 +38,7 @@ class TextModel:
         """
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
-                f"{type(tokenizer).__name__} is no fast tokenizer, so tokens can't be traced back to the text; use a model with a tokenizer.json"
+                f"{type(tokenizer).__name__} is not a fast tokenizer, so tokens can't be traced back to the text; use a model with a tokenizer.json"
             )
         self._tokenizer = tokenizer
         self._template = chat_template
@@ -53,8 +53,9 @@ class TextModel:
         self._special = special
         names = sorted({*special.values()} - {""}, key=len, reverse=True)
         self.special_text: re.Pattern[str] | None = re.compile("|".join(map(re.escape, names))) if names else None
-        """Matches the special tokens where they stand as text."""
-        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is then asked directly: half the time for the same ids.
+        """Matches special tokens that are spelled out in a text."""
+        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is called directly from then on:
+        # half the time for the same ids.
         empty: list[int] = tokenizer("", padding=False, truncation=False)["input_ids"]
         self._backend = tokenizer.backend_tokenizer
         # Without a template, the text begins as the tokenizer itself would begin one.
@@ -111,7 +112,7 @@ class TextModel:
         return encoded
 
     def boundary_holds(self, text: str, encoding: Encoding, position: int) -> bool:
-        """Say whether the text up to `position`, tokenised alone as in serving, gives the tokens that it has in the whole text."""
+        """Return whether the text up to `position`, tokenised alone as in serving, has the tokens that it has in the whole text."""
         ids, starts, ends = encoding
         first = bisect_right(ends, position)
         # Tokenizers cut at special tokens before anything else, so what lies before the last one can't matter; and what
@@ -127,7 +128,7 @@ class TextModel:
         return alone == ids[begin:first]
 
     def _is_spelled_out(self, characters: str, token: int) -> bool:
-        """Tell a special token that stands in the text from one that the tokenizer puts for what it doesn't know (`<unk>`)."""
+        """Return whether a special token is spelled out in the text, and not what the tokenizer puts for unknown text (`<unk>`)."""
         return token in self._special and characters.strip() == self._special[token].strip()
 
     def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""How many tokens text may have, from its bytes: what is known of rows before a tokenizer is at hand."""
+"""Estimates of how many tokens a text has, from its bytes, for when no tokenizer is at hand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ftsdk.spec import TokenGuess
+from ftsdk.spec import Range
 
-__all__ = ["GUESSED_FROM", "Guess", "RowGuess", "guess_row", "guess_tokens", "total_and_longest"]
+__all__ = ["GUESSED_FROM", "RowGuess", "guess_row", "guess_tokens", "total_and_longest"]
 
 GUESSED_FROM = "guessed from the text's letters, digits, signs and scripts"
 
@@ -31,16 +31,16 @@ _PER_ROW = (0, 8, 24)
 """Of the template: 25 to 32 a row with SmolLM2, of which its own system prompt is 20; others have none."""
 
 
-class Guess(NamedTuple):
-    """Tokens, with 80 % confidence between `few` and `many`."""
-
-    few: float
-    likely: float
-    many: float
+_Interval = tuple[float, float, float]
+"""Low, likely, high: plain, since one is made for every message of a plan."""
 
 
-def guess_tokens(text: str) -> Guess:
-    """Guess the tokens of a text."""
+def guess_tokens(text: str) -> _Interval:
+    """Guess the tokens of a text.
+
+    Returns:
+        Low, likely and high: with 80 % confidence between the outer two.
+    """
     data = text.encode("utf-8", "replace")
     digits = len(data) - len(data.translate(None, _DIGITS))
     signs = len(data) - len(data.translate(None, _SIGNS))
@@ -52,47 +52,48 @@ def guess_tokens(text: str) -> Guess:
     many = letters / _LETTERS[2] + digits / _OF_DIGITS[2] + signs / _OF_SIGNS[2] + scripts / _OF_SCRIPTS[2]
     if scripts > 0.005 * letters:
         many += letters / _OTHER_LANGUAGE - letters / _LETTERS[2]
-    return Guess(few, likely, many)
+    return few, likely, many
 
 
 class RowGuess(NamedTuple):
     """A row in tokens."""
 
-    sequences: tuple[Guess, ...]
-    """Each sequence that the row becomes, template included; a preference row is two."""
+    sequences: tuple[_Interval, ...]
+    """Low, likely and high of each sequence that the row becomes, template included; a preference row is two."""
     answers: float
     """Likely tokens of its answers."""
 
 
 def guess_row(row: Mapping[str, Any]) -> RowGuess:
-    """Guess the tokens of a canonical row."""
+    """Estimate the tokens of a canonical row."""
     if "messages" in row:
         said = [(message["role"], guess_tokens(_text(message))) for message in row["messages"]]
-        answers = math.fsum(guess.likely for role, guess in said if role == "assistant")
+        answers = math.fsum(likely for role, (_, likely, _) in said if role == "assistant")
         return RowGuess((_sequence([guess for _, guess in said]),), answers)
     prompt, chosen, rejected = ([guess_tokens(_text(message)) for message in row[side]] for side in ("prompt", "chosen", "rejected"))
-    answers = math.fsum(guess.likely for guess in (*chosen, *rejected))
+    answers = math.fsum(likely for _, likely, _ in (*chosen, *rejected))
     return RowGuess((_sequence([*prompt, *chosen]), _sequence([*prompt, *rejected])), answers)
 
 
-def total_and_longest(rows: Sequence[RowGuess]) -> tuple[TokenGuess, TokenGuess]:
-    """Give the tokens of all sequences together, and of the longest one."""
+def total_and_longest(rows: Sequence[RowGuess]) -> tuple[Range, Range]:
+    """Return the tokens of all sequences together, and those of the longest one."""
     guesses = [guess for row in rows for guess in row.sequences]
-    longest = max(guesses, key=lambda guess: guess.many, default=Guess(0, 0, 0))
+    longest = max(guesses, key=lambda guess: guess[2], default=(0.0, 0.0, 0.0))
     # Exactly, so that the order of rows makes no difference in the last digit.
-    total = Guess(*(math.fsum(guess[n] for guess in guesses) for n in range(3)))
-    return _rounded(total), _rounded(longest)
+    low, likely, high = (math.fsum(guess[n] for guess in guesses) for n in range(3))
+    return _rounded((low, likely, high)), _rounded(longest)
 
 
-def _sequence(messages: Sequence[Guess]) -> Guess:
+def _sequence(messages: Sequence[_Interval]) -> _Interval:
     few, likely, many = map(float, _PER_ROW)
-    for guess in messages:
-        few, likely, many = few + guess.few + _PER_MESSAGE[0], likely + guess.likely + _PER_MESSAGE[1], many + guess.many + _PER_MESSAGE[2]
-    return Guess(few, likely, many)
+    for low, middle, high in messages:
+        few, likely, many = few + low + _PER_MESSAGE[0], likely + middle + _PER_MESSAGE[1], many + high + _PER_MESSAGE[2]
+    return few, likely, many
 
 
-def _rounded(guess: Guess) -> TokenGuess:
-    return TokenGuess(few=round(guess.few), likely=round(guess.likely), many=round(guess.many))
+def _rounded(guess: _Interval) -> Range:
+    low, likely, high = guess
+    return Range(low=round(low), likely=round(likely), high=round(high))
 
 
 def _text(message: Mapping[str, Any]) -> str:

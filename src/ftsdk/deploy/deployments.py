@@ -1,7 +1,7 @@
-"""A tuned model behind an endpoint, for as long as a block lasts, and stopped for sure.
+"""A tuned model behind an endpoint for the duration of a block, and reliably stopped.
 
-What is about to be started is on disk before the first request, beside the run's results. So a process that comes after a crash
-finds it there and stops it: `run.deployments()`, or `ftsdk stop REF`.
+A record is on disk before the first request, beside the run's results, so that after a crash another process finds and stops what
+was started: `run.deployments()`, or `ftsdk stop REF`.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ FOLDER = "serving"
 
 
 class DeploymentRecord(Value):
-    """What is on disk about a deployment. Never a secret."""
+    """The record of a deployment on disk. Holds no secrets."""
 
     name: str
-    """Chosen by us; the backend finds by it what was started."""
+    """Chosen by ftsdk; the backend finds the deployment by it."""
     ref: str
     """The run whose model it serves."""
     plan: ServingPlan
     state: Literal["intended", "started", "stopped"] = "intended"
-    """`stopped` is written only after the backend was asked and had nothing left."""
+    """`stopped` is written only once the backend has confirmed that nothing is left."""
     native: dict[str, str] = Field(default_factory=dict[str, str])
     """What the backend calls things."""
     intended_at: float
     """Seconds since the epoch."""
     billed_after: float | None = None
-    """The last time that it was known not to be ready, in seconds since the epoch: billing can't have begun earlier."""
+    """When it was last seen not to be ready, in seconds since the epoch: billing began no earlier."""
     stopped_at: float | None = None
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class DeploymentRecord(Value):
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What it has cost at most, in US dollars, by whole minutes; None if it wasn't started or isn't stopped."""
+        """The most that it cost, in US dollars, in whole minutes; None if it wasn't started or isn't stopped."""
         price = self.plan.offer.price_usd_per_hour
         if price is None or self.stopped_at is None or self.billed_after is None:
             return None
@@ -63,9 +63,9 @@ class DeploymentRecord(Value):
 
 
 class Deployment:
-    """A tuned model that is served for as long as a `with` block lasts. `print` it before: that shows the price and starts nothing.
+    """A tuned model that is served for the duration of a `with` block. Printing it shows the price and starts nothing.
 
-    `run.serve(...)` makes it; entering the block, or `start()`, starts it.
+    `run.serve(...)` returns one; entering the block, or `start()`, starts it.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Deployment:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what was decided; starts nothing.
+        """Wrap a decision; starts nothing.
 
         Args:
-            record: The decision, or what an earlier process wrote down.
-            backend: Where.
+            record: The decision, or the record of an earlier process.
+            backend: The backend that serves.
             folder: The folder of the records.
-            poll_s: Seconds between two looks.
+            poll_s: Seconds between two polls.
             clock: Seconds since the epoch.
             sleep: Waits for some seconds.
         """
@@ -101,21 +101,21 @@ class Deployment:
 
     @property
     def record(self) -> DeploymentRecord:
-        """What is known about it, as it is on disk."""
+        """The record, as it is on disk."""
         return self._record
 
     @property
     def plan(self) -> ServingPlan:
-        """What was decided: the hardware, its price, and how long it may run."""
+        """The hardware, its price, and how long it may run."""
         return self._record.plan
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the model answers.
+        """The endpoint of the model.
 
         Raises:
-            RunNotReadyError: It isn't started, or is stopped.
-            BudgetExceededError: Its time was over, and it was stopped.
+            RunNotReadyError: It isn't started, or was stopped.
+            BudgetExceededError: It reached its time limit, and was stopped.
         """
         self._check_time()
         if self._endpoint is None or self._is_over.is_set():
@@ -140,14 +140,14 @@ class Deployment:
         """Start it and wait until it answers. Stop it with `stop()`; the end of this process stops it too.
 
         Args:
-            timeout_s: Give up, and stop it, after so many seconds. A first start takes up to about 20 minutes at some places.
+            timeout_s: Seconds until it is given up and stopped. A first start takes up to about 20 minutes at some providers.
 
         Raises:
-            BackendError: The place said no, or it didn't come up; what was started is stopped.
+            BackendError: The provider refused, or it didn't become ready; what was started is stopped.
             TimeoutError: `timeout_s` is over; it is stopped.
         """
         if self._record.state != "intended" or self._file.exists():
-            raise SpecError(f"deployment {self._record.name} was started before; ask for a new one: run.serve(...)")
+            raise SpecError(f"deployment {self._record.name} was started before; make a new one with run.serve(...)")
         atexit.register(self._stop_at_exit)
         self._write(billed_after=self._clock())
         try:
@@ -161,17 +161,17 @@ class Deployment:
         return self
 
     def status(self) -> ServingStatus:
-        """Ask the backend where it is."""
+        """Return its status, from the backend."""
         return self._backend.poll_serving(self._record.name, self._record.native)
 
     def stop(self, *, wait_s: float = 900.0) -> None:
-        """Stop it, and don't come back before the backend has nothing left of it. Stopping twice does nothing.
+        """Stop it, and return once the backend has nothing left of it. Stopping twice does nothing.
 
         Args:
-            wait_s: How long to try, in seconds.
+            wait_s: Seconds to go on trying.
 
         Raises:
-            BackendError: It is still there; the place's own stop is the last resort, and `ftsdk stop REF` tries again.
+            BackendError: It is still there. The provider's own idle stop is the last resort; `ftsdk stop REF` tries again.
         """
         with self._stopping:
             self._is_over.set()
@@ -191,7 +191,7 @@ class Deployment:
                 error.add_note(f"deployment {self._record.name} may still bill; stop it with a key that works: ftsdk stop {self._record.ref}")
                 raise
             except FtsdkError as error:
-                # Whatever it is: giving up early is what costs money here.
+                # Any error is retried: giving up early is what costs money here.
                 reason, cause = str(error), error
             else:
                 if status.state == "gone":
@@ -223,15 +223,15 @@ class Deployment:
             if status.state in ("failed", "gone", "stopped", "stopping"):
                 raise BackendError(f"deployment {self._record.name} didn't come up: {status.native or status.state}: {status.reason}")
             if status.state != "unknown":
-                # An answer that didn't come may hide that it is ready by now, so only a look that saw it counts.
+                # Without an answer it may be ready by now, so only polls that got one count.
                 self._record = self._record.replace(billed_after=looked_at)
             if looked_at >= deadline:
                 word = status.native or status.state
-                raise TimeoutError(f"deployment {self._record.name} was {word} to the end of the wait, and is stopped; raise timeout_s, or try later")
+                raise TimeoutError(f"deployment {self._record.name} was still {word} at the timeout, and was stopped; raise timeout_s, or try later")
             self._sleep(self._poll_s)
 
     def _watch_time(self) -> None:
-        """Stop it when its time is over, whatever the block is doing."""
+        """Stop it at its time limit, whatever the block is doing."""
         stops_at = (self._record.billed_after or self._clock()) + self.plan.max_s
         while not self._is_over.wait(max(0.0, min(self._poll_s, stops_at - self._clock()))):
             self._is_out_of_time = self._clock() >= stops_at
@@ -240,14 +240,14 @@ class Deployment:
         while self._is_out_of_time and self._record.state != "stopped":
             try:
                 self.stop()
-            except FtsdkError:  # the end of the block tries too, and says what is wrong
+            except FtsdkError:  # the end of the block tries again, and raises
                 self._sleep(self._poll_s)
 
     def _check_time(self) -> None:
         if self._is_out_of_time:
             raise BudgetExceededError(
-                f"deployment {self._record.name} was stopped: it ran for {self.plan.max_s / 3600:.3g} h, which is all that its limits allow "
-                f"(at most ${self.plan.at_most_usd:.2f}). What was measured until then is kept; raise budget_usd or max_hours"
+                f"deployment {self._record.name} was stopped after {self.plan.max_s / 3600:.3g} h, its time limit "
+                f"(at most ${self.plan.at_most_usd:.2f}). Results up to then are kept; raise budget_usd or max_hours"
             )
 
     def _stop_at_exit(self) -> None:
@@ -275,7 +275,7 @@ def make_deployment(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Deployment:
-    """Decide what `run.serve` starts; starts nothing. See `Run.serve`."""
+    """Return the deployment for `Run.serve`, which see. Starts nothing."""
     if not isinstance(backend, CanServe):
         raise SpecError(
             f"backend {backend.name!r} can't serve models. Serve the weights with a server of your own (run.collect('folder')), "
@@ -295,17 +295,17 @@ def make_deployment(
 
 
 def deployments_in(folder: Path, backend: CanServe) -> list[Deployment]:
-    """List the deployments of a run that aren't known to be stopped, from any process.
+    """Return the deployments of a run that aren't known to be stopped, from any process.
 
     Args:
         folder: The folder of the run's results.
-        backend: Where they are.
+        backend: The backend that serves them.
     """
     return [Deployment(record, backend, folder=file.parent) for file, record in _records(folder) if record.state != "stopped"]
 
 
 def deployments() -> list[DeploymentRecord]:
-    """List the deployments of all runs that aren't known to be stopped, from any process: what is on disk, without asking anybody.
+    """Return the records of all deployments that aren't known to be stopped, from any process, without asking a backend.
 
     Stop one with `Run.open(record.ref).deployments()`, or `ftsdk stop REF`.
     """

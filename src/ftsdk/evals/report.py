@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from ftsdk._format import escaped, html_table, notes_html, text_table
 from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
 
 __all__ = ["EvalReport", "ExampleResult", "PairedScore", "Score"]
@@ -147,15 +147,7 @@ class EvalReport:
 
     def __str__(self) -> str:
         table = [_HEAD, *self._rows()]
-        widths = [max(len(row[column]) for row in table) for column in range(len(_HEAD))]
-        lines = [f"Evaluation of {self.title}" if self.title else "Evaluation", ""]
-        for position, row in enumerate(table):
-            cells = [
-                cell.rjust(width) if column in _NUMERIC else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-            if position == 0:
-                lines.append("  ".join("-" * width for width in widths))
+        lines = [f"Evaluation of {self.title}" if self.title else "Evaluation", "", text_table(table, right=_NUMERIC, has_rule=True)]
         lines += ["", *self._sentences(), *(f"Note: {note}" for note in self.notes)]
         if self.folder is not None:
             lines.append(f"Every answer: {self.folder}")
@@ -179,14 +171,10 @@ class EvalReport:
 
     def to_html(self) -> str:
         """Give the report as a piece of HTML that needs nothing else."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in _HEAD)
-        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self._rows())
-        said = "".join(f"<p>{escape(line)}</p>" for line in self._sentences())
-        notes = "".join(f"<p><em>Note: {escape(note)}</em></p>" for note in self.notes)
+        table = html_table(self._rows(), head=_HEAD, right=_NUMERIC)
+        said = "".join(f"<p>{escaped(line)}</p>" for line in self._sentences())
         title = f"Evaluation of {self.title}" if self.title else "Evaluation"
-        return (
-            f'<div class="ftsdk-eval"><h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{said}{notes}</div>'
-        )
+        return f'<div class="ftsdk-eval"><h3>{escaped(title)}</h3>{table}{said}{notes_html(self.notes)}</div>'
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -1,4 +1,4 @@
-"""`ftsdk calibrate`: a few steps on the machine at hand, so that estimates for it are measured and not looked up."""
+"""`ftsdk calibrate`: a few training steps on this machine, so that estimates for it are measured."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from ftsdk.data import Dataset
 from ftsdk.errors import SpecError
 from ftsdk.job.job import FineTuneJob
 from ftsdk.protocol import Backend
-from ftsdk.spec import DoRA, FullFineTune, LoRA, QLoRA, Tuning
+from ftsdk.spec import LoRA, Tuning
 
-__all__ = ["TUNINGS", "calibrate"]
-
-TUNINGS = {"lora": LoRA, "qlora": QLoRA, "dora": DoRA, "full": FullFineTune}
-"""Kinds of tuning by their words."""
+__all__ = ["calibrate"]
 
 _TEXT = "the order came late and one of the cups was broken so please send another or give the money back thank you very much"
 _WORDS = (16, 160)
-"""Words of short rows, in which starting kernels counts for much, and of long ones, in which it doesn't."""
+"""Words per row: few, where the overhead per kernel dominates, and many, where it doesn't."""
 _ROWS = 4
-"""A step."""
+"""Rows per step."""
 
 
 def calibrate(model: str, *, steps: int = 20, tuning: Tuning | None = None, backend: str | Backend = "local", progress: bool = True) -> Calibration:
-    """Make probe steps, half of them with short rows and half with long ones, and keep what the device is off by.
+    """Train for a few steps, half of them on short rows and half on long ones, and store the ratio of measured to estimated time.
 
-    What is kept holds for the device's name and the version of its software, and for other kinds of tuning only roughly.
+    The result applies to the device's name and its software versions, and only roughly to other tunings.
 
     Args:
-        model: What to make them with: a model that is at hand, of the kind that will be tuned.
-        steps: Optimizer steps, at least 16: the first ones of each half are left out.
-        tuning: As it will be; None is LoRA.
-        backend: Where; a place with hardware of its own.
-        progress: Show it.
+        model: A model that is downloaded already, similar to the one that will be tuned.
+        steps: Optimizer steps, at least 16: the first ones of each half don't count.
+        tuning: The tuning to measure; None means LoRA.
+        backend: A backend that plans its hardware.
+        progress: Show a progress bar.
 
     Raises:
-        SpecError: Too few steps, or the place says nothing of its hardware.
+        SpecError: There are too few steps, or the backend doesn't plan its hardware.
         RunFailedError: A step failed.
     """
     if steps < 16:
@@ -61,7 +58,7 @@ def _job(model: str, words: int, steps: int, tuning: Tuning, backend: str | Back
     rows = Dataset.from_rows([{"text": f"{text} {n}", "answer": "ab"[n % 2]} for n, text in enumerate(texts)], name="probe").as_chat(
         prompt="{text}", completion="{answer}"
     )
-    # One checkpoint on the way, since writing it is a part of what runs take.
+    # One checkpoint, since writing it is part of a run's time.
     return FineTuneJob(
         name="calibrate",
         model=model,

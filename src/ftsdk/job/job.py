@@ -19,10 +19,11 @@ from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
 from ftsdk.run.budget import refuse_over_budget
+from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
-from ftsdk.spec import SFT, Hyperparameters, JobSpec, Model
+from ftsdk.spec import JobFields, JobSpec, Model
 
 if TYPE_CHECKING:
     from ftsdk.cost.training.tokens import RowTokens
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTuneJob"]
 
 
-class FineTuneJob(Hyperparameters):
+class FineTuneJob(JobFields):
     """A fine-tune: a model, data, how to train, and where.
 
     What decides the weights is here and in `model`, `train`, `method` and `tuning`; where it runs is `backend`, the one
@@ -79,7 +80,7 @@ class FineTuneJob(Hyperparameters):
             model = model.replace(id=str(Path(model.id).expanduser().resolve()))
         if model.adapter is not None:
             model = model.replace(adapter=str(Path(model.adapter).expanduser().resolve()))
-        fields: dict[str, Any] = {name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set}
+        fields = self._set_fields()
         if self.validation is not None:
             fields["validation"] = self.validation.ref()
         return JobSpec(**fields, model=model, train=self.train.ref())
@@ -145,7 +146,7 @@ class FineTuneJob(Hyperparameters):
         datasets = (self.train, self.validation)
         parts: list[RowTokens | None] = []
         note = ""
-        if is_exact is True or (is_exact is None and facts.at_hand and find_spec("transformers") is not None):
+        if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
             try:
                 parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets]
             except ModelError as error:
@@ -157,7 +158,7 @@ class FineTuneJob(Hyperparameters):
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
         found = found.replace(notes=(*found.notes, note)) if note else found
-        return plan.replace(estimate=found, **({} if found.cost is None else {"cost": found.cost}))
+        return plan.replace(estimate=found)
 
     def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
         from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through
@@ -167,9 +168,8 @@ class FineTuneJob(Hyperparameters):
         from ftsdk.models import eos_token_ids, load_tokenizer, materialize
 
         tokenizer = load_tokenizer(spec.model)
-        train_on = spec.method.train_on if isinstance(spec.method, SFT) else "completion"
         ends = eos_token_ids(tokenizer, materialize(spec.model))
-        return tokens_through(data.rows, tokenizer, train_on=train_on, max_length=limit, eos_token_ids=ends)
+        return tokens_through(data.rows, tokenizer, train_on=spec.method.rendered_train_on, max_length=limit, eos_token_ids=ends)
 
     def preview(self, n: int = 3) -> Preview:
         """Show what the model will see, and which tokens it will learn to write.
@@ -188,7 +188,7 @@ class FineTuneJob(Hyperparameters):
             self.train,
             tokenizer,
             n=n,
-            train_on=spec.method.train_on if isinstance(spec.method, SFT) else "completion",
+            train_on=spec.method.rendered_train_on,
             max_length=spec.max_length or max_length_of(spec.model, tokenizer),
             eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
         )
@@ -221,9 +221,10 @@ class FineTuneJob(Hyperparameters):
 
     def _store_data(self) -> None:
         store = Store()
-        for data in (self.train, self.validation, *(e.data for e in self.evals)):
-            if isinstance(data, Dataset):
-                store.put(data)
+        with usable_home():
+            for data in (self.train, self.validation, *(e.data for e in self.evals)):
+                if isinstance(data, Dataset):
+                    store.put(data)
 
     def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
         """Give the job as plain data, as it stands in YAML; only what was set.
@@ -235,16 +236,15 @@ class FineTuneJob(Hyperparameters):
         found: dict[str, Any] = {"model": model, "train": self.train.to_dict(base)}
         if self.validation is not None:
             found["validation"] = self.validation.to_dict(base)
-        found.update(self.hyperparameters().to_dict())
+        found.update(JobFields(**self._set_fields()).to_dict())
         if self.evals:
             found["evals"] = [e.to_dict(base) for e in self.evals]
         if "backend" in self.model_fields_set:
             found["backend"] = _backend_entry(self.backend)
         return found
 
-    def hyperparameters(self) -> Hyperparameters:
-        """Give the fields that were set, without model, data and place."""
-        return Hyperparameters(**{name: getattr(self, name) for name in Hyperparameters.model_fields if name in self.model_fields_set})
+    def _set_fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in JobFields.model_fields if name in self.model_fields_set}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, base: Path | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""A job as a YAML file: its shape, and the way from there to the arguments of `FineTuneJob`."""
+"""The YAML file of a job: its schema, and its conversion to the arguments of `FineTuneJob`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from ftsdk._yaml import parse_yaml
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset
 from ftsdk.data.recipe import Recipe
 from ftsdk.errors import SpecError
 from ftsdk.evals import Eval
-from ftsdk.spec import Hyperparameters, Model, Value
+from ftsdk.spec import JobFields, Model, Value
 
 __all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
 
 
 class BackendEntry(Value):
-    """A backend with options, where its name alone isn't enough."""
+    """A backend with options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -29,7 +30,7 @@ def _as_tuple(entries: object) -> object:
     return tuple(entries) if isinstance(entries, list) else entries
 
 
-class JobFile(Hyperparameters):
+class JobFile(JobFields):
     """What a job file may hold: the fields of a job, with data as recipes."""
 
     model: str | Model
@@ -41,19 +42,19 @@ class JobFile(Hyperparameters):
 
 
 def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
-    """Turn plain data into the arguments of `FineTuneJob`.
+    """Return the arguments of `FineTuneJob` for plain data.
 
     Args:
         data: The content of a job file.
-        base: The folder that relative paths start from.
+        base: The folder that relative paths are relative to.
 
     Raises:
         SpecError: An unknown key, or an impossible value, at any depth.
         DatasetError: Data that can't be read.
     """
-    # Anchors may be kept under keys of their own, as in compose files: `x-data: &data {...}`.
+    # Keys for YAML anchors are allowed, as in compose files: `x-data: &data {...}`.
     file = JobFile.from_dict({key: value for key, value in data.items() if not str(key).startswith("x-")})
-    arguments = {name: getattr(file, name) for name in Hyperparameters.model_fields if name in file.model_fields_set}
+    arguments = {name: getattr(file, name) for name in JobFields.model_fields if name in file.model_fields_set}
     arguments["model"] = _at(file.model, base)
     arguments["train"] = Dataset.from_dict(file.train.to_dict(), base)
     if file.validation is not None:
@@ -70,27 +71,22 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SpecError: No such file, not UTF-8, not YAML, or something other than a mapping.
+        SpecError: No such file, not UTF-8, not YAML, a key that appears twice, or something other than a mapping.
     """
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SpecError(f"there is no job file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the job file {path} can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise SpecError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise SpecError(f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}")
     return data
 
 
 def _at(model: str | Model, base: Path) -> str | Model:
-    """Read local paths in a job file as relative to the file, not to wherever the command was started."""
+    """Make local paths relative to the job file, not to the current folder."""
     named = model if isinstance(model, Model) else Model(id=model)
     if named.source != "hub":
         named = named.replace(id=_path(named.id, base))

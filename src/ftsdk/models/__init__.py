@@ -1,4 +1,4 @@
-"""From a named `Model` to facts about it, a folder of its files, and the loaded thing. Importing this loads no torch."""
+"""From a named `Model` to its facts, its files and its loaded weights. Importing this package loads no torch."""
 
 from ftsdk.models.identity import base_name, model_identity
 from ftsdk.models.loading import eos_token_ids, load_model, load_tokenizer, max_length_of, pick_device, pick_dtype

@@ -1,6 +1,6 @@
-"""What weight files say of themselves in their first bytes: safetensors and GGUF, read without loading a tensor.
+"""Headers of safetensors and GGUF files, read without loading a tensor.
 
-Both are strangers' bytes: every length is checked against the file before it is believed.
+Both are untrusted input: every length is checked against the size of the file before it is used.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ _MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class SafetensorsHeader:
-    """How many numbers a safetensors file holds."""
+    """What the header of a safetensors file states."""
 
     parameters: int
+    """How many numbers the file holds."""
     dtypes: frozenset[str]
-    """The format's own words: `"BF16"`, `"F32"`."""
+    """Number formats, as the file names them: `"BF16"`, `"F32"`."""
 
 
 def read_safetensors_header(path: Path) -> SafetensorsHeader:
-    """Read the header of one safetensors file and check that the file is as long as it says.
+    """Read the header of a safetensors file and check that the file is as long as the header states.
 
     Raises:
-        ModelError: Not a safetensors file, a git LFS pointer in its place, or a file that was cut off.
+        ModelError: The file is not safetensors, is a git LFS pointer, or is truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -44,22 +45,22 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
             raise ModelError(f"{path.name} is a git LFS pointer, not the weights. Fetch them: git lfs pull")
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-            raise ModelError(f"{path.name} is no whole safetensors file ({size:,} bytes). Copy or download it again.")
+            raise ModelError(f"{path.name} is not a complete safetensors file ({size:,} bytes). Copy or download it again.")
         try:
             header = json.loads(file.read(length))
         except ValueError as error:
-            raise ModelError(f"{path.name} is no safetensors file: its header isn't JSON. Copy or download it again.") from error
+            raise ModelError(f"{path.name} is not a safetensors file: its header isn't JSON. Copy or download it again.") from error
     if not isinstance(header, dict):
-        raise ModelError(f"{path.name} is no safetensors file: its header isn't an object. Copy or download it again.")
+        raise ModelError(f"{path.name} is not a safetensors file: its header isn't an object. Copy or download it again.")
     tensors = {name: entry for name, entry in cast("dict[str, Any]", header).items() if name != "__metadata__"}
     try:
         parameters = sum(math.prod(entry["shape"]) for entry in tensors.values())
         dtypes = frozenset(str(entry["dtype"]) for entry in tensors.values())
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ModelError(f"{path.name} is no safetensors file: its header lacks shapes or offsets. Copy or download it again.") from error
+        raise ModelError(f"{path.name} is not a safetensors file: its header lacks shapes or offsets. Copy or download it again.") from error
     if 8 + length + end > size:
-        raise ModelError(f"{path.name} is cut off: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again.")
+        raise ModelError(f"{path.name} is truncated: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again.")
     return SafetensorsHeader(parameters=parameters, dtypes=dtypes)
 
 
@@ -68,18 +69,18 @@ class GgufHeader:
     """The metadata of a GGUF file, without its long arrays."""
 
     fields: Mapping[str, Any]
-    """Scalars and strings by key, such as `"general.architecture"`; of an array only its length, as an int."""
+    """Scalars and strings by key, such as `"general.architecture"`; for an array its length, as an int."""
     parameters: int
     tensor_names: frozenset[str]
 
     @property
     def architecture(self) -> str | None:
-        """`"llama"` and the like; also the prefix of the keys that hold the sizes."""
+        """Such as `"llama"`; also the prefix of the keys that hold the sizes."""
         found = self.fields.get("general.architecture")
         return found if isinstance(found, str) else None
 
     def size_of(self, key: str) -> int | None:
-        """Give a whole number under the architecture's prefix: `size_of("context_length")`."""
+        """Return an integer field under the architecture's prefix, such as `size_of("context_length")`."""
         found = self.fields.get(f"{self.architecture}.{key}")
         return found if isinstance(found, int) else None
 
@@ -89,7 +90,7 @@ _STRING, _ARRAY = 8, 9
 
 
 class _Cursor:
-    """Reads little-endian values one after the other."""
+    """Read little-endian values one after the other."""
 
     def __init__(self, buffer: mmap.mmap) -> None:
         self.buffer = buffer
@@ -139,7 +140,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """Read the metadata of a GGUF file, version 2 or 3.
 
     Raises:
-        ModelError: Not a GGUF file, one of another version, or one that was cut off.
+        ModelError: The file is not GGUF, has another version, or is truncated.
 
     Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, read 2026-11-23.
     """
@@ -147,14 +148,14 @@ def read_gguf_header(path: Path) -> GgufHeader:
     with path.open("rb") as file:
         magic = file.read(4)
         if magic != b"GGUF" or size < 24:
-            raise ModelError(f"{path.name} is no GGUF file: it starts with {magic!r}, not b'GGUF'. Download it again.")
+            raise ModelError(f"{path.name} is not a GGUF file: it starts with {magic!r}, not b'GGUF'. Download it again.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             cursor = _Cursor(buffer)
             cursor.at = 4
             try:
                 version = cursor.number("<I")
                 if version not in (2, 3):
-                    raise ModelError(f"{path.name} is GGUF version {version}; versions 2 and 3 are read. Download a newer file.")
+                    raise ModelError(f"{path.name} is GGUF version {version}; only versions 2 and 3 can be read. Download a newer file.")
                 tensor_count, field_count = cursor.number("<Q"), cursor.number("<Q")
                 fields: dict[str, Any] = {}
                 for _ in range(field_count):
@@ -169,7 +170,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
                     cursor.number("<I")
                     last_offset = max(last_offset, cursor.number("<Q"))
             except (struct.error, OverflowError) as error:
-                raise ModelError(f"{path.name} is cut off or damaged: its GGUF header can't be read ({error}). Download it again.") from error
+                raise ModelError(f"{path.name} is truncated or damaged: its GGUF header can't be read ({error}). Download it again.") from error
             if cursor.at + last_offset >= size and tensor_count:
-                raise ModelError(f"{path.name} is cut off: tensors lie beyond its {size:,} bytes. Download it again.")
+                raise ModelError(f"{path.name} is truncated: tensors lie beyond its {size:,} bytes. Download it again.")
     return GgufHeader(fields=fields, parameters=parameters, tensor_names=frozenset(names))

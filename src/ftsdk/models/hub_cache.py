@@ -1,4 +1,4 @@
-"""Where the Hugging Face libraries keep what they downloaded, read without importing them (their import costs 50 ms)."""
+"""The cache of the Hugging Face libraries, read without importing them (their import takes 50 ms)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}")
 
 
 def check_hub_id(identifier: str) -> None:
-    """Refuse what can't be the id of a model on the hub.
+    """Check that a text can be the id of a model on the hub.
 
     Raises:
         ModelError: Not of the form `organisation/name`.
@@ -23,13 +23,13 @@ def check_hub_id(identifier: str) -> None:
     """
     if not _HUB_ID.fullmatch(identifier) or "--" in identifier or ".." in identifier or identifier.endswith((".", "-", ".git")):
         raise ModelError(
-            f"{identifier!r} is no model: a hub id looks like 'HuggingFaceTB/SmolLM2-135M-Instruct', a folder starts with './' or '/', "
+            f"{identifier!r} is not a valid model: a hub id looks like 'HuggingFaceTB/SmolLM2-135M-Instruct', a folder starts with './' or '/', "
             "and a GGUF file ends in '.gguf'."
         )
 
 
 def hub_cache() -> Path:
-    """Give the folder of downloaded models, by the conventions of `huggingface_hub`: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME.
+    """Return the folder of downloaded models, by the rules of `huggingface_hub`: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME.
 
     Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables, read 2026-11-23.
     """
@@ -43,7 +43,7 @@ def hub_cache() -> Path:
 
 
 def cached_snapshot(identifier: str, revision: str | None) -> Path | None:
-    """Find the downloaded files of a hub model, or None. The folder may hold only some of the model's files."""
+    """Return the folder of a hub model's downloaded files, which may hold only some of them; None if there is none."""
     folder = hub_cache() / f"models--{identifier.replace('/', '--')}"
     wanted = revision or "main"
     if ".." in wanted:

@@ -1,4 +1,4 @@
-"""Names of models: one for people and artefacts, one for telling whether two runs used the same weights."""
+"""Names of models: a display name, and a digest that tells whether two runs used the same weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["base_name", "file_sha256", "model_identity"]
 
 
 def base_name(model: Model) -> str:
-    """Give the name that an artefact records as its base: the hub id, or a folder's or file's name without this machine's path."""
+    """Return the name that an artifact records as its base: the hub id, or the folder's or file's name without path."""
     if model.source == "hub":
         return model.id
     name = re.split(r"[/\\]", model.id.rstrip("/\\"))[-1]
@@ -25,10 +25,10 @@ def base_name(model: Model) -> str:
 
 
 def model_identity(model: Model) -> str:
-    """Give a digest that changes when the weights, the adapter or the chat template do.
+    """Return a digest that changes when the weights, the adapter or the chat template do.
 
-    Large files count by size and time of change, so that a 14 GB model costs nothing: a copy of a model counts as another one, which is
-    the safe way to be wrong.
+    Files in a folder count by size and modification time, so that a 14 GB model isn't read. A copy of a model therefore
+    counts as another model, which is the safe mistake to make.
     """
     parts: list[object] = [base_name(model), model.revision, model.chat_template, model.trust_remote_code]
     if model.source == "hub":
@@ -37,30 +37,30 @@ def model_identity(model: Model) -> str:
     elif model.source == "gguf":
         parts.append(file_sha256(Path(model.id).expanduser()))
     else:
-        parts.append(_stamps(Path(model.id).expanduser()))
+        parts.append(_file_stamps(Path(model.id).expanduser()))
     if model.adapter is not None:
         folder = Path(model.adapter).expanduser()
         parts.append([file_sha256(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors") if (folder / name).is_file()])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+def _file_stamps(folder: Path) -> list[tuple[str, int, int]]:
     kept = (".safetensors", ".json", ".jinja", ".model", ".txt")
     files = sorted(path for path in folder.iterdir() if path.name.endswith(kept) and path.is_file())
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 
-def file_sha256(path: Path, *, memory: Path | None = None) -> str:
-    """Hash a file, once: the answer is remembered by path, size and time of change, in `hashes.json`.
+def file_sha256(path: Path, *, cache: Path | None = None) -> str:
+    """Return the SHA-256 of a file; the result is cached by path, size and modification time in `hashes.json`.
 
     Args:
         path: The file.
-        memory: The folder of `hashes.json`; None is `models/` in ftsdk's home.
+        cache: The folder of `hashes.json`; None is `models/` in ftsdk's home.
     """
-    folder = home() / "models" if memory is None else memory
+    folder = home() / "models" if cache is None else cache
     stat = path.stat()
     key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
-    known = _remembered(folder / "hashes.json")
+    known = _read_hashes(folder / "hashes.json")
     entry = known.get(key)
     if isinstance(entry, list) and len(cast("list[Any]", entry)) == 3 and entry[:2] == stamp:
         return str(entry[2])
@@ -72,7 +72,7 @@ def file_sha256(path: Path, *, memory: Path | None = None) -> str:
     return digest
 
 
-def _remembered(path: Path) -> dict[str, Any]:
+def _read_hashes(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

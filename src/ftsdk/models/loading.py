@@ -1,4 +1,4 @@
-"""Loading: tokenizer and weights by transformers and PEFT, always from safetensors. torch is imported here, inside functions."""
+"""Tokenizers and weights, loaded by transformers and PEFT from safetensors. torch is imported inside functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ftsdk.errors import MissingExtraError, ModelError
-from ftsdk.models.materialize import materialize, quiet_transformers
+from ftsdk.errors import ModelError
+from ftsdk.models.materialize import materialize
 from ftsdk.models.source import inspect_model
+from ftsdk.models.torch_stack import late_imports, quiet_transformers
 from ftsdk.spec import Model
 
 __all__ = ["eos_token_ids", "load_model", "load_tokenizer", "max_length_of", "pick_device", "pick_dtype"]
@@ -22,21 +23,22 @@ _SPARE = re.compile(r"reserved|unused|extra_id|fim_pad", re.IGNORECASE)
 
 
 def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = None) -> Any:
-    """Load the tokenizer, with the chat template and a pad token settled.
+    """Load the tokenizer, with its chat template and a pad token set.
 
-    A tokenizer without a pad token gets one that no text uses, if it has one in reserve; else its end-of-sequence token, which is safe as
-    long as padding is masked by position, as ftsdk does.
+    A tokenizer without a pad token gets a reserved token that no text uses, or its end-of-sequence token where there
+    is none. That is safe because ftsdk masks padding by position.
+
+    Args:
+        model: The model; its `chat_template` replaces the tokenizer's own.
+        on_message: Called with one sentence for each thing worth knowing.
 
     Raises:
-        ModelError: No tokenizer, or no chat template neither in the model nor in the spec.
+        ModelError: There is no tokenizer, or no chat template in the model or in the spec.
         MissingExtraError: transformers isn't installed.
     """
-    say: Callable[[str], object] = on_message or (lambda _: None)
     folder = materialize(model, on_message=on_message)
-    try:
+    with late_imports("loading a tokenizer"):
         from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("local", needed_for="loading a tokenizer", missing=error.name) from error
     with quiet_transformers():
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code, local_files_only=True)
@@ -46,8 +48,8 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         tokenizer.chat_template = model.chat_template
     if not tokenizer.chat_template:
         raise ModelError(
-            f"{model} has no chat template, so nobody can say how a conversation is written for it. "
-            "Use its instruct version, or give one: Model(..., chat_template='...')."
+            f"{model} has no chat template, so it is unknown how a conversation is written for it. "
+            "Use its instruct version, or pass one: Model(..., chat_template='...')."
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(
@@ -55,7 +57,8 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = _spare_token(tokenizer) or tokenizer.eos_token
-        say(f"{model} has no pad token; {tokenizer.pad_token!r} is used for padding")
+        if on_message is not None:
+            on_message(f"{model} has no pad token; {tokenizer.pad_token!r} is used for padding")
     return tokenizer
 
 
@@ -70,11 +73,14 @@ def _spare_token(tokenizer: Any) -> str | None:
 
 
 def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
-    """List the tokens that end an answer: the tokenizer's own, and those that the model's `generation_config.json` adds.
+    """Return the tokens that end an answer: the tokenizer's own and those of the model's `generation_config.json`.
 
     Args:
-        tokenizer: As `load_tokenizer` gives it.
-        folder: As `materialize` gives it.
+        tokenizer: From `load_tokenizer`.
+        folder: From `materialize`.
+
+    Raises:
+        ModelError: `generation_config.json` isn't JSON.
     """
     found: list[int] = [tokenizer.eos_token_id]
     path = folder / "generation_config.json"
@@ -88,20 +94,20 @@ def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
 
 
 def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
-    """Give the context length in tokens, or None if neither the config nor the tokenizer says.
+    """Return the context length in tokens, or None if neither the config nor the tokenizer states it.
 
-    The smaller of the config's `max_position_embeddings` and the tokenizer's `model_max_length`, which is ignored where it is only a
-    stand-in for "unknown" (1e30).
+    It is the smaller of the config's `max_position_embeddings` and the tokenizer's `model_max_length`, which is ignored
+    where it only stands for "unknown" (1e30).
     """
     facts = inspect_model(model)
-    if facts.max_position_embeddings is None and not facts.at_hand:
+    if facts.max_position_embeddings is None and not facts.is_downloaded:
         facts = inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code))
     limits = [limit for limit in (facts.max_position_embeddings, getattr(tokenizer, "model_max_length", None)) if limit and limit < 10**9]
     return min(limits, default=None)
 
 
 def pick_device() -> str:
-    """Give the best device at hand: `"cuda"`, `"mps"` or `"cpu"`.
+    """Return the best device of this machine: `"cuda"`, `"mps"` or `"cpu"`.
 
     Raises:
         MissingExtraError: torch isn't installed.
@@ -113,7 +119,7 @@ def pick_device() -> str:
 
 
 def pick_dtype(device: str) -> DtypeName:
-    """Give the number format that a device computes fast in: bfloat16 on GPUs and on CPUs with bfloat16 instructions, else float32."""
+    """Return the fast number format of a device: bfloat16 on GPUs and CPUs with instructions for it, else float32."""
     torch = _torch()
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
@@ -129,9 +135,9 @@ def load_model(model: Model, *, dtype: str | None = None, device: str | None = N
 
     Args:
         model: What to load.
-        dtype: `"bfloat16"`, `"float16"` or `"float32"`; None picks what the device is good at.
-        device: As torch calls it, such as `"cuda"` or `"cpu"`; None picks the best one at hand.
-        attention: An attention implementation, as transformers calls it; None is its own choice.
+        dtype: `"bfloat16"`, `"float16"` or `"float32"`; None picks by device, see `pick_dtype`.
+        device: As torch calls it, such as `"cuda"` or `"cpu"`; None picks the best one of this machine.
+        attention: An attention implementation, as transformers calls it; None is its default.
 
     Returns:
         A torch module in eval mode: transformers' model, or PEFT's around it if there is an adapter.
@@ -143,10 +149,8 @@ def load_model(model: Model, *, dtype: str | None = None, device: str | None = N
     torch = _torch()
     where = device or pick_device()
     folder = materialize(model)
-    try:
+    with late_imports("loading a model"):
         from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise MissingExtraError("local", needed_for="loading a model", missing=error.name) from error
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     with quiet_transformers():
         try:
@@ -166,12 +170,9 @@ def load_model(model: Model, *, dtype: str | None = None, device: str | None = N
 
 
 def _with_adapter(loaded: Any, model: Model) -> Any:
-    try:
+    with late_imports("loading an adapter"):
         from peft import PeftModel
-    except ImportError as error:
-        raise MissingExtraError("local", needed_for="loading an adapter", missing=error.name) from error
-    # `inspect_model`, inside `materialize`, has made sure that the adapter's weights are safetensors.
-    inspect_model(model)
+    inspect_model(model)  # refuses an adapter whose weights aren't safetensors
     try:
         return PeftModel.from_pretrained(loaded, str(Path(str(model.adapter)).expanduser()), local_files_only=True)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -179,8 +180,6 @@ def _with_adapter(loaded: Any, model: Model) -> Any:
 
 
 def _torch() -> Any:
-    try:
+    with late_imports("running a model on this machine"):
         import torch
-    except ImportError as error:
-        raise MissingExtraError("local", needed_for="running a model on this machine", missing="torch") from error
     return torch

@@ -1,4 +1,4 @@
-"""What can be said of a model without loading it: is it there, is it whole, is it safe, how large is it."""
+"""Inspect a model without loading it: whether it is there, complete and safe, and how large it is."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is known of a model before it is loaded; None is "not known", never a guess."""
+    """What is known of a model before it is loaded. None means unknown; nothing is guessed."""
 
     source: Literal["hub", "folder", "gguf"]
     name: str
-    """What to call it: the hub id, or the name of the folder or file."""
-    at_hand: bool
-    """The weights are on this machine; False for a hub model that was not downloaded yet."""
+    """Display name: the hub id, or the name of the folder or file."""
+    is_downloaded: bool
+    """Whether the weights are on this machine; False for a hub model that hasn't been downloaded."""
     path: Path | None = None
     """The folder or the GGUF file."""
     architecture: str | None = None
-    """The class, such as `"LlamaForCausalLM"`; for a GGUF file its own word, `"llama"`."""
+    """The class, such as `"LlamaForCausalLM"`; for a GGUF file the name in it, `"llama"`."""
     model_type: str | None = None
     parameters: int | None = None
     """How many numbers the weights hold, counted from the headers of the files; tied weights count once."""
@@ -49,15 +49,15 @@ class ModelFacts:
     """The context length, in tokens."""
     tie_word_embeddings: bool | None = None
     notes: tuple[str, ...] = ()
-    """What somebody should know before using it."""
+    """What to know before using it."""
 
 
 def inspect_model(model: Model) -> ModelFacts:
-    """Look at a model offline, in milliseconds, without torch or transformers.
+    """Inspect a model offline, in milliseconds, without torch or transformers.
 
     Raises:
-        ModelError: There is no such folder or file, it isn't whole, it holds pickles only, or it wants to run its own code without
-            `trust_remote_code`. A hub model that isn't downloaded is no error: `at_hand` is False.
+        ModelError: The folder or file doesn't exist, is incomplete, holds only pickles, or needs code of its own without
+            `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
     """
     if model.adapter is not None:
         _check_adapter(model.adapter)
@@ -74,29 +74,29 @@ def inspect_model(model: Model) -> ModelFacts:
 
 
 def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
-    """Look at a folder of safetensors weights.
+    """Inspect a folder of safetensors weights.
 
     Args:
-        folder: Where the files lie.
-        model: What was asked for: gives the name, and whether its code may run.
-        shown: What to call the folder in errors.
+        folder: The folder with the files.
+        model: The model that it holds, for its name and whether its code may run.
+        shown: The name of the folder in errors.
 
     Raises:
-        ModelError: No config, no weights, weights that aren't whole, pickles only, or code of its own without `trust_remote_code`.
+        ModelError: No config, no or incomplete weights, only pickles, or code of its own without `trust_remote_code`.
     """
     names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         if "adapter_config.json" in names:
             raise ModelError(f"{shown} is an adapter, not a whole model: write Model(id=<its base model>, adapter={shown!r}).")
-        raise ModelError(f"{shown} has no config.json, so it is no model in the Hugging Face layout. Point to the folder that holds config.json.")
+        raise ModelError(f"{shown} has no config.json, so it is not a model in the Hugging Face layout. Pass the folder that holds config.json.")
     config = _read_json(folder / "config.json", shown)
     _refuse_remote_code(folder, config, model, shown)
     headers = [read_safetensors_header(path) for path in _weight_files(folder, names, shown)]
-    facts = _facts_of_config(config, ModelFacts(source=model.source, name=base_name(model), at_hand=True, path=folder))
+    facts = _facts_of_config(config, ModelFacts(source=model.source, name=base_name(model), is_downloaded=True, path=folder))
     notes: list[str] = []
     parameters: int | None = sum(header.parameters for header in headers)
     if isinstance(config.get("quantization_config"), dict):
-        parameters = None  # packed weights: the shapes in the file aren't those of the model
+        parameters = None  # packed weights have other shapes than the model's
         notes.append("the weights are already quantised")
     dtypes = sorted({dtype for header in headers for dtype in header.dtypes})
     return replace(facts, parameters=parameters, stored_dtype="+".join(dtypes) or None, notes=tuple(notes))
@@ -106,8 +106,8 @@ def _inspect_hub(model: Model) -> ModelFacts:
     check_hub_id(model.id)
     notes: tuple[str, ...] = ()
     if Path(model.id).is_dir():
-        notes = (f"there is also a folder {model.id!r} here; the hub's model is meant. For the folder write './{model.id}'.",)
-    facts = ModelFacts(source="hub", name=base_name(model), at_hand=False, notes=notes)
+        notes = (f"there is also a folder {model.id!r} here; the hub's model is used. For the folder, write './{model.id}'.",)
+    facts = ModelFacts(source="hub", name=base_name(model), is_downloaded=False, notes=notes)
     snapshot = cached_snapshot(model.id, model.revision)
     if snapshot is None or not (snapshot / "config.json").is_file():
         return facts
@@ -115,7 +115,7 @@ def _inspect_hub(model: Model) -> ModelFacts:
     names = {path.name for path in snapshot.iterdir()}
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
         _refuse_remote_code(snapshot, config, model, str(model))
-        return replace(_facts_of_config(config, facts), notes=(*notes, "only its config is downloaded, not its weights"))
+        return replace(_facts_of_config(config, facts), notes=(*notes, "only the config is downloaded, not the weights"))
     found = inspect_folder(snapshot, model, shown=str(model))
     return replace(found, notes=(*notes, *found.notes))
 
@@ -125,7 +125,7 @@ def _inspect_gguf(model: Model) -> ModelFacts:
     if not path.is_file():
         raise ModelError(_missing(path, model.id, "file"))
     header = read_gguf_header(path)
-    return _facts_of_gguf(header, ModelFacts(source="gguf", name=base_name(model), at_hand=True, path=path))
+    return _facts_of_gguf(header, ModelFacts(source="gguf", name=base_name(model), is_downloaded=True, path=path))
 
 
 def _facts_of_gguf(header: GgufHeader, facts: ModelFacts) -> ModelFacts:
@@ -149,7 +149,7 @@ def _facts_of_gguf(header: GgufHeader, facts: ModelFacts) -> ModelFacts:
 
 
 def _facts_of_config(config: Mapping[str, Any], facts: ModelFacts) -> ModelFacts:
-    # Models that also see or hear keep the sizes of their language part one level down.
+    # Multimodal models keep the sizes of their language part one level down.
     inner = config.get("text_config")
     text = cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else config
 
@@ -177,17 +177,17 @@ def _facts_of_config(config: Mapping[str, Any], facts: ModelFacts) -> ModelFacts
 
 
 def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
-    """List the files that transformers would load: one file, or the parts that an index names."""
+    """Return the files that transformers would load: one file, or the parts that an index names."""
     if "model.safetensors" in names:
         return [folder / "model.safetensors"]
     if "model.safetensors.index.json" in names:
         parts = _read_json(folder / "model.safetensors.index.json", shown).get("weight_map")
         files = sorted({str(part) for part in cast("dict[str, str]", parts).values()}) if isinstance(parts, dict) else []
-        # A name from a stranger's index must stay inside the folder.
+        # The index is untrusted input: a name in it must stay inside the folder.
         missing = [name for name in files if "/" in name or "\\" in name or name not in names]
         if missing or not files:
             what = f"{len(missing)} of {len(files)} parts are missing ({', '.join(missing[:3])})" if missing else "its index names no parts"
-            raise ModelError(f"{shown} isn't whole: {what}. Copy or download it again.")
+            raise ModelError(f"{shown} is incomplete: {what}. Copy or download it again.")
         return [folder / name for name in files]
     pickles = sorted(name for name in names if name.endswith(_PICKLES) and name != "training_args.bin")
     others = sorted(name for name in names if name.endswith(".safetensors"))
@@ -195,12 +195,12 @@ def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
         raise ModelError(f"{shown} has {others[0]} but no model.safetensors and no model.safetensors.index.json, which is what transformers loads.")
     if pickles:
         raise ModelError(
-            f"{shown} has pickle weights only ({pickles[0]}): a pickle can run any code when it is opened, so ftsdk loads safetensors only. "
+            f"{shown} has only pickle weights ({pickles[0]}): a pickle can run any code when it is opened, so ftsdk loads only safetensors. "
             "Convert a file that you trust, in a process of its own: "
             "python -c \"from transformers import AutoModelForCausalLM as M; M.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\" "
             "and copy the tokenizer's files too."
         )
-    raise ModelError(f"{shown} is without weights: it has no *.safetensors file. Copy or download the model again.")
+    raise ModelError(f"{shown} has no weights: there is no *.safetensors file. Copy or download the model again.")
 
 
 def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, shown: str) -> None:
@@ -213,7 +213,7 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
         if wanted:
             first = next(iter(cast("dict[str, Any]", wanted).values())) if isinstance(wanted, dict) else wanted
             raise ModelError(
-                f"{shown} wants to run its own Python code ({file}: auto_map names {first!r}), which could do anything that you can. "
+                f"{shown} needs its own Python code ({file}: auto_map names {first!r}), which could do anything that you can. "
                 "Read that code, then allow it with Model(..., trust_remote_code=True)."
             )
 
@@ -223,13 +223,13 @@ def _check_adapter(adapter: str) -> None:
     if not folder.is_dir():
         raise ModelError(_missing(folder, adapter, "adapter folder"))
     if not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{adapter} is no adapter: it has no adapter_config.json. Point to the folder that PEFT or ftsdk wrote.")
+        raise ModelError(f"{adapter} is not an adapter: it has no adapter_config.json. Pass the folder that PEFT or ftsdk wrote.")
     _read_json(folder / "adapter_config.json", adapter)
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         has_pickle = (folder / "adapter_model.bin").is_file()
-        what = "pickle weights only (adapter_model.bin), and ftsdk loads safetensors only" if has_pickle else "no adapter_model.safetensors"
-        raise ModelError(f"the adapter {adapter} has {what}. Save it again with save_pretrained of a current PEFT.")
+        what = "only pickle weights (adapter_model.bin), and ftsdk loads only safetensors" if has_pickle else "no adapter_model.safetensors"
+        raise ModelError(f"the adapter {adapter} has {what}. Save it again with save_pretrained of a recent PEFT.")
     read_safetensors_header(weights)
 
 
@@ -247,7 +247,7 @@ def _missing(path: Path, shown: str, what: str) -> str:
     if path.exists():
         kind = "file" if path.is_file() else "folder"
         advice = "A model is a folder with config.json and *.safetensors, or a file that ends in .gguf."
-        return f"{shown} is a {kind}, and a {what} was expected. {advice}"
+        return f"{shown} is a {kind}, but a {what} was expected. {advice}"
     if not path.parent.is_dir():
         return f"there is no {what} {shown}, nor the folder above it. Check the path; it is looked up from {Path.cwd()}."
     close = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.6)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from ftsdk.protocol.backend import Backend, CanFind, CanListOrphans, CanQuote, CanResume, Orphan
+from ftsdk.protocol.billing import Billing, FixedPrice, HourlyBilling, NotBilled, Rate, TokenBilling
 from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.protocol.events import CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent, read_event
 from ftsdk.protocol.plan import Adjustment, Plan
 from ftsdk.protocol.run_state import TERMINAL, Artifact, RunRef, RunState, RunStatus
+from ftsdk.protocol.workload import Execution, Workload
 
 __all__ = [
     "TERMINAL",
     "Adjustment",
     "Artifact",
     "Backend",
+    "Billing",
     "CanFind",
     "CanListOrphans",
     "CanQuote",
@@ -23,14 +26,21 @@ __all__ = [
     "CostRange",
     "EvalEvent",
     "Event",
+    "Execution",
+    "FixedPrice",
+    "HourlyBilling",
     "LogEvent",
+    "NotBilled",
     "Orphan",
     "Plan",
+    "Rate",
     "RunRef",
     "RunState",
     "RunStatus",
     "StateEvent",
     "StepEvent",
+    "TokenBilling",
+    "Workload",
     "find_gaps",
     "read_event",
     "refuse",

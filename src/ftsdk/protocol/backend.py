@@ -1,4 +1,4 @@
-"""The waist: what every backend takes and gives.
+"""The waist: the protocols that backends implement.
 
 A backend is whatever fits `Backend`; it needs no base class. `plan` decides and is pure, everything else acts and is thin.
 `ftsdk.testing.BackendConformance` holds a backend to all of it.
@@ -22,7 +22,7 @@ __all__ = ["Backend", "CanFind", "CanListOrphans", "CanQuote", "CanResume", "Orp
 
 @runtime_checkable
 class Backend(Protocol):
-    """A place where a job can run, with everything that is needed there."""
+    """A provider or a machine that can run a job."""
 
     @property
     def name(self) -> str:
@@ -31,7 +31,7 @@ class Backend(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do. Data: no IO."""
+        """What the backend can do. Data: no IO."""
         ...
 
     @property
@@ -56,12 +56,12 @@ class Backend(Protocol):
                 the ref's `native`.
 
         Raises:
-            BackendError: The place said no, or nothing.
+            BackendError: The provider refused, or didn't answer.
         """
         ...
 
     def status(self, ref: RunRef) -> RunStatus:
-        """Say where the run is.
+        """Return the status of the run. Changes nothing.
 
         Raises:
             RunNotFoundError: The backend doesn't know it.
@@ -69,15 +69,15 @@ class Backend(Protocol):
         ...
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Give the events that exist now and have a `seq` over `after`, in order. Never blocks."""
+        """Return the events so far that have a `seq` over `after`, in order. Never blocks."""
         ...
 
     def cancel(self, ref: RunRef) -> None:
-        """Ask the run to stop. Asking twice, or after the end, does nothing."""
+        """Request that the run stops. A second request, or one after the end, does nothing."""
         ...
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
-        """Bring the weights into a folder: the files first, `manifest.json` last.
+        """Download the weights into a folder: the files first, `manifest.json` last.
 
         Raises:
             RunNotReadyError: The run hasn't succeeded.
@@ -91,48 +91,48 @@ class CanFind(Protocol):
     """A backend that can look for a run whose submission got no answer, without submitting it again."""
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
-        """Give the run that was submitted under a key, or None if there is none and none can come of it any more.
+        """Return the run that was submitted under a key, or None if there is none and none can appear later.
 
         Raises:
-            BackendError: It can't be told now; retryable.
+            BackendError: It can't be determined now; retryable.
         """
         ...
 
 
 @runtime_checkable
 class CanQuote(Protocol):
-    """A backend whose place can be asked what a planned run will cost."""
+    """A backend whose provider quotes the price of a planned run."""
 
     def quote(self, plan: Plan) -> Quote:
-        """Ask for the price. It may send the data, which a later `submit` then doesn't send again; it starts nothing and spends nothing.
+        """Request the price. May upload the data, which a later `submit` then doesn't upload again; starts nothing and spends nothing.
 
-        A price over the budget, or one that the account may not spend, is a price all the same.
+        A price over the budget, or over what the account may spend, is returned all the same.
 
         Raises:
-            UnsupportedSpecError: The place's own limits don't allow the run.
-            DatasetError: It refused the data.
-            BackendError: It can't say.
+            UnsupportedSpecError: The provider's own limits don't allow the run.
+            DatasetError: The provider refused the data.
+            BackendError: The provider has no price for it now.
         """
         ...
 
 
 @runtime_checkable
 class CanResume(Protocol):
-    """A backend whose runs may stand still (status `queued`, native `interrupted`) and can be set going again."""
+    """A backend whose runs may stall (status `queued`, native `interrupted`) and can be resumed."""
 
     def resume(self, ref: RunRef) -> bool:
-        """Go on from the last whole checkpoint. Gives False if the run is going or over, or has crashed too often."""
+        """Resume from the last whole checkpoint. Returns False if the run is at work or over, or has crashed too often."""
         ...
 
 
 class Orphan(Value):
-    """Something at a place that has no counterpart here, or the other way round."""
+    """Something at a provider that no run in the ledger needs, or a run in the ledger that has nothing there."""
 
     kind: Literal["app", "run"]
-    """`app`: it is there, and no run in the ledger needs it. `run`: it is in the ledger, and nothing is there for it."""
+    """`app`: at the provider, and no run in the ledger needs it. `run`: in the ledger, and nothing at the provider belongs to it."""
     run_id: str = ""
     native: str = ""
-    """What the place calls it."""
+    """The provider's own id."""
     name: str = ""
     advice: str
     """What can be done about it."""
@@ -140,8 +140,12 @@ class Orphan(Value):
 
 @runtime_checkable
 class CanListOrphans(Protocol):
-    """A backend where things that cost money may be left behind."""
+    """A backend that may leave behind things that cost money, such as apps after a crash."""
 
-    def orphans(self, states: Mapping[str, str]) -> list[Orphan]:
-        """Compare what the backend has with the runs of a ledger, given as state by run id. Changes nothing."""
+    def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
+        """Compare what is at the provider with a ledger's runs. Changes nothing.
+
+        Args:
+            states: State by run id, of all runs in the ledger.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What a backend offers, and what a spec asks for that it doesn't."""
+"""What a backend offers, and the gaps between that and a spec."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Capabilities(Value):
     """Dotted paths of the optional fields that are honoured, such as `"seed"` or `"tuning.dropout"`."""
 
     def honours(self, path: str) -> bool:
-        """True if the field is honoured, or, for a field that holds others (`early_stopping`), any field in it."""
+        """Return whether the field is honoured, or, for a field that holds others (`early_stopping`), any field in it."""
         return path in self.fields or any(field.startswith(f"{path}.") for field in self.fields)
 
 
 def find_gaps(spec: JobSpec, capabilities: Capabilities) -> list[Gap]:
-    """Compare what was set with what is offered. Every backend starts its `plan` with this."""
+    """Return the fields of a spec that the backend doesn't offer. Every backend's `plan` begins with this."""
     gaps: list[Gap] = []
     for path, asked, offered in (
         ("method", spec.method.kind, capabilities.methods),

@@ -1,14 +1,13 @@
-"""Estimates for people, as text and as HTML."""
+"""Estimates as text and as HTML."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ftsdk._format import bold, html_table, notes_html
 from ftsdk.protocol.estimates import in_unit
-from ftsdk.protocol.fragments import cell, head, head_table, linked, notes_html
 
 if TYPE_CHECKING:
     from ftsdk.protocol.estimates import Estimate, EstimateLine
@@ -17,7 +16,7 @@ __all__ = ["estimate_html", "estimate_text"]
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Write an estimate as plain text."""
+    """Return an estimate as plain text."""
     lines = [f"{heading:<9}{text}" for heading, text in estimate.rows()]
     for heading, parts in estimate.parts.items():
         for source, those in _by_source(parts):
@@ -27,19 +26,20 @@ def estimate_text(estimate: Estimate) -> str:
 
 
 def estimate_html(estimate: Estimate) -> str:
-    """Write an estimate as an HTML fragment."""
-    body = ""
+    """Return an estimate as an HTML fragment."""
+    rows: list[tuple[str, ...]] = []
     for heading, parts in estimate.parts.items():
-        first = cell(f"<b>{heading}</b>", rows=len(parts))
+        # A heading and a source stand once, at the first of the rows that share them.
+        first: str = bold(heading)
         for source, those in _by_source(parts):
-            cited = cell(linked(source), rows=len(those))
+            cited = source
             for one in those:
-                body += f"<tr>{first}{cell(html.escape(one.label))}{cell(in_unit(one.amount, one.unit), style='white-space:nowrap')}{cited}</tr>"
+                rows.append((first, one.label, in_unit(one.amount, one.unit), cited))
                 first = cited = ""
-    table = f"<table><tr><th></th>{head('part')}{head('amount')}{head('source')}</tr>{body}</table>" if body else ""
-    return f"{head_table(estimate.rows())}{table}{notes_html(estimate.notes)}"
+    table = html_table(rows, head=("", "part", "amount", "source"))
+    return f"{html_table(estimate.rows(), has_row_heads=True)}{table}{notes_html(estimate.notes)}"
 
 
 def _by_source(parts: Sequence[EstimateLine]) -> list[tuple[str, list[EstimateLine]]]:
-    """Neighbours that have the same source share it."""
+    """Group neighbours that have the same source."""
     return [(source, list(those)) for source, those in groupby(parts, key=lambda part: part.source)]

@@ -1,20 +1,25 @@
-"""What is known of a run before it starts: values that plans carry and the ledger keeps. `ftsdk.cost.training.estimate` computes them."""
+"""What is known of a run before it starts: values that plans carry and the ledger keeps.
+
+`ftsdk.cost.training.estimate` computes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftsdk._format import duration, money
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
+from ftsdk.spec.interval import Amount, Range
 
 __all__ = [
-    "ASKED_LATER",
+    "QUOTED_LATER",
     "Accrual",
     "CostRange",
     "Estimate",
@@ -25,13 +30,12 @@ __all__ = [
     "Range",
     "StepParts",
     "in_unit",
-    "usd_over",
 ]
 
-ASKED_LATER = "the service's own estimate is asked for at submit() and replaces this one; job.estimate(live=True) asks now, and uploads the data"
-"""The note of an estimate of ours that a service's own will replace; it goes once that has been given."""
-
-Amount = Annotated[float, Field(ge=0)]
+QUOTED_LATER = (
+    "submit() requests the service's own quote, which replaces this estimate; job.estimate(live=True) requests it now, and uploads the data"
+)
+"""The note of an estimate that a service's own quote will replace; the quote removes it."""
 
 
 class CostRange(Value):
@@ -41,28 +45,15 @@ class CostRange(Value):
     likely: Usd
     high: Usd
     source: str
-    """Whose price, and of which day."""
+    """Where the price was read, and on which day."""
 
     def __str__(self) -> str:
-        interval = "" if self.low == self.high else f"80 %: ${self.low:.2f} to ${self.high:.2f}; "
-        return f"${self.likely:.2f} ({interval}{self.source})"
-
-
-class Range(Value):
-    """A quantity: with 80 % confidence between `low` and `high`."""
-
-    low: Amount
-    likely: Amount
-    high: Amount
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return _short(self.likely)
-        return f"{_short(self.likely)} ({_short(self.low)} to {_short(self.high)})"
+        interval = "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+        return f"{money(self.likely, places=2)} ({interval}{self.source})"
 
 
 class EstimateLine(Value):
-    """One part of a sum, and where its numbers are from."""
+    """One part of a sum, and the source of its numbers."""
 
     label: str
     amount: Range
@@ -71,15 +62,17 @@ class EstimateLine(Value):
 
 
 class PlannedHardware(Value):
-    """What a worker will find at the place, as the plan was made for it."""
+    """The hardware that a worker will find, as planned."""
 
     device: Literal["cuda", "mps", "cpu"]
     name: str
-    """As the driver or the place calls it."""
+    """The name that the driver or the provider uses."""
     processes: int = 1
     memory_gib: float | None = None
-    """Of one device."""
+    """Memory of one device, in GiB; None: not known."""
     has_bfloat16: bool = True
+    larger: str = "a device with more memory"
+    """How to get more memory there, for advice."""
 
 
 class MemoryEstimate(Value):
@@ -87,15 +80,15 @@ class MemoryEstimate(Value):
 
     peak_gb: Range
     there_gib: float | None = None
-    """What the device has, in GiB; None: not known."""
+    """Memory of the device, in GiB; None: not known."""
     verdict: Literal["fits", "tight", "no", "unknown"]
-    """`fits`: with room to be wrong. `tight`: likely, without that room. `no`: likely not."""
+    """`fits`: with a margin of error. `tight`: likely, without that margin. `no`: likely not."""
     largest_micro_batch: int | None = None
-    """The most rows of the longest kind that fit at once, with room to be wrong; 0: not even one."""
+    """The most rows as long as the longest that fit at once, with a margin of error; 0: not even one."""
     fixed_gb: Amount = 0.0
-    """Of the peak before any calibration: weights, what is trained, context."""
+    """Part of the peak, before any calibration, that doesn't depend on the rows: weights, optimizer states, context."""
     varying_gb: Amount = 0.0
-    """Of the peak before any calibration: what grows with the tokens of a micro-batch."""
+    """Part of the peak, before any calibration, that grows with the tokens of a micro-batch."""
     lines: tuple[EstimateLine, ...] = ()
 
     def __str__(self) -> str:
@@ -105,20 +98,20 @@ class MemoryEstimate(Value):
 
 
 class StepParts(Value):
-    """Seconds of one optimizer step, by who needs them, before any calibration: what a measured step is held against."""
+    """Seconds of one optimizer step by part, before any calibration: what a measured step is compared with."""
 
     device_s: Annotated[float, Field(gt=0)]
-    """Products and memory traffic."""
+    """The device: matrix products and memory traffic."""
     host_s: Annotated[float, Field(gt=0)]
-    """Starting kernels, meanwhile."""
+    """The host: launching kernels, at the same time."""
     optimizer_s: Amount = 0.0
-    """Stepping the optimizer, after both."""
+    """The optimizer's update, after both."""
     overlap: Annotated[float, Field(ge=1)] = 1.0
     """How device and host work side by side: 1, they take turns, as on a CPU that is both; the larger, the more the slower one alone counts."""
 
     @property
     def seconds(self) -> float:
-        """All together."""
+        """Seconds of the whole step."""
         return (self.device_s**self.overlap + self.host_s**self.overlap) ** (1 / self.overlap) + self.optimizer_s
 
 
@@ -130,39 +123,39 @@ class Accrual(Value):
     usd: Usd
     """US dollars an hour, or for the whole training: at most, so that a budget isn't passed unseen."""
     fixed_usd: Usd
-    """Whatever is owed from the first moment on, such as a minimum."""
+    """US dollars that are owed from the start on, such as a minimum."""
     start_s: Annotated[float, Field(ge=0)] = 0.0
-    """Where the start of an attempt is billed: the seconds that it may take at most, before the attempt's first word."""
+    """Seconds that the start of an attempt may take at most, before its first event, where the start is billed."""
     source: str
 
 
 class Quote(Value):
-    """What a place itself says that a planned run will cost. Asking spends nothing and starts nothing."""
+    """A provider's own price for a planned run. Requesting it spends nothing and starts nothing."""
 
     usd: Usd
-    """US dollars, the least that a run costs there applied."""
+    """US dollars, the provider's minimum included."""
     tokens: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that it would bill, training and validation together; None: not told."""
+    """Tokens that it would bill, training and validation together; None: not given."""
     source: str
-    """Whose word it is."""
+    """Who gave the quote."""
     asked_at: Annotated[float, Field(ge=0, le=1e11)]
     """Seconds since the epoch, UTC."""
     notes: tuple[str, ...] = ()
-    """What stands in the way of a run at this price, such as a limit of the account."""
+    """What prevents a run at this price, such as a limit of the account."""
 
     @property
     def cited(self) -> str:
-        """Whose word, and of which day."""
+        """Who gave the quote, and on which day."""
         return f"{self.source}, {datetime.fromtimestamp(self.asked_at, UTC):%Y-%m-%d}"
 
     def to_native(self) -> dict[str, str]:
-        """Give what a ref keeps of it, for `RunRef.native`."""
-        told = {} if self.tokens is None else {"quoted_tokens": str(self.tokens)}
-        return {"quoted_usd": str(self.usd), "quoted_by": self.source, "quoted_at": repr(self.asked_at), **told}
+        """Return what a ref keeps of the quote, for `RunRef.native`."""
+        tokens = {} if self.tokens is None else {"quoted_tokens": str(self.tokens)}
+        return {"quoted_usd": str(self.usd), "quoted_by": self.source, "quoted_at": repr(self.asked_at), **tokens}
 
     @classmethod
     def from_native(cls, native: Mapping[str, str]) -> Quote | None:
-        """Read what a ref keeps; None if its place gave no estimate, or what is kept can't be read."""
+        """Return the quote that a ref keeps; None if there is none, or it can't be read."""
         if "quoted_usd" not in native:
             return None
         tokens = native.get("quoted_tokens")
@@ -178,23 +171,23 @@ class Quote(Value):
 
 
 class Estimate(Value):
-    """What a run will take, each number with its interval and its source. `cost` is None where nothing is billed or no price is known."""
+    """What a run will take, each number with its interval and its source. `cost` is None if nothing is billed or no price is known."""
 
     backend: str
     tokens: Range | None = None
     """Tokens of the training rows over all epochs, padding left out."""
     tokens_source: str = ""
     billed_tokens: Range | None = None
-    """What the provider's rule makes of them, where it bills tokens."""
+    """Tokens that the provider bills by its rule, where it bills tokens."""
     seconds: Range | None = None
-    """From start to end, all of it."""
+    """Wall time from start to end."""
     time_lines: tuple[EstimateLine, ...] = ()
     step: StepParts | None = None
-    """One optimizer step of the mean kind."""
+    """An average optimizer step."""
     start_s: Amount | None = None
-    """What passes before the first step of a model that is at hand, before any calibration."""
+    """Seconds before the first step if the model is downloaded, before any calibration."""
     checkpoint_s: Amount | None = None
-    """One checkpoint, before any calibration."""
+    """Seconds for one checkpoint, before any calibration."""
     memory: MemoryEstimate | None = None
     cost: CostRange | None = None
     cost_lines: tuple[EstimateLine, ...] = ()
@@ -203,23 +196,23 @@ class Estimate(Value):
     notes: tuple[str, ...] = ()
 
     def quoted(self, quote: Quote) -> Estimate:
-        """Put the place's own price, and its tokens if it told them, in place of ours; what ours was goes into a note."""
+        """Return the estimate with the provider's quote in place of our cost, which a note keeps."""
         amount = float(quote.usd)
         owed_at_once = Decimal(0) if self.accrual is None else min(self.accrual.fixed_usd, quote.usd)
-        told = {} if quote.tokens is None else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
+        tokens = {} if quote.tokens is None else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
         ours = str(self.cost) if self.cost is not None else self.cost_note
-        kept = tuple(note for note in self.notes if note != ASKED_LATER)
+        kept = tuple(note for note in self.notes if note != QUOTED_LATER)
         return self.replace(
             cost=CostRange(low=quote.usd, likely=quote.usd, high=quote.usd, source=quote.cited),
             cost_lines=(EstimateLine(label="the whole run", amount=Range(low=amount, likely=amount, high=amount), unit="usd", source=quote.cited),),
             cost_note="",
             accrual=Accrual(kind="per_share", usd=quote.usd, fixed_usd=owed_at_once, source=quote.cited),
             notes=(*kept, *quote.notes, f"our own estimate, which this replaces: {ours or 'unknown'}"),
-            **told,
+            **tokens,
         )
 
     def rows(self) -> list[tuple[str, str]]:
-        """List what it says in pairs of a heading and a text."""
+        """Return the rows of the estimate: pairs of a heading and a text."""
         rows: list[tuple[str, str]] = []
         if self.tokens is not None:
             rows.append(("Tokens", f"{in_unit(self.tokens, 'tokens')}; {self.tokens_source}"))
@@ -244,7 +237,7 @@ class Estimate(Value):
         return estimate_text(self)
 
     def to_html(self) -> str:
-        """Give the estimate as an HTML fragment."""
+        """Return the estimate as an HTML fragment."""
         from ftsdk.protocol.estimate_text import estimate_html
 
         return estimate_html(self)
@@ -254,14 +247,14 @@ class Estimate(Value):
 
 
 def in_unit(amount: Range, unit: str) -> str:
-    """Write a range in words that people use for the unit."""
+    """Write a range in the usual notation of its unit."""
 
     def write(value: float) -> str:
         match unit:
             case "s":
-                return _duration(value)
+                return duration(value)
             case "usd":
-                return f"${value:.2f}"
+                return money(value, places=2)
             case "GB":
                 return f"{value:.1f} GB"
             case _:
@@ -270,21 +263,3 @@ def in_unit(amount: Range, unit: str) -> str:
     if amount.low == amount.high:
         return write(amount.likely)
     return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
-
-
-def usd_over(amount: Decimal, limit: Decimal) -> str:
-    """Write an amount that is over a limit so that it looks like that: in cents, or to a hundredth of one where cents would look the same."""
-    places = Decimal("0.01") if f"{amount:.2f}" != f"{limit:.2f}" else Decimal("0.0001")
-    return f"${amount.quantize(places, rounding=ROUND_CEILING if places < Decimal('0.01') else ROUND_HALF_EVEN)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _short(amount: float) -> str:
-    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"

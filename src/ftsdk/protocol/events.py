@@ -23,7 +23,7 @@ class _Event(Value):
 
 
 class StateEvent(_Event):
-    """The run came into a state."""
+    """The run entered a state."""
 
     kind: Literal["state"] = "state"
     state: RunState
@@ -34,7 +34,7 @@ class StateEvent(_Event):
 
 
 class StepEvent(_Event):
-    """One optimizer step, or a few, were made."""
+    """One optimizer step, or a few, were completed."""
 
     kind: Literal["step"] = "step"
     step: int
@@ -48,11 +48,11 @@ class StepEvent(_Event):
     tokens_per_s: float | None = None
     seconds_left: float | None = None
     peak_memory_gb: float | None = None
-    """The most that one device, or on a CPU the process, has held so far; GB of 1e9 bytes."""
+    """Peak memory of one device so far, or on a CPU of the process, in GB of 1e9 bytes."""
 
 
 class EvalEvent(_Event):
-    """The model was measured during training."""
+    """The model was evaluated during training."""
 
     kind: Literal["eval"] = "eval"
     step: int
@@ -61,7 +61,7 @@ class EvalEvent(_Event):
 
 
 class CheckpointEvent(_Event):
-    """A checkpoint is whole and can be resumed from."""
+    """A checkpoint is complete and can be resumed from."""
 
     kind: Literal["checkpoint"] = "checkpoint"
     step: int
@@ -69,7 +69,7 @@ class CheckpointEvent(_Event):
 
 
 class LogEvent(_Event):
-    """A line for people; also what becomes of a native event that nobody has heard of."""
+    """A line of the log; native events of unknown kinds become one, too."""
 
     kind: Literal["log"] = "log"
     message: str

@@ -1,4 +1,4 @@
-"""What a run has cost so far: one computation, for whoever watches it and for the worker that stops itself."""
+"""What a run has cost so far: one computation, for the client that watches it and for the worker that stops itself."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ftsdk.protocol.estimates import Accrual
 __all__ = ["OVER_BUDGET", "Meter", "accrued_usd", "usd_for"]
 
 OVER_BUDGET = "over_budget"
-"""Native word of a run that its own worker stopped because it had cost as much as it may."""
+"""Native word of a run that its own worker stopped because it had reached its budget."""
 
 
 def accrued_usd(accrual: Accrual | None, *, seconds: float, share_done: float, price_usd: Decimal | None) -> Decimal | None:
-    """Say what a run has cost so far.
+    """Return what a run has cost so far.
 
     Args:
-        accrual: How its cost grows; None if that isn't known.
-        seconds: For which it is billed, over all its attempts.
-        share_done: Of the training, 0 to 1.
-        price_usd: What the place itself says that the run has cost, which counts before anything computed.
+        accrual: How its cost grows; None: not known.
+        seconds: Seconds that are billed, over all its attempts.
+        share_done: Share of the training that is done, 0 to 1.
+        price_usd: US dollars that the provider itself reports, which take precedence; None: it reports none.
 
     Returns:
-        US dollars, or None if nothing tells.
+        US dollars, or None if it isn't known.
     """
     if price_usd is not None:
         return price_usd
@@ -37,7 +37,7 @@ def accrued_usd(accrual: Accrual | None, *, seconds: float, share_done: float, p
 
 
 def usd_for(accrual: Accrual | None, seconds: float) -> Decimal:
-    """Give the price of some seconds in US dollars; 0 where time isn't what is billed."""
+    """Return the price of some seconds in US dollars; 0 where time isn't billed."""
     if accrual is None or accrual.kind != "per_hour":
         return Decimal(0)
     return accrual.usd * Decimal(str(max(0.0, seconds))) / 3600
@@ -45,11 +45,11 @@ def usd_for(accrual: Accrual | None, seconds: float) -> Decimal:
 
 @dataclass(kw_only=True)
 class Meter:
-    """Reads from a run's events for how long it is billed, over all its attempts, and how much of it is done.
+    """Count from a run's events the seconds that are billed, over all its attempts, and the share that is done.
 
-    An attempt is billed from its first word to its last. Before the first word comes the start: where the place bills that, it counts
-    too, from the submission or from the last word of the attempt before, and never for longer than the place lets a start take. A pause
-    in which nothing was at work costs nothing: the run that is taken up on Monday owes nothing for the weekend.
+    An attempt is billed from its first event to its last. Where the provider bills the start too, it counts from the submission, or from the
+    last event of the attempt before, and never for longer than a start may take. A pause in which nothing was at work costs nothing: a run
+    that is resumed on Monday owes nothing for the weekend.
 
     Args:
         accrual: How its cost grows.
@@ -59,18 +59,18 @@ class Meter:
     accrual: Accrual | None
     submitted_at: float | None = None
     seconds: float = 0.0
-    """For which it is billed, up to its last word."""
+    """Seconds that are billed, up to the last event."""
     share_done: float = 0.0
-    """Of the training, by its steps; 1 once it has succeeded."""
+    """Share of the training that is done, by its steps; 1 once it has succeeded."""
     longest_pause_s: float = 0.0
-    """Between two words of one attempt: nobody can see what it costs in less time."""
+    """Longest time between two events of one attempt, in seconds: the cost can't be seen more often."""
     last_at: float | None = None
-    """When it spoke last, in seconds since the epoch."""
+    """Time of the last event, in seconds since the epoch."""
     is_going: bool = False
-    """True between the first word of an attempt and its end."""
+    """Whether an attempt is at work: between its first event and its end."""
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Take in events, in order, each once."""
+        """Count events, in order, each once."""
         for event in events:
             self._time(event)
             if isinstance(event, StepEvent) and event.total_steps:
@@ -79,14 +79,14 @@ class Meter:
                 self.share_done = 1.0
 
     def owed_usd(self, *, seconds: float | None = None, price_usd: Decimal | None = None) -> Decimal | None:
-        """Say what it has cost.
+        """Return what the run has cost.
 
         Args:
-            seconds: For which it is billed, for whoever knows of more than its last word.
-            price_usd: What the place itself says.
+            seconds: Seconds that are billed, if more are known of than the events show; None: the events'.
+            price_usd: US dollars that the provider itself reports; None: it reports none.
 
         Returns:
-            US dollars, or None if nothing tells.
+            US dollars, or None if it isn't known.
         """
         billed_s = self.seconds if seconds is None else max(seconds, self.seconds)
         return accrued_usd(self.accrual, seconds=billed_s, share_done=self.share_done, price_usd=price_usd)
@@ -96,8 +96,8 @@ class Meter:
         # Clocks of two machines may disagree: no pause is negative.
         pause_s = None if before is None else max(0.0, event.at - before)
         is_state = isinstance(event, StateEvent)
-        is_first_word = is_state and event.state == "running" and (not self.is_going or event.native.startswith("attempt"))
-        if is_first_word:
+        is_first_event = is_state and event.state == "running" and (not self.is_going or event.native.startswith("attempt"))
+        if is_first_event:
             longest_start_s = 0.0 if self.accrual is None else self.accrual.start_s
             self.seconds += longest_start_s if pause_s is None else min(longest_start_s, pause_s)
             self.is_going = True

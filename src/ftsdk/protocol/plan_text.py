@@ -1,11 +1,10 @@
-"""Plans for people."""
+"""Plans as text and as HTML."""
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
-from ftsdk.protocol.fragments import cell, head, head_table, linked, notes_html
+from ftsdk._format import Html, escaped, html_table, notes_html
 
 if TYPE_CHECKING:
     from ftsdk.protocol import Plan
@@ -14,7 +13,7 @@ __all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """List what a plan says in pairs of a heading and a text."""
+    """Return the lines of a plan as pairs of heading and text."""
     spec = plan.spec
     rows: list[tuple[str, str]] = [
         ("Backend", plan.backend),
@@ -41,7 +40,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def plan_text(plan: Plan) -> str:
-    """Write a plan as plain text."""
+    """Return a plan as plain text."""
     lines = [f"{heading:<9}{text}" for heading, text in plan_rows(plan)]
     if plan.adjustments:
         lines.append("Chosen for you (set the field to choose yourself):")
@@ -52,16 +51,16 @@ def plan_text(plan: Plan) -> str:
 
 
 def plan_html(plan: Plan) -> str:
-    """Write a plan as an HTML fragment."""
-    chosen = "".join(
-        f"<tr>{cell(f'<code>{html.escape(a.field)}</code>')}{cell(linked(str(a.chosen)))}{cell(linked(a.reason))}</tr>" for a in plan.adjustments
+    """Return a plan as an HTML fragment."""
+    chosen = html_table(
+        ((Html(f"<code>{escaped(a.field)}</code>"), str(a.chosen), a.reason) for a in plan.adjustments),
+        head=("Chosen for you", "", "because"),
     )
-    table = f"<table><tr>{head('Chosen for you')}<th></th>{head('because')}</tr>{chosen}</table>" if chosen else ""
-    return f"{head_table(plan_rows(plan))}{table}{notes_html(all_notes(plan))}"
+    return f"{html_table(plan_rows(plan), has_row_heads=True)}{chosen}{notes_html(all_notes(plan))}"
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:
-    """List the notes of the plan and of its estimate: that one's first, since it says what may end the run."""
+    """Return the notes of the estimate and the plan: the estimate's first, since they say what may end the run."""
     return (*(plan.estimate.notes if plan.estimate is not None else ()), *plan.notes)
 
 

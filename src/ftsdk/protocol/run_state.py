@@ -13,7 +13,7 @@ from ftsdk.errors import Diagnosis, SpecError
 __all__ = ["TERMINAL", "Artifact", "RunRef", "RunState", "RunStatus"]
 
 RunState = Literal["queued", "running", "finalizing", "cancelling", "succeeded", "failed", "cancelled", "unknown"]
-"""Where a run is. `unknown` is not terminal: the backend said a word that nobody has heard of yet, and it is kept."""
+"""The state of a run. `unknown` is not terminal: the backend used a word that we don't know, which `native` keeps."""
 
 
 TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
@@ -27,47 +27,47 @@ class RunRef:
     backend: str
     id: str
     native: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    """What the backend itself calls things, job ids and file ids, and what it said that the run would cost. Never a secret."""
+    """The backend's own ids of jobs and files, and its quote for the run. Never a secret."""
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.id}"
 
     @classmethod
     def parse(cls, text: str) -> RunRef:
-        """Read a ref as it was printed.
+        """Parse a ref as it was printed.
 
         Raises:
             SpecError: The text isn't of the form `backend:id`.
         """
         backend, colon, identifier = text.strip().partition(":")
         if not (backend and colon and identifier):
-            raise SpecError(f"{text!r} is no run ref; one looks like 'local:20261123-ab12cd' (see `ftsdk runs`)")
+            raise SpecError(f"{text!r} isn't a run ref; a run ref looks like 'local:20261123-ab12cd' (see `ftsdk runs`)")
         return cls(backend=backend, id=identifier)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """Where a run is now."""
+    """The state of a run now."""
 
     state: RunState
     native: str = ""
-    """The backend's own word for it."""
+    """The backend's own word for the state."""
     reason: str = ""
     diagnosis: Diagnosis | None = None
     log_tail: str = ""
     attempts: int = 1
     price_usd: Decimal | None = None
-    """What the run has cost, once the place says so; US dollars."""
+    """US dollars that the run has cost, once the provider reports it."""
 
     @property
     def is_terminal(self) -> bool:
-        """True if the run will never change again."""
+        """Whether the run has ended, so that its state is final."""
         return self.state in TERMINAL
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """The weights of a finished run, whole: everything that the manifest lists was there and had the right hash."""
+    """The weights of a finished run: every file that the manifest lists is there and has the right hash."""
 
     path: Path
     kind: Literal["adapter", "model"]

@@ -1,7 +1,7 @@
-"""Serving, an optional ability of a backend: what it offers, what is decided before anything starts, and how it is asked.
+"""Serving, an optional ability of a backend: its offers, the plan made before anything starts, and the protocol.
 
-A deployment bills by the hour whether or not anybody asks it anything. So nothing starts without a limit, and the decision counts
-the worst case: the process that started it dies just before it would have stopped it, and the place's own stop comes last.
+A deployment is billed by the hour whether or not it gets requests. So nothing starts without a limit, and the plan counts the
+worst case: the process that started it dies just before it would have stopped it, and the provider's own idle stop comes last.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ftsdk.spec.base import Usd, nearest
 __all__ = ["CanServe", "ServingOffer", "ServingPlan", "ServingState", "ServingStatus", "plan_serving"]
 
 LEAST_HOURS = Decimal(1) / 12
-"""Five minutes: nothing is measured in less."""
+"""Five minutes: less is no use."""
 
 ServingState = Literal["starting", "ready", "stopping", "stopped", "failed", "gone", "unknown"]
-"""Where a deployment is. Only `gone` is the end: there is nothing left that could bill. `unknown` is a word nobody has heard of yet."""
+"""The state of a deployment. Only `gone` is final: nothing is left that could be billed. `unknown`: a native word that we don't know."""
 
 
 class ServingOffer(Value):
     """Hardware on which a tuned model can be served, and its price."""
 
     hardware: str
-    """The backend's own word for it, such as `"1xnvidia-h100-80gb"`."""
+    """The backend's own name for it, such as `"1xnvidia-h100-80gb"`."""
     gpu_type: str
     gpu_count: Annotated[int, Field(ge=1)]
     gpu_memory_gib: int | None = None
@@ -40,13 +40,13 @@ class ServingOffer(Value):
     price_usd_per_hour: Usd | None
     """US dollars an hour while one replica is ready; None: no price is listed."""
     free: int | None = None
-    """How many more replicas fit now, as the place guesses; None: it doesn't say."""
+    """Replicas that are free now by the provider's own estimate; None: not known."""
     source: str
-    """Whose price."""
+    """Where the price was read."""
     as_of: str
-    """Of which day, such as `"2026-11-24"`."""
+    """The day of the price, such as `"2026-11-24"`."""
     idle_stop_s_min: int
-    """The shortest time without a request after which the place stops a deployment by itself, in seconds."""
+    """The shortest time without a request after which the provider can stop a deployment, in seconds."""
     idle_stop_s_max: int
     native: dict[str, str] = Field(default_factory=dict[str, str])
     """What the backend needs to start it."""
@@ -62,11 +62,11 @@ class ServingPlan(Value):
 
     offer: ServingOffer
     max_s: int
-    """After so many seconds since it was ready, our own process stops it."""
+    """Seconds after it is ready at which our own process stops it."""
     idle_stop_s: int
-    """After so many seconds without a request, the place stops it."""
+    """Seconds without a request after which the provider stops it."""
     at_most_usd: Usd
-    """Cost if our process dies just before `max_s` is over and the place's own stop comes last, in US dollars."""
+    """Cost if our process dies just before `max_s` is over and the provider's idle stop comes last, in US dollars."""
 
     def __str__(self) -> str:
         return (
@@ -77,52 +77,52 @@ class ServingPlan(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class ServingStatus:
-    """Where a deployment is now."""
+    """The state of a deployment now."""
 
     state: ServingState
     native: str = ""
-    """The backend's own word for it."""
+    """The backend's own word for the state."""
     reason: str = ""
     endpoint: Endpoint | None = None
-    """Where it answers, once it is ready."""
+    """Its endpoint, once it is ready."""
 
 
 @runtime_checkable
 class CanServe(Protocol):
     """A backend that can put a finished run's model behind an endpoint.
 
-    The deployment's name is chosen by us, unique, and on disk before the first request; what the backend calls things follows
-    through `note`, each time before the next request. So whoever reads the record can stop all of it.
+    The deployment's name is chosen by us, unique, and on disk before the first request; the backend's own ids
+    follow through `note`, each before the next request. So any process that reads the record can stop all of it.
     """
 
     def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
         """List the hardware that can serve the run's model; empty if the model can't be deployed. Starts nothing.
 
         Raises:
-            BackendError: The place doesn't answer.
+            BackendError: The provider doesn't answer.
         """
         ...
 
     def start_serving(self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]) -> None:
-        """Ask for the deployment. A lost answer is looked up, not asked for again.
+        """Request the deployment. A lost answer is looked up, not requested again.
 
         Args:
             ref: The run.
             plan: As `plan_serving` decided it.
             name: Letters, digits and dashes; nothing else has this name.
-            note: Takes what the backend calls things; it is on disk when `note` returns.
+            note: Records the backend's own ids; they are on disk when `note` returns.
 
         Raises:
-            BackendError: The place said no, or nothing. Some of it may exist: `stop_serving`.
+            BackendError: The provider refused, or didn't answer. Parts may exist: call `stop_serving`.
         """
         ...
 
     def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Look once, and do what is due, such as opening a ready deployment for requests."""
+        """Return the state, after doing what is due, such as opening a ready deployment for requests."""
         ...
 
     def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Stop once more whatever is there under the name, and look. It is over when the state is `gone`. Never blocks for long."""
+        """Stop whatever still exists under the name, and return the state. It is over when that is `gone`. Never blocks for long."""
         ...
 
 
@@ -138,14 +138,14 @@ def plan_serving(
 
     Args:
         offers: As the backend listed them, at least one.
-        hardware: One of the offers' words; None takes the cheapest that is free.
-        budget_usd: Never spend more, in US dollars, whatever dies when.
+        hardware: Name of one of the offers; None takes the cheapest that is free.
+        budget_usd: US dollars that it may cost at most, also if a process dies.
         max_hours: Stop after so many hours.
-        idle_stop_s: Seconds without a request after which the place stops it; None takes the shortest that it allows.
+        idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it allows.
 
     Raises:
         SpecError: No limit, no such hardware, or an idle time that isn't offered.
-        BudgetExceededError: The budget doesn't pay for five minutes and the idle time, or nobody knows the price.
+        BudgetExceededError: The budget doesn't pay for five minutes and the idle time, or no price is known.
     """
     if budget_usd is None and max_hours is None:
         raise SpecError("a deployment bills until it is stopped, so it needs a limit: budget_usd=5, max_hours=1, or both")
@@ -169,8 +169,9 @@ def plan_serving(
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
             raise BudgetExceededError(
-                f"nothing was started: {offer.hardware} costs ${price:.2f} an hour, and the place's own stop comes {idle_s // 60} min after the last "
-                f"request, so five minutes of use can cost ${needed}; the budget is ${budget}. Raise budget_usd, or choose cheaper hardware"
+                f"nothing was started: {offer.hardware} costs ${price:.2f} an hour, and the provider's idle stop comes {idle_s // 60} min "
+                f"after the last request, so five minutes of use can cost ${needed}; the budget is ${budget}. "
+                "Raise budget_usd, or choose cheaper hardware"
             )
         limits.append(affordable)
     # Rounded down to a second, so that rounding can't go over the budget.

@@ -1,4 +1,4 @@
-"""The budget of a run: refused before the start, watched in flight. `ftsdk.protocol.meter` computes what is owed."""
+"""The budget of a run: checked before it starts, and watched while it runs. `ftsdk.protocol.meter` computes the cost."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from ftsdk._format import money_over
 from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol import Event, Plan, RunState, RunStatus
-from ftsdk.protocol.estimates import Accrual, usd_over
+from ftsdk.protocol.estimates import Accrual
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
 __all__ = ["BudgetWatch", "budget_watch", "refuse_over_budget"]
 
 _BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"})
-"""States in which time is billed, whatever the events say."""
+"""States in which time is billed, also when there are no events."""
 
 
 def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     """Refuse a run that could cost more than the budget.
 
-    A service that gives its own, exact estimate at submit() is refused here only if even the least is too much: its word replaces ours.
+    For a provider that quotes an exact price at submit(), only the lower end counts here, since its quote replaces our estimate.
 
     Raises:
-        BudgetExceededError: It could.
+        BudgetExceededError: The run could cost more.
     """
     cost = plan.cost
     if cost is None:
@@ -32,7 +33,7 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     most, word = (cost.low, "at least") if is_asked_again else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
-            f"the run may cost {word} {usd_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
+            f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
             "Train on less, on a smaller model, or raise the budget.",
             budget_usd=budget_usd,
         )
@@ -40,12 +41,12 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
 
 @dataclass(kw_only=True)
 class BudgetWatch:
-    """Follows one run's cost from its events, and between them by a clock. Holds no clock: every look says what time it is.
+    """Follows one run's cost from its events, and between them by the clock time that each poll passes in.
 
     Args:
-        budget_usd: The most that the run may cost.
+        budget_usd: The most that the run may cost, in US dollars.
         accrual: How its cost grows.
-        submitted_at: When it was submitted, in seconds since the epoch: a place that bills the start of a run bills from there.
+        submitted_at: When it was submitted, in seconds since the epoch: a provider that bills the start of a run bills from there.
     """
 
     budget_usd: Decimal
@@ -54,27 +55,27 @@ class BudgetWatch:
     _meter: Meter = field(init=False)
     _seconds: float = 0.0
     _going_at: float | None = None
-    """The clock at the last look, if the run was going then."""
+    """The clock at the last poll, if the run was billed then."""
     _most_at_once: float = 0.0
-    """The largest share of the training that was done between two looks."""
+    """The largest share of the training that was done between two polls."""
 
     def __post_init__(self) -> None:
         self._meter = Meter(accrual=self.accrual, submitted_at=self.submitted_at)
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Take in what is new since the last look: events, in order, each once."""
+        """Take in the events since the last poll, in order, each once."""
         before = self._meter.share_done
         self._meter.saw(events)
         self._most_at_once = max(self._most_at_once, self._meter.share_done - before)
 
     def owed_usd(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
-        """Say what the run has cost by now.
+        """Return what the run has cost by now, in US dollars; None if that isn't known.
 
         Args:
-            status: Where it is.
-            clock_s: The time of the look; only differences between looks count.
+            status: Its status.
+            clock_s: The time of the poll, in seconds; only differences between polls count.
         """
-        # What the events say, or more: time is billed while nothing is said, too.
+        # At least what the events say: time is billed between events, too.
         if self._going_at is not None:
             self._seconds += max(0.0, clock_s - self._going_at)
         self._seconds = max(self._seconds, self._meter.seconds)
@@ -82,10 +83,10 @@ class BudgetWatch:
         return self._meter.owed_usd(seconds=self._seconds, price_usd=status.price_usd)
 
     def is_over(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
-        """Give what is owed if the run must be stopped for it, and None otherwise.
+        """Return what the run has cost if it must be stopped, and None otherwise.
 
-        Time runs on, so a run that has cost its budget by the hour is stopped. A price for the whole, such as a service's minimum, ends where
-        it ends: a job that costs just its budget may go on to its end.
+        A run that is billed by the hour is stopped when it reaches its budget, since its cost goes on growing. A price for the whole run,
+        such as a provider's minimum, doesn't grow: a run whose price equals its budget may finish.
         """
         owed = self.owed_usd(status, clock_s=clock_s)
         if owed is None or owed < self.budget_usd:
@@ -94,45 +95,44 @@ class BudgetWatch:
         return owed if is_by_time or owed > self.budget_usd else None
 
     def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
-        """The most that may be spent beyond the budget before a look sees it: what one interval between two looks costs, by time or by share.
+        """Return the most that may be spent beyond the budget before a poll sees it: the cost of one interval, by time or by share.
 
         Args:
-            interval_s: Seconds between two looks; None: the longest that the run was silent, which is how often its own worker looks.
+            interval_s: Seconds between two polls; None means the longest time between two events, which is how often its worker checks.
         """
         if self.accrual is not None and self.accrual.kind == "per_share":
             return self.accrual.usd * Decimal(str(self._most_at_once))
         return usd_for(self.accrual, self._meter.longest_pause_s if interval_s is None else interval_s)
 
     def why_cancelled(self, owed_usd: Decimal | None, *, interval_s: float) -> str:
-        """Say why a run is cancelled, for whoever opens it later.
+        """Return the reason that is recorded with a cancelled run.
 
         Args:
-            owed_usd: What it had cost when that was seen.
-            interval_s: Seconds between two looks.
+            owed_usd: What it had cost when it was stopped.
+            interval_s: Seconds between two polls.
         """
         return (
-            f"it had cost ${owed_usd:.4f}, as much as budget_usd={self.budget_usd}, and was cancelled; it was looked at every {interval_s:g} s, so "
-            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent before that was seen. The newest whole "
+            f"it had cost ${owed_usd:.4f}, which reaches budget_usd={self.budget_usd}, and was cancelled; it was polled every {interval_s:g} s, so "
+            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent beyond the budget. The latest complete "
             "checkpoint, if there is one, is kept"
         )
 
     def error(self, ref: str, status: RunStatus, reason: str, *, clock_s: float, interval_s: float) -> BudgetExceededError:
-        """Give the error of a run that was stopped because of its budget, by whoever watched it or by its own worker.
+        """Return the error for a run that was stopped because of its budget, by a client or by its own worker.
 
         Args:
-            ref: Of the run.
-            status: Where it is.
-            reason: As `why_cancelled` or the worker gave it.
-            clock_s: Now, as for `owed_usd`.
-            interval_s: Seconds between two looks from outside.
+            ref: The run's ref.
+            status: Its status.
+            reason: From `why_cancelled` or from the worker.
+            clock_s: The time, as for `owed_usd`.
+            interval_s: Seconds between two polls of a client.
         """
         owed = self.owed_usd(status, clock_s=clock_s)
-        # What a clock saw that is gone isn't in the events: it was the budget at least, unless the place itself says something else.
+        # An earlier process may have counted more than the events show: at least the budget, unless the provider states a price.
         total = status.price_usd if status.price_usd is not None else max(owed or self.budget_usd, self.budget_usd)
         at = f", at ${total:.4f}" if total == owed else ""
         return BudgetExceededError(
-            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. "
-            "To train it to its end, raise budget_usd and submit the job again.",
+            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. To finish it, raise budget_usd and submit the job again.",
             accrued_usd=total,
             budget_usd=self.budget_usd,
             bound_usd=self.overspend_bound_usd(None if status.native == OVER_BUDGET else interval_s),

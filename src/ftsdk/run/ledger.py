@@ -7,6 +7,7 @@ submitted tells a later process to look for the run under the same key before it
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -191,6 +192,9 @@ class Ledger:
         db: sqlite3.Connection | None = None
         try:
             make_folder(self.path.parent)
+            if not self.path.exists():
+                # Plans hold prompts and paths: readable by the owner only. SQLite gives its other files the same mode.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             self._prepare(db)
             db.execute("BEGIN" if is_read else "BEGIN IMMEDIATE")

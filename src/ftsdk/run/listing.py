@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import overload
 
+from ftsdk._format import html_table, text_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, Backend, RunRef
@@ -47,18 +48,12 @@ class Runs(Sequence[Run]):
 
     def __str__(self) -> str:
         rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
-        if len(rows) == 1:
-            return "no runs yet"
-        widths = [max(len(row[n]) for row in rows) for n in range(5)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return "no runs yet" if len(rows) == 1 else text_table(rows)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        import html
-
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>ref</th><th>name</th><th>state</th><th>started</th><th>model</th></tr>{body}</table>"
+        return html_table(self.rows(), head=("ref", "name", "state", "started", "model"))
 
 
 def runs(*, refresh: bool = True) -> Runs:

@@ -33,7 +33,7 @@ def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | 
         if isinstance(backend, CanListOrphans):
             states = {RunRef.parse(e.ref).id: _state(backend, e) for e in entries if RunRef.parse(e.ref).backend == backend.name}
             # Backends that differ only in the hardware that they rent list the same account.
-            news = [orphan for orphan in backend.orphans(states) if orphan.to_json() not in seen]
+            news = [orphan for orphan in backend.list_orphans(states) if orphan.to_json() not in seen]
             seen.update(orphan.to_json() for orphan in news)
             found.extend(news)
     return found

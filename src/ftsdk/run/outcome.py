@@ -1,14 +1,14 @@
-"""What runs have taken, beside what was estimated: kept in the ledger, and shown by `ftsdk runs --costs`."""
+"""What runs took, compared with what was estimated: kept in the ledger, and shown by `ftsdk runs --costs`."""
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from ftsdk._format import html_table, money, text_table
 from ftsdk.protocol.estimates import Estimate, Range
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -17,25 +17,25 @@ __all__ = ["Comparison", "CostReport", "Outcome", "compare"]
 
 
 class Outcome(Value):
-    """What a run has taken; None is "not known", never a guess."""
+    """What a run took. None means unknown; nothing here is a guess."""
 
     state: str
     seconds: Annotated[float, Field(ge=0)] | None = None
-    """At work, over all attempts: a pause in which nothing worked isn't counted."""
+    """Time at work, over all attempts; pauses in which no worker ran don't count."""
     steps: int | None = None
     tokens: int | None = None
-    """Trained on, padding left out."""
+    """Tokens trained on, without padding."""
     peak_memory_gb: Annotated[float, Field(ge=0)] | None = None
-    """The most that one device held."""
+    """Peak memory of one device, in GB of 1e9 bytes."""
     cost_usd: Usd | None = None
-    """What the place says, else time at the plan's price."""
+    """The price that the provider states, otherwise time at the plan's price."""
 
 
 _CENT = 0.01 + 1e-9
 
 
 class Comparison(Value):
-    """One run: a quantity as it was estimated and as it was."""
+    """One quantity of one run: estimated and actual."""
 
     ref: str
     quantity: str
@@ -44,29 +44,29 @@ class Comparison(Value):
 
     @property
     def error(self) -> float:
-        """Of the likely value, as a share of the actual one."""
+        """The error of the likely value, as a fraction of the actual one."""
         return self.estimated.likely / self.actual - 1 if self.actual else 0.0
 
     @property
     def is_quoted(self) -> bool:
-        """Is it a price that the place itself told, and so no interval?"""
+        """Whether the estimate is the provider's quote, and so not an interval."""
         return self.quantity == "usd" and self.estimated.low == self.estimated.high
 
     @property
     def is_inside(self) -> bool:
-        """Did the truth fall inside of the 80 % interval, or within a cent of the price that the place told?"""
+        """Whether the actual value is inside the 80 % interval, or within a cent of the quote."""
         slack = _CENT if self.is_quoted else 0.0
         return self.estimated.low - slack <= self.actual <= self.estimated.high + slack
 
 
 @dataclass(frozen=True)
 class CostReport:
-    """Estimates against what was."""
+    """Estimates compared with actual values."""
 
     comparisons: tuple[Comparison, ...]
 
     def rows(self) -> list[tuple[str, str, str, str, str, str]]:
-        """Give ref, quantity, estimate, actual, error and whether it was inside."""
+        """Return ref, quantity, estimate, actual value, error and whether it was inside, for each comparison."""
         return [
             (
                 c.ref,
@@ -82,18 +82,18 @@ class CostReport:
 
     @property
     def summary(self) -> str:
-        """How far off, and how often inside, by quantity."""
-        told: list[str] = []
+        """The mean error and the number of values inside, by quantity."""
+        lines: list[str] = []
         for quantity in sorted({c.quantity for c in self.comparisons}):
             found = [c for c in self.comparisons if c.quantity == quantity]
             off = sum(abs(c.error) for c in found) / len(found)
-            meant = {False: "inside of the 80 % interval", True: "within a cent of the place's own price"}
+            meant = {False: "inside the 80 % interval", True: "within a cent of the provider's quote"}
             inside = " or ".join(meant[is_quoted] for is_quoted in sorted({c.is_quoted for c in found}))
-            told.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
-        return "\n".join(told) or "no run that ended has both an estimate and a result yet"
+            lines.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
+        return "\n".join(lines) or "no finished run has both an estimate and a result yet"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {
             "runs": [{**c.to_dict(), "error": c.error, "is_inside": c.is_inside} for c in self.comparisons],
             "summary": self.summary,
@@ -110,25 +110,21 @@ class CostReport:
                 rows.append((ref, "", "", "", ""))
             rows.append((f"  {quantity}", *rest))
             last = ref
-        # A ref may reach into the next column, which is empty beside it.
-        widths = [max(len(row[n]) for row in rows if n or row[1]) for n in range(5)]
-        table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-        return f"{table}\n{self.summary}"
+        return f"{text_table(rows)}\n{self.summary}"
 
     def _repr_html_(self) -> str:
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>ref</th><th>quantity</th><th>estimated</th><th>actual</th><th>error</th><th>inside</th></tr>{body}</table>"
+        return html_table(self.rows(), head=("ref", "quantity", "estimated", "actual", "error", "inside"))
 
 
 def _shown(amount: float, quantity: str) -> str:
-    """Seconds, tokens and bytes to the digits that mean something; dollars to the cent, or below a dollar as they are."""
+    """Round seconds, tokens and gigabytes to three digits, and dollars to the cent, or to four digits below a dollar."""
     if quantity == "usd":
-        return f"${amount:,.{2 if amount >= 1 else 4}f}"
+        return money(amount, places=2 if amount >= 1 else 4)
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}"
 
 
 def compare(ref: str, estimate: Estimate | None, outcome: Outcome | None) -> tuple[Comparison, ...]:
-    """Hold a run's estimate against its outcome; only of runs that succeeded, since the others did other work than was estimated."""
+    """Compare a run's estimate with its outcome. Empty unless it succeeded, since another run did less work than was estimated."""
     if estimate is None or outcome is None or outcome.state != "succeeded":
         return ()
     cost = None if estimate.cost is None else Range(low=float(estimate.cost.low), likely=float(estimate.cost.likely), high=float(estimate.cost.high))

@@ -1,4 +1,4 @@
-"""How far a run is, shown live in a terminal or a notebook, and line by line in a log file."""
+"""The progress of a run: a live bar in a terminal or a notebook, lines in a log file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftsdk._format import duration
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
 
 if TYPE_CHECKING:
@@ -18,19 +19,19 @@ __all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progr
 
 
 class Progress(Protocol):
-    """Something that shows a run's events."""
+    """Displays a run's events."""
 
     def event(self, event: Event) -> None:
-        """Show one event; each comes once, in order."""
+        """Display one event. Each event is passed once, in order."""
         ...
 
     def status(self, status: RunStatus) -> None:
-        """Show the status; comes at every look."""
+        """Display the status. Called at every poll."""
         ...
 
 
 class SilentProgress:
-    """Shows nothing."""
+    """Displays nothing."""
 
     def event(self, event: Event) -> None:
         """Do nothing."""
@@ -40,7 +41,7 @@ class SilentProgress:
 
 
 class LiveProgress:
-    """A bar in a terminal or a notebook; elsewhere a line now and then."""
+    """A bar in a terminal or a notebook; elsewhere one line every few seconds."""
 
     def __init__(self, title: str, *, console: Console | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
@@ -73,7 +74,7 @@ class LiveProgress:
         self._bar.stop()
 
     def event(self, event: Event) -> None:
-        """Show one event."""
+        """Display one event."""
         match event:
             case StepEvent():
                 facts = _facts(event)
@@ -82,26 +83,26 @@ class LiveProgress:
                 is_last = event.step == event.total_steps
                 if not self._is_live and (is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s):
                     self._last_line_at = now
-                    self._say(f"step {event.step}" + (f"/{event.total_steps}" if event.total_steps else "") + f"  {facts}")
+                    self._print(f"step {event.step}" + (f"/{event.total_steps}" if event.total_steps else "") + f"  {facts}")
             case EvalEvent():
-                self._say(f"step {event.step}: {event.name} " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items())))
+                self._print(f"step {event.step}: {event.name} " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items())))
             case CheckpointEvent():
                 if not self._is_live:
-                    self._say(f"step {event.step}: checkpoint is whole")
+                    self._print(f"step {event.step}: checkpoint saved")
             case LogEvent():
-                self._say(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
+                self._print(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
             case StateEvent():
                 if event.state in ("running", "failed", "cancelled"):
-                    self._say(" ".join(word for word in (event.state, event.reason) if word), style="red" if event.state == "failed" else "")
+                    self._print(" ".join(word for word in (event.state, event.reason) if word), style="red" if event.state == "failed" else "")
 
     def status(self, status: RunStatus) -> None:
-        """Show the state beside the bar."""
+        """Display the state beside the bar."""
         word = status.state if status.native in ("", status.state) or status.native.startswith("attempt") else f"{status.state} ({status.native})"
         if word != self._shown_state:
             self._shown_state = word
             self._bar.update(self._task, description=f"{self._title} {word}")
 
-    def _say(self, text: str, *, style: str = "") -> None:
+    def _print(self, text: str, *, style: str = "") -> None:
         self._bar.console.print(text, style=style, highlight=False, markup=False)
 
 
@@ -112,20 +113,13 @@ def _facts(event: StepEvent) -> str:
     if event.tokens_per_s is not None:
         parts.append(f"{event.tokens_per_s:,.0f} tokens/s")
     if event.seconds_left is not None:
-        parts.append(f"{_duration(event.seconds_left)} left")
+        parts.append(f"{duration(event.seconds_left, precise=True)} left")
     return "  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @contextlib.contextmanager
 def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
-    """Give the display for `Run.wait(progress=)`."""
+    """Yield the display for `Run.wait(progress=)`."""
     if progress is True:
         with LiveProgress(title) as live:
             yield live
@@ -137,7 +131,7 @@ def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
 
 @contextlib.contextmanager
 def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]:
-    """Give a callback that draws a bar for each eval and subject, or None for silence."""
+    """Yield a callback that draws a bar for each eval and subject, or None for silence."""
     if not progress:
         yield None
         return

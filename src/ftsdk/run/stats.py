@@ -18,7 +18,7 @@ from ftsdk.run.outcome import Outcome
 __all__ = ["RunStats", "record_end"]
 
 _FEWEST_STEPS = 5
-"""So many usual steps make a measurement."""
+"""The fewest ordinary steps that make a measurement."""
 
 
 @dataclass(kw_only=True)
@@ -26,20 +26,20 @@ class RunStats:
     """Counts a run's events as they come, each once.
 
     Args:
-        meter: For how long it is at work; None: one that bills nothing.
+        meter: Measures the time at work; by default one that bills nothing.
     """
 
     meter: Meter = field(default_factory=lambda: Meter(accrual=None))
     last_at: float = 0.0
     attempts: int = 0
     began_at: float | None = None
-    """When the worker said its first word."""
+    """When the worker's first attempt began."""
     steps: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
-    """Each step and when it was done."""
+    """Each step, and when it was done."""
     checkpoints: set[int] = field(default_factory=set[int])
     """Steps after which a checkpoint was written."""
     pauses: set[int] = field(default_factory=set[int])
-    """Steps after which something else was done, such as a validation."""
+    """Steps after which a validation ran."""
     total_steps: int | None = None
     tokens: int | None = None
     peak_memory_gb: float | None = None
@@ -51,7 +51,7 @@ class RunStats:
         return cls(meter=Meter(accrual=accrual, submitted_at=submitted_at))
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Take in events."""
+        """Count events, in order, each once."""
         self.meter.saw(events)
         for event in events:
             self.last_at = max(self.last_at, event.at)
@@ -72,7 +72,7 @@ class RunStats:
                     pass
 
     def outcome(self, status: RunStatus) -> Outcome:
-        """Sum up, at the end."""
+        """Return the totals of a run that has ended."""
         accrual = self.meter.accrual
         cost = status.price_usd
         if cost is None and accrual is not None and accrual.kind == "per_hour":
@@ -87,20 +87,20 @@ class RunStats:
         return Outcome(state=status.state, **{name: value for name, value in found.items() if value is not None})  # type: ignore[arg-type]
 
     def probe(self, plan: Plan) -> Probe | None:
-        """Hold the steps against the plan's estimate: a measurement of the device, if there are enough of them."""
+        """Return the measured steps beside the plan's estimate, to calibrate the device; None if there are too few."""
         estimate = plan.estimate
-        # An attempt that was interrupted measures the pause, too.
+        # With a second attempt the times between steps include the interruption.
         if estimate is None or estimate.step is None or not self.total_steps or self.attempts > 1:
             return None
         gaps = [(a[0], b[1] - a[1]) for a, b in itertools.pairwise(self.steps) if b[0] == a[0] + 1]
-        # The first step loads kernels and fills caches, and the next may still.
+        # The first step loads kernels and fills caches; the second may, too.
         plain = [gap for step, gap in gaps[1:] if step not in self.checkpoints | self.pauses]
         if len(plain) < _FEWEST_STEPS:
             return None
         measured_s = statistics.median(plain)
         if measured_s <= 0:
             return None
-        tokens = self._as_it_was(estimate)
+        tokens = self._token_ratio(estimate)
         found: dict[str, Any] = {}
         written = [gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s]
         if written:
@@ -110,7 +110,7 @@ class RunStats:
             found |= {"start_s": start_s, "predicted_start_s": predicted} if start_s > 0 and predicted else {}
         if estimate.memory is not None and self.peak_memory_gb:
             memory = estimate.memory
-            # For memory, rows that were guessed were taken to have as many tokens as they may.
+            # The memory estimate takes guessed rows at their upper end.
             presumed = 1.0 if estimate.tokens is None or not estimate.tokens.likely else estimate.tokens.high / estimate.tokens.likely
             found |= {"fixed_gb": memory.fixed_gb, "varying_gb": memory.varying_gb * tokens / presumed, "peak_gb": self.peak_memory_gb}
         return Probe(
@@ -122,8 +122,8 @@ class RunStats:
             **found,
         )
 
-    def _as_it_was(self, estimate: Estimate) -> float:
-        """Tokens over what was presumed of them: rows may have been guessed from text, and now they were counted."""
+    def _token_ratio(self, estimate: Estimate) -> float:
+        """Return the tokens counted over those estimated: the estimate may have guessed them from the text."""
         if not self.tokens or estimate.tokens is None or not self.total_steps or not self.steps[-1][0]:
             return 1.0
         guessed = estimate.tokens.likely * self.steps[-1][0] / self.total_steps

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ftsdk.errors import BudgetExceededError, DatasetError, Diagnosis, SpecError
 from ftsdk.protocol import TERMINAL, Backend, CanFind, Plan, RunRef, RunStatus
 from ftsdk.protocol.meter import OVER_BUDGET
+from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record
 
 __all__ = ["confirm", "ref_of", "status_of", "submit"]
@@ -26,7 +27,8 @@ def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Reco
             reason; otherwise the run stays intended, and can be submitted again.
     """
     try:
-        ref = backend.submit(plan, key=RunRef.parse(record.ref).id)
+        with usable_home():
+            ref = backend.submit(plan, key=RunRef.parse(record.ref).id)
     except (SpecError, DatasetError, BudgetExceededError) as error:
         ledger.never_started(record.ref, "failed", str(error))
         raise

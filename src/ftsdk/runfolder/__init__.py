@@ -1,1 +1,1 @@
-"""What a run's folder is made of, whatever backend fills it: a lock, an event log with one writer, and manifests that prove a folder whole."""
+"""The parts of a run's folder, for every backend: a lock, an event log with one writer, and manifests of complete folders."""

@@ -1,8 +1,8 @@
-"""One worker at a time on a run's folder.
+"""The lock that lets one worker at a time use a run's folder.
 
-The lock is an open file that is locked (`flock`), so the kernel lets go of it when the holder dies, however it dies: no
-stale lock, and no process id that somebody else has by now. A parent can take the lock and hand the open file to the
-worker that it starts, so that there is no moment in between when the run looks abandoned.
+The lock is an open file locked with `flock`, so the kernel releases it when its holder dies, however it dies: there is no
+stale lock, and no process id that another process has by now. A parent can take the lock and pass the open file to the
+worker that it starts, so that the run never looks abandoned in between.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ __all__ = ["INHERITED", "acquire", "hold", "holder_of", "is_held", "sign"]
 
 LOCK = "worker.lock"
 INHERITED = "FTSDK_LOCK_FD"
-"""Environment variable with the number of an open file that holds the lock already."""
+"""Environment variable with the descriptor of an open file that already holds the lock."""
 
 
 def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
-    """Take the lock; gives the open file's descriptor, or None if another process has it.
+    """Take the lock. Return the open file's descriptor, or None if another process has it.
 
-    A process that only looks (`is_held`) has the lock for a moment too, hence a little patience.
+    Args:
+        folder: The run's folder.
+        patience_s: Seconds to try for: `is_held` in another process takes the lock for a moment, too.
     """
     flock = _flock()
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
     while True:
         try:
@@ -45,7 +47,7 @@ def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
 
 
 def is_held(folder: Path) -> bool:
-    """True while a process works on the folder."""
+    """Return whether a process holds the lock."""
     flock = _flock()
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
@@ -61,12 +63,12 @@ def is_held(folder: Path) -> bool:
 
 
 def sign(folder: Path) -> None:
-    """Note the process id in the lock that this process holds, for whoever has to end it."""
+    """Write the process id into the lock that this process holds, so that others can kill it."""
     (folder / LOCK).write_text(json.dumps({"pid": os.getpid(), "group": os.getpgid(0)}))
 
 
 def holder_of(folder: Path) -> tuple[int, int] | None:
-    """Give process id and process group of the worker, or None if none is at work or it hasn't signed yet."""
+    """Return process id and process group of the worker; None if there is none, or it hasn't signed yet."""
     if not is_held(folder):
         return None
     try:
@@ -78,7 +80,7 @@ def holder_of(folder: Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Generator[bool]:
-    """Hold the lock for a block: the inherited one, or a new one; gives False if another process has it."""
+    """Hold the lock for a block: the inherited one, or a new one. Yield False if another process has it."""
     inherited = os.environ.pop(INHERITED, None)
     descriptor = int(inherited) if inherited else acquire(folder)
     if descriptor is None:

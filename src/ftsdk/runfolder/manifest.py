@@ -1,4 +1,4 @@
-"""The last write means done: a folder is whole if, and only if, its `manifest.json` says so and everything in it matches."""
+"""Manifests: a folder is complete if, and only if, it has a `manifest.json` and every file matches it. The manifest is written last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and some facts.
+    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and the given facts. Return its path.
 
     All files are on disk before the manifest is.
     """
@@ -33,22 +33,22 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check a folder against its manifest, and give the manifest.
+    """Check a folder against its manifest, and return the manifest.
 
     Raises:
-        CorruptArtifactError: No manifest, or a file that is missing, cut, altered, or not listed.
+        CorruptArtifactError: There is no manifest, or a file is missing, truncated, altered, or not listed.
     """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
         listed = dict(manifest["files"])
     except FileNotFoundError as error:
-        raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it was never finished, and isn't used") from error
+        raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it is incomplete, and isn't used") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifactError(f"{path} can't be read ({error}); the folder isn't used") from error
-    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
-    if not_listed := sorted(there - set(listed)):
-        raise CorruptArtifactError(f"{folder}: {not_listed[0]} isn't in the manifest: somebody put it there")
+    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    if not_listed := sorted(present - set(listed)):
+        raise CorruptArtifactError(f"{folder}: {not_listed[0]} isn't listed in the manifest, and isn't trusted")
     for name, facts in listed.items():
         file = folder / name
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -57,9 +57,9 @@ def verify(folder: Path) -> dict[str, Any]:
             raise CorruptArtifactError(f"{folder}: {name} is missing")
         size = file.stat().st_size
         if size != facts["bytes"]:
-            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest says {facts['bytes']}: torn")
+            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest has {facts['bytes']}: it is truncated")
         if _digest(file) != facts["sha256"]:
-            raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash that the manifest says: altered")
+            raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash in the manifest: it was altered")
     return manifest
 
 

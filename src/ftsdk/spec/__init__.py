@@ -1,28 +1,34 @@
-"""WHAT decides the weights: frozen values, with no IO, no torch and no vendor."""
+"""What decides the weights: frozen values, with no IO, no torch and no vendor."""
 
 from ftsdk.spec.base import Value, set_fields
-from ftsdk.spec.dataset_ref import DataFormat, DatasetRef, TokenGuess
-from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobSpec, default_learning_rate
-from ftsdk.spec.method import DPO, SFT, Method, TrainOn
+from ftsdk.spec.dataset_ref import DataFormat, DatasetRef
+from ftsdk.spec.interval import Range
+from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
+from ftsdk.spec.method import DPO, METHODS, SFT, AnyMethod, Method, TrainOn
 from ftsdk.spec.model import Model
-from ftsdk.spec.tuning import AnyLoRA, DoRA, FullFineTune, LoRA, QLoRA, Tuning
+from ftsdk.spec.tuning import TUNINGS, AnyLoRA, AnyTuning, DoRA, FullFineTune, LoRA, QLoRA, Tuning
 
 __all__ = [
     "DPO",
+    "METHODS",
     "SFT",
+    "TUNINGS",
     "AnyLoRA",
+    "AnyMethod",
+    "AnyTuning",
     "DataFormat",
     "DatasetRef",
     "DoRA",
     "EarlyStopping",
     "FullFineTune",
     "Hyperparameters",
+    "JobFields",
     "JobSpec",
     "LoRA",
     "Method",
     "Model",
     "QLoRA",
-    "TokenGuess",
+    "Range",
     "TrainOn",
     "Tuning",
     "Value",

@@ -1,4 +1,4 @@
-"""The base of all values: frozen, strict, and clear about what is wrong with them."""
+"""The base of all values: frozen, strict, with errors that name every problem."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from ftsdk.errors import Problem, SpecError
 
-__all__ = ["Usd", "Value", "nearest", "set_fields"]
+__all__ = ["UnionMember", "Usd", "Value", "nearest", "set_fields", "union_members"]
 
 
 def _usd(amount: object) -> object:
-    """Read an amount as it was written: 0.1 stays 0.1, and 20.0 is 20."""
+    """Return the amount as a Decimal, as it was written: 0.1 stays 0.1, and 20.0 becomes 20."""
     if isinstance(amount, (int, float)) and not isinstance(amount, bool):
         amount = Decimal(str(amount))
     if isinstance(amount, Decimal) and amount.is_finite() and amount == amount.to_integral_value():
@@ -31,27 +31,27 @@ Usd = Annotated[Decimal, BeforeValidator(_usd), PlainSerializer(float, return_ty
 
 
 def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
-    """Say which known name was probably meant, as the end of a sentence; empty if none is near."""
+    """Return the end of an error message: the known name that was probably meant, or else all known names."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
 
 
 class Value(BaseModel):
-    """A frozen value. Unknown keys, wrong types and numbers out of range are refused, all at once, by `SpecError`.
+    """A frozen value. Unknown keys, wrong types and numbers out of range raise one `SpecError` that lists them all.
 
-    Values are made with keyword arguments or `from_dict` and compared by content.
+    Values are built with keyword arguments or `from_dict`, and compared by content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     def model_post_init(self, _context: Any, /) -> None:
-        """Count `kind` as set, so that `to_dict` always writes it: it tells the members of a union apart."""
+        """Count `kind` as set, so that `to_dict` always writes it: it distinguishes the members of a union."""
         if "kind" in type(self).model_fields:
             self.model_fields_set.add("kind")
 
     def __init__(self, /, **data: Any) -> None:
-        # JSON and YAML know lists only; strict validation would refuse them where a tuple or a frozenset is meant.
+        # JSON and YAML have only lists, which strict validation refuses where a field is a tuple or a frozenset.
         for name, kind in _array_fields(type(self)).items():
             if isinstance(data.get(name), list):
                 data[name] = kind(data[name])
@@ -62,10 +62,10 @@ class Value(BaseModel):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build the value from plain data, as it comes out of JSON or YAML.
+        """Build the value from plain data, such as parsed JSON or YAML.
 
         Raises:
-            SpecError: An unknown key or an impossible value, at any depth.
+            SpecError: An unknown key or an invalid value, at any depth.
         """
         return cls.from_json(json.dumps(data, default=str))
 
@@ -74,7 +74,7 @@ class Value(BaseModel):
         """Build the value from JSON text.
 
         Raises:
-            SpecError: Not JSON, an unknown key, or an impossible value, at any depth.
+            SpecError: The text isn't JSON, or has an unknown key or an invalid value, at any depth.
         """
         try:
             return cls.model_validate_json(text)
@@ -82,29 +82,51 @@ class Value(BaseModel):
             raise _spec_error(cls, error) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the value as plain data, as short as it was written: `from_dict` reads it back, equal."""
+        """Return the value as plain data with only the fields that were set; `from_dict` reads it back, equal."""
         return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Give the value as JSON text."""
+        """Return the value as JSON text."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def replace(self, **changes: Any) -> Self:
-        """Give a copy with some fields changed, checked like a new value."""
+        """Return a copy with some fields changed, validated like a new value."""
         fields = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**fields, **changes})
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """Give the JSON Schema, for editors that complete and check YAML."""
+        """Return the JSON Schema, for editors that complete and check YAML."""
         return cls.model_json_schema()
 
 
-def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
-    """List the fields that were set explicitly, by dotted path, at every depth.
+class UnionMember(Value):
+    """A member of a union, identified by `kind`, with its facts declared as class variables.
 
-    `kind` fields and fields that are None are left out: the one is implied, the other means "the backend chooses".
-    A value in which nothing was set, such as `early_stopping=EarlyStopping()`, stands for itself.
+    A base class declares the facts, without values. A member, which is a subclass with a `kind`, must give each of them
+    a value; one that doesn't is a `TypeError` where it is defined, so that no fact can be forgotten.
+    """
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "kind" not in cls.model_fields:
+            return
+        missing = sorted(name for name in cls.__class_vars__ if not hasattr(cls, name))
+        if missing:
+            raise TypeError(f"{cls.__name__} must set these class variables: {', '.join(missing)}")
+        _TAGS.add(str(cls.model_fields["kind"].default))
+
+
+def union_members(union: object) -> dict[str, type[UnionMember]]:
+    """Return the members of a union by kind, in the order in which it lists them."""
+    return {str(member.model_fields["kind"].default): member for member in _models_in(union) if issubclass(member, UnionMember)}
+
+
+def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
+    """Return the fields that were set explicitly, by dotted path, at every depth.
+
+    `kind` fields are left out, as they are implied, and fields that are None, which means that the backend chooses.
+    A value in which nothing was set, such as `early_stopping=EarlyStopping()`, is itself the entry.
     """
     found: dict[str, Any] = {}
     for name in sorted(value.model_fields_set):
@@ -121,7 +143,7 @@ def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
 
 @functools.cache
 def _array_fields(cls: type[BaseModel]) -> dict[str, type[tuple[object, ...]] | type[frozenset[object]]]:
-    """Find the fields that hold a tuple or a frozenset."""
+    """Return the fields that hold a tuple or a frozenset, and which of the two."""
     found: dict[str, type[tuple[object, ...]] | type[frozenset[object]]] = {}
     for name, field in cls.model_fields.items():
         pending: list[object] = [field.annotation]
@@ -136,7 +158,7 @@ def _array_fields(cls: type[BaseModel]) -> dict[str, type[tuple[object, ...]] | 
 
 
 def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """Find the field names of the model that `location` points into."""
+    """Return the field names of the model that `location` points into."""
     known: set[str] = set(cls.model_fields)
     current: list[type[BaseModel]] = [cls]
     for part in location:
@@ -148,7 +170,7 @@ def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> set[str
                 for meta in field.metadata:
                     following.extend(_models_in(meta))
             elif "kind" in model.model_fields and model.model_fields["kind"].default == part:
-                following.append(model)  # a discriminated union puts the tag in the path
+                following.append(model)  # pydantic puts the tag of a discriminated union into the path
         if following:
             current = following
             known = {name for model in current for name in model.model_fields}
@@ -180,12 +202,12 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
         elif detail["type"] == "missing":
             problems.append(Problem(path, "is required"))
         elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            # Which member of a union is meant; the message lists them or asks for the word.
+            # The kind is missing or unknown: the message lists the members of the union.
             context = detail.get("ctx", {})
             members = {word.strip("' ") for word in str(context.get("expected_tags", "")).split(",")}
             kind = context.get("tag")
             problems.append(
-                Problem(path, "needs 'kind', which says what it is" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}")
+                Problem(path, "needs 'kind', which names its type" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}")
             )
         else:
             asked = detail["input"]
@@ -197,7 +219,7 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
 
 
 def _in_words(kind: str, asked: object) -> str | None:
-    """What people mistake most often, in their words and not in those of types."""
+    """Return a message for the most common mistakes, in the terms of JSON and YAML; None for all others."""
     if kind == "tuple_type" and isinstance(asked, str):
         return f"input should be a list, such as [{asked}]"
     if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not _NUMBER.fullmatch(asked):
@@ -215,8 +237,4 @@ def _is_tag(part: int | str) -> bool:
 
 
 _TAGS: set[str] = set()
-
-
-def register_tags(*models: type[Value]) -> None:
-    """Note the `kind` words of a union, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""
-    _TAGS.update(str(model.model_fields["kind"].default) for model in models)
+"""The `kind` words of all unions, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""

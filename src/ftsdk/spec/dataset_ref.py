@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ftsdk.spec.base import Value
+from ftsdk.spec.interval import Range
 
-__all__ = ["DataFormat", "DatasetRef", "TokenGuess"]
+__all__ = ["MAKING_ROWS", "DataFormat", "DatasetRef"]
 
 DataFormat = Literal["chat", "preference"]
 """`chat`: rows of `messages` that end with the assistant. `preference`: rows of `prompt`, `chosen`, `rejected`."""
 
+MAKING_ROWS: Mapping[DataFormat, str] = {
+    "chat": "Dataset.as_chat(prompt=, completion=)",
+    "preference": "Dataset.as_preference(prompt=, chosen=, rejected=)",
+}
+"""The call that makes rows of each format, for messages."""
 
-class TokenGuess(Value):
-    """Tokens as guessed from text: with 80 % confidence between `few` and `many`."""
 
-    few: Annotated[int, Field(ge=0)]
-    """With a tokenizer of many words."""
-    likely: Annotated[int, Field(ge=0)]
-    """The guess."""
-    many: Annotated[int, Field(ge=0)]
-    """With a tokenizer of few words, or text unlike English prose."""
+def _from_old_words(tokens: object) -> object:
+    """Read a guess as ledgers before 2026-11-27 have it: few, likely, many."""
+    if not isinstance(tokens, Mapping) or "few" not in tokens:
+        return cast("object", tokens)
+    words = {"few": "low", "many": "high"}
+    return {words.get(key, key): amount for key, amount in cast("Mapping[str, Any]", tokens).items()}
+
+
+Tokens = Annotated[Range, BeforeValidator(_from_old_words)]
 
 
 class DatasetRef(Value):
-    """Rows, named by what is in them; the rows themselves lie in the content-addressed store."""
+    """Rows, identified by their content; the rows themselves are in the content-addressed store."""
 
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the canonical rows, in order."""
     format: DataFormat
     rows: Annotated[int, Field(ge=1)]
     name: str = "data"
-    """Where it came from, for people."""
-    tokens: TokenGuess | None = None
-    """Of all sequences, a preference row being two, guessed from their text; None: nobody has looked. Devices and limits are chosen by it."""
-    longest_tokens: TokenGuess | None = None
-    """Of the longest sequence, likewise."""
+    """Display name: where the rows came from."""
+    tokens: Tokens | None = None
+    """Tokens of all sequences, a preference row being two, guessed from their text; None: not guessed. Backends choose
+    devices and limits by it."""
+    longest_tokens: Tokens | None = None
+    """Tokens of the longest sequence, guessed from its text."""

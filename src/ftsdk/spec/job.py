@@ -1,4 +1,4 @@
-"""The specification of a fine-tune: what decides the weights, and nothing about where."""
+"""The specification of a fine-tune: what decides the weights, and nothing about where it runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema, model_validator
 
 from ftsdk.spec.base import Usd, Value
-from ftsdk.spec.dataset_ref import DatasetRef
-from ftsdk.spec.method import DPO, SFT, Method
+from ftsdk.spec.dataset_ref import MAKING_ROWS, DatasetRef
+from ftsdk.spec.method import METHODS, SFT, AnyMethod, LearningRate, Method
 from ftsdk.spec.model import Model
-from ftsdk.spec.tuning import FullFineTune, LoRA, Tuning
+from ftsdk.spec.tuning import AnyTuning, LoRA, Tuning
 
-__all__ = ["EarlyStopping", "Hyperparameters", "JobSpec", "default_learning_rate"]
+__all__ = ["EarlyStopping", "Hyperparameters", "JobFields", "JobSpec", "default_learning_rate"]
 
 
 class EarlyStopping(Value):
@@ -25,17 +25,15 @@ class EarlyStopping(Value):
 
 
 class Hyperparameters(Value):
-    """The fields that a `FineTuneJob` and its `JobSpec` share.
+    """How to train: with model and data, what decides the weights.
 
     A field that is None is the backend's to choose, and its plan says what it chose and why.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")] | None = None
-    """A name for people, at most 40 letters, digits, dots, dashes and underscores."""
     method: Method = SFT()
     """What is learned: `SFT()` or `DPO()`."""
     tuning: Tuning = LoRA()
-    """Which weights move: `LoRA()`, `QLoRA()`, `DoRA()` or `FullFineTune()`."""
+    """Which weights are trained: `LoRA()`, `QLoRA()`, `DoRA()` or `FullFineTune()`."""
     epochs: Annotated[float, Field(gt=0, le=1000)] = 3
     """Passes over the training data. 3 is the usual start for a few thousand rows (Alpaca, Zephyr, TRL's default)."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
@@ -54,24 +52,36 @@ class Hyperparameters(Value):
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens per row; longer rows are cut at the end, counted and reported. None: as long as the model allows."""
     max_truncated: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of the rows that may lose trained tokens to `max_length`; above it the run is refused."""
+    """Largest share of the rows that may lose trained tokens to `max_length`; with more, the run is refused."""
     packing: bool | None = None
     """Put several rows into one sequence."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of data order, adapter initialisation and dropout."""
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
-    """Number format of the computation. None: what the device is good at."""
+    """Number format of the computation. None: the fastest that the device supports well."""
     early_stopping: EarlyStopping | None = None
     eval_steps: Annotated[int, Field(ge=1)] | None = None
-    """Measure validation loss every so many optimizer steps. None: at the end of each epoch."""
+    """Measure the validation loss every this many optimizer steps. None: at the end of each epoch."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Keep a resumable checkpoint every so many optimizer steps."""
+    """Save a resumable checkpoint every this many optimizer steps."""
+
+
+class JobFields(Hyperparameters):
+    """The fields that a `FineTuneJob`, its file and its `JobSpec` share: hyperparameters, and two that change no weight.
+
+    `name` and `budget_usd` travel in the spec because a backend needs both when it plans: the one to label the run, the
+    other to limit it where it runs.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")] | None = None
+    """A display name of at most 40 letters, digits, dots, dashes and underscores."""
     budget_usd: Annotated[Usd, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})] | None = None
-    """The most that the run may cost. Refused before the start if it could cost more, cancelled in flight if it does."""
+    """The most that the run may cost, in US dollars. A run that could cost more isn't started; one that reaches it is
+    cancelled."""
 
 
-class JobSpec(Hyperparameters):
-    """What a backend gets: a job whose data is named by content, and nothing that points to one machine but the model."""
+class JobSpec(JobFields):
+    """What a backend receives: a job whose data is identified by content. Only a model's path may be this machine's."""
 
     model: Model
     train: DatasetRef
@@ -79,15 +89,9 @@ class JobSpec(Hyperparameters):
 
     @model_validator(mode="after")
     def _pairs_that_fit(self) -> JobSpec:
-        needs = "preference" if isinstance(self.method, DPO) else "chat"
-        advice = (
-            "DPO learns from pairs: use Dataset.as_preference(prompt=, chosen=, rejected=)"
-            if needs == "preference"
-            else "SFT learns from conversations: use Dataset.as_chat(...), or method=DPO() for preference rows"
-        )
         for part, data in (("train", self.train), ("validation", self.validation)):
-            if data is not None and data.format != needs:
-                raise ValueError(f"method {self.method.kind!r} needs {needs} data; {part} ({data.name}) has {data.format} rows. {advice}")
+            if data is not None and data.format != self.method.data_format:
+                raise ValueError(f"{_mismatch(self.method, part, data)}. {_remedy(self.method, data)}")
         if self.validation is None:
             for field in ("early_stopping", "eval_steps"):
                 if getattr(self, field) is not None:
@@ -97,17 +101,19 @@ class JobSpec(Hyperparameters):
         return self
 
 
-def default_learning_rate(method: SFT | DPO, tuning: Tuning) -> tuple[float, str]:
-    """Give the learning rate for a job that sets none, and where it comes from.
+def _mismatch(method: Method, part: str, data: DatasetRef) -> str:
+    return f"method {method.kind!r} needs {method.data_format} data; {part} ({data.name}) has {data.format} rows"
+
+
+def _remedy(method: Method, data: DatasetRef) -> str:
+    others = " or ".join(f"{other.__name__}()" for other in METHODS.values() if other.data_format == data.format)
+    return f"Use {MAKING_ROWS[method.data_format]}" + (f", or method={others} for {data.format} rows" if others else "")
+
+
+def default_learning_rate(method: AnyMethod, tuning: AnyTuning) -> LearningRate:
+    """Return the learning rate for a job that sets none, and its source.
 
     Returns:
         The peak learning rate, and a sentence with its source (all read 2026-11-23).
     """
-    full = isinstance(tuning, FullFineTune)
-    if isinstance(method, DPO):
-        if full:
-            return 5e-7, "Zephyr's DPO recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"
-        return 5e-6, "Zephyr's DPO recipe with QLoRA (huggingface/alignment-handbook, config_qlora.yaml)"
-    if full:
-        return 2e-5, "Alpaca's and Zephyr's recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"
-    return 2e-4, "QLoRA's recipe for models up to 13B (https://arxiv.org/abs/2305.14314, section B.2)"
+    return method.learning_rates.adapter if tuning.adapts else method.learning_rates.full

@@ -1,4 +1,4 @@
-"""Models, named but not loaded."""
+"""Models, identified but not loaded."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ __all__ = ["Model"]
 class Model(Value):
     """An open model: a hub id, a folder with safetensors, or a `.gguf` file.
 
-    Nothing is loaded and nothing is looked up here: `job.plan()` checks what is at hand.
+    Nothing is loaded or looked up here: `job.plan()` checks what is at hand.
     """
 
     id: Annotated[str, Field(min_length=1)]
     """`"HuggingFaceTB/SmolLM2-135M-Instruct"`, `"./my-model"`, or `"model.Q4_1.gguf"`."""
     revision: str | None = None
-    """Branch, tag or commit on the hub. None: the default branch. A commit makes a run repeatable."""
+    """Branch, tag or commit on the hub. None: the default branch. Pin a commit to make a run repeatable."""
     adapter: str | None = None
-    """A folder with a LoRA adapter to put on top, such as the result of an earlier run."""
+    """A folder with a LoRA adapter to apply, such as the result of an earlier run."""
     chat_template: str | None = None
     """A Jinja chat template that replaces the model's own. None: the model's own."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. It can do anything that you can: read it first."""
+    """Whether to run Python code that comes with the model. It can do anything that you can: read it first."""
 
     @field_validator("id")
     @classmethod
-    def _no_blank(cls, text: str) -> str:
+    def _no_whitespace_around(cls, text: str) -> str:
         if text != text.strip():
-            raise ValueError(f"has blanks around it: {text!r}")
+            raise ValueError(f"has whitespace around it: {text!r}")
         return text
 
     @property
     def source(self) -> Literal["hub", "folder", "gguf"]:
-        """Where the weights come from, told by the form of `id` alone."""
+        """Where the weights come from, judged by the form of `id` alone."""
         if self.id.endswith(".gguf"):
             return "gguf"
         is_path = self.id.startswith((".", "/", "~")) or "\\" in self.id or self.id.count("/") > 1

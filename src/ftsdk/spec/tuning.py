@@ -1,28 +1,32 @@
-"""Tunings: which weights move."""
+"""Tunings: which weights are trained."""
 
 from __future__ import annotations
 
 from abc import ABC
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from ftsdk.spec.base import Value, register_tags
+from ftsdk.spec.base import UnionMember, union_members
 
-__all__ = ["AnyLoRA", "AnyTuning", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
+__all__ = ["TUNINGS", "AnyLoRA", "AnyTuning", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
 
 
-class AnyTuning(Value, ABC):
-    """The facts that every tuning states about itself, so that no caller has to ask which one it is."""
+class AnyTuning(UnionMember, ABC):
+    """What every tuning declares about itself, so that no caller has to ask which one it is.
+
+    A new tuning goes into this file and into the `Tuning` union below.
+    """
 
     adapts: ClassVar[bool]
-    """Whether the model's own weights stay frozen, so that the result is an adapter."""
-    quantizes: ClassVar[bool] = False
-    """Whether the frozen weights are held in 4 bits while training."""
+    """Whether the model's own weights stay frozen and the result is an adapter."""
+    quantizes: ClassVar[bool]
+    """Whether the frozen weights are held in 4 bits during training."""
 
 
 class AnyLoRA(AnyTuning):
-    """What the low-rank tunings share: small matrices beside frozen weights (https://arxiv.org/abs/2106.09685)."""
+    """The base of the low-rank tunings: small matrices added to frozen weights (https://arxiv.org/abs/2106.09685)."""
 
     adapts: ClassVar[bool] = True
 
@@ -38,18 +42,20 @@ class AnyLoRA(AnyTuning):
 
     @property
     def effective_alpha(self) -> float:
-        """Alpha as it will be used: the one set, or 2 x rank."""
+        """The alpha in effect: the one that was set, or 2 x rank."""
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
 class LoRA(AnyLoRA):
     """Low-rank adapters on frozen weights: the default, and right for most first fine-tunes."""
 
+    quantizes: ClassVar[bool] = False
+
     kind: Literal["lora"] = "lora"
 
 
 class QLoRA(AnyLoRA):
-    """LoRA over weights held in 4 bits (NF4): a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
+    """LoRA over 4-bit (NF4) weights: a quarter of the memory, slower steps (https://arxiv.org/abs/2305.14314)."""
 
     quantizes: ClassVar[bool] = True
 
@@ -59,18 +65,23 @@ class QLoRA(AnyLoRA):
 
 
 class DoRA(AnyLoRA):
-    """LoRA with the magnitude of each weight column learned apart (https://arxiv.org/abs/2402.09353)."""
+    """LoRA with the magnitude of each weight column learned separately (https://arxiv.org/abs/2402.09353)."""
+
+    quantizes: ClassVar[bool] = False
 
     kind: Literal["dora"] = "dora"
 
 
 class FullFineTune(AnyTuning):
-    """Every weight moves: the most capacity, the most memory (about 16 bytes per parameter), and a whole model as the result."""
+    """Train every weight: most capacity, most memory (about 16 bytes per parameter), and a whole model as the result."""
 
     adapts: ClassVar[bool] = False
+    quantizes: ClassVar[bool] = False
 
     kind: Literal["full"] = "full"
 
 
-register_tags(LoRA, QLoRA, DoRA, FullFineTune)
 Tuning = Annotated[LoRA | QLoRA | DoRA | FullFineTune, Field(discriminator="kind")]
+
+TUNINGS = cast("Mapping[str, type[Tuning]]", union_members(Tuning))
+"""The tunings by kind."""

@@ -6,27 +6,31 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ftsdk._files import is_run_id, replace_file
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.protocol import (
     Adjustment,
     Artifact,
+    Billing,
     Capabilities,
     CostRange,
     Event,
+    FixedPrice,
+    NotBilled,
     Plan,
     RunRef,
     RunState,
     RunStatus,
     StateEvent,
+    Workload,
     find_gaps,
     read_event,
     refuse,
 )
 from ftsdk.runfolder.manifest import seal, verify
-from ftsdk.spec import FullFineTune, JobSpec, default_learning_rate
+from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest
 from ftsdk.testing.specs import members_of, optional_fields
 from ftsdk.testing.stories import STORIES, Beat, Fault
@@ -126,12 +130,20 @@ class ScriptedBackend:
         """Decide everything, send nothing."""
         refuse(self._name, find_gaps(spec, self._capabilities))
         request, adjustments = self._translate(spec)
-        cost = None
-        if self._cost_usd is not None:
-            low, likely, high = self._cost_usd
-            cost = CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"})
-        note = "" if cost else "a scripted run costs nothing"
-        return Plan(backend=self._name, spec=spec, request=request, adjustments=adjustments, cost=cost, cost_note=note)
+        return Plan(
+            backend=self._name,
+            spec=spec,
+            request=request,
+            adjustments=adjustments,
+            workload=Workload.of(spec, max_length=spec.max_length),
+            billing=self._billing(),
+        )
+
+    def _billing(self) -> Billing:
+        if self._cost_usd is None:
+            return NotBilled(note="a scripted run costs nothing")
+        low, likely, high = self._cost_usd
+        return FixedPrice(cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"}))
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Start a run, or find the one with this key.
@@ -241,12 +253,12 @@ class ScriptedBackend:
         # Until the new manifest is there, the folder must not look whole.
         (into / "manifest.json").unlink(missing_ok=True)
         base = spec.model.id
-        if isinstance(spec.tuning, FullFineTune):
+        if not spec.tuning.adapts:
             (into / "model.safetensors").write_bytes(_safetensors("lm_head.weight", [1.0, 2.0]))
             (into / "config.json").write_text(json.dumps({"model_type": "llama"}))
             return "model", base
-        (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0] * spec.tuning.rank))
-        (into / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": spec.tuning.rank, "base_model_name_or_path": base}))
+        (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0]))
+        (into / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, **spec.tuning.to_dict()}))
         return "adapter", base
 
     # The wire and the shelf.
@@ -301,7 +313,7 @@ def _capabilities(given: Capabilities | Mapping[str, Any] | None) -> Capabilitie
     return Capabilities(
         methods=frozenset(members_of("method")),
         tunings=frozenset(members_of("tuning")),
-        formats=frozenset({"chat", "preference"}),
+        formats=frozenset(get_args(DataFormat)),
         model_sources=frozenset({"hub", "folder", "gguf"}),
         fields=optional_fields(),
     )

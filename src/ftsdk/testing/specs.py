@@ -10,7 +10,8 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ftsdk.spec import DPO, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Value
+from ftsdk.spec import SFT, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Value
+from ftsdk.spec.base import union_members
 
 __all__ = ["Sample", "a_dataset", "a_spec", "field_samples", "members_of", "optional_fields", "spec_with"]
 
@@ -25,10 +26,10 @@ def a_spec(**changes: Any) -> JobSpec:
     """Give a small valid spec in which nothing optional is set.
 
     Args:
-        changes: Fields of `JobSpec`. With `method=DPO()` and no `train`, the training data are preference rows.
+        changes: Fields of `JobSpec`. Without `train`, the training data has the format that `method` learns from.
     """
-    data_format: DataFormat = "preference" if isinstance(changes.get("method"), DPO) else "chat"
-    fields: dict[str, Any] = {"model": Model(id="example/tiny-instruct"), "train": a_dataset(data_format=data_format)}
+    method = changes.get("method") or SFT()
+    fields: dict[str, Any] = {"model": Model(id="example/tiny-instruct"), "train": a_dataset(data_format=method.data_format)}
     return JobSpec(**{**fields, **changes})
 
 
@@ -91,8 +92,8 @@ _NEED_VALIDATION = ("early_stopping", "eval_steps")
 
 
 def members_of(field: str) -> dict[str, type[Value]]:
-    """Give the members of the union in a field of `JobSpec`, by kind: `members_of("method")["dpo"]` is `DPO`."""
-    return {str(model.model_fields["kind"].default): model for model in _values_in(JobSpec.model_fields[field].annotation)}
+    """Return the members of the union in a field of `JobSpec`, by kind: `members_of("method")["dpo"]` is `DPO`."""
+    return {**union_members(JobSpec.model_fields[field].annotation)}
 
 
 def optional_fields() -> frozenset[str]:

@@ -89,12 +89,12 @@ def test_a_sealed_folder_verifies_and_keeps_its_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda f: (f / "manifest.json").unlink(), "never finished"),
+        (lambda f: (f / "manifest.json").unlink(), "incomplete"),
         (lambda f: (f / "manifest.json").write_text("{"), "can't be read"),
         (lambda f: (f / "a.bin").unlink(), "missing"),
-        (lambda f: os.truncate(f / "a.bin", 50), "torn"),
+        (lambda f: os.truncate(f / "a.bin", 50), "truncated"),
         (lambda f: (f / "a.bin").write_bytes(b"x" * 100), "altered"),
-        (lambda f: (f / "c.bin").write_bytes(b"c"), "isn't in the manifest"),
+        (lambda f: (f / "c.bin").write_bytes(b"c"), "isn't listed in the manifest"),
         (lambda f: (f / "manifest.json").write_text('{"files": {"../a": {}, "a.bin": {}, "deep/b.bin": {}}}'), "outside the folder"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ftsdk import FullFineTune, LoRA, QLoRA
 from ftsdk.backends.hosted.micro_batch import rows_at_once
 from ftsdk.models import inspect_model
-from ftsdk.spec import Model, TokenGuess
+from ftsdk.spec import Model, Range
 from ftsdk.testing import a_spec
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -35,9 +35,9 @@ def test_shorter_rows_and_quantised_weights_leave_room_for_more() -> None:
 
 
 def test_rows_whose_text_was_measured_are_not_presumed_to_be_long() -> None:
-    short = a_spec().train.replace(longest_tokens=TokenGuess(few=150, likely=220, many=300))
+    short = a_spec().train.replace(longest_tokens=Range(low=150, likely=220, high=300))
     assert rows(memory_gib=24, train=short)[0] == 4
-    long = short.replace(longest_tokens=TokenGuess(few=15_000, likely=17_000, many=21_000))
+    long = short.replace(longest_tokens=Range(low=15_000, likely=17_000, high=21_000))
     assert rows(memory_gib=80, train=long)[0] < rows(memory_gib=80)[0] <= rows(memory_gib=80, train=short)[0]
     assert rows(memory_gib=80, train=long, max_length=512)[0] == rows(memory_gib=80, max_length=512)[0]
 

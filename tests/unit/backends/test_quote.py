@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol.estimates import ASKED_LATER, Accrual, CostRange, Estimate, Quote, Range
+from ftsdk.protocol.estimates import QUOTED_LATER, Accrual, CostRange, Estimate, Quote, Range
 
 OURS = Estimate(
     backend="acme",
@@ -16,7 +16,7 @@ OURS = Estimate(
     billed_tokens=Range(low=90, likely=100, high=110),
     cost=CostRange(low=4, likely=5, high=9, source="a page, as of 2026-11-01"),
     accrual=Accrual(kind="per_share", usd=Decimal(5), fixed_usd=Decimal(4), source="a page"),
-    notes=("something else", ASKED_LATER),
+    notes=("something else", QUOTED_LATER),
 )
 
 
@@ -65,7 +65,7 @@ def test_a_minimum_is_never_more_than_the_whole_price() -> None:
 
 
 def test_where_we_knew_no_price_the_note_says_so() -> None:
-    unknown = Estimate(backend="acme", cost_note="no source tells its price per token", notes=(ASKED_LATER,))
+    unknown = Estimate(backend="acme", cost_note="no source tells its price per token", notes=(QUOTED_LATER,))
     found = unknown.quoted(a_quote())
     assert found.cost is not None
     assert "no source tells its price per token" in found.notes[0]

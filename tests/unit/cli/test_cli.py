@@ -51,7 +51,7 @@ def test_schema_is_a_json_schema() -> None:
     [
         (["plan", "nowhere.yaml"], "there is no job file"),
         (["watch", "local:20260101-abcdef"], "ledger"),
-        (["watch", "nonsense"], "no run ref"),
+        (["watch", "nonsense"], "a run ref"),
         (["cancel", "local:20260101-abcdef"], "RunNotFoundError"),
     ],
 )

@@ -32,7 +32,7 @@ def test_templates_fill_in_columns_and_keep_double_braces() -> None:
     }
 
 
-def test_numbers_are_written_out_and_values_are_never_read_as_templates() -> None:
+def test_values_are_never_read_as_templates() -> None:
     dataset = Dataset.from_rows([{"a": 3, "b": "{a} {{x}} {0.__class__}"}]).as_chat(prompt="{b}", completion="{a}")
     assert [m["content"] for m in dataset[0]["messages"]] == ["{a} {{x}} {0.__class__}", "3"]
 
@@ -169,7 +169,7 @@ def test_ready_made_rows_are_known_by_their_columns(row: dict[str, Any], format_
     assert Dataset.from_rows([row]).format == format_
 
 
-def test_ready_made_prompts_are_not_read_as_templates_and_keep_their_system_column() -> None:
+def test_ready_made_prompts_are_not_read_as_templates() -> None:
     rows = [{"prompt": "say {x}", "completion": "{y}", "system": "s"}, {"prompt": "b", "completion": "c", "system": None}]
     assert [[m["content"] for m in row["messages"]] for row in Dataset.from_rows(rows)] == [["s", "say {x}", "{y}"], ["b", "c"]]
 
@@ -191,7 +191,7 @@ def test_preference_templates_and_message_columns_give_the_same_rows() -> None:
     assert {flat.fingerprint} == {d.fingerprint for d in (lists, whole, implied, ready)}
 
 
-def test_a_preference_prompt_may_be_a_conversation_with_a_system_message() -> None:
+def test_a_preference_prompt_may_be_a_conversation() -> None:
     row = {"q": conversation("user", "assistant", "user"), "good": "yes", "bad": "no"}
     dataset = Dataset.from_rows([row]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}", system="Be kind.")
     assert [message["role"] for message in dataset[0]["prompt"]] == ["system", "user", "assistant", "user"]
@@ -228,7 +228,98 @@ def test_answers_without_a_shared_prompt_need_one() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))), st.text(min_size=1).filter(str.strip))
-def test_any_literal_text_survives_a_template_when_its_braces_are_doubled(literal: str, value: str) -> None:
+def test_any_text_with_doubled_braces_survives_a_template(literal: str, value: str) -> None:
     template = literal.replace("{", "{{").replace("}", "}}") + "|{text}|"
     dataset = Dataset.from_rows([{"text": value, "label": "x"}]).as_chat(prompt=template, completion="{label}")
     assert dataset[0]["messages"][0]["content"] == f"{literal}|{value}|"
+
+
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"loss": False}, "'loss'"),
+        ({"train": False}, "'train'"),
+        ({"reasoning": "The city is missing."}, "'reasoning'"),
+        ({"weight": 0}, "'weight'"),
+        ({"weight": 0.5}, "'weight'"),
+        ({"something": "new"}, "'something'"),
+        ({"tool_calls": TOOLS}, "'tool_calls'"),
+    ],
+)
+def test_a_key_of_a_message_that_would_be_dropped_is_refused(more: dict[str, Any], named: str) -> None:
+    talk = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "Which city?", **more}]
+    with pytest.raises(DatasetError, match=f"row 1, field 'messages': message 1 has {named}, which can't be trained on yet"):
+        Dataset.from_rows([{"messages": talk}])
+
+
+@pytest.mark.parametrize("more", [{"tool_calls": []}, {"weight": 1}, {"name": None}, {"reasoning": ""}, {"loss": True}])
+def test_a_key_of_a_message_that_means_nothing_passes(more: dict[str, Any]) -> None:
+    talk = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "Which city?", **more}]
+    assert Dataset.from_rows([{"messages": talk}])[0]["messages"][1] == {"role": "assistant", "content": "Which city?"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": conversation("user", "assistant")},
+        {"prompt": "rain?", "completion": "Which city?"},
+        {"prompt": conversation("user"), "completion": conversation("assistant")},
+        {"prompt": "rain?", "chosen": "Which city?", "rejected": "No."},
+    ],
+)
+def test_columns_that_change_what_is_trained_are_refused(row: dict[str, Any]) -> None:
+    for column, value in (("tools", TOOLS), ("functions", TOOLS), ("chat_template_kwargs", {"enable_thinking": False}), ("images", ["a.png"])):
+        with pytest.raises(DatasetError, match=f"row 2, field '{column}': can't be trained on yet"):
+            Dataset.from_rows([{**row, column: None}, {**row, column: value}])
+        assert len(Dataset.from_rows([{**row, column: []}])) == 1
+    with pytest.raises(DatasetError, match="row 2, field 'label': is false, which marks a bad answer"):
+        Dataset.from_rows([{**row, "label": True}, {**row, "label": False}])
+
+
+def test_tools_beside_a_named_column_of_messages_are_refused() -> None:
+    table = Dataset.from_rows([{"talk": conversation("user", "assistant"), "tools": TOOLS}])
+    with pytest.raises(DatasetError, match="field 'tools'"):
+        table.as_chat(messages="talk")
+
+
+def test_a_system_column_goes_in_front_of_conversations() -> None:
+    talk, system = conversation("user", "assistant"), {"role": "system", "content": "Talk like a pirate."}
+    for row in (
+        {"messages": talk},
+        {"prompt": talk[:1], "completion": talk[1:]},
+        {"prompt": "user 0", "completion": "fine"},
+        {"messages": [system, *talk]},
+    ):
+        rows = Dataset.from_rows([{**row, "system": system["content"]}, {**row, "system": None}])
+        assert rows[0] == {"messages": [system, *talk]}
+    named = Dataset.from_rows([{"talk": talk, "system": system["content"]}])
+    assert named.as_chat(messages="talk")[0] == {"messages": [system, *talk]}
+    assert named.as_chat(messages="talk", system="Be brief.")[0]["messages"][0]["content"] == "Be brief."
+    pairs = Dataset.from_rows([{"system": system["content"], "good": talk, "bad": [talk[0], {"role": "assistant", "content": "no"}]}])
+    assert pairs.as_preference(chosen="{good}", rejected="{bad}")[0]["prompt"] == [system, talk[0]]
+
+
+def test_two_different_system_messages_are_refused() -> None:
+    with pytest.raises(DatasetError, match="has a system message of its own"):
+        Dataset.from_rows([{"messages": conversation("system", "user", "assistant"), "system": "Another."}])
+
+
+def test_values_are_written_out_as_the_table_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"q": true, "a": 1.10}\n{"q": false, "a": 1e3}\n', encoding="utf-8")
+    rows = Dataset.from_file(path).as_chat(prompt="{q}", completion="{a}")
+    assert [[m["content"] for m in row["messages"]] for row in rows] == [["true", "1.10"], ["false", "1e3"]]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(object(), "object"), ({"a"}, "set"), (range(3), "range"), (Path("a"), "PosixPath")])
+def test_a_value_that_is_no_text_is_never_written_out(value: Any, kind: str) -> None:
+    with pytest.raises(DatasetError, match=f"row 1, field 'a': is a {kind}; templates take text and numbers"):
+        Dataset.from_rows([{"q": "x", "a": value}]).as_chat(prompt="{q}", completion="{a}")
+
+
+def test_a_number_too_long_to_be_written_out_is_refused() -> None:
+    with pytest.raises(DatasetError, match="row 1, field 'a': is a number that is too long"):
+        Dataset.from_rows([{"q": "x", "a": 10**5000}]).as_chat(prompt="{q}", completion="{a}")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,15 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_rows_can_be_counted_walked_and_picked_and_a_changed_copy_changes_nothing() -> None:
+def test_rows_are_given_out_as_copies() -> None:
     dataset = Dataset.from_rows(emails(4)).as_chat(**TEMPLATES)
-    before = dataset.fingerprint
+    before = list(dataset)
     assert len(dataset) == len(list(dataset)) == 4
     assert dataset.head(2) == [dataset[0], dataset[1]]
     assert dataset[-1] == dataset[3]
     dataset[0]["messages"][0]["content"] = "changed"
     next(iter(dataset))["messages"].clear()
-    assert hashlib.sha256(dataset.to_bytes()).hexdigest() == before
+    assert list(dataset) == before
 
 
 def test_as_chat_leaves_the_table_as_it_was_and_can_be_called_again() -> None:
@@ -59,13 +60,26 @@ def test_the_fingerprint_is_the_hash_of_canonical_json_lines(pairs: list[tuple[s
         assert dataset.fingerprint == hashlib.sha256(lines.encode()).hexdigest()
 
 
-def test_the_fingerprint_counts_order_and_not_where_rows_came_from(file: Path) -> None:
+def test_the_fingerprint_of_the_same_rows_never_changes() -> None:
+    chat = [{"prompt": 'Où est "mon" colis ?\n\u2028\x00', "completion": "livraison 😀", "system": "Trie."}]
+    assert Dataset.from_rows(chat).fingerprint == "e86c82b7141c26c604f06016a380cf7bb8bd0f22401c04becedcbd4b99b42851"
+    pairs = [{"prompt": "a\tb", "chosen": "é", "rejected": "\\"}]
+    assert Dataset.from_rows(pairs).fingerprint == "44a95175274a981ea0b4173ce5e9fd597d74255497939725378704c991bffcbf"
+
+
+def test_rows_are_written_out_once() -> None:
+    dataset = Dataset.from_rows(emails()).as_chat(**TEMPLATES)
+    assert len(dataset.fingerprint) == 64
+    assert dataset.to_bytes() is dataset.to_bytes()
+
+
+def test_the_fingerprint_depends_on_order_and_not_on_the_source(file: Path) -> None:
     from_file, from_rows = Dataset.from_file(file).as_chat(**TEMPLATES), Dataset.from_rows(emails()).as_chat(**TEMPLATES)
     turned = Dataset.from_rows(emails()[::-1]).as_chat(**TEMPLATES)
     assert from_file.fingerprint == from_rows.fingerprint != turned.fingerprint
 
 
-def test_a_fingerprint_costs_no_more_than_writing_and_hashing_the_rows() -> None:
+def test_a_fingerprint_costs_about_as_much_as_json_and_a_hash() -> None:
     ratios: list[float] = []
     for _ in range(5):
         dataset = Dataset.from_rows(emails(10_000)).as_chat(**TEMPLATES)
@@ -134,7 +148,7 @@ def test_a_recipe_leads_back_to_the_same_rows(file: Path, done: list[Any]) -> No
     assert again.to_dict(base=file.parent) == recipe
 
 
-def test_rows_from_memory_are_named_by_content_and_found_in_the_store() -> None:
+def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
     dataset = Dataset.from_rows(emails(), name="emails").as_chat(**TEMPLATES).split(test=5).train
     recipe = dataset.to_dict()
     assert recipe == {"stored": dataset.fingerprint, "format": "chat", "name": "emails"}
@@ -156,7 +170,7 @@ def test_rows_from_memory_are_named_by_content_and_found_in_the_store() -> None:
         ({"chat": {}}, "must name one source"),
         ({"file": "a.csv", "revision": "main"}, "revision belongs to hub, and this is file data"),
         ({"stored": "0" * 64}, "stored data needs format"),
-        ({"file": "a.csv", "chat": {}, "steps": []}, "chat stands beside steps"),
+        ({"file": "a.csv", "chat": {}, "steps": []}, "chat is given beside steps"),
         ({"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}}, "chat or preference, not both"),
         ({"file": "a.csv", "steps": [{"take": 1, "chat": {}}]}, "must do one of chat, preference, split, sample and take"),
         ({"file": "a.csv", "steps": [{"split": {"test": 1}}]}, "split and part go together"),
@@ -178,18 +192,18 @@ def test_the_summary_shows_size_lengths_and_classes() -> None:
     text, page = str(dataset), dataset._repr_html_()
     for shown in ("31", "chat", "text, category, team", "14 characters (median)", "billing", "35.5%", "1 row repeats"):
         assert shown in text
-    assert "<td>billing</td><td>11</td>" in page
+    assert re.search(r">billing</td><td [^>]*>11</td>", page)
     assert repr(dataset) == "Dataset('rows', chat, 31 rows)"
     assert dataset.summary().to_dict()["classes"] == {"billing": 11, "returns": 10, "shipping": 10}
 
 
-def test_the_summary_of_free_text_lists_no_classes_and_that_of_a_table_says_what_to_do() -> None:
+def test_the_summary_lists_no_classes_of_free_text() -> None:
     table = Dataset.from_rows(emails())
     assert table.as_chat(prompt="{category}", completion="{text}").summary().classes == ()
     assert "as_chat(" in str(table)
 
 
-def test_what_strangers_wrote_can_neither_drive_the_terminal_nor_the_page() -> None:
+def test_untrusted_text_reaches_neither_terminal_nor_page() -> None:
     dataset = Dataset.from_rows([{"prompt": "a", "completion": "\x1b[2J<script>"}] * 2, name="<b>\x1b]0;x\x07")
     assert "\x1b" not in str(dataset)
     assert "\x07" not in str(dataset)

@@ -18,7 +18,7 @@ def test_print_marks_what_is_trained(tokenizer: Any) -> None:
     assert "Refund" not in text
 
 
-def test_tokens_together_are_the_text_and_ids_and_mask_are_those_of_training(either_tokenizer: Any) -> None:
+def test_a_preview_has_the_text_ids_and_mask_of_training(either_tokenizer: Any) -> None:
     dataset = Dataset.from_rows(ROWS)
     shown = preview(dataset, either_tokenizer, train_on="completion").to_dict()
     for index, row in enumerate(shown["rows"]):

@@ -46,7 +46,7 @@ def pad(text: str) -> dict[str, list[dict[str, str]]]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_what_is_trained_grows_from_completion_over_assistant_to_all(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
+def test_train_on_widens_from_completion_to_assistant_to_all(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
     completion, assistant, everything = (render_chat(messages, either_tokenizer, train_on=on) for on in ("completion", "assistant", "all"))
     assert completion.input_ids == assistant.input_ids == everything.input_ids
     assert all(everything.trained)
@@ -58,7 +58,7 @@ def test_what_is_trained_grows_from_completion_over_assistant_to_all(either_toke
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_the_trained_tokens_say_the_answers_and_the_end_of_each_turn(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
+def test_trained_tokens_are_the_answers_and_their_ends(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
     for train_on in ("completion", "assistant"):
         row = render_chat(messages, either_tokenizer, train_on=train_on)
         if row.flags:
@@ -89,9 +89,7 @@ def test_ids_are_those_of_the_tokenizers_own_chat_template(either_tokenizer: Any
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_ids_are_those_of_the_tokenizers_own_chat_template_without_special_tokens_between_turns(
-    sentencepiece_tokenizer: Any, messages: list[dict[str, str]]
-) -> None:
+def test_ids_match_a_template_without_special_tokens_between_turns(sentencepiece_tokenizer: Any, messages: list[dict[str, str]]) -> None:
     _compare_with_the_tokenizer(messages, sentencepiece_tokenizer)
 
 
@@ -120,7 +118,7 @@ def test_rows_rendered_together_are_those_rendered_alone(tokenizer: Any) -> None
         assert rendered.rows[index] == render_chat(rows[index]["messages"], tokenizer)
 
 
-def test_an_end_of_turn_mark_inside_an_answer_does_not_end_it_and_is_flagged(tokenizer: Any) -> None:
+def test_an_end_token_inside_an_answer_is_flagged_and_ends_nothing(tokenizer: Any) -> None:
     row = render_chat([ASK, {"role": "assistant", "content": "a<|im_end|>b"}], tokenizer)
     assert trained_text(row, tokenizer) == "a<|im_end|>b<|im_end|>"
     assert row.flags == {"special_tokens_in_content"}
@@ -147,7 +145,7 @@ def test_two_beginning_of_text_tokens_are_counted(base_tokenizer: Any) -> None:
     assert render_dataset([{"messages": LONG}], base_tokenizer, chat_template="{{ bos_token }}" + CHATML).report.rows_double_bos == 0
 
 
-def test_an_answer_that_melts_into_the_prompt_is_counted_and_still_learned_whole(tokenizer: Any) -> None:
+def test_an_answer_that_merges_with_the_prompt_is_counted_and_trained(tokenizer: Any) -> None:
     """' billing' is one token, and the prompt alone ends with a blank: serving would never see the sequence that was trained."""
     template = CHATML.replace("assistant\n{% endif %}", "assistant: {% endif %}").replace("{{ m['role'] }}\n", "{{ m['role'] }}: ")
     rendered = render_dataset([{"messages": [ASK, {"role": "assistant", "content": "billing"}]}], tokenizer, chat_template=template)
@@ -156,7 +154,7 @@ def test_an_answer_that_melts_into_the_prompt_is_counted_and_still_learned_whole
     assert trained_text(rendered.rows[0], tokenizer) == " billing<|im_end|>"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused_where_turns_must_be_told_apart(tokenizer: Any) -> None:
+def test_a_template_that_rewrites_earlier_turns_needs_completion(tokenizer: Any) -> None:
     """As Qwen3 does: the reasoning mark is only in the last turn."""
     template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last and m['role'] == 'assistant' %}<think></think>{% endif %}"
@@ -168,7 +166,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_where_turns_must_be_t
     assert trained_text(row, tokenizer) == "<think></think>billing<|im_end|>"
 
 
-def test_a_template_without_a_stable_last_turn_can_only_be_trained_whole(tokenizer: Any) -> None:
+def test_a_template_without_a_stable_last_turn_needs_all(tokenizer: Any) -> None:
     template = "{{ messages | length }}" + CHATML
     for train_on in ("completion", "assistant"):
         with pytest.raises(ModelError, match=r"Model\(chat_template=...\), or train_on='all'"):
@@ -185,7 +183,7 @@ def test_a_row_that_the_template_refuses_is_named(tokenizer: Any) -> None:
         render_dataset(rows, tokenizer, chat_template=template)
 
 
-def test_a_model_without_a_template_learns_prompt_completion_and_end(base_tokenizer: Any) -> None:
+def test_a_model_without_a_template_gets_prompt_completion_and_end(base_tokenizer: Any) -> None:
     rendered = render_dataset([{"messages": [ASK, ANSWER]}], base_tokenizer)
     row = rendered.rows[0]
     assert row.text == "<s>Where is my parcel?shipping<|im_end|>"
@@ -199,11 +197,11 @@ def test_a_model_without_a_template_learns_prompt_completion_and_end(base_tokeni
 
 
 def test_a_slow_tokenizer_is_refused() -> None:
-    with pytest.raises(ModelError, match="object is no fast tokenizer"):
+    with pytest.raises(ModelError, match="object is not a fast tokenizer"):
         render_chat([ASK, ANSWER], object())
 
 
-def test_settings_of_the_tokenizer_for_cutting_and_padding_do_not_matter(tokenizer: Any) -> None:
+def test_truncation_and_padding_settings_of_the_tokenizer_are_off(tokenizer: Any) -> None:
     expected = render_dataset([{"messages": LONG}, {"messages": [ASK, ANSWER]}], tokenizer).rows
     tokenizer.backend_tokenizer.enable_truncation(5)
     tokenizer.backend_tokenizer.enable_padding(length=50)
@@ -228,7 +226,7 @@ def test_the_report_counts_lengths_cuts_and_dropped_rows(tokenizer: Any) -> None
     assert cut.report.to_dict()["rows_truncated"] == 2
 
 
-def test_a_row_that_only_loses_the_line_break_after_its_turn_loses_nothing_to_learn(tokenizer: Any) -> None:
+def test_losing_the_line_break_after_a_turn_loses_nothing(tokenizer: Any) -> None:
     whole = render_chat([ASK, ANSWER], tokenizer)
     report = render_dataset([{"messages": [ASK, ANSWER]}], tokenizer, max_length=len(whole.input_ids) - 1).report
     assert (report.rows_truncated, report.rows_losing_trained_tokens) == (1, 0)
@@ -294,7 +292,7 @@ def test_pairs_that_a_cut_made_the_same_are_dropped(tokenizer: Any) -> None:
     assert (whole.rows, whole.rows_without_trained_tokens) == (2, 0)
 
 
-def test_pairs_that_a_template_makes_the_same_are_told_as_such(tokenizer: Any) -> None:
+def test_pairs_that_a_template_makes_equal_are_refused(tokenizer: Any) -> None:
     template = CHATML.replace("m['content']", "m['content'] | trim")
     rows = list(Dataset.from_rows([{"prompt": "hi", "chosen": "a", "rejected": "a "}]))
     with pytest.raises(DatasetError, match="both answers give the same tokens"):
@@ -307,3 +305,55 @@ def test_rendering_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("answer", ["d", "im_end", "<", "|", "end|>"])
+def test_an_answer_that_the_end_token_spells_out_ends_where_it_ends(either_tokenizer: Any, answer: str) -> None:
+    row = render_chat([ASK, {"role": "assistant", "content": answer}], either_tokenizer)
+    assert trained_text(row, either_tokenizer) == f"{answer}<|im_end|>"
+    assert row.flags == frozenset()
+    pair = render_preference({"prompt": [ASK], "chosen": [ANSWER], "rejected": [{"role": "assistant", "content": answer}]}, either_tokenizer)
+    assert pair.chosen_ids[-1] == pair.rejected_ids[-1] == either_tokenizer.eos_token_id
+    whole = render_chat(
+        [ASK, {"role": "assistant", "content": answer}], either_tokenizer, train_on="all", chat_template="{{ messages | length }}" + CHATML
+    )
+    assert whole.flags == {"boundary_mismatch"}
+
+
+SYSTEM = {"role": "system", "content": "ALWAYS IN FRENCH"}
+TOOL = [ASK, {"role": "assistant", "content": "wait"}, {"role": "tool", "content": 'RAIN "AT" NOON'}, ANSWER]
+THOUGHT = {"role": "assistant", "content": "<think>\nTWO AND TWO\n</think>\n\n4"}
+WITHOUT_THOUGHT = CHATML.replace("{{ m['content'] }}", "{{ m['content'].split('</think>')[-1] }}")
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        ("{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHATML, [SYSTEM, ASK, ANSWER]),
+        ("{% set messages = messages | rejectattr('role', 'equalto', 'tool') | list %}" + CHATML, TOOL),
+        (WITHOUT_THOUGHT, [ASK, THOUGHT]),
+        (CHATML.replace("m['content']", "m['content'] | e"), [ASK, {"role": "assistant", "content": "a < b"}]),
+        (CHATML.replace("m['content']", "m['content'] | lower"), [ASK, ANSWER]),
+        (CHATML.replace("for m in messages", "for m in messages[-2:]"), LONG),
+    ],
+)
+def test_content_that_a_template_loses_is_flagged_and_refused(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
+    report = render_dataset([{"messages": messages}] * 3, tokenizer, train_on="all", chat_template=template).report
+    assert report.rows_losing_content == 3
+    assert "3 rows: the model's chat template leaves out or changes what a message says." in report.notes
+    with pytest.raises(DatasetError, match=r"in 3 of 3 rows.*Model\(chat_template=...\).*max_truncated=1"):
+        report.check()
+    report.check(1.0)
+
+
+@pytest.mark.parametrize(
+    ("template", "messages"),
+    [
+        (CHATML.replace("m['content']", "m['content'] | trim"), [SYSTEM, ASK, {"role": "assistant", "content": "  a \n"}]),
+        (CHATML.replace("m['content']", "m['content'] | tojson if m['role'] == 'tool' else m['content']"), TOOL),
+        (WITHOUT_THOUGHT, [ASK, THOUGHT, {"role": "user", "content": "3+3"}, {"role": "assistant", "content": "6"}]),
+        (CHATML, [ASK, ANSWER, ASK, ANSWER]),
+    ],
+)
+def test_templates_that_keep_every_message_in_their_way_are_fine(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
+    assert render_dataset([{"messages": messages}], tokenizer, train_on="completion", chat_template=template).report.rows_losing_content == 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ CONTENTS = {
 
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with byte order mark"])
-def test_the_same_rows_come_out_of_every_kind_of_text_file(tmp_path: Path, name: str, mark: bytes) -> None:
+def test_every_kind_of_text_file_gives_the_same_rows(tmp_path: Path, name: str, mark: bytes) -> None:
     dataset = Dataset.from_file(write(tmp_path, name, mark + CONTENTS[name].encode()))
     assert list(dataset) == ROWS
     assert (dataset.name, dataset.format, dataset.columns) == (name, "table", ("text", "category"))
@@ -64,7 +65,7 @@ def test_rows_come_out_of_parquet(tmp_path: Path) -> None:
     assert dataset.line_of(1) == 2
 
 
-def test_a_broken_parquet_file_is_told(tmp_path: Path) -> None:
+def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"rows\.parquet: the file can't be read as Parquet"):
         Dataset.from_file(write(tmp_path, "rows.parquet", b"PAR1 but not really"))
 
@@ -83,7 +84,7 @@ def test_tables_from_memory_keep_their_rows_and_their_gaps(library: str) -> None
     assert list(dataset) == [{"text": "a", "score": 1}, {"text": None, "score": 2}]
 
 
-def test_a_missing_number_of_a_data_frame_is_missing_and_not_the_word_nan() -> None:
+def test_a_missing_number_of_a_data_frame_is_not_the_word_nan() -> None:
     pandas = pytest.importorskip("pandas")
     dataset = Dataset.from_table(pandas.DataFrame({"text": ["a", "b"], "label": [1.0, float("nan")]}))
     with pytest.raises(DatasetError, match="row 2, field 'label': has no value"):
@@ -103,7 +104,7 @@ def test_a_list_of_dicts_is_a_dataset() -> None:
         ([{1: "a"}], "row 1: has a column whose name isn't text"),
     ],
 )
-def test_what_is_no_table_is_refused(table: Any, message: str) -> None:
+def test_what_is_not_a_table_is_refused(table: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         Dataset.from_file(table)
 
@@ -133,6 +134,17 @@ def test_what_is_no_table_is_refused(table: Any, message: str) -> None:
         ("a.json", '{"a": 1}\n{"a": 2}\n', "name it .jsonl"),
         ("a.json", '{"data": {"a": 1}}', "must hold an array of objects"),
         ("a.json", '"a"', "must hold an array of objects"),
+        ("a.json", '[{"a": 1}]\n[{"a": 2}]', "a.json:2: the file has more after its JSON value: '[{\"a\": 2}]'"),
+        ("a.json", '[{"a": 1}], {"a": 2}]', "a.json:1: the file has more after its JSON value"),
+        ("a.json", "[]garbage", "a.json:1: the file has more after its JSON value"),
+        ("a.json", '{"data": [{"a": 1}]}\n{"data": [{"a": 2}]}', "a.json:2: the file has more after its JSON value"),
+        ("a.json", '{"data": [{"a": 1}],\n"data": [{"a": 2}]}', "a.json:2: the key 'data' appears twice"),
+        ("a.json", '{"n": 1 "data": [{"a": 1}]}', "a.json:1: the file isn't JSON: expected ',' or '}'"),
+        ("a.json", '[{"a": 1},\n{"a": 2, "a": 3}]', "a.json:2: the key 'a' appears twice in one object"),
+        ("a.jsonl", '{"a": 1}\n{"a": {"b": 1, "b": 2}}\n', "a.jsonl:2: the key 'b' appears twice in one object"),
+        ("a.jsonl", '{"a": %s}' % ("9" * 5000), "a.jsonl:1: the line has a number that is too long"),
+        ("a.json", '[\n{"a": %s}]' % ("9" * 5000), "a.json:2: the row has a number that is too long"),
+        ("a.csv", 'text,n\n"a"b,1\n', "a.csv:2: the row can't be read: text follows a closing quote"),
         ("a.jsonl", b'{"a": "caf\xe9"}\n', "a.jsonl:1: the file isn't in UTF-8: byte 0xe9 at offset 10"),
         ("a.csv", b"\xef\xbb\xbftext\nok\ncaf\xe9\n", "a.csv:3: the file isn't in UTF-8: byte 0xe9 at offset 14"),
         ("a.csv", "text\nhello\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8 a.csv > a-utf8.csv"),
@@ -153,7 +165,7 @@ def test_json_that_is_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) 
             Dataset.from_file(write(tmp_path, name, content))
 
 
-def test_a_missing_file_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     write(tmp_path, "support_emails.csv", "a\n1\n")
     with pytest.raises(DatasetError, match=r"there is no such file; did you mean 'support_emails\.csv'\?"):
         Dataset.from_file(tmp_path / "suport_emails.csv")
@@ -172,7 +184,7 @@ def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
     assert [array.line_of(i) for i in range(3)] == [4, 5, 6]
 
 
-def test_a_long_csv_field_is_read_and_the_limit_of_the_process_stays(tmp_path: Path) -> None:
+def test_a_long_csv_field_is_read(tmp_path: Path) -> None:
     before = csv.field_size_limit()
     dataset = Dataset.from_file(write(tmp_path, "a.csv", "text\n" + "x" * 300_000 + "\n"))
     assert len(dataset[0]["text"]) == 300_000
@@ -193,7 +205,7 @@ def test_arguments_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
         Dataset.from_file(path, split="test")
 
 
-def test_a_hub_id_that_cannot_be_reached_is_told_with_the_id() -> None:
+def test_a_hub_id_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(DatasetError, match=r"no-such-org/no-such-data: can't be loaded from the Hugging Face hub \(split='train'"):
         Dataset.from_file("no-such-org/no-such-data")
 
@@ -217,3 +229,70 @@ def test_rows_and_recipe_come_from_the_hub_library(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "split='test'" in done.stdout
+
+
+csv_text = st.text(st.sampled_from('ab,"\r\n \0é\u2028'), max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(csv_text)
+def test_csv_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    from ftsdk.data.csv_text import _records
+
+    def ours() -> list[list[str]] | None:
+        try:
+            return [record for _, record in _records(text, "a.csv", ",")]
+        except DatasetError:
+            return None
+
+    try:
+        theirs = [record for record in csv.reader(io.StringIO(text, newline=""), strict=True) if record]
+    except csv.Error:
+        theirs = None
+    assert ours() == theirs
+
+
+def test_threads_read_long_csv_fields_without_the_process_limit(tmp_path: Path) -> None:
+    path, limit = write(tmp_path, "a.csv", "q,a\n" + "x" * 200_000 + ",b\n"), csv.field_size_limit()
+    with ThreadPoolExecutor(8) as pool:
+        assert {len(found) for found in pool.map(lambda _: Dataset.from_file(path), range(32))} == {1}
+    assert csv.field_size_limit() == limit
+
+
+def test_a_header_of_a_hundred_thousand_columns_is_read(tmp_path: Path) -> None:
+    columns = 100_000
+    path = write(tmp_path, "a.csv", ",".join(f"c{n}" for n in range(columns)) + "\n" + ",".join("1" * columns))
+    assert len(Dataset.from_file(path).columns) == columns
+
+
+@pytest.mark.parametrize("way", ["datasets", "parquet"])
+def test_classes_of_a_set_are_read_as_their_names(tmp_path: Path, way: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["negative", "positive"])
+    table = datasets.Dataset.from_dict(
+        {"text": ["nice", "awful", "?"], "label": [1, 0, -1]}, features=datasets.Features(text=datasets.Value("string"), label=names)
+    )
+    source: Any = table
+    if way == "parquet":
+        source = tmp_path / "a.parquet"
+        table.to_parquet(source)
+    assert [row["label"] for row in Dataset.from_file(source)] == ["positive", "negative", None]
+
+
+def test_classes_inside_of_lists_are_read_as_their_names() -> None:
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["B", "I"])
+    features = datasets.Features(tags=datasets.Sequence(names), info={"tag": names})
+    table = datasets.Dataset.from_dict({"tags": [[1, 0]], "info": [{"tag": 1}]}, features=features)
+    assert list(Dataset.from_file(table)) == [{"tags": ["I", "B"], "info": {"tag": "I"}}]
+
+
+def test_whole_numbers_with_a_gap_and_arrays_stay_what_they_are() -> None:
+    pandas = pytest.importorskip("pandas")
+    numpy = pytest.importorskip("numpy")
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    frame = pandas.DataFrame({"n": [1, None], "x": [1.5, None], "talk": [numpy.array(talk), numpy.array(talk)]})
+    rows = Dataset.from_table(frame)
+    assert [(row["n"], row["x"], row["talk"]) for row in rows] == [(1, 1.5, talk), (None, None, talk)]
+    assert isinstance(rows[0]["n"], int)
+    assert rows.as_chat(messages="talk")[0] == {"messages": talk}

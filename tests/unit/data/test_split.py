@@ -52,7 +52,7 @@ def test_every_row_lands_in_exactly_one_part(labels: list[str], validation: Any,
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("aaabbc"), min_size=20, max_size=200), st.integers(0, 1000))
-def test_stratified_parts_have_each_class_in_proportion_to_the_nearest_row(labels: list[str], seed: int) -> None:
+def test_stratified_parts_have_each_class_in_proportion(labels: list[str], seed: int) -> None:
     parts = dataset(labels).split(validation=0.2, seed=seed, stratify="label")
     size = round(0.2 * len(labels))
     for label, count in Counter(labels).items():

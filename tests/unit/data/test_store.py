@@ -24,7 +24,7 @@ def test_what_is_put_comes_back_the_same(rows: list[dict[str, str]], ftsdk_home:
     assert again.ref() == dataset.ref()
 
 
-def test_putting_twice_writes_once_and_a_file_cut_short_is_written_again(tmp_path: Path) -> None:
+def test_putting_twice_writes_once_unless_the_file_was_cut_short(tmp_path: Path) -> None:
     store, dataset = Store(tmp_path), Dataset.from_rows(CHAT)
     path = store.put(dataset)
     first = path.stat().st_mtime_ns, path.stat().st_ino
@@ -44,7 +44,7 @@ def test_altered_rows_are_never_given_out(tmp_path: Path) -> None:
         store.load(dataset.ref())
 
 
-def test_absent_rows_are_told_with_what_to_do(tmp_path: Path) -> None:
+def test_absent_rows_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no rows with the fingerprint.*Store\(\).put"):
         Store(tmp_path).get("0" * 64)
 
@@ -55,7 +55,7 @@ def test_a_table_cannot_be_stored(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_put_the_same_rows_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+def test_processes_that_put_the_same_rows_leave_one_whole_file(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ftsdk.data import Dataset, Store\n"
         "rows = [{'prompt': f'question {i}', 'completion': 'answer'} for i in range(500)]\n"

@@ -13,7 +13,7 @@ import pytest
 from ftsdk.errors import DatasetError
 from ftsdk.evals import Eval, TransformersGenerator, evaluate, local_subjects
 from ftsdk.models import load_model, load_tokenizer, model_identity
-from ftsdk.models.materialize import quiet_transformers
+from ftsdk.models.torch_stack import quiet_transformers
 from ftsdk.spec import Model
 
 for _name in ("torch", "transformers", "peft"):

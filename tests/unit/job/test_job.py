@@ -100,7 +100,7 @@ def test_a_wrong_job_file_is_one_clear_error_and_nothing_is_written(
 def test_yaml_that_is_no_yaml_says_where(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("model: [unclosed\ntrain: x\n")
-    with pytest.raises(SpecError, match=r"job\.yaml:2:6: not YAML"):
+    with pytest.raises(SpecError, match=r"job\.yaml:2:6: invalid YAML"):
         FineTuneJob.from_yaml(file)
     with pytest.raises(SpecError, match="there is no job file"):
         FineTuneJob.from_yaml(tmp_path / "other.yaml")
@@ -133,13 +133,7 @@ def test_a_folder_without_weights_and_one_with_pickles_only_are_refused(mails: P
 
 
 def test_a_run_that_could_cost_more_than_its_budget_is_not_started(mails: Path, model: Path, tmp_path: Path, ftsdk_home: Path) -> None:
-    from ftsdk.protocol import CostRange, Plan
-
-    class Dear(ScriptedBackend):
-        def plan(self, spec: Any) -> Plan:
-            return super().plan(spec).replace(cost=CostRange(low=10, likely=15, high=25, source="a price list of 2026-11-01"))  # type: ignore[arg-type]
-
-    backend = Dear(root=tmp_path / "place")
+    backend = ScriptedBackend(root=tmp_path / "place", cost_usd=(10, 15, 25))
     with pytest.raises(BudgetExceededError, match=r"up to \$25\.00 .*budget_usd=20"):
         job_of(mails, model, backend=backend).submit()
     assert not (ftsdk_home / "ledger.sqlite").exists()

@@ -68,7 +68,7 @@ def test_a_cut_safetensors_file_is_refused_with_both_sizes(tmp_path: Path) -> No
     file = tmp_path / "model.safetensors"
     file.write_bytes(safetensors_bytes({"a": (3, 4)})[:-1])
 
-    with pytest.raises(ModelError, match=r"model\.safetensors is cut off: .* bytes are there"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is truncated: .* bytes are there"):
         read_safetensors_header(file)
 
 
@@ -109,7 +109,7 @@ def test_a_gguf_file_cut_anywhere_is_a_model_error(tmp_path: Path) -> None:
     for length in range(header_end + 1):
         file = tmp_path / "model.gguf"
         file.write_bytes(whole[:length])
-        with pytest.raises(ModelError, match=r"model\.gguf is (cut off|no GGUF)"):
+        with pytest.raises(ModelError, match=r"model\.gguf is (truncated|not a GGUF)"):
             read_gguf_header(file)
 
 

@@ -64,16 +64,16 @@ def test_a_large_file_is_hashed_once_until_it_changes(tmp_path: Path) -> None:
     file, memory = tmp_path / "large.gguf", tmp_path / "memory"
     file.write_bytes(bytes(1_000_000))
     digest = hashlib.sha256(bytes(1_000_000)).hexdigest()
-    assert file_sha256(file, memory=memory) == digest
+    assert file_sha256(file, cache=memory) == digest
     stamp = file.stat()
 
     # Same size and time, other bytes: the remembered hash shows that the file wasn't read again.
     file.write_bytes(b"\x01" * 1_000_000)
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert file_sha256(file, memory=memory) == digest
+    assert file_sha256(file, cache=memory) == digest
 
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
-    assert file_sha256(file, memory=memory) == hashlib.sha256(b"\x01" * 1_000_000).hexdigest()
+    assert file_sha256(file, cache=memory) == hashlib.sha256(b"\x01" * 1_000_000).hexdigest()
 
 
 def test_a_damaged_memory_of_hashes_costs_only_a_hash(tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_a_damaged_memory_of_hashes_costs_only_a_hash(tmp_path: Path) -> None:
     file.write_bytes(bytes(1_000_000))
     (tmp_path / "hashes.json").write_text("[")
 
-    assert file_sha256(file, memory=tmp_path) == hashlib.sha256(bytes(1_000_000)).hexdigest()
+    assert file_sha256(file, cache=tmp_path) == hashlib.sha256(bytes(1_000_000)).hexdigest()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftsdk.errors import ModelError
+from ftsdk.errors import MissingExtraError, ModelError
 from ftsdk.models import base_name, eos_token_ids, inspect_model, load_model, load_tokenizer, materialize, max_length_of
-from ftsdk.models.materialize import _publish, quiet_transformers
+from ftsdk.models.materialize import _publish
+from ftsdk.models.torch_stack import late_imports, quiet_transformers
 from ftsdk.spec import Model
 
 for _name in ("torch", "transformers", "peft", "gguf"):
@@ -155,7 +158,7 @@ def test_two_at_once_unpack_into_one_whole_folder(tiny_gguf: Path) -> None:
     assert len(found) == 2
     assert found[0] == found[1]
     assert [path.name for path in found[0].parent.iterdir()] == [found[0].name]
-    assert inspect_model(Model(id=str(found[0]))).at_hand
+    assert inspect_model(Model(id=str(found[0]))).is_downloaded
 
 
 def test_a_process_that_comes_second_keeps_what_the_first_has_put_there(tmp_path: Path) -> None:
@@ -188,6 +191,32 @@ def test_a_hub_model_that_is_not_here_says_how_to_bring_it(tmp_path: Path, monke
 
     with pytest.raises(ModelError, match=r"isn't on this machine .*hf download org/no-such-model --revision v1"):
         materialize(Model(id="org/no-such-model", revision="v1"))
+
+
+def test_first_use_of_transformers_from_four_threads(tiny_model: Path) -> None:
+    # In a process of its own, in which nothing is imported yet: the first import is what four threads got wrong.
+    code = """
+import sys, threading
+from ftsdk.models import load_tokenizer
+from ftsdk.spec import Model
+barrier, loaded = threading.Barrier(4), []
+def load():
+    barrier.wait()
+    loaded.append(load_tokenizer(Model(id=sys.argv[1])))
+threads = [threading.Thread(target=load) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tiny_model)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "4", done.stderr
+
+
+def test_a_broken_package_is_not_called_missing() -> None:
+    with pytest.raises(MissingExtraError, match=r"loading it needs an extra: pip install") as caught, late_imports("loading it"):
+        raise ImportError("tokenizers is too old", name="transformers")
+    assert caught.value.missing is None
+    assert isinstance(caught.value.__cause__, ImportError)
 
 
 def test_a_tokenizer_gets_the_chat_template_of_the_spec(tiny_model: Path) -> None:

@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_whole_folder_gives_its_sizes(folder: Path) -> None:
     facts = inspect_model(Model(id=str(folder)))
 
-    assert facts.at_hand
+    assert facts.is_downloaded
     assert (facts.source, facts.name, facts.path) == ("folder", "my-model", folder)
     assert (facts.architecture, facts.model_type, facts.parameters, facts.stored_dtype) == ("LlamaForCausalLM", "llama", 6, "F32")
     assert (facts.hidden_size, facts.num_hidden_layers, facts.head_dim, facts.vocab_size) == (32, 2, 8, 400)
@@ -119,7 +119,7 @@ def test_a_config_that_is_no_json_is_refused(folder: Path) -> None:
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
-    with pytest.raises(ModelError, match="is without weights"):
+    with pytest.raises(ModelError, match="has no weights"):
         inspect_model(Model(id=str(folder)))
 
 
@@ -127,7 +127,7 @@ def test_pickle_weights_are_refused_and_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"not even a pickle")
 
-    with pytest.raises(ModelError, match=r"pickle weights only \(pytorch_model\.bin\).*safetensors only.*save_pretrained"):
+    with pytest.raises(ModelError, match=r"only pickle weights \(pytorch_model\.bin\).*only safetensors.*save_pretrained"):
         inspect_model(Model(id=str(folder)))
 
 
@@ -144,7 +144,7 @@ def test_code_of_its_own_is_refused_until_it_is_trusted(folder: Path, file: str)
 
     with pytest.raises(ModelError, match=r"modeling_evil\.Evil.*trust_remote_code=True"):
         inspect_model(Model(id=str(folder)))
-    assert inspect_model(Model(id=str(folder), trust_remote_code=True)).at_hand
+    assert inspect_model(Model(id=str(folder), trust_remote_code=True)).is_downloaded
 
 
 def test_an_adapter_given_as_a_model_is_told_how_to_be_used(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_adapter_given_as_a_model_is_told_how_to_be_used(tmp_path: Path) -> N
     [
         ((), "has no adapter_config.json"),
         (("adapter_config.json",), "no adapter_model.safetensors"),
-        (("adapter_config.json", "adapter_model.bin"), "pickle weights only"),
+        (("adapter_config.json", "adapter_model.bin"), "only pickle weights"),
     ],
 )
 def test_a_bad_adapter_is_refused(folder: Path, tmp_path: Path, files: tuple[str, ...], message: str) -> None:
@@ -178,7 +178,7 @@ def test_a_good_adapter_passes(folder: Path, tmp_path: Path) -> None:
     (adapter / "adapter_config.json").write_text("{}")
     write_weights(adapter / "adapter_model.safetensors")
 
-    assert inspect_model(Model(id=str(folder), adapter=str(adapter))).at_hand
+    assert inspect_model(Model(id=str(folder), adapter=str(adapter))).is_downloaded
 
 
 @pytest.mark.parametrize("identifier", ["a/b--c", "has blank/name", "org/name.git", "örg/name", "org/.name", "a..b"])
@@ -205,7 +205,7 @@ class TestHub:
     def test_a_model_that_is_not_downloaded_is_no_error(self) -> None:
         facts = inspect_model(Model(id="org/name"))
 
-        assert not facts.at_hand
+        assert not facts.is_downloaded
         assert (facts.path, facts.parameters, facts.hidden_size, facts.notes) == (None, None, None, ())
 
     def test_a_downloaded_model_is_found_by_branch_and_by_commit(self, cache: Path) -> None:
@@ -214,16 +214,16 @@ class TestHub:
 
         for revision in (None, "main", "c0ffee"):
             facts = inspect_model(Model(id="org/name", revision=revision))
-            assert (facts.at_hand, facts.path, facts.parameters, facts.hidden_size) == (True, made, 6, 32)
-        assert not inspect_model(Model(id="org/name", revision="v2")).at_hand
+            assert (facts.is_downloaded, facts.path, facts.parameters, facts.hidden_size) == (True, made, 6, 32)
+        assert not inspect_model(Model(id="org/name", revision="v2")).is_downloaded
 
-    def test_a_config_alone_gives_sizes_but_is_not_at_hand(self, cache: Path) -> None:
+    def test_a_config_alone_gives_sizes_but_counts_as_not_downloaded(self, cache: Path) -> None:
         self.snapshot(cache)
 
         facts = inspect_model(Model(id="org/name"))
 
-        assert (facts.at_hand, facts.hidden_size, facts.parameters) == (False, 32, None)
-        assert facts.notes == ("only its config is downloaded, not its weights",)
+        assert (facts.is_downloaded, facts.hidden_size, facts.parameters) == (False, 32, None)
+        assert facts.notes == ("only the config is downloaded, not the weights",)
 
     def test_a_folder_with_the_same_name_is_noted_and_not_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "org" / "name").mkdir(parents=True)
@@ -244,7 +244,7 @@ def test_a_gguf_file_that_is_none_is_refused_by_its_magic(tmp_path: Path) -> Non
     file = tmp_path / "model.gguf"
     file.write_bytes(b"PK\x03\x04" + bytes(100))
 
-    with pytest.raises(ModelError, match=r"model\.gguf is no GGUF file"):
+    with pytest.raises(ModelError, match=r"model\.gguf is not a GGUF file"):
         inspect_model(Model(id=str(file)))
 
 

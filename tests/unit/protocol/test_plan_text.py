@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftsdk.protocol import Adjustment, Plan
+from ftsdk.protocol import Adjustment, NotBilled, Plan
 from ftsdk.protocol.estimates import CostRange, Estimate, EstimateLine, MemoryEstimate, Range
 from ftsdk.spec import DatasetRef, JobSpec, Model
 
@@ -55,4 +55,11 @@ def test_strangers_words_are_no_html(make: Callable[[str], Estimate | Plan]) -> 
 
 def a_plan(evil: str) -> Plan:
     spec = JobSpec(model=Model(id="acme/model-7B"), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=10))
-    return Plan(backend="acme", spec=spec, request={}, adjustments=(Adjustment(field=evil, chosen=evil, reason=evil),), notes=(evil,), cost_note=evil)
+    return Plan(
+        backend="acme",
+        spec=spec,
+        request={},
+        adjustments=(Adjustment(field=evil, chosen=evil, reason=evil),),
+        notes=(evil,),
+        billing=NotBilled(note=evil),
+    )

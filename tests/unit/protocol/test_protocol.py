@@ -18,13 +18,17 @@ from ftsdk.protocol import (
     CheckpointEvent,
     CostRange,
     EvalEvent,
+    Execution,
     LogEvent,
     Plan,
+    Rate,
     RunRef,
     RunState,
     RunStatus,
     StateEvent,
     StepEvent,
+    TokenBilling,
+    Workload,
     find_gaps,
     read_event,
     refuse,
@@ -56,7 +60,7 @@ def test_an_id_may_hold_a_colon() -> None:
 
 @pytest.mark.parametrize("text", ["", "local", "local:", ":20261123", " : "])
 def test_what_is_no_ref_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(SpecError, match="one looks like 'local:20261123-ab12cd'"):
+    with pytest.raises(SpecError, match="a run ref looks like 'local:20261123-ab12cd'"):
         RunRef.parse(text)
 
 
@@ -151,7 +155,8 @@ def test_a_plan_survives_json() -> None:
             Adjustment(field="max_length", chosen=None, reason="the place knows"),
             Adjustment(field="betas", chosen=[0.9, 0.999], reason="r"),
         ),
-        cost=CostRange(low=Decimal("0.1"), likely=Decimal("0.2"), high=Decimal("0.3"), source="a price list"),
+        workload=Workload.of(a_spec(), max_length=512, execution=Execution(steps=3, micro_batch_size=2)),
+        billing=TokenBilling(usd_per_mtok=Rate(label="training", usd=Decimal("0.48"), source="a price list"), epochs=3),
         notes=("look out",),
     )
     again = Plan.from_json(json.dumps(plan.to_dict()))
@@ -213,6 +218,6 @@ def test_a_field_that_holds_others_is_offered_with_any_of_them() -> None:
 
 def test_refusing_no_gaps_does_nothing_and_refusing_some_names_all() -> None:
     refuse("x", [])
-    with pytest.raises(UnsupportedSpecError, match=r"(?s)'x' can't honour 2 of the fields.*packing = False.*seed = 0") as caught:
+    with pytest.raises(UnsupportedSpecError, match=r"(?s)'x' doesn't support 2 of the fields.*packing = False.*seed = 0") as caught:
         refuse("x", find_gaps(a_spec(seed=0, packing=False), LITTLE))
     assert caught.value.backend == "x"

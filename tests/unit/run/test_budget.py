@@ -212,11 +212,12 @@ def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
 
 @pytest.mark.parametrize(("high", "written"), [("0.5204", "$0.5204"), ("0.520001", "$0.5201"), ("0.53", "$0.53"), ("12", "$12.00")])
 def test_a_cost_just_over_the_budget_does_not_look_like_the_budget(high: str, written: str) -> None:
+    cost = CostRange(low=Decimal("0.1"), likely=Decimal("0.2"), high=Decimal(high), source="a test")
     plan = Plan(
         backend="scripted",
         spec=a_spec(),
         request={},
-        cost=CostRange(low=Decimal("0.1"), likely=Decimal("0.2"), high=Decimal(high), source="a test"),
+        estimate=Estimate(backend="scripted", cost=cost),
     )
     with pytest.raises(BudgetExceededError, match=rf"up to {re.escape(written)} .*more than budget_usd=0\.52"):
         refuse_over_budget(plan, Decimal("0.52"))

@@ -3,11 +3,12 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ftsdk.errors import FtsdkError, RunNotFoundError, SpecError
-from ftsdk.run.ledger import Ledger, Record, Sighting
+from ftsdk.run.ledger import Ledger, Record, Sighting, UnreadableRecord
 
 
 def record(ref: str) -> Record:
@@ -84,3 +85,48 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(FtsdkError, match="newer ftsdk"):
         Ledger(path).list()
+
+
+def _first_use(path: Path, barrier: Any, worker: int) -> None:
+    barrier.wait(60)
+    Ledger(path).intend(record(f"local:{worker}"))
+
+
+def test_eight_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(8)
+    clients = [context.Process(target=_first_use, args=(path, barrier, n)) for n in range(8)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert [client.exitcode for client in clients] == [0] * 8
+    assert len(Ledger(path).list()) == 8
+
+
+def test_a_new_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.sqlite").intend(record("local:a"))
+    assert (tmp_path / "ledger.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_is_a_file_is_named_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FtsdkError, match="FTSDK_HOME"):
+        Ledger(tmp_path / "file" / "ledger.sqlite").list()
+
+
+@pytest.mark.parametrize("change", ["json_set(record, '$.novel', 1)", "'x'", "'[]'", "json_remove(record, '$.plan')"])
+def test_a_record_that_cannot_be_read_is_listed_with_the_reason(change: str) -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.intend(record("local:b"))
+    with sqlite3.connect(ledger.path) as db:
+        db.execute(f"UPDATE runs SET record = {change} WHERE ref = 'local:b'")
+    db.close()
+    assert [found.ref for found in ledger.list()] == ["local:a"]
+    (bad,) = (entry for entry in ledger.entries() if isinstance(entry, UnreadableRecord))
+    assert (bad.ref, bad.state) == ("local:b", "intended")
+    assert "newer ftsdk" in bad.reason
+    with pytest.raises(FtsdkError, match=r"local:b .* can't be read"):
+        ledger.get("local:b")

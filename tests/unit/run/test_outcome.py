@@ -80,9 +80,9 @@ def test_the_report_counts_how_often_the_truth_was_inside() -> None:
     estimate = an_estimate(seconds=100, tokens=1000)
     found = [c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))]
     report = CostReport(tuple(found))
-    assert "inside of the 80 % interval in 2 of 3" in str(report)
+    assert "inside the 80 % interval in 2 of 3" in str(report)
     assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
-    assert "no run that ended" in str(CostReport(()))
+    assert "no finished run" in str(CostReport(()))
 
 
 @pytest.mark.parametrize(("actual", "is_inside"), [(12.34, True), (12.35, True), (12.33, True), (12.36, False), (12.32, False)])
@@ -91,7 +91,7 @@ def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float
     assert told.is_inside is is_inside
     (row,) = CostReport((told,)).rows()
     assert row[2] == "$12.34"
-    assert "within a cent of the place's own price" in str(CostReport((told,)))
+    assert "within a cent of the provider's quote" in str(CostReport((told,)))
 
 
 def test_a_report_fits_a_terminal_and_names_each_run_once() -> None:
@@ -124,7 +124,7 @@ def test_the_outcome_of_a_run_is_kept_and_shown(tmp_path: Path) -> None:
 def test_the_command_line_shows_a_report_also_when_no_run_has_ended() -> None:
     shown = CliRunner().invoke(app, ["runs", "--costs"])
     assert shown.exit_code == 0, shown.output
-    assert "no run that ended" in shown.stdout
+    assert "no finished run" in shown.stdout
     as_json = CliRunner().invoke(app, ["runs", "--costs", "--json"])
     assert json.loads(as_json.stdout)["runs"] == []
 
@@ -214,7 +214,7 @@ def test_probes_are_kept_by_device_and_software_and_the_oldest_go(ftsdk_home: Pa
 def test_a_calibration_says_what_was_measured_beside_what_was_looked_up() -> None:
     told = str(Calibration(device="CPU", software="torch 1", probes=(a_probe(start_s=8.0, predicted_start_s=13.0, fixed_gb=1.0, peak_gb=1.4),)))
     assert "measured on CPU with torch 1, 9 steps of 1 runs" in told
-    assert "lora: a step takes 2.00 s (looked up: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
+    assert "lora: a step takes 2.00 s (predicted: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
     with pytest.raises(SpecError, match="at least one probe"):
         Calibration(device="CPU", software="torch 1", probes=())
 

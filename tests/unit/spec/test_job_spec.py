@@ -1,9 +1,30 @@
 from __future__ import annotations
 
+from typing import ClassVar, Literal, get_args
+
 import pytest
 
 from ftsdk.errors import SpecError
-from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobSpec, LoRA, Model, QLoRA, default_learning_rate
+from ftsdk.spec import (
+    DPO,
+    METHODS,
+    SFT,
+    TUNINGS,
+    AnyMethod,
+    AnyTuning,
+    DataFormat,
+    DoRA,
+    EarlyStopping,
+    FullFineTune,
+    Hyperparameters,
+    JobFields,
+    JobSpec,
+    LoRA,
+    Model,
+    QLoRA,
+    default_learning_rate,
+)
+from ftsdk.spec.dataset_ref import MAKING_ROWS
 from ftsdk.testing import a_dataset, a_spec
 
 CHAT = a_dataset()
@@ -96,3 +117,39 @@ def test_a_learning_rate_nobody_chose_has_a_source(method, tuning) -> None:
     assert 0 < rate <= 2e-4
     assert "Zephyr" in why or "https://" in why
     assert (rate < 1e-4) == (isinstance(tuning, FullFineTune) or isinstance(method, DPO))
+
+
+# Facts on the members of the unions
+
+
+def test_a_method_without_its_facts_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match="KTO must set these class variables: learning_rates, needs_reference, sequences_per_row"):
+
+        class KTO(AnyMethod):
+            data_format: ClassVar[DataFormat] = "preference"
+            kind: Literal["kto"] = "kto"
+
+
+def test_a_tuning_without_its_facts_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match="PromptTuning must set these class variables: adapts, quantizes"):
+
+        class PromptTuning(AnyTuning):
+            kind: Literal["prompt"] = "prompt"
+
+
+@pytest.mark.parametrize(("base", "members"), [(AnyMethod, METHODS), (AnyTuning, TUNINGS)], ids=["methods", "tunings"])
+def test_every_member_that_is_defined_is_in_the_union(base, members) -> None:
+    def below(cls):
+        return {cls}.union(*(below(child) for child in cls.__subclasses__()))
+
+    defined = {cls for cls in below(base) if cls.__module__.startswith("ftsdk.") and "kind" in cls.model_fields}
+    assert set(members.values()) == defined
+    assert all(members[kind]().kind == kind for kind in members)
+
+
+def test_every_format_names_the_call_that_makes_its_rows() -> None:
+    assert set(MAKING_ROWS) == set(get_args(DataFormat)) == {method.data_format for method in METHODS.values()}
+
+
+def test_what_a_run_is_called_and_may_cost_is_no_hyperparameter() -> None:
+    assert set(JobFields.model_fields) - set(Hyperparameters.model_fields) == {"name", "budget_usd"}

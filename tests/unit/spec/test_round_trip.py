@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.errors import SpecError
-from ftsdk.spec import DPO, SFT, DatasetRef, DoRA, EarlyStopping, FullFineTune, JobSpec, LoRA, Model, QLoRA, TokenGuess, set_fields
+from ftsdk.spec import DPO, SFT, DatasetRef, DoRA, EarlyStopping, FullFineTune, JobSpec, LoRA, Model, QLoRA, Range, set_fields
 from ftsdk.spec.base import Value
 from ftsdk.testing import a_dataset, a_spec, field_samples, spec_with
 
@@ -55,7 +55,7 @@ models = some(
 def specs(draw: st.DrawFn) -> JobSpec:
     is_dpo = draw(st.booleans())
     data_format = st.just("preference" if is_dpo else "chat")
-    guesses = st.none() | some(TokenGuess, **dict.fromkeys(("few", "likely", "many"), st.integers(0, 10**12)))
+    guesses = st.none() | some(Range, **dict.fromkeys(("low", "likely", "high"), st.integers(0, 10**12)))
     datasets = some(
         DatasetRef, fingerprint=hashes, format=data_format, rows=st.integers(1, 10**9), name=words, tokens=guesses, longest_tokens=guesses
     )

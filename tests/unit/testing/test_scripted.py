@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
-from ftsdk.protocol import Backend, CanResume, Capabilities, LogEvent, RunRef, StateEvent, StepEvent
+from ftsdk.protocol import Backend, CanResume, Capabilities, FixedPrice, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.spec import FullFineTune, LoRA
 from ftsdk.testing import STORIES, Fault, ScriptedBackend, a_spec
 
@@ -257,9 +257,9 @@ def test_a_key_cannot_lead_out_of_the_folder(key: str, tmp_path: Path) -> None:
 
 
 def test_a_run_may_cost_something(tmp_path: Path) -> None:
-    cost = ScriptedBackend(root=tmp_path, cost_usd=(1, 2.5, 4)).plan(a_spec()).cost
-    assert cost is not None
-    assert (cost.low, cost.high) == (1, 4)
+    billing = ScriptedBackend(root=tmp_path, cost_usd=(1, 2.5, 4)).plan(a_spec()).billing
+    assert isinstance(billing, FixedPrice)
+    assert (billing.cost.low, billing.cost.high) == (1, 4)
     free = ScriptedBackend(root=tmp_path).plan(a_spec())
     assert free.cost is None
     assert free.cost_note

@@ -8,7 +8,7 @@ import pytest
 import ftsdk.testing
 from ftsdk.errors import SpecError
 from ftsdk.spec import DPO, DoRA, EarlyStopping, JobSpec, LoRA, set_fields
-from ftsdk.spec.job import Hyperparameters
+from ftsdk.spec.job import JobFields
 from ftsdk.testing import a_dataset, a_spec, field_samples, optional_fields, spec_with
 from ftsdk.testing import specs as specs_module
 from ftsdk.testing.specs import members_of
@@ -96,4 +96,4 @@ def test_an_impossible_field_is_refused() -> None:
 
 
 def test_job_and_spec_share_their_fields() -> None:
-    assert set(Hyperparameters.model_fields) < set(JobSpec.model_fields)
+    assert set(JobFields.model_fields) < set(JobSpec.model_fields)

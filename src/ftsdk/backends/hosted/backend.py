@@ -78,8 +78,8 @@ class HostedBackend:
                 **({"inputs": {name: path for path, name in launch.inputs.items()}} if launch.inputs else {}),
             },
             adjustments=(*launch.adjustments, *translation.adjustments),
-            cost=launch.cost,
-            cost_note=launch.cost_note,
+            workload=translation.workload,
+            billing=launch.billing,
             notes=(*translation.notes, *launch.notes),
             hardware=PlannedHardware(
                 device=hardware.device,
@@ -87,6 +87,7 @@ class HostedBackend:
                 processes=hardware.processes,
                 memory_gib=hardware.memory_gib,
                 has_bfloat16=hardware.has_bfloat16,
+                larger=hardware.larger,
             ),
         )
 

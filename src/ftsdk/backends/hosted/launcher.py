@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ftsdk.errors import Gap
-from ftsdk.protocol import Adjustment, CostRange
+from ftsdk.protocol import Adjustment, Billing
 from ftsdk.spec import JobSpec
 
 __all__ = ["Hardware", "Launch", "Launcher", "RunFiles"]
@@ -29,6 +29,8 @@ class Hardware:
     """True if bfloat16 products are native and fast."""
     reason: str = ""
     """How this was found out."""
+    larger: str = "a device with more memory"
+    """How to get more memory there, for advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,8 @@ class Launch:
     at most."""
     adjustments: tuple[Adjustment, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    cost: CostRange | None = None
-    cost_note: str = ""
+    billing: Billing | None = None
+    """What is billed, and at which prices; None: not known."""
     notes: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Folders and files that have to be brought to the place before a worker can start: path here -> name in the run's folder."""

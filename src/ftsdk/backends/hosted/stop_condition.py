@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk._format import money
 from ftsdk.protocol import Event
 from ftsdk.protocol.estimates import Accrual
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
@@ -58,9 +59,9 @@ class Stop:
             return AS_ASKED
         unseen_s = max(self._meter.longest_pause_s, self._since_s())
         reason = (
-            f"${self._owed_usd():.4f} is owed for {self._seconds():,.1f} s over all attempts at ${accrual.usd} an hour, as much as "
+            f"{money(self._owed_usd(), places=4)} is owed for {self._seconds():,.1f} s over all attempts at ${accrual.usd} an hour, as much as "
             f"budget_usd={self._budget_usd.normalize():f}; the worker looks after each step, and the longest that it was between two words was "
-            f"{unseen_s:,.1f} s, so up to ${usd_for(accrual, unseen_s):.4f} may have been spent beyond. The newest whole "
+            f"{unseen_s:,.1f} s, so up to {money(usd_for(accrual, unseen_s), places=4)} may have been spent beyond. The newest whole "
             "checkpoint, if there is one, is kept"
         )
         return {"state": "cancelled", "native": OVER_BUDGET, "reason": reason}

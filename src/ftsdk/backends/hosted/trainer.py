@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.errors import Diagnosis, Gap, SpecError
-from ftsdk.protocol import Adjustment, Capabilities
+from ftsdk.protocol import Adjustment, Capabilities, Workload
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 
@@ -35,6 +35,8 @@ class Translation:
 
     request: Mapping[str, Any]
     """Everything that the training depends on, decided: JSON."""
+    workload: Workload | None = None
+    """The same in terms that any trainer can state, for estimates of time and memory; None: there are none."""
     adjustments: tuple[Adjustment, ...] = ()
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.protocol import Adjustment
+from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
@@ -139,18 +139,25 @@ class LocalLauncher:
             gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
         how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
         request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
-        note = "this machine bills nothing"
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
-            note = f"${self._usd_per_hour} an hour, as Local(usd_per_hour=) says"
-        elif spec.budget_usd is not None:
-            note += f", so budget_usd={spec.budget_usd} has nothing to count; Local(usd_per_hour=) says what an hour costs you"
         return Launch(
             request=request,
             adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
             gaps=tuple(gaps),
-            cost_note=note,
+            billing=self._billing(spec),
         )
+
+    def _billing(self, spec: JobSpec) -> Billing:
+        price = self._usd_per_hour
+        if price is not None:
+            source = f"${price} an hour, as Local(usd_per_hour=) says"
+            rate = Rate(label="hardware", usd=price, source=source)
+            return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
+        note = "this machine bills nothing"
+        if spec.budget_usd is not None:
+            note += f", so budget_usd={spec.budget_usd} limits nothing; Local(usd_per_hour=) sets what an hour costs you"
+        return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
         """Give the run's folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from ftsdk._format import money
 from ftsdk.backends.managed.service import JobQuote, NoPriceError
 from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol.estimates import Quote
@@ -35,7 +36,7 @@ def check_quote(ask: Callable[[], JobQuote | None], *, budget_usd: Decimal | Non
     quote = answer.quote
     if budget_usd is not None and quote.usd > budget_usd:
         raise BudgetExceededError(
-            f"{quote.source}: ${quote.usd:.2f} for the job, more than budget_usd={budget_usd}; it wasn't created. "
+            f"{quote.source}: {money(quote.usd, places=2)} for the job, more than budget_usd={budget_usd}; it wasn't created. "
             "Train on less data, for fewer epochs or on a smaller model, or raise the budget."
         )
     if answer.refusal:

@@ -8,16 +8,18 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ftsdk._format import money
 from ftsdk.backends.managed.backend import ManagedBackend
+from ftsdk.backends.together.billing import billing_of
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire, clean_base_url, find_key
 from ftsdk.backends.together.jobs import WEIGHTS, TogetherJobs, Weights
 from ftsdk.backends.together.preflight import Preflight
 from ftsdk.backends.together.serving import TogetherServing
-from ftsdk.backends.together.translate import CAPABILITIES, choose_model, cost_note, translate
+from ftsdk.backends.together.translate import CAPABILITIES, choose_model, translate
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import BudgetExceededError, Gap, SpecError, UnsupportedSpecError
-from ftsdk.protocol import Plan, RunRef, find_gaps, refuse
+from ftsdk.protocol import Plan, RunRef, Workload, find_gaps, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 
@@ -100,15 +102,17 @@ class Together(ManagedBackend[TogetherJobs]):
         minimum = book.minimum(choice.known, prices)
         if spec.budget_usd is not None and spec.budget_usd < minimum.usd:
             raise BudgetExceededError(
-                f"a job on {spec.model.id} costs at least ${minimum.usd:.2f} at Together ({minimum.cited}), more than "
+                f"a job on {spec.model.id} costs at least {money(minimum.usd, places=2)} at Together ({minimum.cited}), more than "
                 f"budget_usd={spec.budget_usd}. Raise the budget, or train on another backend."
             )
+        max_length = spec.max_length or next((a.chosen for a in translation.adjustments if a.field == "max_length"), None)
         return Plan(
             backend=self.name,
             spec=spec,
             request=translation.request,
             adjustments=translation.adjustments,
-            cost_note=cost_note(book.price_per_mtok(choice.known, spec, prices), minimum),
+            workload=Workload.of(spec, max_length=max_length),
+            billing=billing_of(spec, choice.known, translation.request["create"], max_length=max_length, minimum=minimum, book=prices),
             notes=translation.notes,
         )
 

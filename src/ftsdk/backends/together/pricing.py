@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ftsdk._format import money
 from ftsdk.backends.managed.service import JobQuote, NoPriceError
 from ftsdk.errors import DatasetError
 from ftsdk.protocol.estimates import Quote
@@ -45,11 +46,11 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
     usd = max(estimated, minimum)
     notes: list[str] = []
     if estimated < minimum:
-        notes.append(f"the service's estimate is ${estimated:.2f}, and a job costs at least ${minimum:.2f} there")
+        notes.append(f"the service's estimate is {money(estimated, places=2)}, and a job costs at least {money(minimum, places=2)} there")
     refusal = ""
     if answer.get("allowed_to_proceed") is not True:
         limit = answer.get("user_limit")
-        refusal = f"the Together account may not spend ${usd:.2f} (its limit is {'unknown' if limit is None else f'${limit}'})."
+        refusal = f"the Together account may not spend {money(usd, places=2)} (its limit is {'unknown' if limit is None else f'${limit}'})."
         refusal += " Add credits or raise the limit under Settings, Billing."
         notes.append(f"submit() would be refused: {refusal}")
     tokens = [_count(answer.get(name)) for name in ("estimated_train_token_count", "estimated_eval_token_count")]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, assert_never
 
+from ftsdk._format import money
 from ftsdk.backends.together.catalogue import Catalogue, KnownModel
 from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.rows import trains_on_inputs
@@ -194,7 +195,8 @@ def cost_note(price: FinetunePrice | None, minimum: Price) -> str:
         bound = ", an upper bound" if price.is_upper_bound else ""
         rate = f"${price.usd} per million tokens ({price.source}{bound})"
     return (
-        f"{rate}; at least ${minimum.usd:.2f} a job ({minimum.cited}). Before the job is created the service's own estimate is asked for: "
+        f"{rate}; at least {money(minimum.usd, places=2)} a job ({minimum.cited}). "
+        "Before the job is created the service's own estimate is asked for: "
         "over budget_usd, or not allowed by the account, nothing is created"
     )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import html
 from decimal import Decimal
 from importlib import resources
 from typing import Any, NamedTuple, cast
 
+from ftsdk._format import bold, html_list, money
 from ftsdk.cost.advice.decision import beats_the_api, judge, next_steps
 from ftsdk.cost.advice.inputs import Candidate, Reason, Situation, Verdict
 from ftsdk.cost.comparison.answer import CrossoverAnswer
-from ftsdk.cost.comparison.answer_text import money
 from ftsdk.cost.comparison.compare import crossover
 from ftsdk.cost.comparison.options import MONTH_S
 from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted
@@ -22,7 +21,6 @@ from ftsdk.cost.serving.hosts import cheapest_host
 from ftsdk.cost.training.ballpark import Ballpark, RunSize, adapters_that_fit, managed_run, run_on_gpus
 from ftsdk.errors import SpecError
 from ftsdk.protocol.estimates import CostRange, Range
-from ftsdk.protocol.fragments import linked
 from ftsdk.spec import Value
 
 __all__ = ["Advice", "advise"]
@@ -61,11 +59,9 @@ class Advice(Value):
 
     def to_html(self) -> str:
         """Give the advice as an HTML fragment."""
-        reasons = "".join(f"<li>{linked(reason.text)} [{linked(reason.source)}]</li>" for reason in self.because)
-        steps = "".join(f"<li>{html.escape(step)}</li>" for step in self.next_steps)
-        tuning = "".join(f"<li>{html.escape(line)}</li>" for line in self._tuning_lines())
-        head = f"<p><b>{html.escape(self.verdict.upper())}</b></p>"
-        return f"{head}<ul>{reasons}</ul><p>Next:</p><ol>{steps}</ol><p>If you fine-tune:</p><ul>{tuning}</ul>"
+        reasons = html_list(f"{reason.text} [{reason.source}]" for reason in self.because)
+        steps, tuning = html_list(self.next_steps, is_ordered=True), html_list(self._tuning_lines())
+        return f"<p>{bold(self.verdict.upper())}</p>{reasons}<p>Next:</p>{steps}<p>If you fine-tune:</p>{tuning}"
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ftsdk._format import money
 from ftsdk.cost.advice.inputs import Candidate, Reason, Situation, Verdict
 from ftsdk.cost.comparison.answer import CrossoverAnswer
-from ftsdk.cost.comparison.answer_text import money, volume
+from ftsdk.cost.comparison.answer_text import volume
 
 __all__ = ["beats_the_api", "judge", "next_steps"]
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ftsdk.protocol.fragments import linked
+from ftsdk._format import bold, html_list, html_table, money, notes_html, text_table
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost, Solved
 
-__all__ = ["answer_html", "answer_text", "money", "verdict", "volume"]
-
-
-def money(amount: object) -> str:
-    """Dollars with as many digits as help: $1,234, $12.30, $0.70, $0.0675."""
-    value = float(str(amount))
-    sign, size = "-" if value < 0 else "", abs(value)
-    if 0 < size < 1:
-        whole, cents = f"{Decimal(f'{size:.3g}'):f}".split(".")
-        return f"{sign}${whole}.{cents.rstrip('0').ljust(2, '0')}"
-    return f"{sign}${size:,.{0 if size >= 1000 else 2}f}"
+__all__ = ["answer_html", "answer_text", "verdict", "volume"]
 
 
 def volume(requests: float) -> str:
@@ -65,24 +52,13 @@ def answer_text(answer: CrossoverAnswer) -> str:
         parts.append(_heading(option))
         lines = [(f"  {line.label}", money(line.usd), line.detail, _cited(line.source, line.as_of)) for line in option.lines]
         lines.append(("  a month", money(option.usd_per_month), f"{money(option.usd_per_1k_accepted)} per 1,000 accepted answers", option.note))
-        parts.append(_table(lines))
+        parts.append(text_table(lines, right={1}))
         if option.capacity is not None:
             parts.append(f"  one replica: {option.capacity}")
     parts.append("")
     parts += [f"{heading}: {text}" for heading, text in _findings(answer)]
     parts.append("\nWhat matters (monthly saving of self-hosting, from each input's 10th to its 90th percentile):")
-    parts.append(
-        _table(
-            [
-                (
-                    f"  {swing.input}",
-                    f"{_short(swing.low)} to {_short(swing.high)}",
-                    f"{money(swing.saving_at_low_usd)} to {money(swing.saving_at_high_usd)}",
-                )
-                for swing in answer.swings
-            ]
-        )
-    )
+    parts.append(text_table(((f"  {name}", *rest) for name, *rest in _swings(answer)), right={1}))
     parts.append("\nDistributions (10th percentile / middle / 90th, or the corners of a triangle):")
     parts += [f"  {one}" for one in answer.distributions]
     parts.append("\nAssumed, since it wasn't given:")
@@ -95,22 +71,26 @@ def answer_text(answer: CrossoverAnswer) -> str:
 
 def answer_html(answer: CrossoverAnswer) -> str:
     """Write everything as an HTML fragment."""
-    rows = "".join(_option_rows(option) for option in answer.options)
-    findings = "".join(_row("th", heading) + f"<td style='text-align:left'>{html.escape(text)}</td></tr>" for heading, text in _findings(answer))
-    swings = "".join(
-        f"<tr><td>{html.escape(swing.input)}</td><td>{_short(swing.low)} to {_short(swing.high)}</td>"
-        f"<td>{money(swing.saving_at_low_usd)} to {money(swing.saving_at_high_usd)}</td></tr>"
-        for swing in answer.swings
+    lines = html_table(
+        (row for option in answer.options for row in _option_rows(option)), head=("Line", "US dollars a month", "", "Source"), right={1}
     )
-    stated = "".join(f"<li>{html.escape(str(one))}</li>" for one in (*answer.distributions, *answer.assumptions))
-    notes = "".join(f"<p>Note: {html.escape(note)}</p>" for note in answer.notes)
+    swings = html_table(_swings(answer), head=("What matters", "10th to 90th percentile", "monthly saving of self-hosting"))
+    stated = html_list(map(str, (*answer.distributions, *answer.assumptions)))
     return (
-        f"<p><b>{html.escape(verdict(answer))}</b></p>"
-        f"<table><tr><th>Line</th><th>US dollars a month</th><th></th><th>Source</th></tr>{rows}</table>"
-        f"<table>{findings}</table>"
-        f"<table><tr><th>What matters</th><th>10th to 90th percentile</th><th>monthly saving of self-hosting</th></tr>{swings}</table>"
-        f"<details><summary>Distributions and assumptions</summary><ul>{stated}</ul></details>{notes}"
+        f"<p>{bold(verdict(answer))}</p>{lines}{html_table(_findings(answer), has_row_heads=True)}{swings}"
+        f"<details><summary>Distributions and assumptions</summary>{stated}</details>{notes_html(answer.notes)}"
     )
+
+
+def _swings(answer: CrossoverAnswer) -> list[tuple[str, str, str]]:
+    return [
+        (
+            swing.input,
+            f"{_short(swing.low)} to {_short(swing.high)}",
+            f"{money(swing.saving_at_low_usd)} to {money(swing.saving_at_high_usd)}",
+        )
+        for swing in answer.swings
+    ]
 
 
 def _findings(answer: CrossoverAnswer) -> list[tuple[str, str]]:
@@ -175,28 +155,17 @@ def _solved(solved: Solved) -> str:
     return f"{', '.join(_short(value) for value in solved.values)} {solved.unit} (below the first, {cheaper} is cheaper)"
 
 
-def _option_rows(option: OptionCost) -> str:
-    head = f"<tr><th colspan='4' style='text-align:left'>{html.escape(_heading(option))}</th></tr>"
-    lines = "".join(
-        f"<tr><td>{html.escape(line.label)}</td><td style='text-align:right'>{money(line.usd)}</td>"
-        f"<td style='text-align:left;padding-left:1em'>{html.escape(line.detail)}</td>"
-        f"<td style='text-align:left;padding-left:1em'>{linked(line.source)}{html.escape(f', {line.as_of}' if line.as_of else '')}</td></tr>"
-        for line in option.lines
-    )
-    total = (
-        f"<tr><td><b>a month</b></td><td style='text-align:right'><b>{money(option.usd_per_month)}</b></td>"
-        f"<td style='text-align:left;padding-left:1em'>{money(option.usd_per_1k_accepted)} per 1,000 accepted answers</td>"
-        f"<td style='text-align:left;padding-left:1em'>{html.escape(option.note)}</td></tr>"
-    )
-    return head + lines + total
+def _option_rows(option: OptionCost) -> list[tuple[str, str, str, str]]:
+    each = f"{money(option.usd_per_1k_accepted)} per 1,000 accepted answers"
+    return [
+        (bold(_heading(option)), "", "", ""),
+        *((line.label, money(line.usd), line.detail, _cited(line.source, line.as_of)) for line in option.lines),
+        (bold("a month"), bold(money(option.usd_per_month)), each, option.note),
+    ]
 
 
 def _heading(option: OptionCost) -> str:
     return option.label if option.name == option.label else f"{option.name}: {option.label}"
-
-
-def _row(tag: str, text: str) -> str:
-    return f"<tr><{tag} style='text-align:left'>{html.escape(text)}</{tag}>"
 
 
 def _cited(source: str, as_of: str | None) -> str:
@@ -205,9 +174,3 @@ def _cited(source: str, as_of: str | None) -> str:
 
 def _short(value: float) -> str:
     return volume(value) if value >= 1_000 else f"{value:.3g}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as they need to be; the second, amounts, to the right."""
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))] if rows else []
-    return "\n".join("  ".join(cell.rjust(widths[n]) if n == 1 else cell.ljust(widths[n]) for n, cell in enumerate(row)).rstrip() for row in rows)

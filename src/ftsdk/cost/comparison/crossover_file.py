@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field
 
+from ftsdk._format import money
+from ftsdk._yaml import parse_yaml
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.errors import SpecError
 from ftsdk.protocol import CostRange
@@ -83,7 +85,7 @@ class CrossoverFile(Value):
         if training is None or self.training is None:
             return answer
         own = self.training.likely if isinstance(self.training, CostRange) else self.training
-        note = f"training: the file's own figure, ${own:.2f}, isn't used; the estimate that was given replaces it"
+        note = f"training: the file's own figure, {money(own, places=2)}, isn't used; the estimate that was given replaces it"
         return answer.replace(notes=(*answer.notes, note))
 
 
@@ -93,14 +95,12 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     Raises:
         SpecError: The file can't be read, or isn't a mapping in YAML.
     """
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise SpecError(f"{path} can't be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} isn't YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} isn't UTF-8: {error}") from error
     if not isinstance(data, dict):
         raise SpecError(f"{path} holds {type(cast('object', data)).__name__}, not a mapping of names to values")
     # Anchors may be kept under keys of their own: `x-mails: &mails {...}`.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.cost.comparison.answer_text import money, volume
+from ftsdk._format import money
+from ftsdk.cost.comparison.answer_text import volume
 from ftsdk.errors import MissingExtraError, SpecError
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _value(value: float) -> str:
 
 
 def _dollars(value: float, _position: int) -> str:
-    return f"{'-' if value < 0 else ''}${abs(value):,.0f}"
+    return money(value, places=0)
 
 
 def _plain(axis: Any) -> None:

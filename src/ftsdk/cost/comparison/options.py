@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ftsdk.cost.comparison.answer_text import money
+from ftsdk._format import money
 from ftsdk.cost.comparison.workload import Operations, Quality
 from ftsdk.cost.serving.traffic import cold_share, on_fraction
 

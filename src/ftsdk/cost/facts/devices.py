@@ -1,4 +1,4 @@
-"""Devices: one table for training, for serving and for places that rent them out. Data, read once, each with its source."""
+"""Devices: one table for training, serving and the providers that rent them out. Data, each row with its source."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Device:
     name: str
     """As in the price book."""
     family: str
-    """What its efficiency is known by, such as `ampere`."""
+    """Devices of one family share their efficiency, such as `ampere`."""
     peak_tflops: float | None
-    """Dense bfloat16 products with 32-bit accumulation; None: no source tells it, so nothing can be said of time."""
+    """Dense bfloat16 products with 32-bit accumulation; None: no source has it, so time can't be predicted."""
     fp8_tflops: float | None = None
-    """Dense 8-bit products; None: it has none, or no source tells."""
+    """Dense 8-bit products; None: it has none, or no source has it."""
     bandwidth_gb_per_s: float
-    """Of its memory; GB are 1e9 bytes."""
+    """Bandwidth of its memory; GB are 1e9 bytes."""
     memory_gib: float | None
     link_gb_per_s: float
-    """Between devices, both ways together."""
+    """Bandwidth between devices, both directions together."""
     efficiency: float
     """Share of the peak that large products reach in training."""
     rows: int
@@ -42,7 +42,7 @@ class Device:
 
 
 def known_devices() -> tuple[Device, ...]:
-    """List the devices that are known."""
+    """Return the known devices."""
     return _table()
 
 
@@ -59,19 +59,19 @@ def find_device(name: str) -> Device:
 
 
 def has_speed(name: str) -> bool:
-    """Is there such a device, and is its peak known?"""
+    """Return whether the device and its peak are known."""
     found = _matching(name)
     return found is not None and found.peak_tflops is not None
 
 
 def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_bfloat16: bool = False) -> Device:
-    """Describe a CPU from its threads, two of which are a core, at 3 GHz: 32 operations a cycle, 128 in bfloat16. Rough; calibrate it.
+    """Return a CPU described by its threads, two of which are a core, at 3 GHz: 32 operations a cycle, 128 in bfloat16. Rough; calibrate it.
 
     Args:
         cores: Threads, as the system counts them.
-        memory_gib: Of the machine.
-        name: For people.
-        has_bfloat16: Its products in bfloat16 are native.
+        memory_gib: Memory of the machine, in GiB.
+        name: Display name.
+        has_bfloat16: Whether products in bfloat16 are native.
     """
     return Device(
         name=name,
@@ -97,7 +97,7 @@ def _matching(name: str) -> Device | None:
 
 
 def _score(words: str, size: float | None, device: Device) -> int:
-    """How well a written name fits a device's: 0 is not at all."""
+    """Return how well a written name fits a device's: 0 is not at all."""
     name = device.name
     if words == _plain(name):
         return 1000

@@ -1,4 +1,4 @@
-"""The shape of a model as the estimates need it: from its files if they are here, else from a table, else from its size, and said so."""
+"""The shape of a model as estimates need it: from its files if they are here, else from a table, else from its size, with its origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXPERTS_IN_NAME = re.compile(r"(?<![A-Za-z0-9])\d+[Ee](?![A-Za-z0-9])")
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Sizes, in numbers and not in billions."""
+    """Sizes of a model, in numbers and not in billions."""
 
     name: str
     parameters: float
@@ -34,7 +34,7 @@ class Shape:
     """Heads of keys and values: fewer than those of queries where these share them; None: not known."""
     head_dim: int | None = None
     origin: Literal["files", "table", "size"]
-    """Where it is known from: the model's own files, the package's table, or the number in its name."""
+    """Where the sizes come from: the model's own files, the package's table, or the number in its name."""
 
     @property
     def key_width(self) -> int:
@@ -48,7 +48,7 @@ class Shape:
 
 
 def shape_of(facts: ModelFacts) -> Shape | None:
-    """Give the shape, or None if nothing tells the model's size: from its files, from the table, from its config, or from its name."""
+    """Return the shape from the model's files, the table, its config or its name; None if none of them has its size."""
     if facts.parameters:
         found = _from_files(facts, facts.parameters)
     else:
@@ -63,19 +63,19 @@ def shape_of(facts: ModelFacts) -> Shape | None:
 
 
 def shape_named(name: str) -> Shape | None:
-    """Give the shape of a model of the table, by its hub id; a base model and its instruction-tuned sibling have the same."""
+    """Return the shape of a model of the table by its hub id, which a base model and its instruction-tuned sibling share."""
     return _table().get(_plain(name))
 
 
 def known_shapes() -> tuple[Shape, ...]:
-    """List the shapes of the table, each once, by their hub ids."""
+    """Return the shapes of the table, each once, by their hub ids."""
     return tuple({shape.name: shape for shape in _table().values()}.values())
 
 
 def billion_in_name(name: str) -> float | None:
-    """Read a model's size from its name: `Mistral-7B-Instruct-v0.3` has 7 billion parameters, says its name; None if it doesn't say."""
+    """Return the billions of parameters in a model's name, such as 7 for `Mistral-7B-Instruct-v0.3`; None if it has none."""
     if _EXPERTS_IN_NAME.search(name):
-        return None  # `17B-16E`: the 17 billion work on one token, and how many there are isn't said
+        return None  # `17B-16E`: the 17 billion are the active ones, and the name doesn't have the total
     sizes = [float(number.replace("_", ".")) * (1 if unit in "Bb" else 1e-3) for number, unit in _SIZE_IN_NAME.findall(name)]
     return max(sizes) if sizes else None
 
@@ -87,10 +87,10 @@ def active_billion_in_name(name: str) -> float | None:
 
 
 def shape_from_size(name: str, billion: float) -> Shape:
-    """Guess a shape from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
+    """Return a shape guessed from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
 
     Args:
-        name: What to call it.
+        name: Name of the model.
         billion: Parameters in billions.
     """
     layers = max(4, round((billion * 1e9 / 12 / 128**2) ** (1 / 3)))
@@ -129,7 +129,7 @@ def _from_files(facts: ModelFacts, parameters: int) -> Shape | None:
 
 
 def _counted(facts: ModelFacts) -> int | None:
-    """Parameters by the sizes in the config, where the weights aren't here or are packed: attention, a gated MLP, the embeddings."""
+    """Count the parameters by the config, where the weights aren't here or are packed: attention, a gated MLP, the embeddings."""
     width, layers, inner, vocabulary = facts.hidden_size, facts.num_hidden_layers, facts.intermediate_size, facts.vocab_size
     heads, kv_heads, head_dim = facts.num_attention_heads, facts.num_key_value_heads, facts.head_dim
     if not (width and layers and inner and vocabulary and heads and kv_heads and head_dim):
@@ -137,7 +137,7 @@ def _counted(facts: ModelFacts) -> int | None:
     layer = 3 * width * inner + 2 * width * head_dim * (heads + kv_heads)
     found = layers * layer + vocabulary * width * (1 if facts.tie_word_embeddings else 2)
     named = billion_in_name(facts.name)
-    # Of a mixture of experts one alone would be counted: its name knows better.
+    # Of a mixture of experts only one would be counted; its name has the total.
     return None if named is not None and found < 0.75e9 * named else found
 
 

@@ -9,6 +9,7 @@ import math
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from ftsdk._format import money
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
@@ -45,7 +46,7 @@ class Charge(Value):
 
     def __str__(self) -> str:
         times = "" if self.factor == 1 else f" x {self.factor.normalize():f}"
-        return f"{self.label}: {_short(self.quantity)} {self.unit}{times} = ${self.usd:.4f} ({self.price})"
+        return f"{self.label}: {_short(self.quantity)} {self.unit}{times} = {money(self.usd, places=4)} ({self.price})"
 
 
 class Bill(Value):
@@ -62,7 +63,7 @@ class Bill(Value):
         return Bill(charges=self.charges + other.charges)
 
     def __str__(self) -> str:
-        return "\n".join([*(str(charge) for charge in self.charges), f"total: ${self.usd:.2f}"])
+        return "\n".join([*(str(charge) for charge in self.charges), f"total: {money(self.usd, places=2)}"])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the bill as plain data, with its sum."""

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
+from ftsdk._yaml import parse_yaml
 from ftsdk.cost.pricebook.price import Day, Layer, Price, Unit, unknown_unit
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
@@ -239,7 +240,7 @@ def parse_rows(text: str, *, layer: Layer, where: str) -> tuple[Price, ...]:
 
 
 def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
-    data = _yaml(text, where)
+    data = parse_yaml(text, where)
     if data is None:
         return _Packaged((), ())
     if not isinstance(data, dict) or not isinstance(data.get("prices", 0) or [], list):
@@ -303,16 +304,5 @@ def _packaged() -> _Packaged:
 @functools.cache
 def _packaged_rules() -> tuple[BillingRule, ...]:
     text = (resources.files("ftsdk.cost.pricebook") / "billing.yaml").read_text(encoding="utf-8")
-    data = cast("Mapping[str, Any]", _yaml(text, "billing.yaml"))
+    data = cast("Mapping[str, Any]", parse_yaml(text, "billing.yaml"))
     return tuple(BillingRule.from_dict(row) for row in data["rules"])
-
-
-def _yaml(text: str, where: str) -> Any:
-    import yaml
-
-    # The C loader is ten times quicker; not every build of PyYAML has it.
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(text, Loader=loader)
-    except yaml.YAMLError as error:
-        raise SpecError(f"{where} isn't YAML: {error}") from error

@@ -1,4 +1,4 @@
-"""What a managed service charges per token of training: for a model by name, else by its size, else as an upper bound from before a cut."""
+"""What a managed service charges per training token: by the model's name, else by its size, else an upper bound from before a cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.price import Price
-from ftsdk.spec import DPO, FullFineTune, JobSpec
+from ftsdk.spec import JobSpec
 
 __all__ = ["FinetunePrice", "finetune_minimum", "finetune_price", "kind_of"]
 
@@ -21,9 +21,9 @@ class FinetunePrice(NamedTuple):
 
     price: Price
     is_upper_bound: bool = False
-    """True if the service has cut prices since, or names a range: it won't be more."""
+    """Whether the service has cut prices since, or gives a range: it won't be more."""
     at_most: Price | None = None
-    """Where the price is a third party's reading by size: the least price that can't be exceeded, for the upper end of an estimate."""
+    """The least price that can't be exceeded, for the upper end of an estimate, where the price is a third party's reading by size."""
 
     @property
     def usd(self) -> Decimal:
@@ -32,28 +32,28 @@ class FinetunePrice(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Where and when it was read."""
+        """Where the price was read, and when."""
         return self.price.cited
 
 
 def kind_of(spec: JobSpec) -> tuple[Method, Tuning]:
-    """Give a spec's method and tuning in the words of the skus."""
-    return "dpo" if isinstance(spec.method, DPO) else "sft", "full" if isinstance(spec.tuning, FullFineTune) else "lora"
+    """Return a spec's method and tuning as skus name them: adapters of all kinds are billed as LoRA."""
+    return spec.method.kind, "lora" if spec.tuning.adapts else "full"
 
 
 def finetune_price(
     book: PriceBook, provider: str, model: str, *, method: Method, tuning: Tuning, billion: float | None = None, on: date | None = None
 ) -> FinetunePrice | None:
-    """Give the price of training a model, or None if no source tells.
+    """Return the price of training a model, or None if no source has it.
 
     Args:
-        book: The prices.
-        provider: Such as `together`.
+        book: Prices.
+        provider: Name of the service, such as `together`.
         model: The model's hub id.
         method: `sft` or `dpo`.
         tuning: `lora`, which all adapters are billed as, or `full`.
-        billion: Parameters in billions, all experts counted; None if it isn't known, and then only a price by name is found.
-        on: The day; None is the book's today.
+        billion: Parameters in billions, all experts counted; None: not known, so only a price by name is found.
+        on: The day; None: the book's today.
     """
     exact = book.find(provider, f"ft/{tuning}-{method}/{model}", on=on)
     if exact is not None:
@@ -78,13 +78,13 @@ def finetune_price(
 
 
 def finetune_minimum(book: PriceBook, provider: str, model: str | None, *, on: date | None = None) -> Price | None:
-    """Give the least that a job on this model costs, or None if no source tells of a minimum."""
+    """Return the minimum price of a job on this model, or None if no source has one."""
     named = None if model is None else book.find(provider, f"ft/minimum/{model}", on=on)
     return named or book.find(provider, "ft/minimum", on=on)
 
 
 def _covers(row: Price, method: Method, tuning: Tuning, billion: float | None) -> bool:
-    """Is it a price by size, for this size? Brackets are in whole billions: up to 16 includes 16.4, as the service's own tables do."""
+    """Return whether it is a price by size, for this size. Brackets are in whole billions: up to 16 includes 16.4, as in the service's tables."""
     if billion is None or (row.min_billion is None and row.max_billion is None) or not row.sku.startswith(f"ft/{tuning}-{method}/"):
         return False
     return (row.min_billion or 0) <= billion and (row.max_billion is None or billion < row.max_billion + 1)

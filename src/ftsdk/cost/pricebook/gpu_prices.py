@@ -12,23 +12,23 @@ from ftsdk.cost.pricebook.price import GPU_TIME, Offer, Price
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 
-__all__ = ["gpu_price", "gpu_prices"]
+__all__ = ["gpu_price", "gpu_prices", "per_gpu_hour"]
 
 _OFFERS: tuple[Offer, ...] = get_args(Offer)
 
 
 def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date | None = None, book: PriceBook | None = None) -> Price:
-    """Give the price of one GPU for one hour.
+    """Return the price of one GPU for one hour.
 
-    A provider that sells one GPU in several ways is asked for the most dependable one: on demand before a marketplace before spot.
-    Of several forms or instances of that, the dearest counts, and the note names the others.
+    If a provider sells a GPU in several ways, the most dependable counts: on demand before a marketplace before spot.
+    Of several forms or instances of that, the most expensive counts, and the note names the others.
 
     Args:
         gpu: As in the book, such as `L4`, `A100-80GB` or `H100-PCIe`; case and punctuation don't matter.
         provider: Exactly as in the book, such as `runpod`.
         offer: How it is sold, such as `community`, `spot` or `endpoint`; None chooses.
-        on: The day; None is the book's today.
-        book: The prices; None loads all layers.
+        on: The day; None: the book's today.
+        book: Prices; None loads all layers.
 
     Returns:
         A price of the unit `usd_per_gpu_hour`, with the source of the price that it was computed from.
@@ -55,11 +55,11 @@ def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date |
     best = max(chosen, key=lambda price: price.usd_per_gpu_hour)
     others = [f"{price.sku} ${price.usd_per_gpu_hour:f}" for price in found if price is not best]
     note = "; ".join(filter(None, [best.note, f"per GPU-hour here also: {', '.join(others)}" if others else None])) or None
-    return _per_gpu_hour(best).replace(note=note)
+    return per_gpu_hour(best).replace(note=note)
 
 
 def gpu_prices(*, provider: str | None = None, on: date | None = None, book: PriceBook | None = None) -> tuple[Price, ...]:
-    """List the prices of GPU time that are in force, in their own units.
+    """Return the prices of GPU time that are in force, in their own units.
 
     Raises:
         SpecError: The provider isn't known.
@@ -68,7 +68,12 @@ def gpu_prices(*, provider: str | None = None, on: date | None = None, book: Pri
     return tuple(price for price in book.prices(provider, on=on) if price.unit in GPU_TIME)
 
 
-def _per_gpu_hour(price: Price) -> Price:
+def per_gpu_hour(price: Price) -> Price:
+    """Return a price of GPU time in the unit `usd_per_gpu_hour`.
+
+    Raises:
+        SpecError: It isn't a price of GPU time.
+    """
     scale = price.usd_per_gpu_hour / price.usd
     bounds = {name: value * scale for name in ("usd_min", "usd_max") if (value := getattr(price, name)) is not None}
     amounts = {"usd": price.usd_per_gpu_hour, **bounds}
@@ -90,7 +95,7 @@ def _is(gpu: str, price: Price) -> bool:
 
 
 def _refuse_half_a_name(gpu: str, provider: str, offered: tuple[Price, ...]) -> None:
-    """`A100` is two GPUs with two prices."""
+    """Refuse a name such as `A100`, which is two GPUs with two prices."""
     whole = sorted({_name(price) for price in offered if re.fullmatch(rf"{re.escape(_plain(gpu))}\d+gb", _plain(_name(price)))})
     if whole:
-        raise SpecError(f"{gpu!r} doesn't say how much memory; {provider} sells {' and '.join(whole)}: name one of them")
+        raise SpecError(f"{gpu!r} has no memory size; {provider} sells {' and '.join(whole)}: name one of them")

@@ -1,4 +1,4 @@
-"""What one run with adapters costs and needs, before there is a job: by the same models of time and memory as its estimate later."""
+"""Cost and memory of one run with adapters before there is a job, by the same models of time and memory as estimates."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ftsdk.protocol.estimates import CostRange, Range
 __all__ = ["Ballpark", "Fit", "RunSize", "adapters_that_fit", "managed_run", "run_on_gpus"]
 
 _ROWS_AT_ONCE = 8
-"""At most: more gains little."""
+"""Rows at a time at most: more gains little."""
 
 
 class RunSize(NamedTuple):
-    """What goes through."""
+    """The size of a run."""
 
     rows: float
-    """Over all epochs."""
+    """Rows, over all epochs."""
     row_tokens: float
-    """Of a row in the mean."""
+    """Tokens of the mean row."""
     longest_tokens: float
-    """Of the longest row."""
+    """Tokens of the longest row."""
     rank: int
-    """Of the adapters."""
+    """Rank of the adapters."""
 
 
 class Ballpark(NamedTuple):
-    """What one run costs at one place."""
+    """What one run costs on one backend."""
 
     backend: str
     cost: CostRange
@@ -52,12 +52,12 @@ class Fit(NamedTuple):
 
 
 def run_on_gpus(shape: Shape, size: RunSize, *, provider: str, besides_s: Range, book: PriceBook) -> Ballpark:
-    """Price a run with LoRA on the GPU of a provider on which it is likely to cost least, of those that hold it with room to be wrong.
+    """Price a run with LoRA on the GPU of a provider on which it is likely to cost least, of those that hold it with a margin of error.
 
     Args:
         shape: The model.
-        size: What goes through.
-        provider: As in the price book.
+        size: The size of the run.
+        provider: Name of the provider in the price book.
         besides_s: Seconds that a start takes: container, download, loading.
         book: The prices.
 
@@ -94,7 +94,7 @@ def _on(device: Device, shape: Shape, size: RunSize, *, provider: str, besides_s
 
 
 def managed_run(shape: Shape, size: RunSize, *, provider: str, book: PriceBook) -> Ballpark | None:
-    """Price a run with LoRA at a service that bills tokens, its minimum included; None if no source tells its price for this model."""
+    """Price a run with LoRA at a service that bills tokens, its minimum included; None if no source has its price for this model."""
     price = finetune_price(book, provider, shape.name, method="sft", tuning="lora", billion=shape.parameters / 1e9)
     if price is None:
         return None
@@ -107,7 +107,7 @@ def managed_run(shape: Shape, size: RunSize, *, provider: str, book: PriceBook) 
 
 
 def adapters_that_fit(shape: Shape, size: RunSize, *, memory_gib: float) -> Fit | None:
-    """Say which adapters a GPU holds with room to be wrong, 16-bit weights before 4-bit ones; None if neither fits."""
+    """Return the adapters that a GPU holds with a margin of error, on 16-bit weights before 4-bit ones; None if neither fits."""
     for tuning in ("lora", "qlora"):
         peak = peak_memory(_memory(tuning, size), shape)
         if verdict(peak, memory_gib) == "fits":

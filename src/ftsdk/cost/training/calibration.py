@@ -1,4 +1,4 @@
-"""What was measured on the machine at hand, by device and software: probe steps, and the steps of each run that ended."""
+"""Measurements on this machine, by device and software: of probe steps, and of each run that ended."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ from ftsdk.spec import Value
 __all__ = ["Calibration", "Probe", "calibration_file", "learn", "read_calibration", "software_version"]
 
 _KEPT = 24
-"""Probes of one device and software that are kept, the newest: drivers and disks change."""
+"""Newest probes of one device and software that are kept: drivers and disks change."""
 
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Probe(Value):
-    """The usual step of one run, and what came before and between its steps, each beside what it was taken for."""
+    """The median step of one run, its start and its checkpoints, each with its prediction."""
 
     tuning: str
     """Kind of tuning, such as `lora`."""
     step: StepParts
     measured_s: Positive
-    """Of one optimizer step: the median."""
+    """Seconds of one optimizer step: the median."""
     steps: int
     at: float
-    """When, in seconds since the epoch."""
+    """Time of the measurement, in seconds since the epoch."""
     fixed_gb: Annotated[float, Field(ge=0)] = 0.0
     varying_gb: Annotated[float, Field(ge=0)] = 0.0
     peak_gb: Positive | None = None
-    """Measured."""
+    """Measured peak memory of one device, in GB."""
     start_s: Positive | None = None
-    """From the worker's first word to the first step, that step left out; measured."""
+    """Measured seconds from the worker's first event to the first step, that step excluded."""
     predicted_start_s: Positive | None = None
     checkpoint_s: Positive | None = None
-    """Of one checkpoint; measured."""
+    """Measured seconds of one checkpoint."""
     predicted_checkpoint_s: Positive | None = None
 
     def __str__(self) -> str:
-        told = [f"a step takes {self.measured_s:.2f} s (looked up: {self.step.seconds:.2f} s)"]
+        parts = [f"a step takes {self.measured_s:.2f} s (predicted: {self.step.seconds:.2f} s)"]
         if self.peak_gb is not None:
-            told.append(f"peak {self.peak_gb:.1f} GB ({self.fixed_gb + self.varying_gb:.1f} GB)")
+            parts.append(f"peak {self.peak_gb:.1f} GB ({self.fixed_gb + self.varying_gb:.1f} GB)")
         if self.start_s is not None and self.predicted_start_s is not None:
-            told.append(f"start {self.start_s:.0f} s ({self.predicted_start_s:.0f} s)")
+            parts.append(f"start {self.start_s:.0f} s ({self.predicted_start_s:.0f} s)")
         if self.checkpoint_s is not None and self.predicted_checkpoint_s is not None:
-            told.append(f"a checkpoint {self.checkpoint_s:.1f} s ({self.predicted_checkpoint_s:.1f} s)")
-        return f"{self.tuning}: {', '.join(told)}"
+            parts.append(f"a checkpoint {self.checkpoint_s:.1f} s ({self.predicted_checkpoint_s:.1f} s)")
+        return f"{self.tuning}: {', '.join(parts)}"
 
 
 class Calibration(Value):
-    """What was measured on a device with one version of the software."""
+    """Measurements on a device with one version of the software."""
 
     device: str
     software: str
@@ -79,17 +79,17 @@ class Calibration(Value):
 
     @property
     def measured_at(self) -> float:
-        """Of the newest probe, in seconds since the epoch."""
+        """Time of the newest probe, in seconds since the epoch."""
         return max(probe.at for probe in self.probes)
 
     @property
     def steps(self) -> int:
-        """Steps that were measured."""
+        """Number of measured steps."""
         return sum(probe.steps for probe in self.probes)
 
     @property
     def source(self) -> str:
-        """For the lines of an estimate."""
+        """Source, as the lines of an estimate cite it."""
         day = time.strftime("%Y-%m-%d", time.gmtime(self.measured_at))
         return f"measured on {self.device} with {self.software}, {self.steps} steps of {len(self.probes)} runs, {day}"
 
@@ -97,21 +97,21 @@ class Calibration(Value):
         return "\n".join((self.source, *map(str, self.probes)))
 
     def time_fit(self, tuning: str, device: Device) -> Fit:
-        """Say by which factors the parts of a step are off here.
+        """Return the factors by which the parts of a step are off here.
 
         Args:
-            tuning: Kind of tuning that is asked about; probes of another kind count less.
-            device: As its data sheet describes it.
+            tuning: Kind of tuning to predict; probes of another kind count less.
+            device: The device, as its data sheet describes it.
         """
         samples = [Sample(parts=p.step, measured_s=p.measured_s, is_same_tuning=p.tuning == tuning) for p in self.probes]
         return fit_time(samples, _priors(device))
 
     def memory_fit(self, tuning: str, *, spread: float) -> MemoryFit:
-        """Say what the predicted peak is off by here.
+        """Return how far the predicted peak is off here.
 
         Args:
-            tuning: Kind of tuning that is asked about.
-            spread: Of the prediction: standard deviation of log(measured / predicted).
+            tuning: Kind of tuning to predict.
+            spread: Spread of the prediction: standard deviation of log(measured / predicted).
         """
         samples = [
             MemorySample(fixed_gb=p.fixed_gb, varying_gb=p.varying_gb, measured_gb=p.peak_gb, is_same_tuning=p.tuning == tuning)
@@ -151,7 +151,7 @@ def _priors(device: Device) -> Priors:
 
 
 def software_version() -> str:
-    """Name the software that a measurement holds for: another version of torch may be faster or slower."""
+    """Return the software that a measurement holds for: another version of torch may be faster or slower."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -161,22 +161,22 @@ def software_version() -> str:
 
 
 def calibration_file(device: str, folder: Path | None = None) -> Path:
-    """Say where the calibration of a device is kept."""
+    """Return the file of a device's calibration."""
     name = hashlib.sha256(device.encode()).hexdigest()[:16]
     return (folder or home() / "calibration") / f"{name}.json"
 
 
 def learn(probe: Probe, *, device: str, software: str, folder: Path | None = None) -> Calibration:
-    """Add a probe to what is known of a device with one version of the software; what is known of other versions stays.
+    """Add a probe to the calibration of a device with one version of the software; those of other versions stay.
 
     Args:
-        probe: What was measured.
-        device: The device's name, as a plan has it.
+        probe: The measurement.
+        device: Name of the device, as in the plan's hardware.
         software: Its version.
-        folder: Where calibrations are kept; None is ftsdk's home.
+        folder: Folder of the calibrations; None: in ftsdk's home.
 
     Returns:
-        All that is known now.
+        The calibration, the probe included.
     """
     path = calibration_file(device, folder)
     there = _read_all(path)
@@ -189,12 +189,12 @@ def learn(probe: Probe, *, device: str, software: str, folder: Path | None = Non
 
 
 def read_calibration(device: str, *, software: str | None = None, folder: Path | None = None) -> Calibration | None:
-    """Find the calibration of a device: of this software, or None.
+    """Return the calibration of a device with this software, or None.
 
     Args:
-        device: As in the plan's hardware.
-        software: Its version; None takes the newest of any.
-        folder: Where they are kept; None is ftsdk's home.
+        device: Name of the device, as in the plan's hardware.
+        software: Version of the software; None takes the newest calibration with any.
+        folder: Folder of the calibrations; None: in ftsdk's home.
     """
     found = [each for each in _read_all(calibration_file(device, folder)) if each.device == device and software in (None, each.software)]
     return max(found, key=lambda each: each.measured_at) if found else None
@@ -204,4 +204,4 @@ def _read_all(path: Path) -> list[Calibration]:
     try:
         return [Calibration.from_dict(row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, SpecError):
-        return []  # a damaged file is worth less than a new measurement
+        return []  # a damaged file is replaced by the next measurement

@@ -26,12 +26,12 @@ class TermSpread:
 
 @dataclass(frozen=True, kw_only=True)
 class Spreads:
-    """How far the time is off, by what is known."""
+    """Spread of the predicted time, by what is known."""
 
     same_stack: TermSpread
     """Software and device are among the published runs."""
     new_stack: TermSpread
-    """They aren't: the usual case."""
+    """Software or device aren't among the published runs: the usual case."""
     unknown_device: float
     """Added where no published run has the family of the device."""
     unknown_cpu: float
@@ -92,12 +92,12 @@ class MemoryConstants:
 
 
 def time_constants() -> TimeConstants:
-    """Give the constants of the time model."""
+    """Return the constants of the time model."""
     return _packaged()[0]
 
 
 def memory_constants() -> MemoryConstants:
-    """Give the constants of the memory model."""
+    """Return the constants of the memory model."""
     return _packaged()[1]
 
 

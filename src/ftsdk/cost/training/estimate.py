@@ -1,7 +1,7 @@
-"""From a plan and the lengths of its rows to what the run will take: one result for every backend, offline, each number with its source.
+"""Estimates of runs, from a plan and the lengths of its rows: one result for every backend, offline, each number with its source.
 
-A plan that names hardware is trained there: time and memory come from the models of time and memory, and money from time where the place
-bills it. A plan for a service that bills tokens costs what the service's rule makes of them. Anything else costs what its plan says.
+Read of a plan are its spec, `workload`, `hardware` and `billing`, and never its native request. A plan with hardware has its time and memory
+predicted by the models of both; what that costs follows from its billing.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ftsdk.cost.facts.shapes import shape_of
-from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.hardware_memory import memory_estimate, memory_notes
 from ftsdk.cost.training.hardware_time import checkpoint_seconds, start_seconds, time_lines
-from ftsdk.cost.training.money import as_planned, by_time, by_tokens
-from ftsdk.cost.training.ranges import total
+from ftsdk.cost.training.money import priced
+from ftsdk.cost.training.ranges import multiplied, total
 from ftsdk.cost.training.tokens import RowTokens
-from ftsdk.cost.training.work import device_of, rounds_of, work_of
+from ftsdk.cost.training.work import Work, device_of
 from ftsdk.models import ModelFacts
-from ftsdk.protocol import Plan
+from ftsdk.protocol import Plan, Workload
 from ftsdk.protocol.estimates import Accrual, Estimate, PlannedHardware, Range
 
 __all__ = ["Accrual", "Estimate", "estimate"]
@@ -30,38 +29,30 @@ def estimate(
     train: RowTokens,
     *,
     validation: RowTokens | None = None,
-    book: PriceBook | None = None,
     calibration: Calibration | None = None,
     usd_per_hour: Decimal | None = None,
 ) -> Estimate:
-    """Say what a planned run will take.
+    """Estimate what a planned run will take.
 
     Args:
-        plan: As the backend gave it.
-        facts: What is known of the model.
+        plan: The backend's plan.
+        facts: Facts of the model.
         train: Tokens of the training rows.
         validation: Tokens of the validation rows.
-        book: Prices; None loads all layers where a price is needed.
         calibration: Constants measured on the hardware of the plan; None takes the published ones.
-        usd_per_hour: What an hour of the hardware costs, where the place itself bills nothing.
+        usd_per_hour: US dollars that an hour of the hardware costs, in place of the plan's rates; None: the plan's.
     """
-    spec = plan.spec
-    rounds = rounds_of(spec)
-    tokens = Range(low=train.total * train.low_factor * rounds, likely=train.total * rounds, high=train.total * train.high_factor * rounds)
+    workload = plan.workload or Workload.of(plan.spec, max_length=plan.spec.max_length)
+    tokens = multiplied(Range(low=train.total * train.low_factor, likely=train.total, high=train.total * train.high_factor), workload.epochs)
     found = Estimate(backend=plan.backend, tokens=tokens, tokens_source=train.source)
     if plan.hardware is not None:
-        found = _on_hardware(found, plan, plan.hardware, facts, train, validation, calibration)
-        return by_time(found, plan, plan.hardware, book, usd_per_hour)
-    book = PriceBook.load() if book is None else book
-    rule = book.rule(plan.backend, "finetune")
-    if rule is not None:
-        return by_tokens(found, plan, facts, train, validation, book, rule)
-    return as_planned(found, plan)
+        found = _on_hardware(found, workload, plan.hardware, facts, train, validation, calibration)
+    return priced(found, plan, train, validation, usd_per_hour=usd_per_hour)
 
 
 def _on_hardware(
     found: Estimate,
-    plan: Plan,
+    workload: Workload,
     hardware: PlannedHardware,
     facts: ModelFacts,
     train: RowTokens,
@@ -72,21 +63,23 @@ def _on_hardware(
     if shape is None or device is None:
         missing = f"the size of {facts.name} isn't known: download it, or name a size in its id" if shape is None else f"{hardware.name} isn't known"
         return found.replace(notes=(f"no time and no memory: {missing}",))
-    work = work_of(plan, hardware, device, shape, train)
+    if workload.execution is None:
+        return found.replace(notes=("no time and no memory: the trainer doesn't state how it trains (Plan.workload.execution)",))
+    work = Work(workload=workload, execution=workload.execution, hardware=hardware, device=device, shape=shape, train=train)
     memory = memory_estimate(work, calibration=calibration)
-    notes: list[str] = list(memory_notes(memory, work, plan))
+    notes: list[str] = list(memory_notes(memory, work))
     if shape.origin == "size":
         notes.append(f"{facts.name} isn't on this machine and not in the table of shapes: its layers are guessed from the size in its name")
     if device.rows == 0 and calibration is None:
         notes.append(f"no published run is on a device like {hardware.name}, so the interval is wide; `ftsdk calibrate` narrows it")
     if device.peak_tflops is None:
-        return found.replace(memory=memory, notes=(*notes, f"no time: no source tells the dense bfloat16 peak of {device.name}"))
+        return found.replace(memory=memory, notes=(*notes, f"no time: no source has the dense bfloat16 peak of {device.name}"))
     lines = time_lines(work, facts, validation=validation, calibration=calibration)
     return found.replace(
         seconds=total([line.amount for line in lines]),
         time_lines=lines,
         step=work.parts(tokens_per_row=work.padded_row(train)),
-        start_s=start_seconds(work) if facts.at_hand else None,
+        start_s=start_seconds(work) if facts.is_downloaded else None,
         checkpoint_s=checkpoint_seconds(work).likely,
         memory=memory,
         notes=tuple(notes),

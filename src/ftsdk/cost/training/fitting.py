@@ -1,9 +1,8 @@
-"""What a device is off by, from the steps that were measured on it: the most likely factors, and how sure they are. Pure.
+"""How far predictions are off on a device, from steps measured on it: the most likely factors and their uncertainty. Pure.
 
-A step has parts: what the device does, what the host does, what the optimizer does. Each is off by a factor of its own, of which something
-is known before anything was measured (the spread of the model of time), and of which each measured step says something: much where it is the
-part that the step is bound by, little where it isn't. Short and long rows together tell the parts from each other. So what a small model
-shows of the host narrows nothing for a large one, which the device holds up, and nobody has to say so.
+A step has three parts: device, host and optimizer. Each is off by a factor of its own, whose prior is the spread of the time model. A measured
+step informs the factor of the part that it is bound by, and the others little; short and long rows together separate the parts. So what a
+small model shows of the host doesn't narrow the interval of a large one, which is bound by the device.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from ftsdk.protocol.estimates import StepParts
 __all__ = ["Fit", "MemoryFit", "MemorySample", "Priors", "Sample", "fit_memory", "fit_time"]
 
 _OWN = 0.06
-"""Standard deviation of log(measured / predicted) of one probe with the tuning that is asked about."""
+"""Standard deviation of log(measured / predicted) of one probe with the same tuning."""
 _OTHER = 0.45
 """The same with another tuning: adapters, 4-bit weights and full fine-tuning run other kernels."""
 _HELD = 2.0
-"""Standard deviations from which on a probe counts less: something else ran beside it."""
+"""Standard deviations beyond which a probe counts less: something else was running."""
 _ROUNDS = 30
 
 
@@ -46,33 +45,33 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Factors by which each part of a step takes longer than predicted, and how sure they are."""
+    """Factors by which each part of a step takes longer than predicted, and their uncertainty."""
 
     device: float
     host: float
     optimizer: float
     covariance: tuple[tuple[float, float, float], ...]
-    """Of the three logarithms."""
+    """Covariance of the logarithms of the three factors."""
     residual: float
-    """Standard deviation that stays, however much was measured."""
+    """Standard deviation that remains, however much was measured."""
 
     def seconds(self, parts: StepParts) -> float:
-        """Give the time of a step of these parts."""
+        """Return the seconds of a step of these parts."""
         return _seconds(parts, (math.log(self.device), math.log(self.host), math.log(self.optimizer)))
 
     def spread(self, parts: StepParts) -> float:
-        """Give the standard deviation of log(measured / predicted) for a step of these parts."""
+        """Return the standard deviation of log(measured / predicted) for a step of these parts."""
         shares = _shares(parts, (math.log(self.device), math.log(self.host), math.log(self.optimizer)))
         known = sum(shares[i] * shares[j] * self.covariance[i][j] for i in range(3) for j in range(3))
         return math.sqrt(max(0.0, known) + self.residual**2)
 
 
 def fit_time(samples: Sequence[Sample], priors: Priors) -> Fit:
-    """Find the most likely factors, and their covariance (Gauss-Newton on logarithms; samples far off count less).
+    """Find the most likely factors, and their covariance (Gauss-Newton on logarithms; outliers count less).
 
     Args:
-        samples: What was measured; none gives the priors back.
-        priors: What is known before.
+        samples: Measured steps; without any, the priors are returned.
+        priors: What is known before anything was measured.
     """
 
     def terms(theta: Sequence[float]) -> list[_Term]:
@@ -95,7 +94,7 @@ class MemorySample:
     """One measured peak, in GB."""
 
     fixed_gb: float
-    """Predicted: weights, what is trained, context."""
+    """Predicted: weights, optimizer states, context."""
     varying_gb: float
     """Predicted: what grows with the tokens of a micro-batch."""
     measured_gb: float
@@ -104,20 +103,20 @@ class MemorySample:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryFit:
-    """What the peak is off by: something added, and a factor on what grows with the tokens."""
+    """How far the peak is off: an offset, and a factor on what grows with the tokens."""
 
     offset_gb: float
     factor: float
     covariance: tuple[tuple[float, float], ...]
-    """Of the offset in GB and the logarithm of the factor."""
+    """Covariance of the offset in GB and the logarithm of the factor."""
     residual: float
 
     def gb(self, fixed_gb: float, varying_gb: float) -> float:
-        """Give the peak."""
+        """Return the peak in GB."""
         return max(0.05, fixed_gb + self.offset_gb + varying_gb * self.factor)
 
     def spread(self, fixed_gb: float, varying_gb: float) -> float:
-        """Give the standard deviation of log(measured / predicted)."""
+        """Return the standard deviation of log(measured / predicted)."""
         peak, grows = self.gb(fixed_gb, varying_gb), varying_gb * self.factor
         (a, b), (_, c) = self.covariance
         return math.sqrt(max(0.0, a + 2 * b * grows + c * grows**2) / peak**2 + self.residual**2)
@@ -127,7 +126,7 @@ def fit_memory(samples: Sequence[MemorySample], *, spread: float) -> MemoryFit:
     """Find the most likely offset and factor.
 
     Args:
-        samples: What was measured.
+        samples: Measured peaks.
         spread: Standard deviation of log(measured / predicted) before anything was measured.
     """
     own, other = 0.03, 0.15
@@ -152,21 +151,21 @@ def fit_memory(samples: Sequence[MemorySample], *, spread: float) -> MemoryFit:
 
 
 class _Term(NamedTuple):
-    """What one measurement says."""
+    """One measurement, linearised."""
 
     off: float
     """Measured less predicted."""
     sigma: float
     slope: Sequence[float]
-    """By how much the prediction moves with each unknown."""
+    """Change of the prediction with each unknown."""
 
 
 def _most_likely(spreads: Sequence[float], terms: Callable[[Sequence[float]], list[_Term]]) -> tuple[list[float], list[list[float]]]:
-    """Find the unknowns and their covariance (Gauss and Newton's method; what is far off counts less).
+    """Find the unknowns and their covariance (Gauss-Newton; outliers count less).
 
     Args:
         spreads: Standard deviations of the unknowns around 0 before anything was measured.
-        terms: What the measurements say, at given unknowns.
+        terms: The measurements, linearised at given unknowns.
     """
     import numpy as np
 
@@ -193,7 +192,7 @@ def _seconds(parts: StepParts, theta: tuple[float, float, float]) -> float:
 
 
 def _shares(parts: StepParts, theta: tuple[float, float, float]) -> tuple[float, float, float]:
-    """By how much the time of a step moves with each factor, in logarithms."""
+    """Return the change of log(time) with the logarithm of each factor."""
     device, host, optimizer = parts.device_s * math.exp(theta[0]), parts.host_s * math.exp(theta[1]), parts.optimizer_s * math.exp(theta[2])
     powers = device**parts.overlap, host**parts.overlap
     busy = sum(powers) ** (1 / parts.overlap)

@@ -1,4 +1,4 @@
-"""The peak memory of a training on hardware that is known, whether that is there, and how many rows would fit."""
+"""The peak memory of a training on known hardware, whether it fits, and how many rows would."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from dataclasses import replace
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
-from ftsdk.cost.training.hardware_time import adapted_parameters
-from ftsdk.cost.training.job_memory import memory_of_job
+from ftsdk.cost.training.job_memory import dropout_of, memory_of_tuning, trained_parameters
 from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.cost.training.ranges import exactly, within
 from ftsdk.cost.training.work import Work
-from ftsdk.protocol import Plan
 from ftsdk.protocol.estimates import EstimateLine, MemoryEstimate
-from ftsdk.spec import FullFineTune, QLoRA
 
 __all__ = ["memory_estimate", "memory_notes"]
 
 _PYTHON_GB = 0.8
-"""What a process without a CUDA context holds before it trains: Python with its libraries."""
+"""GB that a process without a CUDA context holds before it trains: Python with its libraries."""
 
 
 def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEstimate:
-    """Say what the peak is.
+    """Predict the peak.
 
     Args:
         work: What is trained where.
-        calibration: What was measured on the device.
+        calibration: Measurements on the device; None: there are none.
     """
     memory = _training_memory(work)
     constants = memory_constants()
@@ -45,7 +42,7 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     found = found.replace(peak_gb=within(peak.likely / 1e9, peak.spread), lines=_lines(peak, source))
     if there is None:
         return found
-    row = work.sequences_per_row * _longest(work)
+    row = work.method.sequences_per_row * _longest(work)
     return found.replace(
         there_gib=there,
         verdict=verdict(peak, there),
@@ -53,48 +50,60 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     )
 
 
-def memory_notes(memory: MemoryEstimate, work: Work, plan: Plan) -> tuple[str, ...]:
-    """Say it if the training is likely to run out of memory, and what to take instead. It isn't refused: the model of memory may be wrong."""
+def memory_notes(memory: MemoryEstimate, work: Work) -> tuple[str, ...]:
+    """Warn of a training that is likely to run out of memory, and name what to take instead.
+
+    It isn't refused: the model of memory may be wrong.
+
+    Args:
+        memory: As estimated.
+        work: What is trained where.
+    """
     if memory.verdict != "no" or memory.there_gib is None:
         return ()
-    tuning, launch = work.spec.tuning, plan.request.get("launch", {})
-    each = f", and each of the {work.hardware.processes} devices holds all of it" if work.hardware.processes > 1 else ""
+    rows, devices = work.execution.micro_batch_size, work.execution.devices
+    each = f", and each of the {devices} devices holds all of it" if devices > 1 and not work.execution.is_sharded else ""
     there_gb = memory.there_gib * 2**30 / 1e9
-    instead = ["LoRA() or QLoRA()"] if isinstance(tuning, FullFineTune) else [] if isinstance(tuning, QLoRA) or work.is_on_cpu else ["QLoRA()"]
+    instead: list[str] = []
+    if not work.tuning.adapts:
+        instead.append("LoRA() or QLoRA()")
+    elif not work.tuning.quantizes and not work.is_on_cpu:
+        instead.append("QLoRA()")
     if memory.peak_gb.likely - memory.varying_gb < there_gb:
         instead.append("shorter rows (max_length=)")
-    rows = "1 row" if work.rows_at_a_time == 1 else f"{work.rows_at_a_time} rows"
-    where = "a device with more memory" if "usd_per_s" not in launch else "more memory_gib=" if work.is_on_cpu else "a larger gpu="
-    instead += [where, "a smaller model"]
+    instead += [work.hardware.larger, "a smaller model"]
     return (
-        f"the training will likely run out of memory: about {memory.peak_gb.likely:,.0f} GB for {rows} at a time, and "
+        f"the training will likely run out of memory: about {memory.peak_gb.likely:,.0f} GB for {rows} row{'' if rows == 1 else 's'} at a time, and "
         f"{work.hardware.name} has {there_gb:,.0f} GB ({memory.there_gib:g} GiB){each}. Take {', '.join(instead[:-1])} or {instead[-1]}",
     )
 
 
 def _longest(work: Work) -> float:
-    """Tokens of the longest row; if they were guessed, as many as they may be, and never more than rows are cut to."""
+    """Return the tokens of the longest row: the upper end if they were guessed, and never more than rows are cut to."""
     longest = work.train.longest * work.train.high_factor
-    return longest if work.spec.max_length is None else min(longest, work.spec.max_length)
+    limit = work.workload.max_length
+    return longest if limit is None else min(longest, limit)
 
 
 def _training_memory(work: Work) -> TrainingMemory:
-    tuning = work.spec.tuning
-    memory = memory_of_job(work.spec, longest_tokens=work.rows_at_a_time * work.sequences_per_row * _longest(work))
-    memory = replace(memory, recomputes=not work.is_on_cpu, projected_share=work.projected_share)
-    if work.training.get("dtype") == "float32":
-        memory = replace(memory, weight_bytes=4.0)
-    if isinstance(tuning, FullFineTune):
-        each = layer_bytes_on_cpu(work.shape, has_adapters=False, has_dropout=False)
-    else:
-        memory = replace(memory, adapted=adapted_parameters(work))
-        each = layer_bytes_on_cpu(work.shape, has_adapters=True, has_dropout=bool(tuning.dropout))
-    return replace(memory, layer_bytes=each) if work.is_on_cpu else memory
+    tuning, execution = work.tuning, work.execution
+    tokens = execution.micro_batch_size * work.method.sequences_per_row * _longest(work)
+    memory = replace(
+        memory_of_tuning(tuning, precision=execution.precision, longest_tokens=tokens),
+        recomputes=execution.recomputes,
+        is_compiled=execution.is_compiled,
+        projected_share=work.projected_share,
+        adapted=trained_parameters(tuning, work.shape) if tuning.adapts else None,
+        shards=execution.devices if execution.is_sharded else 1,
+    )
+    if not work.is_on_cpu:
+        return memory
+    return replace(memory, layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0))
 
 
 def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:
-    """Put what was measured into the constants, so that the verdict and the largest batch follow from it, too."""
-    fit = calibration.memory_fit(work.spec.tuning.kind, spread=plain.spread)
+    """Adjust the constants by what was measured, so that the verdict and the largest batch follow from it too."""
+    fit = calibration.memory_fit(work.tuning.kind, spread=plain.spread)
     fixed, varying = plain.fixed / 1e9, plain.varying / 1e9
     return replace(
         constants,

@@ -1,24 +1,24 @@
-"""Where the time of a training goes, on hardware that is known: start, loading, steps, validation, checkpoints."""
+"""The time of a training on known hardware, by part: start, loading, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
 import math
 
+from ftsdk._format import gigabytes
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
-from ftsdk.cost.training.memory import adapter_parameters_on
+from ftsdk.cost.training.job_memory import trained_parameters
 from ftsdk.cost.training.ranges import around, multiplied, total, within
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread_of
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import EstimateLine, Range
-from ftsdk.spec import FullFineTune
 
-__all__ = ["adapted_parameters", "checkpoint_seconds", "start_seconds", "time_lines"]
+__all__ = ["checkpoint_seconds", "start_seconds", "time_lines"]
 
 _MEASURED = 0.20
-"""Spread of log(next / measured) for what isn't computed: starts and writes, on the machine where they were measured."""
+"""Spread of log(next / measured) of starts and writes, on the machine where they were measured."""
 _START = {
     "cuda": Range(low=10, likely=25, high=90),
     "mps": Range(low=8, likely=15, high=40),
@@ -27,19 +27,19 @@ _START = {
 
 
 def time_lines(work: Work, facts: ModelFacts, *, validation: RowTokens | None, calibration: Calibration | None) -> tuple[EstimateLine, ...]:
-    """Part the time of a training.
+    """Return the time of a training by part.
 
     Args:
         work: What is trained where.
-        facts: Of the model.
+        facts: Facts of the model.
         validation: Tokens of the validation rows.
-        calibration: What was measured on the device.
+        calibration: Measurements on the device; None: there are none.
     """
-    fit = None if calibration is None else calibration.time_fit(work.spec.tuning.kind, work.device)
+    fit = None if calibration is None else calibration.time_fit(work.tuning.kind, work.device)
     factors = UNMEASURED if fit is None else Factors(device=fit.device, host=fit.host, optimizer=fit.optimizer)
     source = work.device.source if calibration is None else calibration.source
     lines = [*_start(work, facts, calibration), _training(work, fit, factors, source)]
-    if validation is not None and work.spec.validation is not None:
+    if validation is not None and work.execution.evaluations:
         lines.append(_evaluation(work, validation, fit, factors))
     lines.append(_checkpoints(work, calibration))
     return tuple(lines)
@@ -52,13 +52,13 @@ def _spread(work: Work, fit: Fit | None, *, tokens_per_row: float) -> float:
 
 
 def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> list[EstimateLine]:
-    start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker, imports; a place's container beside it")
+    start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker and imports; where there is one, the container")
     size = work.shape.parameters * 2
-    if not facts.at_hand:
+    if not facts.is_downloaded:
         fetch = Range(low=size / 1e9, likely=size / 0.2e9, high=size / 0.03e9)
-        source = f"{size / 1e9:.1f} GB at 0.03 to 1 GB/s from the hub, then read"
+        source = f"{gigabytes(size)} at 0.03 to 1 GB/s from the hub, then read"
         return [start, EstimateLine(label="downloading and loading", amount=total([_reading(work), fetch]), unit="s", source=source)]
-    loading = EstimateLine(label="loading the model", amount=_reading(work), unit="s", source=f"{size / 1e9:.1f} GB at 0.2 to 3 GB/s")
+    loading = EstimateLine(label="loading the model", amount=_reading(work), unit="s", source=f"{gigabytes(size)} at 0.2 to 3 GB/s")
     factor = None if calibration is None else calibration.start_factor
     if calibration is None or factor is None:
         return [start, loading]
@@ -66,7 +66,7 @@ def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> li
 
 
 def start_seconds(work: Work) -> float:
-    """What passes before the first step of a model that is at hand, before any calibration."""
+    """Return the seconds before the first step if the model is downloaded, before any calibration."""
     return _START[work.hardware.device].likely + _reading(work).likely
 
 
@@ -83,30 +83,29 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
 
     amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row))
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
-    told = f"{work.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
-    return EstimateLine(label="training", amount=amount, unit="s", source=told)
+    source = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
+    return EstimateLine(label="training", amount=amount, unit="s", source=source)
 
 
 def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Factors) -> EstimateLine:
-    """A forward pass over the validation rows, each time."""
-    times = max(1, work.steps // int(work.training.get("eval_steps") or work.steps))
+    """Time the evaluations: each is a forward pass over the validation rows."""
+    times = work.execution.evaluations
     per_row = work.padded_row(validation)
     step = work.micro_step(tokens_per_row=per_row)
     whole = work.time(tokens_per_row=per_row, factors=factors)
     forward = (1 + step.reference_passes) / passes_of(step)
     rows = len(validation.lengths_N)
-    likely = times * (whole.total_s - whole.optimizer_s) * forward * math.ceil(rows / work.rows_at_a_time / work.hardware.processes)
+    likely = times * (whole.total_s - whole.optimizer_s) * forward * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
     spread = _spread(work, fit, tokens_per_row=per_row)
     amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, spread)
     return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {rows:,} rows, one pass")
 
 
 def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
-    """Those during the training, and the weights at its end."""
-    every = int(work.training.get("checkpoint_steps") or work.steps)
-    times = max(1, work.steps // every) + 1
+    """Time the checkpoints during the training, and the weights at its end."""
+    times = work.execution.checkpoints
     one = checkpoint_seconds(work)
-    source = f"{times} of {_checkpoint_bytes(work) / 1e9:.2f} GB at 0.15 to 2 GB/s"
+    source = f"{times} of {gigabytes(_checkpoint_bytes(work), places=2)} at 0.15 to 2 GB/s"
     factor = None if calibration is None else calibration.checkpoint_factor
     if calibration is not None and factor is not None:
         return EstimateLine(
@@ -116,19 +115,11 @@ def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
 
 
 def checkpoint_seconds(work: Work) -> Range:
-    """How long one checkpoint takes, before any calibration."""
+    """Return the seconds of one checkpoint, before any calibration."""
     size = _checkpoint_bytes(work)
     return Range(low=0.1 + size / 2e9, likely=0.5 + size / 0.7e9, high=2 + size / 0.15e9)
 
 
 def _checkpoint_bytes(work: Work) -> float:
-    """Weights and two moments, in 32 bits."""
-    return 12 * adapted_parameters(work)
-
-
-def adapted_parameters(work: Work) -> float:
-    """What is trained: all parameters, or of the adapters rank x (inputs + outputs) of each linear layer that gets one."""
-    tuning, shape = work.spec.tuning, work.shape
-    if isinstance(tuning, FullFineTune):
-        return shape.parameters
-    return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+    """Count weights and two moments, in 32 bits."""
+    return 12 * trained_parameters(work.tuning, work.shape)

@@ -1,41 +1,85 @@
-"""What a job will hold in memory, before its rows are counted in tokens."""
+"""What a tuning trains and holds in memory, also before rows are counted in tokens."""
 
 from __future__ import annotations
 
-from ftsdk.cost.training.memory import TrainingMemory
-from ftsdk.models import ModelFacts
-from ftsdk.spec import DPO, FullFineTune, JobSpec, QLoRA
+from typing import assert_never
 
-__all__ = ["LONG_ROW_TOKENS", "long_row", "memory_of_job"]
+from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on
+from ftsdk.models import ModelFacts
+from ftsdk.protocol.workload import Precision
+from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, Tuning
+
+__all__ = ["LONG_ROW_TOKENS", "dropout_of", "long_row", "memory_of_job", "memory_of_tuning", "trained_parameters"]
 
 LONG_ROW_TOKENS = 2048
-"""What stands for the longest row where nobody has measured its text: rows are rarely longer, whatever the model's context allows."""
+"""Tokens of the longest row where its text wasn't measured: rows are rarely longer, whatever the model's context allows."""
 
 
 def long_row(spec: JobSpec, facts: ModelFacts) -> int:
-    """Give the tokens that are presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
+    """Return the tokens presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
     guessed = spec.train.longest_tokens
-    most = LONG_ROW_TOKENS if guessed is None else max(1, guessed.many)
+    most = LONG_ROW_TOKENS if guessed is None else max(1, round(guessed.high))
     longest = min(spec.max_length or facts.max_position_embeddings or most, most)
-    # The chosen and the rejected answer go through together.
-    return 2 * longest if isinstance(spec.method, DPO) else longest
+    # The sequences of a row go through together.
+    return spec.method.sequences_per_row * longest
 
 
 def memory_of_job(spec: JobSpec, *, longest_tokens: float) -> TrainingMemory:
-    """Say what one device holds that has the whole model and computes activations again.
+    """Return what one device holds that has the whole model and recomputes activations.
 
     Args:
         spec: The job.
-        longest_tokens: Of the micro-batch with the longest rows, padding included.
+        longest_tokens: Tokens of the micro-batch with the longest rows, padding included.
     """
-    tuning = spec.tuning
-    is_full = isinstance(tuning, FullFineTune)
+    return memory_of_tuning(spec.tuning, precision=spec.dtype, longest_tokens=longest_tokens)
+
+
+def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tokens: float) -> TrainingMemory:
+    """Return what one device holds that has the whole model and recomputes activations.
+
+    Args:
+        tuning: Which weights move.
+        precision: Number format of the computation; None: one of 16 bits.
+        longest_tokens: Tokens of the micro-batch with the longest rows, padding included.
+    """
+    match tuning:
+        case FullFineTune():
+            rank, double_quantization = 1, False
+        case QLoRA():
+            rank, double_quantization = tuning.rank, tuning.double_quantization
+        case LoRA() | DoRA():
+            rank, double_quantization = tuning.rank, False
+        case _:
+            assert_never(tuning)
     return TrainingMemory(
         longest_tokens=longest_tokens,
         tuning=tuning.kind,
         recomputes=True,
-        rank=1 if isinstance(tuning, FullFineTune) else tuning.rank,
-        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
+        rank=rank,
+        double_quantization=double_quantization,
         # Weights that move are held in 32 bits.
-        weight_bytes=4.0 if is_full or spec.dtype == "float32" else 2.0,
+        weight_bytes=2.0 if tuning.adapts and precision != "float32" else 4.0,
     )
+
+
+def trained_parameters(tuning: Tuning, shape: Shape) -> float:
+    """Return how many parameters are trained: all, or those of adapters, rank x (inputs + outputs) of each linear layer that has one."""
+    match tuning:
+        case FullFineTune():
+            return shape.parameters
+        case LoRA() | QLoRA() | DoRA():
+            return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+        case _:
+            assert_never(tuning)
+
+
+def dropout_of(tuning: Tuning) -> float:
+    """Return the dropout on the inputs of the adapters; 0 without adapters."""
+    match tuning:
+        case FullFineTune():
+            return 0.0
+        case LoRA() | QLoRA() | DoRA():
+            return tuning.dropout
+        case _:
+            assert_never(tuning)

@@ -1,4 +1,4 @@
-"""Peak memory of one device while training, and whether it fits. Pure: each term is something that lies in memory at the worst moment.
+"""Peak memory of one device while training, and whether it fits. Pure: each term is something held in memory at the peak.
 
 Weights, what is trained (weights, gradients, the optimizer's two moments), what the backward pass needs, the logits in 32 bits, and the
 CUDA context. The worst moment is the micro-batch with the longest rows.
@@ -33,7 +33,7 @@ Verdict = Literal["fits", "tight", "no"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMemory:
-    """What is trained, and how."""
+    """What is trained, and how: the input of the memory model."""
 
     longest_tokens: float
     """Tokens of the micro-batch with the longest rows, padding included."""
@@ -46,18 +46,18 @@ class TrainingMemory:
     weight_bytes: float = 2.0
     """Bytes of a weight that isn't quantised: 2 for bfloat16, 4 for float32."""
     optimizer: Literal["adam", "adam8bit", "paged", "deepspeed"] = "adam"
-    """`paged`: its moments lie in the host's memory."""
+    """`paged`: its moments are held in the host's memory."""
     is_optimizer_fused: bool = False
-    """The optimizer steps inside the backward pass, so that gradients never lie there all at once."""
+    """The optimizer steps inside the backward pass, so that gradients are never held all at once."""
     state_bytes: float | None = None
     """Bytes for each trained parameter beside its weight: gradient and moments; None: by tuning and optimizer."""
     has_chunked_logits: bool = False
-    """The loss is computed in parts, so that the logits never lie there whole."""
+    """The loss is computed in parts, so that the logits are never held whole."""
     offloads_activations: bool = False
     is_compiled: bool = False
     """Fused kernels keep fewer of the values in between."""
     offloads_weights: bool = False
-    """Weights at rest lie in the host's memory."""
+    """Weights at rest are held in the host's memory."""
     shards: int = 1
     """Devices over which weights and states are spread."""
     layer_bytes: float | None = None
@@ -65,7 +65,7 @@ class TrainingMemory:
     projected_share: float = 1.0
     """Share of the tokens whose logits are computed."""
     counts_context: bool = True
-    """False for what PyTorch counts itself, which leaves out the CUDA context."""
+    """Whether the CUDA context counts, which PyTorch's own numbers leave out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,41 +81,41 @@ class PeakMemory:
 
     @property
     def fixed(self) -> float:
-        """What doesn't depend on the rows."""
+        """Bytes that don't depend on the rows."""
         return self.weights + self.states + self.context
 
     @property
     def varying(self) -> float:
-        """What grows with the tokens of a micro-batch."""
+        """Bytes that grow with the tokens of a micro-batch."""
         return self.activations + self.logits
 
     @property
     def likely(self) -> float:
-        """All together."""
+        """Bytes in all."""
         return self.fixed + self.varying
 
     @property
     def low(self) -> float:
-        """With 80 % confidence it is more."""
+        """Lower end of the 80 % interval, in bytes."""
         return self.likely * math.exp(-Z80 * self.spread)
 
     @property
     def high(self) -> float:
-        """With 80 % confidence, taken at both ends, it is less."""
+        """Upper end of the 80 % interval, in bytes."""
         return self.likely * math.exp(Z80 * self.spread)
 
 
 def adapter_parameters(shape: Shape, rank: int) -> float:
-    """Count adapters on all linear layers, as of the published runs: keys, queries and values as one, the attention's output, the MLP's three."""
+    """Return the parameters of adapters on all linear layers, as in the published runs: one for queries, keys and values together."""
     return float(rank * shape.layers * (7 * shape.width + 3 * (shape.width + shape.inner) - shape.width))
 
 
 def adapter_parameters_on(shape: Shape, rank: int, targets: Sequence[str] | None) -> float:
-    """Count adapters by layer: rank x (inputs + outputs) of each linear layer that gets one.
+    """Return the parameters of adapters by layer: rank x (inputs + outputs) of each linear layer that gets one.
 
     Args:
         shape: The model, taken as one of the Llama family.
-        rank: Of the adapters.
+        rank: Rank of the adapters.
         targets: Names of linear layers such as `q_proj`; None: all.
     """
     width, inner, narrow = shape.width, shape.inner, shape.key_width
@@ -133,7 +133,7 @@ def adapter_parameters_on(shape: Shape, rank: int, targets: Sequence[str] | None
 
 
 def layer_bytes_on_cpu(shape: Shape, *, has_adapters: bool, has_dropout: bool) -> float:
-    """Bytes that one token leaves in one layer of a model that is trained on a CPU, where nothing is fused.
+    """Return the bytes that one token keeps in one layer of a model that is trained on a CPU, where nothing is fused.
 
     Norms in 32 bits, queries, keys, values and answers of the attention, the MLP's gate and products in 16 bits: 20 x width + 6 x inner.
     Every adapter keeps its input in 32 bits, and with dropout its mask as well. The heap holds two fifths more than that.
@@ -174,7 +174,7 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
     activations = kept + layer if memory.recomputes else layer * shape.layers
     logits = (0.3 if memory.has_chunked_logits else c.logits_copies) * 4 * tokens * memory.projected_share * shape.vocabulary
     if memory.shards > 1:
-        # The layer at work, and the next one, lie there whole, and so does the embedding.
+        # The layer at work, the next one and the embedding are held whole.
         whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
         weights = (0.0 if memory.offloads_weights else weights / memory.shards) + memory.weight_bytes * whole * (
             0.3 if memory.tuning == "qlora" else 1.0
@@ -191,7 +191,7 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
 
 
 def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
-    """Say whether it fits: `fits` only if there is room to be wrong, `no` if the likely peak is over what is there."""
+    """Return whether a peak fits into a memory: `fits` only with a margin of error, `no` if the likely peak is larger."""
     there = memory_gib * 2**30
     # What is freed and taken again each step is what fragments: published runs that filled their card took a third more of it.
     fragments = 0.1 * (peak.weights + peak.states) + 0.4 * (peak.activations + peak.logits)
@@ -202,7 +202,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
 def largest_batch(
     memory: TrainingMemory, shape: Shape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
 ) -> int:
-    """Give the most rows of this length that fit at once with room to be wrong; 0 if not even one does."""
+    """Return the most rows of this length that fit at once with a margin of error; 0 if not even one does."""
 
     def does(rows: int) -> bool:
         from dataclasses import replace

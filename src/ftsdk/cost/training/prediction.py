@@ -1,8 +1,9 @@
-"""How fast a model trains on a device and what it needs there, without a job: to look at devices before there is one."""
+"""How fast a model trains on a device, and whether it fits: a comparison of devices before there is a job."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,19 +11,20 @@ from pydantic import Field
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
-from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on, largest_batch, peak_memory, verdict
+from ftsdk.cost.training.job_memory import memory_of_tuning, trained_parameters
+from ftsdk.cost.training.memory import largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
 from ftsdk.protocol.estimates import Range
-from ftsdk.spec import FullFineTune, LoRA, Model, QLoRA, Tuning, Value
+from ftsdk.spec import LoRA, Model, Tuning, Value
 
 __all__ = ["TrainingPrediction", "predict_training"]
 
 
 class TrainingPrediction(Value):
-    """What a training does on a device, each number with its 80 % interval."""
+    """Speed and memory of a training on a device, each number with its 80 % interval."""
 
     model: str
     device: str
@@ -35,10 +37,10 @@ class TrainingPrediction(Value):
     peak_gb: Range
     """Peak memory of one device, in GB of 1e9 bytes."""
     memory_gib: float | None
-    """What a device has, in GiB."""
+    """Memory of one device, in GiB; None: not known."""
     verdict: Literal["fits", "tight", "no", "unknown"]
     largest_micro_batch: Annotated[int, Field(ge=0)] | None
-    """The most rows of the longest kind that fit at once with room to be wrong."""
+    """The most rows as long as the longest that fit at once, with a margin of error; None: the memory isn't known."""
     source: str
     notes: tuple[str, ...] = ()
 
@@ -70,14 +72,14 @@ def predict_training(
     """Predict speed and memory of a training from what device and host have to do in a step.
 
     Args:
-        model: One of the table, on this machine, or with its size in its name.
+        model: A model of the table, on this machine, or with its size in its name.
         gpu: Such as `A100-80GB`, `H100` or `RTX4090`.
         tokens_per_row: Tokens of the mean row, with its padding or packed.
         rows_at_a_time: Rows that go through one device at a time (the micro-batch).
         tuning: Which weights move.
         longest_row: Tokens of the longest row, for memory; None: all are as long as the mean one.
         gpus: Devices that train on it together.
-        is_sharded: Weights lie in pieces over the devices (FSDP, ZeRO-3); else each holds all of them.
+        is_sharded: Whether weights are split over the devices (FSDP, ZeRO-3); otherwise each holds all of them.
         recomputes: Activations are computed again in the backward pass (gradient checkpointing).
         is_compiled: Kernels are compiled or fused.
         accumulation: Micro-steps for each optimizer step.
@@ -95,7 +97,6 @@ def predict_training(
     shape, device = shape_of(inspect_model(asked)), find_device(gpu)
     if shape is None:
         raise SpecError(f"the size of {asked.id} isn't known: download it, or name a model of the same size that has it in its name")
-    is_full = isinstance(tuning, FullFineTune)
     step = MicroStep(
         tokens=rows_at_a_time * tokens_per_row,
         row_tokens=tokens_per_row,
@@ -107,14 +108,11 @@ def predict_training(
         is_sharded=is_sharded and gpus > 1,
     )
     time = step_time(step, shape, device)
-    memory = TrainingMemory(
-        longest_tokens=rows_at_a_time * longest,
-        tuning=tuning.kind,
+    memory = replace(
+        memory_of_tuning(tuning, precision=None, longest_tokens=rows_at_a_time * longest),
         recomputes=recomputes,
         is_compiled=is_compiled,
-        adapted=None if isinstance(tuning, FullFineTune) else adapter_parameters_on(shape, tuning.rank, tuning.target_modules),
-        double_quantization=isinstance(tuning, QLoRA) and tuning.double_quantization,
-        weight_bytes=4.0 if is_full else 2.0,
+        adapted=trained_parameters(tuning, shape) if tuning.adapts else None,
         shards=gpus if step.is_sharded else 1,
     )
     peak = peak_memory(memory, shape)

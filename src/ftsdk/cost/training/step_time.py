@@ -1,8 +1,8 @@
-"""How long a training step takes, from what the device and the host have to do in it. Pure: every term has a reason, and its constant a source.
+"""How long a training step takes, from the work of device and host in it. Pure: every term has a reason, and every constant a source.
 
 The device multiplies matrices (operations over a share of its peak), moves what the small operations read and write (bytes over its
-bandwidth), turns 4-bit weights into 16-bit ones, and steps the optimizer. Meanwhile the host starts kernels. Whichever takes longer counts,
-and a little of the other. With sharding, weights travel between devices beside that.
+bandwidth), turns 4-bit weights into 16-bit ones, and steps the optimizer. Meanwhile the host launches kernels. The slower of the
+two counts, and a little of the other. With sharding, weights travel between devices too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Tuning = Literal["lora", "qlora", "dora", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class MicroStep:
-    """What goes through the model at once on one device, and how."""
+    """One micro-batch on one device, and how it is trained."""
 
     tokens: float
-    """With padding: rows of a micro-batch are padded to the longest."""
+    """Tokens, padding included: rows of a micro-batch are padded to the longest."""
     row_tokens: float
     """Tokens of one row, which attention spans."""
     tuning: Tuning
@@ -38,7 +38,7 @@ class MicroStep:
     """Micro-steps for each optimizer step."""
     devices: int = 1
     is_sharded: bool = False
-    """Weights lie in pieces over the devices (FSDP, ZeRO-3)."""
+    """Weights are split over the devices (FSDP, ZeRO-3)."""
     tensor_parallel: int = 1
     is_deepspeed: bool = False
     """Gradients are added up by DeepSpeed."""
@@ -64,13 +64,13 @@ class StepTime:
 
     @property
     def device_s(self) -> float:
-        """All that the device does but the optimizer."""
+        """Seconds of the device, the optimizer left out."""
         return self.products_s + self.traffic_s + self.dequantise_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """By how much longer each part takes here than predicted, as measured; 1 without a measurement."""
+    """Measured over predicted time of each part; 1 without a measurement."""
 
     device: float = 1.0
     host: float = 1.0
@@ -81,7 +81,7 @@ UNMEASURED = Factors()
 
 
 def passes_of(step: MicroStep) -> float:
-    """Passes over the layers: forward, gradients of activations, gradients of all weights, and a second forward if they are computed again.
+    """Return the passes over the layers: forward, gradients of activations and of all weights, and a second forward to recompute.
 
     Adapters need hardly any gradients of weights. Source: https://github.com/mosaicml/llm-foundry, scripts/train/benchmarking/README.md.
     """
@@ -92,17 +92,17 @@ def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeCons
     """Predict a micro-step.
 
     Args:
-        step: What goes through.
+        step: The micro-batch.
         shape: The model.
-        device: Where.
-        constants: Of the model of time; None: the packaged ones.
-        factors: What was measured on the device.
+        device: The device.
+        constants: Constants of the time model; None: the packaged ones.
+        factors: Factors measured on the device.
 
     Raises:
         SpecError: The device's peak isn't known.
     """
     if device.peak_tflops is None:
-        raise SpecError(f"no source tells the dense bfloat16 peak of {device.name}, so its time can't be predicted; name another device")
+        raise SpecError(f"no source has the dense bfloat16 peak of {device.name}, so its time can't be predicted; name another device")
     c = constants or time_constants()
     passes, split = passes_of(step), step.tensor_parallel
     peak, bandwidth = device.peak_tflops * 1e12, device.bandwidth_gb_per_s * 1e9
@@ -159,17 +159,17 @@ def spread_of(
     known: Literal["new_stack", "same_stack"] = "new_stack",
     constants: TimeConstants | None = None,
 ) -> float:
-    """Give the standard deviation of log(measured / predicted): each term brings its own, by its share of the time.
+    """Return the standard deviation of log(measured / predicted): each term contributes its own, by its share of the time.
 
     Long rows on a known device are bound by products, which are known well; short ones by the host and by dequantisation, which differ
     from one software to the next.
 
     Args:
-        step: What goes through.
-        time: As `step_time` gave it.
-        device: Where.
-        known: Nothing beside the device's data sheet, or software that is among the published runs.
-        constants: Of the model of time; None: the packaged ones.
+        step: The micro-batch.
+        time: The result of `step_time`.
+        device: The device.
+        known: `new_stack`: nothing but the device's data sheet; `same_stack`: the software is among the published runs.
+        constants: Constants of the time model; None: the packaged ones.
     """
     c = constants or time_constants()
     spreads = c.spreads.same_stack if known == "same_stack" else c.spreads.new_stack
@@ -194,7 +194,7 @@ def spread_of(
 
 
 def _shares(one: float, other: float, exponent: float) -> tuple[float, float]:
-    """By how much the joined time of two that overlap moves with each."""
+    """Return the change of the time of two that overlap with each of them."""
     both = one**exponent + other**exponent
     return one**exponent / both, other**exponent / both
 
@@ -217,5 +217,5 @@ def _sharding_s(step: MicroStep, shape: Shape, device: Device, c: TimeConstants)
 
 
 def _either(one: float, other: float, exponent: float) -> float:
-    """What two that overlap take together."""
+    """Return the time of two that overlap."""
     return (one**exponent + other**exponent) ** (1 / exponent)

@@ -1,4 +1,4 @@
-"""How many tokens rows have: exactly, through the tokenizer, or from their bytes, with an interval. Pure but for the tokenizer."""
+"""Tokens of rows: exact with the tokenizer, or guessed from their bytes, with an interval. Pure but for the tokenizer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class RowTokens:
     """Tokens of each row after truncation, in any order: nothing here depends on it."""
 
     lengths_N: tuple[int, ...]  # noqa: N815
-    """The likely number, of each row; of a preference row that of its longer sequence."""
+    """Likely tokens of each row; of a preference row those of its longer sequence."""
     total: float
-    """Of all rows; of preference rows both sequences."""
+    """Tokens of all rows; of preference rows both sequences."""
     low_factor: float
     high_factor: float
     is_exact: bool
     source: str
     trained_share: float = 1.0
-    """Of the tokens, those that the loss counts."""
+    """Share of the tokens that the loss counts."""
 
     @property
     def mean(self) -> float:
@@ -35,12 +35,12 @@ class RowTokens:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest."""
+        """Tokens of the longest sequence."""
         return max(self.lengths_N)
 
 
 def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | None = None) -> RowTokens:
-    """Guess from the text.
+    """Guess the tokens of rows from their text.
 
     Args:
         rows: Canonical rows, chat or preference.
@@ -50,10 +50,10 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
 
 
 def tokens_from_guesses(guesses: Sequence[RowGuess], *, max_length: int | None = None) -> RowTokens:
-    """Sum up what was guessed of each row.
+    """Sum up the guesses of rows.
 
     Args:
-        guesses: Of each row.
+        guesses: The guess of each row.
         max_length: Tokens that a sequence is cut to.
     """
     sums: tuple[list[float], list[float], list[float]] = ([], [], [])
@@ -63,7 +63,7 @@ def tokens_from_guesses(guesses: Sequence[RowGuess], *, max_length: int | None =
         for guess in row.sequences:
             for n in range(3):
                 sums[n].append(min(cap, guess[n]))
-        lengths.append(max(1, round(min(cap, max(guess.likely for guess in row.sequences)))))
+        lengths.append(max(1, round(min(cap, max(likely for _, likely, _ in row.sequences)))))
     # Exactly, so that the order of rows makes no difference in the last digit.
     totals = [math.fsum(amounts) for amounts in sums]
     return RowTokens(
@@ -85,7 +85,7 @@ def tokens_through(
     max_length: int | None = None,
     eos_token_ids: Sequence[int] | None = None,
 ) -> RowTokens:
-    """Count with the tokenizer and its template, as training will.
+    """Count the tokens of rows with the tokenizer and its template, as training will.
 
     Args:
         rows: Canonical rows, chat or preference.
@@ -121,7 +121,7 @@ def tokens_through(
 
 
 def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: int = 0) -> float:  # noqa: N803
-    """Tokens that go through the model in one pass over the rows, in random micro-batches that are padded to their longest row.
+    """Return the tokens of one pass over the rows, in random micro-batches that are padded to their longest row.
 
     The longest of m random rows is the i-th smallest of N with probability (i/N)^m - ((i-1)/N)^m.
 
@@ -146,7 +146,7 @@ def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: in
 
 
 def _padded_in_order(ordered: Sequence[int], m: int, rows: int) -> float:
-    """Of `rows` random ones the longest m go first, then the next: each part is padded to its longest, the r-th smallest of all."""
+    """Pad `rows` random rows in order of length, m at a time from the longest on: each part to its longest row."""
     strata = _strata(ordered)
     share = [0.0, *itertools.accumulate(weight for _, weight in strata)]
     padded, left = 0.0, rows
@@ -160,14 +160,14 @@ def _padded_in_order(ordered: Sequence[int], m: int, rows: int) -> float:
 
 
 def _strata(ordered: Sequence[int]) -> list[tuple[float, float]]:
-    """Part the rows into at most 64 groups of like length: their mean, and their share of all."""
+    """Return at most 64 groups of rows of similar length: their mean, and their share of all."""
     count = len(ordered)
     edges = sorted({round(k * count / 64) for k in range(65)})
     return [(sum(ordered[a:b]) / (b - a), (b - a) / count) for a, b in itertools.pairwise(edges)]
 
 
 def _at_least(trials: int, wanted: int, chance: float) -> float:
-    """Probability that at least so many of the trials come true (binomial; a normal one for many)."""
+    """Return the probability of at least so many successes (binomial; normal for many trials)."""
     if chance <= 0 or chance >= 1:
         return chance
     if trials > 64:

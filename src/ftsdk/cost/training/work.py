@@ -1,36 +1,27 @@
-"""What a plan asks of the hardware that it names: steps, rows at a time, tokens with padding."""
+"""What a workload asks of the hardware it was planned for: micro-steps, and tokens with padding."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 from ftsdk.cost.facts.devices import Device, cpu_device, find_device
 from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, MicroStep, StepTime, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
 from ftsdk.errors import SpecError
-from ftsdk.protocol import Plan
+from ftsdk.protocol import Execution, Workload
 from ftsdk.protocol.estimates import PlannedHardware, StepParts
-from ftsdk.spec import DPO, JobSpec
+from ftsdk.spec import Method, Tuning
 
-__all__ = ["Work", "device_of", "rounds_of", "work_of"]
-
-
-def rounds_of(spec: JobSpec) -> float:
-    """Passes over the rows, by epochs or by steps, whichever ends first."""
-    if spec.max_steps is None:
-        return spec.epochs
-    return min(spec.epochs, spec.max_steps * spec.batch_size / spec.train.rows)
+__all__ = ["Work", "device_of"]
 
 
 def device_of(hardware: PlannedHardware) -> Device | None:
-    """Describe the device of a plan; None if it isn't known."""
+    """Return the device of a plan; None if it isn't known."""
     if hardware.device == "cuda":
-        # Of several that the place may give, the first is asked for first.
+        # Of several alternatives the first is preferred.
         name = hardware.name.split(" or ")[0]
         try:
             return find_device(name)
@@ -47,87 +38,78 @@ def device_of(hardware: PlannedHardware) -> Device | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A training on hardware that is known."""
+    """A training on known hardware."""
 
-    spec: JobSpec
-    training: Mapping[str, Any]
-    """The trainer's part of the request."""
+    workload: Workload
+    execution: Execution
+    """That of the workload, which has one."""
     hardware: PlannedHardware
     device: Device
     shape: Shape
     train: RowTokens
 
     @property
-    def rows_at_a_time(self) -> int:
-        """Rows of a micro-batch on one device."""
-        return int(self.training.get("micro_batch_size", 1))
+    def method(self) -> Method:
+        """What is learned."""
+        return self.workload.method
 
     @property
-    def accumulation(self) -> int:
-        """Micro-batches of an optimizer step on one device."""
-        return int(self.training.get("accumulation_steps", 1))
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return int(self.training.get("total_steps") or max(1, math.ceil(self.spec.train.rows * rounds_of(self.spec) / self.spec.batch_size)))
-
-    @property
-    def sequences_per_row(self) -> int:
-        """A preference row is two sequences."""
-        return 2 if isinstance(self.spec.method, DPO) else 1
+    def tuning(self) -> Tuning:
+        """Which weights move."""
+        return self.workload.tuning
 
     @property
     def is_on_cpu(self) -> bool:
-        """Activations are kept there, and only trained tokens are projected to the vocabulary."""
+        """Whether it trains on a CPU."""
         return self.hardware.device == "cpu"
 
     @property
     def micro_steps(self) -> int:
-        """Of the whole training, on one device. The last step of an epoch may be short, and a micro-batch may be: rows count, not steps."""
-        rows = math.ceil(self.spec.train.rows * rounds_of(self.spec) / self.rows_at_a_time / self.hardware.processes)
-        return max(self.steps, min(self.steps * self.accumulation, rows + self.steps))
+        """Micro-steps of the whole training on one device.
+
+        The last step of an epoch may be short, and so may a micro-batch: rows count, not steps.
+        """
+        execution, rows = self.execution, self.workload.rows * self.workload.epochs
+        each = math.ceil(rows / execution.micro_batch_size / execution.devices)
+        return max(execution.steps, min(execution.steps * execution.accumulation_steps, each + execution.steps))
 
     def padded_row(self, rows: RowTokens) -> float:
-        """Tokens of the mean row with its padding: rows of a step are sorted by length, but pairs aren't."""
-        sorted_rows = 0 if isinstance(self.spec.method, DPO) else self.spec.batch_size
-        return padded_tokens(rows.lengths_N, self.rows_at_a_time, sorted_rows=sorted_rows) / len(rows.lengths_N)
+        """Return the tokens of the mean row with its padding."""
+        padded = padded_tokens(rows.lengths_N, self.execution.micro_batch_size, sorted_rows=self.execution.sorted_rows)
+        return padded / len(rows.lengths_N)
 
     @property
     def projected_share(self) -> float:
-        """Of the tokens, those whose logits are computed: all, or on a CPU the columns in which any row of a micro-batch is trained.
+        """Share of the tokens whose logits are computed: all, or the columns in which any row of a micro-batch is trained.
 
         Rows of one length have theirs in the same columns, rows of all lengths in as many as there are rows; sorted rows lie in between.
         """
-        if not self.is_on_cpu or isinstance(self.spec.method, DPO):
+        if not self.execution.projects_trained_only:
             return 1.0
-        return min(1.0, self.train.trained_share * math.sqrt(self.rows_at_a_time))
+        return min(1.0, self.train.trained_share * math.sqrt(self.execution.micro_batch_size))
 
     def micro_step(self, *, tokens_per_row: float) -> MicroStep:
-        """One micro-step of rows of so many tokens, padding included."""
+        """Return one micro-step of rows of so many tokens, padding included."""
+        execution, method = self.execution, self.method
         return MicroStep(
-            tokens=self.rows_at_a_time * self.sequences_per_row * tokens_per_row,
+            tokens=execution.micro_batch_size * method.sequences_per_row * tokens_per_row,
             row_tokens=tokens_per_row,
-            tuning=self.spec.tuning.kind,
-            recomputes=not self.is_on_cpu,
-            accumulation=self.accumulation,
-            devices=self.hardware.processes,
-            reference_passes=1 if isinstance(self.spec.method, DPO) else 0,
+            tuning=self.tuning.kind,
+            recomputes=execution.recomputes,
+            is_compiled=execution.is_compiled,
+            accumulation=execution.accumulation_steps,
+            devices=execution.devices,
+            is_sharded=execution.is_sharded,
+            reference_passes=1 if method.needs_reference else 0,
             projected_share=self.projected_share,
         )
 
     def time(self, *, tokens_per_row: float, factors: Factors = UNMEASURED) -> StepTime:
-        """Seconds of such a micro-step."""
+        """Return the seconds of such a micro-step."""
         return step_time(self.micro_step(tokens_per_row=tokens_per_row), self.shape, self.device, factors=factors)
 
     def parts(self, *, tokens_per_row: float) -> StepParts:
-        """One optimizer step of such rows, before any calibration."""
+        """Return one optimizer step of such rows, before any calibration."""
         time = self.time(tokens_per_row=tokens_per_row)
-        each = self.accumulation
+        each = self.execution.accumulation_steps
         return StepParts(device_s=each * time.device_s, host_s=each * time.host_s, optimizer_s=each * time.optimizer_s, overlap=time.overlap)
-
-
-def work_of(plan: Plan, hardware: PlannedHardware, device: Device, shape: Shape, train: RowTokens) -> Work:
-    """Read a plan."""
-    training = cast("Mapping[str, Any]", plan.request.get("training", {}))
-    return Work(spec=plan.spec, training=training, hardware=hardware, device=device, shape=shape, train=train)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from ftsdk.protocol import Backend, Event, Plan, RunRef, RunStatus
-from ftsdk.spec import DPO, DataFormat, JobSpec, Model
+from ftsdk.spec import METHODS, DataFormat, JobSpec, Model
 from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples
 
 __all__ = ["RETRY_AFTER_S", "Costly", "Finished", "Hooks", "leaves", "new_key", "reopened", "through_json"]
@@ -68,7 +68,9 @@ class Hooks(ABC):
 
     def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
         """Give a spec that can be submitted, with as little set as possible. Override it if the data must exist."""
-        method = {"method": DPO()} if data_format == "preference" else {}
+        # The default method stays unset where it fits: as little as possible is set.
+        fitting = [method for method in METHODS.values() if method.data_format == data_format]
+        method = {} if JobSpec.model_fields["method"].default.data_format == data_format else {"method": fitting[0]()}
         validation = {"validation": a_dataset("held out", data_format=data_format, rows=10)} if with_validation else {}
         return a_spec(**method, **validation, train=a_dataset(data_format=data_format))
 

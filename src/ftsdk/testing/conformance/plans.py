@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,7 +17,7 @@ from ftsdk.testing.specs import Sample, members_of, spec_with
 
 __all__ = ["PlanChecks"]
 
-_FORMATS: tuple[DataFormat, ...] = ("chat", "preference")
+_FORMATS: tuple[DataFormat, ...] = get_args(DataFormat)
 # None in these fields means that there is no such thing, not that the backend chooses.
 _NONE_MEANS_NONE = frozenset({"budget_usd", "early_stopping", "max_steps", "validation"})
 

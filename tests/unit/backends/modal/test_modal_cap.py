@@ -86,7 +86,7 @@ def test_where_nobody_knows_the_time_no_likely_cost_is_made_up_and_the_most_is_t
     made = plan(Modal(gpu=gpu), **changes)
     worst = worst_case_usd(86_400, 3, Decimal(made.request["launch"]["usd_per_s"])).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
     assert (made.cost, made.request["launch"]["timeout_s"]) == (None, 86_400)
-    assert f"Cost     at most ${worst} (every attempt to its timeout; https://modal.com/pricing, 20" in str(made)
+    assert f"Cost     at most ${worst} (every attempt to its timeout; https://modal.com/pricing, as of 20" in str(made)
     assert made.estimate is not None
     assert (made.estimate.cost, made.estimate.cost_note) == (None, made.cost_note)
     assert made.estimate.accrual is not None

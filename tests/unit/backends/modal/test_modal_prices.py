@@ -95,7 +95,7 @@ def test_a_cost_whose_upper_end_is_a_dearer_cards_names_that_price() -> None:
     assert may_be_h200 is not None
     assert is_h100 is not None
     most = Decimal(job(Modal(gpu="H100")).plan().request["launch"]["usd_per_s"]) * 3600
-    assert f"(up to ${most:.2f} if the place gives a dearer card)" in may_be_h200.source
+    assert f"(up to ${most:.2f} if the provider gives a dearer card)" in may_be_h200.source
     assert "dearer" not in is_h100.source
 
 

@@ -15,7 +15,7 @@ from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, 
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cli.app import app
 from ftsdk.protocol import CanQuote
-from ftsdk.protocol.estimates import ASKED_LATER
+from ftsdk.protocol.estimates import QUOTED_LATER
 from ftsdk.testing.together import Story
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def test_the_services_price_takes_the_place_of_ours_and_a_note_says_what_ours_wa
     assert [(line.amount.likely, line.source) for line in found.cost_lines] == [(8.0, found.cost.source)]
     assert found.accrual is not None
     assert (found.accrual.kind, found.accrual.usd, found.accrual.fixed_usd) == ("per_share", 8, 4)
-    assert ASKED_LATER in ours.notes
-    assert ASKED_LATER not in found.notes
+    assert QUOTED_LATER in ours.notes
+    assert QUOTED_LATER not in found.notes
     (said,) = [note for note in found.notes if "our own estimate" in note]
     assert f"${ours.cost.likely:.2f}" in said
     assert ours.cost.source in said

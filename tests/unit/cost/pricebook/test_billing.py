@@ -162,6 +162,6 @@ def test_a_notebook_shows_bills_and_books_with_links_and_no_strangers_markup() -
     bill = gpu_time_cost(seconds=3600, gpus=1, price=price) + gpu_time_cost(seconds=3600, gpus=1, price=a_gpu_price(3))
     shown = bill.to_html() + PriceBook([price], today=TODAY).to_html()
     assert "<b>5.00</b>" in shown
-    assert '<a href="https://acme.example/prices">' in shown
+    assert "<a href='https://acme.example/prices'>" in shown
     assert "<script>" not in shown
     assert "&lt;b&gt;" in shown

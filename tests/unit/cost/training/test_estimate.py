@@ -17,7 +17,7 @@ from ftsdk.cost.training.calibration import Calibration, Probe
 from ftsdk.cost.training.estimate import estimate
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.models import ModelFacts
-from ftsdk.protocol import Plan
+from ftsdk.protocol import Execution, Plan, Workload
 from ftsdk.protocol.estimates import Estimate, EstimateLine, PlannedHardware
 from ftsdk.spec import DatasetRef, JobSpec, Model
 from ftsdk.testing import ScriptedBackend
@@ -37,13 +37,16 @@ def job_of(**changes: Any) -> FineTuneJob:
 
 def a_plan(*, rows: int = 1000, epochs: float = 3, name: str = "A100-80GB", model: str = MISTRAL, **changes: Any) -> Plan:
     spec = JobSpec(model=Model(id=model), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=rows), epochs=epochs, **changes)
-    training = {"micro_batch_size": 8, "accumulation_steps": 2, "total_steps": max(1, round(rows * epochs / 16)), "dtype": "bfloat16"}
+    execution = Execution(
+        steps=max(1, round(rows * epochs / 16)), micro_batch_size=8, accumulation_steps=2, sorted_rows=spec.batch_size, checkpoints=2
+    )
     hardware = PlannedHardware(device="cuda", name=name, memory_gib=80)
-    return Plan(backend="local", spec=spec, request={"training": training}, hardware=hardware)
+    workload = Workload.of(spec, max_length=None, execution=execution)
+    return Plan(backend="local", spec=spec, request={}, workload=workload, hardware=hardware)
 
 
 def facts_of(name: str = MISTRAL) -> ModelFacts:
-    return ModelFacts(source="hub", name=name, at_hand=False)
+    return ModelFacts(source="hub", name=name, is_downloaded=False)
 
 
 def tokens_of(rows: int = 1000, length: int = 300) -> RowTokens:
@@ -192,8 +195,11 @@ def test_a_tuning_that_trains_more_needs_more() -> None:
 def test_preference_pairs_take_more_than_twice_the_time_of_the_same_chats() -> None:
     pairs = DatasetRef(fingerprint="1" * 64, format="preference", rows=1000)
     base = a_plan()
+    assert base.workload is not None
+    assert base.workload.execution is not None
     spec = base.spec.replace(train=pairs, method=DPO())
-    dpo = estimate(base.replace(spec=spec), facts_of(), tokens_of())
+    workload = Workload.of(spec, max_length=None, execution=base.workload.execution.replace(sorted_rows=0))
+    dpo = estimate(base.replace(spec=spec, workload=workload), facts_of(), tokens_of())
     sft = estimate(base, facts_of(), tokens_of())
 
     def training(found: Estimate) -> float:
@@ -242,7 +248,7 @@ def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
 
 
 def test_starts_and_checkpoints_are_taken_as_they_were_measured() -> None:
-    facts = ModelFacts(source="folder", name=MISTRAL, at_hand=True)
+    facts = ModelFacts(source="folder", name=MISTRAL, is_downloaded=True)
     plain = estimate(a_plan(), facts, tokens_of())
     known = a_calibration(plain, by=1.0, start_s=100.0, predicted_start_s=plain.start_s, checkpoint_s=9.0, predicted_checkpoint_s=plain.checkpoint_s)
     measured = estimate(a_plan(), facts, tokens_of(), calibration=known)

@@ -187,3 +187,11 @@ def test_devices_are_named_as_the_price_book_names_them() -> None:
     sold = {str(price.gpu) for price in gpu_prices(book=PriceBook.load())}
     # A class of GPUs, half a name, and a GPU with a CPU of its own are no devices.
     assert sold - {device.name for device in known_devices()} == {"24GB-class", "48GB-class", "A100", "GB200"}
+
+
+def test_runs_that_are_held_out_are_our_own_and_are_not_fitted() -> None:
+    rows_of = load("training_rows")
+    held_out = rows_of.read_rows(is_fitted=False)
+    assert len(held_out) == 9
+    assert all(row.source.startswith("own measurement") for row in held_out)
+    assert not any("own measurement" in row.source for row in rows_of.read_rows())

@@ -30,9 +30,9 @@ COUNTED = [
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED)
 def test_the_interval_of_a_guess_holds_what_was_counted_in_many_languages_and_in_json(text: str, tokens: int) -> None:
-    found = guess_tokens(text)
-    assert found.few <= found.likely <= found.many
-    assert found.few <= tokens <= found.many
+    low, likely, high = guess_tokens(text)
+    assert low <= likely <= high
+    assert low <= tokens <= high
 
 
 def test_letters_beyond_ascii_count_by_their_bytes() -> None:
@@ -46,7 +46,7 @@ def test_preference_rows_count_both_answers_and_the_prompt_twice() -> None:
         "rejected": [{"role": "assistant", "content": "b" * 740}],
     }
     found = tokens_from_bytes([row])
-    prompt, chosen, rejected = (guess_tokens(letter * size).likely for letter, size in (("q", 370), ("a", 370), ("b", 740)))
+    prompt, chosen, rejected = (guess_tokens(letter * size)[1] for letter, size in (("q", 370), ("a", 370), ("b", 740)))
     assert found.total == pytest.approx(2 * prompt + chosen + rejected + 4 * 5 + 2 * 8)
     assert found.longest == round(prompt + rejected + 2 * 5 + 8)
 

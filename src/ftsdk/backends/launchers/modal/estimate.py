@@ -117,7 +117,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
     guess, sequences = spec.train.tokens, spec.train.rows * (2 if is_dpo else 1)
-    low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.few, guess.likely, guess.many))
+    low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
     return Range(low=seconds(low, -Z80), likely=seconds(likely, 0), high=seconds(high, Z80))
 
 

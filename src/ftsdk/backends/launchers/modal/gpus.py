@@ -36,10 +36,8 @@ class Gpu:
     """List price of one card."""
     ceiling_usd_per_s: Decimal
     """The most that a request for it can cost: Modal may serve some with a dearer card."""
-    as_of: str
-    """Day when the price was read, `YYYY-MM-DD`."""
-    source: str
-    """Where it was read."""
+    price: Price
+    """The list price's row in the price book."""
     max_count: int
     """Most that one container can have."""
     host_count: int
@@ -75,15 +73,13 @@ class Book:
     gpus: Mapping[str, Gpu]
     core_usd_per_s: Decimal
     memory_usd_per_gib_s: Decimal
+    core_price: Price
+    memory_price: Price
     broad_region: Decimal
     narrow_region: Decimal
     max_timeout_s: int
     max_retries: int
     max_nodes: int
-    source: str
-    """Where the prices of cores and memory were read."""
-    as_of: str
-    """Day when the older of them was read, `YYYY-MM-DD`."""
 
     def region_multiplier(self, region: str | None) -> Decimal:
         """What a named region multiplies every price by: 1 if none is named."""
@@ -106,13 +102,13 @@ def offers(prices: PriceBook | None = None) -> Book:
         gpus={row["name"]: _gpu(row, known) for row in data["gpus"]},
         core_usd_per_s=_usd_in("usd_per_core_second", core),
         memory_usd_per_gib_s=_usd_in("usd_per_gib_second", memory),
+        core_price=core,
+        memory_price=memory,
         broad_region=_usd_in("multiplier", known.price("modal", region["broad"])),
         narrow_region=_usd_in("multiplier", known.price("modal", region["narrow"])),
         max_timeout_s=limits["timeout_s"]["max"],
         max_retries=limits["retries"],
         max_nodes=limits["cluster_nodes"],
-        source=core.source,
-        as_of=min(core.as_of, memory.as_of).isoformat(),
     )
 
 
@@ -132,8 +128,7 @@ def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
         device=find_device(row.get("device", row["name"])),
         usd_per_s=usd_per_s,
         ceiling_usd_per_s=max(usd_per_s, ceiling),
-        as_of=price.as_of.isoformat(),
-        source=price.source,
+        price=price,
         max_count=row["max_count"],
         host_count=row["host_count"],
     )

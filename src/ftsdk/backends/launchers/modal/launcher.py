@@ -247,7 +247,7 @@ class ModalLauncher:
                 )
         return record
 
-    def orphans(self, states: Mapping[str, str]) -> list[Orphan]:
+    def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps without a run and runs without an app."""
         return orphans(self._service.apps(), states)
 

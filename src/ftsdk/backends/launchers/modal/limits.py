@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
+from ftsdk._format import money, money_over
 from ftsdk.errors import BudgetExceededError
-from ftsdk.protocol.estimates import usd_over
 
 __all__ = ["GRACE_S", "MIN_USEFUL_S", "STARTUP_S", "UNKNOWN_NEED_S", "Cap", "cap_for", "worst_case_usd"]
 
@@ -79,7 +79,7 @@ def cap_for(
             # No longer than what the next attempt will leave all of them, so that no larger budget buys less time.
             timeout = min(timeout, max(each_s, (attempts + 1) * each_s // attempts))
         each = f"{attempts} x ({STARTUP_S} s to start + {timeout:,} s + {GRACE_S} s to end)"
-        reason = f"budget_usd={budget_usd} buys {total_s:,} s at up to ${hourly:.2f} an hour: {each}"
+        reason = f"budget_usd={budget_usd} buys {total_s:,} s at up to {money(hourly, places=2)} an hour: {each}"
         return Cap(timeout_s=timeout, max_attempts=attempts, total_s=min(total_s, _total(timeout, attempts)), reason=reason)
     fewest = attempts
     needed = worst_case_usd(timeout_s or MIN_USEFUL_S, fewest, usd_per_s)
@@ -87,8 +87,8 @@ def cap_for(
     what = f"with {' and '.join(named)}, " if named else ""
     each = f"{fewest} x ({STARTUP_S} s to start + {timeout_s or MIN_USEFUL_S:,} s of work)"
     raise BudgetExceededError(
-        f"budget_usd={budget_usd} doesn't pay for one useful attempt: {what}{each} may cost {usd_over(needed, budget_usd)} "
-        f"at up to ${hourly:.2f} an hour. Raise the budget, or take a cheaper gpu=" + (", or name less." if named else ".")
+        f"budget_usd={budget_usd} doesn't pay for one useful attempt: {what}{each} may cost {money_over(needed, budget_usd)} "
+        f"at up to {money(hourly, places=2)} an hour. Raise the budget, or take a cheaper gpu=" + (", or name less." if named else ".")
     )
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk._format import money_over
 from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
-from ftsdk.backends.launchers.modal.limits import STARTUP_S, Cap, cap_for, worst_case_usd
+from ftsdk.backends.launchers.modal.limits import STARTUP_S, cap_for
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
-from ftsdk.protocol import Adjustment, CostRange
-from ftsdk.protocol.estimates import Range, usd_over
+from ftsdk.protocol import Adjustment
+from ftsdk.protocol.estimates import Range
 from ftsdk.spec import FullFineTune, JobSpec
 
 __all__ = ["Options", "decide", "hardware_for"]
 
-_CENT = Decimal("0.01")
 _REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+)*\Z")
 """As Modal writes regions. Which ones there are changes, so no list of them is kept here."""
 
@@ -63,7 +64,7 @@ def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     if not machines.choices:
         memory_gib = options.memory_gib or _host_memory(spec, facts, machines)[0]
         # bfloat16 isn't native on every CPU that Modal has; float32 is right on all of them.
-        return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason)
+        return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason, larger="more memory_gib=")
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
         device="cuda",
@@ -72,6 +73,7 @@ def hardware_for(spec: JobSpec, options: Options) -> Hardware:
         memory_gib=min(gpu.memory_gib for gpu in gpus),
         has_bfloat16=all(gpu.has_bfloat16 for gpu in gpus),
         reason=machines.reason,
+        larger="a larger gpu=",
     )
 
 
@@ -130,14 +132,18 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         )
     if options.max_attempts is None:
         choose("backend.max_attempts", cap.max_attempts, "each goes on from the newest whole checkpoint" if spec.budget_usd is None else cap.reason)
-    cost, cost_note = _cost(
-        spec,
-        cap,
-        seconds=seconds,
-        likely=likely_usd_per_s,
-        most=most_usd_per_s,
-        source=_source(machines, book),
+    billing = billing_of(
+        machines.choices[0] if machines.choices else None,
+        cpu=cpu,
+        memory_gib=memory_gib,
+        nodes=options.nodes,
+        region=options.region,
+        most_usd_per_s=most_usd_per_s,
+        cap=cap,
+        book=book,
     )
+    if seconds is not None:
+        _refuse_small_budget(spec, seconds, usd_per_s=likely_usd_per_s, source=billing.source)
     notes: list[str] = []
     inputs = _inputs(spec)
     request: dict[str, Any] = {
@@ -165,7 +171,7 @@ def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
         notes.append("a run over several hosts was never made by the authors: try a short one first")
     if recipe.unpinned:
         notes.append(f"not installed here, so the image takes their newest version: {', '.join(recipe.unpinned)}")
-    return Launch(request=request, adjustments=tuple(adjustments), cost=cost, cost_note=cost_note, notes=tuple(notes), inputs=inputs)
+    return Launch(request=request, adjustments=tuple(adjustments), billing=billing, notes=tuple(notes), inputs=inputs)
 
 
 def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) -> _Machines:
@@ -240,34 +246,15 @@ def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
     return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
-def _source(machines: _Machines, book: Book) -> str:
-    """Where the prices were read: of the first GPU, or of cores and memory if there is none."""
-    if not machines.choices:
-        return f"{book.source}, {book.as_of}: CPU and memory"
-    return f"{machines.choices[0].gpu.source}, {min(choice.gpu.as_of for choice in machines.choices)}: GPU, CPU and memory"
-
-
-def _cost(spec: JobSpec, cap: Cap, *, seconds: Range | None, likely: Decimal, most: Decimal, source: str) -> tuple[CostRange | None, str]:
-    """What it costs; where nobody knows how long it takes, no cost, and in words what it can't exceed."""
-    worst = worst_case_usd(cap.timeout_s, cap.max_attempts, most)
-    source += f" at up to ${most * 3600:.2f} an hour"
-    if seconds is None:
-        worst = worst.quantize(_CENT, rounding=ROUND_CEILING)
-        return None, f"at most ${worst} (every attempt to its timeout; {source}); what is likely can be said only where the time can be estimated"
-    low, middle, high = (likely * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.likely, seconds.high))
-    source += "; time from the model of it, before rows are counted in tokens"
+def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, source: str) -> None:
+    """Refuse a budget that doesn't pay for the training at its quickest: no timeout could be derived from it."""
+    low, high = (usd_per_s * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.high))
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: {usd_over(low, budget)} to ${high:.2f} ({source}). "
-            "Raise the budget, train on less, or take a cheaper gpu=."
+            f"budget_usd={budget} doesn't pay for the training at its quickest: {money_over(low, budget)} to ${high:.2f} "
+            f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or take a cheaper gpu=."
         )
-    top = min(high, worst)
-    return CostRange(low=_cents(min(low, top)), likely=_cents(min(middle, top)), high=_cents(top), source=source), ""
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(_CENT)
 
 
 def _inputs(spec: JobSpec) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import Translation
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
-from ftsdk.protocol import Adjustment, Capabilities
+from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
 from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
@@ -79,7 +79,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
 
     facts = inspect_model(spec.model)
     notes.extend(facts.notes)
-    if not facts.at_hand:
+    if not facts.is_downloaded:
         notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
 
     learning_rate = spec.learning_rate
@@ -142,7 +142,28 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
         "train": spec.train.fingerprint,
         "validation": None if spec.validation is None else spec.validation.fingerprint,
     }
-    return Translation(request=request, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes))
+    # A batch that the processes can't share is a gap, and then there is nothing to execute.
+    workload = None if gaps else Workload.of(spec, max_length=max_length, execution=_execution(spec, request))
+    return Translation(request=request, workload=workload, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes))
+
+
+def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
+    """State how the training will go, for estimates."""
+    steps, is_on_cpu, is_paired = request["total_steps"], request["device"] == "cpu", spec.method.sequences_per_row > 1
+    return Execution(
+        steps=steps,
+        micro_batch_size=request["micro_batch_size"],
+        accumulation_steps=request["accumulation_steps"],
+        devices=request["processes"],
+        precision=request["dtype"],
+        attention=request["attention"],
+        recomputes=not is_on_cpu,
+        # On a CPU logits are computed for trained tokens only; `order.py` sorts the rows of a step, but no pairs.
+        projects_trained_only=is_on_cpu and not is_paired,
+        sorted_rows=0 if is_paired else spec.batch_size,
+        evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
+        checkpoints=max(1, steps // (request["checkpoint_steps"] or steps)) + 1,
+    )
 
 
 def _method(spec: JobSpec) -> dict[str, Any]:
