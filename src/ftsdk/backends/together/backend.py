@@ -27,23 +27,23 @@ __all__ = ["Together"]
 
 
 class Together(ManagedBackend[TogetherJobs]):
-    """Together's managed fine-tuning. Nothing is sent before `submit`, and the key is no part of this object's options.
+    """Together's managed fine-tuning. Nothing is sent before `submit`, and `options` never holds the key.
 
     Args:
-        base_url: Where the service is; None: Together's own address, or TOGETHER_BASE_URL. A `/v1` at its end is taken off.
+        base_url: The service's URL; None: Together's own, or TOGETHER_BASE_URL. A trailing `/v1` is removed.
         project_id: The project; None: the key's own, or TOGETHER_PROJECT_ID.
-        models: Names that you know better than the catalogue: hub id to the service's name.
-        timeout_s: Seconds to wait for an answer.
-        max_retries: How often a question is asked again after a failure. A job is never created twice, whatever this says.
-        poll_s: The least seconds between two questions about the same thing.
-        weights: What `collect` brings of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter in it.
-        settle_s: Seconds after which a job whose creation got no answer would be in the service's list, if there were one.
-        api_key: The key; None: TOGETHER_API_KEY, which is also what another process uses that opens the run.
-        clock: Seconds since the epoch.
+        models: Overrides of the catalogue: hub id to the service's name.
+        timeout_s: Seconds to wait for a response.
+        max_retries: Retries of a failed request. The request that creates a job is never retried.
+        poll_s: The least seconds between two requests about the same run or file.
+        weights: What `collect` downloads of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter merged in.
+        settle_s: Seconds after which a job whose creation got no answer is listed by the service, if it exists.
+        api_key: The key; None: TOGETHER_API_KEY, which is also what another process that opens the run uses.
+        clock: Returns seconds since the epoch.
         sleep: Waits for some seconds.
 
     Raises:
-        SpecError: `base_url` holds a password, or `weights` is neither.
+        SpecError: `base_url` holds a password, or `weights` is unknown.
     """
 
     name = "together"
@@ -138,11 +138,11 @@ class Together(ManagedBackend[TogetherJobs]):
         self._serving().start(self._job_id(ref), plan, name=name, note=note)
 
     def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Look at a deployment; one that has become ready gets requests."""
+        """Return the state of a deployment; one that has become ready is routed to."""
         return self._serving().poll(name, native)
 
     def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Do once more what is left to do until a deployment and its endpoint are gone."""
+        """Do the next steps of deleting a deployment and its endpoint; call it until both are gone."""
         return self._serving().stop(name, native)
 
     def _serving(self) -> TogetherServing:

@@ -1,4 +1,4 @@
-"""What the service takes of a model's hyperparameters: known offline from the catalogue, or said by the service; compared in one place."""
+"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service; compared by one function."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class Limits(Value):
     max_length_sft: int | None = None
     max_length_dpo: int | None = None
     source: str
-    """Who says so, and when."""
+    """Where the limits come from, and of which date."""
 
     def of(self, spec: JobSpec) -> TuningLimits:
-        """Give the limits of the spec's tuning."""
+        """Return the limits of the spec's tuning."""
         return self.lora if spec.tuning.adapts else self.full
 
     def batch_range(self, spec: JobSpec) -> tuple[int | None, int | None]:
-        """Give smallest and largest batch for the spec's method and tuning, in sequences."""
+        """Return smallest and largest batch for the spec's method and tuning, in sequences."""
         tuning = self.of(spec)
         return tuning.min_batch_size, _of_method(spec.method, sft=tuning.max_batch_size, dpo=tuning.max_batch_size_dpo)
 
     def max_length(self, spec: JobSpec) -> int | None:
-        """Give the largest `max_seq_length` for the spec's method, in tokens."""
+        """Return the largest `max_seq_length` for the spec's method, in tokens."""
         return _of_method(spec.method, sft=self.max_length_sft, dpo=self.max_length_dpo)
 
 
@@ -90,10 +90,10 @@ def read_limits(answer: Mapping[str, Any]) -> Limits:
 
 
 def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> list[Gap]:
-    """Compare the arguments of a job with a model's limits; what isn't known is no gap.
+    """Compare the arguments of a job with a model's limits; an unknown limit is not a gap.
 
     Args:
-        spec: What was asked for, in our words.
+        spec: The job.
         create: The arguments of the service's `create`, as the plan has them.
         limits: Of the catalogue, or of the service.
     """

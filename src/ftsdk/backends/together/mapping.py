@@ -78,7 +78,7 @@ def _progress(job: Mapping[str, Any], state: RunState) -> str:
     if isinstance(done, int) and isinstance(total, int) and total:
         return f"{done} of {total} steps"
     depth = job.get("queue_depth")
-    return f"{depth} jobs are before it" if isinstance(depth, int) and depth > 0 and state == "queued" else ""
+    return f"{depth} jobs are ahead of it" if isinstance(depth, int) and depth > 0 and state == "queued" else ""
 
 
 def _end_reason(job: Mapping[str, Any], word: str) -> str:
@@ -144,10 +144,10 @@ def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> lis
     numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
     at = seconds(numbers.get("timestamp"))
-    place = numbers.get("train/global_step", math.nan)
-    if not math.isfinite(place):
+    global_step = numbers.get("train/global_step", math.nan)
+    if not math.isfinite(global_step):
         return [Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})]
-    step = int(place)
+    step = int(global_step)
     entries: list[Entry] = []
     fields: dict[str, Any] = {ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd}
     if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
@@ -183,12 +183,12 @@ def _as_json(value: object) -> str:
 
 
 def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Diagnosis:
-    """Say why a job failed, in the service's words, and what to try.
+    """Return why a job failed, in the service's words, and what to try.
 
     Args:
         word: The service's word for the state.
-        messages: What its events said of errors, the last one last.
-        step: The last optimizer step that was told of.
+        messages: The error lines of its log, the newest last.
+        step: The last optimizer step that was reported.
     """
     said = messages[-1] if messages else "the service gave no reason"
     if word.lower() == "user_error":
@@ -213,7 +213,7 @@ _BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",}\]]+")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Take secrets out of a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
+    """Remove secrets from a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
@@ -221,12 +221,12 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
-    """Make our error of one of the client's: who has to act, what happened, what next.
+    """Return our error for one of the client's: who must act, what happened, what next.
 
     Args:
         error: What the client, or what it is built on, raised.
         doing: What was asked, as in "Together, asked for the job's status, ...".
-        secrets: Texts that must not be told.
+        secrets: Texts that must not appear in the error.
     """
     code = getattr(error, "status_code", None)
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -240,12 +240,12 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
     if names & {"FileTypeError", "InvalidFileFormatError"}:
         return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
     if "DownloadError" in names:
-        return BackendError(f"the download broke off ({said}); collect() again goes on where it stopped.", retryable=True)
+        return BackendError(f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True)
     if type(error) is ValueError:
         return SpecError(f"Together's client refused the arguments, {doing}: {said}")
     if isinstance(error, OSError):
         return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
-    # A body that is no JSON, or has another shape, ends here, as whatever exception its reading raised.
+    # A body that isn't JSON, or has another shape, ends here, as whatever exception its reading raised.
     return BackendError(
         f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the service, or a proxy's page?",
         status_code=code if isinstance(code, int) else None,
@@ -284,7 +284,7 @@ def _status_error(code: int, doing: str, said: str, retry_after_s: float | None,
 
 
 def _said(error: BaseException) -> str:
-    """Give the service's own sentence: out of the body, else out of the exception."""
+    """Return the service's own sentence: out of the body, else out of the exception."""
     body = getattr(error, "body", None)
     while isinstance(body, Mapping):
         inner = cast("Mapping[str, object]", body)

@@ -65,7 +65,7 @@ class Choice(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """What is asked of the service, and everything that a plan says about it."""
+    """The request, and everything that the plan reports about it."""
 
     request: dict[str, Any]
     adjustments: tuple[Adjustment, ...]
@@ -74,12 +74,12 @@ class Translation(NamedTuple):
 
 
 def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> Choice | Gap:
-    """Find the service's name for the model, or say which models are nearest to one that it can't tune.
+    """Find the service's name for the model, or a gap with the nearest models that it tunes.
 
     Args:
-        spec: What was asked for.
+        spec: The job.
         book: The catalogue.
-        models: Names that the user knows better: hub id to the service's name.
+        models: The user's overrides of the catalogue: hub id to the service's name.
     """
     hub = spec.model.id
     known = book.find(hub)
@@ -92,7 +92,7 @@ def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> C
 
 
 def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
-    """Decide everything that the service is asked for; only the ids of the uploaded files are left out.
+    """Decide the whole request, except for the ids of the uploaded files.
 
     Returns:
         The request, what was chosen and why, what can't be done, and notes.
@@ -155,7 +155,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
 
 
 def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
+    """Return the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
     if create["lora"]:
         tuning = {
             "type": "Lora",
@@ -188,7 +188,7 @@ def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cost_note(price: FinetunePrice | None, minimum: Price) -> str:
-    """Say what is known of the cost before the service is asked."""
+    """Return what is known of the cost before the service is asked."""
     if price is None:
         rate = "no source tells its price per token"
     else:
@@ -236,7 +236,7 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
 
 
 def _schedule(spec: JobSpec) -> dict[str, Any]:
-    # A linear fall to the whole of the peak is no fall: that is how the service is asked for a constant rate.
+    # A linear decay to 100 % of the peak is a constant rate.
     if spec.schedule == "cosine":
         return {"lr_scheduler_type": "cosine", "min_lr_ratio": 0.0, "scheduler_num_cycles": 0.5}
     return {"lr_scheduler_type": "linear", "min_lr_ratio": 1.0 if spec.schedule == "constant" else 0.0}

@@ -1,4 +1,4 @@
-"""Which request meets which fault."""
+"""Which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ArmedFault:
         self._left = fault.times
 
     def meets(self, route: str) -> bool:
-        """Tell whether a request meets the fault, and count it."""
+        """Return whether a request meets the fault, and count it."""
         if self._left == 0 or not fnmatchcase(route, self.fault.on):
             return False
         if self._to_skip:
@@ -82,7 +82,7 @@ class ArmedFaults:
                 self._of_test.remove(armed)
 
     def pick(self, route: str) -> ArmedFault | None:
-        """Give the fault that this request meets, if any."""
+        """Return the fault that this request meets, if any."""
         with self._lock:
             for armed in (*self._of_test, *self._of_story):
                 if armed.meets(route):

@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._hang_up()
 
     def _strike_after(self, request: Request, armed: ArmedFault) -> None:
-        """Do what is asked for, and spoil the answer."""
+        """Do what is requested, then spoil the answer."""
         answer = self._work(request)
         kind = armed.fault.kind
         if kind == "closed_after":
@@ -183,10 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
         _shut(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-        """Say nothing."""
+        """Log nothing."""
 
     def version_string(self) -> str:
-        """Say who answers."""
+        """Return the server's name."""
         return "together-stand-in"
 
 
