@@ -57,7 +57,14 @@ class HeronService(ThreadingHTTPServer):
                 return {"usd": f"{1.5 * json.loads(body)['epochs']:.2f}"}
             case "POST", ["jobs"]:
                 words = ["fishing", "fishing", *ENDINGS[self.story]]
-                job = {**json.loads(body), "id": f"job-{len(self.jobs)}", "word": "waiting", "at": time.time(), "ahead": words, "events": []}
+                job = {
+                    **json.loads(body),
+                    "id": f"job-{len(self.jobs)}",
+                    "word": "waiting",
+                    "at": time.time(),
+                    "ahead": words,
+                    "events": [],
+                }
                 self.jobs.append(job)
                 return job
             case "GET", ["jobs"]:

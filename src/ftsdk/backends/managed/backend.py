@@ -109,7 +109,11 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         if final is not None:
             return final
         if not folder.jobs():
-            return RunStatus(state="queued", native="intended", reason="it may not have been created; submit again under the same key")
+            return RunStatus(
+                state="queued",
+                native="intended",
+                reason="it may not have been created; submit again under the same key",
+            )
         return self._monitor(folder).status()
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
@@ -136,7 +140,10 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         if folder.end_event() is not None:
             return
         if not folder.jobs():
-            raise BackendError(f"run {ref} may not have been created, so there is nothing to cancel yet; submit it again first", retryable=True)
+            raise BackendError(
+                f"run {ref} may not have been created, so there is nothing to cancel yet; submit it again first",
+                retryable=True,
+            )
         self._monitor(folder).cancel()
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:

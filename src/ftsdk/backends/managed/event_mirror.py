@@ -112,7 +112,14 @@ class EventMirror:
                 fresh.setdefault(entry.key, entry)
         self._append([(entry.key, entry.kind, entry.fields, entry.at) for entry in fresh.values()])
 
-    def append(self, kind: Literal["state", "log"], fields: Mapping[str, Any], *, at: float | None = None, key: str | None = None) -> None:
+    def append(
+        self,
+        kind: Literal["state", "log"],
+        fields: Mapping[str, Any],
+        *,
+        at: float | None = None,
+        key: str | None = None,
+    ) -> None:
         """Write an event of our own.
 
         Args:

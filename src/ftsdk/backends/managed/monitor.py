@@ -77,7 +77,10 @@ class JobMonitor:
         """
         job, is_restarting = self._job()
         if is_restarting:
-            raise BackendError(f"the service is restarting run {self._folder.key} under another id; cancel it again in a moment", retryable=True)
+            raise BackendError(
+                f"the service is restarting run {self._folder.key} under another id; cancel it again in a moment",
+                retryable=True,
+            )
         if job.state in (*TERMINAL, "cancelling"):
             return
         try:
@@ -146,7 +149,11 @@ class JobMonitor:
             return
         # Between the last event and the next: services don't report when the state changed.
         at = mirror.last_at
-        mirror.append("state", {"state": state, "native": job.native, "reason": job.reason}, at=job.created_at if at is None else at)
+        mirror.append(
+            "state",
+            {"state": state, "native": job.native, "reason": job.reason},
+            at=job.created_at if at is None else at,
+        )
 
     def _is_drained(self, history: JobEvents) -> bool:
         if history.is_complete:

@@ -126,9 +126,16 @@ class Preflight:
             report = file.get("validation_report")
             why = (str(report.get("error") or "") if isinstance(report, Mapping) else "") or "no reason given"
             if word == "INVALID_FORMAT":
-                raise DatasetError(f"Together refused the data: {why}.", source=name, hint="Nothing was created. Check the rows: job.preview().")
+                raise DatasetError(
+                    f"Together refused the data: {why}.",
+                    source=name,
+                    hint="Nothing was created. Check the rows: job.preview().",
+                )
             if word == "FAILED":
                 raise BackendError(f"Together couldn't check the data {name!r} ({why}); try again", retryable=True)
             if self._clock() >= deadline:
-                raise BackendError(f"Together is still checking the data {name!r} ({word}); try again, nothing is uploaded twice", retryable=True)
+                raise BackendError(
+                    f"Together is still checking the data {name!r} ({word}); try again, nothing is uploaded twice",
+                    retryable=True,
+                )
             self._sleep(self._poll_s)

@@ -50,7 +50,7 @@ def routes(service: TogetherService) -> list[str]:
     return [request.route for request in service.requests]
 
 
-def test_the_services_price_takes_the_place_of_ours_and_a_note_says_what_ours_was(
+def test_the_service_s_price_replaces_ours_which_becomes_a_note(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
     service.story = Story(price_factor=2)
@@ -127,7 +127,7 @@ def test_data_that_the_service_refuses_are_refused_in_its_words(service: Togethe
         make_job().estimate(live=True)
 
 
-def test_a_service_that_cannot_say_is_an_error_of_the_service_and_not_of_the_budget(
+def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
     service.story = "has_no_estimate"
@@ -247,7 +247,7 @@ def test_a_run_that_was_never_confirmed_has_our_estimate_only(service: TogetherS
 
 
 @pytest.mark.parametrize("is_found_by_cancelling", [False, True])
-def test_a_run_whose_answer_was_lost_keeps_the_price_that_was_asked_for_before(
+def test_a_run_whose_answer_was_lost_keeps_its_quote(
     is_found_by_cancelling: bool, service: TogetherService, make_job: Callable[..., FineTuneJob], make_backend: Callable[..., Together], clock: Any
 ) -> None:
     service.story = Story(hidden_lists=6, price_factor=2)

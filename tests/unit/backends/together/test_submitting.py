@@ -201,7 +201,7 @@ Together(base_url=sys.argv[1], max_retries=0, poll_s=0).submit(Plan.from_json(sy
 """
 
 
-def test_a_process_that_is_killed_while_it_waits_for_the_answer_has_made_one_job(
+def test_a_process_killed_before_the_answer_has_created_one_job(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     plan = backend.plan(make_spec())
@@ -262,7 +262,7 @@ def test_the_services_limits_are_asked_before_anything_is_uploaded(
     assert count(service, UPLOAD) == 0
 
 
-def test_a_model_that_the_service_no_longer_tunes_is_refused_as_by_the_plan(
+def test_a_model_that_is_no_longer_tuned_is_refused_as_by_the_plan(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     del service.models["Qwen/Qwen3.5-9B"]

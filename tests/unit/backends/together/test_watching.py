@@ -238,7 +238,7 @@ def test_a_cancel_that_comes_too_late_is_no_error(service: TogetherService, back
     assert follow(backend, ref)[0].state == "succeeded"
 
 
-def test_a_run_that_may_not_exist_is_neither_cancelled_nor_told_to_be_going(
+def test_a_run_that_may_not_exist_is_neither_running_nor_cancelled(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     plan = backend.plan(make_spec())
