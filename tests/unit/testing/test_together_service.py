@@ -179,9 +179,7 @@ def test_a_job_that_hangs_can_still_be_cancelled(client: Together, service: Toge
         client.fine_tuning.cancel(job_id)
 
 
-def test_a_cancelled_job_costs_nothing_before_its_first_step(
-    client: Together, service: TogetherService, start: Any, finish: Any
-) -> None:
+def test_a_cancelled_job_costs_nothing_before_its_first_step(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
     job_id = start()
     client.fine_tuning.cancel(job_id)
     assert finish(job_id) == ["cancelled"]

@@ -50,9 +50,7 @@ def routes(service: TogetherService) -> list[str]:
     return [request.route for request in service.requests]
 
 
-def test_the_service_s_price_replaces_ours_which_becomes_a_note(
-    service: TogetherService, make_job: Callable[..., FineTuneJob]
-) -> None:
+def test_the_service_s_price_replaces_ours_which_becomes_a_note(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     service.story = Story(price_factor=2)
     job = make_job()
     ours, found = job.estimate(), job.estimate(live=True)
@@ -127,9 +125,7 @@ def test_data_that_the_service_refuses_are_refused_in_its_words(service: Togethe
         make_job().estimate(live=True)
 
 
-def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
-    service: TogetherService, make_job: Callable[..., FineTuneJob]
-) -> None:
+def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     service.story = "has_no_estimate"
     with pytest.raises(BackendError, match="multimodal_dataset") as caught:
         make_job().estimate(live=True)

@@ -163,9 +163,7 @@ def test_each_word_of_the_service_is_translated_and_kept(place: DedicatedInferen
 
 @pytest.mark.parametrize("what", ["POST endpoints", "POST deployments"])
 @pytest.mark.parametrize("fault", ["lose", "garbage"])
-def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(
-    place: DedicatedInference, serving: TogetherServing, what: str, fault: str
-) -> None:
+def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(place: DedicatedInference, serving: TogetherServing, what: str, fault: str) -> None:
     place.fault = lambda asked, n: fault if asked == what else None
     native = start(serving, place)
     assert len(place.started) == 1
