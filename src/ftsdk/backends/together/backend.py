@@ -22,6 +22,7 @@ from ftsdk.errors import BudgetExceededError, Gap, SpecError, UnsupportedSpecErr
 from ftsdk.protocol import Plan, RunRef, Workload, find_gaps, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["Together"]
 
@@ -38,12 +39,13 @@ class Together(ManagedBackend[TogetherJobs]):
         poll_s: The least seconds between two requests about the same run or file.
         weights: What `collect` downloads of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter merged in.
         settle_s: Seconds after which a job whose creation got no answer is listed by the service, if it exists.
+        allow_http: Accept a `base_url` that sends the key unencrypted to another machine.
         api_key: The key; None: TOGETHER_API_KEY, which is also what another process that opens the run uses.
         clock: Returns seconds since the epoch.
         sleep: Waits for some seconds.
 
     Raises:
-        SpecError: `base_url` holds a password, or `weights` is unknown.
+        SpecError: `base_url` holds a password or is plain http to another machine, a number is out of range, or `weights` is unknown.
     """
 
     name = "together"
@@ -60,17 +62,24 @@ class Together(ManagedBackend[TogetherJobs]):
         poll_s: float = 2.0,
         settle_s: float = 300.0,
         weights: Weights = "adapter",
+        allow_http: bool = False,
         api_key: SecretStr | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        check_amount("timeout_s", timeout_s, above=0, at_most=86_400)
+        check_amount("poll_s", poll_s, at_least=0, at_most=86_400)
+        # Below it, a job whose creation got no answer could be created, and paid for, twice.
+        check_amount("settle_s", settle_s, at_least=0, at_most=86_400)
+        check_amount("max_retries", max_retries, at_least=0, at_most=100)
         super().__init__(lock_s=timeout_s, poll_s=poll_s, settle_s=settle_s, clock=clock, sleep=sleep)
         if weights not in WEIGHTS:
             raise SpecError(f"weights must be one of {', '.join(WEIGHTS)}; got {weights!r}")
-        self._base_url, self._project_id = clean_base_url(base_url), project_id
+        self._base_url, self._project_id = clean_base_url(base_url, allow_http=allow_http), project_id
         options = {
             "base_url": (self._base_url, None),
             "project_id": (project_id, None),
+            "allow_http": (allow_http, False),
             "models": (dict(models) if models else None, None),
             "weights": (weights, "adapter"),
             "timeout_s": (timeout_s, 60.0),

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 from ftsdk.backends.managed.service import LostAnswer
 from ftsdk.backends.together.mapping import error_for
 from ftsdk.backends.together.serving_client import ServingClient
-from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError, SpecError
+from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError
+from ftsdk.spec.urls import check_service_url
 
 __all__ = ["Wire", "clean_base_url", "find_key"]
 
@@ -21,17 +22,16 @@ Json = dict[str, Any]
 _T = TypeVar("_T")
 
 
-def clean_base_url(url: str | None) -> str | None:
+def clean_base_url(url: str | None, *, allow_http: bool = False) -> str | None:
     """Take the `/v1` off a base URL: since 3.0 the client adds it by itself, and would ask for `/v1/v1/...`.
 
     Raises:
-        SpecError: The URL holds a user name or a password.
+        SpecError: The URL isn't one of a service, holds a secret, or would send the key unencrypted.
     """
     if url is None:
         return None
-    if re.match(r"[a-zA-Z]+://[^/]*@", url):
-        raise SpecError("base_url must hold no user name and no password, since it is kept with each run; the key comes from TOGETHER_API_KEY")
-    return re.sub(r"/v1$", "", url.strip().rstrip("/")).rstrip("/")
+    checked = check_service_url("base_url", url, key_comes_from="TOGETHER_API_KEY", allow_http=allow_http)
+    return checked.removesuffix("/v1").rstrip("/")
 
 
 def find_key(given: str | None) -> str:
@@ -43,6 +43,8 @@ def find_key(given: str | None) -> str:
     key = (given or os.environ.get("TOGETHER_API_KEY", "")).strip()
     if not key:
         raise CredentialsError("Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise CredentialsError("the key for Together holds a blank, a line break or a letter outside of ASCII: copy it again into TOGETHER_API_KEY")
     return key
 
 
