@@ -83,7 +83,7 @@ def test_every_create_and_every_estimate_fits_the_document(wire: Wire, limits: M
         except UnsupportedSpecError:
             continue  # refused offline, so nothing is sent
         validation = file_id if spec.validation is not None else ""
-        assert wire.create({**create, "training_file": file_id, "validation_file": validation, "suffix": "ftsdk-contract"}, limits)["id"]
+        assert wire.create({**create, "training_file": file_id, "validation_file": validation, "suffix": "ftsdk-contract"}, limits)
         estimate = {**estimate_arguments(create), "training_file": file_id, **({"validation_file": file_id} if validation else {})}
         assert "estimation_available" in wire.estimate(estimate)
         sent += 1

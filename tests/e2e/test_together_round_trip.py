@@ -39,7 +39,7 @@ def answers(folder: Path) -> list[str]:
     return [json.loads(line)["output"] for line in (folder / "topic" / "tuned.jsonl").read_text().splitlines()]
 
 
-def test_an_adapter_that_comes_from_the_service_answers_like_the_one_that_was_trained_here(
+def test_a_downloaded_adapter_answers_like_the_one_trained_here(
     make_job: Callable[..., FineTuneJob], hub_model: str, chat_rows: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics = [Eval.exact_match(chat_rows(16), name="topic")]

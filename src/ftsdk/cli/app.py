@@ -11,7 +11,7 @@ import typer
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.prices import prices_app
-from ftsdk.cli.show import out, show_plan, show_runs, show_status, show_text
+from ftsdk.cli.show import out, plain, show_plan, show_runs, show_status, show_text
 
 __all__ = ["app"]
 
@@ -109,7 +109,7 @@ def run(
         return
     _watch(started.ref)
     if evaluate and made.evals:
-        out.print(started.evaluate())
+        out.print(plain(str(started.evaluate())))
 
 
 @app.command()
@@ -150,7 +150,7 @@ def evaluate(ref: Ref, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps(report.to_dict()))
     else:
-        out.print(report)
+        out.print(plain(str(report)))
 
 
 @app.command()
@@ -167,7 +167,7 @@ def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder fo
     from ftsdk.run.run import Run
 
     artifact = Run.open(ref).collect(into)
-    out.print(f"{artifact.kind} of {artifact.base} in {artifact.path}")
+    out.print(plain(f"{artifact.kind} of {artifact.base} in {artifact.path}"))
 
 
 @app.command()
@@ -177,7 +177,7 @@ def deployments() -> None:
 
     found = find()
     for record in found:
-        out.print(f"{record.ref}  {record}", markup=False, highlight=False)
+        out.print(plain(f"{record.ref}  {record}"))
     if not found:
         out.print("no deployments")
 
@@ -190,7 +190,7 @@ def stop(ref: Ref) -> None:
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()
-        out.print(f"{deployment.record.name} is stopped; it cost at most ${deployment.record.cost_usd or 0}", highlight=False)
+        out.print(plain(f"{deployment.record.name} is stopped; it cost at most ${deployment.record.cost_usd or 0}"))
     if not found:
         out.print(f"run {ref} has no deployment that isn't stopped")
 
@@ -212,7 +212,7 @@ def _show_orphans(as_json: bool) -> None:
     elif not orphans:
         out.print("no orphans")
     for orphan in [] if as_json else orphans:
-        out.print(f"{orphan.kind} {orphan.native or orphan.run_id} ({orphan.name}): {orphan.advice}")
+        out.print(plain(f"{orphan.kind} {orphan.native or orphan.run_id} ({orphan.name}): {orphan.advice}"))
 
 
 def _watch(ref: str) -> None:

@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
+
+from ftsdk._format import printable
 
 if TYPE_CHECKING:
     from ftsdk.errors import FtsdkError
     from ftsdk.protocol import Plan, RunStatus
     from ftsdk.run.listing import Runs
 
-__all__ = ["fold", "out", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
+__all__ = ["fold", "out", "plain", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
 
 
 class HasDict(Protocol):
@@ -37,7 +40,7 @@ _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "runni
 
 def show_error(error: FtsdkError) -> None:
     """Print an error as a box on standard error."""
-    _err.print(Panel(str(error), title=type(error).__name__, title_align="left", border_style="red"), markup=False)
+    _err.print(Panel(Text(printable(str(error))), title=type(error).__name__, title_align="left", border_style="red"))
 
 
 def show_text(value: HasDict, *, as_json: bool = False) -> None:
@@ -45,7 +48,13 @@ def show_text(value: HasDict, *, as_json: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(value.to_dict()))
     else:
-        typer.echo(fold(str(value), out.width) if out.is_terminal else str(value))
+        text = printable(str(value))
+        typer.echo(fold(text, out.width) if out.is_terminal else text)
+
+
+def plain(text: str) -> str:
+    """Return untrusted text that rich prints as it stands: no markup, no control characters."""
+    return escape(printable(text))
 
 
 def fold(text: str, width: int) -> str:
@@ -78,17 +87,17 @@ def show_plan(plan: Plan) -> None:
     head.add_column()
     head.add_column(overflow="fold")
     for heading, text in plan_rows(plan):
-        head.add_row(f"[bold]{heading}", text)
+        head.add_row(f"[bold]{heading}", plain(text))
     out.print(head)
     if plan.adjustments:
         chosen = Table(title="Chosen for you; set the field to choose yourself", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("field", "chosen", "because"):
             chosen.add_column(column, style="dim" if column == "because" else "", overflow="fold")
         for adjustment in plan.adjustments:
-            chosen.add_row(adjustment.field, str(adjustment.chosen), adjustment.reason)
+            chosen.add_row(plain(adjustment.field), plain(str(adjustment.chosen)), plain(adjustment.reason))
         out.print(chosen)
     for note in all_notes(plan):
-        out.print(f"[yellow]Note:[/] {note}")
+        out.print(f"[yellow]Note:[/] {plain(note)}")
 
 
 def show_runs(found: Runs) -> None:
@@ -101,10 +110,10 @@ def show_runs(found: Runs) -> None:
     for column in ("ref", "name", "state", "started", "model"):
         table.add_column(column, no_wrap=column in ("ref", "state", "started"))
     for ref, name, state, started, model in rows:
-        table.add_row(ref, escape(name), f"[{_COLOURS.get(state, 'white')}]{state}", started, escape(model))
+        table.add_row(plain(ref), plain(name), f"[{_COLOURS.get(state, 'white')}]{plain(state)}", started, plain(model))
     out.print(table)
 
 
 def show_status(ref: str, status: RunStatus) -> None:
     """Print a run's status."""
-    out.print(f"{ref}  [{_COLOURS.get(status.state, 'white')}]{status.state}[/]" + (f"  {status.reason}" if status.reason else ""))
+    out.print(f"{plain(ref)}  [{_COLOURS.get(status.state, 'white')}]{status.state}[/]" + (f"  {plain(status.reason)}" if status.reason else ""))

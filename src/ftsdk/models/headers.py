@@ -6,20 +6,24 @@ Both are untrusted input: every length is checked against the size of the file b
 from __future__ import annotations
 
 import json
-import math
 import mmap
+import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ftsdk.errors import ModelError
 
-__all__ = ["GgufHeader", "SafetensorsHeader", "read_gguf_header", "read_safetensors_header"]
+__all__ = ["GgufHeader", "SafetensorsHeader", "read_gguf_header", "read_safetensors_header", "regular_size"]
 
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format itself (https://github.com/huggingface/safetensors, read 2026-11-23)."""
+
+_MAX_DIMENSIONS = 16
+_MAX_PARAMETERS = 2**53
+"""Nine thousand trillion, far beyond any model: what a damaged header multiplies to must stay a number that can be counted with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +36,44 @@ class SafetensorsHeader:
     """Number formats, as the file names them: `"BF16"`, `"F32"`."""
 
 
+def regular_size(path: Path) -> int:
+    """Return the size of a regular file in bytes; a pipe or a device would be read for ever.
+
+    Raises:
+        ModelError: The path is something else than a file, or can't be looked at.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror or error}. Check that it exists and that you may read it.") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{path} is not a regular file. Copy or download the model again.")
+    return found.st_size
+
+
+def _product(factors: Iterable[object]) -> int:
+    """Multiply sizes from an untrusted header.
+
+    Raises:
+        ValueError: They aren't whole numbers from 0, are too many, or make more than any model has.
+    """
+    product = 1
+    for count, factor in enumerate(factors, start=1):
+        if not isinstance(factor, int) or isinstance(factor, bool) or factor < 0 or count > _MAX_DIMENSIONS:
+            raise ValueError("a size isn't a whole number from 0")
+        product *= factor
+        if product > _MAX_PARAMETERS:
+            raise ValueError("a tensor is larger than any model")
+    return product
+
+
 def read_safetensors_header(path: Path) -> SafetensorsHeader:
     """Read the header of a safetensors file and check that the file is as long as the header states.
 
     Raises:
         ModelError: The file is not safetensors, is a git LFS pointer, or is truncated.
     """
-    size = path.stat().st_size
+    size = regular_size(path)
     with path.open("rb") as file:
         start = file.read(8)
         if start.startswith(b"version "):
@@ -48,15 +83,15 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
             raise ModelError(f"{path.name} is not a complete safetensors file ({size:,} bytes). Copy or download it again.")
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path.name} is not a safetensors file: its header isn't JSON. Copy or download it again.") from error
     if not isinstance(header, dict):
         raise ModelError(f"{path.name} is not a safetensors file: its header isn't an object. Copy or download it again.")
     tensors = {name: entry for name, entry in cast("dict[str, Any]", header).items() if name != "__metadata__"}
     try:
-        parameters = sum(math.prod(entry["shape"]) for entry in tensors.values())
+        parameters = sum(_product(entry["shape"]) for entry in tensors.values())
         dtypes = frozenset(str(entry["dtype"]) for entry in tensors.values())
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        end = max((_product([entry["data_offsets"][1]]) for entry in tensors.values()), default=0)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ModelError(f"{path.name} is not a safetensors file: its header lacks shapes or offsets. Copy or download it again.") from error
     if 8 + length + end > size:
@@ -144,7 +179,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
     Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, read 2026-11-23.
     """
-    size = path.stat().st_size
+    size = regular_size(path)
     with path.open("rb") as file:
         magic = file.read(4)
         if magic != b"GGUF" or size < 24:
@@ -166,10 +201,12 @@ def read_gguf_header(path: Path) -> GgufHeader:
                 for _ in range(tensor_count):
                     names.append(cursor.string())
                     dimensions = cursor.number("<I")
-                    parameters += math.prod(cursor.number("<Q") for _ in range(dimensions))
+                    if dimensions > _MAX_DIMENSIONS:
+                        raise struct.error(f"a tensor of {dimensions} dimensions")
+                    parameters += _product([cursor.number("<Q") for _ in range(dimensions)])
                     cursor.number("<I")
                     last_offset = max(last_offset, cursor.number("<Q"))
-            except (struct.error, OverflowError) as error:
+            except (struct.error, OverflowError, ValueError) as error:
                 raise ModelError(f"{path.name} is truncated or damaged: its GGUF header can't be read ({error}). Download it again.") from error
             if cursor.at + last_offset >= size and tensor_count:
                 raise ModelError(f"{path.name} is truncated: tensors lie beyond its {size:,} bytes. Download it again.")

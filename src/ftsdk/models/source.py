@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ftsdk.errors import ModelError
-from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header
+from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header, regular_size
 from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.spec import Model
@@ -18,6 +18,9 @@ from ftsdk.spec import Model
 __all__ = ["ModelFacts", "inspect_folder", "inspect_model"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_MOST = 2**40
+_MAX_JSON_BYTES = 50_000_000
+"""Of a config or an index; the index of the largest models has a few megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +158,17 @@ def _facts_of_config(config: Mapping[str, Any], facts: ModelFacts) -> ModelFacts
 
     def number(key: str) -> int | None:
         found = text.get(key, config.get(key))
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        # A size outside of this range is damage, and better unknown than counted with.
+        return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < _MOST else None
 
     heads, hidden = number("num_attention_heads"), number("hidden_size")
-    architectures = config.get("architectures") or [None]
+    architectures, model_type = config.get("architectures"), config.get("model_type")
+    first = cast("list[object]", architectures)[0] if isinstance(architectures, list) and architectures else None
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
     return replace(
         facts,
-        architecture=architectures[0],
-        model_type=config.get("model_type"),
+        architecture=first if isinstance(first, str) else None,
+        model_type=model_type if isinstance(model_type, str) else None,
         hidden_size=hidden,
         intermediate_size=number("intermediate_size"),
         num_hidden_layers=number("num_hidden_layers"),
@@ -234,9 +239,12 @@ def _check_adapter(adapter: str) -> None:
 
 
 def _read_json(path: Path, shown: str) -> dict[str, Any]:
+    size = regular_size(path)
+    if size > _MAX_JSON_BYTES:
+        raise ModelError(f"{shown}: {path.name} has {size:,} bytes, over {_MAX_JSON_BYTES:,}. Copy or download the model again.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{shown}: {path.name} can't be read as JSON ({error}). Copy or download the model again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{shown}: {path.name} isn't a JSON object. Copy or download the model again.")

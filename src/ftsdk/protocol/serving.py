@@ -17,6 +17,7 @@ from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
 from ftsdk.spec import Value
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import Usd, nearest
 
 __all__ = ["CanServe", "ServingOffer", "ServingPlan", "ServingState", "ServingStatus", "plan_serving"]
@@ -150,8 +151,8 @@ def plan_serving(
     if budget_usd is None and max_hours is None:
         raise SpecError("a deployment bills until it is stopped, so it needs a limit: budget_usd=5, max_hours=1, or both")
     for word, limit in (("budget_usd", budget_usd), ("max_hours", max_hours)):
-        if limit is not None and not limit > 0:
-            raise SpecError(f"{word} must be above 0; got {limit}")
+        if limit is not None:
+            check_amount(word, limit, above=0, at_most=1_000_000)
     offer = _choose(offers, hardware)
     price = offer.price_usd_per_hour
     if price is None:

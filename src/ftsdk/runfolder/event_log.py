@@ -10,6 +10,7 @@ import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,18 +130,21 @@ class EventWriter:
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._path = folder / EVENTS
-        self.events: list[Event] = []
-        """The events that the log held when it was opened."""
         content = self._path.read_bytes() if self._path.exists() else b""
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             # A line that a crash cut in half. No reader has seen it, since readers stop at the last newline.
             with self._path.open("r+b") as file:
                 file.truncate(whole)
-        self.events = parse_events(content)
-        self._next = len(self.events)
+        self._content = content[:whole]
+        self._next = self._content.count(b"\n")
         self._file = self._path.open("ab", buffering=0)
         self._lock = threading.Lock()
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The events that the log held when it was opened or last reread, parsed when first asked for."""
+        return parse_events(self._content)
 
     def append(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Append an event. States and checkpoints are on disk when this returns; other events are with the operating system.

@@ -43,7 +43,7 @@ class Value(BaseModel):
     Values are built with keyword arguments or `from_dict`, and compared by content.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     def model_post_init(self, _context: Any, /) -> None:
         """Count `kind` as set, so that `to_dict` always writes it: it distinguishes the members of a union."""

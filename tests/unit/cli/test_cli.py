@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
 from ftsdk.cli.show import fold
+from ftsdk.errors import SpecError
 
 
 @pytest.fixture
@@ -115,3 +116,14 @@ def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:
 def test_a_plan_in_a_narrow_terminal_cuts_no_address(job_file: Path) -> None:
     shown = CliRunner().invoke(app, ["plan", str(job_file)], env={"COLUMNS": "60"})
     assert "…" not in shown.output
+
+
+def test_untrusted_text_neither_drives_the_terminal_nor_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    from ftsdk.cli.show import plain, show_error
+
+    hostile = "\x1b]0;title\x07[red]x[/y]\x9b31m\r"
+    show_error(SpecError(hostile))
+    seen = capsys.readouterr().err
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & set(seen)
+    assert "[red]x[/y]" in seen
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & set(plain(hostile))

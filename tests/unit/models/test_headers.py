@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -130,3 +131,31 @@ def test_another_gguf_version_is_refused_by_number(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="GGUF version 9"):
         read_gguf_header(file)
+
+
+@pytest.mark.parametrize(
+    "shape", ["[1e999]", "[-5000000000]", "[" + "9" * 400 + "]", "[9007199254740993]", "[true]", "[" + "1," * 20 + "1]", '["4"]', "[1.5]"]
+)
+def test_sizes_that_no_tensor_has_are_a_model_error(tmp_path: Path, shape: str) -> None:
+    header = f'{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,4]}}}}'.encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        read_safetensors_header(file)
+
+
+def test_a_header_nested_too_deep_is_a_model_error(tmp_path: Path) -> None:
+    header = b"[" * 100_000
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(ModelError, match="isn't JSON"):
+        read_safetensors_header(file)
+
+
+def test_a_pipe_or_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        for read in (read_safetensors_header, read_gguf_header):
+            with pytest.raises(ModelError, match="not a regular file"):
+                read(tmp_path / name)

@@ -70,7 +70,7 @@ def test_what_the_refused_requests_were_made_from_is_accepted(client: Together, 
     assert len(service.jobs) == 1
 
 
-def test_limits_are_told_of_models_and_jobs_and_zeros_mean_no_full_training(client: Together, start: Any) -> None:
+def test_limits_of_models_and_jobs_have_zeros_without_full_training(client: Together, start: Any) -> None:
     assert client.fine_tuning.model_limits(model_name="example/tiny-instruct").lora_training.max_rank == 64
     assert client.fine_tuning.model_limits(model_name=start()).api_model_name == "example/tiny-instruct"
     limits = client.fine_tuning.model_limits(model_name="deepseek-ai/DeepSeek-V3.1")

@@ -179,9 +179,7 @@ def test_a_job_that_hangs_can_still_be_cancelled(client: Together, service: Toge
         client.fine_tuning.cancel(job_id)
 
 
-def test_a_cancel_before_the_first_step_costs_nothing_and_one_that_is_too_late_everything(
-    client: Together, service: TogetherService, start: Any, finish: Any
-) -> None:
+def test_a_cancelled_job_costs_nothing_before_its_first_step(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
     job_id = start()
     client.fine_tuning.cancel(job_id)
     assert finish(job_id) == ["cancelled"]
@@ -256,7 +254,7 @@ def test_an_estimate_needs_processed_files_and_has_a_minimum(client: Together, s
     assert bad.unavailable_reason == "train_file_invalid"
 
 
-def test_a_price_is_tokens_times_rate_in_dollars_and_charged_in_nano_dollars(client: Together, start: Any, finish: Any, upload: Any) -> None:
+def test_a_price_is_tokens_times_rate_and_charged_in_nano_dollars(client: Together, start: Any, finish: Any, upload: Any) -> None:
     rows = upload([{"prompt": "x" * 4_000_000, "completion": "y"}] * 5)
     estimate = client.fine_tuning.estimate_price(
         training_file=rows, model="example/tiny-instruct", n_epochs=10, training_method={"method": "sft", "train_on_inputs": "auto"}

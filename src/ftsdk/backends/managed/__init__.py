@@ -1,1 +1,1 @@
-"""What every managed service needs on this side: a mirror of its history, a run folder, archives."""
+"""What every managed service needs, written once: a vendor implements `ManagedService`, and `ManagedBackend` does the rest."""

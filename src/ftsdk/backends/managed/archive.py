@@ -103,7 +103,7 @@ def publish(unpacked: Path, into: Path, *, kind: Literal["adapter", "model"], ba
 
 
 def _safe_name(member: tarfile.TarInfo, archive: Path) -> str | None:
-    """Give the name of a file in the archive; None for a folder or for what archivers note about themselves."""
+    """Return the name of a file in the archive; None for a folder or for what archivers note about themselves."""
     name = member.name
     path = PurePosixPath(name)
     is_outside = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) is not None

@@ -1,52 +1,55 @@
-"""What this machine keeps of a run at the service: what was asked, what it is called there, and its history."""
+"""What this machine keeps of a run at a managed service: what was submitted, the service's ids for it, and its history."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
-import time
 from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id, replace_file
 from ftsdk._home import home
+from ftsdk.backends.managed.event_mirror import EventMirror, read_log
 from ftsdk.errors import BackendError, SpecError
-from ftsdk.protocol import Event, Plan
+from ftsdk.protocol import TERMINAL, Event, Plan, StateEvent
 from ftsdk.protocol.estimates import Quote
 from ftsdk.runfolder import lock
-from ftsdk.runfolder.event_log import EVENTS, parse_events
+from ftsdk.runfolder.event_log import EventIndex
 
-__all__ = ["FileCache", "RunFolder"]
+__all__ = ["RunFolder"]
 
-_SUBMISSION = "together.json"
 _QUOTE = "quote.json"
 _INTENT = "create.json"
 _JOBS = "jobs.json"
 _END = "end.json"
+_LABEL = "suffix"
+"""The key of the job's label in refs and on disk: what Together, the first such service, calls it."""
 
 
 class RunFolder:
-    """A run's folder in ftsdk's home. Files are written whole or not at all."""
+    """A run's folder in ftsdk's home. Files are written whole or not at all.
 
-    def __init__(self, key: str) -> None:
+    Args:
+        key: The run's key.
+        service: The backend's name.
+    """
+
+    def __init__(self, key: str, *, service: str) -> None:
         self.key = key
         self.path = home() / "runs" / key
-
-    @staticmethod
-    def is_key(text: str) -> bool:
-        """True if the text can name a folder."""
-        return is_run_id(text)
+        self._submission = f"{service}.json"
+        self._index = EventIndex()
 
     @property
     def exists(self) -> bool:
-        """True if a run at the service was asked for from here."""
-        return self.is_key(self.key) and (self.path / _SUBMISSION).is_file()
+        """Whether the run is known here."""
+        return is_run_id(self.key) and (self.path / self._submission).is_file()
 
     @contextlib.contextmanager
     def held(self, *, patience_s: float) -> Generator[bool]:
-        """Hold the folder's lock for a block; gives False if another process keeps it for longer than `patience_s`."""
+        """Hold the folder's lock for a block. Yields False if another process keeps it for longer than `patience_s`."""
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = lock.acquire(self.path, patience_s=patience_s)
         try:
@@ -55,26 +58,32 @@ class RunFolder:
             if descriptor is not None:
                 os.close(descriptor)
 
-    # What was asked
+    # The submission
 
     def submission(self) -> dict[str, Any]:
-        """Give what was asked: `request`, `spec`, `suffix`; empty if the run came here by its ref alone."""
-        return self._read(_SUBMISSION) or {}
+        """Return what was submitted, `request` and `spec`; empty if the run is known by its ref alone."""
+        found = self._read(self._submission) or {}
+        return {name: found[name] for name in ("request", "spec") if name in found}
 
-    def keep_submission(self, plan: Plan, suffix: str) -> None:
-        """Note what is about to be asked.
+    @property
+    def label(self) -> str:
+        """What the run's jobs are labelled with at the service; empty: not known."""
+        return str((self._read(self._submission) or {}).get(_LABEL) or "")
+
+    def keep_submission(self, plan: Plan, label: str) -> None:
+        """Write down what is about to be submitted.
 
         Raises:
             SpecError: The key can't name a folder.
             BackendError: The key names another request already.
         """
-        if not self.is_key(self.key):
+        if not is_run_id(self.key):
             raise SpecError(f"run key {self.key!r} can't name a folder: use {RUN_ID_RULE}")
-        asked = {"request": plan.request, "spec": plan.spec.to_dict(), "suffix": suffix}
-        there = self._read(_SUBMISSION)
-        if there is None:
-            self._write(_SUBMISSION, asked)
-        elif there != json.loads(json.dumps(asked)):
+        submission = {"request": plan.request, "spec": plan.spec.to_dict(), _LABEL: label}
+        known = self._read(self._submission)
+        if known is None:
+            self._write(self._submission, submission)
+        elif known != json.loads(json.dumps(submission)):
             raise BackendError(f"run {self.key} exists already with another request; a key names one run only")
 
     def adopt(self, native: Mapping[str, str]) -> None:
@@ -83,54 +92,65 @@ class RunFolder:
         quoted = {name: text for name, text in native.items() if name.startswith("quoted_")}
         if quoted:
             self._write(_QUOTE, quoted)
-        self._write(_SUBMISSION, {"suffix": native.get("suffix", "")})
+        self._write(self._submission, {_LABEL: native.get(_LABEL, "")})
 
     def keep_quote(self, quote: Quote) -> None:
-        """Note what the service says that the run will cost."""
+        """Write down the service's price."""
         self._write(_QUOTE, quote.to_native())
 
-    def quote(self) -> dict[str, str]:
-        """Give what the service said that the run will cost, as a ref keeps it; empty if that was never asked from here."""
-        return {name: str(text) for name, text in (self._read(_QUOTE) or {}).items()}
+    def native(self, label: str) -> dict[str, str]:
+        """Return what the run's ref keeps: its newest job, its label, and the service's price if there was one."""
+        quoted = {name: str(text) for name, text in (self._read(_QUOTE) or {}).items()}
+        return {"job": self.jobs()[-1], _LABEL: label, **quoted}
 
-    # What was sent
+    # The request that creates the job
 
     def intent(self) -> dict[str, Any] | None:
-        """Give the note of a create that was sent, and of which no answer is known."""
+        """Return the note of a create request that was sent and whose answer is unknown; None if there is none."""
         return self._read(_INTENT)
 
-    def keep_intent(self, suffix: str, sent_at: float) -> None:
-        """Note that a create is about to be sent. It is on disk when this returns."""
-        self._write(_INTENT, {"suffix": suffix, "sent_at": sent_at})
+    def keep_intent(self, label: str, sent_at: float) -> None:
+        """Write down that a create request is about to be sent. It is on disk when this returns."""
+        self._write(_INTENT, {_LABEL: label, "sent_at": sent_at})
 
     def drop_intent(self) -> None:
-        """Note that no job came of it."""
+        """Remove the note: the answer is known."""
         (self.path / _INTENT).unlink(missing_ok=True)
 
-    # What it is called there
+    # The jobs
 
     def jobs(self) -> list[str]:
-        """Give the service's ids of the run, the newest last: the service may start a job again under another id."""
+        """Return the service's ids of the run, the newest last: the service may run a job again under another id."""
         found = self._read(_JOBS) or {}
         return [str(job) for job in found.get("jobs", [])]
 
     def add_job(self, job_id: str) -> None:
-        """Note a job."""
+        """Write down a job."""
         self._write(_JOBS, {"jobs": [*self.jobs(), job_id]})
 
-    # How it went
+    # The history
 
-    def events(self) -> list[Event]:
-        """Read the history."""
-        path = self.path / EVENTS
-        return parse_events(path.read_bytes()) if path.exists() else []
+    def mirror(self) -> EventMirror:
+        """Open the history for writing; the caller holds the lock."""
+        return EventMirror(self.path, index=self._index)
+
+    def events(self, *, after: int = -1) -> list[Event]:
+        """Return the events with a `seq` over `after`; reads and parses no others."""
+        return self._index.events(partial(read_log, self.path), after=after) or []
+
+    def end_event(self) -> StateEvent | None:
+        """Return the event that ended the run; None while it goes on."""
+        for state in self._index.states(partial(read_log, self.path)):
+            if state.state in TERMINAL:
+                return state
+        return None
 
     def end(self) -> dict[str, Any]:
-        """Give what is known of the end besides the last event."""
+        """Return what is known of the end besides the last event."""
         return self._read(_END) or {}
 
     def keep_end(self, facts: Mapping[str, Any]) -> None:
-        """Note the end, before the last event says it."""
+        """Write down facts of the end, before the last event."""
         self._write(_END, facts)
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -141,25 +161,3 @@ class RunFolder:
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         replace_file(self.path / name, json.dumps(content, indent=1, sort_keys=True).encode())
-
-
-class FileCache:
-    """Which content is uploaded already, under which id: one small file for each content and place."""
-
-    def __init__(self, place: str) -> None:
-        self._folder = home() / "together" / re.sub(r"[^A-Za-z0-9.-]+", "-", place)
-
-    def get(self, sha256: str) -> str | None:
-        """Find the id of a file."""
-        try:
-            return str(json.loads((self._folder / f"{sha256}.json").read_bytes())["file"])
-        except (FileNotFoundError, ValueError, KeyError):
-            return None
-
-    def put(self, sha256: str, file_id: str) -> None:
-        """Keep the id of a file."""
-        replace_file(self._folder / f"{sha256}.json", json.dumps({"file": file_id, "at": round(time.time())}).encode())
-
-    def drop(self, sha256: str) -> None:
-        """Forget a file that the service no longer has."""
-        (self._folder / f"{sha256}.json").unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class KnownModel(Value):
     service: str | None
     """The name that the service tunes it under; None: not known."""
     inferred: bool = False
-    """True if that name follows the pattern of others and wasn't read anywhere."""
+    """Whether that name follows the pattern of others and wasn't read anywhere."""
     billion: float | None = None
     """Parameters in billions, all experts counted: what decides the price."""
     licence: str | None = None
@@ -69,7 +69,7 @@ class Catalogue(Value):
         return None
 
     def nearest(self, hub: str, *, count: int = 3) -> tuple[str, ...]:
-        """Give the hub ids that are tunable and nearest to one that isn't: by name and by size, where its name tells the size."""
+        """Return the hub ids that are tunable and nearest to one that isn't: by name and by size, where its name tells the size."""
         size = _billions_in(hub)
 
         def distance(model: KnownModel) -> float:
@@ -83,7 +83,7 @@ class Catalogue(Value):
         return tuple(model.hub for model in sorted(tunable, key=distance)[:count])
 
     def limits(self, model: KnownModel) -> Limits:
-        """Give what is known offline of a model's limits."""
+        """Return what is known offline of a model's limits."""
         return Limits(
             lora=_limits(model.lora),
             full=_limits(model.full),
@@ -96,7 +96,7 @@ class Catalogue(Value):
         )
 
     def minimum(self, model: KnownModel | None, book: PriceBook) -> Price:
-        """Give the least that a job on this model costs.
+        """Return the least that a job on this model costs.
 
         Raises:
             SpecError: No such price is in force.
@@ -105,7 +105,7 @@ class Catalogue(Value):
         return named or book.price("together", "ft/minimum")
 
     def price_per_mtok(self, model: KnownModel | None, spec: JobSpec, book: PriceBook) -> FinetunePrice | None:
-        """Give the price per million tokens of training, or None if no source tells."""
+        """Return the price per million tokens of training, or None if no source tells."""
         if model is None:
             return None
         method, tuning = kind_of(spec)

@@ -10,43 +10,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from ftsdk.backends.managed.service import LostAnswer
 from ftsdk.backends.together.mapping import error_for
 from ftsdk.backends.together.serving_client import ServingClient
-from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError, SpecError
+from ftsdk.errors import BackendError, CredentialsError, FtsdkError, MissingExtraError, RunNotFoundError
+from ftsdk.spec.urls import check_service_url
 
-__all__ = ["LostAnswer", "Wire", "clean_base_url", "find_key"]
+__all__ = ["Wire", "clean_base_url", "find_key"]
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
 
 
-class LostAnswer(Exception):
-    """The request to create a job went out, and it can't be told whether there is a job now.
-
-    Args:
-        error: What went wrong, as our error.
-    """
-
-    def __init__(self, error: FtsdkError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def clean_base_url(url: str | None) -> str | None:
+def clean_base_url(url: str | None, *, allow_http: bool = False) -> str | None:
     """Take the `/v1` off a base URL: since 3.0 the client adds it by itself, and would ask for `/v1/v1/...`.
 
     Raises:
-        SpecError: The URL holds a user name or a password.
+        SpecError: The URL isn't one of a service, holds a secret, or would send the key unencrypted.
     """
     if url is None:
         return None
-    if re.match(r"[a-zA-Z]+://[^/]*@", url):
-        raise SpecError("base_url must hold no user name and no password, since it is kept with each run; the key comes from TOGETHER_API_KEY")
-    return re.sub(r"/v1$", "", url.strip().rstrip("/")).rstrip("/")
+    checked = check_service_url("base_url", url, key_comes_from="TOGETHER_API_KEY", allow_http=allow_http)
+    return checked.removesuffix("/v1").rstrip("/")
 
 
 def find_key(given: str | None) -> str:
-    """Give the API key: the one given, or the environment's.
+    """Return the API key: the one given, or the environment's.
 
     Raises:
         CredentialsError: There is none.
@@ -54,6 +43,8 @@ def find_key(given: str | None) -> str:
     key = (given or os.environ.get("TOGETHER_API_KEY", "")).strip()
     if not key:
         raise CredentialsError("Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise CredentialsError("the key for Together holds a blank, a line break or a letter outside of ASCII: copy it again into TOGETHER_API_KEY")
     return key
 
 
@@ -65,7 +56,7 @@ class Wire:
         base_url: Where the service is; None: the client's own address, or TOGETHER_BASE_URL.
         project_id: The project; None: the key's own, or TOGETHER_PROJECT_ID.
         timeout_s: Seconds to wait for an answer.
-        max_retries: How often the client asks again by itself. Never used for creating a job.
+        max_retries: Retries of the client. Never used for creating a job.
 
     Raises:
         MissingExtraError: The client isn't installed.
@@ -89,29 +80,29 @@ class Wire:
         return self._list("listing the files", lambda: self._client.files.with_raw_response.list())
 
     def file(self, file_id: str) -> Json:
-        """Look at one file; `processing_status` says how far its check is."""
+        """Return a file; `processing_status` is the progress of its check."""
         return self._read("asked about an uploaded file", lambda: self._client.files.with_raw_response.retrieve(file_id))
 
     def upload(self, path: Path) -> str:
-        """Upload a file for training, and give its id. Content that is there already is not sent again."""
+        """Upload a file for training and return its id. Known content is not sent again."""
         answer = self._ask("uploading the data", lambda: self._client.files.upload(path, purpose="fine-tune"))
         return _id_of(answer, "uploading the data")
 
     # Jobs
 
     def limits(self, model: str) -> Json | None:
-        """Ask for the limits of a model; None if the service doesn't tune it."""
+        """Return the limits of a model; None if the service doesn't tune it."""
         try:
             return self._read("asked for the limits of a model", lambda: self._client.fine_tuning.with_raw_response.model_limits(model_name=model))
         except RunNotFoundError:
             return None
 
     def estimate(self, arguments: Mapping[str, Any]) -> Json:
-        """Ask for the price of a job."""
+        """Return the price estimate for a job."""
         return self._read("asked for a price", lambda: self._client.fine_tuning.with_raw_response.estimate_price(**arguments))
 
-    def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> Json:
-        """Create a job, with one request: the client would send it again by itself, and each could be a job that costs.
+    def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
+        """Create a job with exactly one request, and return its id. The client would retry by itself, and each try could create a job.
 
         Raises:
             LostAnswer: It isn't known whether there is a job now.
@@ -125,7 +116,7 @@ class Wire:
         try:
             once = self._client.with_options(max_retries=0)
             answer = once.fine_tuning.create(**arguments, model_limits=FinetuneModelLimits.construct(**limits), verbose=False)
-            return {"id": _id_of(answer, doing)}
+            return _id_of(answer, doing)
         except BackendError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever the client raises, it ends here
@@ -141,7 +132,7 @@ class Wire:
         return self._list("listing the jobs", lambda: self._client.fine_tuning.with_raw_response.list())
 
     def job(self, job_id: str) -> Json:
-        """Look at one job."""
+        """Return a job."""
         job = self._read("asked for the job's status", lambda: self._client.fine_tuning.with_raw_response.retrieve(job_id))
         if not isinstance(job.get("status"), str):
             raise BackendError("Together, asked for the job's status, sent an answer without one. Check base_url.", status_code=200)
@@ -164,7 +155,7 @@ class Wire:
         self._ask("cancelling the job", lambda: self._client.fine_tuning.cancel(job_id))
 
     def download(self, job_id: str, *, checkpoint: str, into: Path) -> None:
-        """Download the weights of a finished job; goes on where an earlier try stopped, and checks the size.
+        """Download the weights of a finished job; resumes an earlier try, and checks the size.
 
         Args:
             job_id: The job.
@@ -204,15 +195,15 @@ class Wire:
             into.unlink()
             raise BackendError(f"{size} bytes came where Together announced {total}; collect() again begins anew", retryable=True)
         if size < total:
-            raise BackendError(f"the download broke off at {size} of {total} bytes; collect() again goes on there", retryable=True)
+            raise BackendError(f"the download broke off at {size} of {total} bytes; collect() again resumes there", retryable=True)
 
     # Deployments
 
     def serving(self) -> ServingClient:
-        """Give the part that deployments need."""
+        """Return the part that deployments need."""
         return ServingClient(self._client, ask=self._ask)
 
-    # How each is asked
+    # Requests
 
     def _ask(self, doing: str, call: Callable[[], _T]) -> _T:
         try:
@@ -248,7 +239,7 @@ def _id_of(answer: object, doing: str) -> str:
 
 
 def _may_have_created(error: BaseException) -> bool:
-    """Tell refusals, after which there is no job, from everything else."""
+    """Return False for refusals, after which there is no job, and True for everything else."""
     if type(error) is ValueError:
         return False  # the client's own check of the arguments, before it sends anything
     request = getattr(error, "request", None)
@@ -262,11 +253,11 @@ def _may_have_created(error: BaseException) -> bool:
 
 
 def _range_of(status_code: int, headers: Mapping[str, str]) -> tuple[int, int]:
-    """Give the first byte that comes, and the size of the whole."""
+    """Return the first byte that comes, and the size of the whole."""
     if status_code == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("content-range", "").strip())
         if found:
             return int(found.group(1)), int(found.group(2))
     elif headers.get("content-length", "").isdigit():
         return 0, int(headers["content-length"])
-    raise BackendError("Together doesn't say how large the weights are, so that they can't be told to be whole; nothing was kept")
+    raise BackendError("Together sent no size for the weights, so a torn download couldn't be detected; nothing was kept")

@@ -1,12 +1,12 @@
-"""What the service takes of a model's hyperparameters: known offline from the catalogue, or said by the service; compared in one place."""
+"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service; compared by one function."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from ftsdk.errors import Gap
-from ftsdk.spec import DPO, FullFineTune, JobSpec, Value
+from ftsdk.spec import DPO, SFT, JobSpec, Method, Value
 
 __all__ = ["Limits", "TuningLimits", "gaps_against", "read_limits"]
 
@@ -41,20 +41,20 @@ class Limits(Value):
     max_length_sft: int | None = None
     max_length_dpo: int | None = None
     source: str
-    """Who says so, and when."""
+    """Where the limits come from, and of which date."""
 
     def of(self, spec: JobSpec) -> TuningLimits:
-        """Give the limits of the spec's tuning."""
-        return self.full if isinstance(spec.tuning, FullFineTune) else self.lora
+        """Return the limits of the spec's tuning."""
+        return self.lora if spec.tuning.adapts else self.full
 
     def batch_range(self, spec: JobSpec) -> tuple[int | None, int | None]:
-        """Give smallest and largest batch for the spec's method and tuning, in sequences."""
+        """Return smallest and largest batch for the spec's method and tuning, in sequences."""
         tuning = self.of(spec)
-        return tuning.min_batch_size, tuning.max_batch_size_dpo if isinstance(spec.method, DPO) else tuning.max_batch_size
+        return tuning.min_batch_size, _of_method(spec.method, sft=tuning.max_batch_size, dpo=tuning.max_batch_size_dpo)
 
     def max_length(self, spec: JobSpec) -> int | None:
-        """Give the largest `max_seq_length` for the spec's method, in tokens."""
-        return self.max_length_dpo if isinstance(spec.method, DPO) else self.max_length_sft
+        """Return the largest `max_seq_length` for the spec's method, in tokens."""
+        return _of_method(spec.method, sft=self.max_length_sft, dpo=self.max_length_dpo)
 
 
 def read_limits(answer: Mapping[str, Any]) -> Limits:
@@ -90,15 +90,15 @@ def read_limits(answer: Mapping[str, Any]) -> Limits:
 
 
 def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> list[Gap]:
-    """Compare the arguments of a job with a model's limits; what isn't known is no gap.
+    """Compare the arguments of a job with a model's limits; an unknown limit is not a gap.
 
     Args:
-        spec: What was asked for, in our words.
+        spec: The job.
         create: The arguments of the service's `create`, as the plan has them.
         limits: Of the catalogue, or of the service.
     """
     gaps: list[Gap] = []
-    is_full = isinstance(spec.tuning, FullFineTune)
+    is_full = not spec.tuning.adapts
     if is_full and limits.supports_full is False:
         gaps.append(Gap("tuning", "full", ("lora",), f"{spec.model.id} is tuned with LoRA only, by {limits.source}"))
     if not is_full and not limits.supports_lora:
@@ -143,6 +143,16 @@ def _batch_gaps(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> lis
     steps = create.get("gradient_accumulation_steps") or 1
     offered = tuple(sorted({bound * steps for bound in (least, most) if bound is not None}))
     return [Gap("batch_size", spec.batch_size, offered, f"{batch} sequences at a time aren't taken; {least} to {most} are, by {limits.source}")]
+
+
+def _of_method(method: Method, *, sft: int | None, dpo: int | None) -> int | None:
+    match method:
+        case SFT():
+            return sft
+        case DPO():
+            return dpo
+        case _:
+            assert_never(method)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

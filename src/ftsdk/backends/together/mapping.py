@@ -7,10 +7,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from decimal import Decimal
+from typing import Any, cast
 
+from ftsdk.backends.managed.event_mirror import Entry
+from ftsdk.backends.managed.service import ManagedJob
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -21,9 +23,9 @@ from ftsdk.errors import (
     RunNotFoundError,
     SpecError,
 )
-from ftsdk.protocol import RunState
+from ftsdk.protocol import TERMINAL, RunState
 
-__all__ = ["Entry", "diagnosis_of", "entries_of", "error_for", "is_restart", "redact", "seconds", "state_of"]
+__all__ = ["diagnosis_of", "entries_of", "error_for", "is_closing", "is_restart", "job_of", "redact", "seconds", "state_of"]
 
 _STATES: Mapping[str, RunState] = {
     "pending": "queued",
@@ -40,43 +42,80 @@ _STATES: Mapping[str, RunState] = {
 }
 
 
+_CLOSING = frozenset({"job_complete", "job_error", "job_user_error", "job_stopped", "job_cancelled"})
+"""Types of events after which the service lists no more of a job."""
+
+
 def state_of(word: str) -> RunState:
-    """Give our state for the service's word; one that nobody has heard of is `unknown`, and isn't the end."""
+    """Return our state for the service's word; an unknown word is `unknown`, which isn't terminal."""
     return _STATES.get(word.lower(), "unknown")
+
+
+def job_of(job: Mapping[str, Any]) -> ManagedJob:
+    """Read a job as the service lists it."""
+    word = str(job.get("status") or "")
+    state = state_of(word)
+    total, price = job.get("total_steps"), job.get("total_price")
+    return ManagedJob(
+        id=str(job.get("id") or ""),
+        state=state,
+        native=word,
+        label=str(job.get("suffix") or ""),
+        model=str(job.get("model") or ""),
+        created_at=seconds(job.get("created_at")),
+        updated_at=seconds(job.get("updated_at")),
+        total_steps=total if isinstance(total, int) and total else None,
+        reason=_end_reason(job, word) if state in TERMINAL else _progress(job, state),
+        # The service counts in nano-dollars.
+        price_usd=str(Decimal(str(price)) / 10**9) if isinstance(price, int | float) and not isinstance(price, bool) else None,
+        # After an internal error the service may run the job again under another id, with the same suffix.
+        may_restart=word.lower() in ("error", "cancelled"),
+    )
+
+
+def _progress(job: Mapping[str, Any], state: RunState) -> str:
+    done, total = job.get("steps_completed"), job.get("total_steps")
+    if isinstance(done, int) and isinstance(total, int) and total:
+        return f"{done} of {total} steps"
+    depth = job.get("queue_depth")
+    return f"{depth} jobs are ahead of it" if isinstance(depth, int) and depth > 0 and state == "queued" else ""
+
+
+def _end_reason(job: Mapping[str, Any], word: str) -> str:
+    if job.get("early_stopped"):
+        best = job.get("early_stopping_best_step")
+        return f"stopped early; the weights are those of step {best}" if best is not None else "stopped early"
+    return "cancelled by user; the steps made until then are billed" if word == "cancelled" else ""
 
 
 # Events
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One event of ours, and the identity of what it was made of, so that it is told once."""
-
-    key: str
-    at: float
-    kind: Literal["step", "eval", "checkpoint", "log"]
-    fields: Mapping[str, Any]
-
-
-def entries_of(job: Mapping[str, Any], events: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Make our events of a job's events and metrics, in order of time, each once; what is odd becomes a log line.
+def entries_of(
+    job_id: str, events: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]], *, total_steps: int | None = None
+) -> list[Entry]:
+    """Return our events for a job's events and metrics, in order of time, each once; what can't be read becomes a log line.
 
     Args:
-        job: The job; its id is part of every identity, since a restarted job counts its steps again.
-        events: As the service lists them: doubled, out of order, of unknown types.
+        job_id: The job, which is part of every key, since a restarted job counts its steps again.
+        events: As the service lists them: repeated, out of order, of unknown types.
         metrics: Rows of numbers.
+        total_steps: Of the job, if known.
     """
-    job_id = str(job.get("id", ""))
     found = [_event(job_id, event) for event in events]
-    total = job.get("total_steps")
     for row in metrics:
-        found += _metric(job_id, row, total if isinstance(total, int) else None)
+        found += _metric(job_id, row, total_steps)
     once = {entry.key: entry for entry in reversed(found)}
     return sorted(once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key))
 
 
+def is_closing(event: Mapping[str, Any]) -> bool:
+    """Return whether the event is the last one of its job."""
+    return str(event.get("type") or "").lower() in _CLOSING
+
+
 def is_restart(event: Mapping[str, Any]) -> bool:
-    """True for the event that says that the service starts the job again, under another id."""
+    """Return whether the event announces that the service runs the job again under another id."""
     return str(event.get("type") or "").lower() == "job_restarted"
 
 
@@ -105,16 +144,14 @@ def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> lis
     numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
     at = seconds(numbers.get("timestamp"))
-    place = numbers.get("train/global_step", math.nan)
-    if not math.isfinite(place):
+    global_step = numbers.get("train/global_step", math.nan)
+    if not math.isfinite(global_step):
         return [Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})]
-    step = int(place)
+    step = int(global_step)
     entries: list[Entry] = []
     fields: dict[str, Any] = {ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd}
     if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
-        entries.append(
-            Entry(key=_key(job_id, "train", step), at=at, kind="step", fields={"step": step, "total_steps": total_steps or None, **fields})
-        )
+        entries.append(Entry(key=_key(job_id, "train", step), at=at, kind="step", fields={"step": step, "total_steps": total_steps, **fields}))
     measured = {name.removeprefix("eval/"): value for name, value in numbers.items() if name.startswith("eval/") and name not in odd}
     if measured:
         entries.append(Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured}))
@@ -146,12 +183,12 @@ def _as_json(value: object) -> str:
 
 
 def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Diagnosis:
-    """Say why a job failed, in the service's words, and what to try.
+    """Return why a job failed, in the service's words, and what to try.
 
     Args:
         word: The service's word for the state.
-        messages: What its events said of errors, the last one last.
-        step: The last optimizer step that was told of.
+        messages: The error lines of its log, the newest last.
+        step: The last optimizer step that was reported.
     """
     said = messages[-1] if messages else "the service gave no reason"
     if word.lower() == "user_error":
@@ -176,7 +213,7 @@ _BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",}\]]+")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Take secrets out of a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
+    """Remove secrets from a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
@@ -184,12 +221,12 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
-    """Make our error of one of the client's: who has to act, what happened, what next.
+    """Return our error for one of the client's: who must act, what happened, what next.
 
     Args:
         error: What the client, or what it is built on, raised.
         doing: What was asked, as in "Together, asked for the job's status, ...".
-        secrets: Texts that must not be told.
+        secrets: Texts that must not appear in the error.
     """
     code = getattr(error, "status_code", None)
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -203,12 +240,12 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
     if names & {"FileTypeError", "InvalidFileFormatError"}:
         return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
     if "DownloadError" in names:
-        return BackendError(f"the download broke off ({said}); collect() again goes on where it stopped.", retryable=True)
+        return BackendError(f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True)
     if type(error) is ValueError:
         return SpecError(f"Together's client refused the arguments, {doing}: {said}")
     if isinstance(error, OSError):
         return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
-    # A body that is no JSON, or has another shape, ends here, as whatever exception its reading raised.
+    # A body that isn't JSON, or has another shape, ends here, as whatever exception its reading raised.
     return BackendError(
         f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the service, or a proxy's page?",
         status_code=code if isinstance(code, int) else None,
@@ -247,7 +284,7 @@ def _status_error(code: int, doing: str, said: str, retry_after_s: float | None,
 
 
 def _said(error: BaseException) -> str:
-    """Give the service's own sentence: out of the body, else out of the exception."""
+    """Return the service's own sentence: out of the body, else out of the exception."""
     body = getattr(error, "body", None)
     while isinstance(body, Mapping):
         inner = cast("Mapping[str, object]", body)

@@ -1,4 +1,4 @@
-"""Everything that is asked of the service before there is a job: limits, the data and their check, the price. Spends nothing."""
+"""Everything that happens at the service before there is a job: limits, upload and check of the data, price. Spends nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.managed.run_state import FileCache
+from ftsdk.backends.managed.file_cache import FileCache
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.limits import gaps_against, read_limits
@@ -16,43 +16,37 @@ from ftsdk.data import Store
 from ftsdk.errors import BackendError, DatasetError, Gap, RunNotFoundError, UnsupportedSpecError
 from ftsdk.protocol import Plan, refuse
 
-__all__ = ["Inquiry"]
+__all__ = ["Preflight"]
 
 _PROCESSING_S = 3600.0
-"""How long the service may check a file before we stop waiting; the check goes on there, and so does the next submit."""
+"""Seconds to wait while the service checks a file. The check continues there, and the next submit waits for the same one."""
 
 
-class Inquiry:
-    """One plan, asked about.
+class Preflight:
+    """The requests before a job.
 
     Args:
-        wire: The service.
-        plan: What is to be done there.
-        place: Where uploaded files live.
-        drafts: A folder of this one inquiry, for files on their way.
-        poll_s: Seconds between two looks at a file.
-        clock: Seconds since the epoch.
+        wire: The connection.
+        account: Where the ids of uploaded files are valid.
+        poll_s: Seconds between two requests about a file.
+        clock: Returns seconds since the epoch.
         sleep: Waits for some seconds.
     """
 
-    def __init__(
-        self, wire: Wire, plan: Plan, *, place: str, drafts: Path, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, wire: Wire, *, account: str, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._wire = wire
-        self._plan = plan
-        self._cache = FileCache(place)
-        self._drafts = drafts
+        self._cache = FileCache("together", account)
         self._poll_s = poll_s
         self._clock = clock
         self._sleep = sleep
 
-    def limits(self) -> Mapping[str, Any]:
-        """Ask for the model's limits, and hold the plan against them.
+    def limits(self, plan: Plan) -> Mapping[str, Any]:
+        """Return the service's limits of the plan's model.
 
         Raises:
-            UnsupportedSpecError: They don't allow it, or the service doesn't tune the model.
+            UnsupportedSpecError: They don't allow the plan, or the service doesn't tune the model.
         """
-        spec, create = self._plan.spec, self._plan.request["create"]
+        spec, create = plan.spec, plan.request["create"]
         answer = self._wire.limits(create["model"])
         if answer is None:
             book = catalogue()
@@ -62,7 +56,7 @@ class Inquiry:
         return answer
 
     def price(self, create: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Ask for the price of a job whose files are there; gives the service's answer."""
+        """Return the service's estimate for a job whose files are uploaded, as it answers."""
         arguments = {**estimate_arguments(create), "training_file": create["training_file"]}
         if create["validation_file"]:
             arguments["validation_file"] = create["validation_file"]
@@ -74,24 +68,28 @@ class Inquiry:
             self._sleep(self._poll_s)
         return self._wire.estimate(arguments)
 
-    def files(self) -> dict[str, str]:
-        """Bring the data there, unless they are, and wait until they are checked; gives the ids of the files.
+    def files(self, plan: Plan, drafts: Path) -> dict[str, str]:
+        """Upload the data, unless they are there, wait until they are checked, and return the ids of the files.
 
         Raises:
             DatasetError: The service refused them.
         """
-        request = self._plan.request["upload"]
-        spec = self._plan.spec
+        request = plan.request["upload"]
+        spec = plan.spec
         store = Store()
-        files = {"training_file": self._file(store.get(request["train"]), spec.train.name), "validation_file": ""}
+
+        def upload(fingerprint: str, name: str) -> str:
+            return self._file(store.get(fingerprint), name, train_on=request["train_on"], drafts=drafts)
+
+        files = {"training_file": upload(request["train"], spec.train.name), "validation_file": ""}
         if spec.validation is not None:
-            files["validation_file"] = self._file(store.get(request["validation"]), spec.validation.name)
+            files["validation_file"] = upload(request["validation"], spec.validation.name)
         return files
 
-    def _file(self, rows: Path, name: str) -> str:
-        draft = self._drafts / "draft.jsonl"
+    def _file(self, rows: Path, name: str, *, train_on: Any, drafts: Path) -> str:
+        draft = drafts / "draft.jsonl"
         draft.parent.mkdir(exist_ok=True)
-        sha256 = render_file(rows, draft, train_on=self._plan.request["upload"]["train_on"], name=name)
+        sha256 = render_file(rows, draft, train_on=train_on, name=name)
         path = draft.replace(draft.with_name(file_name(sha256)))
         try:
             known = self._known_file(path, sha256)
@@ -113,7 +111,7 @@ class Inquiry:
                 return kept
         size = path.stat().st_size
         for file in self._wire.files():
-            # A file whose upload broke off has the name but not the size, or was never checked; it isn't taken.
+            # A file whose upload broke off has the name but not the size, or was never checked; it can't be used.
             if file.get("filename") == path.name and file.get("bytes") == size and file.get("processing_status") not in ("PENDING", "FAILED"):
                 return str(file["id"])
         return None
@@ -126,15 +124,18 @@ class Inquiry:
             if word == "COMPLETED":
                 return
             report = file.get("validation_report")
-            said = str(report.get("error") or "") if isinstance(report, Mapping) else ""
+            why = (str(report.get("error") or "") if isinstance(report, Mapping) else "") or "no reason given"
             if word == "INVALID_FORMAT":
                 raise DatasetError(
-                    f"Together refused the data: {said or 'no reason given'}.",
+                    f"Together refused the data: {why}.",
                     source=name,
-                    hint="Nothing was created. Look at the rows: job.preview().",
+                    hint="Nothing was created. Check the rows: job.preview().",
                 )
             if word == "FAILED":
-                raise BackendError(f"Together couldn't check the data {name!r} ({said or 'no reason given'}); ask again", retryable=True)
+                raise BackendError(f"Together couldn't check the data {name!r} ({why}); try again", retryable=True)
             if self._clock() >= deadline:
-                raise BackendError(f"Together is still checking the data {name!r} ({word}); ask again, nothing is uploaded twice", retryable=True)
+                raise BackendError(
+                    f"Together is still checking the data {name!r} ({word}); try again, nothing is uploaded twice",
+                    retryable=True,
+                )
             self._sleep(self._poll_s)

@@ -15,12 +15,12 @@ __all__ = ["chat_row", "file_name", "preference_row", "render_file", "trains_on_
 
 
 def trains_on_inputs(train_on: TrainOn) -> bool:
-    """Say what `train_on_inputs` must be. Everything (`"all"`) is the one case in which prompts count too."""
+    """Return `train_on_inputs`: only `"all"` trains on prompts too."""
     return train_on == "all"
 
 
 def chat_row(messages: Sequence[Mapping[str, str]], *, train_on: TrainOn) -> dict[str, Any]:
-    """Give a conversation as the service reads it.
+    """Return a conversation as the service reads it.
 
     The service trains every assistant message unless its weight is 0, so `"completion"` gives the earlier ones weight 0. Rows
     with one assistant message need no weights, and get none.
@@ -37,7 +37,7 @@ def chat_row(messages: Sequence[Mapping[str, str]], *, train_on: TrainOn) -> dic
 
 
 def preference_row(row: Mapping[str, Sequence[Mapping[str, str]]]) -> dict[str, Any]:
-    """Give a preference pair as the service reads it: the conversation, and exactly one assistant message on each side."""
+    """Return a preference pair as the service reads it: the conversation, and exactly one assistant message on each side."""
     return {
         "input": {"messages": [_plain(message) for message in row["prompt"]]},
         "preferred_output": [_plain(message) for message in row["chosen"]],
@@ -69,7 +69,7 @@ def render_file(source: Path, target: Path, *, train_on: TrainOn | None, name: s
 
 
 def file_name(sha256: str) -> str:
-    """Give the name that a file is uploaded under: it names the content, so that the same content is found again."""
+    """Return the name that a file is uploaded under: it names the content, so that the same content is found again."""
     return f"ftsdk-{sha256}.jsonl"
 
 

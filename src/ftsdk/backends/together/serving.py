@@ -34,7 +34,7 @@ class TogetherServing:
     Args:
         client: The wire.
         api_key_env: The environment variable from which an `Endpoint` takes the key.
-        clock: Seconds since the epoch, for the day of a price.
+        clock: Returns seconds since the epoch, for the date of a price.
         sleep: Waits for some seconds.
     """
 
@@ -60,11 +60,11 @@ class TogetherServing:
         return offers_from(self._client.configs(model), self._client.hardware(), as_of=today)
 
     def start(self, job: str, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]) -> None:
-        """Make the endpoint, then the deployment. What each is called is noted before the next request.
+        """Create the endpoint, then the deployment. The id of each is noted before the next request.
 
         Raises:
             SpecError: The job has no model that can be deployed.
-            BackendError: The service said no, or nothing.
+            BackendError: The service refused, or didn't answer.
         """
         model = self._client.tuned_model(job)
         if model is None:
@@ -80,11 +80,11 @@ class TogetherServing:
         note({"deployment": deployment.id})
 
     def _or_found(self, create: Callable[[], T], find: Callable[[], T | None]) -> T:
-        """Create; and if the answer is lost, look whether it was created all the same, and don't ask for it twice."""
+        """Create it; if the answer is lost, look it up, and never create it twice."""
         try:
             return create()
         except BackendError:
-            # A refusal is another error; after this one nobody knows.
+            # Refusals are other errors; after this one it may or may not exist.
             for pause in _LOOKS_S:
                 self._sleep(pause)
                 found = find()
@@ -93,7 +93,7 @@ class TogetherServing:
             raise
 
     def poll(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Look at the deployment; one that has become ready gets the endpoint's requests."""
+        """Return the state of the deployment; one that has become ready gets the endpoint's requests."""
         endpoint = self._endpoint(name, native)
         if endpoint is None:
             return ServingStatus(state="gone", reason="there is no such endpoint")
@@ -111,7 +111,7 @@ class TogetherServing:
         return ServingStatus(state="ready", native=deployment.state, reason=deployment.message, endpoint=answers)
 
     def stop(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Do once more whatever is left to do: replicas to zero first, since that ends the billing; then routes, deployments, endpoint."""
+        """Do the next steps of deleting it: replicas to zero first, which ends the billing; then routes, deployments, endpoint."""
         endpoint = self._endpoint(name, native)
         if endpoint is None:
             # Without an endpoint there was never a deployment, or it is deleted.

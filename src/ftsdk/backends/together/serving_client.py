@@ -46,7 +46,7 @@ class ServingClient:
         return "https://api-inference.together.ai/v1" if base in ("https://api.together.ai", "https://api.together.xyz") else f"{base}/v1"
 
     def project(self) -> str:
-        """Give the project that the client was made for, or that the key belongs to.
+        """Return the project that the client was made for, or that the key belongs to.
 
         Raises:
             BackendError: The key belongs to no one project.
@@ -107,7 +107,7 @@ class ServingClient:
         return next((one for one in listed if one.name.rpartition("/")[2] == name), None)
 
     def endpoint(self, id_: str) -> EndpointFacts | None:
-        """Give the endpoint, or None if there is none."""
+        """Return the endpoint, or None if there is none."""
         project = self.project()
         try:
             return self._ask("looking at the endpoint", lambda: _endpoint(self._client.endpoints.retrieve(id_, project_id=project)))

@@ -88,7 +88,7 @@ class EndpointFacts(NamedTuple):
 
 
 def state_of(deployment: DeploymentFacts) -> ServingState:
-    """Translate the service's word; one that nobody has heard of is `unknown`."""
+    """Return our state for the service's word; an unknown word is `unknown`."""
     if deployment.state == "DEPLOYMENT_STATE_SCALING":
         return "ready" if deployment.ready_replicas > 0 else "starting"
     return _STATES.get(deployment.state, "unknown")

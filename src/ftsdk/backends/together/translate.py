@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from ftsdk._format import money
 from ftsdk.backends.together.catalogue import Catalogue, KnownModel
@@ -15,11 +12,11 @@ from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.rows import trains_on_inputs
 from ftsdk.cost.pricebook.finetune_prices import FinetunePrice
 from ftsdk.cost.pricebook.price import Price
-from ftsdk.errors import Gap
+from ftsdk.errors import Gap, SpecError
 from ftsdk.protocol import Adjustment, Capabilities
-from ftsdk.spec import DPO, SFT, AnyLoRA, JobSpec, default_learning_rate
+from ftsdk.spec import DPO, SFT, AnyLoRA, DataFormat, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, TrainOn, default_learning_rate
 
-__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "suffix_for", "translate"]
+__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "translate"]
 
 CAPABILITIES = Capabilities(
     methods=frozenset({"sft", "dpo"}),
@@ -54,8 +51,9 @@ CAPABILITIES = Capabilities(
     ),
 )
 
-_SUFFIX = 40
-"""Characters that the client's documentation allows a suffix; the other official client says 64."""
+
+_FORMATS: Mapping[DataFormat, str] = {"chat": "conversational", "preference": "preference"}
+"""The service's words for the formats of rows."""
 
 
 class Choice(NamedTuple):
@@ -67,7 +65,7 @@ class Choice(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """What is asked of the service, and everything that a plan says about it."""
+    """The request, and everything that the plan reports about it."""
 
     request: dict[str, Any]
     adjustments: tuple[Adjustment, ...]
@@ -76,12 +74,12 @@ class Translation(NamedTuple):
 
 
 def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> Choice | Gap:
-    """Find the service's name for the model, or say which models are nearest to one that it can't tune.
+    """Find the service's name for the model, or a gap with the nearest models that it tunes.
 
     Args:
-        spec: What was asked for.
+        spec: The job.
         book: The catalogue.
-        models: Names that the user knows better: hub id to the service's name.
+        models: The user's overrides of the catalogue: hub id to the service's name.
     """
     hub = spec.model.id
     known = book.find(hub)
@@ -94,7 +92,7 @@ def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> C
 
 
 def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
-    """Decide everything that the service is asked for; only the ids of the uploaded files are left out.
+    """Decide the whole request, except for the ids of the uploaded files.
 
     Returns:
         The request, what was chosen and why, what can't be done, and notes.
@@ -145,8 +143,8 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
         notes.append(f"{spec.model.id} isn't in the catalogue of {book.as_of}: its limits are asked for at submit(), before anything is uploaded")
     request: dict[str, Any] = {
         "upload": {
-            "format": "conversational" if spec.train.format == "chat" else "preference",
-            "train_on": spec.method.train_on if isinstance(spec.method, SFT) else None,
+            "format": _FORMATS[spec.train.format],
+            "train_on": _train_on(spec.method),
             "train": spec.train.fingerprint,
             "validation": None if spec.validation is None else spec.validation.fingerprint,
         },
@@ -157,7 +155,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
 
 
 def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
+    """Return the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
     if create["lora"]:
         tuning = {
             "type": "Lora",
@@ -165,17 +163,21 @@ def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
         }
     else:
         tuning = {"type": "Full"}
-    if create["training_method"] == "sft":
-        method: dict[str, Any] = {"method": "sft", "train_on_inputs": create["train_on_inputs"]}
-    else:
-        method = {
-            "method": "dpo",
-            "dpo_beta": create["dpo_beta"],
-            "dpo_normalize_logratios_by_length": False,
-            "dpo_reference_free": False,
-            "rpo_alpha": 0,
-            "simpo_gamma": 0,
-        }
+    method: dict[str, Any]
+    match create["training_method"]:
+        case "sft":
+            method = {"method": "sft", "train_on_inputs": create["train_on_inputs"]}
+        case "dpo":
+            method = {
+                "method": "dpo",
+                "dpo_beta": create["dpo_beta"],
+                "dpo_normalize_logratios_by_length": False,
+                "dpo_reference_free": False,
+                "rpo_alpha": 0,
+                "simpo_gamma": 0,
+            }
+        case other:
+            raise SpecError(f"no price estimate is known for the training method {other!r}")
     return {
         "model": create["model"],
         "n_epochs": create["n_epochs"],
@@ -185,22 +187,8 @@ def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def suffix_for(key: str, request: Mapping[str, Any], *, name: str | None = None) -> str:
-    """Give the suffix that a job is found by: the same for the same key and request, on any machine, and for no other.
-
-    Args:
-        key: The run's key.
-        request: The plan's request.
-        name: The job's name, which makes the suffix readable; None takes the key.
-    """
-    content = json.dumps([key, request], sort_keys=True).encode()
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    readable = re.sub(r"[^a-z0-9]+", "-", (name or key).lower()).strip("-")[: _SUFFIX - 17].strip("-")
-    return f"{readable}-{digest}" if readable else digest
-
-
 def cost_note(price: FinetunePrice | None, minimum: Price) -> str:
-    """Say what is known of the cost before the service is asked."""
+    """Return what is known of the cost before the service is asked."""
     if price is None:
         rate = "no source tells its price per token"
     else:
@@ -248,16 +236,23 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
 
 
 def _schedule(spec: JobSpec) -> dict[str, Any]:
-    # A linear fall to the whole of the peak is no fall: that is how the service is asked for a constant rate.
+    # A linear decay to 100 % of the peak is a constant rate.
     if spec.schedule == "cosine":
         return {"lr_scheduler_type": "cosine", "min_lr_ratio": 0.0, "scheduler_num_cycles": 0.5}
     return {"lr_scheduler_type": "linear", "min_lr_ratio": 1.0 if spec.schedule == "constant" else 0.0}
 
 
 def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
-    tuning = spec.tuning
-    if not isinstance(tuning, AnyLoRA):
-        return {"lora": False}
+    match spec.tuning:
+        case FullFineTune():
+            return {"lora": False}
+        case LoRA() | QLoRA() | DoRA() as tuning:
+            return _adapter(spec, tuning, choose, gaps)
+        case _:
+            assert_never(spec.tuning)
+
+
+def _adapter(spec: JobSpec, tuning: AnyLoRA, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
     alpha = tuning.effective_alpha
     if tuning.alpha is None:
         choose("tuning.alpha", int(alpha), "2 x rank, the common rule")
@@ -265,7 +260,7 @@ def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
         offered = tuple(sorted({max(1, math.floor(alpha)), math.ceil(alpha)}))
         gaps.append(Gap("tuning.alpha", alpha, offered, "the service takes whole numbers, and its client would cut the rest off"))
     dropout = tuning.dropout
-    if isinstance(spec.method, DPO) and "dropout" not in tuning.model_fields_set:
+    if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
         dropout = choose("tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both")
     modules = "all-linear"
     if tuning.target_modules is None:
@@ -282,17 +277,37 @@ def _method(spec: JobSpec) -> dict[str, Any]:
             return {"training_method": "sft", "train_on_inputs": trains_on_inputs(spec.method.train_on)}
         case DPO():
             return {"training_method": "dpo", "dpo_beta": spec.method.beta}
+        case _:
+            assert_never(spec.method)
+
+
+def _train_on(method: Method) -> TrainOn | None:
+    """Return what the rows of the file have to mark; None for rows that have nothing to mark."""
+    match method:
+        case SFT():
+            return method.train_on
+        case DPO():
+            return None
+        case _:
+            assert_never(method)
 
 
 def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
     if spec.max_length is None:
         known = limits.max_length(spec)
         reason = f"as long as the service takes for this model, {'which is not known offline' if known is None else f'by {limits.source}'}"
-        if isinstance(spec.method, DPO):
+        if spec.method.sequences_per_row > 1:
             reason += "; the two answers share it"
         choose("max_length", known, reason)
-    elif isinstance(spec.method, DPO):
-        gaps.append(Gap("max_length", spec.max_length, (), "for DPO the service shares its limit between the two answers; leave it None"))
+    elif spec.method.sequences_per_row > 1:
+        gaps.append(
+            Gap(
+                "max_length",
+                spec.max_length,
+                (),
+                f"for {spec.method.kind.upper()} the service shares its limit between the two answers; leave it None",
+            )
+        )
     else:
         create["max_seq_length"] = spec.max_length
 

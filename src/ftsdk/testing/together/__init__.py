@@ -2,7 +2,7 @@
 
 - `TogetherService`: the service; the real client talks to it through `base_url`.
 - `Story`, `STORIES`: what happens to jobs and files there.
-- `WireFault`, `Chaos`: what goes wrong on the way, told or drawn from a seed.
+- `WireFault`, `Chaos`: requests that fail, by a list or at random from a seed.
 - `ModelOffer`, `Hardware`: what it offers.
 - `Weights`, `small_adapter`, `pack`, `hostile_archive`: what it has for download.
 

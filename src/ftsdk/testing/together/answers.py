@@ -1,4 +1,4 @@
-"""What comes in and what goes out, as values; and the clock of the place."""
+"""Requests and answers as values, and the service's clock."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Request:
         try:
             data = json.loads(self.body)
         except ValueError as error:
-            raise Refusal(422, "the body is no JSON") from error
+            raise Refusal(422, "the body isn't JSON") from error
         if not isinstance(data, dict):
-            raise Refusal(422, "the body is no JSON object")
+            raise Refusal(422, "the body isn't a JSON object")
         return data
 
 
@@ -62,7 +62,7 @@ class Recorded:
     json: Any
     """The JSON body; None if there is none."""
     has_key: bool
-    """True if the right key came with it."""
+    """Whether the right key came with it."""
     fault: str = ""
     """The kind of fault that it met."""
     status: int | None = None
@@ -85,7 +85,7 @@ class Refusal(Exception):
         self.extra = extra
 
     def answer(self) -> Answer:
-        """Give the answer in the service's form."""
+        """Return the answer in the service's form."""
         kinds = {401: "authentication_error", 402: "credit_limit", 404: "not_found_error", 429: "rate_limit"}
         kind = kinds.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         body = {"error": {"message": self.message, "type": kind, "param": self.param, "code": None}, **self.extra}
@@ -93,17 +93,17 @@ class Refusal(Exception):
 
 
 def answer_json(value: object, *, status: int = 200) -> Answer:
-    """Give a value as JSON."""
+    """Return a value as JSON."""
     return Answer(status=status, body=json.dumps(value).encode())
 
 
 class Clock:
-    """The time of the place: stands still, but for a second with each request and for who moves it."""
+    """The service's time: one second passes with each request, and more when a test moves it."""
 
     def __init__(self) -> None:
         self.now = _START
         """Seconds since the epoch, UTC."""
 
     def text(self, *, plus_s: float = 0) -> str:
-        """Give the time as the service writes it."""
+        """Return the time as the service writes it."""
         return datetime.fromtimestamp(self.now + plus_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

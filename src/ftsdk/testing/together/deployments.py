@@ -45,7 +45,7 @@ class Deployment:
         return self.ready_s / 3600 * self.hardware.price_cents_per_hour / 100
 
     def look(self, now: float) -> None:
-        """Look at it once: it goes on by one look."""
+        """Move it on by one look."""
         if self.state not in ("PROVISIONING", "STOPPING"):
             return
         self.looks += 1
@@ -53,7 +53,7 @@ class Deployment:
             return
         after = "FAILED" if self.story.deployment == "fails" else "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
-        # Waiting for a machine is no idleness.
+        # Waiting for a machine doesn't count as idle.
         self.last_used = now
 
     def scale(self, autoscaling: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Deployment:
         return max(1, self.autoscaling.get("minReplicas", 0)) if self.state == "READY" else 0
 
     def to_wire(self) -> dict[str, Any]:
-        """Give it as the service shows it."""
+        """Return it as the service shows it."""
         model, _, revision = self.model.partition("/revisions/")
         return {
             "id": self.id,
@@ -104,7 +104,7 @@ class Deployment:
         }
 
     def to_summary(self, share: float) -> dict[str, Any]:
-        """Give it as its endpoint shows it."""
+        """Return it as its endpoint shows it."""
         whole = self.to_wire()
         kept = {name: whole[name] for name in ("id", "name", "model", "modelId", "hardware", "autoscaling", "createdAt", "trafficMode")}
         return {**kept, "state": whole["status"]["state"], "readyReplicas": self.replicas, "estimatedEffectiveTrafficShare": share}
@@ -126,19 +126,19 @@ class Endpoint:
     deployments: dict[str, Deployment] = field(default_factory=dict[str, Deployment])
 
     def share(self, deployment_id: str) -> float:
-        """Give the share of the traffic that a deployment gets."""
+        """Return the share of the traffic that a deployment gets."""
         total = sum(entry["weight"] for entry in self.traffic_split)
         return sum(entry["weight"] for entry in self.traffic_split if entry["deploymentId"] == deployment_id) / total if total else 0.0
 
     def serving(self) -> Iterator[Deployment]:
-        """Give the deployments that are ready and have a part of the traffic, the greatest first."""
+        """Return the deployments that are ready and have a part of the traffic, the greatest first."""
         for entry in sorted(self.traffic_split, key=lambda entry: -entry["weight"]):
             deployment = self.deployments.get(entry["deploymentId"])
             if deployment is not None and deployment.state == "READY" and entry["weight"] > 0:
                 yield deployment
 
     def to_wire(self) -> dict[str, Any]:
-        """Give it as the service shows it."""
+        """Return it as the service shows it."""
         return {
             "id": self.id,
             "name": self.name,

@@ -1,4 +1,4 @@
-"""Which request meets which fault."""
+"""Which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 
 from ftsdk.testing.together.stories import Chaos, WireFault
 
-__all__ = ["Struck", "Weather"]
+__all__ = ["ArmedFault", "ArmedFaults"]
 
 
-class Struck:
+class ArmedFault:
     """A fault that is armed: it knows how often it may strike, and when it was switched off."""
 
     def __init__(self, fault: WireFault) -> None:
@@ -23,7 +23,7 @@ class Struck:
         self._left = fault.times
 
     def meets(self, route: str) -> bool:
-        """Tell whether a request meets the fault, and count it."""
+        """Return whether a request meets the fault, and count it."""
         if self._left == 0 or not fnmatchcase(route, self.fault.on):
             return False
         if self._to_skip:
@@ -39,22 +39,22 @@ class Struck:
             self._left += 1
 
 
-class Weather:
+class ArmedFaults:
     """The faults that are armed now: those of the story, those that a test switched on, and chance."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of_story: list[Struck] = []
-        self._of_test: list[Struck] = []
+        self._of_story: list[ArmedFault] = []
+        self._of_test: list[ArmedFault] = []
         self._chaos: Chaos | None = None
         self._random = random.Random(0)
 
     def arm(self, faults: tuple[WireFault, ...]) -> None:
         """Arm the faults of a story in place of those of the story before."""
         with self._lock:
-            for struck in self._of_story:
-                struck.is_off.set()
-            self._of_story = [Struck(fault) for fault in faults]
+            for armed in self._of_story:
+                armed.is_off.set()
+            self._of_story = [ArmedFault(fault) for fault in faults]
 
     @property
     def chaos(self) -> Chaos | None:
@@ -69,27 +69,27 @@ class Weather:
                 self._random = random.Random(chaos.seed)
 
     @contextmanager
-    def with_fault(self, fault: WireFault) -> Generator[Struck]:
+    def with_fault(self, fault: WireFault) -> Generator[ArmedFault]:
         """Arm a fault for a while."""
-        struck = Struck(fault)
+        armed = ArmedFault(fault)
         with self._lock:
-            self._of_test.append(struck)
+            self._of_test.append(armed)
         try:
-            yield struck
+            yield armed
         finally:
-            struck.is_off.set()
+            armed.is_off.set()
             with self._lock:
-                self._of_test.remove(struck)
+                self._of_test.remove(armed)
 
-    def pick(self, route: str) -> Struck | None:
-        """Give the fault that this request meets, if any."""
+    def pick(self, route: str) -> ArmedFault | None:
+        """Return the fault that this request meets, if any."""
         with self._lock:
-            for struck in (*self._of_test, *self._of_story):
-                if struck.meets(route):
-                    return struck
+            for armed in (*self._of_test, *self._of_story):
+                if armed.meets(route):
+                    return armed
             chaos = self._chaos
             # Two draws for each request, so that what one request meets doesn't depend on what others met.
             chance, kind = self._random.random(), self._random.random()
             if chaos is None or not fnmatchcase(route, chaos.on) or chance >= chaos.probability:
                 return None
-            return Struck(WireFault(kind=chaos.kinds[int(kind * len(chaos.kinds))], retry_after_s=0))
+            return ArmedFault(WireFault(kind=chaos.kinds[int(kind * len(chaos.kinds))], retry_after_s=0))

@@ -13,7 +13,7 @@ from ftsdk.testing.together.answers import Answer, Clock, Refusal, Request, answ
 from ftsdk.testing.together.formats import Report, check_file
 from ftsdk.testing.together.stories import Story
 
-__all__ = ["FileShelf", "StoredFile"]
+__all__ = ["FileStore", "StoredFile"]
 
 _PURPOSES = ("fine-tune", "calibration", "eval", "batch-api")
 _TYPES = ("jsonl", "parquet", "csv")
@@ -40,7 +40,7 @@ class StoredFile:
     looks: int = 0
 
     def to_wire(self, *, with_report: bool = False) -> dict[str, Any]:
-        """Give it as the service shows it."""
+        """Return it as the service shows it."""
         shown: dict[str, Any] = {
             "id": self.id,
             "object": "file",
@@ -62,7 +62,7 @@ class StoredFile:
         return {"valid": True, "dataset_format": self.report.dataset_format, "nlines": self.report.nlines, "file_id": self.id}
 
     def look(self) -> None:
-        """Look at it once: processing goes on by one look."""
+        """Move its processing on by one look."""
         if self.status not in ("PENDING", "QUEUED", "RUNNING"):
             return
         self.looks += 1
@@ -76,7 +76,7 @@ class StoredFile:
             self.status = "INVALID_FORMAT" if self.report.error else "COMPLETED"
 
 
-class FileShelf:
+class FileStore:
     """All files.
 
     A file goes on PENDING, QUEUED, RUNNING, COMPLETED with the looks at it, whether `preprocess` was called or not: the TypeScript
@@ -174,7 +174,7 @@ def _form(request: Request) -> dict[str, str]:
     """Read the fields of a multipart form."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        raise Refusal(422, "the body is no multipart form")
+        raise Refusal(422, "the body isn't a multipart form")
     head = f"Content-Type: {kind}\r\nMIME-Version: 1.0\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + request.body)
     fields: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The desk where jobs are asked for: limits, estimates and creation."""
+"""The routes of fine-tuning that come before a job: limits, price estimates and creation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ftsdk.testing.together.answers import Answer, Refusal, answer_json
-from ftsdk.testing.together.files import FileShelf, StoredFile
-from ftsdk.testing.together.jobs import Job, JobBook, Numbers
+from ftsdk.testing.together.files import FileStore, StoredFile
+from ftsdk.testing.together.jobs import Job, JobStore, Numbers
 from ftsdk.testing.together.offers import ModelOffer
 from ftsdk.testing.together.request_rules import check_create, check_estimate, check_training
 from ftsdk.testing.together.stories import Story
 
-__all__ = ["Desk"]
+__all__ = ["FineTuneRoutes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """What it needs to know to take a job."""
+class FineTuneRoutes:
+    """Limits, estimates and creation."""
 
     offers: Mapping[str, ModelOffer]
-    files: FileShelf
-    jobs: JobBook
+    files: FileStore
+    jobs: JobStore
 
     def limits(self, query: Mapping[str, str]) -> Answer:
         """`GET /v1/fine-tunes/models/limits`, of a model or of what a job made."""

@@ -240,7 +240,7 @@ class Inference:
 
 
 def chat_answer(body: Mapping[str, Any], text: str, *, number: int, created: float) -> Answer:
-    """Give a text as the answer of a chat. A word is a token here."""
+    """Return a text as the answer of a chat. A word is a token here."""
     words = text.split(" ")
     limit = body.get("max_tokens")
     kept = words[:limit] if isinstance(limit, int) else words

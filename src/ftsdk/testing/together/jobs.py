@@ -14,7 +14,7 @@ from ftsdk.testing.together.request_rules import SECRETS
 from ftsdk.testing.together.stories import Story
 from ftsdk.testing.together.timeline import Course, Stage, plan_course
 
-__all__ = ["TERMINAL", "Job", "JobBook", "Numbers"]
+__all__ = ["TERMINAL", "Job", "JobStore", "Numbers"]
 
 TERMINAL = frozenset({"completed", "error", "user_error", "cancelled"})
 """The statuses that a job never leaves."""
@@ -74,12 +74,12 @@ class Job:
 
     @property
     def is_lora(self) -> bool:
-        """True if it trains an adapter."""
+        """Whether it trains an adapter."""
         return (self.body.get("training_type") or {}).get("type", "Lora") == "Lora"
 
     @property
     def makes_model(self) -> bool:
-        """True if a whole model comes out: of full fine-tuning, or because the adapter is merged."""
+        """Whether a whole model comes out: of full fine-tuning, or because the adapter is merged."""
         return not self.is_lora or self.offer.merges_lora
 
     @property
@@ -101,7 +101,7 @@ class Job:
         return max(self.numbers.price_usd * self.step / self.course.total_steps, self.offer.minimum_usd)
 
     def to_wire(self, *, is_short: bool = False) -> dict[str, Any]:
-        """Give it as the service shows it: short in lists and in the answers to create and cancel, which alone tell the suffix."""
+        """Return it as the service shows it: short in lists and in the answers to create and cancel, which alone tell the suffix."""
         body = {name: value for name, value in self.body.items() if value is not None}
         shown: dict[str, Any] = {
             **({name: value for name, value in body.items() if name in _SHOWN_SHORT} if is_short else body),
@@ -144,7 +144,7 @@ class Job:
         return round(self.numbers.price_usd * 1e9) if "token_count" in self.fields else 0
 
     def listed_events(self) -> list[dict[str, Any]]:
-        """Give the events as the service lists them."""
+        """Return the events as the service lists them."""
         events = [event for event in self.events for _ in range(2 if self.story.doubles_events else 1)]
         if self.story.shuffles_events:
             random.Random(len(events)).shuffle(events)
@@ -155,7 +155,7 @@ def _inherited(offer: ModelOffer) -> dict[str, Any]:
     return {"type": "Lora", "lora_r": offer.max_rank, "lora_alpha": 2 * offer.max_rank, "lora_trainable_modules": "all-linear"}
 
 
-class JobBook:
+class JobStore:
     """All jobs. Two requests to create are two jobs, however alike."""
 
     def __init__(self, clock: Clock) -> None:

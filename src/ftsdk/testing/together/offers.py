@@ -22,7 +22,7 @@ class ModelOffer(Value):
     max_batch_size: int | None = None
     """The most, where it isn't the least."""
     full: bool = False
-    """True if full fine-tuning is offered."""
+    """Whether full fine-tuning is offered."""
     max_length_sft: int = 65536
     max_length_dpo: int = 32768
     min_length: int = 512
@@ -39,12 +39,12 @@ class ModelOffer(Value):
     """SFT with LoRA, US dollars for a million tokens; DPO costs two and a half times that, full fine-tuning 1.125 times."""
     minimum_usd: float = 4.0
     serverless: bool = False
-    """True if chat works without a deployment."""
+    """Whether chat works without a deployment."""
     dedicated: bool = True
-    """True if it, and what is tuned from it, can be deployed."""
+    """Whether it, and what is tuned from it, can be deployed."""
 
     def limits(self) -> dict[str, Any]:
-        """Give the answer to a question about its limits."""
+        """Return the answer to a question about its limits."""
         most = self.max_batch_size or self.batch_size
         lora = {"default_rank": self.max_rank, "max_rank": self.max_rank, "target_modules": list(_MODULES)}
         batch = {"min_batch_size": self.batch_size, "max_batch_size": most, "max_batch_size_dpo": most}
@@ -71,7 +71,7 @@ class ModelOffer(Value):
         }
 
     def price_usd(self, tokens: int, *, method: str, is_full: bool) -> float:
-        """Give the price of training on so many tokens: tokens times price, and never less than the minimum."""
+        """Return the price of training on so many tokens: tokens times price, and never less than the minimum."""
         rate = self.usd_per_mtok * (2.5 if method == "dpo" else 1) * (1.125 if is_full else 1)
         return max(tokens * rate / 1e6, self.minimum_usd)
 
@@ -107,7 +107,7 @@ class Hardware(Value):
         return f"hw_{self.name}"
 
     def to_wire(self) -> dict[str, Any]:
-        """Give it as the service lists it."""
+        """Return it as the service lists it."""
         return {
             "id": self.id,
             "name": self.name,

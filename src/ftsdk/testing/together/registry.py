@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.testing.together.answers import Answer, Clock, Refusal, answer_json
-from ftsdk.testing.together.jobs import JobBook
+from ftsdk.testing.together.jobs import JobStore
 from ftsdk.testing.together.offers import Hardware, ModelOffer
 
 __all__ = ["PROJECT", "Registered", "Registry"]
@@ -36,7 +36,7 @@ class Registered:
         return f"projects/{self.project_id}/models/{self.id}"
 
     def to_wire(self) -> dict[str, Any]:
-        """Give it as the service shows it."""
+        """Return it as the service shows it."""
         shown = {"id": self.id, "name": self.name, "projectId": self.project_id, "organizationId": _ORGANIZATION["id"]}
         base = {} if self.is_base else {"baseModel": f"projects/{_PUBLIC}/models/{base_id(self.offer)}", "baseModelId": base_id(self.offer)}
         kind = "WEIGHTS_TYPE_ADAPTER" if self.is_adapter else "WEIGHTS_TYPE_DEFAULT"
@@ -44,21 +44,21 @@ class Registered:
 
 
 def base_id(offer: ModelOffer) -> str:
-    """Give the id of a base in the registry."""
+    """Return the id of a base in the registry."""
     return "ml_base_" + "".join(letter if letter.isalnum() else "-" for letter in offer.name.lower())
 
 
 class Registry:
     """All models that can be deployed, and how."""
 
-    def __init__(self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobBook]) -> None:
+    def __init__(self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobStore]) -> None:
         self._clock = clock
         self._offers = offers
         self.hardware = tuple(hardware)
         self._jobs = jobs
 
     def models(self) -> list[Registered]:
-        """Give all: the bases, and what completed jobs have made."""
+        """Return all: the bases, and what completed jobs have made."""
         found = [
             Registered(id=base_id(offer), revision="rv_base", name=offer.name, project_id=_PUBLIC, offer=offer, is_base=True)
             for offer in self._offers.values()
@@ -92,7 +92,7 @@ class Registry:
         raise Refusal(404, f"no model {resource!r}")
 
     def configs(self, model: Registered) -> list[dict[str, Any]]:
-        """Give the configurations of a model: one for each kind of hardware."""
+        """Return the configurations of a model: one for each kind of hardware."""
         if not model.offer.dedicated:
             return []
         base = base_id(model.offer)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ftsdk.testing.together.answers import Answer, Refusal, Request
-from ftsdk.testing.together.faults import Struck, Weather
+from ftsdk.testing.together.faults import ArmedFault, ArmedFaults
 
 __all__ = ["Counter", "LoopbackServer"]
 
@@ -39,10 +39,10 @@ class LoopbackServer(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, counter: Counter, weather: Weather) -> None:
+    def __init__(self, counter: Counter, faults: ArmedFaults) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.counter = counter
-        self.weather = weather
+        self.faults = faults
         self.is_closing = threading.Event()
         self.bugs: list[str] = []
         """Tracebacks of what should never happen here."""
@@ -101,25 +101,25 @@ class _Handler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
         )
-        struck = self.place.weather.pick(f"{head.method} {head.path}")
+        armed = self.place.faults.pick(f"{head.method} {head.path}")
         length = int(head.headers.get("content-length", 0))
-        if struck is not None and struck.fault.kind == "half_upload":
-            self.rfile.read(int(length * struck.fault.at))
-            self._finish_without(head, struck)
+        if armed is not None and armed.fault.kind == "half_upload":
+            self.rfile.read(int(length * armed.fault.at))
+            self._finish_without(head, armed)
             return
         body = self.rfile.read(length)
         if len(body) < length:
             self._hang_up()
             return
         request = Request(method=head.method, path=head.path, query=head.query, headers=head.headers, body=body)
-        if struck is None:
+        if armed is None:
             self._send(self._recorded(request, self._work(request), fault=""))
-        elif struck.fault.kind in _AFTER:
-            self._strike_after(request, struck)
-        elif struck.fault.kind == "closed":
-            self._finish_without(request, struck)
+        elif armed.fault.kind in _AFTER:
+            self._strike_after(request, armed)
+        elif armed.fault.kind == "closed":
+            self._finish_without(request, armed)
         else:
-            self._send(self._recorded(request, _struck_answer(struck), fault=struck.fault.kind))
+            self._send(self._recorded(request, _struck_answer(armed), fault=armed.fault.kind))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names are the standard library's
 
@@ -137,32 +137,32 @@ class _Handler(BaseHTTPRequestHandler):
         self.place.counter.record(request, fault=fault, status=answer.status)
         return answer
 
-    def _finish_without(self, request: Request, struck: Struck) -> None:
-        self.place.counter.record(request, fault=struck.fault.kind, status=None)
+    def _finish_without(self, request: Request, armed: ArmedFault) -> None:
+        self.place.counter.record(request, fault=armed.fault.kind, status=None)
         self._hang_up()
 
-    def _strike_after(self, request: Request, struck: Struck) -> None:
-        """Do what is asked for, and spoil the answer."""
+    def _strike_after(self, request: Request, armed: ArmedFault) -> None:
+        """Do what is requested, then spoil the answer."""
         answer = self._work(request)
-        kind = struck.fault.kind
+        kind = armed.fault.kind
         if kind == "closed_after":
-            self._finish_without(request, struck)
+            self._finish_without(request, armed)
         elif kind == "500_after":
             self._send(self._recorded(request, Refusal(500, "something went wrong").answer(), fault=kind))
         elif kind == "late":
             self._recorded(request, answer, fault=kind)
-            self._wait(struck)
+            self._wait(armed)
             self._send(answer)
-        elif len(answer.body) < max(struck.fault.min_bytes, 1):
-            struck.give_back()
+        elif len(answer.body) < max(armed.fault.min_bytes, 1):
+            armed.give_back()
             self._send(self._recorded(request, answer, fault=""))
         else:
-            self._send(self._recorded(request, answer, fault=kind), share=struck.fault.at)
+            self._send(self._recorded(request, answer, fault=kind), share=armed.fault.at)
 
-    def _wait(self, struck: Struck) -> None:
+    def _wait(self, armed: ArmedFault) -> None:
         """Wait for the fault's delay, or until it is switched off or the service closes."""
-        left = struck.fault.delay_s
-        while left > 0 and not struck.is_off.is_set() and not self.place.is_closing.wait(min(left, 0.02)):
+        left = armed.fault.delay_s
+        while left > 0 and not armed.is_off.is_set() and not self.place.is_closing.wait(min(left, 0.02)):
             left -= 0.02
 
     def _send(self, answer: Answer, *, share: float | None = None) -> None:
@@ -183,22 +183,22 @@ class _Handler(BaseHTTPRequestHandler):
         _shut(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-        """Say nothing."""
+        """Log nothing."""
 
     def version_string(self) -> str:
-        """Say who answers."""
+        """Return the server's name."""
         return "together-stand-in"
 
 
-def _struck_answer(struck: Struck) -> Answer:
-    kind = struck.fault.kind
+def _struck_answer(armed: ArmedFault) -> Answer:
+    kind = armed.fault.kind
     if kind == "garbage":
         return _GARBAGE
     status = int(kind)
     refused = Refusal(status, f"the service answers {status}").answer()
     if status != 429:
         return refused
-    after = struck.fault.retry_after_s
+    after = armed.fault.retry_after_s
     return Answer(status=status, body=refused.body, headers={"Retry-After": str(int(after) if after == int(after) else after)})
 
 

@@ -14,11 +14,11 @@ from typing import Any, Self
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 from ftsdk.testing.together.answers import Answer, Clock, Recorded, Refusal, Request
-from ftsdk.testing.together.faults import Struck, Weather
-from ftsdk.testing.together.files import FileShelf
-from ftsdk.testing.together.finetune_routes import Desk
+from ftsdk.testing.together.faults import ArmedFault, ArmedFaults
+from ftsdk.testing.together.files import FileStore
+from ftsdk.testing.together.finetune_routes import FineTuneRoutes
 from ftsdk.testing.together.inference import Chat, Inference, chat_answer
-from ftsdk.testing.together.jobs import Job, JobBook
+from ftsdk.testing.together.jobs import Job, JobStore
 from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer
 from ftsdk.testing.together.registry import PROJECT, Registry
 from ftsdk.testing.together.request_rules import SECRETS
@@ -74,12 +74,12 @@ class TogetherService:
         self.moves_on_look = moves_on_look
         self.models = {offer.name: offer for offer in models}
         """What is offered, by name. Can be changed at any time."""
-        self.files = FileShelf(self.clock)
-        self.jobs = JobBook(self.clock)
+        self.files = FileStore(self.clock)
+        self.jobs = JobStore(self.clock)
         self._registry = Registry(self.clock, self.models, hardware, lambda: self.jobs)
         self.inference = Inference(self.clock, self._registry, self.models)
-        self._desk = Desk(offers=self.models, files=self.files, jobs=self.jobs)
-        self._weather = Weather()
+        self._finetunes = FineTuneRoutes(offers=self.models, files=self.files, jobs=self.jobs)
+        self._faults = ArmedFaults()
         self._requests: list[Recorded] = []
         self._chats = 0
         self._lock = threading.RLock()
@@ -90,7 +90,7 @@ class TogetherService:
     # What tests say and ask.
 
     def __enter__(self) -> Self:
-        self._server = LoopbackServer(self, self._weather)
+        self._server = LoopbackServer(self, self._faults)
         self._server.start()
         return self
 
@@ -129,23 +129,23 @@ class TogetherService:
                 raise SpecError(f"unknown story {story!r}{nearest(story, set(STORIES))}")
             story = STORIES[story]
         self._story = story
-        self._weather.arm(story.wire)
+        self._faults.arm(story.wire)
 
     @property
     def chaos(self) -> Chaos | None:
         """Random faults, from a seed; None: there are none."""
-        return self._weather.chaos
+        return self._faults.chaos
 
     @chaos.setter
     def chaos(self, chaos: Chaos | None) -> None:
-        self._weather.chaos = chaos
+        self._faults.chaos = chaos
 
     @property
     def requests(self) -> tuple[Recorded, ...]:
         """Every request so far, oldest first."""
         return tuple(self._requests)
 
-    def failing(self, kind: FaultKind, *, on: str = "*", **more: Any) -> AbstractContextManager[Struck]:
+    def failing(self, kind: FaultKind, *, on: str = "*", **more: Any) -> AbstractContextManager[ArmedFault]:
         """Let requests go wrong inside a context.
 
         Args:
@@ -153,7 +153,7 @@ class TogetherService:
             on: Which; as in `WireFault`.
             more: The other fields of `WireFault`.
         """
-        return self._weather.with_fault(WireFault(kind=kind, on=on, **more))
+        return self._faults.with_fault(WireFault(kind=kind, on=on, **more))
 
     def move(self, job: Job | str, stages: int = 1) -> Job:
         """Let a job go on, as that many looks would."""
@@ -233,7 +233,7 @@ class TogetherService:
         return _json(job.to_wire())
 
     def _build_routes(self) -> list[tuple[str, re.Pattern[str], _Route]]:
-        files, jobs, desk, registry, inference = self.files, self.jobs, self._desk, self._registry, self.inference
+        files, jobs, finetunes, registry, inference = self.files, self.jobs, self._finetunes, self._registry, self.inference
         table: dict[str, _Route] = {
             "POST /v1/files": lambda request, _: files.announce(request, self.story, self.base_url),
             "GET /v1/files": lambda _, __: files.listing(),
@@ -242,10 +242,10 @@ class TogetherService:
             "POST /v1/files/{id}/preprocess": lambda _, at: files.preprocess(at["id"]),
             "DELETE /v1/files/{id}": lambda _, at: files.delete(at["id"]),
             "PUT /presigned/{id}": lambda request, at: files.put(request, at["id"]),
-            "GET /v1/fine-tunes/models/limits": lambda request, _: desk.limits(request.query),
-            "GET /v1/fine-tunes/models/supported": lambda _, __: desk.supported(),
-            "POST /v1/fine-tunes/estimate-price": lambda request, _: desk.estimate(request.json, self.story),
-            "POST /v1/fine-tunes": lambda request, _: desk.create(request.json, self.story),
+            "GET /v1/fine-tunes/models/limits": lambda request, _: finetunes.limits(request.query),
+            "GET /v1/fine-tunes/models/supported": lambda _, __: finetunes.supported(),
+            "POST /v1/fine-tunes/estimate-price": lambda request, _: finetunes.estimate(request.json, self.story),
+            "POST /v1/fine-tunes": lambda request, _: finetunes.create(request.json, self.story),
             "GET /v1/fine-tunes": lambda _, __: jobs.listing(),
             "GET /v1/fine-tunes/{id}": lambda _, at: self._look(at["id"]),
             "DELETE /v1/fine-tunes/{id}": lambda _, at: jobs.delete(jobs[at["id"]]),

@@ -1,4 +1,4 @@
-"""What can happen to a job at the stand-in for Together, to its files and on the way there: frozen values, and the usual ones by name."""
+"""What can happen to jobs, files and requests at the stand-in for Together: frozen values, and the usual ones by name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Chaos(Value):
 
 
 class Story(Value):
-    """What happens to the files and jobs that come in while it is told. The default: everything goes well."""
+    """What happens to the files and jobs that come in while this is the story. The default: everything succeeds."""
 
     ending: Literal["completed", "error", "user_error"] = "completed"
     fails_at: Share = 0.5
@@ -72,9 +72,9 @@ class Story(Value):
     old_status: str = "error"
     """What a job says of itself once it has been restarted under a new id; nothing published says what the service does."""
     new_status: str = ""
-    """A status that no client has heard of, during training."""
+    """A status that no client knows, during training."""
     new_event: str = ""
-    """A type of event that no client has heard of, during training."""
+    """A type of event that no client knows, during training."""
     hangs: bool = False
     """The job never leaves `running`."""
     stops_early: bool = False
@@ -117,7 +117,7 @@ class Story(Value):
     """How many looks a deployment stays in provisioning, and in stopping."""
 
     wire: tuple[WireFault, ...] = ()
-    """What goes wrong on the way while the story is told."""
+    """Which requests fail while this is the story."""
 
 
 _CREATE = "POST /v1/fine-tunes"

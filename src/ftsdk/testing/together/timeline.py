@@ -29,7 +29,7 @@ class Stage:
     fields: tuple[tuple[str, Any], ...] = ()
     """What the job says of itself from now on."""
     respawns: bool = False
-    """True if the job goes on under another id."""
+    """Whether the job goes on under another id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int,
 
     Args:
         body: The request.
-        story: What is being told.
+        story: The story.
         rows: Of the training file. Packing is left out of account: it changes the number of steps only.
         batch: Sequences per optimizer step.
         tokens: That it will be billed for.

@@ -223,7 +223,7 @@ def _small_model() -> dict[str, bytes]:
 
 
 def _part(content: bytes, content_type: str, asked: str) -> Answer:
-    """Give the part that `Range` asks for; the whole if it asks for none."""
+    """Return the part that `Range` asks for; the whole if it asks for none."""
     headers = {"Accept-Ranges": "bytes"}
     if not asked.startswith("bytes="):
         return Answer(body=content, content_type=content_type, headers=headers)

@@ -122,7 +122,7 @@ def told_of(events: Iterable[Any]) -> Counter[object]:
             told["eval", event.step, event.metrics["loss"]] += 1
         elif isinstance(event, CheckpointEvent):
             told["checkpoint", event.step] += 1
-        elif isinstance(event, LogEvent) and not event.message.startswith("the service started the job again"):
+        elif isinstance(event, LogEvent) and not event.message.startswith("the service restarted the job"):
             told["log", event.message] += 1
     return told
 

@@ -111,7 +111,7 @@ def test_what_breaks_below_the_client_can_be_tried_again(error: Exception) -> No
     assert ours.retryable
 
 
-def test_a_parameter_that_the_client_refuses_is_the_specs_fault_and_garbage_is_not() -> None:
+def test_refused_arguments_are_spec_errors_and_garbage_is_not() -> None:
     assert isinstance(error_for(ValueError("Warmup ratio should be between 0 and 1"), doing="creating the job"), SpecError)
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads("<html>")

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from ftsdk.backends.together.mapping import diagnosis_of, entries_of, seconds, state_of
 from ftsdk.protocol import TERMINAL
 
-JOB = {"id": "ft-1", "status": "running", "total_steps": 10}
-
 
 @pytest.mark.parametrize(
     ("word", "state"),
@@ -51,20 +49,20 @@ def event(kind: str = "job_start", at: str = "2026-11-23T10:00:00Z", message: st
 
 def test_doubled_and_shuffled_events_are_told_once_and_in_order() -> None:
     first, second = event(), event("training_start", "2026-11-23T10:00:05Z", "Training started")
-    told = entries_of(JOB, [second, first, second, first], [])
+    told = entries_of("ft-1", [second, first, second, first], [])
     assert [entry.fields["message"] for entry in told] == ["job_start: Job started", "training_start: Training started"]
 
 
 def test_events_that_differ_in_one_thing_only_are_different_events() -> None:
     base = event(step=1)
     others = [event(step=2), event(step=1, message="x"), event("warning", step=1), event(step=1, at="2026-11-23T10:00:01Z")]
-    assert len(entries_of(JOB, [base, *others], [])) == 5
+    assert len(entries_of("ft-1", [base, *others], [])) == 5
     # The same steps are made again under another id.
-    assert entries_of(JOB, [base], [])[0].key != entries_of({**JOB, "id": "ft-2"}, [base], [])[0].key
+    assert entries_of("ft-1", [base], [])[0].key != entries_of("ft-2", [base], [])[0].key
 
 
 def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
-    (told,) = entries_of(JOB, [event("defragmentation", message="50 %")], [])
+    (told,) = entries_of("ft-1", [event("defragmentation", message="50 %")], [])
     assert (told.kind, told.fields["message"]) == ("log", "defragmentation: 50 %")
 
 
@@ -74,18 +72,18 @@ def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
      ("JOB_USER_ERROR", "", "error"), ("refund", "info", "warning"), ("billing_limit", "info", "warning")],
 )  # fmt: skip
 def test_levels_are_ours(kind: str, level: str | None, ours: str) -> None:
-    (told,) = entries_of(JOB, [event(kind, level=level)], [])
+    (told,) = entries_of("ft-1", [event(kind, level=level)], [])
     assert told.fields["level"] == ours
 
 
 def test_a_checkpoint_without_a_step_is_a_line() -> None:
-    told = entries_of(JOB, [event("CHECKPOINT_SAVE", step=5, checkpoint_path="s3://x"), event("checkpoint_save", message="saved")], [])
+    told = entries_of("ft-1", [event("CHECKPOINT_SAVE", step=5, checkpoint_path="s3://x"), event("checkpoint_save", message="saved")], [])
     assert {(entry.kind, entry.fields.get("step")) for entry in told} == {("checkpoint", 5), ("log", None)}
 
 
 def test_metrics_become_steps_and_evals_as_on_any_backend() -> None:
     row = {"train/global_step": 3.0, "train/loss": 1.5, "train/learning_rate": 1e-4, "train/grad_norm": 0.5, "train/epoch": 1.5, "timestamp": 1795.0}
-    told = entries_of(JOB, [], [row, {"train/global_step": 3.0, "eval/loss": 1.7, "timestamp": 1796.0}, row])
+    told = entries_of("ft-1", [], [row, {"train/global_step": 3.0, "eval/loss": 1.7, "timestamp": 1796.0}, row], total_steps=10)
     assert [(entry.kind, dict(entry.fields)) for entry in told] == [
         ("step", {"step": 3, "total_steps": 10, "loss": 1.5, "learning_rate": 1e-4, "grad_norm": 0.5, "epoch": 1.5}),
         ("eval", {"step": 3, "metrics": {"loss": 1.7}}),
@@ -93,7 +91,7 @@ def test_metrics_become_steps_and_evals_as_on_any_backend() -> None:
 
 
 def test_a_loss_that_is_no_number_is_a_warning_and_no_crash() -> None:
-    told = entries_of(JOB, [], [{"train/global_step": 3, "train/loss": float("nan"), "train/grad_norm": 1.0}])
+    told = entries_of("ft-1", [], [{"train/global_step": 3, "train/loss": float("nan"), "train/grad_norm": 1.0}])
     assert {entry.kind for entry in told} == {"step", "log"}
     assert [entry.fields["message"] for entry in told if entry.kind == "log"] == ["train/loss at step 3 is nan"]
 
@@ -108,9 +106,9 @@ names = st.sampled_from(
 
 @given(events=st.lists(st.dictionaries(names, junk), max_size=4), metrics=st.lists(st.dictionaries(names, junk), max_size=4))
 def test_no_answer_of_the_service_breaks_the_history(events: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> None:
-    told = entries_of(JOB, events, metrics)
+    told = entries_of("ft-1", events, metrics)
     assert len({entry.key for entry in told}) == len(told)
-    assert {entry.key for entry in entries_of(JOB, [*events, *events], [*metrics, *metrics])} == {entry.key for entry in told}
+    assert {entry.key for entry in entries_of("ft-1", [*events, *events], [*metrics, *metrics])} == {entry.key for entry in told}
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,7 @@ def routes(service: TogetherService) -> list[str]:
     return [request.route for request in service.requests]
 
 
-def test_the_services_price_takes_the_place_of_ours_and_a_note_says_what_ours_was(
-    service: TogetherService, make_job: Callable[..., FineTuneJob]
-) -> None:
+def test_the_service_s_price_replaces_ours_which_becomes_a_note(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     service.story = Story(price_factor=2)
     job = make_job()
     ours, found = job.estimate(), job.estimate(live=True)
@@ -111,7 +109,7 @@ def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(service:
     found = make_job().estimate(live=True)
     assert found.cost is not None
     assert found.cost.likely == 4
-    assert any("may not spend that (its limit is $0.0)" in note for note in found.notes)
+    assert any("may not spend $4.00 (its limit is $0.0)" in note for note in found.notes)
 
 
 def test_limits_are_asked_before_anything_is_uploaded(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
@@ -127,9 +125,7 @@ def test_data_that_the_service_refuses_are_refused_in_its_words(service: Togethe
         make_job().estimate(live=True)
 
 
-def test_a_service_that_cannot_say_is_an_error_of_the_service_and_not_of_the_budget(
-    service: TogetherService, make_job: Callable[..., FineTuneJob]
-) -> None:
+def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     service.story = "has_no_estimate"
     with pytest.raises(BackendError, match="multimodal_dataset") as caught:
         make_job().estimate(live=True)
@@ -150,15 +146,15 @@ def test_a_refused_key_and_a_lost_answer_are_told_as_at_a_submit(service: Togeth
 
 @pytest.mark.parametrize("told", [None, "NaN", "Infinity", "soon", -1])
 def test_what_is_no_price_is_not_taken_for_one(told: Any) -> None:
-    with pytest.raises(BackendError, match="didn't say what the job would cost"):
+    with pytest.raises(BackendError, match="has no valid price"):
         read_quote({**ANSWER, "estimated_total_price": told}, minimum=Decimal(4), asked_at=0.0)
 
 
 def test_the_minimum_is_applied_and_told_apart_from_what_the_service_said() -> None:
-    quote = read_quote({**ANSWER, "estimated_total_price": 0.12}, minimum=Decimal(4), asked_at=0.0)
+    quote = read_quote({**ANSWER, "estimated_total_price": 0.12}, minimum=Decimal(4), asked_at=0.0).quote
     assert quote.usd == 4
     assert "$0.12" in quote.notes[0]
-    assert read_quote(ANSWER, minimum=Decimal(4), asked_at=0.0).notes == ()
+    assert read_quote(ANSWER, minimum=Decimal(4), asked_at=0.0).quote.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +168,7 @@ def test_the_minimum_is_applied_and_told_apart_from_what_the_service_said() -> N
     ],
 )
 def test_tokens_are_taken_only_where_they_are_told(changes: dict[str, Any], tokens: int | None) -> None:
-    assert read_quote({**ANSWER, **changes}, minimum=Decimal(4), asked_at=0.0).tokens == tokens
+    assert read_quote({**ANSWER, **changes}, minimum=Decimal(4), asked_at=0.0).quote.tokens == tokens
 
 
 def test_a_place_without_a_price_of_its_own_refuses_in_words(model_of_headers: Path) -> None:
@@ -247,7 +243,7 @@ def test_a_run_that_was_never_confirmed_has_our_estimate_only(service: TogetherS
 
 
 @pytest.mark.parametrize("is_found_by_cancelling", [False, True])
-def test_a_run_whose_answer_was_lost_keeps_the_price_that_was_asked_for_before(
+def test_a_run_whose_answer_was_lost_keeps_its_quote(
     is_found_by_cancelling: bool, service: TogetherService, make_job: Callable[..., FineTuneJob], make_backend: Callable[..., Together], clock: Any
 ) -> None:
     service.story = Story(hidden_lists=6, price_factor=2)

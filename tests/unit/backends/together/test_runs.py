@@ -28,7 +28,7 @@ def make_job(make_backend: Callable[..., Together]) -> Callable[..., FineTuneJob
     return make_job
 
 
-def test_a_refused_run_is_over_and_nothing_that_is_done_with_it_makes_a_job(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_refused_run_is_over_and_never_creates_a_job(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
     job = make_job()
     service.story = "costs_too_much"
     with pytest.raises(BudgetExceededError, match="more than budget_usd=50"):

@@ -121,7 +121,7 @@ def test_a_job_with_an_adapter_only_deploys_the_adapter(place: DedicatedInferenc
     assert place.started[0]["model"] == "projects/proj_1/models/ml_7"
 
 
-def test_one_replica_is_asked_for_with_a_stop_of_the_service_and_the_pinned_weights(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(place: DedicatedInference, serving: TogetherServing) -> None:
     start(serving, place)
     asked = {key: place.started[0][key] for key in ("model", "config", "autoscaling", "inactiveTimeout", "name")}
     assert asked == {
@@ -163,9 +163,7 @@ def test_each_word_of_the_service_is_translated_and_kept(place: DedicatedInferen
 
 @pytest.mark.parametrize("what", ["POST endpoints", "POST deployments"])
 @pytest.mark.parametrize("fault", ["lose", "garbage"])
-def test_an_answer_that_is_lost_is_looked_up_and_nothing_is_asked_for_twice(
-    place: DedicatedInference, serving: TogetherServing, what: str, fault: str
-) -> None:
+def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(place: DedicatedInference, serving: TogetherServing, what: str, fault: str) -> None:
     place.fault = lambda asked, n: fault if asked == what else None
     native = start(serving, place)
     assert len(place.started) == 1
@@ -182,7 +180,7 @@ def test_a_create_that_fails_is_not_sent_again_by_the_client(place: DedicatedInf
     assert place.said.count("POST deployments") == 1
 
 
-def test_stopping_goes_from_replicas_to_routes_to_deployment_to_endpoint_and_asks_again(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_stopping_goes_from_replicas_to_routes_to_the_endpoint(place: DedicatedInference, serving: TogetherServing) -> None:
     native = start(serving, place)
     poll_until(serving, native, "ready")
     place.said.clear()

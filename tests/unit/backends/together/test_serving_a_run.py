@@ -67,7 +67,7 @@ def test_a_tuned_model_is_served_measured_against_its_base_and_stopped(service: 
     assert deployments() == []
 
 
-def test_what_was_measured_is_used_again_when_the_same_weights_are_served_again(service: TogetherService, run: Run) -> None:
+def test_measurements_are_reused_when_the_same_weights_are_served_again(service: TogetherService, run: Run) -> None:
     for chats in (16, 16):
         with run.serve(budget_usd=BUDGET_USD, poll_s=0.01) as served:
             run.evaluate(base=served.endpoint, tuned=served.endpoint, progress=False)
@@ -85,7 +85,7 @@ def test_another_process_finds_what_runs_from_its_options_alone(service: Togethe
     served.stop()
 
 
-def test_if_this_process_dies_at_the_worst_moment_the_service_s_own_stop_keeps_the_budget(service: TogetherService, run: Run, tmp_path: Path) -> None:
+def test_the_service_s_own_stop_keeps_the_budget_if_the_process_dies(service: TogetherService, run: Run, tmp_path: Path) -> None:
     # By a clock that stands still, nothing of ours ever stops it, as if this process were dead.
     served = a_deployment(run, service, tmp_path, clock=lambda: 0.0).start()
     for _ in range(served.plan.max_s // 600):
@@ -107,7 +107,7 @@ def test_what_it_costs_there_is_no_more_than_what_we_say(service: TogetherServic
     assert 0 < service.hosting_usd <= float(served.record.cost_usd or 0) <= served.plan.at_most_usd
 
 
-def test_hardware_with_its_price_and_whether_it_is_free_is_listed_for_a_run(service: TogetherService, run: Run) -> None:
+def test_a_run_s_hardware_is_listed_with_price_and_availability(service: TogetherService, run: Run) -> None:
     listed = [(offer.hardware, str(offer.price_usd_per_hour), offer.free) for offer in run.serving_offers()]
     assert listed == [("1xnvidia-h100-80gb", "3.99", 8), ("2xnvidia-h100-80gb", "7.98", 8), ("1xnvidia-b200-180gb", "8.99", 0)]
     assert service.inference.deployments == ()
@@ -128,7 +128,7 @@ def test_a_model_that_is_not_deployable_is_refused(service: TogetherService) -> 
     assert service.inference.deployments == ()
 
 
-def test_whatever_goes_wrong_on_the_way_at_most_one_is_started_and_none_is_left(service: TogetherService, run: Run, tmp_path: Path) -> None:
+def test_under_any_faults_at_most_one_is_started_and_none_is_left(service: TogetherService, run: Run, tmp_path: Path) -> None:
     served_whole = 0
     for seed in range(40):
         folder = tmp_path / str(seed)

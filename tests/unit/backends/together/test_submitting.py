@@ -19,7 +19,8 @@ from decimal import Decimal
 from pydantic import SecretStr
 
 from ftsdk import LoRA, Model, Together
-from ftsdk.backends.together.pricing import check_price
+from ftsdk.backends.managed.quotes import check_quote
+from ftsdk.backends.together.pricing import read_quote
 from ftsdk.data import Store
 from ftsdk.errors import (
     BackendError,
@@ -200,7 +201,7 @@ Together(base_url=sys.argv[1], max_retries=0, poll_s=0).submit(Plan.from_json(sy
 """
 
 
-def test_a_process_that_is_killed_while_it_waits_for_the_answer_has_made_one_job(
+def test_a_process_killed_before_the_answer_has_created_one_job(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     plan = backend.plan(make_spec())
@@ -261,7 +262,7 @@ def test_the_services_limits_are_asked_before_anything_is_uploaded(
     assert count(service, UPLOAD) == 0
 
 
-def test_a_model_that_the_service_no_longer_tunes_is_refused_as_by_the_plan(
+def test_a_model_that_is_no_longer_tuned_is_refused_as_by_the_plan(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     del service.models["Qwen/Qwen3.5-9B"]
@@ -296,9 +297,11 @@ ESTIMATE = {"estimation_available": True, "estimated_total_price": 3.5, "allowed
 
 
 def test_the_minimum_counts_where_the_estimate_is_below_it() -> None:
-    assert check_price(ESTIMATE, budget=Decimal(4), minimum=Decimal(4), asked_at=0.0).usd == 4
+    quote = check_quote(lambda: read_quote(ESTIMATE, minimum=Decimal(4), asked_at=0.0), budget_usd=Decimal(4))
+    assert quote is not None
+    assert quote.usd == 4
     with pytest.raises(BudgetExceededError, match=r"\$6.00"):
-        check_price(ESTIMATE, budget=Decimal(5), minimum=Decimal(6), asked_at=0.0)
+        check_quote(lambda: read_quote(ESTIMATE, minimum=Decimal(6), asked_at=0.0), budget_usd=Decimal(5))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_the_minimum_counts_where_the_estimate_is_below_it() -> None:
 )
 def test_what_the_service_does_not_say_is_a_no(answer: dict[str, Any]) -> None:
     with pytest.raises(BudgetExceededError):
-        check_price(answer, budget=None, minimum=Decimal(4), asked_at=0.0)
+        check_quote(lambda: read_quote(answer, minimum=Decimal(4), asked_at=0.0), budget_usd=None)
 
 
 def test_a_file_that_the_service_rejects_says_its_words(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:

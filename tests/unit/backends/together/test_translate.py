@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import DPO, SFT, DoRA, EarlyStopping, FullFineTune, LoRA, Model, QLoRA, Together
+from ftsdk.backends.managed.submission import job_label
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.limits import gaps_against, read_limits
-from ftsdk.backends.together.translate import CAPABILITIES, estimate_arguments, suffix_for
+from ftsdk.backends.together.translate import CAPABILITIES, estimate_arguments
 from ftsdk.cost import PriceBook
 from ftsdk.errors import BudgetExceededError, UnsupportedSpecError
 from ftsdk.spec import JobSpec
@@ -137,7 +138,7 @@ def test_a_batch_is_made_of_what_the_service_takes_at_once() -> None:
     assert {k: create(batch_size=32)[k] for k in ("batch_size", "gradient_accumulation_steps")} == {"batch_size": 8, "gradient_accumulation_steps": 4}
 
 
-def test_a_batch_that_was_left_open_lets_the_service_choose_its_own_size_and_is_reported() -> None:
+def test_an_open_batch_size_is_the_service_s_choice_and_reported() -> None:
     plan = Together().plan(spec())
     assert {k: plan.request["create"][k] for k in ("batch_size", "gradient_accumulation_steps")} == {
         "batch_size": "max",
@@ -148,7 +149,7 @@ def test_a_batch_that_was_left_open_lets_the_service_choose_its_own_size_and_is_
     assert "8 sequences at a time" in adjustment.reason
 
 
-def test_a_default_batch_that_the_model_cannot_make_is_reported_as_what_it_becomes() -> None:
+def test_a_default_batch_size_that_does_not_fit_is_changed_and_reported() -> None:
     plan = Together().plan(spec(model=Model(id="meta-llama/Llama-3.3-70B-Instruct"), tuning=FullFineTune()))
     (adjustment,) = [a for a in plan.adjustments if a.field == "batch_size"]
     assert adjustment.chosen == 32
@@ -160,7 +161,7 @@ def test_a_constant_rate_is_a_linear_one_that_does_not_fall() -> None:
 
 
 @given(steps=st.integers(1, 60), rows=st.integers(1, 20), epochs=st.integers(1, 5))
-def test_distances_in_steps_become_counts_exactly_or_are_refused_with_distances_that_work(steps: int, rows: int, epochs: int) -> None:
+def test_distances_in_steps_become_exact_counts_or_are_refused(steps: int, rows: int, epochs: int) -> None:
     asked = {"packing": False, "batch_size": 8, "train": a_dataset(rows=8 * rows), "epochs": epochs}
     total = rows * epochs
     if total % steps == 0:
@@ -174,7 +175,7 @@ def test_distances_in_steps_become_counts_exactly_or_are_refused_with_distances_
 
 
 @given(patience=st.integers(1, 12), epochs=st.integers(1, 6))
-def test_early_stopping_always_has_enough_validations_and_one_at_each_epochs_end(patience: int, epochs: int) -> None:
+def test_early_stopping_has_enough_validations_and_one_per_epoch_end(patience: int, epochs: int) -> None:
     sent = create(validation=a_dataset("held out", rows=8), early_stopping=EarlyStopping(patience=patience), epochs=epochs)
     # The service's own rule, with a warm-up of 0.
     assert sent["n_evals"] >= patience + sent["early_stopping_warmup_evals"] + 1
@@ -192,13 +193,13 @@ def test_dropout_is_left_out_of_dpo_unless_it_is_asked_for() -> None:
     assert create(method=DPO(), tuning=LoRA(dropout=0.1))["lora_dropout"] == 0.1
 
 
-def test_a_model_that_the_service_cannot_tune_is_refused_with_the_nearest_that_it_can() -> None:
+def test_an_untunable_model_is_refused_with_the_nearest_tunable_ones() -> None:
     field, asked, offered = gap(model=Model(id="Qwen/Qwen3-8B"))
     assert (field, asked) == ("model", "Qwen/Qwen3-8B")
     assert offered[0] == "Qwen/Qwen3.5-9B"
 
 
-def test_a_name_that_the_user_knows_is_taken_and_its_limits_are_left_to_the_service() -> None:
+def test_a_model_name_given_by_the_user_is_used_without_offline_limits() -> None:
     plan = Together(models={"example/tiny-instruct": "example/tiny"}).plan(a_spec(batch_size=12))
     assert plan.request["create"]["model"] == "example/tiny"
     assert plan.request["create"]["batch_size"] == 12
@@ -245,12 +246,12 @@ def test_a_budget_of_just_the_least_is_taken() -> None:
 
 @given(key=st.text("abcXYZ0123456789._-", min_size=1, max_size=80), name=st.one_of(st.none(), st.text(max_size=60)))
 def test_suffixes_fit_and_differ_by_key(key: str, name: str | None) -> None:
-    suffix = suffix_for(key, {"a": 1}, name=name)
+    suffix = job_label(key, {"a": 1}, name=name)
     assert 0 < len(suffix) <= 40
     assert set(suffix) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert suffix == suffix_for(key, {"a": 1}, name=name)
-    assert suffix != suffix_for(f"{key}x", {"a": 1}, name=name)
-    assert suffix != suffix_for(key, {"a": 2}, name=name)
+    assert suffix == job_label(key, {"a": 1}, name=name)
+    assert suffix != job_label(f"{key}x", {"a": 1}, name=name)
+    assert suffix != job_label(key, {"a": 2}, name=name)
 
 
 LIMITS = {

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 zstandard = pytest.importorskip("zstandard", reason="the extra 'together' isn't installed")
 
-ADAPTER = {"adapter_config.json": json.dumps({"base_model_name_or_path": "/data/base", "r": 8}).encode(), "adapter_model.safetensors": b"\0" * 64}
+ADAPTER = {
+    "adapter_config.json": json.dumps({"base_model_name_or_path": "/data/base", "r": 8}).encode(),
+    "adapter_model.safetensors": b"\0" * 64,
+}
 
 
 def tar(files: dict[str, bytes], *extra: tarfile.TarInfo) -> bytes:
@@ -46,7 +49,11 @@ def gz(content: bytes) -> bytes:
     return gzip.compress(content)
 
 
-PACKERS: dict[str, Callable[[bytes], bytes]] = {"zst": lambda content: zstandard.ZstdCompressor().compress(content), "gz": gz, "tar": bytes}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "zst": lambda content: zstandard.ZstdCompressor().compress(content),
+    "gz": gz,
+    "tar": bytes,
+}
 
 
 @pytest.fixture
