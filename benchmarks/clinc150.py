@@ -55,7 +55,7 @@ def main() -> int:
     report = run.evaluate()
     print(report)
     print(f"training {trained_s / 60:.1f} min, both evaluations {(time.monotonic() - start - trained_s) / 60:.1f} min")
-    tuned = next(score for score in report.scores if score.subject == "tuned")
+    tuned = next(score for score in report.scores if score.target == "tuned")
     if tuned.value < arguments.require:
         print(f"tuned accuracy {tuned.value:.1%} is below the {arguments.require:.0%} that is required")
         return 1

@@ -61,6 +61,6 @@ def test_a_downloaded_adapter_answers_like_the_one_trained_here(
     assert found.base == hub_model
     assert answers(report_there.folder) == answers(report_here.folder)
     assert report_there.scores == report_here.scores
-    tuned = next(score for score in report_there.scores if score.subject == "tuned")
-    base = next(score for score in report_there.scores if score.subject == "base")
+    tuned = next(score for score in report_there.scores if score.target == "tuned")
+    base = next(score for score in report_there.scores if score.target == "base")
     assert tuned.value > base.value
