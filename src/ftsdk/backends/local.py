@@ -1,4 +1,4 @@
-"""`backend="local"`: this machine, with TRL."""
+"""`backend="local"`: this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Literal
 
 from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer
 from ftsdk.backends.launchers.local import LocalLauncher
-from ftsdk.backends.trainers.trl import TRLTrainer
 
 __all__ = ["Local"]
 
@@ -21,9 +21,10 @@ class Local(HostedBackend):
         device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
         usd_per_hour: What an hour of this machine, all its devices together, costs you, in US dollars: plans, estimates and `budget_usd`
             count it. None: nothing is billed.
+        trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
 
     Raises:
-        SpecError: `usd_per_hour` isn't a price.
+        SpecError: `usd_per_hour` isn't a price, or no such trainer is installed.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Local(HostedBackend):
         processes: int | None = None,
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
+        trainer: str = DEFAULT_TRAINER,
     ) -> None:
         launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour)
-        super().__init__(name="local", launcher=launcher, trainer=TRLTrainer())
+        super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer))

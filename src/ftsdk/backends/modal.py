@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
-from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.protocol import Orphan
 
 __all__ = ["Modal"]
@@ -30,6 +30,7 @@ class Modal(HostedBackend):
         environment: Of Modal. None: the one of the active profile.
         volume: Name of the Volume for runs; it is made if it isn't there.
         secret: Name of a Modal Secret that the container gets, such as one with HF_TOKEN for gated models.
+        trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Modal(HostedBackend):
         environment: str | None = None,
         volume: str = "ftsdk",
         secret: str | None = None,
+        trainer: str = DEFAULT_TRAINER,
     ) -> None:
         options = Options(
             gpu=gpu if gpu is None or isinstance(gpu, str) else tuple(gpu),
@@ -60,7 +62,7 @@ class Modal(HostedBackend):
         )
         # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
         self._place = ModalLauncher(options)
-        super().__init__(name="modal", launcher=self._place, trainer=TRLTrainer(), cancel_grace_s=0.0)
+        super().__init__(name="modal", launcher=self._place, trainer=load_trainer(trainer), cancel_grace_s=0.0)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps that no run needs, and runs that have no app. Changes nothing.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from ftsdk._entry_points import forget_entry_points, installed
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
@@ -17,25 +15,9 @@ __all__ = ["GROUP", "backend_names", "forget_entry_points", "get_backend"]
 GROUP = "ftsdk.backends"
 
 
-def _entry_points() -> dict[str, EntryPoint]:
-    return _entry_points_on(tuple(sys.path))
-
-
-@lru_cache(maxsize=4)
-def _entry_points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
-    # Cached for each path: this reads the metadata of every installed package, which takes tens of milliseconds.
-    del path
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def forget_entry_points() -> None:
-    """Look for installed backends again at the next call, for a process that has installed or removed a package."""
-    _entry_points_on.cache_clear()
-
-
 def backend_names() -> tuple[str, ...]:
     """Return the names of the installed backends, sorted, without importing any of them."""
-    return tuple(sorted(_entry_points()))
+    return tuple(sorted(installed(GROUP)))
 
 
 def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
@@ -49,10 +31,10 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
         SpecError: There is no such backend, or it refuses the options.
         MissingExtraError: Its package isn't installed.
     """
-    if name not in _entry_points():
+    if name not in installed(GROUP):
         # A package may have been installed since this process first looked, as in a notebook.
         forget_entry_points()
-    point = _entry_points().get(name)
+    point = installed(GROUP).get(name)
     if point is None:
         raise SpecError(f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend object")
     try:

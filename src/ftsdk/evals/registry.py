@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Generic, TypeVar
 
+from ftsdk._entry_points import installed
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.spec.base import nearest
 
@@ -72,4 +73,4 @@ class Registry(Generic[T]):
             raise MissingExtraError(name, needed_for=f"{self.what} {name!r}", missing=error.name, package=package) from error
 
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return dict(installed(self.group))

@@ -13,7 +13,7 @@ from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL
-from ftsdk.backends.hosted.trainer import Trainer
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
@@ -53,8 +53,9 @@ class HostedBackend:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The launcher's arguments."""
-        return self._launcher.options
+        """The arguments that rebuild it: the launcher's, and the trainer where it isn't the default."""
+        chosen = {} if self._trainer.name == DEFAULT_TRAINER else {"trainer": self._trainer.name}
+        return {**self._launcher.options, **chosen}
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.options.items())

@@ -1,20 +1,20 @@
-"""What a trainer has to offer: a pure translation of the spec, and the training itself."""
+"""The `Trainer` protocol: a pure translation of the spec, and the training itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
+from ftsdk._entry_points import installed
 from ftsdk.backends.hosted.launcher import Hardware
-from ftsdk.errors import Diagnosis, Gap, SpecError
+from ftsdk.errors import Diagnosis, Gap, MissingExtraError, SpecError
 from ftsdk.protocol import Adjustment, Capabilities, Workload
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 
-__all__ = ["Cancelled", "Context", "Trainer", "Training", "TrainingStopped", "Translation", "load_trainer"]
+__all__ = ["DEFAULT_TRAINER", "Cancelled", "Context", "Trainer", "Training", "TrainingStopped", "Translation", "load_trainer"]
 
 
 class Cancelled(Exception):
@@ -71,7 +71,7 @@ class Training:
 
 
 class Trainer(Protocol):
-    """TRL, Axolotl, Unsloth: what trains at a place."""
+    """A training library, such as TRL, Axolotl or Unsloth."""
 
     @property
     def name(self) -> str:
@@ -81,6 +81,11 @@ class Trainer(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. Data: no IO."""
+        ...
+
+    @property
+    def extra(self) -> str:
+        """The extra of ftsdk that a machine needs to train with it, such as `local`."""
         ...
 
     def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
@@ -99,13 +104,21 @@ class Trainer(Protocol):
         ...
 
 
+DEFAULT_TRAINER = "trl"
+
+
 def load_trainer(name: str) -> Trainer:
     """Build a trainer by the name of its entry point in the group `ftsdk.trainers`.
 
     Raises:
         SpecError: No such trainer is installed.
+        MissingExtraError: Its package needs another one that isn't installed.
     """
-    points = {point.name: point for point in entry_points(group="ftsdk.trainers")}
+    points = installed("ftsdk.trainers")
     if name not in points:
-        raise SpecError(f"unknown trainer {name!r}{nearest(name, set(points))}")
-    return points[name].load()()
+        raise SpecError(f"unknown trainer {name!r}{nearest(name, set(points))}. Installed: {', '.join(sorted(points))}")
+    try:
+        return points[name].load()()
+    except ImportError as error:
+        dist = points[name].dist
+        raise MissingExtraError(name, needed_for=f"trainer {name!r}", missing=error.name, package=dist.name if dist else "ftsdk") from error

@@ -20,6 +20,7 @@ class TRLTrainer:
     """Hugging Face TRL: `SFTTrainer` and `DPOTrainer`."""
 
     name = "trl"
+    extra = "local"
 
     @property
     def capabilities(self) -> Capabilities:
