@@ -360,6 +360,8 @@ def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(make_j
     run = make_job(backend=place, budget_usd=1, max_steps=5000, epochs=999).submit()
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     hours_later[0] = 24 * 3600.0
+    assert run.status().native == "interrupted"
+    assert modal_service.requests("FunctionCallCancel") == [], "a query stopped the container"
     with pytest.raises(RunFailedError, match="budget_usd=1 pays for"):
         finished(run)
     until(lambda: modal_service.containers_running == 0)

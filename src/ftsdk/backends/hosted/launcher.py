@@ -123,6 +123,6 @@ class Launcher(Protocol):
         """End the worker the hard way, with all its processes. No-op if there is none."""
         ...
 
-    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
         """Append an event on behalf of a worker that is no more; False if a worker is at work."""
         ...

@@ -230,7 +230,7 @@ class LocalLauncher:
         while lock.is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
         """Append a state event under the lock, if no worker is at work and the run isn't over."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)

@@ -17,7 +17,7 @@ from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
-from ftsdk.backends.launchers.modal.record_end import conclude, with_conclusion
+from ftsdk.backends.launchers.modal.record_end import recorded_end, with_recorded_end
 from ftsdk.backends.launchers.modal.runner import run, work
 from ftsdk.backends.launchers.modal.service import AppSeen
 from ftsdk.protocol import LogEvent, StateEvent
@@ -168,21 +168,21 @@ LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "st
 
 
 def test_an_end_written_by_the_client_stands_whatever_is_added_to_the_log_later() -> None:
-    conclusion = conclude(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
-    read = parse_events(with_conclusion(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
+    conclusion = recorded_end(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
+    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
     assert [e.kind for e in read] == ["state", "step", "state"]
     assert [e.seq for e in read] == [0, 1, 2]
     assert read[-1].at == 9.0, "never before the last event, whatever the clocks say"
 
 
 def test_a_run_that_has_an_end_gets_no_other() -> None:
-    assert conclude(LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0) is None
+    assert recorded_end(LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0) is None
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reading_of_a_record_or_a_conclusion(content: bytes) -> None:
     assert LaunchRecord.from_json(content) is None
-    assert with_conclusion(LOG, content) == LOG
+    assert with_recorded_end(LOG, content) == LOG
     assert attempts_from_json(content) == ()
 
 

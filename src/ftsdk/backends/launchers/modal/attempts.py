@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S
 
@@ -74,6 +74,12 @@ def attempts_to_json(attempts: tuple[Attempt, ...]) -> bytes:
 def attempts_from_json(content: bytes | None) -> tuple[Attempt, ...]:
     """Read the attempts; none if the file isn't there or can't be read."""
     try:
-        return tuple(Attempt(**row) for row in json.loads(content or b"[]"))
+        return tuple(_attempt(**row) for row in json.loads(content or b"[]"))
     except (ValueError, TypeError):
         return ()
+
+
+def _attempt(*, call_id: object, task_id: object, started_at: Any, last_at: Any, ending: Any = "") -> Attempt:
+    if ending not in get_args(Ending):
+        raise ValueError(f"{ending!r} isn't how an attempt ends")
+    return Attempt(call_id=str(call_id), task_id=str(task_id), started_at=float(started_at), last_at=float(last_at), ending=ending)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftsdk.backends.launchers.modal.record_end import CONCLUSION, with_conclusion
+from ftsdk.backends.launchers.modal.record_end import RECORDED_END, with_recorded_end
 from ftsdk.backends.launchers.modal.service import Entry, Service
 from ftsdk.runfolder.event_log import EVENTS
 from ftsdk.runfolder.manifest import MANIFEST
@@ -41,9 +41,9 @@ class VolumeFiles:
         """Give the bytes from `start` on, or None if there is no such file."""
         content = self._read(name)
         if name == EVENTS:
-            conclusion = self._read(CONCLUSION)
+            conclusion = self._read(RECORDED_END)
             if conclusion is not None:
-                content = with_conclusion(content or b"", conclusion)
+                content = with_recorded_end(content or b"", conclusion)
         return None if content is None else content[start:]
 
     def read_log(self) -> bytes:

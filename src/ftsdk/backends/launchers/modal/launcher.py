@@ -29,7 +29,7 @@ from ftsdk.backends.launchers.modal.limits import GRACE_S
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.plan_launch import Options, decide, hardware_for
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
-from ftsdk.backends.launchers.modal.record_end import CONCLUSION, conclude, given_up
+from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.service import AppSeen, Service
 from ftsdk.errors import RunNotFoundError
 from ftsdk.protocol import Orphan
@@ -40,7 +40,7 @@ __all__ = ["ModalLauncher"]
 
 _STOP_WAIT_S = 20.0
 _WATCH_S = 30.0
-"""Seconds between two looks at the time that a run has taken."""
+"""Seconds between two checks of the time that a run has taken."""
 _LAUNCH_MAY_TAKE_S = 1800.0
 """A launch by another machine that is older than this, in seconds, is taken to be dead: an image may be built meanwhile."""
 
@@ -61,7 +61,8 @@ class ModalLauncher:
         self._service = Service(environment=options.environment, volume=options.volume)
         self._caches: dict[str, Cache] = {}
         self._going: dict[str, LaunchRecord] = {}
-        self._watched_at: dict[str, float] = {}
+        self._overdue: dict[str, tuple[float, bool]] = {}
+        """When it was last checked whether a run's container has outlived its time, and the answer."""
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -102,11 +103,11 @@ class ModalLauncher:
         return found
 
     def is_running(self, run_id: str) -> bool:
-        """True while the call waits or works, or a client is launching it."""
+        """Return whether the call is waiting or working within its time, or a client is launching it. Changes nothing."""
         known = self._going.get(run_id)
         if known is not None and self._service.call_state(known.call_id).state == "going":
             # One quick request for most looks at a run; the record is read again as soon as this call is over.
-            return not self._stopped_over_budget(run_id, known)
+            return not self._is_overdue(run_id)
         self._going.pop(run_id, None)
         files = self.files(run_id)
         record = self._record(files)
@@ -116,7 +117,7 @@ class ModalLauncher:
             if known == record or self._service.call_state(record.call_id).state == "over":
                 return False
             self._going[run_id] = record
-            return True
+            return not self._is_overdue(run_id)
         if _is_being_launched(run_id) or self._is_foreign(record):
             return True
         # Whoever launched it is gone. Was the call spawned?
@@ -129,16 +130,19 @@ class ModalLauncher:
         if record is not None:
             self._stop(record)
 
-    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
-        """Write the run's end, if no worker is at work and it has none."""
+    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
+        """Write the end of a run whose worker can't; False if a worker is running. A run that has an end keeps it."""
         if self.is_running(run_id):
             return False
         files = self.files(run_id)
         if files.read(REQUEST) is None:
             return False
-        content = conclude(files.read_log(), line, at=self._clock())
+        record = self._going.get(run_id)
+        if record is not None and self._is_overdue(run_id):
+            self._stop(record)
+        content = recorded_end(files.read_log(), line, at=self._clock())
         if content is not None:
-            files.write_new(CONCLUSION, content)
+            files.write_new(RECORDED_END, content)
         return True
 
     def _start(self, run_id: str, request: Mapping[str, Any]) -> bool:
@@ -146,6 +150,8 @@ class ModalLauncher:
         record = self._record(files)
         name = app_name(run_id)
         if record is not None and record.call_id and self._service.call_state(record.call_id).state == "going":
+            if self._is_overdue(run_id):
+                self._end_overdue(run_id, record, request)
             return False
         if record is not None and not record.call_id and self._is_foreign(record):
             return False
@@ -159,7 +165,7 @@ class ModalLauncher:
         refusal = allowance(attempts, request).refusal if attempts else ""
         if refusal:
             events = parse_events(files.read_log())
-            self.conclude(run_id, given_up(refusal, attempts=len(attempts), limits=request, events=events))
+            self.record_end(run_id, given_up(refusal, attempts=len(attempts), limits=request, events=events))
             return False
         if app is not None and not (is_unfinished and app.has_function):
             # Its call is over, or it was never finished: it would go down by itself, but two at a time are one too many.
@@ -211,30 +217,37 @@ class ModalLauncher:
             while self._service.call_state(record.call_id, wait_s=1.0).state == "going" and time.monotonic() < deadline:
                 pass
 
-    def _stopped_over_budget(self, run_id: str, record: LaunchRecord) -> bool:
-        """Watch the money: a container that outlives its time by more than a little is ended from here."""
-        if self._clock() < self._watched_at.get(run_id, 0.0) + _WATCH_S:
-            return False
-        self._watched_at[run_id] = self._clock()
-        files = self.files(run_id)
+    def _is_overdue(self, run_id: str) -> bool:
+        """Return whether the container has outlived its time by more than a little, as of at most `_WATCH_S` seconds ago."""
+        looked_at, is_overdue = self._overdue.get(run_id, (0.0, False))
+        if self._clock() >= looked_at + _WATCH_S:
+            is_overdue = self._outlived_its_time(self.files(run_id))
+            self._overdue[run_id] = (self._clock(), is_overdue)
+        return is_overdue
+
+    def _outlived_its_time(self, files: VolumeFiles) -> bool:
         attempts = attempts_from_json(files.read(ATTEMPTS))
         if not attempts or attempts[-1].ending:
             return False
-        request = json.loads(files.read(REQUEST) or b"{}").get("launch", {})
-        left = allowance(attempts[:-1], request)
-        if self._clock() <= attempts[-1].started_at + left.seconds + 2 * GRACE_S:
-            return False
+        try:
+            left = allowance(attempts[:-1], json.loads(files.read(REQUEST) or b"")["launch"])
+        except (ValueError, KeyError, TypeError):
+            return False  # a damaged request sets no limit
+        return self._clock() > attempts[-1].started_at + left.seconds + 2 * GRACE_S
+
+    def _end_overdue(self, run_id: str, record: LaunchRecord, request: Mapping[str, Any]) -> None:
+        """Stop a container that has outlived its time, and record that the run failed: it costs more than the plan said."""
         self._stop(record)
-        content = conclude(
-            files.read_log(), given_up("time", attempts=len(attempts), limits=request, events=parse_events(files.read_log())), at=self._clock()
-        )
+        files = self.files(run_id)
+        attempts = len(attempts_from_json(files.read(ATTEMPTS)))
+        log = files.read_log()
+        content = recorded_end(log, given_up("time", attempts=attempts, limits=request, events=parse_events(log)), at=self._clock())
         if content is not None:
-            self.files(run_id).write_new(CONCLUSION, content)
-        return True
+            files.write_new(RECORDED_END, content)
 
     def _is_foreign(self, record: LaunchRecord) -> bool:
-        """True if another machine is launching the run, as far as one can tell."""
-        return record.client != _client_id() and self._clock() - record.at < _LAUNCH_MAY_TAKE_S
+        """Return whether another machine is launching the run, as far as one can tell."""
+        return record.client != _known_client_id() and self._clock() - record.at < _LAUNCH_MAY_TAKE_S
 
     def _record(self, files: VolumeFiles) -> LaunchRecord | None:
         record = LaunchRecord.from_json(files.read(LAUNCH))
@@ -253,41 +266,67 @@ class ModalLauncher:
 
 
 def _lock_file(run_id: str) -> Path:
-    folder = home() / "modal" / "launching"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{run_id}.lock"
+    return home() / "modal" / "launching" / f"{run_id}.lock"
 
 
 @contextlib.contextmanager
-def _launching(run_id: str) -> Generator[bool]:
-    """Hold this machine's right to launch a run; gives False if another process has it."""
-    descriptor = os.open(_lock_file(run_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _launching(run_id: str, *, patience_s: float = 0.2) -> Generator[bool]:
+    """Hold this machine's right to launch a run; yield False if another process has it.
+
+    Args:
+        run_id: The run.
+        patience_s: Seconds to try for: `_is_being_launched` in another process takes the lock for a moment, too.
+    """
+    file = _lock_file(run_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + patience_s
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        while not (is_ours := _locks(descriptor, fcntl.LOCK_EX)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield is_ours
     finally:
         os.close(descriptor)
 
 
 def _is_being_launched(run_id: str) -> bool:
-    with _launching(run_id) as is_free:
-        return not is_free
+    """Return whether a process on this machine is launching the run."""
+    try:
+        descriptor = os.open(_lock_file(run_id), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _locks(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _locks(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _client_id() -> str:
-    """Give a random word that stands for this ftsdk home."""
+    """Return the random word that stands for this ftsdk home; the first call makes it."""
+    word = _known_client_id()
+    if word:
+        return word
     file = home() / "modal" / "client"
-    with contextlib.suppress(FileNotFoundError):
-        return file.read_text(encoding="utf-8").strip()
     file.parent.mkdir(parents=True, exist_ok=True)
     word = secrets.token_hex(8)
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(word)
     except FileExistsError:
-        return file.read_text(encoding="utf-8").strip()
+        return _known_client_id()
     return word
+
+
+def _known_client_id() -> str:
+    """Return the word that stands for this ftsdk home; empty if it has launched nothing yet."""
+    with contextlib.suppress(FileNotFoundError):
+        return (home() / "modal" / "client").read_text(encoding="utf-8").strip()
+    return ""

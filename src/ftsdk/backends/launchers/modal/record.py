@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 __all__ = ["LAUNCH", "LaunchRecord", "app_name", "is_app_of_ours"]
 
@@ -36,8 +37,9 @@ class LaunchRecord:
     def from_json(cls, content: bytes | None) -> LaunchRecord | None:
         """Read a record; None if there is none, or none that can be read."""
         try:
-            data: Mapping[str, object] = json.loads(content or b"")
-            return cls(**{name: data[name] for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+            data: Mapping[str, Any] = json.loads(content or b"")
+            texts = {name: str(data[name]) for name in cls.__dataclass_fields__ if name != "at"}
+            return cls(**texts, at=float(data["at"]))
         except (ValueError, KeyError, TypeError):
             return None
 

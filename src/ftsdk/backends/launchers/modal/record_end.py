@@ -15,12 +15,12 @@ from ftsdk.errors import Diagnosis
 from ftsdk.protocol import Event, StepEvent
 from ftsdk.runfolder.event_log import parse_events
 
-__all__ = ["CONCLUSION", "conclude", "given_up", "with_conclusion"]
+__all__ = ["RECORDED_END", "given_up", "recorded_end", "with_recorded_end"]
 
-CONCLUSION = "conclusion.json"
+RECORDED_END = "conclusion.json"
 
 
-def conclude(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
+def recorded_end(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
     """Give the content of the file.
 
     Args:
@@ -40,7 +40,7 @@ def conclude(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
     return json.dumps({"after_bytes": len(whole), "line": {k: v for k, v in fields.items() if v is not None}}).encode()
 
 
-def with_conclusion(log: bytes, conclusion: bytes | None) -> bytes:
+def with_recorded_end(log: bytes, conclusion: bytes | None) -> bytes:
     """Give the log with the end that was written for it, if there is one."""
     if conclusion is None:
         return log

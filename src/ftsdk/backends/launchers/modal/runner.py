@@ -30,7 +30,7 @@ from ftsdk.backends.hosted.worker import BLOCKED
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, Attempt, Ending, allowance, attempts_from_json, attempts_to_json
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
-from ftsdk.backends.launchers.modal.record_end import CONCLUSION
+from ftsdk.backends.launchers.modal.record_end import RECORDED_END
 from ftsdk.protocol import StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
@@ -82,7 +82,7 @@ def work(order: Mapping[str, Any], folder: Path, *, commit: Callable[[], None], 
     Raises:
         RuntimeError: A new attempt may cure it.
     """
-    if (folder / CONCLUSION).exists():
+    if (folder / RECORDED_END).exists():
         return {"outcome": "concluded"}
     record = LaunchRecord.from_json(_read(folder / LAUNCH))
     if record is None or record.token != order["token"]:
