@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from ftsdk import FineTuneJob, Modal, Run
-from ftsdk.backends.launchers.modal.service import Service
+from ftsdk.backends.launchers.modal.apps import Apps
+from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.protocol import StateEvent
 from ftsdk.testing.modal import ModalService
 
 pytestmark = [pytest.mark.e2e]
-_READS = ("List", "Get", "Info", "Lookup", "ClientHello", "Stats", "AuthToken", "Layout")
+_READS = {"FunctionGetOutputs", "VolumeListFiles2", "VolumeGetFile2", "AuthTokenGet", "ClientHello"}
 
 
 def state_of(service: ModalService) -> tuple[object, ...]:
@@ -38,8 +39,7 @@ def test_queries_leave_modal_byte_for_byte_unchanged(
 ) -> None:
     monkeypatch.setenv("FTSDK_HOME", str(tmp_path))
     run = make_job(backend=Modal(gpu="cpu"), max_steps=5000, epochs=999).submit()
-    service = Service(environment=None, volume="ftsdk")
-    service.stop_app(modal_service.apps()[0].id)
+    Apps(environment=None).stop(modal_service.apps()[0].id)
     deadline = time.monotonic() + 300
     while modal_service.containers_running and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -49,17 +49,22 @@ def test_queries_leave_modal_byte_for_byte_unchanged(
     assert state_of(modal_service) == stalled
 
     # As if the client had died between its two writes of a cancellation.
-    service.upload({f"runs/{run.ref.partition(':')[2]}/cancel": b"7.5"})
+    Volume("ftsdk", environment=None).upload({f"runs/{run.ref.partition(':')[2]}/cancel": b"7.5"})
     asked = state_of(modal_service)
     seen = len(modal_service.requests())
     query(run, tmp_path)
     assert run.status().state == "cancelled"
     history = run.events()
     assert state_of(modal_service) == asked
-    changes = [request.rpc for request in modal_service.requests()[seen:] if not any(word in request.rpc for word in _READS)]
-    assert changes == []
+    assert {request.rpc for request in modal_service.requests()[seen:]} <= _READS
 
     assert run.cancel().state == "cancelled"
     assert state_of(modal_service) != asked
     assert run.events() == history
     assert [event.state for event in history if isinstance(event, StateEvent)][-1] == "cancelled"
+
+
+def test_a_debug_log_holds_no_secret(modal_service: ModalService, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    Apps(environment=None).live()
+    assert not [secret for secret in modal_service.secrets if secret in caplog.text]

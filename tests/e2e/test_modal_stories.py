@@ -19,9 +19,10 @@ import pytest
 
 from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFailedError, RunNotReadyError
 from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.launchers.modal.apps import Apps
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
-from ftsdk.backends.launchers.modal.service import Service
+from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
@@ -195,9 +196,9 @@ def test_a_run_cancelled_while_it_trains_keeps_its_history_whatever_the_containe
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     assert run.cancel().state == "cancelled"
     history = run.events()
-    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/events.jsonl"
+    volume, path = Volume("ftsdk", environment=None), f"runs/{run.ref.partition(':')[2]}/events.jsonl"
     late = b'{"kind": "log", "seq": 99, "at": 1, "message": "a commit that came too late"}\n'
-    place.upload({path: (place.read(path) or b"") + late})
+    volume.upload({path: (volume.read(path) or b"") + late})
     assert reopened(run).events() == history
     assert reopened(run).status().state == "cancelled"
     until(lambda: modal_service.containers_running == 0)
@@ -298,8 +299,8 @@ def test_a_container_that_starts_for_a_launch_that_was_taken_over_trains_nothing
     modal_service.tell(Interruption(how="crash", at=InputTaken()))
     run = modal_job(max_steps=2).submit()
     # As if another client had taken over between the spawn and the start.
-    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/launch.json"
-    place.upload({path: json.dumps({**json.loads(place.read(path) or b""), "token": "another"}).encode()})
+    volume, path = Volume("ftsdk", environment=None), f"runs/{run.ref.partition(':')[2]}/launch.json"
+    volume.upload({path: json.dumps({**json.loads(volume.read(path) or b""), "token": "another"}).encode()})
     call = modal_service.calls()[0].id
     until(lambda: modal_service.call(call).result is not None)
     assert not any(isinstance(e, StepEvent) for e in run.events())
@@ -317,7 +318,7 @@ def test_orphans_are_an_app_without_a_run_and_a_run_without_an_app(
         (stranger,) = find_orphans(backends=[place])
         assert (stranger.kind, stranger.native) == ("app", modal_service.apps()[0].id)
     # As if somebody had stopped the app on Modal's own pages.
-    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    Apps(environment=None).stop(modal_service.apps()[0].id)
     until(lambda: modal_service.containers_running == 0)
     (lost,) = find_orphans(backends=[place])
     assert (lost.kind, lost.run_id) == ("run", run.ref.partition(":")[2])
@@ -331,7 +332,7 @@ def test_a_second_app_is_made_only_when_the_first_is_gone_and_training_goes_on_w
     steps = {"max_steps": 48, "epochs": 6}
     run = modal_job(**steps).submit()
     until(lambda: any(isinstance(e, CheckpointEvent) for e in run.events()))
-    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    Apps(environment=None).stop(modal_service.apps()[0].id)
     until(lambda: run.status().native == "interrupted")
     finished(run)
     first, second = modal_service.apps()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
+from ftsdk.backends.launchers.modal.apps import AppSeen
 from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
@@ -19,7 +20,6 @@ from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import recorded_end, with_recorded_end
 from ftsdk.backends.launchers.modal.runner import run, work
-from ftsdk.backends.launchers.modal.service import AppSeen
 from ftsdk.protocol import LogEvent, StateEvent
 from ftsdk.runfolder.event_log import parse_events
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, with_recorded_end
-from ftsdk.backends.launchers.modal.service import Entry, Service
+from ftsdk.backends.launchers.modal.volume import Entry, Volume
 from ftsdk.runfolder.event_log import EVENTS
 from ftsdk.runfolder.manifest import MANIFEST
 
@@ -24,14 +24,14 @@ class VolumeFiles:
     read: of a run that says nothing, a look costs one request.
 
     Args:
-        service: Modal.
+        volume: The Volume with all runs.
         folder: On the Volume.
         cache: Of the run; shared by its views.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, service: Service, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
-        self._service = service
+    def __init__(self, volume: Volume, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
+        self._volume = volume
         self._folder = folder
         self._cache = cache
         self._clock = clock
@@ -53,20 +53,20 @@ class VolumeFiles:
     def write(self, name: str, content: bytes) -> None:
         """Write a small file, whole or not at all."""
         self._changed(name)
-        self._service.upload({f"{self._folder}/{name}": content})
+        self._volume.upload({f"{self._folder}/{name}": content})
 
     def write_new(self, name: str, content: bytes) -> bool:
         """Write a small file unless it is there already: of two who try, one gets True."""
         self._changed(name)
-        return self._service.upload({f"{self._folder}/{name}": content}, overwrite=False)
+        return self._volume.upload({f"{self._folder}/{name}": content}, overwrite=False)
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Bring files there that aren't there yet with the same size."""
-        there = self._service.list_files(self._folder, recursive=True) or {}
+        there = self._volume.list_files(self._folder, recursive=True) or {}
         missing = {name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size}
         if missing:
             self._changed(*missing)
-            self._service.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
+            self._volume.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
 
     def age_s(self, name: str) -> float | None:
         """Say how long ago the file was written, to the second."""
@@ -77,12 +77,12 @@ class VolumeFiles:
         """Bring a folder here, its manifest last."""
         into.mkdir(parents=True, exist_ok=True)
         (into / MANIFEST).unlink(missing_ok=True)
-        names = self._service.list_files(f"{self._folder}/{folder}", recursive=True) or {}
+        names = self._volume.list_files(f"{self._folder}/{folder}", recursive=True) or {}
         for name in sorted(names, key=lambda n: (n == MANIFEST, n)):
             target = into / name
             if target.resolve().is_relative_to(into.resolve()):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._service.download(f"{self._folder}/{folder}/{name}", target)
+                self._volume.download(f"{self._folder}/{folder}/{name}", target)
 
     def _read(self, name: str) -> bytes | None:
         entry = self._entry(name)
@@ -91,14 +91,14 @@ class VolumeFiles:
         known = self._cache.get(name)
         if known is not None and known[0] == entry:
             return known[1]
-        content = self._service.read(f"{self._folder}/{name}")
+        content = self._volume.read(f"{self._folder}/{name}")
         if content is not None and len(content) >= entry.size:
             self._cache[name] = (entry, content)
         return content
 
     def _entry(self, name: str) -> Entry | None:
         if self._listing is None:
-            self._listing = self._service.list_files(self._folder) or {}
+            self._listing = self._volume.list_files(self._folder) or {}
         return self._listing.get(name)
 
     def _changed(self, *names: str) -> None:

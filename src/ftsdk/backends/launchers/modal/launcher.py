@@ -22,6 +22,7 @@ from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, Launch
 from ftsdk.backends.hosted.worker import REQUEST
+from ftsdk.backends.launchers.modal.apps import Apps, AppSeen
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
@@ -30,7 +31,7 @@ from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.plan_launch import Options, decide, hardware_for
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
-from ftsdk.backends.launchers.modal.service import AppSeen, Service
+from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.errors import RunNotFoundError
 from ftsdk.protocol import Orphan
 from ftsdk.runfolder.event_log import parse_events
@@ -58,7 +59,8 @@ class ModalLauncher:
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
-        self._service = Service(environment=options.environment, volume=options.volume)
+        self._volume = Volume(options.volume, environment=options.environment)
+        self._apps = Apps(environment=options.environment)
         self._caches: dict[str, Cache] = {}
         self._going: dict[str, LaunchRecord] = {}
         self._overdue: dict[str, tuple[float, bool]] = {}
@@ -83,7 +85,7 @@ class ModalLauncher:
         """Give the run's folder as it is now."""
         if not is_run_id(run_id):
             raise RunNotFoundError(f"modal has no run {run_id!r}: an id has {RUN_ID_RULE}")
-        return VolumeFiles(self._service, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
+        return VolumeFiles(self._volume, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
         """Make the app and spawn the call, unless the run has one that goes on."""
@@ -105,7 +107,7 @@ class ModalLauncher:
     def is_running(self, run_id: str) -> bool:
         """Return whether the call is waiting or working within its time, or a client is launching it. Changes nothing."""
         known = self._going.get(run_id)
-        if known is not None and self._service.call_state(known.call_id).state == "going":
+        if known is not None and self._apps.call_state(known.call_id).state == "going":
             # One quick request for most looks at a run; the record is read again as soon as this call is over.
             return not self._is_overdue(run_id)
         self._going.pop(run_id, None)
@@ -114,14 +116,14 @@ class ModalLauncher:
         if record is None:
             return False
         if record.call_id:
-            if known == record or self._service.call_state(record.call_id).state == "over":
+            if known == record or self._apps.call_state(record.call_id).state == "over":
                 return False
             self._going[run_id] = record
             return not self._is_overdue(run_id)
         if _is_being_launched(run_id) or self._is_foreign(record):
             return True
         # Whoever launched it is gone. Was the call spawned?
-        app = self._service.look_at_app(record.app_id) if record.app_id else self._service.find_app(record.app)
+        app = self._apps.look_at(record.app_id) if record.app_id else self._apps.find(record.app)
         return app is not None and app.has_work
 
     def stop(self, run_id: str) -> None:
@@ -149,13 +151,13 @@ class ModalLauncher:
         files = self.files(run_id)
         record = self._record(files)
         name = app_name(run_id)
-        if record is not None and record.call_id and self._service.call_state(record.call_id).state == "going":
+        if record is not None and record.call_id and self._apps.call_state(record.call_id).state == "going":
             if self._is_overdue(run_id):
                 self._end_overdue(run_id, record, request)
             return False
         if record is not None and not record.call_id and self._is_foreign(record):
             return False
-        app = self._service.find_app(name)
+        app = self._apps.find(name)
         is_unfinished = record is not None and not record.call_id
         if app is not None and is_unfinished and app.has_work:
             # The client before this one spawned the call, and died before it could write that down.
@@ -169,7 +171,7 @@ class ModalLauncher:
             return False
         if app is not None and not (is_unfinished and app.has_function):
             # Its call is over, or it was never finished: it would go down by itself, but two at a time are one too many.
-            self._service.stop_app(app.app_id)
+            self._apps.stop(app.app_id)
             app = None
         claim = LaunchRecord(app=name, token=secrets.token_hex(8), client=_client_id(), at=self._clock(), app_id=app.app_id if app else "")
         if record is None:
@@ -190,9 +192,9 @@ class ModalLauncher:
 
         if app is not None:
             # The client before this one made the app, and died before it could spawn.
-            write(app.app_id, self._service.spawn_in(app.app_id, order))
+            write(app.app_id, self._apps.spawn_in(app.app_id, order))
             return
-        app_id, call_id = self._service.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
+        app_id, call_id = self._apps.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
         write(app_id, call_id)
 
     def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppSeen) -> None:
@@ -205,16 +207,16 @@ class ModalLauncher:
 
     def _stop(self, record: LaunchRecord) -> None:
         if record.call_id:
-            self._service.cancel(record.call_id)
+            self._apps.cancel(record.call_id)
         app_id = record.app_id
         if not app_id:
-            found = self._service.find_app(record.app)
+            found = self._apps.find(record.app)
             app_id = found.app_id if found else ""
         if app_id:
-            self._service.stop_app(app_id)
+            self._apps.stop(app_id)
         if record.call_id:
             deadline = time.monotonic() + _STOP_WAIT_S
-            while self._service.call_state(record.call_id, wait_s=1.0).state == "going" and time.monotonic() < deadline:
+            while self._apps.call_state(record.call_id, wait_s=1.0).state == "going" and time.monotonic() < deadline:
                 pass
 
     def _is_overdue(self, run_id: str) -> bool:
@@ -262,7 +264,7 @@ class ModalLauncher:
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps without a run and runs without an app."""
-        return orphans(self._service.apps(), states)
+        return orphans(self._apps.live(), states)
 
 
 def _lock_file(run_id: str) -> Path:

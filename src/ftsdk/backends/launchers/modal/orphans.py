@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ftsdk.backends.launchers.modal.apps import AppSeen
 from ftsdk.backends.launchers.modal.record import app_name, is_app_of_ours
-from ftsdk.backends.launchers.modal.service import AppSeen
 from ftsdk.protocol import TERMINAL, Orphan
 
 __all__ = ["orphans"]
