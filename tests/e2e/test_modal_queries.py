@@ -16,6 +16,8 @@ from ftsdk.testing.modal import ModalService
 
 pytestmark = [pytest.mark.e2e]
 _READS = {"FunctionGetOutputs", "VolumeListFiles2", "VolumeGetFile2", "AuthTokenGet", "ClientHello"}
+_LOOKUP = "VolumeGetOrCreate"
+"""A lookup unless a creation type is set."""
 
 
 def state_of(service: ModalService) -> tuple[object, ...]:
@@ -56,7 +58,9 @@ def test_queries_leave_modal_byte_for_byte_unchanged(
     assert run.status().state == "cancelled"
     history = run.events()
     assert state_of(modal_service) == asked
-    assert {request.rpc for request in modal_service.requests()[seen:]} <= _READS
+    sent = modal_service.requests()[seen:]
+    assert {request.rpc for request in sent} <= {*_READS, _LOOKUP}
+    assert not any(request.message.object_creation_type for request in sent if request.rpc == _LOOKUP)
 
     assert run.cancel().state == "cancelled"
     assert state_of(modal_service) != asked

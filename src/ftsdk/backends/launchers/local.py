@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ftsdk._files import replace_file, replacing
 from ftsdk._home import home
-from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
@@ -131,7 +131,7 @@ class LocalLauncher:
         """Look at this machine, without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
 
-    def launch(self, spec: JobSpec) -> Launch:
+    def launch(self, spec: JobSpec) -> LaunchPlan:
         """One process, or torchrun."""
         hardware = self.hardware(spec)
         gaps: list[Gap] = []
@@ -141,7 +141,7 @@ class LocalLauncher:
         request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
-        return Launch(
+        return LaunchPlan(
             request=request,
             adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
             gaps=tuple(gaps),

@@ -197,7 +197,7 @@ def test_a_limit_of_modal_is_refused_with_the_nearest_that_can_be_had(options: d
 def test_two_hosts_of_eight_are_sixteen_processes() -> None:
     made = plan(Modal(gpu="H100:8", nodes=2))
     assert (made.request["launch"]["nodes"], made.request["launch"]["processes"]) == (2, 16)
-    assert any("never made by the authors" in note for note in made.notes)
+    assert any("never been run on Modal itself" in note for note in made.notes)
 
 
 def test_every_option_changes_the_request_and_rebuilds_the_backend() -> None:
@@ -255,8 +255,8 @@ def test_named_attempts_are_kept_or_refused_but_never_fewer() -> None:
         plan(Modal(gpu="H100", max_attempts=11), budget_usd=2)
 
 
-def test_a_training_that_cannot_be_paid_at_its_quickest_is_refused() -> None:
-    with pytest.raises(BudgetExceededError, match="at its quickest"):
+def test_a_training_that_cannot_be_paid_at_its_fastest_is_refused() -> None:
+    with pytest.raises(BudgetExceededError, match="at its fastest"):
         plan(Modal(gpu="A100-80GB"), train=data(5000), epochs=300, budget_usd=3)
 
 

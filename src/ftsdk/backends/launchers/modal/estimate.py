@@ -18,7 +18,7 @@ from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import Range
-from ftsdk.spec import DPO, FullFineTune, JobSpec
+from ftsdk.spec import JobSpec
 
 __all__ = ["BESIDES_S", "besides_at_most_s", "choose_gpu", "training_seconds"]
 
@@ -98,25 +98,24 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
     rows = spec.train.rows * spec.epochs
     if spec.max_steps is not None:
         rows = min(rows, spec.max_steps * spec.batch_size)
-    is_dpo = isinstance(spec.method, DPO)
     share = max(1, spec.batch_size // processes)
     at_once, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=share)
 
     def seconds(tokens_a_row: float, spreads: float) -> float:
         row_tokens = min(tokens_a_row, spec.max_length or tokens_a_row)
         step = MicroStep(
-            tokens=at_once * (2 if is_dpo else 1) * row_tokens,
+            tokens=at_once * spec.method.sequences_per_row * row_tokens,
             row_tokens=row_tokens,
             tuning=spec.tuning.kind,
             recomputes=True,
             accumulation=share / at_once,
             devices=processes,
-            reference_passes=1 if is_dpo else 0,
+            reference_passes=int(spec.method.needs_reference),
         )
         time = step_time(step, shape, gpu.device)
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
-    guess, sequences = spec.train.tokens, spec.train.rows * (2 if is_dpo else 1)
+    guess, sequences = spec.train.tokens, spec.train.rows * spec.method.sequences_per_row
     low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
     return Range(low=seconds(low, -Z80), likely=seconds(likely, 0), high=seconds(high, Z80))
 
@@ -126,7 +125,7 @@ def besides_at_most_s(spec: JobSpec, facts: ModelFacts) -> float:
     shape = shape_of(facts)
     if shape is None:
         return 0.0
-    written = 4 * 12 * shape.parameters / 0.15e9 if isinstance(spec.tuning, FullFineTune) else 0.0
+    written = 0.0 if spec.tuning.adapts else 4 * 12 * shape.parameters / 0.15e9
     return 2 * shape.parameters / 0.03e9 + written
 
 

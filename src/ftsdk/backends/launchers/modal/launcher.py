@@ -20,7 +20,7 @@ from typing import Any
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk._home import home
-from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.modal.apps import Apps, AppSeen
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
@@ -28,7 +28,7 @@ from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
 from ftsdk.backends.launchers.modal.limits import GRACE_S
 from ftsdk.backends.launchers.modal.orphans import orphans
-from ftsdk.backends.launchers.modal.plan_launch import Options, decide, hardware_for
+from ftsdk.backends.launchers.modal.plan_launch import Options, hardware_for, plan_launch
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.volume import Volume
@@ -77,9 +77,9 @@ class ModalLauncher:
         """Say what the chosen GPU is."""
         return hardware_for(spec, self._options)
 
-    def launch(self, spec: JobSpec) -> Launch:
+    def launch(self, spec: JobSpec) -> LaunchPlan:
         """Decide GPU, limits, image and cost."""
-        return decide(spec, self._options, recipe())
+        return plan_launch(spec, self._options, recipe())
 
     def files(self, run_id: str) -> VolumeFiles:
         """Give the run's folder as it is now."""
