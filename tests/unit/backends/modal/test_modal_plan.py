@@ -89,7 +89,7 @@ def test_of_alternatives_the_smallest_memory_and_the_least_numbers_are_planned_f
 def test_a_gpu_is_chosen_by_memory_and_the_plan_says_why() -> None:
     small, large = chosen(plan(model="example/Tiny-135M")), chosen(plan(model="example/Large-70B", tuning=LoRA()))
     assert small["backend.gpu"][0] == "L4"
-    assert "room to be wrong" in small["backend.gpu"][1]
+    assert "margin for error" in small["backend.gpu"][1]
     assert "from its name" in small["backend.gpu"][1]
     assert offers().gpus[large["backend.gpu"][0]].memory_gib >= 180
 
@@ -109,10 +109,10 @@ def test_what_fits_on_no_gpu_is_refused_with_the_sum() -> None:
     assert "B300" in gap.reason
 
 
-def test_a_model_of_unknown_size_gets_a_large_gpu_and_is_told_so() -> None:
+def test_a_model_of_unknown_size_gets_a_large_gpu_and_the_plan_says_so() -> None:
     gpu, reason = chosen(plan(model="example/mystery"))["backend.gpu"]
     assert gpu == "A100-80GB"
-    assert "tells no size" in reason
+    assert "doesn't contain its size" in reason
 
 
 LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct"

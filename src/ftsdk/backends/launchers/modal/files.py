@@ -21,7 +21,7 @@ class VolumeFiles:
     """A view of a run's folder: its listing is taken when it is first needed, and holds until something is written through it.
 
     Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has changed since are
-    read: of a run that says nothing, a look costs one request.
+    read: for a run without news a look costs one request.
 
     Args:
         volume: The Volume with all runs.
@@ -38,7 +38,7 @@ class VolumeFiles:
         self._listing: dict[str, Entry] | None = None
 
     def read(self, name: str, *, start: int = 0) -> bytes | None:
-        """Give the bytes from `start` on, or None if there is no such file."""
+        """Return the bytes from `start` on, or None if there is no such file."""
         content = self._read(name)
         if name == EVENTS:
             conclusion = self._read(RECORDED_END)
@@ -47,7 +47,7 @@ class VolumeFiles:
         return None if content is None else content[start:]
 
     def read_log(self) -> bytes:
-        """Give the event log as the worker wrote it, without the end that a client may have written."""
+        """Return the event log as the worker wrote it, without an end recorded by a client."""
         return self._read(EVENTS) or b""
 
     def write(self, name: str, content: bytes) -> None:
@@ -56,12 +56,12 @@ class VolumeFiles:
         self._volume.upload({f"{self._folder}/{name}": content})
 
     def write_new(self, name: str, content: bytes) -> bool:
-        """Write a small file unless it is there already: of two who try, one gets True."""
+        """Write a small file unless it exists. Of two clients that try at once, one gets True."""
         self._changed(name)
         return self._volume.upload({f"{self._folder}/{name}": content}, overwrite=False)
 
     def put(self, sources: Mapping[str, Path]) -> None:
-        """Bring files there that aren't there yet with the same size."""
+        """Upload the files that don't exist there with the same size."""
         there = self._volume.list_files(self._folder, recursive=True) or {}
         missing = {name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size}
         if missing:
@@ -69,12 +69,12 @@ class VolumeFiles:
             self._volume.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
 
     def age_s(self, name: str) -> float | None:
-        """Say how long ago the file was written, to the second."""
+        """Return the whole seconds since the file was written, or None if there is no such file."""
         entry = self._entry(name)
         return None if entry is None else max(0.0, self._clock() - entry.mtime)
 
     def fetch(self, folder: str, into: Path) -> None:
-        """Bring a folder here, its manifest last."""
+        """Download a folder, its manifest last."""
         into.mkdir(parents=True, exist_ok=True)
         (into / MANIFEST).unlink(missing_ok=True)
         names = self._volume.list_files(f"{self._folder}/{folder}", recursive=True) or {}

@@ -33,10 +33,10 @@ class Recipe:
     unpinned: tuple[str, ...]
     """Those of them that aren't installed here, so that their newest version is taken when the image is built."""
     source: bool
-    """True if this ftsdk is mounted as source; False if the release is installed."""
+    """Whether this ftsdk is mounted as source; else the release is installed."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the recipe as JSON, as it stands in a plan."""
+        """Return the recipe as JSON, as in a plan."""
         return {"python": self.python, "packages": list(self.packages), "source": self.source}
 
 

@@ -1,9 +1,9 @@
-"""Modal as the hosted backend sees it: a Volume with the run's folder, and one detached app for each run.
+"""The launcher for Modal: a Volume with the run's folder, and one detached app for each run.
 
-The Volume is the truth, the call only a sign of life. A launch is written down before the app is asked for (with a token that
-the container compares), when the app is there, and when the call is: whoever comes after a crash finds the app by its name, and
-the call by looking whether there is work in it. Two clients can't launch one run at once: on one machine a lock keeps them apart,
-on two the record that only one of them could write.
+The state of a run is on the Volume; the call only shows that it is alive. A launch is recorded before the app is created (with a
+token that the container compares), once the app exists, and once the call does: after a crash the next client finds the app by its
+name, and the call by whether there is work in the app. Two clients can't launch one run at once: on one machine a lock prevents it,
+on two machines the record, which only one of them can create.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _STOP_WAIT_S = 20.0
 _WATCH_S = 30.0
 """Seconds between two checks of the time that a run has taken."""
 _LAUNCH_MAY_TAKE_S = 1800.0
-"""A launch by another machine that is older than this, in seconds, is taken to be dead: an image may be built meanwhile."""
+"""A launch by another machine that is older than this, in seconds, is considered dead; until then an image may be building."""
 
 
 class ModalLauncher:
     """Starts workers on Modal.
 
     Args:
-        options: What the user said about the place.
+        options: The arguments of `Modal(...)`.
         clock: Seconds since the epoch.
     """
 
@@ -74,28 +74,28 @@ class ModalLauncher:
         return {name: value if not isinstance(value, tuple) else list(value) for name, value in set_ones.items() if value != getattr(defaults, name)}
 
     def hardware(self, spec: JobSpec) -> Hardware:
-        """Say what the chosen GPU is."""
+        """Describe the chosen GPU."""
         return hardware_for(spec, self._options)
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
-        """Decide GPU, limits, image and cost."""
+        """Plan GPU, limits, image and cost."""
         return plan_launch(spec, self._options, recipe())
 
     def files(self, run_id: str) -> VolumeFiles:
-        """Give the run's folder as it is now."""
+        """Return the run's files as they are now."""
         if not is_run_id(run_id):
             raise RunNotFoundError(f"modal has no run {run_id!r}: an id has {RUN_ID_RULE}")
         return VolumeFiles(self._volume, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
-        """Make the app and spawn the call, unless the run has one that goes on."""
+        """Create the app and spawn the call, unless the run has a call that isn't over. A container that has outlived its time is stopped."""
         with _launching(run_id) as is_ours:
             if not is_ours:
                 return False
             return self._start(run_id, request)
 
     def native(self, run_id: str) -> Mapping[str, str]:
-        """Give app, call, Volume and folder."""
+        """Return the ids of app and call, the Volume and the folder."""
         record = self._record(self.files(run_id))
         found = {"volume": self._options.volume, "run_folder": f"runs/{run_id}"}
         if self._options.environment:
@@ -122,12 +122,12 @@ class ModalLauncher:
             return not self._is_overdue(run_id)
         if _is_being_launched(run_id) or self._is_foreign(record):
             return True
-        # Whoever launched it is gone. Was the call spawned?
+        # The client that launched it is gone. Was the call spawned?
         app = self._apps.look_at(record.app_id) if record.app_id else self._apps.find(record.app)
         return app is not None and app.has_work
 
     def stop(self, run_id: str) -> None:
-        """Cancel the call with its containers, and stop the app."""
+        """Cancel the call, kill its containers and stop the app."""
         record = self._record(self.files(run_id))
         if record is not None:
             self._stop(record)
@@ -160,7 +160,7 @@ class ModalLauncher:
         app = self._apps.find(name)
         is_unfinished = record is not None and not record.call_id
         if app is not None and is_unfinished and app.has_work:
-            # The client before this one spawned the call, and died before it could write that down.
+            # The previous client spawned the call and died before it could record it.
             self._adopt(files, record, app)
             return False
         attempts = attempts_from_json(files.read(ATTEMPTS))
@@ -170,7 +170,7 @@ class ModalLauncher:
             self.record_end(run_id, given_up(refusal, attempts=len(attempts), limits=request, events=events))
             return False
         if app is not None and not (is_unfinished and app.has_function):
-            # Its call is over, or it was never finished: it would go down by itself, but two at a time are one too many.
+            # Its call is over, or it was never complete. It would stop by itself, but there must never be two.
             self._apps.stop(app.app_id)
             app = None
         claim = LaunchRecord(app=name, token=secrets.token_hex(8), client=_client_id(), at=self._clock(), app_id=app.app_id if app else "")
@@ -191,7 +191,7 @@ class ModalLauncher:
             files.write(LAUNCH, known.to_json())
 
         if app is not None:
-            # The client before this one made the app, and died before it could spawn.
+            # The previous client created the app and died before it could spawn.
             write(app.app_id, self._apps.spawn_in(app.app_id, order))
             return
         app_id, call_id = self._apps.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
@@ -254,7 +254,7 @@ class ModalLauncher:
     def _record(self, files: VolumeFiles) -> LaunchRecord | None:
         record = LaunchRecord.from_json(files.read(LAUNCH))
         if record is not None and not record.call_id:
-            # The container writes its call's id, which a client that died after the spawn couldn't.
+            # The container records its call's id, which a client that died after the spawn couldn't.
             attempts = attempts_from_json(files.read(ATTEMPTS))
             if attempts and attempts[-1].call_id and attempts[-1].started_at >= record.at - 5.0:
                 return LaunchRecord(
