@@ -176,7 +176,7 @@ def test_twice_the_price_is_twice_the_cost_and_a_what_if_counts_before_it() -> N
 
 
 def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_started(ftsdk_home: Path) -> None:
-    with pytest.raises(BudgetExceededError, match=r"as Local\(usd_per_hour=\) says.*more than budget_usd=1") as caught:
+    with pytest.raises(BudgetExceededError, match=r"from Local\(usd_per_hour=\).*more than budget_usd=1") as caught:
         job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
     assert caught.value.budget_usd == 1
     assert not (ftsdk_home / "runs").exists()
