@@ -63,7 +63,7 @@ def test_a_failure_that_would_come_again_is_returned_and_not_raised(folder: Path
     assert commits.count >= 2
 
 
-def test_a_worker_that_is_killed_is_tried_again_by_raising_what_any_client_can_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_is_retried_by_raising_a_builtin_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_the_worker(folder, monkeypatch)
     with pytest.raises(RuntimeError, match="exited without reporting"):
         work(ORDER, folder, commit=Commits())
@@ -95,7 +95,7 @@ def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, c
     assert commits.count == 0
 
 
-def test_a_run_that_was_preempted_until_its_money_is_gone_is_given_up_with_the_reason(folder: Path) -> None:
+def test_a_run_preempted_until_its_budget_is_spent_fails_with_the_reason(folder: Path) -> None:
     (folder / "attempts.json").write_bytes(attempts_to_json(ended(*["preempted"] * 3)))
     assert work({**ORDER, "budget_usd": "5"}, folder, commit=Commits())["outcome"] == "failed"
     (last,) = states(folder)
@@ -132,7 +132,7 @@ def test_preemptions_use_up_no_attempt_and_deaths_do() -> None:
 CLUSTER = Cluster(nodes=2, rank=1, address="10.0.0.7")
 
 
-def test_the_second_host_waits_until_the_first_has_decided_and_runs_its_share(folder: Path) -> None:
+def test_the_second_host_waits_for_the_first_and_runs_its_share(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps({"launch": {"processes": 16}}))
     # What the first host of the attempt before had decided is still there.
     (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.3"}))
@@ -167,7 +167,7 @@ def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
 LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "step", "seq": 1, "at": 9.0, "step": 1}\n'
 
 
-def test_an_end_written_by_the_client_stands_whatever_is_added_to_the_log_later() -> None:
+def test_an_end_recorded_by_the_client_outlasts_later_log_lines() -> None:
     conclusion = recorded_end(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
     read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
     assert [e.kind for e in read] == ["state", "step", "state"]
