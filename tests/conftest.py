@@ -92,7 +92,7 @@ def forked_local(torch_is_loaded: None) -> Iterator[ForkedLocal]:
 def modal_on_loopback() -> Iterator[ModalService]:
     """A Modal on this machine, for all tests of the session."""
     pytest.importorskip("modal", reason="the extra 'modal' isn't installed")
-    from ftsdk.backends.launchers.modal.service import close_clients
+    from ftsdk.backends.launchers.modal.client import close_clients
     from ftsdk.testing.modal import ModalService
 
     with ModalService(grace_s=5.0, commit_every_s=0.5) as service:

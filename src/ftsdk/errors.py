@@ -22,10 +22,10 @@ Every error says what, where and what next. Errors pickle, so they can cross pro
 from __future__ import annotations
 
 import copyreg
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
 __all__ = [
@@ -90,6 +90,22 @@ class Diagnosis(NamedTuple):
     message: str
     step: int | None = None
     suggestions: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object], *, message: str = "") -> Diagnosis:
+        """Read the fields of a diagnosis from a record, which may be damaged.
+
+        Args:
+            fields: As `_asdict` gives them.
+            message: Used if the record has none.
+        """
+        step, suggestions = fields.get("step"), fields.get("suggestions")
+        return cls(
+            str(fields.get("kind") or "unknown"),
+            str(fields.get("message") or message or "the record of the failure is damaged"),
+            step if isinstance(step, int) else None,
+            tuple(map(str, cast("Sequence[object]", suggestions))) if isinstance(suggestions, list | tuple) else (),
+        )
 
     def __str__(self) -> str:
         where = "" if self.step is None else f" at step {self.step}"

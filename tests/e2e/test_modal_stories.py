@@ -19,9 +19,10 @@ import pytest
 
 from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFailedError, RunNotReadyError
 from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.launchers.modal.apps import Apps
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
-from ftsdk.backends.launchers.modal.service import Service
+from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
@@ -82,7 +83,7 @@ def checkpoint(n: int) -> FileLines:
     return FileLines(pattern="runs/*/events.jsonl", lines=n, containing='"checkpoint"')
 
 
-def test_a_run_that_is_preempted_three_times_ends_with_the_weights_of_this_machine(
+def test_a_run_preempted_three_times_ends_with_the_local_weights(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
     # Far enough apart that a container which works on for a moment doesn't reach the next one's interruption, too.
@@ -127,7 +128,7 @@ job.submit()
     [("FunctionMap", False), ("FunctionMap", True), ("AppCreate", True), ("AppPublish", False), ("VolumePutFiles2", True)],
     ids=["right before the spawn", "right after the spawn", "after the app was made", "before the app was whole", "while files went up"],
 )
-def test_a_client_that_is_killed_while_it_launches_leaves_a_run_that_starts_once(
+def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
     rpc: str, is_done: bool, tiny_model: Path, modal_service: ModalService
 ) -> None:
     hang = WireFault(rpc=rpc, answer="silence", loses_answer=is_done)
@@ -152,9 +153,7 @@ def test_a_client_that_is_killed_while_it_launches_leaves_a_run_that_starts_once
     assert sum(not app.state.startswith("stop") for app in modal_service.apps()) <= 1
 
 
-def test_an_image_that_cannot_be_built_is_told_with_the_end_of_its_log_and_the_run_starts_once_it_can(
-    modal_job: MakeJob, modal_service: ModalService
-) -> None:
+def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(modal_job: MakeJob, modal_service: ModalService) -> None:
     modal_service.tell(BrokenBuild(log=("Building image", "error: no wheel of bitsandbytes for this platform"), times=1))
     with pytest.raises(BackendError, match="no wheel of bitsandbytes for this platform") as caught:
         modal_job().submit()
@@ -188,16 +187,14 @@ def test_a_run_cancelled_while_it_starts_leaves_no_container_and_no_app(modal_jo
         run.collect()
 
 
-def test_a_run_cancelled_while_it_trains_keeps_its_history_whatever_the_container_still_writes(
-    modal_job: MakeJob, modal_service: ModalService
-) -> None:
+def test_a_run_cancelled_in_training_ignores_late_writes_of_the_container(modal_job: MakeJob, modal_service: ModalService) -> None:
     run = modal_job(max_steps=5000, epochs=999).submit()
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     assert run.cancel().state == "cancelled"
     history = run.events()
-    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/events.jsonl"
+    volume, path = Volume("ftsdk", environment=None), f"runs/{run.ref.partition(':')[2]}/events.jsonl"
     late = b'{"kind": "log", "seq": 99, "at": 1, "message": "a commit that came too late"}\n'
-    place.upload({path: (place.read(path) or b"") + late})
+    volume.upload({path: (volume.read(path) or b"") + late})
     assert reopened(run).events() == history
     assert reopened(run).status().state == "cancelled"
     until(lambda: modal_service.containers_running == 0)
@@ -294,12 +291,12 @@ def _installed(name: str) -> str:
     return version(name)
 
 
-def test_a_container_that_starts_for_a_launch_that_was_taken_over_trains_nothing(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_a_container_of_a_superseded_launch_trains_nothing(modal_job: MakeJob, modal_service: ModalService) -> None:
     modal_service.tell(Interruption(how="crash", at=InputTaken()))
     run = modal_job(max_steps=2).submit()
     # As if another client had taken over between the spawn and the start.
-    place, path = Service(environment=None, volume="ftsdk"), f"runs/{run.ref.partition(':')[2]}/launch.json"
-    place.upload({path: json.dumps({**json.loads(place.read(path) or b""), "token": "another"}).encode()})
+    volume, path = Volume("ftsdk", environment=None), f"runs/{run.ref.partition(':')[2]}/launch.json"
+    volume.upload({path: json.dumps({**json.loads(volume.read(path) or b""), "token": "another"}).encode()})
     call = modal_service.calls()[0].id
     until(lambda: modal_service.call(call).result is not None)
     assert not any(isinstance(e, StepEvent) for e in run.events())
@@ -317,7 +314,7 @@ def test_orphans_are_an_app_without_a_run_and_a_run_without_an_app(
         (stranger,) = find_orphans(backends=[place])
         assert (stranger.kind, stranger.native) == ("app", modal_service.apps()[0].id)
     # As if somebody had stopped the app on Modal's own pages.
-    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    Apps(environment=None).stop(modal_service.apps()[0].id)
     until(lambda: modal_service.containers_running == 0)
     (lost,) = find_orphans(backends=[place])
     assert (lost.kind, lost.run_id) == ("run", run.ref.partition(":")[2])
@@ -325,13 +322,13 @@ def test_orphans_are_an_app_without_a_run_and_a_run_without_an_app(
     assert find_orphans(backends=[place]) == []
 
 
-def test_a_second_app_is_made_only_when_the_first_is_gone_and_training_goes_on_where_it_was(
+def test_a_second_app_resumes_training_only_once_the_first_is_gone(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
     steps = {"max_steps": 48, "epochs": 6}
     run = modal_job(**steps).submit()
     until(lambda: any(isinstance(e, CheckpointEvent) for e in run.events()))
-    Service(environment=None, volume="ftsdk").stop_app(modal_service.apps()[0].id)
+    Apps(environment=None).stop(modal_service.apps()[0].id)
     until(lambda: run.status().native == "interrupted")
     finished(run)
     first, second = modal_service.apps()
@@ -360,6 +357,8 @@ def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(make_j
     run = make_job(backend=place, budget_usd=1, max_steps=5000, epochs=999).submit()
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     hours_later[0] = 24 * 3600.0
+    assert run.status().native == "interrupted"
+    assert modal_service.requests("FunctionCallCancel") == [], "a query stopped the container"
     with pytest.raises(RunFailedError, match="budget_usd=1 pays for"):
         finished(run)
     until(lambda: modal_service.containers_running == 0)

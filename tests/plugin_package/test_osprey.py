@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from installed_plugin import install
 
-from ftsdk import Dataset, FineTuneJob, Local, Run, UnsupportedSpecError
+from ftsdk import Dataset, FineTuneJob, Local, Modal, Run, UnsupportedSpecError
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import SpecError
 from ftsdk.run.ledger import Ledger
@@ -63,3 +63,11 @@ def test_an_unknown_trainer_is_refused_with_the_nearest_name() -> None:
 def test_the_default_trainer_is_not_written_down() -> None:
     assert "trainer" not in Local(device="cpu").options
     assert get_backend("local", {"device": "cpu", "trainer": "trl"}).options == Local(device="cpu").options
+
+
+@pytest.mark.usefixtures("osprey")
+def test_a_container_gets_the_package_that_the_trainer_comes_in(model_of_headers: Path) -> None:
+    pytest.importorskip("modal", reason="the extra 'modal' isn't installed")
+    plan = a_job(model_of_headers).replace(backend=Modal(gpu="cpu", trainer="osprey")).plan()
+    assert "ftsdk-osprey==0.1.0" in plan.request["launch"]["image"]["packages"]
+    assert plan.request["trainer"] == "osprey"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer, package_of
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.protocol import Orphan
@@ -61,8 +61,9 @@ class Modal(HostedBackend):
             secret=secret,
         )
         # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
-        self._place = ModalLauncher(options)
-        super().__init__(name="modal", launcher=self._place, trainer=load_trainer(trainer), cancel_grace_s=0.0)
+        chosen = load_trainer(trainer)
+        self._place = ModalLauncher(options, extra=chosen.extra, package=package_of(trainer))
+        super().__init__(name="modal", launcher=self._place, trainer=chosen, cancel_grace_s=0.0)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps that no run needs, and runs that have no app. Changes nothing.

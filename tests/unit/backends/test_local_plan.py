@@ -153,7 +153,7 @@ def test_an_hour_that_has_a_price_is_in_the_request_the_estimate_and_the_options
     assert plan.estimate is not None
     assert plan.estimate.accrual is not None
     assert (plan.estimate.accrual.kind, plan.estimate.accrual.usd) == ("per_hour", Decimal("1.5"))
-    assert "$1.5 an hour, as Local(usd_per_hour=) says" in str(plan)
+    assert "$1.5 an hour, from Local(usd_per_hour=)" in str(plan)
     assert json.loads(json.dumps(priced.resolved_backend.options)) == {"device": "cpu", "usd_per_hour": 1.5}
     assert "usd_per_hour" not in job(model).plan().request["launch"]
 
@@ -176,7 +176,7 @@ def test_twice_the_price_is_twice_the_cost_and_a_what_if_counts_before_it() -> N
 
 
 def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_started(ftsdk_home: Path) -> None:
-    with pytest.raises(BudgetExceededError, match=r"as Local\(usd_per_hour=\) says.*more than budget_usd=1") as caught:
+    with pytest.raises(BudgetExceededError, match=r"from Local\(usd_per_hour=\).*more than budget_usd=1") as caught:
         job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
     assert caught.value.budget_usd == 1
     assert not (ftsdk_home / "runs").exists()
@@ -185,5 +185,5 @@ def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_start
 
 @pytest.mark.parametrize("price", [0, -1, float("nan"), float("inf"), True, "much"])
 def test_what_is_no_price_is_refused(price: Any) -> None:
-    with pytest.raises(SpecError, match="is no price"):
+    with pytest.raises(SpecError, match="is not a valid price"):
         Local(usd_per_hour=price)

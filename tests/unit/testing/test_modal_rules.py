@@ -15,7 +15,7 @@ from ftsdk.testing.modal.containers import translated
 from ftsdk.testing.modal.limits import billing_rates, why_refused
 from ftsdk.testing.modal.mirror import mirror
 from ftsdk.testing.modal.verdicts import Again, Attempts, Ended, Final, decide
-from ftsdk.testing.modal.world import Storyteller
+from ftsdk.testing.modal.world import FaultScript
 
 NONE = Attempts()
 TWO_RETRIES = pb.FunctionRetryPolicy(retries=2, initial_delay_ms=1000, backoff_coefficient=2.0, max_delay_ms=1500)
@@ -117,12 +117,12 @@ def test_rates_are_decimal_text_with_a_gpu_cpu_and_memory_among_them() -> None:
 
 
 def test_a_story_lets_some_pass_happens_so_often_and_can_be_taken_back() -> None:
-    stories = Storyteller()
+    stories = FaultScript()
     story, other = WireFault(skip=1, times=2), Interruption(how="crash")
     stories.tell(story)
     stories.tell(other)
     assert [stories.happens(story) for _ in range(4)] == [False, True, True, False]
-    assert (list(stories.told(WireFault)), stories.goes_on(story)) == ([], True)
+    assert (list(stories.pending(WireFault)), stories.is_active(story)) == ([], True)
     stories.end(story)
-    assert not stories.goes_on(story)
-    assert list(stories.told(Interruption)) == [other]
+    assert not stories.is_active(story)
+    assert list(stories.pending(Interruption)) == [other]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import crash_loop
@@ -18,7 +20,20 @@ from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.models import files_of_model
-from ftsdk.protocol import Artifact, Capabilities, CheckpointEvent, Event, Plan, RunRef, RunStatus, StateEvent, StepEvent, find_gaps, refuse
+from ftsdk.protocol import (
+    TERMINAL,
+    Artifact,
+    Capabilities,
+    CheckpointEvent,
+    Event,
+    Plan,
+    RunRef,
+    RunStatus,
+    StateEvent,
+    StepEvent,
+    find_gaps,
+    refuse,
+)
 from ftsdk.protocol.estimates import PlannedHardware
 from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
@@ -118,36 +133,30 @@ class HostedBackend:
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
-        """Look for the run's folder: without a request in it, no worker was ever started."""
+        """Return the run that was submitted under this key, or None: without a request in its folder, no worker was ever started."""
         del plan
         if self._launcher.files(key).read(REQUEST) is None:
             return None
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
 
     def status(self, ref: RunRef) -> RunStatus:
-        """Derive the state from the log and the lock."""
-        files = self._launcher.files(ref.id)
-        # Liveness first: a worker that ends between the two looks has written its last event before it let go.
+        """Derive the state from the event log and from whether a worker is running. Changes nothing."""
+        # Liveness first: a worker that exits between the two looks has written its last event before.
         is_running = self._launcher.is_running(ref.id)
-        request = files.read(REQUEST)
-        if request is None:
+        files = self._launcher.files(ref.id)
+        if files.read(REQUEST) is None:
             raise RunNotFoundError(f"{self.name} has no run {ref.id}")
         states = self._log(ref).states(partial(files.read, EVENTS))
         last = states[-1] if states else None
         attempts = sum(e.native.startswith("attempt") for e in states)
-        if last is not None and last.state in ("succeeded", "failed", "cancelled"):
-            return RunStatus(
-                state=last.state,
-                native=last.native or last.state,
-                reason=last.reason,
-                diagnosis=_diagnosis(last),
-                log_tail=_log_tail(files) if last.state == "failed" else "",
-                attempts=attempts,
-            )
+        if last is not None and last.state in TERMINAL:
+            return _status_at_end(last, files, attempts=attempts)
         if files.read(CANCEL) is not None:
-            if not is_running and self._launcher.conclude(ref.id, AS_ASKED):
-                return self.status(ref)  # the worker is gone, or never came: nobody else can say it
-            return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
+            if is_running:
+                return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
+            end = self._unrecorded_end(ref)
+            # None: a worker has started or reported an end since the look above.
+            return self.status(ref) if end is None else _status_at_end(end, files, attempts=attempts)
         if is_running:
             if last is None or last.state == "queued":
                 return RunStatus(state="queued", native="starting", reason="the worker is starting", attempts=attempts)
@@ -155,49 +164,72 @@ class HostedBackend:
         if last is not None and last.native == BLOCKED:
             return RunStatus(state="queued", native=BLOCKED, reason=last.reason, attempts=attempts)
         if last is None:
-            reason = "the worker hasn't said anything yet, or was never started"
+            reason = "the worker hasn't reported anything yet, or was never started"
         else:
-            reason = "the worker ended without a word (killed, or the machine went down); the run can go on from its last whole checkpoint"
+            reason = "the worker exited without reporting (killed, or the machine went down); resume() continues from the last whole checkpoint"
         return RunStatus(state="queued", native="interrupted", reason=reason, log_tail=_log_tail(files), attempts=attempts)
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Read the log."""
+        """Return the events in the log, and the end of a cancelled run that no worker is left to report. Changes nothing."""
         files = self._launcher.files(ref.id)
         events = self._log(ref).events(partial(files.read, EVENTS), after=after)
         if events is None and files.read(REQUEST) is None:
             raise RunNotFoundError(f"{self.name} has no run {ref.id}")
-        return events or []
+        end = self._unrecorded_end(ref)
+        if end is None:
+            return events or []
+        before = self._log(ref).events(partial(files.read, EVENTS), after=after) or []
+        return [*(event for event in before if event.seq < end.seq), *([end] if end.seq > after else [])]
 
     def _log(self, ref: RunRef) -> EventIndex:
         return self._logs.setdefault(ref.id, EventIndex())
 
+    def _unrecorded_end(self, ref: RunRef) -> StateEvent | None:
+        """Return the last event of a cancelled run whose worker is gone; None if the log has an end, or a worker may still write one.
+
+        It follows from the files alone, so every process derives the same event until `cancel` or `resume` records it.
+        """
+        files = self._launcher.files(ref.id)
+        cancelled_at = files.read(CANCEL)
+        if cancelled_at is None or _is_over(self._log(ref).states(partial(files.read, EVENTS))) or self._launcher.is_running(ref.id):
+            return None
+        # Read again: a worker that has exited since the first look may have written its end.
+        files = self._launcher.files(ref.id)
+        events = self._log(ref).events(partial(files.read, EVENTS)) or []
+        if _is_over([event for event in events if isinstance(event, StateEvent)]):
+            return None
+        last_at = events[-1].at if events else 0.0
+        return StateEvent(seq=len(events), at=max(_seconds(cancelled_at), last_at), **AS_ASKED)
+
+    def _record_end(self, ref: RunRef) -> bool:
+        """Write down the end of a cancelled run for a worker that can't. Return False if there is nothing to write."""
+        end = self._unrecorded_end(ref)
+        return end is not None and self._launcher.record_end(ref.id, {"at": end.at, **AS_ASKED})
+
     def resume(self, ref: RunRef) -> bool:
-        """Start a worker again on a run that stands still; gives up on one that dies without getting further."""
+        """Start a worker on a stalled run; a run whose workers died too often without a new checkpoint fails instead."""
         status = self.status(ref)
-        if status.is_terminal or status.native not in ("interrupted", BLOCKED):
+        if self._record_end(ref) or status.is_terminal or status.native not in ("interrupted", BLOCKED):
             return False
         events = list(self.events(ref))
         tries = _attempts_without_progress(events)
         if tries >= self._max_attempts:
             steps = [e.step for e in events if isinstance(e, StepEvent)]
             diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
-            self._launcher.conclude(ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
+            self._launcher.record_end(ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
             return False
-        request = json.loads(self._launcher.files(ref.id).read(REQUEST) or b"{}")
-        return self._launcher.start(ref.id, request["launch"])
+        return self._launcher.start(ref.id, _launch_request(self._launcher.files(ref.id), ref))
 
     def cancel(self, ref: RunRef) -> None:
-        """Ask the worker to stop after the step it is in; when asked again after a while, end it."""
-        if self.status(ref).is_terminal:
-            return
-        files = self._launcher.files(ref.id)
-        asked_s_ago = files.age_s(CANCEL)
-        if asked_s_ago is None:
-            files.write(CANCEL, b"")
-        if (asked_s_ago or 0.0) >= self._cancel_grace_s:
-            self._launcher.stop(ref.id)
-        # No worker, no answer: say it in its place.
-        self._launcher.conclude(ref.id, AS_ASKED)
+        """Ask the worker to stop after its current step; kill it if that was asked `cancel_grace_s` ago."""
+        if not self.status(ref).is_terminal:
+            files = self._launcher.files(ref.id)
+            asked_s_ago = files.age_s(CANCEL)
+            if asked_s_ago is None:
+                files.write(CANCEL, f"{time.time():.3f}".encode())
+            if (asked_s_ago or 0.0) >= self._cancel_grace_s:
+                self._launcher.stop(ref.id)
+        self._record_end(ref)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Bring the weights here and check them."""
@@ -235,8 +267,39 @@ def _attempts_without_progress(events: list[Event]) -> int:
     return tries
 
 
-def _diagnosis(event: StateEvent) -> Diagnosis | None:
-    found = event.diagnosis
-    if found is None:
-        return None
-    return Diagnosis(str(found["kind"]), str(found["message"]), found.get("step"), tuple(found.get("suggestions", ())))
+def _status_at_end(end: StateEvent, files: RunFiles, *, attempts: int) -> RunStatus:
+    return RunStatus(
+        state=end.state,
+        native=end.native or end.state,
+        reason=end.reason,
+        diagnosis=None if end.diagnosis is None else Diagnosis.from_dict(end.diagnosis, message=end.reason),
+        log_tail=_log_tail(files) if end.state == "failed" else "",
+        attempts=attempts,
+    )
+
+
+def _is_over(states: Sequence[StateEvent]) -> bool:
+    return bool(states) and states[-1].state in TERMINAL
+
+
+def _seconds(content: bytes) -> float:
+    try:
+        seconds = float(content)
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
+
+
+def _launch_request(files: RunFiles, ref: RunRef) -> Mapping[str, Any]:
+    """Return the launch request of a run.
+
+    Raises:
+        BackendError: The file that holds it is damaged.
+    """
+    try:
+        launch = json.loads(files.read(REQUEST) or b"")["launch"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackendError(f"run {ref} can't be resumed: its {REQUEST} is damaged ({error}). Submit the job again as a new run.") from error
+    if not isinstance(launch, dict):
+        raise BackendError(f"run {ref} can't be resumed: its {REQUEST} is damaged ('launch' is no object). Submit the job again as a new run.")
+    return cast("dict[str, Any]", launch)

@@ -11,7 +11,7 @@ from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Billing
 from ftsdk.spec import JobSpec
 
-__all__ = ["Hardware", "Launch", "Launcher", "RunFiles"]
+__all__ = ["Hardware", "LaunchPlan", "Launcher", "RunFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Launch:
+class LaunchPlan:
     """How the worker will be started: the place's part of a plan."""
 
     request: Mapping[str, Any]
@@ -91,7 +91,7 @@ class Launcher(Protocol):
         """Say what a worker for this spec will find. Offline and quick."""
         ...
 
-    def launch(self, spec: JobSpec) -> Launch:
+    def launch(self, spec: JobSpec) -> LaunchPlan:
         """Decide how the worker will be started. Pure.
 
         Raises:
@@ -123,6 +123,6 @@ class Launcher(Protocol):
         """End the worker the hard way, with all its processes. No-op if there is none."""
         ...
 
-    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
         """Append an event on behalf of a worker that is no more; False if a worker is at work."""
         ...

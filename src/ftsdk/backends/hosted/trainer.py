@@ -14,7 +14,7 @@ from ftsdk.protocol import Adjustment, Capabilities, Workload
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 
-__all__ = ["DEFAULT_TRAINER", "Cancelled", "Context", "Trainer", "Training", "TrainingStopped", "Translation", "load_trainer"]
+__all__ = ["DEFAULT_TRAINER", "Cancelled", "Context", "Trainer", "Training", "TrainingStopped", "Translation", "load_trainer", "package_of"]
 
 
 class Cancelled(Exception):
@@ -105,6 +105,12 @@ class Trainer(Protocol):
 
 
 DEFAULT_TRAINER = "trl"
+
+
+def package_of(trainer: str) -> str:
+    """Return the distribution that brings a trainer, such as `ftsdk` for `trl`."""
+    point = installed("ftsdk.trainers").get(trainer)
+    return point.dist.name if point is not None and point.dist is not None else "ftsdk"
 
 
 def load_trainer(name: str) -> Trainer:

@@ -1,1 +1,1 @@
-"""Places where a worker can run."""
+"""Launchers: where a worker can run."""

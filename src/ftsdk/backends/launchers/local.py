@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ftsdk._files import replace_file, replacing
 from ftsdk._home import home
-from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
@@ -39,7 +39,7 @@ def _price(usd_per_hour: Decimal | float) -> Decimal:
     except InvalidOperation:
         price = Decimal(0)
     if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
-        raise SpecError(f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if this machine costs nothing")
+        raise SpecError(f"usd_per_hour={usd_per_hour!r} is not a valid price: give US dollars above 0, or leave it out if this machine costs nothing")
     return price
 
 
@@ -50,7 +50,7 @@ class LocalFiles:
         self.folder = folder
 
     def read(self, name: str, *, start: int = 0) -> bytes | None:
-        """Give the bytes from `start` on, or None if there is no such file."""
+        """Return the bytes from `start` on, or None if there is no such file."""
         try:
             with (self.folder / name).open("rb") as file:
                 file.seek(start)
@@ -77,7 +77,7 @@ class LocalFiles:
                 shutil.copyfile(source, draft)
 
     def age_s(self, name: str) -> float | None:
-        """Say how long ago the file was written."""
+        """Return the seconds since the file was written, or None if there is no such file."""
         try:
             return max(0.0, time.time() - (self.folder / name).stat().st_mtime)
         except FileNotFoundError:
@@ -131,7 +131,7 @@ class LocalLauncher:
         """Look at this machine, without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
 
-    def launch(self, spec: JobSpec) -> Launch:
+    def launch(self, spec: JobSpec) -> LaunchPlan:
         """One process, or torchrun."""
         hardware = self.hardware(spec)
         gaps: list[Gap] = []
@@ -141,7 +141,7 @@ class LocalLauncher:
         request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
-        return Launch(
+        return LaunchPlan(
             request=request,
             adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
             gaps=tuple(gaps),
@@ -151,7 +151,7 @@ class LocalLauncher:
     def _billing(self, spec: JobSpec) -> Billing:
         price = self._usd_per_hour
         if price is not None:
-            source = f"${price} an hour, as Local(usd_per_hour=) says"
+            source = f"${price} an hour, from Local(usd_per_hour=)"
             rate = Rate(label="hardware", usd=price, source=source)
             return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
         note = "this machine bills nothing"
@@ -160,15 +160,15 @@ class LocalLauncher:
         return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
-        """Give the run's folder."""
+        """Return the run's files."""
         return LocalFiles(self.folder(run_id))
 
     def folder(self, run_id: str) -> Path:
-        """Say where a run's folder is, whether it exists or not."""
+        """Return the path of a run's folder, whether it exists or not."""
         return home() / "runs" / run_id
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
-        """Start a worker in a session of its own, so that nothing that ends this process or its terminal ends the run."""
+        """Start a worker in a session of its own, so that it outlives this process and its terminal."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)
         if held is None:
@@ -209,11 +209,11 @@ class LocalLauncher:
         return True
 
     def native(self, run_id: str) -> Mapping[str, str]:  # noqa: ARG002 - a run has no other name here
-        """A run on this machine is called by its own id."""
+        """Return nothing: a run on this machine has no other id."""
         return {}
 
     def is_running(self, run_id: str) -> bool:
-        """True while a worker holds the folder's lock."""
+        """Return whether a worker holds the folder's lock."""
         return lock.is_held(self.folder(run_id))
 
     def stop(self, run_id: str) -> None:
@@ -230,7 +230,7 @@ class LocalLauncher:
         while lock.is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def conclude(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
         """Append a state event under the lock, if no worker is at work and the run isn't over."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)

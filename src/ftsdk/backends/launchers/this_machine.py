@@ -19,10 +19,10 @@ Device = Literal["cuda", "mps", "cpu"]
 
 
 def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
-    """Choose the device: the one asked for, else CUDA, else Apple's GPU, else the CPU.
+    """Choose the device: the given one, else CUDA, else Apple's GPU, else the CPU.
 
     Raises:
-        SpecError: A device was asked for that isn't there, or an impossible number of processes.
+        SpecError: The given device doesn't exist here, or the number of processes is impossible.
     """
     if processes is not None and processes < 1:
         raise SpecError(f"processes must be at least 1, got {processes}")
@@ -30,10 +30,10 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
     if device not in (None, "cuda", "mps", "cpu"):
         raise SpecError(f"unknown device {device!r}; known: cuda, mps, cpu")
     if device == "cuda" and not gpus:
-        raise SpecError("device='cuda' was asked for, but no CUDA device is visible; leave device out, or check the driver (`nvidia-smi`)")
+        raise SpecError("device='cuda', but no CUDA device is visible; leave device out, or check the driver (`nvidia-smi`)")
     if device == "mps" and not _has_mps():
-        raise SpecError("device='mps' was asked for, but this is no Apple silicon Mac")
-    asked = "asked for" if device else None
+        raise SpecError("device='mps', but this machine is not an Apple silicon Mac; leave device out")
+    given = "set by device=" if device else None
     if gpus and device in (None, "cuda"):
         if processes is not None and processes > len(gpus):
             raise SpecError(f"processes={processes}, but this machine shows {len(gpus)} CUDA device(s); one process needs one device")
@@ -44,17 +44,19 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
             processes=processes or len(gpus),
             memory_gib=memory_gib,
             has_bfloat16=capability >= (8, 0),
-            reason=asked or "a CUDA device is there",
+            reason=given or "a CUDA device is available",
         )
     if device == "mps" or (device is None and _has_mps()):
-        return Hardware(device="mps", name=platform.processor() or "Apple silicon", processes=processes or 1, reason=asked or "an Apple GPU is there")
+        return Hardware(
+            device="mps", name=platform.processor() or "Apple silicon", processes=processes or 1, reason=given or "an Apple GPU is available"
+        )
     return Hardware(
         device="cpu",
         name=f"{os.cpu_count()}-core CPU",
         processes=processes or 1,
         memory_gib=_memory_gib(),
         has_bfloat16=_cpu_has_bfloat16(),
-        reason=asked or "no CUDA device and no Apple GPU is there",
+        reason=given or "neither a CUDA device nor an Apple GPU is available",
     )
 
 

@@ -31,9 +31,7 @@ def status_at_end(folder: RunFolder) -> RunStatus | None:
         state=last.state,
         native=last.native or last.state,
         reason=last.reason,
-        diagnosis=None
-        if found is None
-        else Diagnosis(str(found["kind"]), str(found["message"]), found.get("step"), tuple(found.get("suggestions", ()))),
+        diagnosis=None if found is None else Diagnosis.from_dict(found, message=last.reason),
         log_tail=_log_tail(folder.events()) if last.state == "failed" else "",
         attempts=max(1, len(folder.jobs())),
         price_usd=None if price is None else Decimal(price),

@@ -4,7 +4,7 @@
 with ModalService() as service:
     os.environ.update(service.env)      # MODAL_SERVER_URL, tokens, and a MODAL_CONFIG_PATH that doesn't exist
     ...                                 # modal.App(...).run(detach=True), .spawn(...), FunctionCall.from_id(...), Volume, ...
-    service.requests("AppCreate")       # what was asked for, in order; secrets and tokens are never kept
+    service.requests("AppCreate")       # the requests, in order; secrets and tokens are never kept
     service.tell(Interruption(how="preempt", after=FileLines(pattern="runs/*/events.jsonl", lines=4)))
     service.reset()                     # as new, in milliseconds: nothing runs, nothing is stored; the address stays
 ```
@@ -32,14 +32,14 @@ environment where its Volumes are runs the same in both places, and needs no bra
 added to the image (`add_local_python_source`), before everything else. It gets the image's and the function's environment, and
 of this process's only what `PASSED_ON` names: no key that wasn't sent as a Secret is in it.
 
-**Stories**, all of them data, told by `tell`: `Interruption` (a container is preempted, crashes, is killed for memory, or is
+**Faults**, all of them data, scripted with `tell`: `Interruption` (a container is preempted, crashes, is killed for memory, or is
 timed out, at an event), `WireFault` (answers of the wire), `BrokenBuild` (an image), `BrokenUpload` (files of a Volume),
 `ExpiredResult`.
 
-**What differs from Modal**, and has to be said with every result shown here:
+**What differs from Modal**, and must accompany every result from here:
 
 - Images aren't built, only recorded and, where asked, refused.
-- A Volume's files are seen by everybody at once, so that a missing commit isn't noticed, unless `ModalService(commit_every_s=...)`
+- A Volume's files are visible everywhere at once, so that a missing commit isn't noticed, unless `ModalService(commit_every_s=...)`
   makes commits matter. A missing reload never is, and neither are open files.
 - There are no GPUs, queues, scale-down or clusters. GPU names and counts, timeouts, retries and cluster sizes are checked as
   documented; clustered functions can be created but not called.
@@ -60,7 +60,7 @@ except ImportError as error:
 from ftsdk.testing.modal.service import PASSED_ON, ModalService
 from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen
 from ftsdk.testing.modal.stories import (
-    WEATHER,
+    FAULTS,
     BrokenBuild,
     BrokenUpload,
     FileLines,
@@ -74,8 +74,8 @@ from ftsdk.testing.modal.stories import (
 from ftsdk.testing.modal.wire import Request
 
 __all__ = [
+    "FAULTS",
     "PASSED_ON",
-    "WEATHER",
     "AppSeen",
     "BrokenBuild",
     "BrokenUpload",

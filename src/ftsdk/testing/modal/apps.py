@@ -14,7 +14,7 @@ from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.limits import billing_rates
 from ftsdk.testing.modal.sources import BUILDER_VERSION
-from ftsdk.testing.modal.world import Place, found
+from ftsdk.testing.modal.world import HostSettings, found
 
 __all__ = ["ENVIRONMENT", "Account", "App", "Apps"]
 
@@ -43,7 +43,7 @@ class App:
         return self.state == pb.APP_STATE_STOPPED
 
     def metadata(self) -> pb.AppHandleMetadata:
-        """Give what the client keeps of it."""
+        """Return what the client keeps of it."""
         lifecycle = pb.AppLifecycle(app_state=self.state, created_at=self.created, stopped_at=self.stopped)
         return pb.AppHandleMetadata(
             app_id=self.id, description=self.description, environment_name=ENVIRONMENT, lifecycle=lifecycle, functions=self.functions
@@ -53,8 +53,10 @@ class App:
 class Apps:
     """All apps of the workspace."""
 
-    def __init__(self, place: Place, *, end_calls: Callable[[str], None], is_busy: Callable[[str], bool], running: Callable[[str], int]) -> None:
-        self._place = place
+    def __init__(
+        self, settings: HostSettings, *, end_calls: Callable[[str], None], is_busy: Callable[[str], bool], running: Callable[[str], int]
+    ) -> None:
+        self._settings = settings
         self._end_calls = end_calls
         self._is_busy = is_busy
         self._running = running
@@ -62,7 +64,7 @@ class Apps:
         self._deployed: dict[str, str] = {}
 
     def app(self, app_id: str) -> App:
-        """Give an app, as it is now.
+        """Return an app, as it is now.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -72,7 +74,7 @@ class Apps:
         return app
 
     def everyone(self) -> list[App]:
-        """Give all apps, the oldest first, stopped ones too."""
+        """Return all apps, the oldest first, stopped ones too."""
         for app in self._apps.values():
             self._let_go(app)
         return list(self._apps.values())
@@ -82,12 +84,12 @@ class Apps:
         return app_id not in self._apps or self.app(app_id).is_stopped
 
     def idle(self, app_id: str) -> None:
-        """Look whether a detached app has nothing left to do. Called when a call is over."""
+        """Stop a detached app that has nothing left to do. Called when a call is over."""
         self._let_go(self._apps[app_id])
 
     def _let_go(self, app: App) -> None:
-        """Stop what nobody holds any more: an ephemeral app without a client, a detached app without client and work."""
-        if app.state in (pb.APP_STATE_EPHEMERAL, pb.APP_STATE_DETACHED) and time.time() - app.heartbeat > self._place.client_lost_after_s:
+        """Stop apps that are no longer in use: an ephemeral app without a client, a detached app without client and work."""
+        if app.state in (pb.APP_STATE_EPHEMERAL, pb.APP_STATE_DETACHED) and time.time() - app.heartbeat > self._settings.client_lost_after_s:
             self._client_has_gone(app)
         elif app.state == pb.APP_STATE_DETACHED_DISCONNECTED and not self._is_busy(app.id):
             self._stop(app)
@@ -106,13 +108,13 @@ class Apps:
 
     def _create(self, description: str, state: pb.AppState.ValueType, tags: dict[str, str]) -> App:
         now = time.time()
-        app = App(self._place.ids.new("ap"), description, state, tags, now, now)
+        app = App(self._settings.ids.new("ap"), description, state, tags, now, now)
         self._apps[app.id] = app
         return app
 
     async def AppCreate(self, request: pb.AppCreateRequest) -> pb.AppCreateResponse:
         app = self._create(request.description, request.app_state, dict(request.tags))
-        return pb.AppCreateResponse(app_id=app.id, app_page_url=f"{self._place.http_url}/apps/{app.id}")
+        return pb.AppCreateResponse(app_id=app.id, app_page_url=f"{self._settings.http_url}/apps/{app.id}")
 
     async def AppPublish(self, request: pb.AppPublishRequest) -> pb.AppPublishResponse:
         app = self.app(request.app_id)
@@ -123,7 +125,7 @@ class Apps:
             app.name = request.name
             app.tags = dict(request.tags) or app.tags
             self._deployed[request.name] = app.id
-        return pb.AppPublishResponse(url=f"{self._place.http_url}/apps/{app.id}", deployed_at=time.time())
+        return pb.AppPublishResponse(url=f"{self._settings.http_url}/apps/{app.id}", deployed_at=time.time())
 
     async def AppHeartbeat(self, request: pb.AppHeartbeatRequest) -> Empty:
         self.app(request.app_id).heartbeat = time.time()
@@ -140,7 +142,7 @@ class Apps:
     # Finding them again.
 
     def deployed(self, name: str) -> App | None:
-        """Give the app that is deployed under a name, if there is one."""
+        """Return the app that is deployed under a name, if there is one."""
         app_id = self._deployed.get(name)
         return None if app_id is None or self._apps[app_id].is_stopped else self._apps[app_id]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp.web
 from modal_proto import api_pb2 as pb
 
-from ftsdk.testing.modal.world import Place, found
+from ftsdk.testing.modal.world import HostSettings, found
 
 __all__ = ["Blobs", "receive"]
 
@@ -18,24 +18,24 @@ __all__ = ["Blobs", "receive"]
 class Blobs:
     """Large arguments and results, and the blocks of files on their way into a Volume."""
 
-    def __init__(self, place: Place, root: Path) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings, root: Path) -> None:
+        self._settings = settings
         self._root = root
         self._known: dict[str, Path] = {}
         root.mkdir(parents=True)
 
     async def BlobCreate(self, request: pb.BlobCreateRequest) -> pb.BlobCreateResponse:
-        blob_id = self._place.ids.new("bl")
+        blob_id = self._settings.ids.new("bl")
         self._known[blob_id] = self._root / blob_id
-        urls = pb.UploadUrlList(items=[f"{self._place.http_url}/blob/{blob_id}"])
+        urls = pb.UploadUrlList(items=[f"{self._settings.http_url}/blob/{blob_id}"])
         return pb.BlobCreateResponse(blob_ids=[blob_id], upload_urls=urls)
 
     async def BlobGet(self, request: pb.BlobGetRequest) -> pb.BlobGetResponse:
         found(self._known, request.blob_id, "blob")
-        return pb.BlobGetResponse(download_url=f"{self._place.http_url}/blob/{request.blob_id}")
+        return pb.BlobGetResponse(download_url=f"{self._settings.http_url}/blob/{request.blob_id}")
 
     def blob(self, blob_id: str) -> Path:
-        """Say where a blob's bytes are.
+        """Return where a blob's bytes are.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -43,7 +43,7 @@ class Blobs:
         return found(self._known, blob_id, "blob")
 
     def block(self, sha256_hex: str) -> Path:
-        """Say where a file's block is, whether it has come or not."""
+        """Return where a file's block is, whether it was uploaded or not."""
         return self._root / f"block-{sha256_hex}"
 
 

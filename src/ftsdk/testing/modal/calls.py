@@ -17,7 +17,7 @@ from ftsdk.testing.modal.containers import Container, Containers
 from ftsdk.testing.modal.functions import Function, Functions
 from ftsdk.testing.modal.limits import limit
 from ftsdk.testing.modal.verdicts import Again, Attempts, Ended, How, decide
-from ftsdk.testing.modal.world import CALLER, Place, found
+from ftsdk.testing.modal.world import CALLER, HostSettings, found
 
 __all__ = ["Call", "Calls"]
 
@@ -70,16 +70,16 @@ class Call:
 class Calls:
     """All calls of the workspace."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings) -> None:
+        self._settings = settings
         self._calls: dict[str, Call] = {}
         self.functions: Functions
         self.apps: Apps
         self.containers: Containers
-        """Given by whoever builds the workspace: apps end calls, and calls end apps."""
+        """Set by the workspace, since apps end calls and calls end apps."""
 
     def call(self, call_id: str) -> Call:
-        """Give a call.
+        """Return a call.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -87,11 +87,11 @@ class Calls:
         return found(self._calls, call_id, "FunctionCall")
 
     def everyone(self) -> list[Call]:
-        """Give all calls, the oldest first."""
+        """Return all calls, the oldest first."""
         return list(self._calls.values())
 
     def is_busy(self, app_id: str) -> bool:
-        """True while one of the app's calls, or a container of one, isn't over."""
+        """Return whether one of the app's calls, or a container of one, isn't over."""
         return any(call.function.app_id == app_id and (call.output is None or call.container is not None) for call in self._calls.values())
 
     def running(self, app_id: str) -> int:
@@ -99,13 +99,13 @@ class Calls:
         return sum(call.function.app_id == app_id and call.container is not None for call in self._calls.values())
 
     def end(self, app_id: str) -> None:
-        """End all calls of an app, the hard way."""
+        """End all calls of an app and kill their containers."""
         for call in self._calls.values():
             if call.function.app_id == app_id:
                 self.terminate(call)
 
     def terminate(self, call: Call) -> None:
-        """End a call, the hard way. No-op if it is over; its container ends anyway."""
+        """End a call and kill its container. If it is over, only the container is killed."""
         call.is_cancelled = True
         if call.output is None:
             self._finish(call, self._failure(call, "cancelled"))
@@ -177,7 +177,7 @@ class Calls:
             raise GRPCError(Status.UNIMPLEMENTED, "the loopback takes calls with one input: spawn and remote")
         if function.nodes > 1:
             raise GRPCError(Status.UNIMPLEMENTED, "the loopback has no clusters: a clustered function can be created, not called")
-        call = Call(self._place.ids.new("fc"), function, self._place.ids.new("in"), request.pipelined_inputs[0])
+        call = Call(self._settings.ids.new("fc"), function, self._settings.ids.new("in"), request.pipelined_inputs[0])
         self._calls[call.id] = call
         call.runner = asyncio.create_task(self._run(call))
         return pb.FunctionMapResponse(

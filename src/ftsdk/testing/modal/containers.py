@@ -23,12 +23,12 @@ from ftsdk.testing.modal.sources import Images, Mounts, Secrets
 from ftsdk.testing.modal.stories import FileLines, InputTaken, Interruption, LogLine, Moment, ProcessStarted
 from ftsdk.testing.modal.verdicts import How
 from ftsdk.testing.modal.volumes import Volumes
-from ftsdk.testing.modal.world import Place, Storyteller
+from ftsdk.testing.modal.world import FaultScript, HostSettings
 
 __all__ = ["TASK_HEADER", "Container", "Containers", "translated"]
 
 TASK_HEADER = "x-loopback-task"
-"""Tells the server which container a request comes from: the client's own requests don't say it."""
+"""Identifies the container that sends a request: the client's own requests don't."""
 _LOOK_EVERY_S = 0.03
 _ROOT = "root"
 
@@ -75,10 +75,10 @@ class Containers:
 
     def __init__(
         self,
-        place: Place,
+        settings: HostSettings,
         root: Path,
         reaper: Reaper,
-        stories: Storyteller,
+        stories: FaultScript,
         *,
         functions: Functions,
         images: Images,
@@ -88,7 +88,7 @@ class Containers:
         logs: Logs,
         app_name: Callable[[str], str],
     ) -> None:
-        self._place = place
+        self._settings = settings
         self._root = root
         self._reaper = reaper
         self._stories = stories
@@ -105,7 +105,7 @@ class Containers:
 
     def new(self, function: Function, *, call_id: str, input_id: str) -> Container:
         """Make a container that isn't running yet."""
-        task_id = self._place.ids.new("ta")
+        task_id = self._settings.ids.new("ta")
         key = LogKey(app_id=function.app_id, function_id=function.id, call_id=call_id, input_id=input_id, task_id=task_id)
         return Container(task_id, function, key, self._root / task_id)
 
@@ -184,7 +184,7 @@ class Containers:
         )
         (container.folder / "arguments").write_bytes(arguments.SerializeToString())
         return {
-            **self._place.passed_on,
+            **self._settings.passed_on,
             "HOME": str(container.folder / _ROOT),
             "PYTHONUNBUFFERED": "1",
             "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOOPBACK",
@@ -192,10 +192,10 @@ class Containers:
             "MODAL_ENVIRONMENT": ENVIRONMENT,
             "MODAL_IMAGE_ID": definition.image_id,
             **translated(asked, container.volumes),
-            "PYTHONPATH": os.pathsep.join([*sources, *filter(None, [self._place.passed_on.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([*sources, *filter(None, [self._settings.passed_on.get("PYTHONPATH")])]),
             "MODAL_IS_REMOTE": "1",
             "MODAL_TASK_ID": container.task_id,
-            "MODAL_SERVER_URL": self._place.grpc_url,
+            "MODAL_SERVER_URL": self._settings.grpc_url,
             "MODAL_CONFIG_PATH": str(container.folder / "no-such-file.toml"),
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(container.folder / "arguments"),
             "MODAL_OVERRIDE_HEADERS": f"{TASK_HEADER}:{container.task_id}",
@@ -212,7 +212,7 @@ class Containers:
     async def _watch(self, container: Container) -> None:
         """Look at the clock and at files, and commit in the background."""
         seconds = container.function.definition.timeout_secs
-        every = self._place.commit_every_s
+        every = self._settings.commit_every_s
         committed = time.monotonic()
         while True:
             if every is not None and time.monotonic() - committed > every:
@@ -220,7 +220,7 @@ class Containers:
                     await self._volumes.volume(volume_id).commit()
                 committed = time.monotonic()
             if container.taken is not None and time.monotonic() - container.taken > seconds:
-                container.interrupt("timeout", self._place.grace_s)
+                container.interrupt("timeout", self._settings.grace_s)
             story = self._next(container)
             if story is not None and isinstance(story.at, FileLines) and _lines(story.at, container.volumes) >= story.at.lines:
                 self._interrupt(container, story)
@@ -236,16 +236,16 @@ class Containers:
         self._interrupt(container, story)
 
     def _next(self, container: Container) -> Interruption | None:
-        """Give the story that may happen to this container: the first that was told and hasn't ended."""
+        """Return the story that may happen to this container: the first that was added and hasn't ended."""
         if container.interrupted is not None:
             return None
         name = self._app_name(container.function.app_id)
-        return next((story for story in self._stories.told(Interruption) if fnmatch.fnmatchcase(name, story.app)), None)
+        return next((story for story in self._stories.pending(Interruption) if fnmatch.fnmatchcase(name, story.app)), None)
 
     def _interrupt(self, container: Container, story: Interruption) -> None:
         if self._stories.happens(story):
             hows: dict[str, How] = {"preempt": "preempted", "crash": "crashed", "oom": "oom", "timeout": "timeout"}
-            container.interrupt(hows[story.how], self._place.grace_s)
+            container.interrupt(hows[story.how], self._settings.grace_s)
 
 
 def _mounted(container: Container) -> set[str]:
@@ -253,7 +253,7 @@ def _mounted(container: Container) -> set[str]:
 
 
 def translated(environment: Mapping[str, str], volumes: Mapping[str, Path]) -> dict[str, str]:
-    """Give the environment with the host's folders where a value is a mount path, or lies below one."""
+    """Return the environment with the host's folders where a value is a mount path, or lies below one."""
     result: dict[str, str] = {}
     for name, value in environment.items():
         mount = next((m for m in sorted(volumes, key=len, reverse=True) if value == m or value.startswith(f"{m}/")), None)

@@ -1,4 +1,4 @@
-"""Functions: what was asked for, checked as the service would."""
+"""Functions: their definitions, checked as the service would."""
 
 # ruff: noqa: N802, D102 - methods are RPCs, named and described by the protocol
 
@@ -11,7 +11,7 @@ from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.apps import App, Apps
 from ftsdk.testing.modal.limits import why_refused
-from ftsdk.testing.modal.world import Place, found, refused
+from ftsdk.testing.modal.world import HostSettings, found, refused
 
 __all__ = ["Function", "Functions"]
 
@@ -23,7 +23,7 @@ class Function:
     id: str
     app_id: str
     data: pb.FunctionData
-    """Everything that was asked for. Its `ranked_functions` are the wanted hardware, the best first."""
+    """The definition from the request. Its `ranked_functions` are the wanted hardware, the best first."""
 
     @property
     def definition(self) -> pb.Function:
@@ -36,7 +36,7 @@ class Function:
         return max(1, self.definition._experimental_group_size)
 
     def handle(self) -> pb.FunctionHandleMetadata:
-        """Give what the client keeps of it."""
+        """Return what the client keeps of it."""
         return pb.FunctionHandleMetadata(
             function_name=self.definition.function_name,
             function_type=self.definition.function_type,
@@ -50,13 +50,13 @@ class Function:
 class Functions:
     """All functions of the workspace."""
 
-    def __init__(self, place: Place, apps: Apps) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings, apps: Apps) -> None:
+        self._settings = settings
         self._apps = apps
         self._functions: dict[str, Function] = {}
 
     def function(self, function_id: str) -> Function:
-        """Give a function.
+        """Return a function.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -64,11 +64,11 @@ class Functions:
         return found(self._functions, function_id, "Function")
 
     def everyone(self) -> list[Function]:
-        """Give all functions, the oldest first."""
+        """Return all functions, the oldest first."""
         return list(self._functions.values())
 
     def layout(self, app_id: str) -> pb.AppLayout:
-        """Give an app's functions as a container wants to know them."""
+        """Return an app's functions as a container wants to know them."""
         ids = self._apps.app(app_id).functions
         objects = [pb.Object(object_id=i, function_handle_metadata=self.function(i).handle()) for i in ids.values()]
         return pb.AppLayout(function_ids=ids, objects=objects)
@@ -76,7 +76,7 @@ class Functions:
     async def FunctionPrecreate(self, request: pb.FunctionPrecreateRequest) -> pb.FunctionPrecreateResponse:
         self._open_app(request.app_id)
         handle = pb.FunctionHandleMetadata(function_name=request.function_name, function_type=request.function_type, app_id=request.app_id)
-        return pb.FunctionPrecreateResponse(function_id=request.existing_function_id or self._place.ids.new("fu"), handle_metadata=handle)
+        return pb.FunctionPrecreateResponse(function_id=request.existing_function_id or self._settings.ids.new("fu"), handle_metadata=handle)
 
     async def FunctionCreate(self, request: pb.FunctionCreateRequest) -> pb.FunctionCreateResponse:
         self._open_app(request.app_id)
@@ -91,7 +91,7 @@ class Functions:
             reason = why_refused(ranked.function)
             if reason is not None:
                 raise refused(f"Function {ranked.function.function_name!r}: {reason}")
-        function = Function(request.existing_function_id or self._place.ids.new("fu"), request.app_id, data)
+        function = Function(request.existing_function_id or self._settings.ids.new("fu"), request.app_id, data)
         self._functions[function.id] = function
         return pb.FunctionCreateResponse(function_id=function.id, function=function.definition, function_data=data, handle_metadata=function.handle())
 

@@ -21,17 +21,17 @@ def _facts() -> Mapping[str, Any]:
 
 
 def limit(name: str) -> int:
-    """Give a limit by its name in `service.yaml`."""
+    """Return a limit by its name in `service.yaml`."""
     return int(_facts()["limits"][name])
 
 
 def billing_rates() -> Mapping[str, str]:
-    """Give what the workspace is charged, in USD per second; the keys are the loopback's own."""
+    """Return what the workspace is charged, in USD per second; the keys are the loopback's own."""
     return cast("Mapping[str, str]", _facts()["rates"]["values"])
 
 
 def why_refused(function: pb.Function) -> str | None:
-    """Say why the service won't create a function, or None if it will."""
+    """Return why the service won't create a function, or None if it will."""
     seconds = function.timeout_secs
     if not limit("timeout_min_s") <= seconds <= limit("timeout_max_s"):
         return f"timeout must be between {limit('timeout_min_s')} and {limit('timeout_max_s')} seconds; got {seconds}"

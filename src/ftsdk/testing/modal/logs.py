@@ -48,7 +48,7 @@ class Logs:
         self._lines.append((key, item))
 
     def text(self, *, call_id: str = "") -> str:
-        """Give everything that was written, by one call or by all."""
+        """Return the output of one call, or of all."""
         return "".join(item.data for key, item in self._lines if not call_id or key.call_id == call_id)
 
     def _chosen(self, request: pb.AppFetchLogsRequest | pb.AppCountLogsRequest | pb.AppGetLogsRequest) -> list[pb.TaskLogs]:

@@ -59,7 +59,7 @@ class Reaper:
         (self._groups / str(process_id)).touch()
 
     def forget(self, process_id: int) -> None:
-        """Forget a group that has ended, before its number is given to somebody else."""
+        """Forget a group that has ended, before its number is reused."""
         (self._groups / str(process_id)).unlink(missing_ok=True)
 
     def close(self) -> None:

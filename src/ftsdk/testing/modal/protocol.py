@@ -70,7 +70,7 @@ def _problems_of_request(function: ast.AsyncFunctionDef, kind: type) -> Iterator
 
 
 def _missing(message: Descriptor, path: list[str]) -> str | None:
-    """Say which step of a path of fields there isn't; None if all are there, or a method is what is called."""
+    """Return the first step of a path of fields that doesn't exist; None if all do, or a method is called."""
     for name in path:
         if hasattr(api_pb2.AppCreateRequest, name) and name not in message.fields_by_name:
             return None
@@ -89,7 +89,7 @@ def _handlers() -> dict[str, grpclib.const.Handler]:
 
 
 def _resolve(node: ast.AST) -> object:
-    """Give what an expression such as `pb.GenericResult.GENERIC_STATUS_SUCCESS` stands for, or None."""
+    """Return what an expression such as `pb.GenericResult.GENERIC_STATUS_SUCCESS` stands for, or None."""
     names = _dotted(node)
     if names[:1] != ["pb"]:
         return None

@@ -1,4 +1,4 @@
-"""The service as a test uses it: start it, point the client at it, tell it stories, ask what it saw, stop it."""
+"""The service as a test uses it: start it, point the client at it, script faults, look at what it received, stop it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ftsdk.testing.modal.blobs import receive
 from ftsdk.testing.modal.processes import Reaper
 from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
 from ftsdk.testing.modal.sources import Mounts
-from ftsdk.testing.modal.stories import WEATHER, Story
+from ftsdk.testing.modal.stories import FAULTS, Story
 from ftsdk.testing.modal.verdicts import How
 from ftsdk.testing.modal.wire import Codec, Request, Wire
 from ftsdk.testing.modal.workspace import Workspace
-from ftsdk.testing.modal.world import Place
+from ftsdk.testing.modal.world import HostSettings
 
 __all__ = ["PASSED_ON", "ModalService"]
 
@@ -81,15 +81,15 @@ class ModalService:
     def __enter__(self) -> Self:
         root = Path(tempfile.mkdtemp(prefix="loopback-modal-")).resolve()
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        self._place = Place(
+        self._settings = HostSettings(
             root=root,
             passed_on={**passed_on, **self._container_env},
             grace_s=self._grace_s,
             client_lost_after_s=self._client_lost_after_s,
             commit_every_s=self._commit_every_s,
         )
-        self._reaper = Reaper(root, self._place.ids.tag)
-        self._mounts = Mounts(self._place)
+        self._reaper = Reaper(root, self._settings.ids.tag)
+        self._mounts = Mounts(self._settings)
         self._wire = Wire(lambda: self._workspace, token_id=TOKEN_ID, token_secret=TOKEN_SECRET)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-modal", daemon=True)
@@ -112,17 +112,17 @@ class ModalService:
         self._thread.join(timeout=10)
         self._loop.close()
         self._reaper.close()
-        shutil.rmtree(self._place.root, ignore_errors=True)
+        shutil.rmtree(self._settings.root, ignore_errors=True)
 
     async def _start(self) -> None:
         self._http = aiohttp.web.AppRunner(self._routes(), access_log=None)
         await self._http.setup()
         await aiohttp.web.TCPSite(self._http, "127.0.0.1", 0).start()
-        self._place.http_url = f"http://127.0.0.1:{self._http.addresses[0][1]}"
+        self._settings.http_url = f"http://127.0.0.1:{self._http.addresses[0][1]}"
         self._grpc = grpclib.server.Server([self._wire.service()], codec=Codec(), status_details_codec=custom_detail_codec)
         await self._grpc.start("127.0.0.1", 0)
         listening: Any = vars(self._grpc)["_server"]
-        self._place.grpc_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        self._settings.grpc_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         self._workspace = self._new_workspace()
 
     async def _stop(self) -> None:
@@ -136,7 +136,7 @@ class ModalService:
 
     def _new_workspace(self) -> Workspace:
         self._resets += 1
-        return Workspace(self._place, self._place.root / f"workspace-{self._resets}", self._reaper, self._mounts)
+        return Workspace(self._settings, self._settings.root / f"workspace-{self._resets}", self._reaper, self._mounts)
 
     def _routes(self) -> aiohttp.web.Application:
         async def put_block(request: aiohttp.web.Request) -> aiohttp.web.Response:
@@ -187,10 +187,10 @@ class ModalService:
     def env(self) -> Mapping[str, str]:
         """The environment variables that point the client here."""
         return {
-            "MODAL_SERVER_URL": self._place.grpc_url,
+            "MODAL_SERVER_URL": self._settings.grpc_url,
             "MODAL_TOKEN_ID": TOKEN_ID,
             "MODAL_TOKEN_SECRET": TOKEN_SECRET,
-            "MODAL_CONFIG_PATH": str(self._place.root / "no-such-file.toml"),
+            "MODAL_CONFIG_PATH": str(self._settings.root / "no-such-file.toml"),
             "MODAL_ENVIRONMENT": ENVIRONMENT,
             "MODAL_DISABLE_API_PROXY": "1",
         }
@@ -210,12 +210,12 @@ class ModalService:
             self._wire.unimplemented.clear()
 
         self._in_loop(act())
-        shutil.rmtree(self._place.root / f"workspace-{self._resets - 1}", ignore_errors=True)
+        shutil.rmtree(self._settings.root / f"workspace-{self._resets - 1}", ignore_errors=True)
 
     # What happens.
 
     def tell(self, *stories: Story) -> None:
-        """Let stories happen from now on, until they are over or the workspace is reset."""
+        """Script faults, which happen from now on until they are over or the workspace is reset."""
         for story in stories:
             self._look(lambda workspace, story=story: workspace.stories.tell(story))
 
@@ -229,8 +229,8 @@ class ModalService:
             self._look(lambda workspace: workspace.stories.end(story))
 
     def weather(self, word: Literal["401", "404", "429", "503", "timeout", "garbage"]) -> contextlib.AbstractContextManager[None]:
-        """Give a context in which every request of a client goes wrong, by the conformance suite's word for it."""
-        return self.telling(WEATHER[word])
+        """Return a context in which every request of a client fails in the way that the conformance suite calls `word`."""
+        return self.telling(FAULTS[word])
 
     def interrupt(self, call_id: str, how: Literal["preempt", "crash", "oom", "timeout"]) -> None:
         """Interrupt the container that works on a call, now.
@@ -263,44 +263,44 @@ class ModalService:
     # What it saw.
 
     def requests(self, rpc: str | None = None, *, caller: Literal["client", "container"] | None = "client") -> list[Request]:
-        """Give the requests since the last reset, in order; of one RPC, or of all."""
+        """Return the requests since the last reset, in order; of one RPC, or of all."""
         return [r for r in list(self._wire.requests) if rpc in (None, r.rpc) and caller in (None, r.caller)]
 
     @property
     def unimplemented(self) -> list[str]:
-        """The RPCs that were asked for and that the loopback doesn't know."""
+        """The requested RPCs that the loopback doesn't implement."""
         return list(self._wire.unimplemented)
 
     def apps(self) -> list[AppSeen]:
-        """Give all apps, the oldest first, stopped ones too."""
+        """Return all apps, the oldest first, stopped ones too."""
         return self._look(lambda workspace: [seen_app(app) for app in workspace.apps.everyone()])
 
     def function(self, function_id: str) -> pb.FunctionData:
-        """Give everything that was asked for in a function; its `ranked_functions` are the wanted hardware, the best first."""
+        """Return the definition of a function; its `ranked_functions` are the wanted hardware, the best first."""
         return self._look(lambda workspace: workspace.functions.function(function_id).data)
 
     def functions(self) -> list[pb.FunctionData]:
-        """Give all functions, the oldest first."""
+        """Return all functions, the oldest first."""
         return self._look(lambda workspace: [function.data for function in workspace.functions.everyone()])
 
     def image(self, image_id: str) -> list[pb.Image]:
-        """Give an image's layers, the lowest first; their `dockerfile_commands` are what would have been built."""
+        """Return an image's layers, the lowest first; their `dockerfile_commands` are what would have been built."""
         return self._look(lambda workspace: workspace.images.layers(image_id))
 
     def calls(self) -> list[CallSeen]:
-        """Give all calls, the oldest first."""
+        """Return all calls, the oldest first."""
         return self._look(lambda workspace: [seen_call(call) for call in workspace.calls.everyone()])
 
     def call(self, call_id: str) -> CallSeen:
-        """Give one call."""
+        """Return one call."""
         return self._look(lambda workspace: seen_call(workspace.calls.call(call_id)))
 
     def volume(self, name: str) -> VolumeSeen:
-        """Give a Volume by its name."""
+        """Return a Volume by its name."""
         return self._look(lambda workspace: seen_volume(workspace.volumes.named(name)))
 
     def log(self, call_id: str = "") -> str:
-        """Give what containers wrote: for one call, or everything, builds too."""
+        """Return what containers wrote: for one call, or everything, builds too."""
         return self._look(lambda workspace: workspace.logs.text(call_id=call_id))
 
     @property

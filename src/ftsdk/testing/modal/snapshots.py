@@ -1,4 +1,4 @@
-"""What a test is told about the workspace: how things were when it asked."""
+"""Snapshots of the workspace for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AppSeen", "CallSeen", "VolumeSeen", "seen_app", "seen_call", "seen_v
 
 @dataclass(frozen=True, kw_only=True)
 class AppSeen:
-    """An app, as it was when it was asked for."""
+    """An app, as of the query."""
 
     id: str
     name: str
@@ -29,13 +29,13 @@ class AppSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class CallSeen:
-    """A call, as it was when it was asked for."""
+    """A call, as of the query."""
 
     id: str
     app_id: str
     function_id: str
     result: str | None
-    """`success`, `failure`, `terminated`, `timeout`, `internal_failure`, `kernel_oom_kill`, ...; None while it goes on."""
+    """`success`, `failure`, `terminated`, `timeout`, `internal_failure`, `kernel_oom_kill`, ...; None until it is over."""
     containers: int
     """How many have been started for it."""
     retries: int

@@ -18,7 +18,7 @@ from modal_proto import api_pb2 as pb
 from ftsdk.testing.modal.blobs import Blobs
 from ftsdk.testing.modal.logs import LogKey, Logs
 from ftsdk.testing.modal.stories import BrokenBuild
-from ftsdk.testing.modal.world import Place, Storyteller, found, refused
+from ftsdk.testing.modal.world import FaultScript, HostSettings, found, refused
 
 __all__ = ["BUILDER_VERSION", "Images", "Mounts", "Secrets"]
 
@@ -38,28 +38,28 @@ class _Image:
 class Images:
     """Images are recorded, and not built."""
 
-    def __init__(self, place: Place, stories: Storyteller, logs: Logs) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings, stories: FaultScript, logs: Logs) -> None:
+        self._settings = settings
         self._stories = stories
         self._logs = logs
         self._images: dict[str, _Image] = {}
         self._ids: dict[str, str] = {}
 
     def layers(self, image_id: str) -> list[pb.Image]:
-        """Give an image's layers, the lowest first."""
+        """Return an image's layers, the lowest first."""
         definition = found(self._images, image_id, "image").definition
         below = [layer for base in definition.base_images for layer in (self.layers(base.image_id) if base.image_id else [])]
         return [*below, definition]
 
     def environment(self, image_id: str) -> dict[str, str]:
-        """Give what the image's `ENV` lines say."""
+        """Return what the image's `ENV` lines say."""
         words = [shlex.split(line) for layer in self.layers(image_id) for line in layer.dockerfile_commands if line.startswith("ENV ")]
         pairs = [pair.partition("=") for line in words for pair in line[1:]]
         return {name: value for name, _, value in pairs}
 
     async def ImageGetOrCreate(self, request: pb.ImageGetOrCreateRequest) -> pb.ImageGetOrCreateResponse:
         digest = hashlib.sha256(request.image.SerializeToString(deterministic=True)).hexdigest()
-        image_id = self._ids.get(digest) or self._place.ids.new("im")
+        image_id = self._ids.get(digest) or self._settings.ids.new("im")
         self._ids[digest] = image_id
         image = self._images.setdefault(image_id, _Image(request.image))
         is_built = image.outcome is not None and image.outcome.status == pb.GenericResult.GENERIC_STATUS_SUCCESS
@@ -91,13 +91,13 @@ class Images:
 
     def _build(self, image: _Image) -> tuple[str, ...]:
         """Decide how the build ends, and write its log."""
-        story = next((story for story in self._stories.told(BrokenBuild)), None)
+        story = next((story for story in self._stories.pending(BrokenBuild)), None)
         status, message, lines = pb.GenericResult.GENERIC_STATUS_SUCCESS, "", ("Image built",)
         if story is not None and self._stories.happens(story):
             status, message, lines = pb.GenericResult.GENERIC_STATUS_FAILURE, story.message, story.log
         image.started = time.time()
         image.outcome = pb.GenericResult(status=status, exception=message)
-        image.builder_app_id, image.builder_task_id = self._place.ids.new("ap"), self._place.ids.new("ta")
+        image.builder_app_id, image.builder_task_id = self._settings.ids.new("ap"), self._settings.ids.new("ta")
         for line in lines:
             key = LogKey(app_id=image.builder_app_id, task_id=image.builder_task_id)
             self._logs.write(key, f"{line}\n", descriptor=pb.FILE_DESCRIPTOR_STDOUT)
@@ -110,9 +110,9 @@ class Images:
 class Mounts:
     """Source files, stored by content. They stay when a workspace is reset: sending them again would only take time."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._store = place.root / "sources"
+    def __init__(self, settings: HostSettings) -> None:
+        self._settings = settings
+        self._store = settings.root / "sources"
         self._store.mkdir()
         self._mounts: dict[str, list[pb.MountFile]] = {}
 
@@ -121,15 +121,15 @@ class Mounts:
         (self._store / sha256_hex).write_bytes(content)
 
     def has(self, sha256_hex: str) -> bool:
-        """True if a file with this content has come."""
+        """Return whether a file with this content was uploaded."""
         return (self._store / sha256_hex).is_file()
 
     def content(self, sha256_hex: str) -> Path:
-        """Say where a file's content is."""
+        """Return where a file's content is."""
         return self._store / sha256_hex
 
     def unpacked(self, mount_id: str) -> Path:
-        """Give a folder in which the mount's files lie as they would below `/`.
+        """Return a folder in which the mount's files lie as they would below `/`.
 
         The same files are the same folder, so that Python's compiled files are there for the next container.
         """
@@ -150,7 +150,7 @@ class Mounts:
         return pb.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=[h for h in request.sha256_hex_hashes if not self.has(h)])
 
     async def MountGetOrCreate(self, request: pb.MountGetOrCreateRequest) -> pb.MountGetOrCreateResponse:
-        mount_id = self._place.ids.new("mo")
+        mount_id = self._settings.ids.new("mo")
         self._mounts[mount_id] = list(request.files)
         return pb.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=pb.MountHandleMetadata(content_checksum_sha256_hex="0" * 64))
 
@@ -174,24 +174,24 @@ class SourceFiles:
 class Secrets:
     """Names and values; the values leave this object only into a container's environment."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings) -> None:
+        self._settings = settings
         self._values: dict[str, dict[str, str]] = {}
         self._ids: dict[str, str] = {}
 
     def add(self, name: str, values: Mapping[str, str]) -> None:
-        """Make a Secret that `Secret.from_name` finds, as somebody would on Modal's site."""
-        secret_id = self._ids.setdefault(name, self._place.ids.new("st"))
+        """Make a Secret that `Secret.from_name` finds, as a user would on Modal's site."""
+        secret_id = self._ids.setdefault(name, self._settings.ids.new("st"))
         self._values[secret_id] = dict(values)
 
     def environment(self, secret_id: str) -> Mapping[str, str]:
-        """Give the variables of a Secret."""
+        """Return the variables of a Secret."""
         return found(self._values, secret_id, "secret")
 
     async def SecretGetOrCreate(self, request: pb.SecretGetOrCreateRequest) -> pb.SecretGetOrCreateResponse:
         name, how = request.deployment_name, request.object_creation_type
         if not name:
-            secret_id = self._place.ids.new("st")
+            secret_id = self._settings.ids.new("st")
             self._values[secret_id] = dict(request.env_dict)
         elif how == pb.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS and name in self._ids:
             raise GRPCError(Status.ALREADY_EXISTS, f"Secret {name!r} already exists")

@@ -1,4 +1,4 @@
-"""What can go wrong on the loopback Modal, told as data."""
+"""What can go wrong on the loopback Modal, as data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from ftsdk.spec import Value
 
 __all__ = [
-    "WEATHER",
+    "FAULTS",
     "BrokenBuild",
     "BrokenUpload",
     "FileLines",
@@ -80,7 +80,7 @@ Moment = Annotated[ProcessStarted | InputTaken | FileLines | LogLine, Field(disc
 class Interruption(Value):
     """Something happens to a container at a moment of its life.
 
-    Interruptions happen in the order in which they were told, at most one to a container: three of them are three attempts.
+    Interruptions happen in the order in which they were added, at most one to a container: three of them are three attempts.
     """
 
     kind: Literal["interruption"] = "interruption"
@@ -103,15 +103,15 @@ class WireFault(Value):
     answer: Literal["status", "garbage", "silence"] = "status"
     """`status`: a gRPC error. `garbage`: bytes that are no message. `silence`: no answer until the story is taken back."""
     status: StatusWord = "UNAVAILABLE"
-    message: str = "the loopback service was told to fail"
+    message: str = "the loopback service was set to fail"
     retry_after_s: Annotated[float, Field(ge=0)] | None = None
     """Makes the client wait so long and try again by itself, without end, unless MODAL_MAX_THROTTLE_WAIT says otherwise."""
     skip: Annotated[int, Field(ge=0)] = 0
     """So many requests are answered well first."""
     times: Times | None = None
-    """How many requests are answered wrongly; None goes on until the story ends. Attempts of the client's own count each."""
+    """How many requests are answered wrongly; None means all until the story ends. Attempts of the client's own count each."""
     loses_answer: bool = False
-    """True if the service does what was asked, and only its answer is lost."""
+    """Whether the service carries out the request and only its answer is lost."""
     caller: Literal["client", "container", "anybody"] = "client"
 
 
@@ -124,7 +124,7 @@ class BrokenBuild(Value):
     log: tuple[str, ...] = ("Building image", "error: no matching distribution found")
     """The lines of the build log."""
     times: Times | None = None
-    """How many builds fail; None goes on until the story ends."""
+    """How many builds fail; None means all until the story ends."""
 
 
 class BrokenUpload(Value):
@@ -140,7 +140,7 @@ class BrokenUpload(Value):
 
 Story = Annotated[Interruption | WireFault | BrokenBuild | BrokenUpload, Field(discriminator="kind")]
 
-WEATHER: dict[str, WireFault] = {
+FAULTS: dict[str, WireFault] = {
     "401": WireFault(status="UNAUTHENTICATED", message="Token validation failed"),
     "404": WireFault(status="NOT_FOUND", message="not found"),
     "429": WireFault(status="RESOURCE_EXHAUSTED", message="rate limit exceeded", retry_after_s=7.0),

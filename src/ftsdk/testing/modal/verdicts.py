@@ -45,7 +45,7 @@ class Final:
 
 
 def decide(ended: Ended, attempts: Attempts, *, policy: pb.FunctionRetryPolicy, crashes_forgiven: int, is_cancelled: bool) -> Again | Final:
-    """Say what follows. Retries serve exceptions and timeouts; preemption costs none, and `retries=0` doesn't prevent it."""
+    """Return what follows. Retries serve exceptions and timeouts; preemption costs none, and `retries=0` doesn't prevent it."""
     if is_cancelled or ended.how in ("answered", "cancelled", "refused"):
         return Final()
     if ended.how == "preempted":

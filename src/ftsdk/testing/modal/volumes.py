@@ -22,7 +22,7 @@ from ftsdk.testing.modal.blobs import Blobs
 from ftsdk.testing.modal.mirror import mirror, mirror_path
 from ftsdk.testing.modal.sources import Mounts
 from ftsdk.testing.modal.stories import BrokenUpload
-from ftsdk.testing.modal.world import Place, Storyteller, found, refused
+from ftsdk.testing.modal.world import FaultScript, HostSettings, found, refused
 
 __all__ = ["Volume", "Volumes"]
 
@@ -61,11 +61,11 @@ class Volume:
             mirror_path(path, self.folder / path.relative_to(self.committed.resolve()))
 
     def host_folder(self, sub_path: str) -> Path:
-        """Say which folder a container gets for the volume, or for a part of it."""
+        """Return which folder a container gets for the volume, or for a part of it."""
         return self._inside(self.folder, sub_path)
 
     def path(self, name: str) -> Path:
-        """Say where a client finds a file of the volume.
+        """Return where a client finds a file of the volume.
 
         Raises:
             GRPCError: INVALID_ARGUMENT for a path that leaves the volume.
@@ -82,15 +82,15 @@ class Volume:
         return path
 
     def metadata(self) -> pb.VolumeMetadata:
-        """Give what the client keeps of it."""
+        """Return what the client keeps of it."""
         return pb.VolumeMetadata(name=self.name, version=self.version, creation_info=pb.CreationInfo(created_at=self.created))
 
 
 class Volumes:
     """All volumes of the workspace."""
 
-    def __init__(self, place: Place, root: Path, blobs: Blobs, mounts: Mounts, stories: Storyteller) -> None:
-        self._place = place
+    def __init__(self, settings: HostSettings, root: Path, blobs: Blobs, mounts: Mounts, stories: FaultScript) -> None:
+        self._settings = settings
         self._root = root
         self._blobs = blobs
         self._mounts = mounts
@@ -99,7 +99,7 @@ class Volumes:
         self._names: dict[str, str] = {}
 
     def volume(self, volume_id: str) -> Volume:
-        """Give a volume by its id.
+        """Return a volume by its id.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -107,7 +107,7 @@ class Volumes:
         return found(self._volumes, volume_id, "volume")
 
     def named(self, name: str) -> Volume:
-        """Give a volume by its name.
+        """Return a volume by its name.
 
         Raises:
             GRPCError: NOT_FOUND.
@@ -127,10 +127,10 @@ class Volumes:
         return pb.VolumeGetOrCreateResponse(volume_id=volume.id, version=volume.version, metadata=volume.metadata())
 
     def _create(self, name: str, version: pb.VolumeFsVersion.ValueType) -> Volume:
-        volume_id = self._place.ids.new("vo")
+        volume_id = self._settings.ids.new("vo")
         volume = Volume(volume_id, name, version, self._root / volume_id, time.time())
         volume.folder.mkdir(parents=True)
-        if self._place.commit_every_s is not None:
+        if self._settings.commit_every_s is not None:
             volume.committed = self._root / f"{volume_id}-committed"
             volume.committed.mkdir()
         self._volumes[volume_id] = volume
@@ -191,7 +191,7 @@ class Volumes:
         self._check_overwriting(paths, forbidden=request.disallow_overwrite_existing_files)
         missing = [
             pb.VolumePutFiles2Response.MissingBlock(
-                file_index=f, block_index=b, put_url=f"{self._place.http_url}/block/{block.contents_sha256.hex()}"
+                file_index=f, block_index=b, put_url=f"{self._settings.http_url}/block/{block.contents_sha256.hex()}"
             )
             for f, file in enumerate(request.files)
             for b, block in enumerate(file.blocks)
@@ -230,11 +230,11 @@ class Volumes:
             raise GRPCError(Status.ALREADY_EXISTS, f"{there[0].name} already exists")
 
     def _arriving(self, files: int) -> int:
-        story = next(self._stories.told(BrokenUpload), None)
+        story = next(self._stories.pending(BrokenUpload), None)
         return files if story is None else min(files, story.files)
 
     def _break_off(self, files: int) -> None:
-        story = next(self._stories.told(BrokenUpload), None)
+        story = next(self._stories.pending(BrokenUpload), None)
         if files and story is not None and self._stories.happens(story):
             raise GRPCError(Status[story.status], story.message)
 
@@ -250,7 +250,7 @@ class Volumes:
         # All blocks but the first begin where a block of the file begins.
         cuts = [start, *range((start // BLOCK_SIZE + 1) * BLOCK_SIZE, end, BLOCK_SIZE), end] if end > start else []
         urls = [
-            f"{self._place.http_url}/file/{request.volume_id}?{urlencode({'path': request.path, 'start': a, 'length': b - a})}"
+            f"{self._settings.http_url}/file/{request.volume_id}?{urlencode({'path': request.path, 'start': a, 'length': b - a})}"
             for a, b in itertools.pairwise(cuts)
         ]
         return pb.VolumeGetFile2Response(get_urls=urls, size=size, start=start, len=end - start)

@@ -1,4 +1,4 @@
-"""The gRPC side: every request is noted, its sender checked, the stories asked, and then it is answered, or not."""
+"""The gRPC side: every request is recorded, its sender and the fault script are checked, and then it is answered, or not."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Wire:
         self.unimplemented: list[str] = []
 
     def service(self) -> api_grpc.ModalClientBase:
-        """Give the service with every RPC of the installed protocol."""
+        """Return the service with every RPC of the installed protocol."""
 
         def method(name: str) -> Callable[[object, Any], Awaitable[None]]:
             async def answer(_self: object, stream: Any) -> None:
@@ -111,7 +111,7 @@ class Wire:
             await stream.send_message(message)
 
     def _fault(self, workspace: Workspace, name: str, caller: Caller) -> WireFault | None:
-        for story in workspace.stories.told(WireFault):
+        for story in workspace.stories.pending(WireFault):
             if story.caller in (caller.kind, "anybody") and fnmatch.fnmatchcase(name, story.rpc) and workspace.stories.happens(story):
                 return story
         return None
@@ -120,7 +120,7 @@ class Wire:
         if fault.answer == "garbage":
             await stream.send_message(_Garbage())
             return
-        while fault.answer == "silence" and self._workspace() is workspace and workspace.stories.goes_on(fault):
+        while fault.answer == "silence" and self._workspace() is workspace and workspace.stories.is_active(fault):
             await asyncio.sleep(0.02)
         wait = [] if fault.retry_after_s is None else [pb.RPCRetryPolicy(retry_after_secs=fault.retry_after_s)]
         raise GRPCError(Status[fault.status], fault.message, wait)

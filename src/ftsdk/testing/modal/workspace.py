@@ -17,7 +17,7 @@ from ftsdk.testing.modal.logs import Logs
 from ftsdk.testing.modal.processes import Reaper
 from ftsdk.testing.modal.sources import Images, Mounts, Secrets, SourceFiles
 from ftsdk.testing.modal.volumes import Volumes
-from ftsdk.testing.modal.world import Place, Storyteller
+from ftsdk.testing.modal.world import FaultScript, HostSettings
 
 __all__ = ["ROOMS", "Answer", "Workspace"]
 
@@ -29,18 +29,18 @@ ROOMS: tuple[type, ...] = (Account, Apps, Functions, Calls, Images, Mounts, Sour
 class Workspace:
     """Everything that a workspace holds."""
 
-    def __init__(self, place: Place, root: Path, reaper: Reaper, mounts: Mounts) -> None:
-        self.stories = Storyteller()
-        self.blobs = Blobs(place, root / "blobs")
-        self.secrets = Secrets(place)
-        self.volumes = Volumes(place, root / "volumes", self.blobs, mounts, self.stories)
-        self.calls = Calls(place)
-        self.apps = Apps(place, end_calls=self.calls.end, is_busy=self.calls.is_busy, running=self.calls.running)
+    def __init__(self, settings: HostSettings, root: Path, reaper: Reaper, mounts: Mounts) -> None:
+        self.stories = FaultScript()
+        self.blobs = Blobs(settings, root / "blobs")
+        self.secrets = Secrets(settings)
+        self.volumes = Volumes(settings, root / "volumes", self.blobs, mounts, self.stories)
+        self.calls = Calls(settings)
+        self.apps = Apps(settings, end_calls=self.calls.end, is_busy=self.calls.is_busy, running=self.calls.running)
         self.logs = Logs(self.apps.is_over)
-        self.images = Images(place, self.stories, self.logs)
-        self.functions = Functions(place, self.apps)
+        self.images = Images(settings, self.stories, self.logs)
+        self.functions = Functions(settings, self.apps)
         self.containers = Containers(
-            place,
+            settings,
             root / "containers",
             reaper,
             self.stories,

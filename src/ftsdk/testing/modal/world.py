@@ -14,7 +14,7 @@ from grpclib import GRPCError, Status
 
 from ftsdk.testing.modal.stories import Story
 
-__all__ = ["CALLER", "Caller", "Ids", "Place", "Storyteller", "found", "refused"]
+__all__ = ["CALLER", "Caller", "FaultScript", "HostSettings", "Ids", "found", "refused"]
 
 T = TypeVar("T")
 
@@ -42,13 +42,13 @@ class Ids:
         self._numbers = itertools.count(1)
 
     def new(self, prefix: str) -> str:
-        """Give a new id."""
+        """Return a new id."""
         return f"{prefix}-{self.tag}{next(self._numbers):012d}"
 
 
 @dataclass(kw_only=True)
-class Place:
-    """What stays when a workspace is reset."""
+class HostSettings:
+    """What outlives a reset of the workspace."""
 
     root: Path
     grpc_url: str = ""
@@ -65,52 +65,52 @@ class Place:
 
 
 @dataclass
-class _Told:
+class _Scripted:
     story: Story
     left: int | None
     skip: int
 
 
-class Storyteller:
-    """The stories, in the order in which they were told."""
+class FaultScript:
+    """The stories, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._told: list[_Told] = []
+        self._told: list[_Scripted] = []
 
     def tell(self, story: Story) -> None:
         """Add a story."""
-        self._told.append(_Told(story, story.times, getattr(story, "skip", 0)))
+        self._told.append(_Scripted(story, story.times, getattr(story, "skip", 0)))
 
     def end(self, story: Story) -> None:
-        """Take a story back, whatever has happened of it."""
-        self._told = [told for told in self._told if told.story is not story]
+        """Remove a story, however often it has happened."""
+        self._told = [scripted for scripted in self._told if scripted.story is not story]
 
-    def told(self, kind: type[T]) -> Iterator[T]:
-        """Give the stories of a kind that can still happen."""
-        return (told.story for told in list(self._told) if told.left != 0 and isinstance(told.story, kind))
+    def pending(self, kind: type[T]) -> Iterator[T]:
+        """Return the stories of a kind that can still happen."""
+        return (scripted.story for scripted in list(self._told) if scripted.left != 0 and isinstance(scripted.story, kind))
 
-    def goes_on(self, story: object) -> bool:
-        """True until the story is taken back, even if it has happened as often as it should: who waits for its end waits for that."""
-        return any(told.story is story for told in self._told)
+    def is_active(self, story: object) -> bool:
+        """Return whether the story hasn't been removed, even if it has happened as often as it should."""
+        return any(scripted.story is story for scripted in self._told)
 
     def happens(self, story: object) -> bool:
-        """Count one happening; False if the story lets this one pass, or is over."""
-        for told in self._told:
-            if told.story is not story:
+        """Count one occurrence. Return False if the story skips this one, or is over."""
+        for scripted in self._told:
+            if scripted.story is not story:
                 continue
-            if told.skip:
-                told.skip -= 1
+            if scripted.skip:
+                scripted.skip -= 1
                 return False
-            if told.left is not None:
-                if told.left == 0:
+            if scripted.left is not None:
+                if scripted.left == 0:
                     return False
-                told.left -= 1
+                scripted.left -= 1
             return True
         return False
 
 
 def found(table: Mapping[str, T], key: str, what: str) -> T:
-    """Give what an id stands for.
+    """Return what an id stands for.
 
     Raises:
         GRPCError: NOT_FOUND.
@@ -121,5 +121,5 @@ def found(table: Mapping[str, T], key: str, what: str) -> T:
 
 
 def refused(reason: str) -> GRPCError:
-    """Give the error for what the service won't do."""
+    """Return the error for what the service won't do."""
     return GRPCError(Status.INVALID_ARGUMENT, reason)

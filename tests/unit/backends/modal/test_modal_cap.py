@@ -32,7 +32,7 @@ def cap(budget: Decimal, needed_s: int | None) -> Cap | None:
     budgets=st.lists(st.decimals(min_value="0.2", max_value=150, places=3), min_size=2, max_size=2).map(sorted),
     needed_s=st.none() | st.integers(1, 200_000),
 )
-def test_a_larger_budget_never_buys_less_time_nor_attempts_that_are_too_short(budgets: list[Decimal], needed_s: int | None) -> None:
+def test_a_larger_budget_never_buys_less_time_or_shorter_attempts(budgets: list[Decimal], needed_s: int | None) -> None:
     smaller, larger = (cap(budget, needed_s) for budget in budgets)
     if smaller is None:
         return
@@ -49,7 +49,7 @@ def test_attempts_are_added_only_when_each_can_do_the_whole_run() -> None:
     assert all(c.max_attempts == 1 or c.timeout_s >= 1500 for c in found if c is not None)
 
 
-def test_a_training_that_no_attempt_can_hold_gets_as_much_time_as_the_budget_buys() -> None:
+def test_a_run_longer_than_any_attempt_gets_all_that_the_budget_buys() -> None:
     found = cap(200_000 * RATE, 150_000)
     assert found is not None
     assert found.max_attempts == 2
@@ -82,7 +82,7 @@ def test_a_plan_whose_time_suffices_says_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(("changes", "gpu"), [({}, "RTX-PRO-6000"), ({"model": "nobody/knows"}, "H100"), ({"model": "nobody/knows"}, "cpu")])
-def test_where_nobody_knows_the_time_no_likely_cost_is_made_up_and_the_most_is_told(changes: dict[str, Any], gpu: str) -> None:
+def test_without_a_known_time_only_the_most_expensive_case_is_stated(changes: dict[str, Any], gpu: str) -> None:
     made = plan(Modal(gpu=gpu), **changes)
     worst = worst_case_usd(86_400, 3, Decimal(made.request["launch"]["usd_per_s"])).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
     assert (made.cost, made.request["launch"]["timeout_s"]) == (None, 86_400)

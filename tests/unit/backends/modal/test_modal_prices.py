@@ -32,7 +32,7 @@ def job(backend: Modal | None = None, **changes: Any) -> FineTuneJob:
     return FineTuneJob(**{"model": "example/Tiny-7B-Instruct", "train": train, "backend": backend or Modal(gpu="L4"), **changes})
 
 
-def test_a_price_by_the_hour_of_ones_own_is_what_plan_cap_and_estimate_count_with(own_prices: Path) -> None:
+def test_a_users_own_hourly_price_is_used_in_plan_cap_and_estimate(own_prices: Path) -> None:
     listed = job().estimate(is_exact=False).cost
     add("gpu/L4", "--usd", "0.60", "--unit", "usd_per_gpu_hour", "--gpu", "L4")
     add("gpu/H200", "--usd", "36", "--unit", "usd_per_gpu_hour", "--gpu", "H200")
@@ -46,7 +46,7 @@ def test_a_price_by_the_hour_of_ones_own_is_what_plan_cap_and_estimate_count_wit
 
 
 @pytest.mark.parametrize("sku", ["cpu/physical-core", "gpu/L4"])
-def test_a_price_in_a_unit_that_modal_cannot_be_counted_in_is_refused_with_its_file_and_what_to_do(own_prices: Path, sku: str) -> None:
+def test_a_price_in_an_unusable_unit_is_refused_with_its_file(own_prices: Path, sku: str) -> None:
     add(sku, "--usd", "0.05", "--unit", "usd_per_month")
     with pytest.raises(SpecError, match=r"the user's prices .*prices\.yaml.* in usd_per_month.*ftsdk prices add modal .*or take the row out"):
         job().plan()
@@ -64,14 +64,14 @@ def test_without_a_gpu_the_estimated_time_costs_its_cores_and_its_memory() -> No
     assert "couldn't be estimated" not in found.cost.source
 
 
-def test_a_plan_without_a_gpu_does_not_say_that_its_time_is_unknown_beside_the_time() -> None:
+def test_a_plan_without_a_gpu_does_not_call_its_time_unknown() -> None:
     shown = str(job(Modal(gpu="cpu")).plan())
     assert "\nTime " in shown
     assert "couldn't be estimated" not in shown
     assert "at most $" not in shown
 
 
-def test_the_memory_of_a_container_without_a_gpu_is_for_the_model_and_has_a_verdict() -> None:
+def test_a_container_without_a_gpu_has_memory_for_the_model() -> None:
     for changes, least in (({}, 60), ({"tuning": FullFineTune()}, 130)):
         made = job(Modal(gpu="cpu"), **changes).plan()
         asked = made.request["launch"]["memory_mib"] / 1024
@@ -85,7 +85,7 @@ def test_the_memory_of_a_container_without_a_gpu_is_for_the_model_and_has_a_verd
     assert small.estimate.memory.verdict == "no"
 
 
-def test_a_host_beside_a_gpu_has_memory_for_the_model_and_not_for_the_largest() -> None:
+def test_the_host_of_a_gpu_has_memory_for_the_model_only() -> None:
     small, large = (job(Modal(gpu="H100"), model=f"example/Some-{size}").plan().request["launch"]["memory_mib"] for size in ("135M", "70B"))
     assert small < 22 * 1024 < large
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
+from ftsdk.backends.launchers.modal.apps import AppSeen
 from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
-from ftsdk.backends.launchers.modal.record_end import conclude, with_conclusion
+from ftsdk.backends.launchers.modal.record_end import recorded_end, with_recorded_end
 from ftsdk.backends.launchers.modal.runner import run, work
-from ftsdk.backends.launchers.modal.service import AppSeen
 from ftsdk.protocol import LogEvent, StateEvent
 from ftsdk.runfolder.event_log import parse_events
 
@@ -63,9 +63,9 @@ def test_a_failure_that_would_come_again_is_returned_and_not_raised(folder: Path
     assert commits.count >= 2
 
 
-def test_a_worker_that_is_killed_is_tried_again_by_raising_what_any_client_can_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_is_retried_by_raising_a_builtin_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_the_worker(folder, monkeypatch)
-    with pytest.raises(RuntimeError, match="without a word"):
+    with pytest.raises(RuntimeError, match="exited without reporting"):
         work(ORDER, folder, commit=Commits())
     (logged,) = [e for e in parse_events((folder / "events.jsonl").read_bytes()) if isinstance(e, LogEvent)]
     assert "last words" in logged.message
@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_is_tried_again_by_raising_what_any_client_can_r
 
 def test_a_worker_whose_time_is_up_is_ended_and_its_attempt_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(_fake_worker(folder, "import time; time.sleep(60)")))
-    with pytest.raises(RuntimeError, match="its time was up"):
+    with pytest.raises(RuntimeError, match="out of time"):
         work({**ORDER, "timeout_s": 1}, folder, commit=Commits())
     assert attempts_from_json((folder / "attempts.json").read_bytes())[0].ending == "timeout"
 
@@ -95,7 +95,7 @@ def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, c
     assert commits.count == 0
 
 
-def test_a_run_that_was_preempted_until_its_money_is_gone_is_given_up_with_the_reason(folder: Path) -> None:
+def test_a_run_preempted_until_its_budget_is_spent_fails_with_the_reason(folder: Path) -> None:
     (folder / "attempts.json").write_bytes(attempts_to_json(ended(*["preempted"] * 3)))
     assert work({**ORDER, "budget_usd": "5"}, folder, commit=Commits())["outcome"] == "failed"
     (last,) = states(folder)
@@ -132,7 +132,7 @@ def test_preemptions_use_up_no_attempt_and_deaths_do() -> None:
 CLUSTER = Cluster(nodes=2, rank=1, address="10.0.0.7")
 
 
-def test_the_second_host_waits_until_the_first_has_decided_and_runs_its_share(folder: Path) -> None:
+def test_the_second_host_waits_for_the_first_and_runs_its_share(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps({"launch": {"processes": 16}}))
     # What the first host of the attempt before had decided is still there.
     (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.3"}))
@@ -152,7 +152,7 @@ def test_the_second_host_waits_until_the_first_has_decided_and_runs_its_share(fo
 
 def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> None:
     now = iter(range(0, 10_000, 100))
-    with pytest.raises(FirstHostMissing, match="in vain"):
+    with pytest.raises(FirstHostMissing, match="waited 600 s"):
         follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda *_a, **_k: 0, clock=lambda: float(next(now)), sleep=lambda _s: None)
 
 
@@ -167,22 +167,22 @@ def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
 LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "step", "seq": 1, "at": 9.0, "step": 1}\n'
 
 
-def test_an_end_written_by_the_client_stands_whatever_is_added_to_the_log_later() -> None:
-    conclusion = conclude(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
-    read = parse_events(with_conclusion(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
+def test_an_end_recorded_by_the_client_outlasts_later_log_lines() -> None:
+    conclusion = recorded_end(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
+    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
     assert [e.kind for e in read] == ["state", "step", "state"]
     assert [e.seq for e in read] == [0, 1, 2]
     assert read[-1].at == 9.0, "never before the last event, whatever the clocks say"
 
 
 def test_a_run_that_has_an_end_gets_no_other() -> None:
-    assert conclude(LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0) is None
+    assert recorded_end(LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0) is None
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reading_of_a_record_or_a_conclusion(content: bytes) -> None:
     assert LaunchRecord.from_json(content) is None
-    assert with_conclusion(LOG, content) == LOG
+    assert with_recorded_end(LOG, content) == LOG
     assert attempts_from_json(content) == ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S
 
@@ -14,7 +14,7 @@ __all__ = ["ATTEMPTS", "Allowance", "Attempt", "Ending", "allowance", "attempts_
 ATTEMPTS = "attempts.json"
 
 Ending = Literal["", "over", "preempted", "timeout", "died"]
-"""How an attempt ended. Empty: it goes on, or was killed too fast to say."""
+"""How an attempt ended. Empty: it is running, or was killed before it could record it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class Attempt:
     task_id: str
     started_at: float
     last_at: float
-    """When it was last known to live, in seconds since the epoch."""
+    """When it was last known to be alive, in seconds since the epoch."""
     ending: Ending = ""
 
     def seen(self, at: float, ending: Ending = "") -> Attempt:
-        """Give the attempt as it is at a later moment."""
+        """Return the attempt as of a later moment."""
         return replace(self, last_at=max(at, self.last_at), ending=ending)
 
 
@@ -44,9 +44,9 @@ class Allowance:
 
 
 def allowance(before: tuple[Attempt, ...], limits: Mapping[str, int]) -> Allowance:
-    """Say how long the attempt after these may work.
+    """Return how long the next attempt may work.
 
-    A preempted attempt isn't one of the `max_attempts`: nobody chose it. Its time counts, so that a run that is preempted
+    A preempted attempt doesn't count towards `max_attempts`: it wasn't the run's fault. Its time counts, so that a run that is preempted
     again and again costs no more than the plan said.
 
     Args:
@@ -62,18 +62,24 @@ def allowance(before: tuple[Attempt, ...], limits: Mapping[str, int]) -> Allowan
 
 
 def spent_s(attempts: tuple[Attempt, ...]) -> float:
-    """Give the seconds that may have been billed, every start and every end counted at its longest."""
+    """Return the seconds that may have been billed, every start and every shutdown counted at its longest."""
     return sum(attempt.last_at - attempt.started_at + STARTUP_S + GRACE_S for attempt in attempts)
 
 
 def attempts_to_json(attempts: tuple[Attempt, ...]) -> bytes:
-    """Give the attempts as they are written."""
+    """Return the attempts as JSON."""
     return json.dumps([asdict(attempt) for attempt in attempts], indent=1).encode()
 
 
 def attempts_from_json(content: bytes | None) -> tuple[Attempt, ...]:
-    """Read the attempts; none if the file isn't there or can't be read."""
+    """Read the attempts; none if the file is missing or damaged."""
     try:
-        return tuple(Attempt(**row) for row in json.loads(content or b"[]"))
+        return tuple(_attempt(**row) for row in json.loads(content or b"[]"))
     except (ValueError, TypeError):
         return ()
+
+
+def _attempt(*, call_id: object, task_id: object, started_at: Any, last_at: Any, ending: Any = "") -> Attempt:
+    if ending not in get_args(Ending):
+        raise ValueError(f"{ending!r} isn't how an attempt ends")
+    return Attempt(call_id=str(call_id), task_id=str(task_id), started_at=float(started_at), last_at=float(last_at), ending=ending)

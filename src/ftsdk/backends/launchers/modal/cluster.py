@@ -23,7 +23,7 @@ class FirstHostMissing(RuntimeError):
 
 
 def this_cluster(nodes: int) -> Cluster:
-    """Ask Modal which of its cluster's containers this one is."""
+    """Return which of the cluster's containers this one is, according to Modal."""
     if nodes == 1:
         return Cluster()
     modal: Any = import_module("modal")
@@ -60,7 +60,7 @@ def follow(
         if file.exists() and json.loads(file.read_bytes()).get("address") == cluster.address:
             break
         if clock() >= deadline:
-            raise FirstHostMissing(f"host {cluster.rank} waited {_MEETING_S:g} s for the first host to start, in vain")
+            raise FirstHostMissing(f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start")
         sleep(2.0)
     request = json.loads((folder / REQUEST).read_bytes())
     return {"outcome": "followed", "status": run_ranks(folder, processes=request["launch"]["processes"], cluster=cluster)}

@@ -18,7 +18,7 @@ from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import Range
-from ftsdk.spec import DPO, FullFineTune, JobSpec
+from ftsdk.spec import JobSpec
 
 __all__ = ["BESIDES_S", "besides_at_most_s", "choose_gpu", "training_seconds"]
 
@@ -29,7 +29,7 @@ _ABOUT = Decimal("1.25")
 """Costs that are closer than this are the same as far as the model of time can tell: it is off by a quarter on software that it doesn't know.
 Of them the cheaper hour is the smaller risk."""
 _TOKENS_A_ROW = (100, 300, 1000)
-"""What stands for low, likely and high where nobody has measured the rows."""
+"""Low, likely and high, assumed for rows that haven't been measured."""
 _ORIGINS = {"files": "from its files", "table": "from the table of shapes", "size": "from its name"}
 
 
@@ -41,9 +41,10 @@ class _Fitting(NamedTuple):
 
 
 def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice | None, str]:
-    """Choose among the GPUs that hold the whole job with room to be wrong: the cheapest by the hour of those on which the run costs about the least.
+    """Choose a GPU that holds the whole job, with a margin for error.
 
-    One whose speed isn't known is taken only if no other fits: nobody could say what the run will cost.
+    Of those on which the run costs about the least it is the cheapest by the hour. One of unknown speed is chosen only if no other
+    fits, since the cost of the run can't be estimated.
 
     Returns:
         The choice, and the reason; None if it fits on no single GPU.
@@ -51,8 +52,8 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
     shape = shape_of(facts)
     if shape is None:
         return GpuChoice(gpu=book.gpus["A100-80GB"]), (
-            f"{facts.name} isn't on this machine and its name tells no size, so there is nothing to estimate from: 80 GiB hold LoRA of about "
-            "30B parameters. Name a gpu=, or download the model, if you know better"
+            f"{facts.name} isn't on this machine and its name doesn't contain its size, so memory can't be estimated: 80 GiB hold LoRA of about "
+            "30B parameters. Set gpu=, or download the model, for a better choice"
         )
     fitting: list[_Fitting] = []
     sum_of = ""
@@ -61,7 +62,7 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
         rows, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=spec.batch_size)
         tokens = rows * long_row(spec, facts)
         peak = peak_memory(memory_of_job(spec, longest_tokens=tokens), shape)
-        sum_of = _told(peak, shape, tokens)
+        sum_of = _memory_text(peak, shape, tokens)
         if verdict(peak, gpu.memory_gib) == "fits":
             seconds = training_seconds(spec, facts, gpu, processes=1)
             usd = None if seconds is None else gpu.usd_per_s * (BESIDES_S + round(seconds.likely))
@@ -70,7 +71,9 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
     if priced:
         least = min(usd for usd, _ in priced)
         found = min((found for usd, found in priced if usd <= _ABOUT * least), key=lambda found: found.gpu.usd_per_s)
-        return GpuChoice(gpu=found.gpu), f"enough memory ({found.gpu.memory_gib:g} GiB), and no dearer GPU makes the run much cheaper: {found.text}"
+        return GpuChoice(
+            gpu=found.gpu
+        ), f"enough memory ({found.gpu.memory_gib:g} GiB), and no more expensive GPU makes the run much cheaper: {found.text}"
     if fitting:
         found = min(fitting, key=lambda found: found.gpu.usd_per_s)
         return GpuChoice(gpu=found.gpu), f"the cheapest with enough memory ({found.gpu.memory_gib:g} GiB); its speed isn't published: {found.text}"
@@ -80,7 +83,7 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
 def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Range | None:
     """Predict how long the training takes.
 
-    Rows aren't counted in tokens yet: what is guessed from their text, or 100, 300 and 1,000 a row where nobody has measured them, and
+    Rows aren't counted in tokens yet: their number is guessed from the text, or taken as 100, 300 and 1,000 a row without it, and
     never more than `max_length`.
 
     Args:
@@ -98,41 +101,40 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
     rows = spec.train.rows * spec.epochs
     if spec.max_steps is not None:
         rows = min(rows, spec.max_steps * spec.batch_size)
-    is_dpo = isinstance(spec.method, DPO)
     share = max(1, spec.batch_size // processes)
     at_once, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=share)
 
     def seconds(tokens_a_row: float, spreads: float) -> float:
         row_tokens = min(tokens_a_row, spec.max_length or tokens_a_row)
         step = MicroStep(
-            tokens=at_once * (2 if is_dpo else 1) * row_tokens,
+            tokens=at_once * spec.method.sequences_per_row * row_tokens,
             row_tokens=row_tokens,
             tuning=spec.tuning.kind,
             recomputes=True,
             accumulation=share / at_once,
             devices=processes,
-            reference_passes=1 if is_dpo else 0,
+            reference_passes=int(spec.method.needs_reference),
         )
         time = step_time(step, shape, gpu.device)
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
 
-    guess, sequences = spec.train.tokens, spec.train.rows * (2 if is_dpo else 1)
+    guess, sequences = spec.train.tokens, spec.train.rows * spec.method.sequences_per_row
     low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
     return Range(low=seconds(low, -Z80), likely=seconds(likely, 0), high=seconds(high, Z80))
 
 
 def besides_at_most_s(spec: JobSpec, facts: ModelFacts) -> float:
-    """Say how long the download of the model and the writing of checkpoints may take, in seconds, at slow speeds: 0.03 and 0.15 GB/s."""
+    """Return the most seconds that downloading the model and writing checkpoints may take, at 0.03 and 0.15 GB/s."""
     shape = shape_of(facts)
     if shape is None:
         return 0.0
-    written = 4 * 12 * shape.parameters / 0.15e9 if isinstance(spec.tuning, FullFineTune) else 0.0
+    written = 0.0 if spec.tuning.adapts else 4 * 12 * shape.parameters / 0.15e9
     return 2 * shape.parameters / 0.03e9 + written
 
 
-def _told(peak: PeakMemory, shape: Shape, tokens: int) -> str:
+def _memory_text(peak: PeakMemory, shape: Shape, tokens: int) -> str:
     return (
         f"{shape.parameters / 1e9:.2g}B parameters ({_ORIGINS[shape.origin]}): weights {peak.weights / _GIB:.1f}, trained states "
         f"{peak.states / _GIB:.1f}, activations {peak.activations / _GIB:.1f} and logits {peak.logits / _GIB:.1f} for {tokens:,} tokens at a time, "
-        f"CUDA {peak.context / _GIB:.1f}: {peak.likely / _GIB:.1f} GiB, and room to be wrong"
+        f"CUDA {peak.context / _GIB:.1f}: {peak.likely / _GIB:.1f} GiB, and a margin for error"
     )

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftsdk.backends.launchers.modal.record_end import CONCLUSION, with_conclusion
-from ftsdk.backends.launchers.modal.service import Entry, Service
+from ftsdk.backends.launchers.modal.record_end import RECORDED_END, with_recorded_end
+from ftsdk.backends.launchers.modal.volume import Entry, Volume
 from ftsdk.runfolder.event_log import EVENTS
 from ftsdk.runfolder.manifest import MANIFEST
 
@@ -21,68 +21,68 @@ class VolumeFiles:
     """A view of a run's folder: its listing is taken when it is first needed, and holds until something is written through it.
 
     Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has changed since are
-    read: of a run that says nothing, a look costs one request.
+    read: for a run without news a look costs one request.
 
     Args:
-        service: Modal.
+        volume: The Volume with all runs.
         folder: On the Volume.
         cache: Of the run; shared by its views.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, service: Service, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
-        self._service = service
+    def __init__(self, volume: Volume, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
+        self._volume = volume
         self._folder = folder
         self._cache = cache
         self._clock = clock
         self._listing: dict[str, Entry] | None = None
 
     def read(self, name: str, *, start: int = 0) -> bytes | None:
-        """Give the bytes from `start` on, or None if there is no such file."""
+        """Return the bytes from `start` on, or None if there is no such file."""
         content = self._read(name)
         if name == EVENTS:
-            conclusion = self._read(CONCLUSION)
+            conclusion = self._read(RECORDED_END)
             if conclusion is not None:
-                content = with_conclusion(content or b"", conclusion)
+                content = with_recorded_end(content or b"", conclusion)
         return None if content is None else content[start:]
 
     def read_log(self) -> bytes:
-        """Give the event log as the worker wrote it, without the end that a client may have written."""
+        """Return the event log as the worker wrote it, without an end recorded by a client."""
         return self._read(EVENTS) or b""
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file, whole or not at all."""
         self._changed(name)
-        self._service.upload({f"{self._folder}/{name}": content})
+        self._volume.upload({f"{self._folder}/{name}": content})
 
     def write_new(self, name: str, content: bytes) -> bool:
-        """Write a small file unless it is there already: of two who try, one gets True."""
+        """Write a small file unless it exists. Of two clients that try at once, one gets True."""
         self._changed(name)
-        return self._service.upload({f"{self._folder}/{name}": content}, overwrite=False)
+        return self._volume.upload({f"{self._folder}/{name}": content}, overwrite=False)
 
     def put(self, sources: Mapping[str, Path]) -> None:
-        """Bring files there that aren't there yet with the same size."""
-        there = self._service.list_files(self._folder, recursive=True) or {}
+        """Upload the files that don't exist there with the same size."""
+        there = self._volume.list_files(self._folder, recursive=True) or {}
         missing = {name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size}
         if missing:
             self._changed(*missing)
-            self._service.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
+            self._volume.upload({f"{self._folder}/{name}": path for name, path in missing.items()})
 
     def age_s(self, name: str) -> float | None:
-        """Say how long ago the file was written, to the second."""
+        """Return the whole seconds since the file was written, or None if there is no such file."""
         entry = self._entry(name)
         return None if entry is None else max(0.0, self._clock() - entry.mtime)
 
     def fetch(self, folder: str, into: Path) -> None:
-        """Bring a folder here, its manifest last."""
+        """Download a folder, its manifest last."""
         into.mkdir(parents=True, exist_ok=True)
         (into / MANIFEST).unlink(missing_ok=True)
-        names = self._service.list_files(f"{self._folder}/{folder}", recursive=True) or {}
+        names = self._volume.list_files(f"{self._folder}/{folder}", recursive=True) or {}
         for name in sorted(names, key=lambda n: (n == MANIFEST, n)):
             target = into / name
             if target.resolve().is_relative_to(into.resolve()):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._service.download(f"{self._folder}/{folder}/{name}", target)
+                self._volume.download(f"{self._folder}/{folder}/{name}", target)
 
     def _read(self, name: str) -> bytes | None:
         entry = self._entry(name)
@@ -91,14 +91,14 @@ class VolumeFiles:
         known = self._cache.get(name)
         if known is not None and known[0] == entry:
             return known[1]
-        content = self._service.read(f"{self._folder}/{name}")
+        content = self._volume.read(f"{self._folder}/{name}")
         if content is not None and len(content) >= entry.size:
             self._cache[name] = (entry, content)
         return content
 
     def _entry(self, name: str) -> Entry | None:
         if self._listing is None:
-            self._listing = self._service.list_files(self._folder) or {}
+            self._listing = self._volume.list_files(self._folder) or {}
         return self._listing.get(name)
 
     def _changed(self, *names: str) -> None:

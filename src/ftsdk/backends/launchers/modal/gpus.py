@@ -35,11 +35,11 @@ class Gpu:
     usd_per_s: Decimal
     """List price of one card."""
     ceiling_usd_per_s: Decimal
-    """The most that a request for it can cost: Modal may serve some with a dearer card."""
+    """The most that a request for it can cost: Modal may serve some with a more expensive card."""
     price: Price
     """The list price's row in the price book."""
     max_count: int
-    """Most that one container can have."""
+    """The most that one container can have."""
     host_count: int
     """How many a whole host has."""
 
@@ -68,7 +68,7 @@ class GpuChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Book:
-    """What Modal rents, its limits, and the prices of a day."""
+    """What Modal rents, its limits, and its prices."""
 
     gpus: Mapping[str, Gpu]
     core_usd_per_s: Decimal
@@ -89,7 +89,7 @@ class Book:
 
 
 def offers(prices: PriceBook | None = None) -> Book:
-    """Say what Modal rents, at today's prices.
+    """Return what Modal rents, at today's prices.
 
     Args:
         prices: The price book; None: the packaged one with the user's and the project's prices.
@@ -135,7 +135,7 @@ def _gpu(row: Mapping[str, Any], prices: PriceBook) -> Gpu:
 
 
 def _usd_per_gpu_s(price: Price) -> Decimal:
-    """Modal writes its prices by the second; people write theirs by the hour, as other places do."""
+    """Modal states its prices per second; users and other providers state theirs per hour."""
     return price.usd_per_gpu_hour / 3600 if price.unit in GPU_TIME else _usd_in("usd_per_gpu_second", price)
 
 

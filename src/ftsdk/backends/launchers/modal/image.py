@@ -16,8 +16,6 @@ from ftsdk._files import replace_file
 
 __all__ = ["Recipe", "metadata_folder", "recipe"]
 
-_EXTRA = "local"
-"""The extra with everything that trains."""
 _NAME = re.compile(r"^[A-Za-z0-9._-]+")
 _EXTRA_OF = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
@@ -33,19 +31,26 @@ class Recipe:
     unpinned: tuple[str, ...]
     """Those of them that aren't installed here, so that their newest version is taken when the image is built."""
     source: bool
-    """True if this ftsdk is mounted as source; False if the release is installed."""
+    """Whether this ftsdk is mounted as source; else the release is installed."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the recipe as JSON, as it stands in a plan."""
+        """Return the recipe as JSON, as in a plan."""
         return {"python": self.python, "packages": list(self.packages), "source": self.source}
 
 
 @functools.cache
-def recipe() -> Recipe:
-    """Read what is installed here: the core and the extra `local`, at exactly these versions."""
+def recipe(extra: str = "local", package: str = "ftsdk") -> Recipe:
+    """Read what is installed here: the core and an extra of ftsdk, at exactly these versions.
+
+    Args:
+        extra: The extra that the trainer needs.
+        package: The package that the trainer comes in; another one than ftsdk is installed beside it.
+    """
     here = distribution("ftsdk")
     from_source = _is_source()
-    required = pinned(here.requires or (), _installed)
+    required = pinned(here.requires or (), _installed, extra=extra)
+    if package != "ftsdk":
+        required |= pinned((package,), _installed, extra=extra)
     packages = dict(required) if from_source else {**required, "ftsdk": f"ftsdk=={here.version}"}
     unpinned = tuple(sorted(text for name, text in packages.items() if "==" not in text and name != "ftsdk"))
     return Recipe(
@@ -53,18 +58,19 @@ def recipe() -> Recipe:
     )
 
 
-def pinned(requirements: Sequence[str], installed: Any) -> dict[str, str]:
-    """Pin the requirements of the core and of the extra `local`.
+def pinned(requirements: Sequence[str], installed: Any, *, extra: str = "local") -> dict[str, str]:
+    """Pin the requirements of the core and of one extra.
 
     Args:
         requirements: As a package's metadata has them: `torch>=2.6; extra == 'local'`.
-        installed: Gives the installed version of a package, or None.
+        installed: Returns the installed version of a package, or None.
+        extra: The extra.
     """
     found: dict[str, str] = {}
     for text in requirements:
         requirement, _, marker = text.partition(";")
-        extra = _EXTRA_OF.search(marker)
-        if extra is not None and extra[1] != _EXTRA:
+        belongs_to = _EXTRA_OF.search(marker)
+        if belongs_to is not None and belongs_to[1] != extra:
             continue
         match = _NAME.match(requirement.strip())
         if match is None:

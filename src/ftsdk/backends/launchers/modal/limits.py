@@ -11,30 +11,30 @@ from ftsdk.errors import BudgetExceededError
 __all__ = ["GRACE_S", "MIN_USEFUL_S", "STARTUP_S", "UNKNOWN_NEED_S", "Cap", "cap_for", "worst_case_usd"]
 
 STARTUP_S = 300
-"""Most that a container may take to start, in seconds: asked of Modal as `startup_timeout`, and counted as billed."""
+"""The most that a container may take to start, in seconds: Modal's `startup_timeout`, and counted as billed."""
 GRACE_S = 60
-"""Most that a container may live after its time is up, in seconds: it gets 30 s after an interrupt, and a few more were seen."""
+"""The most that a container may live after its timeout, in seconds: it gets 30 s after an interrupt, and a few more were measured."""
 MIN_USEFUL_S = 300
-"""An attempt shorter than this would load the model and end."""
+"""The shortest useful attempt, in seconds: a shorter one would load the model and end."""
 UNKNOWN_NEED_S = 3600
-"""What stands for the time that a run needs where nobody can say it: a second attempt is bought only if each has an hour."""
+"""Assumed where the time that a run needs is unknown, in seconds: a second attempt is planned only if each has an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cap:
-    """What a run is allowed, in all."""
+    """The limits of a run."""
 
     timeout_s: int
-    """Of one attempt."""
+    """Of one attempt, in seconds."""
     max_attempts: int
     total_s: int
-    """Billed time over all attempts, those after a preemption too."""
+    """Billed seconds over all attempts, those after a preemption too."""
     reason: str
-    """Why so, for people."""
+    """How it was derived."""
 
 
 def worst_case_usd(timeout_s: int, max_attempts: int, usd_per_s: Decimal) -> Decimal:
-    """What it costs if every attempt takes its longest start, runs to its timeout and dies slowly, and one more is started in vain."""
+    """Return the cost in US dollars if every attempt has the longest start, timeout and shutdown, and one more is started for nothing."""
     return usd_per_s * (max_attempts * (STARTUP_S + timeout_s + GRACE_S) + STARTUP_S)
 
 
@@ -49,13 +49,13 @@ def cap_for(
     default_attempts: int = 3,
     limit_s: int = 86_400,
 ) -> Cap:
-    """Derive timeout and attempts.
+    """Derive timeout and attempts from a budget, or from the defaults.
 
     Args:
-        budget_usd: The most that the run may cost; None: no cap but the limits.
+        budget_usd: The most that the run may cost; None means that only the other limits hold.
         usd_per_s: The most that a second can cost.
-        timeout_s: Of one attempt, if the user named it.
-        max_attempts: If the user named it.
+        timeout_s: Of one attempt, if the user set it.
+        max_attempts: If the user set it.
         default_timeout_s: Of one attempt, without a budget.
         needed_s: What the whole run may take at most, download and loading included; None: not known. Attempts are added only while each of them
             could do the whole run: a second one must not make the first too short.
@@ -63,11 +63,13 @@ def cap_for(
         limit_s: Modal's longest attempt.
 
     Raises:
-        BudgetExceededError: The budget doesn't pay for one useful attempt, or not for what was named.
+        BudgetExceededError: The budget doesn't pay for one useful attempt, or not for what the user set.
     """
     if budget_usd is None:
         timeout, attempts = timeout_s or min(default_timeout_s, limit_s), max_attempts or default_attempts
-        return Cap(timeout_s=timeout, max_attempts=attempts, total_s=_total(timeout, attempts), reason="no budget_usd is set: only these limits hold")
+        return Cap(
+            timeout_s=timeout, max_attempts=attempts, total_s=_total(timeout, attempts), reason="no budget_usd is set, so only these limits apply"
+        )
     total_s = int((budget_usd / usd_per_s).to_integral_value(ROUND_FLOOR))
     hourly = usd_per_s * 3600
     each_s = timeout_s or max(MIN_USEFUL_S, min(UNKNOWN_NEED_S if needed_s is None else needed_s, limit_s))
@@ -88,17 +90,17 @@ def cap_for(
     each = f"{fewest} x ({STARTUP_S} s to start + {timeout_s or MIN_USEFUL_S:,} s of work)"
     raise BudgetExceededError(
         f"budget_usd={budget_usd} doesn't pay for one useful attempt: {what}{each} may cost {money_over(needed, budget_usd)} "
-        f"at up to {money(hourly, places=2)} an hour. Raise the budget, or take a cheaper gpu=" + (", or name less." if named else ".")
+        f"at up to {money(hourly, places=2)} an hour. Raise the budget, or choose a cheaper gpu=" + (", or set less." if named else ".")
     )
 
 
 def _longest(total_s: int, attempts: int) -> int:
-    """How long each of so many attempts may work."""
+    """Return how many seconds each of so many attempts may work."""
     return (total_s - STARTUP_S) // attempts - STARTUP_S - GRACE_S
 
 
 def _attempts(total_s: int, each_s: int, *, most: int, limit_s: int) -> int:
-    """As many as can each do the whole run; where not even one can, as many as give the most time in all."""
+    """Return as many as can each do the whole run; if not even one can, as many as have the most time in total."""
     whole = [attempts for attempts in range(1, most + 1) if _longest(total_s, attempts) >= each_s]
     if whole:
         return whole[-1]

@@ -1,4 +1,4 @@
-"""From the user's options and a spec to the launch request: everything decided, nothing sent."""
+"""From the user's options and a spec to the launch request. Pure: nothing is sent."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftsdk._format import money_over
-from ftsdk.backends.hosted.launcher import Hardware, Launch
+from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
-from ftsdk.backends.launchers.modal.limits import STARTUP_S, cap_for
+from ftsdk.backends.launchers.modal.limits import STARTUP_S, Cap, cap_for
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
 from ftsdk.protocol import Adjustment
 from ftsdk.protocol.estimates import Range
-from ftsdk.spec import FullFineTune, JobSpec
+from ftsdk.spec import JobSpec
 
-__all__ = ["Options", "decide", "hardware_for"]
+__all__ = ["Options", "hardware_for", "plan_launch"]
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+)*\Z")
-"""As Modal writes regions. Which ones there are changes, so no list of them is kept here."""
+"""How Modal writes regions. Which ones exist changes, so they aren't listed here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user said about the place; None: decided here, and told."""
+    """The arguments of `Modal(...)`; where they are None, the plan decides and says what it chose."""
 
     gpu: str | Sequence[str] | None = None
     cpu: float | None = None
@@ -53,17 +53,23 @@ class _Machines:
 
     @property
     def count(self) -> int:
+        """GPUs of one container; 1 without any."""
         return self.choices[0].count if self.choices else 1
+
+    @property
+    def names(self) -> list[str]:
+        """The alternatives in Modal's words."""
+        return [str(choice) for choice in self.choices] or [CPU_ONLY]
 
 
 def hardware_for(spec: JobSpec, options: Options) -> Hardware:
-    """Say what a worker will find: of several alternatives, what holds for each of them."""
+    """Describe what a worker will find: of several alternatives, what holds for each of them."""
     book = offers()
     facts = inspect_model(spec.model)
     machines = _machines(spec, options, facts, book)
     if not machines.choices:
         memory_gib = options.memory_gib or _host_memory(spec, facts, machines)[0]
-        # bfloat16 isn't native on every CPU that Modal has; float32 is right on all of them.
+        # bfloat16 isn't native on every CPU that Modal has; float32 works on all of them.
         return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason, larger="more memory_gib=")
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
@@ -77,111 +83,61 @@ def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     )
 
 
-def decide(spec: JobSpec, options: Options, recipe: Recipe) -> Launch:
-    """Decide how the worker will be started, what it may cost, and what can't be done.
+def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
+    """Decide how the worker will be started and what it may cost.
+
+    Returns:
+        The plan; without a request if it has gaps.
 
     Raises:
-        BudgetExceededError: The budget doesn't pay for one useful attempt, or not for the quickest that the run can be.
+        BudgetExceededError: The budget doesn't pay for one useful attempt, or not for the fastest that the run can be.
     """
     book = offers()
     facts = inspect_model(spec.model)
     machines = _machines(spec, options, facts, book)
-    gaps = [*machines.gaps, *_limits(options, machines, book)]
-    adjustments: list[Adjustment] = []
-
-    def choose(field: str, chosen: Any, reason: str) -> Any:
-        adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
-        return chosen
-
-    words = [str(choice) for choice in machines.choices] or [CPU_ONLY]
-    if options.gpu is None:
-        choose("backend.gpu", words[0], machines.reason)
-    cpu = (
-        options.cpu
-        if options.cpu is not None
-        else choose("backend.cpu", 4.0 + 2.0 * (machines.count - 1), "physical cores: 4, and 2 for each further GPU")
-    )
-    memory_gib = options.memory_gib
-    if memory_gib is None:
-        memory_gib = choose("backend.memory_gib", *_host_memory(spec, facts, machines))
-
+    gaps = (*machines.gaps, *_gaps(options, machines, book))
     if gaps:
-        return Launch(request={}, gaps=tuple(gaps))
-    multiplier = book.region_multiplier(options.region) * options.nodes
-    besides = Decimal(str(cpu)) * book.core_usd_per_s + Decimal(str(memory_gib)) * book.memory_usd_per_gib_s
-    likely_usd_per_s = multiplier * (besides + (machines.choices[0].gpu.usd_per_s * machines.count if machines.choices else 0))
-    most_usd_per_s = multiplier * (besides + max((c.gpu.ceiling_usd_per_s * c.count for c in machines.choices), default=Decimal(0)))
-
-    seconds = training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes) if machines.choices else None
-    default_timeout_s = book.max_timeout_s if seconds is None else int(max(3600, 3 * seconds.high) + besides_at_most_s(spec, facts))
-    needed_s = None if seconds is None else int(seconds.high + max(BESIDES_S, besides_at_most_s(spec, facts)))
-    cap = cap_for(
-        budget_usd=spec.budget_usd,
-        usd_per_s=most_usd_per_s,
-        timeout_s=options.timeout_s,
-        max_attempts=options.max_attempts,
-        default_timeout_s=default_timeout_s,
-        needed_s=needed_s,
-        limit_s=book.max_timeout_s,
-    )
-    if options.timeout_s is None:
-        choose(
-            "backend.timeout_s",
-            cap.timeout_s,
-            cap.reason if spec.budget_usd is not None else _why_timeout(seconds is not None, has_gpu=bool(machines.choices)),
-        )
-    if options.max_attempts is None:
-        choose("backend.max_attempts", cap.max_attempts, "each goes on from the newest whole checkpoint" if spec.budget_usd is None else cap.reason)
+        return LaunchPlan(request={}, gaps=gaps)
+    container = _container(spec, options, facts, machines)
+    rates = _rates(options, machines, container, book)
+    seconds = _training_seconds(spec, options, facts, machines)
+    cap = _cap(spec, options, facts, seconds, usd_per_s=rates.most_usd_per_s, limit_s=book.max_timeout_s)
     billing = billing_of(
         machines.choices[0] if machines.choices else None,
-        cpu=cpu,
-        memory_gib=memory_gib,
+        cpu=container.cpu,
+        memory_gib=container.memory_gib,
         nodes=options.nodes,
         region=options.region,
-        most_usd_per_s=most_usd_per_s,
+        most_usd_per_s=rates.most_usd_per_s,
         cap=cap,
         book=book,
     )
     if seconds is not None:
-        _refuse_small_budget(spec, seconds, usd_per_s=likely_usd_per_s, source=billing.source)
-    notes: list[str] = []
-    inputs = _inputs(spec)
-    request: dict[str, Any] = {
-        "place": "modal",
-        "device": "cuda" if machines.choices else "cpu",
-        "processes": machines.count * options.nodes,
-        "nodes": options.nodes,
-        "gpu": words if machines.choices else None,
-        "cpu": cpu,
-        "memory_mib": int(memory_gib * 1024),
-        "region": options.region,
-        "timeout_s": cap.timeout_s,
-        "startup_timeout_s": STARTUP_S,
-        "max_attempts": cap.max_attempts,
-        "total_s": cap.total_s,
-        "budget_usd": None if spec.budget_usd is None else str(spec.budget_usd),
-        "usd_per_s": str(most_usd_per_s.normalize()),
-        "environment": options.environment,
-        "volume": options.volume,
-        "secret": options.secret,
-        "image": recipe.to_dict(),
-        "log_events": True,
-    }
-    if options.nodes > 1:
-        notes.append("a run over several hosts was never made by the authors: try a short one first")
-    if recipe.unpinned:
-        notes.append(f"not installed here, so the image takes their newest version: {', '.join(recipe.unpinned)}")
-    return Launch(request=request, adjustments=tuple(adjustments), billing=billing, notes=tuple(notes), inputs=inputs)
+        _refuse_small_budget(spec, seconds, usd_per_s=rates.likely_usd_per_s, source=billing.source)
+    adjustments: list[Adjustment] = []
+    if options.gpu is None:
+        adjustments.append(Adjustment(field="backend.gpu", chosen=machines.names[0], reason=machines.reason))
+    adjustments += container.adjustments
+    adjustments += _cap_adjustments(spec, options, cap, is_estimated=seconds is not None, has_gpu=bool(machines.choices))
+    return LaunchPlan(
+        request=_request(spec, options, recipe, machines, container, cap, usd_per_s=rates.most_usd_per_s),
+        adjustments=tuple(adjustments),
+        billing=billing,
+        notes=_notes(options, recipe),
+        inputs=_inputs(spec),
+    )
 
 
 def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) -> _Machines:
     if options.gpu is not None:
         choices, gaps = read_gpus(options.gpu, book)
-        return _Machines(choices=choices, gaps=tuple(gaps), reason="asked for")
+        return _Machines(choices=choices, gaps=tuple(gaps), reason="set by gpu=")
     choice, reason = choose_gpu(spec, facts, book)
     if choice is None:
         largest = max(book.gpus.values(), key=lambda gpu: gpu.memory_gib)
-        gap = Gap("backend.gpu", None, (), f"one GPU has to hold it all, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; {reason}")
+        gap = Gap(
+            "backend.gpu", None, (), f"one GPU has to hold the whole job, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; {reason}"
+        )
         return _Machines(choices=(GpuChoice(gpu=largest),), gaps=(gap,), reason=reason)
     if options.nodes > 1:
         # A cluster is made of whole hosts.
@@ -189,12 +145,118 @@ def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) ->
     return _Machines(choices=(choice,), gaps=(), reason=reason)
 
 
-def _limits(options: Options, machines: _Machines, book: Book) -> list[Gap]:
+@dataclass(frozen=True, kw_only=True)
+class _Container:
+    cpu: float
+    """Physical cores."""
+    memory_gib: float
+    adjustments: tuple[Adjustment, ...]
+
+
+def _container(spec: JobSpec, options: Options, facts: ModelFacts, machines: _Machines) -> _Container:
+    """Choose the cores and the memory of one container, where the user didn't."""
+    cpu, memory_gib = options.cpu, options.memory_gib
+    adjustments: list[Adjustment] = []
+    if cpu is None:
+        cpu = 4.0 + 2.0 * (machines.count - 1)
+        adjustments.append(Adjustment(field="backend.cpu", chosen=cpu, reason="physical cores: 4, and 2 for each further GPU"))
+    if memory_gib is None:
+        memory_gib, reason = _host_memory(spec, facts, machines)
+        adjustments.append(Adjustment(field="backend.memory_gib", chosen=memory_gib, reason=reason))
+    return _Container(cpu=cpu, memory_gib=memory_gib, adjustments=tuple(adjustments))
+
+
+class _Rates(NamedTuple):
+    likely_usd_per_s: Decimal
+    """For the first alternative of GPU."""
+    most_usd_per_s: Decimal
+    """For the most expensive."""
+
+
+def _rates(options: Options, machines: _Machines, container: _Container, book: Book) -> _Rates:
+    """Compute what a second costs, over all containers, in US dollars."""
+    multiplier = book.region_multiplier(options.region) * options.nodes
+    host = Decimal(str(container.cpu)) * book.core_usd_per_s + Decimal(str(container.memory_gib)) * book.memory_usd_per_gib_s
+    likely = machines.choices[0].gpu.usd_per_s * machines.count if machines.choices else Decimal(0)
+    most = max((choice.gpu.ceiling_usd_per_s * choice.count for choice in machines.choices), default=Decimal(0))
+    return _Rates(likely_usd_per_s=multiplier * (host + likely), most_usd_per_s=multiplier * (host + most))
+
+
+def _training_seconds(spec: JobSpec, options: Options, facts: ModelFacts, machines: _Machines) -> Range | None:
+    if not machines.choices:
+        return None
+    return training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes)
+
+
+def _cap(spec: JobSpec, options: Options, facts: ModelFacts, seconds: Range | None, *, usd_per_s: Decimal, limit_s: int) -> Cap:
+    """Derive timeout and attempts from the budget, or from the estimate."""
+    overhead_s = besides_at_most_s(spec, facts)
+    return cap_for(
+        budget_usd=spec.budget_usd,
+        usd_per_s=usd_per_s,
+        timeout_s=options.timeout_s,
+        max_attempts=options.max_attempts,
+        default_timeout_s=limit_s if seconds is None else int(max(3600, 3 * seconds.high) + overhead_s),
+        needed_s=None if seconds is None else int(seconds.high + max(BESIDES_S, overhead_s)),
+        limit_s=limit_s,
+    )
+
+
+def _cap_adjustments(spec: JobSpec, options: Options, cap: Cap, *, is_estimated: bool, has_gpu: bool) -> list[Adjustment]:
+    has_budget = spec.budget_usd is not None
+    adjustments: list[Adjustment] = []
+    if options.timeout_s is None:
+        reason = cap.reason if has_budget else _why_timeout(is_estimated, has_gpu=has_gpu)
+        adjustments.append(Adjustment(field="backend.timeout_s", chosen=cap.timeout_s, reason=reason))
+    if options.max_attempts is None:
+        reason = cap.reason if has_budget else "each continues from the newest whole checkpoint"
+        adjustments.append(Adjustment(field="backend.max_attempts", chosen=cap.max_attempts, reason=reason))
+    return adjustments
+
+
+def _request(
+    spec: JobSpec, options: Options, recipe: Recipe, machines: _Machines, container: _Container, cap: Cap, *, usd_per_s: Decimal
+) -> dict[str, Any]:
+    return {
+        "place": "modal",
+        "device": "cuda" if machines.choices else "cpu",
+        "processes": machines.count * options.nodes,
+        "nodes": options.nodes,
+        "gpu": machines.names if machines.choices else None,
+        "cpu": container.cpu,
+        "memory_mib": int(container.memory_gib * 1024),
+        "region": options.region,
+        "timeout_s": cap.timeout_s,
+        "startup_timeout_s": STARTUP_S,
+        "max_attempts": cap.max_attempts,
+        "total_s": cap.total_s,
+        "budget_usd": None if spec.budget_usd is None else str(spec.budget_usd),
+        "usd_per_s": str(usd_per_s.normalize()),
+        "environment": options.environment,
+        "volume": options.volume,
+        "secret": options.secret,
+        "image": recipe.to_dict(),
+        "log_events": True,
+    }
+
+
+def _notes(options: Options, recipe: Recipe) -> tuple[str, ...]:
+    notes: list[str] = []
+    if options.nodes > 1:
+        notes.append("training over several hosts has never been run on Modal itself: try a short run first")
+    if recipe.unpinned:
+        notes.append(f"not installed here, so the image gets their newest version: {', '.join(recipe.unpinned)}")
+    return tuple(notes)
+
+
+def _gaps(options: Options, machines: _Machines, book: Book) -> list[Gap]:
     gaps: list[Gap] = []
     timeout, attempts, nodes = options.timeout_s, options.max_attempts, options.nodes
     if timeout is not None and not 1 <= timeout <= book.max_timeout_s:
         nearest = 1 if timeout < 1 else book.max_timeout_s
-        gaps.append(Gap("backend.timeout_s", timeout, (nearest,), "Modal gives an attempt 1 s to 24 h; more takes more attempts: max_attempts="))
+        gaps.append(
+            Gap("backend.timeout_s", timeout, (nearest,), "Modal allows an attempt 1 s to 24 h; for more time use more attempts: max_attempts=")
+        )
     if attempts is not None and not 1 <= attempts <= book.max_retries + 1:
         gaps.append(
             Gap("backend.max_attempts", attempts, (max(1, min(attempts, book.max_retries + 1)),), f"Modal retries at most {book.max_retries} times")
@@ -205,19 +267,19 @@ def _limits(options: Options, machines: _Machines, book: Book) -> list[Gap]:
         if options.gpu == CPU_ONLY:
             gaps.append(Gap("backend.nodes", nodes, (1,), "Modal has no clusters without GPUs"))
         elif len(machines.choices) > 1:
-            gaps.append(Gap("backend.gpu", [str(c) for c in machines.choices], (str(machines.choices[0]),), "a cluster is of one kind of GPU"))
+            gaps.append(Gap("backend.gpu", [str(c) for c in machines.choices], (str(machines.choices[0]),), "a cluster has one kind of GPU"))
         for choice in machines.choices:
             if choice.count != choice.gpu.host_count:
                 whole = GpuChoice(gpu=choice.gpu, count=choice.gpu.host_count)
                 gaps.append(
-                    Gap("backend.gpu", str(choice), (str(whole),), f"nodes={nodes} takes whole hosts, which have {choice.gpu.host_count} of them")
+                    Gap("backend.gpu", str(choice), (str(whole),), f"nodes={nodes} uses whole hosts, which have {choice.gpu.host_count} GPUs each")
                 )
     if options.region is not None and not _REGION.match(options.region):
-        reason = "a region is two letters, or these and a part of it, and Modal's documents list them: https://modal.com/docs/guide/region-selection"
+        reason = "a region is two letters, alone or with a part of it; for a list see https://modal.com/docs/guide/region-selection"
         gaps.append(Gap("backend.region", options.region, ("us", "us-west"), reason))
     for name, value in (("cpu", options.cpu), ("memory_gib", options.memory_gib)):
         if value is not None and value < 0.125:
-            gaps.append(Gap(f"backend.{name}", value, (0.125,), "Modal gives no less"))
+            gaps.append(Gap(f"backend.{name}", value, (0.125,), "the least that Modal offers"))
     return gaps
 
 
@@ -225,11 +287,10 @@ def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple
     shape = shape_of(facts)
     weights_gib = 0.0 if shape is None else 4 * shape.parameters / 2**30
     if not machines.choices:
-        if isinstance(spec.tuning, FullFineTune):
-            return float(
-                round(16 + 5 * weights_gib)
-            ), "16 GiB, and five times the weights in float32: weights, gradients, two moments, and room to save"
-        return float(round(16 + 2 * weights_gib)), "16 GiB, and twice the weights in float32"
+        if spec.tuning.adapts:
+            return float(round(16 + 2 * weights_gib)), "16 GiB, and twice the weights in float32"
+        reason = "16 GiB, and five times the weights in float32: weights, gradients, two moments, and room to save"
+        return float(round(16 + 5 * weights_gib)), reason
     largest = max(choice.gpu.memory_gib for choice in machines.choices)
     known = weights_gib or largest
     return float(round(20 + min(known, largest))), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
@@ -242,18 +303,18 @@ def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
             "without budget_usd only this and max_attempts limit the cost"
         )
     if not has_gpu:
-        return "24 h, Modal's longest: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s to limit the cost"
-    return "24 h, Modal's longest: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
+        return "24 h, Modal's maximum: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s to limit the cost"
+    return "24 h, Modal's maximum: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
 
 
 def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, source: str) -> None:
-    """Refuse a budget that doesn't pay for the training at its quickest: no timeout could be derived from it."""
+    """Refuse a budget that doesn't pay for the training at its fastest: no timeout could be derived from it."""
     low, high = (usd_per_s * Decimal(BESIDES_S + round(s)) for s in (seconds.low, seconds.high))
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its quickest: {money_over(low, budget)} to ${high:.2f} "
-            f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or take a cheaper gpu=."
+            f"budget_usd={budget} doesn't pay for the training at its fastest: {money_over(low, budget)} to ${high:.2f} "
+            f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or choose a cheaper gpu=."
         )
 
 

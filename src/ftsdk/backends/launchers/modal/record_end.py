@@ -1,7 +1,7 @@
-"""The end of a run as its client wrote it, for a worker that couldn't: in a file of its own, which no container writes to.
+"""The end of a run, recorded by a client for a worker that couldn't: in a file that no container writes to.
 
 A container that is killed may still commit its copy of the event log, and the last write of a file wins. So the log is left
-alone; whoever reads it afterwards sees it up to where it was, and this end.
+alone; readers see it up to its length at that time, followed by this end.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from ftsdk.errors import Diagnosis
 from ftsdk.protocol import Event, StepEvent
 from ftsdk.runfolder.event_log import parse_events
 
-__all__ = ["CONCLUSION", "conclude", "given_up", "with_conclusion"]
+__all__ = ["RECORDED_END", "given_up", "recorded_end", "with_recorded_end"]
 
-CONCLUSION = "conclusion.json"
+RECORDED_END = "conclusion.json"
 
 
-def conclude(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
-    """Give the content of the file.
+def recorded_end(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
+    """Return the content of the file.
 
     Args:
         log: The event log so far.
         line: The fields of the last state.
-        at: Now, in seconds since the epoch; never before the last event, whatever the clocks say.
+        at: Now, in seconds since the epoch; moved to the last event's time if the clocks disagree.
 
     Returns:
         None if the log has an end of its own.
@@ -40,8 +40,8 @@ def conclude(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
     return json.dumps({"after_bytes": len(whole), "line": {k: v for k, v in fields.items() if v is not None}}).encode()
 
 
-def with_conclusion(log: bytes, conclusion: bytes | None) -> bytes:
-    """Give the log with the end that was written for it, if there is one."""
+def with_recorded_end(log: bytes, conclusion: bytes | None) -> bytes:
+    """Return the log with the recorded end, if there is one."""
     if conclusion is None:
         return log
     try:
@@ -52,12 +52,12 @@ def with_conclusion(log: bytes, conclusion: bytes | None) -> bytes:
 
 
 def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: Sequence[Event]) -> dict[str, Any]:
-    """Give the last state of a run that may not go on: too many attempts, or too much time."""
+    """Return the last state of a run that has used up its attempts or its time."""
     steps = [event.step for event in events if isinstance(event, StepEvent)]
     step = steps[-1] if steps else None
     if refusal == "attempts":
         diagnosis = crash_loop(attempts, step=step, log_tail="")
-        message = f"{attempts} attempts ended before the training did, and the plan allows no more (max_attempts={limits['max_attempts']})"
+        message = f"{attempts} attempts ended before the training was done, and the plan allows no more (max_attempts={limits['max_attempts']})"
         diagnosis = diagnosis._replace(kind="attempts", message=message, suggestions=(*_MORE, *diagnosis.suggestions))
     else:
         budget = limits.get("budget_usd")

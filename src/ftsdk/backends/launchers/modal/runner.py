@@ -1,8 +1,8 @@
 """What runs in the container: one attempt at a run, JSON in and JSON out.
 
 The training is done by the same worker as on any other machine, in a child process: this one has to answer Modal's heartbeats,
-commit the Volume, and see to the time. Exceptions that a new attempt may cure are raised, so that Modal retries; all others,
-and every end that the worker has written down, are returned, so that nothing is tried again in vain.
+commit the Volume, and watch the time. Errors that a new attempt may cure are raised, so that Modal retries; all others, and
+every end that the worker has recorded, are returned, so that nothing is retried that can't succeed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ftsdk.backends.hosted.worker import BLOCKED
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, Attempt, Ending, allowance, attempts_from_json, attempts_to_json
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
-from ftsdk.backends.launchers.modal.record_end import CONCLUSION
+from ftsdk.backends.launchers.modal.record_end import RECORDED_END
 from ftsdk.protocol import StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
@@ -45,17 +45,17 @@ _TAIL_LINES = 20
 
 
 class _WorkerDied(RuntimeError):
-    """Never leaves this module as such: the client may not have the class."""
+    """Never leaves this module: the client may not have the class."""
 
 
 def run(order: str) -> str:
-    """Make one attempt. Modal calls this, by name.
+    """Make one attempt. Modal calls this by name.
 
     Args:
         order: JSON: `run`, `token`, `volume`, `environment`, and the limits `timeout_s`, `max_attempts`, `total_s`.
 
     Returns:
-        JSON: how the attempt ended. The Volume says the same, and more.
+        JSON: how the attempt ended. The Volume has the details.
 
     Raises:
         RuntimeError: The worker died or ran out of time: a new attempt can go on from its last whole checkpoint.
@@ -77,12 +77,12 @@ def run(order: str) -> str:
 
 
 def work(order: Mapping[str, Any], folder: Path, *, commit: Callable[[], None], clock: Callable[[], float] = time.time) -> dict[str, Any]:
-    """Make one attempt at the run in `folder`.
+    """Make one attempt at the run in `folder`, and return how it ended.
 
     Raises:
         RuntimeError: A new attempt may cure it.
     """
-    if (folder / CONCLUSION).exists():
+    if (folder / RECORDED_END).exists():
         return {"outcome": "concluded"}
     record = LaunchRecord.from_json(_read(folder / LAUNCH))
     if record is None or record.token != order["token"]:
@@ -149,7 +149,7 @@ class _Ledger:
 
 
 def _train(folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], None], clock: Callable[[], float]) -> int | None:
-    """Run the worker; gives its exit status, or None if its time was up."""
+    """Run the worker. Return its exit status, or None if it ran out of time."""
     with _held_lock() as held:
         child = subprocess.Popen(
             [sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)],
@@ -191,7 +191,7 @@ def _train(folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], 
 
 
 class _Checkpoints:
-    """Tells when the worker has written a whole checkpoint, from what the event log has grown by."""
+    """Detects new checkpoints from the lines added to the event log."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / EVENTS
@@ -210,7 +210,7 @@ class _Checkpoints:
 
 
 class _ForOthers:
-    """Tells when there is news for the other hosts of a cluster."""
+    """Detects when there is something new for the other hosts of a cluster."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ATTEMPT
@@ -225,10 +225,12 @@ class _ForOthers:
 
 
 def _unfinished(folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: int | None, commit: Callable[[], None]) -> dict[str, Any]:
-    """The worker is gone and has said nothing: write down what can be said for it, and ask for a new attempt if there may be one."""
-    how = "its time was up" if code is None else f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+    """Log that the worker exited without reporting, and raise for a new attempt if one is allowed."""
+    how = "out of time" if code is None else f"killed by signal {-code}" if code < 0 else f"exit status {code}"
     tail = "\n".join((_read(folder / LOG) or b"")[-20_000:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
-    message = f"attempt {len(ledger.all)} ended without a word from the worker ({how})" + (f"; its log ends so:\n{tail}" if tail.strip() else "")
+    message = f"attempt {len(ledger.all)}: the worker exited without reporting ({how})" + (
+        f"; the last lines of its log:\n{tail}" if tail.strip() else ""
+    )
     with contextlib.closing(EventWriter(folder)) as log:
         log.append("log", {"level": "warning", "message": message})
     refusal = allowance(ledger.all, order).refusal
@@ -237,7 +239,7 @@ def _unfinished(folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: i
         commit()
         return {"outcome": "failed", "attempts": len(ledger.all)}
     commit()
-    raise _WorkerDied(f"the worker ended without a word: {how}")
+    raise _WorkerDied(f"the worker exited without reporting: {how}")
 
 
 def _give_up(folder: Path, order: Mapping[str, Any], attempts: int, refusal: str) -> None:
@@ -250,7 +252,7 @@ def _give_up(folder: Path, order: Mapping[str, Any], attempts: int, refusal: str
 
 
 def _terminal(folder: Path) -> StateEvent | None:
-    """Give the last event if the worker has come to an end that is its own: over, or blocked until somebody acts."""
+    """Return the last event if the worker reported an end: the run is over, or blocked until a user acts."""
     events = parse_events(_read(folder / EVENTS) or b"")
     last = events[-1] if events else None
     if isinstance(last, StateEvent) and (last.state in ("succeeded", "failed", "cancelled") or last.native == BLOCKED):
@@ -312,7 +314,7 @@ _PRCTL = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to end the worker when this process is killed: two of them on one folder would be one too many."""
+    """Ask the kernel to kill the worker with this process: two workers must never use one folder."""
     if _PRCTL is not None:
         pr_set_pdeathsig = 1
         _PRCTL(pr_set_pdeathsig, signal.SIGKILL)
