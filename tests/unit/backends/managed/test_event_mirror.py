@@ -78,7 +78,7 @@ def quickest_ms(look: Any) -> float:
     return 1000 * min(times)
 
 
-def test_a_look_near_the_end_of_20_000_events_takes_under_20_ms(ftsdk_home: Path) -> None:
+def test_a_look_near_the_end_of_20_000_events_parses_only_the_end(ftsdk_home: Path) -> None:
     long_log(RunFolder("k", service="heron").path, count=20_000)
 
     def look() -> list[Event]:
@@ -87,13 +87,14 @@ def test_a_look_near_the_end_of_20_000_events_takes_under_20_ms(ftsdk_home: Path
         return folder.events(after=19_989)
 
     assert [event.seq for event in look()] == list(range(19_990, 20_000))
-    assert quickest_ms(look) < 20
+    everything = quickest_ms(lambda: RunFolder("k", service="heron").events())
+    assert quickest_ms(look) < everything / 2
     folder = RunFolder("k", service="heron")
     look()
-    assert quickest_ms(lambda: folder.events(after=19_989)) < 5
+    assert quickest_ms(lambda: folder.events(after=19_989)) < everything / 20
 
 
-def test_a_new_entry_after_20_000_events_takes_under_40_ms(ftsdk_home: Path) -> None:
+def test_a_new_entry_after_20_000_events_does_not_parse_them(ftsdk_home: Path) -> None:
     folder = RunFolder("k", service="heron")
     long_log(folder.path, count=20_000)
     numbers = iter(range(20_000, 21_000))
@@ -103,7 +104,8 @@ def test_a_new_entry_after_20_000_events_takes_under_40_ms(ftsdk_home: Path) -> 
             number = next(numbers)
             mirror.add([Entry(key=f"name {number}", at=1.0 + number, kind="step", fields={"step": number, "loss": 1.0})])
 
-    assert quickest_ms(mirror) < 40
+    everything = quickest_ms(lambda: RunFolder("k", service="heron").events())
+    assert quickest_ms(mirror) < everything / 2
     last = folder.events(after=20_000)[-1]
     assert isinstance(last, StepEvent)
     assert last.step == last.seq
