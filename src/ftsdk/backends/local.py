@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -22,6 +23,7 @@ class Local(HostedBackend):
         usd_per_hour: What an hour of this machine, all its devices together, costs you, in US dollars: plans, estimates and `budget_usd`
             count it. None: nothing is billed.
         trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
+        trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
 
     Raises:
         SpecError: `usd_per_hour` isn't a price, or no such trainer is installed.
@@ -34,6 +36,7 @@ class Local(HostedBackend):
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
         trainer: str = DEFAULT_TRAINER,
+        trackers: Sequence[str] = (),
     ) -> None:
         launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour)
-        super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer))
+        super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers)

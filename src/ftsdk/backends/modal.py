@@ -9,6 +9,7 @@ from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer, package
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.protocol import Orphan
+from ftsdk.trackers import package_of_tracker
 
 __all__ = ["Modal"]
 
@@ -31,6 +32,7 @@ class Modal(HostedBackend):
         volume: Name of the Volume for runs; it is made if it isn't there.
         secret: Name of a Modal Secret that the container gets, such as one with HF_TOKEN for gated models.
         trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
+        trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Modal(HostedBackend):
         volume: str = "ftsdk",
         secret: str | None = None,
         trainer: str = DEFAULT_TRAINER,
+        trackers: Sequence[str] = (),
     ) -> None:
         options = Options(
             gpu=gpu if gpu is None or isinstance(gpu, str) else tuple(gpu),
@@ -62,8 +65,8 @@ class Modal(HostedBackend):
         )
         # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
         chosen = load_trainer(trainer)
-        self._place = ModalLauncher(options, extra=chosen.extra, package=package_of(trainer))
-        super().__init__(name="modal", launcher=self._place, trainer=chosen, cancel_grace_s=0.0)
+        self._place = ModalLauncher(options, extra=chosen.extra, packages=(package_of(trainer), *(package_of_tracker(name) for name in trackers)))
+        super().__init__(name="modal", launcher=self._place, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Find apps that no run needs, and runs that have no app. Changes nothing.

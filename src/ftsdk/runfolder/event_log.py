@@ -140,6 +140,8 @@ class EventWriter:
         self._next = self._content.count(b"\n")
         self._file = self._path.open("ab", buffering=0)
         self._lock = threading.Lock()
+        self.listeners: list[Callable[[Event], None]] = []
+        """Called with each event, typed, after it is in the log. They mustn't raise."""
 
     @cached_property
     def events(self) -> list[Event]:
@@ -149,13 +151,17 @@ class EventWriter:
     def append(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Append an event. States and checkpoints are on disk when this returns; other events are with the operating system.
 
+        Fields that no event of this kind has make it a log event, for readers and listeners alike.
+
         Raises:
             OSError: The disk is full; the log ends where it ended before.
         """
         with self._lock:
-            self._append(kind, fields)
+            event = self._append(kind, fields)
+        for listener in self.listeners:
+            listener(event)
 
-    def _append(self, kind: str, fields: Mapping[str, Any]) -> None:
+    def _append(self, kind: str, fields: Mapping[str, Any]) -> Event:
         line = {"kind": kind, "seq": self._next, "at": round(self._clock(), 3), **{k: v for k, v in fields.items() if v is not None}}
         start = self._file.tell()
         content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
@@ -166,9 +172,11 @@ class EventWriter:
         except OSError:
             self._file.truncate(start)
             raise
+        event = read_event(content, seq=self._next)
         self._next += 1
         if kind in ("state", "checkpoint"):
             os.fsync(self._file.fileno())
+        return event
 
     def reread(self) -> list[Event]:
         """Return the events again, with those that another writer (rank 0 of several) has appended meanwhile."""

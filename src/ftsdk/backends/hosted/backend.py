@@ -37,6 +37,7 @@ from ftsdk.protocol import (
 from ftsdk.protocol.estimates import PlannedHardware
 from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
+from ftsdk.trackers import check_trackers
 
 __all__ = ["HostedBackend"]
 
@@ -47,10 +48,13 @@ class HostedBackend:
     The state of a run is derived from its event log and from whether a worker holds its lock; nothing else is kept.
     """
 
-    def __init__(self, *, name: str, launcher: Launcher, trainer: Trainer, max_attempts: int = 5, cancel_grace_s: float = 20.0) -> None:
+    def __init__(
+        self, *, name: str, launcher: Launcher, trainer: Trainer, trackers: Sequence[str] = (), max_attempts: int = 5, cancel_grace_s: float = 20.0
+    ) -> None:
         self._name = name
         self._launcher = launcher
         self._trainer = trainer
+        self._trackers = check_trackers(tuple(trackers))
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
         self._logs: dict[str, EventIndex] = {}
@@ -68,9 +72,10 @@ class HostedBackend:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The arguments that rebuild it: the launcher's, and the trainer where it isn't the default."""
-        chosen = {} if self._trainer.name == DEFAULT_TRAINER else {"trainer": self._trainer.name}
-        return {**self._launcher.options, **chosen}
+        """The arguments that rebuild it: the launcher's, the trackers, and the trainer where it isn't the default."""
+        trainer = {} if self._trainer.name == DEFAULT_TRAINER else {"trainer": self._trainer.name}
+        trackers = {"trackers": list(self._trackers)} if self._trackers else {}
+        return {**self._launcher.options, **trainer, **trackers}
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
@@ -91,6 +96,7 @@ class HostedBackend:
                 "trainer": self._trainer.name,
                 "training": _at_the_place(translation.request, launch.inputs),
                 "launch": dict(launch.request),
+                **({"trackers": list(self._trackers)} if self._trackers else {}),
                 **({"inputs": {name: path for path, name in launch.inputs.items()}} if launch.inputs else {}),
             },
             adjustments=(*launch.adjustments, *translation.adjustments),

@@ -26,6 +26,7 @@ from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.stop_condition import CANCEL, Stop
+from ftsdk.backends.hosted.tracking import tracked
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
 from ftsdk.errors import Diagnosis
 from ftsdk.runfolder.event_log import EventWriter
@@ -145,6 +146,8 @@ def main(argv: list[str]) -> int:
     outcome: dict[str, Any] = {"outcome": "trained", "training": None}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(contextlib.closing(EventWriter(folder))) if rank == 0 else None
+        if log is not None:
+            stack.enter_context(tracked(folder, log))
         context = Context(
             folder=folder,
             emit=Progress(log) if log else _say_nothing,

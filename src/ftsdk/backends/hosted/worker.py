@@ -27,6 +27,7 @@ from ftsdk.backends.hosted.heartbeat import last_beat, pulse
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL, Stop, has_price
+from ftsdk.backends.hosted.tracking import tracked
 from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, load_trainer
 from ftsdk.errors import CorruptArtifactError
 from ftsdk.protocol import StateEvent, StepEvent
@@ -59,27 +60,32 @@ def work(folder: Path) -> int:
     with contextlib.closing(EventWriter(folder)) as log:
         if any(isinstance(e, StateEvent) and e.state in ("succeeded", "failed", "cancelled") for e in log.events[-1:]):
             return 0
-        try:
-            _train(folder, log)
-        except Cancelled:
-            request = json.loads((folder / REQUEST).read_bytes())
-            log.append("state", Stop(folder, request, log.reread()).ending())
-        except ranks.RankLost as error:
-            log.reread()
-            log.append("log", {"level": "error", "message": str(error)})
-            return 1
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
-            traceback.print_exc()
-            steps = [e.step for e in log.reread() if isinstance(e, StepEvent)]
-            diagnosis = diagnose(error, step=steps[-1] if steps else None)
-            if diagnosis.kind == "disk_full":
-                # The place's fault, not the training's: the run isn't over, it waits for somebody to make room.
-                _make_room(folder)
-                log.append("state", {"state": "queued", "native": BLOCKED, "reason": str(diagnosis)})
-            else:
-                log.append("state", {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
-            return 1
-        return 0
+        with tracked(folder, log):
+            return _work(folder, log)
+
+
+def _work(folder: Path, log: EventWriter) -> int:
+    try:
+        _train(folder, log)
+    except Cancelled:
+        request = json.loads((folder / REQUEST).read_bytes())
+        log.append("state", Stop(folder, request, log.reread()).ending())
+    except ranks.RankLost as error:
+        log.reread()
+        log.append("log", {"level": "error", "message": str(error)})
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must say how it ended
+        traceback.print_exc()
+        steps = [e.step for e in log.reread() if isinstance(e, StepEvent)]
+        diagnosis = diagnose(error, step=steps[-1] if steps else None)
+        if diagnosis.kind == "disk_full":
+            # The place's fault, not the training's: the run isn't over, it waits for somebody to make room.
+            _make_room(folder)
+            log.append("state", {"state": "queued", "native": BLOCKED, "reason": str(diagnosis)})
+        else:
+            log.append("state", {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
+        return 1
+    return 0
 
 
 def _train(folder: Path, log: EventWriter) -> None:

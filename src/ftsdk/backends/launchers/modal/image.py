@@ -39,22 +39,21 @@ class Recipe:
 
 
 @functools.cache
-def recipe(extra: str = "local", package: str = "ftsdk") -> Recipe:
+def recipe(extra: str = "local", packages: tuple[str, ...] = ()) -> Recipe:
     """Read what is installed here: the core and an extra of ftsdk, at exactly these versions.
 
     Args:
         extra: The extra that the trainer needs.
-        package: The package that the trainer comes in; another one than ftsdk is installed beside it.
+        packages: The packages that the trainer and the trackers come in; others than ftsdk are installed beside it.
     """
     here = distribution("ftsdk")
     from_source = _is_source()
     required = pinned(here.requires or (), _installed, extra=extra)
-    if package != "ftsdk":
-        required |= pinned((package,), _installed, extra=extra)
-    packages = dict(required) if from_source else {**required, "ftsdk": f"ftsdk=={here.version}"}
-    unpinned = tuple(sorted(text for name, text in packages.items() if "==" not in text and name != "ftsdk"))
+    required |= pinned([name for name in packages if name != "ftsdk"], _installed, extra=extra)
+    chosen = dict(required) if from_source else {**required, "ftsdk": f"ftsdk=={here.version}"}
+    unpinned = tuple(sorted(text for name, text in chosen.items() if "==" not in text and name != "ftsdk"))
     return Recipe(
-        python=f"{sys.version_info.major}.{sys.version_info.minor}", packages=tuple(sorted(packages.values())), unpinned=unpinned, source=from_source
+        python=f"{sys.version_info.major}.{sys.version_info.minor}", packages=tuple(sorted(chosen.values())), unpinned=unpinned, source=from_source
     )
 
 

@@ -52,15 +52,15 @@ class ModalLauncher:
     Args:
         options: The arguments of `Modal(...)`.
         extra: The extra of ftsdk that the image gets, as the trainer needs it.
-        package: The package that the trainer comes in.
+        packages: The packages that the trainer and the trackers come in.
         clock: Seconds since the epoch.
     """
 
     name = "modal"
 
-    def __init__(self, options: Options, *, extra: str = "local", package: str = "ftsdk", clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, options: Options, *, extra: str = "local", packages: tuple[str, ...] = (), clock: Callable[[], float] = time.time) -> None:
         self._options = options
-        self._extra, self._package = extra, package
+        self._extra, self._packages = extra, packages
         self._clock = clock
         self._volume = Volume(options.volume, environment=options.environment)
         self._apps = Apps(environment=options.environment)
@@ -82,7 +82,7 @@ class ModalLauncher:
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
         """Plan GPU, limits, image and cost."""
-        return plan_launch(spec, self._options, recipe(self._extra, self._package))
+        return plan_launch(spec, self._options, recipe(self._extra, self._packages))
 
     def files(self, run_id: str) -> VolumeFiles:
         """Return the run's files as they are now."""
