@@ -19,7 +19,7 @@ from ftsdk.spec.base import Usd
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer
-    from ftsdk.cost.comparison.case import HasCost
+    from ftsdk.cost.comparison.inputs import HasCost
     from ftsdk.cost.pricebook.book import PriceBook
 
 __all__ = ["CrossoverFile", "read_yaml"]

@@ -54,6 +54,8 @@ class Api(Value):
     output_usd_per_mtok: _Positive | None = None
     cached_input_usd_per_mtok: _Positive | None = None
     source: str = "given in the call"
+    accepted: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of this API's answers that are good enough, for `other_apis`. None: as `Quality.api_accepted`."""
 
 
 class SelfHosted(Value):
@@ -70,9 +72,9 @@ class SelfHosted(Value):
     spare_replicas: Annotated[int, Field(ge=0)] = 0
     """Replicas beyond what the peak needs."""
     gpus_per_replica: Annotated[int, Field(ge=1)] | None = None
-    """None: the fewest into which the model fits."""
+    """None: 1, 2, 4 or 8, whichever takes the traffic for the least money."""
     weights: Weights | None = None
-    """None: fp8 where the GPU computes in it, else bf16 if it fits, else int4."""
+    """None: the most precise that fit: fp8 where the GPU computes in it, else bf16, and int4 where those don't fit."""
     latency: Latency = "server"
     """`interactive`: someone watches the words appear. `server`: someone waits. `offline`: nobody does."""
     adapters: Annotated[int, Field(ge=1)] = 1

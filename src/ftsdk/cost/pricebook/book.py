@@ -50,6 +50,8 @@ class BillingRule(Value):
     """Time is billed in steps of so many seconds, rounded up; None: not known, taken as exact."""
     is_idle_billed: bool | None = None
     is_cold_start_billed: bool | None = None
+    scales_to_zero: bool | None = None
+    """These prices are for GPUs that stop, and aren't billed, when nobody asks; None: no source says so."""
     are_unpacked_rows_padded: bool | None = None
     """Without packing, every row is billed as `max_length` tokens."""
     are_evaluations_billed: bool | None = None

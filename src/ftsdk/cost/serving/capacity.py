@@ -51,6 +51,8 @@ class ServingGpu(Value):
     name: str
     memory_gib: float
     bandwidth_gb_s: float
+    link_gb_s: float
+    """Between two of them, both ways together."""
     bf16: float
     """Dense TFLOP/s."""
     fp8: float | None = None
@@ -158,6 +160,7 @@ def _gpus() -> dict[str, ServingGpu]:
             name=device.name,
             memory_gib=device.memory_gib,
             bandwidth_gb_s=device.bandwidth_gb_per_s,
+            link_gb_s=device.link_gb_per_s,
             bf16=device.peak_tflops,
             fp8=device.fp8_tflops,
             source=device.source,
@@ -235,7 +238,7 @@ def capacity(
     tokens = input_tokens + output_tokens
     chosen, split = _placement(shape, gpu, tokens, weights, gpus)
     prompt = input_tokens * (1 - cached_input_share)
-    derating = float(facts["adapters"]["share_of_ceiling"]) if is_adapter else 1.0
+    derating = _split_share(gpu, split) * (float(facts["adapters"]["share_of_ceiling"]) if is_adapter else 1.0)
 
     def service_s(batch: int) -> float:
         return _service_s(shape, gpu, batch, prompt, input_tokens, output_tokens, chosen, split) / derating
@@ -292,6 +295,13 @@ def _service_s(
     read_s = (shape.weight_bytes(weights) + batch * shape.kv_bytes_per_token(weights) * context) / bandwidth
     step_s = max(read_s, batch * shape.flops_per_token / compute)
     return output_tokens * step_s + batch * prompt_tokens * shape.flops_per_token / compute
+
+
+def _split_share(gpu: ServingGpu, gpus: int) -> float:
+    """Return the share of the speed that is left when GPUs have to exchange activations, beyond what the fit has seen."""
+    links = _facts()["links"]
+    link = links["nvlink" if gpu.link_gb_s >= links["nvlink_from_gb_per_s"] else "pcie"]
+    return float(link["share_per_doubling"]) ** max(0.0, math.log2(gpus / link["fitted_gpus"]))
 
 
 def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights, gpus: int) -> int:

@@ -44,7 +44,7 @@ def test_a_file_is_the_same_question_as_the_call_and_survives_a_round_trip() -> 
         ("workload: {input_tokens: 1, output_tokens: 1}\napi: a/b\n", "self_hosted"),
         ("workload: {input_token: 1, output_tokens: 1}\napi: a/b\nself_hosted: {model: m, gpu: L4, provider: p}\n", "did you mean 'input_tokens'"),
         ("- 1\n", "not a mapping"),
-        ("a: [\n", "isn't YAML"),
+        ("a: [\n", "invalid YAML"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

@@ -124,7 +124,7 @@ def test_the_projects_file_is_read_from_the_current_folder(tmp_path: Path, monke
         ("- a", "isn't a price file"),
         ("prices: [3]", "row 1"),
         ("prices: []\nprice: []", "unknown key 'price'"),
-        ("prices: [", "isn't YAML"),
+        ("prices: [", "invalid YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name_and_row(tmp_path: Path, text: str, says: str) -> None:
