@@ -14,7 +14,8 @@ from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, 
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover
 from ftsdk.cost.comparison.options import MONTH_S
-from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted
+from ftsdk.cost.comparison.sourced_price import serverless_gpu_hour
+from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted, Serverless
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.serving.capacity import model_shape
@@ -214,6 +215,7 @@ def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _C
         training=placement.training,
         retrains_per_year=situation.retrains_per_year,
         dedicated=None if situation.must_self_host else Dedicated(),
+        serverless=_serverless(placement.own, book),
         operations=situation.operations,
         quality=_quality(situation),
         scenarios=20_000,
@@ -234,6 +236,15 @@ def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _C
         tuning=placement.tuning,
     )
     return _Compared(candidate, answer)
+
+
+def _serverless(own: SelfHosted, book: PriceBook) -> Serverless:
+    """Return serverless GPUs of the same provider, if it has any of that kind, else the default ones."""
+    try:
+        serverless_gpu_hour(None, own.gpu, own.provider, book)
+    except SpecError:
+        return Serverless()
+    return Serverless(provider=own.provider)
 
 
 def _quality(situation: Situation) -> Quality:

@@ -162,7 +162,7 @@ def next_steps(
                 return (*measure, f"move to {other.model}", "ask again when the volume, the price or the needed score changes")
             return (
                 *measure,
-                f"measure {other.model} on the same examples, and move to it if it is good enough",
+                f"measure {other.model} on the same examples, and move to it if its answers suffice",
                 "otherwise stay with the API, and ask again with tried: [..., smaller-model]",
             )
         case "fine-tune":
