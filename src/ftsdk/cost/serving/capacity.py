@@ -46,7 +46,7 @@ _LARGEST_BATCH = 2048
 
 
 class ServingGpu(Value):
-    """What matters of a device for serving."""
+    """A device, as far as serving depends on it."""
 
     name: str
     memory_gib: float
@@ -70,7 +70,7 @@ class ServingGpu(Value):
 
 
 class ModelShape(Value):
-    """What matters of a model for serving. `model_shape` knows it of common models and of those on this machine; give it for others."""
+    """A model, as far as serving depends on it. `model_shape` has common models and those on this machine; pass it for others."""
 
     name: str
     params_b: Annotated[float, Field(gt=0)]
@@ -107,7 +107,7 @@ class Capacity(Value):
     service_s: float
     """Seconds from the start of a request to its last token, with all slots busy."""
     alone_s: float
-    """Seconds that a request takes when nobody else asks."""
+    """Seconds that a request takes alone."""
     tpot_ms: float
     """Milliseconds per output token, other requests' prompts included."""
     utilisation: float
@@ -134,7 +134,7 @@ class Capacity(Value):
 
 
 def serving_gpu(name: str) -> ServingGpu:
-    """Find a GPU by its name in the price book.
+    """Return a GPU by its name in the price book.
 
     Raises:
         SpecError: Its figures aren't known.
@@ -171,7 +171,7 @@ def _gpus() -> dict[str, ServingGpu]:
 
 
 def model_shape(model: str) -> ModelShape:
-    """Find a model's shape: in our table, in a folder, or in the hub's cache on this machine. Never asks the network.
+    """Return a model's shape from the package's table, a folder, or the hub's cache on this machine; never from the network.
 
     Raises:
         SpecError: It is in none of them.
@@ -217,7 +217,7 @@ def capacity(
     latency: Latency = "server",
     is_adapter: bool = False,
 ) -> Capacity:
-    """Say what one replica can promise under a latency target.
+    """Return what one replica can promise under a latency target.
 
     Args:
         shape: The model.

@@ -97,7 +97,7 @@ def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_n
     question.write_text(EXAMPLE.read_text().replace("training: 4\n", "training: 123\n"))
     done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file)])
     assert done.exit_code == 0, done.output
-    assert "the file's own figure, $123.00, isn't used" in done.output
+    assert "the file's own figure, $123.00, is replaced by the estimate" in done.output
     source = FineTuneJob.from_yaml(job_file).estimate().cost
     assert source is not None
     assert f"training: {source.source}" in done.output
