@@ -13,7 +13,7 @@ from ftsdk.errors import SpecError
 
 __all__ = ["alternatives"]
 
-_WORTH_TRYING = 0.8
+_WORTH_TRYING = Decimal("0.8")
 """An API that nobody measured is worth it below this share of the price."""
 
 
@@ -35,38 +35,38 @@ def alternatives(situation: Situation, *, small_apis: Sequence[str], book: Price
     if situation.must_self_host:
         return ()
     own = situation.api if isinstance(situation.api, Api) else Api(model=situation.api)
-    limit = _WORTH_TRYING * _usd_per_month(own, situation, book)
+    limit = _WORTH_TRYING * _priced(own, situation, book).usd_per_month
     named = [api if isinstance(api, Api) else Api(model=api) for api in situation.other_apis]
     measured: list[Alternative] = []
     untried: list[Alternative] = []
-    for api in named:
-        usd = _usd_per_month(api, situation, book)
-        found = Alternative(model=api.model, usd_per_month=Decimal(f"{usd:.2f}"), score=api.accepted)
-        if api.accepted is None or situation.needed_score is None:
-            untried += [found] if usd < limit else []
-        elif api.accepted >= situation.needed_score and (situation.has_gap or usd < limit):
+    for found in (_priced(api, situation, book) for api in named):
+        is_cheaper = found.usd_per_month < limit
+        if found.score is None or situation.needed_score is None:
+            untried += [found] if is_cheaper else []
+        elif found.score >= situation.needed_score and (situation.has_gap or is_cheaper):
             measured.append(found)
     if "smaller-model" not in situation.tried:
         known = {own.model, *(api.model for api in named)}
-        untried += _untried([model for model in small_apis if model not in known], situation, limit, book)
+        untried += _cheaper([model for model in small_apis if model not in known], situation, limit, book)
     provider = own.model.partition("/")[0]
     measured.sort(key=lambda one: one.usd_per_month)
     untried.sort(key=lambda one: (one.model.partition("/")[0] != provider, one.usd_per_month))
     return (*measured, *(() if situation.has_gap else untried))
 
 
-def _untried(models: list[str], situation: Situation, limit: float, book: PriceBook) -> list[Alternative]:
+def _cheaper(models: list[str], situation: Situation, limit: Decimal, book: PriceBook) -> list[Alternative]:
     found: list[Alternative] = []
     for model in models:
         try:
-            usd = _usd_per_month(Api(model=model), situation, book)
+            one = _priced(Api(model=model), situation, book)
         except SpecError:
             continue  # the installed price list may be older, or newer, than the list of models
-        if usd < limit:
-            found.append(Alternative(model=model, usd_per_month=Decimal(f"{usd:.2f}")))
+        if one.usd_per_month < limit:
+            found.append(one)
     return found
 
 
-def _usd_per_month(api: Api, situation: Situation, book: PriceBook) -> float:
+def _priced(api: Api, situation: Situation, book: PriceBook) -> Alternative:
     option, _ = api_option(api.model, api, situation.workload, book)
-    return option.usd_per_request * (situation.workload.requests_per_month or 0)
+    usd = option.usd_per_request * (situation.workload.requests_per_month or 0)
+    return Alternative(model=api.model, usd_per_month=round(Decimal(repr(usd)), 2), score=api.accepted, source=f"{option.source}, {option.as_of}")

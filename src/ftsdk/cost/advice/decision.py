@@ -95,12 +95,12 @@ def _why_instead(situation: Situation, other: Alternative) -> Reason:
     named = situation.api if isinstance(situation.api, str) else situation.api.model
     if other.score is not None and situation.needed_score is not None:
         text = f"{other.model} is good enough ({other.score:.0%}, {situation.needed_score:.0%} needed) and costs {money(other.usd_per_month)} a month"
-        return Reason(text=text, source="other_apis")
+        return Reason(text=text, source=f"other_apis; {other.source}")
     text = (
         f"a cheaper API, {other.model}, costs {money(other.usd_per_month)} a month for the same tokens and wasn't measured: "
         f"if its answers suffice, neither {named} nor a model of your own is needed"
     )
-    return Reason(text=text, source="the price book")
+    return Reason(text=text, source=other.source)
 
 
 def _dearer_than_own(others: Sequence[Alternative], other: Alternative | None, best: Candidate) -> tuple[Reason, ...]:
@@ -108,7 +108,7 @@ def _dearer_than_own(others: Sequence[Alternative], other: Alternative | None, b
         return ()
     cheapest = min(others, key=lambda one: one.usd_per_month)
     text = f"a cheaper API, {cheapest.model}, costs {money(cheapest.usd_per_month)} a month, still more than {best.model}"
-    return (Reason(text=text, source="the price book"),)
+    return (Reason(text=text, source=cheapest.source),)
 
 
 def _reasons_to_train(situation: Situation, best: Candidate) -> tuple[Reason, ...]:
@@ -163,7 +163,7 @@ def next_steps(
             return (
                 *measure,
                 f"measure {other.model} on the same examples, and move to it if its answers suffice",
-                "otherwise stay with the API, and ask again with tried: [..., smaller-model]",
+                "if they don't, ask again with tried: [..., smaller-model]",
             )
         case "fine-tune":
             assert best is not None, "without a candidate there is nothing to tune"

@@ -86,6 +86,8 @@ class Alternative(Value):
     """For its tokens at the volume of the workload."""
     score: float | None = None
     """Share of its answers that are good enough, as measured; None: not measured."""
+    source: str
+    """Address and date of its price."""
 
 
 class Candidate(Value):
