@@ -63,7 +63,9 @@ def advise_command(
     metric: Annotated[bool | None, typer.Option("--metric/--no-metric", help="Can a good answer be told from a bad one?")] = None,
     examples: Annotated[int | None, typer.Option(help="Good examples at hand.")] = None,
     preference_pairs: Annotated[int | None, typer.Option(help="Pairs of a better and a worse answer.")] = None,
-    tried: Annotated[list[str] | None, typer.Option(help="prompt, few-shot, retrieval or larger-model; repeat it.")] = None,
+    tried: Annotated[
+        list[str] | None, typer.Option(help="prompt, few-shot, structured-output, retrieval, smaller-model or larger-model; repeat it.")
+    ] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
     needed_score: Annotated[float | None, typer.Option(help="Share that must be good enough.")] = None,
     changing_facts: Annotated[bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")] = None,

@@ -1,4 +1,4 @@
-"""Whether to fine-tune at all, and if so which size, method and backend: the practitioner's questions, answered with numbers."""
+"""Whether to fine-tune at all, and if so which size, method and backend, with the numbers behind it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from importlib import resources
 from typing import Any, NamedTuple, cast
 
 from ftsdk._format import bold, html_list, money
-from ftsdk.cost.advice.decision import beats_the_api, judge, next_steps
-from ftsdk.cost.advice.inputs import Candidate, Reason, Situation, Verdict
+from ftsdk.cost.advice.cheaper_apis import alternatives
+from ftsdk.cost.advice.decision import beats_the_api, decide, next_steps
+from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover
 from ftsdk.cost.comparison.options import MONTH_S
-from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted
+from ftsdk.cost.comparison.sourced_price import serverless_gpu_hour
+from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted, Serverless
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.serving.capacity import model_shape
@@ -33,21 +35,23 @@ class Advice(Value):
     because: tuple[Reason, ...]
     next_steps: tuple[str, ...]
     method: str
-    """In the words of the SDK: `SFT(train_on="completion")`."""
+    """As written in the SDK: `SFT(train_on="completion")`."""
     tuning: str
     epochs: int
     backend: str | None = None
-    """None: no model can be trained and served."""
+    """None if no model can be trained and served."""
     backend_reason: str
     candidates: tuple[Candidate, ...]
     """Smallest first: train that one first, and go up only if the evaluation says so."""
     left_out: tuple[Reason, ...] = ()
-    """Models for this kind of task that nothing holds, by name."""
+    """Models for this kind of task that fit on no GPU, by name."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Other APIs to try first, the best first: those that were measured and are good enough, then cheaper ones that weren't measured."""
     answer: CrossoverAnswer | None = None
     """The first candidate against the API; None without a candidate."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the advice as plain data, without the curves of its crossover, which are for drawing."""
+        """Return the advice as plain data, without the curves of its crossover, which are for drawing."""
         return self.model_dump(mode="json", exclude_none=True, exclude={"answer": {"curves"}})
 
     def __str__(self) -> str:
@@ -58,7 +62,7 @@ class Advice(Value):
         return "\n".join([*lines, *(f"  {line}" for line in self._tuning_lines())])
 
     def to_html(self) -> str:
-        """Give the advice as an HTML fragment."""
+        """Return the advice as an HTML fragment."""
         reasons = html_list(f"{reason.text} [{reason.source}]" for reason in self.because)
         steps, tuning = html_list(self.next_steps, is_ordered=True), html_list(self._tuning_lines())
         return f"<p>{bold(self.verdict.upper())}</p>{reasons}<p>Next:</p>{steps}<p>If you fine-tune:</p>{tuning}"
@@ -74,7 +78,7 @@ class Advice(Value):
         for c in self.candidates:
             assert self.answer is not None, "candidates come with an answer"
             range_ = f"training {money(c.training.likely)} ({money(c.training.low)} to {money(c.training.high)}) on {c.backend}"
-            training = "training on the GPU that is here" if c.backend == "local" else range_
+            training = "training on your own GPU" if c.backend == "local" else range_
             lines.append(
                 f"{c.model} ({c.params_b:g}B) on {c.provider} {c.gpu}: {money(c.usd_per_month)} a month, {training}, "
                 f"{beats_the_api(c, self.answer)}, P = {c.p_cheaper:.0%}"
@@ -87,48 +91,55 @@ class Advice(Value):
 
 
 def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
-    """Say whether to fine-tune, and how.
+    """Return whether to fine-tune, and how.
+
+    Args:
+        situation: The task, the traffic, and what has been tried.
+        book: Prices; None loads all layers.
 
     Raises:
-        SpecError: The volume is missing, a price or model isn't known, or the data may not leave and nothing holds any model.
+        SpecError: The volume is missing, a price or model isn't known, or the data may not leave and no model fits on any GPU.
+        MissingExtraError: The package with API prices isn't installed.
     """
     if situation.workload.requests_per_month is None:
-        raise SpecError("advice needs Workload(requests_per_month=...): without a volume nobody can say what is cheaper")
+        raise SpecError("advice needs Workload(requests_per_month=...): without a volume, which option is cheaper is unknown")
     book = book or PriceBook.load()
     task = _facts()["tasks"][situation.task]
-    weighed: list[_Weighed] = []
+    compared: list[_Compared] = []
     left_out: list[Reason] = []
     for model in task["models"]:
         try:
-            place = _place(situation, model, task, book)
+            placement = _placement(situation, model, task, book)
         except SpecError as error:
             left_out.append(Reason(text=str(error), source=str(model)))
         else:
-            weighed.append(_weigh(situation, place, book))
-    if situation.must_self_host and not weighed:
-        raise SpecError("the data may not leave, and nothing holds a model: " + "; ".join(reason.text for reason in left_out))
-    best = weighed[0].candidate if weighed else None
-    answer = weighed[0].answer if weighed else None
-    verdict, because = judge(situation, task, best, answer, source=str(_facts()["source"]))
+            compared.append(_compare(situation, placement, book))
+    if situation.must_self_host and not compared:
+        raise SpecError("the data may not leave, and no model fits on any GPU: " + "; ".join(reason.text for reason in left_out))
+    best = compared[0].candidate if compared else None
+    answer = compared[0].answer if compared else None
+    others = alternatives(situation, small_apis=_facts()["small_apis"], book=book)
+    decision = decide(situation, task, best, answer, others, source=str(_facts()["source"]))
     method = 'SFT(train_on="completion")'
     if situation.preference_pairs >= 500:
         method += f", then DPO() on the {situation.preference_pairs:,} pairs"
     return Advice(
-        verdict=verdict,
-        because=tuple(because),
-        next_steps=next_steps(verdict, situation, task, best),
+        verdict=decision.verdict,
+        because=decision.because,
+        next_steps=next_steps(decision.verdict, situation, task, best, others),
         method=method,
         tuning=f"LoRA(rank={int(task['rank'])})" if best is None else best.tuning,
         epochs=int(task["epochs"]),
         backend=None if best is None else best.backend,
-        backend_reason="nothing holds a model for this kind of task" if best is None else best.backend_reason,
-        candidates=tuple(w.candidate for w in weighed),
+        backend_reason="no model for this kind of task fits on any GPU" if best is None else best.backend_reason,
+        candidates=tuple(w.candidate for w in compared),
         left_out=tuple(left_out),
+        alternatives=others,
         answer=answer,
     )
 
 
-class _Place(NamedTuple):
+class _Placement(NamedTuple):
     """Where one model is served and trained."""
 
     own: SelfHosted
@@ -139,16 +150,16 @@ class _Place(NamedTuple):
     tuning: str
 
 
-class _Weighed(NamedTuple):
+class _Compared(NamedTuple):
     candidate: Candidate
     answer: CrossoverAnswer
 
 
-def _place(situation: Situation, model: str, task: dict[str, Any], book: PriceBook) -> _Place:
-    """Find where a model is served and trained for the least money.
+def _placement(situation: Situation, model: str, task: dict[str, Any], book: PriceBook) -> _Placement:
+    """Return where a model is served and trained for the least money.
 
     Raises:
-        SpecError: Nothing serves it in time, or nothing holds its training.
+        SpecError: No GPU serves it in time, or none holds its training.
     """
     workload, shape = situation.workload, model_shape(model)
     host = cheapest_host(
@@ -168,18 +179,18 @@ def _place(situation: Situation, model: str, task: dict[str, Any], book: PriceBo
     examples = situation.examples if situation.examples is not None else int(task["enough_examples"])
     size = RunSize(rows=examples * int(task["epochs"]), row_tokens=row_tokens, longest_tokens=float(facts["longest_row"]) * row_tokens, rank=rank)
     training, backend, why, tuning = _training(situation, trained, size, book)
-    return _Place(own, shape.params_b, training, backend, why, tuning)
+    return _Placement(own, shape.params_b, training, backend, why, tuning)
 
 
 def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook) -> tuple[CostRange, str, str, str]:
-    """What one run costs where it costs least, the backend, why, and the tuning."""
+    """Return the cost of one run where it is lowest, the backend, the reason, and the tuning."""
     here, zero = situation.gpu_memory_gb, Decimal(0)
     fit = None if here is None else adapters_that_fit(shape, size, memory_gib=here)
     if fit is not None:
         tuning = {"lora": f"LoRA(rank={size.rank})", "qlora": f"QLoRA(rank={size.rank})"}[fit.tuning]
-        why = f"about {fit.peak_gb:.0f} GB of the {here:g} GB here, which leaves room to be wrong; the run costs nothing extra"
-        return CostRange(low=zero, likely=zero, high=zero, source="on the GPU that is here, which costs nothing extra"), "local", why, tuning
-    # What no GPU holds isn't asked of a managed service either: it computes on the same GPUs, and its limit on rows is lower.
+        why = f"about {fit.peak_gb:.0f} GB of your {here:g} GB, with a margin; the run costs nothing extra"
+        return CostRange(low=zero, likely=zero, high=zero, source="on your own GPU, which costs nothing extra"), "local", why, tuning
+    # A run that fits on no GPU isn't offered to a managed service either: it has the same GPUs, and a lower limit on rows.
     runs = [run_on_gpus(shape, size, provider="modal", besides_s=Range(**_facts()["training"]["start_s"]), book=book)]
     if not situation.must_self_host and (managed := managed_run(shape, size, provider="together", book=book)):
         runs.append(managed)
@@ -188,7 +199,7 @@ def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook
     if situation.must_self_host:
         why += "; on GPUs that you rent: your data goes there"
     if here is not None:
-        why = f"it doesn't fit on the {here:g} GB here with room to be wrong, even in 4 bits; {why}"
+        why = f"it doesn't fit on your {here:g} GB with a margin, even in 4 bits; {why}"
     return best.cost, best.backend, why, f"LoRA(rank={size.rank})"
 
 
@@ -196,14 +207,15 @@ def _why(best: Ballpark, others: list[Ballpark]) -> str:
     return "; ".join([f"{money(best.cost.likely)} a run", *(f"{run.backend} {money(run.cost.likely)}" for run in others)])
 
 
-def _weigh(situation: Situation, place: _Place, book: PriceBook) -> _Weighed:
+def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _Compared:
     answer = crossover(
         workload=situation.workload,
         api=situation.api,
-        self_hosted=place.own,
-        training=place.training,
+        self_hosted=placement.own,
+        training=placement.training,
         retrains_per_year=situation.retrains_per_year,
         dedicated=None if situation.must_self_host else Dedicated(),
+        serverless=_serverless(placement.own, book),
         operations=situation.operations,
         quality=_quality(situation),
         scenarios=20_000,
@@ -211,23 +223,32 @@ def _weigh(situation: Situation, place: _Place, book: PriceBook) -> _Weighed:
     )
     even = answer.break_even_requests
     candidate = Candidate(
-        model=place.own.model,
-        params_b=place.params_b,
-        gpu=place.own.gpu,
-        provider=place.own.provider,
+        model=placement.own.model,
+        params_b=placement.params_b,
+        gpu=placement.own.gpu,
+        provider=placement.own.provider,
         usd_per_month=answer.option("self-hosted").usd_per_month,
         break_even_requests=even[0] if even else None,
         p_cheaper=answer.likelihood.p_self_hosted_cheaper,
-        training=place.training,
-        backend=place.backend,
-        backend_reason=place.backend_reason,
-        tuning=place.tuning,
+        training=placement.training,
+        backend=placement.backend,
+        backend_reason=placement.backend_reason,
+        tuning=placement.tuning,
     )
-    return _Weighed(candidate, answer)
+    return _Compared(candidate, answer)
+
+
+def _serverless(own: SelfHosted, book: PriceBook) -> Serverless:
+    """Return serverless GPUs of the same provider, if it has any of that kind, else the default ones."""
+    try:
+        serverless_gpu_hour(None, own.gpu, own.provider, book)
+    except SpecError:
+        return Serverless()
+    return Serverless(provider=own.provider)
 
 
 def _quality(situation: Situation) -> Quality:
-    """The tuned model is taken to reach what is needed: whether it does, its evaluation has to show."""
+    """Return the acceptance, assuming that the tuned model reaches the needed score: its evaluation has to show whether it does."""
     if situation.api_score is None or situation.needed_score is None or not situation.review_usd:
         return Quality()
     return Quality(api_accepted=situation.api_score, own_accepted=situation.needed_score, rejected="review", review_usd=situation.review_usd)

@@ -1,4 +1,4 @@
-"""What advice is asked about, and the pieces that it is made of."""
+"""The situation that advice is about, and the parts of an advice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
 
-__all__ = ["Candidate", "Reason", "Situation", "Verdict"]
+__all__ = ["Alternative", "Candidate", "Reason", "Situation", "Verdict"]
 
 Task = Literal["classification", "extraction", "json", "style", "chat", "reasoning"]
 Verdict = Literal["measure first", "retrieve first", "prompt first", "collect data first", "use the API", "fine-tune"]
@@ -22,39 +22,46 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Situation(Value):
-    """What a careful colleague would ask before anybody trains anything. None: not known yet."""
+    """What to know before training anything. None: not known yet."""
 
     task: Task
     workload: Workload
     api: str | Api
     """What you would use otherwise."""
     has_metric: bool | None = None
-    """Can a program, a rubric or a reference tell a good answer from a bad one?"""
+    """Whether a program, a rubric or a reference can tell a good answer from a bad one."""
     examples: Annotated[int, Field(ge=0)] | None = None
     """Good examples at hand."""
     preference_pairs: Annotated[int, Field(ge=0)] = 0
     """Pairs of a better and a worse answer."""
-    tried: tuple[Literal["prompt", "few-shot", "retrieval", "larger-model"], ...] = ()
-    """What has been tried and measured."""
+    tried: tuple[Literal["prompt", "few-shot", "structured-output", "retrieval", "smaller-model", "larger-model"], ...] = ()
+    """What has been tried and measured. `smaller-model` and `larger-model`: at an API, instead of `api`."""
+    other_apis: tuple[str | Api, ...] = ()
+    """Further APIs that you could use, with the share of their answers that are good enough where you measured it: `Api(model=, accepted=)`."""
     api_score: _Share | None = None
     """Share of the API's answers that are good enough, as prompted best."""
     needed_score: _Share | None = None
-    """Share that has to be."""
+    """Share that has to be good enough."""
     has_changing_facts: bool = False
-    """Answers depend on facts that change: training doesn't keep them up to date."""
+    """Whether answers depend on facts that change: training doesn't keep them up to date."""
     must_self_host: bool = False
-    """Data may not leave: no API and no managed service. GPUs that you rent are taken, and named as such."""
+    """Whether the data may not leave: no API and no managed service. Rented GPUs are offered, and the advice says so."""
     latency: Latency = "server"
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Of a GPU that is here anyway, as it is sold: a card of "24 GB" has 24 GiB."""
+    """Memory of a GPU that you have, in GB as it is sold: a card of "24 GB" has 24 GiB."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 4.0
     operations: Operations = Operations()
     review_usd: Annotated[Usd, Field(ge=0)] = Decimal(0)
-    """What it costs to put a bad answer right by hand; counted if `api_score` and `needed_score` are given."""
+    """US dollars to correct a bad answer by hand; counted if `api_score` and `needed_score` are given."""
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether the API is known not to be good enough."""
+        return self.api_score is not None and self.needed_score is not None and self.api_score < self.needed_score
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Situation:
-        """Read a file.
+        """Return the situation in a YAML file.
 
         Raises:
             SpecError: It can't be read, isn't YAML, or has an unknown key or an impossible value.
@@ -65,10 +72,22 @@ class Situation(Value):
 
 
 class Reason(Value):
-    """One finding that speaks for the verdict."""
+    """One finding behind the verdict, with its source."""
 
     text: str
     source: str
+
+
+class Alternative(Value):
+    """Another API that may do the job."""
+
+    model: str
+    usd_per_month: Usd
+    """For its tokens at the volume of the workload."""
+    score: float | None = None
+    """Share of its answers that are good enough, as measured; None: not measured."""
+    source: str
+    """Address and date of its price."""
 
 
 class Candidate(Value):
@@ -79,14 +98,14 @@ class Candidate(Value):
     gpu: str
     provider: str
     usd_per_month: Usd
-    """Everything: GPUs, people, training."""
+    """Everything: GPUs, working hours, training."""
     break_even_requests: float | None
     p_cheaper: float
-    """Than the API."""
+    """Probability that it costs less than the API."""
     training: CostRange
-    """Of one run, at the backend below."""
+    """Cost of one run at the backend below."""
     backend: str
-    """Where that run costs least: `local`, on the GPU that is here, has no bill."""
+    """Where that run costs least: `local`, on your own GPU, has no bill."""
     backend_reason: str
     tuning: str
-    """In the words of the SDK: `LoRA(rank=16)`."""
+    """As written in the SDK: `LoRA(rank=16)`."""

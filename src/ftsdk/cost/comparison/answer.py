@@ -23,7 +23,7 @@ class CostLine(Value):
     usd: Usd
     detail: str
     source: str
-    """Where the price was read; `assumed` for a judgement."""
+    """Address of the price; `assumed` for a judgement."""
     as_of: str | None = None
 
 
@@ -42,10 +42,10 @@ class OptionCost(Value):
 
 
 class CrossingPoint(Value):
-    """A volume at which another option becomes the cheaper one of two."""
+    """A volume at which an option and the API cost the same."""
 
     option: str
-    """Which is compared with the API."""
+    """The option that is compared with the API."""
     requests_per_month: float
     cheaper_above: str
     """The option that is cheaper just above this volume."""
@@ -62,7 +62,7 @@ class Curve(Value):
 
 
 class Solved(Value):
-    """At which values of one input self-hosting costs as much as the API."""
+    """The values of one input at which self-hosting costs as much as the API."""
 
     input: str
     values: tuple[float, ...]
@@ -81,14 +81,14 @@ def _triples(given: object) -> object:
 
 
 class Likelihood(Value):
-    """What many scenarios say."""
+    """The results of many scenarios."""
 
     scenarios: int
     seed: int
     p_self_hosted_cheaper: float
-    """Than the API."""
+    """Share of the scenarios in which self-hosting costs less than the API."""
     p_cheapest: dict[str, float]
-    """For each option, in which share of the scenarios it is the cheapest of all."""
+    """For each option, the share of the scenarios in which it is the cheapest of all."""
     saving_usd_per_month: tuple[float, float, float]
     """Of self-hosting over the API: 10th, 50th and 90th percentile."""
     usd_per_month: Annotated[dict[str, tuple[float, float, float]], BeforeValidator(_triples)]
@@ -96,7 +96,7 @@ class Likelihood(Value):
 
 
 class CrossoverAnswer(Value):
-    """API or a model of your own? With every line, source and assumption."""
+    """API or a model of your own: every cost line with its source, the break-even volumes, the probability and the assumptions."""
 
     workload: Workload
     """With the volume that was solved for, if it was."""
@@ -110,27 +110,27 @@ class CrossoverAnswer(Value):
     """Of each option with the API, by volume. Empty: one is cheaper over the whole range."""
     searched_requests: tuple[float, float]
     saving_usd_per_month: Usd
-    """Of self-hosting over the API at the expected volume, the beginning spread over its months; negative: the API is cheaper."""
+    """Saving of self-hosting over the API at the expected volume, with the setup spread over its months; negative if the API is cheaper."""
     upfront_usd: Usd
-    """Setting up and the first training."""
+    """Setup and the first training."""
     payback_months: float | None = None
-    """Until the savings have paid for the beginning; None: not within ten years."""
+    """Months until the savings have paid for the setup; None if not within ten years."""
     npv_12_months_usd: Usd
-    """Today's worth of choosing to self-host, the beginning included; nothing is left at the end."""
+    """Net present value of self-hosting, the setup included; nothing is left at the end."""
     npv_36_months_usd: Usd
     discount_per_year: float
     likelihood: Likelihood
     swings: tuple[Swing, ...]
-    """The tornado: what each number does to the saving, the widest first; those that do nothing are left out."""
+    """The tornado: how much each number moves the saving, the widest first; those that move nothing are left out."""
     distributions: tuple[Distribution, ...]
     assumptions: tuple[str, ...]
-    """What wasn't given, and what was taken."""
+    """The defaults that were used, by name."""
     notes: tuple[str, ...]
     solved: Solved | None = None
     curves: tuple[Curve, ...] = ()
 
     def option(self, name: str) -> OptionCost:
-        """Give one option by name.
+        """Return one option by its name.
 
         Raises:
             KeyError: It isn't in this answer.
@@ -146,7 +146,7 @@ class CrossoverAnswer(Value):
         return tuple(point.requests_per_month for point in self.crossings if point.option == "self-hosted")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answer as plain data, defaults included: a reader shouldn't have to know them. `from_dict` reads it back, equal."""
+        """Return the answer as plain data, defaults included. `from_dict` reads it back, equal."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ class CrossoverAnswer(Value):
         return answer_text(self)
 
     def to_html(self) -> str:
-        """Give the answer as an HTML fragment."""
+        """Return the answer as an HTML fragment."""
         from ftsdk.cost.comparison.answer_text import answer_html
 
         return answer_html(self)
@@ -164,7 +164,7 @@ class CrossoverAnswer(Value):
         return self.to_html()
 
     def plot(self, path: str | Path) -> Path:
-        """Draw cost over volume, with the crossings, and the tornado; the file's ending says how (.svg, .png, .pdf).
+        """Draw cost over volume, with the crossings, and the tornado; in the format of the file's ending (.svg, .png, .pdf).
 
         Raises:
             MissingExtraError: matplotlib isn't installed.

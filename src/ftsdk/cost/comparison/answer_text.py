@@ -13,7 +13,7 @@ __all__ = ["answer_html", "answer_text", "verdict", "volume"]
 
 
 def volume(requests: float) -> str:
-    """A volume in three digits: 612k, 1.78M; beyond what has a letter that everybody knows, 1e+15."""
+    """Return a volume in three digits: 612k, 1.78M; 1e+15 beyond the letters that everybody knows."""
     if requests >= 999.5e12:
         return f"{requests:.3g}"
     # From the point where three digits round up to the next letter.
@@ -25,15 +25,17 @@ def volume(requests: float) -> str:
 
 
 def verdict(answer: CrossoverAnswer) -> str:
-    """One sentence for the top of a slide."""
-    requests = answer.workload.requests_per_month or 0
-    api, own = answer.option("api"), answer.option("self-hosted")
+    """Return the answer in one sentence, which follows most scenarios: it can't contradict the probability beside it."""
+    api, own, odds = answer.option("api"), answer.option("self-hosted"), answer.likelihood
     cheapest = min(answer.options, key=lambda option: option.usd_per_month)
-    saving = float(answer.saving_usd_per_month)
-    first = "self-hosting" if saving > 0 else "the API"
-    text = (
-        f"At {volume(requests)} requests a month {first} is cheaper: {money(own.usd_per_month)} self-hosted against "
-        f"{money(api.usd_per_month)} for {api.label}; P(self-hosting is cheaper) = {answer.likelihood.p_self_hosted_cheaper:.0%}"
+    is_own_cheaper = odds.saving_usd_per_month[1] > 0
+    first = "self-hosting" if is_own_cheaper else "the API"
+    is_expected = (answer.saving_usd_per_month > 0) == is_own_cheaper
+    text = f"At {volume(answer.workload.requests_per_month or 0)} requests a month {first} is cheaper"
+    text += ": " if is_expected else " in most scenarios, though not with every number as expected: "
+    text += (
+        f"{money(own.usd_per_month)} self-hosted against {money(api.usd_per_month)} for {api.label}; "
+        f"P(self-hosting is cheaper) = {odds.p_self_hosted_cheaper:.0%}"
     )
     if cheapest not in (api, own):
         text += f". Cheapest of all: {cheapest.name} at {money(cheapest.usd_per_month)}"
@@ -41,7 +43,7 @@ def verdict(answer: CrossoverAnswer) -> str:
 
 
 def answer_text(answer: CrossoverAnswer) -> str:
-    """Write everything as plain text."""
+    """Return the answer as plain text."""
     w = answer.workload
     traffic = (
         f"{volume(w.requests_per_month or 0)} requests a month, {w.input_tokens:g} tokens in and {w.output_tokens:g} out, "
@@ -61,7 +63,7 @@ def answer_text(answer: CrossoverAnswer) -> str:
     parts.append(text_table(((f"  {name}", *rest) for name, *rest in _swings(answer)), right={1}))
     parts.append("\nDistributions (10th percentile / middle / 90th, or the corners of a triangle):")
     parts += [f"  {one}" for one in answer.distributions]
-    parts.append("\nAssumed, since it wasn't given:")
+    parts.append("\nAssumed, where nothing was given:")
     parts += [f"  {text}" for text in answer.assumptions]
     if answer.notes:
         parts.append("")
@@ -70,7 +72,7 @@ def answer_text(answer: CrossoverAnswer) -> str:
 
 
 def answer_html(answer: CrossoverAnswer) -> str:
-    """Write everything as an HTML fragment."""
+    """Return the answer as an HTML fragment."""
     lines = html_table(
         (row for option in answer.options for row in _option_rows(option)), head=("Line", "US dollars a month", "", "Source"), right={1}
     )
@@ -143,8 +145,8 @@ def _break_even(answer: CrossoverAnswer, option: OptionCost) -> str:
 
 def _payback(answer: CrossoverAnswer) -> str:
     if answer.payback_months is None:
-        return f"never within ten years ({money(answer.upfront_usd)} to begin with)"
-    return f"{answer.payback_months:.1f} months for {money(answer.upfront_usd)} to begin with"
+        return f"never within ten years ({money(answer.upfront_usd)} up front)"
+    return f"{answer.payback_months:.1f} months for {money(answer.upfront_usd)} up front"
 
 
 def _solved(solved: Solved) -> str:

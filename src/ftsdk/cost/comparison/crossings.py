@@ -9,7 +9,7 @@ __all__ = ["Crossing", "crossings"]
 
 
 class Crossing(NamedTuple):
-    """A place where the sign of a difference changes."""
+    """A point where the sign of a difference changes."""
 
     at: float
     is_rising: bool
@@ -17,7 +17,7 @@ class Crossing(NamedTuple):
 
 
 def crossings(difference: Callable[[Any], Any], low: float, high: float, *, breaks: Sequence[float] = (), points: int = 2000) -> tuple[Crossing, ...]:
-    """Find every sign change between two places.
+    """Return every sign change between two points.
 
     Between neighbouring breaks the function has to be continuous; it may jump at a break.
 

@@ -19,14 +19,14 @@ from ftsdk.spec.base import Usd
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer
-    from ftsdk.cost.comparison.case import HasCost
+    from ftsdk.cost.comparison.inputs import HasCost
     from ftsdk.cost.pricebook.book import PriceBook
 
 __all__ = ["CrossoverFile", "read_yaml"]
 
 
 def _training(given: object) -> object:
-    """Tell dollars from a range before the union is tried, whose messages are about types."""
+    """Read dollars or a range before pydantic tries the union, whose messages are about types."""
     if isinstance(given, Mapping):
         return CostRange.from_dict(cast("Mapping[str, Any]", given))
     if isinstance(given, (bool, str, list, tuple)):
@@ -37,7 +37,7 @@ def _training(given: object) -> object:
 
 
 class CrossoverFile(Value):
-    """What such a file may hold: the arguments of `crossover`, by the same names."""
+    """The arguments of `crossover`, by the same names."""
 
     workload: Workload
     api: str | Api
@@ -59,7 +59,7 @@ class CrossoverFile(Value):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> CrossoverFile:
-        """Read a file.
+        """Return the inputs in a YAML file.
 
         Raises:
             SpecError: It can't be read, isn't YAML, or has an unknown key or an impossible value.
@@ -67,7 +67,7 @@ class CrossoverFile(Value):
         return cls.from_dict(read_yaml(Path(path)))
 
     def answer(self, *, training: HasCost | CostRange | Decimal | float | None = None, book: PriceBook | None = None) -> CrossoverAnswer:
-        """Ask the question.
+        """Return the answer of `crossover`.
 
         Args:
             training: An estimate, or dollars, instead of the file's own figure; a note says what was replaced.
@@ -85,7 +85,7 @@ class CrossoverFile(Value):
         if training is None or self.training is None:
             return answer
         own = self.training.likely if isinstance(self.training, CostRange) else self.training
-        note = f"training: the file's own figure, {money(own, places=2)}, isn't used; the estimate that was given replaces it"
+        note = f"training: the file's own figure, {money(own, places=2)}, is replaced by the estimate"
         return answer.replace(notes=(*answer.notes, note))
 
 

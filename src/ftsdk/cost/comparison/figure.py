@@ -28,7 +28,7 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
         SpecError: The ending isn't one of a picture, or the file can't be written.
     """
     if path.suffix.lower() not in _ENDINGS:
-        raise SpecError(f"can't draw into {path.name!r}: its ending says how, one of {', '.join(_ENDINGS)}")
+        raise SpecError(f"can't draw into {path.name!r}: the file's ending must be one of {', '.join(_ENDINGS)}")
     try:
         # Not pyplot: that keeps figures in a global list and may look for a screen.
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,7 +52,7 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
 
 
 def title(answer: CrossoverAnswer) -> str:
-    """Say in one line what was found."""
+    """Return the finding in one line."""
     points = [point for point in answer.crossings if point.option == "self-hosted"]
     api = answer.option("api").label
     wins = [point for point in points if point.cheaper_above == "self-hosted"]

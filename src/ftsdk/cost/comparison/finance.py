@@ -6,10 +6,10 @@ __all__ = ["net_present_value_usd", "payback_months"]
 
 
 def net_present_value_usd(*, upfront_usd: float, savings_usd: list[float], discount_per_year: float) -> float:
-    """Give what a spending now and savings at the end of each month are worth today.
+    """Return the net present value, in US dollars, of a payment now and savings at the end of each month.
 
     Args:
-        upfront_usd: Spent at once.
+        upfront_usd: Paid at once.
         savings_usd: By month; negative if it costs more.
         discount_per_year: 0.1 is 10 % a year.
     """
@@ -18,7 +18,7 @@ def net_present_value_usd(*, upfront_usd: float, savings_usd: list[float], disco
 
 
 def payback_months(*, upfront_usd: float, savings_usd: list[float]) -> float | None:
-    """Give after how many months the savings have paid for the beginning, without interest; None: not within the months given."""
+    """Return the months until the savings have paid for the setup, without interest; None if they don't within the months given."""
     left = upfront_usd
     if left <= 0 and savings_usd and savings_usd[0] >= 0:
         return 0.0

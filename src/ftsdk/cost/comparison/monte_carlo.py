@@ -12,7 +12,7 @@ import numpy as np
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.spec import Value
 
-__all__ = ["Distribution", "Swing", "draw_scenarios", "percentiles", "tornado"]
+__all__ = ["Distribution", "Swing", "draw_samples", "percentiles", "tornado"]
 
 _Z10 = 1.2815515655446004
 """The 90th percentile of a standard normal."""
@@ -59,18 +59,18 @@ class Swing(Value):
         return abs(self.saving_at_high_usd - self.saving_at_low_usd)
 
 
-class Scenarios(NamedTuple):
-    """Draws, and each input's own."""
+class Samples(NamedTuple):
+    """Many scenarios in one draw, and the samples of each input."""
 
     draw: Draw
     by_input: dict[str, Any]
 
 
-def draw_scenarios(distributions: tuple[Distribution, ...], expected: Draw, *, scenarios: int, seed: int) -> Scenarios:
+def draw_samples(distributions: tuple[Distribution, ...], expected: Draw, *, scenarios: int, seed: int) -> Samples:
     """Draw every input on its own; inputs are taken as independent."""
     generator = np.random.default_rng(seed)
     by_input = {one.input: _sample(one, generator, scenarios) for one in distributions}
-    return Scenarios(replace(expected, **by_input), by_input)
+    return Samples(replace(expected, **by_input), by_input)
 
 
 def tornado(expected: Draw, by_input: dict[str, Any], *, saving: Callable[[Draw], float]) -> tuple[Swing, ...]:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ftsdk.cost.comparison.answer import CrossingPoint, Solved
-from ftsdk.cost.comparison.case import Case, Question, build_case
 from ftsdk.cost.comparison.crossings import crossings
+from ftsdk.cost.comparison.inputs import Inputs
+from ftsdk.cost.comparison.scenario import Scenario, build_scenario
 from ftsdk.errors import SpecError
 
 __all__ = ["SOLVABLE", "solve"]
@@ -22,45 +23,45 @@ class _Input(NamedTuple):
     low: float
     high: float
     unit: str
-    put: Callable[[Question, float], Question]
+    put: Callable[[Inputs, float], Inputs]
 
 
-def _workload(name: str) -> Callable[[Question, float], Question]:
-    return lambda question, value: replace(question, workload=question.workload.replace(**{name: value}))
+def _workload(name: str) -> Callable[[Inputs, float], Inputs]:
+    return lambda inputs, value: replace(inputs, workload=inputs.workload.replace(**{name: value}))
 
 
-def _operations(name: str, *, is_money: bool = False) -> Callable[[Question, float], Question]:
-    return lambda question, value: replace(question, operations=question.operations.replace(**{name: _money(value) if is_money else value}))
+def _operations(name: str, *, is_money: bool = False) -> Callable[[Inputs, float], Inputs]:
+    return lambda inputs, value: replace(inputs, operations=inputs.operations.replace(**{name: _money(value) if is_money else value}))
 
 
-def _quality(name: str) -> Callable[[Question, float], Question]:
-    return lambda question, value: replace(question, quality=question.quality.replace(**{name: value}))
+def _quality(name: str) -> Callable[[Inputs, float], Inputs]:
+    return lambda inputs, value: replace(inputs, quality=inputs.quality.replace(**{name: value}))
 
 
-def _own(name: str, *, is_money: bool = False) -> Callable[[Question, float], Question]:
-    return lambda question, value: replace(question, self_hosted=question.self_hosted.replace(**{name: _money(value) if is_money else value}))
+def _own(name: str, *, is_money: bool = False) -> Callable[[Inputs, float], Inputs]:
+    return lambda inputs, value: replace(inputs, self_hosted=inputs.self_hosted.replace(**{name: _money(value) if is_money else value}))
 
 
 def _money(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
-def _training(question: Question, value: float) -> Question:
+def _training(inputs: Inputs, value: float) -> Inputs:
     usd = _money(value)
-    return replace(question, training=question.training.replace(low=usd, likely=usd, high=usd))
+    return replace(inputs, training=inputs.training.replace(low=usd, likely=usd, high=usd))
 
 
-def _tokenizer(question: Question, value: float) -> Question:
-    return replace(question, api=question.api.replace(tokenizer_ratio=value))
+def _tokenizer(inputs: Inputs, value: float) -> Inputs:
+    return replace(inputs, api=inputs.api.replace(tokenizer_ratio=value))
 
 
-def _price_ratio(question: Question, value: float) -> Question:
-    del value  # a scenario's number, not the question's: `solve` puts it into the draw
-    return question
+def _price_ratio(inputs: Inputs, value: float) -> Inputs:
+    del value  # part of the draw, not of the inputs: `solve` puts it there
+    return inputs
 
 
-def _retrains(question: Question, value: float) -> Question:
-    return replace(question, retrains_per_year=value)
+def _retrains(inputs: Inputs, value: float) -> Inputs:
+    return replace(inputs, retrains_per_year=value)
 
 
 SOLVABLE: dict[str, _Input] = {
@@ -84,35 +85,39 @@ SOLVABLE: dict[str, _Input] = {
 """Which inputs can be solved for, and where the answer is looked for."""
 
 
-def solve(case: Case, name: str, points: list[CrossingPoint], searched_requests: tuple[float, float]) -> Solved:
-    """Find all values of an input at which the two cost the same, everything else as given.
+def solve(scenario: Scenario, name: str, points: list[CrossingPoint], searched_requests: tuple[float, float]) -> Solved:
+    """Return all values of an input at which the API and self-hosting cost the same, everything else as given.
 
     Args:
-        case: With prices.
+        scenario: With prices.
         name: A key of `SOLVABLE`.
-        points: The crossings by volume, which have been found already.
-        searched_requests: Between which volumes.
+        points: The crossings by volume.
+        searched_requests: The volumes between which they were searched.
     """
     wanted = SOLVABLE[name]
     low, high = (wanted.low, wanted.high) if name != "requests_per_month" else searched_requests
 
     def own_minus_api(value: float) -> float:
         try:
-            made = case if name == "api_price_ratio" else build_case(_only_two(wanted.put(case.question, value)))
+            made = scenario if name == "api_price_ratio" else build_scenario(_only_two(wanted.put(scenario.inputs, value)))
         except SpecError:
             return math.nan  # such as a prompt for which the GPU has no room
         draw = replace(made.expected, api_price=value) if name == "api_price_ratio" else made.expected
-        return float(made.own.monthly_usd(draw, made.common) - made.api.monthly_usd(draw, made.common))
+        return float(made.own.monthly_usd(draw, made.shared) - made.api.monthly_usd(draw, made.shared))
 
     if name == "requests_per_month":
-        values = tuple(point.requests_per_month for point in points if point.option == case.own.name)
+        values = tuple(point.requests_per_month for point in points if point.option == scenario.own.name)
     else:
         difference = np.vectorize(own_minus_api, otypes=[float])
         values = tuple(point.at for point in crossings(difference, low, high, points=200))
     return Solved(
-        input=name, values=values, unit=wanted.unit, searched=(low, high), cheaper_at_low=case.own.name if own_minus_api(low) < 0 else case.api.name
+        input=name,
+        values=values,
+        unit=wanted.unit,
+        searched=(low, high),
+        cheaper_at_low=scenario.own.name if own_minus_api(low) < 0 else scenario.api.name,
     )
 
 
-def _only_two(question: Question) -> Question:
-    return replace(question, dedicated=None, serverless=None, other_apis=())
+def _only_two(inputs: Inputs) -> Inputs:
+    return replace(inputs, dedicated=None, serverless=None, other_apis=())

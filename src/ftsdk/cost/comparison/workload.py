@@ -1,4 +1,4 @@
-"""What a crossover is asked about: the traffic, the options to serve it, and what people and quality cost.
+"""The inputs of a crossover: the traffic, the options to serve it, and what working hours and quality cost.
 
 Every default is an assumption that the answer prints as one.
 """
@@ -54,6 +54,8 @@ class Api(Value):
     output_usd_per_mtok: _Positive | None = None
     cached_input_usd_per_mtok: _Positive | None = None
     source: str = "given in the call"
+    accepted: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of this API's answers that are good enough, for `other_apis`. None: as `Quality.api_accepted`."""
 
 
 class SelfHosted(Value):
@@ -70,15 +72,15 @@ class SelfHosted(Value):
     spare_replicas: Annotated[int, Field(ge=0)] = 0
     """Replicas beyond what the peak needs."""
     gpus_per_replica: Annotated[int, Field(ge=1)] | None = None
-    """None: the fewest into which the model fits."""
+    """None: 1, 2, 4 or 8, whichever takes the traffic for the least money."""
     weights: Weights | None = None
-    """None: fp8 where the GPU computes in it, else bf16 if it fits, else int4."""
+    """None: the most precise that fit: fp8 where the GPU computes in it, else bf16, and int4 where those don't fit."""
     latency: Latency = "server"
-    """`interactive`: someone watches the words appear. `server`: someone waits. `offline`: nobody does."""
+    """`interactive`: a user watches the words appear. `server`: a user waits for the answer. `offline`: no one waits."""
     adapters: Annotated[int, Field(ge=1)] = 1
     """Adapters of as many tasks, with the same traffic each, share the base model and its bill. 1: the adapter is merged."""
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
-    """What you measured, at the latency that you need; it replaces the serving model."""
+    """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None
     """For a model that isn't in our table and not on this machine."""
     gpu_usd_per_hour: _Positive | None = None
@@ -94,13 +96,13 @@ class Dedicated(Value):
     gpu: str = "H100"
     replicas: Annotated[int, Field(ge=1)] = 1
     ops_share: _Share = 0.5
-    """What is left of `Operations.hours_per_month`: the provider looks after the machine."""
+    """Share of `Operations.hours_per_month` that remains: the provider maintains the machine."""
     gpu_usd_per_hour: _Positive | None = None
     """Your own price instead of the book's."""
 
 
 class Serverless(Value):
-    """Your own model on GPUs that stop when nobody asks."""
+    """Your own model on GPUs that stop when idle."""
 
     provider: str = "modal"
     gpu: str | None = None
@@ -113,13 +115,13 @@ class Serverless(Value):
     """Physical cores of a replica, where they are billed beside the GPU."""
     memory_gib: Annotated[float, Field(ge=0)] = 16.0
     ops_share: _Share = 0.5
-    """What is left of `Operations.hours_per_month`: the provider looks after the machine."""
+    """Share of `Operations.hours_per_month` that remains: the provider maintains the machine."""
     gpu_usd_per_hour: _Positive | None = None
     """Your own price instead of the book's."""
 
 
 class Operations(Value):
-    """What people do for a model of your own that an API doesn't ask for. Judgement, not measurement: put in your own figures."""
+    """Work that a model of your own takes and an API doesn't. The defaults are judgement: pass your own figures."""
 
     hours_per_month: Annotated[float, Field(ge=0)] = 4.0
     """Updates, alarms, capacity."""
@@ -129,11 +131,11 @@ class Operations(Value):
     data_usd_per_retrain: _Money = Decimal(0)
     """Labels."""
     failed_share: Annotated[float, Field(ge=0)] = 0.5
-    """Training runs that are thrown away, over those that are kept."""
+    """Training runs that fail or are discarded, over those that are kept."""
     setup_hours: Annotated[float, Field(ge=0)] = 40.0
-    """Once, in the beginning."""
+    """Hours to get it running, once."""
     setup_months: Annotated[int, Field(ge=1)] = 24
-    """Over how many months the beginning is spread in a month's cost."""
+    """Months over which the setup is spread."""
 
 
 class Quality(Value):
@@ -153,7 +155,7 @@ class Quality(Value):
     @model_validator(mode="after")
     def _is_paid_and_ends(self) -> Quality:
         if self.rejected == "review" and not self.review_usd:
-            raise ValueError("rejected='review' needs review_usd above 0, what a person costs for each answer: nobody works for nothing")
+            raise ValueError("rejected='review' needs review_usd above 0, what a person costs for each answer: reviewing costs something")
         if self.rejected != "review" and self.review_usd:
             raise ValueError(f"review_usd={self.review_usd:f} is used only with rejected='review', not with {self.rejected!r}: leave one of them out")
         if self.rejected != "review" and not (self.api_accepted and self.own_accepted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, Literal, cast
 
@@ -33,6 +33,8 @@ class Shape:
     kv_heads: int | None = None
     """Heads of keys and values: fewer than those of queries where these share them; None: not known."""
     head_dim: int | None = None
+    slowdown: float = 1.0
+    """How much longer its published code keeps a device busy than that of common models: a cost of the model, not of the device."""
     origin: Literal["files", "table", "size"]
     """Where the sizes come from: the model's own files, the package's table, or the number in its name."""
 
@@ -57,7 +59,8 @@ def shape_of(facts: ModelFacts) -> Shape | None:
         if counted is not None:
             found = _from_files(facts, counted)
     if found is not None:
-        return found
+        listed = shape_named(facts.name)
+        return found if listed is None else replace(found, slowdown=listed.slowdown)
     billion = facts.parameters / 1e9 if facts.parameters else billion_in_name(facts.name)
     return None if billion is None else shape_from_size(facts.name, billion)
 
@@ -165,6 +168,7 @@ def _table() -> dict[str, Shape]:
             ties_embeddings=row["ties"],
             kv_heads=row.get("kv_heads"),
             head_dim=row.get("head_dim"),
+            slowdown=row.get("slowdown", 1.0),
             origin="table",
         )
         found[_plain(row["hub"])] = shape

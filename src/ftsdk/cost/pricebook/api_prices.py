@@ -55,7 +55,7 @@ class ApiPrice(Value):
     note: str | None = None
 
     def at(self, input_tokens: int) -> ApiPrice | ApiTier:
-        """Give the prices for a request with so many input tokens."""
+        """Return the prices for a request with so many input tokens."""
         reached = [tier for tier in self.tiers if input_tokens > tier.above_input_tokens]
         return max(reached, key=lambda tier: tier.above_input_tokens) if reached else self
 
@@ -101,7 +101,7 @@ class ApiPrice(Value):
 
 
 def api_price(model_ref: str, *, on: date | None = None, batch: bool = False, book: PriceBook | None = None) -> ApiPrice:
-    """Give the price of a model at an API.
+    """Return the price of a model at an API.
 
     Rows `api/<model>/input`, `/output` and `/cached_input` of the price book win over genai-prices.
 
@@ -269,7 +269,7 @@ _FINE_TUNED_TAIL = re.compile(r"\d{2}-\d{2}(:.*)?")
 
 
 def _names(clause: Any, ref: str, known: str) -> bool:
-    """Does the clause match because the name is the same, up to a date? `claude-opus-4` must not price `claude-opus-4-7`.
+    """Return whether the clause matches because the name is the same, up to a date: `claude-opus-4` must not price `claude-opus-4-7`.
 
     Args:
         clause: The package's rule for which names mean the model.

@@ -66,11 +66,11 @@ class Bill(Value):
         return "\n".join([*(str(charge) for charge in self.charges), f"total: {money(self.usd, places=2)}"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the bill as plain data, with its sum."""
+        """Return the bill as plain data, with its sum."""
         return {"usd": float(self.usd), **super().to_dict()}
 
     def to_html(self) -> str:
-        """Give the bill as an HTML table."""
+        """Return the bill as an HTML table."""
         from ftsdk.cost.pricebook.price_tables import bill_html
 
         return bill_html(self)

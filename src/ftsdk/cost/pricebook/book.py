@@ -34,7 +34,7 @@ class Conflict(Value):
     says: str
 
     def concerns(self, provider: str, sku: str) -> bool:
-        """Is this about that price?"""
+        """Return whether this is about that price."""
         return self.provider == provider and (sku.startswith(self.sku[:-1]) if self.sku.endswith("*") else sku == self.sku)
 
 
@@ -50,6 +50,8 @@ class BillingRule(Value):
     """Time is billed in steps of so many seconds, rounded up; None: not known, taken as exact."""
     is_idle_billed: bool | None = None
     is_cold_start_billed: bool | None = None
+    scales_to_zero: bool | None = None
+    """These prices are for GPUs that stop, and aren't billed, when nobody asks; None: no source says so."""
     are_unpacked_rows_padded: bool | None = None
     """Without packing, every row is billed as `max_length` tokens."""
     are_evaluations_billed: bool | None = None
@@ -119,7 +121,7 @@ class PriceBook:
         return self._conflicts
 
     def price(self, provider: str, sku: str, *, on: date | None = None) -> Price:
-        """Give the one price that is in force.
+        """Return the one price that is in force.
 
         Args:
             provider: Exactly as in the book, such as `together`.
@@ -143,7 +145,7 @@ class PriceBook:
         raise SpecError(f"no price of {provider} {sku} is in force on {on or self.today}; the last that is known: {last} {_HOW_TO_ADD}")
 
     def find(self, provider: str, sku: str, *, on: date | None = None) -> Price | None:
-        """Give the one price that is in force, or None: for readers that have another source to ask."""
+        """Return the one price that is in force, or None, for callers that have another source."""
         day = on or self.today
         rows = self._rows.get(provider, {}).get(sku, [])
         for layer in reversed(_LAYERS):
@@ -178,11 +180,11 @@ class PriceBook:
         )
 
     def conflicts_about(self, provider: str, sku: str) -> tuple[str, ...]:
-        """Say what sources disagree about for this price."""
+        """Return what sources disagree about for this price."""
         return tuple(conflict.says for conflict in self._conflicts if conflict.concerns(provider, sku))
 
     def rule(self, provider: str, service: str) -> BillingRule | None:
-        """Give how the provider bills a service (`finetune`, `gpu`, `endpoint`), or None if no source tells."""
+        """Return how the provider bills a service (`finetune`, `gpu`, `endpoint`), or None if no source says."""
         return self._rules.get((provider, service))
 
     def __len__(self) -> int:
@@ -193,11 +195,11 @@ class PriceBook:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the prices in force as plain data."""
+        """Return the prices in force as plain data."""
         return {"today": str(self.today), "prices": [price.to_dict() for price in self.prices()]}
 
     def to_html(self) -> str:
-        """Give the prices in force as an HTML table."""
+        """Return the prices in force as an HTML table."""
         from ftsdk.cost.pricebook.price_tables import book_html
 
         return book_html(self)
@@ -210,7 +212,7 @@ _HOW_TO_ADD = "(to add one with its source: ftsdk prices add)"
 
 
 def user_file() -> Path:
-    """Give where the user's own prices are: `$FTSDK_PRICES`, `$FTSDK_HOME/prices.yaml`, or the platform's place for configuration."""
+    """Return the path of the user's own prices: `$FTSDK_PRICES`, `$FTSDK_HOME/prices.yaml`, or a file in the platform's configuration folder."""
     for variable, tail in (("FTSDK_PRICES", ""), ("FTSDK_HOME", "prices.yaml")):
         asked = os.environ.get(variable)
         if asked:
@@ -221,7 +223,7 @@ def user_file() -> Path:
 
 
 def project_file() -> Path:
-    """Give where the project's own prices are: `ftsdk-prices.yaml` in the current folder."""
+    """Return the path of the project's own prices: `ftsdk-prices.yaml` in the current folder."""
     return Path("ftsdk-prices.yaml")
 
 

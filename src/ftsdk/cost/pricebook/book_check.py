@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 
     @property
     def is_error(self) -> bool:
-        """Is the book wrong? Otherwise it is only old, or its sources disagree."""
+        """Return whether the book is wrong; otherwise it is only old, or its sources disagree."""
         return self.kind in _ERRORS
 
     def __str__(self) -> str:

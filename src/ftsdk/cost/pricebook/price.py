@@ -179,7 +179,7 @@ class Price(Value):
         return f"{self.source}, as of {day}{status}{layer}"
 
     def usd_in(self, unit: Unit) -> Decimal:
-        """Give the amount if the price has this unit: units can't be mixed by accident.
+        """Return the amount if the price has this unit: units can't be mixed by accident.
 
         Raises:
             SpecError: It has another one.
@@ -203,5 +203,5 @@ class Price(Value):
 
 
 def unknown_unit(unit: str) -> SpecError:
-    """Say that no price has this unit, with the nearest that exist."""
+    """Return the error for a unit that no price has, with the nearest that exist."""
     return SpecError(f"no price has the unit {unit!r}{nearest(unit, set(Unit.__args__))}")

@@ -46,11 +46,13 @@ _LARGEST_BATCH = 2048
 
 
 class ServingGpu(Value):
-    """What matters of a device for serving."""
+    """A device, as far as serving depends on it."""
 
     name: str
     memory_gib: float
     bandwidth_gb_s: float
+    link_gb_s: float
+    """Between two of them, both ways together."""
     bf16: float
     """Dense TFLOP/s."""
     fp8: float | None = None
@@ -68,7 +70,7 @@ class ServingGpu(Value):
 
 
 class ModelShape(Value):
-    """What matters of a model for serving. `model_shape` knows it of common models and of those on this machine; give it for others."""
+    """A model, as far as serving depends on it. `model_shape` has common models and those on this machine; pass it for others."""
 
     name: str
     params_b: Annotated[float, Field(gt=0)]
@@ -105,7 +107,7 @@ class Capacity(Value):
     service_s: float
     """Seconds from the start of a request to its last token, with all slots busy."""
     alone_s: float
-    """Seconds that a request takes when nobody else asks."""
+    """Seconds that a request takes alone."""
     tpot_ms: float
     """Milliseconds per output token, other requests' prompts included."""
     utilisation: float
@@ -132,7 +134,7 @@ class Capacity(Value):
 
 
 def serving_gpu(name: str) -> ServingGpu:
-    """Find a GPU by its name in the price book.
+    """Return a GPU by its name in the price book.
 
     Raises:
         SpecError: Its figures aren't known.
@@ -158,6 +160,7 @@ def _gpus() -> dict[str, ServingGpu]:
             name=device.name,
             memory_gib=device.memory_gib,
             bandwidth_gb_s=device.bandwidth_gb_per_s,
+            link_gb_s=device.link_gb_per_s,
             bf16=device.peak_tflops,
             fp8=device.fp8_tflops,
             source=device.source,
@@ -168,7 +171,7 @@ def _gpus() -> dict[str, ServingGpu]:
 
 
 def model_shape(model: str) -> ModelShape:
-    """Find a model's shape: in our table, in a folder, or in the hub's cache on this machine. Never asks the network.
+    """Return a model's shape from the package's table, a folder, or the hub's cache on this machine; never from the network.
 
     Raises:
         SpecError: It is in none of them.
@@ -214,7 +217,7 @@ def capacity(
     latency: Latency = "server",
     is_adapter: bool = False,
 ) -> Capacity:
-    """Say what one replica can promise under a latency target.
+    """Return what one replica can promise under a latency target.
 
     Args:
         shape: The model.
@@ -235,7 +238,7 @@ def capacity(
     tokens = input_tokens + output_tokens
     chosen, split = _placement(shape, gpu, tokens, weights, gpus)
     prompt = input_tokens * (1 - cached_input_share)
-    derating = float(facts["adapters"]["share_of_ceiling"]) if is_adapter else 1.0
+    derating = _split_share(gpu, split) * (float(facts["adapters"]["share_of_ceiling"]) if is_adapter else 1.0)
 
     def service_s(batch: int) -> float:
         return _service_s(shape, gpu, batch, prompt, input_tokens, output_tokens, chosen, split) / derating
@@ -292,6 +295,13 @@ def _service_s(
     read_s = (shape.weight_bytes(weights) + batch * shape.kv_bytes_per_token(weights) * context) / bandwidth
     step_s = max(read_s, batch * shape.flops_per_token / compute)
     return output_tokens * step_s + batch * prompt_tokens * shape.flops_per_token / compute
+
+
+def _split_share(gpu: ServingGpu, gpus: int) -> float:
+    """Return the share of the speed that is left when GPUs have to exchange activations, beyond what the fit has seen."""
+    links = _facts()["links"]
+    link = links["nvlink" if gpu.link_gb_s >= links["nvlink_from_gb_per_s"] else "pcie"]
+    return float(link["share_per_doubling"]) ** max(0.0, math.log2(gpus / link["fitted_gpus"]))
 
 
 def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights, gpus: int) -> int:

@@ -1,4 +1,4 @@
-"""Where to serve a model: the GPU and the provider in the price book that take the traffic for the least money."""
+"""The GPU and the provider in the price book that serve a model's traffic for the least money."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.serving.capacity import Latency, ModelShape, capacity, known_gpus, serving_gpu
+from ftsdk.cost.serving.capacity import Latency, ModelShape, known_gpus, serving_gpu
+from ftsdk.cost.serving.placements import placements
 from ftsdk.errors import SpecError
 
 __all__ = ["Host", "cheapest_host"]
 
 
 class Host(NamedTuple):
-    """A GPU, and who rents it out."""
+    """A GPU and the provider that rents it out."""
 
     gpu: str
     provider: str
@@ -33,7 +34,7 @@ def cheapest_host(
     leaving_out: Collection[str] = (),
     book: PriceBook,
 ) -> Host:
-    """Find the host that takes the peak for the least money, among those whose answers are in time.
+    """Return the host that takes the peak for the least money, among those that answer in time.
 
     Args:
         shape: The model.
@@ -49,13 +50,13 @@ def cheapest_host(
     Raises:
         SpecError: None is in time.
     """
-    best: tuple[float, Host] | None = None
+    hosts: dict[Host, float] = {}
     for row in gpu_prices(book=book):
         # An instance of eight can't be rented by the card; spot can be taken away; a marketplace's price isn't a promise.
         if row.offer != "on-demand" or (row.gpus or 1) != 1 or row.gpu not in known_gpus() or row.provider in leaving_out:
             continue
         try:
-            found = capacity(
+            found = placements(
                 shape,
                 serving_gpu(row.gpu),
                 input_tokens=input_tokens,
@@ -65,13 +66,10 @@ def cheapest_host(
             )
         except SpecError:
             continue  # it doesn't fit
-        if not found.is_target_met:
-            continue
-        # The price that crossover will look up: of several forms the dearest.
-        usd_per_gpu_hour = float(gpu_price(row.gpu, row.provider, book=book).usd)
-        usd = max(replicas, math.ceil(peak_requests_per_s / found.requests_per_s)) * found.gpus_per_replica * usd_per_gpu_hour
-        if best is None or usd < best[0]:
-            best = (usd, Host(row.gpu, row.provider))
-    if best is None:
-        raise SpecError(f"no GPU in the price book serves {shape.name} within the {latency!r} target; take latency='offline' or shorter prompts")
-    return best[1]
+        gpus = [max(replicas, math.ceil(peak_requests_per_s / one.requests_per_s)) * one.gpus_per_replica for one in found if one.is_target_met]
+        if gpus:
+            # The price that a crossover will look up: of several forms the dearest.
+            hosts[Host(row.gpu, row.provider)] = min(gpus) * float(gpu_price(row.gpu, row.provider, book=book).usd)
+    if not hosts:
+        raise SpecError(f"no GPU in the price book serves {shape.name} within the {latency!r} target; use latency='offline' or shorter prompts")
+    return min(hosts, key=lambda host: hosts[host])

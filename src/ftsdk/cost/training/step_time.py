@@ -114,13 +114,13 @@ def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeCons
     head = min(shape.vocabulary * width, shape.matmul_parameters)
     multiplied = shape.matmul_parameters - head * (1 - step.projected_share)
     operations = passes * (2 * multiplied + 2 * layers * width * step.row_tokens) * tokens
-    products = operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
+    products = shape.slowdown * operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
 
     small = c.traffic_bytes * dora * (c.traffic_compiled if step.is_compiled else 1.0) * (c.traffic_full if is_full else 1.0)
     traffic = passes * layers * width * tokens * small
     traffic += step.projected_share * tokens * shape.vocabulary * c.logits_bytes * (0.4 if step.is_compiled else 1.0)
     traffic += passes * 2 * shape.matmul_parameters * (0.25 if is_quantised else 1.0)
-    traffic_s = traffic / split / bandwidth
+    traffic_s = shape.slowdown * traffic / split / bandwidth
     dequantise = passes * shape.matmul_parameters * c.dequantise_bytes / split / bandwidth if is_quantised else 0.0
 
     launch = c.launch_ms * dora * (c.launch_compiled if step.is_compiled else 1.0) * (c.launch_full if is_full else 1.0)

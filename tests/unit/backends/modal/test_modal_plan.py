@@ -123,12 +123,12 @@ LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-
     [
         ("HuggingFaceTB/SmolLM2-135M-Instruct", LoRA(), 100, "L4", 4),
         (LLAMA_8B, LoRA(), 100, "L4", 4),
-        (LLAMA_8B, LoRA(), 1200, "L40S", 4),
-        (LLAMA_8B, QLoRA(), 100, "A100-40GB", 8),
+        (LLAMA_8B, LoRA(), 1200, "H100", 16),
+        (LLAMA_8B, QLoRA(), 100, "A100-80GB", 16),
         # Weights, gradients and moments in 32 bits are 120 GiB.
         (LLAMA_8B, FullFineTune(), 100, "B200", 16),
         (LLAMA_8B, FullFineTune(), 1200, "B200", 8),
-        (LLAMA_70B, QLoRA(), 100, "A100-80GB", 16),
+        (LLAMA_70B, QLoRA(), 100, "B200", 16),
         # 131 GiB of weights. A B300 would hold it too, but nobody could say for how long.
         (LLAMA_70B, LoRA(), 1200, "B200", 2),
     ],

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.cost import Api, Dedicated, ModelShape, Operations, PriceBook, Quality, SelfHosted, Serverless, Workload, crossover
-from ftsdk.cost.comparison.monte_carlo import Distribution, draw_scenarios, percentiles
+from ftsdk.cost.comparison.monte_carlo import Distribution, draw_samples, percentiles
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.errors import SpecError
 from ftsdk.protocol import CostRange
@@ -131,7 +131,7 @@ def test_training_may_be_dollars_a_range_or_an_estimate() -> None:
 
 
 def test_an_estimate_without_a_cost_is_refused_and_never_taken_for_nothing() -> None:
-    with pytest.raises(SpecError, match=r"bills nothing\), and what isn't known isn't taken for \$0.*usd_per_hour.*training=0"):
+    with pytest.raises(SpecError, match=r"bills nothing\), and an unknown cost isn't taken as \$0.*usd_per_hour.*training=0"):
         ask(training=Estimate(backend="local", cost_note="this machine bills nothing"))
     with pytest.raises(SpecError, match="has no cost"):
         ask(training=Estimate(backend="acme"))
@@ -148,7 +148,7 @@ def test_a_tenth_of_the_scenarios_trains_for_less_and_a_tenth_for_more_than_the_
     low, likely, high = ends
     one = Distribution(input="training_usd", kind="interval", low=low, likely=likely, high=high, why="a test")
     expected = Draw(requests=1.0, peak_to_mean=1.0, training_usd=float(likely), api_accepted=1.0, own_accepted=1.0)
-    drawn = draw_scenarios((one,), expected, scenarios=200_000, seed=7).by_input["training_usd"]
+    drawn = draw_samples((one,), expected, scenarios=200_000, seed=7).by_input["training_usd"]
     assert percentiles(drawn) == pytest.approx(ends, abs=0.01 * max(1, high - low) + 1e-9)
     assert drawn.min() >= 0
 
@@ -278,10 +278,59 @@ def test_an_unknown_price_is_refused_and_nothing_costs_zero() -> None:
         ask(api="anthropic/claude-haiku-4-6")
     with pytest.raises(SpecError, match="sold by"):
         ask(self_hosted=L4.replace(gpu="H200", provider="lambda"))
-    with pytest.raises(SpecError, match="by half"):
+    with pytest.raises(SpecError, match="only half of the price"):
         ask(api=Api(model=HAIKU, input_usd_per_mtok=1))
     with pytest.raises(SpecError, match="modal has no GPU"):
         ask(serverless=Serverless(gpu="RTX4090"))
+
+
+def test_serverless_is_billed_at_serverless_prices() -> None:
+    line = ask(serverless=Serverless(provider="runpod", gpu="RTX4090")).option("serverless").lines[0]
+    assert "at $1.10" in line.detail  # a pod is $0.74
+    line = ask(serverless=Serverless(provider="runpod")).option("serverless").lines[0]
+    assert "L4 at $0.69" in line.detail
+    assert "L4 at $0.672" in ask(serverless=Serverless(provider="gcp")).option("serverless").lines[0].detail
+
+
+@pytest.mark.parametrize("provider", ["aws", "lambda", "together", "huggingface"])
+def test_a_provider_whose_gpus_never_stop_isn_t_serverless(provider: str) -> None:
+    with pytest.raises(SpecError, match="doesn't sell GPUs that stop when idle; gcp, modal, runpod do"):
+        ask(serverless=Serverless(provider=provider, gpu="H100"))
+    own_price = Serverless(provider=provider, gpu="H100", gpu_usd_per_hour=Decimal(3))
+    assert ask(serverless=own_price).option("serverless").lines[0].source == "given in the call"
+
+
+@pytest.mark.parametrize("requests", [1e5, 6e6, 60e6])
+@pytest.mark.parametrize("gpu", ["H100", "A100-80GB"])
+def test_the_placement_left_open_is_the_cheapest_of_all(gpu: str, requests: float) -> None:
+    traffic = Workload(requests_per_month=requests, input_tokens=1500, output_tokens=300)
+
+    def usd(**placement: Any) -> Decimal:
+        own = SelfHosted(model="meta-llama/Llama-3.3-70B-Instruct", gpu=gpu, provider="runpod", **placement)
+        answer = ask(workload=traffic, self_hosted=own, dedicated=None, serverless=None)
+        return answer.option("self-hosted").usd_per_month
+
+    assert usd() == min(usd(gpus_per_replica=gpus) for gpus in (1, 2, 4, 8))
+
+
+def test_the_break_even_volume_holds_where_the_placement_changes() -> None:
+    own = SelfHosted(model="meta-llama/Llama-3.3-70B-Instruct", gpu="H100", provider="runpod")
+    base: dict[str, Any] = {"self_hosted": own, "api": "openai/gpt-4o", "dedicated": None, "serverless": None}
+    unknown = Workload(input_tokens=1500, output_tokens=300)
+    answer = ask(workload=unknown, solve_for="requests_per_month", **base)
+    assert answer.break_even_requests
+    assert float(answer.saving_usd_per_month) == pytest.approx(0, abs=1)
+
+
+def test_other_apis_keep_their_own_acceptance() -> None:
+    quality = Quality(api_accepted=0.9, own_accepted=0.9, rejected="review", review_usd=Decimal("0.05"))
+    mini = Api(model="openai/gpt-4o-mini", accepted=0.6)
+    answer = ask(quality=quality, other_apis=[mini, "openai/gpt-6-luna"])
+    review = {one.name: line.usd for one in answer.options for line in one.lines if line.label == "review"}
+    assert review["openai/gpt-4o-mini"] == 4 * review["api"] == 4 * review["openai/gpt-6-luna"]
+    assert any("openai/gpt-6-luna is assumed to be accepted as often" in note for note in answer.notes)
+    with pytest.raises(SpecError, match=r"Quality\(api_accepted"):
+        ask(api=mini)
 
 
 def test_a_default_option_that_can_t_be_priced_is_left_out_with_a_note() -> None:

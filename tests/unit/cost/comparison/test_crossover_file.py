@@ -63,7 +63,8 @@ def test_advice_is_given_from_flags_and_from_a_file_with_flags_winning(tmp_path:
     (tmp_path / "me.yaml").write_text(
         "task: json\nworkload: {requests_per_month: 1000000, input_tokens: 1500, output_tokens: 300}\napi: openai/gpt-4o\nhas_metric: false\n"
     )
-    changed = CliRunner().invoke(app, ["advise", str(tmp_path / "me.yaml"), "--metric", "--tried", "prompt", "--tried", "few-shot", "--json"])
+    tried = [word for way in ("prompt", "few-shot", "structured-output", "smaller-model") for word in ("--tried", way)]
+    changed = CliRunner().invoke(app, ["advise", str(tmp_path / "me.yaml"), "--metric", *tried, "--json"])
     assert changed.exit_code == 0, changed.output
     assert json.loads(changed.output)["verdict"] == "fine-tune"
 

@@ -41,7 +41,7 @@ def test_a_jobs_estimate_is_what_training_costs_with_its_interval_and_its_source
     assert estimate.cost.low < estimate.cost.likely < estimate.cost.high
     answer = ask(estimate)
     lines = {line.label: line for line in answer.option("self-hosted").lines}
-    assert lines["training again"].source == lines["setting up"].source == estimate.cost.source
+    assert lines["retraining"].source == lines["setup"].source == estimate.cost.source
     assert f"training: {estimate.cost.source}" in answer.assumptions
     # 12 dollars and half as much for runs thrown away, as for every amount.
     assert float(answer.upfront_usd - ask(0).upfront_usd) == pytest.approx(1.5 * float(estimate.cost.likely), abs=0.011)
@@ -97,7 +97,7 @@ def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_n
     question.write_text(EXAMPLE.read_text().replace("training: 4\n", "training: 123\n"))
     done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file)])
     assert done.exit_code == 0, done.output
-    assert "the file's own figure, $123.00, isn't used" in done.output
+    assert "the file's own figure, $123.00, is replaced by the estimate" in done.output
     source = FineTuneJob.from_yaml(job_file).estimate().cost
     assert source is not None
     assert f"training: {source.source}" in done.output

@@ -23,7 +23,7 @@ OWN = "self_hosted: {model: mistralai/Mistral-7B-Instruct-v0.3, gpu: L4, provide
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"discount_per_year": -1}, "discount_per_year=-1 must be a number from 0 up"),
+        ({"discount_per_year": -1}, "discount_per_year=-1 must be finite and at least 0"),
         ({"retrains_per_year": math.inf}, "retrains_per_year=inf must be"),
         ({"retrains_per_year": math.nan}, "retrains_per_year=nan must be"),
         ({"retrains_per_year": "4"}, "retrains_per_year='4' isn't a number"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.serving.capacity import ModelShape, Weights, capacity, ceiling_tokens_per_s, known_gpus, model_shape, serving_gpu, tokens_per_s_at
+from ftsdk.cost.serving.placements import placements
 from ftsdk.errors import SpecError
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -237,3 +238,18 @@ def test_a_model_that_is_in_int4_already_is_not_told_to_take_int4() -> None:
     assert str(caught.value).endswith("Choose a larger GPU or gpus_per_replica=16")
     with pytest.raises(SpecError, match="weights='int4'"):
         capacity(model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15, weights="bf16")
+
+
+@pytest.mark.parametrize(("gpu", "gpus", "share"), [("H100", 2, 1.0), ("H100", 4, 0.9), ("L4", 2, 0.8), ("L4", 4, 0.64)])
+def test_gpus_that_exchange_activations_lose_speed(gpu: str, gpus: int, share: float) -> None:
+    found = capacity(model_shape(MISTRAL), serving_gpu(gpu), input_tokens=600, output_tokens=15, gpus=gpus, latency="offline")
+    ideal = tokens_per_s_at(model_shape(MISTRAL), serving_gpu(gpu), found.slots, input_tokens=600, output_tokens=15, gpus=gpus) / 15
+    assert found.ceiling_requests_per_s == pytest.approx(share * ideal)
+
+
+def test_only_placements_that_are_in_time_are_offered() -> None:
+    asked = {"input_tokens": 1500, "output_tokens": 300}
+    found = placements(model_shape(MISTRAL), serving_gpu("L4"), latency="interactive", **asked)
+    assert [one.gpus_per_replica for one in found] == [2, 4, 8]
+    late = placements(model_shape(LLAMA_70B), serving_gpu("L4"), latency="interactive", **asked)
+    assert [one.is_target_met for one in late] == [False]

@@ -35,4 +35,4 @@ def test_a_provider_that_is_left_out_is_not_taken(book: PriceBook) -> None:
 
 def test_a_target_that_no_gpu_meets_is_refused(book: PriceBook) -> None:
     with pytest.raises(SpecError, match="no GPU in the price book serves mistralai/Mistral-7B"):
-        host(book, input_tokens=200_000, latency="interactive")
+        host(book, input_tokens=2_000_000, latency="interactive")
