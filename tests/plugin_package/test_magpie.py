@@ -51,6 +51,14 @@ def test_a_tracker_that_fails_is_a_warning_and_no_more(nest: Path, model_of_head
     assert len((nest / run.ref.partition(":")[2]).read_text().splitlines()) == len(run.events())
 
 
+@pytest.mark.parametrize("tracker", ["sulky", "late"])
+def test_nothing_follows_the_last_event_when_a_tracker_fails_there(nest: Path, model_of_headers: Path, tracker: str) -> None:
+    del nest
+    last = finished(model_of_headers, tracker).events()[-1]
+    assert last.kind == "state"
+    assert last.state == "succeeded"
+
+
 @pytest.mark.usefixtures("nest")
 def test_trackers_are_kept_with_the_backend() -> None:
     options = Local(device="cpu", trackers=["magpie"]).options

@@ -1,4 +1,4 @@
-"""Two trackers: one that keeps everything, and one that fails."""
+"""Three trackers: one that keeps everything, one that fails early, and one that fails when all is over."""
 
 from __future__ import annotations
 
@@ -43,3 +43,26 @@ class MoodyTracker:
 
     def end(self) -> None:
         """Nothing to flush."""
+
+
+class SulkyTracker:
+    """Fails at the last event, and at the end."""
+
+    def start(self, run: TrackedRun) -> None:
+        """Nothing to open."""
+
+    def log(self, event: Event) -> None:
+        """Fail once the run has succeeded."""
+        if event.kind == "state" and event.state == "succeeded":
+            raise ConnectionError
+
+    def end(self) -> None:
+        """Fail again."""
+        raise ConnectionError
+
+
+class LateTracker(SulkyTracker):
+    """Fails at the end only."""
+
+    def log(self, event: Event) -> None:
+        """Take everything."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
+from ftsdk.protocol import TERMINAL, Event, StateEvent
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.trackers import Sinks, TrackedRun
 
@@ -26,8 +28,19 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
         return
 
     def warn(sentence: str) -> None:
-        log.append("log", {"level": "warning", "message": sentence})
+        # After a run's last event nothing may follow, and a full disk is the run's own affair: then it is told to the worker's log only.
+        if not is_over:
+            with contextlib.suppress(OSError):
+                log.append("log", {"level": "warning", "message": sentence})
+                return
+        sys.stderr.write(f"{sentence}\n")
 
+    def watch(event: Event) -> None:
+        nonlocal is_over
+        is_over = is_over or (isinstance(event, StateEvent) and event.state in TERMINAL)
+
+    is_over = False
+    log.listeners.append(watch)
     sinks = Sinks(names, TrackedRun(id=folder.name, spec=request.get("spec", {}), training=request.get("training", {})), warn)
     log.listeners.append(sinks)
     try:
@@ -35,3 +48,4 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
     finally:
         log.listeners.remove(sinks)
         sinks.close()
+        log.listeners.remove(watch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.spec import Model
 
 __all__ = ["load_for_training", "lora_config"]
 
 
-def load_for_training(model: Model, folder: Path, request: Mapping[str, Any]) -> Any:
+def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> Any:
     """Load the weights as the request says.
 
     Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a usual
@@ -26,35 +26,35 @@ def load_for_training(model: Model, folder: Path, request: Mapping[str, Any]) ->
         folder: Where its plain weights are.
         request: The training request.
     """
-    tuning = request["tuning"]["kind"]
-    compute = getattr(torch, request["dtype"])
+    tuning = request.tuning
+    compute = getattr(torch, request.dtype)
     options: dict[str, Any] = {
-        "dtype": torch.float32 if tuning == "full" else compute,
-        "attn_implementation": request["attention"],
+        "dtype": compute if tuning.adapts else torch.float32,
+        "attn_implementation": request.attention,
         "use_safetensors": True,
         "trust_remote_code": model.trust_remote_code,
     }
-    if tuning == "qlora":
+    if tuning.quantizes:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=request["tuning"]["double_quantization"],
+            bnb_4bit_use_double_quant=bool(tuning.double_quantization),
             bnb_4bit_compute_dtype=compute,
         )
         options["device_map"] = {"": _device(request)}
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     loaded.config.use_cache = False
-    if tuning == "qlora":
-        if request["device"] == "cpu":
+    if tuning.quantizes:
+        if request.device == "cpu":
             _keep_4bit_weights_as_they_are(loaded)
         # Not peft's `prepare_model_for_kbit_training`, which turns embeddings, norms and head into float32, and with them every
         # activation: twice the memory, and half the speed on an H100. Norms compute in float32 by themselves.
         loaded.requires_grad_(False)
     if model.adapter is not None:
         config: Any = PeftConfig.from_pretrained(model.adapter)
-        config.lora_dropout = request["tuning"].get("dropout", 0.0)
-        loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning != "full", config=config, use_safetensors=True)
-        if tuning == "full":
+        config.lora_dropout = tuning.dropout or 0.0
+        loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True)
+        if not tuning.adapts:
             loaded = loaded.merge_and_unload()
     return loaded
 
@@ -71,21 +71,23 @@ def _keep_4bit_weights_as_they_are(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def lora_config(request: Mapping[str, Any]) -> LoraConfig:
-    """Give peft's configuration for the request's tuning."""
-    tuning = request["tuning"]
+def lora_config(request: TrainingRequest) -> LoraConfig:
+    """Return peft's configuration for the request's tuning."""
+    tuning = request.tuning
+    assert tuning.rank is not None
+    alpha: Any = tuning.alpha  # peft says int and divides it
     return LoraConfig(
         task_type="CAUSAL_LM",
-        r=tuning["rank"],
-        lora_alpha=tuning["alpha"],
-        lora_dropout=tuning["dropout"],
-        target_modules=tuning["target_modules"],
-        use_dora=tuning["dora"],
+        r=tuning.rank,
+        lora_alpha=alpha,
+        lora_dropout=tuning.dropout or 0.0,
+        target_modules=list(tuning.target_modules) if isinstance(tuning.target_modules, tuple) else tuning.target_modules,
+        use_dora=bool(tuning.dora),
         bias="none",
     )
 
 
-def _device(request: Mapping[str, Any]) -> Any:
-    if request["device"] == "cuda":
+def _device(request: TrainingRequest) -> Any:
+    if request.device == "cuda":
         return torch.cuda.current_device()
-    return request["device"]
+    return request.device

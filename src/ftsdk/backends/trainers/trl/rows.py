@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.data import RenderReport, render_dataset
+from ftsdk.spec import Method
 
 __all__ = ["PadToLongest", "Rows", "read_rows"]
 
@@ -26,39 +28,28 @@ class Rows:
     report: RenderReport
 
 
-def read_rows(path: Path, tokenizer: Any, *, method: Mapping[str, Any], max_length: int, max_truncated: float, eos_token_ids: Sequence[int]) -> Rows:
+def read_rows(path: Path, tokenizer: Any, *, method: Method, max_length: int, max_truncated: float, eos_token_ids: Sequence[int]) -> Rows:
     """Render a file of canonical rows.
 
     Args:
         path: JSON lines, as the store writes them.
         tokenizer: With its chat template.
-        method: The request's method: `kind`, and `train_on` for SFT.
+        method: What is learned from the rows.
         max_length: Tokens per row.
         max_truncated: Share of rows that may lose trained tokens.
         eos_token_ids: Tokens that end a turn.
 
     Returns:
-        For SFT the columns `input_ids` and `labels`; for DPO `prompt_ids`, `chosen_ids` and `rejected_ids`. Rows with
-        nothing left to train on are left out, and counted in the report.
+        The columns that the method's trainer takes. Rows with nothing left to train on are left out, and counted in the report.
 
     Raises:
         DatasetError: Too many rows lose trained tokens.
     """
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    rendered = render_dataset(rows, tokenizer, train_on=method.get("train_on", "completion"), max_length=max_length, eos_token_ids=eos_token_ids)
+    rendered = render_dataset(rows, tokenizer, train_on=method.rendered_train_on, max_length=max_length, eos_token_ids=eos_token_ids)
     rendered.report.check(max_truncated)
-    if method["kind"] == "dpo":
-        names = ("prompt_ids", "chosen_ids", "rejected_ids")
-        return Rows(columns={name: [list(getattr(pair, name)) for pair in rendered.rows] for name in names}, report=rendered.report)
-    chats: list[Any] = list(rendered.rows)
-    return Rows(
-        columns={
-            "input_ids": [list(r.input_ids) for r in chats],
-            "labels": [[token if is_trained else IGNORED for token, is_trained in zip(r.input_ids, r.trained, strict=True)] for r in chats],
-        },
-        report=rendered.report,
-    )
+    return Rows(columns=load_method(method.kind).columns(list(rendered.rows)), report=rendered.report)
 
 
 class PadToLongest:

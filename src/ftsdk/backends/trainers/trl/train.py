@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +19,10 @@ from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, Training, TrainingStopped
 from ftsdk.backends.trainers.trl.callbacks import Watch
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
+from ftsdk.backends.trainers.trl.methods import load_method
+from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
-from ftsdk.backends.trainers.trl.rows import PadToLongest, Rows, read_rows
+from ftsdk.backends.trainers.trl.rows import Rows, read_rows
 from ftsdk.errors import Diagnosis
 from ftsdk.models import base_name, eos_token_ids, load_tokenizer, materialize, max_length_of
 from ftsdk.spec import Model
@@ -29,7 +30,7 @@ from ftsdk.spec import Model
 __all__ = ["train"]
 
 
-def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
+def train(request: TrainingRequest, context: Context, into: Path) -> Training:
     """Train as the request says.
 
     Raises:
@@ -39,26 +40,26 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
     """
     _check_device(request)
     transformers.utils.logging.disable_progress_bar()
-    model_spec = Model.from_dict(request["model"])
+    model_spec = request.model
     folder = materialize(model_spec, on_message=lambda text: context.emit("log", {"message": text}))
     tokenizer = load_tokenizer(model_spec)
     ends = eos_token_ids(tokenizer, folder)
     rendering: dict[str, Any] = {
-        "method": request["method"],
-        "max_length": request["max_length"] or max_length_of(model_spec, tokenizer),
-        "max_truncated": request["max_truncated"],
+        "method": request.method,
+        "max_length": request.max_length or max_length_of(model_spec, tokenizer),
+        "max_truncated": request.max_truncated,
         "eos_token_ids": ends,
     }
     rows = read_rows(context.folder / "data" / "train.jsonl", tokenizer, **rendering)
     for sentence in rows.report.notes:
         context.emit("log", {"level": "warning", "message": f"training data: {sentence}"})
     validation = None
-    if request["validation"]:
+    if request.validation:
         validation = read_rows(context.folder / "data" / "validation.jsonl", tokenizer, **rendering)
 
-    set_seed(request["seed"])
+    set_seed(request.seed)
     model = load_for_training(model_spec, folder, request)
-    watch = Watch(context, is_loss_scaled=request["dtype"] == "float16")
+    watch = Watch(context, is_loss_scaled=request.dtype == "float16")
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
     # They write to the terminal, which here is a log file; the watch says it all.
     trainer.remove_callback(ProgressCallback)
@@ -73,77 +74,53 @@ def train(request: Mapping[str, Any], context: Context, into: Path) -> Training:
         "steps": trainer.state.global_step,
         "train_loss": result.training_loss,
         "validation": watch.last_metrics,
-        "best_step": trainer.state.best_global_step if request["early_stopping"] else None,
+        "best_step": trainer.state.best_global_step if request.early_stopping else None,
         "data": rows.report.to_dict(),
         "versions": {name: version(name) for name in ("ftsdk", "torch", "transformers", "trl", "peft")},
     }
-    return Training(kind="model" if request["tuning"]["kind"] == "full" else "adapter", base=base_name(model_spec), info=info)
+    return Training(kind="adapter" if request.tuning.adapts else "model", base=base_name(model_spec), info=info)
 
 
-def _make_trainer(request: Mapping[str, Any], context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None) -> Any:
+def _make_trainer(request: TrainingRequest, context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None) -> Any:
     shared: dict[str, Any] = {
         "model": model,
-        "args": None,
         "train_dataset": HfDataset.from_dict(dict(rows.columns)),
         "eval_dataset": HfDataset.from_dict(dict(validation.columns)) if validation else None,
         "processing_class": tokenizer,
         "callbacks": _early_stopping(request),
     }
-    is_new_adapter = request["tuning"]["kind"] != "full" and not request["model"].get("adapter")
+    is_new_adapter = request.tuning.adapts and not request.model.adapter
     if is_new_adapter:
         shared["peft_config"] = lora_config(request)
-    if request["method"]["kind"] == "dpo":
-        from trl.trainer.dpo_config import DPOConfig
-
-        from ftsdk.backends.trainers.trl.dpo import make_dpo_trainer
-
-        options = _arguments(request, context, has_validation=validation is not None)
-        shared["args"] = DPOConfig(
-            **options, beta=request["method"]["beta"], loss_type=["sigmoid"], disable_dropout=True, precompute_ref_log_probs=False
-        )
-        return make_dpo_trainer(shared, request)
-    from trl.trainer.sft_config import SFTConfig
-
-    from ftsdk.backends.trainers.trl.sft import RenderedSFTTrainer
-
-    shared["args"] = SFTConfig(
-        **_arguments(request, context, has_validation=validation is not None),
-        # The rows are rendered; TRL is to leave them alone.
-        dataset_kwargs={"skip_prepare_dataset": True},
-        packing=False,
-        padding_free=False,
-        loss_type="nll",
-        completion_only_loss=False,
-        assistant_only_loss=False,
-    )
-    return RenderedSFTTrainer(**shared, data_collator=PadToLongest(tokenizer.pad_token_id))
+    options = _arguments(request, context, has_validation=validation is not None)
+    return load_method(request.method.kind).make_trainer(request, shared, options, pad_token_id=tokenizer.pad_token_id)
 
 
-def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: bool) -> dict[str, Any]:
+def _arguments(request: TrainingRequest, context: Context, *, has_validation: bool) -> dict[str, Any]:
     """The options that SFT and DPO share."""
-    device, dtype, is_full = request["device"], request["dtype"], request["tuning"]["kind"] == "full"
+    device, dtype, is_full = request.device, request.dtype, not request.tuning.adapts
     is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    warmup = request["warmup_ratio"]
-    keeps_best = request["early_stopping"] is not None
+    warmup = request.warmup_ratio
+    keeps_best = request.early_stopping is not None
     return {
         "output_dir": str(context.folder / CHECKPOINTS),
-        "num_train_epochs": request["epochs"],
+        "num_train_epochs": request.epochs,
         "max_steps": _max_steps(request),
-        "per_device_train_batch_size": request["micro_batch_size"],
-        "per_device_eval_batch_size": request["micro_batch_size"],
-        "gradient_accumulation_steps": request["accumulation_steps"],
-        "learning_rate": request["learning_rate"],
-        "lr_scheduler_type": {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[request["schedule"]],
+        "per_device_train_batch_size": request.micro_batch_size,
+        "per_device_eval_batch_size": request.micro_batch_size,
+        "gradient_accumulation_steps": request.accumulation_steps,
+        "learning_rate": request.learning_rate,
+        "lr_scheduler_type": {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[request.schedule],
         # A float below 1 is a share of all steps (transformers 5 has no warmup_ratio).
         "warmup_steps": warmup,
-        "weight_decay": request["weight_decay"],
-        "max_grad_norm": request["max_grad_norm"],
+        "weight_decay": request.weight_decay,
+        "max_grad_norm": request.max_grad_norm,
         "optim": "adamw_torch",
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
         "adam_epsilon": 1e-8,
-        "seed": request["seed"],
-        "data_seed": request["seed"],
+        "seed": request.seed,
+        "data_seed": request.seed,
         "train_sampling_strategy": "random",
         # Frozen weights are in the compute dtype already; weights that move are in float32 and need autocast. On a CPU the products
         # of an adapter are too small for that to pay.
@@ -166,10 +143,10 @@ def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: 
         "logging_nan_inf_filter": False,
         "include_num_input_tokens_seen": "non_padding",
         "eval_strategy": "steps" if has_validation else "no",
-        "eval_steps": request["eval_steps"],
+        "eval_steps": request.eval_steps,
         "prediction_loss_only": True,
         "save_strategy": "steps",
-        "save_steps": request["checkpoint_steps"],
+        "save_steps": request.checkpoint_steps,
         # Old checkpoints are removed by ours, which knows which of them are whole.
         "save_total_limit": None,
         "load_best_model_at_end": keeps_best,
@@ -184,9 +161,9 @@ def _arguments(request: Mapping[str, Any], context: Context, *, has_validation: 
     }
 
 
-def _adapter_products_in(request: Mapping[str, Any], model: Any) -> AbstractContextManager[Any]:
+def _adapter_products_in(request: TrainingRequest, model: Any) -> AbstractContextManager[Any]:
     """Keep peft from turning each adapter's input into float32 where autocast would turn it back at once."""
-    if request["device"] == "cuda" and request["dtype"] == "bfloat16" and request["tuning"]["kind"] != "full":
+    if request.device == "cuda" and request.dtype == "bfloat16" and request.tuning.adapts:
         from peft.helpers import disable_input_dtype_casting
 
         return disable_input_dtype_casting(model)
@@ -204,25 +181,25 @@ def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
     return {word: on, f"{word}_kwargs": {"use_reentrant": False} if on else None}
 
 
-def _max_steps(request: Mapping[str, Any]) -> int:
+def _max_steps(request: TrainingRequest) -> int:
     """Give -1 where `epochs` decides; with both set, whichever comes first."""
-    asked = request["max_steps"]
-    return -1 if asked is None else min(asked, request["total_steps"])
+    asked = request.max_steps
+    return -1 if asked is None else min(asked, request.total_steps)
 
 
-def _early_stopping(request: Mapping[str, Any]) -> list[Any]:
-    asked = request["early_stopping"]
+def _early_stopping(request: TrainingRequest) -> list[Any]:
+    asked = request.early_stopping
     if asked is None:
         return []
-    return [EarlyStoppingCallback(early_stopping_patience=asked["patience"], early_stopping_threshold=asked["min_delta"])]
+    return [EarlyStoppingCallback(early_stopping_patience=asked.patience, early_stopping_threshold=asked.min_delta)]
 
 
-def _save(trainer: Any, tokenizer: Any, request: Mapping[str, Any], model: Model, into: Path) -> None:
+def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, model: Model, into: Path) -> None:
     """Write safetensors, tokenizer and chat template; nothing that names a folder of this machine."""
     into.mkdir(parents=True, exist_ok=True)
     tuned = trainer.accelerator.unwrap_model(trainer.model)
-    if request["tuning"]["kind"] == "full":
-        tuned = tuned.to(getattr(torch, request["dtype"]))
+    if not request.tuning.adapts:
+        tuned = tuned.to(getattr(torch, request.dtype))
         tuned.config.use_cache = True
         tuned.save_pretrained(into)
     else:
@@ -235,9 +212,9 @@ def _save(trainer: Any, tokenizer: Any, request: Mapping[str, Any], model: Model
     tokenizer.save_pretrained(into)
 
 
-def _check_device(request: Mapping[str, Any]) -> None:
+def _check_device(request: TrainingRequest) -> None:
     """Refuse to train on something other than what the plan says."""
-    device = request["device"]
+    device = request.device
     is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}[device]()
     if not is_there:
         raise TrainingStopped(

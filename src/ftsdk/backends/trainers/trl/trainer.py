@@ -8,6 +8,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Context, Training, Translation
+from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
 from ftsdk.errors import MissingExtraError
 from ftsdk.protocol import Capabilities
@@ -37,4 +38,4 @@ class TRLTrainer:
             from ftsdk.backends.trainers.trl.train import train
         except ImportError as error:
             raise MissingExtraError("local", needed_for="training with TRL", missing=error.name) from error
-        return train(request, context, into)
+        return train(TrainingRequest.read(request), context, into)

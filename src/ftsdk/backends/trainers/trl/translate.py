@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import Translation
+from ftsdk.backends.trainers.trl.methods import KINDS
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
-from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
+from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
 
 CAPABILITIES = Capabilities(
-    methods=frozenset({"sft", "dpo"}),
+    methods=KINDS,
     tunings=frozenset({"lora", "qlora", "dora", "full"}),
     formats=frozenset({"chat", "preference"}),
     model_sources=frozenset({"hub", "folder", "gguf"}),
@@ -108,12 +109,12 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
         eval_steps = choose("eval_steps", min(steps, total), "once an epoch")
     checkpoint_steps = _choose_checkpoint_steps(spec, total, eval_steps, choose, gaps)
 
-    if isinstance(spec.tuning, QLoRA) and hardware.device == "mps":
-        gaps.append(Gap("tuning", "qlora", ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs"))
+    if spec.tuning.quantizes and hardware.device == "mps":
+        gaps.append(Gap("tuning", spec.tuning.kind, ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs"))
 
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
-        "method": _method(spec),
+        "method": spec.method.model_dump(mode="json"),
         "tuning": _tuning(spec, choose, gaps),
         "device": hardware.device,
         "processes": hardware.processes,
@@ -166,18 +167,18 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
     )
 
 
-def _method(spec: JobSpec) -> dict[str, Any]:
-    match spec.method:
-        case SFT():
-            return {"kind": "sft", "train_on": spec.method.train_on}
-        case DPO():
-            return {"kind": "dpo", "beta": spec.method.beta}
-
-
 def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
     tuning = spec.tuning
-    if isinstance(tuning, FullFineTune):
-        return {"kind": "full"}
+    match tuning:
+        case FullFineTune():
+            return {"kind": tuning.kind}
+        case LoRA() | QLoRA() | DoRA():
+            return _adapter(spec, tuning, choose, gaps)
+        case _:
+            assert_never(tuning)
+
+
+def _adapter(spec: JobSpec, tuning: LoRA | QLoRA | DoRA, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
     request: dict[str, Any] = {
         "kind": tuning.kind,
         "rank": tuning.rank,
@@ -186,7 +187,7 @@ def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
         "target_modules": "all-linear" if tuning.target_modules is None else sorted(tuning.target_modules),
         "dora": isinstance(tuning, DoRA),
     }
-    if isinstance(spec.method, DPO) and "dropout" not in tuning.model_fields_set:
+    if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
         request["dropout"] = choose(
             "tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both; TRL's default"
         )
@@ -258,5 +259,5 @@ def _choose_checkpoint_steps(spec: JobSpec, total: int, eval_steps: int | None, 
         return asked or choose("checkpoint_steps", eval_steps, "with each validation, so that the best weights can be kept")
     if asked is not None:
         return asked
-    parts = 4 if isinstance(spec.tuning, FullFineTune) else 10
+    parts = 10 if spec.tuning.adapts else 4
     return choose("checkpoint_steps", max(1, math.ceil(total / parts)), f"about {parts} in a run: a crash costs at most that share of it")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ftsdk.backends.trainers.trl.order import StepsSortedByLength
+from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
-from ftsdk.backends.trainers.trl.rows import IGNORED
+from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
 
-__all__ = ["RenderedSFTTrainer"]
+__all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
 
 class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
@@ -47,3 +50,27 @@ class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUn
         loss = total / num_items_in_batch
         # The count is over all processes, and DDP takes the mean of their gradients.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
+
+
+def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
+    """Return `input_ids` and `labels`, one list of token ids a row."""
+    return {
+        "input_ids": [list(row.input_ids) for row in rows],
+        "labels": [[token if is_trained else IGNORED for token, is_trained in zip(row.input_ids, row.trained, strict=True)] for row in rows],
+    }
+
+
+def make_trainer(request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int) -> Any:
+    """Build the trainer."""
+    del request
+    arguments = SFTConfig(
+        **options,
+        # The rows are rendered; TRL is to leave them alone.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        packing=False,
+        padding_free=False,
+        loss_type="nll",
+        completion_only_loss=False,
+        assistant_only_loss=False,
+    )
+    return RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))

@@ -1,0 +1,42 @@
+"""The methods that TRL trains here, one module each. A new one is a module with the functions of `TRLMethod`, and a line in `_MODULES`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from ftsdk.backends.trainers.trl.request import TrainingRequest
+
+__all__ = ["KINDS", "TRLMethod", "load_method"]
+
+_MODULES = {
+    "sft": "ftsdk.backends.trainers.trl.methods.sft",
+    "dpo": "ftsdk.backends.trainers.trl.methods.dpo",
+}
+KINDS = frozenset(_MODULES)
+"""The `kind` of each method."""
+
+
+class TRLMethod(Protocol):
+    """What a method's module offers."""
+
+    def columns(self, rows: list[Any]) -> Mapping[str, list[list[int]]]:
+        """Return rendered rows as the columns that its trainer takes."""
+        ...
+
+    def make_trainer(self, request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int) -> Any:
+        """Build the trainer.
+
+        Args:
+            request: The training.
+            shared: Model, rows, tokenizer and callbacks, as arguments of any TRL trainer.
+            options: The options that every TRL configuration takes.
+            pad_token_id: What short rows are filled with.
+        """
+        ...
+
+
+def load_method(kind: str) -> TRLMethod:
+    """Import the module of a method; this loads torch."""
+    return cast("TRLMethod", import_module(_MODULES[kind]))
