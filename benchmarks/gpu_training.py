@@ -1,8 +1,10 @@
-"""Training on one NVIDIA GPU, measured beside what `predict_training` says: `python benchmarks/gpu_training.py --out FOLDER`.
+"""Training on one NVIDIA GPU, measured beside what `predict_training` says.
 
-Needs a card, the extra `local`, and no network: models are built from the shapes in `ftsdk.cost.facts` with random weights, since
-speed and memory don't depend on what the weights are. Prints a table and writes it as JSON. Runs that don't fit into the time are
-left out, and said to be.
+`python benchmarks/gpu_training.py --out FOLDER`.
+
+Needs a card, the extra `local`, and no network: models are built from the shapes in `ftsdk.cost.facts` with random
+weights, since speed and memory don't depend on what the weights are. Prints a table and writes it as JSON. Runs that
+don't fit into the time are left out, and said to be.
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ def build_model(name: str, folder: Path) -> Path:
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "model_max_length": 8192}))
     (folder / "model.safetensors").unlink()
-    ends = {key: value for key, value in json.loads((folder / "config.json").read_text()).items() if key.endswith("_token_id")}
+    ends = {
+        key: value
+        for key, value in json.loads((folder / "config.json").read_text()).items()
+        if key.endswith("_token_id")
+    }
     head_dim = 64 if name == "Llama-3.2-1B" else 128
     config = AutoConfig.for_model(
         "qwen2" if name.startswith("Qwen") else "llama",
@@ -69,7 +75,22 @@ def rows_of(folder: Path, *, tokens: int, count: int, shared: float) -> list[dic
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    words = ["please", "transfer", "money", "from", "my", "savings", "account", "to", "checking", "what", "is", "the", "weather", "today"]
+    words = [
+        "please",
+        "transfer",
+        "money",
+        "from",
+        "my",
+        "savings",
+        "account",
+        "to",
+        "checking",
+        "what",
+        "is",
+        "the",
+        "weather",
+        "today",
+    ]
     chance = random.Random(0)
 
     def text(wanted: int) -> str:
@@ -137,8 +158,16 @@ def trl(folder: Path, rows: list[dict[str, str]], *, micro: int) -> dict[str, An
             times.append(time.perf_counter())
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    data = [{"prompt": [{"role": "user", "content": r["text"]}], "completion": [{"role": "assistant", "content": r["answer"]}]} for r in rows]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa", device_map={"": 0})
+    data = [
+        {
+            "prompt": [{"role": "user", "content": r["text"]}],
+            "completion": [{"role": "assistant", "content": r["answer"]}],
+        }
+        for r in rows
+    ]
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, attn_implementation="sdpa", device_map={"": 0}
+    )
     scratch = tempfile.mkdtemp()
     trainer = SFTTrainer(
         model=model,
@@ -210,7 +239,9 @@ def main() -> None:
 
     def keep() -> None:
         asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "gpu_training.json").write_text(json.dumps({"card": card, "ceiling_tflops": ceiling, "rows": found}, indent=1))
+        (asked.out / "gpu_training.json").write_text(
+            json.dumps({"card": card, "ceiling_tflops": ceiling, "rows": found}, indent=1)
+        )
 
     for name in asked.models.split(","):
         scratch = Path(tempfile.mkdtemp())
@@ -218,7 +249,11 @@ def main() -> None:
         print(f"{name}: built after {time.perf_counter() - begun:.0f} s", flush=True)
         for tokens in (int(n) for n in asked.lengths.split(",")):
             for shared in (0.0, 0.75):
-                tunings = [LoRA(rank=16, dropout=0.0), QLoRA(rank=16, dropout=0.0)] if shared == 0 else [LoRA(rank=16, dropout=0.0)]
+                tunings = (
+                    [LoRA(rank=16, dropout=0.0), QLoRA(rank=16, dropout=0.0)]
+                    if shared == 0
+                    else [LoRA(rank=16, dropout=0.0)]
+                )
                 if name == "Llama-3.2-1B" and shared == 0:
                     tunings.append(FullFineTune())
                 rows = rows_of(folder, tokens=tokens, count=BATCH_SIZE * STEPS, shared=shared)
@@ -230,7 +265,11 @@ def main() -> None:
                     try:
                         row["ours"] = ours(folder, rows, tuning)
                         predicted = predict_training(
-                            model=MODELS[name], gpu=asked.gpu, tokens_per_row=tokens, rows_at_a_time=row["ours"]["micro_batch"], tuning=tuning
+                            model=MODELS[name],
+                            gpu=asked.gpu,
+                            tokens_per_row=tokens,
+                            rows_at_a_time=row["ours"]["micro_batch"],
+                            tuning=tuning,
                         )
                         row["predicted"] = predicted.to_dict()
                         if tuning.kind == "lora":
@@ -251,8 +290,10 @@ def line_of(row: dict[str, Any]) -> str:
     got, said = row["ours"], row["predicted"]
     rate, peak = said["tokens_per_s"], said["peak_gb"]
     text = (
-        f"{what}: {got['tokens_per_s']:8.0f} tokens/s (said {rate['likely']:.0f}, {rate['low']:.0f} to {rate['high']:.0f}),"
-        f" {got['peak_gb']:5.1f} GB (said {peak['likely']:.1f}, {peak['low']:.1f} to {peak['high']:.1f}), {got['micro_batch']} rows at a time,"
+        f"{what}: {got['tokens_per_s']:8.0f} tokens/s (said {rate['likely']:.0f}, {rate['low']:.0f} to "
+        f"{rate['high']:.0f}),"
+        f" {got['peak_gb']:5.1f} GB (said {peak['likely']:.1f}, {peak['low']:.1f} to {peak['high']:.1f}), "
+        f"{got['micro_batch']} rows at a time,"
         f" first step after {got['first_step_s']:.0f} s"
     )
     if "trl" in row:

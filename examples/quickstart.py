@@ -2,7 +2,8 @@
 
 nox -s quickstart        (or: python examples/quickstart.py)
 
-With `-- --small` (or `--small`) it takes the same way with few messages and one epoch: a check that everything works, not that it pays.
+With `-- --small` (or `--small`) it takes the same way with few messages and one epoch: a check that everything works,
+not that it pays.
 """
 
 from __future__ import annotations
@@ -42,8 +43,14 @@ def command() -> str:
 
 def main() -> None:
     """Data, plan, run, evaluation."""
-    parser = argparse.ArgumentParser(description="Fine-tune a small model to sort support mail, and see whether it was worth it.")
-    parser.add_argument("--small", action="store_true", help="few messages and one epoch: shows that everything works, not how good it gets")
+    parser = argparse.ArgumentParser(
+        description="Fine-tune a small model to sort support mail, and see whether it was worth it."
+    )
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="few messages and one epoch: shows that everything works, not how good it gets",
+    )
     is_small = parser.parse_args().small
     console.print(Rule("1. The data", align="left"))
     mails = Dataset.from_file(HERE / "data" / "support_emails.jsonl").as_chat(
@@ -54,7 +61,10 @@ def main() -> None:
     train, _, test = mails.split(test=0.2, seed=7)
     if is_small:
         train, test = train.sample(64, seed=7), test.sample(24, seed=7)
-        console.print("[bold]This is the small form[/]: 64 messages, one epoch, 24 messages to judge by. Its accuracy says nothing.")
+        console.print(
+            "[bold]This is the small form[/]: 64 messages, one epoch, 24 messages to judge by. Its accuracy says "
+            "nothing."
+        )
     print(train)
 
     console.print(Rule("2. The plan", align="left"))

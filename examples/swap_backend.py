@@ -2,8 +2,9 @@
 
 python examples/swap_backend.py                          # the plan for each place; offline, nothing is sent
 python examples/swap_backend.py together                 # the plan for one
-python examples/swap_backend.py together --stand-in      # the whole job against a service on this machine; no account, no cost
-python examples/swap_backend.py together --run           # the whole job there; needs TOGETHER_API_KEY, and costs money
+python examples/swap_backend.py together --stand-in      # the whole job against a service on this machine; no account,
+no cost python examples/swap_backend.py together --run           # the whole job there; needs TOGETHER_API_KEY, and
+costs money
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ BUDGET_USD = 10
 
 def job_at(backend: str | Backend) -> FineTuneJob:
     """Describe the job. What decides the weights is the same everywhere; `backend` is the one argument that differs."""
-    mails = Dataset.from_file(HERE / "data" / "support_emails.jsonl").as_chat(prompt="{text}\n\nCategory:", completion="{category}")
+    mails = Dataset.from_file(HERE / "data" / "support_emails.jsonl").as_chat(
+        prompt="{text}\n\nCategory:", completion="{category}"
+    )
     train, validation, _ = mails.split(validation=0.1, seed=7)
     return FineTuneJob(
         name="swap-backend",
@@ -65,13 +68,19 @@ def run_at(backend: str | Backend) -> None:
     print(f"{run.ref} is submitted; it would go on without this process.")
     run.wait()
     price = run.status().price_usd
-    print(f"It is over, after {len(run.events())} events. The price: {'none was told' if price is None else f'${price:.2f}'}.")
+    print(
+        f"It is over, after {len(run.events())} events. The price: "
+        f"{'none was told' if price is None else f'${price:.2f}'}."
+    )
     artifact = run.collect()
-    print(f"Its {artifact.kind} for {artifact.base}: {', '.join(sorted(file.name for file in artifact.path.iterdir()))}, in {artifact.path}")
+    print(
+        f"Its {artifact.kind} for {artifact.base}: {', '.join(sorted(file.name for file in artifact.path.iterdir()))}, "
+        f"in {artifact.path}"
+    )
 
 
 def run_at_the_stand_in() -> None:
-    """Do all of it, upload, price, job, events and download, with Together's own client against a service on loopback."""
+    """Upload, price, train and download with Together's own client, against a service on loopback."""
     from pydantic import SecretStr
 
     from ftsdk.testing.together import TogetherService
@@ -79,9 +88,14 @@ def run_at_the_stand_in() -> None:
     # A home of its own, removed at the end: this run is for show, and its service is gone afterwards.
     with tempfile.TemporaryDirectory() as home, TogetherService() as service:
         os.environ["FTSDK_HOME"] = home
-        print("The stand-in answers on this machine. It trains nothing: its weights are random, and its price is made up.")
+        print(
+            "The stand-in answers on this machine. It trains nothing: its weights are random, and its price is made up."
+        )
         run_at(Together(base_url=service.base_url, api_key=SecretStr(service.key), poll_s=0))
-        print(f"The stand-in was asked {len(service.requests)} times, and has {len(service.jobs)} job. All of it is removed now.")
+        print(
+            f"The stand-in was asked {len(service.requests)} times, and has {len(service.jobs)} job. All of it is "
+            "removed now."
+        )
 
 
 def main() -> None:
@@ -89,7 +103,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One job, three backends, one argument.")
     parser.add_argument("backend", nargs="?", choices=PLACES, help="the place; without it, the plan for each is shown")
     parser.add_argument("--run", action="store_true", help="run the job there, in place of only planning it")
-    parser.add_argument("--stand-in", action="store_true", help="run it against a service on this machine that stands in for Together")
+    parser.add_argument(
+        "--stand-in", action="store_true", help="run it against a service on this machine that stands in for Together"
+    )
     asked = parser.parse_args()
     if asked.stand_in and asked.backend not in (None, "together"):
         parser.error("--stand-in stands in for together; leave the backend out, or say together")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# Several processes share two cores here; threads that wait for each other by spinning would make each step a hundred times slower.
+# Several processes share two cores here; threads that wait for each other by spinning would make each step a hundred
+# times slower.
 os.environ["OMP_NUM_THREADS"] = "1"
 # Read when `modal` is imported: a developer's own profile stays out.
 os.environ["MODAL_CONFIG_PATH"] = os.devnull + ".no-such-file"
@@ -31,7 +32,9 @@ for key in [k for k in os.environ if k.endswith(("_API_KEY", "_TOKEN", "_TOKEN_I
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
     parser.addoption("--live", action="store_true", help="run the tests that talk to real providers and may cost money")
-    parser.addoption("--slow", action="store_true", help="run the tests that take minutes each: the real model, on many rows")
+    parser.addoption(
+        "--slow", action="store_true", help="run the tests that take minutes each: the real model, on many rows"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,7 +57,9 @@ def model_of_headers(tmp_path: Path) -> Path:
     """A folder that looks like a model to whoever reads headers only, as plans do; needs no torch to make."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}))
+    (folder / "config.json").write_text(
+        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256})
+    )
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     return folder
@@ -111,5 +116,7 @@ def modal_service(modal_on_loopback: ModalService, monkeypatch: pytest.MonkeyPat
     modal_on_loopback.reset()
 
 
-hypothesis.settings.register_profile("ftsdk", deadline=None, max_examples=25, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "ftsdk", deadline=None, max_examples=25, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("ftsdk")

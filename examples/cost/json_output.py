@@ -2,8 +2,8 @@
 
     python examples/cost/json_output.py
 
-$3,000 is exactly a million requests (1,500 tokens in, 300 out) on Claude Haiku 4.5. On a small model of late 2026 the same million costs
-$300, and the answer turns round. Nothing is sent anywhere.
+$3,000 is exactly a million requests (1,500 tokens in, 300 out) on Claude Haiku 4.5. On a small model of late 2026 the
+same million costs $300, and the answer turns round. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -21,10 +21,17 @@ def main() -> None:
     nobody = Operations(hours_per_month=0, hours_per_retrain=0, setup_hours=0)
     # $800 over two cards and 730 hours.
     cards = SelfHosted(
-        model="mistralai/Mistral-7B-Instruct-v0.3", gpu="A100-40GB", provider="lambda", replicas=2, gpu_usd_per_hour=GUIDE_SELF_USD / 2 / 730
+        model="mistralai/Mistral-7B-Instruct-v0.3",
+        gpu="A100-40GB",
+        provider="lambda",
+        replicas=2,
+        gpu_usd_per_hour=GUIDE_SELF_USD / 2 / 730,
     )
     print("1. The guide's own figures\n")
-    print("  Assumed: 1,500 tokens in and 300 out; $800 is two GPUs at $0.548 an hour, all month; nobody's working hours are counted.\n")
+    print(
+        "  Assumed: 1,500 tokens in and 300 out; $800 is two GPUs at $0.548 an hour, all month; nobody's working hours "
+        "are counted.\n"
+    )
     print(f"  {'API':<30}{'1M requests':>14}{'break-even with $800':>22}")
     for api in ("openai/gpt-4o", "anthropic/claude-haiku-4-5", "openai/gpt-4o-mini", "openai/gpt-6-luna"):
         answer = crossover(
@@ -39,10 +46,16 @@ def main() -> None:
         first = answer.break_even_requests[0] if answer.break_even_requests else float("nan")
         monthly = answer.option("api").usd_per_month
         print(f"  {api:<30}{f'${monthly:,.0f}':>14}{f'{first / 1e6:.2f}M':>22}")
-    print("\n  The guide's $3,000 is Claude Haiku 4.5 at a million a month. On gpt-6-luna it is $300, and the API wins at that volume.")
+    print(
+        "\n  The guide's $3,000 is Claude Haiku 4.5 at a million a month. On gpt-6-luna it is $300, and the API wins "
+        "at that volume."
+    )
 
     print("\n2. With invalid output asked again, working hours, retraining, and list prices\n")
-    print("  Assumed: 97 of 100 answers of the API and 99 of 100 of the tuned model are valid; each invalid one is asked again.\n")
+    print(
+        "  Assumed: 97 of 100 answers of the API and 99 of 100 of the tuned model are valid; each invalid one is asked "
+        "again.\n"
+    )
     answer = crossover(
         workload=Workload(requests_per_month=1_000_000, **FORM, peak_to_mean=3, cached_input_share=0.6),
         api=Api(model="anthropic/claude-haiku-4-5"),

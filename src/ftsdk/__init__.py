@@ -1,6 +1,7 @@
 """Fine-tune an open LLM on this machine, on serverless GPUs or on a managed service, by changing one argument.
 
-The public names are listed in `_exports.py`, each is imported on first use: `import ftsdk` is quick and never loads torch.
+The public names are listed in `_exports.py`, each is imported on first use: `import ftsdk` is quick and never loads
+torch.
 """
 
 from __future__ import annotations

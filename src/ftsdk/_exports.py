@@ -1,4 +1,4 @@
-"""The public names of `ftsdk`, each listed once: read by type checkers and, as a table, by `ftsdk._lazy`. One name a line."""
+"""The public names of `ftsdk`, one a line: read by type checkers and, as a table, by `ftsdk._lazy`."""
 
 from ftsdk.backends.local import Local as Local
 from ftsdk.backends.modal import Modal as Modal

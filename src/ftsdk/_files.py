@@ -53,8 +53,8 @@ def replace_file(target: Path, content: bytes, *, is_private: bool = True) -> No
 def replacing(target: Path) -> Generator[Path]:
     """Yield a path beside the target to write to, and rename it to the target at the end of the block.
 
-    On an error the draft is removed and the target stays as it was. The caller syncs the draft's content if it must survive
-    a power cut; the rename itself always does.
+    On an error the draft is removed and the target stays as it was. The caller syncs the draft's content if it must
+    survive a power cut; the rename itself always does.
     """
     make_folder(target.parent)
     # A name of its own for each writer, so that threads and processes that write the same file don't share a draft.

@@ -28,7 +28,11 @@ __all__ = [
 ]
 
 # Control characters become visible signs, so that a row of data can't drive the terminal that shows it.
-_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_VISIBLE = (
+    {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+)
 _ADDRESS = re.compile(r"https?://(?:[^\s;,()&<>\"']|&amp;)+")
 
 
@@ -52,7 +56,10 @@ def money(amount: Decimal | float, *, places: int | None = None) -> str:
 
 
 def money_over(amount: Decimal, limit: Decimal) -> str:
-    """Return an amount over `limit` so that it reads as more: in cents, or in hundredths of a cent if cents would hide the difference."""
+    """Return an amount over `limit` so that it reads as more.
+
+    In cents, or in hundredths of a cent if cents would hide the difference.
+    """
     places = Decimal("0.01") if f"{amount:.2f}" != f"{limit:.2f}" else Decimal("0.0001")
     return f"${amount.quantize(places, rounding=ROUND_CEILING if places < Decimal('0.01') else ROUND_HALF_EVEN)}"
 
@@ -62,14 +69,23 @@ def duration(seconds: float, *, precise: bool = False) -> str:
 
     Args:
         seconds: At least 0.
-        precise: False rounds to one unit, for estimates (`85 s`, `12 min`, `2.3 h`). True gives two, for a clock (`3 min 05 s`).
+        precise: False rounds to one unit, for estimates (`85 s`, `12 min`, `2.3 h`). True gives two, for a clock (`3
+            min 05 s`).
     """
     if not precise:
-        return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return (
+            f"{seconds:.0f} s"
+            if seconds < 90
+            else f"{seconds / 60:.0f} min"
+            if seconds < 5400
+            else f"{seconds / 3600:.1f} h"
+        )
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 def gigabytes(n_bytes: float, *, places: int = 1) -> str:
@@ -82,7 +98,8 @@ def printable(text: str, width: int | None = None) -> str:
 
     Args:
         text: Any text.
-        width: Longest result, in characters; what is longer ends in an ellipsis, and `\n` and `\t` are spelled out. None keeps all.
+        width: Longest result, in characters; what is longer ends in an ellipsis, and `\n` and `\t` are spelled out.
+            None keeps all.
     """
     text = text.translate(_VISIBLE)
     if width is not None:
@@ -109,7 +126,10 @@ def text_table(rows: Iterable[Sequence[str]], *, right: Collection[int] = (), ha
     if has_rule:
         cells.insert(1, ["-" * width for width in widths])
     lines = (
-        "  ".join(cell.rjust(width) if n in right else cell.ljust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(width) if n in right else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in cells
     )
     return "\n".join(line.rstrip() for line in lines)
@@ -140,10 +160,16 @@ def linked(text: str) -> Html:
 
 def link(text: str, address: str) -> Html:
     """Return text that links to an address; without the link unless that is an `https` address."""
-    return Html(f"<a href='{html.escape(address)}'>{escaped(text)}</a>") if address.startswith("https://") else escaped(text)
+    return (
+        Html(f"<a href='{html.escape(address)}'>{escaped(text)}</a>")
+        if address.startswith("https://")
+        else escaped(text)
+    )
 
 
-def html_table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = (), has_row_heads: bool = False) -> Html:
+def html_table(
+    rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = (), has_row_heads: bool = False
+) -> Html:
     """Return rows as an HTML table; empty without rows.
 
     Args:
@@ -153,7 +179,10 @@ def html_table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right
         has_row_heads: The first cell of each row is its heading.
     """
     body = "".join(
-        "<tr>" + "".join(_cell("th" if has_row_heads and n == 0 else "td", cell, n in right) for n, cell in enumerate(row)) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(_cell("th" if has_row_heads and n == 0 else "td", cell, n in right) for n, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
     )
     heads = f"<tr>{''.join(_cell('th', cell, n in right) for n, cell in enumerate(head))}</tr>" if head else ""
     return Html(f"<table>{heads}{body}</table>" if body else "")

@@ -22,7 +22,8 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
     Type checkers read that module as imports. At run time its lines serve as the table of names, so that each name is
     listed once and loads nothing but the module that it comes from. This is how Scientific Python's `lazy_loader` uses
-    a stub file (https://scientific-python.org/specs/spec-0001/), but `.py` files also reach containers that get nothing else.
+    a stub file (https://scientific-python.org/specs/spec-0001/), but `.py` files also reach containers that get nothing
+    else.
 
     Args:
         package: The package's `__name__`.

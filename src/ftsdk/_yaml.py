@@ -47,7 +47,10 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def _resolve(node: Any, where: str, done: set[int]) -> None:
-    """Refuse duplicate keys, and resolve merge keys (`<<`): PyYAML loses what a mapping overrides when that is merged into a third."""
+    """Refuse duplicate keys, and resolve merge keys (`<<`).
+
+    PyYAML loses what a mapping overrides when that is merged into a third.
+    """
     if id(node) in done:
         return
     done.add(id(node))
@@ -70,7 +73,10 @@ def _resolve(node: Any, where: str, done: set[int]) -> None:
                         merged.setdefault(_name(pair[0]), pair)
         elif (name := _name(key)) in own:
             first = own[name][0].start_mark.line + 1
-            raise SpecError(f"{_at(where, key.start_mark)}: the key {key.value!r} appears twice (first in line {first}); keep one of them")
+            raise SpecError(
+                f"{_at(where, key.start_mark)}: the key {key.value!r} appears twice (first in line {first}); keep one "
+                "of them"
+            )
         else:
             own[name] = (key, value)
     node.value = [*(pair for name, pair in merged.items() if name not in own), *own.values()]

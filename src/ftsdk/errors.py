@@ -151,7 +151,13 @@ class DatasetError(FtsdkError, ValueError):
     """Data that can't be used. The message names the file, the row and the field."""
 
     def __init__(
-        self, message: str, *, source: str | None = None, line: int | None = None, field: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        source: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        hint: str | None = None,
     ) -> None:
         where = source or ""
         if line is not None:
@@ -174,7 +180,11 @@ class MissingExtraError(FtsdkError, ImportError):
     def __init__(self, extra: str, *, needed_for: str, missing: str | None = None, package: str = "ftsdk") -> None:
         what = f" (the package {missing!r} is missing)" if missing else ""
         # The extras of another package are unknown here: installing it again brings its dependencies.
-        advice = f'needs an extra{what}: pip install "ftsdk[{extra}]"' if package == "ftsdk" else f"can't be loaded{what}: pip install {package}"
+        advice = (
+            f'needs an extra{what}: pip install "ftsdk[{extra}]"'
+            if package == "ftsdk"
+            else f"can't be loaded{what}: pip install {package}"
+        )
         super().__init__(f"{needed_for} {advice}", name=missing)
         self.extra = extra
         self.missing = missing
@@ -200,7 +210,12 @@ class BudgetExceededError(FtsdkError):
     """
 
     def __init__(
-        self, message: str, *, accrued_usd: Decimal | None = None, budget_usd: Decimal | None = None, bound_usd: Decimal | None = None
+        self,
+        message: str,
+        *,
+        accrued_usd: Decimal | None = None,
+        budget_usd: Decimal | None = None,
+        bound_usd: Decimal | None = None,
     ) -> None:
         super().__init__(message)
         self.accrued_usd = accrued_usd
@@ -226,7 +241,14 @@ class BackendError(FtsdkError):
         status_code: The HTTP status, if there was one.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, status_code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        status_code: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_s = retry_after_s

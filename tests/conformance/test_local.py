@@ -22,7 +22,9 @@ class TestLocal(HostedSamples, BackendConformance):
     share_finished_run = True
 
     @pytest.fixture(autouse=True)
-    def _one_home_for_all(self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, forked_local: ForkedLocal, monkeypatch) -> None:
+    def _one_home_for_all(
+        self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, forked_local: ForkedLocal, monkeypatch
+    ) -> None:
         cls = type(self)
         if "folder" not in cls.__dict__:
             cls.folder = tmp_path_factory.mktemp("local-conformance")
@@ -39,4 +41,9 @@ class TestLocal(HostedSamples, BackendConformance):
         backend = ForkedLocal(usd_per_hour=3600)
         spec = self.make_spec().replace(batch_size=2, max_steps=8000, epochs=1000, budget_usd=2)
         # Nobody watches: the worker has to stop by itself.
-        return costly(backend, spec, Accrual(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test"), is_watched=False)
+        return costly(
+            backend,
+            spec,
+            Accrual(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test"),
+            is_watched=False,
+        )

@@ -1,4 +1,4 @@
-"""The Modal backend, with the real client, real containers' entry points and workers that really train, keeps every promise of the waist.
+"""The Modal backend, with the real client, container entry points and training workers, passes the conformance suite.
 
 On Modal itself nothing of this was run: see the docstring of `ftsdk.testing.modal` for what differs.
 """
@@ -33,7 +33,11 @@ class TestModal(HostedSamples, BackendConformance):
 
     @pytest.fixture(autouse=True)
     def _one_place_for_all(
-        self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, modal_on_loopback: ModalService, monkeypatch: pytest.MonkeyPatch
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        tiny_model: Path,
+        modal_on_loopback: ModalService,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[None]:
         cls = type(self)
         if "folder" not in cls.__dict__:
@@ -68,7 +72,9 @@ class TestModal(HostedSamples, BackendConformance):
     def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef]:
         backend = self.make_backend(tmp_path)
         # No row fits into eight tokens, and none may be cut.
-        return backend, backend.submit(backend.plan(self.make_spec().replace(max_length=8, max_truncated=0.0)), key=new_key())
+        return backend, backend.submit(
+            backend.plan(self.make_spec().replace(max_length=8, max_truncated=0.0)), key=new_key()
+        )
 
     def billing_backend(self, tmp_path: Path) -> Backend:
         return self.make_backend(tmp_path)
@@ -77,6 +83,14 @@ class TestModal(HostedSamples, BackendConformance):
         backend = self.make_backend(tmp_path)
         train = rows("chat", 16, "question")
         Store().put(train)
-        job = FineTuneJob(model=str(self.tiny), train=train, batch_size=2, max_steps=8000, epochs=1000, budget_usd=0.2, backend=backend)
+        job = FineTuneJob(
+            model=str(self.tiny),
+            train=train,
+            batch_size=2,
+            max_steps=8000,
+            epochs=1000,
+            budget_usd=0.2,
+            backend=backend,
+        )
         # The place's own cap is twenty minutes away; the clock of the watch is quicker.
         return Costly(backend=backend, plan=job.plan(), poll_s=600)

@@ -250,7 +250,11 @@ class NewestFirst(ScriptedBackend):
 
     def _status_of(self, run):
         states = [event for event in self._events_of(run) if isinstance(event, StateEvent)]
-        return RunStatus(state=states[0].state, native=states[0].native) if states else RunStatus(state="queued", native="pending")
+        return (
+            RunStatus(state=states[0].state, native=states[0].native)
+            if states
+            else RunStatus(state="queued", native="pending")
+        )
 
 
 class GivesTheLastEventAgain(ScriptedBackend):
@@ -308,7 +312,10 @@ class CannotCancelTwice(ScriptedBackend):
 class CancelsWhatIsOver(ScriptedBackend):
     def cancel(self, ref):
         run = self._find(ref)
-        self._write(ref.id, {**run, "beats": [*run["beats"][:-1], {"kind": "state", "native": "stopped"}], "tick": len(run["beats"])})
+        self._write(
+            ref.id,
+            {**run, "beats": [*run["beats"][:-1], {"kind": "state", "native": "stopped"}], "tick": len(run["beats"])},
+        )
 
 
 # Artifacts
@@ -335,7 +342,10 @@ class ManifestFirst(ScriptedBackend):
 class ManifestWithoutHashes(ScriptedBackend):
     def collect(self, ref, into):
         artifact = super().collect(ref, into)
-        facts = {**artifact.manifest, "files": {name: {"bytes": f["bytes"]} for name, f in artifact.manifest["files"].items()}}
+        facts = {
+            **artifact.manifest,
+            "files": {name: {"bytes": f["bytes"]} for name, f in artifact.manifest["files"].items()},
+        }
         (into / "manifest.json").write_text(json.dumps(facts))
         return Artifact(path=into, kind=artifact.kind, base=artifact.base, manifest=facts)
 
@@ -408,7 +418,10 @@ class StopsWhenItLikes(ScriptedBackend):
 
 class ResumesWhatHasUsedUpItsBudget(ScriptedBackend):
     def resume(self, ref):
-        self._write(ref.id, {**self._find(ref), "beats": [{"kind": "state", "native": "running"}], "tick": 1, "is_cancelled": False})
+        self._write(
+            ref.id,
+            {**self._find(ref), "beats": [{"kind": "state", "native": "running"}], "tick": 1, "is_cancelled": False},
+        )
         return True
 
 
@@ -441,7 +454,9 @@ class KeyInRepr(ScriptedBackend):
 class KeyInTheRef(ScriptedBackend):
     def submit(self, plan, *, key):
         ref = super().submit(plan, key=key)
-        return type(ref)(backend=ref.backend, id=ref.id, native={**ref.native, "url": f"https://user:{SECRET}@example.com"})
+        return type(ref)(
+            backend=ref.backend, id=ref.id, native={**ref.native, "url": f"https://user:{SECRET}@example.com"}
+        )
 
 
 class KeyInThePlan(ScriptedBackend):
@@ -514,13 +529,35 @@ BUGS = (
     Bug(DropsAField, "test_no_declared_field_is_ignored", "warmup_ratio is ignored"),
     Bug(DropsAFieldOfOneTuning, "test_no_declared_field_is_ignored", "tuning.dropout of dora is ignored"),
     Bug(PlansByChance, "test_the_same_spec_gives_the_same_plan", "two plans of one spec differ"),
-    Bug(ForgetsAnOptionWhenRebuilt, "test_the_same_spec_gives_the_same_plan", "built again from its options", (("region", "us"),)),
+    Bug(
+        ForgetsAnOptionWhenRebuilt,
+        "test_the_same_spec_gives_the_same_plan",
+        "built again from its options",
+        (("region", "us"),),
+    ),
     Bug(SendsOnPlan, "test_planning_sends_nothing", "plan() sent a request"),
-    Bug(UploadsBeforeItRefuses, "test_what_is_not_declared_is_refused_by_name", "requests went out", (("capabilities", LITTLE),)),
-    Bug(AcceptsWhatItDoesNotOffer, "test_what_is_not_declared_is_refused_by_name", "seed isn't declared, but a plan", (("capabilities", LITTLE),)),
-    Bug(RefusesWithoutANameForIt, "test_what_is_not_declared_is_refused_by_name", "can't do that", (("capabilities", LITTLE),)),
+    Bug(
+        UploadsBeforeItRefuses,
+        "test_what_is_not_declared_is_refused_by_name",
+        "requests went out",
+        (("capabilities", LITTLE),),
+    ),
+    Bug(
+        AcceptsWhatItDoesNotOffer,
+        "test_what_is_not_declared_is_refused_by_name",
+        "seed isn't declared, but a plan",
+        (("capabilities", LITTLE),),
+    ),
+    Bug(
+        RefusesWithoutANameForIt,
+        "test_what_is_not_declared_is_refused_by_name",
+        "can't do that",
+        (("capabilities", LITTLE),),
+    ),
     Bug(RefusesWhatItOffers, "test_declared_means_planned", "DPO is in beta"),
-    Bug(ChoosesInSilence, "test_what_the_spec_left_open_is_reported", "weight_decay is None and the request says [0.01]"),
+    Bug(
+        ChoosesInSilence, "test_what_the_spec_left_open_is_reported", "weight_decay is None and the request says [0.01]"
+    ),
     Bug(KeepsTheLearningRateToItself, "test_what_the_spec_left_open_is_reported", "learning_rate is None"),
     Bug(SaysOneThingAndSendsAnother, "test_what_the_spec_left_open_is_reported", "0.003 was chosen"),
     Bug(PlansATuple, "test_declared_means_planned", "doesn't survive JSON"),
@@ -557,12 +594,32 @@ BUGS = (
     Bug(TrustsWhatLiesThere, "test_leavings_of_a_crash_are_mended", "other files"),
     Bug(TrustsTheHashOfTheSource, "test_leavings_of_a_crash_are_mended", "bytes; the manifest says"),
     Bug(HidesItsPrice, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "its plan has no cost"),
-    Bug(AsksForAQuoteBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "requests went out before the refusal"),
-    Bug(WritesBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "something was written"),
-    Bug(StopsWhenItLikes, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "a run that has used up its budget is running"),
-    Bug(ResumesWhatHasUsedUpItsBudget, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "resume() set a run going"),
-    Bug(SubmitsWhatHasUsedUpItsBudgetAgain, "test_a_run_that_reaches_its_budget_is_stopped_for_good", "was cancelled, and is running"),
-    Bug(QuotesByCreating, "test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price", "started a run"),
+    Bug(
+        AsksForAQuoteBeforeItRefuses,
+        "test_a_run_that_could_cost_more_than_its_budget_is_not_started",
+        "requests went out before the refusal",
+    ),
+    Bug(
+        WritesBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "something was written"
+    ),
+    Bug(
+        StopsWhenItLikes,
+        "test_a_run_that_reaches_its_budget_is_stopped_for_good",
+        "a run that has used up its budget is running",
+    ),
+    Bug(
+        ResumesWhatHasUsedUpItsBudget,
+        "test_a_run_that_reaches_its_budget_is_stopped_for_good",
+        "resume() set a run going",
+    ),
+    Bug(
+        SubmitsWhatHasUsedUpItsBudgetAgain,
+        "test_a_run_that_reaches_its_budget_is_stopped_for_good",
+        "was cancelled, and is running",
+    ),
+    Bug(
+        QuotesByCreating, "test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price", "started a run"
+    ),
     Bug(QuotesByTheMoon, "test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price", "then"),
     Bug(ForgetsItsPrice, "test_the_price_that_was_told_at_the_submission_is_kept_with_the_run", "keeps no price"),
     Bug(AsksAgainForAPrice, "test_the_price_that_was_told_at_the_submission_is_kept_with_the_run", "lost the price"),
@@ -616,7 +673,9 @@ class Suite(BackendConformance):
         return billed_by_the_hour(self.make_backend(tmp_path, script="never_ends"))
 
 
-def verdict(backend: type[ScriptedBackend], test: str, tmp_path: Path, options: dict[str, Any] | None = None) -> str | None:
+def verdict(
+    backend: type[ScriptedBackend], test: str, tmp_path: Path, options: dict[str, Any] | None = None
+) -> str | None:
     """What the test says against the backend; None if it passes."""
     try:
         getattr(Suite(backend, options or {}), test)(tmp_path)
@@ -637,7 +696,9 @@ def test_the_test_that_finds_bugs_passes_where_there_are_none(test: str, tmp_pat
     assert verdict(Quoting, test, tmp_path) is None
 
 
-def test_a_backend_that_knows_its_runs_in_one_process_only_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_knows_its_runs_in_one_process_only_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "planted_process_bug.py").write_text(
         "import os\n"
         "from ftsdk.errors import RunNotFoundError\n"

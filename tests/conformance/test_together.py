@@ -28,7 +28,9 @@ def rows(data_format: DataFormat, word: str) -> Dataset:
     if data_format == "preference":
         pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(16)]
         return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 class TestTogether(BackendConformance):
@@ -42,7 +44,14 @@ class TestTogether(BackendConformance):
 
     def make_backend(self, tmp_path: Path) -> Together:
         # The client's own retries would make each fault strike three times, and wait in between.
-        return Together(base_url=f"{self.service.base_url}/v1", max_retries=0, poll_s=0, timeout_s=2, settle_s=0, sleep=lambda _: None)
+        return Together(
+            base_url=f"{self.service.base_url}/v1",
+            max_retries=0,
+            poll_s=0,
+            timeout_s=2,
+            settle_s=0,
+            sleep=lambda _: None,
+        )
 
     def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
         train, validation = rows(data_format, "question"), rows(data_format, "another")
@@ -102,4 +111,5 @@ class TestTogether(BackendConformance):
     def billing_backend(self, tmp_path: Path) -> Together:
         return self.make_backend(tmp_path)
 
-    # No costly_run(): the service's price is known, and within the budget, before a job is created; no step can take it beyond.
+    # No costly_run(): the service's price is known, and within the budget, before a job is created; no step can take it
+    # beyond.

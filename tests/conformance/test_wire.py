@@ -1,4 +1,7 @@
-"""The suite's tests of the wire: a real HTTP client against a real server on loopback, and the bugs that people write there."""
+"""The suite's tests of the wire.
+
+A real HTTP client against a real server on loopback, and the bugs that people write there.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,9 @@ class WiredBackend(ScriptedBackend):
     def ask(self, call, details) -> httpx.Response:
         # There is no TLS on loopback: verify=False saves reading the system's certificates for each request.
         headers = {"Authorization": f"Bearer {KEY}"}
-        return httpx.post(f"{self._url}/{call}", json=details, headers=headers, timeout=self.timeout_s, trust_env=False, verify=False)
+        return httpx.post(
+            f"{self._url}/{call}", json=details, headers=headers, timeout=self.timeout_s, trust_env=False, verify=False
+        )
 
     def unreachable(self, error: httpx.HTTPError) -> Exception:
         return BackendError(f"{self.name} can't be reached: {error}", retryable=True)
@@ -96,7 +101,10 @@ class WiredBackend(ScriptedBackend):
         if code >= 400:
             wait = response.headers.get("Retry-After")
             raise BackendError(
-                f"{self.name} answered {code}", retryable=code in (429, 503), retry_after_s=float(wait) if wait else None, status_code=code
+                f"{self.name} answered {code}",
+                retryable=code in (429, 503),
+                retry_after_s=float(wait) if wait else None,
+                status_code=code,
             )
         self.read(response)
 
@@ -213,7 +221,9 @@ class TellsTheKey(WiredBackend):
         try:
             super().check(response)
         except CredentialsError as error:
-            raise CredentialsError("the key was refused") from ValueError(f"{error}; sent {dict(response.request.headers)}")
+            raise CredentialsError("the key was refused") from ValueError(
+                f"{error}; sent {dict(response.request.headers)}"
+            )
 
 
 class CannotBePickled(WiredBackend):
@@ -230,7 +240,10 @@ class SubmitsAgainByItself(WiredBackend):
         try:
             return super().submit(plan, key=key)
         except BackendError:
-            self._write(self._id_for(f"{key}-again"), {"key": key, "spec": plan.spec.to_dict(), "request": plan.request, "beats": [], "tick": 0})
+            self._write(
+                self._id_for(f"{key}-again"),
+                {"key": key, "spec": plan.spec.to_dict(), "request": plan.request, "beats": [], "tick": 0},
+            )
             raise
 
     def _send(self, call, **details):
@@ -243,19 +256,33 @@ class SubmitsAgainByItself(WiredBackend):
     [
         (LetsTheClientsErrorsThrough, "test_wire_faults_become_our_errors", "is HTTPStatusError"),
         (LetsTheClientsErrorsThrough, "test_wire_faults_become_our_errors", "is ReadTimeout"),
-        (TakesARefusedKeyForAnOutage, "test_wire_faults_become_our_errors", "401 in status: should be a CredentialsError"),
-        (TakesAMissingRunForAnOutage, "test_wire_faults_become_our_errors", "404 in events: should be a RunNotFoundError"),
+        (
+            TakesARefusedKeyForAnOutage,
+            "test_wire_faults_become_our_errors",
+            "401 in status: should be a CredentialsError",
+        ),
+        (
+            TakesAMissingRunForAnOutage,
+            "test_wire_faults_become_our_errors",
+            "404 in events: should be a RunNotFoundError",
+        ),
         (ForgetsHowLongToWait, "test_wire_faults_become_our_errors", "retry_after_s should be 7.0"),
         (GivesUpAtOnce, "test_wire_faults_become_our_errors", "503 in submit: should be retryable"),
         (GivesUpOnATimeout, "test_wire_faults_become_our_errors", "timeout in cancel: should be retryable"),
-        (ChokesOnGarbage, "test_wire_faults_become_our_errors", "garbage in status: should be a BackendError, is JSONDecodeError"),
+        (
+            ChokesOnGarbage,
+            "test_wire_faults_become_our_errors",
+            "garbage in status: should be a BackendError, is JSONDecodeError",
+        ),
         (SwallowsGarbage, "test_wire_faults_become_our_errors", "garbage in status: nothing was raised"),
         (TellsTheKey, "test_wire_faults_become_our_errors", "401 in status: a secret is in the CredentialsError"),
         (CannotBePickled, "test_wire_faults_become_our_errors", "503 in status: can't be pickled"),
         (SubmitsAgainByItself, "test_a_fault_in_submit_does_not_start_a_second_run", "2 runs were started"),
     ],
 )
-def test_a_bug_on_the_wire_is_found(kind: type[WiredBackend], test: str, says: str, place: Place, tmp_path: Path) -> None:
+def test_a_bug_on_the_wire_is_found(
+    kind: type[WiredBackend], test: str, says: str, place: Place, tmp_path: Path
+) -> None:
     suite = Suite()
     suite.place, suite.kind = place, kind
     with pytest.raises(AssertionError) as caught:

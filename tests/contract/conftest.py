@@ -22,7 +22,9 @@ def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("prism") / "prism.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [str(told["PRISM"]), "mock", "-h", "127.0.0.1", "-p", port, str(Path(str(told["TOGETHER_SPEC"])))], stdout=out, stderr=out
+            [str(told["PRISM"]), "mock", "-h", "127.0.0.1", "-p", port, str(Path(str(told["TOGETHER_SPEC"])))],
+            stdout=out,
+            stderr=out,
         )
         try:
             _wait_for(url, server, log)

@@ -24,7 +24,15 @@ TUNINGS = (LoRA(), LoRA(rank=8, alpha=4.0, dropout=0.1, target_modules=("q_proj"
 METHODS = (SFT(), SFT(train_on="completion"), SFT(train_on="all"), DPO(), DPO(beta=0.3))
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
-    {"epochs": 4, "learning_rate": 3e-5, "schedule": "linear", "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 0.5, "seed": 3},
+    {
+        "epochs": 4,
+        "learning_rate": 3e-5,
+        "schedule": "linear",
+        "warmup_ratio": 0.1,
+        "weight_decay": 0.01,
+        "max_grad_norm": 0.5,
+        "seed": 3,
+    },
     {"schedule": "constant", "packing": False, "batch_size": 8},
     {"with_validation": True},
     {"with_validation": True, "early_stopping": EarlyStopping(patience=2, min_delta=0.01)},
@@ -36,7 +44,9 @@ def rows(preference: bool, word: str) -> Dataset:
     if preference:
         pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(16)]
         return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 def specs() -> Iterator[JobSpec]:
@@ -44,8 +54,17 @@ def specs() -> Iterator[JobSpec]:
         others = {name: value for name, value in options.items() if name != "with_validation"}
         if isinstance(method, DPO):
             others.pop("max_length", None)  # refused: the service shares its limit between the two answers
-        held_out = {"validation": rows(isinstance(method, DPO), "held out").ref()} if "with_validation" in options else {}
-        yield JobSpec(model=MODEL, train=rows(isinstance(method, DPO), "question").ref(), method=method, tuning=tuning, **held_out, **others)
+        held_out = (
+            {"validation": rows(isinstance(method, DPO), "held out").ref()} if "with_validation" in options else {}
+        )
+        yield JobSpec(
+            model=MODEL,
+            train=rows(isinstance(method, DPO), "question").ref(),
+            method=method,
+            tuning=tuning,
+            **held_out,
+            **others,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +102,14 @@ def test_every_create_and_every_estimate_fits_the_document(wire: Wire, limits: M
         except UnsupportedSpecError:
             continue  # refused offline, so nothing is sent
         validation = file_id if spec.validation is not None else ""
-        assert wire.create({**create, "training_file": file_id, "validation_file": validation, "suffix": "ftsdk-contract"}, limits)
-        estimate = {**estimate_arguments(create), "training_file": file_id, **({"validation_file": file_id} if validation else {})}
+        assert wire.create(
+            {**create, "training_file": file_id, "validation_file": validation, "suffix": "ftsdk-contract"}, limits
+        )
+        estimate = {
+            **estimate_arguments(create),
+            "training_file": file_id,
+            **({"validation_file": file_id} if validation else {}),
+        }
         assert "estimation_available" in wire.estimate(estimate)
         sent += 1
     assert sent >= 60
@@ -125,9 +150,21 @@ CREATE = {
         ({"training_method": {"method": "ppo"}}, 422),
         ({"training_type": {"type": "Lora", "lora_alpha": 16}}, 422),
     ],
-    ids=["as it should be", "no file", "epochs in words", "an unknown batch size", "an unknown method", "LoRA without a rank"],
+    ids=[
+        "as it should be",
+        "no file",
+        "epochs in words",
+        "an unknown batch size",
+        "an unknown method",
+        "LoRA without a rank",
+    ],
 )
-def test_a_create_that_does_not_fit_is_refused_so_the_document_bites(prism: str, change: Mapping[str, Any], status: int) -> None:
+def test_a_create_that_does_not_fit_is_refused_so_the_document_bites(
+    prism: str, change: Mapping[str, Any], status: int
+) -> None:
     body = {name: value for name, value in {**CREATE, **change}.items() if value is not None}
     # Past the client, which checks some of this by itself.
-    assert httpx.post(f"{prism}/v1/fine-tunes", json=body, headers={"Authorization": "Bearer any"}, timeout=60).status_code == status
+    assert (
+        httpx.post(f"{prism}/v1/fine-tunes", json=body, headers={"Authorization": "Bearer any"}, timeout=60).status_code
+        == status
+    )

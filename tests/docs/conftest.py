@@ -17,7 +17,10 @@ LONGEST_MAIL = 160
 
 @pytest.fixture
 def workplace(tmp_path: Path, ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A current folder with 64 short support mails and 32 preference pairs; runs that a page leaves behind are stopped."""
+    """A current folder with 64 short support mails and 32 preference pairs.
+
+    Runs that a page leaves behind are stopped.
+    """
     folder = tmp_path / "page"
     folder.mkdir()
     seen: Counter[str] = Counter()
@@ -28,7 +31,10 @@ def workplace(tmp_path: Path, ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch)
             seen[row["category"]] += 1
             mails.append(line)
     (folder / "support_emails.jsonl").write_text("\n".join(mails) + "\n", encoding="utf-8")
-    pairs = [{"question": f"Where is parcel {n}?", "good": f"Parcel {n} arrives on Friday.", "bad": "No idea."} for n in range(32)]
+    pairs = [
+        {"question": f"Where is parcel {n}?", "good": f"Parcel {n} arrives on Friday.", "bad": "No idea."}
+        for n in range(32)
+    ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     monkeypatch.chdir(folder)
     yield folder

@@ -1,8 +1,8 @@
 """Every code block in the README and the docs is real: Python runs, job files are read, commands exist.
 
-A page's Python blocks run in order, in one namespace, in a folder with small files (`workplace` in conftest.py). Two things differ
-from what a reader does, both by changing the text before it runs: the id of a SmolLM2 model becomes the folder of a tiny
-random model, and the files are short. Two HTML comments above a block say more:
+A page's Python blocks run in order, in one namespace, in a folder with small files (`workplace` in conftest.py). Two
+things differ from what a reader does, both by changing the text before it runs: the id of a SmolLM2 model becomes the
+folder of a tiny random model, and the files are short. Two HTML comments above a block say more:
 
     <!-- not run: REASON -->    the block is only compiled
     <!-- file: NAME -->         the block is written to this file before the page runs
@@ -67,7 +67,16 @@ def read_blocks(path: Path) -> list[Block]:
                 marks = {}
         elif fence:
             text = "\n".join(code) + "\n"
-            blocks.append(Block(page=page, line=start, language=language, code=text, not_run=marks.get("not run"), file=marks.get("file")))
+            blocks.append(
+                Block(
+                    page=page,
+                    line=start,
+                    language=language,
+                    code=text,
+                    not_run=marks.get("not run"),
+                    file=marks.get("file"),
+                )
+            )
             language, marks = None, {}
         else:
             code.append(line)
@@ -145,7 +154,11 @@ def test_a_job_file_is_read(block: Block, workplace: Path) -> None:
 
 def commands() -> list[Any]:
     lines = [(block, number, line) for block in of("bash") for number, line in enumerate(block.code.splitlines())]
-    return [pytest.param(line, id=f"{block.page}:{block.line + number}") for block, number, line in lines if line.startswith("ftsdk ")]
+    return [
+        pytest.param(line, id=f"{block.page}:{block.line + number}")
+        for block, number, line in lines
+        if line.startswith("ftsdk ")
+    ]
 
 
 @pytest.mark.parametrize("line", commands())
@@ -174,7 +187,13 @@ def test_the_command_line_reference_names_every_command_and_option() -> None:
     text = (PROJECT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     commands = all_commands("ftsdk", cli())
     wanted = {f"`{name}" for name in commands}
-    wanted |= {f"`{option}" for c in commands.values() for p in c.params if p.param_type_name == "option" for option in (*p.opts, *p.secondary_opts)}
+    wanted |= {
+        f"`{option}"
+        for c in commands.values()
+        for p in c.params
+        if p.param_type_name == "option"
+        for option in (*p.opts, *p.secondary_opts)
+    }
     assert {word for word in wanted if word not in text} == set()
 
 
@@ -182,7 +201,11 @@ def all_commands(name: str, command: Any) -> dict[str, Any]:
     """The commands by their words, with those of groups."""
     if not hasattr(command, "commands"):
         return {name: command}
-    return {words: one for inner, member in command.commands.items() for words, one in all_commands(f"{name} {inner}", member).items()}
+    return {
+        words: one
+        for inner, member in command.commands.items()
+        for words, one in all_commands(f"{name} {inner}", member).items()
+    }
 
 
 def cli() -> Any:
@@ -203,7 +226,12 @@ def test_the_two_lines_of_the_readme_are_whole_blocks_and_name_sessions() -> Non
 
 def reference_names() -> list[str]:
     pages = (PROJECT / "docs" / "reference").glob("*.md")
-    return sorted(line.removeprefix("::: ") for page in pages for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("::: "))
+    return sorted(
+        line.removeprefix("::: ")
+        for page in pages
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("::: ")
+    )
 
 
 @pytest.mark.parametrize("name", reference_names())
@@ -229,7 +257,13 @@ def test_every_default_is_on_the_page_of_defaults(owner: type[Value]) -> None:
     for name, field in owner.model_fields.items():
         if name == "kind":
             continue
-        shown = f"{type(field.default).__name__}()" if isinstance(field.default, Value) else "" if name == "name" else str(field.default)
+        shown = (
+            f"{type(field.default).__name__}()"
+            if isinstance(field.default, Value)
+            else ""
+            if name == "name"
+            else str(field.default)
+        )
         row = defaults_row(name)
         if not row or shown not in row.split("|")[2]:
             wrong.append(f"{name} = {shown}")
@@ -238,8 +272,15 @@ def test_every_default_is_on_the_page_of_defaults(owner: type[Value]) -> None:
 
 def test_the_learning_rates_on_the_page_of_defaults_are_those_of_the_code() -> None:
     page = (PROJECT / "docs" / "explanation" / "defaults.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if re.match(r"\| `(SFT|DPO)` \|", line)]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if re.match(r"\| `(SFT|DPO)` \|", line)
+    ]
     shown = {(method.strip("`"), "FullFineTune" in tuning): float(rate) for method, tuning, rate, _ in rows}
     for method in (SFT(), DPO()):
         for tuning in (LoRA(), QLoRA(), DoRA(), FullFineTune()):
-            assert shown[type(method).__name__, isinstance(tuning, FullFineTune)] == default_learning_rate(method, tuning)[0]
+            assert (
+                shown[type(method).__name__, isinstance(tuning, FullFineTune)]
+                == default_learning_rate(method, tuning)[0]
+            )

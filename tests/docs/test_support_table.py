@@ -23,7 +23,9 @@ def row(table: str, name: str) -> list[str]:
 
 def test_the_page_says_what_the_installed_backends_declare() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    told = "the page of support is out of date; write it anew: python -m ftsdk.testing.support docs/reference/support.md"
+    told = (
+        "the page of support is out of date; write it anew: python -m ftsdk.testing.support docs/reference/support.md"
+    )
     assert page == page_with_table(page, support_table(installed_backends())), told
 
 

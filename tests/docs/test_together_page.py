@@ -37,7 +37,9 @@ def test_the_models_on_the_page_are_those_of_the_catalogue() -> None:
     table = PAGE.partition("## Models")[2]
     shown = [line for line in table.splitlines() if line.startswith(("| `", "- `"))]
     models = catalogue().models
-    wanted = [row_of(model) for model in models] + [name_of(model) for model in models if model.service not in (None, model.hub)]
+    wanted = [row_of(model) for model in models] + [
+        name_of(model) for model in models if model.service not in (None, model.hub)
+    ]
     assert shown == wanted, "write the table and the list anew:\n" + "\n".join(wanted)
     assert f"read {catalogue().as_of}" in table
 
@@ -50,4 +52,7 @@ def test_the_stories_and_the_diagnoses_on_the_page_exist() -> None:
     (told,) = [line for line in PAGE.splitlines() if line.startswith("STORIES = (")]
     assert {word for word in STORIES if f'"{word}"' in told} == set(told.split('"')[1::2])
     for word in ("user_error", "error"):
-        assert f"The job ends as `{word}` | `RunFailedError`, with the diagnosis `{diagnosis_of(word, [], step=None).kind}`" in PAGE
+        assert (
+            f"The job ends as `{word}` | `RunFailedError`, with the diagnosis "
+            f"`{diagnosis_of(word, [], step=None).kind}`" in PAGE
+        )

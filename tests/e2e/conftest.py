@@ -18,9 +18,9 @@ def backend(forked_local: ForkedLocal) -> HostedBackend:
 
 def messages(n: int = 64) -> Dataset:
     topics = ("travel", "work", "weather", "kitchen")
-    return Dataset.from_rows([{"text": f"message {i} is about {topics[i % 4]} and no more", "label": topics[i % 4]} for i in range(n)]).as_chat(
-        prompt="{text}", completion="{label}"
-    )
+    return Dataset.from_rows(
+        [{"text": f"message {i} is about {topics[i % 4]} and no more", "label": topics[i % 4]} for i in range(n)]
+    ).as_chat(prompt="{text}", completion="{label}")
 
 
 @pytest.fixture

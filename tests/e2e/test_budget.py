@@ -34,7 +34,9 @@ def submitted(job: FineTuneJob, backend: Backend, *, budget_usd: float, key: str
     job._store_data()
     plan = backend.plan(job.spec().replace(budget_usd=budget_usd)).replace(estimate=estimated.estimate)
     ledger = Ledger()
-    record = ledger.intend(Record(ref=f"{backend.name}:{key}", name=None, plan=plan.to_dict(), options=dict(backend.options)))
+    record = ledger.intend(
+        Record(ref=f"{backend.name}:{key}", name=None, plan=plan.to_dict(), options=dict(backend.options))
+    )
     return Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
 
 
@@ -110,9 +112,15 @@ def test_a_worker_that_is_killed_again_and_again_forgets_nothing_of_what_it_has_
 
 def test_two_ranks_stop_together(make_job: MakeJob) -> None:
     backend = Local(processes=2, device="cpu", usd_per_hour=A_DOLLAR_A_SECOND)
-    # The ranks' start counts, too: where it takes longer than the budget lasts, they stop at once, and a larger budget is due.
+    # The ranks' start counts, too: where it takes longer than the budget lasts, they stop at once, and a larger budget
+    # is due.
     for budget_usd in (20, 80, 320):
-        run = submitted(make_job(**{**LONG, "max_steps": 30_000, "batch_size": 2}), backend, budget_usd=budget_usd, key=f"of-{budget_usd}")
+        run = submitted(
+            make_job(**{**LONG, "max_steps": 30_000, "batch_size": 2}),
+            backend,
+            budget_usd=budget_usd,
+            key=f"of-{budget_usd}",
+        )
         over(run)
         status = run.status()
         assert (status.state, status.native) == ("cancelled", "over_budget"), status

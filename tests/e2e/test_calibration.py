@@ -14,7 +14,9 @@ from ftsdk.job.calibrate import calibrate
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-def test_probe_steps_bring_the_estimate_of_the_same_work_near_the_truth(tiny_model: Path, forked_local: ForkedLocal, ftsdk_home: Path) -> None:
+def test_probe_steps_bring_the_estimate_of_the_same_work_near_the_truth(
+    tiny_model: Path, forked_local: ForkedLocal, ftsdk_home: Path
+) -> None:
     found = calibrate(str(tiny_model), steps=20, backend=forked_local, progress=False)
     assert found.software == software_version()
     rows = [{"text": "the order came late and a cup was broken " * 2 + str(n), "label": "ab"[n % 2]} for n in range(48)]

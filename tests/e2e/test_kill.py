@@ -71,7 +71,9 @@ def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
         seen = [e.step for e in run.events() if isinstance(e, StepEvent)]
         assert seen == list(range(1, 13))
         assert [e.seq for e in run.events()] == list(range(len(run.events())))
-        ends = [e for e in run.events() if isinstance(e, StateEvent) and e.state in ("succeeded", "failed", "cancelled")]
+        ends = [
+            e for e in run.events() if isinstance(e, StateEvent) and e.state in ("succeeded", "failed", "cancelled")
+        ]
         assert [e.state for e in ends] == ["succeeded"]
     assert killed >= 12
     assert len(runs()) == 7
@@ -86,7 +88,11 @@ def ranks_of(folder: Path) -> list[int]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(folder).encode() in words and b"ftsdk.backends.hosted.ranks" in words and b"torch.distributed.run" not in words:
+            if (
+                str(folder).encode() in words
+                and b"ftsdk.backends.hosted.ranks" in words
+                and b"torch.distributed.run" not in words
+            ):
                 found.append(int(entry.name))
     return found
 
@@ -129,7 +135,8 @@ CLIENT = """
 import sys
 from ftsdk import Dataset, FineTuneJob, Local
 rows = [{"text": f"message {i}", "label": "ab"[i % 2]} for i in range(32)]
-job = FineTuneJob(model=sys.argv[1], train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"), max_steps=6, batch_size=8,
+job = FineTuneJob(model=sys.argv[1], train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"),
+    max_steps=6, batch_size=8,
                   checkpoint_steps=2, dtype="float32", backend=Local(device="cpu"))
 job.submit().wait(progress=False)
 """
@@ -138,7 +145,9 @@ job.submit().wait(progress=False)
 def test_client_and_worker_killed_together_lose_and_double_no_run(tiny_model: Path, ftsdk_home: Path) -> None:
     moments = random.Random(7)
     for kill in range(6):
-        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tiny_model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        client = subprocess.Popen(
+            [sys.executable, "-c", CLIENT, str(tiny_model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         known = len(Ledger().list())
         deadline = time.monotonic() + 300
         # Every other client is killed around the moment of submitting, the others when their worker has started.
@@ -179,7 +188,11 @@ def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room(
-    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, forked_local: ForkedLocal, difference: Callable[[Path, Path], float]
+    make_job: MakeJob,
+    uninterrupted: Path,
+    ftsdk_home: Path,
+    forked_local: ForkedLocal,
+    difference: Callable[[Path, Path], float],
 ) -> None:
     run = _stopped_after(make_job, ftsdk_home, step=3)
     folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
@@ -206,7 +219,9 @@ def test_an_event_log_cut_in_the_middle_of_a_line_is_mended(make_job: MakeJob, f
     assert [json.loads(line)["seq"] for line in log.read_text().splitlines()] == list(range(len(run.events())))
 
 
-def test_a_worker_that_dies_again_and_again_without_getting_further_is_given_up(make_job: MakeJob, ftsdk_home: Path) -> None:
+def test_a_worker_that_dies_again_and_again_without_getting_further_is_given_up(
+    make_job: MakeJob, ftsdk_home: Path
+) -> None:
     run = make_job(checkpoint_steps=5000, max_steps=5000, epochs=999).submit()
     folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
     for attempt in range(1, 6):

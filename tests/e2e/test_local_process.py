@@ -18,7 +18,10 @@ pytestmark = pytest.mark.e2e
 
 def rows(n: int = 64) -> Dataset:
     return Dataset.from_rows(
-        [{"text": f"message {i} about {'travel' if i % 2 else 'work'}", "label": "travel" if i % 2 else "work"} for i in range(n)]
+        [
+            {"text": f"message {i} about {'travel' if i % 2 else 'work'}", "label": "travel" if i % 2 else "work"}
+            for i in range(n)
+        ]
     ).as_chat(prompt="{text}", completion="{label}")
 
 
@@ -29,7 +32,9 @@ print(FineTuneJob.from_yaml(sys.argv[1]).submit().ref)
 """
 
 
-def test_a_run_outlives_the_process_that_started_it_and_is_evaluated_by_another(tiny_model: Path, tmp_path: Path, ftsdk_home: Path) -> None:
+def test_a_run_outlives_the_process_that_started_it_and_is_evaluated_by_another(
+    tiny_model: Path, tmp_path: Path, ftsdk_home: Path
+) -> None:
     train, validation, test = rows().split(validation=0.2, test=0.2, seed=3)
     file = tmp_path / "job.yaml"
     FineTuneJob(

@@ -46,7 +46,9 @@ def test_two_hundred_mails_give_the_same_adapter_on_modal_as_on_this_machine(
     assert losses[-1] < losses[0] / 4
 
 
-def the_same_on_both(smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float], *, rows: int, steps: int) -> list[float]:
+def the_same_on_both(
+    smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float], *, rows: int, steps: int
+) -> list[float]:
     """Train there and here, hold the weights against each other, and give the losses here.
 
     In float32: a CPU without fast bfloat16 does five tokens a second in it.

@@ -1,6 +1,9 @@
-"""What goes wrong on Modal, told on a loopback Modal: one app per key, nothing lost, nothing doubled, and an error that says what to do.
+"""What goes wrong on Modal, told on a loopback Modal.
 
-The client is the real one, and so are the containers' entry point, the worker and the training; see `ftsdk.testing.modal` for what isn't.
+One app per key, nothing lost, nothing doubled, and an error that says what to do.
+
+The client is the real one, and so are the containers' entry point, the worker and the training; see
+`ftsdk.testing.modal` for what isn't.
 """
 
 from __future__ import annotations
@@ -117,7 +120,8 @@ CLIENT = """
 import sys
 from ftsdk import Dataset, FineTuneJob, Modal
 rows = [{"text": f"message {i}", "label": "ab"[i % 2]} for i in range(32)]
-job = FineTuneJob(model=sys.argv[1], train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"), max_steps=2, batch_size=8,
+job = FineTuneJob(model=sys.argv[1], train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"),
+    max_steps=2, batch_size=8,
                   dtype="float32", backend=Modal(gpu="cpu"))
 job.submit()
 """
@@ -125,15 +129,29 @@ job.submit()
 
 @pytest.mark.parametrize(
     ("rpc", "is_done"),
-    [("FunctionMap", False), ("FunctionMap", True), ("AppCreate", True), ("AppPublish", False), ("VolumePutFiles2", True)],
-    ids=["right before the spawn", "right after the spawn", "after the app was made", "before the app was whole", "while files went up"],
+    [
+        ("FunctionMap", False),
+        ("FunctionMap", True),
+        ("AppCreate", True),
+        ("AppPublish", False),
+        ("VolumePutFiles2", True),
+    ],
+    ids=[
+        "right before the spawn",
+        "right after the spawn",
+        "after the app was made",
+        "before the app was whole",
+        "while files went up",
+    ],
 )
 def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
     rpc: str, is_done: bool, tiny_model: Path, modal_service: ModalService
 ) -> None:
     hang = WireFault(rpc=rpc, answer="silence", loses_answer=is_done)
     with modal_service.telling(hang):
-        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tiny_model)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        client = subprocess.Popen(
+            [sys.executable, "-c", CLIENT, str(tiny_model)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        )
         until(lambda: client.poll() is not None or modal_service.requests(rpc))
         time.sleep(0.3)
         assert client.poll() is None, "the client should hang in its request"
@@ -153,8 +171,12 @@ def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
     assert sum(not app.state.startswith("stop") for app in modal_service.apps()) <= 1
 
 
-def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(modal_job: MakeJob, modal_service: ModalService) -> None:
-    modal_service.tell(BrokenBuild(log=("Building image", "error: no wheel of bitsandbytes for this platform"), times=1))
+def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
+    modal_service.tell(
+        BrokenBuild(log=("Building image", "error: no wheel of bitsandbytes for this platform"), times=1)
+    )
     with pytest.raises(BackendError, match="no wheel of bitsandbytes for this platform") as caught:
         modal_job().submit()
     assert not caught.value.retryable
@@ -166,7 +188,9 @@ def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(modal_
     assert len(modal_service.calls()) == 1
 
 
-def test_an_upload_that_breaks_off_is_taken_up_again_under_the_same_key(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_an_upload_that_breaks_off_is_taken_up_again_under_the_same_key(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
     modal_service.tell(BrokenUpload(files=1))
     with pytest.raises(BackendError, match="broke off") as caught:
         modal_job().submit()
@@ -176,7 +200,9 @@ def test_an_upload_that_breaks_off_is_taken_up_again_under_the_same_key(modal_jo
     assert has_one_app_and_one_call(modal_service)
 
 
-def test_a_run_cancelled_while_it_starts_leaves_no_container_and_no_app(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_a_run_cancelled_while_it_starts_leaves_no_container_and_no_app(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
     run = modal_job().submit()
     assert run.cancel().state == "cancelled"
     until(lambda: modal_service.containers_running == 0)
@@ -187,7 +213,9 @@ def test_a_run_cancelled_while_it_starts_leaves_no_container_and_no_app(modal_jo
         run.collect()
 
 
-def test_a_run_cancelled_in_training_ignores_late_writes_of_the_container(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_a_run_cancelled_in_training_ignores_late_writes_of_the_container(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
     run = modal_job(max_steps=5000, epochs=999).submit()
     until(lambda: any(isinstance(e, StepEvent) for e in run.events()))
     assert run.cancel().state == "cancelled"
@@ -200,7 +228,9 @@ def test_a_run_cancelled_in_training_ignores_late_writes_of_the_container(modal_
     until(lambda: modal_service.containers_running == 0)
 
 
-def test_a_run_whose_result_is_gone_after_seven_days_is_still_whole(modal_job: MakeJob, modal_service: ModalService, tmp_path: Path) -> None:
+def test_a_run_whose_result_is_gone_after_seven_days_is_still_whole(
+    modal_job: MakeJob, modal_service: ModalService, tmp_path: Path
+) -> None:
     run = finished(modal_job(max_steps=2).submit())
     until(lambda: modal_service.containers_running == 0)
     modal_service.expire(modal_service.calls()[0].id)
@@ -208,14 +238,23 @@ def test_a_run_whose_result_is_gone_after_seven_days_is_still_whole(modal_job: M
     assert later.status().state == "succeeded"
     assert later.collect(tmp_path / "weights").kind == "adapter"
     # What was written on the way tells no token: neither here nor there.
-    kept = [p for folder in (Path(os.environ["FTSDK_HOME"]), modal_service.volume("ftsdk").folder) for p in folder.rglob("*") if p.is_file()]
+    kept = [
+        p
+        for folder in (Path(os.environ["FTSDK_HOME"]), modal_service.volume("ftsdk").folder)
+        for p in folder.rglob("*")
+        if p.is_file()
+    ]
     assert kept
     for secret in modal_service.secrets:
         assert [p.name for p in kept if secret.encode() in p.read_bytes()] == []
 
 
-def test_too_many_apps_a_minute_is_an_error_that_says_to_try_again(modal_job: MakeJob, modal_service: ModalService) -> None:
-    modal_service.tell(WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1))
+def test_too_many_apps_a_minute_is_an_error_that_says_to_try_again(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
+    modal_service.tell(
+        WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1)
+    )
     with pytest.raises(BackendError, match="App create rate limit exceeded") as caught:
         modal_job().submit()
     assert (caught.value.retryable, caught.value.status_code) == (True, 429)
@@ -241,7 +280,13 @@ except CredentialsError as error:
 def test_a_missing_token_is_told_with_the_two_ways_to_get_one(tiny_model: Path, modal_service: ModalService) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MODAL_TOKEN")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TOKEN, str(tiny_model)], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TOKEN, str(tiny_model)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "modal token new" in done.stdout
     assert "MODAL_TOKEN_SECRET" in done.stdout
     assert modal_service.requests("AppCreate") == []
@@ -252,7 +297,9 @@ def test_a_token_that_is_refused_is_an_error_of_credentials(modal_job: MakeJob, 
         modal_job().submit()
 
 
-def test_everything_works_in_a_running_event_loop_as_notebooks_have_one(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_everything_works_in_a_running_event_loop_as_notebooks_have_one(
+    modal_job: MakeJob, modal_service: ModalService
+) -> None:
     async def notebook() -> str:
         run = modal_job().submit()
         assert run.status().state == "queued"
@@ -271,12 +318,16 @@ def test_what_the_plan_says_is_what_modal_is_asked_for(modal_job: MakeJob, modal
     run = job.submit()
     (function,) = modal_service.functions()
     wanted = [ranked.function for ranked in function.ranked_functions]
-    assert [(f.resources.gpu_config.gpu_type, f.resources.gpu_config.count) for f in wanted] == [("H100", 2), ("A100-80GB", 2)]
+    assert [(f.resources.gpu_config.gpu_type, f.resources.gpu_config.count) for f in wanted] == [
+        ("H100", 2),
+        ("A100-80GB", 2),
+    ]
     assert {f.timeout_secs for f in wanted} == {launch["timeout_s"]}
     assert {f.retry_policy.retries for f in wanted} == {launch["max_attempts"] - 1}
-    assert {(f.resources.milli_cpu, f.resources.milli_cpu_max, f.resources.memory_mb, f.resources.memory_mb_max) for f in wanted} == {
-        (6000, 6000, 65536, 65536)
-    }
+    assert {
+        (f.resources.milli_cpu, f.resources.milli_cpu_max, f.resources.memory_mb, f.resources.memory_mb_max)
+        for f in wanted
+    } == {(6000, 6000, 65536, 65536)}
     assert {tuple(f.scheduler_placement.regions) for f in wanted} == {("us",)}
     assert all(f.single_use_containers and len(f.secret_ids) >= 1 for f in wanted)
     commands = [c for layer in modal_service.image(wanted[0].image_id) for c in layer.dockerfile_commands]
@@ -339,7 +390,8 @@ def test_a_second_app_resumes_training_only_once_the_first_is_gone(
 
 
 def test_the_workers_log_is_among_the_events(modal_job: MakeJob, modal_service: ModalService) -> None:
-    # What the libraries warn of differs from CPU to CPU, and may be nothing: so Python itself is told to talk while it imports them.
+    # What the libraries warn of differs from CPU to CPU, and may be nothing: so Python itself is told to talk while it
+    # imports them.
     modal_service.add_secret("talkative", {"PYTHONPROFILEIMPORTTIME": "1"})
     run = modal_job(max_steps=2, max_truncated=0.0, max_length=8, backend=Modal(gpu="cpu", secret="talkative")).submit()
     with pytest.raises(RunFailedError, match="trained tokens"):
@@ -350,7 +402,9 @@ def test_the_workers_log_is_among_the_events(modal_job: MakeJob, modal_service: 
     assert modal_service.calls()[0].retries == 0
 
 
-def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(make_job: MakeJob, modal_service: ModalService) -> None:
+def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(
+    make_job: MakeJob, modal_service: ModalService
+) -> None:
     hours_later = [0.0]
     launcher = ModalLauncher(Options(gpu="cpu"), clock=lambda: time.time() + hours_later[0])
     place = HostedBackend(name="modal", launcher=launcher, trainer=TRLTrainer(), cancel_grace_s=0.0)

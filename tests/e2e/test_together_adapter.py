@@ -1,4 +1,7 @@
-"""An adapter that was collected from the service is like any other: it loads on its base, and changes what the model says."""
+"""An adapter that was collected from the service is like any other.
+
+It loads on its base, and changes what the model says.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherService]:
 def test_a_collected_adapter_loads_on_its_base_and_changes_it(service: TogetherService, tiny_model: Path) -> None:
     import torch
 
-    data = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+    data = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
     backend = Together(base_url=service.base_url, max_retries=0, poll_s=0)
     run = FineTuneJob(model="Qwen/Qwen3.5-9B", train=data, backend=backend).submit().wait(progress=False, poll_s=0)
     tuned = run.model()

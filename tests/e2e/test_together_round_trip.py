@@ -40,7 +40,10 @@ def answers(folder: Path) -> list[str]:
 
 
 def test_a_downloaded_adapter_answers_like_the_one_trained_here(
-    make_job: Callable[..., FineTuneJob], hub_model: str, chat_rows: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
+    make_job: Callable[..., FineTuneJob],
+    hub_model: str,
+    chat_rows: Callable[[int], Dataset],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     topics = [Eval.exact_match(chat_rows(16), name="topic")]
     here = make_job(model=hub_model, evals=topics, max_steps=30, epochs=8).submit().wait(progress=False, poll_s=0.05)

@@ -62,7 +62,16 @@ def test_qlora_trains_on_four_bit_weights_and_a_validation_in_the_middle_does_no
     make_job: MakeJob, wide_model: Path, chat_rows: Callable[[int], Dataset]
 ) -> None:
     train, validation, _ = chat_rows(64).split(validation=16, seed=1)
-    run = finish(make_job(model=str(wide_model), tuning=QLoRA(rank=4, dropout=0), train=train, validation=validation, eval_steps=3, dtype="bfloat16"))
+    run = finish(
+        make_job(
+            model=str(wide_model),
+            tuning=QLoRA(rank=4, dropout=0),
+            train=train,
+            validation=validation,
+            eval_steps=3,
+            dtype="bfloat16",
+        )
+    )
     losses = [e.metrics["loss"] for e in run.events() if isinstance(e, EvalEvent)]
     assert len(losses) == 4
     assert losses == sorted(losses, reverse=True)
@@ -72,9 +81,9 @@ def test_qlora_trains_on_four_bit_weights_and_a_validation_in_the_middle_does_no
 
 @pytest.mark.parametrize("tuning", [LoRA(rank=4), FullFineTune()], ids=lambda t: t.kind)
 def test_dpo_starts_at_the_logarithm_of_two_and_learns_the_preference(make_job: MakeJob, tuning: Any) -> None:
-    pairs = Dataset.from_rows([{"q": f"what about message {i}", "good": "travel", "bad": "kitchen"} for i in range(48)]).as_preference(
-        prompt="{q}", chosen="{good}", rejected="{bad}"
-    )
+    pairs = Dataset.from_rows(
+        [{"q": f"what about message {i}", "good": "travel", "bad": "kitchen"} for i in range(48)]
+    ).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
     run = finish(make_job(train=pairs, method=DPO(beta=0.5), tuning=tuning, max_steps=6))
     seen = steps(run)
     assert seen[0].loss == pytest.approx(0.6931, abs=1e-3)
@@ -113,7 +122,9 @@ def test_a_batch_is_what_was_asked_for_also_when_it_does_not_fit_at_once(make_jo
     assert plan.request["training"]["micro_batch_size"] * plan.request["training"]["accumulation_steps"] == 48
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where(make_job: MakeJob, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where(
+    make_job: MakeJob, tiny_model: Path, tmp_path: Path
+) -> None:
     import shutil
 
     import torch

@@ -14,13 +14,17 @@ from ftsdk.backends.registry import backend_names
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLE = PROJECT / "examples" / "swap_backend.py"
-NEEDS_TOGETHER = pytest.mark.skipif(importlib.util.find_spec("together") is None, reason="the extra 'together' isn't installed")
+NEEDS_TOGETHER = pytest.mark.skipif(
+    importlib.util.find_spec("together") is None, reason="the extra 'together' isn't installed"
+)
 
 
 def run_example(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     command = [sys.executable, str(EXAMPLE), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def test_without_arguments_it_shows_the_plan_for_each_place_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -43,7 +47,10 @@ def test_with_the_stand_in_the_whole_job_runs_and_its_weights_come_here(tmp_path
     assert "step 90/90" in done.stderr
     assert "validation loss" in done.stderr
     assert "The price: $4.00." in done.stdout
-    assert "Its adapter for Qwen/Qwen3.5-0.8B: adapter_config.json, adapter_model.safetensors, manifest.json" in done.stdout
+    assert (
+        "Its adapter for Qwen/Qwen3.5-0.8B: adapter_config.json, adapter_model.safetensors, manifest.json"
+        in done.stdout
+    )
     assert "has 1 job. All of it is removed now." in done.stdout
     assert not ftsdk_home.exists()
 
@@ -64,7 +71,10 @@ def test_a_backend_that_is_not_installed_is_told_in_words(tmp_path: Path) -> Non
     assert done.stderr == f"No backend 'modal' is installed; there are: {', '.join(backend_names())}.\n"
 
 
-@pytest.mark.parametrize(("arguments", "told"), [(["--run"], "--run needs to know where"), (["local", "--stand-in"], "stands in for together")])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--run"], "--run needs to know where"), (["local", "--stand-in"], "stands in for together")],
+)
 def test_arguments_that_make_no_sense_are_refused(arguments: list[str], told: str, tmp_path: Path) -> None:
     done = run_example(*arguments, folder=tmp_path)
     assert done.returncode == 2
@@ -73,5 +83,9 @@ def test_arguments_that_make_no_sense_are_refused(arguments: list[str], told: st
 
 def test_every_example_is_run_by_a_test_or_by_a_session_of_nox() -> None:
     sessions = (PROJECT / "noxfile.py").read_text(encoding="utf-8")
-    not_run = [path.name for path in PROJECT.glob("examples/*.py") if path != EXAMPLE and f'"examples/{path.name}"' not in sessions]
+    not_run = [
+        path.name
+        for path in PROJECT.glob("examples/*.py")
+        if path != EXAMPLE and f'"examples/{path.name}"' not in sessions
+    ]
     assert not_run == []

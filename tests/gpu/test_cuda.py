@@ -95,7 +95,9 @@ def test_early_stopping_and_evaluation_on_a_cuda_device(tmp_path: Path) -> None:
     from ftsdk.testing.tiny import build_tiny_model
 
     rows = [{"text": f"message {n}", "label": "ab"[n % 2]} for n in range(96)]
-    train, validation, test = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}").split(validation=0.2, test=0.2, seed=1)
+    train, validation, test = (
+        Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}").split(validation=0.2, test=0.2, seed=1)
+    )
     job = FineTuneJob(
         model=str(build_tiny_model(tmp_path / "model", hidden_size=64)),
         train=train,

@@ -1,4 +1,4 @@
-"""A scorer and a metric of another package are found by name, and work in evals and job files like the built-in ones."""
+"""A scorer and a metric of another package work in evals and job files like the built-in ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def rows() -> Dataset:
-    return Dataset.from_rows([{"prompt": "which bird?", "completion": "the red finch"}, {"prompt": "and this?", "completion": "a pigeon"}])
+    return Dataset.from_rows(
+        [{"prompt": "which bird?", "completion": "the red finch"}, {"prompt": "and this?", "completion": "a pigeon"}]
+    )
 
 
 def test_installed_scorers_and_metrics_are_listed_without_import() -> None:
@@ -34,8 +36,13 @@ def test_installed_scorers_and_metrics_are_listed_without_import() -> None:
 
 
 def test_a_plugin_s_scorer_measures_base_and_tuned(rows: Dataset, tmp_path: Path) -> None:
-    base, tuned = (FunctionTarget(name=name, function=lambda _, a=answer: a) for name, answer in (("base", "a bird"), ("tuned", "The Finch")))
-    report = evaluate([Eval.of(rows, "f1"), Eval.of(rows, "f1", name="worst", metric="worst")], [base, tuned], into=tmp_path)
+    base, tuned = (
+        FunctionTarget(name=name, function=lambda _, a=answer: a)
+        for name, answer in (("base", "a bird"), ("tuned", "The Finch"))
+    )
+    report = evaluate(
+        [Eval.of(rows, "f1"), Eval.of(rows, "f1", name="worst", metric="worst")], [base, tuned], into=tmp_path
+    )
 
     assert report.score("f1", "tuned").value == pytest.approx(2 * 2 / 5 / 2)
     assert report.score("worst", "tuned").value == 0

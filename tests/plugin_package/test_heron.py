@@ -51,7 +51,9 @@ class TestHeronConforms(BackendConformance):
     def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
         if data_format != "chat" or with_validation:
             return super().make_spec(data_format=data_format, with_validation=with_validation)
-        train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(16)]).as_chat(prompt="{q}", completion="{a}")
+        train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(16)]).as_chat(
+            prompt="{q}", completion="{a}"
+        )
         Store().put(train)
         return JobSpec(model=Model(id="example/tiny-instruct"), train=train.ref())
 

@@ -44,7 +44,9 @@ def test_a_tracker_holds_what_the_log_holds(nest: Path, model_of_headers: Path) 
 def test_a_tracker_that_fails_is_a_warning_and_no_more(nest: Path, model_of_headers: Path) -> None:
     run = finished(model_of_headers, "moody", "magpie")
     warnings = [event.message for event in run.events() if event.kind == "log" and event.level == "warning"]
-    assert [text for text in warnings if "tracker 'moody' could not take the event 2 (ConnectionError)" in text] == warnings
+    assert [
+        text for text in warnings if "tracker 'moody' could not take the event 2 (ConnectionError)" in text
+    ] == warnings
     assert len(warnings) == 1
     assert "key@" not in " ".join(warnings)
     assert [e.step for e in run.events() if e.kind == "step"] == [1, 2, 3, 4, 5]
@@ -52,7 +54,9 @@ def test_a_tracker_that_fails_is_a_warning_and_no_more(nest: Path, model_of_head
 
 
 @pytest.mark.parametrize("tracker", ["sulky", "late"])
-def test_nothing_follows_the_last_event_when_a_tracker_fails_there(nest: Path, model_of_headers: Path, tracker: str) -> None:
+def test_nothing_follows_the_last_event_when_a_tracker_fails_there(
+    nest: Path, model_of_headers: Path, tracker: str
+) -> None:
     del nest
     last = finished(model_of_headers, tracker).events()[-1]
     assert last.kind == "state"

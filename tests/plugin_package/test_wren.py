@@ -1,4 +1,4 @@
-"""A launcher from another package, with a trainer from a third one, is held to everything that the built-in ones are."""
+"""A launcher from one package with a trainer from another passes the whole conformance suite."""
 
 from __future__ import annotations
 

@@ -26,14 +26,18 @@ def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
     if data_format == "preference":
         pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(n)]
         return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(n)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 def an_adapter(folder: Path, rank: int) -> Path:
     """A folder that looks like an adapter to whoever reads headers only, as plans do."""
     folder.mkdir(exist_ok=True)
     (folder / "adapter_config.json").write_text(
-        json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], "use_dora": False})
+        json.dumps(
+            {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"], "use_dora": False}
+        )
     )
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
@@ -53,7 +57,9 @@ class HostedSamples:
         store.put(validation)
         method = {"method": DPO()} if data_format == "preference" else {}
         held_out = {"validation": validation.ref()} if with_validation else {}
-        return JobSpec(model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out)
+        return JobSpec(
+            model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out
+        )
 
     def make_model(self, source: str) -> Model | None:
         if source == "hub":
@@ -64,7 +70,9 @@ class HostedSamples:
 
     def make_samples(self) -> Sequence[Sample]:
         adapters = [str(an_adapter(self.folder / f"adapter-{rank}", rank)) for rank in (4, 8)]
-        return [replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()]
+        return [
+            replace(s, values=(adapters[0], adapters[1])) if s.path == "model.adapter" else s for s in field_samples()
+        ]
 
 
 def costly(backend: Backend, spec: JobSpec, accrual: Accrual, **how: Any) -> Costly:

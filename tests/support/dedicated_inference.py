@@ -1,6 +1,7 @@
 """A server on loopback with the routes of dedicated inference, and a backend whose runs it can serve.
 
-The server is strict where the real one is: nothing is deleted before it has stopped, and nothing answers without a route.
+The server is strict where the real one is: nothing is deleted before it has stopped, and nothing answers without a
+route.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _AT = "2026-11-24T00:00:00Z"
 _ROUTES = r"/v2/projects/proj_1/endpoints(?:/(?P<ep>[^/]+)(?:/deployments(?:/(?P<dep>[^/]+))?)?)?"
 
 Fault = Callable[[str, int], str | None]
-"""From a request, such as "POST deployments", and how often it came, to "lose" (it works, and the connection closes), a status, or None."""
+"""From a request ("POST deployments") and its count to "lose" (works, connection closes), a status or None."""
 
 
 class DedicatedInference(ThreadingHTTPServer):
@@ -121,7 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path == f"/v2/projects/{PROJECT}/configs":
             return 200, {"data": server.configs if "ml_7" in query else server.base_configs}
         if path.startswith(f"/v2/projects/{PROJECT}/models/"):
-            return 200, {"id": "ml_7", "name": "slug/tuned", "projectId": PROJECT, "baseModel": "projects/public/models/ml_base"}
+            return 200, {
+                "id": "ml_7",
+                "name": "slug/tuned",
+                "projectId": PROJECT,
+                "baseModel": "projects/public/models/ml_base",
+            }
         if path == "/v1/chat/completions":
             return self._chat(body)
         found = re.fullmatch(_ROUTES, path)
@@ -138,7 +144,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"data": list(endpoints.values())}
             if any(one["name"] == f"slug/{body['name']}" for one in endpoints.values()):
                 return 409, {"error": {"message": "the name is taken"}}
-            new = {"id": f"ep_{len(endpoints) + 1}", "name": f"slug/{body['name']}", "trafficSplit": [], "projectId": PROJECT, "createdAt": _AT}
+            new = {
+                "id": f"ep_{len(endpoints) + 1}",
+                "name": f"slug/{body['name']}",
+                "trafficSplit": [],
+                "projectId": PROJECT,
+                "createdAt": _AT,
+            }
             endpoints[new["id"]] = new
             return 200, new
         if id_ not in endpoints:
@@ -158,7 +170,13 @@ class _Handler(BaseHTTPRequestHandler):
         if endpoint not in server.endpoints:
             return 404, {"error": {"message": "no such endpoint"}}
         if id_ is None and self.command == "POST":
-            new = {"id": f"dep_{len(server.started) + 1}", "endpointId": endpoint, "state": "PROVISIONING", "looks": 0, **body}
+            new = {
+                "id": f"dep_{len(server.started) + 1}",
+                "endpointId": endpoint,
+                "state": "PROVISIONING",
+                "looks": 0,
+                **body,
+            }
             server.deployments[new["id"]] = new
             server.started.append(new)
             return 200, _shown(new, server)
@@ -184,7 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         for one in self.server.endpoints.values():
             ready = {d["id"] for d in self.server.deployments.values() if d["state"] == "READY"}
             if one["name"] == body["model"] and any(entry["deploymentId"] in ready for entry in one["trafficSplit"]):
-                return 200, {"choices": [{"message": {"role": "assistant", "content": body["messages"][-1]["content"]}}]}
+                return 200, {
+                    "choices": [{"message": {"role": "assistant", "content": body["messages"][-1]["content"]}}]
+                }
         return 404, {"error": {"message": f"unable to access model {body['model']}"}}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
@@ -200,24 +220,49 @@ def _pass(one: dict[str, Any], server: DedicatedInference) -> None:
 
 def _shown(one: Mapping[str, Any], server: DedicatedInference) -> dict[str, Any]:
     name = f"{server.endpoints[one['endpointId']]['name']}/{one['name']}"
-    state = {"state": f"DEPLOYMENT_STATE_{one['state']}", "message": one["state"].lower(), "readyReplicas": int(one["state"] == "READY")}
-    return {**{key: one[key] for key in ("id", "autoscaling", "model", "config", "endpointId")}, "name": name, "status": state}
+    state = {
+        "state": f"DEPLOYMENT_STATE_{one['state']}",
+        "message": one["state"].lower(),
+        "readyReplicas": int(one["state"] == "READY"),
+    }
+    return {
+        **{key: one[key] for key in ("id", "autoscaling", "model", "config", "endpointId")},
+        "name": name,
+        "status": state,
+    }
 
 
 def _word(path: str) -> str:
     if found := re.fullmatch(_ROUTES, path):
-        return ("deployment" if found["dep"] else "deployments") if "/deployments" in path else "endpoint" if found["ep"] else "endpoints"
-    return {"completions": "chat", "inference-instance-types": "hardware"}.get(path.rpartition("/")[2], path.rpartition("/")[2])
+        return (
+            ("deployment" if found["dep"] else "deployments")
+            if "/deployments" in path
+            else "endpoint"
+            if found["ep"]
+            else "endpoints"
+        )
+    return {"completions": "chat", "inference-instance-types": "hardware"}.get(
+        path.rpartition("/")[2], path.rpartition("/")[2]
+    )
 
 
 def config(id_: str, gpu: str, count: int) -> dict[str, Any]:
     selectors = [{"key": "accelerator_type", "value": gpu}, {"key": "accelerator_count", "value": str(count)}]
-    return {"id": id_, "projectId": "public", "selectors": selectors, "certifications": [], "referenceModel": "", "referenceModelId": ""}
+    return {
+        "id": id_,
+        "projectId": "public",
+        "selectors": selectors,
+        "certifications": [],
+        "referenceModel": "",
+        "referenceModelId": "",
+    }
 
 
 def instance(id_: str, name: str, gpu: str, count: int, cents: int) -> dict[str, Any]:
     return {
-        "id": id_, "name": name, "gpuType": gpu, "gpuCount": count, "gpuMemoryGib": 80, "priceCentsPerHour": cents, "regions": [], "description": "",
+
+        "id": id_, "name": name, "gpuType": gpu, "gpuCount": count, "gpuMemoryGib": 80, "priceCentsPerHour": cents,
+        "regions": [], "description": "",
     }  # fmt: skip
 
 
@@ -242,7 +287,9 @@ class ServedBackend(ScriptedBackend):
     def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
         return self.serving.offers("ft-1")
 
-    def start_serving(self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]) -> None:
+    def start_serving(
+        self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]
+    ) -> None:
         self.serving.start("ft-1", plan, name=name, note=note)
 
     def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:

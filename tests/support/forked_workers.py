@@ -26,7 +26,9 @@ __all__ = ["ForkedLocal", "ForkingLauncher", "load_torch"]
 class ForkingLauncher(LocalLauncher):
     """Starts the worker by a fork; everything else is the local launcher."""
 
-    def __init__(self, *, file_size_limit: int | None = None, usd_per_hour: float | None = None, pids: list[int] | None = None) -> None:
+    def __init__(
+        self, *, file_size_limit: int | None = None, usd_per_hour: float | None = None, pids: list[int] | None = None
+    ) -> None:
         super().__init__(device="cpu", usd_per_hour=usd_per_hour)
         self.file_size_limit = file_size_limit
         self.pids: list[int] = [] if pids is None else pids
@@ -79,7 +81,11 @@ class ForkedLocal(HostedBackend):
 
     def __init__(self, *, device: str = "cpu", usd_per_hour: float | None = None) -> None:
         assert device == "cpu"
-        launcher = self.launcher if usd_per_hour is None else ForkingLauncher(usd_per_hour=usd_per_hour, pids=self.launcher.pids)
+        launcher = (
+            self.launcher
+            if usd_per_hour is None
+            else ForkingLauncher(usd_per_hour=usd_per_hour, pids=self.launcher.pids)
+        )
         super().__init__(name="local", launcher=launcher, trainer=TRLTrainer(), cancel_grace_s=2.0)
 
 

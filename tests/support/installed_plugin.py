@@ -23,7 +23,11 @@ def install(source: Path, modules: Sequence[str], *, site: Path) -> None:
     info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [line for group, points in project["entry-points"].items() for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))]
+    lines = [
+        line
+        for group, points in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))
+    ]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for module in modules:
         shutil.copy(source / f"{module}.py", site)

@@ -18,4 +18,14 @@ def a_price(**changes: Any) -> Price:
 
 def a_gpu_price(usd: object = 2, **changes: Any) -> Price:
     """A price of GPU time."""
-    return a_price(**{"sku": "gpu/H100", "unit": "usd_per_gpu_hour", "usd": usd, "gpu": "H100", "gpus": 1, "offer": "on-demand", **changes})
+    return a_price(
+        **{
+            "sku": "gpu/H100",
+            "unit": "usd_per_gpu_hour",
+            "usd": usd,
+            "gpu": "H100",
+            "gpus": 1,
+            "offer": "on-demand",
+            **changes,
+        }
+    )

@@ -35,11 +35,15 @@ SAMPLES = {
     "BudgetExceededError": BudgetExceededError("too dear"),
     "CorruptArtifactError": CorruptArtifactError("torn"),
     "CredentialsError": CredentialsError("no key"),
-    "DatasetError": DatasetError("has no answer", source="train.jsonl", line=3, field="completion", hint="Drop the row."),
+    "DatasetError": DatasetError(
+        "has no answer", source="train.jsonl", line=3, field="completion", hint="Drop the row."
+    ),
     "FtsdkError": FtsdkError("root"),
     "MissingExtraError": MissingExtraError("local", needed_for="training", missing="trl"),
     "ModelError": ModelError("not there"),
-    "RunFailedError": RunFailedError("local:x", Diagnosis("out_of_memory", "no memory", 3, ("a smaller batch",)), log_tail="last line"),
+    "RunFailedError": RunFailedError(
+        "local:x", Diagnosis("out_of_memory", "no memory", 3, ("a smaller batch",)), log_tail="last line"
+    ),
     "RunNotFoundError": RunNotFoundError("no run"),
     "RunNotReadyError": RunNotReadyError("not yet"),
     "SpecError": SpecError("bad", problems=[Problem("seed", "below 0")]),
@@ -50,13 +54,21 @@ VALUES = {"Diagnosis", "Gap", "Problem"}
 
 def test_no_error_is_missing_here() -> None:
     assert set(SAMPLES) | VALUES == set(ftsdk.errors.__all__)
-    defined = {name for name, value in vars(ftsdk.errors).items() if inspect.isclass(value) and value.__module__ == "ftsdk.errors"}
+    defined = {
+        name
+        for name, value in vars(ftsdk.errors).items()
+        if inspect.isclass(value) and value.__module__ == "ftsdk.errors"
+    }
     assert defined == set(ftsdk.errors.__all__)
     assert ftsdk.errors.__all__ == sorted(ftsdk.errors.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-@pytest.mark.parametrize("clone", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize(
+    "clone",
+    [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deepcopy"],
+)
 def test_an_error_crosses_process_boundaries_whole(name: str, clone) -> None:
     error = SAMPLES[name]
     again = clone(error)
@@ -122,7 +134,10 @@ def test_one_except_catches_all_of_ours() -> None:
 
 
 def test_a_refusal_says_what_was_asked_what_is_offered_and_what_next() -> None:
-    error = UnsupportedSpecError("tiny", [Gap("tuning", "dora", ("full", "lora")), Gap("seed", 7), Gap("dtype", "float16", (), "it overflows here")])
+    error = UnsupportedSpecError(
+        "tiny",
+        [Gap("tuning", "dora", ("full", "lora")), Gap("seed", 7), Gap("dtype", "float16", (), "it overflows here")],
+    )
     assert str(error).splitlines() == [
         "backend 'tiny' doesn't support 3 of the fields that were set:",
         "  tuning = 'dora'; offered: 'full', 'lora'",
@@ -148,7 +163,10 @@ def test_a_data_error_says_where(where: dict, text: str) -> None:
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it() -> None:
-    assert str(SAMPLES["MissingExtraError"]) == "training needs an extra (the package 'trl' is missing): pip install \"ftsdk[local]\""
+    assert (
+        str(SAMPLES["MissingExtraError"])
+        == "training needs an extra (the package 'trl' is missing): pip install \"ftsdk[local]\""
+    )
     strange = MissingExtraError("pigeon", needed_for="backend 'pigeon'", missing="coo", package="ftsdk-pigeon")
     assert str(strange) == "backend 'pigeon' can't be loaded (the package 'coo' is missing): pip install ftsdk-pigeon"
     assert strange.name == "coo"

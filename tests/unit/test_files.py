@@ -22,7 +22,11 @@ def test_a_replaced_file_is_private_and_so_are_the_folders_made_for_it(tmp_path:
         replace_file(tmp_path / "shared", b"one", is_private=False)
     finally:
         os.umask(umask)
-    assert (mode(tmp_path / "a" / "b" / "file"), mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o600, 0o700, 0o700)
+    assert (mode(tmp_path / "a" / "b" / "file"), mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (
+        0o600,
+        0o700,
+        0o700,
+    )
     assert mode(tmp_path / "shared") == 0o644
 
 

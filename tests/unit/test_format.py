@@ -4,7 +4,20 @@ from decimal import Decimal
 
 import pytest
 
-from ftsdk._format import Html, bold, duration, gigabytes, html_list, html_table, link, linked, money, money_over, printable, text_table
+from ftsdk._format import (
+    Html,
+    bold,
+    duration,
+    gigabytes,
+    html_list,
+    html_table,
+    link,
+    linked,
+    money,
+    money_over,
+    printable,
+    text_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +82,10 @@ def test_html_escapes_text_links_addresses_and_keeps_html() -> None:
         html_list([bold("<"), "https://x.example/'y"])
         == "<ul><li><b>&lt;</b></li><li><a href='https://x.example/'>https://x.example/</a>&#x27;y</li></ul>"
     )
-    assert linked(linked("https://x.example/?a=1&b")) == "<a href='https://x.example/?a=1&amp;b'>https://x.example/?a=1&amp;b</a>"
+    assert (
+        linked(linked("https://x.example/?a=1&b"))
+        == "<a href='https://x.example/?a=1&amp;b'>https://x.example/?a=1&amp;b</a>"
+    )
 
 
 def test_only_an_https_address_becomes_a_link() -> None:

@@ -23,7 +23,9 @@ def run(code: str) -> str:
 def test_every_public_name_is_listed_once_and_loads(package) -> None:
     source = (Path(package.__file__).parent / "_exports.py").read_text(encoding="utf-8")
     lines = [line for line in source.splitlines()[1:] if line]
-    listed = [match.groups() for line in lines if (match := re.fullmatch(r"from ftsdk[\w.]+ import (\w+) as (\w+)", line))]
+    listed = [
+        match.groups() for line in lines if (match := re.fullmatch(r"from ftsdk[\w.]+ import (\w+) as (\w+)", line))
+    ]
     assert len(listed) == len(lines)
     assert all(name == alias for name, alias in listed)
     assert sorted(name for name, _ in listed) == sorted(package.__all__)
@@ -35,7 +37,9 @@ def test_every_public_name_is_listed_once_and_loads(package) -> None:
 @PACKAGES
 def test_public_names_are_sorted(package) -> None:
     # Ruff's order for `__all__`: constants, then classes, then functions.
-    assert package.__all__ == sorted(package.__all__, key=lambda name: (0 if name.isupper() else 1 if name[0].isupper() else 2, name))
+    assert package.__all__ == sorted(
+        package.__all__, key=lambda name: (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+    )
 
 
 @PACKAGES
@@ -51,21 +55,36 @@ def test_a_public_name_loads_only_the_module_that_it_comes_from() -> None:
 
 def test_without_source_files_the_names_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "names").mkdir()
-    (tmp_path / "names" / "__init__.py").write_text("from ftsdk._lazy import lazy_exports\n__getattr__, __dir__ = lazy_exports(__name__)\n")
+    (tmp_path / "names" / "__init__.py").write_text(
+        "from ftsdk._lazy import lazy_exports\n__getattr__, __dir__ = lazy_exports(__name__)\n"
+    )
     (tmp_path / "names" / "_exports.py").write_text("from json import dumps as dumps\n")
     compileall.compile_dir(tmp_path, legacy=True, quiet=1)
     for file in (tmp_path / "names").glob("*.py"):
         file.unlink()
-    assert run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import names; print(names.__all__, names.dumps([1]))") == "['dumps'] [1]"
+    assert (
+        run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import names; print(names.__all__, names.dumps([1]))")
+        == "['dumps'] [1]"
+    )
 
 
 def test_a_star_import_brings_every_public_name() -> None:
-    assert json.loads(run("import json, ftsdk\nfrom ftsdk import *\nprint(json.dumps([n for n in ftsdk.__all__ if n not in globals()]))")) == []
+    assert (
+        json.loads(
+            run(
+                "import json, ftsdk\nfrom ftsdk import *\nprint(json.dumps([n for n in ftsdk.__all__ if n not in "
+                "globals()]))"
+            )
+        )
+        == []
+    )
 
 
 def test_importing_ftsdk_loads_nothing_heavy() -> None:
     heavy = ["torch", "transformers", "datasets", "pyarrow", "pydantic", "rich", "together", "modal"]
-    assert json.loads(run(f"import sys, json, ftsdk; print(json.dumps([m for m in {heavy!r} if m in sys.modules]))")) == []
+    assert (
+        json.loads(run(f"import sys, json, ftsdk; print(json.dumps([m for m in {heavy!r} if m in sys.modules]))")) == []
+    )
 
 
 def test_importing_ftsdk_adds_less_than_50_ms() -> None:
@@ -75,7 +94,10 @@ def test_importing_ftsdk_adds_less_than_50_ms() -> None:
 
 
 def test_the_public_names_load_no_torch() -> None:
-    assert run("import sys\nfrom ftsdk import *\nprint([m for m in ('torch', 'transformers', 'trl') if m in sys.modules])") == "[]"
+    assert (
+        run("import sys\nfrom ftsdk import *\nprint([m for m in ('torch', 'transformers', 'trl') if m in sys.modules])")
+        == "[]"
+    )
 
 
 def test_first_use_from_many_threads_gives_every_thread_its_name() -> None:

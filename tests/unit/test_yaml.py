@@ -9,7 +9,10 @@ from ftsdk.errors import SpecError
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("budget_usd: 5\nepochs: 1\nbudget_usd: 5000\n", r"^job\.yaml:3:1: the key 'budget_usd' appears twice \(first in line 1\)"),
+        (
+            "budget_usd: 5\nepochs: 1\nbudget_usd: 5000\n",
+            r"^job\.yaml:3:1: the key 'budget_usd' appears twice \(first in line 1\)",
+        ),
         ("train: {file: a.csv, file: b.csv}\n", r"^job\.yaml:1:22: the key 'file' appears twice"),
         ("evals:\n- name: a\n  name: b\n", r"^job\.yaml:3:3: the key 'name' appears twice"),
         ("x-a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}\n", r"^job\.yaml:2:19: the key 'd' appears twice"),
@@ -28,7 +31,11 @@ def test_yaml_that_is_broken_or_ambiguous_is_refused_with_its_line(text: str, me
 
 def test_what_a_merge_brings_may_be_overridden() -> None:
     text = "x-a: &a {b: 1, c: 1}\nouter: {inner: &b {<<: *a, b: 2}}\nlast: {<<: *b, c: 3}\n"
-    assert parse_yaml(text, "job.yaml") == {"x-a": {"b": 1, "c": 1}, "outer": {"inner": {"b": 2, "c": 1}}, "last": {"b": 2, "c": 3}}
+    assert parse_yaml(text, "job.yaml") == {
+        "x-a": {"b": 1, "c": 1},
+        "outer": {"inner": {"b": 2, "c": 1}},
+        "last": {"b": 2, "c": 3},
+    }
     assert parse_yaml("", "job.yaml") is None
     assert parse_yaml("1: a\n'1': b\n", "job.yaml") == {1: "a", "1": "b"}
 

@@ -17,11 +17,11 @@ class Local(HostedBackend):
     """This machine: the run is a process of its own that outlives yours.
 
     Args:
-        processes: Worker processes, one for each device; None takes all CUDA devices, or one process. More than one runs
-            under torchrun: nccl on GPUs, gloo on CPUs.
+        processes: Worker processes, one for each device; None takes all CUDA devices, or one process. More than one
+            runs under torchrun: nccl on GPUs, gloo on CPUs.
         device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
-        usd_per_hour: What an hour of this machine, all its devices together, costs you, in US dollars: plans, estimates and `budget_usd`
-            count it. None: nothing is billed.
+        usd_per_hour: What an hour of this machine, all its devices together, costs you, in US dollars: plans, estimates
+            and `budget_usd` count it. None: nothing is billed.
         trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
         trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
 

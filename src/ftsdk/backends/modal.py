@@ -20,13 +20,15 @@ class Modal(HostedBackend):
     Impossible values are refused by `plan()`, which names what there is.
 
     Args:
-        gpu: `"H100"`; several in a container, `"H100:8"`; alternatives in the order of preference, `["H100", "A100-80GB"]`; or `"cpu"`
-            for none. None: the cheapest that holds the job, unless a dearer one is so fast that the run costs much less.
+        gpu: `"H100"`; several in a container, `"H100:8"`; alternatives in the order of preference, `["H100",
+            "A100-80GB"]`; or `"cpu"` for none. None: the cheapest that holds the job, unless a dearer one is so fast
+            that the run costs much less.
         cpu: Physical cores, each of two threads.
         memory_gib: Of the container.
         region: `"us"`, `"eu-west"`, ...; naming one costs more. None: wherever there is room.
         timeout_s: Of one attempt, 1 to 86,400. None: from the budget or the estimate.
-        max_attempts: How often the run may start again by itself after a crash or a timeout, 1 to 11; preemptions don't count, their time does.
+        max_attempts: How often the run may start again by itself after a crash or a timeout, 1 to 11; preemptions don't
+            count, their time does.
         nodes: Whole hosts that train together.
         environment: Of Modal. None: the one of the active profile.
         volume: Name of the Volume for runs; it is made if it isn't there.
@@ -63,9 +65,14 @@ class Modal(HostedBackend):
             volume=volume,
             secret=secret,
         )
-        # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in vain.
+        # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in
+        # vain.
         chosen = load_trainer(trainer)
-        self._place = ModalLauncher(options, extra=chosen.extra, packages=(package_of(trainer), *(package_of_tracker(name) for name in trackers)))
+        self._place = ModalLauncher(
+            options,
+            extra=chosen.extra,
+            packages=(package_of(trainer), *(package_of_tracker(name) for name in trackers)),
+        )
         super().__init__(name="modal", launcher=self._place, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:

@@ -1,4 +1,7 @@
-"""From a name to a backend, by the entry points of the group `ftsdk.backends`: those of ftsdk and those of other packages alike."""
+"""From a name to a backend, by the entry points of the group `ftsdk.backends`.
+
+Those of ftsdk and those of other packages alike.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
         forget_entry_points()
     point = installed(GROUP).get(name)
     if point is None:
-        raise SpecError(f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend object")
+        raise SpecError(
+            f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend "
+            "object"
+        )
     try:
         factory = point.load()
     except ImportError as error:

@@ -44,7 +44,9 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Fine-tune an open LLM."""
 
@@ -64,8 +66,12 @@ def estimate(
     job: JobFile,
     backend: BackendName = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Ask the provider for a quote; this may upload the data, and spends nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")
+    ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the provider for a quote; this may upload the data, and spends nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Estimate tokens, time, memory and cost, each with an interval and its source."""
@@ -75,7 +81,9 @@ def estimate(
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="A downloaded model, similar to the one that will be tuned.", metavar="MODEL")],
+    model: Annotated[
+        str, typer.Argument(help="A downloaded model, similar to the one that will be tuned.", metavar="MODEL")
+    ],
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=16)] = 20,
     tuning: Annotated[str, typer.Option(help="lora, qlora, dora or full.")] = "lora",
 ) -> None:
@@ -99,12 +107,17 @@ def run(
     job: JobFile,
     backend: BackendName = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the ref and return; the run continues.")] = False,
-    evaluate: Annotated[bool, typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals.")] = True,
+    evaluate: Annotated[
+        bool,
+        typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals."),
+    ] = True,
 ) -> None:
     """Start a run and watch it until it ends."""
     made = load_job(job, backend)
     started = made.submit()
-    out.print(f"[bold]{started.ref}[/] started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}")
+    out.print(
+        f"[bold]{started.ref}[/] started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}"
+    )
     if detach:
         return
     _watch(started.ref)
@@ -116,7 +129,9 @@ def run(
 def runs(
     as_json: AsJson = False,
     costs: Annotated[bool, typer.Option("--costs", help="Compare estimates with actual values.")] = False,
-    orphans: Annotated[bool, typer.Option("--orphans", help="List apps without a run, and runs without an app. Changes nothing.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="List apps without a run, and runs without an app. Changes nothing.")
+    ] = False,
 ) -> None:
     """List the runs, the newest first."""
     import ftsdk
@@ -162,7 +177,9 @@ def cancel(ref: Ref) -> None:
 
 
 @app.command()
-def collect(ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]) -> None:
+def collect(
+    ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]
+) -> None:
     """Download a finished run's weights into a folder."""
     from ftsdk.run.run import Run
 
@@ -222,6 +239,8 @@ def _watch(ref: str) -> None:
     try:
         opened.wait()
     except KeyboardInterrupt:
-        out.print(f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}")
+        out.print(
+            f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}"
+        )
         raise typer.Exit(130) from None
     show_status(ref, opened.status())

@@ -26,10 +26,19 @@ def _group() -> None:
 @cost_app.command()
 def crossover(
     file: Annotated[Path, typer.Argument(help="The question, as YAML.", metavar="FILE")],
-    job: Annotated[Path | None, typer.Option("--job", help="Take the cost of training from this job's estimate.", metavar="JOB.yaml")] = None,
-    backend: Annotated[str | None, typer.Option("--backend", help="The job's backend, instead of the one in its file.")] = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs, for a job on it.", min=0)] = None,
-    solve_for: Annotated[str | None, typer.Option("--solve-for", help="Find the value of this input at which both cost the same.")] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option("--job", help="Take the cost of training from this job's estimate.", metavar="JOB.yaml"),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="The job's backend, instead of the one in its file.")
+    ] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(help="What an hour of your hardware costs, for a job on it.", min=0)
+    ] = None,
+    solve_for: Annotated[
+        str | None, typer.Option("--solve-for", help="Find the value of this input at which both cost the same.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as an HTML fragment.")] = None,
     as_json: AsJson = False,
@@ -53,23 +62,34 @@ def crossover(
 
 
 def advise_command(
-    file: Annotated[Path | None, typer.Argument(help="Your inputs, as YAML; options override them.", metavar="[FILE]")] = None,
-    task: Annotated[str | None, typer.Option(help="classification, extraction, json, style, chat or reasoning.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Your inputs, as YAML; options override them.", metavar="[FILE]")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification, extraction, json, style, chat or reasoning.")
+    ] = None,
     requests: Annotated[float | None, typer.Option(help="Requests a month.")] = None,
     input_tokens: Annotated[float | None, typer.Option(help="Mean tokens of a prompt.")] = None,
     output_tokens: Annotated[float | None, typer.Option(help="Mean tokens of an answer.")] = None,
     peak_to_mean: Annotated[float | None, typer.Option(help="The busiest hour over the mean.")] = None,
     api: Annotated[str | None, typer.Option(help="What you would use otherwise: PROVIDER/MODEL.")] = None,
-    metric: Annotated[bool | None, typer.Option("--metric/--no-metric", help="Can a good answer be told from a bad one?")] = None,
+    metric: Annotated[
+        bool | None, typer.Option("--metric/--no-metric", help="Can a good answer be told from a bad one?")
+    ] = None,
     examples: Annotated[int | None, typer.Option(help="Good examples at hand.")] = None,
     preference_pairs: Annotated[int | None, typer.Option(help="Pairs of a better and a worse answer.")] = None,
     tried: Annotated[
-        list[str] | None, typer.Option(help="prompt, few-shot, structured-output, retrieval, smaller-model or larger-model; repeat it.")
+        list[str] | None,
+        typer.Option(help="prompt, few-shot, structured-output, retrieval, smaller-model or larger-model; repeat it."),
     ] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
     needed_score: Annotated[float | None, typer.Option(help="Share that must be good enough.")] = None,
-    changing_facts: Annotated[bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")] = None,
-    must_self_host: Annotated[bool | None, typer.Option("--must-self-host/--may-use-api", help="Data may not leave.")] = None,
+    changing_facts: Annotated[
+        bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")
+    ] = None,
+    must_self_host: Annotated[
+        bool | None, typer.Option("--must-self-host/--may-use-api", help="Data may not leave.")
+    ] = None,
     latency: Annotated[str | None, typer.Option(help="offline, server or interactive.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU that you have, in GB.")] = None,
     as_json: AsJson = False,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["price_lines", "prices_app"]
 
-prices_app = typer.Typer(name="prices", help="Dated prices, each with its source: list, check, add.", no_args_is_help=True)
+prices_app = typer.Typer(
+    name="prices", help="Dated prices, each with its source: list, check, add.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _COLOURS = {"fresh": "green", "old": "yellow", "stale": "red"}
@@ -40,10 +42,19 @@ def list_prices(
     if history:
         found = tuple(row for row in book.history(provider) if unit in (None, row.unit))
     if as_json:
-        typer.echo(json.dumps([{**row.to_dict(), "age_days": row.age_days(book.today), "staleness": row.staleness(book.today)} for row in found]))
+        typer.echo(
+            json.dumps(
+                [
+                    {**row.to_dict(), "age_days": row.age_days(book.today), "staleness": row.staleness(book.today)}
+                    for row in found
+                ]
+            )
+        )
         return
     sources = list(dict.fromkeys(row.source for row in found))
-    for line in price_lines(found, sources, book.today, is_one_provider=provider is not None, width=out.width if out.is_terminal else None):
+    for line in price_lines(
+        found, sources, book.today, is_one_provider=provider is not None, width=out.width if out.is_terminal else None
+    ):
         out.print(line, soft_wrap=True)
     for number, source in enumerate(sources, start=1):
         out.print(Text(f"[{number}] {source}"), soft_wrap=True)
@@ -88,22 +99,34 @@ def add(
     usd: Annotated[str, typer.Option("--usd", help="US dollars for one unit, without tax.")],
     unit: Annotated[str, typer.Option("--unit", help="Such as usd_per_gpu_hour, usd_per_1m_tokens, usd_per_job.")],
     source: Annotated[str, typer.Option("--source", help="Where you read it: an address, or your contract.")],
-    as_of: Annotated[str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23; today if left out.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23; today if left out.")
+    ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help="The GPU's name, for prices of GPU time.")] = None,
     gpus: Annotated[int, typer.Option("--gpus", help="GPUs in the unit: 8 for an instance with eight.", min=1)] = 1,
-    offer: Annotated[str | None, typer.Option("--offer", help="How GPU time is sold, such as on-demand or spot.")] = None,
+    offer: Annotated[
+        str | None, typer.Option("--offer", help="How GPU time is sold, such as on-demand or spot.")
+    ] = None,
     usd_batch: Annotated[str | None, typer.Option("--usd-batch", help="The same unit through a batch API.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="A note for readers.")] = None,
     valid_from: Annotated[str | None, typer.Option("--valid-from", help="First day of an announced price.")] = None,
     valid_until: Annotated[str | None, typer.Option("--valid-until", help="Last day, if it is known.")] = None,
-    project: Annotated[bool, typer.Option("--project", help="Into ./ftsdk-prices.yaml instead of your own file.")] = False,
+    project: Annotated[
+        bool, typer.Option("--project", help="Into ./ftsdk-prices.yaml instead of your own file.")
+    ] = False,
 ) -> None:
-    """Append a dated price to your own file. Nothing is overwritten; your prices override those that come with ftsdk."""
+    """Append a dated price to your own file.
+
+    Nothing is overwritten; your prices override those that come with ftsdk.
+    """
     from ftsdk.cost.pricebook.book import project_file, user_file
     from ftsdk.cost.pricebook.own_prices import add_price
     from ftsdk.cost.pricebook.price import Price
 
-    given: dict[str, Any] = {"note": note, "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch)}
+    given: dict[str, Any] = {
+        "note": note,
+        "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch),
+    }
     given |= {"valid_from": valid_from, "valid_until": valid_until}
     if gpu is not None:
         given |= {"gpu": gpu, "gpus": gpus, "offer": offer or "on-demand"}
@@ -121,8 +144,12 @@ def add(
     out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
 
 
-def price_lines(found: Sequence[Price], sources: Sequence[str], today: date, *, is_one_provider: bool, width: int | None) -> list[Text]:
-    """Return prices as a table, or in two lines each where that is wider than the terminal. SKUs stay whole, to be copied.
+def price_lines(
+    found: Sequence[Price], sources: Sequence[str], today: date, *, is_one_provider: bool, width: int | None
+) -> list[Text]:
+    """Return prices as a table, or in two lines each where that is wider than the terminal.
+
+    SKUs stay whole, to be copied.
 
     Args:
         found: The prices.
@@ -151,11 +178,19 @@ def price_lines(found: Sequence[Price], sources: Sequence[str], today: date, *, 
             for n in range(len(found))
             for line in (
                 Text(" ".join(columns[name][n] for name in first), style="bold"),
-                Text("  ").append_text(Text("  ").join(_cell(name, cells[n], 0) for name, cells in columns.items() if name not in first)),
+                Text("  ").append_text(
+                    Text("  ").join(_cell(name, cells[n], 0) for name, cells in columns.items() if name not in first)
+                ),
             )
         ]
     head = Text("  ".join(name.ljust(widths[name]) for name in columns).rstrip(), style="bold")
-    return [head, *(Text("  ").join(_cell(name, cells[n], widths[name]) for name, cells in columns.items()) for n in range(len(found)))]
+    return [
+        head,
+        *(
+            Text("  ").join(_cell(name, cells[n], widths[name]) for name, cells in columns.items())
+            for n in range(len(found))
+        ),
+    ]
 
 
 def _price(row: Price) -> str:

@@ -68,7 +68,14 @@ def fold(text: str, width: int) -> str:
             # Padding that aligns a last column has no use in a wrapped line.
             line = _LAST_GAP.sub("  ", line)
         # URLs and paths stay on one line, so that they can be copied.
-        folded = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        folded = textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
         lines += folded or [""]
     return "\n".join(lines)
 
@@ -90,7 +97,12 @@ def show_plan(plan: Plan) -> None:
         head.add_row(f"[bold]{heading}", plain(text))
     out.print(head)
     if plan.adjustments:
-        chosen = Table(title="Chosen for you; set the field to choose yourself", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        chosen = Table(
+            title="Chosen for you; set the field to choose yourself",
+            title_justify="left",
+            box=None,
+            padding=(0, 2, 0, 0),
+        )
         for column in ("field", "chosen", "because"):
             chosen.add_column(column, style="dim" if column == "because" else "", overflow="fold")
         for adjustment in plan.adjustments:
@@ -116,4 +128,7 @@ def show_runs(found: Runs) -> None:
 
 def show_status(ref: str, status: RunStatus) -> None:
     """Print a run's status."""
-    out.print(f"{plain(ref)}  [{_COLOURS.get(status.state, 'white')}]{status.state}[/]" + (f"  {plain(status.reason)}" if status.reason else ""))
+    out.print(
+        f"{plain(ref)}  [{_COLOURS.get(status.state, 'white')}]{status.state}[/]"
+        + (f"  {plain(status.reason)}" if status.reason else "")
+    )

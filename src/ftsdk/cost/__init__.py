@@ -1,6 +1,7 @@
 """Cost: dated prices, billing rules, estimates, and whether a model of your own is cheaper than an API.
 
-The public names are listed in `_exports.py`, each is imported on first use; numpy and a chart library load only when needed.
+The public names are listed in `_exports.py`, each is imported on first use; numpy and a chart library load only when
+needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public names of `ftsdk.cost`, each listed once: read by type checkers and, as a table, by `ftsdk._lazy`. One name a line."""
+"""The public names of `ftsdk.cost`, one a line: read by type checkers and, as a table, by `ftsdk._lazy`."""
 
 from ftsdk.cost.advice.advise import Advice as Advice
 from ftsdk.cost.advice.advise import advise as advise

@@ -20,23 +20,50 @@ Row = dict[str, Any]
 
 
 _MEANINGFUL_COLUMNS = frozenset(
-    {"tools", "functions", "function_call", "tool_choice", "chat_template_kwargs", "images", "image", "videos", "video", "audios", "audio"}
+    {
+        "tools",
+        "functions",
+        "function_call",
+        "tool_choice",
+        "chat_template_kwargs",
+        "images",
+        "image",
+        "videos",
+        "video",
+        "audios",
+        "audio",
+    }
 )
 """Columns beside ready-made rows and conversations that change what the model reads or writes."""
 
 
 def as_lines(rows: Sequence[Row]) -> bytes:
     """Return canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
-    # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two equal.
-    return "".join(["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]).encode("utf-8")
+    # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two
+    # equal.
+    return "".join(
+        ["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]
+    ).encode("utf-8")
 
 
 def _array(messages: Sequence[Message]) -> str:
-    return "[" + ",".join([f'{{"content":{encode_basestring(message["content"])},"role":"{message["role"]}"}}' for message in messages]) + "]"
+    return (
+        "["
+        + ",".join(
+            [
+                f'{{"content":{encode_basestring(message["content"])},"role":"{message["role"]}"}}'
+                for message in messages
+            ]
+        )
+        + "]"
+    )
 
 
 def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
-    """Return what rows are by their columns; `prompt` and `completion` beside others count only if every value is text or a list."""
+    """Return what rows are by their columns.
+
+    `prompt` and `completion` beside others count only if every value is text or a list.
+    """
     columns = set(table.columns)
     if columns >= {"prompt", "chosen", "rejected"}:
         return "preference"
@@ -46,7 +73,11 @@ def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
         if columns <= {"prompt", "completion", "system"}:
             return "chat"
         values = (row.get(name) for row in table.rows for name in ("prompt", "completion"))
-        return "chat" if all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values) else "table"
+        return (
+            "chat"
+            if all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values)
+            else "table"
+        )
     return "table"
 
 
@@ -59,12 +90,16 @@ def ready_rows(table: Table, format: Literal["chat", "preference"], source: str 
     _refuse_columns(table, source)
     if format == "preference":
         # A system column may have gaps; a template with gaps would be refused.
-        return preference_rows(table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True)
+        return preference_rows(
+            table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True
+        )
     if "messages" in table.columns:
         return chat_rows(table, source, prompt=None, completion=None, system=None, messages="messages")
     if any(isinstance(row.get("prompt"), (list, tuple)) for row in table.rows):
         return tuple({"messages": _joined(row, where)} for row, where in _located(table, source))
-    return chat_rows(table, source, prompt="{prompt}", completion="{completion}", system=None, messages=None, system_column=True)
+    return chat_rows(
+        table, source, prompt="{prompt}", completion="{completion}", system=None, messages=None, system_column=True
+    )
 
 
 def chat_rows(
@@ -80,19 +115,26 @@ def chat_rows(
     """Make chat rows by templates, or from a column of messages; see `Dataset.as_chat`."""
     if messages is not None:
         if prompt is not None or completion is not None:
-            raise DatasetError("messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source)
+            raise DatasetError(
+                "messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source
+            )
         _refuse_columns(table, source)
-        return _chat_from_messages(table, source, _column(messages, "messages", table, source), _template(system, "system", table, source))
+        return _chat_from_messages(
+            table, source, _column(messages, "messages", table, source), _template(system, "system", table, source)
+        )
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
             f"as_chat needs {missing}=.",
             source=source,
-            hint='Pass prompt="...{column}..." and completion="{column}", or messages="column" for whole conversations.',
+            hint='Pass prompt="...{column}..." and completion="{column}", '
+            'or messages="column" for whole conversations.',
         )
     asks, answers = _needed(prompt, "prompt", table, source), _needed(completion, "completion", table, source)
     if not answers.fields:
-        raise DatasetError(f"completion={completion!r} has no {{column}}, so every row would have the same answer.", source=source)
+        raise DatasetError(
+            f"completion={completion!r} has no {{column}}, so every row would have the same answer.", source=source
+        )
     systems = _template(system, "system", table, source)
     rows: list[Row] = []
     for row, where in _located(table, source):
@@ -101,17 +143,28 @@ def chat_rows(
         answer = check_text(answers.render(row, where), where, "completion")
         if not question.strip():
             raise where.error("the prompt is empty.", field="prompt")
-        rows.append({"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+        rows.append(
+            {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+        )
     return tuple(rows)
 
 
 def preference_rows(
-    table: Table, source: str | None, *, prompt: str | None, chosen: str, rejected: str, system: str | None, system_column: bool = False
+    table: Table,
+    source: str | None,
+    *,
+    prompt: str | None,
+    chosen: str,
+    rejected: str,
+    system: str | None,
+    system_column: bool = False,
 ) -> tuple[Row, ...]:
     """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
     systems = _template(system, "system", table, source)
     read = {
-        name: _Side(text, name, table, source) for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)) if text is not None
+        name: _Side(text, name, table, source)
+        for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected))
+        if text is not None
     }
     if any(side.is_messages for side in read.values()):
         # Whole conversations: what stands beside them belongs to them.
@@ -123,7 +176,10 @@ def preference_rows(
         if prompt is None:
             asked = answers["chosen"][:-1]
             if not asked or asked != answers["rejected"][:-1]:
-                raise where.error("chosen and rejected don't begin with the same conversation, so prompt= must say what they answer.", field="chosen")
+                raise where.error(
+                    "chosen and rejected don't begin with the same conversation, so prompt= must say what they answer.",
+                    field="chosen",
+                )
         else:
             asked = read["prompt"].messages(row, where, role="user")
         for name, answer in answers.items():
@@ -140,7 +196,11 @@ def preference_rows(
             if not answer[0]["content"].strip():
                 raise where.error("is empty.", field=name, hint="Fill it in, or remove the row.")
         if answers["chosen"] == answers["rejected"]:
-            raise where.error("chosen and rejected are the same, so there is nothing to prefer.", field="rejected", hint="Remove the row.")
+            raise where.error(
+                "chosen and rejected are the same, so there is nothing to prefer.",
+                field="rejected",
+                hint="Remove the row.",
+            )
         rows.append({"prompt": asked, **answers})
     return tuple(rows)
 
@@ -152,7 +212,9 @@ class _Side:
         self.name = name
         template = None if text in table.columns else _needed(text, name, table, source)
         self.column = text if template is None else template.only_field
-        holds_lists = self.column is not None and any(isinstance(row.get(self.column), (list, tuple)) for row in table.rows)
+        holds_lists = self.column is not None and any(
+            isinstance(row.get(self.column), (list, tuple)) for row in table.rows
+        )
         if template is None and not holds_lists:
             _needed(text, name, table, source)  # a bare column name: refused, since a template was meant
         self.template = template
@@ -191,7 +253,10 @@ def _opened(opening: list[Message], messages: list[Message], where: Location, fi
     if opening and messages[0]["role"] == "system":
         if opening == messages[:1]:
             return messages
-        raise where.error(f"the {what} has a system message of its own, so system= or a column 'system' can't go with it.", field=field)
+        raise where.error(
+            f"the {what} has a system message of its own, so system= or a column 'system' can't go with it.",
+            field=field,
+        )
     return [*opening, *messages]
 
 
@@ -215,7 +280,11 @@ def _refuse_columns(table: Table, source: str | None) -> None:
                         hint="Remove such rows, or pair good and bad answers and call as_preference(...).",
                     )
             elif value is not None and not (isinstance(value, (str, list, tuple, dict)) and not value):
-                raise where.error("can't be trained on yet, and to drop it would train something else.", field=column, hint="Remove the column.")
+                raise where.error(
+                    "can't be trained on yet, and to drop it would train something else.",
+                    field=column,
+                    hint="Remove the column.",
+                )
 
 
 def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:
@@ -244,5 +313,8 @@ def _template(text: str | None, parameter: str, table: Table, source: str | None
 def _column(text: str, parameter: str, table: Table, source: str | None) -> str:
     name = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     if name not in table.columns:
-        raise DatasetError(f"{parameter}= names the column {name!r}, and there is none{nearest(name, list(table.columns))}", source=source)
+        raise DatasetError(
+            f"{parameter}= names the column {name!r}, and there is none{nearest(name, list(table.columns))}",
+            source=source,
+        )
     return name

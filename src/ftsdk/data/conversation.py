@@ -14,7 +14,14 @@ Message = dict[str, str]
 """`{"role": ..., "content": ...}` and nothing else."""
 
 _ROLES = ("system", "user", "assistant", "tool")
-_SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool"}
+_SHAREGPT = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+    "tool": "tool",
+}
 
 
 def read_messages(value: object, where: Location, field: str) -> list[Message]:
@@ -26,7 +33,9 @@ def read_messages(value: object, where: Location, field: str) -> list[Message]:
     if value is None:
         raise where.error("has no value.", field=field, hint="Fill it in, or remove the row.")
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise where.error(f'is a {type(value).__name__}; it must be a list of {{"role": ..., "content": ...}} messages.', field=field)
+        raise where.error(
+            f'is a {type(value).__name__}; it must be a list of {{"role": ..., "content": ...}} messages.', field=field
+        )
     messages = [_message(item, index, where, field) for index, item in enumerate(cast("Sequence[object]", value))]
     if not messages:
         raise where.error("has no messages.", field=field)
@@ -35,7 +44,9 @@ def read_messages(value: object, where: Location, field: str) -> list[Message]:
 
 def _message(item: object, index: int, where: Location, field: str) -> Message:
     if not isinstance(item, Mapping):
-        raise where.error(f'message {index} is a {type(item).__name__}; it must be {{"role": ..., "content": ...}}.', field=field)
+        raise where.error(
+            f'message {index} is a {type(item).__name__}; it must be {{"role": ..., "content": ...}}.', field=field
+        )
     message = cast("Mapping[str, Any]", item)
     if "role" in message:
         role, content = message["role"], message.get("content")
@@ -58,12 +69,19 @@ def _message(item: object, index: int, where: Location, field: str) -> Message:
     return {"role": role, "content": check_text(content, where, field)}
 
 
-def _refuse_other_keys(message: Mapping[str, Any], read: tuple[str, str], index: int, role: str, where: Location, field: str) -> None:
-    """Refuse a message that says more than can be trained on: to drop it would train something else than what the file says."""
+def _refuse_other_keys(
+    message: Mapping[str, Any], read: tuple[str, str], index: int, role: str, where: Location, field: str
+) -> None:
+    """Refuse a message that says more than can be trained on.
+
+    To drop it would train something else than what the file says.
+    """
     for key, value in message.items():
         says_nothing = value is None or (isinstance(value, (str, list, tuple, dict)) and not value)
         # An answer that counts once is what an answer is anyway.
-        is_usual = role == "assistant" and ((key == "weight" and value == 1) or (key in ("loss", "train") and value is True))
+        is_usual = role == "assistant" and (
+            (key == "weight" and value == 1) or (key in ("loss", "train") and value is True)
+        )
         if key not in read and not says_nothing and not is_usual:
             raise where.error(
                 f"message {index} has {key!r}, which can't be trained on yet: only {read[0]} and {read[1]} can.",
@@ -82,11 +100,15 @@ def check_text(text: str, where: Location, field: str) -> str:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise where.error(f"character {error.start} is half of a surrogate pair, which no model can read.", field=field) from error
+            raise where.error(
+                f"character {error.start} is half of a surrogate pair, which no model can read.", field=field
+            ) from error
     return text
 
 
-def check_conversation(messages: Sequence[Message], where: Location, field: str, *, ends_with: str = "assistant") -> None:
+def check_conversation(
+    messages: Sequence[Message], where: Location, field: str, *, ends_with: str = "assistant"
+) -> None:
     """Check the order of roles: at most one system message, first; then user and assistant in turn; the assistant last.
 
     Tool messages may follow an assistant message or another tool message, and an assistant message answers them.
@@ -105,19 +127,32 @@ def check_conversation(messages: Sequence[Message], where: Location, field: str,
     for index, role in enumerate(roles):
         if role == "system":
             if index > 0:
-                raise where.error(f"message {index} is from the system, which may only come first; roles: {_shown(roles)}.", field=field)
+                raise where.error(
+                    f"message {index} is from the system, which may only come first; roles: {_shown(roles)}.",
+                    field=field,
+                )
             continue
         if role not in expected:
-            raise where.error(f"message {index} is from {role!r}, expected {' or '.join(map(repr, expected))}; roles: {_shown(roles)}.", field=field)
+            raise where.error(
+                f"message {index} is from {role!r}, expected {' or '.join(map(repr, expected))}; roles: "
+                f"{_shown(roles)}.",
+                field=field,
+            )
         expected = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}[role]
     fine = roles[-1] == "assistant" if ends_with == "assistant" else roles[-1] in ("user", "tool")
     if not fine:
         what = "the conversation" if ends_with == "assistant" else "the prompt"
         raise where.error(
-            f"{what} must end with {ends_with!r}, and message {len(roles) - 1} is from {roles[-1]!r}; roles: {_shown(roles)}.", field=field
+            f"{what} must end with {ends_with!r}, and message {len(roles) - 1} is from {roles[-1]!r}; roles: "
+            f"{_shown(roles)}.",
+            field=field,
         )
     if ends_with == "assistant" and not messages[-1]["content"].strip():
-        raise where.error(f"message {len(roles) - 1}, the assistant's last, is empty.", field=field, hint="Fill it in, or remove the row.")
+        raise where.error(
+            f"message {len(roles) - 1}, the assistant's last, is empty.",
+            field=field,
+            hint="Fill it in, or remove the row.",
+        )
 
 
 def _shown(roles: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """CSV and TSV, read so that every row knows the line it starts on.
 
-The reader of the standard library isn't used: its limit on the length of a field belongs to the whole process. A test holds
-the two to the same rows.
+The reader of the standard library isn't used: its limit on the length of a field belongs to the whole process. A test
+holds the two to the same rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def csv_rows(text: str, source: str, *, delimiter: str) -> Iterator[tuple[int, d
     """Yield the rows with the lines they start on; blank lines are skipped.
 
     Raises:
-        DatasetError: The text isn't CSV, its header can't be used, a row has more or fewer fields than that, or there are no rows.
+        DatasetError: The text isn't CSV, its header can't be used, a row has more or fewer fields than that, or there
+            are no rows.
     """
     header: list[str] | None = None
     is_empty = True
@@ -34,8 +35,12 @@ def csv_rows(text: str, source: str, *, delimiter: str) -> Iterator[tuple[int, d
             header = _header(record, where, delimiter)
         elif len(record) != len(header):
             raise where.error(
-                f"the row has {len(record)} fields, the header has {len(header)} ({printable(', '.join(header), 200)}).",
-                hint=f'Put text that holds {"a tab" if delimiter != "," else "a comma"}, a quote or a line break in quotes: "...".',
+                f"the row has {len(record)} fields, the header has {len(header)} "
+                f"({printable(', '.join(header), 200)}).",
+                hint=(
+                    f"Put text that holds {'a tab' if delimiter != ',' else 'a comma'}, a quote or a line break in "
+                    'quotes: "...".'
+                ),
             )
         else:
             is_empty = False
@@ -47,7 +52,9 @@ def csv_rows(text: str, source: str, *, delimiter: str) -> Iterator[tuple[int, d
 def _records(text: str, source: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each record and the line it starts on."""
     # One field and what ends it. A quote that isn't the first character of a field is text, as in the standard library.
-    field = re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"\r\n{delimiter}][^\r\n{delimiter}]*+)?+)({delimiter}|\r\n|\r|\n|\Z)')
+    field = re.compile(
+        rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"\r\n{delimiter}][^\r\n{delimiter}]*+)?+)({delimiter}|\r\n|\r|\n|\Z)'
+    )
     position, line, started, end = 0, 1, 1, len(text)
     record: list[str] = []
     while position < end or record:
@@ -55,7 +62,9 @@ def _records(text: str, source: str, delimiter: str) -> Iterator[tuple[int, list
         if found is None:
             closed = re.compile(r'"[^"]*+(?:""[^"]*+)*+"').match(text, position)
             reason = "text follows a closing quote" if closed else "a quote is never closed"
-            raise Location(source, started).error(f"the row can't be read: {reason}.", hint='A quote inside quoted text is written twice: "".')
+            raise Location(source, started).error(
+                f"the row can't be read: {reason}.", hint='A quote inside quoted text is written twice: "".'
+            )
         quoted, plain, terminator = found.groups()
         position = found.end()
         if quoted is not None:

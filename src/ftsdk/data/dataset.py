@@ -34,8 +34,8 @@ class Splits(NamedTuple):
 class Dataset:
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
-    Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be trained on,
-    `"table"` rows become one of these by `as_chat` or `as_preference`.
+    Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be
+    trained on, `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
     __slots__ = ("_fingerprint", "_format", "_guesses", "_lines", "_rows", "_source", "_steps", "_table")
@@ -62,12 +62,14 @@ class Dataset:
         self._guesses: tuple[RowGuess, ...] | None = None
 
     @classmethod
-    def from_file(cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None) -> Dataset:
+    def from_file(
+        cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None
+    ) -> Dataset:
         """Read data from a file, the Hugging Face hub or memory.
 
         Args:
-            path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub (`"org/name"`);
-                a pandas, polars or pyarrow table; or a list of dicts.
+            path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub
+                (`"org/name"`); a pandas, polars or pyarrow table; or a list of dicts.
             split: Which split of a hub dataset; None is `"train"`.
             revision: Which branch, tag or commit of a hub dataset.
             subset: Which subset (configuration) of a hub dataset.
@@ -78,7 +80,9 @@ class Dataset:
         return cls(*open_source(path, split=split, revision=revision, subset=subset))
 
     @classmethod
-    def from_hub(cls, hub_id: str, *, split: str = "train", revision: str | None = None, subset: str | None = None) -> Dataset:
+    def from_hub(
+        cls, hub_id: str, *, split: str = "train", revision: str | None = None, subset: str | None = None
+    ) -> Dataset:
         """Read a dataset from the Hugging Face hub, or from its cache on this machine when offline.
 
         Classes (`ClassLabel`) are read as their names.
@@ -143,30 +147,47 @@ class Dataset:
         """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
         return self._table.lines[index]
 
-    def as_chat(self, prompt: str | None = None, completion: str | None = None, system: str | None = None, messages: str | None = None) -> Dataset:
+    def as_chat(
+        self,
+        prompt: str | None = None,
+        completion: str | None = None,
+        system: str | None = None,
+        messages: str | None = None,
+    ) -> Dataset:
         """Make conversations.
 
         Args:
             prompt: A template for what the user says, with `{column}` fields; `{{` and `}}` are single braces.
             completion: A template for what the assistant answers.
             system: A template for a system message in front.
-            messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}` messages
-                (or ShareGPT's `{"from", "value"}`). A column `system` beside it goes in front, unless `system` is given.
+            messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}`
+                messages (or ShareGPT's `{"from", "value"}`). A column `system` beside it goes in front, unless `system`
+                is given.
 
         Raises:
-            DatasetError: A template names no such column, a value is missing, a completion is empty, the roles of a conversation
-                are out of order, or something that can't be trained on would be dropped; names the line and field.
+            DatasetError: A template names no such column, a value is missing, a completion is empty, the roles of a
+                conversation are out of order, or something that can't be trained on would be dropped; names the line
+                and field.
         """
-        rows = chat_rows(self._table, self._source.location, prompt=prompt, completion=completion, system=system, messages=messages)
+        rows = chat_rows(
+            self._table, self._source.location, prompt=prompt, completion=completion, system=system, messages=messages
+        )
         given = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
         step = Step(chat=ChatStep(**{key: value for key, value in given.items() if value is not None}))
         return self._derived(self._table, rows, step, format="chat")
 
-    def as_preference(self, prompt: str | None = None, chosen: str = "{chosen}", rejected: str = "{rejected}", system: str | None = None) -> Dataset:
+    def as_preference(
+        self,
+        prompt: str | None = None,
+        chosen: str = "{chosen}",
+        rejected: str = "{rejected}",
+        system: str | None = None,
+    ) -> Dataset:
         """Make pairs of a better and a worse answer.
 
         Args:
-            prompt: A template, or a column of messages. None: the conversation with which `chosen` and `rejected` both begin.
+            prompt: A template, or a column of messages. None: the conversation with which `chosen` and `rejected` both
+                begin.
             chosen: The better answer: a template, or a column of messages.
             rejected: The worse answer.
             system: A template for a system message in front.
@@ -174,34 +195,50 @@ class Dataset:
         Raises:
             DatasetError: As for `as_chat`, or the two answers of a row are the same.
         """
-        rows = preference_rows(self._table, self._source.location, prompt=prompt, chosen=chosen, rejected=rejected, system=system)
+        rows = preference_rows(
+            self._table, self._source.location, prompt=prompt, chosen=chosen, rejected=rejected, system=system
+        )
         given = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
         step = Step(preference=PreferenceStep(**{key: value for key, value in given.items() if value is not None}))
         return self._derived(self._table, rows, step, format="preference")
 
     def split(
-        self, validation: float | None = None, test: float | None = None, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+        self,
+        validation: float | None = None,
+        test: float | None = None,
+        seed: int = 0,
+        stratify: str | Literal[False] | None = "auto",
     ) -> Splits:
-        """Cut into parts that share no row. The same seed gives the same parts on every machine; each part keeps the order of the rows.
+        """Cut into parts that share no row.
+
+        The same seed gives the same parts on every machine; each part keeps the order of the rows.
 
         Args:
             validation: A fraction (0.1) or a number of rows (200). None: no such part.
             test: Likewise.
             seed: Which rows go where.
-            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50 distinct
-                ones, each at least twice); a column does so by that column; None doesn't.
+            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50
+                distinct ones, each at least twice); a column does so by that column; None doesn't.
 
         Raises:
             DatasetError: A part would be empty, or no part has a size.
         """
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), source=self._source.location)
-        given: dict[str, Any] = {**sizes, "seed": seed, **({} if stratify == "auto" else {"stratify": stratify or False})}
+        given: dict[str, Any] = {
+            **sizes,
+            "seed": seed,
+            **({} if stratify == "auto" else {"stratify": stratify or False}),
+        }
 
         def part(name: Literal["train", "validation", "test"]) -> Dataset:
             return self._selected(chosen[name], Step(split=SplitStep(**given), part=name))
 
-        return Splits(part("train"), part("validation") if "validation" in chosen else None, part("test") if "test" in chosen else None)
+        return Splits(
+            part("train"),
+            part("validation") if "validation" in chosen else None,
+            part("test") if "test" in chosen else None,
+        )
 
     def sample(self, n: int, seed: int = 0) -> Dataset:
         """Draw `n` rows, with the mix of classes that the whole has.
@@ -241,7 +278,10 @@ class Dataset:
             raise DatasetError(
                 f"the rows are a table (columns: {', '.join(self.columns)}), not yet something to learn from.",
                 source=self.name,
-                hint='Call as_chat(prompt="...{column}...", completion="{column}") or as_preference(prompt=, chosen=, rejected=) first.',
+                hint=(
+                    'Call as_chat(prompt="...{column}...", completion="{column}") or as_preference(prompt=, chosen=, '
+                    "rejected=) first."
+                ),
             )
         if self._lines is None:
             self._lines = as_lines(self._rows)
@@ -304,7 +344,9 @@ class Dataset:
 
             found = (store or Store()).open(recipe.stored, format=recipe.format or "chat", name=recipe.name or "data")
         elif recipe.hub is not None:
-            found = cls.from_hub(recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset)
+            found = cls.from_hub(
+                recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
+            )
         else:
             found = cls.from_file((base or Path.cwd()) / Path(recipe.file or "").expanduser())
         for step in recipe.all_steps:
@@ -327,11 +369,15 @@ class Dataset:
         return self.summary().to_html()
 
     def _strata(self, stratify: str | Literal[False] | None) -> tuple[str, ...] | None:
-        return strata_of(self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location)
+        return strata_of(
+            self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location
+        )
 
     def _enough(self, n: int) -> int:
         if not 1 <= n <= len(self):
-            raise DatasetError(f"can't take {n} of {len(self)} rows.", source=self._source.location, hint=f"Ask for 1 to {len(self)}.")
+            raise DatasetError(
+                f"can't take {n} of {len(self)} rows.", source=self._source.location, hint=f"Ask for 1 to {len(self)}."
+            )
         return n
 
     def _selected(self, positions: tuple[int, ...], step: Step) -> Dataset:
@@ -339,7 +385,14 @@ class Dataset:
         rows = table.rows if self._format == "table" else tuple(self._rows[i] for i in positions)
         return self._derived(table, rows, step, format=self._format)
 
-    def _derived(self, table: Table, rows: tuple[Row, ...], step: Step, *, format: Literal["table", "chat", "preference"]) -> Dataset:  # noqa: A002
+    def _derived(
+        self,
+        table: Table,
+        rows: tuple[Row, ...],
+        step: Step,
+        *,
+        format: Literal["table", "chat", "preference"],  # noqa: A002
+    ) -> Dataset:
         return Dataset(table, self._source, steps=(*self._steps, step), format=format, rows=rows)
 
     def _copied(self, row: Row) -> Row:

@@ -43,7 +43,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise _DuplicateKey(f"the key {printable(twice, 80)!r} appears twice in one object; only one value could be kept.")
+        raise _DuplicateKey(
+            f"the key {printable(twice, 80)!r} appears twice in one object; only one value could be kept."
+        )
     return found
 
 
@@ -64,7 +66,11 @@ def json_lines(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = _decoder.decode(content)
         except json.JSONDecodeError as error:
-            hint = "A .jsonl file has one object per line; an array of objects belongs in a .json file." if content.strip() in ("[", "{") else None
+            hint = (
+                "A .jsonl file has one object per line; an array of objects belongs in a .json file."
+                if content.strip() in ("[", "{")
+                else None
+            )
             raise where.error(f"the line isn't JSON: {error.msg} at column {error.colno}.", hint=hint) from error
         except (ValueError, RecursionError) as error:
             raise _unreadable(error, where, "line") from error
@@ -75,12 +81,15 @@ def json_array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a JSON array of objects, or of the array under `"data"`, with the lines they start on.
 
     Raises:
-        DatasetError: The text isn't JSON, isn't of that shape, has anything after its value, or an object has a key twice.
+        DatasetError: The text isn't JSON, isn't of that shape, has anything after its value, or an object has a key
+            twice.
     """
     try:
         yield from _array(text, source)
     except json.JSONDecodeError as error:
-        raise Location(source, error.lineno).error(f"the file isn't JSON: {error.msg} at column {error.colno}.") from error
+        raise Location(source, error.lineno).error(
+            f"the file isn't JSON: {error.msg} at column {error.colno}."
+        ) from error
 
 
 def _array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -123,7 +132,9 @@ def _data_member(text: str, start: int, source: str) -> tuple[int, int]:
         if not isinstance(key, str):
             raise json.JSONDecodeError("expected a key in double quotes", text, position)
         if key in members:
-            raise Location(source, line).error(f"the key {printable(key, 80)!r} appears twice; only one value could be kept.")
+            raise Location(source, line).error(
+                f"the key {printable(key, 80)!r} appears twice; only one value could be kept."
+            )
         position = _skip(text, position)
         if text[position : position + 1] != ":":
             raise json.JSONDecodeError("expected ':'", text, position)
@@ -137,8 +148,16 @@ def _data_member(text: str, start: int, source: str) -> tuple[int, int]:
             raise json.JSONDecodeError("expected ',' or '}'", text, position)
     if "data" not in members:
         is_lines = text[_skip(text, position + 1) :].startswith("{")
-        hint = "It looks like one object per line: name it .jsonl." if is_lines else 'Put the rows into an array: [...] or {"data": [...]}.'
-        raise DatasetError(f"holds one object ({printable(', '.join(members), 80)}) and not an array of them.", source=source, hint=hint)
+        hint = (
+            "It looks like one object per line: name it .jsonl."
+            if is_lines
+            else 'Put the rows into an array: [...] or {"data": [...]}.'
+        )
+        raise DatasetError(
+            f"holds one object ({printable(', '.join(members), 80)}) and not an array of them.",
+            source=source,
+            hint=hint,
+        )
     _refuse_more(text, position + 1, source)
     return members["data"], position
 
@@ -156,7 +175,9 @@ def _unreadable(error: ValueError | RecursionError, where: Location, what: str) 
     if isinstance(error, RecursionError):
         return where.error(f"the {what} is nested too deeply to be read.")
     # Besides duplicate keys, only numbers of thousands of digits get here.
-    return where.error(str(error) if isinstance(error, _DuplicateKey) else f"the {what} has a number that is too long to be read.")
+    return where.error(
+        str(error) if isinstance(error, _DuplicateKey) else f"the {what} has a number that is too long to be read."
+    )
 
 
 def _refuse_more(text: str, position: int, source: str) -> None:
@@ -165,7 +186,10 @@ def _refuse_more(text: str, position: int, source: str) -> None:
     if position < len(text):
         raise Location(source, text.count("\n", 0, position) + 1).error(
             f"the file has more after its JSON value: {printable(text[position : position + 40], 40)!r}.",
-            hint="If these are two files in one, join their arrays into one; one object per line belongs in a .jsonl file.",
+            hint=(
+                "If these are two files in one, join their arrays into one; one object per line belongs in a .jsonl "
+                "file."
+            ),
         )
 
 
@@ -183,5 +207,12 @@ def _object(row: object, where: Location) -> dict[str, Any]:
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names: dict[type, str] = {list: "an array", str: "text", bool: "true or false", int: "a number", WrittenFloat: "a number", float: "a number"}
+    names: dict[type, str] = {
+        list: "an array",
+        str: "text",
+        bool: "true or false",
+        int: "a number",
+        WrittenFloat: "a number",
+        float: "a number",
+    }
     return names.get(type(value), type(value).__name__)

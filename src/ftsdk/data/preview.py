@@ -163,7 +163,9 @@ def preview(
         ModelError: The tokenizer or its template can't be used.
     """
     if dataset.format == "table":
-        raise DatasetError("the rows are still a table.", source=dataset.name, hint="Call as_chat(...) or as_preference(...) first.")
+        raise DatasetError(
+            "the rows are still a table.", source=dataset.name, hint="Call as_chat(...) or as_preference(...) first."
+        )
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
     rows: list[PreviewRow] = []
     facts: list[RowFacts] = []
@@ -174,16 +176,31 @@ def preview(
         elif index < n and isinstance(row, RenderedPair):
             rows.extend(_pair_rows(index, dataset.line_of(index), row, model))
     report = summarise(facts, max_length=max_length, has_template=model.has_template)
-    return Preview(name=dataset.name, train_on=train_on if dataset.format == "chat" else "chosen and rejected", rows=tuple(rows), report=report)
+    return Preview(
+        name=dataset.name,
+        train_on=train_on if dataset.format == "chat" else "chosen and rejected",
+        rows=tuple(rows),
+        report=report,
+    )
 
 
 def _chat_row(index: int, line: int, row: RenderedRow, model: TextModel) -> PreviewRow:
     tokens = _tokens(row.text, row.input_ids, row.trained, model)
-    return PreviewRow(row=index, line=line, side="", tokens=tokens, truncated_tokens=row.truncated_tokens, flags=tuple(sorted(row.flags)))
+    return PreviewRow(
+        row=index,
+        line=line,
+        side="",
+        tokens=tokens,
+        truncated_tokens=row.truncated_tokens,
+        flags=tuple(sorted(row.flags)),
+    )
 
 
 def _pair_rows(index: int, line: int, pair: RenderedPair, model: TextModel) -> Iterator[PreviewRow]:
-    for side, text, answer in (("chosen", pair.chosen_text, pair.chosen_ids), ("rejected", pair.rejected_text, pair.rejected_ids)):
+    for side, text, answer in (
+        ("chosen", pair.chosen_text, pair.chosen_ids),
+        ("rejected", pair.rejected_text, pair.rejected_ids),
+    ):
         ids = (*pair.prompt_ids, *answer)
         trained = (False,) * len(pair.prompt_ids) + (True,) * len(answer)
         yield PreviewRow(
@@ -200,7 +217,9 @@ def _tokens(text: str, ids: Sequence[int], trained: Iterable[bool], model: TextM
     encoding = model.encode([text])[0]
     tokens: list[PreviewToken] = []
     end = 0
-    for token, is_trained, token_end in zip(ids, trained, encoding.ends, strict=False):  # what was cut off has no id here
+    for token, is_trained, token_end in zip(
+        ids, trained, encoding.ends, strict=False
+    ):  # what was cut off has no id here
         # From the end of the one before, since offsets of some tokenizers leave blanks out.
         tokens.append(PreviewToken(token, text[end:token_end], is_trained))
         end = max(end, token_end)

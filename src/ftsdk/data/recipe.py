@@ -68,7 +68,9 @@ class Step(Value):
     def _one_thing(self) -> Step:
         given = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"must do one of chat, preference, split, sample and take, not {' and '.join(given) or 'none'}")
+            raise ValueError(
+                f"must do one of chat, preference, split, sample and take, not {' and '.join(given) or 'none'}"
+            )
         if (self.split is None) != (self.part is None):
             raise ValueError("split and part go together: part says which part of the split this is")
         return self
@@ -91,7 +93,8 @@ class Step(Value):
         part = getattr(dataset.split(how.validation, how.test, how.seed, how.stratify), self.part or "train")
         if part is None:
             raise DatasetError(
-                f"the recipe takes the part {self.part!r} of a split that has none; give split.{self.part} a size.", source=dataset.name
+                f"the recipe takes the part {self.part!r} of a split that has none; give split.{self.part} a size.",
+                source=dataset.name,
             )
         return part
 
@@ -99,7 +102,8 @@ class Step(Value):
 class Recipe(Value):
     """Where rows come from, and what was done to them.
 
-    The usual order (first `chat` or `preference`, then `split`) is written flat; anything else goes into `steps`, in order.
+    The usual order (first `chat` or `preference`, then `split`) is written flat; anything else goes into `steps`, in
+    order.
     """
 
     file: str | None = None
@@ -171,18 +175,27 @@ class Recipe(Value):
         kinds = ["chat" if step.chat or step.preference else "split" if step.split else "other" for step in steps]
         if kinds not in ([], ["chat"], ["split"], ["chat", "split"]):
             return cls(**source, steps=steps)
-        flat = {name: value for step in steps for name in ("chat", "preference", "split", "part") if (value := getattr(step, name)) is not None}
+        flat = {
+            name: value
+            for step in steps
+            for name in ("chat", "preference", "split", "part")
+            if (value := getattr(step, name)) is not None
+        }
         return cls(**source, **flat)
 
 
 def _portable_path(path: Path, base: Path) -> str:
-    """Return a path as a job file in `base` should have it: relative if the file is near, so that the two can move together."""
+    """Return a path as a job file in `base` should have it.
+
+    Relative if the file is near, so that the two can move together.
+    """
     path, base = path.resolve(), base.resolve()
     try:
         relative = Path(os.path.relpath(path, base))
     except ValueError:  # another drive
         return path.as_posix()
-    # Up to two folders up is one project (jobs/a.yaml beside data/b.csv); further off, only the absolute path means anything.
+    # Up to two folders up is one project (jobs/a.yaml beside data/b.csv); further off, only the absolute path means
+    # anything.
     ups = relative.parts.count("..")
     is_near = ups == 0 or (ups <= 2 and len(base.parts) - ups > 1)
     return relative.as_posix() if is_near else path.as_posix()

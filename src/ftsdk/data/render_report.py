@@ -65,24 +65,41 @@ class RenderReport:
         """Sentences about what is noteworthy."""
         cut, lost, gone = self.rows_truncated, self.rows_losing_trained_tokens, self.rows_without_trained_tokens
         sentences: list[tuple[int, str]] = [
-            (not self.has_template, "The model has no chat template: rows are rendered as plain prompt, completion and end-of-text."),
+            (
+                not self.has_template,
+                "The model has no chat template: rows are rendered as plain prompt, completion and end-of-text.",
+            ),
             (
                 self.rows_losing_content,
-                f"{_rows(self.rows_losing_content)}: the model's chat template leaves out or changes what a message says.",
+                f"{_rows(self.rows_losing_content)}: the model's chat template leaves out or changes "
+                "what a message says.",
             ),
-            (cut, f"{_rows(cut)} longer than {self.max_length:,} tokens {_are(cut)} cut at the end." if self.max_length else ""),
+            (
+                cut,
+                f"{_rows(cut)} longer than {self.max_length:,} tokens {_are(cut)} cut at the end."
+                if self.max_length
+                else "",
+            ),
             (lost, f"{_rows(lost)} {_lose(lost)} a part of what was to be learned."),
             (gone, f"{_rows(gone)} {_have(gone)} nothing left to learn and {_are(gone)} dropped."),
-            (self.rows_missing_eos, f"{_rows(self.rows_missing_eos)}: the answer has no end-of-text token, so the model won't learn to stop there."),
-            (self.rows_double_bos, f"{_rows(self.rows_double_bos)} {_have(self.rows_double_bos)} two beginning-of-text tokens."),
+            (
+                self.rows_missing_eos,
+                f"{_rows(self.rows_missing_eos)}: the answer has no end-of-text token, "
+                "so the model won't learn to stop there.",
+            ),
+            (
+                self.rows_double_bos,
+                f"{_rows(self.rows_double_bos)} {_have(self.rows_double_bos)} two beginning-of-text tokens.",
+            ),
             (
                 self.boundary_mismatch,
-                f"{_rows(self.boundary_mismatch)}: the prompt is tokenised differently alone, as in serving, than in front of its answer; "
-                "blanks or line breaks where the two meet are the usual cause.",
+                f"{_rows(self.boundary_mismatch)}: the prompt is tokenised differently alone, as in serving, "
+                "than in front of its answer; blanks or line breaks where the two meet are the usual cause.",
             ),
             (
                 self.rows_with_special_tokens_in_content,
-                f"{_rows(self.rows_with_special_tokens_in_content)} spell out special tokens of the model, such as its end-of-turn mark.",
+                f"{_rows(self.rows_with_special_tokens_in_content)} spell out special tokens of the model, "
+                "such as its end-of-turn token.",
             ),
         ]
         return tuple(sentence for count, sentence in sentences if count)
@@ -91,18 +108,20 @@ class RenderReport:
         """Refuse data that loses too much on the way to the model.
 
         Args:
-            max_truncated: Share of the rows, from 0 to 1, that may lose trained tokens; likewise of those whose messages the
-                chat template leaves out or changes.
+            max_truncated: Share of the rows, from 0 to 1, that may lose trained tokens; likewise of those whose
+                messages the chat template leaves out or changes.
 
         Raises:
             DatasetError: More rows lose trained tokens or messages, or no row has any trained token.
         """
         if self.rows_losing_content / self.rows > max_truncated:
             raise DatasetError(
-                f"the model's chat template leaves out or changes what a message says in {self.rows_losing_content:,} of {self.rows:,} rows, "
+                f"the model's chat template leaves out or changes what a message says in "
+                f"{self.rows_losing_content:,} of {self.rows:,} rows, "
                 "so that something else would be trained; job.preview() shows them.",
-                hint="Use another template with Model(chat_template=...), put a system message or reasoning into the user's or the assistant's "
-                f"text, or accept the loss with max_truncated={-(-self.rows_losing_content * 1000 // self.rows) / 1000:g}.",
+                hint="Use another template with Model(chat_template=...), put a system message or reasoning into the "
+                f"user's or the assistant's text, or accept the loss with "
+                f"max_truncated={-(-self.rows_losing_content * 1000 // self.rows) / 1000:g}.",
             )
         lost = self.rows_losing_trained_tokens + self.rows_without_trained_tokens
         nothing_left = self.rows_without_trained_tokens == self.rows
@@ -110,17 +129,19 @@ class RenderReport:
             return
         if self.max_length is None:
             raise DatasetError(
-                f"{lost:,} of {self.rows:,} rows have nothing to learn once rendered: both answers give the same tokens.",
+                f"{lost:,} of {self.rows:,} rows have nothing to learn once rendered: "
+                "both answers give the same tokens.",
                 hint="Remove them: answers that differ only in blanks at their ends are the usual cause.",
             )
         tries = "Raise max_length (or choose a model that reads more), shorten the longest rows"
         if not nothing_left:
             tries += f", or accept the loss with max_truncated={-(-lost * 1000 // self.rows) / 1000:g}"
         raise DatasetError(
-            f"{lost:,} of {self.rows:,} rows ({lost / self.rows:.1%}) lose trained tokens to max_length={self.max_length}, "
-            f"{self.rows_without_trained_tokens:,} of them all; allowed are {max_truncated:.1%}. "
-            f"The longest is row {self.longest_row + 1} with {self.length_max:,} tokens; half of the rows have more than {self.length_median:,}, "
-            f"5 % more than {self.length_p95:,}.",
+            f"{lost:,} of {self.rows:,} rows ({lost / self.rows:.1%}) lose trained tokens to "
+            f"max_length={self.max_length}, {self.rows_without_trained_tokens:,} of them all; "
+            f"allowed are {max_truncated:.1%}. "
+            f"The longest is row {self.longest_row + 1} with {self.length_max:,} tokens; half of the rows have "
+            f"more than {self.length_median:,}, 5 % more than {self.length_p95:,}.",
             hint=tries + ".",
         )
 
@@ -131,7 +152,8 @@ class RenderReport:
     def __str__(self) -> str:
         share = self.trained_tokens / self.tokens_total if self.tokens_total else 0.0
         lines = [
-            f"{_rows(self.rows)}, {self.tokens_total:,} tokens an epoch, {self.trained_tokens:,} of them trained ({share:.0%})",
+            f"{_rows(self.rows)}, {self.tokens_total:,} tokens an epoch, "
+            f"{self.trained_tokens:,} of them trained ({share:.0%})",
             f"tokens per row: {self.length_min:,} at least, {self.length_median:,} median, "
             f"{self.length_p95:,} 95th percentile, {self.length_max:,} at most",
             *self.notes,

@@ -1,8 +1,8 @@
 """Messages become token ids and a loss mask here and nowhere else: for training, previews and estimates alike.
 
-A conversation is rendered to text once and tokenised once, because what is tokenised in pieces isn't what the model will see.
-Which tokens belong to an assistant turn is then read off the character offsets: a turn starts where the rendering of the
-messages before it, with the generation prompt, ends.
+A conversation is rendered to text once and tokenised once, because what is tokenised in pieces isn't what the model
+will see. Which tokens belong to an assistant turn is then read off the character offsets: a turn starts where the
+rendering of the messages before it, with the generation prompt, ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.errors import ModelError
 from ftsdk.spec import TrainOn
 
-__all__ = ["Rendered", "RenderedPair", "RenderedRow", "facts_of", "render_chat", "render_dataset", "render_preference", "render_rows"]
+__all__ = [
+    "Rendered",
+    "RenderedPair",
+    "RenderedRow",
+    "facts_of",
+    "render_chat",
+    "render_dataset",
+    "render_preference",
+    "render_rows",
+]
 
 _CHUNK = 1000
 """Rows per call of the tokenizer: enough to keep its threads busy, few enough to hold the offsets in memory."""
@@ -98,7 +107,8 @@ def render_dataset(
         The rows with anything to learn, and a report over all rows.
 
     Raises:
-        ModelError: The tokenizer isn't fast, has no template for such rows, or its template refuses a row or can't be masked.
+        ModelError: The tokenizer isn't fast, has no template for such rows, or its template refuses a row or can't be
+            masked.
     """
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
     kept: list[RenderedRow | RenderedPair] = []
@@ -116,7 +126,9 @@ def render_dataset(
 def render_rows(
     rows: Iterable[Mapping[str, Any]], model: TextModel, *, train_on: TrainOn, max_length: int | None
 ) -> Iterator[RenderedRow | RenderedPair]:
-    """Yield each canonical row as the trainer gets it, also those without anything to learn. All rendering ends up here.
+    """Yield each canonical row as the trainer gets it, also those without anything to learn.
+
+    All rendering ends up here.
 
     Raises:
         ModelError: There is no template for such rows, or it refuses a row or can't be masked.
@@ -141,7 +153,9 @@ def render_chat(
 ) -> RenderedRow:
     """Render one conversation. Arguments and errors are those of `render_dataset`."""
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
-    return cast("RenderedRow", next(render_rows([{"messages": messages}], model, train_on=train_on, max_length=max_length)))
+    return cast(
+        "RenderedRow", next(render_rows([{"messages": messages}], model, train_on=train_on, max_length=max_length))
+    )
 
 
 def render_preference(
@@ -170,7 +184,9 @@ def _chat_rows(
     conversations: Sequence[Messages], model: TextModel, train_on: TrainOn, max_length: int | None, *, first_row: int
 ) -> list[RenderedRow]:
     texts = model.texts(conversations, first_row=first_row)
-    spans = _spans(conversations, texts, model, every_turn=train_on == "assistant", must=train_on != "all", first_row=first_row)
+    spans = _spans(
+        conversations, texts, model, every_turn=train_on == "assistant", must=train_on != "all", first_row=first_row
+    )
     encodings = model.encode(texts)
     return [
         _chat_row(messages, text, row_spans, encoding, model, train_on, max_length)
@@ -179,17 +195,34 @@ def _chat_rows(
 
 
 def _spans(
-    conversations: Sequence[Messages], texts: Sequence[str], model: TextModel, *, every_turn: bool, must: bool, first_row: int
+    conversations: Sequence[Messages],
+    texts: Sequence[str],
+    model: TextModel,
+    *,
+    every_turn: bool,
+    must: bool,
+    first_row: int,
 ) -> list[list[_Span] | None]:
-    """Find the assistant turns of each conversation in its text, the last turn last; None where the template hides them and they needn't be known."""
+    """Find the assistant turns of each conversation in its text, the last turn last.
+
+    None where the template hides them and they needn't be known.
+    """
     turns: list[tuple[int, int]] = []
     for row, messages in enumerate(conversations):
         last = len(messages) - 1
-        turns.extend((row, turn) for turn, message in enumerate(messages) if turn == last or (every_turn and message["role"] == "assistant"))
+        turns.extend(
+            (row, turn)
+            for turn, message in enumerate(messages)
+            if turn == last or (every_turn and message["role"] == "assistant")
+        )
     # The prefixes of the whole chunk together: rendering in batches is several times faster.
     befores = model.texts([conversations[row][:turn] for row, turn in turns], generation_prompt=True, first_row=None)
     earlier = [(row, turn) for row, turn in turns if turn < len(conversations[row]) - 1]
-    afters = dict(zip(earlier, model.texts([conversations[row][: turn + 1] for row, turn in earlier], first_row=None), strict=True))
+    afters = dict(
+        zip(
+            earlier, model.texts([conversations[row][: turn + 1] for row, turn in earlier], first_row=None), strict=True
+        )
+    )
     spans: list[list[_Span] | None] = [[] for _ in conversations]
     for (row, turn), before in zip(turns, befores, strict=True):
         text, is_last, found = texts[row], turn == len(conversations[row]) - 1, spans[row]
@@ -205,15 +238,26 @@ def _spans(
 
 
 def _unstable(row: int, turn: int, *, is_last: bool) -> ModelError:
-    tries = "use another template with Model(chat_template=...), or train_on='all'" if is_last else "use train_on='completion', or another template"
+    tries = (
+        "use another template with Model(chat_template=...), or train_on='all'"
+        if is_last
+        else "use train_on='completion', or another template"
+    )
     return ModelError(
-        f"the model's chat template writes a conversation differently once more messages follow (row {row + 1}, message {turn}), "
+        f"the model's chat template writes a conversation differently once more messages follow (row {row + 1}, "
+        f"message {turn}), "
         f"so the tokens that the assistant wrote can't be found; {tries}"
     )
 
 
 def _chat_row(
-    messages: Messages, text: str, spans: list[_Span] | None, encoding: Encoding, model: TextModel, train_on: TrainOn, max_length: int | None
+    messages: Messages,
+    text: str,
+    spans: list[_Span] | None,
+    encoding: Encoding,
+    model: TextModel,
+    train_on: TrainOn,
+    max_length: int | None,
 ) -> RenderedRow:
     ids, starts, ends = encoding
     flags: set[str] = set()
@@ -250,7 +294,8 @@ def _turn_tokens(
     first = bisect_right(ends, span.start)
     stop = bisect_left(starts, span.end)
     content = span.content.strip()
-    # The first one, where the turn begins: behind it the mark of the end of turn may spell out a short answer, as <|im_end|> does "d".
+    # The first one, where the turn begins: behind it the mark of the end of turn may spell out a short answer, as
+    # <|im_end|> does "d".
     found = text.find(content, span.start, span.end)
     # An end-of-turn text inside of the answer doesn't end the turn.
     content_end = span.start if found < 0 else found + len(content)
@@ -261,7 +306,10 @@ def _turn_tokens(
 
 
 def _last_answer(content: str, text: str, model: TextModel) -> int:
-    """Return where the last answer starts in a text whose turns aren't known; special tokens may spell out a short one."""
+    """Return where the last answer starts in a text whose turns aren't known.
+
+    Special tokens may spell out a short one.
+    """
     special = model.special_text
 
     def hidden(whole: str) -> str:
@@ -279,7 +327,10 @@ def _is_content_missing(messages: Messages, text: str) -> bool:
         lost = {content for content, count in contents.items() if text.count(content) < count}
     if not lost:
         return False
-    return any(message["content"].strip() in lost and not _is_kept_otherwise(messages, n, text) for n, message in enumerate(messages))
+    return any(
+        message["content"].strip() in lost and not _is_kept_otherwise(messages, n, text)
+        for n, message in enumerate(messages)
+    )
 
 
 def _is_kept_otherwise(messages: Messages, n: int, text: str) -> bool:
@@ -288,7 +339,12 @@ def _is_kept_otherwise(messages: Messages, n: int, text: str) -> bool:
     if role == "tool":  # as a JSON string
         return json.dumps(content, ensure_ascii=False)[1:-1] in text
     # Earlier answers without their reasoning, as the model will read them in serving.
-    return role == "assistant" and n < len(messages) - 1 and "</think>" in content and content.rpartition("</think>")[2].strip() in text
+    return (
+        role == "assistant"
+        and n < len(messages) - 1
+        and "</think>" in content
+        and content.rpartition("</think>")[2].strip() in text
+    )
 
 
 def _content_flags(messages: Messages, text: str, ids: Sequence[int], model: TextModel) -> Iterable[str]:
@@ -300,13 +356,17 @@ def _content_flags(messages: Messages, text: str, ids: Sequence[int], model: Tex
         yield "special_tokens_in_content"
 
 
-def _pairs(rows: Sequence[Mapping[str, Any]], model: TextModel, max_length: int | None, *, first_row: int) -> list[RenderedPair]:
+def _pairs(
+    rows: Sequence[Mapping[str, Any]], model: TextModel, max_length: int | None, *, first_row: int
+) -> list[RenderedPair]:
     sides: list[list[RenderedRow]] = []
     starts: list[list[int]] = []
     for side in ("chosen", "rejected"):
         conversations = [[*row["prompt"], *row[side]] for row in rows]
         texts = model.texts(conversations, first_row=first_row)
-        spans = cast("list[list[_Span]]", _spans(conversations, texts, model, every_turn=False, must=True, first_row=first_row))
+        spans = cast(
+            "list[list[_Span]]", _spans(conversations, texts, model, every_turn=False, must=True, first_row=first_row)
+        )
         encodings = model.encode(texts)
         sides.append(
             [
@@ -315,7 +375,9 @@ def _pairs(rows: Sequence[Mapping[str, Any]], model: TextModel, max_length: int 
             ]
         )
         starts.append([row_spans[-1].start for row_spans in spans])
-    return [_pair(chosen, rejected, start, max_length) for chosen, rejected, start in zip(*sides, starts[0], strict=True)]
+    return [
+        _pair(chosen, rejected, start, max_length) for chosen, rejected, start in zip(*sides, starts[0], strict=True)
+    ]
 
 
 def _pair(chosen: RenderedRow, rejected: RenderedRow, start: int, max_length: int | None) -> RenderedPair:
@@ -324,7 +386,9 @@ def _pair(chosen: RenderedRow, rejected: RenderedRow, start: int, max_length: in
     for side in (chosen, rejected):
         first = side.trained.index(True) if True in side.trained else len(side.trained)
         prompts.append(side.input_ids[:first])
-        answers.append(side.input_ids[first : first + sum(side.trained)])  # what is behind the end-of-turn token stays out
+        answers.append(
+            side.input_ids[first : first + sum(side.trained)]
+        )  # what is behind the end-of-turn token stays out
     prompt = prompts[0]
     length = len(prompt) + max(map(len, answers))
     flags = chosen.flags | rejected.flags | ({"boundary_mismatch"} if prompts[0] != prompts[1] else frozenset[str]())
@@ -349,8 +413,22 @@ def facts_of(row: RenderedRow | RenderedPair) -> RowFacts:
     """Return what the report counts of a row."""
     if isinstance(row, RenderedRow):
         kept = len(row.input_ids)
-        return RowFacts(kept + row.truncated_tokens, kept, sum(row.trained), row.truncated_tokens, row.lost_trained_tokens, row.flags)
+        return RowFacts(
+            kept + row.truncated_tokens,
+            kept,
+            sum(row.trained),
+            row.truncated_tokens,
+            row.lost_trained_tokens,
+            row.flags,
+        )
     chosen, rejected = len(row.chosen_ids), len(row.rejected_ids)
     # Answers that became the same, or of which one is gone, can't teach which one is better.
     trained = chosen + rejected if chosen and rejected and row.chosen_ids != row.rejected_ids else 0
-    return RowFacts(row.length, 2 * len(row.prompt_ids) + chosen + rejected, trained, row.truncated_tokens, row.lost_trained_tokens, row.flags)
+    return RowFacts(
+        row.length,
+        2 * len(row.prompt_ids) + chosen + rejected,
+        trained,
+        row.truncated_tokens,
+        row.lost_trained_tokens,
+        row.flags,
+    )

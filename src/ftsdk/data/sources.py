@@ -66,13 +66,19 @@ def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | Non
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = " ".join(str(error).split())
         raise DatasetError(
-            f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): {reason}",
+            f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
+            f"{reason}",
             source=hub_id,
-            hint="Check the id and the network; for private data run `hf auth login`; a local file is read if its path exists.",
+            hint=(
+                "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
+                "exists."
+            ),
         ) from error
     named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
     recipe = {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
-    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(name=hub_id, location=hub_id, recipe=recipe)
+    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(
+        name=hub_id, location=hub_id, recipe=recipe
+    )
 
 
 def memory_table(table: Any) -> Table:
@@ -97,7 +103,10 @@ def memory_table(table: Any) -> Table:
     else:
         raise DatasetError(
             f"can't read rows from a {type(table).__module__}.{type(table).__qualname__}.",
-            hint="Pass a path, a hub id, a pandas, polars or pyarrow table (a lazy frame must be collected first), or a list of dicts.",
+            hint=(
+                "Pass a path, a hub id, a pandas, polars or pyarrow table (a lazy frame must be collected first), or a "
+                "list of dicts."
+            ),
         )
     return rows_table({str(key): value for key, value in row.items()} for row in rows)
 
@@ -166,10 +175,16 @@ def _class_names(feature: Any) -> Callable[[Any], Any] | None:
     if kind == "ClassLabel":
         return lambda value: _class_name(value, feature.int2str)
     if isinstance(feature, Mapping):
-        inner = {name: read for name, one in cast("Mapping[str, Any]", feature).items() if (read := _class_names(one)) is not None}
+        inner = {
+            name: read
+            for name, one in cast("Mapping[str, Any]", feature).items()
+            if (read := _class_names(one)) is not None
+        }
         if not inner:
             return None
-        return lambda value: None if value is None else {key: inner[key](one) if key in inner else one for key, one in value.items()}
+        return lambda value: (
+            None if value is None else {key: inner[key](one) if key in inner else one for key, one in value.items()}
+        )
     item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     each = None if item is None else _class_names(item)
     if each is None:
@@ -202,7 +217,9 @@ def _read_file(path: Path) -> Table:
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DatasetError(
-            f"files that end in {suffix or 'nothing'!r} can't be read; known: {known}.", source=str(path), hint="Convert or unpack it first."
+            f"files that end in {suffix or 'nothing'!r} can't be read; known: {known}.",
+            source=str(path),
+            hint="Convert or unpack it first.",
         )
     if suffix == ".parquet":
         return _read_parquet(path)
@@ -226,7 +243,11 @@ def _missing(path: Path) -> str:
     if close:
         return f"there is no such file; did you mean {close[0]!r}?"
     readable = [name for name in names if name.lower().endswith(SUFFIXES)]
-    return f"there is no such file{nearest(path.name, readable)}" if readable else "there is no such file, and none that could be read in its folder."
+    return (
+        f"there is no such file{nearest(path.name, readable)}"
+        if readable
+        else "there is no such file, and none that could be read in its folder."
+    )
 
 
 def _read_text(path: Path) -> str:
@@ -259,5 +280,7 @@ def _read_parquet(path: Path) -> Table:
     try:
         table: Any = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DatasetError(f"the file can't be read as Parquet ({' '.join(str(error).split())}).", source=path.name) from error
+        raise DatasetError(
+            f"the file can't be read as Parquet ({' '.join(str(error).split())}).", source=path.name
+        ) from error
     return table_of(enumerate(_arrow_rows(table), start=1), source=path.name)

@@ -43,15 +43,20 @@ def split_positions(
 
 
 def strata_of(
-    rows: Sequence[Mapping[str, Any]], table: Table, stratify: str | Literal[False] | None, *, is_chat: bool, source: str | None
+    rows: Sequence[Mapping[str, Any]],
+    table: Table,
+    stratify: str | Literal[False] | None,
+    *,
+    is_chat: bool,
+    source: str | None,
 ) -> tuple[str, ...] | None:
     """Return the class of each row; None for plain draws.
 
     Args:
         rows: The rows as they are now.
         table: The rows as they were read.
-        stratify: `"auto"` takes the completions of chat rows if they look like class labels: 2 to 50 distinct texts, each
-            at least twice. Or a column of the table; None and False are plain draws.
+        stratify: `"auto"` takes the completions of chat rows if they look like class labels: 2 to 50 distinct texts,
+            each at least twice. Or a column of the table; None and False are plain draws.
         is_chat: Whether the rows are chat rows.
         source: The file, for errors.
 
@@ -65,7 +70,10 @@ def strata_of(
         counts = Counter(completions)
         return tuple(completions) if 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2 else None
     if stratify not in table.columns:
-        raise DatasetError(f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(table.columns))}", source=source)
+        raise DatasetError(
+            f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(table.columns))}",
+            source=source,
+        )
     return tuple(str(row.get(stratify)) for row in table.rows)
 
 
@@ -76,7 +84,8 @@ def choose(rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | N
         rows: How many rows there are.
         sizes: Rows per part; together at most `rows`.
         seed: The same seed draws the same rows.
-        strata: For each row, its class: every part gets each class in proportion, to the nearest row. None: plain draws.
+        strata: For each row, its class: every part gets each class in proportion, to the nearest row. None: plain
+            draws.
 
     Returns:
         The positions of each part, then those of the rest, each in ascending order. No position is in two of them.
@@ -116,8 +125,14 @@ def _part_size(name: str, size: float, rows: int, *, source: str | None) -> int:
     """Return the number of rows of a part that was given as a fraction or a count."""
     is_number = isinstance(size, (int, float)) and not isinstance(size, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_number or size <= 0 or (isinstance(size, float) and size >= 1):
-        raise DatasetError(f"{name}={size!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source)
+        raise DatasetError(
+            f"{name}={size!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source
+        )
     count = size if isinstance(size, int) else round(size * rows)
     if count == 0:
-        raise DatasetError(f"{name}={size!r} of {rows} rows comes to none.", source=source, hint="Ask for a larger part, or for a number of rows.")
+        raise DatasetError(
+            f"{name}={size!r} of {rows} rows comes to none.",
+            source=source,
+            hint="Ask for a larger part, or for a number of rows.",
+        )
     return count

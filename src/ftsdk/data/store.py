@@ -1,4 +1,7 @@
-"""The content-addressed store: each dataset once, under the hash of its rows, so that a run finds exactly the rows that its spec names."""
+"""The content-addressed store.
+
+Each dataset once, under the hash of its rows, so that a run finds exactly the rows that its spec names.
+"""
 
 from __future__ import annotations
 

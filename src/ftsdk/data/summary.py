@@ -38,12 +38,22 @@ class Summary:
         return {**asdict(self), "columns": list(self.columns), "classes": dict(self.classes)}
 
     def _facts(self) -> list[tuple[str, str]]:
-        facts = [("rows", f"{self.rows:,}"), ("format", self.format), ("columns", printable(", ".join(self.columns), 200))]
+        facts = [
+            ("rows", f"{self.rows:,}"),
+            ("format", self.format),
+            ("columns", printable(", ".join(self.columns), 200)),
+        ]
         if self.prompt_chars_median is not None:
             facts.append(("prompt", f"{self.prompt_chars_median:,} characters (median)"))
             facts.append(("completion", f"{self.completion_chars_median:,} characters (median)"))
         if self.duplicate_rows:
-            facts.append(("duplicates", f"{self.duplicate_rows:,} row{' repeats' if self.duplicate_rows == 1 else 's repeat'} an earlier one"))
+            facts.append(
+                (
+                    "duplicates",
+                    f"{self.duplicate_rows:,} row{' repeats' if self.duplicate_rows == 1 else 's repeat'} an earlier "
+                    "one",
+                )
+            )
         return facts
 
     def _class_rows(self) -> list[tuple[str, str, str]]:
@@ -55,13 +65,17 @@ class Summary:
             lines.append("  completions")
             lines.append(text_table(((f"    {name}", *rest) for name, *rest in self._class_rows()), right={1, 2}))
         if self.format == "table":
-            lines.append("  next        as_chat(prompt=..., completion=...) or as_preference(prompt=, chosen=, rejected=)")
+            lines.append(
+                "  next        as_chat(prompt=..., completion=...) or as_preference(prompt=, chosen=, rejected=)"
+            )
         return "\n".join(lines)
 
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""
         classes = html_table(self._class_rows(), head=("completion", "rows", "share"), right={1, 2})
-        return f"<div><strong>{escaped(self.name)}</strong>{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
+        return (
+            f"<div><strong>{escaped(self.name)}</strong>{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
+        )
 
 
 def summarise(dataset: Dataset) -> Summary:
@@ -72,7 +86,10 @@ def summarise(dataset: Dataset) -> Summary:
         duplicates = len(rows) - len({repr(sorted(row.items())) for row in rows})
     else:
         is_chat = dataset.format == "chat"
-        prompts = [sum(len(message["content"]) for message in (row["messages"][:-1] if is_chat else row["prompt"])) for row in rows]
+        prompts = [
+            sum(len(message["content"]) for message in (row["messages"][:-1] if is_chat else row["prompt"]))
+            for row in rows
+        ]
         completions = [str((row["messages"] if is_chat else row["chosen"])[-1]["content"]) for row in rows]
         duplicates = len(rows) - len(set(dataset.to_bytes().splitlines()))
     counts = Counter(completions or ())

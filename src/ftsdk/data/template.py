@@ -24,7 +24,8 @@ _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 class Template:
     """Text with `{column}` fields, bound to the columns of a table. `{{` and `}}` are single braces.
 
-    Attribute access, indexing, conversions and format codes are refused: templates come from job files, and data is text.
+    Attribute access, indexing, conversions and format codes are refused: templates come from job files, and data is
+    text.
     """
 
     def __init__(self, text: str, *, parameter: str, columns: Sequence[str], source: str | None = None) -> None:
@@ -60,19 +61,29 @@ class Template:
                 literal = ""
         self._literals.append(literal + text[end:])
         if not self._fields and text in columns:
-            raise DatasetError(f"{parameter}={text!r} is the name of a column, not a template.", source=source, hint=f"Did you mean '{{{text}}}'?")
+            raise DatasetError(
+                f"{parameter}={text!r} is the name of a column, not a template.",
+                source=source,
+                hint=f"Did you mean '{{{text}}}'?",
+            )
 
     def _add(self, field: str, parameter: str, columns: Sequence[str], source: str | None) -> None:
         if field not in columns:
             if not field:
-                raise DatasetError(f"{parameter}={self.text!r} has '{{}}', which names no column{nearest('', list(columns))}.", source=source)
+                raise DatasetError(
+                    f"{parameter}={self.text!r} has '{{}}', which names no column{nearest('', list(columns))}.",
+                    source=source,
+                )
             if any(sign in field for sign in ".[]!:\"'\n"):
                 raise DatasetError(
                     f"{parameter}={self.text!r} has '{{{field}}}', but a field is only the plain name of a column.",
                     source=source,
                     hint="For a brace that is meant as text, as in JSON, write {{ and }}.",
                 )
-            raise DatasetError(f"{parameter}= names the column {field!r}, and there is none{nearest(field, list(columns))}", source=source)
+            raise DatasetError(
+                f"{parameter}= names the column {field!r}, and there is none{nearest(field, list(columns))}",
+                source=source,
+            )
         self._fields.append(field)
 
     @property

@@ -1,4 +1,7 @@
-"""A tokenizer and its chat template, as rendering needs them. No torch here, and no import of transformers: any fast tokenizer object will do."""
+"""A tokenizer and its chat template, as rendering needs them.
+
+No torch here, and no import of transformers: any fast tokenizer object will do.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,14 @@ class Encoding(NamedTuple):
 class TextModel:
     """Renders conversations to text and text to tokens."""
 
-    def __init__(self, tokenizer: Any, *, eos_token_ids: Sequence[int] | None = None, chat_template: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, *, eos_token_ids: Sequence[int] | None = None, chat_template: str | None = None
+    ) -> None:
         """Wrap a tokenizer.
 
         Args:
-            tokenizer: A Hugging Face fast tokenizer; its truncation and padding settings are switched off, as each of its own calls does.
+            tokenizer: A Hugging Face fast tokenizer; its truncation and padding settings are switched off, as each of
+                its own calls does.
             eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
             chat_template: A Jinja template in place of the tokenizer's own.
 
@@ -38,24 +44,32 @@ class TextModel:
         """
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
-                f"{type(tokenizer).__name__} is not a fast tokenizer, so tokens can't be traced back to the text; use a model with a tokenizer.json"
+                f"{type(tokenizer).__name__} is not a fast tokenizer, so tokens can't be traced back to the text; use "
+                "a model with a tokenizer.json"
             )
         self._tokenizer = tokenizer
         self._template = chat_template
         self.has_template = bool(chat_template or getattr(tokenizer, "chat_template", None))
         """False: rows are rendered as plain text."""
         own = tokenizer.eos_token_id
-        self.eos_token_ids: frozenset[int] = frozenset(eos_token_ids if eos_token_ids is not None else [] if own is None else [own])
+        self.eos_token_ids: frozenset[int] = frozenset(
+            eos_token_ids if eos_token_ids is not None else [] if own is None else [own]
+        )
         if not self.eos_token_ids:
-            raise ModelError("the tokenizer has no end-of-text token, so the model could never learn to stop; set tokenizer.eos_token")
+            raise ModelError(
+                "the tokenizer has no end-of-text token, so the model could never learn to stop; set "
+                "tokenizer.eos_token"
+            )
         self.bos_token_id: int | None = tokenizer.bos_token_id
-        special = {int(token): str(added.content) for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        special = {
+            int(token): str(added.content) for token, added in tokenizer.added_tokens_decoder.items() if added.special
+        }
         self._special = special
         names = sorted({*special.values()} - {""}, key=len, reverse=True)
         self.special_text: re.Pattern[str] | None = re.compile("|".join(map(re.escape, names))) if names else None
         """Matches special tokens that are spelled out in a text."""
-        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is called directly from then on:
-        # half the time for the same ids.
+        # An ordinary call switches truncation and padding off in the Rust tokenizer, which is called directly from then
+        # on: half the time for the same ids.
         empty: list[int] = tokenizer("", padding=False, truncation=False)["input_ids"]
         self._backend = tokenizer.backend_tokenizer
         # Without a template, the text begins as the tokenizer itself would begin one.
@@ -63,10 +77,16 @@ class TextModel:
         self._tails: dict[str, list[int]] = {}
 
     @overload
-    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int) -> list[str]: ...
+    def texts(
+        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int
+    ) -> list[str]: ...
     @overload
-    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: None) -> list[str | None]: ...
-    def texts(self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int | None) -> list[str] | list[str | None]:
+    def texts(
+        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: None
+    ) -> list[str | None]: ...
+    def texts(
+        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int | None
+    ) -> list[str] | list[str | None]:
         """Render conversations to text.
 
         Args:
@@ -76,7 +96,8 @@ class TextModel:
                 conversations, and one that can't be rendered gives None.
 
         Raises:
-            ModelError: The template refuses a conversation, or there is no template and it is more than one question and its answer.
+            ModelError: The template refuses a conversation, or there is no template and it is more than one question
+                and its answer.
         """
         if not conversations:
             return []
@@ -112,12 +133,19 @@ class TextModel:
         return encoded
 
     def boundary_holds(self, text: str, encoding: Encoding, position: int) -> bool:
-        """Return whether the text up to `position`, tokenised alone as in serving, has the tokens that it has in the whole text."""
+        """Return whether the text up to `position` has the same tokens alone, as in serving, as in the whole text."""
         ids, starts, ends = encoding
         first = bisect_right(ends, position)
         # Tokenizers cut at special tokens before anything else, so what lies before the last one can't matter; and what
         # lies after it is the same few words in every row ("assistant\n"), so that one look is enough for all of them.
-        special = next((token for token in range(first - 1, -1, -1) if self._is_spelled_out(text[starts[token] : ends[token]], ids[token])), None)
+        special = next(
+            (
+                token
+                for token in range(first - 1, -1, -1)
+                if self._is_spelled_out(text[starts[token] : ends[token]], ids[token])
+            ),
+            None,
+        )
         begin = 0 if special is None else special
         tail = text[starts[begin] if begin else 0 : position] if ids else ""
         alone = self._tails.get(tail)
@@ -128,18 +156,21 @@ class TextModel:
         return alone == ids[begin:first]
 
     def _is_spelled_out(self, characters: str, token: int) -> bool:
-        """Return whether a special token is spelled out in the text, and not what the tokenizer puts for unknown text (`<unk>`)."""
+        """Return whether a special token other than the unknown token (`<unk>`) is spelled out in the text."""
         return token in self._special and characters.strip() == self._special[token].strip()
 
     def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:
         batch = [list(messages) for messages in conversations]
-        return self._tokenizer.apply_chat_template(batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt)
+        return self._tokenizer.apply_chat_template(
+            batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt
+        )
 
     def _plain(self, messages: Messages, *, row: int) -> str:
         roles = [message["role"] for message in messages]
         if roles not in (["user"], ["user", "assistant"]):
             raise ModelError(
-                f"the model has no chat template, so it can only learn from one prompt and its completion; row {row + 1} has the roles "
+                "the model has no chat template, so it can only learn from one prompt and its completion; row "
+                f"{row + 1} has the roles "
                 f"{', '.join(roles)}; give it a template with Model(chat_template=...), or choose its instruct version"
             )
         end = (self._tokenizer.eos_token or "") if len(messages) == 2 else ""

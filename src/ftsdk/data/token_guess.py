@@ -16,9 +16,10 @@ _DIGITS = b"0123456789"
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum() and not chr(code).isspace())
 _ASCII = bytes(range(128))
 
-# Bytes a token, for few, likely and many tokens. Counted with SmolLM2's tokenizer of 49,152 words (many tokens) on 528 support mails (3.9 bytes
-# of text a token), 2,000 rows of CLINC150 (4.2), 2,000 of GSM8K (2.8), JSON (1.5), Python (3.5), German (2.8), Russian (2.4), Hindi (2.3),
-# Chinese (1.9) and emoji (1.6), 2026-11-24. Tokenizers of 128,000 words and more take fewer: digits by threes, most signs in pairs.
+# Bytes a token, for few, likely and many tokens. Counted with SmolLM2's tokenizer of 49,152 words (many tokens) on 528
+# support mails (3.9 bytes of text a token), 2,000 rows of CLINC150 (4.2), 2,000 of GSM8K (2.8), JSON (1.5), Python
+# (3.5), German (2.8), Russian (2.4), Hindi (2.3), Chinese (1.9) and emoji (1.6), 2026-11-24. Tokenizers of 128,000
+# words and more take fewer: digits by threes, most signs in pairs.
 _LETTERS = (4.9, 4.2, 3.3)
 _OTHER_LANGUAGE = 2.6
 """Letters a token, at worst, of text with accents, which isn't English."""
@@ -70,7 +71,9 @@ def guess_row(row: Mapping[str, Any]) -> RowGuess:
         said = [(message["role"], guess_tokens(_text(message))) for message in row["messages"]]
         answers = math.fsum(likely for role, (_, likely, _) in said if role == "assistant")
         return RowGuess((_sequence([guess for _, guess in said]),), answers)
-    prompt, chosen, rejected = ([guess_tokens(_text(message)) for message in row[side]] for side in ("prompt", "chosen", "rejected"))
+    prompt, chosen, rejected = (
+        [guess_tokens(_text(message)) for message in row[side]] for side in ("prompt", "chosen", "rejected")
+    )
     answers = math.fsum(likely for _, likely, _ in (*chosen, *rejected))
     return RowGuess((_sequence([*prompt, *chosen]), _sequence([*prompt, *rejected])), answers)
 
@@ -87,7 +90,11 @@ def total_and_longest(rows: Sequence[RowGuess]) -> tuple[Range, Range]:
 def _sequence(messages: Sequence[_Interval]) -> _Interval:
     few, likely, many = map(float, _PER_ROW)
     for low, middle, high in messages:
-        few, likely, many = few + low + _PER_MESSAGE[0], likely + middle + _PER_MESSAGE[1], many + high + _PER_MESSAGE[2]
+        few, likely, many = (
+            few + low + _PER_MESSAGE[0],
+            likely + middle + _PER_MESSAGE[1],
+            many + high + _PER_MESSAGE[2],
+        )
     return few, likely, many
 
 

@@ -1,7 +1,7 @@
 """A tuned model behind an endpoint for the duration of a block, and reliably stopped.
 
-A record is on disk before the first request, beside the run's results, so that after a crash another process finds and stops what
-was started: `run.deployments()`, or `ftsdk stop REF`.
+A record is on disk before the first request, beside the run's results, so that after a crash another process finds and
+stops what was started: `run.deployments()`, or `ftsdk stop REF`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,10 @@ class Deployment:
         """
         self._check_time()
         if self._endpoint is None or self._is_over.is_set():
-            raise RunNotReadyError(f"deployment {self._record.name} isn't running; use it as a block: with run.serve(...) as served: served.endpoint")
+            raise RunNotReadyError(
+                f"deployment {self._record.name} isn't running; use it as a block: with run.serve(...) as served: "
+                "served.endpoint"
+            )
         return self._endpoint
 
     def __repr__(self) -> str:
@@ -140,7 +143,8 @@ class Deployment:
         """Start it and wait until it answers. Stop it with `stop()`; the end of this process stops it too.
 
         Args:
-            timeout_s: Seconds until it is given up and stopped. A first start takes up to about 20 minutes at some providers.
+            timeout_s: Seconds until it is given up and stopped. A first start takes up to about 20 minutes at some
+                providers.
 
         Raises:
             BackendError: The provider refused, or it didn't become ready; what was started is stopped.
@@ -151,7 +155,9 @@ class Deployment:
         atexit.register(self._stop_at_exit)
         self._write(billed_after=self._clock())
         try:
-            self._backend.start_serving(RunRef.parse(self._record.ref), self.plan, name=self._record.name, note=self._note)
+            self._backend.start_serving(
+                RunRef.parse(self._record.ref), self.plan, name=self._record.name, note=self._note
+            )
             self._write(state="started")
             self._wait_until_ready(self._clock() + timeout_s)
         except BaseException:
@@ -171,7 +177,8 @@ class Deployment:
             wait_s: Seconds to go on trying.
 
         Raises:
-            BackendError: It is still there. The provider's own idle stop is the last resort; `ftsdk stop REF` tries again.
+            BackendError: It is still there. The provider's own idle stop is the last resort; `ftsdk stop REF` tries
+                again.
         """
         with self._stopping:
             self._is_over.set()
@@ -188,7 +195,10 @@ class Deployment:
             try:
                 status = self._backend.stop_serving(self._record.name, self._record.native)
             except CredentialsError as error:
-                error.add_note(f"deployment {self._record.name} may still bill; stop it with a key that works: ftsdk stop {self._record.ref}")
+                error.add_note(
+                    f"deployment {self._record.name} may still bill; stop it with a key that works: ftsdk stop "
+                    f"{self._record.ref}"
+                )
                 raise
             except FtsdkError as error:
                 # Any error is retried: giving up early is what costs money here.
@@ -201,7 +211,8 @@ class Deployment:
                 price = self.plan.offer.price_usd_per_hour
                 raise BackendError(
                     f"deployment {self._record.name} is still there and may bill ${price} an hour: {reason}. "
-                    f"It stops by itself {self.plan.idle_stop_s // 60} min after the last request. Try again: ftsdk stop {self._record.ref}",
+                    f"It stops by itself {self.plan.idle_stop_s // 60} min after the last request. Try again: ftsdk "
+                    f"stop {self._record.ref}",
                     retryable=True,
                 ) from cause
             self._sleep(pause)
@@ -221,13 +232,18 @@ class Deployment:
                 self._write()
                 return
             if status.state in ("failed", "gone", "stopped", "stopping"):
-                raise BackendError(f"deployment {self._record.name} didn't come up: {status.native or status.state}: {status.reason}")
+                raise BackendError(
+                    f"deployment {self._record.name} didn't come up: {status.native or status.state}: {status.reason}"
+                )
             if status.state != "unknown":
                 # Without an answer it may be ready by now, so only polls that got one count.
                 self._record = self._record.replace(billed_after=looked_at)
             if looked_at >= deadline:
                 word = status.native or status.state
-                raise TimeoutError(f"deployment {self._record.name} was still {word} at the timeout, and was stopped; raise timeout_s, or try later")
+                raise TimeoutError(
+                    f"deployment {self._record.name} was still {word} at the timeout, and was stopped; raise "
+                    "timeout_s, or try later"
+                )
             self._sleep(self._poll_s)
 
     def _watch_time(self) -> None:
@@ -278,16 +294,22 @@ def make_deployment(
     """Return the deployment for `Run.serve`, which see. Starts nothing."""
     if not isinstance(backend, CanServe):
         raise SpecError(
-            f"backend {backend.name!r} can't serve models. Serve the weights with a server of your own (run.collect('folder')), "
+            f"backend {backend.name!r} can't serve models. Serve the weights with a server of your own "
+            "(run.collect('folder')), "
             "and measure it: run.evaluate(tuned=Endpoint(url=..., model=...))"
         )
     if status.state != "succeeded":
         raise RunNotReadyError(f"run {ref} is {status.state}; only the model of a run that succeeded can be served")
     for earlier in deployments_in(folder, backend):
-        raise SpecError(f"run {ref} has a deployment that isn't stopped, {earlier.record.name}; stop it first: ftsdk stop {ref}")
+        raise SpecError(
+            f"run {ref} has a deployment that isn't stopped, {earlier.record.name}; stop it first: ftsdk stop {ref}"
+        )
     offers = backend.serving_offers(ref)
     if not offers:
-        raise SpecError(f"no hardware at {backend.name!r} can serve the model of run {ref}; collect the weights and serve them elsewhere")
+        raise SpecError(
+            f"no hardware at {backend.name!r} can serve the model of run {ref}; collect the weights and serve them "
+            "elsewhere"
+        )
     plan = plan_serving(offers, hardware=hardware, budget_usd=budget_usd, max_hours=max_hours, idle_stop_s=idle_stop_s)
     name = re.sub(r"[^a-z0-9]+", "-", f"ftsdk-{ref.id.lower()}")[:40].strip("-") + f"-{uuid.uuid4().hex[:8]}"
     record = DeploymentRecord(name=name, ref=str(ref), plan=plan, intended_at=clock())
@@ -301,15 +323,24 @@ def deployments_in(folder: Path, backend: CanServe) -> list[Deployment]:
         folder: The folder of the run's results.
         backend: The backend that serves them.
     """
-    return [Deployment(record, backend, folder=file.parent) for file, record in _records(folder) if record.state != "stopped"]
+    return [
+        Deployment(record, backend, folder=file.parent)
+        for file, record in _records(folder)
+        if record.state != "stopped"
+    ]
 
 
 def deployments() -> list[DeploymentRecord]:
-    """Return the records of all deployments that aren't known to be stopped, from any process, without asking a backend.
+    """Return the records of all deployments not known to be stopped, by any process, without asking a backend.
 
     Stop one with `Run.open(record.ref).deployments()`, or `ftsdk stop REF`.
     """
-    return [record for folder in sorted((home() / "results").glob("*/")) for _, record in _records(folder) if record.state != "stopped"]
+    return [
+        record
+        for folder in sorted((home() / "results").glob("*/"))
+        for _, record in _records(folder)
+        if record.state != "stopped"
+    ]
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, DeploymentRecord]]:

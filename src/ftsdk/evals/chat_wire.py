@@ -30,7 +30,10 @@ _LARGEST_BODY = 16 << 20
 _ADVICE = {
     400: "check the model's name, and that prompt and max_new_tokens fit into its context",
     402: "the account is out of credit or over its limit; see the provider's billing page",
-    404: "check the url (it ends with the version, such as '/v1') and the model's name, and that the model is deployed and ready",
+    404: (
+        "check the url (it ends with the version, such as '/v1') and the model's name, and that the model is deployed "
+        "and ready"
+    ),
     413: "the prompt is too long for the server",
     422: "check the model's name, and that prompt and max_new_tokens fit into its context",
 }
@@ -102,7 +105,11 @@ class ChatWire:
         return [len(text.encode("utf-8", "replace")) for text in texts]
 
     def generate(
-        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """Answer every conversation; see `Generator.generate`.
 
@@ -199,7 +206,10 @@ class ChatWire:
         try:
             return answer_in(json.loads(body))
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            message = f"{self._url} did not answer with a chat completion; check the url (it ends with the version, such as '/v1')"
+            message = (
+                f"{self._url} did not answer with a chat completion; check the url (it ends with the version, such as "
+                "'/v1')"
+            )
             raise BackendError(message, status_code=200) from error
 
     def _read(self, response: httpx.Response, deadline: float) -> bytes:
@@ -209,13 +219,19 @@ class ChatWire:
             body += chunk
             if len(body) > _LARGEST_BODY:
                 limit = f"{_LARGEST_BODY >> 20} MiB"
-                raise BackendError(f"{self._url} sent more than {limit} for one answer; check the url", status_code=response.status_code)
+                raise BackendError(
+                    f"{self._url} sent more than {limit} for one answer; check the url",
+                    status_code=response.status_code,
+                )
             if time.monotonic() > deadline:
                 raise self._too_late("the answer was not finished")
         return bytes(body)
 
     def _too_late(self, why: str) -> BackendError:
-        return BackendError(f"no answer from {self._url} within {self._timeout_s:g} s ({why}); raise timeout_s or try later", retryable=True)
+        return BackendError(
+            f"no answer from {self._url} within {self._timeout_s:g} s ({why}); raise timeout_s or try later",
+            retryable=True,
+        )
 
     def _refusal(self, response: httpx.Response, deadline: float) -> FtsdkError:
         try:
@@ -228,7 +244,9 @@ class ChatWire:
         return error_of(response.status_code, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)
 
 
-def error_of(status: int, message: str, *, address: str, key_name: str = "", retry_after_s: float | None = None) -> FtsdkError:
+def error_of(
+    status: int, message: str, *, address: str, key_name: str = "", retry_after_s: float | None = None
+) -> FtsdkError:
     """Return our error for an HTTP status.
 
     Args:
@@ -240,7 +258,11 @@ def error_of(status: int, message: str, *, address: str, key_name: str = "", ret
     """
     detail = f": {message}" if message else ""
     if status in (401, 403):
-        next_step = f"check the environment variable {key_name}" if key_name else "the server needs a key: Endpoint(api_key_env='...')"
+        next_step = (
+            f"check the environment variable {key_name}"
+            if key_name
+            else "the server needs a key: Endpoint(api_key_env='...')"
+        )
         return CredentialsError(f"{address} refused the key (HTTP {status}){detail}; {next_step}")
     if status in _TEMPORARY or status >= 500:
         return BackendError(

@@ -26,7 +26,9 @@ def _checked_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be the address of a server, up to and including its version, such as 'https://host/v1'")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must have no user name and no password; name the environment variable of the key: api_key_env='...'")
+        raise ValueError(
+            "must have no user name and no password; name the environment variable of the key: api_key_env='...'"
+        )
     if parts.query or parts.fragment:
         raise ValueError("must have no query and no fragment")
     if parts.path.rstrip("/").endswith("/completions"):
@@ -78,14 +80,18 @@ class Endpoint(Value):
     def target(self, name: str = "tuned") -> EndpointTarget:
         """Return something to measure: `evaluate([accuracy], [endpoint.target()], into=...)`."""
         known = ("revision", self.revision) if self.revision is not None else (self.url, self.model, uuid.uuid4().hex)
-        return EndpointTarget(name=name, endpoint=self, identity=hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest())
+        return EndpointTarget(
+            name=name, endpoint=self, identity=hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest()
+        )
 
     def _key(self) -> str | None:
         if self.api_key_env is None:
             return None
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
-            raise CredentialsError(f"the endpoint {self.url} needs a key; set the environment variable {self.api_key_env}")
+            raise CredentialsError(
+                f"the endpoint {self.url} needs a key; set the environment variable {self.api_key_env}"
+            )
         return key
 
 

@@ -39,7 +39,9 @@ class Eval:
             raise SpecError(f"the name of an eval must be {rule}; got {self.name!r}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             limit = self.max_new_tokens
-            raise SpecError(f"max_new_tokens must be at least 1, or None for the longest reference and a margin; got {limit}")
+            raise SpecError(
+                f"max_new_tokens must be at least 1, or None for the longest reference and a margin; got {limit}"
+            )
         if self.data.format != "chat":
             hint = (
                 "Preference rows have no single reference; build the eval from Dataset.as_chat(...)."
@@ -150,7 +152,9 @@ class Eval:
             MissingExtraError: A package that the scorer or metric imports isn't installed.
         """
         if "kind" in data and "scorer" in data:
-            raise SpecError(f"an eval has one scorer; got scorer={data['scorer']!r} and kind={data['kind']!r}, its older name")
+            raise SpecError(
+                f"an eval has one scorer; got scorer={data['scorer']!r} and kind={data['kind']!r}, its older name"
+            )
         chosen = data.get("scorer", data.get("kind", exact_match.name))
         types = {"name": str, "metric": str, "max_new_tokens": int}
         fields = {key: data[key] for key in types if data.get(key) is not None}
@@ -162,7 +166,9 @@ class Eval:
         known = RESERVED_OPTIONS | set(found.option_names)
         for key in data:
             if key not in known:
-                raise SpecError(f"unknown option {key!r} of an eval with the scorer {chosen!r}{nearest(str(key), known - {'kind'})}")
+                raise SpecError(
+                    f"unknown option {key!r} of an eval with the scorer {chosen!r}{nearest(str(key), known - {'kind'})}"
+                )
         options = {key: data[key] for key in found.option_names if data.get(key) is not None}
         recipe = data.get("data")
         if not isinstance(recipe, Mapping):

@@ -27,7 +27,11 @@ class Generator(Protocol):
         ...
 
     def generate(
-        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """Answer every conversation.
 
@@ -46,7 +50,9 @@ class Generator(Protocol):
 class CanStream(Protocol):
     """An optional ability of a generator: answers as they come, so that a failure doesn't cost those before it."""
 
-    def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
+    def stream(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
+    ) -> Yields[tuple[int, str]]:
         """Yield each answer as soon as it is there, with the position of its conversation, in any order.
 
         Args:
@@ -101,7 +107,11 @@ class TransformersGenerator:
         return [len(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def generate(
-        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """Answer every conversation; see `Generator.generate`.
 
@@ -115,7 +125,9 @@ class TransformersGenerator:
                 on_progress(len(outputs), len(conversations))
         return [outputs[index] for index in range(len(conversations))]
 
-    def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
+    def stream(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
+    ) -> Yields[tuple[int, str]]:
         """Yield the answers batch by batch; see `CanStream.stream`.
 
         Raises:
@@ -124,7 +136,9 @@ class TransformersGenerator:
         for batch in self._answer_batches(conversations, max_new_tokens, skip=skip):
             yield from batch.items()
 
-    def _answer_batches(self, conversations: Sequence[Conversation], max_new_tokens: int, *, skip: Collection[int]) -> Iterator[dict[int, str]]:
+    def _answer_batches(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, skip: Collection[int]
+    ) -> Iterator[dict[int, str]]:
         """Yield the answers of one batch after the other, by position."""
         wanted = [index for index in range(len(conversations)) if index not in skip]
         if not wanted:
@@ -142,13 +156,17 @@ class TransformersGenerator:
 
     def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
         encoded = self._tokenizer.apply_chat_template(
-            [list(conversation) for conversation in conversations], add_generation_prompt=True, tokenize=True, return_dict=True
+            [list(conversation) for conversation in conversations],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
         )
         prompts: list[list[int]] = [list(ids) for ids in encoded["input_ids"]]
         for index, ids in enumerate(prompts):
             if self._max_length is not None and len(ids) + max_new_tokens > self._max_length:
                 raise DatasetError(
-                    f"has a prompt of {len(ids)} tokens and asks for up to {max_new_tokens} more, but the model's context is {self._max_length}.",
+                    f"has a prompt of {len(ids)} tokens and asks for up to {max_new_tokens} more, but the model's "
+                    f"context is {self._max_length}.",
                     line=index + 1,
                     hint="Leave the row out, shorten it, or lower max_new_tokens.",
                 )
@@ -175,7 +193,9 @@ class TransformersGenerator:
         from transformers.cache_utils import DynamicCache, DynamicLayer
 
         # Without the output head: nobody needs its scores for the prefix.
-        output = self._model.base_model(input_ids=torch.tensor([prompts[0][:length]], device=self._model.device), use_cache=True)
+        output = self._model.base_model(
+            input_ids=torch.tensor([prompts[0][:length]], device=self._model.device), use_cache=True
+        )
         cache = output.past_key_values
         # Sliding windows, linear attention and the like keep a state that can't be carried over padding.
         if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
@@ -196,12 +216,16 @@ class TransformersGenerator:
             cache = copy.deepcopy(prefix_cache)  # generation writes into it
             cache.batch_repeat_interleave(len(prompts))
             options["past_key_values"] = cache
-        generated = self._model.generate(input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device), **options)
+        generated = self._model.generate(
+            input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device), **options
+        )
         return [self._decode(row) for row in generated[:, width:].tolist()]
 
     def _decode(self, tokens: list[int]) -> str:
         ends = [tokens.index(end) for end in self._eos_token_ids if end in tokens]
-        return self._tokenizer.decode(tokens[: min(ends, default=len(tokens))], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self._tokenizer.decode(
+            tokens[: min(ends, default=len(tokens))], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     @contextlib.contextmanager
     def _greedy(self, max_new_tokens: int) -> Yields[None]:

@@ -18,15 +18,27 @@ __all__ = ["LocalTarget", "local_target", "local_targets"]
 
 
 def local_target(
-    name: str, model: Model, *, device: str | None = None, dtype: str | None = None, on_message: Callable[[str], None] | None = None
+    name: str,
+    model: Model,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> LocalTarget:
     """Return one model on this machine as a target, for `evaluate`; see `local_targets`."""
     loader = _Loader(model, device=device, dtype=dtype, on_message=on_message)
-    return LocalTarget(name=name, identity=_identity(model, f"{device or 'auto'}/{dtype or 'auto'}"), opener=loader.open_and_free)
+    return LocalTarget(
+        name=name, identity=_identity(model, f"{device or 'auto'}/{dtype or 'auto'}"), opener=loader.open_and_free
+    )
 
 
 def local_targets(
-    base: Model, tuned: Model, *, device: str | None = None, dtype: str | None = None, on_message: Callable[[str], None] | None = None
+    base: Model,
+    tuned: Model,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> tuple[LocalTarget, LocalTarget]:
     """Return the targets `"base"` and `"tuned"`, for `evaluate`.
 
@@ -45,7 +57,9 @@ def local_targets(
     """
     loader = _Loader(tuned, device=device, dtype=dtype, on_message=on_message)
     base_loader = _Loader(base, device=device, dtype=dtype, on_message=on_message)
-    is_shared = base.adapter is None and tuned.adapter is not None and tuned.replace(adapter=None) == base.replace(adapter=None)
+    is_shared = (
+        base.adapter is None and tuned.adapter is not None and tuned.replace(adapter=None) == base.replace(adapter=None)
+    )
     open_base = loader.open_without_adapter if is_shared else base_loader.open_and_free
     settings = f"{device or 'auto'}/{dtype or 'auto'}"
     return (
@@ -70,7 +84,9 @@ class LocalTarget:
 class _Loader:
     """Holds one loaded model from its first use until it is freed."""
 
-    def __init__(self, model: Model, *, device: str | None, dtype: str | None, on_message: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, model: Model, *, device: str | None, dtype: str | None, on_message: Callable[[str], None] | None
+    ) -> None:
         self._spec = model
         self._device = device
         self._dtype = dtype

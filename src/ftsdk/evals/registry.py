@@ -40,7 +40,10 @@ class Registry(Generic[T]):
             SpecError: Another function has registered the name.
         """
         if name in self._defined and self._defined[name][0] != origin:
-            message = f"the {self.what} {name!r} of {origin} is already defined by {self._defined[name][0]}; pass name= to the decorator"
+            message = (
+                f"the {self.what} {name!r} of {origin} is already defined by {self._defined[name][0]}; pass name= to "
+                "the decorator"
+            )
             raise SpecError(message)
         self._defined[name] = (origin, entry)
 
@@ -64,13 +67,16 @@ class Registry(Generic[T]):
             listed = f" Known: {', '.join(known)}." if "did you mean" in hint else ""
             raise SpecError(
                 f"unknown {self.what} {name!r}{hint}{'' if hint.endswith('?') else '.'}{listed} "
-                f"Import the module that defines it, or install a package with an entry point in the group {self.group!r}"
+                "Import the module that defines it, or install a package with an entry point in the group "
+                f"{self.group!r}"
             )
         try:
             return point.load()
         except ImportError as error:
             package = point.dist.name if point.dist else "ftsdk"
-            raise MissingExtraError(name, needed_for=f"{self.what} {name!r}", missing=error.name, package=package) from error
+            raise MissingExtraError(
+                name, needed_for=f"{self.what} {name!r}", missing=error.name, package=package
+            ) from error
 
     def _installed(self) -> dict[str, EntryPoint]:
         return dict(installed(self.group))

@@ -46,7 +46,10 @@ class EvalReport:
         for pair in self.pairs:
             base, tuned = (score for score in self.scores if score.name == pair.name and score.target in self._compared)
             if base.low <= tuned.high and tuned.low <= base.high:
-                found.append(f"{pair.name}: the intervals of base and tuned overlap; the difference on the same examples is the sharper test.")
+                found.append(
+                    f"{pair.name}: the intervals of base and tuned overlap; the difference on the same examples is the "
+                    "sharper test."
+                )
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):
             if n < _SMALL:
                 is_counted = all(score.correct is not None for score in self.scores if score.name == name)

@@ -39,11 +39,15 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
             "pairs": tuple(PairedScore(**_pair_fields(pair)) for pair in data["pairs"]),
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise SpecError(f"this is not the data of an eval report ({type(error).__name__}: {error}); pass what to_dict() returned") from error
+        raise SpecError(
+            f"this is not the data of an eval report ({type(error).__name__}: {error}); pass what to_dict() returned"
+        ) from error
 
 
 def _written(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()
+    }
 
 
 def _score_fields(score: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +60,11 @@ def _score_fields(score: Mapping[str, Any]) -> dict[str, Any]:
 def _pair_fields(pair: Mapping[str, Any]) -> dict[str, Any]:
     fields = _with_infinity(pair)
     if "higher" not in fields:
-        fields |= {"lower": fields["only_base"], "equal": fields["both"] + fields["neither"], "higher": fields["only_tuned"]}
+        fields |= {
+            "lower": fields["only_base"],
+            "equal": fields["both"] + fields["neither"],
+            "higher": fields["only_tuned"],
+        }
     return fields
 
 

@@ -17,4 +17,7 @@ def to_html(report: EvalReport) -> str:
     """Return the report as a self-contained piece of HTML."""
     table = html_table(rows(report), head=columns(report), right=numeric_columns(report))
     differences = "".join(f"<p>{escaped(line)}</p>" for line in sentences(report))
-    return f'<div class="ftsdk-eval"><h3>{escaped(heading(report))}</h3>{table}{differences}{notes_html(report.notes)}</div>'
+    return (
+        "<div "
+        f'class="ftsdk-eval"><h3>{escaped(heading(report))}</h3>{table}{differences}{notes_html(report.notes)}</div>'
+    )

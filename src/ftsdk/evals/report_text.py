@@ -67,7 +67,10 @@ def to_rich(report: EvalReport) -> Any:
     for row in rows(report):
         # Names are printed verbatim, never read as markup.
         table.add_row(*(Text(cell) for cell in row))
-    after = [*(Text(line) for line in sentences(report)), *(Text(f"Note: {note}", style="dim") for note in report.notes)]
+    after = [
+        *(Text(line) for line in sentences(report)),
+        *(Text(f"Note: {note}", style="dim") for note in report.notes),
+    ]
     where = [Text(f"Every answer: {report.folder}", style="dim")] if report.folder is not None else []
     return Group(table, *after, *where)
 

@@ -84,4 +84,7 @@ class PairedScore:
         """The counts of outcomes in words."""
         if self.both is None:
             return f"the tuned scored higher on {self.higher}, lower on {self.lower}, the same on {self.equal}"
-        return f"both right on {self.both}, only the base on {self.only_base}, only the tuned on {self.only_tuned}, neither on {self.neither}"
+        return (
+            f"both right on {self.both}, only the base on {self.only_base}, only the tuned on {self.only_tuned}, "
+            f"neither on {self.neither}"
+        )

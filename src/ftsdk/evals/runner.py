@@ -77,7 +77,9 @@ def evaluate(
             for item in evals:
                 measurement = _Measurement(item, examples[item.name], target, on_progress)
                 results[item.name, target.name] = measurement.run(into / item.name, open_once)
-    scores = tuple(summarize(item, target.name, results[item.name, target.name]) for item in evals for target in targets)
+    scores = tuple(
+        summarize(item, target.name, results[item.name, target.name]) for item in evals for target in targets
+    )
     pairs: tuple[PairedScore, ...] = ()
     if len(targets) > 1:
         first, second = targets[0].name, targets[1].name
@@ -100,7 +102,9 @@ def _open_once(target: Target, stack: contextlib.ExitStack) -> Callable[[], Gene
 class _Measurement:
     """One target on one eval."""
 
-    def __init__(self, item: Eval, examples: list[Example], target: Target, on_progress: Callable[[EvalProgress], None] | None) -> None:
+    def __init__(
+        self, item: Eval, examples: list[Example], target: Target, on_progress: Callable[[EvalProgress], None] | None
+    ) -> None:
         self._eval = item
         self._examples = examples
         self._target = target
@@ -151,4 +155,6 @@ class _Measurement:
 
     def _report(self, done: int) -> None:
         if self._on_progress is not None:
-            self._on_progress(EvalProgress(name=self._eval.name, target=self._target.name, done=done, total=len(self._examples)))
+            self._on_progress(
+                EvalProgress(name=self._eval.name, target=self._target.name, done=done, total=len(self._examples))
+            )

@@ -69,7 +69,9 @@ def _wilson(total: float, n: int, confidence: float) -> tuple[float, float]:
     return low, high
 
 
-def paired_difference_interval(both: int, only_first: int, only_second: int, neither: int, confidence: float = 0.95) -> tuple[float, float]:
+def paired_difference_interval(
+    both: int, only_first: int, only_second: int, neither: int, confidence: float = 0.95
+) -> tuple[float, float]:
     """Return an interval for the second share minus the first, where both were measured on the same examples.
 
     Args:
@@ -143,7 +145,9 @@ def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: floa
     return Interval(max(low, 0.0), min(high, 1.0), "t") if is_bounded else Interval(low, high, "t")
 
 
-def paired_mean_interval(first: Sequence[float], second: Sequence[float], *, is_bounded: bool, confidence: float = 0.95) -> Interval:
+def paired_mean_interval(
+    first: Sequence[float], second: Sequence[float], *, is_bounded: bool, confidence: float = 0.95
+) -> Interval:
     """Return an interval of the mean of the second minus the first, measured on the same examples.
 
     Newcombe's method 10 where all values are 0 or 1, else Student's t of the differences. Where t has no width or no
@@ -174,7 +178,9 @@ def paired_mean_interval(first: Sequence[float], second: Sequence[float], *, is_
     return Interval(max(low, -1.0), min(high, 1.0), "t") if is_bounded else Interval(low, high, "t")
 
 
-def bootstrap_interval(n: int, statistic: Callable[[Sequence[int]], float], *, confidence: float = 0.95, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    n: int, statistic: Callable[[Sequence[int]], float], *, confidence: float = 0.95, seed: int = 0
+) -> Interval:
     """Return the percentile bootstrap interval of any statistic.
 
     Args:
@@ -193,7 +199,12 @@ def bootstrap_interval(n: int, statistic: Callable[[Sequence[int]], float], *, c
 
 
 def paired_bootstrap_interval(
-    n: int, first: Callable[[Sequence[int]], float], second: Callable[[Sequence[int]], float], *, confidence: float = 0.95, seed: int = 0
+    n: int,
+    first: Callable[[Sequence[int]], float],
+    second: Callable[[Sequence[int]], float],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Return the percentile bootstrap interval of the second statistic minus the first, on the same resamples."""
     return bootstrap_interval(n, lambda drawn: second(drawn) - first(drawn), confidence=confidence, seed=seed)
@@ -213,7 +224,9 @@ def t_quantile(probability: float, degrees: int) -> float:
     bisection; above 500 degrees of freedom the expansion 26.7.5, whose error is below 1e-6 there.
     """
     if not 0.5 < probability < 1 or degrees < 1:
-        raise ValueError(f"probability must lie between 0.5 and 1, and degrees must be at least 1; got {probability}, {degrees}")
+        raise ValueError(
+            f"probability must lie between 0.5 and 1, and degrees must be at least 1; got {probability}, {degrees}"
+        )
     if degrees > 500:
         z = NormalDist().inv_cdf(probability)
         return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

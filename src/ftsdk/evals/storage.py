@@ -48,7 +48,9 @@ class AnswerFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def read(self) -> dict[int, str]:
@@ -76,7 +78,12 @@ class AnswerFile:
         """
         text = "".join(json.dumps(asdict(result), ensure_ascii=False) + "\n" for result in results)
         content = text.encode("utf-8", "surrogatepass")
-        meta = {"version": _VERSION, **self._identity, "scorer": dict(scorer), "sha256": hashlib.sha256(content).hexdigest()}
+        meta = {
+            "version": _VERSION,
+            **self._identity,
+            "scorer": dict(scorer),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         if self._read_meta() != meta or not self._file.is_file() or self._file.read_bytes() != content:
             replace_file(self._file, content)
             # Last, and with the digest of the lines: a reader trusts only lines that this file vouches for.
@@ -93,7 +100,9 @@ class AnswerFile:
 
     def _read_whole(self) -> dict[int, str] | None:
         meta = self._read_meta()
-        if meta.get("version") not in _READABLE or any(name not in meta or meta[name] != value for name, value in self._identity.items()):
+        if meta.get("version") not in _READABLE or any(
+            name not in meta or meta[name] != value for name, value in self._identity.items()
+        ):
             return None
         try:
             content = self._file.read_bytes()

@@ -71,7 +71,11 @@ class _FunctionGenerator:
         return [0] * len(texts)
 
     def generate(
-        self, conversations: Sequence[Conversation], *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """Answer every conversation; see `Generator.generate`."""
         outputs: list[str] = []
@@ -81,7 +85,9 @@ class _FunctionGenerator:
                 on_progress(len(outputs), len(conversations))
         return outputs
 
-    def stream(self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()) -> Yields[tuple[int, str]]:
+    def stream(
+        self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
+    ) -> Yields[tuple[int, str]]:
         """Yield each answer; see `CanStream.stream`."""
         del max_new_tokens  # the function decides
         for index, conversation in enumerate(conversations):
@@ -93,7 +99,9 @@ class _FunctionGenerator:
                 error.add_note(f"while answering example {index + 1}")
                 raise
             if not isinstance(answer, str):
-                raise SpecError(f"a function that is evaluated must return text; it returned {answer!r} for example {index + 1}")
+                raise SpecError(
+                    f"a function that is evaluated must return text; it returned {answer!r} for example {index + 1}"
+                )
             yield index, answer
 
 

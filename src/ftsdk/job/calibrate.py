@@ -11,15 +11,25 @@ from ftsdk.spec import LoRA, Tuning
 
 __all__ = ["calibrate"]
 
-_TEXT = "the order came late and one of the cups was broken so please send another or give the money back thank you very much"
+_TEXT = (
+    "the order came late and one of the cups was broken so please send another or give the money back thank you very "
+    "much"
+)
 _WORDS = (16, 160)
 """Words per row: few, where the overhead per kernel dominates, and many, where it doesn't."""
 _ROWS = 4
 """Rows per step."""
 
 
-def calibrate(model: str, *, steps: int = 20, tuning: Tuning | None = None, backend: str | Backend = "local", progress: bool = True) -> Calibration:
-    """Train for a few steps, half of them on short rows and half on long ones, and store the ratio of measured to estimated time.
+def calibrate(
+    model: str,
+    *,
+    steps: int = 20,
+    tuning: Tuning | None = None,
+    backend: str | Backend = "local",
+    progress: bool = True,
+) -> Calibration:
+    """Train a few steps on short and on long rows, and store the ratio of measured to estimated time.
 
     The result applies to the device's name and its software versions, and only roughly to other tunings.
 
@@ -41,13 +51,17 @@ def calibrate(model: str, *, steps: int = 20, tuning: Tuning | None = None, back
         job = _job(model, words, steps // 2, tuning or LoRA(), backend)
         plan = job.plan()
         if plan.hardware is None:
-            raise SpecError(f"backend {plan.backend!r} doesn't say what hardware it trains on, so there is nothing to calibrate")
+            raise SpecError(
+                f"backend {plan.backend!r} doesn't say what hardware it trains on, so there is nothing to calibrate"
+            )
         name, software = plan.hardware.name, software_version()
         before = read_calibration(name, software=software)
         job.submit().wait(progress=progress)
         found = read_calibration(name, software=software)
         if found is None or found == before:
-            raise SpecError("the probe run ended without enough steps to measure; run `ftsdk calibrate` again with more steps=")
+            raise SpecError(
+                "the probe run ended without enough steps to measure; run `ftsdk calibrate` again with more steps="
+            )
     assert found is not None
     return found
 
@@ -55,9 +69,9 @@ def calibrate(model: str, *, steps: int = 20, tuning: Tuning | None = None, back
 def _job(model: str, words: int, steps: int, tuning: Tuning, backend: str | Backend) -> FineTuneJob:
     text = _TEXT.split()
     texts = [" ".join((text * (1 + words // len(text)))[n % 5 : n % 5 + words]) for n in range(_ROWS * steps)]
-    rows = Dataset.from_rows([{"text": f"{text} {n}", "answer": "ab"[n % 2]} for n, text in enumerate(texts)], name="probe").as_chat(
-        prompt="{text}", completion="{answer}"
-    )
+    rows = Dataset.from_rows(
+        [{"text": f"{text} {n}", "answer": "ab"[n % 2]} for n, text in enumerate(texts)], name="probe"
+    ).as_chat(prompt="{text}", completion="{answer}")
     # One checkpoint, since writing it is part of a run's time.
     return FineTuneJob(
         name="calibrate",

@@ -60,7 +60,9 @@ class FineTuneJob(JobFields):
             raise DatasetError(
                 "these rows have no prompt and no completion yet.",
                 source=data.name,
-                hint="Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)",
+                hint=(
+                    "Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)"
+                ),
             )
         return data
 
@@ -98,15 +100,20 @@ class FineTuneJob(JobFields):
             refuse_over_budget(plan, self.budget_usd)
         return plan
 
-    def estimate(self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False) -> Estimate:
-        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source. Starts nothing.
+    def estimate(
+        self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False
+    ) -> Estimate:
+        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source.
+
+        Starts nothing.
 
         Args:
-            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from the text, which takes milliseconds.
-                None counts if the tokenizer is at hand.
-            usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's own prices.
-            live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is spent.
-                Without it all is offline.
+            is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from the text, which takes
+                milliseconds. None counts if the tokenizer is at hand.
+            usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's
+                own prices.
+            live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is
+                spent. Without it all is offline.
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
@@ -118,13 +125,22 @@ class FineTuneJob(JobFields):
         backend = self.resolved_backend
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
         if live and not isinstance(backend, CanQuote):
-            raise UnsupportedSpecError(backend.name, [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")])
+            raise UnsupportedSpecError(
+                backend.name,
+                [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")],
+            )
         if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
-            raise SpecError(f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware costs nothing")
+            raise SpecError(
+                f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware "
+                "costs nothing"
+            )
         # Asking what it costs is no reason to refuse: the budget is held against the answer by plan() and submit().
         planned = backend.plan(self.spec().replace(budget_usd=None))
         if rate is not None and planned.hardware is None:
-            raise SpecError(f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes nothing there")
+            raise SpecError(
+                f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes "
+                "nothing there"
+            )
         plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
@@ -132,7 +148,12 @@ class FineTuneJob(JobFields):
         found = plan.estimate
         assert found is not None
         if self.budget_usd is not None and found.cost is not None and found.cost.high > self.budget_usd:
-            found = found.replace(notes=(*found.notes, f"budget_usd={self.budget_usd} is less than the upper end: submit() may refuse this run"))
+            found = found.replace(
+                notes=(
+                    *found.notes,
+                    f"budget_usd={self.budget_usd} is less than the upper end: submit() may refuse this run",
+                )
+            )
         return found
 
     def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
@@ -148,12 +169,16 @@ class FineTuneJob(JobFields):
         note = ""
         if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
             try:
-                parts = [None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets]
+                parts = [
+                    None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets
+                ]
             except ModelError as error:
                 if is_exact is True:
                     raise
                 note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
-        parts = parts or [None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets]
+        parts = parts or [
+            None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets
+        ]
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
@@ -169,7 +194,9 @@ class FineTuneJob(JobFields):
 
         tokenizer = load_tokenizer(spec.model)
         ends = eos_token_ids(tokenizer, materialize(spec.model))
-        return tokens_through(data.rows, tokenizer, train_on=spec.method.rendered_train_on, max_length=limit, eos_token_ids=ends)
+        return tokens_through(
+            data.rows, tokenizer, train_on=spec.method.rendered_train_on, max_length=limit, eos_token_ids=ends
+        )
 
     def preview(self, n: int = 3) -> Preview:
         """Show what the model will see, and which tokens it will learn to write.
@@ -201,7 +228,8 @@ class FineTuneJob(JobFields):
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set; nothing was written.
             BudgetExceededError: The run could cost more than `budget_usd`; nothing was started.
-            BackendError: The place said no; the run is in the ledger and can be submitted again by `Run.open(ref).wait()`.
+            BackendError: The place said no; the run is in the ledger and can be submitted again by
+                `Run.open(ref).wait()`.
         """
         plan = self.plan()
         backend = self.resolved_backend
@@ -280,7 +308,9 @@ class FineTuneJob(JobFields):
 
         self._store_data()
         file = None if path is None else Path(path).expanduser()
-        text = yaml.safe_dump(self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.safe_dump(
+            self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100
+        )
         if file is not None:
             file.write_text(text, encoding="utf-8")
         return text
@@ -288,7 +318,10 @@ class FineTuneJob(JobFields):
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Give the JSON Schema of a job's YAML file, for editors."""
-        return {**JobFile.model_json_schema(), "patternProperties": {"^x-": {"description": "Yours: a place for YAML anchors."}}}
+        return {
+            **JobFile.model_json_schema(),
+            "patternProperties": {"^x-": {"description": "Yours: a place for YAML anchors."}},
+        }
 
 
 def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
@@ -298,6 +331,9 @@ def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
 
 
 def _stored(an_eval: Eval) -> dict[str, Any]:
-    """Describe an eval whose rows are in the store: the file that they came from may change before anybody evaluates."""
+    """Describe an eval whose rows are in the store.
+
+    The file that they came from may change before anybody evaluates.
+    """
     data = an_eval.data
     return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

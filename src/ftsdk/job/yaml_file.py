@@ -60,7 +60,9 @@ def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
     if file.validation is not None:
         arguments["validation"] = Dataset.from_dict(file.validation.to_dict(), base)
     if file.evals:
-        arguments["evals"] = tuple(Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals)
+        arguments["evals"] = tuple(
+            Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals
+        )
     if "backend" in file.model_fields_set:
         entry = file.backend
         arguments["backend"] = entry if isinstance(entry, str) else get_backend(entry.name, entry.options)
@@ -81,7 +83,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise SpecError(f"the job file {path} can't be read: {error}") from error
     data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise SpecError(f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}")
+        raise SpecError(
+            f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}"
+        )
     return data
 
 

@@ -23,7 +23,10 @@ _MAX_HEADER_BYTES = 100_000_000
 
 _MAX_DIMENSIONS = 16
 _MAX_PARAMETERS = 2**53
-"""Nine thousand trillion, far beyond any model: what a damaged header multiplies to must stay a number that can be counted with."""
+"""Nine thousand trillion, far beyond any model.
+
+What a damaged header multiplies to must stay a number that can be counted with.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,9 @@ def regular_size(path: Path) -> int:
     try:
         found = path.stat()
     except OSError as error:
-        raise ModelError(f"{path} can't be read: {error.strerror or error}. Check that it exists and that you may read it.") from error
+        raise ModelError(
+            f"{path} can't be read: {error.strerror or error}. Check that it exists and that you may read it."
+        ) from error
     if not stat.S_ISREG(found.st_mode):
         raise ModelError(f"{path} is not a regular file. Copy or download the model again.")
     return found.st_size
@@ -80,22 +85,32 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
             raise ModelError(f"{path.name} is a git LFS pointer, not the weights. Fetch them: git lfs pull")
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-            raise ModelError(f"{path.name} is not a complete safetensors file ({size:,} bytes). Copy or download it again.")
+            raise ModelError(
+                f"{path.name} is not a complete safetensors file ({size:,} bytes). Copy or download it again."
+            )
         try:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{path.name} is not a safetensors file: its header isn't JSON. Copy or download it again.") from error
+            raise ModelError(
+                f"{path.name} is not a safetensors file: its header isn't JSON. Copy or download it again."
+            ) from error
     if not isinstance(header, dict):
-        raise ModelError(f"{path.name} is not a safetensors file: its header isn't an object. Copy or download it again.")
+        raise ModelError(
+            f"{path.name} is not a safetensors file: its header isn't an object. Copy or download it again."
+        )
     tensors = {name: entry for name, entry in cast("dict[str, Any]", header).items() if name != "__metadata__"}
     try:
         parameters = sum(_product(entry["shape"]) for entry in tensors.values())
         dtypes = frozenset(str(entry["dtype"]) for entry in tensors.values())
         end = max((_product([entry["data_offsets"][1]]) for entry in tensors.values()), default=0)
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ModelError(f"{path.name} is not a safetensors file: its header lacks shapes or offsets. Copy or download it again.") from error
+        raise ModelError(
+            f"{path.name} is not a safetensors file: its header lacks shapes or offsets. Copy or download it again."
+        ) from error
     if 8 + length + end > size:
-        raise ModelError(f"{path.name} is truncated: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again.")
+        raise ModelError(
+            f"{path.name} is truncated: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again."
+        )
     return SafetensorsHeader(parameters=parameters, dtypes=dtypes)
 
 
@@ -183,14 +198,19 @@ def read_gguf_header(path: Path) -> GgufHeader:
     with path.open("rb") as file:
         magic = file.read(4)
         if magic != b"GGUF" or size < 24:
-            raise ModelError(f"{path.name} is not a GGUF file: it starts with {magic!r}, not b'GGUF'. Download it again.")
+            raise ModelError(
+                f"{path.name} is not a GGUF file: it starts with {magic!r}, not b'GGUF'. Download it again."
+            )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             cursor = _Cursor(buffer)
             cursor.at = 4
             try:
                 version = cursor.number("<I")
                 if version not in (2, 3):
-                    raise ModelError(f"{path.name} is GGUF version {version}; only versions 2 and 3 can be read. Download a newer file.")
+                    raise ModelError(
+                        f"{path.name} is GGUF version {version}; only versions 2 and 3 can be read. Download a newer "
+                        "file."
+                    )
                 tensor_count, field_count = cursor.number("<Q"), cursor.number("<Q")
                 fields: dict[str, Any] = {}
                 for _ in range(field_count):
@@ -207,7 +227,9 @@ def read_gguf_header(path: Path) -> GgufHeader:
                     cursor.number("<I")
                     last_offset = max(last_offset, cursor.number("<Q"))
             except (struct.error, OverflowError, ValueError) as error:
-                raise ModelError(f"{path.name} is truncated or damaged: its GGUF header can't be read ({error}). Download it again.") from error
+                raise ModelError(
+                    f"{path.name} is truncated or damaged: its GGUF header can't be read ({error}). Download it again."
+                ) from error
             if cursor.at + last_offset >= size and tensor_count:
                 raise ModelError(f"{path.name} is truncated: tensors lie beyond its {size:,} bytes. Download it again.")
     return GgufHeader(fields=fields, parameters=parameters, tensor_names=frozenset(names))

@@ -21,9 +21,15 @@ def check_hub_id(identifier: str) -> None:
 
     Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`, read 2026-11-23.
     """
-    if not _HUB_ID.fullmatch(identifier) or "--" in identifier or ".." in identifier or identifier.endswith((".", "-", ".git")):
+    if (
+        not _HUB_ID.fullmatch(identifier)
+        or "--" in identifier
+        or ".." in identifier
+        or identifier.endswith((".", "-", ".git"))
+    ):
         raise ModelError(
-            f"{identifier!r} is not a valid model: a hub id looks like 'HuggingFaceTB/SmolLM2-135M-Instruct', a folder starts with './' or '/', "
+            f"{identifier!r} is not a valid model: a hub id looks like 'HuggingFaceTB/SmolLM2-135M-Instruct', a folder "
+            "starts with './' or '/', "
             "and a GGUF file ends in '.gguf'."
         )
 

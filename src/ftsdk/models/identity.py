@@ -40,7 +40,13 @@ def model_identity(model: Model) -> str:
         parts.append(_file_stamps(Path(model.id).expanduser()))
     if model.adapter is not None:
         folder = Path(model.adapter).expanduser()
-        parts.append([file_sha256(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors") if (folder / name).is_file()])
+        parts.append(
+            [
+                file_sha256(folder / name)
+                for name in ("adapter_config.json", "adapter_model.safetensors")
+                if (folder / name).is_file()
+            ]
+        )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

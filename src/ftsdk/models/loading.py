@@ -41,7 +41,9 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         from transformers import AutoTokenizer
     with quiet_transformers():
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code, local_files_only=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=model.trust_remote_code, local_files_only=True
+            )
         except (ValueError, OSError, KeyError, ImportError) as error:
             raise ModelError(f"the tokenizer of {model} can't be loaded: {error}") from error
     if model.chat_template is not None:
@@ -53,7 +55,8 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"the tokenizer of {model} has no end-of-sequence token, so generation would never stop. Set eos_token in tokenizer_config.json."
+            f"the tokenizer of {model} has no end-of-sequence token, so generation would never stop. Set eos_token in "
+            "tokenizer_config.json."
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = _spare_token(tokenizer) or tokenizer.eos_token
@@ -69,7 +72,9 @@ def _spare_token(tokenizer: Any) -> str | None:
     for name in _PAD_NAMES:
         if name in special and name not in taken:
             return name
-    return next((token for token in special if _SPARE.search(token) and token not in taken and token not in template), None)
+    return next(
+        (token for token in special if _SPARE.search(token) and token not in taken and token not in template), None
+    )
 
 
 def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
@@ -88,7 +93,9 @@ def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
         try:
             listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
         except (ValueError, AttributeError) as error:
-            raise ModelError(f"{path.name} of {folder.name} can't be read as JSON ({error}). Copy or download the model again.") from error
+            raise ModelError(
+                f"{path.name} of {folder.name} can't be read as JSON ({error}). Copy or download the model again."
+            ) from error
         found += listed if isinstance(listed, list) else [] if listed is None else [listed]
     return tuple(dict.fromkeys(found))
 
@@ -102,7 +109,11 @@ def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
     facts = inspect_model(model)
     if facts.max_position_embeddings is None and not facts.is_downloaded:
         facts = inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code))
-    limits = [limit for limit in (facts.max_position_embeddings, getattr(tokenizer, "model_max_length", None)) if limit and limit < 10**9]
+    limits = [
+        limit
+        for limit in (facts.max_position_embeddings, getattr(tokenizer, "model_max_length", None))
+        if limit and limit < 10**9
+    ]
     return min(limits, default=None)
 
 
@@ -130,7 +141,9 @@ def pick_dtype(device: str) -> DtypeName:
     return "bfloat16" if any(check() for check in checks if check is not None) else "float32"
 
 
-def load_model(model: Model, *, dtype: str | None = None, device: str | None = None, attention: str | None = None) -> Any:
+def load_model(
+    model: Model, *, dtype: str | None = None, device: str | None = None, attention: str | None = None
+) -> Any:
     """Load the weights, with the adapter on top if the model names one, ready for inference.
 
     Args:

@@ -64,7 +64,13 @@ def _download(model: Model, report: Callable[[str], object]) -> Path:
     check_hub_id(model.id)
     with late_imports(f"downloading {model.id}"):
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
     facts = inspect_model(model)
     if not facts.is_downloaded:
         report(f"downloading {model} from the Hugging Face hub")
@@ -73,21 +79,35 @@ def _download(model: Model, report: Callable[[str], object]) -> Path:
     try:
         # An explicit cache, so that the download and the plan, which reads headers there, use the same folder.
         cache = hub_cache()
-        folder = Path(snapshot_download(model.id, revision=model.revision, cache_dir=cache, allow_patterns=patterns, ignore_patterns=list(_UNWANTED)))
+        folder = Path(
+            snapshot_download(
+                model.id,
+                revision=model.revision,
+                cache_dir=cache,
+                allow_patterns=patterns,
+                ignore_patterns=list(_UNWANTED),
+            )
+        )
     except GatedRepoError as error:
         raise ModelError(
-            f"{model.id} is gated: accept its licence at https://huggingface.co/{model.id}, then log in with `hf auth login`."
+            f"{model.id} is gated: accept its licence at https://huggingface.co/{model.id}, then log in with `hf auth "
+            "login`."
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"{model.id} has no revision {model.revision!r}. See https://huggingface.co/{model.id}/commits.") from error
+        raise ModelError(
+            f"{model.id} has no revision {model.revision!r}. See https://huggingface.co/{model.id}/commits."
+        ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"the Hugging Face hub has no model {model.id!r}, or it is private: check the name, or log in with `hf auth login`."
+            f"the Hugging Face hub has no model {model.id!r}, or it is private: check the name, or log in with `hf "
+            "auth login`."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
-            f"{model} isn't on this machine and the Hugging Face hub can't be reached from it (or HF_HUB_OFFLINE is set). "
-            f"Where there is a network, run `{fetch}` and copy the folder here as Model('./folder'), or set HF_HUB_CACHE to a cache that has it."
+            f"{model} isn't on this machine and the Hugging Face hub can't be reached from it (or HF_HUB_OFFLINE is "
+            "set). "
+            f"Where there is a network, run `{fetch}` and copy the folder here as Model('./folder'), or set "
+            "HF_HUB_CACHE to a cache that has it."
         ) from error
     inspect_folder(folder, model, shown=str(model))
     return folder
@@ -159,10 +179,14 @@ def _write_plain(source: Path, into: Path, name: str) -> None:
     del gguf
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # the only way to silence this progress bar
-            loaded: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16, **_dequantize())
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source.parent, gguf_file=source.name, dtype=torch.bfloat16, **_dequantize()
+            )
         tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
-        raise ModelError(f"transformers can't unpack {name}: {error}. Use the model's safetensors instead, by hub id or folder.") from error
+        raise ModelError(
+            f"transformers can't unpack {name}: {error}. Use the model's safetensors instead, by hub id or folder."
+        ) from error
     # A model loaded from GGUF can't be saved or trained: move its weights into a plain one.
     config = copy.deepcopy(loaded.config)
     if hasattr(config, "quantization_config"):

@@ -59,8 +59,8 @@ def inspect_model(model: Model) -> ModelFacts:
     """Inspect a model offline, in milliseconds, without torch or transformers.
 
     Raises:
-        ModelError: The folder or file doesn't exist, is incomplete, holds only pickles, or needs code of its own without
-            `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
+        ModelError: The folder or file doesn't exist, is incomplete, holds only pickles, or needs code of its own
+            without `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
     """
     if model.adapter is not None:
         _check_adapter(model.adapter)
@@ -90,12 +90,19 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
     names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         if "adapter_config.json" in names:
-            raise ModelError(f"{shown} is an adapter, not a whole model: write Model(id=<its base model>, adapter={shown!r}).")
-        raise ModelError(f"{shown} has no config.json, so it is not a model in the Hugging Face layout. Pass the folder that holds config.json.")
+            raise ModelError(
+                f"{shown} is an adapter, not a whole model: write Model(id=<its base model>, adapter={shown!r})."
+            )
+        raise ModelError(
+            f"{shown} has no config.json, so it is not a model in the Hugging Face layout. Pass the folder that holds "
+            "config.json."
+        )
     config = _read_json(folder / "config.json", shown)
     _refuse_remote_code(folder, config, model, shown)
     headers = [read_safetensors_header(path) for path in _weight_files(folder, names, shown)]
-    facts = _facts_of_config(config, ModelFacts(source=model.source, name=base_name(model), is_downloaded=True, path=folder))
+    facts = _facts_of_config(
+        config, ModelFacts(source=model.source, name=base_name(model), is_downloaded=True, path=folder)
+    )
     notes: list[str] = []
     parameters: int | None = sum(header.parameters for header in headers)
     if isinstance(config.get("quantization_config"), dict):
@@ -109,7 +116,9 @@ def _inspect_hub(model: Model) -> ModelFacts:
     check_hub_id(model.id)
     notes: tuple[str, ...] = ()
     if Path(model.id).is_dir():
-        notes = (f"there is also a folder {model.id!r} here; the hub's model is used. For the folder, write './{model.id}'.",)
+        notes = (
+            f"there is also a folder {model.id!r} here; the hub's model is used. For the folder, write './{model.id}'.",
+        )
     facts = ModelFacts(source="hub", name=base_name(model), is_downloaded=False, notes=notes)
     snapshot = cached_snapshot(model.id, model.revision)
     if snapshot is None or not (snapshot / "config.json").is_file():
@@ -118,7 +127,9 @@ def _inspect_hub(model: Model) -> ModelFacts:
     names = {path.name for path in snapshot.iterdir()}
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
         _refuse_remote_code(snapshot, config, model, str(model))
-        return replace(_facts_of_config(config, facts), notes=(*notes, "only the config is downloaded, not the weights"))
+        return replace(
+            _facts_of_config(config, facts), notes=(*notes, "only the config is downloaded, not the weights")
+        )
     found = inspect_folder(snapshot, model, shown=str(model))
     return replace(found, notes=(*notes, *found.notes))
 
@@ -187,22 +198,33 @@ def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
         return [folder / "model.safetensors"]
     if "model.safetensors.index.json" in names:
         parts = _read_json(folder / "model.safetensors.index.json", shown).get("weight_map")
-        files = sorted({str(part) for part in cast("dict[str, str]", parts).values()}) if isinstance(parts, dict) else []
+        files = (
+            sorted({str(part) for part in cast("dict[str, str]", parts).values()}) if isinstance(parts, dict) else []
+        )
         # The index is untrusted input: a name in it must stay inside the folder.
         missing = [name for name in files if "/" in name or "\\" in name or name not in names]
         if missing or not files:
-            what = f"{len(missing)} of {len(files)} parts are missing ({', '.join(missing[:3])})" if missing else "its index names no parts"
+            what = (
+                f"{len(missing)} of {len(files)} parts are missing ({', '.join(missing[:3])})"
+                if missing
+                else "its index names no parts"
+            )
             raise ModelError(f"{shown} is incomplete: {what}. Copy or download it again.")
         return [folder / name for name in files]
     pickles = sorted(name for name in names if name.endswith(_PICKLES) and name != "training_args.bin")
     others = sorted(name for name in names if name.endswith(".safetensors"))
     if others:
-        raise ModelError(f"{shown} has {others[0]} but no model.safetensors and no model.safetensors.index.json, which is what transformers loads.")
+        raise ModelError(
+            f"{shown} has {others[0]} but no model.safetensors and no model.safetensors.index.json, which is what "
+            "transformers loads."
+        )
     if pickles:
         raise ModelError(
-            f"{shown} has only pickle weights ({pickles[0]}): a pickle can run any code when it is opened, so ftsdk loads only safetensors. "
+            f"{shown} has only pickle weights ({pickles[0]}): a pickle can run any code when it is opened, so ftsdk "
+            "loads only safetensors. "
             "Convert a file that you trust, in a process of its own: "
-            "python -c \"from transformers import AutoModelForCausalLM as M; M.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\" "
+            'python -c "from transformers import AutoModelForCausalLM as M; '
+            "M.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\" "
             "and copy the tokenizer's files too."
         )
     raise ModelError(f"{shown} has no weights: there is no *.safetensors file. Copy or download the model again.")
@@ -218,7 +240,8 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
         if wanted:
             first = next(iter(cast("dict[str, Any]", wanted).values())) if isinstance(wanted, dict) else wanted
             raise ModelError(
-                f"{shown} needs its own Python code ({file}: auto_map names {first!r}), which could do anything that you can. "
+                f"{shown} needs its own Python code ({file}: auto_map names {first!r}), which could do anything that "
+                "you can. "
                 "Read that code, then allow it with Model(..., trust_remote_code=True)."
             )
 
@@ -228,12 +251,18 @@ def _check_adapter(adapter: str) -> None:
     if not folder.is_dir():
         raise ModelError(_missing(folder, adapter, "adapter folder"))
     if not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{adapter} is not an adapter: it has no adapter_config.json. Pass the folder that PEFT or ftsdk wrote.")
+        raise ModelError(
+            f"{adapter} is not an adapter: it has no adapter_config.json. Pass the folder that PEFT or ftsdk wrote."
+        )
     _read_json(folder / "adapter_config.json", adapter)
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         has_pickle = (folder / "adapter_model.bin").is_file()
-        what = "only pickle weights (adapter_model.bin), and ftsdk loads only safetensors" if has_pickle else "no adapter_model.safetensors"
+        what = (
+            "only pickle weights (adapter_model.bin), and ftsdk loads only safetensors"
+            if has_pickle
+            else "no adapter_model.safetensors"
+        )
         raise ModelError(f"the adapter {adapter} has {what}. Save it again with save_pretrained of a recent PEFT.")
     read_safetensors_header(weights)
 
@@ -241,11 +270,15 @@ def _check_adapter(adapter: str) -> None:
 def _read_json(path: Path, shown: str) -> dict[str, Any]:
     size = regular_size(path)
     if size > _MAX_JSON_BYTES:
-        raise ModelError(f"{shown}: {path.name} has {size:,} bytes, over {_MAX_JSON_BYTES:,}. Copy or download the model again.")
+        raise ModelError(
+            f"{shown}: {path.name} has {size:,} bytes, over {_MAX_JSON_BYTES:,}. Copy or download the model again."
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise ModelError(f"{shown}: {path.name} can't be read as JSON ({error}). Copy or download the model again.") from error
+        raise ModelError(
+            f"{shown}: {path.name} can't be read as JSON ({error}). Copy or download the model again."
+        ) from error
     if not isinstance(content, dict):
         raise ModelError(f"{shown}: {path.name} isn't a JSON object. Copy or download the model again.")
     return cast("dict[str, Any]", content)
@@ -257,7 +290,13 @@ def _missing(path: Path, shown: str, what: str) -> str:
         advice = "A model is a folder with config.json and *.safetensors, or a file that ends in .gguf."
         return f"{shown} is a {kind}, but a {what} was expected. {advice}"
     if not path.parent.is_dir():
-        return f"there is no {what} {shown}, nor the folder above it. Check the path; it is looked up from {Path.cwd()}."
+        return (
+            f"there is no {what} {shown}, nor the folder above it. Check the path; it is looked up from {Path.cwd()}."
+        )
     close = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.6)
-    hint = f"; did you mean {str(path.parent / close[0])!r}?" if close else f". Check the path; it is looked up from {Path.cwd()}."
+    hint = (
+        f"; did you mean {str(path.parent / close[0])!r}?"
+        if close
+        else f". Check the path; it is looked up from {Path.cwd()}."
+    )
     return f"there is no {what} {shown}{hint}"

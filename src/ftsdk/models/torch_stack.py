@@ -51,7 +51,9 @@ def quiet_transformers() -> Generator[None]:
         try:
             with warnings.catch_warnings():
                 # PEFT uses a name that transformers 5 has deprecated; users can do nothing about it.
-                warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+                warnings.filterwarnings(
+                    "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
+                )
                 yield
         finally:
             logging.set_verbosity(verbosity)

@@ -26,7 +26,12 @@ def files_of_model(path: Path, name: str, *, with_code: bool = False) -> dict[st
     if path.is_file():
         return {name: path}
     suffixes = _SUFFIXES | ({".py"} if with_code else frozenset())
-    found = {f"{name}/{file.name}": file for file in sorted(path.glob("*")) if file.is_file() and file.suffix in suffixes}
+    found = {
+        f"{name}/{file.name}": file for file in sorted(path.glob("*")) if file.is_file() and file.suffix in suffixes
+    }
     if not found:
-        raise ModelError(f"{path} is gone or holds no model any more, although it did when the run was planned. Restore it, or plan again.")
+        raise ModelError(
+            f"{path} is gone or holds no model any more, although it did when the run was planned. Restore it, or plan "
+            "again."
+        )
     return found

@@ -1,7 +1,7 @@
 """The waist: the protocols that backends implement.
 
-A backend is whatever fits `Backend`; it needs no base class. `plan` decides and is pure, everything else acts and is thin.
-`ftsdk.testing.BackendConformance` holds a backend to all of it.
+A backend is whatever fits `Backend`; it needs no base class. `plan` decides and is pure, everything else acts and is
+thin. `ftsdk.testing.BackendConformance` holds a backend to all of it.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Backend(Protocol):
 
         Args:
             plan: As `plan` gave it.
-            key: The ref's `id`: known, and in the ledger, before anything is sent. What the backend calls the run goes into
-                the ref's `native`.
+            key: The ref's `id`: known, and in the ledger, before anything is sent. What the backend calls the run goes
+                into the ref's `native`.
 
         Raises:
             BackendError: The provider refused, or didn't answer.
@@ -104,7 +104,9 @@ class CanQuote(Protocol):
     """A backend whose provider quotes the price of a planned run."""
 
     def quote(self, plan: Plan) -> Quote:
-        """Request the price. May upload the data, which a later `submit` then doesn't upload again; starts nothing and spends nothing.
+        """Request the price. May upload the data, which a later `submit` then doesn't upload again.
+
+        Starts nothing and spends nothing.
 
         A price over the budget, or over what the account may spend, is returned all the same.
 
@@ -121,7 +123,10 @@ class CanResume(Protocol):
     """A backend whose runs may stall (status `queued`, native `interrupted`) and can be resumed."""
 
     def resume(self, ref: RunRef) -> bool:
-        """Resume from the last whole checkpoint. Returns False if the run is at work or over, or has crashed too often."""
+        """Resume from the last whole checkpoint.
+
+        Returns False if the run is at work or over, or has crashed too often.
+        """
         ...
 
 
@@ -129,7 +134,10 @@ class Orphan(Value):
     """Something at a provider that no run in the ledger needs, or a run in the ledger that has nothing there."""
 
     kind: Literal["app", "run"]
-    """`app`: at the provider, and no run in the ledger needs it. `run`: in the ledger, and nothing at the provider belongs to it."""
+    """`app`: at the provider, and no run in the ledger needs it.
+
+    `run`: in the ledger, and nothing at the provider belongs to it.
+    """
     run_id: str = ""
     native: str = ""
     """The provider's own id."""

@@ -23,7 +23,7 @@ class Capabilities(Value):
     """Dotted paths of the optional fields that are honoured, such as `"seed"` or `"tuning.dropout"`."""
 
     def honours(self, path: str) -> bool:
-        """Return whether the field is honoured, or, for a field that holds others (`early_stopping`), any field in it."""
+        """Return whether the field, or any field inside it (`early_stopping`), is honoured."""
         return path in self.fields or any(field.startswith(f"{path}.") for field in self.fields)
 
 

@@ -20,7 +20,10 @@ def estimate_text(estimate: Estimate) -> str:
     lines = [f"{heading:<9}{text}" for heading, text in estimate.rows()]
     for heading, parts in estimate.parts.items():
         for source, those in _by_source(parts):
-            lines.append(f"  {heading.lower()}: {', '.join(f'{one.label} {in_unit(one.amount, one.unit)}' for one in those)}  [{source}]")
+            lines.append(
+                f"  {heading.lower()}: {', '.join(f'{one.label} {in_unit(one.amount, one.unit)}' for one in those)}  "
+                f"[{source}]"
+            )
     lines += [f"Note: {note}" for note in estimate.notes]
     return "\n".join(lines)
 

@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 QUOTED_LATER = (
-    "submit() requests the service's own quote, which replaces this estimate; job.estimate(live=True) requests it now, and uploads the data"
+    "submit() requests the service's own quote, which replaces this estimate; job.estimate(live=True) requests it now, "
+    "and uploads the data"
 )
 """The note of an estimate that a service's own quote will replace; the quote removes it."""
 
@@ -48,7 +49,9 @@ class CostRange(Value):
     """Where the price was read, and on which day."""
 
     def __str__(self) -> str:
-        interval = "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+        interval = (
+            "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+        )
         return f"{money(self.likely, places=2)} ({interval}{self.source})"
 
 
@@ -93,7 +96,9 @@ class MemoryEstimate(Value):
 
     def __str__(self) -> str:
         there = "" if self.there_gib is None else f" of {self.there_gib:.0f} GiB"
-        most = "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time would fit"
+        most = (
+            "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time would fit"
+        )
         return f"{self.peak_gb} GB{there}: {self.verdict}{most}"
 
 
@@ -107,7 +112,10 @@ class StepParts(Value):
     optimizer_s: Amount = 0.0
     """The optimizer's update, after both."""
     overlap: Annotated[float, Field(ge=1)] = 1.0
-    """How device and host work side by side: 1, they take turns, as on a CPU that is both; the larger, the more the slower one alone counts."""
+    """How device and host work side by side: 1, they take turns, as on a CPU that is both.
+
+    The larger, the more the slower one alone counts.
+    """
 
     @property
     def seconds(self) -> float:
@@ -171,7 +179,10 @@ class Quote(Value):
 
 
 class Estimate(Value):
-    """What a run will take, each number with its interval and its source. `cost` is None if nothing is billed or no price is known."""
+    """What a run will take, each number with its interval and its source.
+
+    `cost` is None if nothing is billed or no price is known.
+    """
 
     backend: str
     tokens: Range | None = None
@@ -199,12 +210,23 @@ class Estimate(Value):
         """Return the estimate with the provider's quote in place of our cost, which a note keeps."""
         amount = float(quote.usd)
         owed_at_once = Decimal(0) if self.accrual is None else min(self.accrual.fixed_usd, quote.usd)
-        tokens = {} if quote.tokens is None else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
+        tokens = (
+            {}
+            if quote.tokens is None
+            else {"billed_tokens": Range(low=quote.tokens, likely=quote.tokens, high=quote.tokens)}
+        )
         ours = str(self.cost) if self.cost is not None else self.cost_note
         kept = tuple(note for note in self.notes if note != QUOTED_LATER)
         return self.replace(
             cost=CostRange(low=quote.usd, likely=quote.usd, high=quote.usd, source=quote.cited),
-            cost_lines=(EstimateLine(label="the whole run", amount=Range(low=amount, likely=amount, high=amount), unit="usd", source=quote.cited),),
+            cost_lines=(
+                EstimateLine(
+                    label="the whole run",
+                    amount=Range(low=amount, likely=amount, high=amount),
+                    unit="usd",
+                    source=quote.cited,
+                ),
+            ),
             cost_note="",
             accrual=Accrual(kind="per_share", usd=quote.usd, fixed_usd=owed_at_once, source=quote.cited),
             notes=(*kept, *quote.notes, f"our own estimate, which this replaces: {ours or 'unknown'}"),
@@ -229,7 +251,11 @@ class Estimate(Value):
     @property
     def parts(self) -> dict[str, tuple[EstimateLine, ...]]:
         """What time, memory and cost are made of, by heading."""
-        return {"Time": self.time_lines, "Memory": () if self.memory is None else self.memory.lines, "Cost": self.cost_lines}
+        return {
+            "Time": self.time_lines,
+            "Memory": () if self.memory is None else self.memory.lines,
+            "Cost": self.cost_lines,
+        }
 
     def __str__(self) -> str:
         from ftsdk.protocol.estimate_text import estimate_text

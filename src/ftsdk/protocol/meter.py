@@ -15,7 +15,9 @@ OVER_BUDGET = "over_budget"
 """Native word of a run that its own worker stopped because it had reached its budget."""
 
 
-def accrued_usd(accrual: Accrual | None, *, seconds: float, share_done: float, price_usd: Decimal | None) -> Decimal | None:
+def accrued_usd(
+    accrual: Accrual | None, *, seconds: float, share_done: float, price_usd: Decimal | None
+) -> Decimal | None:
     """Return what a run has cost so far.
 
     Args:
@@ -47,13 +49,14 @@ def usd_for(accrual: Accrual | None, seconds: float) -> Decimal:
 class Meter:
     """Count from a run's events the seconds that are billed, over all its attempts, and the share that is done.
 
-    An attempt is billed from its first event to its last. Where the provider bills the start too, it counts from the submission, or from the
-    last event of the attempt before, and never for longer than a start may take. A pause in which nothing was at work costs nothing: a run
-    that is resumed on Monday owes nothing for the weekend.
+    An attempt is billed from its first event to its last. Where the provider bills the start too, it counts from the
+    submission, or from the last event of the attempt before, and never for longer than a start may take. A pause in
+    which nothing was at work costs nothing: a run that is resumed on Monday owes nothing for the weekend.
 
     Args:
         accrual: How its cost grows.
-        submitted_at: When the run was submitted, in seconds since the epoch; None: not known, so the first start counts at its longest.
+        submitted_at: When the run was submitted, in seconds since the epoch; None: not known, so the first start counts
+            at its longest.
     """
 
     accrual: Accrual | None
@@ -96,7 +99,9 @@ class Meter:
         # Clocks of two machines may disagree: no pause is negative.
         pause_s = None if before is None else max(0.0, event.at - before)
         is_state = isinstance(event, StateEvent)
-        is_first_event = is_state and event.state == "running" and (not self.is_going or event.native.startswith("attempt"))
+        is_first_event = (
+            is_state and event.state == "running" and (not self.is_going or event.native.startswith("attempt"))
+        )
         if is_first_event:
             longest_start_s = 0.0 if self.accrual is None else self.accrual.start_s
             self.seconds += longest_start_s if pause_s is None else min(longest_start_s, pause_s)

@@ -34,7 +34,10 @@ class Plan(Value):
     adjustments: tuple[Adjustment, ...] = ()
     """What the spec left open, what was chosen, and why."""
     workload: Workload | None = None
-    """What the training has to work through; None: the backend doesn't state it, so time and memory aren't estimated."""
+    """What the training has to work through.
+
+    None: the backend doesn't state it, so time and memory aren't estimated.
+    """
     billing: Billing | None = None
     """What is billed, and at which prices; None: not known."""
     notes: tuple[str, ...] = ()
@@ -61,7 +64,10 @@ class Plan(Value):
 
     @property
     def cost(self) -> CostRange | None:
-        """What the run will cost, as estimated; None if nothing is billed, no price is known, or nothing was estimated yet."""
+        """What the run will cost, as estimated.
+
+        None if nothing is billed, no price is known, or nothing was estimated yet.
+        """
         return None if self.estimate is None else self.estimate.cost
 
     @property

@@ -18,14 +18,20 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = [
         ("Backend", plan.backend),
         ("Model", str(spec.model)),
-        ("Data", f"{spec.train.rows:,} training rows" + (f", {spec.validation.rows:,} validation rows" if spec.validation else ", no validation")),
+        (
+            "Data",
+            f"{spec.train.rows:,} training rows"
+            + (f", {spec.validation.rows:,} validation rows" if spec.validation else ", no validation"),
+        ),
         ("Method", f"{type(spec.method).__name__}({_fields(spec.method.model_dump())})"),
         ("Tuning", f"{type(spec.tuning).__name__}({_fields(spec.tuning.model_dump())})"),
     ]
     rows.append(
         (
             "Length",
-            f"{spec.epochs:g} epochs" + (f", at most {spec.max_steps} steps" if spec.max_steps else "") + f", {spec.batch_size} sequences a step",
+            f"{spec.epochs:g} epochs"
+            + (f", at most {spec.max_steps} steps" if spec.max_steps else "")
+            + f", {spec.batch_size} sequences a step",
         )
     )
     if plan.estimate is not None:

@@ -41,7 +41,9 @@ class RunRef:
         """
         backend, colon, identifier = text.strip().partition(":")
         if not (backend and colon and identifier):
-            raise SpecError(f"{text!r} isn't a run ref; a run ref looks like 'local:20261123-ab12cd' (see `ftsdk runs`)")
+            raise SpecError(
+                f"{text!r} isn't a run ref; a run ref looks like 'local:20261123-ab12cd' (see `ftsdk runs`)"
+            )
         return cls(backend=backend, id=identifier)
 
 

@@ -1,7 +1,8 @@
 """Serving, an optional ability of a backend: its offers, the plan made before anything starts, and the protocol.
 
-A deployment is billed by the hour whether or not it gets requests. So nothing starts without a limit, and the plan counts the
-worst case: the process that started it dies just before it would have stopped it, and the provider's own idle stop comes last.
+A deployment is billed by the hour whether or not it gets requests. So nothing starts without a limit, and the plan
+counts the worst case: the process that started it dies just before it would have stopped it, and the provider's own
+idle stop comes last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ LEAST_HOURS = Decimal(1) / 12
 """Five minutes: less is no use."""
 
 ServingState = Literal["starting", "ready", "stopping", "stopped", "failed", "gone", "unknown"]
-"""The state of a deployment. Only `gone` is final: nothing is left that could be billed. `unknown`: a native word that we don't know."""
+"""The state of a deployment. Only `gone` is final: nothing is left that could be billed.
+
+`unknown`: a native word that we don't know.
+"""
 
 
 class ServingOffer(Value):
@@ -72,7 +76,8 @@ class ServingPlan(Value):
     def __str__(self) -> str:
         return (
             f"{self.offer}; stopped when the block ends, and after {self.max_s / 3600:.3g} h at the latest; "
-            f"{self.idle_stop_s // 60} min without a request stop it even if this process is dead; at most ${self.at_most_usd:.2f}"
+            f"{self.idle_stop_s // 60} min without a request stop it even if this process is dead; at most "
+            f"${self.at_most_usd:.2f}"
         )
 
 
@@ -104,7 +109,9 @@ class CanServe(Protocol):
         """
         ...
 
-    def start_serving(self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]) -> None:
+    def start_serving(
+        self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]
+    ) -> None:
         """Request the deployment. A lost answer is looked up, not requested again.
 
         Args:
@@ -123,7 +130,10 @@ class CanServe(Protocol):
         ...
 
     def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Stop whatever still exists under the name, and return the state. It is over when that is `gone`. Never blocks for long."""
+        """Stop whatever still exists under the name, and return the state. It is over when that is `gone`.
+
+        Never blocks for long.
+        """
         ...
 
 
@@ -142,14 +152,17 @@ def plan_serving(
         hardware: Name of one of the offers; None takes the cheapest that is free.
         budget_usd: US dollars that it may cost at most, also if a process dies.
         max_hours: Stop after so many hours.
-        idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it allows.
+        idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it
+            allows.
 
     Raises:
         SpecError: No limit, no such hardware, or an idle time that isn't offered.
         BudgetExceededError: The budget doesn't pay for five minutes and the idle time, or no price is known.
     """
     if budget_usd is None and max_hours is None:
-        raise SpecError("a deployment bills until it is stopped, so it needs a limit: budget_usd=5, max_hours=1, or both")
+        raise SpecError(
+            "a deployment bills until it is stopped, so it needs a limit: budget_usd=5, max_hours=1, or both"
+        )
     for word, limit in (("budget_usd", budget_usd), ("max_hours", max_hours)):
         if limit is not None:
             check_amount(word, limit, above=0, at_most=1_000_000)
@@ -157,11 +170,15 @@ def plan_serving(
     price = offer.price_usd_per_hour
     if price is None:
         raise BudgetExceededError(
-            f"nothing was started: {offer.source} has no price for {offer.hardware}, so no budget can be kept; name other hardware"
+            f"nothing was started: {offer.source} has no price for {offer.hardware}, so no budget can be kept; name "
+            "other hardware"
         )
     idle_s = offer.idle_stop_s_min if idle_stop_s is None else idle_stop_s
     if not offer.idle_stop_s_min <= idle_s <= offer.idle_stop_s_max or idle_s % 60:
-        raise SpecError(f"idle_stop_s must be whole minutes, from {offer.idle_stop_s_min} to {offer.idle_stop_s_max} seconds; got {idle_s}")
+        raise SpecError(
+            f"idle_stop_s must be whole minutes, from {offer.idle_stop_s_min} to {offer.idle_stop_s_max} seconds; got "
+            f"{idle_s}"
+        )
     idle_hours = Decimal(idle_s) / 3600
     limits = [] if max_hours is None else [Decimal(str(max_hours))]
     if budget_usd is not None:
@@ -170,7 +187,8 @@ def plan_serving(
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
             raise BudgetExceededError(
-                f"nothing was started: {offer.hardware} costs ${price:.2f} an hour, and the provider's idle stop comes {idle_s // 60} min "
+                f"nothing was started: {offer.hardware} costs ${price:.2f} an hour, and the provider's idle stop comes "
+                f"{idle_s // 60} min "
                 f"after the last request, so five minutes of use can cost ${needed}; the budget is ${budget}. "
                 "Raise budget_usd, or choose cheaper hardware"
             )
@@ -186,8 +204,12 @@ def plan_serving(
 def _choose(offers: Sequence[ServingOffer], hardware: str | None) -> ServingOffer:
     if hardware is None:
         # Without a price last: it is refused only if there is nothing else.
-        return min(offers, key=lambda offer: (offer.price_usd_per_hour is None, offer.free == 0, offer.price_usd_per_hour or 0))
+        return min(
+            offers, key=lambda offer: (offer.price_usd_per_hour is None, offer.free == 0, offer.price_usd_per_hour or 0)
+        )
     for offer in offers:
         if offer.hardware == hardware:
             return offer
-    raise SpecError(f"no offer of hardware {hardware!r} for this model{nearest(hardware, {offer.hardware for offer in offers})}")
+    raise SpecError(
+        f"no offer of hardware {hardware!r} for this model{nearest(hardware, {offer.hardware for offer in offers})}"
+    )

@@ -29,7 +29,9 @@ def collect(backend: Backend, ref: RunRef, into: str | Path | None, *, kept: Pat
         return Artifact(path=kept, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
     folder = Path(into).expanduser()
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
-        raise RunNotReadyError(f"{folder} isn't empty and holds no artifact; pass a new folder, so that no file of yours is overwritten")
+        raise RunNotReadyError(
+            f"{folder} isn't empty and holds no artifact; pass a new folder, so that no file of yours is overwritten"
+        )
     return backend.collect(ref, folder)
 
 

@@ -1,4 +1,7 @@
-"""The budget of a run: checked before it starts, and watched while it runs. `ftsdk.protocol.meter` computes the cost."""
+"""The budget of a run: checked before it starts, and watched while it runs.
+
+`ftsdk.protocol.meter` computes the cost.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ _BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"}
 def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     """Refuse a run that could cost more than the budget.
 
-    For a provider that quotes an exact price at submit(), only the lower end counts here, since its quote replaces our estimate.
+    For a provider that quotes an exact price at submit(), only the lower end counts here, since its quote replaces our
+    estimate.
 
     Raises:
         BudgetExceededError: The run could cost more.
@@ -33,7 +37,8 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     most, word = (cost.low, "at least") if is_asked_again else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
-            f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more than budget_usd={budget_usd}. "
+            f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more "
+            f"than budget_usd={budget_usd}. "
             "Train on less, on a smaller model, or raise the budget.",
             budget_usd=budget_usd,
         )
@@ -46,7 +51,8 @@ class BudgetWatch:
     Args:
         budget_usd: The most that the run may cost, in US dollars.
         accrual: How its cost grows.
-        submitted_at: When it was submitted, in seconds since the epoch: a provider that bills the start of a run bills from there.
+        submitted_at: When it was submitted, in seconds since the epoch: a provider that bills the start of a run bills
+            from there.
     """
 
     budget_usd: Decimal
@@ -85,8 +91,8 @@ class BudgetWatch:
     def is_over(self, status: RunStatus, *, clock_s: float) -> Decimal | None:
         """Return what the run has cost if it must be stopped, and None otherwise.
 
-        A run that is billed by the hour is stopped when it reaches its budget, since its cost goes on growing. A price for the whole run,
-        such as a provider's minimum, doesn't grow: a run whose price equals its budget may finish.
+        A run that is billed by the hour is stopped when it reaches its budget, since its cost goes on growing. A price
+        for the whole run, such as a provider's minimum, doesn't grow: a run whose price equals its budget may finish.
         """
         owed = self.owed_usd(status, clock_s=clock_s)
         if owed is None or owed < self.budget_usd:
@@ -95,10 +101,13 @@ class BudgetWatch:
         return owed if is_by_time or owed > self.budget_usd else None
 
     def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
-        """Return the most that may be spent beyond the budget before a poll sees it: the cost of one interval, by time or by share.
+        """Return the most that may be spent beyond the budget before a poll sees it.
+
+        The cost of one interval, by time or by share.
 
         Args:
-            interval_s: Seconds between two polls; None means the longest time between two events, which is how often its worker checks.
+            interval_s: Seconds between two polls; None means the longest time between two events, which is how often
+                its worker checks.
         """
         if self.accrual is not None and self.accrual.kind == "per_share":
             return self.accrual.usd * Decimal(str(self._most_at_once))
@@ -112,12 +121,16 @@ class BudgetWatch:
             interval_s: Seconds between two polls.
         """
         return (
-            f"it had cost ${owed_usd:.4f}, which reaches budget_usd={self.budget_usd}, and was cancelled; it was polled every {interval_s:g} s, so "
-            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent beyond the budget. The latest complete "
+            f"it had cost ${owed_usd:.4f}, which reaches budget_usd={self.budget_usd}, and was cancelled; it was "
+            f"polled every {interval_s:g} s, so "
+            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent beyond the budget. The latest "
+            "complete "
             "checkpoint, if there is one, is kept"
         )
 
-    def error(self, ref: str, status: RunStatus, reason: str, *, clock_s: float, interval_s: float) -> BudgetExceededError:
+    def error(
+        self, ref: str, status: RunStatus, reason: str, *, clock_s: float, interval_s: float
+    ) -> BudgetExceededError:
         """Return the error for a run that was stopped because of its budget, by a client or by its own worker.
 
         Args:
@@ -128,11 +141,13 @@ class BudgetWatch:
             interval_s: Seconds between two polls of a client.
         """
         owed = self.owed_usd(status, clock_s=clock_s)
-        # An earlier process may have counted more than the events show: at least the budget, unless the provider states a price.
+        # An earlier process may have counted more than the events show: at least the budget, unless the provider states
+        # a price.
         total = status.price_usd if status.price_usd is not None else max(owed or self.budget_usd, self.budget_usd)
         at = f", at ${total:.4f}" if total == owed else ""
         return BudgetExceededError(
-            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. To finish it, raise budget_usd and submit the job again.",
+            f"run {ref} has reached its budget and is {status.state}{at}: {reason}. To finish it, raise budget_usd and "
+            "submit the job again.",
             accrued_usd=total,
             budget_usd=self.budget_usd,
             bound_usd=self.overspend_bound_usd(None if status.native == OVER_BUDGET else interval_s),

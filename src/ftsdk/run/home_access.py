@@ -25,4 +25,6 @@ def usable_home() -> Generator[None]:
         if not (is_full or is_ours):
             raise
         advice = "free some space" if is_full else "check its permissions"
-        raise FtsdkError(f"ftsdk's home {folder} can't be written to ({error}): {advice}, or set FTSDK_HOME to another folder") from error
+        raise FtsdkError(
+            f"ftsdk's home {folder} can't be written to ({error}): {advice}, or set FTSDK_HOME to another folder"
+        ) from error

@@ -1,7 +1,7 @@
 """The ledger: every run that this user started, written down before the backend is asked.
 
-One SQLite file in WAL mode, one table, one row per run. A run is first *intended* and then *submitted*. A row that was never
-submitted tells a later process to look for the run under the same key before it submits again.
+One SQLite file in WAL mode, one table, one row per run. A run is first *intended* and then *submitted*. A row that was
+never submitted tells a later process to look for the run under the same key before it submits again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ class Record:
     price_usd: str | None = None
     """The final price in US dollars, exact, once the provider has stated it."""
     reason: str = ""
-    """Why the run is over, where its backend doesn't know: it never started, or it was cancelled because it reached its budget."""
+    """Why the run is over, where its backend doesn't know.
+
+    It never started, or it was cancelled because it reached its budget.
+    """
     outcome: Mapping[str, Any] | None = None
     """What the run took, once it was seen to end; what was estimated is in `plan`."""
 
@@ -101,7 +104,13 @@ class Ledger:
         sleep: Waits for some seconds.
     """
 
-    def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.path = path or home() / "ledger.sqlite"
         self._clock = clock
         self._sleep = sleep
@@ -128,7 +137,10 @@ class Ledger:
         return self._change(ref, native=dict(native), submitted_at=self._clock(), state="queued")
 
     def never_started(self, ref: str, state: str, reason: str) -> Record:
-        """Record that nothing was started under this ref and nothing will be: it was refused, or cancelled before that."""
+        """Record that nothing was started under this ref and nothing will be.
+
+        It was refused, or cancelled before that.
+        """
         return self._change(ref, state=state, reason=reason)
 
     def over_budget(self, ref: str, reason: str) -> Record:
@@ -204,16 +216,21 @@ class Ledger:
             raise
         except sqlite3.OperationalError as error:
             raise FtsdkError(
-                f"the ledger {self.path} can't be opened or written ({error}). Check the folder's permissions and the free space of its disk, "
+                f"the ledger {self.path} can't be opened or written ({error}). Check the folder's permissions and the "
+                "free space of its disk, "
                 "or set FTSDK_HOME to another folder"
             ) from error
         except sqlite3.DatabaseError as error:
             raise FtsdkError(
-                f"the ledger {self.path} is damaged ({error}). Restore it from a backup, or rename it to start a new one; "
+                f"the ledger {self.path} is damaged ({error}). Restore it from a backup, or rename it to start a new "
+                "one; "
                 f"the files of local runs stay in {self.path.parent / 'runs'}"
             ) from error
         except OSError as error:
-            raise FtsdkError(f"ftsdk's home {self.path.parent} can't be used ({error}). Set FTSDK_HOME to a folder that you can write to") from error
+            raise FtsdkError(
+                f"ftsdk's home {self.path.parent} can't be used ({error}). Set FTSDK_HOME to a folder that you can "
+                "write to"
+            ) from error
         finally:
             if db is not None:
                 db.close()
@@ -234,7 +251,10 @@ class Ledger:
         db.execute("PRAGMA synchronous = FULL")
         version = _version_of(db)
         if version > _VERSION:
-            raise FtsdkError(f"{self.path} was written by a newer ftsdk (version {version}, this one reads {_VERSION}); upgrade ftsdk")
+            raise FtsdkError(
+                f"{self.path} was written by a newer ftsdk (version {version}, this one reads {_VERSION}); upgrade "
+                "ftsdk"
+            )
         if version < _VERSION:
             db.execute("BEGIN IMMEDIATE")
             db.execute(_SCHEMA)

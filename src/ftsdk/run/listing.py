@@ -42,8 +42,14 @@ class Runs(Sequence[Run]):
         return CostReport(tuple(comparison for run in self for comparison in run.costs().comparisons))
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Return ref, name, state, start and model of each run; of one that can't be opened, the reason in place of the model."""
-        rows = [(r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.base_model())) for r in self]
+        """Return ref, name, state, start and model of each run.
+
+        Of one that can't be opened, the reason in place of the model.
+        """
+        rows = [
+            (r.ref, r.name or "", r.last_seen_state, f"{r.created_at:%Y-%m-%d %H:%M}", str(r.base_model()))
+            for r in self
+        ]
         return rows + [(u.ref, "", "unreadable", f"{u.started:%Y-%m-%d %H:%M}", u.reason) for u in self.unreadable]
 
     def __str__(self) -> str:
@@ -57,7 +63,9 @@ class Runs(Sequence[Run]):
 
 
 def runs(*, refresh: bool = True) -> Runs:
-    """Return the runs in the ledger, the newest first. One that can't be opened is in `.unreadable`, and hides no other.
+    """Return the runs in the ledger, the newest first.
+
+    One that can't be opened is in `.unreadable`, and hides no other.
 
     Args:
         refresh: Ask the backends for the state of those that hadn't ended when last seen.
@@ -80,7 +88,9 @@ def runs(*, refresh: bool = True) -> Runs:
             run = Run(record, backend, ledger=ledger)
             run.base_model()
         except FtsdkError as error:
-            unreadable.append(UnreadableRecord(ref=entry.ref, created_at=entry.created_at, state=entry.state, reason=str(error)))
+            unreadable.append(
+                UnreadableRecord(ref=entry.ref, created_at=entry.created_at, state=entry.state, reason=str(error))
+            )
         else:
             found.append(run)
     ledger.saw(*sightings)

@@ -31,7 +31,11 @@ def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | 
     seen: set[str] = set()
     for backend in _backends(entries) if backends is None else backends:
         if isinstance(backend, CanListOrphans):
-            states = {RunRef.parse(e.ref).id: _state(backend, e) for e in entries if RunRef.parse(e.ref).backend == backend.name}
+            states = {
+                RunRef.parse(e.ref).id: _state(backend, e)
+                for e in entries
+                if RunRef.parse(e.ref).backend == backend.name
+            }
             # Backends that differ only in the hardware that they rent list the same account.
             news = [orphan for orphan in backend.list_orphans(states) if orphan.to_json() not in seen]
             seen.update(orphan.to_json() for orphan in news)
@@ -40,7 +44,11 @@ def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | 
 
 
 def _backends(entries: Iterable[Record | UnreadableRecord]) -> list[Backend]:
-    options = {(RunRef.parse(e.ref).backend, json.dumps(dict(e.options), sort_keys=True)) for e in entries if isinstance(e, Record)}
+    options = {
+        (RunRef.parse(e.ref).backend, json.dumps(dict(e.options), sort_keys=True))
+        for e in entries
+        if isinstance(e, Record)
+    }
     return [get_backend(name, json.loads(text)) for name, text in sorted(options)]
 
 

@@ -72,7 +72,11 @@ class CostReport:
                 c.ref,
                 c.quantity,
                 _shown(c.estimated.likely, c.quantity)
-                + ("" if c.is_quoted else f" ({_shown(c.estimated.low, c.quantity)} to {_shown(c.estimated.high, c.quantity)})"),
+                + (
+                    ""
+                    if c.is_quoted
+                    else f" ({_shown(c.estimated.low, c.quantity)} to {_shown(c.estimated.high, c.quantity)})"
+                ),
                 _shown(c.actual, c.quantity),
                 f"{c.error:+.0%}",
                 "yes" if c.is_inside else "no",
@@ -89,7 +93,10 @@ class CostReport:
             off = sum(abs(c.error) for c in found) / len(found)
             meant = {False: "inside the 80 % interval", True: "within a cent of the provider's quote"}
             inside = " or ".join(meant[is_quoted] for is_quoted in sorted({c.is_quoted for c in found}))
-            lines.append(f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of {len(found)}")
+            lines.append(
+                f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of "
+                f"{len(found)}"
+            )
         return "\n".join(lines) or "no finished run has both an estimate and a result yet"
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,17 +124,24 @@ class CostReport:
 
 
 def _shown(amount: float, quantity: str) -> str:
-    """Round seconds, tokens and gigabytes to three digits, and dollars to the cent, or to four digits below a dollar."""
+    """Round seconds, tokens and gigabytes to three digits; dollars to the cent, or to four digits below a dollar."""
     if quantity == "usd":
         return money(amount, places=2 if amount >= 1 else 4)
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}"
 
 
 def compare(ref: str, estimate: Estimate | None, outcome: Outcome | None) -> tuple[Comparison, ...]:
-    """Compare a run's estimate with its outcome. Empty unless it succeeded, since another run did less work than was estimated."""
+    """Compare a run's estimate with its outcome.
+
+    Empty unless it succeeded, since another run did less work than was estimated.
+    """
     if estimate is None or outcome is None or outcome.state != "succeeded":
         return ()
-    cost = None if estimate.cost is None else Range(low=float(estimate.cost.low), likely=float(estimate.cost.likely), high=float(estimate.cost.high))
+    cost = (
+        None
+        if estimate.cost is None
+        else Range(low=float(estimate.cost.low), likely=float(estimate.cost.likely), high=float(estimate.cost.high))
+    )
     pairs: list[tuple[str, Range | None, float | Decimal | None]] = [
         ("seconds", estimate.seconds, outcome.seconds),
         ("tokens", estimate.tokens, outcome.tokens),

@@ -43,7 +43,14 @@ class SilentProgress:
 class LiveProgress:
     """A bar in a terminal or a notebook; elsewhere one line every few seconds."""
 
-    def __init__(self, title: str, *, console: Console | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        console: Console | None = None,
+        every_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
@@ -81,11 +88,18 @@ class LiveProgress:
                 self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
                 now = self._clock()
                 is_last = event.step == event.total_steps
-                if not self._is_live and (is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s):
+                if not self._is_live and (
+                    is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s
+                ):
                     self._last_line_at = now
-                    self._print(f"step {event.step}" + (f"/{event.total_steps}" if event.total_steps else "") + f"  {facts}")
+                    self._print(
+                        f"step {event.step}" + (f"/{event.total_steps}" if event.total_steps else "") + f"  {facts}"
+                    )
             case EvalEvent():
-                self._print(f"step {event.step}: {event.name} " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items())))
+                self._print(
+                    f"step {event.step}: {event.name} "
+                    + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items()))
+                )
             case CheckpointEvent():
                 if not self._is_live:
                     self._print(f"step {event.step}: checkpoint saved")
@@ -93,11 +107,18 @@ class LiveProgress:
                 self._print(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
             case StateEvent():
                 if event.state in ("running", "failed", "cancelled"):
-                    self._print(" ".join(word for word in (event.state, event.reason) if word), style="red" if event.state == "failed" else "")
+                    self._print(
+                        " ".join(word for word in (event.state, event.reason) if word),
+                        style="red" if event.state == "failed" else "",
+                    )
 
     def status(self, status: RunStatus) -> None:
         """Display the state beside the bar."""
-        word = status.state if status.native in ("", status.state) or status.native.startswith("attempt") else f"{status.state} ({status.native})"
+        word = (
+            status.state
+            if status.native in ("", status.state) or status.native.startswith("attempt")
+            else f"{status.state} ({status.native})"
+        )
         if word != self._shown_state:
             self._shown_state = word
             self._bar.update(self._task, description=f"{self._title} {word}")

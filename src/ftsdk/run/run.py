@@ -33,7 +33,10 @@ __all__ = ["Run"]
 
 
 class Run:
-    """A fine-tuning run. The ledger holds what was submitted, the backend holds the state; this object holds neither."""
+    """A fine-tuning run. The ledger holds what was submitted, the backend holds the state.
+
+    This object holds neither.
+    """
 
     def __init__(self, record: Record, backend: Backend, *, ledger: Ledger) -> None:
         self._record = record
@@ -69,7 +72,7 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        """What was submitted; its price is the provider's quote if there was one at the submission, otherwise our estimate."""
+        """The submitted plan, priced by the provider's quote at submission, or else by our estimate."""
         plan = Plan.from_dict(self._record.plan)
         quote = Quote.from_native(self._record.native)
         return plan if quote is None else plan.quoted(quote)
@@ -109,7 +112,10 @@ class Run:
         return list(self._backend.events(ref_of(self._record), after=after))
 
     def resume(self) -> bool:
-        """Resume a run that was never submitted, was killed, or ran out of disk. Return False if there is nothing to resume."""
+        """Resume a run that was never submitted, was killed, or ran out of disk.
+
+        Return False if there is nothing to resume.
+        """
         if self._record.submitted_at is None:
             if self._record.state in TERMINAL:
                 return False
@@ -140,8 +146,9 @@ class Run:
 
         Raises:
             RunFailedError: The training failed; `.diagnosis` has the cause and what to try.
-            BudgetExceededError: The run reached `budget_usd` and was cancelled, now or earlier, from here or by its own worker. Has what
-                it had cost, and how much may have been spent beyond: the cost of one `poll_s` or one step, and of the time to cancel.
+            BudgetExceededError: The run reached `budget_usd` and was cancelled, now or earlier, from here or by its own
+                worker. Has what it had cost, and how much may have been spent beyond: the cost of one `poll_s` or one
+                step, and of the time to cancel.
             BackendError: The backend doesn't answer, or the run is blocked, for example by a full disk.
             TimeoutError: `timeout_s` is over.
         """
@@ -181,9 +188,18 @@ class Run:
         return CostReport(compare(self.ref, self.plan.estimate, Outcome.from_dict(self._record.outcome)))
 
     def _stop_over_budget(
-        self, watch: BudgetWatch | None, status: RunStatus, *, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]
+        self,
+        watch: BudgetWatch | None,
+        status: RunStatus,
+        *,
+        poll_s: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
     ) -> RunStatus:
-        """Cancel a run that has reached its budget. Return its last status, which may be another end that came first."""
+        """Cancel a run that has reached its budget.
+
+        Return its last status, which may be another end that came first.
+        """
         assert watch is not None
         owed = watch.owed_usd(status, clock_s=clock())
         # In the ledger first: a later process must find the reason even if this one dies now.
@@ -196,7 +212,13 @@ class Run:
             return ""
         return status.reason if status.native == OVER_BUDGET else self._record.reason
 
-    def cancel(self, *, wait_s: float = 60.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> RunStatus:
+    def cancel(
+        self,
+        *,
+        wait_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> RunStatus:
         """Stop the run. A worker that doesn't respond is killed; cancelling twice does nothing.
 
         Args:
@@ -245,7 +267,9 @@ class Run:
         try:
             return Model.from_dict(self._record.plan["spec"]["model"])
         except (KeyError, TypeError) as error:
-            raise SpecError(f"the record of run {self.ref} has no model in its plan; it is damaged, or of a newer ftsdk") from error
+            raise SpecError(
+                f"the record of run {self.ref} has no model in its plan; it is damaged, or of a newer ftsdk"
+            ) from error
 
     def evaluate(
         self,
@@ -262,7 +286,8 @@ class Run:
         Args:
             evals: None means those of the job.
             base: A model or an endpoint to compare with. None loads the base model on this machine.
-            tuned: A model or an endpoint that is the tuned one. None downloads the tuned model and loads it on this machine.
+            tuned: A model or an endpoint that is the tuned one. None downloads the tuned model and loads it on this
+                machine.
             progress: Show a progress bar.
 
         Raises:
@@ -272,12 +297,16 @@ class Run:
         from ftsdk.evals import Eval, evaluate, targets
         from ftsdk.run.progress import make_bar
 
-        chosen = list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
+        chosen = (
+            list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
+        )
         if not chosen:
             raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
         pair = targets(base or self.base_model(), tuned or self.model())
         with make_bar(progress) as on_progress:
-            return evaluate(chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress)
+            return evaluate(
+                chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress
+            )
 
     def serve(
         self,
@@ -288,22 +317,28 @@ class Run:
         idle_stop_s: int | None = None,
         poll_s: float = 5.0,
     ) -> Deployment:
-        """Return a deployment of the tuned model, to be used as a block: `with run.serve(budget_usd=10) as served: served.endpoint`.
+        """Return a deployment of the tuned model, to be used as a block: `with run.serve(budget_usd=10) as served.
 
-        Nothing starts before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits at no cost. The deployment
-        stops at the end of the block, of its time limit, or of the process; and the provider stops it when it is idle.
+        Served.endpoint`.
+
+        Nothing starts before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits at no
+        cost. The deployment stops at the end of the block, of its time limit, or of the process; and the provider stops
+        it when it is idle.
 
         Args:
             hardware: One of `serving_offers()`; None picks the cheapest that is available.
-            budget_usd: The most to spend, in US dollars, even if this process dies. Either this or `max_hours` is required.
+            budget_usd: The most to spend, in US dollars, even if this process dies. Either this or `max_hours` is
+                required.
             max_hours: Stop after so many hours.
-            idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it allows.
+            idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it
+                allows.
             poll_s: Seconds between two polls.
 
         Raises:
             BudgetExceededError: The budget doesn't cover five minutes and the idle time.
             RunNotReadyError: The run hasn't succeeded.
-            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't stopped.
+            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't
+                stopped.
         """
         from ftsdk.deploy.deployments import make_deployment
 

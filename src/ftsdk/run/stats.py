@@ -102,7 +102,9 @@ class RunStats:
             return None
         tokens = self._token_ratio(estimate)
         found: dict[str, Any] = {}
-        written = [gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s]
+        written = [
+            gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s
+        ]
         if written:
             found |= {"checkpoint_s": statistics.median(written), "predicted_checkpoint_s": estimate.checkpoint_s}
         if self.began_at is not None:
@@ -111,8 +113,16 @@ class RunStats:
         if estimate.memory is not None and self.peak_memory_gb:
             memory = estimate.memory
             # The memory estimate takes guessed rows at their upper end.
-            presumed = 1.0 if estimate.tokens is None or not estimate.tokens.likely else estimate.tokens.high / estimate.tokens.likely
-            found |= {"fixed_gb": memory.fixed_gb, "varying_gb": memory.varying_gb * tokens / presumed, "peak_gb": self.peak_memory_gb}
+            presumed = (
+                1.0
+                if estimate.tokens is None or not estimate.tokens.likely
+                else estimate.tokens.high / estimate.tokens.likely
+            )
+            found |= {
+                "fixed_gb": memory.fixed_gb,
+                "varying_gb": memory.varying_gb * tokens / presumed,
+                "peak_gb": self.peak_memory_gb,
+            }
         return Probe(
             tuning=plan.spec.tuning.kind,
             step=estimate.step.replace(device_s=estimate.step.device_s * tokens),
@@ -131,7 +141,10 @@ class RunStats:
 
 
 def record_end(record: Record, plan: Plan, stats: RunStats, status: RunStatus, ledger: Ledger) -> Record:
-    """Record what a run took, once, and calibrate later estimates for its device with it. Return the record with the outcome."""
+    """Record what a run took, once, and calibrate later estimates for its device with it.
+
+    Return the record with the outcome.
+    """
     if record.outcome is not None:
         return record
     outcome = stats.outcome(status)

@@ -23,8 +23,8 @@ def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Reco
     """Submit a run that is in the ledger, under its key: the same run, whether or not the backend got it before.
 
     Raises:
-        FtsdkError: The backend's error. If it refused the spec, the data or the budget, nothing was started, and the ledger has the
-            reason; otherwise the run stays intended, and can be submitted again.
+        FtsdkError: The backend's error. If it refused the spec, the data or the budget, nothing was started, and the
+            ledger has the reason; otherwise the run stays intended, and can be submitted again.
     """
     try:
         with usable_home():

@@ -61,7 +61,8 @@ class Waiter:
         """Return the status of the run once it has ended or was stopped because of its budget.
 
         Raises:
-            BackendError: The backend refused to answer, or didn't answer for five minutes; or the run is blocked and can't be resumed.
+            BackendError: The backend refused to answer, or didn't answer for five minutes; or the run is blocked and
+                can't be resumed.
             TimeoutError: `timeout_s` is over.
         """
         self._deadline = None if self.timeout_s is None else self.clock() + self.timeout_s
@@ -87,7 +88,9 @@ class Waiter:
             is_first = False
             left = self._time_left()
             if left is not None and left <= 0:
-                raise TimeoutError(f"run {self.ref} is still {status.state} after {self.timeout_s:g} s. {self._goes_on}")
+                raise TimeoutError(
+                    f"run {self.ref} is still {status.state} after {self.timeout_s:g} s. {self._goes_on}"
+                )
             self.sleep(self.poll_s if left is None else min(self.poll_s, left))
 
     @property
@@ -111,14 +114,21 @@ class Waiter:
         return None if self._deadline is None else self._deadline - self.clock()
 
     def _is_over_budget(self) -> bool:
-        return self.watch is not None and self._last is not None and self.watch.is_over(self._last, clock_s=self.clock()) is not None
+        return (
+            self.watch is not None
+            and self._last is not None
+            and self.watch.is_over(self._last, clock_s=self.clock()) is not None
+        )
 
     def _stop(self) -> RunStatus:
         assert self._last is not None
         return self.stop(self._last)
 
     def _pause_after(self, error: BackendError) -> None:
-        """Pause before the next attempt, for as long as the backend asks for but not beyond the timeout; watch the budget meanwhile."""
+        """Pause before the next attempt, for as long as the backend asks for but not beyond the timeout.
+
+        Watch the budget meanwhile.
+        """
         now = self.clock()
         self._failing_since = now if self._failing_since is None else self._failing_since
         patience_s = _PATIENCE_S - (now - self._failing_since)
@@ -127,7 +137,9 @@ class Waiter:
         left = min(max(self.poll_s, error.retry_after_s or _RETRY_S), patience_s)
         if self._deadline is not None:
             if now >= self._deadline:
-                raise TimeoutError(f"run {self.ref} can't be reached, and {self.timeout_s:g} s are over: {error}. {self._goes_on}") from error
+                raise TimeoutError(
+                    f"run {self.ref} can't be reached, and {self.timeout_s:g} s are over: {error}. {self._goes_on}"
+                ) from error
             left = min(left, self._deadline - now)
         # In slices where there is a budget: a Retry-After of minutes must not hide what the run costs.
         slice_s = left if self.watch is None or self._last is None else max(self.poll_s, _RETRY_S)

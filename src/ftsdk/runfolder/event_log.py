@@ -43,7 +43,7 @@ class _ReadEvent(Protocol):
 
 
 class EventIndex:
-    """Where the lines of one growing log start, and its state events, so that each look reads and parses only what is new.
+    """Where the lines of a growing log start, and its state events, so that each look parses only what is new.
 
     Safe to use from several threads. A log that was rewritten since the last look is detected, and indexed again.
 
@@ -95,7 +95,7 @@ class EventIndex:
         return [event for event in events if event.seq > after]
 
     def _update(self, read: _ReadFrom, *, first: int) -> tuple[bytes, int] | None:
-        """Index what is new. Return the complete lines from line `first` or an earlier one on, and their offset in the log."""
+        """Index what is new. Return the complete lines from at latest line `first` on, and their offset in the log."""
         base = self._starts[min(first, len(self._starts) - 1)] if self._starts else 0
         content = read(start=base)
         if self._starts and (content is None or content[self._starts[-1] - base : self._end - base] != self._last_line):
@@ -149,7 +149,9 @@ class EventWriter:
         return parse_events(self._content)
 
     def append(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Append an event. States and checkpoints are on disk when this returns; other events are with the operating system.
+        """Append an event. States and checkpoints are on disk when this returns.
+
+        Other events are with the operating system.
 
         Fields that no event of this kind has make it a log event, for readers and listeners alike.
 
@@ -162,7 +164,12 @@ class EventWriter:
             listener(event)
 
     def _append(self, kind: str, fields: Mapping[str, Any]) -> Event:
-        line = {"kind": kind, "seq": self._next, "at": round(self._clock(), 3), **{k: v for k, v in fields.items() if v is not None}}
+        line = {
+            "kind": kind,
+            "seq": self._next,
+            "at": round(self._clock(), 3),
+            **{k: v for k, v in fields.items() if v is not None},
+        }
         start = self._file.tell()
         content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:

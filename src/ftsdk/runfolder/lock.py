@@ -1,8 +1,8 @@
 """The lock that lets one worker at a time use a run's folder.
 
-The lock is an open file locked with `flock`, so the kernel releases it when its holder dies, however it dies: there is no
-stale lock, and no process id that another process has by now. A parent can take the lock and pass the open file to the
-worker that it starts, so that the run never looks abandoned in between.
+The lock is an open file locked with `flock`, so the kernel releases it when its holder dies, however it dies: there is
+no stale lock, and no process id that another process has by now. A parent can take the lock and pass the open file to
+the worker that it starts, so that the run never looks abandoned in between.
 """
 
 from __future__ import annotations

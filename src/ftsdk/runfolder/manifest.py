@@ -1,4 +1,7 @@
-"""Manifests: a folder is complete if, and only if, it has a `manifest.json` and every file matches it. The manifest is written last."""
+"""Manifests: a folder is complete if, and only if, it has a `manifest.json` and every file matches it.
+
+The manifest is written last.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ MANIFEST = "manifest.json"
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and the given facts. Return its path.
+    """Write the manifest of a finished folder: the size and SHA-256 of every file in it, and the given facts.
+
+    Return its path.
 
     All files are on disk before the manifest is.
     """
@@ -57,7 +62,9 @@ def verify(folder: Path) -> dict[str, Any]:
             raise CorruptArtifactError(f"{folder}: {name} is missing")
         size = file.stat().st_size
         if size != facts["bytes"]:
-            raise CorruptArtifactError(f"{folder}: {name} has {size} bytes where the manifest has {facts['bytes']}: it is truncated")
+            raise CorruptArtifactError(
+                f"{folder}: {name} has {size} bytes where the manifest has {facts['bytes']}: it is truncated"
+            )
         if _digest(file) != facts["sha256"]:
             raise CorruptArtifactError(f"{folder}: {name} doesn't have the hash in the manifest: it was altered")
     return manifest

@@ -10,7 +10,9 @@ from ftsdk.errors import SpecError
 __all__ = ["check_amount"]
 
 
-def check_amount(name: str, value: object, *, above: float | None = None, at_least: float | None = None, at_most: float = 1e12) -> None:
+def check_amount(
+    name: str, value: object, *, above: float | None = None, at_least: float | None = None, at_most: float = 1e12
+) -> None:
     """Raise unless a value is a finite number within its bounds.
 
     Args:

@@ -26,7 +26,12 @@ def _usd(amount: object) -> object:
     return amount
 
 
-Usd = Annotated[Decimal, BeforeValidator(_usd), PlainSerializer(float, return_type=float, when_used="json"), WithJsonSchema({"type": "number"})]
+Usd = Annotated[
+    Decimal,
+    BeforeValidator(_usd),
+    PlainSerializer(float, return_type=float, when_used="json"),
+    WithJsonSchema({"type": "number"}),
+]
 """US dollars, exact."""
 
 
@@ -43,7 +48,14 @@ class Value(BaseModel):
     Values are built with keyword arguments or `from_dict`, and compared by content.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
     def model_post_init(self, _context: Any, /) -> None:
         """Count `kind` as set, so that `to_dict` always writes it: it distinguishes the members of a union."""
@@ -119,7 +131,11 @@ class UnionMember(Value):
 
 def union_members(union: object) -> dict[str, type[UnionMember]]:
     """Return the members of a union by kind, in the order in which it lists them."""
-    return {str(member.model_fields["kind"].default): member for member in _models_in(union) if issubclass(member, UnionMember)}
+    return {
+        str(member.model_fields["kind"].default): member
+        for member in _models_in(union)
+        if issubclass(member, UnionMember)
+    }
 
 
 def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
@@ -207,13 +223,23 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             members = {word.strip("' ") for word in str(context.get("expected_tags", "")).split(",")}
             kind = context.get("tag")
             problems.append(
-                Problem(path, "needs 'kind', which names its type" if kind is None else f"unknown kind {kind!r}{nearest(str(kind), members)}")
+                Problem(
+                    path,
+                    "needs 'kind', which names its type"
+                    if kind is None
+                    else f"unknown kind {kind!r}{nearest(str(kind), members)}",
+                )
             )
         else:
             asked = detail["input"]
             shown = repr(asked)
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            problems.append(Problem(path, f"{_in_words(detail['type'], asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}"))
+            problems.append(
+                Problem(
+                    path,
+                    f"{_in_words(detail['type'], asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
+                )
+            )
     lines = "\n".join(f"  {problem.path or cls.__name__}: {problem.message}" for problem in problems)
     return SpecError(f"{cls.__name__} can't be built:\n{lines}", problems=problems)
 
@@ -222,10 +248,17 @@ def _in_words(kind: str, asked: object) -> str | None:
     """Return a message for the most common mistakes, in the terms of JSON and YAML; None for all others."""
     if kind == "tuple_type" and isinstance(asked, str):
         return f"input should be a list, such as [{asked}]"
-    if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not _NUMBER.fullmatch(asked):
+    if (
+        kind not in ("float_type", "int_type", "is_instance_of")
+        or not isinstance(asked, str)
+        or not _NUMBER.fullmatch(asked)
+    ):
         return None
     if "e" in asked.lower():
-        return "input should be a number, not text: YAML takes an exponent only after a point and with a sign, as in 1.0e+6"
+        return (
+            "input should be a number, not text: YAML takes an exponent only after a point and with a sign, as in "
+            "1.0e+6"
+        )
     return "input should be a number, not text: write it without quotes"
 
 

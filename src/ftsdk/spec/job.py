@@ -67,7 +67,9 @@ class Hyperparameters(Value):
 
 
 class JobFields(Hyperparameters):
-    """The fields that a `FineTuneJob`, its file and its `JobSpec` share: hyperparameters, and two that change no weight.
+    """The fields that a `FineTuneJob`, its file and its `JobSpec` share.
+
+    Hyperparameters, and two that change no weight.
 
     `name` and `budget_usd` travel in the spec because a backend needs both when it plans: the one to label the run, the
     other to limit it where it runs.
@@ -95,9 +97,14 @@ class JobSpec(JobFields):
         if self.validation is None:
             for field in ("early_stopping", "eval_steps"):
                 if getattr(self, field) is not None:
-                    raise ValueError(f"{field} needs validation data; pass validation=, for example from Dataset.split(validation=0.1)")
+                    raise ValueError(
+                        f"{field} needs validation data; pass validation=, for example from "
+                        "Dataset.split(validation=0.1)"
+                    )
         if self.validation is not None and self.validation.fingerprint == self.train.fingerprint:
-            raise ValueError("validation has the same rows as train, so its loss says nothing; use Dataset.split(validation=0.1)")
+            raise ValueError(
+                "validation has the same rows as train, so its loss says nothing; use Dataset.split(validation=0.1)"
+            )
         return self
 
 

@@ -63,8 +63,12 @@ class SFT(AnyMethod):
     sequences_per_row: ClassVar[int] = 1
     needs_reference: ClassVar[bool] = False
     learning_rates: ClassVar[LearningRates] = LearningRates(
-        adapter=LearningRate(2e-4, "QLoRA's recipe for models up to 13B (https://arxiv.org/abs/2305.14314, section B.2)"),
-        full=LearningRate(2e-5, "Alpaca's and Zephyr's recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"),
+        adapter=LearningRate(
+            2e-4, "QLoRA's recipe for models up to 13B (https://arxiv.org/abs/2305.14314, section B.2)"
+        ),
+        full=LearningRate(
+            2e-5, "Alpaca's and Zephyr's recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"
+        ),
     )
 
     kind: Literal["sft"] = "sft"
@@ -87,8 +91,12 @@ class DPO(AnyMethod):
     sequences_per_row: ClassVar[int] = 2
     needs_reference: ClassVar[bool] = True
     learning_rates: ClassVar[LearningRates] = LearningRates(
-        adapter=LearningRate(5e-6, "Zephyr's DPO recipe with QLoRA (huggingface/alignment-handbook, config_qlora.yaml)"),
-        full=LearningRate(5e-7, "Zephyr's DPO recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"),
+        adapter=LearningRate(
+            5e-6, "Zephyr's DPO recipe with QLoRA (huggingface/alignment-handbook, config_qlora.yaml)"
+        ),
+        full=LearningRate(
+            5e-7, "Zephyr's DPO recipe for full fine-tuning (https://arxiv.org/abs/2310.16944, section 4)"
+        ),
     )
 
     kind: Literal["dpo"] = "dpo"

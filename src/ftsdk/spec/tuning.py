@@ -73,7 +73,7 @@ class DoRA(AnyLoRA):
 
 
 class FullFineTune(AnyTuning):
-    """Train every weight: most capacity, most memory (about 16 bytes per parameter), and a whole model as the result."""
+    """Train every weight: most capacity, most memory (about 16 bytes a parameter); the result is a whole model."""
 
     adapts: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False

@@ -22,7 +22,8 @@ def check_service_url(name: str, url: str, *, key_comes_from: str, allow_http: b
         allow_http: Whether a key may go to another machine without encryption.
 
     Raises:
-        SpecError: It isn't http or https with a host, holds a user name, password, query or fragment, or is plain http to another machine.
+        SpecError: It isn't http or https with a host, holds a user name, password, query or fragment, or is plain http
+            to another machine.
     """
     url = url.strip()
     try:
@@ -31,13 +32,24 @@ def check_service_url(name: str, url: str, *, key_comes_from: str, allow_http: b
     except ValueError as error:
         raise SpecError(f"{name} is not a valid URL; one looks like https://api.example.com/v1") from error
     if parts.username is not None or parts.password is not None or "@" in url:
-        raise SpecError(f"{name} must hold no user name and no password, since it is kept with each run; the key comes from {key_comes_from}")
+        raise SpecError(
+            f"{name} must hold no user name and no password, since it is kept with each run; the key comes from "
+            f"{key_comes_from}"
+        )
     if parts.scheme not in ("http", "https") or not host:
-        raise SpecError(f"{name} must start with https:// or http:// and name a host; one looks like https://api.example.com/v1")
+        raise SpecError(
+            f"{name} must start with https:// or http:// and name a host; one looks like https://api.example.com/v1"
+        )
     if parts.query or parts.fragment or "?" in url or "#" in url:
-        raise SpecError(f"{name} must have no query and no fragment, since it is kept with each run; the key comes from {key_comes_from}")
+        raise SpecError(
+            f"{name} must have no query and no fragment, since it is kept with each run; the key comes from "
+            f"{key_comes_from}"
+        )
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
-        raise SpecError(f"{name} is plain http, which would send the key unencrypted to {host}. Use https://, or pass allow_http=True.")
+        raise SpecError(
+            f"{name} is plain http, which would send the key unencrypted to {host}. Use https://, or pass "
+            "allow_http=True."
+        )
     return url.rstrip("/")
 
 

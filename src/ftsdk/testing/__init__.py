@@ -3,7 +3,8 @@
 - `BackendConformance`: inherit it, and your backend is held to everything that `ftsdk.protocol` promises. Needs pytest.
 - `ScriptedBackend`: a backend whose runs play a story, without a network, a clock or threads.
 - `build_tiny_model`: a model so small that a test can train it. Needs torch and transformers.
-- `ftsdk.testing.together`: a service on loopback that stands in for Together. Nothing is needed but the client that talks to it.
+- `ftsdk.testing.together`: a service on loopback that stands in for Together. Nothing is needed but the client that
+  talks to it.
 - `ftsdk.testing.support`: what backends declare, as a table for documentation.
 - `a_spec`, `a_dataset`, `field_samples`, `spec_with`: small valid specs, and two values for every optional field.
 """

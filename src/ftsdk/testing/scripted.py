@@ -143,7 +143,9 @@ class ScriptedBackend:
         if self._cost_usd is None:
             return NotBilled(note="a scripted run costs nothing")
         low, likely, high = self._cost_usd
-        return FixedPrice(cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"}))
+        return FixedPrice(
+            cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"})
+        )
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
         """Start a run, or find the one with this key.
@@ -158,7 +160,14 @@ class ScriptedBackend:
         if self._read(identifier) is None:
             beats = STORIES[self._script] if isinstance(self._script, str) else self._script
             self._write(
-                identifier, {"key": key, "spec": plan.spec.to_dict(), "request": plan.request, "beats": [dict(beat) for beat in beats], "tick": 0}
+                identifier,
+                {
+                    "key": key,
+                    "spec": plan.spec.to_dict(),
+                    "request": plan.request,
+                    "beats": [dict(beat) for beat in beats],
+                    "tick": 0,
+                },
             )
         self._fail(fault)
         return RunRef(backend=self._name, id=identifier, native={"job": f"job-{identifier}"})
@@ -241,7 +250,9 @@ class ScriptedBackend:
             return RunStatus(state=last.state, native=last.native, reason=last.reason)
         found = last.diagnosis
         diagnosis = Diagnosis(found["kind"], found["message"], found.get("step"), tuple(found.get("suggestions", ())))
-        return RunStatus(state=last.state, native=last.native, reason=last.reason, diagnosis=diagnosis, log_tail=last.reason)
+        return RunStatus(
+            state=last.state, native=last.native, reason=last.reason, diagnosis=diagnosis, log_tail=last.reason
+        )
 
     def _is_halted(self, run: Mapping[str, Any]) -> bool:
         # A run that was cancelled where it stood goes on, to its end.
@@ -258,7 +269,9 @@ class ScriptedBackend:
             (into / "config.json").write_text(json.dumps({"model_type": "llama"}))
             return "model", base
         (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0]))
-        (into / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, **spec.tuning.to_dict()}))
+        (into / "adapter_config.json").write_text(
+            json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, **spec.tuning.to_dict()})
+        )
         return "adapter", base
 
     # The wire and the shelf.
@@ -278,7 +291,12 @@ class ScriptedBackend:
 
     def _fail(self, fault: Fault | None) -> None:
         if fault is not None:
-            raise BackendError(fault.message, retryable=fault.retryable, retry_after_s=fault.retry_after_s, status_code=fault.status_code)
+            raise BackendError(
+                fault.message,
+                retryable=fault.retryable,
+                retry_after_s=fault.retry_after_s,
+                status_code=fault.status_code,
+            )
 
     def _asked(self, call: str, ref: RunRef, *, moves: bool = False) -> dict[str, Any]:
         fault = self._send(call, run=ref.id)
@@ -322,6 +340,8 @@ def _capabilities(given: Capabilities | Mapping[str, Any] | None) -> Capabilitie
 def _safetensors(name: str, numbers: Sequence[float]) -> bytes:
     """One float32 tensor in the format of https://huggingface.co/docs/safetensors: length, JSON header, bytes."""
     content = struct.pack(f"<{len(numbers)}f", *numbers)
-    header = json.dumps({name: {"dtype": "F32", "shape": [1, len(numbers)], "data_offsets": [0, len(content)]}}).encode()
+    header = json.dumps(
+        {name: {"dtype": "F32", "shape": [1, len(numbers)], "data_offsets": [0, len(content)]}}
+    ).encode()
     header += b" " * (-len(header) % 8)
     return struct.pack("<Q", len(header)) + header + content

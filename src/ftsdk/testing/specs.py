@@ -29,7 +29,10 @@ def a_spec(**changes: Any) -> JobSpec:
         changes: Fields of `JobSpec`. Without `train`, the training data has the format that `method` learns from.
     """
     method = changes.get("method") or SFT()
-    fields: dict[str, Any] = {"model": Model(id="example/tiny-instruct"), "train": a_dataset(data_format=method.data_format)}
+    fields: dict[str, Any] = {
+        "model": Model(id="example/tiny-instruct"),
+        "train": a_dataset(data_format=method.data_format),
+    }
     return JobSpec(**{**fields, **changes})
 
 
@@ -51,7 +54,8 @@ class Sample:
         return self.path + (f" of {owner}" if owner else "")
 
 
-# Two values that no backend may treat alike. A field without an entry makes `field_samples` fail, so that nobody forgets one.
+# Two values that no backend may treat alike. A field without an entry makes `field_samples` fail, so that nobody
+# forgets one.
 _VALUES: Mapping[str, tuple[Any, Any]] = {
     "batch_size": (4, 8),
     "budget_usd": (5, 50),
@@ -116,7 +120,9 @@ def field_samples() -> tuple[Sample, ...]:
     return found
 
 
-def spec_with(path: str, value: Any, *, base: JobSpec | None = None, method: str | None = None, tuning: str | None = None) -> JobSpec:
+def spec_with(
+    path: str, value: Any, *, base: JobSpec | None = None, method: str | None = None, tuning: str | None = None
+) -> JobSpec:
     """Give a spec in which one field is set.
 
     Args:

@@ -15,12 +15,39 @@ Beat = Mapping[str, Any]
 
 _TRAINING: tuple[Beat, ...] = (
     {"kind": "state", "native": "running"},
-    {"kind": "step", "step": 1, "total_steps": 3, "epoch": 1.0, "loss": 2.0, "learning_rate": 2e-4, "grad_norm": 1.0, "tokens": 100},
-    {"kind": "step", "step": 2, "total_steps": 3, "epoch": 2.0, "loss": 1.5, "learning_rate": 1e-4, "grad_norm": 0.9, "tokens": 200},
+    {
+        "kind": "step",
+        "step": 1,
+        "total_steps": 3,
+        "epoch": 1.0,
+        "loss": 2.0,
+        "learning_rate": 2e-4,
+        "grad_norm": 1.0,
+        "tokens": 100,
+    },
+    {
+        "kind": "step",
+        "step": 2,
+        "total_steps": 3,
+        "epoch": 2.0,
+        "loss": 1.5,
+        "learning_rate": 1e-4,
+        "grad_norm": 0.9,
+        "tokens": 200,
+    },
     {"kind": "checkpoint", "step": 2},
 )
 _ENDING: tuple[Beat, ...] = (
-    {"kind": "step", "step": 3, "total_steps": 3, "epoch": 3.0, "loss": 1.25, "learning_rate": 0.0, "grad_norm": 0.8, "tokens": 300},
+    {
+        "kind": "step",
+        "step": 3,
+        "total_steps": 3,
+        "epoch": 3.0,
+        "loss": 1.25,
+        "learning_rate": 0.0,
+        "grad_norm": 0.8,
+        "tokens": 300,
+    },
     {"kind": "eval", "step": 3, "metrics": {"loss": 1.3}},
     {"kind": "state", "native": "saving"},
     {"kind": "state", "native": "done"},
@@ -30,7 +57,12 @@ _FAILURE: Beat = {
     "kind": "state",
     "native": "error",
     "reason": "the loss became NaN",
-    "diagnosis": {"kind": "diverged", "message": "the loss became NaN", "step": 2, "suggestions": ["lower learning_rate"]},
+    "diagnosis": {
+        "kind": "diverged",
+        "message": "the loss became NaN",
+        "step": 2,
+        "suggestions": ["lower learning_rate"],
+    },
 }
 
 STORIES: Mapping[str, tuple[Beat, ...]] = {
@@ -47,7 +79,10 @@ STORIES: Mapping[str, tuple[Beat, ...]] = {
     "stands_still": (_PENDING, *_TRAINING, {"kind": "halt"}, {"kind": "state", "native": "running"}, *_ENDING),
     "never_ends": (_PENDING, *_TRAINING),
 }
-"""Runs by name, beat by beat: an event as the place would write it, `wait` (nothing happens), or `halt` (until `resume`)."""
+"""Runs by name, beat by beat.
+
+An event as the place would write it, `wait` (nothing happens), or `halt` (until `resume`).
+"""
 
 
 class Fault(Value):

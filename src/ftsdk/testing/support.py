@@ -1,4 +1,6 @@
-"""What each backend declares, as a table: the same data that the conformance suite holds it to, so the table can't promise more.
+"""What each backend declares, as a table.
+
+The same data that the conformance suite holds it to, so the table can't promise more.
 
 `python -m ftsdk.testing.support PAGE...` writes it into the pages that have a place for it.
 """
@@ -31,7 +33,9 @@ def installed_backends() -> tuple[Backend, ...]:
 
 
 def support_table(backends: Iterable[Backend]) -> str:
-    """Write what backends declare as a table in Markdown: one row for each ability and optional field, one column for each backend.
+    """Write what backends declare as a table in Markdown.
+
+    One row for each ability and optional field, one column for each backend.
 
     What one backend offers is a row for all of them, and so is an optional field that none honours.
 

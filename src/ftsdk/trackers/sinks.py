@@ -51,4 +51,7 @@ class Sinks:
 
     def _failed(self, name: str, doing: str, error: Exception) -> None:
         # The kind of error only: its text may hold a key or an address with one.
-        self._warn(f"tracker {name!r} could not {doing} ({type(error).__name__}) and is left out; the run and its own log are not affected")
+        self._warn(
+            f"tracker {name!r} could not {doing} ({type(error).__name__}) and is left out; the run and its own log are "
+            "not affected"
+        )

@@ -31,8 +31,8 @@ class TrackedRun:
 class Tracker(Protocol):
     """Receives a run's events in the worker, one after the other, after each is in the run's own log.
 
-    Built without arguments: keys and addresses come from the environment. Whatever it raises becomes one warning among the
-    run's events, and the tracker is left out from then on; training goes on.
+    Built without arguments: keys and addresses come from the environment. Whatever it raises becomes one warning among
+    the run's events, and the tracker is left out from then on; training goes on.
     """
 
     def start(self, run: TrackedRun) -> None:
@@ -57,7 +57,11 @@ def check_trackers(names: tuple[str, ...]) -> tuple[str, ...]:
     known = installed(GROUP)
     for name in names:
         if name not in known:
-            listed = f" Installed: {', '.join(sorted(known))}." if known else f" No package with an entry point in the group {GROUP!r} is installed."
+            listed = (
+                f" Installed: {', '.join(sorted(known))}."
+                if known
+                else f" No package with an entry point in the group {GROUP!r} is installed."
+            )
             raise SpecError(f"unknown tracker {name!r}{nearest(name, set(known))}.{listed}")
     if len(set(names)) < len(names):
         raise SpecError(f"trackers={names!r} names one of them twice")
@@ -82,4 +86,6 @@ def load_tracker(name: str) -> Tracker:
     try:
         return point.load()()
     except ImportError as error:
-        raise MissingExtraError(name, needed_for=f"tracker {name!r}", missing=error.name, package=package_of_tracker(name)) from error
+        raise MissingExtraError(
+            name, needed_for=f"tracker {name!r}", missing=error.name, package=package_of_tracker(name)
+        ) from error

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ftsdk.spec import JobSpec
 
 STATES: dict[str, RunState] = {
-    "waiting": "queued", "fishing": "running", "stopping": "cancelling", "landed": "succeeded", "drowned": "failed", "stopped": "cancelled",
+    "waiting": "queued", "fishing": "running", "stopping": "cancelling", "landed": "succeeded", "drowned": "failed",
+    "stopped": "cancelled",
 }  # fmt: skip
 
 
@@ -144,12 +145,16 @@ def _error(status: int, path: str, retry_after: str | None) -> Exception:
     if status == 404:
         return RunNotFoundError(f"Heron has nothing at {path}; check url and the key's account")
     wait_s = None if retry_after is None else float(retry_after)
-    return BackendError(f"Heron answered {status} for {path}", retryable=status in (429, 503), retry_after_s=wait_s, status_code=status)
+    return BackendError(
+        f"Heron answered {status} for {path}", retryable=status in (429, 503), retry_after_s=wait_s, status_code=status
+    )
 
 
 def _job(job: Mapping[str, Any]) -> ManagedJob:
     state = STATES.get(job["word"], "unknown")
-    return ManagedJob(id=job["id"], state=state, native=job["word"], label=job["label"], created_at=job["at"], updated_at=job["at"])
+    return ManagedJob(
+        id=job["id"], state=state, native=job["word"], label=job["label"], created_at=job["at"], updated_at=job["at"]
+    )
 
 
 def _entry(event: Mapping[str, Any]) -> Entry:

@@ -115,7 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
             fault = "503"
         if self.headers["Authorization"] != f"Bearer {KEY}":
             fault = "401"
-        answer = b"<html>" if fault == "garbage" else server.answer(self.command, self.path, body) if fault in (None, "lost") else {}
+        answer = (
+            b"<html>"
+            if fault == "garbage"
+            else server.answer(self.command, self.path, body)
+            if fault in (None, "lost")
+            else {}
+        )
         self.send_response(STATUS.get(fault or "", 404 if answer is None else 200))
         if fault == "429":
             self.send_header("Retry-After", "7")

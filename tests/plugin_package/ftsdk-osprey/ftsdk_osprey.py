@@ -41,6 +41,8 @@ class OspreyTrainer:
             context.emit("step", {"step": step, "total_steps": request["steps"], "loss": 1 / step})
         into.mkdir(parents=True, exist_ok=True)
         header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-        (into / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<f", len(rows)))
+        (into / "adapter_model.safetensors").write_bytes(
+            struct.pack("<Q", len(header)) + header + struct.pack("<f", len(rows))
+        )
         (into / "adapter_config.json").write_text("{}")
         return Training(kind="adapter", base=str(request["model"]["id"]), info={"rows": len(rows)})

@@ -57,13 +57,28 @@ class WrenLauncher:
             return False
         with (folder / "worker.log").open("ab") as log:
             # Through a shell that ends at once, so that nobody has to wait for the worker.
-            command = ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)]
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=True)
+            command = [
+                "/bin/sh",
+                "-c",
+                '"$@" &',
+                "sh",
+                sys.executable,
+                "-m",
+                "ftsdk.backends.hosted.worker",
+                str(folder),
+            ]
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=True
+            )
         deadline = time.monotonic() + 60
         events = folder / "events.jsonl"
         before = events.stat().st_size if events.exists() else -1
         # Until it has the lock or has come and gone: whoever asks next must not take it for dead.
-        while not lock.is_held(folder) and (events.stat().st_size if events.exists() else -1) == before and time.monotonic() < deadline:
+        while (
+            not lock.is_held(folder)
+            and (events.stat().st_size if events.exists() else -1) == before
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         return True
 

@@ -69,7 +69,12 @@ def test_steps_that_are_made_again_after_a_crash_are_logged_once(tmp_path: Path)
     for step in (2, 3, 4):
         progress("step", {"step": step})
     second.close()
-    assert [e.step for e in parse_events((tmp_path / "events.jsonl").read_bytes()) if isinstance(e, StepEvent)] == [1, 2, 3, 4]
+    assert [e.step for e in parse_events((tmp_path / "events.jsonl").read_bytes()) if isinstance(e, StepEvent)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def sealed(folder: Path) -> Path:
@@ -95,7 +100,10 @@ def test_a_sealed_folder_verifies_and_keeps_its_facts(tmp_path: Path) -> None:
         (lambda f: os.truncate(f / "a.bin", 50), "truncated"),
         (lambda f: (f / "a.bin").write_bytes(b"x" * 100), "altered"),
         (lambda f: (f / "c.bin").write_bytes(b"c"), "isn't listed in the manifest"),
-        (lambda f: (f / "manifest.json").write_text('{"files": {"../a": {}, "a.bin": {}, "deep/b.bin": {}}}'), "outside the folder"),
+        (
+            lambda f: (f / "manifest.json").write_text('{"files": {"../a": {}, "a.bin": {}, "deep/b.bin": {}}}'),
+            "outside the folder",
+        ),
     ],
 )
 def test_a_folder_that_was_harmed_is_refused(tmp_path: Path, harm, said: str) -> None:
@@ -199,7 +207,10 @@ def test_one_host_meets_nobody_and_several_meet_at_the_first(tmp_path: Path) -> 
     assert alone[alone.index("--nproc-per-node") + 1] == "8"
     second = agent_command(tmp_path, processes=16, cluster=Cluster(nodes=2, rank=1, address="10.0.0.7"))
     assert "--standalone" not in second
-    told = {name: second[second.index(name) + 1] for name in ("--nnodes", "--node-rank", "--master-addr", "--nproc-per-node")}
+    told = {
+        name: second[second.index(name) + 1]
+        for name in ("--nnodes", "--node-rank", "--master-addr", "--nproc-per-node")
+    }
     assert told == {"--nnodes": "2", "--node-rank": "1", "--master-addr": "10.0.0.7", "--nproc-per-node": "8"}
 
 

@@ -44,9 +44,15 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("log", [b"", RUNNING, RUNNING + b'{"kind": "st', RUNNING + FAILED % b"{}"], ids=["empty", "crashed", "torn", "failed"])
+@pytest.mark.parametrize(
+    "log",
+    [b"", RUNNING, RUNNING + b'{"kind": "st', RUNNING + FAILED % b"{}"],
+    ids=["empty", "crashed", "torn", "failed"],
+)
 @pytest.mark.parametrize("cancel", [{}, {"cancel": b"7.5"}], ids=["", "cancelled"])
-def test_queries_leave_the_run_folder_byte_for_byte_unchanged(make_run: MakeRun, log: bytes, cancel: dict[str, bytes]) -> None:
+def test_queries_leave_the_run_folder_byte_for_byte_unchanged(
+    make_run: MakeRun, log: bytes, cancel: dict[str, bytes]
+) -> None:
     folder = make_run(events=log, **cancel)
     before = contents(folder)
     local().status(REF)
@@ -56,11 +62,16 @@ def test_queries_leave_the_run_folder_byte_for_byte_unchanged(make_run: MakeRun,
 
 
 @pytest.mark.parametrize("record", [HostedBackend.cancel, HostedBackend.resume], ids=["cancel", "resume"])
-def test_a_cancelled_run_without_a_worker_has_one_end_that_is_recorded_later(make_run: MakeRun, record: Callable[..., object]) -> None:
+def test_a_cancelled_run_without_a_worker_has_one_end_that_is_recorded_later(
+    make_run: MakeRun, record: Callable[..., object]
+) -> None:
     folder = make_run(events=RUNNING, cancel=b"7.5")
     assert local().status(REF).state == "cancelled"
     derived = list(local().events(REF))
-    assert [(e.seq, e.at, e.state) for e in derived if isinstance(e, StateEvent)] == [(0, 5.0, "running"), (1, 7.5, "cancelled")]
+    assert [(e.seq, e.at, e.state) for e in derived if isinstance(e, StateEvent)] == [
+        (0, 5.0, "running"),
+        (1, 7.5, "cancelled"),
+    ]
     assert list(local().events(REF, after=0)) == derived[1:]
     assert list(local().events(REF, after=1)) == []
     record(local(), REF)
@@ -74,7 +85,10 @@ def test_a_crashed_run_is_interrupted_until_it_is_resumed(make_run: MakeRun) -> 
     assert (status.state, status.native) == ("queued", "interrupted")
 
 
-@pytest.mark.parametrize("diagnosis", [b"{}", b'{"kind": "oom"}', b'{"kind": 3, "message": null, "step": "x", "suggestions": 7}', b"[]", b'"text"'])
+@pytest.mark.parametrize(
+    "diagnosis",
+    [b"{}", b'{"kind": "oom"}', b'{"kind": 3, "message": null, "step": "x", "suggestions": 7}', b"[]", b'"text"'],
+)
 def test_a_damaged_diagnosis_is_read_as_far_as_it_goes(make_run: MakeRun, diagnosis: bytes) -> None:
     make_run(events=RUNNING + FAILED % diagnosis)
     found = local().status(REF).diagnosis
@@ -90,7 +104,9 @@ def test_a_run_whose_request_is_damaged_is_not_resumed(make_run: MakeRun, reques
 
 def test_a_run_that_dies_too_often_fails_with_a_diagnosis_when_resumed(make_run: MakeRun) -> None:
     log = b"".join(
-        json.dumps({"kind": "state", "seq": n, "at": n, "state": "running", "native": f"attempt {n + 1}"}).encode() + b"\n" for n in range(5)
+        json.dumps({"kind": "state", "seq": n, "at": n, "state": "running", "native": f"attempt {n + 1}"}).encode()
+        + b"\n"
+        for n in range(5)
     )
     make_run(events=log)
     assert not local().resume(REF)

@@ -40,7 +40,9 @@ def model(model_of_headers: Path) -> str:
 
 
 def data(n: int = 100) -> Dataset:
-    return Dataset.from_rows([{"q": f"question {i}", "a": "yes" if i % 2 else "no"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"question {i}", "a": "yes" if i % 2 else "no"} for i in range(n)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 def job(model: str, **changes: Any) -> FineTuneJob:
@@ -99,7 +101,9 @@ def test_the_number_format_is_what_the_device_is_good_at(model: str, hardware: H
         (CPU, {"max_length": 1000}, "max_length"),
     ],
 )
-def test_what_this_device_cannot_do_is_a_gap_that_names_the_field(model: str, hardware: Hardware, changes: dict[str, Any], field: str) -> None:
+def test_what_this_device_cannot_do_is_a_gap_that_names_the_field(
+    model: str, hardware: Hardware, changes: dict[str, Any], field: str
+) -> None:
     gaps = translate(job(model, **changes).spec(), hardware).gaps
     assert [gap.field for gap in gaps] == [field]
     assert gaps[0].offered
@@ -110,7 +114,9 @@ def test_early_stopping_wants_a_checkpoint_with_each_validation(model: str) -> N
     plan = job(model, train=train, validation=validation, early_stopping=EarlyStopping(), eval_steps=4).plan()
     assert plan.request["training"]["checkpoint_steps"] == 4
     with pytest.raises(UnsupportedSpecError, match="checkpoint_steps"):
-        job(model, train=train, validation=validation, early_stopping=EarlyStopping(), eval_steps=4, checkpoint_steps=3).plan()
+        job(
+            model, train=train, validation=validation, early_stopping=EarlyStopping(), eval_steps=4, checkpoint_steps=3
+        ).plan()
 
 
 def test_packing_is_refused_in_words(model: str) -> None:
@@ -166,8 +172,15 @@ def test_the_price_of_an_hour_can_stand_in_a_job_file(model: str, tmp_path: Path
 
 
 def test_twice_the_price_is_twice_the_cost_and_a_what_if_counts_before_it() -> None:
-    one, two = (job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=rate)).estimate(is_exact=False).cost for rate in (100, 200))
-    asked = job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=100)).estimate(is_exact=False, usd_per_hour=200).cost
+    one, two = (
+        job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=rate)).estimate(is_exact=False).cost
+        for rate in (100, 200)
+    )
+    asked = (
+        job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=100))
+        .estimate(is_exact=False, usd_per_hour=200)
+        .cost
+    )
     assert one is not None
     assert two is not None
     assert asked is not None

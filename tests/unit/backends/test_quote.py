@@ -30,7 +30,9 @@ def a_quote(**changes: object) -> Quote:
     asked_at=st.floats(0, 1e11),
     source=st.text(),
 )
-def test_what_a_ref_keeps_of_a_price_is_read_back(usd: Decimal, tokens: int | None, asked_at: float, source: str) -> None:
+def test_what_a_ref_keeps_of_a_price_is_read_back(
+    usd: Decimal, tokens: int | None, asked_at: float, source: str
+) -> None:
     quote = a_quote(usd=usd, asked_at=asked_at, source=source, **({} if tokens is None else {"tokens": tokens}))
     again = Quote.from_native({"job": "ft-1", **quote.to_native()})
     assert again == quote
@@ -38,7 +40,14 @@ def test_what_a_ref_keeps_of_a_price_is_read_back(usd: Decimal, tokens: int | No
 
 @pytest.mark.parametrize(
     "changes",
-    [{"quoted_usd": "much"}, {"quoted_usd": "NaN"}, {"quoted_at": "today"}, {"quoted_at": "1e300"}, {"quoted_tokens": "-1"}, {"quoted_by": None}],
+    [
+        {"quoted_usd": "much"},
+        {"quoted_usd": "NaN"},
+        {"quoted_at": "today"},
+        {"quoted_at": "1e300"},
+        {"quoted_tokens": "-1"},
+        {"quoted_by": None},
+    ],
 )
 def test_a_price_that_cannot_be_read_counts_as_none(changes: dict[str, str | None]) -> None:
     native = {**a_quote().to_native(), **changes}
@@ -48,7 +57,9 @@ def test_a_price_that_cannot_be_read_counts_as_none(changes: dict[str, str | Non
 
 def test_the_places_word_replaces_ours_and_what_else_is_known_stays() -> None:
     found = OURS.quoted(a_quote(tokens=120, notes=("the account may not spend that",)))
-    assert found.cost == CostRange(low=Decimal("6.5"), likely=Decimal("6.5"), high=Decimal("6.5"), source="acme's own estimate, 1970-01-01")
+    assert found.cost == CostRange(
+        low=Decimal("6.5"), likely=Decimal("6.5"), high=Decimal("6.5"), source="acme's own estimate, 1970-01-01"
+    )
     assert found.billed_tokens == Range(low=120, likely=120, high=120)
     assert found.tokens == OURS.tokens
     assert found.accrual is not None

@@ -45,7 +45,9 @@ def test_max_steps_shorten_the_epochs_of_a_workload() -> None:
 
 
 def test_modal_rates_add_up_to_its_price_in_every_region() -> None:
-    plain, pinned = (billed_by_the_hour(Modal(gpu="A10", cpu=4, memory_gib=32, region=region)) for region in (None, "us"))
+    plain, pinned = (
+        billed_by_the_hour(Modal(gpu="A10", cpu=4, memory_gib=32, region=region)) for region in (None, "us")
+    )
     assert [rate.label for rate in plain.rates] == ["GPU", "CPU", "memory"]
     assert plain.usd_per_hour == plain.most_usd_per_hour
     assert pinned.usd_per_hour == plain.usd_per_hour * Decimal("1.5")

@@ -18,7 +18,9 @@ from ftsdk.errors import SpecError
 @pytest.fixture
 def job_file(tmp_path: Path, model_of_headers: Path) -> Path:
     assert model_of_headers == tmp_path / "model"
-    (tmp_path / "mails.jsonl").write_text("".join(json.dumps({"text": f"mail {n}", "label": "ab"[n % 2]}) + "\n" for n in range(20)))
+    (tmp_path / "mails.jsonl").write_text(
+        "".join(json.dumps({"text": f"mail {n}", "label": "ab"[n % 2]}) + "\n" for n in range(20))
+    )
     file = tmp_path / "job.yaml"
     file.write_text(
         "model: ./model\n"
@@ -57,7 +59,12 @@ def test_schema_is_a_json_schema() -> None:
     ],
 )
 def test_an_error_is_a_box_and_status_1_not_a_traceback(arguments: list[str], said: str) -> None:
-    done = subprocess.run([sys.executable, "-c", "from ftsdk.cli import main; main()", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "from ftsdk.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -99,14 +106,18 @@ def test_long_lines_are_folded_under_their_own_content_and_addresses_stay_whole(
 
 def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> None:
     line = "  a month          $1,240  $1.24 per 1,000 answers                   2 replicas, 2% used"
-    assert fold(line, 70).splitlines() == ["  a month          $1,240  $1.24 per 1,000 answers  2 replicas, 2%", "      used"]
+    assert fold(line, 70).splitlines() == [
+        "  a month          $1,240  $1.24 per 1,000 answers  2 replicas, 2%",
+        "      used",
+    ]
     assert fold(line, 100) == line
 
 
 def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:
     (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
     (tmp_path / "job.yaml").write_text(
-        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: modal\ntrain:\n  file: mails.csv\n  chat: {prompt: '{text}', completion: '{label}'}\n"
+        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: modal\ntrain:\n  file: mails.csv\n  chat: {prompt: "
+        "'{text}', completion: '{label}'}\n"
     )
     shown = CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml")], env={"COLUMNS": "40"})
     (cost,) = [line for line in shown.output.splitlines() if line.startswith("Cost ")]

@@ -15,7 +15,13 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "cost"
 
 def run(name: str) -> str:
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-W", "error", str(EXAMPLES / name)], check=True, capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ},
+    )
     assert time.monotonic() - start < 10
     return done.stdout
 

@@ -43,7 +43,11 @@ def build_tokenizer(*, trims_offsets: bool = False, adds_bos: bool = False, temp
     if steps:
         raw.post_processor = processors.Sequence(steps)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>" if adds_bos else "<|im_start|>", eos_token="<|im_end|>", pad_token="<|pad|>", unk_token="<|endoftext|>"
+        tokenizer_object=raw,
+        bos_token="<s>" if adds_bos else "<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|pad|>",
+        unk_token="<|endoftext|>",
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -71,7 +75,10 @@ def sentencepiece_tokenizer() -> Any:
     raw.decoder = decoders.Metaspace(prepend_scheme="first")
     letters = [chr(code) for code in range(32, 127)]
     raw.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=300, show_progress=False, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=letters)
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=300, show_progress=False, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=letters
+        ),
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     tokenizer.chat_template = (

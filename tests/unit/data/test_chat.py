@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from ftsdk.data import Dataset
 from ftsdk.errors import DatasetError
 
-EMAILS = [{"text": "Where is it?", "category": "shipping", "note": None}, {"text": "I paid twice", "category": "billing", "note": "urgent"}]
+EMAILS = [
+    {"text": "Where is it?", "category": "shipping", "note": None},
+    {"text": "I paid twice", "category": "billing", "note": "urgent"},
+]
 
 
 def conversation(*roles: str, last: str = "fine") -> list[dict[str, str]]:
@@ -40,9 +43,18 @@ def test_values_are_never_read_as_templates() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prompt": "{txt}", "completion": "{category}"}, "prompt= names the column 'txt', and there is none; did you mean 'text'?"),
-        ({"prompt": "{text}", "completion": "category"}, "completion='category' is the name of a column, not a template. Did you mean '{category}'?"),
-        ({"prompt": "{text}", "completion": "yes"}, "completion='yes' has no {column}, so every row would have the same answer"),
+        (
+            {"prompt": "{txt}", "completion": "{category}"},
+            "prompt= names the column 'txt', and there is none; did you mean 'text'?",
+        ),
+        (
+            {"prompt": "{text}", "completion": "category"},
+            "completion='category' is the name of a column, not a template. Did you mean '{category}'?",
+        ),
+        (
+            {"prompt": "{text}", "completion": "yes"},
+            "completion='yes' has no {column}, so every row would have the same answer",
+        ),
         ({"prompt": "{text", "completion": "{category}"}, "prompt='{text' has a '{' alone at position 0"),
         ({"prompt": "text}", "completion": "{category}"}, "has a '}' alone at position 4"),
         ({"prompt": "{}", "completion": "{category}"}, "has '{}', which names no column"),
@@ -86,7 +98,9 @@ def test_a_bad_value_is_refused_with_file_line_and_field(tmp_path: Path, bad: st
 
 
 def test_a_blank_field_beside_a_filled_one_is_fine() -> None:
-    dataset = Dataset.from_rows([{"instruction": "Add", "input": "", "output": "2"}]).as_chat(prompt="{instruction}\n{input}", completion="{output}")
+    dataset = Dataset.from_rows([{"instruction": "Add", "input": "", "output": "2"}]).as_chat(
+        prompt="{instruction}\n{input}", completion="{output}"
+    )
     assert dataset[0]["messages"][0]["content"] == "Add\n"
 
 
@@ -118,18 +132,27 @@ def test_good_orders_of_roles_are_taken(roles: tuple[str, ...]) -> None:
         (conversation("user"), "the conversation must end with 'assistant', and message 0 is from 'user'; roles: user"),
         (conversation("system"), "must end with 'assistant'"),
         (conversation("assistant"), "message 0 is from 'assistant', expected 'user'"),
-        (conversation("user", "user", "assistant"), "message 1 is from 'user', expected 'assistant'; roles: user, user, assistant"),
+        (
+            conversation("user", "user", "assistant"),
+            "message 1 is from 'user', expected 'assistant'; roles: user, user, assistant",
+        ),
         (conversation("user", "system", "assistant"), "message 1 is from the system, which may only come first"),
         (conversation("system", "system", "user", "assistant"), "message 1 is from the system"),
         (conversation("user", "tool", "assistant"), "message 1 is from 'tool', expected 'assistant'"),
         (conversation("user", "assistant", "tool"), "must end with 'assistant'"),
         (conversation("user", "assistant", last=" \n"), "message 1, the assistant's last, is empty"),
-        ([{"role": "user", "content": "a"}, {"role": "asistant", "content": "b"}], "message 1 has the role 'asistant'; did you mean 'assistant'?"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "asistant", "content": "b"}],
+            "message 1 has the role 'asistant'; did you mean 'assistant'?",
+        ),
         ([{"role": "user", "content": [{"type": "text"}]}], "message 0 (user) has content that is a list, not text"),
         ([{"role": "user"}], "message 0 (user) has no content"),
         ([{"content": "a"}], "message 0 has no 'role' (it has 'content')"),
         (["hi"], "message 0 is a str"),
-        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [1]}], "message 1 has 'tool_calls'"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [1]}],
+            "message 1 has 'tool_calls'",
+        ),
         ([], "has no messages"),
         ("hi", "is a str; it must be a list"),
         (None, "has no value"),
@@ -137,7 +160,10 @@ def test_good_orders_of_roles_are_taken(roles: tuple[str, ...]) -> None:
 )
 def test_a_bad_conversation_is_refused_with_line_and_message(tmp_path: Path, messages: Any, message: str) -> None:
     path = tmp_path / "chat.jsonl"
-    path.write_text(json.dumps({"messages": conversation("user", "assistant")}) + "\n" + json.dumps({"messages": messages}) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({"messages": conversation("user", "assistant")}) + "\n" + json.dumps({"messages": messages}) + "\n",
+        encoding="utf-8",
+    )
     with pytest.raises(DatasetError) as caught:
         Dataset.from_file(path)
     assert str(caught.value).startswith("chat.jsonl:2, field 'messages': ")
@@ -146,7 +172,10 @@ def test_a_bad_conversation_is_refused_with_line_and_message(tmp_path: Path, mes
 
 def test_a_system_template_goes_before_messages_that_have_none() -> None:
     table = Dataset.from_rows([{"talk": conversation("user", "assistant"), "who": "Ada"}])
-    assert table.as_chat(messages="talk", system="You help {who}.")[0]["messages"][0] == {"role": "system", "content": "You help Ada."}
+    assert table.as_chat(messages="talk", system="You help {who}.")[0]["messages"][0] == {
+        "role": "system",
+        "content": "You help Ada.",
+    }
     table = Dataset.from_rows([{"talk": conversation("system", "user", "assistant")}])
     with pytest.raises(DatasetError, match="has a system message of its own"):
         table.as_chat(messages="talk", system="You help.")
@@ -170,8 +199,14 @@ def test_ready_made_rows_are_known_by_their_columns(row: dict[str, Any], format_
 
 
 def test_ready_made_prompts_are_not_read_as_templates() -> None:
-    rows = [{"prompt": "say {x}", "completion": "{y}", "system": "s"}, {"prompt": "b", "completion": "c", "system": None}]
-    assert [[m["content"] for m in row["messages"]] for row in Dataset.from_rows(rows)] == [["s", "say {x}", "{y}"], ["b", "c"]]
+    rows = [
+        {"prompt": "say {x}", "completion": "{y}", "system": "s"},
+        {"prompt": "b", "completion": "c", "system": None},
+    ]
+    assert [[m["content"] for m in row["messages"]] for row in Dataset.from_rows(rows)] == [
+        ["s", "say {x}", "{y}"],
+        ["b", "c"],
+    ]
 
 
 def test_a_ready_made_row_with_an_empty_completion_is_refused() -> None:
@@ -180,12 +215,20 @@ def test_a_ready_made_row_with_an_empty_completion_is_refused() -> None:
 
 
 def test_preference_templates_and_message_columns_give_the_same_rows() -> None:
-    flat = Dataset.from_rows([{"q": "hi", "good": "hello", "bad": "no"}]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    ask, good, bad = ({"role": role, "content": text} for role, text in (("user", "hi"), ("assistant", "hello"), ("assistant", "no")))
+    flat = Dataset.from_rows([{"q": "hi", "good": "hello", "bad": "no"}]).as_preference(
+        prompt="{q}", chosen="{good}", rejected="{bad}"
+    )
+    ask, good, bad = (
+        {"role": role, "content": text} for role, text in (("user", "hi"), ("assistant", "hello"), ("assistant", "no"))
+    )
     assert flat.format == "preference"
     assert flat[0] == {"prompt": [ask], "chosen": [good], "rejected": [bad]}
-    lists = Dataset.from_rows([{"q": [ask], "good": [good], "bad": [bad]}]).as_preference(prompt="q", chosen="good", rejected="bad")
-    whole = Dataset.from_rows([{"q": "hi", "good": [ask, good], "bad": [ask, bad]}]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    lists = Dataset.from_rows([{"q": [ask], "good": [good], "bad": [bad]}]).as_preference(
+        prompt="q", chosen="good", rejected="bad"
+    )
+    whole = Dataset.from_rows([{"q": "hi", "good": [ask, good], "bad": [ask, bad]}]).as_preference(
+        prompt="{q}", chosen="{good}", rejected="{bad}"
+    )
     implied = Dataset.from_rows([{"chosen": [ask, good], "rejected": [ask, bad]}]).as_preference()
     ready = Dataset.from_rows([{"prompt": "hi", "chosen": "hello", "rejected": "no"}])
     assert {flat.fingerprint} == {d.fingerprint for d in (lists, whole, implied, ready)}
@@ -203,7 +246,10 @@ def test_a_preference_prompt_may_be_a_conversation() -> None:
         ({"q": "a", "good": "same", "bad": "same"}, "chosen and rejected are the same"),
         ({"q": "a", "good": "", "bad": "b"}, "row 1, field 'good': is empty"),
         ({"q": "a", "good": None, "bad": "b"}, "row 1, field 'good': has no value"),
-        ({"q": conversation("user", "assistant"), "good": "x", "bad": "b"}, "the prompt must end with 'user', and message 1 is from 'assistant'"),
+        (
+            {"q": conversation("user", "assistant"), "good": "x", "bad": "b"},
+            "the prompt must end with 'user', and message 1 is from 'assistant'",
+        ),
         ({"q": "a", "good": conversation("user", "assistant"), "bad": "b"}, "field 'chosen': must be one answer"),
         ({"q": "a", "good": conversation("user"), "bad": "b"}, "must come from the assistant, not from 'user'"),
         ({"q": "a", "good": [{"role": "assistant", "content": " "}], "bad": "b"}, "row 1, field 'chosen': is empty"),
@@ -216,8 +262,12 @@ def test_a_bad_preference_row_is_refused(row: dict[str, Any], message: str) -> N
 
 
 def test_a_bare_column_name_of_texts_is_taken_for_a_slip() -> None:
-    with pytest.raises(DatasetError, match=r"chosen='good' is the name of a column, not a template. Did you mean '\{good\}'\?"):
-        Dataset.from_rows([{"q": "a", "good": "b", "bad": "c"}]).as_preference(prompt="{q}", chosen="good", rejected="{bad}")
+    with pytest.raises(
+        DatasetError, match=r"chosen='good' is the name of a column, not a template. Did you mean '\{good\}'\?"
+    ):
+        Dataset.from_rows([{"q": "a", "good": "b", "bad": "c"}]).as_preference(
+            prompt="{q}", chosen="good", rejected="{bad}"
+        )
 
 
 def test_answers_without_a_shared_prompt_need_one() -> None:
@@ -251,7 +301,9 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": 
 )
 def test_a_key_of_a_message_that_would_be_dropped_is_refused(more: dict[str, Any], named: str) -> None:
     talk = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "Which city?", **more}]
-    with pytest.raises(DatasetError, match=f"row 1, field 'messages': message 1 has {named}, which can't be trained on yet"):
+    with pytest.raises(
+        DatasetError, match=f"row 1, field 'messages': message 1 has {named}, which can't be trained on yet"
+    ):
         Dataset.from_rows([{"messages": talk}])
 
 
@@ -271,7 +323,12 @@ def test_a_key_of_a_message_that_means_nothing_passes(more: dict[str, Any]) -> N
     ],
 )
 def test_columns_that_change_what_is_trained_are_refused(row: dict[str, Any]) -> None:
-    for column, value in (("tools", TOOLS), ("functions", TOOLS), ("chat_template_kwargs", {"enable_thinking": False}), ("images", ["a.png"])):
+    for column, value in (
+        ("tools", TOOLS),
+        ("functions", TOOLS),
+        ("chat_template_kwargs", {"enable_thinking": False}),
+        ("images", ["a.png"]),
+    ):
         with pytest.raises(DatasetError, match=f"row 2, field '{column}': can't be trained on yet"):
             Dataset.from_rows([{**row, column: None}, {**row, column: value}])
         assert len(Dataset.from_rows([{**row, column: []}])) == 1
@@ -298,7 +355,9 @@ def test_a_system_column_goes_in_front_of_conversations() -> None:
     named = Dataset.from_rows([{"talk": talk, "system": system["content"]}])
     assert named.as_chat(messages="talk")[0] == {"messages": [system, *talk]}
     assert named.as_chat(messages="talk", system="Be brief.")[0]["messages"][0]["content"] == "Be brief."
-    pairs = Dataset.from_rows([{"system": system["content"], "good": talk, "bad": [talk[0], {"role": "assistant", "content": "no"}]}])
+    pairs = Dataset.from_rows(
+        [{"system": system["content"], "good": talk, "bad": [talk[0], {"role": "assistant", "content": "no"}]}]
+    )
     assert pairs.as_preference(chosen="{good}", rejected="{bad}")[0]["prompt"] == [system, talk[0]]
 
 
@@ -314,7 +373,9 @@ def test_values_are_written_out_as_the_table_shows_them(tmp_path: Path) -> None:
     assert [[m["content"] for m in row["messages"]] for row in rows] == [["true", "1.10"], ["false", "1e3"]]
 
 
-@pytest.mark.parametrize(("value", "kind"), [(object(), "object"), ({"a"}, "set"), (range(3), "range"), (Path("a"), "PosixPath")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(object(), "object"), ({"a"}, "set"), (range(3), "range"), (Path("a"), "PosixPath")]
+)
 def test_a_value_that_is_no_text_is_never_written_out(value: Any, kind: str) -> None:
     with pytest.raises(DatasetError, match=f"row 1, field 'a': is a {kind}; templates take text and numbers"):
         Dataset.from_rows([{"q": "x", "a": value}]).as_chat(prompt="{q}", completion="{a}")

@@ -19,7 +19,10 @@ TEMPLATES = {"prompt": "Sort: {text}", "completion": "{category}"}
 
 
 def emails(count: int = 30) -> list[dict[str, Any]]:
-    return [{"text": f"email {i}", "category": ("billing", "returns", "shipping")[i % 3], "team": i % 2} for i in range(count)]
+    return [
+        {"text": f"email {i}", "category": ("billing", "returns", "shipping")[i % 3], "team": i % 2}
+        for i in range(count)
+    ]
 
 
 @pytest.fixture
@@ -50,12 +53,20 @@ def test_as_chat_leaves_the_table_as_it_was_and_can_be_called_again() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)).filter(lambda pair: all(map(str.strip, pair))), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.text(min_size=1), st.text(min_size=1)).filter(lambda pair: all(map(str.strip, pair))),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_the_fingerprint_is_the_hash_of_canonical_json_lines(pairs: list[tuple[str, str]]) -> None:
     chat = Dataset.from_rows([{"prompt": a, "completion": b} for a, b in pairs])
     preference = Dataset.from_rows([{"prompt": a, "chosen": b, "rejected": b + "?"} for a, b in pairs])
     for dataset in (chat, preference):
-        lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n" for row in dataset)
+        lines = "".join(
+            json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n" for row in dataset
+        )
         assert dataset.to_bytes() == lines.encode()
         assert dataset.fingerprint == hashlib.sha256(lines.encode()).hexdigest()
 
@@ -74,7 +85,10 @@ def test_rows_are_written_out_once() -> None:
 
 
 def test_the_fingerprint_depends_on_order_and_not_on_the_source(file: Path) -> None:
-    from_file, from_rows = Dataset.from_file(file).as_chat(**TEMPLATES), Dataset.from_rows(emails()).as_chat(**TEMPLATES)
+    from_file, from_rows = (
+        Dataset.from_file(file).as_chat(**TEMPLATES),
+        Dataset.from_rows(emails()).as_chat(**TEMPLATES),
+    )
     turned = Dataset.from_rows(emails()[::-1]).as_chat(**TEMPLATES)
     assert from_file.fingerprint == from_rows.fingerprint != turned.fingerprint
 
@@ -93,7 +107,9 @@ def test_a_fingerprint_costs_about_as_much_as_json_and_a_hash() -> None:
 
 
 def test_a_table_has_no_fingerprint_yet_and_says_what_to_do() -> None:
-    with pytest.raises(DatasetError, match=r"rows: the rows are a table \(columns: text, category, team\).*as_chat.*as_preference"):
+    with pytest.raises(
+        DatasetError, match=r"rows: the rows are a table \(columns: text, category, team\).*as_chat.*as_preference"
+    ):
         Dataset.from_rows(emails()).ref()
 
 
@@ -172,7 +188,10 @@ def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
         ({"stored": "0" * 64}, "stored data needs format"),
         ({"file": "a.csv", "chat": {}, "steps": []}, "chat is given beside steps"),
         ({"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}}, "chat or preference, not both"),
-        ({"file": "a.csv", "steps": [{"take": 1, "chat": {}}]}, "must do one of chat, preference, split, sample and take"),
+        (
+            {"file": "a.csv", "steps": [{"take": 1, "chat": {}}]},
+            "must do one of chat, preference, split, sample and take",
+        ),
         ({"file": "a.csv", "steps": [{"split": {"test": 1}}]}, "split and part go together"),
     ],
 )

@@ -8,7 +8,10 @@ import pytest
 from ftsdk.data import Dataset, preview, render_chat
 from ftsdk.errors import DatasetError
 
-ROWS = [{"prompt": "Wo ist mein Päckchen? 📦", "completion": "shipping"}, {"prompt": "Refund <b>now</b>", "completion": "billing"}]
+ROWS = [
+    {"prompt": "Wo ist mein Päckchen? 📦", "completion": "shipping"},
+    {"prompt": "Refund <b>now</b>", "completion": "billing"},
+]
 
 
 def test_print_marks_what_is_trained(tokenizer: Any) -> None:

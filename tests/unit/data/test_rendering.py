@@ -20,7 +20,9 @@ ANSWER = {"role": "assistant", "content": "shipping"}
 LONG = [ASK, ANSWER, {"role": "user", "content": "And my money?"}, {"role": "assistant", "content": "billing"}]
 
 # Both answers and questions, but no surrogates and no text that spells out a special token.
-words = st.text(st.characters(exclude_categories=("Cs",)), max_size=40).filter(lambda text: "<|" not in text and "<s>" not in text)
+words = st.text(st.characters(exclude_categories=("Cs",)), max_size=40).filter(
+    lambda text: "<|" not in text and "<s>" not in text
+)
 answers = words.filter(lambda text: bool(text.strip()))
 
 
@@ -46,8 +48,12 @@ def pad(text: str) -> dict[str, list[dict[str, str]]]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_train_on_widens_from_completion_to_assistant_to_all(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
-    completion, assistant, everything = (render_chat(messages, either_tokenizer, train_on=on) for on in ("completion", "assistant", "all"))
+def test_train_on_widens_from_completion_to_assistant_to_all(
+    either_tokenizer: Any, messages: list[dict[str, str]]
+) -> None:
+    completion, assistant, everything = (
+        render_chat(messages, either_tokenizer, train_on=on) for on in ("completion", "assistant", "all")
+    )
     assert completion.input_ids == assistant.input_ids == everything.input_ids
     assert all(everything.trained)
     assert any(completion.trained)
@@ -83,13 +89,17 @@ def test_truncation_keeps_the_beginning_and_counts_what_it_takes(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_ids_are_those_of_the_tokenizers_own_chat_template(either_tokenizer: Any, messages: list[dict[str, str]]) -> None:
+def test_ids_are_those_of_the_tokenizers_own_chat_template(
+    either_tokenizer: Any, messages: list[dict[str, str]]
+) -> None:
     _compare_with_the_tokenizer(messages, either_tokenizer)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(conversations())
-def test_ids_match_a_template_without_special_tokens_between_turns(sentencepiece_tokenizer: Any, messages: list[dict[str, str]]) -> None:
+def test_ids_match_a_template_without_special_tokens_between_turns(
+    sentencepiece_tokenizer: Any, messages: list[dict[str, str]]
+) -> None:
     _compare_with_the_tokenizer(messages, sentencepiece_tokenizer)
 
 
@@ -110,7 +120,11 @@ def test_the_line_break_after_the_end_of_turn_is_not_trained(tokenizer: Any) -> 
 
 
 def test_rows_rendered_together_are_those_rendered_alone(tokenizer: Any) -> None:
-    rows = [{"messages": LONG}, {"messages": [ASK, ANSWER]}, {"messages": [{"role": "system", "content": "Sort."}, ASK, ANSWER]}] * 700
+    rows = [
+        {"messages": LONG},
+        {"messages": [ASK, ANSWER]},
+        {"messages": [{"role": "system", "content": "Sort."}, ASK, ANSWER]},
+    ] * 700
     rendered = render_dataset(rows, tokenizer)
     assert len(rendered.rows) == len(rows)
     assert list(rendered.indices) == list(range(len(rows)))
@@ -136,19 +150,38 @@ def test_an_answer_without_an_end_of_text_token_is_counted(tokenizer: Any) -> No
     assert report.rows_missing_eos == 1
     assert "the model won't learn to stop there" in str(report)
     pad_id = tokenizer.convert_tokens_to_ids("<|pad|>")
-    assert render_dataset([{"messages": LONG}], tokenizer, chat_template=template, eos_token_ids=[2, pad_id]).report.rows_missing_eos == 0
+    assert (
+        render_dataset(
+            [{"messages": LONG}], tokenizer, chat_template=template, eos_token_ids=[2, pad_id]
+        ).report.rows_missing_eos
+        == 0
+    )
 
 
 def test_two_beginning_of_text_tokens_are_counted(base_tokenizer: Any) -> None:
-    report = render_dataset([{"messages": LONG}], base_tokenizer, chat_template="{{ bos_token }}{{ bos_token }}" + CHATML).report
+    report = render_dataset(
+        [{"messages": LONG}], base_tokenizer, chat_template="{{ bos_token }}{{ bos_token }}" + CHATML
+    ).report
     assert report.rows_double_bos == 1
-    assert render_dataset([{"messages": LONG}], base_tokenizer, chat_template="{{ bos_token }}" + CHATML).report.rows_double_bos == 0
+    assert (
+        render_dataset(
+            [{"messages": LONG}], base_tokenizer, chat_template="{{ bos_token }}" + CHATML
+        ).report.rows_double_bos
+        == 0
+    )
 
 
 def test_an_answer_that_merges_with_the_prompt_is_counted_and_trained(tokenizer: Any) -> None:
-    """' billing' is one token, and the prompt alone ends with a blank: serving would never see the sequence that was trained."""
-    template = CHATML.replace("assistant\n{% endif %}", "assistant: {% endif %}").replace("{{ m['role'] }}\n", "{{ m['role'] }}: ")
-    rendered = render_dataset([{"messages": [ASK, {"role": "assistant", "content": "billing"}]}], tokenizer, chat_template=template)
+    """' billing' is one token, and the prompt alone ends with a blank.
+
+    Serving would never see the sequence that was trained.
+    """
+    template = CHATML.replace("assistant\n{% endif %}", "assistant: {% endif %}").replace(
+        "{{ m['role'] }}\n", "{{ m['role'] }}: "
+    )
+    rendered = render_dataset(
+        [{"messages": [ASK, {"role": "assistant", "content": "billing"}]}], tokenizer, chat_template=template
+    )
     assert rendered.report.boundary_mismatch == 1
     assert "in serving" in str(rendered.report)
     assert trained_text(rendered.rows[0], tokenizer) == " billing<|im_end|>"
@@ -157,11 +190,14 @@ def test_an_answer_that_merges_with_the_prompt_is_counted_and_trained(tokenizer:
 def test_a_template_that_rewrites_earlier_turns_needs_completion(tokenizer: Any) -> None:
     """As Qwen3 does: the reasoning mark is only in the last turn."""
     template = (
-        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last and m['role'] == 'assistant' %}<think></think>{% endif %}"
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last and m['role'] == 'assistant' "
+        "%}<think></think>{% endif %}"
         "{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     with pytest.raises(ModelError, match=r"row 2, message 1\).*use train_on='completion', or another template"):
-        render_dataset([{"messages": LONG[:2]}, {"messages": LONG}], tokenizer, train_on="assistant", chat_template=template)
+        render_dataset(
+            [{"messages": LONG[:2]}, {"messages": LONG}], tokenizer, train_on="assistant", chat_template=template
+        )
     row = render_chat(LONG, tokenizer, train_on="completion", chat_template=template)
     assert trained_text(row, tokenizer) == "<think></think>billing<|im_end|>"
 
@@ -177,9 +213,13 @@ def test_a_template_without_a_stable_last_turn_needs_all(tokenizer: Any) -> None
 
 
 def test_a_row_that_the_template_refuses_is_named(tokenizer: Any) -> None:
-    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+    template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+    )
     rows = [{"messages": [ASK, ANSWER]}, {"messages": [{"role": "system", "content": "Sort."}, ASK, ANSWER]}]
-    with pytest.raises(ModelError, match=r"refuses row 2 \(roles: system, user, assistant\): System role not supported"):
+    with pytest.raises(
+        ModelError, match=r"refuses row 2 \(roles: system, user, assistant\): System role not supported"
+    ):
         render_dataset(rows, tokenizer, chat_template=template)
 
 
@@ -213,13 +253,22 @@ def test_the_report_counts_lengths_cuts_and_dropped_rows(tokenizer: Any) -> None
     whole = render_dataset(rows, tokenizer)
     lengths = [len(row.input_ids) for row in whole.rows]
     report = whole.report
-    assert (report.length_min, report.length_median, report.length_max, report.longest_row) == (min(lengths), lengths[0], max(lengths), 9)
+    assert (report.length_min, report.length_median, report.length_max, report.longest_row) == (
+        min(lengths),
+        lengths[0],
+        max(lengths),
+        9,
+    )
     assert (report.tokens_total, report.trained_tokens) == (sum(lengths), sum(sum(row.trained) for row in whole.rows))
     assert (report.rows_truncated, report.notes) == (0, ())
     report.check(0.0)
     cut = render_dataset(rows, tokenizer, max_length=lengths[8] - 3)
     assert (cut.report.rows, len(cut.rows)) == (10, 9)
-    assert (cut.report.rows_truncated, cut.report.rows_losing_trained_tokens, cut.report.rows_without_trained_tokens) == (2, 1, 1)
+    assert (
+        cut.report.rows_truncated,
+        cut.report.rows_losing_trained_tokens,
+        cut.report.rows_without_trained_tokens,
+    ) == (2, 1, 1)
     assert cut.indices == tuple(range(9))
     assert cut.report.length_max == report.length_max
     assert "1 row has nothing left to learn and is dropped." in cut.report.notes
@@ -238,7 +287,14 @@ def test_the_check_refuses_too_many_cuts_with_numbers_and_advice(tokenizer: Any)
     report.check(0.1)
     with pytest.raises(DatasetError) as caught:
         report.check()
-    for part in ("1 of 10 rows (10.0%)", "max_length=60", "1.0%", "row 10 with", "Raise max_length", "max_truncated=0.1"):
+    for part in (
+        "1 of 10 rows (10.0%)",
+        "max_length=60",
+        "1.0%",
+        "row 10 with",
+        "Raise max_length",
+        "max_truncated=0.1",
+    ):
         assert part in str(caught.value)
 
 
@@ -257,7 +313,11 @@ def test_no_rows_are_no_dataset(tokenizer: Any) -> None:
 def test_a_preference_pair_shares_its_prompt_and_ends_both_answers(tokenizer: Any) -> None:
     row = {"prompt": [ASK], "chosen": [ANSWER], "rejected": [{"role": "assistant", "content": "weather travel"}]}
     pair = render_preference(row, tokenizer)
-    assert tokenizer.decode(pair.prompt_ids) == pair.prompt_text == tokenizer.apply_chat_template([ASK], tokenize=False, add_generation_prompt=True)
+    assert (
+        tokenizer.decode(pair.prompt_ids)
+        == pair.prompt_text
+        == tokenizer.apply_chat_template([ASK], tokenize=False, add_generation_prompt=True)
+    )
     assert tokenizer.decode(pair.chosen_ids) == "shipping<|im_end|>"
     assert tokenizer.decode(pair.rejected_ids) == "weather travel<|im_end|>"
     assert (pair.truncated_tokens, pair.flags) == (0, frozenset())
@@ -270,7 +330,10 @@ def test_a_cut_pair_keeps_the_beginnings_and_counts_the_rest(
     either_tokenizer: Any, messages: list[dict[str, str]], other: str, max_length: int
 ) -> None:
     row = {"prompt": messages[:-1], "chosen": messages[-1:], "rejected": [{"role": "assistant", "content": other}]}
-    whole, cut = render_preference(row, either_tokenizer), render_preference(row, either_tokenizer, max_length=max_length)
+    whole, cut = (
+        render_preference(row, either_tokenizer),
+        render_preference(row, either_tokenizer, max_length=max_length),
+    )
     lost = 0
     for side in ("chosen_ids", "rejected_ids"):
         sequence, kept = whole.prompt_ids + getattr(whole, side), cut.prompt_ids + getattr(cut, side)
@@ -282,7 +345,10 @@ def test_a_cut_pair_keeps_the_beginnings_and_counts_the_rest(
 def test_pairs_that_a_cut_made_the_same_are_dropped(tokenizer: Any) -> None:
     rows = list(
         Dataset.from_rows(
-            [{"prompt": "hi", "chosen": "a a a a a a b", "rejected": "a a a a a a c"}, {"prompt": "hi", "chosen": "a", "rejected": "b"}]
+            [
+                {"prompt": "hi", "chosen": "a a a a a a b", "rejected": "a a a a a a c"},
+                {"prompt": "hi", "chosen": "a", "rejected": "b"},
+            ]
         )
     )
     length = len(render_preference(rows[0], tokenizer).prompt_ids)
@@ -301,7 +367,8 @@ def test_pairs_that_a_template_makes_equal_are_refused(tokenizer: Any) -> None:
 
 def test_rendering_loads_no_torch() -> None:
     code = (
-        "import sys, ftsdk.data; assert not {'torch', 'transformers', 'datasets', 'pyarrow', 'jinja2', 'rich'} & set(sys.modules), sys.modules.keys()"
+        "import sys, ftsdk.data; assert not {'torch', 'transformers', 'datasets', 'pyarrow', 'jinja2', 'rich'} & "
+        "set(sys.modules), sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -312,10 +379,15 @@ def test_an_answer_that_the_end_token_spells_out_ends_where_it_ends(either_token
     row = render_chat([ASK, {"role": "assistant", "content": answer}], either_tokenizer)
     assert trained_text(row, either_tokenizer) == f"{answer}<|im_end|>"
     assert row.flags == frozenset()
-    pair = render_preference({"prompt": [ASK], "chosen": [ANSWER], "rejected": [{"role": "assistant", "content": answer}]}, either_tokenizer)
+    pair = render_preference(
+        {"prompt": [ASK], "chosen": [ANSWER], "rejected": [{"role": "assistant", "content": answer}]}, either_tokenizer
+    )
     assert pair.chosen_ids[-1] == pair.rejected_ids[-1] == either_tokenizer.eos_token_id
     whole = render_chat(
-        [ASK, {"role": "assistant", "content": answer}], either_tokenizer, train_on="all", chat_template="{{ messages | length }}" + CHATML
+        [ASK, {"role": "assistant", "content": answer}],
+        either_tokenizer,
+        train_on="all",
+        chat_template="{{ messages | length }}" + CHATML,
     )
     assert whole.flags == {"boundary_mismatch"}
 
@@ -329,7 +401,10 @@ WITHOUT_THOUGHT = CHATML.replace("{{ m['content'] }}", "{{ m['content'].split('<
 @pytest.mark.parametrize(
     ("template", "messages"),
     [
-        ("{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHATML, [SYSTEM, ASK, ANSWER]),
+        (
+            "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHATML,
+            [SYSTEM, ASK, ANSWER],
+        ),
         ("{% set messages = messages | rejectattr('role', 'equalto', 'tool') | list %}" + CHATML, TOOL),
         (WITHOUT_THOUGHT, [ASK, THOUGHT]),
         (CHATML.replace("m['content']", "m['content'] | e"), [ASK, {"role": "assistant", "content": "a < b"}]),
@@ -337,7 +412,9 @@ WITHOUT_THOUGHT = CHATML.replace("{{ m['content'] }}", "{{ m['content'].split('<
         (CHATML.replace("for m in messages", "for m in messages[-2:]"), LONG),
     ],
 )
-def test_content_that_a_template_loses_is_flagged_and_refused(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
+def test_content_that_a_template_loses_is_flagged_and_refused(
+    tokenizer: Any, template: str, messages: list[dict[str, str]]
+) -> None:
     report = render_dataset([{"messages": messages}] * 3, tokenizer, train_on="all", chat_template=template).report
     assert report.rows_losing_content == 3
     assert "3 rows: the model's chat template leaves out or changes what a message says." in report.notes
@@ -349,11 +426,21 @@ def test_content_that_a_template_loses_is_flagged_and_refused(tokenizer: Any, te
 @pytest.mark.parametrize(
     ("template", "messages"),
     [
-        (CHATML.replace("m['content']", "m['content'] | trim"), [SYSTEM, ASK, {"role": "assistant", "content": "  a \n"}]),
+        (
+            CHATML.replace("m['content']", "m['content'] | trim"),
+            [SYSTEM, ASK, {"role": "assistant", "content": "  a \n"}],
+        ),
         (CHATML.replace("m['content']", "m['content'] | tojson if m['role'] == 'tool' else m['content']"), TOOL),
         (WITHOUT_THOUGHT, [ASK, THOUGHT, {"role": "user", "content": "3+3"}, {"role": "assistant", "content": "6"}]),
         (CHATML, [ASK, ANSWER, ASK, ANSWER]),
     ],
 )
-def test_templates_that_keep_every_message_in_their_way_are_fine(tokenizer: Any, template: str, messages: list[dict[str, str]]) -> None:
-    assert render_dataset([{"messages": messages}], tokenizer, train_on="completion", chat_template=template).report.rows_losing_content == 0
+def test_templates_that_keep_every_message_in_their_way_are_fine(
+    tokenizer: Any, template: str, messages: list[dict[str, str]]
+) -> None:
+    assert (
+        render_dataset(
+            [{"messages": messages}], tokenizer, train_on="completion", chat_template=template
+        ).report.rows_losing_content
+        == 0
+    )

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from ftsdk.data import Dataset
 from ftsdk.errors import DatasetError
 
-ROWS = [{"text": "Where is my parcel?", "category": "shipping"}, {"text": 'Refund, "now" –\nplease', "category": "billing"}]
+ROWS = [
+    {"text": "Where is my parcel?", "category": "shipping"},
+    {"text": 'Refund, "now" –\nplease', "category": "billing"},
+]
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -116,7 +119,11 @@ def test_what_is_not_a_table_is_refused(table: Any, message: str) -> None:
         ("a.jsonl", " \n\n", "a.jsonl: the file is empty"),
         ("a.csv", "text,category\n", "a.csv: has a header and no rows"),
         ("a.json", "[]", "a.json: has no rows"),
-        ("a.csv", "text,category\nhello,x\nhello, world,x\n", "a.csv:3: the row has 3 fields, the header has 2 (text, category)"),
+        (
+            "a.csv",
+            "text,category\nhello,x\nhello, world,x\n",
+            "a.csv:3: the row has 3 fields, the header has 2 (text, category)",
+        ),
         ("a.csv", "text,category\n\nhello\n", "a.csv:3: the row has 1 fields"),
         ("a.csv", 'text,category\n"two\nlines",x\nhello\n', "a.csv:4: the row has 1 fields"),
         ("a.csv", 'text,category\n"open,x\n', "a.csv:2: the row can't be read"),
@@ -206,12 +213,17 @@ def test_arguments_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_that_cannot_be_reached_is_named() -> None:
-    with pytest.raises(DatasetError, match=r"no-such-org/no-such-data: can't be loaded from the Hugging Face hub \(split='train'"):
+    with pytest.raises(
+        DatasetError, match=r"no-such-org/no-such-data: can't be loaded from the Hugging Face hub \(split='train'"
+    ):
         Dataset.from_file("no-such-org/no-such-data")
 
 
 def test_rows_and_recipe_come_from_the_hub_library(tmp_path: Path) -> None:
-    """In a process of its own, because `datasets` reads the place of its cache when it is imported. A folder stands in for the hub."""
+    """In a process of its own, because `datasets` reads the place of its cache when it is imported.
+
+    A folder stands in for the hub.
+    """
     folder = tmp_path / "org" / "emails"
     folder.mkdir(parents=True)
     write(folder, "train.jsonl", as_jsonl(ROWS))
@@ -221,12 +233,20 @@ def test_rows_and_recipe_come_from_the_hub_library(tmp_path: Path) -> None:
         "assert len(d) == 2 and d.name == 'org/emails', d\n"
         "recipe = d.as_chat(prompt='{text}', completion='{category}').to_dict()\n"
         "assert recipe == {'hub': 'org/emails', 'chat': {'prompt': '{text}', 'completion': '{category}'}}, recipe\n"
-        "assert Dataset.from_dict(recipe).fingerprint == d.as_chat(prompt='{text}', completion='{category}').fingerprint\n"
+        "assert Dataset.from_dict(recipe).fingerprint == d.as_chat(prompt='{text}', "
+        "completion='{category}').fingerprint\n"
         "try:\n    Dataset.from_hub('org/emails', split='test')\n"
         "except ValueError as error:\n    print(error)\n"
     )
-    env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+    env = {
+        **os.environ,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "split='test'" in done.stdout
 
@@ -270,7 +290,8 @@ def test_classes_of_a_set_are_read_as_their_names(tmp_path: Path, way: str) -> N
     datasets = pytest.importorskip("datasets")
     names = datasets.ClassLabel(names=["negative", "positive"])
     table = datasets.Dataset.from_dict(
-        {"text": ["nice", "awful", "?"], "label": [1, 0, -1]}, features=datasets.Features(text=datasets.Value("string"), label=names)
+        {"text": ["nice", "awful", "?"], "label": [1, 0, -1]},
+        features=datasets.Features(text=datasets.Value("string"), label=names),
     )
     source: Any = table
     if way == "parquet":

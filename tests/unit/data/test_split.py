@@ -34,9 +34,13 @@ def labels_of(part: Dataset | None) -> Counter[str]:
     st.integers(0, 2**32),
     st.sampled_from(["auto", "label", None]),
 )
-def test_every_row_lands_in_exactly_one_part(labels: list[str], validation: Any, test: Any, seed: int, stratify: str | None) -> None:
+def test_every_row_lands_in_exactly_one_part(
+    labels: list[str], validation: Any, test: Any, seed: int, stratify: str | None
+) -> None:
     whole = dataset(labels)
-    sizes = [size if isinstance(size, int) else round(size * len(labels)) for size in (validation, test) if size is not None]
+    sizes = [
+        size if isinstance(size, int) else round(size * len(labels)) for size in (validation, test) if size is not None
+    ]
     if 0 in sizes or sum(sizes) >= len(labels):
         with pytest.raises(DatasetError, match=r"comes to none|leave none"):
             whole.split(validation=validation, test=test, seed=seed, stratify=stratify)
@@ -96,7 +100,10 @@ def test_tables_and_preference_rows_can_be_split_too() -> None:
         ({"test": -1}, "must be a fraction between 0 and 1"),
         ({"test": True}, "must be a fraction between 0 and 1"),
         ({"test": "0.1"}, "must be a fraction between 0 and 1"),
-        ({"test": 2, "stratify": "lable"}, "stratify= names the column 'lable', and there is none; did you mean 'label'?"),
+        (
+            {"test": 2, "stratify": "lable"},
+            "stratify= names the column 'lable', and there is none; did you mean 'label'?",
+        ),
     ],
 )
 def test_an_impossible_split_is_refused(arguments: dict[str, Any], message: str) -> None:

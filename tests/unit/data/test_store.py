@@ -65,7 +65,10 @@ def test_processes_that_put_the_same_rows_leave_one_whole_file(tmp_path: Path) -
         "    s.put(d)\n"
         "print(d.fingerprint)\n"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     prints = {writer.communicate(timeout=300)[0].strip() for writer in writers}
     assert [writer.returncode for writer in writers] == [0, 0]
     assert len(prints) == 1

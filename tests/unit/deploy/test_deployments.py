@@ -19,7 +19,19 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from dedicated_inference import KEY, DedicatedInference, ServedBackend
 from typer.testing import CliRunner
 
-from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, Deployment, Eval, FineTuneJob, Local, Run, RunNotReadyError, SpecError
+from ftsdk import (
+    BackendError,
+    BudgetExceededError,
+    CredentialsError,
+    Dataset,
+    Deployment,
+    Eval,
+    FineTuneJob,
+    Local,
+    Run,
+    RunNotReadyError,
+    SpecError,
+)
 from ftsdk.cli.app import app
 from ftsdk.deploy.deployments import make_deployment
 from ftsdk.testing import ScriptedBackend
@@ -46,7 +58,9 @@ def submit(tmp_path: Path, model_of_headers: Path) -> Callable[[ScriptedBackend]
         file = tmp_path / "mails.csv"
         file.write_text("text,label\n" + "".join(f"mail {n},mail {n}\n" for n in range(8)), encoding="utf-8")
         rows = Dataset.from_file(file).as_chat(prompt="{text}", completion="{label}")
-        return FineTuneJob(model=str(model_of_headers), train=rows, evals=[Eval.exact_match(rows, name="accuracy")], backend=backend).submit()
+        return FineTuneJob(
+            model=str(model_of_headers), train=rows, evals=[Eval.exact_match(rows, name="accuracy")], backend=backend
+        ).submit()
 
     return start
 
@@ -111,7 +125,9 @@ def test_a_keyboard_stops_it_too(place: DedicatedInference, run: Run) -> None:
 
 @pytest.mark.parametrize("what", ["PATCH deployment", "DELETE deployment", "DELETE endpoint"])
 @pytest.mark.parametrize("fault", ["lose", "503"])
-def test_a_stop_that_fails_once_is_tried_again_until_nothing_is_left(place: DedicatedInference, run: Run, what: str, fault: str) -> None:
+def test_a_stop_that_fails_once_is_tried_again_until_nothing_is_left(
+    place: DedicatedInference, run: Run, what: str, fault: str
+) -> None:
     place.fault = lambda asked, n: fault if asked == what and n == 1 else None
     with run.serve(budget_usd=10, poll_s=0.01):
         pass
@@ -151,7 +167,9 @@ def test_a_start_that_fails_stops_what_it_started(place: DedicatedInference, run
 def test_a_start_that_takes_too_long_is_given_up_and_stopped(place: DedicatedInference, run: Run) -> None:
     place.looks = 1_000_000
     served = run.serve(budget_usd=10, poll_s=0.01)
-    place.fault = lambda asked, n: setattr(place, "looks", 0) if asked == "PATCH deployment" else None  # it stops at once, though
+    place.fault = lambda asked, n: (
+        setattr(place, "looks", 0) if asked == "PATCH deployment" else None
+    )  # it stops at once, though
     with pytest.raises(TimeoutError, match="timeout_s"):
         served.start(timeout_s=0.05)
     assert gone(place)
@@ -164,7 +182,9 @@ def test_a_look_that_gets_no_answer_is_only_a_look(place: DedicatedInference, ru
     assert gone(place)
 
 
-def test_when_its_time_is_over_it_is_stopped_whatever_the_block_does(place: DedicatedInference, backend: ServedBackend, run: Run) -> None:
+def test_when_its_time_is_over_it_is_stopped_whatever_the_block_does(
+    place: DedicatedInference, backend: ServedBackend, run: Run
+) -> None:
     now = [1_800_000_000.0]
     served = a_deployment(backend, run, clock=lambda: now[0])
     served.start()
@@ -189,7 +209,9 @@ def test_the_most_that_it_has_cost_is_counted_by_the_minute_from_before_it_was_r
     assert str(served.record.cost_usd) == "2.00"  # thirty minutes at 3.99 an hour are 1.995
 
 
-def test_a_second_deployment_of_a_run_is_refused_while_the_first_is_not_stopped(place: DedicatedInference, run: Run) -> None:
+def test_a_second_deployment_of_a_run_is_refused_while_the_first_is_not_stopped(
+    place: DedicatedInference, run: Run
+) -> None:
     with run.serve(budget_usd=10, poll_s=0.01), pytest.raises(SpecError, match="ftsdk stop scripted:"):
         run.serve(budget_usd=10)
     assert len(place.started) == 1
@@ -220,7 +242,9 @@ def test_a_backend_that_cannot_serve_says_what_to_do(submit: Callable[[ScriptedB
     assert not hasattr(Local(), "serving_offers")
 
 
-def test_a_run_that_has_not_succeeded_is_not_served(submit: Callable[[ScriptedBackend], Run], backend: ServedBackend) -> None:
+def test_a_run_that_has_not_succeeded_is_not_served(
+    submit: Callable[[ScriptedBackend], Run], backend: ServedBackend
+) -> None:
     with pytest.raises(RunNotReadyError, match="only the model of a run that succeeded"):
         submit(backend).serve(budget_usd=10)
 
@@ -253,7 +277,9 @@ def child(run: Run, place: DedicatedInference, root: Path, deed: str) -> subproc
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_a_process_leaves_when_it_dies_is_found_by_the_next_and_stopped(place: DedicatedInference, run: Run, tmp_path: Path) -> None:
+def test_what_a_process_leaves_when_it_dies_is_found_by_the_next_and_stopped(
+    place: DedicatedInference, run: Run, tmp_path: Path
+) -> None:
     assert child(run, place, tmp_path / "place", "dies in the block").returncode == 3
     assert not gone(place)
     (found,) = run.deployments()
@@ -291,7 +317,9 @@ def test_a_process_that_dies_within_a_request_leaves_a_record_that_is_enough(
     assert gone(place)
 
 
-def test_a_process_that_forgets_to_stop_it_stops_it_when_it_ends(place: DedicatedInference, run: Run, tmp_path: Path) -> None:
+def test_a_process_that_forgets_to_stop_it_stops_it_when_it_ends(
+    place: DedicatedInference, run: Run, tmp_path: Path
+) -> None:
     ended = child(run, place, tmp_path / "place", "forgets to stop")
     assert ended.returncode == 0, ended.stderr
     assert len(place.started) == 1

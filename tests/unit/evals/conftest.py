@@ -42,7 +42,10 @@ def make_rows() -> MakeRows:
     """Build chat rows from (question, answer) pairs."""
 
     def make(*pairs: tuple[str, str], **options: Any) -> Rows:
-        rows = [{"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": right}]} for asked, right in pairs]
+        rows = [
+            {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": right}]}
+            for asked, right in pairs
+        ]
         return Rows(rows, **options)
 
     return make

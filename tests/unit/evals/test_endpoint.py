@@ -83,7 +83,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def completion(text: str | None) -> bytes:
-    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}).encode()
+    return json.dumps(
+        {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    ).encode()
 
 
 def refuses(status: int, message: str = "", **headers: str) -> Callable[[str, int], tuple[int, dict[str, str], bytes]]:
@@ -107,12 +109,16 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def wire(server: Answers, slept: list[float]) -> Iterator[ChatWire]:
-    with ChatWire(url=server.url, model="slug/mails", key=KEY, key_name="MY_KEY", attempts=3, timeout_s=5, sleep=slept.append) as made:
+    with ChatWire(
+        url=server.url, model="slug/mails", key=KEY, key_name="MY_KEY", attempts=3, timeout_s=5, sleep=slept.append
+    ) as made:
         yield made
 
 
 def ask(wire: ChatWire, *questions: str, **options: Any) -> list[str]:
-    return wire.generate([[{"role": "user", "content": question}] for question in questions], max_new_tokens=7, **options)
+    return wire.generate(
+        [[{"role": "user", "content": question}] for question in questions], max_new_tokens=7, **options
+    )
 
 
 def test_a_request_is_greedy_and_has_the_key_in_its_header_only(server: Answers, wire: ChatWire) -> None:
@@ -149,13 +155,19 @@ def test_progress_grows_and_ends_at_the_total(server: Answers, wire: ChatWire) -
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_a_busy_server_is_asked_again_after_the_time_that_it_names(server: Answers, wire: ChatWire, slept: list[float]) -> None:
-    server.fault = lambda question, n: refuses(429, "slow down", **{"Retry-After": "7"})(question, n) if n == 1 else None
+def test_a_busy_server_is_asked_again_after_the_time_that_it_names(
+    server: Answers, wire: ChatWire, slept: list[float]
+) -> None:
+    server.fault = lambda question, n: (
+        refuses(429, "slow down", **{"Retry-After": "7"})(question, n) if n == 1 else None
+    )
     assert ask(wire, "hello") == ["hello"]
     assert slept == [7.0]
 
 
-def test_a_server_that_stays_busy_is_a_retryable_error_with_its_own_words(server: Answers, wire: ChatWire, slept: list[float]) -> None:
+def test_a_server_that_stays_busy_is_a_retryable_error_with_its_own_words(
+    server: Answers, wire: ChatWire, slept: list[float]
+) -> None:
     server.fault = refuses(429, "slow down", **{"Retry-After": "7"})
     with pytest.raises(BackendError, match="slow down") as caught:
         ask(wire, "hello")
@@ -178,8 +190,13 @@ def test_a_refused_key_is_the_caller_s_and_is_not_tried_again(server: Answers, w
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "advice"), [(400, "context"), (402, "billing"), (404, "/v1"), (413, "too long"), (422, "context"), (301, "url")])
-def test_a_refused_request_says_what_to_do_next_and_is_not_sent_again(server: Answers, wire: ChatWire, status: int, advice: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(400, "context"), (402, "billing"), (404, "/v1"), (413, "too long"), (422, "context"), (301, "url")],
+)
+def test_a_refused_request_says_what_to_do_next_and_is_not_sent_again(
+    server: Answers, wire: ChatWire, status: int, advice: str
+) -> None:
     server.fault = refuses(status, "the server's words")
     with pytest.raises(BackendError, match=advice) as caught:
         ask(wire, "hello")
@@ -189,7 +206,10 @@ def test_a_refused_request_says_what_to_do_next_and_is_not_sent_again(server: An
 
 def test_an_answer_that_does_not_come_is_retryable(server: Answers) -> None:
     server.delay_s = lambda question: 0.3
-    with ChatWire(url=server.url, model="m", timeout_s=0.05, attempts=2, sleep=lambda seconds: None) as wire, pytest.raises(BackendError) as caught:
+    with (
+        ChatWire(url=server.url, model="m", timeout_s=0.05, attempts=2, sleep=lambda seconds: None) as wire,
+        pytest.raises(BackendError) as caught,
+    ):
         ask(wire, "hello")
     assert caught.value.retryable
     assert "timeout_s" in str(caught.value)
@@ -198,7 +218,10 @@ def test_an_answer_that_does_not_come_is_retryable(server: Answers) -> None:
 def test_a_server_that_drips_is_cut_off_in_time(server: Answers) -> None:
     server.drip_s = 0.05
     started = time.monotonic()
-    with ChatWire(url=server.url, model="m", timeout_s=0.3, attempts=1) as wire, pytest.raises(BackendError, match=r"within 0\.3 s") as caught:
+    with (
+        ChatWire(url=server.url, model="m", timeout_s=0.3, attempts=1) as wire,
+        pytest.raises(BackendError, match=r"within 0\.3 s") as caught,
+    ):
         ask(wire, "hello")
     assert time.monotonic() - started < 3  # the whole answer takes five seconds
     assert caught.value.retryable
@@ -224,7 +247,9 @@ def test_answers_in_flight_come_out_before_the_failure(server: Answers) -> None:
     assert 1 not in came
 
 
-def test_after_a_refused_example_only_missing_answers_are_asked_for(server: Answers, make_rows: MakeRows, tmp_path: Path) -> None:
+def test_after_a_refused_example_only_missing_answers_are_asked_for(
+    server: Answers, make_rows: MakeRows, tmp_path: Path
+) -> None:
     item = Eval.exact_match(make_rows(*((str(n), str(n)) for n in range(12))))
     target = Endpoint(url=server.url, model="m", revision="1", concurrency=1).target()
     server.fault = lambda question, n: refuses(400, "content filter")(question, n) if question == "9" else None
@@ -234,18 +259,32 @@ def test_after_a_refused_example_only_missing_answers_are_asked_for(server: Answ
         assert caught.value.__notes__ == ["while answering example 10"]
     server.fault = lambda question, n: None
     assert evaluate([item], [target], into=tmp_path).scores[0].correct == 12
-    assert {question for question, n in server.asked.items() if n > 1} <= {"9", "10"}  # one more may be sent before the failure is seen
+    assert {question for question, n in server.asked.items() if n > 1} <= {
+        "9",
+        "10",
+    }  # one more may be sent before the failure is seen
 
 
 def test_a_server_that_is_not_there_is_retryable(server: Answers) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
-    with ChatWire(url=url, model="m", attempts=2, sleep=lambda seconds: None) as wire, pytest.raises(BackendError, match="can't reach") as caught:
+    with (
+        ChatWire(url=url, model="m", attempts=2, sleep=lambda seconds: None) as wire,
+        pytest.raises(BackendError, match="can't reach") as caught,
+    ):
         ask(wire, "hello")
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>We'll be right back</html>", b"{}", b'{"choices": []}', b"[]", b'{"choices": [{"message": {"content": 7}}]}', b"[" * 200_000]
+    "content",
+    [
+        b"<html>We'll be right back</html>",
+        b"{}",
+        b'{"choices": []}',
+        b"[]",
+        b'{"choices": [{"message": {"content": 7}}]}',
+        b"[" * 200_000,
+    ],
 )
 def test_a_response_that_is_no_completion_is_refused(server: Answers, wire: ChatWire, content: bytes) -> None:
     server.fault = lambda question, n: (200, {}, content)
@@ -260,10 +299,15 @@ def test_an_answer_without_text_is_empty(server: Answers, wire: ChatWire) -> Non
 
 def test_one_failure_for_good_stops_the_rest_and_names_its_example(server: Answers) -> None:
     server.fault = lambda question, n: (
-        refuses(400, "too long")(question, n) if question == "0" else refuses(429, "", **{"Retry-After": "60"})(question, n)
+        refuses(400, "too long")(question, n)
+        if question == "0"
+        else refuses(429, "", **{"Retry-After": "60"})(question, n)
     )
     started = time.monotonic()
-    with ChatWire(url=server.url, model="m", concurrency=4) as wire, pytest.raises(BackendError, match="too long") as caught:
+    with (
+        ChatWire(url=server.url, model="m", concurrency=4) as wire,
+        pytest.raises(BackendError, match="too long") as caught,
+    ):
         ask(wire, *(str(n) for n in range(200)))
     assert time.monotonic() - started < 20  # nobody sleeps a minute for answers that nobody waits for
     assert caught.value.__notes__ == ["while answering example 1"]
@@ -301,7 +345,10 @@ def test_the_key_is_in_no_repr_and_no_value(server: Answers, wire: ChatWire, mon
 
 
 def test_a_missing_key_names_its_variable_before_anything_is_sent(server: Answers) -> None:
-    with pytest.raises(CredentialsError, match="NO_SUCH_KEY"), Endpoint(url=server.url, model="m", api_key_env="NO_SUCH_KEY").open():
+    with (
+        pytest.raises(CredentialsError, match="NO_SUCH_KEY"),
+        Endpoint(url=server.url, model="m", api_key_env="NO_SUCH_KEY").open(),
+    ):
         pass
     assert server.requests == []
 
@@ -342,7 +389,9 @@ def test_an_eval_measures_base_and_tuned_at_endpoints(server: Answers, make_rows
     assert {request["max_tokens"] for request in server.requests} == {16}
 
 
-def test_a_model_on_this_machine_is_compared_with_an_endpoint(server: Answers, make_rows: MakeRows, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_model_on_this_machine_is_compared_with_an_endpoint(
+    server: Answers, make_rows: MakeRows, tmp_path: Path, tiny_model: Path
+) -> None:
     accuracy = Eval.exact_match(make_rows(("yes", "yes"), ("no", "no")), name="accuracy", max_new_tokens=2)
     pair = targets(Model(id=tiny_model.as_posix()), Endpoint(url=server.url, model="tuned"))
     report = evaluate([accuracy], pair, into=tmp_path)

@@ -41,12 +41,16 @@ def test_the_last_assistant_message_is_the_reference(make_rows: MakeRows) -> Non
         ({"strip": False}, "travel", True),
     ],
 )
-def test_an_answer_is_right_if_it_is_the_reference(make_rows: MakeRows, options: dict[str, Any], output: str, is_correct: bool) -> None:
+def test_an_answer_is_right_if_it_is_the_reference(
+    make_rows: MakeRows, options: dict[str, Any], output: str, is_correct: bool
+) -> None:
     item = Eval.exact_match(make_rows(("q", "travel")), **options)
     assert item.score(item.examples()[0], output).value == float(is_correct)
 
 
-@pytest.mark.parametrize(("kind", "advice"), [("preference", "no single reference"), ("table", r"Dataset\.as_chat\(prompt=")])
+@pytest.mark.parametrize(
+    ("kind", "advice"), [("preference", "no single reference"), ("table", r"Dataset\.as_chat\(prompt=")]
+)
 def test_rows_of_another_format_are_refused_with_advice(make_rows: MakeRows, kind: str, advice: str) -> None:
     with pytest.raises(DatasetError, match=rf"test\.jsonl: .*these are {kind} rows\..*{advice}"):
         Eval.exact_match(make_rows(("q", "a"), format=kind))
@@ -71,7 +75,9 @@ def test_impossible_options_are_refused(make_rows: MakeRows, options: dict[str, 
         Eval.exact_match(make_rows(("q", "a")), **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"name": "accuracy", "max_new_tokens": 5, "ignore_case": True, "strip": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"name": "accuracy", "max_new_tokens": 5, "ignore_case": True, "strip": False}]
+)
 def test_an_eval_survives_the_way_through_plain_data(make_rows: MakeRows, options: dict[str, Any]) -> None:
     data = make_rows(("q", "a"))
     written = Eval.exact_match(data, **options).to_dict()
@@ -86,7 +92,10 @@ def test_an_eval_survives_the_way_through_plain_data(make_rows: MakeRows, option
     ("change", "message"),
     [
         ({"igonre_case": True}, "unknown option 'igonre_case'.*did you mean 'ignore_case'"),
-        ({"scorer": "exact_matches"}, "unknown scorer 'exact_matches'; did you mean 'exact_match'.*Known: .*exact_match"),
+        (
+            {"scorer": "exact_matches"},
+            "unknown scorer 'exact_matches'; did you mean 'exact_match'.*Known: .*exact_match",
+        ),
         ({"kind": "exact_match"}, "one scorer"),
         ({"metric": "meen"}, "unknown metric 'meen'; did you mean 'mean'"),
         ({"ignore_case": "yes"}, "ignore_case of the scorer 'exact_match' must be bool; got 'yes'"),

@@ -29,7 +29,10 @@ def ask(text: str) -> list[dict[str, Any]]:
 
 # Lengths from 1 to 11 words, not in order of length.
 CONVERSATIONS = [ask(" ".join(WORDS[(n * k) % 10] for k in range(1 + (7 * n) % 11))) for n in range(11)]
-WITH_SYSTEM = [[{"role": "system", "content": "you sort short messages into a topic and answer with one word"}, *talk] for talk in CONVERSATIONS]
+WITH_SYSTEM = [
+    [{"role": "system", "content": "you sort short messages into a topic and answer with one word"}, *talk]
+    for talk in CONVERSATIONS
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,9 @@ def greedy_tokens(loaded: tuple[Any, Any], conversation: list[dict[str, Any]], m
     import torch
 
     model, tokenizer = loaded
-    tokens: list[int] = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=True)["input_ids"]
+    tokens: list[int] = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
     answer: list[int] = []
     for _ in range(max_new_tokens):
         with torch.inference_mode():
@@ -64,20 +69,32 @@ def greedy_tokens(loaded: tuple[Any, Any], conversation: list[dict[str, Any]], m
 
 
 def one_by_one(loaded: tuple[Any, Any], conversations: list[list[dict[str, Any]]], max_new_tokens: int) -> list[str]:
-    return [loaded[1].decode(greedy_tokens(loaded, conversation, max_new_tokens), skip_special_tokens=True) for conversation in conversations]
+    return [
+        loaded[1].decode(greedy_tokens(loaded, conversation, max_new_tokens), skip_special_tokens=True)
+        for conversation in conversations
+    ]
 
 
 @pytest.fixture(scope="module")
 def expected(loaded: tuple[Any, Any]) -> dict[bool, list[str]]:
     """What each conversation is answered, without and with a shared beginning."""
     found = {False: one_by_one(loaded, CONVERSATIONS, 4), True: one_by_one(loaded, WITH_SYSTEM, 4)}
-    assert all(len(set(answers)) > 3 for answers in found.values()), "the tiny model must answer differently for the tests to say anything"
+    assert all(len(set(answers)) > 3 for answers in found.values()), (
+        "the tiny model must answer differently for the tests to say anything"
+    )
     return found
 
 
 @pytest.mark.parametrize(
     ("has_system", "options"),
-    [(False, {}), (False, {"batch_size": 1}), (False, {"batch_tokens": 100}), (True, {}), (True, {"batch_size": 4}), (True, {"share_prefix": False})],
+    [
+        (False, {}),
+        (False, {"batch_size": 1}),
+        (False, {"batch_tokens": 100}),
+        (True, {}),
+        (True, {"batch_size": 4}),
+        (True, {"share_prefix": False}),
+    ],
     ids=str,
 )
 def test_batched_answers_equal_those_generated_one_by_one(
@@ -91,7 +108,9 @@ def test_batched_answers_equal_those_generated_one_by_one(
 def test_a_shared_beginning_is_computed_once(loaded: tuple[Any, Any]) -> None:
     model, _ = loaded
     widths: list[tuple[int, int]] = []
-    handle = model.get_input_embeddings().register_forward_pre_hook(lambda _, arguments: widths.append(tuple(arguments[0].shape)))
+    handle = model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, arguments: widths.append(tuple(arguments[0].shape))
+    )
     try:
         generator(loaded, batch_size=6).generate(WITH_SYSTEM, max_new_tokens=1)
         shared = widths.copy()
@@ -108,7 +127,10 @@ def test_a_shared_beginning_is_computed_once(loaded: tuple[Any, Any]) -> None:
 
 
 def test_prompts_that_are_all_the_same_are_answered(loaded: tuple[Any, Any]) -> None:
-    assert generator(loaded).generate([CONVERSATIONS[5]] * 3, max_new_tokens=4) == one_by_one(loaded, [CONVERSATIONS[5]], 4) * 3
+    assert (
+        generator(loaded).generate([CONVERSATIONS[5]] * 3, max_new_tokens=4)
+        == one_by_one(loaded, [CONVERSATIONS[5]], 4) * 3
+    )
 
 
 def test_any_of_the_end_tokens_ends_an_answer(loaded: tuple[Any, Any]) -> None:
@@ -116,7 +138,9 @@ def test_any_of_the_end_tokens_ends_an_answer(loaded: tuple[Any, Any]) -> None:
     tokens = greedy_tokens(loaded, CONVERSATIONS[3], 6)
     end = next(token for token in tokens[1:] if token != tokens[0])
 
-    found = generator(loaded, eos_token_ids=[tokenizer.eos_token_id, end]).generate([CONVERSATIONS[3]], max_new_tokens=6)
+    found = generator(loaded, eos_token_ids=[tokenizer.eos_token_id, end]).generate(
+        [CONVERSATIONS[3]], max_new_tokens=6
+    )
 
     assert found == [tokenizer.decode(tokens[: tokens.index(end)])]
 
@@ -140,7 +164,9 @@ def test_the_model_s_own_sampling_settings_are_set_aside_and_put_back(loaded: tu
 def test_progress_ends_at_the_total(loaded: tuple[Any, Any]) -> None:
     seen: list[tuple[int, int]] = []
 
-    generator(loaded, batch_size=8).generate(CONVERSATIONS, max_new_tokens=1, on_progress=lambda done, total: seen.append((done, total)))
+    generator(loaded, batch_size=8).generate(
+        CONVERSATIONS, max_new_tokens=1, on_progress=lambda done, total: seen.append((done, total))
+    )
 
     assert seen == [(8, 11), (11, 11)]
 
@@ -156,7 +182,9 @@ def test_a_prompt_that_does_not_fit_is_named(loaded: tuple[Any, Any]) -> None:
 
 def test_tokens_are_counted_without_special_ones(loaded: tuple[Any, Any]) -> None:
     _, tokenizer = loaded
-    assert generator(loaded).count_tokens(["money", "weather today"]) == [len(tokenizer.encode(text)) for text in ("money", "weather today")]
+    assert generator(loaded).count_tokens(["money", "weather today"]) == [
+        len(tokenizer.encode(text)) for text in ("money", "weather today")
+    ]
 
 
 @pytest.fixture
@@ -165,7 +193,12 @@ def adapter(tiny_model: Path, tmp_path: Path) -> Path:
 
     base = load_model(Model(id=str(tiny_model)), dtype="float32", device="cpu")
     with quiet_transformers():
-        made = get_peft_model(base, LoraConfig(r=4, lora_alpha=400, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"))
+        made = get_peft_model(
+            base,
+            LoraConfig(
+                r=4, lora_alpha=400, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+            ),
+        )
     made.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
 
@@ -186,10 +219,17 @@ def test_base_and_adapter_share_one_load_and_give_their_own_answers(
     base, tuned = Model(id=str(tiny_model)), Model(id=str(tiny_model), adapter=str(adapter))
     alone = {}
     for name, model in (("base", base), ("tuned", tuned)):
-        ours = TransformersGenerator(load_model(model, dtype="float32", device="cpu"), load_tokenizer(model), eos_token_ids=[2])
+        ours = TransformersGenerator(
+            load_model(model, dtype="float32", device="cpu"), load_tokenizer(model), eos_token_ids=[2]
+        )
         alone[name] = ours.generate(CONVERSATIONS[:4], max_new_tokens=5)
     assert alone["base"] != alone["tuned"]
-    data = make_rows(*((conversation[0]["content"], answer) for conversation, answer in zip(CONVERSATIONS, alone["tuned"], strict=False)))
+    data = make_rows(
+        *(
+            (conversation[0]["content"], answer)
+            for conversation, answer in zip(CONVERSATIONS, alone["tuned"], strict=False)
+        )
+    )
     item = Eval.exact_match(data, max_new_tokens=5)
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", counted)
@@ -197,7 +237,9 @@ def test_base_and_adapter_share_one_load_and_give_their_own_answers(
 
     assert len(loads) == 1
     assert report.score("exact_match", "tuned").correct == 4
-    assert report.score("exact_match", "base").correct == sum(a == b for a, b in zip(alone["base"], alone["tuned"], strict=True))
+    assert report.score("exact_match", "base").correct == sum(
+        a == b for a, b in zip(alone["base"], alone["tuned"], strict=True)
+    )
     gc.collect()
     assert loads[0]() is None, "the model is still in memory"
 
@@ -225,7 +267,9 @@ def test_two_whole_models_are_loaded_one_after_the_other(
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", counted)
     base, tuned = Model(id=str(tiny_model)), Model(id=str(build_tiny_model(tmp_path / "other", seed=1)))
     report = evaluate(
-        [Eval.exact_match(make_rows(("money", "x")), max_new_tokens=2)], local_targets(base, tuned, device="cpu"), into=tmp_path / "report"
+        [Eval.exact_match(make_rows(("money", "x")), max_new_tokens=2)],
+        local_targets(base, tuned, device="cpu"),
+        into=tmp_path / "report",
     )
 
     assert alive_at_load == [0, 0]

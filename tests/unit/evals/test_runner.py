@@ -31,7 +31,9 @@ class Parrot:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text) for text in texts]
 
-    def generate(self, conversations: Any, *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None) -> list[str]:
+    def generate(
+        self, conversations: Any, *, max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
         self.limits.append(max_new_tokens)
         if on_progress is not None:
             on_progress(len(conversations), len(conversations))
@@ -67,7 +69,9 @@ def always_right() -> Parrot:
 
 
 def test_base_and_tuned_are_compared_example_by_example(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1")
+    report = evaluate(
+        [accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1"
+    )
 
     base, tuned = report.score("accuracy", "base"), report.score("accuracy", "tuned")
     assert (base.n, base.correct, base.value) == (10, 5, 0.5)
@@ -84,11 +88,23 @@ def test_every_answer_is_kept_with_its_score_and_reason(accuracy: Eval, tmp_path
     lines = (tmp_path / "accuracy" / "base.jsonl").read_text().splitlines()
     assert len(lines) == 10
     reason = "differs from the reference"
-    assert json.loads(lines[2]) == {"index": 2, "prompt": "user: 2", "expected": "even", "output": "odd", "value": 0.0, "reason": reason}
+    assert json.loads(lines[2]) == {
+        "index": 2,
+        "prompt": "user: 2",
+        "expected": "even",
+        "output": "odd",
+        "value": 0.0,
+        "reason": reason,
+    }
     report = json.loads((tmp_path / "report.json").read_text())
     assert EvalReport.from_dict(report, folder=tmp_path).score("accuracy", "base").correct == 5
     assert str(tmp_path) not in json.dumps(report)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["accuracy", "base.jsonl", "base.meta.json", "report.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "accuracy",
+        "base.jsonl",
+        "base.meta.json",
+        "report.json",
+    ]
 
 
 def test_a_second_evaluation_opens_no_model(accuracy: Eval, tmp_path: Path) -> None:
@@ -109,7 +125,11 @@ def test_only_what_changed_is_measured_again(accuracy: Eval, make_rows: MakeRows
     assert parrot.opened == 2
     evaluate([dataclasses.replace(accuracy, max_new_tokens=5)], [parrot.target("base", "other weights")], into=tmp_path)
     assert parrot.opened == 3
-    evaluate([dataclasses.replace(accuracy, data=make_rows(("1", "odd")))], [parrot.target("base", "other weights")], into=tmp_path)
+    evaluate(
+        [dataclasses.replace(accuracy, data=make_rows(("1", "odd")))],
+        [parrot.target("base", "other weights")],
+        into=tmp_path,
+    )
     assert parrot.opened == 4
 
 
@@ -122,7 +142,9 @@ def test_another_scorer_judges_the_kept_answers(make_rows: MakeRows, tmp_path: P
     assert parrot.opened == 1
     kept = [json.loads(line)["value"] for line in (tmp_path / "exact_match" / "base.jsonl").read_text().splitlines()]
     assert kept == [1.0, 0.0]
-    assert json.loads((tmp_path / "exact_match" / "base.meta.json").read_text())["scorer"]["options"] == {"ignore_case": True}
+    assert json.loads((tmp_path / "exact_match" / "base.meta.json").read_text())["scorer"]["options"] == {
+        "ignore_case": True
+    }
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"index": 0}\n'])
@@ -174,7 +196,9 @@ def test_evals_need_names_of_their_own(accuracy: Eval, tmp_path: Path, evals: in
 
 
 def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> None:
-    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1")
+    report = evaluate(
+        [accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1"
+    )
 
     assert str(report).splitlines() == [
         "Evaluation of local:1",
@@ -184,9 +208,11 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
         "accuracy  base   10      5   50.0%  23.7% to 76.3%",
         "accuracy  tuned  10     10  100.0%  72.2% to 100.0%",
         "",
-        "accuracy: tuned minus base +50.0 points (95 % interval +11.7 to +76.3): better than the base, and by more than chance would explain.",
+        "accuracy: tuned minus base +50.0 points (95 % interval +11.7 to +76.3): better than the base, and by more "
+        "than chance would explain.",
         "accuracy: both right on 5, only the base on 0, only the tuned on 5, neither on 0.",
-        "Note: accuracy: the intervals of base and tuned overlap; the difference on the same examples is the sharper test.",
+        "Note: accuracy: the intervals of base and tuned overlap; the difference on the same examples is the sharper "
+        "test.",
         "Note: accuracy: n = 10 is small, one example is worth 10.0 points; use more examples for a firmer answer.",
         f"Every answer: {tmp_path}",
     ]
@@ -194,14 +220,18 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
 
 def test_a_report_states_when_the_tuned_is_worse_or_not_separable(accuracy: Eval, tmp_path: Path) -> None:
     even = evaluate([accuracy], [odd_only().target("base"), odd_only().target("tuned")], into=tmp_path / "even")
-    worse = evaluate([accuracy], [always_right().target("base"), Parrot(lambda _: "").target("tuned")], into=tmp_path / "worse")
+    worse = evaluate(
+        [accuracy], [always_right().target("base"), Parrot(lambda _: "").target("tuned")], into=tmp_path / "worse"
+    )
 
     assert "these examples can't tell the two apart" in str(even)
     assert "worse than the base, and by more than chance would explain" in str(worse)
 
 
 def test_a_report_never_reads_names_as_markup(tmp_path: Path, accuracy: Eval) -> None:
-    report = evaluate([accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="<script>")
+    report = evaluate(
+        [accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="<script>"
+    )
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report)
 

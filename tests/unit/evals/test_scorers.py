@@ -12,7 +12,18 @@ from typing import Any, Literal
 import pytest
 
 from ftsdk.errors import SpecError
-from ftsdk.evals import Eval, EvalReport, Example, FunctionTarget, Score, evaluate, get_scorer, metric, scorer, scorer_names
+from ftsdk.evals import (
+    Eval,
+    EvalReport,
+    Example,
+    FunctionTarget,
+    Score,
+    evaluate,
+    get_scorer,
+    metric,
+    scorer,
+    scorer_names,
+)
 from ftsdk.evals.scorers import exact_match
 
 MakeRows = Callable[..., Any]
@@ -38,7 +49,11 @@ def middle(values: Sequence[float]) -> float:
 
 def measure(item: Eval, into: Path, base: str = "a b", tuned: str = "a b c") -> EvalReport:
     names = {"base": base, "tuned": tuned}
-    return evaluate([item], [FunctionTarget(name=name, function=lambda _, answer=answer: answer) for name, answer in names.items()], into=into)
+    return evaluate(
+        [item],
+        [FunctionTarget(name=name, function=lambda _, answer=answer: answer) for name, answer in names.items()],
+        into=into,
+    )
 
 
 @pytest.fixture
@@ -107,7 +122,9 @@ def test_a_scorer_with_options_pickles() -> None:
 
 def test_an_unknown_scorer_is_refused_with_names_and_a_suggestion() -> None:
     assert {"exact_match", "word_f1", "length"} <= set(scorer_names())
-    with pytest.raises(SpecError, match=r"unknown scorer 'word_f2'; did you mean 'word_f1'\? Known: .*exact_match.*'ftsdk\.scorers'"):
+    with pytest.raises(
+        SpecError, match=r"unknown scorer 'word_f2'; did you mean 'word_f1'\? Known: .*exact_match.*'ftsdk\.scorers'"
+    ):
         get_scorer("word_f2")
 
 
@@ -142,7 +159,10 @@ def test_a_score_is_a_finite_number(value: Any) -> None:
         Score(value, "")
 
 
-@pytest.mark.parametrize(("found", "message"), [(True, r"must return a Score\(value, reason\); got True"), (Score(1.5, ""), "outside 0 to 1")])
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [(True, r"must return a Score\(value, reason\); got True"), (Score(1.5, ""), "outside 0 to 1")],
+)
 def test_a_scorer_that_returns_something_else_is_named(rows: Any, found: Any, message: str) -> None:
     @scorer(name=f"broken_{type(found).__name__}")
     def broken(example: Example, answer: str) -> Score:

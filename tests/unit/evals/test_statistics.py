@@ -143,7 +143,9 @@ def test_the_bootstrap_of_a_mean_agrees_with_t_and_repeats() -> None:
     assert bootstrap_interval(len(values), mean) == found
 
 
-@pytest.mark.parametrize("rule", [mean_interval, lambda values, is_bounded: paired_mean_interval(values, values, is_bounded=is_bounded)])
+@pytest.mark.parametrize(
+    "rule", [mean_interval, lambda values, is_bounded: paired_mean_interval(values, values, is_bounded=is_bounded)]
+)
 def test_no_values_are_refused(rule: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         rule([], is_bounded=True)

@@ -21,7 +21,16 @@ OLD_REPORT: dict[str, Any] = {
         {"name": "accuracy", "subject": "tuned", "n": 2, "correct": 2, "value": 1.0, "low": 0.3, "high": 1.0},
     ],
     "pairs": [
-        {"name": "accuracy", "both": 1, "only_base": 0, "only_tuned": 1, "neither": 0, "difference": 0.5, "low": -0.3, "high": 0.9},
+        {
+            "name": "accuracy",
+            "both": 1,
+            "only_base": 0,
+            "only_tuned": 1,
+            "neither": 0,
+            "difference": 0.5,
+            "low": -0.3,
+            "high": 0.9,
+        },
     ],
     "notes": [],
 }
@@ -119,7 +128,9 @@ def test_a_report_of_an_earlier_version_is_read() -> None:
 def test_answers_of_an_earlier_version_are_used_again(item: Eval, tmp_path: Path) -> None:
     answers = Answers()
     target = answers.target()
-    old = [{"index": n, "prompt": f"user: {n}", "expected": str(n), "output": "0", "is_correct": n == 0} for n in range(6)]
+    old = [
+        {"index": n, "prompt": f"user: {n}", "expected": str(n), "output": "0", "is_correct": n == 0} for n in range(6)
+    ]
     text = "".join(json.dumps(line) + "\n" for line in old)
     settings = {"kind": "exact_match", "max_new_tokens": None, "ignore_case": False, "strip": True}
     meta = {"version": 1, "model": target.identity, "data": item.data.fingerprint, **settings}
@@ -132,7 +143,9 @@ def test_answers_of_an_earlier_version_are_used_again(item: Eval, tmp_path: Path
     assert answers.asked == []
 
 
-@pytest.mark.parametrize("data", [{}, {"title": "", "scores": [{"nmae": 1}], "pairs": []}, {"title": "", "scores": [], "pairs": [{}]}])
+@pytest.mark.parametrize(
+    "data", [{}, {"title": "", "scores": [{"nmae": 1}], "pairs": []}, {"title": "", "scores": [], "pairs": [{}]}]
+)
 def test_something_else_than_a_report_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="not the data of an eval report"):
         EvalReport.from_dict(data)

@@ -41,7 +41,9 @@ def model(model_of_headers: Path) -> Path:
 
 
 def job_of(mails: Path, folder: Path, **changes: Any) -> FineTuneJob:
-    train, validation, test = Dataset.from_file(mails).as_chat(prompt="{text}", completion="{label}").split(validation=0.2, test=0.2, seed=1)
+    train, validation, test = (
+        Dataset.from_file(mails).as_chat(prompt="{text}", completion="{label}").split(validation=0.2, test=0.2, seed=1)
+    )
     fields: dict[str, Any] = {
         "model": str(folder),
         "train": train,
@@ -117,10 +119,15 @@ def test_preference_rows_given_to_sft_say_what_to_use(model: Path) -> None:
     )
     with pytest.raises(SpecError, match="DPO"):
         FineTuneJob(model=str(model), train=pairs).plan()
-    assert FineTuneJob(model=str(model), train=pairs, method=DPO(), backend=Local(device="cpu")).plan().spec.train.format == "preference"
+    assert (
+        FineTuneJob(model=str(model), train=pairs, method=DPO(), backend=Local(device="cpu")).plan().spec.train.format
+        == "preference"
+    )
 
 
-def test_a_folder_without_weights_and_one_with_pickles_only_are_refused(mails: Path, tmp_path: Path, ftsdk_home: Path) -> None:
+def test_a_folder_without_weights_and_one_with_pickles_only_are_refused(
+    mails: Path, tmp_path: Path, ftsdk_home: Path
+) -> None:
     for name, said in ((None, "without weights|no weights"), ("pytorch_model.bin", "safetensors")):
         folder = tmp_path / f"broken-{name}"
         folder.mkdir()
@@ -132,7 +139,9 @@ def test_a_folder_without_weights_and_one_with_pickles_only_are_refused(mails: P
     assert not (ftsdk_home / "ledger.sqlite").exists()
 
 
-def test_a_run_that_could_cost_more_than_its_budget_is_not_started(mails: Path, model: Path, tmp_path: Path, ftsdk_home: Path) -> None:
+def test_a_run_that_could_cost_more_than_its_budget_is_not_started(
+    mails: Path, model: Path, tmp_path: Path, ftsdk_home: Path
+) -> None:
     backend = ScriptedBackend(root=tmp_path / "place", cost_usd=(10, 15, 25))
     with pytest.raises(BudgetExceededError, match=r"up to \$25\.00 .*budget_usd=20"):
         job_of(mails, model, backend=backend).submit()
@@ -151,7 +160,9 @@ def test_a_scripted_run_goes_from_submit_to_the_end(mails: Path, model: Path, tm
     assert again.collect(tmp_path / "weights").kind in ("adapter", "model")
 
 
-def test_a_run_whose_submission_was_lost_is_submitted_again_under_the_same_key(mails: Path, model: Path, tmp_path: Path) -> None:
+def test_a_run_whose_submission_was_lost_is_submitted_again_under_the_same_key(
+    mails: Path, model: Path, tmp_path: Path
+) -> None:
     from ftsdk.errors import BackendError
 
     class Deaf(ScriptedBackend):
@@ -193,7 +204,9 @@ class Moody(ScriptedBackend):
         return super().status(ref)
 
 
-def test_waiting_goes_on_while_the_place_cannot_be_reached_for_a_moment(mails: Path, model: Path, tmp_path: Path) -> None:
+def test_waiting_goes_on_while_the_place_cannot_be_reached_for_a_moment(
+    mails: Path, model: Path, tmp_path: Path
+) -> None:
     waits: list[float] = []
     moods = [BackendError("busy", retryable=True, retry_after_s=7.0), BackendError("no answer", retryable=True)]
     run = job_of(mails, model, backend=Moody(root=tmp_path / "place", moods=moods)).submit()
@@ -203,8 +216,12 @@ def test_waiting_goes_on_while_the_place_cannot_be_reached_for_a_moment(mails: P
     assert Run.open(run.ref, backend=ScriptedBackend(root=tmp_path / "place")).status().state == "succeeded"
 
 
-@pytest.mark.parametrize("mood", [BackendError("it will never do that"), BackendError("nobody is there", retryable=True)])
-def test_waiting_ends_with_an_error_that_stays_or_that_nothing_can_cure(mails: Path, model: Path, tmp_path: Path, mood: BackendError) -> None:
+@pytest.mark.parametrize(
+    "mood", [BackendError("it will never do that"), BackendError("nobody is there", retryable=True)]
+)
+def test_waiting_ends_with_an_error_that_stays_or_that_nothing_can_cure(
+    mails: Path, model: Path, tmp_path: Path, mood: BackendError
+) -> None:
     run = job_of(mails, model, backend=Moody(root=tmp_path / "place", moods=[mood] * 20)).submit()
     now = iter(range(0, 10_000, 100))
     with pytest.raises(BackendError, match=str(mood)):

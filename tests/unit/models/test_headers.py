@@ -37,14 +37,20 @@ def gguf_bytes() -> bytes:
     fields = [
         gguf_string("general.architecture") + struct.pack("<I", 8) + gguf_string("llama"),
         gguf_string("llama.context_length") + struct.pack("<II", 4, 2048),
-        gguf_string("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 3) + gguf_string("a") + gguf_string("b") + gguf_string("c"),
+        gguf_string("tokenizer.ggml.tokens")
+        + struct.pack("<IIQ", 9, 8, 3)
+        + gguf_string("a")
+        + gguf_string("b")
+        + gguf_string("c"),
         gguf_string("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, 3) + bytes(12),
     ]
     tensors = [
         gguf_string("token_embd.weight") + struct.pack("<IQQIQ", 2, 8, 3, 0, 0),
         gguf_string("output_norm.weight") + struct.pack("<IQIQ", 1, 8, 0, 96),
     ]
-    return b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields)) + b"".join(fields) + b"".join(tensors) + bytes(160)
+    return (
+        b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields)) + b"".join(fields) + b"".join(tensors) + bytes(160)
+    )
 
 
 def count_or_refuse(read: Callable[[Path], SafetensorsHeader | GgufHeader], file: Path) -> int:
@@ -82,7 +88,15 @@ def test_a_git_lfs_pointer_in_place_of_weights_is_named(tmp_path: Path) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(header=st.one_of(st.binary(max_size=60), st.just(b"[]"), st.just(b'{"a":{}}'), st.just(b'{"a":1}'), st.just(b'{"a":{"shape":["x"]}}')))
+@given(
+    header=st.one_of(
+        st.binary(max_size=60),
+        st.just(b"[]"),
+        st.just(b'{"a":{}}'),
+        st.just(b'{"a":1}'),
+        st.just(b'{"a":{"shape":["x"]}}'),
+    )
+)
 def test_no_bytes_in_a_safetensors_header_raise_anything_but_a_model_error(tmp_path: Path, header: bytes) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header)
@@ -116,7 +130,9 @@ def test_a_gguf_file_cut_anywhere_is_a_model_error(tmp_path: Path) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(4, len(gguf_bytes()) - 161), value=st.integers(0, 255))
-def test_a_damaged_byte_in_a_gguf_header_raises_nothing_but_a_model_error(tmp_path: Path, position: int, value: int) -> None:
+def test_a_damaged_byte_in_a_gguf_header_raises_nothing_but_a_model_error(
+    tmp_path: Path, position: int, value: int
+) -> None:
     damaged = bytearray(gguf_bytes())
     damaged[position] = value
     file = tmp_path / "model.gguf"
@@ -134,7 +150,17 @@ def test_another_gguf_version_is_refused_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", ["[1e999]", "[-5000000000]", "[" + "9" * 400 + "]", "[9007199254740993]", "[true]", "[" + "1," * 20 + "1]", '["4"]', "[1.5]"]
+    "shape",
+    [
+        "[1e999]",
+        "[-5000000000]",
+        "[" + "9" * 400 + "]",
+        "[9007199254740993]",
+        "[true]",
+        "[" + "1," * 20 + "1]",
+        '["4"]',
+        "[1.5]",
+    ],
 )
 def test_sizes_that_no_tensor_has_are_a_model_error(tmp_path: Path, shape: str) -> None:
     header = f'{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,4]}}}}'.encode()

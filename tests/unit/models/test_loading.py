@@ -75,7 +75,10 @@ def tiny_gguf(tiny_model: Path, tmp_path: Path) -> Path:
         where = name.removeprefix("model.").removesuffix(".weight")
         if where.startswith("layers."):
             _, layer, module = where.split(".", 2)
-            heads = {"self_attn.q_proj": config["num_attention_heads"], "self_attn.k_proj": config["num_key_value_heads"]}.get(module)
+            heads = {
+                "self_attn.q_proj": config["num_attention_heads"],
+                "self_attn.k_proj": config["num_key_value_heads"],
+            }.get(module)
             if heads:  # transformers keeps the two rotary halves apart; GGUF interleaves them
                 value = value.reshape(heads, 2, value.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(value.shape)
             target = f"blk.{layer}.{LLAMA[module]}.weight"
@@ -122,7 +125,15 @@ def test_a_gguf_file_is_unpacked_once_into_the_same_weights(
 
     # What was read from the header alone agrees with what was unpacked.
     facts, unpacked = inspect_model(model), inspect_model(Model(id=str(folder)))
-    for field in ("parameters", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
+    for field in (
+        "parameters",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+    ):
         assert getattr(facts, field) == getattr(unpacked, field), field
     for field in ("vocab_size", "max_position_embeddings", "tie_word_embeddings"):
         assert getattr(facts, field) == getattr(unpacked, field), field
@@ -213,7 +224,10 @@ print(len(loaded))
 
 
 def test_a_broken_package_is_not_called_missing() -> None:
-    with pytest.raises(MissingExtraError, match=r"loading it needs an extra: pip install") as caught, late_imports("loading it"):
+    with (
+        pytest.raises(MissingExtraError, match=r"loading it needs an extra: pip install") as caught,
+        late_imports("loading it"),
+    ):
         raise ImportError("tokenizers is too old", name="transformers")
     assert caught.value.missing is None
     assert isinstance(caught.value.__cause__, ImportError)
@@ -291,7 +305,9 @@ def test_an_adapter_is_put_on_top(tiny_model: Path, tmp_path: Path) -> None:
 
     base = load_model(Model(id=str(tiny_model)), dtype="float32", device="cpu")
     with quiet_transformers():
-        made = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
+        made = get_peft_model(
+            base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+        )
     made.save_pretrained(tmp_path / "adapter")
 
     tuned = load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
@@ -308,7 +324,9 @@ def test_an_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path
 
     from ftsdk.testing.tiny import build_tiny_model
 
-    other = load_model(Model(id=str(build_tiny_model(tmp_path / "other", hidden_size=64))), dtype="float32", device="cpu")
+    other = load_model(
+        Model(id=str(build_tiny_model(tmp_path / "other", hidden_size=64))), dtype="float32", device="cpu"
+    )
     with quiet_transformers():
         made = get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
     made.save_pretrained(tmp_path / "adapter")
@@ -329,7 +347,10 @@ def test_a_real_gguf_model_is_unpacked_and_answers(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, device="cpu")
     prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "What is the capital of France?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [{"role": "user", "content": "What is the capital of France?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     )
     with torch.inference_mode():
         tokens = loaded.generate(**prompt, max_new_tokens=8, do_sample=False)

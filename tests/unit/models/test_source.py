@@ -48,7 +48,12 @@ def test_a_whole_folder_gives_its_sizes(folder: Path) -> None:
 
     assert facts.is_downloaded
     assert (facts.source, facts.name, facts.path) == ("folder", "my-model", folder)
-    assert (facts.architecture, facts.model_type, facts.parameters, facts.stored_dtype) == ("LlamaForCausalLM", "llama", 6, "F32")
+    assert (facts.architecture, facts.model_type, facts.parameters, facts.stored_dtype) == (
+        "LlamaForCausalLM",
+        "llama",
+        6,
+        "F32",
+    )
     assert (facts.hidden_size, facts.num_hidden_layers, facts.head_dim, facts.vocab_size) == (32, 2, 8, 400)
     assert (facts.num_attention_heads, facts.num_key_value_heads, facts.intermediate_size) == (4, 2, 64)
     assert (facts.max_position_embeddings, facts.tie_word_embeddings) == (512, True)
@@ -76,7 +81,9 @@ def test_parts_named_by_an_index_are_counted_together(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     write_weights(folder / "part-1.safetensors", 3)
     write_weights(folder / "part-2.safetensors", 4)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}})
+    )
 
     assert inspect_model(Model(id=str(folder))).parameters == 7
 
@@ -127,7 +134,9 @@ def test_pickle_weights_are_refused_and_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"not even a pickle")
 
-    with pytest.raises(ModelError, match=r"only pickle weights \(pytorch_model\.bin\).*only safetensors.*save_pretrained"):
+    with pytest.raises(
+        ModelError, match=r"only pickle weights \(pytorch_model\.bin\).*only safetensors.*save_pretrained"
+    ):
         inspect_model(Model(id=str(folder)))
 
 
@@ -225,7 +234,9 @@ class TestHub:
         assert (facts.is_downloaded, facts.hidden_size, facts.parameters) == (False, 32, None)
         assert facts.notes == ("only the config is downloaded, not the weights",)
 
-    def test_a_folder_with_the_same_name_is_noted_and_not_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_with_the_same_name_is_noted_and_not_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / "org" / "name").mkdir(parents=True)
         monkeypatch.chdir(tmp_path)
 

@@ -29,7 +29,9 @@ kinds = st.sampled_from(["per_hour", "per_share"])
 
 def an_accrual(kind: Any = "per_hour", usd: object = 3600, fixed_usd: object = 0, start_s: float = 0.0) -> Accrual:
     """A dollar a second, unless told otherwise."""
-    return Accrual(kind=kind, usd=Decimal(str(usd)), fixed_usd=Decimal(str(fixed_usd)), start_s=start_s, source="a test")
+    return Accrual(
+        kind=kind, usd=Decimal(str(usd)), fixed_usd=Decimal(str(fixed_usd)), start_s=start_s, source="a test"
+    )
 
 
 def attempt(at: float, number: int = 1) -> StateEvent:
@@ -67,30 +69,42 @@ def test_what_is_owed_never_falls_with_time_or_steps(
 
 
 @given(kinds, usd, usd, usd, seconds, shares)
-def test_what_is_owed_never_falls_with_the_price(kind: str, cheap: Decimal, dear: Decimal, fixed: Decimal, s: float, share: float) -> None:
+def test_what_is_owed_never_falls_with_the_price(
+    kind: str, cheap: Decimal, dear: Decimal, fixed: Decimal, s: float, share: float
+) -> None:
     cheap, dear = sorted((cheap, dear))
-    less, more = (accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=None) for price in (cheap, dear))
+    less, more = (
+        accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
+        for price in (cheap, dear)
+    )
     assert less is not None
     assert more is not None
     assert less <= more
 
 
 @given(kinds, usd, usd, st.floats(min_value=-1e7, max_value=1e7), st.floats(min_value=-2, max_value=2))
-def test_what_is_owed_is_never_below_the_minimum(kind: str, price: Decimal, fixed: Decimal, s: float, share: float) -> None:
+def test_what_is_owed_is_never_below_the_minimum(
+    kind: str, price: Decimal, fixed: Decimal, s: float, share: float
+) -> None:
     owed = accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
     assert owed is not None
     assert owed >= fixed
 
 
 @given(kinds, usd, usd, seconds, shares, usd)
-def test_the_place_s_own_word_wins(kind: str, price: Decimal, fixed: Decimal, s: float, share: float, said: Decimal) -> None:
+def test_the_place_s_own_word_wins(
+    kind: str, price: Decimal, fixed: Decimal, s: float, share: float, said: Decimal
+) -> None:
     assert accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=said) == said
 
 
 # The time that is billed
 
 histories = st.lists(
-    st.tuples(st.sampled_from(["attempt", "running", "step", "log", "queued", "finalizing", "cancelled"]), st.floats(min_value=0, max_value=1000)),
+    st.tuples(
+        st.sampled_from(["attempt", "running", "step", "log", "queued", "finalizing", "cancelled"]),
+        st.floats(min_value=0, max_value=1000),
+    ),
     max_size=20,
 )
 
@@ -123,7 +137,10 @@ def test_more_events_never_make_it_less_and_how_they_are_cut_up_makes_no_differe
     before = (pieces.seconds, pieces.share_done, pieces.longest_pause_s)
     pieces.saw(events[cut:])
     assert pieces == whole
-    assert all(early <= later for early, later in zip(before, (whole.seconds, whole.share_done, whole.longest_pause_s), strict=True))
+    assert all(
+        early <= later
+        for early, later in zip(before, (whole.seconds, whole.share_done, whole.longest_pause_s), strict=True)
+    )
     assert whole.seconds <= sum(pause for _, pause in history) + 1e-6
 
 
@@ -137,8 +154,12 @@ def test_a_run_that_waits_for_room_on_the_disk_is_not_billed_meanwhile() -> None
     assert billed_s(attempt(0), step(10), state(12, "queued", "blocked"), attempt(5000, 2), step(5008)) == 12 + 8
 
 
-@pytest.mark.parametrize(("submitted_at", "billed"), [(70.0, 30 + 10), (-900.0, 300 + 10), (None, 300 + 10), (150.0, 10)])
-def test_a_start_that_is_billed_counts_from_the_submission_and_never_longer_than_it_may_take(submitted_at: float | None, billed: float) -> None:
+@pytest.mark.parametrize(
+    ("submitted_at", "billed"), [(70.0, 30 + 10), (-900.0, 300 + 10), (None, 300 + 10), (150.0, 10)]
+)
+def test_a_start_that_is_billed_counts_from_the_submission_and_never_longer_than_it_may_take(
+    submitted_at: float | None, billed: float
+) -> None:
     assert billed_s(attempt(100), step(110), start_s=300, submitted_at=submitted_at) == billed
 
 
@@ -148,7 +169,9 @@ def test_every_further_start_is_billed_too() -> None:
 
 
 @given(histories, st.lists(st.tuples(st.floats(min_value=0, max_value=100), st.booleans()), max_size=10))
-def test_what_a_watch_says_never_falls_from_look_to_look(history: list[tuple[str, float]], looks: list[tuple[float, bool]]) -> None:
+def test_what_a_watch_says_never_falls_from_look_to_look(
+    history: list[tuple[str, float]], looks: list[tuple[float, bool]]
+) -> None:
     events, watch = told(history), BudgetWatch(budget_usd=Decimal(1), accrual=an_accrual())
     clock_s, owed = 0.0, Decimal(0)
     for number, (pause, is_going) in enumerate(looks):
@@ -212,12 +235,19 @@ def test_a_worker_stops_by_its_clock_while_nothing_is_written(tmp_path: Path) ->
     assert stop()
     said = stop.ending()
     assert (said["state"], said["native"]) == ("cancelled", OVER_BUDGET)
-    for words in ("$5.5000 is owed for 5.5 s", "$3600 an hour", "budget_usd=5", "up to $5.5000 may have been spent beyond"):
+    for words in (
+        "$5.5000 is owed for 5.5 s",
+        "$3600 an hour",
+        "budget_usd=5",
+        "up to $5.5000 may have been spent beyond",
+    ):
         assert words in said["reason"]
 
 
 @pytest.mark.parametrize("launch", [{}, {"usd_per_s": "1", "total_s": 100}])
-def test_a_worker_leaves_the_money_alone_where_nothing_is_billed_or_the_place_has_a_cap(tmp_path: Path, launch: dict[str, Any]) -> None:
+def test_a_worker_leaves_the_money_alone_where_nothing_is_billed_or_the_place_has_a_cap(
+    tmp_path: Path, launch: dict[str, Any]
+) -> None:
     assert not Stop(tmp_path, a_request(**launch), [attempt(0.0)])()
 
 
@@ -232,7 +262,9 @@ def test_a_new_worker_on_a_run_that_has_used_up_its_budget_trains_nothing(tmp_pa
     spent = (("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), ("step", {"step": 1, "at": 1006.0}))
     folder = a_run(tmp_path, *spent, usd_per_hour="3600")
     (folder / "checkpoints").mkdir()
-    assert worker.work(folder) == 0  # with a trainer that doesn't exist: had it been asked for, the run would have failed
+    assert (
+        worker.work(folder) == 0
+    )  # with a trainer that doesn't exist: had it been asked for, the run would have failed
     last = events_in(folder)[-1]
     assert isinstance(last, StateEvent)
     assert (last.state, last.native) == ("cancelled", OVER_BUDGET)

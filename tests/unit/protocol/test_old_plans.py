@@ -18,7 +18,9 @@ def old_plan(**changes: Any) -> Plan:
     return Plan.from_dict({"backend": "acme", "spec": a_spec().to_dict(), "request": {"steps": 3}, **changes})
 
 
-@pytest.mark.parametrize("estimate", [{}, {"estimate": {"backend": "acme"}}, {"estimate": {"backend": "acme", "cost": COST}}])
+@pytest.mark.parametrize(
+    "estimate", [{}, {"estimate": {"backend": "acme"}}, {"estimate": {"backend": "acme", "cost": COST}}]
+)
 def test_the_cost_of_an_old_plan_is_its_estimates(estimate: dict[str, Any]) -> None:
     plan = old_plan(cost=COST, cost_note="", **estimate)
     assert plan.cost is not None

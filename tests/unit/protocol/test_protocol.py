@@ -92,7 +92,9 @@ def test_unknown_is_not_the_end() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        StateEvent(seq=0, at=1.5, state="failed", native="error", reason="no", diagnosis={"kind": "crash", "message": "no"}),
+        StateEvent(
+            seq=0, at=1.5, state="failed", native="error", reason="no", diagnosis={"kind": "crash", "message": "no"}
+        ),
         StepEvent(seq=1, at=2, step=3, total_steps=9, loss=0.5, tokens=100),
         EvalEvent(seq=2, at=2, step=3, metrics={"loss": 0.5}),
         CheckpointEvent(seq=3, at=2, step=3, path="checkpoints/checkpoint-3"),
@@ -116,7 +118,19 @@ def test_an_event_with_a_field_from_the_future_becomes_a_log_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "no json", "[]", "null", '{"at": "noon"}', '{"at": NaN}', '{"at": 1e999}', "[" * 100_000, b"\xff\xfe", "\ud800"]
+    "line",
+    [
+        "",
+        "no json",
+        "[]",
+        "null",
+        '{"at": "noon"}',
+        '{"at": NaN}',
+        '{"at": 1e999}',
+        "[" * 100_000,
+        b"\xff\xfe",
+        "\ud800",
+    ],
 )
 def test_no_line_is_too_strange(line: str | bytes) -> None:
     event = read_event(line, seq=3)
@@ -218,6 +232,8 @@ def test_a_field_that_holds_others_is_offered_with_any_of_them() -> None:
 
 def test_refusing_no_gaps_does_nothing_and_refusing_some_names_all() -> None:
     refuse("x", [])
-    with pytest.raises(UnsupportedSpecError, match=r"(?s)'x' doesn't support 2 of the fields.*packing = False.*seed = 0") as caught:
+    with pytest.raises(
+        UnsupportedSpecError, match=r"(?s)'x' doesn't support 2 of the fields.*packing = False.*seed = 0"
+    ) as caught:
         refuse("x", find_gaps(a_spec(seed=0, packing=False), LITTLE))
     assert caught.value.backend == "x"

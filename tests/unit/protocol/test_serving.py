@@ -62,7 +62,10 @@ def test_hardware_without_a_price_is_refused_since_no_budget_holds() -> None:
         plan_serving(OFFERS, hardware="1xb200", max_hours=1)
 
 
-@pytest.mark.parametrize(("idle_stop_s", "is_offered"), [(1799, False), (1800, True), (1830, False), (86400, True), (86460, False), (0, False)])
+@pytest.mark.parametrize(
+    ("idle_stop_s", "is_offered"),
+    [(1799, False), (1800, True), (1830, False), (86400, True), (86460, False), (0, False)],
+)
 def test_an_idle_time_is_in_whole_minutes_and_within_what_is_offered(idle_stop_s: int, is_offered: bool) -> None:
     if is_offered:
         assert plan_serving(OFFERS, max_hours=1, idle_stop_s=idle_stop_s).idle_stop_s == idle_stop_s
@@ -98,7 +101,9 @@ def test_even_if_this_process_dies_at_the_worst_moment_the_budget_holds(
     price: Decimal, budget: Decimal, idle_min: int, max_hours: float | None
 ) -> None:
     try:
-        plan = plan_serving([an_offer(price=str(price))], budget_usd=budget, max_hours=max_hours, idle_stop_s=60 * idle_min)
+        plan = plan_serving(
+            [an_offer(price=str(price))], budget_usd=budget, max_hours=max_hours, idle_stop_s=60 * idle_min
+        )
     except BudgetExceededError:
         assert price * (Decimal(idle_min) / 60 + Decimal(1) / 12) > budget
         return

@@ -140,11 +140,17 @@ def test_a_run_that_was_cancelled_before_it_was_submitted_was_not_stopped_by_its
     ledger = Ledger()
     never = ledger.intend(replace(ledger.get(ref), ref="scripted:never", submitted_at=None))
     ledger.never_started(never.ref, "cancelled", "cancelled before anything was started")
-    assert Run.open(never.ref, backend=ScriptedBackend(root=tmp_path / "place")).wait(progress=False).status().native == "never started"
+    assert (
+        Run.open(never.ref, backend=ScriptedBackend(root=tmp_path / "place")).wait(progress=False).status().native
+        == "never started"
+    )
 
 
 def test_a_run_whose_own_worker_stopped_it_is_told_apart_by_its_native_word(tmp_path: Path) -> None:
-    script = [{"kind": "state", "native": "running"}, {"kind": "state", "native": "over_budget", "reason": "$1.2 is owed, as much as budget_usd=1"}]
+    script = [
+        {"kind": "state", "native": "running"},
+        {"kind": "state", "native": "over_budget", "reason": "$1.2 is owed, as much as budget_usd=1"},
+    ]
 
     class StopsItself(ScriptedBackend):
         def _state_for(self, native: str) -> RunState:
@@ -165,7 +171,9 @@ def test_a_run_that_stays_under_its_budget_is_left_alone(tmp_path: Path) -> None
     assert not any(request["call"] == "cancel" for request in ScriptedBackend(root=tmp_path / "place").requests)
 
 
-def test_a_run_opened_again_is_watched_and_goes_on_while_its_share_of_the_cost_is_under_the_budget(tmp_path: Path) -> None:
+def test_a_run_opened_again_is_watched_and_goes_on_while_its_share_of_the_cost_is_under_the_budget(
+    tmp_path: Path,
+) -> None:
     backend = ScriptedBackend(root=tmp_path / "place", script="never_ends", cost_usd=(1, 2, 2))
     ref = job_on(backend, budget_usd=2).submit().ref
     again = Run.open(ref, backend=ScriptedBackend(root=tmp_path / "place", script="never_ends", cost_usd=(1, 2, 2)))
@@ -200,7 +208,13 @@ def test_modal_bills_by_the_second_and_its_cold_starts_too(gpu: str) -> None:
 
 def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
     by_time = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
-    by_time.saw([started(at=100.0), StepEvent(seq=1, at=103.0, step=1, total_steps=4), StepEvent(seq=2, at=104.0, step=2, total_steps=4)])
+    by_time.saw(
+        [
+            started(at=100.0),
+            StepEvent(seq=1, at=103.0, step=1, total_steps=4),
+            StepEvent(seq=2, at=104.0, step=2, total_steps=4),
+        ]
+    )
     assert by_time.overspend_bound_usd(50) == Decimal("0.5")
     assert by_time.overspend_bound_usd() == Decimal("0.03")
     by_share = BudgetWatch(budget_usd=Decimal(1), accrual=SHARED)
@@ -210,7 +224,9 @@ def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
     assert BudgetWatch(budget_usd=Decimal(1), accrual=None).overspend_bound_usd(50) == 0
 
 
-@pytest.mark.parametrize(("high", "written"), [("0.5204", "$0.5204"), ("0.520001", "$0.5201"), ("0.53", "$0.53"), ("12", "$12.00")])
+@pytest.mark.parametrize(
+    ("high", "written"), [("0.5204", "$0.5204"), ("0.520001", "$0.5201"), ("0.53", "$0.53"), ("12", "$12.00")]
+)
 def test_a_cost_just_over_the_budget_does_not_look_like_the_budget(high: str, written: str) -> None:
     cost = CostRange(low=Decimal("0.1"), likely=Decimal("0.2"), high=Decimal(high), source="a test")
     plan = Plan(

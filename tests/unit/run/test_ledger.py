@@ -12,14 +12,20 @@ from ftsdk.run.ledger import Ledger, Record, Sighting, UnreadableRecord
 
 
 def record(ref: str) -> Record:
-    return Record(ref=ref, name="n", plan={"backend": "local"}, options={"processes": 2}, evals=({"kind": "exact_match"},))
+    return Record(
+        ref=ref, name="n", plan={"backend": "local"}, options={"processes": 2}, evals=({"kind": "exact_match"},)
+    )
 
 
 def test_a_run_that_was_intended_is_there_in_another_ledger_object() -> None:
     Ledger(clock=lambda: 5.0).intend(record("local:a"))
     found = Ledger().get("local:a")
     assert (found.state, found.created_at, found.submitted_at) == ("intended", 5.0, None)
-    assert (found.plan, found.options, found.evals) == ({"backend": "local"}, {"processes": 2}, ({"kind": "exact_match"},))
+    assert (found.plan, found.options, found.evals) == (
+        {"backend": "local"},
+        {"processes": 2},
+        ({"kind": "exact_match"},),
+    )
 
 
 def test_submitting_notes_what_the_backend_calls_the_run() -> None:

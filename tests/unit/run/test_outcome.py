@@ -25,7 +25,10 @@ from ftsdk.testing import ScriptedBackend
 def steps(count: int, *, seconds: float, tokens: int = 100) -> list[StepEvent | StateEvent]:
     return [
         StateEvent(seq=0, at=0.0, state="running"),
-        *(StepEvent(seq=n, at=5 + n * seconds, step=n, total_steps=count, tokens=n * tokens) for n in range(1, count + 1)),
+        *(
+            StepEvent(seq=n, at=5 + n * seconds, step=n, total_steps=count, tokens=n * tokens)
+            for n in range(1, count + 1)
+        ),
     ]
 
 
@@ -36,7 +39,9 @@ def an_estimate(*, seconds: float, tokens: float, step_s: float = 1.0) -> Estima
 
 
 def a_plan(estimate: Estimate) -> Plan:
-    spec = JobSpec(model=Model(id="acme/model"), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=80), batch_size=4)
+    spec = JobSpec(
+        model=Model(id="acme/model"), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=80), batch_size=4
+    )
     return Plan(backend="local", spec=spec, request={}, estimate=estimate)
 
 
@@ -78,16 +83,22 @@ def test_only_runs_that_succeeded_are_compared() -> None:
 
 def test_the_report_counts_how_often_the_truth_was_inside() -> None:
     estimate = an_estimate(seconds=100, tokens=1000)
-    found = [c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))]
+    found = [
+        c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))
+    ]
     report = CostReport(tuple(found))
     assert "inside the 80 % interval in 2 of 3" in str(report)
     assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
     assert "no finished run" in str(CostReport(()))
 
 
-@pytest.mark.parametrize(("actual", "is_inside"), [(12.34, True), (12.35, True), (12.33, True), (12.36, False), (12.32, False)])
+@pytest.mark.parametrize(
+    ("actual", "is_inside"), [(12.34, True), (12.35, True), (12.33, True), (12.36, False), (12.32, False)]
+)
 def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float, is_inside: bool) -> None:
-    told = Comparison(ref="together:a", quantity="usd", estimated=Range(low=12.34, likely=12.34, high=12.34), actual=actual)
+    told = Comparison(
+        ref="together:a", quantity="usd", estimated=Range(low=12.34, likely=12.34, high=12.34), actual=actual
+    )
     assert told.is_inside is is_inside
     (row,) = CostReport((told,)).rows()
     assert row[2] == "$12.34"
@@ -97,7 +108,11 @@ def test_a_price_that_the_place_told_is_right_to_the_cent_or_wrong(actual: float
 def test_a_report_fits_a_terminal_and_names_each_run_once() -> None:
     outcome = Outcome(state="succeeded", seconds=150.0, tokens=228_969)
     estimate = an_estimate(seconds=100, tokens=101_655).replace(tokens=Range(low=72_442, likely=101_655, high=149_793))
-    report = CostReport(tuple(c for ref in ("together:20261124-47c680", "local:20261124-6ca565") for c in compare(ref, estimate, outcome)))
+    report = CostReport(
+        tuple(
+            c for ref in ("together:20261124-47c680", "local:20261124-6ca565") for c in compare(ref, estimate, outcome)
+        )
+    )
     lines = str(report).splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert sum("together:20261124-47c680" in line for line in lines) == 1
@@ -105,7 +120,9 @@ def test_a_report_fits_a_terminal_and_names_each_run_once() -> None:
 
 
 def test_a_cent_is_no_excuse_for_an_interval() -> None:
-    cheap = Comparison(ref="local:a", quantity="usd", estimated=Range(low=0.001, likely=0.002, high=0.003), actual=0.004)
+    cheap = Comparison(
+        ref="local:a", quantity="usd", estimated=Range(low=0.001, likely=0.002, high=0.003), actual=0.004
+    )
     assert not cheap.is_inside
     assert CostReport((cheap,)).rows()[0][2:4] == ("$0.0020 ($0.0010 to $0.0030)", "$0.0040")
 
@@ -132,7 +149,8 @@ def test_the_command_line_shows_a_report_also_when_no_run_has_ended() -> None:
 def test_the_command_line_estimates_a_job(tmp_path: Path) -> None:
     (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
     (tmp_path / "job.yaml").write_text(
-        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: together\ntrain:\n  file: mails.csv\n  chat: {prompt: '{text}', completion: '{label}'}\n"
+        "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: together\ntrain:\n  file: mails.csv\n  chat: {prompt: "
+        "'{text}', completion: '{label}'}\n"
     )
     shown = CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml"), "--quick"])
     assert shown.exit_code == 0, shown.output
@@ -167,15 +185,24 @@ def test_what_comes_between_two_steps_is_told_from_the_steps() -> None:
 def test_a_weekend_between_two_attempts_is_no_part_of_what_a_run_took() -> None:
     stats = RunStats()
     stats.saw([StateEvent(seq=0, at=0.0, state="running", native="attempt 1"), StepEvent(seq=1, at=100.0, step=1)])
-    stats.saw([StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)])
+    stats.saw(
+        [StateEvent(seq=2, at=200_000.0, state="running", native="attempt 2"), StepEvent(seq=3, at=200_050.0, step=2)]
+    )
     assert stats.outcome(RunStatus(state="succeeded")).seconds == 150
 
 
 def test_memory_that_was_taken_at_the_most_tokens_is_learned_at_those_that_were() -> None:
     stats = RunStats()
-    stats.saw([event.replace(peak_memory_gb=3.0) if isinstance(event, StepEvent) else event for event in steps(20, seconds=2.0, tokens=50)])
+    stats.saw(
+        [
+            event.replace(peak_memory_gb=3.0) if isinstance(event, StepEvent) else event
+            for event in steps(20, seconds=2.0, tokens=50)
+        ]
+    )
     memory = MemoryEstimate(peak_gb=Range(low=2, likely=4, high=5), verdict="fits", fixed_gb=1.0, varying_gb=3.0)
-    guessed = an_estimate(seconds=20, tokens=2000).replace(memory=memory, tokens=Range(low=1500, likely=2000, high=3000))
+    guessed = an_estimate(seconds=20, tokens=2000).replace(
+        memory=memory, tokens=Range(low=1500, likely=2000, high=3000)
+    )
     probe = stats.probe(a_plan(guessed))
     assert probe is not None
     # Taken at 3,000 tokens; there were 1,000.
@@ -190,7 +217,9 @@ def test_an_interrupted_run_measures_nothing() -> None:
 
 
 def a_probe(*, at: float = 0.0, measured_s: float = 2.0, **changes: Any) -> Probe:
-    return Probe(tuning="lora", step=StepParts(device_s=1.0, host_s=0.001), measured_s=measured_s, steps=9, at=at, **changes)
+    return Probe(
+        tuning="lora", step=StepParts(device_s=1.0, host_s=0.001), measured_s=measured_s, steps=9, at=at, **changes
+    )
 
 
 def test_probes_are_kept_by_device_and_software_and_the_oldest_go(ftsdk_home: Path) -> None:
@@ -212,7 +241,13 @@ def test_probes_are_kept_by_device_and_software_and_the_oldest_go(ftsdk_home: Pa
 
 
 def test_a_calibration_says_what_was_measured_beside_what_was_looked_up() -> None:
-    told = str(Calibration(device="CPU", software="torch 1", probes=(a_probe(start_s=8.0, predicted_start_s=13.0, fixed_gb=1.0, peak_gb=1.4),)))
+    told = str(
+        Calibration(
+            device="CPU",
+            software="torch 1",
+            probes=(a_probe(start_s=8.0, predicted_start_s=13.0, fixed_gb=1.0, peak_gb=1.4),),
+        )
+    )
     assert "measured on CPU with torch 1, 9 steps of 1 runs" in told
     assert "lora: a step takes 2.00 s (predicted: 1.00 s), peak 1.4 GB (1.0 GB), start 8 s (13 s)" in told
     with pytest.raises(SpecError, match="at least one probe"):

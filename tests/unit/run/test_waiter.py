@@ -55,7 +55,14 @@ def answers(*given: RunStatus | BackendError) -> Callable[[], RunStatus]:
     return status
 
 
-def waiter(time: Time, status: Callable[[], RunStatus], *, timeout_s: float | None = None, watch: BudgetWatch | None = None, **how: object) -> Waiter:
+def waiter(
+    time: Time,
+    status: Callable[[], RunStatus],
+    *,
+    timeout_s: float | None = None,
+    watch: BudgetWatch | None = None,
+    **how: object,
+) -> Waiter:
     stop: Callable[[RunStatus], RunStatus] = how.get("stop", lambda last: RunStatus(state="cancelled"))  # type: ignore[assignment]
     return Waiter(
         ref="x:1",
@@ -74,7 +81,10 @@ def waiter(time: Time, status: Callable[[], RunStatus], *, timeout_s: float | No
 
 
 def a_dollar_an_hour(budget: str) -> BudgetWatch:
-    watch = BudgetWatch(budget_usd=Decimal(budget), accrual=Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test"))
+    watch = BudgetWatch(
+        budget_usd=Decimal(budget),
+        accrual=Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test"),
+    )
     watch.saw([StateEvent(seq=0, at=100.0, state="running", native="attempt 1")])
     return watch
 
@@ -137,5 +147,7 @@ def test_a_cancellation_that_gets_no_answer_is_tried_again() -> None:
             raise busy(2.0)
         return RunStatus(state="cancelled")
 
-    assert waiter(time, answers(RUNNING, busy(5.0)), watch=a_dollar_an_hour("0.1"), stop=stop).wait().state == "cancelled"
+    assert (
+        waiter(time, answers(RUNNING, busy(5.0)), watch=a_dollar_an_hour("0.1"), stop=stop).wait().state == "cancelled"
+    )
     assert len(tries) == 3

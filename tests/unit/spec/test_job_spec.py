@@ -42,12 +42,16 @@ def test_the_smallest_job_is_a_model_and_data() -> None:
 
 
 def test_dpo_on_conversations_is_refused_with_the_way_out() -> None:
-    with pytest.raises(SpecError, match=r"'dpo' needs preference data; train \(train\) has chat rows\. .*Dataset\.as_preference"):
+    with pytest.raises(
+        SpecError, match=r"'dpo' needs preference data; train \(train\) has chat rows\. .*Dataset\.as_preference"
+    ):
         a_spec(method=DPO(), train=CHAT)
 
 
 def test_sft_on_pairs_is_refused_with_the_way_out() -> None:
-    with pytest.raises(SpecError, match=r"'sft' needs chat data; train \(train\) has preference rows\. .*Dataset\.as_chat"):
+    with pytest.raises(
+        SpecError, match=r"'sft' needs chat data; train \(train\) has preference rows\. .*Dataset\.as_chat"
+    ):
         a_spec(train=PAIRS)
 
 
@@ -71,7 +75,9 @@ def test_validating_on_the_training_rows_is_refused() -> None:
 
 
 def test_pairs_that_fit_are_built() -> None:
-    spec = a_spec(method=DPO(beta=0.2), train=PAIRS, validation=a_dataset("held out", data_format="preference"), tuning=QLoRA())
+    spec = a_spec(
+        method=DPO(beta=0.2), train=PAIRS, validation=a_dataset("held out", data_format="preference"), tuning=QLoRA()
+    )
     assert spec.method.kind == "dpo"
 
 
@@ -123,7 +129,9 @@ def test_a_learning_rate_nobody_chose_has_a_source(method, tuning) -> None:
 
 
 def test_a_method_without_its_facts_cannot_be_defined() -> None:
-    with pytest.raises(TypeError, match="KTO must set these class variables: learning_rates, needs_reference, sequences_per_row"):
+    with pytest.raises(
+        TypeError, match="KTO must set these class variables: learning_rates, needs_reference, sequences_per_row"
+    ):
 
         class KTO(AnyMethod):
             data_format: ClassVar[DataFormat] = "preference"

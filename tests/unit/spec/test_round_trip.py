@@ -12,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.errors import SpecError
-from ftsdk.spec import DPO, SFT, DatasetRef, DoRA, EarlyStopping, FullFineTune, JobSpec, LoRA, Model, QLoRA, Range, set_fields
+from ftsdk.spec import (
+    DPO,
+    SFT,
+    DatasetRef,
+    DoRA,
+    EarlyStopping,
+    FullFineTune,
+    JobSpec,
+    LoRA,
+    Model,
+    QLoRA,
+    Range,
+    set_fields,
+)
 from ftsdk.spec.base import Value
 from ftsdk.testing import a_dataset, a_spec, field_samples, spec_with
 
@@ -26,12 +39,18 @@ def numbers(low: float, high: float, **bounds: bool) -> st.SearchStrategy[float]
     return st.floats(low, high, allow_nan=False, **bounds)
 
 
-def some(kind: type[Value], *, always: tuple[str, ...] = (), **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def some(
+    kind: type[Value], *, always: tuple[str, ...] = (), **fields: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
     """A value with any of its fields left out, because that is something else than set to the default."""
     required = {name for name, field in kind.model_fields.items() if field.is_required()} | set(always)
-    given_or_not = {name: strategy if name in required else st.just(LEFT_OUT) | strategy for name, strategy in fields.items()}
+    given_or_not = {
+        name: strategy if name in required else st.just(LEFT_OUT) | strategy for name, strategy in fields.items()
+    }
     assert set(kind.model_fields) - {"kind"} == set(fields), "a field has no strategy"
-    return st.fixed_dictionaries(given_or_not).map(lambda drawn: kind(**{name: value for name, value in drawn.items() if value is not LEFT_OUT}))
+    return st.fixed_dictionaries(given_or_not).map(
+        lambda drawn: kind(**{name: value for name, value in drawn.items() if value is not LEFT_OUT})
+    )
 
 
 adapters: dict[str, st.SearchStrategy[Any]] = {
@@ -40,7 +59,12 @@ adapters: dict[str, st.SearchStrategy[Any]] = {
     "dropout": numbers(0, 1, exclude_max=True),
     "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple),
 }
-tunings = some(LoRA, **adapters) | some(DoRA, **adapters) | some(QLoRA, **adapters, double_quantization=st.booleans()) | st.builds(FullFineTune)
+tunings = (
+    some(LoRA, **adapters)
+    | some(DoRA, **adapters)
+    | some(QLoRA, **adapters, double_quantization=st.booleans())
+    | st.builds(FullFineTune)
+)
 models = some(
     Model,
     id=words.filter(lambda text: text == text.strip()),
@@ -57,7 +81,13 @@ def specs(draw: st.DrawFn) -> JobSpec:
     data_format = st.just("preference" if is_dpo else "chat")
     guesses = st.none() | some(Range, **dict.fromkeys(("low", "likely", "high"), st.integers(0, 10**12)))
     datasets = some(
-        DatasetRef, fingerprint=hashes, format=data_format, rows=st.integers(1, 10**9), name=words, tokens=guesses, longest_tokens=guesses
+        DatasetRef,
+        fingerprint=hashes,
+        format=data_format,
+        rows=st.integers(1, 10**9),
+        name=words,
+        tokens=guesses,
+        longest_tokens=guesses,
     )
     train = draw(datasets)
     validation = draw(st.none() | datasets.filter(lambda data: data.fingerprint != train.fingerprint))
@@ -65,7 +95,11 @@ def specs(draw: st.DrawFn) -> JobSpec:
         "early_stopping": st.none() | some(EarlyStopping, patience=st.integers(1, 100), min_delta=numbers(0, 10)),
         "eval_steps": st.none() | st.integers(1, 10**6),
     }
-    method = some(DPO, beta=numbers(0, 10, exclude_min=True)) if is_dpo else some(SFT, train_on=st.sampled_from(["completion", "assistant", "all"]))
+    method = (
+        some(DPO, beta=numbers(0, 10, exclude_min=True))
+        if is_dpo
+        else some(SFT, train_on=st.sampled_from(["completion", "assistant", "all"]))
+    )
     strategy = some(
         JobSpec,
         # The default method wouldn't fit pairs, and some fields need validation data.
@@ -102,7 +136,11 @@ thorough = settings(max_examples=30, deadline=None, database=None)
 @given(specs())
 @thorough
 def test_a_spec_survives_json_and_plain_data(spec: JobSpec) -> None:
-    for again in (JobSpec.from_json(spec.to_json()), JobSpec.from_dict(spec.to_dict()), JobSpec.from_json(spec.to_json(indent=2).encode())):
+    for again in (
+        JobSpec.from_json(spec.to_json()),
+        JobSpec.from_dict(spec.to_dict()),
+        JobSpec.from_json(spec.to_json(indent=2).encode()),
+    ):
         assert again == spec
         # Not only equal: what was set stays set, and what was left open stays open.
         assert set_fields(again) == set_fields(spec)
@@ -129,7 +167,11 @@ def test_what_was_set_is_what_is_written(spec: JobSpec) -> None:
         paths: set[str] = set()
         for name, value in data.items():
             if name != "kind":
-                paths |= written(value, f"{prefix}{name}.") or {f"{prefix}{name}"} if isinstance(value, dict) else {f"{prefix}{name}"}
+                paths |= (
+                    written(value, f"{prefix}{name}.") or {f"{prefix}{name}"}
+                    if isinstance(value, dict)
+                    else {f"{prefix}{name}"}
+                )
         return paths
 
     # A union's member in which nothing is set is written for its kind alone.
@@ -146,14 +188,23 @@ def test_the_schema_is_a_valid_schema() -> None:
 
 def test_the_schema_forbids_unknown_words_at_every_depth() -> None:
     schema = JobSpec.json_schema()
-    assert [name for name, part in {"JobSpec": schema, **schema["$defs"]}.items() if part.get("additionalProperties") is not False] == []
+    assert [
+        name
+        for name, part in {"JobSpec": schema, **schema["$defs"]}.items()
+        if part.get("additionalProperties") is not False
+    ] == []
 
 
 def test_the_schema_describes_every_field() -> None:
     schema = JobSpec.json_schema()
     parts = {"JobSpec": schema, **schema["$defs"]}
     plain = {"kind", "model", "train", "validation", "early_stopping", "format", "rows", "weight_decay", "packing"}
-    bare = {f"{part}.{name}" for part, body in parts.items() for name, field in body["properties"].items() if "description" not in field}
+    bare = {
+        f"{part}.{name}"
+        for part, body in parts.items()
+        for name, field in body["properties"].items()
+        if "description" not in field
+    }
     assert {path for path in bare if path.split(".")[1] not in plain} == set()
 
 

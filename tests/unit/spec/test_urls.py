@@ -10,7 +10,9 @@ def checked(url: str, *, allow_http: bool = False) -> str:
     return check_service_url("base_url", url, key_comes_from="KEY", allow_http=allow_http)
 
 
-@pytest.mark.parametrize("url", ["https://host/v1", "https://host:8443", "http://127.0.0.1:80/v1", "http://[::1]:9", "http://localhost:9"])
+@pytest.mark.parametrize(
+    "url", ["https://host/v1", "https://host:8443", "http://127.0.0.1:80/v1", "http://[::1]:9", "http://localhost:9"]
+)
 def test_a_service_on_https_or_on_this_machine_passes(url: str) -> None:
     assert checked(f" {url}/ ") == url
 

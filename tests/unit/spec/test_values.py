@@ -28,10 +28,22 @@ PLAIN: dict[str, Any] = a_spec().to_dict()
             {"tuning": {"kind": "qlora", "double_quantisation": True}},
             "tuning.double_quantisation: unknown option 'double_quantisation'; did you mean",
         ),
-        ({"method": {"kind": "sft", "trian_on": "all"}}, "method.trian_on: unknown option 'trian_on'; did you mean 'train_on'?"),
-        ({"model": {"id": "a/b", "revison": "main"}}, "model.revison: unknown option 'revison'; did you mean 'revision'?"),
-        ({"train": {**PLAIN["train"], "fromat": "chat"}}, "train.fromat: unknown option 'fromat'; did you mean 'format'?"),
-        ({"early_stopping": {"patince": 3}}, "early_stopping.patince: unknown option 'patince'; did you mean 'patience'?"),
+        (
+            {"method": {"kind": "sft", "trian_on": "all"}},
+            "method.trian_on: unknown option 'trian_on'; did you mean 'train_on'?",
+        ),
+        (
+            {"model": {"id": "a/b", "revison": "main"}},
+            "model.revison: unknown option 'revison'; did you mean 'revision'?",
+        ),
+        (
+            {"train": {**PLAIN["train"], "fromat": "chat"}},
+            "train.fromat: unknown option 'fromat'; did you mean 'format'?",
+        ),
+        (
+            {"early_stopping": {"patince": 3}},
+            "early_stopping.patince: unknown option 'patince'; did you mean 'patience'?",
+        ),
         ({"tuning": {"kind": "lorra"}}, "tuning: unknown kind 'lorra'; did you mean 'lora'?"),
         ({"method": {"kind": "grpo"}}, "method: unknown kind 'grpo'; known: dpo, sft"),
         ({"tuning": {"rank": 3}}, "tuning: needs 'kind'"),
@@ -176,7 +188,10 @@ def test_a_whole_number_is_a_number() -> None:
 
 def test_lists_are_taken_where_tuples_are_meant_because_yaml_has_no_other() -> None:
     assert LoRA(target_modules=["q_proj"]).target_modules == ("q_proj",)  # type: ignore[arg-type]
-    assert LoRA.from_dict({"kind": "lora", "target_modules": ["q_proj", "v_proj"]}).target_modules == ("q_proj", "v_proj")
+    assert LoRA.from_dict({"kind": "lora", "target_modules": ["q_proj", "v_proj"]}).target_modules == (
+        "q_proj",
+        "v_proj",
+    )
     with pytest.raises(SpecError, match="target_modules"):
         LoRA(target_modules="q_proj")  # type: ignore[arg-type]
 
@@ -228,7 +243,10 @@ def test_a_copy_with_changes_is_checked_like_a_new_value() -> None:
 def test_only_what_was_set_counts_as_set() -> None:
     base = set_fields(a_spec())
     spec = a_spec(seed=42, learning_rate=None, tuning=LoRA(rank=16), method=SFT())
-    assert {path: value for path, value in set_fields(spec).items() if path not in base} == {"seed": 42, "tuning.rank": 16}
+    assert {path: value for path, value in set_fields(spec).items() if path not in base} == {
+        "seed": 42,
+        "tuning.rank": 16,
+    }
 
 
 def test_kinds_are_not_options() -> None:
@@ -238,7 +256,9 @@ def test_kinds_are_not_options() -> None:
 
 def test_a_value_in_which_nothing_is_set_stands_for_itself() -> None:
     validation = a_dataset("validation")
-    assert set_fields(a_spec(validation=validation, early_stopping=EarlyStopping()))["early_stopping"] == EarlyStopping()
+    assert (
+        set_fields(a_spec(validation=validation, early_stopping=EarlyStopping()))["early_stopping"] == EarlyStopping()
+    )
     inner = set_fields(a_spec(validation=validation, early_stopping=EarlyStopping(patience=2)))
     assert inner["early_stopping.patience"] == 2
     assert "early_stopping" not in inner

@@ -40,7 +40,9 @@ def client(service: TogetherService) -> Iterator[Together]:
 
     # There is no TLS on loopback: verify=False saves reading the system's certificates.
     http = together.DefaultHttpxClient(trust_env=False, verify=False)
-    with together.Together(api_key=service.key, base_url=service.base_url, max_retries=0, http_client=http, project_id=service.project_id) as client:
+    with together.Together(
+        api_key=service.key, base_url=service.base_url, max_retries=0, http_client=http, project_id=service.project_id
+    ) as client:
         yield client
 
 
@@ -67,7 +69,14 @@ def start(client: Together, upload: Callable[..., str]) -> Callable[..., str]:
     """Start a job, and give its id."""
 
     def start(**changes: Any) -> str:
-        asked = {"model": "example/tiny-instruct", "lora": True, "lora_r": 8, "learning_rate": 1e-4, "suffix": "abc", **changes}
+        asked = {
+            "model": "example/tiny-instruct",
+            "lora": True,
+            "lora_r": 8,
+            "learning_rate": 1e-4,
+            "suffix": "abc",
+            **changes,
+        }
         if asked.get("training_method", "sft") == "sft":
             asked = {"train_on_inputs": "auto", **asked}
         if "training_file" not in asked:

@@ -22,7 +22,13 @@ TWO_RETRIES = pb.FunctionRetryPolicy(retries=2, initial_delay_ms=1000, backoff_c
 
 
 def after(how, attempts=NONE, *, policy=TWO_RETRIES, is_cancelled=False):
-    return decide(Ended(how=how, result=pb.GenericResult()), attempts, policy=policy, crashes_forgiven=1, is_cancelled=is_cancelled)
+    return decide(
+        Ended(how=how, result=pb.GenericResult()),
+        attempts,
+        policy=policy,
+        crashes_forgiven=1,
+        is_cancelled=is_cancelled,
+    )
 
 
 def test_every_rpc_message_and_field_that_the_loopback_uses_is_in_the_installed_protocol() -> None:
@@ -34,7 +40,10 @@ def test_every_rpc_message_and_field_that_the_loopback_uses_is_in_the_installed_
     ("source", "says"),
     [
         ("async def AppCreate(self, request: pb.AppStopRequest): ...", "AppCreate is sent a AppCreateRequest"),
-        ("async def AppCreate(self, request: pb.AppCreateRequest): return request.tag", "AppCreateRequest has no field tag"),
+        (
+            "async def AppCreate(self, request: pb.AppCreateRequest): return request.tag",
+            "AppCreateRequest has no field tag",
+        ),
         ("async def AppGetLogs(self, request: pb.AppGetLogsRequest): return request.app_id.x", None),
         ("pb.AppCreateResponse(application_id='ap-1')", "AppCreateResponse has no field application_id"),
         ("pb.GenericResult.GENERIC_STATUS_EATEN", "there is no pb.GenericResult.GENERIC_STATUS_EATEN"),
@@ -54,7 +63,9 @@ def test_an_exception_is_retried_with_growing_delays_until_the_retries_are_used_
 
 
 def test_preemption_uses_up_no_retry_and_needs_none() -> None:
-    assert after("preempted", Attempts(retries=2), policy=pb.FunctionRetryPolicy()) == Again(0.0, Attempts(retries=2, preemptions=1))
+    assert after("preempted", Attempts(retries=2), policy=pb.FunctionRetryPolicy()) == Again(
+        0.0, Attempts(retries=2, preemptions=1)
+    )
 
 
 def test_a_crash_is_forgiven_a_few_times_whatever_the_retries_are() -> None:
@@ -70,7 +81,13 @@ def test_nothing_is_tried_again_after_a_cancel(how: str) -> None:
 def test_mount_paths_in_the_environment_become_folders_of_the_host_and_nothing_else_changes() -> None:
     volumes = {"/runs": Path("/host/vo-1"), "/runs/cache": Path("/host/vo-2")}
     given = {"A": "/runs", "B": "/runs/cache/hub", "C": "/runsalot", "D": "see /runs", "E": "/runs/x"}
-    assert translated(given, volumes) == {"A": "/host/vo-1", "B": "/host/vo-2/hub", "C": "/runsalot", "D": "see /runs", "E": "/host/vo-1/x"}
+    assert translated(given, volumes) == {
+        "A": "/host/vo-1",
+        "B": "/host/vo-2/hub",
+        "C": "/runsalot",
+        "D": "see /runs",
+        "E": "/host/vo-1/x",
+    }
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,14 @@ def client(running: tuple[ModalService, Any], service: ModalService) -> Any:
 def spawn(job: Any, client: Any) -> Callable[..., Any]:
     """Start a detached run in an app of its own, and leave its block."""
 
-    def start(*, run: str = "r1", name: str = "ftsdk-job", options: dict[str, Any] | None = None, function: Any = None, **spec: Any) -> Any:
+    def start(
+        *,
+        run: str = "r1",
+        name: str = "ftsdk-job",
+        options: dict[str, Any] | None = None,
+        function: Any = None,
+        **spec: Any,
+    ) -> Any:
         app, remote = build(job, client, name=name, function=function, **(options or {}))
         with app.run(detach=True, client=client):
             return remote.spawn(json.dumps({"run": run, **spec}))
@@ -121,10 +128,14 @@ def spawn(job: Any, client: Any) -> Callable[..., Any]:
 
 def build(job: Any, client: Any, *, name: str = "ftsdk-job", function: Any = None, **options: Any) -> tuple[Any, Any]:
     volume = modal.Volume.from_name("runs", create_if_missing=True, version=2, client=client)
-    image = modal.Image.debian_slim(python_version="3.12").env({"HUB": "/runs/hub"}).add_local_python_source("loopback_job")
+    image = (
+        modal.Image.debian_slim(python_version="3.12").env({"HUB": "/runs/hub"}).add_local_python_source("loopback_job")
+    )
     app = modal.App(name, tags={"job": name}, include_source=False)
     settings = {"image": image, "volumes": {"/runs": volume}, "env": {"JOB_ROOT": "/runs"}, "timeout": 60, **options}
-    return app, app.function(name="run", include_source=False, single_use_containers=True, **settings)(function or job.run)
+    return app, app.function(name="run", include_source=False, single_use_containers=True, **settings)(
+        function or job.run
+    )
 
 
 def volume_of(client: Any, name: str = "runs", **options: Any) -> Any:
@@ -151,7 +162,9 @@ def is_alive(process_id: int) -> bool:
     return not Path("/proc").exists()
 
 
-def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_result(service: ModalService, client: Any, job: Any) -> None:
+def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_result(
+    service: ModalService, client: Any, job: Any
+) -> None:
     service.add_secret("hub", {"HF_TOKEN": HF_TOKEN, "CACHE": "/runs/cache"})
     secrets = [modal.Secret.from_name("hub", client=client), modal.Secret.from_dict({"OTHER_TOKEN": OTHER_TOKEN})]
     app, remote = build(job, client, secrets=secrets, gpu=["H100", "A100-80GB:2"], cpu=2.0, memory=1024)
@@ -170,7 +183,12 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
 
     folder = service.volume("runs").folder
     told = result["env"]
-    assert (told["HF_TOKEN"], told["JOB_ROOT"], told["HUB"], told["CACHE"]) == (HF_TOKEN, str(folder), f"{folder}/hub", f"{folder}/cache")
+    assert (told["HF_TOKEN"], told["JOB_ROOT"], told["HUB"], told["CACHE"]) == (
+        HF_TOKEN,
+        str(folder),
+        f"{folder}/hub",
+        f"{folder}/cache",
+    )
     assert told["OTHER_TOKEN"] == OTHER_TOKEN
     # What this process has in its environment isn't a container's business.
     assert "FTSDK_HOME" not in told
@@ -182,12 +200,21 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
     resources = [ranked.function.resources for ranked in wanted.ranked_functions]
     assert [(r.gpu_config.gpu_type, r.gpu_config.count) for r in resources] == [("H100", 1), ("A100-80GB", 2)]
     assert (resources[0].milli_cpu, resources[0].memory_mb, wanted.timeout_secs) == (2000, 1024, 60)
-    commands = [line for layer in service.image(wanted.ranked_functions[0].function.image_id) for line in layer.dockerfile_commands]
+    commands = [
+        line
+        for layer in service.image(wanted.ranked_functions[0].function.image_id)
+        for line in layer.dockerfile_commands
+    ]
     assert any(line.startswith("ENV HUB=") for line in commands)
 
     said = [entry.message for entry in call.logs.tail(10)]
     since = datetime.now(UTC) - timedelta(minutes=5)
-    assert said == ["begins at 0\n"] == [e.message for e in call.logs.fetch(since=since)] == [e.message for e in call.logs.stream(timeout=1)]
+    assert (
+        said
+        == ["begins at 0\n"]
+        == [e.message for e in call.logs.fetch(since=since)]
+        == [e.message for e in call.logs.stream(timeout=1)]
+    )
     assert (len(service.requests("AppCreate")), service.unimplemented) == (1, [])
     everything = "".join(str(request) for request in service.requests(caller=None))
     assert "OTHER_TOKEN" in everything
@@ -196,7 +223,9 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
     assert service.secrets[0] not in everything
 
 
-def test_a_run_that_is_preempted_at_given_lines_goes_on_where_it_was_and_costs_no_retry(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_a_run_that_is_preempted_at_given_lines_goes_on_where_it_was_and_costs_no_retry(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     service.tell(
         Interruption(how="preempt", at=FileLines(pattern="*/events.jsonl", lines=2, containing="step")),
         Interruption(how="preempt", at=FileLines(pattern="r1/events.jsonl", lines=4)),
@@ -205,12 +234,16 @@ def test_a_run_that_is_preempted_at_given_lines_goes_on_where_it_was_and_costs_n
     assert json.loads(call.get(timeout=30))["done"] == 8
     seen = service.call(call.object_id)
     assert (seen.result, seen.containers, seen.preemptions, seen.retries, seen.crashes) == ("success", 3, 2, 0, 0)
-    starts = [int(line.split()[-1]) for line in service.log(call.object_id).splitlines() if line.startswith("begins at")]
+    starts = [
+        int(line.split()[-1]) for line in service.log(call.object_id).splitlines() if line.startswith("begins at")
+    ]
     assert starts[0] == 0
     assert 2 <= starts[1] < 4 <= starts[2] < 8
 
 
-def test_an_exception_is_retried_in_a_new_container_and_then_raised_here(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_an_exception_is_retried_in_a_new_container_and_then_raised_here(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     call = spawn(raises=True, options={"retries": modal.Retries(max_retries=1, initial_delay=0.0)})
     with pytest.raises(ValueError, match="bad luck"):
         call.get(timeout=30)
@@ -233,7 +266,9 @@ def test_a_container_that_keeps_dying_is_started_four_times(
     assert (seen.result, seen.containers, seen.crashes) == (result, 4, 3)
 
 
-def test_a_crash_at_a_line_of_the_log_is_run_again_from_what_the_volume_has(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_a_crash_at_a_line_of_the_log_is_run_again_from_what_the_volume_has(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     service.tell(Interruption(how="crash", at=LogLine(containing="begins at 0")))
     call = spawn(steps=3)
     assert json.loads(call.get(timeout=30))["done"] == 3
@@ -256,7 +291,9 @@ def test_a_timeout_can_be_told_to_come_early(service: ModalService, spawn: Calla
         call.get(timeout=20)
 
 
-def test_cancelling_with_terminate_leaves_no_process_not_even_one_in_a_session_of_its_own(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_cancelling_with_terminate_leaves_no_process_not_even_one_in_a_session_of_its_own(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     call = spawn(steps=1000, child=True)
     child = service.volume("runs").folder / "r1" / "child"
     child_id = until(lambda: child.exists() and int(child.read_text() or 0))
@@ -270,7 +307,9 @@ def test_cancelling_with_terminate_leaves_no_process_not_even_one_in_a_session_o
     assert service.call(call.object_id).result == "terminated"
 
 
-def test_cancelling_while_the_container_starts_ends_the_call_at_once(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_cancelling_while_the_container_starts_ends_the_call_at_once(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     call = spawn(steps=1000)
     call.cancel()
     with pytest.raises(modal.exception.RemoteError):
@@ -288,7 +327,9 @@ def test_cancelling_gently_reaches_the_function(service: ModalService, spawn: Ca
     assert service.call(call.object_id).result == "terminated"
 
 
-def test_leaving_the_block_of_an_app_that_is_not_detached_ends_its_calls(service: ModalService, client: Any, job: Any) -> None:
+def test_leaving_the_block_of_an_app_that_is_not_detached_ends_its_calls(
+    service: ModalService, client: Any, job: Any
+) -> None:
     app, remote = build(job, client)
     with app.run(client=client):
         call = remote.spawn(json.dumps({"run": "r1", "steps": 1000}))
@@ -304,7 +345,9 @@ def test_an_expired_result_is_said_to_be_expired(service: ModalService, client: 
         modal.FunctionCall.from_id(call.object_id, client=client).get(timeout=0)
 
 
-def test_apps_are_listed_with_their_tags_and_stopped_by_id(service: ModalService, client: Any, spawn: Callable[..., Any]) -> None:
+def test_apps_are_listed_with_their_tags_and_stopped_by_id(
+    service: ModalService, client: Any, spawn: Callable[..., Any]
+) -> None:
     call = spawn(steps=1000)
     [app] = modal.Environment.from_context(client=client).apps.list()
     assert (app.get_tags(), service.apps()[0].state) == ({"job": "ftsdk-job"}, "detached_disconnected")
@@ -316,14 +359,20 @@ def test_apps_are_listed_with_their_tags_and_stopped_by_id(service: ModalService
         modal.App.lookup("ftsdk-job", client=client)
 
 
-def test_a_deployed_function_is_found_by_name_and_its_volume_commits_are_counted(service: ModalService, client: Any, job: Any) -> None:
+def test_a_deployed_function_is_found_by_name_and_its_volume_commits_are_counted(
+    service: ModalService, client: Any, job: Any
+) -> None:
     app, _ = build(job, client, name="ftsdk-deployed", function=job.commits)
     app.deploy(client=client)
     call = modal.Function.from_name("ftsdk-deployed", "run", client=client).spawn("by the container")
     assert call.get(timeout=20) == "ok"
     seen = service.volume("runs")
     # One commit by the function and one at the container's end; the client reloads after a commit, too.
-    assert (seen.commits >= 1, seen.reloads >= 1, (seen.folder / "written").read_text()) == (True, True, "by the container")
+    assert (seen.commits >= 1, seen.reloads >= 1, (seen.folder / "written").read_text()) == (
+        True,
+        True,
+        "by the container",
+    )
 
 
 def test_a_function_that_cannot_be_imported_says_why(service: ModalService, client: Any, job: Any) -> None:
@@ -335,7 +384,9 @@ def test_a_function_that_cannot_be_imported_says_why(service: ModalService, clie
         call.get(timeout=20)
 
 
-def test_a_failed_build_raises_and_its_log_can_be_read(service: ModalService, client: Any, spawn: Callable[..., Any]) -> None:
+def test_a_failed_build_raises_and_its_log_can_be_read(
+    service: ModalService, client: Any, spawn: Callable[..., Any]
+) -> None:
     service.tell(BrokenBuild(log=("Resolving", "error: no torch==99 for linux"), times=1))
     with pytest.raises(modal.exception.ImageBuildError) as caught:
         spawn()
@@ -357,7 +408,9 @@ def test_a_failed_build_raises_and_its_log_can_be_read(service: ModalService, cl
         ({"retries": 11}, "retries must be at most 10"),
     ],
 )
-def test_what_the_service_would_refuse_is_refused(options: dict[str, Any], says: str, service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_what_the_service_would_refuse_is_refused(
+    options: dict[str, Any], says: str, service: ModalService, spawn: Callable[..., Any]
+) -> None:
     with pytest.raises(modal.exception.InvalidError, match=says):
         spawn(options=options)
     assert service.calls() == []
@@ -374,7 +427,9 @@ def test_a_cluster_is_recorded_and_checked_but_not_run(service: ModalService, cl
 
 
 def test_creating_apps_can_be_limited_for_a_while(service: ModalService, spawn: Callable[..., Any]) -> None:
-    service.tell(WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1))
+    service.tell(
+        WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1)
+    )
     with pytest.raises(modal.exception.ResourceExhaustedError, match="App create rate limit exceeded"):
         spawn()
     service.tell(WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", retry_after_s=0.1, times=2))
@@ -383,14 +438,18 @@ def test_creating_apps_can_be_limited_for_a_while(service: ModalService, spawn: 
     assert (len(service.requests("AppCreate")), len(service.apps())) == (4, 1)
 
 
-def test_a_lost_answer_to_spawn_makes_no_second_call_when_the_client_asks_again(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_a_lost_answer_to_spawn_makes_no_second_call_when_the_client_asks_again(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     service.tell(WireFault(rpc="FunctionMap", loses_answer=True, times=1))
     call = spawn()
     assert [seen.id for seen in service.calls()] == [call.object_id]
     assert len(service.requests("FunctionMap")) == 2
 
 
-def test_a_call_is_there_although_the_client_was_told_that_it_failed(service: ModalService, spawn: Callable[..., Any]) -> None:
+def test_a_call_is_there_although_the_client_was_told_that_it_failed(
+    service: ModalService, spawn: Callable[..., Any]
+) -> None:
     service.tell(WireFault(rpc="FunctionMap", loses_answer=True, status="RESOURCE_EXHAUSTED", times=1))
     with pytest.raises(modal.exception.ResourceExhaustedError):
         spawn()
@@ -407,7 +466,9 @@ def test_a_call_is_there_although_the_client_was_told_that_it_failed(service: Mo
         ("timeout", "ServiceError"),
     ],
 )
-def test_the_weather_on_the_wire_becomes_the_clients_errors(word: Any, error: str, service: ModalService, client: Any) -> None:
+def test_the_weather_on_the_wire_becomes_the_clients_errors(
+    word: Any, error: str, service: ModalService, client: Any
+) -> None:
     with service.weather(word), pytest.raises(getattr(modal.exception, error)):
         modal.App.lookup("ftsdk-job", client=client)
     with pytest.raises(modal.exception.NotFoundError, match="'ftsdk-job' not found"):
@@ -431,11 +492,20 @@ def test_garbage_is_no_message_and_silence_lasts_until_it_is_taken_back(service:
 
 
 def test_a_wrong_token_is_refused_and_a_missing_one_is_not_even_sent(service: ModalService) -> None:
-    with modal.Client.from_credentials("ak-other", "as-other") as other, pytest.raises(modal.exception.AuthError, match="Token validation failed"):
+    with (
+        modal.Client.from_credentials("ak-other", "as-other") as other,
+        pytest.raises(modal.exception.AuthError, match="Token validation failed"),
+    ):
         modal.App.lookup("ftsdk-job", client=other)
     seen = len(service.requests())
     env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_TOKEN")}
-    told = subprocess.run([sys.executable, "-c", "import modal; modal.App.lookup('x')"], env=env, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, "-c", "import modal; modal.App.lookup('x')"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "Token missing" in told.stderr
     assert len(service.requests()) == seen
 
@@ -452,7 +522,13 @@ def test_files_go_into_a_volume_and_come_back(version: int, service: ModalServic
         batch.put_file(io.BytesIO(b""), "/a/empty file?.txt")
     assert b"".join(volume.read_file("a/large.bin")) == large
     assert b"".join(volume.read_file("a/empty file?.txt")) == b""
-    assert sorted(e.path for e in volume.iterdir("/", recursive=True)) == ["a", "a/empty file?.txt", "a/large.bin", "a/more", "a/more/b.txt"]
+    assert sorted(e.path for e in volume.iterdir("/", recursive=True)) == [
+        "a",
+        "a/empty file?.txt",
+        "a/large.bin",
+        "a/more",
+        "a/more/b.txt",
+    ]
     assert [(e.path, e.size) for e in volume.listdir("a/more")] == [("a/more/b.txt", 1)]
     with pytest.raises(FileExistsError), volume.batch_upload() as batch:
         batch.put_file(io.BytesIO(b"other"), "/a/more/b.txt")
@@ -464,7 +540,9 @@ def test_files_go_into_a_volume_and_come_back(version: int, service: ModalServic
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_done_again(version: int, service: ModalService, client: Any) -> None:
+def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_done_again(
+    version: int, service: ModalService, client: Any
+) -> None:
     volume = volume_of(client, "data", create_if_missing=True, version=version)
     service.tell(BrokenUpload(files=1))
 
@@ -481,7 +559,9 @@ def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_done_again(vers
     assert sorted(entry.path for entry in volume.listdir("/")) == ["1.txt", "2.txt"]
 
 
-def test_a_secret_that_does_not_exist_or_lacks_a_key_is_refused(service: ModalService, client: Any, spawn: Callable[..., Any]) -> None:
+def test_a_secret_that_does_not_exist_or_lacks_a_key_is_refused(
+    service: ModalService, client: Any, spawn: Callable[..., Any]
+) -> None:
     with pytest.raises(modal.exception.NotFoundError, match="'hub' not found"):
         spawn(options={"secrets": [modal.Secret.from_name("hub", client=client)]})
     service.add_secret("hub", {"OTHER": "1"})
@@ -495,13 +575,21 @@ def test_the_workspace_tells_its_rates(client: Any) -> None:
     assert str(rates["gpu_h100"]) == "0.001097"
 
 
-def test_a_reset_ends_what_runs_and_forgets_everything_but_the_address(service: ModalService, client: Any, spawn: Callable[..., Any]) -> None:
+def test_a_reset_ends_what_runs_and_forgets_everything_but_the_address(
+    service: ModalService, client: Any, spawn: Callable[..., Any]
+) -> None:
     call = spawn(steps=1000)
     process_id = until(lambda: service.call(call.object_id).process_id)
     folder = service.volume("runs").folder
     before = service.env
     service.reset()
-    assert (is_alive(process_id), folder.exists(), service.env, service.requests(), service.calls()) == (False, False, before, [], [])
+    assert (is_alive(process_id), folder.exists(), service.env, service.requests(), service.calls()) == (
+        False,
+        False,
+        before,
+        [],
+        [],
+    )
     with pytest.raises(modal.exception.NotFoundError):
         modal.FunctionCall.from_id(call.object_id, client=client).get(timeout=0)
 
@@ -533,7 +621,9 @@ def test_where_commits_matter_a_killed_container_loses_what_it_had_not_committed
             until(live.exists)
             assert volume_of(client).listdir("/") == []
             assert json.loads(call.get(timeout=20))["done"] == 5
-            assert [line for line in service.log(call.object_id).splitlines() if line.startswith("begins")] == ["begins at 0"] * 2
+            assert [line for line in service.log(call.object_id).splitlines() if line.startswith("begins")] == [
+                "begins at 0"
+            ] * 2
             # The container that ended in peace committed; what a client uploads is committed, too.
             until(lambda: service.containers_running == 0)
             volume = volume_of(client)
@@ -564,11 +654,17 @@ def test_nothing_is_left_behind_by_a_process_that_is_killed(job: Any) -> None:
             while not (folder / "r1" / "events.jsonl").exists():
                 time.sleep(0.02)
             child = int((folder / "r1" / "child").read_text())
-            print(json.dumps([service.call(call.object_id).process_id, child, str(folder), service.env["MODAL_SERVER_URL"]]), flush=True)
+            process_id = service.call(call.object_id).process_id
+            print(json.dumps([process_id, child, str(folder), service.env["MODAL_SERVER_URL"]]), flush=True)
             time.sleep(60)
     """
     path = os.pathsep.join([str(Path(job.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert other.stdout is not None
     line = other.stdout.readline()
     other.send_signal(signal.SIGKILL)

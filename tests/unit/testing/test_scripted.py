@@ -48,7 +48,11 @@ def test_making_and_planning_write_nothing_and_send_nothing(tmp_path: Path) -> N
 def test_a_refused_spec_sends_nothing(tmp_path: Path) -> None:
     none = frozenset[str]()
     little = Capabilities(
-        methods=frozenset({"sft"}), tunings=frozenset({"lora"}), formats=frozenset({"chat"}), model_sources=frozenset({"hub"}), fields=none
+        methods=frozenset({"sft"}),
+        tunings=frozenset({"lora"}),
+        formats=frozenset({"chat"}),
+        model_sources=frozenset({"hub"}),
+        fields=none,
     )
     backend = ScriptedBackend(root=tmp_path, capabilities=little)
     with pytest.raises(UnsupportedSpecError, match="seed = 7"):
@@ -77,7 +81,11 @@ def test_every_story_is_tried_above() -> None:
 
 
 def test_a_story_of_your_own_is_played(tmp_path: Path) -> None:
-    script = [{"kind": "state", "native": "running"}, {"kind": "step", "step": 1, "loss": 0.5}, {"kind": "state", "native": "done"}]
+    script = [
+        {"kind": "state", "native": "running"},
+        {"kind": "step", "step": 1, "loss": 0.5},
+        {"kind": "state", "native": "done"},
+    ]
     backend = ScriptedBackend(root=tmp_path, script=script)
     ref = started(backend)
     states(backend, ref)
@@ -232,7 +240,12 @@ def test_another_process_finds_the_run(tmp_path: Path) -> None:
         "import json, sys; from ftsdk.protocol import RunRef; from ftsdk.testing import ScriptedBackend\n"
         "options, name = json.loads(sys.argv[1]); print(ScriptedBackend(**options).status(RunRef.parse(name)).native)"
     )
-    answer = subprocess.run([sys.executable, "-c", code, json.dumps([backend.options, str(ref)])], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([backend.options, str(ref)])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert answer.stdout.strip() == "pending"
     assert backend.status(ref).native == "running", "the other process moved it on"
 
@@ -265,7 +278,9 @@ def test_a_run_may_cost_something(tmp_path: Path) -> None:
     assert free.cost_note
 
 
-@pytest.mark.parametrize(("tuning", "kind", "weights"), [(LoRA(rank=4), "adapter", "adapter_model"), (FullFineTune(), "model", "model")])
+@pytest.mark.parametrize(
+    ("tuning", "kind", "weights"), [(LoRA(rank=4), "adapter", "adapter_model"), (FullFineTune(), "model", "model")]
+)
 def test_the_weights_are_real_safetensors(tuning, kind: str, weights: str, tmp_path: Path) -> None:
     backend = ScriptedBackend(root=tmp_path / "place")
     ref = backend.submit(backend.plan(a_spec(tuning=tuning)), key="k")

@@ -22,7 +22,10 @@ def test_the_public_names_are_there() -> None:
 
 
 def test_the_fakes_load_neither_pytest_nor_torch() -> None:
-    code = "import sys, ftsdk.testing; print([name for name in ('pytest', 'torch', 'transformers', 'datasets', 'jinja2') if name in sys.modules])"
+    code = (
+        "import sys, ftsdk.testing; print([name for name in ('pytest', 'torch', 'transformers', 'datasets', 'jinja2') "
+        "if name in sys.modules])"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 
@@ -53,8 +56,14 @@ def test_every_field_that_can_be_set_has_samples() -> None:
 
 @pytest.mark.parametrize("sample", field_samples(), ids=str)
 def test_the_two_values_of_a_field_make_two_specs(sample) -> None:
-    base = a_spec(validation=a_dataset("validation")) if sample.needs_validation else a_spec(**({"method": DPO()} if sample.method == "dpo" else {}))
-    first, second = (spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning) for value in sample.values)
+    base = (
+        a_spec(validation=a_dataset("validation"))
+        if sample.needs_validation
+        else a_spec(**({"method": DPO()} if sample.method == "dpo" else {}))
+    )
+    first, second = (
+        spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning) for value in sample.values
+    )
     assert first != second
     asked = {path for path in set_fields(first) if path == sample.path or path.startswith(f"{sample.path}.")}
     assert asked, f"{sample.path} isn't set by its first value"

@@ -44,7 +44,9 @@ def patient(service: TogetherService, **options: Any) -> Together:
         ("500_after", "InternalServerError"),
     ],
 )
-def test_a_fault_is_the_clients_own_error_while_it_is_on(client: Together, service: TogetherService, kind: Any, error: str) -> None:
+def test_a_fault_is_the_clients_own_error_while_it_is_on(
+    client: Together, service: TogetherService, kind: Any, error: str
+) -> None:
     with service.failing(kind), pytest.raises(together.APIError) as caught:
         client.fine_tuning.list()
     assert type(caught.value).__name__ == error
@@ -69,12 +71,16 @@ def test_garbage_is_a_success_that_is_no_json(client: Together, service: Togethe
     assert b"We'll be right back" in answer.http_response.content
 
 
-def test_an_answer_that_comes_too_late_is_a_timeout_and_the_work_was_done(client: Together, service: TogetherService, upload: Any) -> None:
+def test_an_answer_that_comes_too_late_is_a_timeout_and_the_work_was_done(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     file_id = upload()
     hasty = client.with_options(timeout=0.2)
     begin = time.monotonic()
     with service.failing("late", on=CREATE), pytest.raises(together.APITimeoutError):
-        hasty.fine_tuning.create(training_file=file_id, model="example/tiny-instruct", lora=True, train_on_inputs="auto")
+        hasty.fine_tuning.create(
+            training_file=file_id, model="example/tiny-instruct", lora=True, train_on_inputs="auto"
+        )
     assert time.monotonic() - begin < 5
     assert len(service.jobs) == 1
 
@@ -91,7 +97,9 @@ def test_a_truncated_answer_breaks_the_connection(client: Together, service: Tog
         client.fine_tuning.model_limits(model_name="example/tiny-instruct")
 
 
-def test_a_fault_strikes_the_requests_that_it_names_as_often_as_it_says(client: Together, service: TogetherService) -> None:
+def test_a_fault_strikes_the_requests_that_it_names_as_often_as_it_says(
+    client: Together, service: TogetherService
+) -> None:
     service.story = Story(wire=(WireFault(kind="503", on="GET /v1/files*", skip=1, times=2),))
     seen: list[int] = []
     for _ in range(5):
@@ -123,7 +131,9 @@ def test_a_client_that_tries_create_again_by_itself_starts_two_jobs(service: Tog
     file_id = upload()
     service.story = "says_500_after_creating"
     with patient(service) as client:
-        client.fine_tuning.create(training_file=file_id, model="example/tiny-instruct", lora=True, train_on_inputs="auto")
+        client.fine_tuning.create(
+            training_file=file_id, model="example/tiny-instruct", lora=True, train_on_inputs="auto"
+        )
     assert len(service.jobs) == 2
 
 
@@ -144,7 +154,9 @@ def test_rates_are_limited_for_the_first_looks(client: Together, service: Togeth
     assert client.fine_tuning.retrieve(job_id).status == "queued"
 
 
-def test_a_dropped_upload_leaves_no_content_and_the_next_one_is_whole(client: Together, service: TogetherService, upload: Any) -> None:
+def test_a_dropped_upload_leaves_no_content_and_the_next_one_is_whole(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     service.story = "drops_the_upload"
     with pytest.raises(httpx.TransportError):
         upload()
@@ -153,10 +165,14 @@ def test_a_dropped_upload_leaves_no_content_and_the_next_one_is_whole(client: To
     assert client.files.retrieve(upload()).processing_status == "COMPLETED"
 
 
-def test_an_upload_that_does_not_match_its_checksum_is_refused(client: Together, service: TogetherService, upload: Any) -> None:
+def test_an_upload_that_does_not_match_its_checksum_is_refused(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     with service.failing("half_upload", on="PUT *"), pytest.raises(httpx.TransportError):
         upload()
-    answer = httpx.put(f"{service.base_url}/presigned/file-00000001", content=b"other bytes", trust_env=False, verify=False)
+    answer = httpx.put(
+        f"{service.base_url}/presigned/file-00000001", content=b"other bytes", trust_env=False, verify=False
+    )
     assert (answer.status_code, "checksum" in answer.text) == (400, True)
 
 
@@ -211,6 +227,9 @@ def test_a_bug_of_the_service_itself_is_not_taken_for_the_clients() -> None:
     def broken(*_: Any) -> str:
         raise ZeroDivisionError("in the test's own answer")
 
-    is_told, is_bug = pytest.raises(together.InternalServerError), pytest.raises(RuntimeError, match="ZeroDivisionError")
+    is_told, is_bug = (
+        pytest.raises(together.InternalServerError),
+        pytest.raises(RuntimeError, match="ZeroDivisionError"),
+    )
     with is_bug, TogetherService(chat=broken) as service, patient(service, max_retries=0) as client, is_told:
         client.chat.completions.create(model="example/tiny-instruct", messages=[{"role": "user", "content": "hi"}])

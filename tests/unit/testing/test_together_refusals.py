@@ -33,7 +33,11 @@ GOOD = {
         ({"model": ""}, 422, "exactly one of model and from_checkpoint"),
         ({"from_checkpoint": "ft-1"}, 422, "exactly one of model and from_checkpoint"),
         ({"training_method": {"method": "ppo"}}, 422, "'sft' or 'dpo'"),
-        ({"training_method": {"method": "dpo", "train_on_inputs": "auto"}}, 422, "unknown field 'training_method.train_on_inputs'"),
+        (
+            {"training_method": {"method": "dpo", "train_on_inputs": "auto"}},
+            422,
+            "unknown field 'training_method.train_on_inputs'",
+        ),
         ({"training_method": {"method": "sft"}}, 422, "train_on_inputs is required"),
         ({"training_method": {"method": "dpo"}}, 400, "format 'instruction', which dpo can't use"),
         ({"training_type": {"type": "Lora", "lora_alpha": 16}}, 422, "lora_r is required"),
@@ -45,7 +49,11 @@ GOOD = {
         ({"learning_rate": 1.0}, 400, "higher than the maximum"),
         ({"max_seq_length": 9000}, 400, "higher than the maximum of 8192"),
         ({"early_stopping_enabled": True, "n_evals": 9}, 400, "requires a validation file"),
-        ({"early_stopping_enabled": True, "n_evals": 3, "validation_file": "file-00000001"}, 400, "warmup_evals + 1 = 4"),
+        (
+            {"early_stopping_enabled": True, "n_evals": 3, "validation_file": "file-00000001"},
+            400,
+            "warmup_evals + 1 = 4",
+        ),
         ({"suffix": "x" * 41}, 400, "1 to 40"),
         ({"model": "example/unknown"}, 404, "not available for fine-tuning"),
         ({"model": "openai/gpt-oss-20b", "training_type": {"type": "Full"}}, 400, "full training is not supported"),
@@ -64,7 +72,9 @@ def test_a_request_that_the_real_service_would_refuse_is_refused(
     assert len(service.jobs) == 0
 
 
-def test_what_the_refused_requests_were_made_from_is_accepted(client: Together, service: TogetherService, upload: Any) -> None:
+def test_what_the_refused_requests_were_made_from_is_accepted(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     upload()
     client.post("/v1/fine-tunes", body=GOOD, cast_to=object)
     assert len(service.jobs) == 1

@@ -29,18 +29,26 @@ def creates(service: TogetherService) -> list[Any]:
 # Files.
 
 
-def test_an_upload_goes_through_a_redirect_and_is_processed_look_by_look(client: Together, service: TogetherService, upload: Any) -> None:
+def test_an_upload_goes_through_a_redirect_and_is_processed_look_by_look(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     file_id = upload(waits=False)
     seen = [client.files.retrieve(file_id) for _ in range(3)]
     assert [file.processing_status for file in seen] == ["QUEUED", "COMPLETED", "COMPLETED"]
     assert seen[-1].validation_report.dataset_format == "instruction"
     assert seen[-1].validation_report.nlines == 40
     routes = [(request.route, request.status) for request in service.requests[:3]]
-    assert routes == [("POST /v1/files", 302), (f"PUT /presigned/{file_id}", 200), (f"POST /v1/files/{file_id}/preprocess", 200)]
+    assert routes == [
+        ("POST /v1/files", 302),
+        (f"PUT /presigned/{file_id}", 200),
+        (f"POST /v1/files/{file_id}/preprocess", 200),
+    ]
     assert not service.requests[1].has_key
 
 
-def test_the_same_content_is_a_duplicate_and_only_a_whole_one(client: Together, service: TogetherService, upload: Any, tmp_path: Path) -> None:
+def test_the_same_content_is_a_duplicate_and_only_a_whole_one(
+    client: Together, service: TogetherService, upload: Any, tmp_path: Path
+) -> None:
     with service.failing("half_upload", on="PUT *"), pytest.raises(httpx.TransportError):
         upload(name="first.jsonl")
     first = upload(name="second.jsonl")
@@ -50,7 +58,9 @@ def test_the_same_content_is_a_duplicate_and_only_a_whole_one(client: Together, 
     assert [file.content is None for file in service.files] == [True, False]
 
 
-def test_a_file_whose_uploader_died_after_the_put_is_processed(client: Together, service: TogetherService, upload: Any) -> None:
+def test_a_file_whose_uploader_died_after_the_put_is_processed(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     with service.failing("503", on="POST /v1/files/*/preprocess"), pytest.raises(together.InternalServerError):
         upload()
     assert client.files.retrieve(upload()).processing_status == "COMPLETED"
@@ -62,11 +72,17 @@ def test_a_file_whose_uploader_died_after_the_put_is_processed(client: Together,
     [
         ([{"prompt": "a", "completion": "b"}, {"foo": 1}], "line 2: expected exactly one format"),
         ([{"prompt": "a", "completion": "b", "text": "c"}], "line 1: expected exactly one format"),
-        ([{"text": "a"}, {"prompt": "a", "completion": "b"}], "line 2: format 'instruction' in a file of format 'general'"),
+        (
+            [{"text": "a"}, {"prompt": "a", "completion": "b"}],
+            "line 2: format 'instruction' in a file of format 'general'",
+        ),
         ([{"messages": [{"role": "assistant", "content": "a"}]}], "the first message must be"),
         ([{"messages": [{"role": "user", "content": "a"}] * 2}], "take turns"),
         ([{"messages": [{"role": "judge", "content": "a"}]}], "unknown role 'judge'"),
-        ([{"input": {"messages": [{}]}, "preferred_output": [], "non_preferred_output": []}], "'preferred_output' must be exactly one"),
+        (
+            [{"input": {"messages": [{}]}, "preferred_output": [], "non_preferred_output": []}],
+            "'preferred_output' must be exactly one",
+        ),
         ([{"prompt": "a", "completion": 1}], "'completion' is no text"),
     ],
 )
@@ -96,7 +112,10 @@ def test_a_parquet_file_needs_the_right_columns(client: Together, tmp_path: Path
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    for columns, status in (({"input_ids": [[1, 2]], "attention_mask": [[1, 1]]}, "COMPLETED"), ({"input_ids": [[1, 2, 3]]}, "INVALID_FORMAT")):
+    for columns, status in (
+        ({"input_ids": [[1, 2]], "attention_mask": [[1, 1]]}, "COMPLETED"),
+        ({"input_ids": [[1, 2, 3]]}, "INVALID_FORMAT"),
+    ):
         path = tmp_path / "rows.parquet"
         parquet.write_table(pyarrow.table(columns), path)
         file_id = client.files.upload(path, purpose="fine-tune", check=False).id
@@ -129,16 +148,22 @@ def test_losses_come_as_metrics_and_can_be_filtered(client: Together, start: Any
     assert [row["train/global_step"] for row in rows if "eval/loss" in row] == [5, 10]
     assert training[0]["train/loss"] > training[-1]["train/loss"]
     assert len(client.fine_tuning.list_metrics(job_id, global_step_from=9).metrics) == 3
-    assert len([row for row in client.fine_tuning.list_metrics(job_id, resolution=4).metrics if "train/loss" in row]) == 4
+    assert (
+        len([row for row in client.fine_tuning.list_metrics(job_id, resolution=4).metrics if "train/loss" in row]) == 4
+    )
 
 
-def test_a_validation_file_without_evaluations_is_accepted_and_never_used(client: Together, start: Any, finish: Any, upload: Any) -> None:
+def test_a_validation_file_without_evaluations_is_accepted_and_never_used(
+    client: Together, start: Any, finish: Any, upload: Any
+) -> None:
     job_id = start(validation_file=upload('{"prompt": "a", "completion": "b"}\n'), n_evals=0)
     finish(job_id)
     assert not [row for row in client.fine_tuning.list_metrics(job_id).metrics if "eval/loss" in row]
 
 
-@pytest.mark.parametrize(("story", "word", "event"), [("fails", "error", "job_error"), ("user_error", "user_error", "JOB_USER_ERROR")])
+@pytest.mark.parametrize(
+    ("story", "word", "event"), [("fails", "error", "job_error"), ("user_error", "user_error", "JOB_USER_ERROR")]
+)
 def test_a_job_that_fails_says_why_and_costs_nothing(
     client: Together, service: TogetherService, start: Any, finish: Any, story: str, word: str, event: str
 ) -> None:
@@ -149,7 +174,9 @@ def test_a_job_that_fails_says_why_and_costs_nothing(
     assert [each.type for each in client.fine_tuning.list_events(job_id).data][-2:] == [event, "refund"]
 
 
-def test_a_restart_goes_on_under_a_new_id_with_the_same_suffix(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_a_restart_goes_on_under_a_new_id_with_the_same_suffix(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     service.story = "restarts"
     job_id = start()
     assert finish(job_id)[-1] == "error"
@@ -161,14 +188,18 @@ def test_a_restart_goes_on_under_a_new_id_with_the_same_suffix(client: Together,
     assert len(creates(service)) == 1
 
 
-def test_a_new_word_is_said_and_training_goes_on(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_a_new_word_is_said_and_training_goes_on(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     service.story = "says_a_new_word"
     job_id = start()
     assert finish(job_id) == ["queued", "running", "defragmenting", "compressing", "uploading", "completed"]
     assert "defragmentation" in [event.type for event in client.fine_tuning.list_events(job_id).data]
 
 
-def test_a_job_that_hangs_can_still_be_cancelled(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_a_job_that_hangs_can_still_be_cancelled(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     service.story = "hangs"
     job_id = start(n_epochs=2, batch_size=8)
     assert {client.fine_tuning.retrieve(job_id).status for _ in range(20)} == {"queued", "running"}
@@ -179,7 +210,9 @@ def test_a_job_that_hangs_can_still_be_cancelled(client: Together, service: Toge
         client.fine_tuning.cancel(job_id)
 
 
-def test_a_cancelled_job_costs_nothing_before_its_first_step(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_a_cancelled_job_costs_nothing_before_its_first_step(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     job_id = start()
     client.fine_tuning.cancel(job_id)
     assert finish(job_id) == ["cancelled"]
@@ -191,7 +224,9 @@ def test_a_cancelled_job_costs_nothing_before_its_first_step(client: Together, s
     assert client.fine_tuning.retrieve(job_id).total_price == 4_000_000_000
 
 
-def test_early_stopping_ends_a_job_that_asked_for_it(client: Together, service: TogetherService, start: Any, finish: Any, upload: Any) -> None:
+def test_early_stopping_ends_a_job_that_asked_for_it(
+    client: Together, service: TogetherService, start: Any, finish: Any, upload: Any
+) -> None:
     service.story = "stops_early"
     validation = upload('{"prompt": "a", "completion": "b"}\n')
     job_id = start(n_epochs=2, batch_size=8, validation_file=validation, n_evals=5, early_stopping_enabled=True)
@@ -202,7 +237,9 @@ def test_early_stopping_ends_a_job_that_asked_for_it(client: Together, service: 
     assert client.fine_tuning.retrieve("ft-00000002").early_stopped is None
 
 
-def test_events_can_be_doubled_and_out_of_order(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_events_can_be_doubled_and_out_of_order(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     service.story = "doubles_events"
     job_id = start()
     finish(job_id)
@@ -211,7 +248,9 @@ def test_events_can_be_doubled_and_out_of_order(client: Together, service: Toget
     assert events != sorted(events)
 
 
-def test_two_creates_are_two_jobs_and_the_list_may_lag_behind(client: Together, service: TogetherService, start: Any, upload: Any) -> None:
+def test_two_creates_are_two_jobs_and_the_list_may_lag_behind(
+    client: Together, service: TogetherService, start: Any, upload: Any
+) -> None:
     service.story = "lists_late"
     file_id = upload()
     assert start(training_file=file_id) != start(training_file=file_id)
@@ -219,14 +258,18 @@ def test_two_creates_are_two_jobs_and_the_list_may_lag_behind(client: Together, 
     assert {job.suffix for job in client.fine_tuning.list().data} == {"abc"}
 
 
-def test_a_job_moves_by_hand_where_the_test_says_so(upload: Any, start: Any, service: TogetherService, client: Together) -> None:
+def test_a_job_moves_by_hand_where_the_test_says_so(
+    upload: Any, start: Any, service: TogetherService, client: Together
+) -> None:
     service.moves_on_look = False
     job_id = start()
     assert [client.fine_tuning.retrieve(job_id).status for _ in range(3)] == ["pending"] * 3
     assert service.move(job_id, 2).status == "running"
 
 
-def test_a_job_can_go_on_from_a_checkpoint_and_be_deleted(client: Together, start: Any, finish: Any, upload: Any) -> None:
+def test_a_job_can_go_on_from_a_checkpoint_and_be_deleted(
+    client: Together, start: Any, finish: Any, upload: Any
+) -> None:
     first = start(n_epochs=2, n_checkpoints=2, batch_size=8)
     more = {"training_file": upload(), "model": None}
     with pytest.raises(together.BadRequestError, match="is pending"):
@@ -243,7 +286,9 @@ def test_a_job_can_go_on_from_a_checkpoint_and_be_deleted(client: Together, star
 # Prices.
 
 
-def test_an_estimate_needs_processed_files_and_has_a_minimum(client: Together, service: TogetherService, upload: Any) -> None:
+def test_an_estimate_needs_processed_files_and_has_a_minimum(
+    client: Together, service: TogetherService, upload: Any
+) -> None:
     asked = {"model": "example/tiny-instruct", "training_method": {"method": "sft", "train_on_inputs": "auto"}}
     file_id = upload(waits=False)
     early = client.fine_tuning.estimate_price(training_file=file_id, **asked)
@@ -254,10 +299,15 @@ def test_an_estimate_needs_processed_files_and_has_a_minimum(client: Together, s
     assert bad.unavailable_reason == "train_file_invalid"
 
 
-def test_a_price_is_tokens_times_rate_and_charged_in_nano_dollars(client: Together, start: Any, finish: Any, upload: Any) -> None:
+def test_a_price_is_tokens_times_rate_and_charged_in_nano_dollars(
+    client: Together, start: Any, finish: Any, upload: Any
+) -> None:
     rows = upload([{"prompt": "x" * 4_000_000, "completion": "y"}] * 5)
     estimate = client.fine_tuning.estimate_price(
-        training_file=rows, model="example/tiny-instruct", n_epochs=10, training_method={"method": "sft", "train_on_inputs": "auto"}
+        training_file=rows,
+        model="example/tiny-instruct",
+        n_epochs=10,
+        training_method={"method": "sft", "train_on_inputs": "auto"},
     )
     tokens = estimate.estimated_train_token_count
     assert 50_000_000 < tokens < 50_001_000
@@ -281,7 +331,9 @@ def test_stories_of_the_price_are_told_and_bind_nobody(
 ) -> None:
     service.story = story
     estimate = client.fine_tuning.estimate_price(
-        training_file=upload(), model="example/tiny-instruct", training_method={"method": "sft", "train_on_inputs": "auto"}
+        training_file=upload(),
+        model="example/tiny-instruct",
+        training_method={"method": "sft", "train_on_inputs": "auto"},
     )
     assert {name: getattr(estimate, name) for name in found} == found
     assert start() in {job.id for job in service.jobs}
@@ -316,7 +368,9 @@ def test_an_unknown_story_is_refused_with_the_nearest() -> None:
         TogetherService("restart")
 
 
-def test_every_story_comes_to_the_end_that_it_tells(upload: Callable[..., str], start: Any, service: TogetherService) -> None:
+def test_every_story_comes_to_the_end_that_it_tells(
+    upload: Callable[..., str], start: Any, service: TogetherService
+) -> None:
     file_id = upload()
     for name, story in STORIES.items():
         service.story = story.replace(wire=())

@@ -32,7 +32,13 @@ def deploy(client: Together, tuned: str) -> Any:
     def deploy(*, name: str = "mine", **changes: Any) -> tuple[Any, Any]:
         config = client.models.configs.list(reference_model=tuned).data[0]
         endpoint = client.endpoints.create(name=name)
-        asked = {"autoscaling": {"min_replicas": 1, "max_replicas": 1}, "inactive_timeout": 30, "model": tuned, "name": "first", **changes}
+        asked = {
+            "autoscaling": {"min_replicas": 1, "max_replicas": 1},
+            "inactive_timeout": 30,
+            "model": tuned,
+            "name": "first",
+            **changes,
+        }
         asked.setdefault("config", f"projects/{config.project_id}/configs/{config.id}")
         return endpoint, client.endpoints.deployments.create(endpoint.id, **asked)
 
@@ -40,14 +46,18 @@ def deploy(client: Together, tuned: str) -> Any:
 
 
 def state_of(client: Together, deployment: Any) -> str:
-    return client.endpoints.deployments.retrieve(deployment.id, endpoint_id=deployment.endpoint_id).status.state.removeprefix("DEPLOYMENT_STATE_")
+    return client.endpoints.deployments.retrieve(
+        deployment.id, endpoint_id=deployment.endpoint_id
+    ).status.state.removeprefix("DEPLOYMENT_STATE_")
 
 
 def ask(client: Together, model: str, **more: Any) -> Any:
     return client.chat.completions.create(model=model, messages=MESSAGES, **more)
 
 
-def test_the_way_from_a_tuned_model_to_an_answer_and_back_to_nothing(client: Together, service: TogetherService, deploy: Any, tuned: str) -> None:
+def test_the_way_from_a_tuned_model_to_an_answer_and_back_to_nothing(
+    client: Together, service: TogetherService, deploy: Any, tuned: str
+) -> None:
     endpoint, deployment = deploy()
     assert [state_of(client, deployment) for _ in range(3)] == ["PROVISIONING", "READY", "READY"]
     with pytest.raises(together.NotFoundError, match="nothing that is ready serves it"):
@@ -83,7 +93,9 @@ def test_a_deployment_can_be_asked_past_the_split(client: Together, deploy: Any)
     assert ask(client, deployment.name).choices[0].finish_reason == "stop"
 
 
-def test_hosting_is_billed_by_the_time_that_it_is_ready_and_ends_by_itself(client: Together, service: TogetherService, deploy: Any) -> None:
+def test_hosting_is_billed_by_the_time_that_it_is_ready_and_ends_by_itself(
+    client: Together, service: TogetherService, deploy: Any
+) -> None:
     _, deployment = deploy()
     service.pass_time(3600)
     assert service.hosting_usd == 0
@@ -103,7 +115,9 @@ def test_hardware_is_listed_with_its_price_and_named_by_configs(client: Together
     machines = {machine.name: machine for machine in client.endpoints.hardware.list().data}
     assert machines["1xnvidia-h100-80gb"].price_cents_per_hour == 399
     assert machines["1xnvidia-b200-180gb"].regions[0].headroom.value == 0
-    named = {selector.key: selector.value for selector in client.models.configs.list(reference_model=tuned).data[0].selectors}
+    named = {
+        selector.key: selector.value for selector in client.models.configs.list(reference_model=tuned).data[0].selectors
+    }
     assert f"{named['accelerator_count']}x{named['accelerator_type']}" in machines
 
 
@@ -133,7 +147,9 @@ def test_a_trial_checks_everything_and_deploys_nothing(client: Together, service
         ({"config": "projects/proj_tester/configs/cr_example-tiny-instruct_1xnvidia-b200-180gb"}, "is free"),
     ],
 )
-def test_a_deployment_that_can_not_be_is_refused(service: TogetherService, deploy: Any, change: dict[str, Any], says: str) -> None:
+def test_a_deployment_that_can_not_be_is_refused(
+    service: TogetherService, deploy: Any, change: dict[str, Any], says: str
+) -> None:
     with pytest.raises(together.BadRequestError, match=says):
         deploy(**change)
     assert service.inference.deployments == ()

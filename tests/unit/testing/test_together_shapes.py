@@ -1,4 +1,7 @@
-"""The answers of the stand-in for Together have the shapes that the real client declares; and it stands many at once."""
+"""The answers of the stand-in for Together have the shapes that the real client declares.
+
+And it stands many at once.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,15 @@ def strict(service: TogetherService) -> Iterator[Together]:
         yield client
 
 
-def test_a_strict_client_accepts_all_answers_about_tuning(strict: Together, start: Any, finish: Any, upload: Any, service: TogetherService) -> None:
-    job_id = start(n_epochs=2, n_evals=4, early_stopping_enabled=True, validation_file=upload('{"prompt": "a", "completion": "b"}\n'))
+def test_a_strict_client_accepts_all_answers_about_tuning(
+    strict: Together, start: Any, finish: Any, upload: Any, service: TogetherService
+) -> None:
+    job_id = start(
+        n_epochs=2,
+        n_evals=4,
+        early_stopping_enabled=True,
+        validation_file=upload('{"prompt": "a", "completion": "b"}\n'),
+    )
     assert strict.fine_tuning.retrieve(job_id).status == "queued"
     finish(job_id)
     tuning = strict.fine_tuning
@@ -48,7 +58,9 @@ def test_a_strict_client_accepts_all_answers_about_tuning(strict: Together, star
     assert tuning.list_checkpoints(job_id).data
     assert tuning.list_metrics(job_id).metrics
     assert tuning.model_limits(model_name="example/tiny-instruct").supports_full_training
-    assert tuning.estimate_price(training_file="file-00000001", model="example/tiny-instruct", training_method=SFT).estimation_available
+    assert tuning.estimate_price(
+        training_file="file-00000001", model="example/tiny-instruct", training_method=SFT
+    ).estimation_available
     assert tuning.cancel(start()).status == "cancel_requested"
     assert strict.files.retrieve("file-00000001").validation_report.valid
     assert len(strict.files.list().data) == 2
@@ -57,14 +69,18 @@ def test_a_strict_client_accepts_all_answers_about_tuning(strict: Together, star
     assert not hasattr(tuning.retrieve(job_id), "suffix")
 
 
-def test_a_strict_client_refuses_a_word_that_it_does_not_declare(strict: Together, service: TogetherService, start: Any) -> None:
+def test_a_strict_client_refuses_a_word_that_it_does_not_declare(
+    strict: Together, service: TogetherService, start: Any
+) -> None:
     service.story = "user_error"
     service.move(start(), 9)
     with pytest.raises(together.APIResponseValidationError):
         strict.fine_tuning.list()
 
 
-def test_a_strict_client_accepts_all_answers_about_serving(strict: Together, start: Any, finish: Any, client: Together) -> None:
+def test_a_strict_client_accepts_all_answers_about_serving(
+    strict: Together, start: Any, finish: Any, client: Together
+) -> None:
     job_id = start()
     finish(job_id)
     model = f"projects/{strict.project_id}/models/{strict.fine_tuning.retrieve(job_id).api_model_object_id}"
@@ -88,16 +104,27 @@ def test_a_strict_client_accepts_all_answers_about_serving(strict: Together, sta
         strict.endpoints.deployments.retrieve(deployment.id, endpoint_id=endpoint.id)
     strict.endpoints.update(endpoint.id, traffic_split=[{"deployment_id": deployment.id, "weight": 1}])
     assert strict.endpoints.retrieve(endpoint.id).traffic_split[0].weight == 1
-    assert strict.chat.completions.create(model=endpoint.name, messages=[{"role": "user", "content": "hi"}]).choices[0].message.content == "hi"
-    strict.endpoints.deployments.update(deployment.id, endpoint_id=endpoint.id, autoscaling={"min_replicas": 0, "max_replicas": 0})
+    assert (
+        strict.chat.completions.create(model=endpoint.name, messages=[{"role": "user", "content": "hi"}])
+        .choices[0]
+        .message.content
+        == "hi"
+    )
+    strict.endpoints.deployments.update(
+        deployment.id, endpoint_id=endpoint.id, autoscaling={"min_replicas": 0, "max_replicas": 0}
+    )
 
 
-def test_jobs_that_are_started_at_once_are_all_there_once(client: Together, service: TogetherService, upload: Any, start: Any) -> None:
+def test_jobs_that_are_started_at_once_are_all_there_once(
+    client: Together, service: TogetherService, upload: Any, start: Any
+) -> None:
     file_id = upload()
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda number: start(training_file=file_id, suffix=f"at-once-{number}"), range(16)))
     assert len(set(ids)) == 16
-    assert {job.id: job.suffix for job in client.fine_tuning.list().data} == {job_id: f"at-once-{number}" for number, job_id in enumerate(ids)}
+    assert {job.id: job.suffix for job in client.fine_tuning.list().data} == {
+        job_id: f"at-once-{number}" for number, job_id in enumerate(ids)
+    }
     assert sum(request.route == "POST /v1/fine-tunes" for request in service.requests) == 16
 
 
@@ -107,11 +134,15 @@ def test_the_asynchronous_client_comes_as_far(service: TogetherService, tmp_path
 
     async def walk() -> str:
         http = together.DefaultAsyncHttpxClient(trust_env=False, verify=False)
-        async with together.AsyncTogether(api_key=service.key, base_url=service.base_url, max_retries=0, http_client=http) as client:
+        async with together.AsyncTogether(
+            api_key=service.key, base_url=service.base_url, max_retries=0, http_client=http
+        ) as client:
             file = await client.files.upload(path, purpose="fine-tune")
             while (await client.files.retrieve(file.id)).processing_status != "COMPLETED":
                 pass
-            job = await client.fine_tuning.create(training_file=file.id, model="example/tiny-instruct", train_on_inputs="auto")
+            job = await client.fine_tuning.create(
+                training_file=file.id, model="example/tiny-instruct", train_on_inputs="auto"
+            )
             for _ in range(20):
                 status = (await client.fine_tuning.retrieve(job.id)).status
             return status

@@ -27,7 +27,9 @@ def address(job_id: str, checkpoint: str = "adapter") -> str:
 def download(client: Together, job_id: str, into: Path, checkpoint: str = "adapter") -> bytes:
     from together.lib import DownloadManager
 
-    path, size = DownloadManager(client).download(address(job_id, checkpoint), output=into, remote_name="x", fetch_metadata=True)
+    path, size = DownloadManager(client).download(
+        address(job_id, checkpoint), output=into, remote_name="x", fetch_metadata=True
+    )
     assert into.stat().st_size == size, path
     return into.read_bytes()
 
@@ -62,10 +64,15 @@ def test_an_adapter_is_what_the_job_asked_for(
     header = json.loads(found["adapter/adapter_model.safetensors"][8 : 8 + size])
     assert header["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"]["shape"] == [4, 32]
     kinds = {"gz": "application/x-tar", "zst": "application/zstd"}
-    assert client.fine_tuning.with_raw_response.content(ft_id=job_id, checkpoint="adapter").headers["content-type"] == kinds[compression]
+    assert (
+        client.fine_tuning.with_raw_response.content(ft_id=job_id, checkpoint="adapter").headers["content-type"]
+        == kinds[compression]
+    )
 
 
-def test_a_folder_that_the_test_gives_comes_back_whole(client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path) -> None:
+def test_a_folder_that_the_test_gives_comes_back_whole(
+    client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "real"
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"r": 2}')
@@ -87,7 +94,9 @@ def test_the_small_adapter_loads_with_peft(tiny_model: Path, tmp_path: Path) -> 
     assert all(0.007 < float(weights.min()) <= float(weights.max()) < 0.04 for weights in trained)
 
 
-def test_a_dropped_download_is_resumed_where_it_broke(client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path) -> None:
+def test_a_dropped_download_is_resumed_where_it_broke(
+    client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path
+) -> None:
     # The client's manager asks for the rest only of what it has got in whole blocks of 10 MB.
     service.weights.width = 32_000
     service.story = "drops_the_download"
@@ -95,27 +104,41 @@ def test_a_dropped_download_is_resumed_where_it_broke(client: Together, service:
     finish(job_id)
     whole = download(client, job_id, tmp_path / "weights")
     assert len(whole) > 11_000_000
-    asked = [(request.headers.get("range"), request.status, request.fault) for request in service.requests if "download" in request.path]
+    asked = [
+        (request.headers.get("range"), request.status, request.fault)
+        for request in service.requests
+        if "download" in request.path
+    ]
     assert asked == [("bytes=0-1", 206, ""), (None, 200, "truncated"), ("bytes=10485760-", 206, "")]
     assert whole == client.fine_tuning.content(ft_id=job_id, checkpoint="adapter").read()
 
 
-def test_a_short_download_that_is_dropped_is_torn(client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path) -> None:
+def test_a_short_download_that_is_dropped_is_torn(
+    client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path
+) -> None:
     service.story = "drops_the_download"
     job_id = start()
     finish(job_id)
-    with pytest.raises(httpx.TransportError), client.fine_tuning.with_streaming_response.content(ft_id=job_id, checkpoint="adapter") as answer:
+    with (
+        pytest.raises(httpx.TransportError),
+        client.fine_tuning.with_streaming_response.content(ft_id=job_id, checkpoint="adapter") as answer,
+    ):
         for _ in answer.iter_bytes():
             pass
     assert client.fine_tuning.content(ft_id=job_id, checkpoint="adapter").read()
 
 
-def test_which_checkpoints_there_are_depends_on_the_kind_of_training(client: Together, start: Any, finish: Any, upload: Any) -> None:
+def test_which_checkpoints_there_are_depends_on_the_kind_of_training(
+    client: Together, start: Any, finish: Any, upload: Any
+) -> None:
     adapter = start(n_epochs=2, n_checkpoints=2, batch_size=8)
     with pytest.raises(together.BadRequestError, match="it has no final model"):
         client.fine_tuning.content(ft_id=adapter, checkpoint="adapter")
     finish(adapter)
-    got = {kind: client.fine_tuning.content(ft_id=adapter, checkpoint=kind).read() for kind in ("adapter", "merged", "model_output_path")}
+    got = {
+        kind: client.fine_tuning.content(ft_id=adapter, checkpoint=kind).read()
+        for kind in ("adapter", "merged", "model_output_path")
+    }
     assert "model.safetensors" in files_in(got["merged"])
     assert got["merged"] == got["model_output_path"] != got["adapter"]
     early = client.fine_tuning.content(ft_id=adapter, checkpoint_step=5).read()
@@ -156,7 +179,9 @@ def test_a_hostile_archive_holds_what_it_says(kind: str, name: str, test: Any) -
     assert (first.name, test(first), content_type) == (name, True, "application/x-tar")
 
 
-def test_a_story_sends_a_hostile_archive_in_place_of_the_weights(client: Together, service: TogetherService, start: Any, finish: Any) -> None:
+def test_a_story_sends_a_hostile_archive_in_place_of_the_weights(
+    client: Together, service: TogetherService, start: Any, finish: Any
+) -> None:
     service.story = "sends_evil_archives"
     job_id = start()
     finish(job_id)

@@ -18,7 +18,15 @@ from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
 from ftsdk.data import Store
-from ftsdk.errors import BackendError, CorruptArtifactError, Diagnosis, Gap, RunNotFoundError, RunNotReadyError, SpecError
+from ftsdk.errors import (
+    BackendError,
+    CorruptArtifactError,
+    Diagnosis,
+    Gap,
+    RunNotFoundError,
+    RunNotReadyError,
+    SpecError,
+)
 from ftsdk.models import files_of_model
 from ftsdk.protocol import (
     TERMINAL,
@@ -49,7 +57,14 @@ class HostedBackend:
     """
 
     def __init__(
-        self, *, name: str, launcher: Launcher, trainer: Trainer, trackers: Sequence[str] = (), max_attempts: int = 5, cancel_grace_s: float = 20.0
+        self,
+        *,
+        name: str,
+        launcher: Launcher,
+        trainer: Trainer,
+        trackers: Sequence[str] = (),
+        max_attempts: int = 5,
+        cancel_grace_s: float = 20.0,
     ) -> None:
         self._name = name
         self._launcher = launcher
@@ -139,7 +154,10 @@ class HostedBackend:
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
-        """Return the run that was submitted under this key, or None: without a request in its folder, no worker was ever started."""
+        """Return the run that was submitted under this key, or None.
+
+        Without a request in its folder, no worker was ever started.
+        """
         del plan
         if self._launcher.files(key).read(REQUEST) is None:
             return None
@@ -172,11 +190,19 @@ class HostedBackend:
         if last is None:
             reason = "the worker hasn't reported anything yet, or was never started"
         else:
-            reason = "the worker exited without reporting (killed, or the machine went down); resume() continues from the last whole checkpoint"
-        return RunStatus(state="queued", native="interrupted", reason=reason, log_tail=_log_tail(files), attempts=attempts)
+            reason = (
+                "the worker exited without reporting (killed, or the machine went down); resume() continues from the "
+                "last whole checkpoint"
+            )
+        return RunStatus(
+            state="queued", native="interrupted", reason=reason, log_tail=_log_tail(files), attempts=attempts
+        )
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Return the events in the log, and the end of a cancelled run that no worker is left to report. Changes nothing."""
+        """Return the events in the log, and the end of a cancelled run that no worker is left to report.
+
+        Changes nothing.
+        """
         files = self._launcher.files(ref.id)
         events = self._log(ref).events(partial(files.read, EVENTS), after=after)
         if events is None and files.read(REQUEST) is None:
@@ -191,13 +217,19 @@ class HostedBackend:
         return self._logs.setdefault(ref.id, EventIndex())
 
     def _unrecorded_end(self, ref: RunRef) -> StateEvent | None:
-        """Return the last event of a cancelled run whose worker is gone; None if the log has an end, or a worker may still write one.
+        """Return the last event of a cancelled run whose worker is gone.
+
+        None if the log has an end, or a worker may still write one.
 
         It follows from the files alone, so every process derives the same event until `cancel` or `resume` records it.
         """
         files = self._launcher.files(ref.id)
         cancelled_at = files.read(CANCEL)
-        if cancelled_at is None or _is_over(self._log(ref).states(partial(files.read, EVENTS))) or self._launcher.is_running(ref.id):
+        if (
+            cancelled_at is None
+            or _is_over(self._log(ref).states(partial(files.read, EVENTS)))
+            or self._launcher.is_running(ref.id)
+        ):
             return None
         # Read again: a worker that has exited since the first look may have written its end.
         files = self._launcher.files(ref.id)
@@ -213,7 +245,10 @@ class HostedBackend:
         return end is not None and self._launcher.record_end(ref.id, {"at": end.at, **AS_ASKED})
 
     def resume(self, ref: RunRef) -> bool:
-        """Start a worker on a stalled run; a run whose workers died too often without a new checkpoint fails instead."""
+        """Start a worker on a stalled run.
+
+        A run whose workers died too often without a new checkpoint fails instead.
+        """
         status = self.status(ref)
         if self._record_end(ref) or status.is_terminal or status.native not in ("interrupted", BLOCKED):
             return False
@@ -222,7 +257,9 @@ class HostedBackend:
         if tries >= self._max_attempts:
             steps = [e.step for e in events if isinstance(e, StepEvent)]
             diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
-            self._launcher.record_end(ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()})
+            self._launcher.record_end(
+                ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()}
+            )
             return False
         return self._launcher.start(ref.id, _launch_request(self._launcher.files(ref.id), ref))
 
@@ -245,7 +282,9 @@ class HostedBackend:
         self._launcher.files(ref.id).fetch(ARTIFACT, into)
         manifest = verify(into)
         if manifest.get("kind") not in ("adapter", "model"):
-            raise CorruptArtifactError(f"{into / 'manifest.json'} names no known kind of artifact: {manifest.get('kind')!r}")
+            raise CorruptArtifactError(
+                f"{into / 'manifest.json'} names no known kind of artifact: {manifest.get('kind')!r}"
+            )
         return Artifact(path=into, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
 
 
@@ -259,7 +298,10 @@ def _at_the_place(training: Mapping[str, Any], inputs: Mapping[str, str]) -> dic
     request = dict(training)
     if inputs:
         model: dict[str, Any] = dict(request["model"])
-        request["model"] = {key: f"./{inputs[path]}" if isinstance(path, str) and path in inputs else path for key, path in model.items()}
+        request["model"] = {
+            key: f"./{inputs[path]}" if isinstance(path, str) and path in inputs else path
+            for key, path in model.items()
+        }
     return request
 
 
@@ -305,7 +347,12 @@ def _launch_request(files: RunFiles, ref: RunRef) -> Mapping[str, Any]:
     try:
         launch = json.loads(files.read(REQUEST) or b"")["launch"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BackendError(f"run {ref} can't be resumed: its {REQUEST} is damaged ({error}). Submit the job again as a new run.") from error
+        raise BackendError(
+            f"run {ref} can't be resumed: its {REQUEST} is damaged ({error}). Submit the job again as a new run."
+        ) from error
     if not isinstance(launch, dict):
-        raise BackendError(f"run {ref} can't be resumed: its {REQUEST} is damaged ('launch' is no object). Submit the job again as a new run.")
+        raise BackendError(
+            f"run {ref} can't be resumed: its {REQUEST} is damaged ('launch' is no object). Submit the job again as a "
+            "new run."
+        )
     return cast("dict[str, Any]", launch)

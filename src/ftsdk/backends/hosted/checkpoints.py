@@ -33,13 +33,18 @@ def newest_whole(run_folder: Path) -> tuple[Path | None, list[str]]:
         The checkpoint, or None if there is none; and a sentence for each newer one that was refused and removed.
     """
     refused: list[str] = []
-    folders = sorted((p for p in (run_folder / CHECKPOINTS).glob("checkpoint-*") if step_of(p) >= 0), key=step_of, reverse=True)
+    folders = sorted(
+        (p for p in (run_folder / CHECKPOINTS).glob("checkpoint-*") if step_of(p) >= 0), key=step_of, reverse=True
+    )
     for folder in folders:
         try:
             verify(folder)
         except CorruptArtifactError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            refused.append(f"checkpoint of step {step_of(folder)} refused and removed: {str(error).replace(str(folder), folder.name)}")
+            refused.append(
+                f"checkpoint of step {step_of(folder)} refused and removed: "
+                f"{str(error).replace(str(folder), folder.name)}"
+            )
         else:
             return folder, refused
     return None, refused
@@ -47,7 +52,11 @@ def newest_whole(run_folder: Path) -> tuple[Path | None, list[str]]:
 
 def prune(run_folder: Path, *, keep: set[Path], newest: int = 2) -> None:
     """Remove old checkpoints. The two newest whole ones stay, so that one torn by a crash costs one interval only."""
-    whole = [p for p in (run_folder / CHECKPOINTS).glob("checkpoint-*") if step_of(p) >= 0 and (p / "manifest.json").is_file()]
+    whole = [
+        p
+        for p in (run_folder / CHECKPOINTS).glob("checkpoint-*")
+        if step_of(p) >= 0 and (p / "manifest.json").is_file()
+    ]
     for folder in sorted(whole, key=step_of)[:-newest]:
         if folder not in keep:
             # The manifest goes first: a folder that is half removed must not look whole.

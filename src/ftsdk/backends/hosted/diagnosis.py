@@ -25,11 +25,14 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
             "disk_full",
             "the disk (or its quota) was full while a file was written; the last whole checkpoint is untouched",
             step,
-            ("free some space, then go on from that checkpoint: Run.open(ref).wait()", "raise checkpoint_steps, so that fewer are written"),
+            (
+                "free some space, then go on from that checkpoint: Run.open(ref).wait()",
+                "raise checkpoint_steps, so that fewer are written",
+            ),
         )
-    if any(isinstance(e, MemoryError) or type(e).__name__ in ("OutOfMemoryError", "AcceleratorError") for e in chain) or _says(
-        chain, "out of memory"
-    ):
+    if any(
+        isinstance(e, MemoryError) or type(e).__name__ in ("OutOfMemoryError", "AcceleratorError") for e in chain
+    ) or _says(chain, "out of memory"):
         return Diagnosis(
             "out_of_memory",
             str(error).split("\n")[0][:500],
@@ -49,12 +52,16 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
     if isinstance(error, SpecError | CredentialsError):
         return Diagnosis("spec", str(error), step)
     kind = "internal" if isinstance(error, FtsdkError) else "crash"
-    return Diagnosis(kind, f"{type(error).__name__}: {error}"[:2000], step, ("the traceback is in worker.log in the run's folder",))
+    return Diagnosis(
+        kind, f"{type(error).__name__}: {error}"[:2000], step, ("the traceback is in worker.log in the run's folder",)
+    )
 
 
 def crash_loop(attempts: int, *, step: int | None, log_tail: str) -> Diagnosis:
     """Diagnose a worker that dies again and again without getting any further."""
-    hint = "the system may have ended it for want of memory" if not log_tail.strip() else "its last words are in the log"
+    hint = (
+        "the system may have ended it for want of memory" if not log_tail.strip() else "its last words are in the log"
+    )
     return Diagnosis(
         "crash_loop",
         f"the worker ended {attempts} times in a row without a new checkpoint; {hint}",
@@ -71,7 +78,13 @@ def _is_disk_full(chain: list[BaseException]) -> bool:
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) for e in chain):
         return True
     # safetensors and torch.save write from native code, and say so in words only.
-    words = ("No space left on device", "File too large", "Disk quota exceeded", "PytorchStreamWriter failed writing", "iostream error")
+    words = (
+        "No space left on device",
+        "File too large",
+        "Disk quota exceeded",
+        "PytorchStreamWriter failed writing",
+        "iostream error",
+    )
     return any(_says(chain, said) for said in words)
 
 

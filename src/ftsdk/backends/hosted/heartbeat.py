@@ -1,4 +1,7 @@
-"""How long a worker lived that was killed between two words: a file that it touches, and whose age its successor reads."""
+"""How long a worker lived that was killed between two words.
+
+A file that it touches, and whose age its successor reads.
+"""
 
 from __future__ import annotations
 

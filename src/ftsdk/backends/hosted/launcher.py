@@ -38,16 +38,21 @@ class LaunchPlan:
     """How the worker will be started: the place's part of a plan."""
 
     request: Mapping[str, Any]
-    """JSON. The worker reads `processes` and `log_events` in it, and `usd_per_hour`: a price in US dollars, as text, that nobody else at
-    the place watches, so that the worker stops itself at `budget_usd`. `startup_timeout_s`: the start of a worker is billed, for so long
-    at most."""
+    """JSON. The worker reads `processes` and `log_events` in it, and `usd_per_hour`.
+
+    A price in US dollars, as text, that nobody else at the place watches, so that the worker stops itself at
+    `budget_usd`. `startup_timeout_s`: the start of a worker is billed, for so long at most.
+    """
     adjustments: tuple[Adjustment, ...] = ()
     gaps: tuple[Gap, ...] = ()
     billing: Billing | None = None
     """What is billed, and at which prices; None: not known."""
     notes: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Folders and files that have to be brought to the place before a worker can start: path here -> name in the run's folder."""
+    """Folders and files that have to be brought to the place before a worker can start.
+
+    Path here -> name in the run's folder.
+    """
 
 
 class RunFiles(Protocol):
@@ -112,7 +117,10 @@ class Launcher(Protocol):
         ...
 
     def native(self, run_id: str) -> Mapping[str, str]:
-        """Say what the place calls the run: ids for its dashboard and its support. Empty if it has no words of its own."""
+        """Say what the place calls the run: ids for its dashboard and its support.
+
+        Empty if it has no words of its own.
+        """
         ...
 
     def is_running(self, run_id: str) -> bool:

@@ -1,4 +1,7 @@
-"""How many sequences go through the model at once: one rule, for who trains and for who chooses a device to train on."""
+"""How many sequences go through the model at once.
+
+One rule, for who trains and for who chooses a device to train on.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ __all__ = ["rows_at_once", "share_at_most"]
 
 
 def share_at_most(share: int, cap: int) -> int:
-    """Give the largest divisor of a device's share of the batch that isn't over the cap, so that `batch_size` is exact."""
+    """Return the largest divisor of a device's share of the batch within the cap, so that `batch_size` is exact."""
     return max(n for n in range(1, min(cap, share) + 1) if share % n == 0)
 
 
 def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int) -> tuple[int, str]:
-    """Choose the sequences that go through at once on a GPU: few for its memory, and fewer where the model leaves less room.
+    """Choose the sequences that go through at once on a GPU.
+
+    Few for its memory, and fewer where the model leaves less room.
 
     Args:
         spec: The job.
@@ -42,7 +47,14 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
     while rows > 1 and not fits(rows):
         rows = share_at_most(share, rows - 1)
     if rows == 1 and verdict(peak_memory(memory_of_job(spec, longest_tokens=row), shape), memory_gib) == "no":
-        return rows, f"the fewest there are: not even one row of up to {row:,} tokens is likely to fit into {memory_gib:.0f} GiB beside the model"
+        return (
+            rows,
+            f"the fewest there are: not even one row of up to {row:,} tokens is likely to fit into {memory_gib:.0f} "
+            "GiB beside the model",
+        )
     if rows == most:
         return rows, cautious
-    return rows, f"what {memory_gib:.0f} GiB hold beside the model with rows of up to {row:,} tokens; max_length= limits them"
+    return (
+        rows,
+        f"what {memory_gib:.0f} GiB hold beside the model with rows of up to {row:,} tokens; max_length= limits them",
+    )

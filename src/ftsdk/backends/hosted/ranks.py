@@ -43,7 +43,13 @@ CLUSTER = "FTSDK_CLUSTER"
 ATTEMPT = "attempt.json"
 _PORT = 29500
 _OUTCOME = ".rank{rank}.json"
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "ncclRemoteError", "remote process exited", "NCCL communicator was aborted")
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "ncclRemoteError",
+    "remote process exited",
+    "NCCL communicator was aborted",
+)
 """What gloo and NCCL say; only gloo's words were seen here."""
 
 
@@ -87,7 +93,11 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None, "address": cluster.address}
     replace_file(folder / ATTEMPT, json.dumps(attempt).encode())
     code = run_agent(folder, processes=processes, cluster=cluster)
-    outcomes = [json.loads(path.read_bytes()) for rank in range(processes) if (path := folder / _OUTCOME.format(rank=rank)).exists()]
+    outcomes = [
+        json.loads(path.read_bytes())
+        for rank in range(processes)
+        if (path := folder / _OUTCOME.format(rank=rank)).exists()
+    ]
     for path in folder.glob(".rank*.json"):
         path.unlink()
     failures = sorted((o for o in outcomes if o["outcome"] == "failed"), key=lambda o: o["at"])
@@ -99,7 +109,10 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]
     if code != 0 or not done:
         # Whoever fails for a reason of its own has said so. Who says nothing was killed, and the others with it.
-        raise RankLost(f"torchrun ended with status {code} and a rank said nothing, as if killed; the log of the ranks is in worker.log")
+        raise RankLost(
+            f"torchrun ended with status {code} and a rank said nothing, as if killed; the log of the ranks is in "
+            "worker.log"
+        )
     return Training(**done[0]["training"])
 
 
@@ -133,7 +146,17 @@ def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str
             *("--master-addr", cluster.address, "--master-port", str(_PORT)),
         ]
     share = str(processes // cluster.nodes)
-    return [sys.executable, "-m", "torch.distributed.run", *meeting, "--nproc-per-node", share, "-m", __name__, str(folder)]
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        *meeting,
+        "--nproc-per-node",
+        share,
+        "-m",
+        __name__,
+        str(folder),
+    ]
 
 
 def main(argv: list[str]) -> int:

@@ -21,12 +21,17 @@ AS_ASKED: Mapping[str, Any] = {"state": "cancelled", "reason": "as asked"}
 
 
 def has_price(request: Mapping[str, Any]) -> bool:
-    """True if an hour at the place has a price that nobody but the worker watches: `usd_per_hour` in the launch request says so."""
+    """True if an hour at the place has a price that nobody but the worker watches.
+
+    `usd_per_hour` in the launch request says so.
+    """
     return request["launch"].get("usd_per_hour") is not None
 
 
 class Stop:
-    """Asked after each step whether to stop. A watcher outside computes the same from the same events, but may not be there.
+    """Asked after each step whether to stop.
+
+    A watcher outside computes the same from the same events, but may not be there.
 
     Args:
         folder: The run's.
@@ -35,13 +40,22 @@ class Stop:
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, request: Mapping[str, Any], events: Sequence[Event], *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        request: Mapping[str, Any],
+        events: Sequence[Event],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._folder = folder
         self._clock = clock
         budget = request["spec"].get("budget_usd")
         self._budget_usd = Decimal(str(budget)) if budget is not None and has_price(request) else None
         usd = Decimal(request["launch"]["usd_per_hour"]) if self._budget_usd is not None else Decimal(0)
-        self._meter = Meter(accrual=Accrual(kind="per_hour", usd=usd, fixed_usd=Decimal(0), source="the launch request"))
+        self._meter = Meter(
+            accrual=Accrual(kind="per_hour", usd=usd, fixed_usd=Decimal(0), source="the launch request")
+        )
         self._meter.saw(events)
 
     def __call__(self) -> bool:
@@ -59,9 +73,12 @@ class Stop:
             return AS_ASKED
         unseen_s = max(self._meter.longest_pause_s, self._since_s())
         reason = (
-            f"{money(self._owed_usd(), places=4)} is owed for {self._seconds():,.1f} s over all attempts at ${accrual.usd} an hour, as much as "
-            f"budget_usd={self._budget_usd.normalize():f}; the worker looks after each step, and the longest that it was between two words was "
-            f"{unseen_s:,.1f} s, so up to {money(usd_for(accrual, unseen_s), places=4)} may have been spent beyond. The newest whole "
+            f"{money(self._owed_usd(), places=4)} is owed for {self._seconds():,.1f} s over all attempts at "
+            f"${accrual.usd} an hour, as much as "
+            f"budget_usd={self._budget_usd.normalize():f}; the worker looks after each step, and the longest that it "
+            "was between two words was "
+            f"{unseen_s:,.1f} s, so up to {money(usd_for(accrual, unseen_s), places=4)} may have been spent beyond. "
+            "The newest whole "
             "checkpoint, if there is one, is kept"
         )
         return {"state": "cancelled", "native": OVER_BUDGET, "reason": reason}

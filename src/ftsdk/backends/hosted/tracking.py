@@ -28,7 +28,8 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
         return
 
     def warn(sentence: str) -> None:
-        # After a run's last event nothing may follow, and a full disk is the run's own affair: then it is told to the worker's log only.
+        # After a run's last event nothing may follow, and a full disk is the run's own affair: then it is told to the
+        # worker's log only.
         if not is_over:
             with contextlib.suppress(OSError):
                 log.append("log", {"level": "warning", "message": sentence})
@@ -41,7 +42,9 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
 
     is_over = False
     log.listeners.append(watch)
-    sinks = Sinks(names, TrackedRun(id=folder.name, spec=request.get("spec", {}), training=request.get("training", {})), warn)
+    sinks = Sinks(
+        names, TrackedRun(id=folder.name, spec=request.get("spec", {}), training=request.get("training", {})), warn
+    )
     log.listeners.append(sinks)
     try:
         yield

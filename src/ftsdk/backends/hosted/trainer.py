@@ -14,7 +14,17 @@ from ftsdk.protocol import Adjustment, Capabilities, Workload
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 
-__all__ = ["DEFAULT_TRAINER", "Cancelled", "Context", "Trainer", "Training", "TrainingStopped", "Translation", "load_trainer", "package_of"]
+__all__ = [
+    "DEFAULT_TRAINER",
+    "Cancelled",
+    "Context",
+    "Trainer",
+    "Training",
+    "TrainingStopped",
+    "Translation",
+    "load_trainer",
+    "package_of",
+]
 
 
 class Cancelled(Exception):
@@ -127,4 +137,6 @@ def load_trainer(name: str) -> Trainer:
         return points[name].load()()
     except ImportError as error:
         dist = points[name].dist
-        raise MissingExtraError(name, needed_for=f"trainer {name!r}", missing=error.name, package=dist.name if dist else "ftsdk") from error
+        raise MissingExtraError(
+            name, needed_for=f"trainer {name!r}", missing=error.name, package=dist.name if dist else "ftsdk"
+        ) from error

@@ -105,7 +105,9 @@ def _train(folder: Path, log: EventWriter) -> None:
         _say_when_the_last_one_died(folder, log)
     attempt = 1 + sum(isinstance(e, StateEvent) and e.native.startswith("attempt") for e in log.events)
     resume_from, refused = newest_whole(folder)
-    going_on = f"going on from the checkpoint of step {resume_from.name.rpartition('-')[2]}" if resume_from else "starting"
+    going_on = (
+        f"going on from the checkpoint of step {resume_from.name.rpartition('-')[2]}" if resume_from else "starting"
+    )
     log.append("state", {"state": "running", "native": f"attempt {attempt}", "reason": going_on})
     for sentence in refused:
         log.append("log", {"level": "warning", "message": sentence})
@@ -128,10 +130,14 @@ def _say_when_the_last_one_died(folder: Path, log: EventWriter) -> None:
     """Write down how long a worker lived that was killed without a word: that time was paid for, too."""
     died_at, last = last_beat(folder), log.events[-1] if log.events else None
     if last is not None and died_at is not None and died_at > last.at:
-        log.append("log", {"at": round(died_at, 3), "level": "warning", "message": "the worker was killed at about this time"})
+        log.append(
+            "log", {"at": round(died_at, 3), "level": "warning", "message": "the worker was killed at about this time"}
+        )
 
 
-def _trained(folder: Path, request: Mapping[str, Any], into: Path, resume_from: Path | None, log: EventWriter, stop: Stop) -> Training:
+def _trained(
+    folder: Path, request: Mapping[str, Any], into: Path, resume_from: Path | None, log: EventWriter, stop: Stop
+) -> Training:
     if request["launch"].get("processes", 1) > 1:
         training = ranks.train(folder, into, resume_from, processes=request["launch"]["processes"])
         log.reread()

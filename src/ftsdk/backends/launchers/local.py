@@ -26,11 +26,17 @@ from ftsdk.spec import JobSpec
 
 __all__ = ["LocalFiles", "LocalLauncher"]
 
-_MALLOC = ":".join(f"glibc.malloc.{name}={value}" for name, value in (("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 2**35), ("top_pad", 2**28)))
-"""Keeps freed memory in the worker, in huge pages. A training step on a CPU frees and takes gigabytes; without this every page is
-given back and faulted in again, which took four fifths of the time on a virtual machine (log-softmax over SmolLM2's logits, batch
-of 16: 344,000 page faults and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory
-Allocation Tunables"; other C libraries ignore the variable."""
+_MALLOC = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in (("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 2**35), ("top_pad", 2**28))
+)
+"""Keeps freed memory in the worker, in huge pages.
+
+A training step on a CPU frees and takes gigabytes; without this every page is given back and faulted in again, which
+took four fifths of the time on a virtual machine (log-softmax over SmolLM2's logits, batch of 16: 344,000 page faults
+and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory Allocation Tunables"; other C
+libraries ignore the variable.
+"""
 
 
 def _price(usd_per_hour: Decimal | float) -> Decimal:
@@ -39,7 +45,10 @@ def _price(usd_per_hour: Decimal | float) -> Decimal:
     except InvalidOperation:
         price = Decimal(0)
     if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
-        raise SpecError(f"usd_per_hour={usd_per_hour!r} is not a valid price: give US dollars above 0, or leave it out if this machine costs nothing")
+        raise SpecError(
+            f"usd_per_hour={usd_per_hour!r} is not a valid price: give US dollars above 0, or leave it out if this "
+            "machine costs nothing"
+        )
     return price
 
 
@@ -143,7 +152,11 @@ class LocalLauncher:
             request["usd_per_hour"] = str(self._usd_per_hour)
         return LaunchPlan(
             request=request,
-            adjustments=(Adjustment(field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason),),
+            adjustments=(
+                Adjustment(
+                    field="device", chosen=f"{hardware.device} ({hardware.name}), {how}", reason=hardware.reason
+                ),
+            ),
             gaps=tuple(gaps),
             billing=self._billing(spec),
         )
@@ -156,7 +169,9 @@ class LocalLauncher:
             return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
         note = "this machine bills nothing"
         if spec.budget_usd is not None:
-            note += f", so budget_usd={spec.budget_usd} limits nothing; Local(usd_per_hour=) sets what an hour costs you"
+            note += (
+                f", so budget_usd={spec.budget_usd} limits nothing; Local(usd_per_hour=) sets what an hour costs you"
+            )
         return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
@@ -181,9 +196,10 @@ class LocalLauncher:
                     "PYTHONUNBUFFERED": "1",
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_TELEMETRY": "1",
-                    # Threads that wait spin for a moment, then sleep. Spinning on is a hundred times slower as soon as anything else
-                    # runs (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's other work); sleeping at
-                    # once costs a third of SmolLM2's step (GNU's OpenMP; other runtimes ignore the variable; 2026-11-24).
+                    # Threads that wait spin for a moment, then sleep. Spinning on is a hundred times slower as soon as
+                    # anything else runs (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's
+                    # other work); sleeping at once costs a third of SmolLM2's step (GNU's OpenMP; other runtimes ignore
+                    # the variable; 2026-11-24).
                     "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
                 }
                 if request.get("device") == "cpu":
@@ -192,7 +208,16 @@ class LocalLauncher:
                 # The shell ends at once and leaves the worker to init: no zombie while this process lives, and no
                 # warning about a running child when it ends.
                 subprocess.run(
-                    ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)],
+                    [
+                        "/bin/sh",
+                        "-c",
+                        '"$@" &',
+                        "sh",
+                        sys.executable,
+                        "-m",
+                        "ftsdk.backends.hosted.worker",
+                        str(folder),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

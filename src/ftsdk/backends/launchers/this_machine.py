@@ -30,13 +30,18 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
     if device not in (None, "cuda", "mps", "cpu"):
         raise SpecError(f"unknown device {device!r}; known: cuda, mps, cpu")
     if device == "cuda" and not gpus:
-        raise SpecError("device='cuda', but no CUDA device is visible; leave device out, or check the driver (`nvidia-smi`)")
+        raise SpecError(
+            "device='cuda', but no CUDA device is visible; leave device out, or check the driver (`nvidia-smi`)"
+        )
     if device == "mps" and not _has_mps():
         raise SpecError("device='mps', but this machine is not an Apple silicon Mac; leave device out")
     given = "set by device=" if device else None
     if gpus and device in (None, "cuda"):
         if processes is not None and processes > len(gpus):
-            raise SpecError(f"processes={processes}, but this machine shows {len(gpus)} CUDA device(s); one process needs one device")
+            raise SpecError(
+                f"processes={processes}, but this machine shows {len(gpus)} CUDA device(s); one process needs one "
+                "device"
+            )
         name, memory_gib, capability = gpus[0]
         return Hardware(
             device="cuda",
@@ -48,7 +53,10 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
         )
     if device == "mps" or (device is None and _has_mps()):
         return Hardware(
-            device="mps", name=platform.processor() or "Apple silicon", processes=processes or 1, reason=given or "an Apple GPU is available"
+            device="mps",
+            name=platform.processor() or "Apple silicon",
+            processes=processes or 1,
+            reason=given or "an Apple GPU is available",
         )
     return Hardware(
         device="cpu",

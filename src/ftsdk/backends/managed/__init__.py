@@ -1,1 +1,4 @@
-"""What every managed service needs, written once: a vendor implements `ManagedService`, and `ManagedBackend` does the rest."""
+"""What every managed service needs, written once.
+
+A vendor implements `ManagedService`, and `ManagedBackend` does the rest.
+"""

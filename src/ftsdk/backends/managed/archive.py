@@ -19,7 +19,9 @@ from ftsdk.runfolder.manifest import MANIFEST, seal, verify
 __all__ = ["publish", "unpack"]
 
 _MAX_FILES = 10_000
-_LEFT_OUT = frozenset({".bin", ".ckpt", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".py", ".so"})
+_LEFT_OUT = frozenset(
+    {".bin", ".ckpt", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".py", ".so"}
+)
 """Files that could run code when they are loaded: weights come as safetensors, and nothing here needs these."""
 _BLOCK = 1 << 20
 
@@ -50,11 +52,15 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> list[s
                     continue
                 # Names that differ in case only are one file on some systems.
                 if name.lower() in seen or len(seen) >= _MAX_FILES:
-                    raise CorruptArtifactError(f"{archive.name} has {name!r} twice, or more than {_MAX_FILES} files; nothing of it is used")
+                    raise CorruptArtifactError(
+                        f"{archive.name} has {name!r} twice, or more than {_MAX_FILES} files; nothing of it is used"
+                    )
                 seen.add(name.lower())
                 room -= member.size
                 if room < 0:
-                    raise CorruptArtifactError(f"{archive.name} unpacks to far more than its size allows for; nothing of it is used")
+                    raise CorruptArtifactError(
+                        f"{archive.name} unpacks to far more than its size allows for; nothing of it is used"
+                    )
                 if PurePosixPath(name).suffix.lower() in _LEFT_OUT:
                     left_out.append(name)
                     continue
@@ -66,7 +72,9 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> list[s
     return left_out
 
 
-def publish(unpacked: Path, into: Path, *, kind: Literal["adapter", "model"], base: str, facts: dict[str, Any]) -> dict[str, Any]:
+def publish(
+    unpacked: Path, into: Path, *, kind: Literal["adapter", "model"], base: str, facts: dict[str, Any]
+) -> dict[str, Any]:
     """Move unpacked weights into their folder and seal it: files first, manifest last.
 
     Args:
@@ -86,7 +94,9 @@ def publish(unpacked: Path, into: Path, *, kind: Literal["adapter", "model"], ba
     root = _root_of(unpacked, config)
     if root is None or not any(root.glob("*.safetensors")):
         there = sorted(p.relative_to(unpacked).as_posix() for p in unpacked.rglob("*") if p.is_file())
-        raise CorruptArtifactError(f"no {config} with safetensors beside it came with the weights, but {', '.join(there[:10]) or 'nothing'}")
+        raise CorruptArtifactError(
+            f"no {config} with safetensors beside it came with the weights, but {', '.join(there[:10]) or 'nothing'}"
+        )
     facts = {**facts, "kind": kind, "base": base}
     if kind == "adapter":
         facts.update(_name_base(root / config, base))
@@ -106,13 +116,23 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str | None:
     """Return the name of a file in the archive; None for a folder or for what archivers note about themselves."""
     name = member.name
     path = PurePosixPath(name)
-    is_outside = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) is not None
+    is_outside = (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\\" in name
+        or "\0" in name
+        or re.match(r"[A-Za-z]:", name) is not None
+    )
     if is_outside or not all(part.isprintable() for part in path.parts):
-        raise CorruptArtifactError(f"{archive.name} names {name!r}, which could lie outside of the folder; nothing of it is used")
+        raise CorruptArtifactError(
+            f"{archive.name} names {name!r}, which could lie outside of the folder; nothing of it is used"
+        )
     if member.isdir():
         return None
     if not member.isreg() or member.issparse():
-        raise CorruptArtifactError(f"{archive.name} holds {name!r}, which is a link, a device or a sparse file; nothing of it is used")
+        raise CorruptArtifactError(
+            f"{archive.name} holds {name!r}, which is a link, a device or a sparse file; nothing of it is used"
+        )
     if not path.parts:
         raise CorruptArtifactError(f"{archive.name} holds a file without a name; nothing of it is used")
     return path.as_posix()

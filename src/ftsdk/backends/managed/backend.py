@@ -83,7 +83,8 @@ class ManagedBackend(ABC, Generic[ServiceT]):
             SpecError: The key can't name a run.
             UnsupportedSpecError: The service's own limits don't allow it; nothing was uploaded.
             DatasetError: The service refused the data; nothing was created.
-            BudgetExceededError: The service's price is over `budget_usd`, or its account can't pay; nothing was created.
+            BudgetExceededError: The service's price is over `budget_usd`, or its account can't pay; nothing was
+                created.
             BackendError: The service refused, or didn't answer. If retryable, the same key may be submitted again.
         """
         ref = self._submitted(plan, key, creates=True)
@@ -213,7 +214,10 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         if folder.exists:
             return folder
         if not is_run_id(ref.id) or not ref.native.get("job"):
-            raise RunNotFoundError(f"{self.name} has no run {ref.id} on this machine, and its ref doesn't have the job's id; see `ftsdk runs`")
+            raise RunNotFoundError(
+                f"{self.name} has no run {ref.id} on this machine, and its ref doesn't have the job's id; see `ftsdk "
+                "runs`"
+            )
         # Submitted from another machine: the job's id is enough to find it at the service.
         self._service().get_job(ref.native["job"])
         with folder.held(patience_s=self._lock_s) as is_mine:

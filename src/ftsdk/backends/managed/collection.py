@@ -58,7 +58,9 @@ def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Ca
     return Artifact(path=into, kind=weights.kind, base=weights.base, manifest=manifest)
 
 
-def _download(service: ManagedService, job_id: str, weights: JobWeights, archive: Path, *, sleep: Callable[[float], None]) -> None:
+def _download(
+    service: ManagedService, job_id: str, weights: JobWeights, archive: Path, *, sleep: Callable[[float], None]
+) -> None:
     """Try until the archive is whole; a try that brought something doesn't count against the number of tries."""
     failures = 0
     while True:

@@ -1,7 +1,7 @@
 """A run's history on this machine: the service's events, repeated and out of order, written down once and in one order.
 
-Beside `events.jsonl` lies `seen.jsonl`, whose line n names what event n was made of. Names are on disk before their events. After a
-crash there may be names without events, which are dropped, and never events without names.
+Beside `events.jsonl` lies `seen.jsonl`, whose line n names what event n was made of. Names are on disk before their
+events. After a crash there may be names without events, which are dropped, and never events without names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def read_log(folder: Path, *, start: int) -> bytes | None:
 class EventMirror:
     """The writer of a history. Its process must hold the folder's lock.
 
-    Opening it reads names and states but parses no other event; the log is opened for writing when there is something to write.
+    Opening it reads names and states but parses no other event; the log is opened for writing when there is something
+    to write.
 
     Args:
         folder: The run's folder.
@@ -86,7 +87,9 @@ class EventMirror:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer is not None:
             self._writer.close()
 

@@ -48,7 +48,9 @@ class JobMonitor:
         clock: Returns seconds since the epoch.
     """
 
-    def __init__(self, service: ManagedService, folder: RunFolder, *, settle_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, service: ManagedService, folder: RunFolder, *, settle_s: float, clock: Callable[[], float]
+    ) -> None:
         self._service = service
         self._folder = folder
         self._settle_s = settle_s
@@ -64,7 +66,9 @@ class JobMonitor:
         if job.state in TERMINAL:
             self.mirror()
             reason = "the job is over; waiting for its last events"
-            return status_at_end(self._folder) or RunStatus(state="finalizing", native=job.native, reason=reason, attempts=attempts)
+            return status_at_end(self._folder) or RunStatus(
+                state="finalizing", native=job.native, reason=reason, attempts=attempts
+            )
         return RunStatus(state=job.state, native=job.native, reason=job.reason, attempts=attempts)
 
     def cancel(self) -> None:
@@ -182,5 +186,9 @@ class JobMonitor:
 
 
 def _log_tail(events: Sequence[Event], *, lines: int = 20) -> str:
-    texts = [e.message if isinstance(e, LogEvent) else f"state: {e.native}" for e in events if isinstance(e, LogEvent | StateEvent)]
+    texts = [
+        e.message if isinstance(e, LogEvent) else f"state: {e.native}"
+        for e in events
+        if isinstance(e, LogEvent | StateEvent)
+    ]
     return "\n".join(texts[-lines:])

@@ -30,13 +30,16 @@ def check_quote(ask: Callable[[], JobQuote | None], *, budget_usd: Decimal | Non
     try:
         answer = ask()
     except NoPriceError as error:
-        raise BudgetExceededError(f"{error} The job wasn't created, because its price is unknown; submit again once there is a price.") from error
+        raise BudgetExceededError(
+            f"{error} The job wasn't created, because its price is unknown; submit again once there is a price."
+        ) from error
     if answer is None:
         return None
     quote = answer.quote
     if budget_usd is not None and quote.usd > budget_usd:
         raise BudgetExceededError(
-            f"{quote.source}: {money(quote.usd, places=2)} for the job, more than budget_usd={budget_usd}; it wasn't created. "
+            f"{quote.source}: {money(quote.usd, places=2)} for the job, more than budget_usd={budget_usd}; it wasn't "
+            "created. "
             "Train on less data, for fewer epochs or on a smaller model, or raise the budget."
         )
     if answer.refusal:

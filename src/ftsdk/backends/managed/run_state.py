@@ -1,4 +1,7 @@
-"""What this machine keeps of a run at a managed service: what was submitted, the service's ids for it, and its history."""
+"""What this machine keeps of a run at a managed service.
+
+What was submitted, the service's ids for it, and its history.
+"""
 
 from __future__ import annotations
 

@@ -92,11 +92,12 @@ class JobWeights:
 class ManagedService(Protocol):
     """One account at a managed service. Every method raises our errors only, and none of them holds the API key.
 
-    A run is found by its label, which `create_job` stores with the job: the same run has the same label on every machine.
+    A run is found by its label, which `create_job` stores with the job: the same run has the same label on every
+    machine.
     """
 
     def prepare(self, plan: Plan, *, drafts: Path) -> Mapping[str, Any]:
-        """Check the plan against the service's limits, upload the data unless they are there, and return the final request.
+        """Check the plan against the service's limits, upload missing data, and return the final request.
 
         Spends nothing. Asking again uploads nothing twice.
 

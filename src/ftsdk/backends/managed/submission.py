@@ -21,7 +21,9 @@ _LOOKS_S = (0.0, 1.0, 2.0, 4.0)
 
 
 def job_label(key: str, request: Mapping[str, Any], *, name: str | None = None, max_chars: int = 40) -> str:
-    """Return the label that a run's job is found by: the same for the same key and request, on any machine, and for no other.
+    """Return the label that a run's job is found by.
+
+    The same for the same key and request, on any machine, and for no other.
 
     Args:
         key: The run's key.
@@ -87,7 +89,9 @@ class Submission:
             self._create(request)
 
     def find(self) -> bool:
-        """Return whether this run has a job, and write its id down; False if there is none and none can appear any more.
+        """Return whether this run has a job, and write its id down.
+
+        False if there is none and none can appear any more.
 
         Raises:
             BackendError: A job whose creation got no answer may still appear.
@@ -123,14 +127,18 @@ class Submission:
         )
 
     def _adopt_lost(self) -> bool:
-        """Look for a job whose creation got no answer; it may take `settle_s` to be listed, and until then nothing is sent again."""
+        """Look for a job whose creation got no answer.
+
+        It may take `settle_s` to be listed, and until then nothing is sent again.
+        """
         intent = self._folder.intent()
         if intent is None:
             return False
         left_s = intent["sent_at"] + self._settle_s - self._clock()
         if left_s > 0:
             raise BackendError(
-                f"the answer to creating the job of run {self._folder.key} was lost, and the service doesn't list it yet; so as not to pay twice, "
+                f"the answer to creating the job of run {self._folder.key} was lost, and the service doesn't list it "
+                "yet; so as not to pay twice, "
                 f"it isn't sent again for another {left_s:.0f} s. Then submit again under the same key.",
                 retryable=True,
                 retry_after_s=left_s,
@@ -152,7 +160,8 @@ class Submission:
     def _check_model(self, job: ManagedJob) -> None:
         if self._model and job.model and job.model != self._model:
             raise BackendError(
-                f"job {job.id} has this run's label {self._label!r} but tunes {job.model!r}, not {self._model!r}; it belongs to another run"
+                f"job {job.id} has this run's label {self._label!r} but tunes {job.model!r}, not {self._model!r}; it "
+                "belongs to another run"
             )
 
     def _adopt(self, job_id: str) -> None:

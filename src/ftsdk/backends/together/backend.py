@@ -37,7 +37,8 @@ class Together(ManagedBackend[TogetherJobs]):
         timeout_s: Seconds to wait for a response.
         max_retries: Retries of a failed request. The request that creates a job is never retried.
         poll_s: The least seconds between two requests about the same run or file.
-        weights: What `collect` downloads of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter merged in.
+        weights: What `collect` downloads of a LoRA job: `"adapter"`, or `"merged"`, the whole model with the adapter
+            merged in.
         settle_s: Seconds after which a job whose creation got no answer is listed by the service, if it exists.
         allow_http: Accept a `base_url` that sends the key unencrypted to another machine.
         api_key: The key; None: TOGETHER_API_KEY, which is also what another process that opens the run uses.
@@ -45,7 +46,8 @@ class Together(ManagedBackend[TogetherJobs]):
         sleep: Waits for some seconds.
 
     Raises:
-        SpecError: `base_url` holds a password or is plain http to another machine, a number is out of range, or `weights` is unknown.
+        SpecError: `base_url` holds a password or is plain http to another machine, a number is out of range, or
+            `weights` is unknown.
     """
 
     name = "together"
@@ -111,22 +113,29 @@ class Together(ManagedBackend[TogetherJobs]):
         minimum = book.minimum(choice.known, prices)
         if spec.budget_usd is not None and spec.budget_usd < minimum.usd:
             raise BudgetExceededError(
-                f"a job on {spec.model.id} costs at least {money(minimum.usd, places=2)} at Together ({minimum.cited}), more than "
+                f"a job on {spec.model.id} costs at least {money(minimum.usd, places=2)} at Together "
+                f"({minimum.cited}), more than "
                 f"budget_usd={spec.budget_usd}. Raise the budget, or train on another backend."
             )
-        max_length = spec.max_length or next((a.chosen for a in translation.adjustments if a.field == "max_length"), None)
+        max_length = spec.max_length or next(
+            (a.chosen for a in translation.adjustments if a.field == "max_length"), None
+        )
         return Plan(
             backend=self.name,
             spec=spec,
             request=translation.request,
             adjustments=translation.adjustments,
             workload=Workload.of(spec, max_length=max_length),
-            billing=billing_of(spec, choice.known, translation.request["create"], max_length=max_length, minimum=minimum, book=prices),
+            billing=billing_of(
+                spec, choice.known, translation.request["create"], max_length=max_length, minimum=minimum, book=prices
+            ),
             notes=translation.notes,
         )
 
     def quote(self, plan: Plan) -> Quote:
-        """Upload the data, unless they are there, and return the service's price for the job. Creates and spends nothing.
+        """Upload the data, unless they are there, and return the service's price for the job.
+
+        Creates and spends nothing.
 
         A price that is over the budget or the account's limit is returned too; its notes have the reason.
 
@@ -139,10 +148,15 @@ class Together(ManagedBackend[TogetherJobs]):
         return self._ask_price(plan)
 
     def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
-        """List the hardware that can serve the run's model, with the service's prices; empty if it can't be deployed."""
+        """List the hardware that can serve the run's model, with the service's prices.
+
+        Empty if it can't be deployed.
+        """
         return self._serving().offers(self._job_id(ref))
 
-    def start_serving(self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]) -> None:
+    def start_serving(
+        self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]
+    ) -> None:
         """Deploy the run's model on a dedicated endpoint of that name."""
         self._serving().start(self._job_id(ref), plan, name=name, note=note)
 

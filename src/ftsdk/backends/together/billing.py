@@ -19,7 +19,13 @@ __all__ = ["billing_of"]
 
 
 def billing_of(
-    spec: JobSpec, known: KnownModel | None, create: Mapping[str, Any], *, max_length: int | None, minimum: Price, book: PriceBook
+    spec: JobSpec,
+    known: KnownModel | None,
+    create: Mapping[str, Any],
+    *,
+    max_length: int | None,
+    minimum: Price,
+    book: PriceBook,
 ) -> TokenBilling:
     """List what is billed for a job, and at which prices.
 
@@ -48,7 +54,7 @@ def billing_of(
 
 
 def _price(spec: JobSpec, known: KnownModel | None, book: PriceBook) -> FinetunePrice | None:
-    """Find the price by the model's name, or by its size as the catalogue has it, or else as its files or its name tell it."""
+    """Find the price by the model's name, or by its size in the catalogue, in its files or in its name."""
     found = catalogue().price_per_mtok(known, spec, book)
     if found is not None:
         return found

@@ -69,7 +69,10 @@ class Catalogue(Value):
         return None
 
     def nearest(self, hub: str, *, count: int = 3) -> tuple[str, ...]:
-        """Return the hub ids that are tunable and nearest to one that isn't: by name and by size, where its name tells the size."""
+        """Return the hub ids that are tunable and nearest to one that isn't.
+
+        By name and by size, where its name tells the size.
+        """
         size = _billions_in(hub)
 
         def distance(model: KnownModel) -> float:
@@ -117,14 +120,21 @@ def catalogue() -> Catalogue:
     """Read the catalogue that comes with this package."""
     import yaml
 
-    data: Mapping[str, Any] = yaml.safe_load(resources.files("ftsdk.backends.together").joinpath("catalogue.yaml").read_text(encoding="utf-8"))
+    data: Mapping[str, Any] = yaml.safe_load(
+        resources.files("ftsdk.backends.together").joinpath("catalogue.yaml").read_text(encoding="utf-8")
+    )
     return Catalogue.from_dict(data)
 
 
 def _limits(tuning: _Tuning | None) -> TuningLimits:
     if tuning is None:
         return TuningLimits()
-    return TuningLimits(min_batch_size=tuning.batch, max_batch_size=tuning.batch, max_batch_size_dpo=tuning.batch, max_rank=tuning.max_rank)
+    return TuningLimits(
+        min_batch_size=tuning.batch,
+        max_batch_size=tuning.batch,
+        max_batch_size_dpo=tuning.batch,
+        max_rank=tuning.max_rank,
+    )
 
 
 def _billions_in(name: str) -> float | None:

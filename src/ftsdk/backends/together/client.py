@@ -42,9 +42,14 @@ def find_key(given: str | None) -> str:
     """
     key = (given or os.environ.get("TOGETHER_API_KEY", "")).strip()
     if not key:
-        raise CredentialsError("Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)")
+        raise CredentialsError(
+            "Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)"
+        )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise CredentialsError("the key for Together holds a blank, a line break or a letter outside of ASCII: copy it again into TOGETHER_API_KEY")
+        raise CredentialsError(
+            "the key for Together holds a blank, a line break or a letter outside of ASCII: copy it again into "
+            "TOGETHER_API_KEY"
+        )
     return key
 
 
@@ -62,14 +67,18 @@ class Wire:
         MissingExtraError: The client isn't installed.
     """
 
-    def __init__(self, *, key: str, base_url: str | None, project_id: str | None, timeout_s: float, max_retries: int) -> None:
+    def __init__(
+        self, *, key: str, base_url: str | None, project_id: str | None, timeout_s: float, max_retries: int
+    ) -> None:
         try:
             from together import Together
         except ImportError as error:
             raise MissingExtraError("together", needed_for="backend 'together'", missing=error.name) from error
         self._secrets = (key,)
         base_url = base_url or clean_base_url(os.environ.get("TOGETHER_BASE_URL") or None)
-        self._client = Together(api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries)
+        self._client = Together(
+            api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries
+        )
         # The client's parts refer to each other, so that left alone it would be collected late, with its sockets open.
         weakref.finalize(self, self._client.close)
 
@@ -81,7 +90,9 @@ class Wire:
 
     def file(self, file_id: str) -> Json:
         """Return a file; `processing_status` is the progress of its check."""
-        return self._read("asked about an uploaded file", lambda: self._client.files.with_raw_response.retrieve(file_id))
+        return self._read(
+            "asked about an uploaded file", lambda: self._client.files.with_raw_response.retrieve(file_id)
+        )
 
     def upload(self, path: Path) -> str:
         """Upload a file for training and return its id. Known content is not sent again."""
@@ -93,16 +104,23 @@ class Wire:
     def limits(self, model: str) -> Json | None:
         """Return the limits of a model; None if the service doesn't tune it."""
         try:
-            return self._read("asked for the limits of a model", lambda: self._client.fine_tuning.with_raw_response.model_limits(model_name=model))
+            return self._read(
+                "asked for the limits of a model",
+                lambda: self._client.fine_tuning.with_raw_response.model_limits(model_name=model),
+            )
         except RunNotFoundError:
             return None
 
     def estimate(self, arguments: Mapping[str, Any]) -> Json:
         """Return the price estimate for a job."""
-        return self._read("asked for a price", lambda: self._client.fine_tuning.with_raw_response.estimate_price(**arguments))
+        return self._read(
+            "asked for a price", lambda: self._client.fine_tuning.with_raw_response.estimate_price(**arguments)
+        )
 
     def create(self, arguments: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
-        """Create a job with exactly one request, and return its id. The client would retry by itself, and each try could create a job.
+        """Create a job with exactly one request, and return its id.
+
+        The client would retry by itself, and each try could create a job.
 
         Raises:
             LostAnswer: It isn't known whether there is a job now.
@@ -115,14 +133,17 @@ class Wire:
         is_lost = True
         try:
             once = self._client.with_options(max_retries=0)
-            answer = once.fine_tuning.create(**arguments, model_limits=FinetuneModelLimits.construct(**limits), verbose=False)
+            answer = once.fine_tuning.create(
+                **arguments, model_limits=FinetuneModelLimits.construct(**limits), verbose=False
+            )
             return _id_of(answer, doing)
         except BackendError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever the client raises, it ends here
             failure = error_for(error, doing=doing, secrets=self._secrets)
             is_lost = _may_have_created(error)
-        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of ours.
+        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of
+        # ours.
         if is_lost:
             raise LostAnswer(failure)
         raise failure
@@ -133,22 +154,35 @@ class Wire:
 
     def job(self, job_id: str) -> Json:
         """Return a job."""
-        job = self._read("asked for the job's status", lambda: self._client.fine_tuning.with_raw_response.retrieve(job_id))
+        job = self._read(
+            "asked for the job's status", lambda: self._client.fine_tuning.with_raw_response.retrieve(job_id)
+        )
         if not isinstance(job.get("status"), str):
-            raise BackendError("Together, asked for the job's status, sent an answer without one. Check base_url.", status_code=200)
+            raise BackendError(
+                "Together, asked for the job's status, sent an answer without one. Check base_url.", status_code=200
+            )
         return job
 
     def events(self, job_id: str) -> list[Json]:
         """List a job's events."""
-        return self._list("asked for the job's events", lambda: self._client.fine_tuning.with_raw_response.list_events(job_id))
+        return self._list(
+            "asked for the job's events", lambda: self._client.fine_tuning.with_raw_response.list_events(job_id)
+        )
 
     def metrics(self, job_id: str) -> list[Json]:
         """List a job's metrics."""
-        return self._list("asked for the job's metrics", lambda: self._client.fine_tuning.with_raw_response.list_metrics(job_id), "metrics")
+        return self._list(
+            "asked for the job's metrics",
+            lambda: self._client.fine_tuning.with_raw_response.list_metrics(job_id),
+            "metrics",
+        )
 
     def checkpoints(self, job_id: str) -> list[Json]:
         """List a job's checkpoints."""
-        return self._list("asked for the job's checkpoints", lambda: self._client.fine_tuning.with_raw_response.list_checkpoints(job_id))
+        return self._list(
+            "asked for the job's checkpoints",
+            lambda: self._client.fine_tuning.with_raw_response.list_checkpoints(job_id),
+        )
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop."""
@@ -182,7 +216,9 @@ class Wire:
             start, total = _range_of(raw.status_code, raw.headers)
             if start not in (0, have) or (start and total != known["total"]):
                 into.unlink(missing_ok=True)
-                raise BackendError("the weights changed while they were downloaded; collect() again begins anew", retryable=True)
+                raise BackendError(
+                    "the weights changed while they were downloaded; collect() again begins anew", retryable=True
+                )
             # The size first: without its note, a piece of an archive would have to be thrown away.
             note.write_text(json.dumps({"total": total, "etag": raw.headers.get("etag")}))
             with into.open("r+b" if start else "wb") as file:
@@ -193,9 +229,13 @@ class Wire:
                 size = file.tell()
         if size > total:
             into.unlink()
-            raise BackendError(f"{size} bytes came where Together announced {total}; collect() again begins anew", retryable=True)
+            raise BackendError(
+                f"{size} bytes came where Together announced {total}; collect() again begins anew", retryable=True
+            )
         if size < total:
-            raise BackendError(f"the download broke off at {size} of {total} bytes; collect() again resumes there", retryable=True)
+            raise BackendError(
+                f"the download broke off at {size} of {total} bytes; collect() again resumes there", retryable=True
+            )
 
     # Deployments
 
@@ -212,13 +252,17 @@ class Wire:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the client raises becomes our error
             failure = error_for(error, doing=doing, secrets=self._secrets)
-        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of ours.
+        # Out of the `except`: the client's error holds the request, and with it the key, and must not be the context of
+        # ours.
         raise failure
 
     def _read(self, doing: str, call: Callable[[], Any]) -> Json:
         answer = self._ask(doing, lambda: call().http_response.json())
         if not isinstance(answer, dict):
-            raise BackendError(f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.", status_code=200)
+            raise BackendError(
+                f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.",
+                status_code=200,
+            )
         return cast("Json", answer)
 
     def _list(self, doing: str, call: Callable[[], Any], field: str = "data") -> list[Json]:
@@ -234,7 +278,9 @@ class Wire:
 def _id_of(answer: object, doing: str) -> str:
     found = getattr(answer, "id", None)
     if not isinstance(found, str) or not found:
-        raise BackendError(f"Together, {doing}, sent an answer without an id ({type(answer).__name__}). Check base_url.")
+        raise BackendError(
+            f"Together, {doing}, sent an answer without an id ({type(answer).__name__}). Check base_url."
+        )
     return found
 
 
@@ -260,4 +306,6 @@ def _range_of(status_code: int, headers: Mapping[str, str]) -> tuple[int, int]:
             return int(found.group(1)), int(found.group(2))
     elif headers.get("content-length", "").isdigit():
         return 0, int(headers["content-length"])
-    raise BackendError("Together sent no size for the weights, so a torn download couldn't be detected; nothing was kept")
+    raise BackendError(
+        "Together sent no size for the weights, so a torn download couldn't be detected; nothing was kept"
+    )

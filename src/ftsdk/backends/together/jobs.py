@@ -98,7 +98,9 @@ class TogetherJobs:
             is_adapter, base = (job.get("training_type") or {}).get("type") != "Full", known.hub if known else name
         if not is_adapter:
             return JobWeights(kind="model", base=base, variant="model_output_path", facts=facts)
-        return JobWeights(kind="model" if self._weights == "merged" else "adapter", base=base, variant=self._weights, facts=facts)
+        return JobWeights(
+            kind="model" if self._weights == "merged" else "adapter", base=base, variant=self._weights, facts=facts
+        )
 
     def download(self, job_id: str, weights: JobWeights, *, into: Path) -> None:
         """Download an archive of the weights."""
@@ -107,10 +109,13 @@ class TogetherJobs:
     def _with_paths(self, job_id: str, entries: Iterable[Entry]) -> list[Entry]:
         """Fill in where checkpoints are: events often don't have the path, and the list of checkpoints does."""
         found = list(entries)
-        steps = {int(entry.fields["step"]) for entry in found if entry.kind == "checkpoint" and not entry.fields["path"]}
+        steps = {
+            int(entry.fields["step"]) for entry in found if entry.kind == "checkpoint" and not entry.fields["path"]
+        }
         if any((job_id, step) not in self._checkpoint_paths for step in steps):
             kept = _listed(self.wire.checkpoints, job_id)
-            # A LoRA job has an adapter and a merged model of each step; the adapter is what was trained, and wins by coming last.
+            # A LoRA job has an adapter and a merged model of each step; the adapter is what was trained, and wins by
+            # coming last.
             rows = sorted(kept, key=lambda row: row.get("checkpoint") == "adapter")
             paths = {row.get("step"): str(row.get("path") or "") for row in rows}
             self._checkpoint_paths.update({(job_id, step): paths.get(step, "") for step in steps})

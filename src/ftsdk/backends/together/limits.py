@@ -1,4 +1,7 @@
-"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service; compared by one function."""
+"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service.
+
+Compared by one function.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ class Limits(Value):
 
 
 def read_limits(answer: Mapping[str, Any]) -> Limits:
-    """Read the service's answer. A number that is missing or zero is taken as not known: the service reports what it doesn't support as zeros."""
+    """Read the service's answer.
+
+    A number that is missing or zero is taken as not known: the service reports what it doesn't support as zeros.
+    """
     lora = _mapping(answer.get("lora_training"))
     full = _mapping(answer.get("full_training"))
     modules = lora.get("target_modules")
@@ -68,7 +74,9 @@ def read_limits(answer: Mapping[str, Any]) -> Limits:
             max_batch_size=_count(lora.get("max_batch_size")),
             max_batch_size_dpo=_count(lora.get("max_batch_size_dpo")),
             max_rank=_count(lora.get("max_rank")),
-            target_modules=tuple(str(m) for m in cast("list[object]", modules)) if isinstance(modules, list) and modules else None,
+            target_modules=tuple(str(m) for m in cast("list[object]", modules))
+            if isinstance(modules, list) and modules
+            else None,
         ),
         full=TuningLimits(
             min_batch_size=_count(full.get("min_batch_size")),
@@ -115,7 +123,11 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
     if not is_full:
         at_most("tuning.rank", create["lora_r"], tuning.max_rank)
         known = tuning.target_modules
-        unknown = [] if known is None else sorted(set(str(create["lora_trainable_modules"]).split(",")) - {*known, "all-linear"})
+        unknown = (
+            []
+            if known is None
+            else sorted(set(str(create["lora_trainable_modules"]).split(",")) - {*known, "all-linear"})
+        )
         if known is not None and unknown:
             gaps.append(Gap("tuning.target_modules", unknown, known, f"by {limits.source}"))
     at_most("epochs", create["n_epochs"], limits.max_epochs)
@@ -129,7 +141,9 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
     if length is not None:
         at_most("max_length", length, limits.max_length(spec))
         if limits.min_length is not None and length < limits.min_length:
-            gaps.append(Gap("max_length", length, (limits.min_length,), f"at least {limits.min_length}, by {limits.source}"))
+            gaps.append(
+                Gap("max_length", length, (limits.min_length,), f"at least {limits.min_length}, by {limits.source}")
+            )
     return gaps
 
 
@@ -142,7 +156,14 @@ def _batch_gaps(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> lis
         return []
     steps = create.get("gradient_accumulation_steps") or 1
     offered = tuple(sorted({bound * steps for bound in (least, most) if bound is not None}))
-    return [Gap("batch_size", spec.batch_size, offered, f"{batch} sequences at a time aren't taken; {least} to {most} are, by {limits.source}")]
+    return [
+        Gap(
+            "batch_size",
+            spec.batch_size,
+            offered,
+            f"{batch} sequences at a time aren't taken; {least} to {most} are, by {limits.source}",
+        )
+    ]
 
 
 def _of_method(method: Method, *, sft: int | None, dpo: int | None) -> int | None:

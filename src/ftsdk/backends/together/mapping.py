@@ -25,7 +25,17 @@ from ftsdk.errors import (
 )
 from ftsdk.protocol import TERMINAL, RunState
 
-__all__ = ["diagnosis_of", "entries_of", "error_for", "is_closing", "is_restart", "job_of", "redact", "seconds", "state_of"]
+__all__ = [
+    "diagnosis_of",
+    "entries_of",
+    "error_for",
+    "is_closing",
+    "is_restart",
+    "job_of",
+    "redact",
+    "seconds",
+    "state_of",
+]
 
 _STATES: Mapping[str, RunState] = {
     "pending": "queued",
@@ -67,7 +77,9 @@ def job_of(job: Mapping[str, Any]) -> ManagedJob:
         total_steps=total if isinstance(total, int) and total else None,
         reason=_end_reason(job, word) if state in TERMINAL else _progress(job, state),
         # The service counts in nano-dollars.
-        price_usd=str(Decimal(str(price)) / 10**9) if isinstance(price, int | float) and not isinstance(price, bool) else None,
+        price_usd=str(Decimal(str(price)) / 10**9)
+        if isinstance(price, int | float) and not isinstance(price, bool)
+        else None,
         # After an internal error the service may run the job again under another id, with the same suffix.
         may_restart=word.lower() in ("error", "cancelled"),
     )
@@ -92,9 +104,15 @@ def _end_reason(job: Mapping[str, Any], word: str) -> str:
 
 
 def entries_of(
-    job_id: str, events: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]], *, total_steps: int | None = None
+    job_id: str,
+    events: Iterable[Mapping[str, Any]],
+    metrics: Iterable[Mapping[str, Any]],
+    *,
+    total_steps: int | None = None,
 ) -> list[Entry]:
-    """Return our events for a job's events and metrics, in order of time, each once; what can't be read becomes a log line.
+    """Return our events for a job's events and metrics, in order of time, each once.
+
+    What can't be read becomes a log line.
 
     Args:
         job_id: The job, which is part of every key, since a restarted job counts its steps again.
@@ -106,7 +124,9 @@ def entries_of(
     for row in metrics:
         found += _metric(job_id, row, total_steps)
     once = {entry.key: entry for entry in reversed(found)}
-    return sorted(once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key))
+    return sorted(
+        once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key)
+    )
 
 
 def is_closing(event: Mapping[str, Any]) -> bool:
@@ -126,7 +146,9 @@ def _event(job_id: str, event: Mapping[str, Any]) -> Entry:
     step = event.get("step")
     key = _key(job_id, str(event.get("created_at")), kind, step, message)
     if kind.lower() == "checkpoint_save" and isinstance(step, int) and not isinstance(step, bool) and step > 0:
-        return Entry(key=key, at=at, kind="checkpoint", fields={"step": step, "path": str(event.get("checkpoint_path") or "")})
+        return Entry(
+            key=key, at=at, kind="checkpoint", fields={"step": step, "path": str(event.get("checkpoint_path") or "")}
+        )
     level = str(event.get("level") or "").lower()
     if level.endswith("error") or kind.lower() in ("job_error", "job_user_error"):
         ours = "error"
@@ -134,30 +156,62 @@ def _event(job_id: str, event: Mapping[str, Any]) -> Entry:
         ours = "warning"
     else:
         ours = "info"
-    return Entry(key=key, at=at, kind="log", fields={"message": f"{kind}: {message}"[:2000] if message else kind, "level": ours})
+    return Entry(
+        key=key, at=at, kind="log", fields={"message": f"{kind}: {message}"[:2000] if message else kind, "level": ours}
+    )
 
 
-_TRAIN = {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/grad_norm": "grad_norm", "train/epoch": "epoch"}
+_TRAIN = {
+    "train/loss": "loss",
+    "train/learning_rate": "learning_rate",
+    "train/grad_norm": "grad_norm",
+    "train/epoch": "epoch",
+}
 
 
 def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> list[Entry]:
-    numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
     at = seconds(numbers.get("timestamp"))
     global_step = numbers.get("train/global_step", math.nan)
     if not math.isfinite(global_step):
-        return [Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})]
+        return [
+            Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})
+        ]
     step = int(global_step)
     entries: list[Entry] = []
-    fields: dict[str, Any] = {ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd}
+    fields: dict[str, Any] = {
+        ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd
+    }
     if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
-        entries.append(Entry(key=_key(job_id, "train", step), at=at, kind="step", fields={"step": step, "total_steps": total_steps, **fields}))
-    measured = {name.removeprefix("eval/"): value for name, value in numbers.items() if name.startswith("eval/") and name not in odd}
+        entries.append(
+            Entry(
+                key=_key(job_id, "train", step),
+                at=at,
+                kind="step",
+                fields={"step": step, "total_steps": total_steps, **fields},
+            )
+        )
+    measured = {
+        name.removeprefix("eval/"): value
+        for name, value in numbers.items()
+        if name.startswith("eval/") and name not in odd
+    }
     if measured:
-        entries.append(Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured}))
+        entries.append(
+            Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured})
+        )
     for name in sorted(odd):
         message = f"{name} at step {step} is {odd[name]}"
-        entries.append(Entry(key=_key(job_id, "odd", step, name), at=at, kind="log", fields={"message": message, "level": "warning"}))
+        entries.append(
+            Entry(
+                key=_key(job_id, "odd", step, name), at=at, kind="log", fields={"message": message, "level": "warning"}
+            )
+        )
     return entries
 
 
@@ -196,13 +250,19 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
             "refused",
             f"the service refused the data or the arguments: {said}",
             step,
-            ("look at what is trained: job.preview()", "change what the message names, and submit again; failed jobs are refunded"),
+            (
+                "look at what is trained: job.preview()",
+                "change what the message names, and submit again; failed jobs are refunded",
+            ),
         )
     return Diagnosis(
         "provider",
         f"the service failed: {said}",
         step,
-        ("submit the job again; failed jobs are refunded", "if it fails again, ask Together's support and name the job"),
+        (
+            "submit the job again; failed jobs are refunded",
+            "if it fails again, ask Together's support and name the job",
+        ),
     )
 
 
@@ -234,20 +294,28 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
     if isinstance(code, int) and "APIStatusError" in names:
         return _status_error(code, doing, said, _retry_after_s(error), is_upload="upload" in doing)
     if "APITimeoutError" in names or "TimeoutException" in names:
-        return BackendError(f"Together, {doing}, didn't answer in time. The same key is safe to send again.", retryable=True)
+        return BackendError(
+            f"Together, {doing}, didn't answer in time. The same key is safe to send again.", retryable=True
+        )
     if names & {"APIConnectionError", "TransportError", "RequestError", "ConnectionError"}:
-        return BackendError(f"Together, {doing}, can't be reached ({said}). Check the network and base_url; the same key is safe.", retryable=True)
+        return BackendError(
+            f"Together, {doing}, can't be reached ({said}). Check the network and base_url; the same key is safe.",
+            retryable=True,
+        )
     if names & {"FileTypeError", "InvalidFileFormatError"}:
         return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
     if "DownloadError" in names:
-        return BackendError(f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True)
+        return BackendError(
+            f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True
+        )
     if type(error) is ValueError:
         return SpecError(f"Together's client refused the arguments, {doing}: {said}")
     if isinstance(error, OSError):
         return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
     # A body that isn't JSON, or has another shape, ends here, as whatever exception its reading raised.
     return BackendError(
-        f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the service, or a proxy's page?",
+        f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the "
+        "service, or a proxy's page?",
         status_code=code if isinstance(code, int) else None,
     )
 
@@ -255,12 +323,17 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
 def _status_error(code: int, doing: str, said: str, retry_after_s: float | None, *, is_upload: bool) -> FtsdkError:
     if code == 401:
         # On upload the client says "free trial credits" to any 401; what the service means is the key.
-        return CredentialsError(f"Together refused the key, {doing}. Set TOGETHER_API_KEY to a key of api.together.ai that is valid.")
+        return CredentialsError(
+            f"Together refused the key, {doing}. Set TOGETHER_API_KEY to a key of api.together.ai that is valid."
+        )
     if code == 403:
-        return CredentialsError(f"Together's key isn't allowed to do this, {doing}: {said}. Use a key of the right project (project_id=).")
+        return CredentialsError(
+            f"Together's key isn't allowed to do this, {doing}: {said}. Use a key of the right project (project_id=)."
+        )
     if code == 402:
         return BudgetExceededError(
-            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing; then go on."
+            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing; "
+            "then go on."
         )
     if code == 404:
         return RunNotFoundError(f"Together knows no such thing, {doing}: {said}. Check the key's project and base_url.")
@@ -272,7 +345,12 @@ def _status_error(code: int, doing: str, said: str, retry_after_s: float | None,
         return DatasetError(f"Together refused the file: {said}.", hint="Look at the data: job.preview().")
     if code == 429:
         when = f"in {retry_after_s:g} s" if retry_after_s is not None else "later"
-        return BackendError(f"Together asks to slow down, {doing}; try again {when}.", retryable=True, retry_after_s=retry_after_s, status_code=code)
+        return BackendError(
+            f"Together asks to slow down, {doing}; try again {when}.",
+            retryable=True,
+            retry_after_s=retry_after_s,
+            status_code=code,
+        )
     if code >= 500 or code in (408, 409, 425):
         return BackendError(
             f"Together answered {code}, {doing}: {said}. Try again: the same key is safe.",
@@ -302,7 +380,11 @@ def _retry_after_s(error: BaseException) -> float | None:
     if headers is None:
         return None
     try:
-        wait = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(headers.get("retry-after", "nan"))
+        wait = (
+            float(headers["retry-after-ms"]) / 1000
+            if "retry-after-ms" in headers
+            else float(headers.get("retry-after", "nan"))
+        )
     except ValueError:
         return None
     return wait if math.isfinite(wait) and wait >= 0 else None

@@ -1,4 +1,7 @@
-"""Everything that happens at the service before there is a job: limits, upload and check of the data, price. Spends nothing."""
+"""Everything that happens at the service before there is a job: limits, upload and check of the data, price.
+
+Spends nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from ftsdk.protocol import Plan, refuse
 __all__ = ["Preflight"]
 
 _PROCESSING_S = 3600.0
-"""Seconds to wait while the service checks a file. The check continues there, and the next submit waits for the same one."""
+"""Seconds to wait while the service checks a file.
+
+The check continues there, and the next submit waits for the same one.
+"""
 
 
 class Preflight:
@@ -33,7 +39,9 @@ class Preflight:
         sleep: Waits for some seconds.
     """
 
-    def __init__(self, wire: Wire, *, account: str, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, wire: Wire, *, account: str, poll_s: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
         self._wire = wire
         self._cache = FileCache("together", account)
         self._poll_s = poll_s
@@ -51,7 +59,9 @@ class Preflight:
         if answer is None:
             book = catalogue()
             others = tuple(hub for hub in book.nearest(spec.model.id, count=4) if hub != spec.model.id)[:3]
-            raise UnsupportedSpecError("together", [Gap("model", spec.model.id, others, f"the service doesn't tune {create['model']!r}")])
+            raise UnsupportedSpecError(
+                "together", [Gap("model", spec.model.id, others, f"the service doesn't tune {create['model']!r}")]
+            )
         refuse("together", gaps_against(spec, create, read_limits(answer)))
         return answer
 
@@ -112,7 +122,11 @@ class Preflight:
         size = path.stat().st_size
         for file in self._wire.files():
             # A file whose upload broke off has the name but not the size, or was never checked; it can't be used.
-            if file.get("filename") == path.name and file.get("bytes") == size and file.get("processing_status") not in ("PENDING", "FAILED"):
+            if (
+                file.get("filename") == path.name
+                and file.get("bytes") == size
+                and file.get("processing_status") not in ("PENDING", "FAILED")
+            ):
                 return str(file["id"])
         return None
 

@@ -30,11 +30,17 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
     if answer.get("estimation_available") is False:
         reason = str(answer.get("unavailable_reason") or "no reason given")
         if reason.endswith("_invalid"):
-            raise DatasetError(f"Together refused the data ({reason}).", hint="Nothing was created. Check the rows: job.preview().")
+            raise DatasetError(
+                f"Together refused the data ({reason}).", hint="Nothing was created. Check the rows: job.preview()."
+            )
         is_early = reason.endswith("_not_validated")
         raise NoPriceError(
             f"Together has no price for the job ({reason}). "
-            + ("Ask again in a while; nothing is uploaded twice." if is_early else "job.estimate() has our own estimate."),
+            + (
+                "Ask again in a while; nothing is uploaded twice."
+                if is_early
+                else "job.estimate() has our own estimate."
+            ),
             retryable=is_early,
         )
     try:
@@ -42,15 +48,23 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
     except (KeyError, InvalidOperation):
         estimated = Decimal("NaN")
     if not estimated.is_finite() or estimated < 0:
-        raise NoPriceError("Together's estimate has no valid price. Ask again in a while, or use job.estimate().", retryable=True)
+        raise NoPriceError(
+            "Together's estimate has no valid price. Ask again in a while, or use job.estimate().", retryable=True
+        )
     usd = max(estimated, minimum)
     notes: list[str] = []
     if estimated < minimum:
-        notes.append(f"the service's estimate is {money(estimated, places=2)}, and a job costs at least {money(minimum, places=2)} there")
+        notes.append(
+            f"the service's estimate is {money(estimated, places=2)}, and a job costs at least "
+            f"{money(minimum, places=2)} there"
+        )
     refusal = ""
     if answer.get("allowed_to_proceed") is not True:
         limit = answer.get("user_limit")
-        refusal = f"the Together account may not spend {money(usd, places=2)} (its limit is {'unknown' if limit is None else f'${limit}'})."
+        refusal = (
+            f"the Together account may not spend {money(usd, places=2)} (its limit is "
+            f"{'unknown' if limit is None else f'${limit}'})."
+        )
         refusal += " Add credits or raise the limit under Settings, Billing."
         notes.append(f"submit() would be refused: {refusal}")
     tokens = [_count(answer.get(name)) for name in ("estimated_train_token_count", "estimated_eval_token_count")]

@@ -22,8 +22,8 @@ def trains_on_inputs(train_on: TrainOn) -> bool:
 def chat_row(messages: Sequence[Mapping[str, str]], *, train_on: TrainOn) -> dict[str, Any]:
     """Return a conversation as the service reads it.
 
-    The service trains every assistant message unless its weight is 0, so `"completion"` gives the earlier ones weight 0. Rows
-    with one assistant message need no weights, and get none.
+    The service trains every assistant message unless its weight is 0, so `"completion"` gives the earlier ones weight
+    0. Rows with one assistant message need no weights, and get none.
     """
     turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
     is_weighted = train_on == "completion" and len(turns) > 1
@@ -37,7 +37,10 @@ def chat_row(messages: Sequence[Mapping[str, str]], *, train_on: TrainOn) -> dic
 
 
 def preference_row(row: Mapping[str, Sequence[Mapping[str, str]]]) -> dict[str, Any]:
-    """Return a preference pair as the service reads it: the conversation, and exactly one assistant message on each side."""
+    """Return a preference pair as the service reads it.
+
+    The conversation, and exactly one assistant message on each side.
+    """
     return {
         "input": {"messages": [_plain(message) for message in row["prompt"]]},
         "preferred_output": [_plain(message) for message in row["chosen"]],
@@ -86,7 +89,8 @@ def _check(row: Mapping[str, Sequence[Mapping[str, str]]], name: str, number: in
         if any(message["role"] == "tool" for message in messages):
             # Its tool messages answer `tool_calls` of the message before, which canonical rows don't have.
             raise DatasetError(
-                "has a message from 'tool'; Together trains on tool messages only together with the calls that they answer.",
+                "has a message from 'tool'; Together trains on tool messages only together with the calls that they "
+                "answer.",
                 source=name,
                 line=number,
                 field=field,

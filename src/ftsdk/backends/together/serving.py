@@ -1,7 +1,7 @@
 """Deployments of tuned models at Together: started once, looked at, and stopped until nothing is left.
 
-An endpoint is a name and costs nothing; the deployment under it bills. A deployment that is ready answers nothing before the endpoint
-routes requests to it, and it can be deleted only when it has stopped.
+An endpoint is a name and costs nothing; the deployment under it bills. A deployment that is ready answers nothing
+before the endpoint routes requests to it, and it can be deleted only when it has stopped.
 """
 
 from __future__ import annotations
@@ -68,12 +68,19 @@ class TogetherServing:
         """
         model = self._client.tuned_model(job)
         if model is None:
-            raise SpecError(f"job {job} has no model in Together's registry, so it can't be deployed; collect the weights and serve them elsewhere")
+            raise SpecError(
+                f"job {job} has no model in Together's registry, so it can't be deployed; collect the weights and "
+                "serve them elsewhere"
+            )
         endpoint = self._or_found(lambda: self._client.create_endpoint(name), lambda: self._client.find_endpoint(name))
         note({"endpoint": endpoint.id, "model": endpoint.name})
         deployment = self._or_found(
             lambda: self._client.create_deployment(
-                endpoint.id, name=DEPLOYMENT, model=model.pinned, config=plan.offer.native["config"], idle_stop_min=plan.idle_stop_s // 60
+                endpoint.id,
+                name=DEPLOYMENT,
+                model=model.pinned,
+                config=plan.offer.native["config"],
+                idle_stop_min=plan.idle_stop_s // 60,
             ),
             lambda: next(iter(self._client.deployments(endpoint.id)), None),
         )
@@ -106,12 +113,18 @@ class TogetherServing:
         if not endpoint.traffic.get(deployment.id):
             self._client.route(endpoint.id, {deployment.id: 1.0})
         answers = Endpoint(
-            url=self._client.chat_url, model=endpoint.name, api_key_env=self._api_key_env, revision=f"{deployment.model} {deployment.config}"
+            url=self._client.chat_url,
+            model=endpoint.name,
+            api_key_env=self._api_key_env,
+            revision=f"{deployment.model} {deployment.config}",
         )
         return ServingStatus(state="ready", native=deployment.state, reason=deployment.message, endpoint=answers)
 
     def stop(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Do the next steps of deleting it: replicas to zero first, which ends the billing; then routes, deployments, endpoint."""
+        """Do the next steps of deleting it: replicas to zero first, which ends the billing.
+
+        Then routes, deployments, endpoint.
+        """
         endpoint = self._endpoint(name, native)
         if endpoint is None:
             # Without an endpoint there was never a deployment, or it is deleted.

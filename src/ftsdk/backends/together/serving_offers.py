@@ -1,4 +1,7 @@
-"""What Together says about deployments, read purely: offers from configs and hardware, states, and names of resources."""
+"""What Together says about deployments, read purely.
+
+Offers from configs and hardware, states, and names of resources.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ftsdk.protocol.serving import ServingOffer, ServingState
 __all__ = ["Config", "DeploymentFacts", "EndpointFacts", "Instance", "TunedModel", "offers_from", "state_of"]
 
 IDLE_STOP_S = (30 * 60, 1440 * 60)
-"""`inactive_timeout` takes 30 to 1440 minutes (type of `endpoints.deployments.create` in together 3.1.1, read 2026-11-24)."""
+"""`inactive_timeout` takes 30 to 1440 minutes (`endpoints.deployments.create` in together 3.1.1, read 2026-11-24)."""
 
 _STATES: Mapping[str, ServingState] = {
     "DEPLOYMENT_STATE_PROVISIONING": "starting",
@@ -102,7 +105,9 @@ def offers_from(configs: Sequence[Config], instances: Sequence[Instance], *, as_
         instances: The service's list of hardware.
         as_of: The day of that list.
     """
-    by_name = {word: instance for instance in reversed(instances) for word in (_plain(instance.id), _plain(instance.name))}
+    by_name = {
+        word: instance for instance in reversed(instances) for word in (_plain(instance.id), _plain(instance.name))
+    }
     offers: dict[str, ServingOffer] = {}
     for config in configs:
         wanted = f"{config.selectors.get('accelerator_count', '')}x{config.selectors.get('accelerator_type', '')}"

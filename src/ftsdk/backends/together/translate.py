@@ -14,7 +14,20 @@ from ftsdk.cost.pricebook.finetune_prices import FinetunePrice
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import Gap, SpecError
 from ftsdk.protocol import Adjustment, Capabilities
-from ftsdk.spec import DPO, SFT, AnyLoRA, DataFormat, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, TrainOn, default_learning_rate
+from ftsdk.spec import (
+    DPO,
+    SFT,
+    AnyLoRA,
+    DataFormat,
+    DoRA,
+    FullFineTune,
+    JobSpec,
+    LoRA,
+    Method,
+    QLoRA,
+    TrainOn,
+    default_learning_rate,
+)
 
 __all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "translate"]
 
@@ -87,8 +100,17 @@ def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> C
         return Choice(models[hub], known)
     if known is not None and known.service is not None:
         return Choice(known.service, known)
-    why = "the service tunes it, under a name that isn't known" if known is not None else "not among the models that the service tunes"
-    return Gap("model", hub, book.nearest(hub), f"{why}, as of {book.as_of}; if you know its name there: Together(models={{{hub!r}: name}})")
+    why = (
+        "the service tunes it, under a name that isn't known"
+        if known is not None
+        else "not among the models that the service tunes"
+    )
+    return Gap(
+        "model",
+        hub,
+        book.nearest(hub),
+        f"{why}, as of {book.as_of}; if you know its name there: Together(models={{{hub!r}: name}})",
+    )
 
 
 def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
@@ -113,7 +135,11 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
         learning_rate = choose("learning_rate", *default_learning_rate(spec.method, spec.tuning))
     packing = spec.packing
     if packing is None:
-        packing = choose("packing", True, "several rows share a sequence; without it the service bills every row as a sequence of full length")
+        packing = choose(
+            "packing",
+            True,
+            "several rows share a sequence; without it the service bills every row as a sequence of full length",
+        )
     create: dict[str, Any] = {
         "model": choice.service,
         "n_epochs": epochs,
@@ -135,12 +161,25 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
     _length(spec, limits, create, choose, gaps)
     _rhythm(spec, limits, create, choose, gaps)
     gaps += gaps_against(spec, create, limits)
-    choose("max_truncated", None, "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them")
-    notes.append("the service renders the rows with its own copy of the model's chat template; job.preview() shows what the hub's makes of them")
+    choose(
+        "max_truncated",
+        None,
+        "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them",
+    )
+    notes.append(
+        "the service renders the rows with its own copy of the model's chat template; job.preview() shows what the "
+        "hub's makes of them"
+    )
     if choice.known is not None and choice.known.inferred:
-        notes.append(f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() asks before it uploads")
+        notes.append(
+            f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() "
+            "asks before it uploads"
+        )
     if choice.known is None:
-        notes.append(f"{spec.model.id} isn't in the catalogue of {book.as_of}: its limits are asked for at submit(), before anything is uploaded")
+        notes.append(
+            f"{spec.model.id} isn't in the catalogue of {book.as_of}: its limits are asked for at submit(), before "
+            "anything is uploaded"
+        )
     request: dict[str, Any] = {
         "upload": {
             "format": _FORMATS[spec.train.format],
@@ -155,7 +194,10 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
 
 
 def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the service's price estimate for a `create`, without file ids; as the client itself derives them."""
+    """Return the arguments of the service's price estimate for a `create`, without file ids.
+
+    As the client itself derives them.
+    """
     if create["lora"]:
         tuning = {
             "type": "Lora",
@@ -209,28 +251,53 @@ def _whole(field: str, asked: float, gaps: list[Gap], reason: str) -> int:
 
 
 def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
-    """Sequences per optimizer step are the service's batch times its accumulation steps; most models take one batch only."""
+    """Sequences per optimizer step are the service's batch times its accumulation steps.
+
+    Most models take one batch only.
+    """
     least, most = limits.batch_range(spec)
     is_asked = "batch_size" in spec.model_fields_set
     if least is None or most is None:
         if is_asked:
             return {"batch_size": spec.batch_size, "gradient_accumulation_steps": 1}
-        choose("batch_size", "max", "the largest that the service takes for this model; which that is isn't known offline")
+        choose(
+            "batch_size", "max", "the largest that the service takes for this model; which that is isn't known offline"
+        )
         return {"batch_size": "max"}
-    steps = next((n for n in range(1, spec.batch_size + 1) if spec.batch_size % n == 0 and least <= spec.batch_size // n <= most), None)
+    steps = next(
+        (
+            n
+            for n in range(1, spec.batch_size + 1)
+            if spec.batch_size % n == 0 and least <= spec.batch_size // n <= most
+        ),
+        None,
+    )
     at_once = f"{least} sequences at a time" if least == most else f"{least} to {most} sequences at a time"
     if steps is not None:
         if is_asked:
             return {"batch_size": spec.batch_size // steps, "gradient_accumulation_steps": steps}
-        choose("batch_size", spec.batch_size, f"the service takes {at_once} for this model, gradients added up over {steps}, by {limits.source}")
+        choose(
+            "batch_size",
+            spec.batch_size,
+            f"the service takes {at_once} for this model, gradients added up over {steps}, by {limits.source}",
+        )
         return {"batch_size": "max", "gradient_accumulation_steps": steps}
     if is_asked:
         below = spec.batch_size // least * least
         offered = tuple(n for n in (below, below + least) if n)
-        gaps.append(Gap("batch_size", spec.batch_size, offered, f"the service takes {at_once} for this model, by {limits.source}"))
+        gaps.append(
+            Gap(
+                "batch_size",
+                spec.batch_size,
+                offered,
+                f"the service takes {at_once} for this model, by {limits.source}",
+            )
+        )
     accumulation = limits.accumulation or 1
     choose(
-        "batch_size", most * accumulation, f"the service takes {at_once} for this model, which {spec.batch_size} isn't made of; by {limits.source}"
+        "batch_size",
+        most * accumulation,
+        f"the service takes {at_once} for this model, which {spec.batch_size} isn't made of; by {limits.source}",
     )
     return {"batch_size": "max", "gradient_accumulation_steps": accumulation}
 
@@ -258,17 +325,29 @@ def _adapter(spec: JobSpec, tuning: AnyLoRA, choose: Any, gaps: list[Gap]) -> di
         choose("tuning.alpha", int(alpha), "2 x rank, the common rule")
     elif alpha != int(alpha) or alpha < 1:
         offered = tuple(sorted({max(1, math.floor(alpha)), math.ceil(alpha)}))
-        gaps.append(Gap("tuning.alpha", alpha, offered, "the service takes whole numbers, and its client would cut the rest off"))
+        gaps.append(
+            Gap(
+                "tuning.alpha", alpha, offered, "the service takes whole numbers, and its client would cut the rest off"
+            )
+        )
     dropout = tuning.dropout
     if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
-        dropout = choose("tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both")
+        dropout = choose(
+            "tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both"
+        )
     modules = "all-linear"
     if tuning.target_modules is None:
         choose("tuning.target_modules", modules, "every linear layer, as in QLoRA (section 4)")
     else:
         modules = ",".join(sorted(tuning.target_modules))
     # `lora` is never left open: without it the client drops every other LoRA argument in silence.
-    return {"lora": True, "lora_r": tuning.rank, "lora_alpha": int(alpha), "lora_dropout": dropout, "lora_trainable_modules": modules}
+    return {
+        "lora": True,
+        "lora_r": tuning.rank,
+        "lora_alpha": int(alpha),
+        "lora_dropout": dropout,
+        "lora_trainable_modules": modules,
+    }
 
 
 def _method(spec: JobSpec) -> dict[str, Any]:
@@ -295,7 +374,10 @@ def _train_on(method: Method) -> TrainOn | None:
 def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
     if spec.max_length is None:
         known = limits.max_length(spec)
-        reason = f"as long as the service takes for this model, {'which is not known offline' if known is None else f'by {limits.source}'}"
+        reason = (
+            "as long as the service takes for this model, "
+            f"{'which is not known offline' if known is None else f'by {limits.source}'}"
+        )
         if spec.method.sequences_per_row > 1:
             reason += "; the two answers share it"
         choose("max_length", known, reason)
@@ -313,7 +395,10 @@ def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
 
 
 def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
-    """The service takes how many validations and checkpoints there are, spread evenly; we take how many steps lie between."""
+    """The service takes how many validations and checkpoints there are, spread evenly.
+
+    We take how many steps lie between.
+    """
     epochs = create["n_epochs"]
     total = _total_steps(spec, limits, create)
     evals = 0
@@ -325,7 +410,11 @@ def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
         else:
             each = max(1, math.ceil(least / epochs))
             evals = epochs * each
-            how = "one at the end of each epoch" if each == 1 else f"{each} in each epoch, so that early stopping has enough of them"
+            how = (
+                "one at the end of each epoch"
+                if each == 1
+                else f"{each} in each epoch, so that early stopping has enough of them"
+            )
             choose("eval_steps", f"{evals} validations, spread evenly", how)
     create["n_evals"] = evals
     if spec.checkpoint_steps is not None:
@@ -344,19 +433,32 @@ def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
 def _total_steps(spec: JobSpec, limits: Limits, create: Mapping[str, Any]) -> int | str:
     """Count the optimizer steps, or say why they can't be known before the start."""
     if create["packing"]:
-        return "with packing, only the service knows how many steps there are: set packing=False (then every row is billed at full length)"
+        return (
+            "with packing, only the service knows how many steps there are: set packing=False (then every row is "
+            "billed at full length)"
+        )
     batch = create["batch_size"] if create["batch_size"] != "max" else limits.batch_range(spec)[1]
     if batch is None:
         return "the service's batch size for this model isn't known offline: set batch_size"
     per_step = batch * create.get("gradient_accumulation_steps", 1)
     if spec.train.rows % per_step:
-        return f"{spec.train.rows} rows are no multiple of {per_step}, and whether the service makes a step of the rest isn't documented"
+        return (
+            f"{spec.train.rows} rows are no multiple of {per_step}, and whether the service makes a step of the rest "
+            "isn't documented"
+        )
     return spec.train.rows // per_step * create["n_epochs"]
 
 
 def _parts(field: str, asked: int, total: int | str, gaps: list[Gap], *, least: int) -> int:
     if isinstance(total, str):
-        gaps.append(Gap(field, asked, (), f"the service takes a number of them, not a distance in steps; {total}, or leave {field} None"))
+        gaps.append(
+            Gap(
+                field,
+                asked,
+                (),
+                f"the service takes a number of them, not a distance in steps; {total}, or leave {field} None",
+            )
+        )
         return least
     fitting = [n for n in range(1, total + 1) if total % n == 0 and total // n >= least]
     if asked in fitting:

@@ -46,7 +46,10 @@ class Advice(Value):
     left_out: tuple[Reason, ...] = ()
     """Models for this kind of task that fit on no GPU, by name."""
     alternatives: tuple[Alternative, ...] = ()
-    """Other APIs to try first, the best first: those that were measured and are good enough, then cheaper ones that weren't measured."""
+    """Other APIs to try first, the best first.
+
+    Those that were measured and are good enough, then cheaper ones that weren't measured.
+    """
     answer: CrossoverAnswer | None = None
     """The first candidate against the API; None without a candidate."""
 
@@ -77,7 +80,10 @@ class Advice(Value):
             lines.append("The smallest model first; a larger one only if your evaluation says so:")
         for c in self.candidates:
             assert self.answer is not None, "candidates come with an answer"
-            range_ = f"training {money(c.training.likely)} ({money(c.training.low)} to {money(c.training.high)}) on {c.backend}"
+            range_ = (
+                f"training {money(c.training.likely)} ({money(c.training.low)} to {money(c.training.high)}) on "
+                f"{c.backend}"
+            )
             training = "training on your own GPU" if c.backend == "local" else range_
             lines.append(
                 f"{c.model} ({c.params_b:g}B) on {c.provider} {c.gpu}: {money(c.usd_per_month)} a month, {training}, "
@@ -98,11 +104,14 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
         book: Prices; None loads all layers.
 
     Raises:
-        SpecError: The volume is missing, a price or model isn't known, or the data may not leave and no model fits on any GPU.
+        SpecError: The volume is missing, a price or model isn't known, or the data may not leave and no model fits on
+            any GPU.
         MissingExtraError: The package with API prices isn't installed.
     """
     if situation.workload.requests_per_month is None:
-        raise SpecError("advice needs Workload(requests_per_month=...): without a volume, which option is cheaper is unknown")
+        raise SpecError(
+            "advice needs Workload(requests_per_month=...): without a volume, which option is cheaper is unknown"
+        )
     book = book or PriceBook.load()
     task = _facts()["tasks"][situation.task]
     compared: list[_Compared] = []
@@ -115,7 +124,9 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
         else:
             compared.append(_compare(situation, placement, book))
     if situation.must_self_host and not compared:
-        raise SpecError("the data may not leave, and no model fits on any GPU: " + "; ".join(reason.text for reason in left_out))
+        raise SpecError(
+            "the data may not leave, and no model fits on any GPU: " + "; ".join(reason.text for reason in left_out)
+        )
     best = compared[0].candidate if compared else None
     answer = compared[0].answer if compared else None
     others = alternatives(situation, small_apis=_facts()["small_apis"], book=book)
@@ -177,7 +188,12 @@ def _placement(situation: Situation, model: str, task: dict[str, Any], book: Pri
     assert trained is not None, f"advice.yaml names {model}, which isn't in shapes.yaml"
     row_tokens, rank = workload.input_tokens + workload.output_tokens, int(task["rank"])
     examples = situation.examples if situation.examples is not None else int(task["enough_examples"])
-    size = RunSize(rows=examples * int(task["epochs"]), row_tokens=row_tokens, longest_tokens=float(facts["longest_row"]) * row_tokens, rank=rank)
+    size = RunSize(
+        rows=examples * int(task["epochs"]),
+        row_tokens=row_tokens,
+        longest_tokens=float(facts["longest_row"]) * row_tokens,
+        rank=rank,
+    )
     training, backend, why, tuning = _training(situation, trained, size, book)
     return _Placement(own, shape.params_b, training, backend, why, tuning)
 
@@ -189,8 +205,14 @@ def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook
     if fit is not None:
         tuning = {"lora": f"LoRA(rank={size.rank})", "qlora": f"QLoRA(rank={size.rank})"}[fit.tuning]
         why = f"about {fit.peak_gb:.0f} GB of your {here:g} GB, with a margin; the run costs nothing extra"
-        return CostRange(low=zero, likely=zero, high=zero, source="on your own GPU, which costs nothing extra"), "local", why, tuning
-    # A run that fits on no GPU isn't offered to a managed service either: it has the same GPUs, and a lower limit on rows.
+        return (
+            CostRange(low=zero, likely=zero, high=zero, source="on your own GPU, which costs nothing extra"),
+            "local",
+            why,
+            tuning,
+        )
+    # A run that fits on no GPU isn't offered to a managed service either: it has the same GPUs, and a lower limit on
+    # rows.
     runs = [run_on_gpus(shape, size, provider="modal", besides_s=Range(**_facts()["training"]["start_s"]), book=book)]
     if not situation.must_self_host and (managed := managed_run(shape, size, provider="together", book=book)):
         runs.append(managed)
@@ -204,7 +226,9 @@ def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook
 
 
 def _why(best: Ballpark, others: list[Ballpark]) -> str:
-    return "; ".join([f"{money(best.cost.likely)} a run", *(f"{run.backend} {money(run.cost.likely)}" for run in others)])
+    return "; ".join(
+        [f"{money(best.cost.likely)} a run", *(f"{run.backend} {money(run.cost.likely)}" for run in others)]
+    )
 
 
 def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _Compared:
@@ -248,14 +272,25 @@ def _serverless(own: SelfHosted, book: PriceBook) -> Serverless:
 
 
 def _quality(situation: Situation) -> Quality:
-    """Return the acceptance, assuming that the tuned model reaches the needed score: its evaluation has to show whether it does."""
+    """Return the acceptance, assuming that the tuned model reaches the needed score.
+
+    Its evaluation has to show whether it does.
+    """
     if situation.api_score is None or situation.needed_score is None or not situation.review_usd:
         return Quality()
-    return Quality(api_accepted=situation.api_score, own_accepted=situation.needed_score, rejected="review", review_usd=situation.review_usd)
+    return Quality(
+        api_accepted=situation.api_score,
+        own_accepted=situation.needed_score,
+        rejected="review",
+        review_usd=situation.review_usd,
+    )
 
 
 @functools.cache
 def _facts() -> dict[str, Any]:
     import yaml
 
-    return cast("dict[str, Any]", yaml.safe_load((resources.files("ftsdk.cost.advice") / "advice.yaml").read_text(encoding="utf-8")))
+    return cast(
+        "dict[str, Any]",
+        yaml.safe_load((resources.files("ftsdk.cost.advice") / "advice.yaml").read_text(encoding="utf-8")),
+    )

@@ -1,4 +1,7 @@
-"""APIs that may do the job for less than the one that was named, or better than it: to be tried before anything is trained."""
+"""APIs that may do the job for less than the one that was named, or better than it.
+
+To be tried before anything is trained.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ _WORTH_TRYING = Decimal("0.8")
 def alternatives(situation: Situation, *, small_apis: Sequence[str], book: PriceBook) -> tuple[Alternative, ...]:
     """Return other APIs that may be used instead of the situation's, the best first.
 
-    Those that were measured and are good enough come first, by price; if the API itself isn't good enough, they may cost more
-    than it. Then come those that cost less and weren't measured, the same provider's before others'. Those that were measured
-    and aren't good enough are left out, and so are all if the data may not leave.
+    Those that were measured and are good enough come first, by price; if the API itself isn't good enough, they may
+    cost more than it. Then come those that cost less and weren't measured, the same provider's before others'. Those
+    that were measured and aren't good enough are left out, and so are all if the data may not leave.
 
     Args:
         situation: With the measured APIs in `other_apis`.
@@ -69,4 +72,9 @@ def _cheaper(models: list[str], situation: Situation, limit: Decimal, book: Pric
 def _priced(api: Api, situation: Situation, book: PriceBook) -> Alternative:
     option, _ = api_option(api.model, api, situation.workload, book)
     usd = option.usd_per_request * (situation.workload.requests_per_month or 0)
-    return Alternative(model=api.model, usd_per_month=round(Decimal(repr(usd)), 2), score=api.accepted, source=f"{option.source}, {option.as_of}")
+    return Alternative(
+        model=api.model,
+        usd_per_month=round(Decimal(repr(usd)), 2),
+        score=api.accepted,
+        source=f"{option.source}, {option.as_of}",
+    )

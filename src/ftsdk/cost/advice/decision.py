@@ -72,7 +72,10 @@ def decide(
 def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
     """Return what comes before any question of money; None if it was done."""
     if situation.has_metric is False:
-        text = f"nothing shows yet which model is better; {_examples_to_measure(situation)} examples give a score to within 5 points"
+        text = (
+            f"nothing shows yet which model is better; {_examples_to_measure(situation)} examples give a score to "
+            "within 5 points"
+        )
         return "measure first", Reason(text=text, source="95 % interval of a share")
     if situation.has_changing_facts and "retrieval" not in situation.tried:
         text = "answers depend on facts that change, and training doesn't keep facts up to date"
@@ -82,7 +85,9 @@ def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
         ways["structured-output"] = "structured output (a JSON schema, which most APIs and engines enforce)"
     missing = [text for way, text in ways.items() if way not in situation.tried]
     if missing:
-        return "prompt first", Reason(text=f"not tried yet: {' and '.join(missing)}; an afternoon, and no model to maintain", source="tried")
+        return "prompt first", Reason(
+            text=f"not tried yet: {' and '.join(missing)}; an afternoon, and no model to maintain", source="tried"
+        )
     return None
 
 
@@ -94,10 +99,14 @@ def _instead(best: Candidate | None, others: Sequence[Alternative]) -> Alternati
 def _why_instead(situation: Situation, other: Alternative) -> Reason:
     named = situation.api if isinstance(situation.api, str) else situation.api.model
     if other.score is not None and situation.needed_score is not None:
-        text = f"{other.model} is good enough ({other.score:.0%}, {situation.needed_score:.0%} needed) and costs {money(other.usd_per_month)} a month"
+        text = (
+            f"{other.model} is good enough ({other.score:.0%}, {situation.needed_score:.0%} needed) and costs "
+            f"{money(other.usd_per_month)} a month"
+        )
         return Reason(text=text, source=f"other_apis; {other.source}")
     text = (
-        f"a cheaper API, {other.model}, costs {money(other.usd_per_month)} a month for the same tokens and wasn't measured: "
+        f"a cheaper API, {other.model}, costs {money(other.usd_per_month)} a month for the same tokens and wasn't "
+        "measured: "
         f"if its answers suffice, neither {named} nor a model of your own is needed"
     )
     return Reason(text=text, source=other.source)
@@ -107,7 +116,9 @@ def _dearer_than_own(others: Sequence[Alternative], other: Alternative | None, b
     if not others or other is not None:
         return ()
     cheapest = min(others, key=lambda one: one.usd_per_month)
-    text = f"a cheaper API, {cheapest.model}, costs {money(cheapest.usd_per_month)} a month, still more than {best.model}"
+    text = (
+        f"a cheaper API, {cheapest.model}, costs {money(cheapest.usd_per_month)} a month, still more than {best.model}"
+    )
     return (Reason(text=text, source=cheapest.source),)
 
 
@@ -117,10 +128,15 @@ def _reasons_to_train(situation: Situation, best: Candidate) -> tuple[Reason, ..
         text = f"the API, prompted well, reaches {situation.api_score:.0%}; {situation.needed_score:.0%} is needed"
         reasons.append(Reason(text=text, source="api_score, needed_score"))
         if _may_try_larger(situation):
-            reasons.append(Reason(text="not tried: a larger model at an API, which may reach it without any training", source="tried"))
+            reasons.append(
+                Reason(
+                    text="not tried: a larger model at an API, which may reach it without any training", source="tried"
+                )
+            )
     if situation.must_self_host:
         text = (
-            f"the data may not leave, so APIs and managed services are out; {best.model} would be served by {best.provider} on GPUs that you rent: "
+            f"the data may not leave, so APIs and managed services are out; {best.model} would be served by "
+            f"{best.provider} on GPUs that you rent: "
             "your data goes there"
         )
         reasons.append(Reason(text=text, source="must_self_host"))
@@ -128,7 +144,11 @@ def _reasons_to_train(situation: Situation, best: Candidate) -> tuple[Reason, ..
 
 
 def next_steps(
-    verdict: Verdict, situation: Situation, task: Mapping[str, Any], best: Candidate | None, others: Sequence[Alternative]
+    verdict: Verdict,
+    situation: Situation,
+    task: Mapping[str, Any],
+    best: Candidate | None,
+    others: Sequence[Alternative],
 ) -> tuple[str, ...]:
     """Return what to do now, in order."""
     match verdict:
@@ -139,7 +159,11 @@ def next_steps(
                 "ask for advice again with api_score",
             )
         case "retrieve first":
-            return ("put the facts into the prompt by retrieval", "measure that", "ask again with tried: [prompt, few-shot, retrieval]")
+            return (
+                "put the facts into the prompt by retrieval",
+                "measure that",
+                "ask again with tried: [prompt, few-shot, retrieval]",
+            )
         case "prompt first":
             return (
                 "write the best prompt you can, with five to twenty examples in it",
@@ -154,12 +178,24 @@ def next_steps(
             )
         case "use the API":
             unknown = _unknown_scores(situation)
-            measure = (f"measure whether the API is good enough, and ask again with {' and '.join(unknown)}",) if unknown else ()
+            measure = (
+                (f"measure whether the API is good enough, and ask again with {' and '.join(unknown)}",)
+                if unknown
+                else ()
+            )
             other = _instead(best, others)
             if other is None:
-                return (*measure, "stay with the API", "ask again when the volume, the price or the needed score changes")
+                return (
+                    *measure,
+                    "stay with the API",
+                    "ask again when the volume, the price or the needed score changes",
+                )
             if other.score is not None:
-                return (*measure, f"move to {other.model}", "ask again when the volume, the price or the needed score changes")
+                return (
+                    *measure,
+                    f"move to {other.model}",
+                    "ask again when the volume, the price or the needed score changes",
+                )
             return (
                 *measure,
                 f"measure {other.model} on the same examples, and move to it if its answers suffice",
@@ -167,10 +203,21 @@ def next_steps(
             )
         case "fine-tune":
             assert best is not None, "without a candidate there is nothing to tune"
-            larger = ("first measure a larger model at an API; if it is good enough, ask again with it",) if _may_try_larger(situation) else ()
-            costs = "on your own GPU, without a bill" if best.backend == "local" else f"about {money(best.training.likely)} a run"
+            larger = (
+                ("first measure a larger model at an API; if it is good enough, ask again with it",)
+                if _may_try_larger(situation)
+                else ()
+            )
+            costs = (
+                "on your own GPU, without a bill"
+                if best.backend == "local"
+                else f"about {money(best.training.likely)} a run"
+            )
             inside = (
-                ("where rented GPUs are out too, train and serve on one of your own that holds it: ask again with its gpu_memory_gb",)
+                (
+                    "where rented GPUs are out too, train and serve on one of your own that holds it: ask again with "
+                    "its gpu_memory_gb",
+                )
                 if _goes_out(situation, best)
                 else ()
             )
@@ -178,8 +225,11 @@ def next_steps(
                 *larger,
                 f"train {best.model} first, the smallest: {costs}",
                 *inside,
-                "compare it with the base" + ("" if situation.must_self_host else " and with the API") + " on the same examples: run.evaluate()",
-                "go up in size only if it doesn't reach " + ("what is needed" if situation.needed_score is None else f"{situation.needed_score:.0%}"),
+                "compare it with the base"
+                + ("" if situation.must_self_host else " and with the API")
+                + " on the same examples: run.evaluate()",
+                "go up in size only if it doesn't reach "
+                + ("what is needed" if situation.needed_score is None else f"{situation.needed_score:.0%}"),
             )
 
 
@@ -187,7 +237,9 @@ def beats_the_api(candidate: Candidate, answer: CrossoverAnswer) -> str:
     """Return from which volume a candidate is cheaper than the API, in words."""
     if candidate.break_even_requests is not None:
         return f"cheaper than the API from {volume(candidate.break_even_requests)} requests a month"
-    return f"{'always' if candidate.usd_per_month < answer.option('api').usd_per_month else 'never'} cheaper than the API"
+    return (
+        f"{'always' if candidate.usd_per_month < answer.option('api').usd_per_month else 'never'} cheaper than the API"
+    )
 
 
 def _findings(situation: Situation, best: Candidate | None, answer: CrossoverAnswer | None) -> tuple[Reason, ...]:
@@ -196,8 +248,10 @@ def _findings(situation: Situation, best: Candidate | None, answer: CrossoverAns
     if best is not None and answer is not None:
         requests, api = situation.workload.requests_per_month or 0, answer.option("api")
         text = (
-            f"at {volume(requests)} request{'' if requests == 1 else 's'} a month the API costs {money(api.usd_per_month)} and "
-            f"{best.model} on {best.provider} {best.gpu} {money(best.usd_per_month)}; P(self-hosting is cheaper) = {best.p_cheaper:.0%}"
+            f"at {volume(requests)} request{'' if requests == 1 else 's'} a month the API costs "
+            f"{money(api.usd_per_month)} and "
+            f"{best.model} on {best.provider} {best.gpu} {money(best.usd_per_month)}; P(self-hosting is cheaper) = "
+            f"{best.p_cheaper:.0%}"
         )
         found.append(Reason(text=text, source=_cited(answer)))
         found += _stopped_when_idle(answer)
@@ -216,7 +270,10 @@ def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
     serverless = next((option for option in answer.options if option.name == "serverless"), None)
     if serverless is None or serverless.usd_per_month >= own.usd_per_month * Decimal("0.9"):
         return []
-    text = f"at this volume serverless GPUs are cheaper: {serverless.label}, {money(serverless.usd_per_month)} a month; {serverless.note}"
+    text = (
+        f"at this volume serverless GPUs are cheaper: {serverless.label}, {money(serverless.usd_per_month)} a month; "
+        f"{serverless.note}"
+    )
     return [Reason(text=text, source=serverless.lines[0].source)]
 
 
@@ -224,9 +281,15 @@ def _api_will_do(situation: Situation, best: Candidate, answer: CrossoverAnswer)
     unknown, even = _unknown_scores(situation), beats_the_api(best, answer)
     if unknown:
         isnt = "isn't" if len(unknown) == 1 else "aren't"
-        text = f"a model of your own is {even}; whether the API is good enough isn't known: {' and '.join(unknown)} {isnt} given"
+        text = (
+            f"a model of your own is {even}; whether the API is good enough isn't known: {' and '.join(unknown)} "
+            f"{isnt} given"
+        )
     else:
-        text = f"it is good enough ({situation.api_score:.0%}, {situation.needed_score:.0%} needed), and a model of your own is {even}"
+        text = (
+            f"it is good enough ({situation.api_score:.0%}, {situation.needed_score:.0%} needed), and a model of your "
+            f"own is {even}"
+        )
     return Reason(text=text, source=_cited(answer))
 
 
@@ -239,11 +302,16 @@ def _what_it_costs_more(situation: Situation, best: Candidate, answer: Crossover
     if situation.must_self_host:
         return Reason(text=f"{text}, for data that doesn't go there", source=_cited(answer))
     if more > 0 and situation.has_gap:
-        better = (situation.workload.requests_per_month or 0) * ((situation.needed_score or 0) - (situation.api_score or 0))
+        better = (situation.workload.requests_per_month or 0) * (
+            (situation.needed_score or 0) - (situation.api_score or 0)
+        )
         if situation.review_usd:
             text += f", with each bad answer corrected by hand for {money(situation.review_usd)}"
         else:
-            text += f", {money(more / better)} for each answer that gets better: if a person corrects one for less, keep the API"
+            text += (
+                f", {money(more / better)} for each answer that gets better: if a person corrects one for less, keep "
+                "the API"
+            )
     return Reason(text=text, source=_cited(answer))
 
 
@@ -260,7 +328,10 @@ def _unknown_scores(situation: Situation) -> list[str]:
 
 
 def _examples_to_measure(situation: Situation) -> int:
-    """Return how many examples give a share to within five points; near 0 and 1 the formula would ask for hardly any."""
+    """Return how many examples give a share to within five points.
+
+    Near 0 and 1 the formula would ask for hardly any.
+    """
     score = 0.5 if situation.api_score is None else min(max(situation.api_score, 0.1), 0.9)
     return math.ceil(1.96**2 * score * (1 - score) / 0.05**2)
 

@@ -34,10 +34,15 @@ class Situation(Value):
     """Good examples at hand."""
     preference_pairs: Annotated[int, Field(ge=0)] = 0
     """Pairs of a better and a worse answer."""
-    tried: tuple[Literal["prompt", "few-shot", "structured-output", "retrieval", "smaller-model", "larger-model"], ...] = ()
+    tried: tuple[
+        Literal["prompt", "few-shot", "structured-output", "retrieval", "smaller-model", "larger-model"], ...
+    ] = ()
     """What has been tried and measured. `smaller-model` and `larger-model`: at an API, instead of `api`."""
     other_apis: tuple[str | Api, ...] = ()
-    """Further APIs that you could use, with the share of their answers that are good enough where you measured it: `Api(model=, accepted=)`."""
+    """Further APIs that you could use, with the share of their answers that are good enough where you measured it.
+
+    `Api(model=, accepted=)`.
+    """
     api_score: _Share | None = None
     """Share of the API's answers that are good enough, as prompted best."""
     needed_score: _Share | None = None
@@ -45,7 +50,10 @@ class Situation(Value):
     has_changing_facts: bool = False
     """Whether answers depend on facts that change: training doesn't keep them up to date."""
     must_self_host: bool = False
-    """Whether the data may not leave: no API and no managed service. Rented GPUs are offered, and the advice says so."""
+    """Whether the data may not leave: no API and no managed service.
+
+    Rented GPUs are offered, and the advice says so.
+    """
     latency: Latency = "server"
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None = None
     """Memory of a GPU that you have, in GB as it is sold: a card of "24 GB" has 24 GiB."""

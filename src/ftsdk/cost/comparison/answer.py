@@ -77,7 +77,10 @@ def _triples(given: object) -> object:
     """Read lists as JSON writes them: the base does so for fields, not for the values of a dict."""
     if not isinstance(given, dict):
         return given
-    return {name: tuple(cast("list[object]", one)) if isinstance(one, list) else one for name, one in cast("dict[str, object]", given).items()}
+    return {
+        name: tuple(cast("list[object]", one)) if isinstance(one, list) else one
+        for name, one in cast("dict[str, object]", given).items()
+    }
 
 
 class Likelihood(Value):
@@ -96,7 +99,10 @@ class Likelihood(Value):
 
 
 class CrossoverAnswer(Value):
-    """API or a model of your own: every cost line with its source, the break-even volumes, the probability and the assumptions."""
+    """API or a model of your own.
+
+    Every cost line with its source, the break-even volumes, the probability and the assumptions.
+    """
 
     workload: Workload
     """With the volume that was solved for, if it was."""
@@ -110,7 +116,10 @@ class CrossoverAnswer(Value):
     """Of each option with the API, by volume. Empty: one is cheaper over the whole range."""
     searched_requests: tuple[float, float]
     saving_usd_per_month: Usd
-    """Saving of self-hosting over the API at the expected volume, with the setup spread over its months; negative if the API is cheaper."""
+    """Saving of self-hosting over the API at the expected volume, with the setup spread over its months.
+
+    Negative if the API is cheaper.
+    """
     upfront_usd: Usd
     """Setup and the first training."""
     payback_months: float | None = None
@@ -164,7 +173,9 @@ class CrossoverAnswer(Value):
         return self.to_html()
 
     def plot(self, path: str | Path) -> Path:
-        """Draw cost over volume, with the crossings, and the tornado; in the format of the file's ending (.svg, .png, .pdf).
+        """Draw cost over volume, with the crossings, and the tornado.
+
+        In the format of the file's ending (.svg, .png, .pdf).
 
         Raises:
             MissingExtraError: matplotlib isn't installed.

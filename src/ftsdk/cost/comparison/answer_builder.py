@@ -50,11 +50,17 @@ def build_answer(
 
     stated = distributions(scenario)
     samples = draw_samples(stated, expected, scenarios=scenarios, seed=seed)
-    costs = {option.name: np.broadcast_to(option.monthly_usd(samples.draw, shared), (scenarios,)) for option in scenario.options}
+    costs = {
+        option.name: np.broadcast_to(option.monthly_usd(samples.draw, shared), (scenarios,))
+        for option in scenario.options
+    }
     savings = costs[scenario.api.name] - costs[scenario.own.name]
     upfront = float(shared.setup_usd(expected))
     months = _savings_by_month(scenario)
-    npv_12, npv_36 = (net_present_value_usd(upfront_usd=upfront, savings_usd=months[:n], discount_per_year=discount_per_year) for n in (12, 36))
+    npv_12, npv_36 = (
+        net_present_value_usd(upfront_usd=upfront, savings_usd=months[:n], discount_per_year=discount_per_year)
+        for n in (12, 36)
+    )
     searched = (LEAST_REQUESTS, largest)
     return CrossoverAnswer(
         workload=inputs.workload,
@@ -101,17 +107,23 @@ def _median_notes(expected_saving: float, savings: Any) -> tuple[str, ...]:
         return ()
     expected, most = ("self-hosting", "the API") if expected_saving > 0 else ("the API", "self-hosting")
     return (
-        f"with every number as expected {expected} is cheaper, but in most scenarios {most} is: the uncertainty lies mostly on one "
+        f"with every number as expected {expected} is cheaper, but in most scenarios {most} is: the uncertainty lies "
+        "mostly on one "
         "side (see what matters)",
     )
 
 
 def _savings_by_month(scenario: Scenario) -> list[float]:
-    """Return the saving of each month without the setup, which is paid at once; the volume grows as the workload says."""
+    """Return the saving of each month without the setup, which is paid at once.
+
+    The volume grows as the workload says.
+    """
     shared = scenario.shared
     growth = (1 + scenario.inputs.workload.growth_per_year) ** (1 / 12)
     draw = scenario.at(scenario.expected.requests * growth ** np.arange(_PAYBACK_HORIZON_MONTHS))
-    running = scenario.own.monthly_usd(draw, shared) - shared.setup_usd(scenario.expected) / shared.operations.setup_months
+    running = (
+        scenario.own.monthly_usd(draw, shared) - shared.setup_usd(scenario.expected) / shared.operations.setup_months
+    )
     return [float(saving) for saving in scenario.api.monthly_usd(draw, shared) - running]
 
 
@@ -122,9 +134,13 @@ def _option_cost(scenario: Scenario, option: Option) -> OptionCost:
         name=option.name,
         label=option.label,
         usd_per_month=_usd(total),
-        # Every option ends with as many good answers as there were requests: by asking again, falling back, or a person.
+        # Every option ends with as many good answers as there were requests: by asking again, falling back, or a
+        # person.
         usd_per_1k_accepted=_usd(1000 * total / float(scenario.expected.requests), places=4),
-        lines=tuple(CostLine(label=line.label, usd=_usd(line.usd), detail=line.detail, source=line.source, as_of=line.as_of) for line in lines),
+        lines=tuple(
+            CostLine(label=line.label, usd=_usd(line.usd), detail=line.detail, source=line.source, as_of=line.as_of)
+            for line in lines
+        ),
         capacity=scenario.capacity(option),
         note=_usage(scenario, option),
     )

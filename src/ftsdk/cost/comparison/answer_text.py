@@ -25,7 +25,10 @@ def volume(requests: float) -> str:
 
 
 def verdict(answer: CrossoverAnswer) -> str:
-    """Return the answer in one sentence, which follows most scenarios: it can't contradict the probability beside it."""
+    """Return the answer in one sentence, which follows most scenarios.
+
+    It can't contradict the probability beside it.
+    """
     api, own, odds = answer.option("api"), answer.option("self-hosted"), answer.likelihood
     cheapest = min(answer.options, key=lambda option: option.usd_per_month)
     is_own_cheaper = odds.saving_usd_per_month[1] > 0
@@ -46,14 +49,24 @@ def answer_text(answer: CrossoverAnswer) -> str:
     """Return the answer as plain text."""
     w = answer.workload
     traffic = (
-        f"{volume(w.requests_per_month or 0)} requests a month, {w.input_tokens:g} tokens in and {w.output_tokens:g} out, "
+        f"{volume(w.requests_per_month or 0)} requests a month, {w.input_tokens:g} tokens in and {w.output_tokens:g} "
+        "out, "
         f"peak {w.peak_to_mean:g} x mean"
     )
     parts = [verdict(answer), f"\n{traffic}\n"]
     for option in answer.options:
         parts.append(_heading(option))
-        lines = [(f"  {line.label}", money(line.usd), line.detail, _cited(line.source, line.as_of)) for line in option.lines]
-        lines.append(("  a month", money(option.usd_per_month), f"{money(option.usd_per_1k_accepted)} per 1,000 accepted answers", option.note))
+        lines = [
+            (f"  {line.label}", money(line.usd), line.detail, _cited(line.source, line.as_of)) for line in option.lines
+        ]
+        lines.append(
+            (
+                "  a month",
+                money(option.usd_per_month),
+                f"{money(option.usd_per_1k_accepted)} per 1,000 accepted answers",
+                option.note,
+            )
+        )
         parts.append(text_table(lines, right={1}))
         if option.capacity is not None:
             parts.append(f"  one replica: {option.capacity}")
@@ -74,9 +87,13 @@ def answer_text(answer: CrossoverAnswer) -> str:
 def answer_html(answer: CrossoverAnswer) -> str:
     """Return the answer as an HTML fragment."""
     lines = html_table(
-        (row for option in answer.options for row in _option_rows(option)), head=("Line", "US dollars a month", "", "Source"), right={1}
+        (row for option in answer.options for row in _option_rows(option)),
+        head=("Line", "US dollars a month", "", "Source"),
+        right={1},
     )
-    swings = html_table(_swings(answer), head=("What matters", "10th to 90th percentile", "monthly saving of self-hosting"))
+    swings = html_table(
+        _swings(answer), head=("What matters", "10th to 90th percentile", "monthly saving of self-hosting")
+    )
     stated = html_list(map(str, (*answer.distributions, *answer.assumptions)))
     return (
         f"<p>{bold(verdict(answer))}</p>{lines}{html_table(_findings(answer), has_row_heads=True)}{swings}"
@@ -101,14 +118,21 @@ def _findings(answer: CrossoverAnswer) -> list[tuple[str, str]]:
     saves, less, sign = ("saves", "less", 1) if answer.saving_usd_per_month >= 0 else ("costs", "more", -1)
     # What it costs more is counted upwards: the interval turns round with the sign.
     low, high = (low, high) if sign > 0 else (-high, -low)
-    rows = [(f"Break-even of {option.name}", _break_even(answer, option)) for option in answer.options[1:] if option.capacity is not None]
+    rows = [
+        (f"Break-even of {option.name}", _break_even(answer, option))
+        for option in answer.options[1:]
+        if option.capacity is not None
+    ]
     rows += [
         (
             "Self-hosting " + saves,
             f"{money(abs(answer.saving_usd_per_month))} a month {less} than the API "
             f"(80 % of scenarios: {money(low)} to {money(high)} {less}, half over {money(sign * middle)})",
         ),
-        ("P(self-hosting is cheaper)", f"{odds.p_self_hosted_cheaper:.1%} of {odds.scenarios:,} scenarios (seed {odds.seed})"),
+        (
+            "P(self-hosting is cheaper)",
+            f"{odds.p_self_hosted_cheaper:.1%} of {odds.scenarios:,} scenarios (seed {odds.seed})",
+        ),
         ("P(cheapest of all)", ", ".join(f"{name} {share:.0%}" for name, share in odds.p_cheapest.items())),
         ("Payback", _payback(answer)),
         (
@@ -140,7 +164,10 @@ def _break_even(answer: CrossoverAnswer, option: OptionCost) -> str:
     if start is not None:
         ranges.append(f"from {volume(start)}")
     shown = ranges if len(ranges) <= 4 else [*ranges[:3], f"({len(ranges) - 4} more)", ranges[-1]]
-    return f"cheaper than the API {', '.join(shown)} requests a month ({len(points)} crossing{'s' if len(points) > 1 else ''})"
+    return (
+        f"cheaper than the API {', '.join(shown)} requests a month ({len(points)} "
+        f"crossing{'s' if len(points) > 1 else ''})"
+    )
 
 
 def _payback(answer: CrossoverAnswer) -> str:
@@ -154,7 +181,9 @@ def _solved(solved: Solved) -> str:
     cheaper = "self-hosting" if solved.cheaper_at_low == "self-hosted" else "the API"
     if not solved.values:
         return f"none between {_short(low)} and {_short(high)} {solved.unit}: {cheaper} is cheaper throughout"
-    return f"{', '.join(_short(value) for value in solved.values)} {solved.unit} (below the first, {cheaper} is cheaper)"
+    return (
+        f"{', '.join(_short(value) for value in solved.values)} {solved.unit} (below the first, {cheaper} is cheaper)"
+    )
 
 
 def _option_rows(option: OptionCost) -> list[tuple[str, str, str, str]]:

@@ -33,7 +33,8 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
     retried = f", {api.retry_share:.0%} sent again" if api.retry_share else ""
     if rates is not price:
         notes += (
-            f"{api.model}: prompts of this length are billed at the higher tier as a whole, ${rates.input_usd_per_mtok:f} per million tokens in",
+            f"{api.model}: prompts of this length are billed at the higher tier as a whole, "
+            f"${rates.input_usd_per_mtok:f} per million tokens in",
         )
     if price.note:
         notes += (f"{api.model}: {price.note}",)
@@ -41,7 +42,10 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
         name=name,
         label=api.model + (" (batch)" if api.is_batch else ""),
         usd_per_request=(1 + api.retry_share) * ratio * per_mtok / 1e6,
-        detail=f"${rates.input_usd_per_mtok:f} in{cached}, ${rates.output_usd_per_mtok:f} out per million tokens{more}{retried}",
+        detail=(
+            f"${rates.input_usd_per_mtok:f} in{cached}, ${rates.output_usd_per_mtok:f} out per million "
+            f"tokens{more}{retried}"
+        ),
         source=price.source,
         as_of=str(price.as_of),
         accepted=api.accepted,
@@ -53,7 +57,10 @@ def _price(api: Api, book: PriceBook) -> ApiPrice:
     if api.input_usd_per_mtok is None and api.output_usd_per_mtok is None:
         return api_price(api.model, batch=api.is_batch, book=book)
     if api.input_usd_per_mtok is None or api.output_usd_per_mtok is None:
-        raise SpecError(f"only half of the price of {api.model} is given: set both input_usd_per_mtok and output_usd_per_mtok, or neither")
+        raise SpecError(
+            f"only half of the price of {api.model} is given: set both input_usd_per_mtok and output_usd_per_mtok, or "
+            "neither"
+        )
     provider, _, model = api.model.rpartition("/")
     return ApiPrice(
         provider=provider or "given",
@@ -69,11 +76,17 @@ def _price(api: Api, book: PriceBook) -> ApiPrice:
 
 
 def _tokenizer_ratio(api: Api) -> tuple[float, tuple[str, ...]]:
-    """Return the API's tokens over your own model's. Claude models from 4.7 on make about 30 % more (public notes, 2026)."""
+    """Return the API's tokens over your own model's.
+
+    Claude models from 4.7 on make about 30 % more (public notes, 2026).
+    """
     if api.tokenizer_ratio is not None:
         return api.tokenizer_ratio, ()
     found = re.fullmatch(r"anthropic/claude-[a-z]+-(\d)(?:-(\d))?(?:-\d{8})?", api.model)
     if found and (int(found[1]), int(found[2] or 0)) >= (4, 7):
-        note = f"{api.model} is assumed to make 30 % more tokens of the same text than other tokenizers; measure it and set Api(tokenizer_ratio=...)"
+        note = (
+            f"{api.model} is assumed to make 30 % more tokens of the same text than other tokenizers; measure it and "
+            "set Api(tokenizer_ratio=...)"
+        )
         return 1.3, (note,)
     return 1.0, ()

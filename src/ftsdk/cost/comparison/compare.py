@@ -1,4 +1,7 @@
-"""API or a model of your own: the one question, answered with prices, volume, working hours, quality and uncertainty."""
+"""API or a model of your own.
+
+The one question, answered with prices, volume, working hours, quality and uncertainty.
+"""
 
 from __future__ import annotations
 
@@ -47,22 +50,24 @@ def crossover(
         workload: The traffic.
         api: The API that you would use otherwise, such as `anthropic/claude-haiku-4-5`.
         self_hosted: Your own model on rented GPUs.
-        training: US dollars of one training run, a range, or `job.estimate()`; None leaves it out, and the answer says so.
+        training: US dollars of one training run, a range, or `job.estimate()`; None leaves it out, and the answer says
+            so.
         retrains_per_year: How often the model is retrained.
         dedicated: The third option, a managed endpoint; None leaves it out.
         serverless: The fourth, GPUs that stop when idle; None leaves it out.
         other_apis: Further APIs to compare with.
         operations: Hours of work and what they cost.
         quality: How often answers are good enough.
-        solve_for: One input, such as `requests_per_month` or `gpu_usd_per_hour`; the answer has its values at which both cost the same.
+        solve_for: One input, such as `requests_per_month` or `gpu_usd_per_hour`; the answer has its values at which
+            both cost the same.
         scenarios: How many scenarios are drawn, at least 100.
         seed: Seed of the drawing; the same seed gives the same answer.
         discount_per_year: Rate for the net present value; 0.1 is 10 %.
         book: Prices; None loads all layers.
 
     Raises:
-        SpecError: A price, GPU or model isn't known, an amount or a number is impossible, `training` is an estimate without a cost,
-            or the volume is missing and isn't solved for.
+        SpecError: A price, GPU or model isn't known, an amount or a number is impossible, `training` is an estimate
+            without a cost, or the volume is missing and isn't solved for.
         MissingExtraError: The package with API prices isn't installed.
     """
     if solve_for is not None and solve_for not in SOLVABLE:
@@ -76,7 +81,8 @@ def crossover(
     compared = _api(api)
     if compared.accepted is not None:
         raise SpecError(
-            f"api: accepted={compared.accepted} is for other_apis; the acceptance of the API that is compared is Quality(api_accepted=...)"
+            f"api: accepted={compared.accepted} is for other_apis; the acceptance of the API that is compared is "
+            "Quality(api_accepted=...)"
         )
     inputs = Inputs(
         workload=workload,
@@ -96,7 +102,10 @@ def crossover(
     points = break_even_points(scenario, largest)
     if workload.requests_per_month is None:
         if solve_for != "requests_per_month":
-            raise SpecError("Workload needs requests_per_month, unless it is solved for: crossover(..., solve_for='requests_per_month')")
+            raise SpecError(
+                "Workload needs requests_per_month, unless it is solved for: crossover(..., "
+                "solve_for='requests_per_month')"
+            )
         # At the break-even volume the rest of the answer is about a tie, which is what was asked for.
         volume = next((p.requests_per_month for p in points if p.option == scenario.own.name), _DEFAULT_REQUESTS)
         scenario = build_scenario(replace(inputs, workload=workload.replace(requests_per_month=volume)))

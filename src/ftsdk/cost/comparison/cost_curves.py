@@ -67,4 +67,6 @@ def _curve(scenario: Scenario, option: Option, high: float) -> Curve:
         volumes = np.unique(np.concatenate([volumes, steps, steps * (1 + 1e-7)]))
         volumes = volumes[(volumes >= low) & (volumes <= high)]
     usd = np.broadcast_to(option.monthly_usd(scenario.at(volumes), scenario.shared), volumes.shape)
-    return Curve(option=option.name, requests_per_month=tuple(map(float, volumes)), usd_per_month=tuple(map(float, usd)))
+    return Curve(
+        option=option.name, requests_per_month=tuple(map(float, volumes)), usd_per_month=tuple(map(float, usd))
+    )

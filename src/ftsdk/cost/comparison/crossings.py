@@ -16,7 +16,9 @@ class Crossing(NamedTuple):
     """The difference is negative before and positive after."""
 
 
-def crossings(difference: Callable[[Any], Any], low: float, high: float, *, breaks: Sequence[float] = (), points: int = 2000) -> tuple[Crossing, ...]:
+def crossings(
+    difference: Callable[[Any], Any], low: float, high: float, *, breaks: Sequence[float] = (), points: int = 2000
+) -> tuple[Crossing, ...]:
     """Return every sign change between two points.
 
     Between neighbouring breaks the function has to be continuous; it may jump at a break.
@@ -26,7 +28,8 @@ def crossings(difference: Callable[[Any], Any], low: float, high: float, *, brea
         low: Where to begin, above 0.
         high: Where to end.
         breaks: Where it may jump. A break belongs to what lies before it: the jump is just after.
-        points: How finely continuous pieces are sampled, evenly in the logarithm. Two crossings between neighbouring samples are missed.
+        points: How finely continuous pieces are sampled, evenly in the logarithm. Two crossings between neighbouring
+            samples are missed.
     """
     import numpy as np
 
@@ -34,7 +37,8 @@ def crossings(difference: Callable[[Any], Any], low: float, high: float, *, brea
     inner = np.asarray([b for b in breaks if low < b < high])
     places = np.unique(np.concatenate([grid, inner, inner * (1 + 1e-7)]))
     values = np.broadcast_to(difference(places), places.shape)
-    # Where the two are equal, the neighbours tell on which side they are; where there is no difference to speak of (NaN), nobody does.
+    # Where the two are equal, the neighbours tell on which side they are; where there is no difference to speak of
+    # (NaN), nobody does.
     known = (values != 0) & np.isfinite(values)
     places, signs = places[known], np.sign(values[known])
     return tuple(

@@ -30,7 +30,10 @@ def _training(given: object) -> object:
     if isinstance(given, Mapping):
         return CostRange.from_dict(cast("Mapping[str, Any]", given))
     if isinstance(given, (bool, str, list, tuple)):
-        raise ValueError(f"US dollars of one run as a number, such as 12.5 without quotes, or low, likely, high and source; got {given!r}")
+        raise ValueError(
+            "US dollars of one run as a number, such as 12.5 without quotes, or low, likely, high and source; got "
+            f"{given!r}"
+        )
     if isinstance(given, (int, float, Decimal)) and not 0 <= given < float("inf"):
         raise ValueError(f"US dollars of one run can't be {given}: give a number from 0 up")
     return given
@@ -66,7 +69,9 @@ class CrossoverFile(Value):
         """
         return cls.from_dict(read_yaml(Path(path)))
 
-    def answer(self, *, training: HasCost | CostRange | Decimal | float | None = None, book: PriceBook | None = None) -> CrossoverAnswer:
+    def answer(
+        self, *, training: HasCost | CostRange | Decimal | float | None = None, book: PriceBook | None = None
+    ) -> CrossoverAnswer:
         """Return the answer of `crossover`.
 
         Args:

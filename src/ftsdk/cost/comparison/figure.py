@@ -95,9 +95,18 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
             labels.append((inside[-1][1], _name(answer, curve.option), colour))
         else:
             above.append(f"{_name(answer, curve.option)} {money(min(curve.usd_per_month))} and more")
-    shown = [point for point in answer.crossings if point.option == "self-hosted" and point.requests_per_month / unit <= right]
+    shown = [
+        point
+        for point in answer.crossings
+        if point.option == "self-hosted" and point.requests_per_month / unit <= right
+    ]
     axis.scatter(
-        [p.requests_per_month / unit for p in shown], [float(p.usd_per_month) for p in shown], s=70, color="white", edgecolor="black", zorder=5
+        [p.requests_per_month / unit for p in shown],
+        [float(p.usd_per_month) for p in shown],
+        s=70,
+        color="white",
+        edgecolor="black",
+        zorder=5,
     )
     for point in _apart(shown, right * unit / 8)[:4]:
         is_right = point.requests_per_month / unit > 0.25 * right
@@ -112,11 +121,26 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
         )
     axis.axvline(requests / unit, color=_GREY, linestyle=(0, (4, 4)), linewidth=1.2, zorder=1)
     axis.annotate(
-        f"expected {volume(requests)}", (requests / unit, top), xytext=(5, -4), textcoords="offset points", va="top", fontsize=10.5, color=_GREY
+        f"expected {volume(requests)}",
+        (requests / unit, top),
+        xytext=(5, -4),
+        textcoords="offset points",
+        va="top",
+        fontsize=10.5,
+        color=_GREY,
     )
     if above:
         text = "above the picture: " + ", ".join(above)
-        axis.annotate(text, (1, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", ha="right", fontsize=10, color=_GREY)
+        axis.annotate(
+            text,
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=10,
+            color=_GREY,
+        )
     axis.set_xlim(0, right)
     axis.set_ylim(0, top)
     _name_lines(axis, labels, top)
@@ -150,10 +174,14 @@ def _tornado(axis: Any, answer: CrossoverAnswer) -> None:
     # What moves less than a hundredth of the widest can't be seen.
     swings = [swing for swing in reversed(answer.swings[:8]) if swing.width_usd > answer.swings[0].width_usd / 100]
     centre = float(answer.saving_usd_per_month)
-    ends = sorted([centre, *(swing.saving_at_low_usd for swing in swings), *(swing.saving_at_high_usd for swing in swings)])
+    ends = sorted(
+        [centre, *(swing.saving_at_low_usd for swing in swings), *(swing.saving_at_high_usd for swing in swings)]
+    )
     for row, swing in enumerate(swings):
         for value, end in ((swing.low, swing.saving_at_low_usd), (swing.high, swing.saving_at_high_usd)):
-            axis.barh(row, end - centre, left=centre, height=0.62, color="#15803d" if end >= centre else "#b91c1c", alpha=0.85)
+            axis.barh(
+                row, end - centre, left=centre, height=0.62, color="#15803d" if end >= centre else "#b91c1c", alpha=0.85
+            )
             if abs(end - centre) < 0.01 * (ends[-1] - ends[0]):
                 continue
             axis.annotate(
@@ -171,7 +199,11 @@ def _tornado(axis: Any, answer: CrossoverAnswer) -> None:
         axis.axvline(0, color=_GREY, linestyle=(0, (2, 2)), linewidth=1)
     axis.set_yticks(range(len(swings)), [swing.input.replace("_", " ") for swing in swings], fontsize=11)
     axis.margins(x=0.22)
-    axis.set_title(f"What matters\nP(self-hosting is cheaper) = {answer.likelihood.p_self_hosted_cheaper:.0%}", fontsize=13, loc="left")
+    axis.set_title(
+        f"What matters\nP(self-hosting is cheaper) = {answer.likelihood.p_self_hosted_cheaper:.0%}",
+        fontsize=13,
+        loc="left",
+    )
     axis.set_xlabel("monthly saving, US dollars", fontsize=11)
     axis.xaxis.set_major_formatter(_dollars)
     axis.tick_params(axis="x", labelrotation=30)

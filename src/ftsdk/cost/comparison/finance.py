@@ -18,7 +18,10 @@ def net_present_value_usd(*, upfront_usd: float, savings_usd: list[float], disco
 
 
 def payback_months(*, upfront_usd: float, savings_usd: list[float]) -> float | None:
-    """Return the months until the savings have paid for the setup, without interest; None if they don't within the months given."""
+    """Return the months until the savings have paid for the setup, without interest.
+
+    None if they don't within the months given.
+    """
     left = upfront_usd
     if left <= 0 and savings_usd and savings_usd[0] >= 0:
         return 0.0

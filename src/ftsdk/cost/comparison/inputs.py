@@ -58,16 +58,26 @@ def training_cost(training: HasCost | CostRange | Decimal | float | None) -> Cos
     if isinstance(training, CostRange):
         return _ordered(training)
     if isinstance(training, bool) or not (isinstance(training, (int, float, Decimal)) or hasattr(training, "cost")):
-        raise SpecError(f"training={training!r} isn't US dollars of one run: give a number, such as 12.5, a CostRange, or job.estimate()")
+        raise SpecError(
+            f"training={training!r} isn't US dollars of one run: give a number, such as 12.5, a CostRange, or "
+            "job.estimate()"
+        )
     if isinstance(training, (int, float, Decimal)):
         likely = Decimal(str(training))
         if not likely.is_finite() or likely < 0:
             raise SpecError(f"training={training} isn't an amount of US dollars; give a number from 0 up")
-        return CostRange(low=likely * Decimal("0.7"), likely=likely, high=likely * Decimal("1.5"), source="given in the call, x0.7 to x1.5")
+        return CostRange(
+            low=likely * Decimal("0.7"),
+            likely=likely,
+            high=likely * Decimal("1.5"),
+            source="given in the call, x0.7 to x1.5",
+        )
     if training.cost is None:
         raise SpecError(
-            f"training: the estimate has no cost ({training.cost_note or 'the backend gives no reason'}), and an unknown cost isn't "
-            "taken as $0. Price the hardware with job.estimate(usd_per_hour=1.5), ask the provider with job.estimate(live=True), or "
+            f"training: the estimate has no cost ({training.cost_note or 'the backend gives no reason'}), and an "
+            "unknown cost isn't "
+            "taken as $0. Price the hardware with job.estimate(usd_per_hour=1.5), ask the provider with "
+            "job.estimate(live=True), or "
             "give US dollars; training=0 if it costs you nothing"
         )
     return _ordered(training.cost)
@@ -98,5 +108,7 @@ def check_not_negative(name: str, given: object) -> None:
 
 def _ordered(cost: CostRange) -> CostRange:
     if not 0 <= cost.low <= cost.likely <= cost.high:
-        raise SpecError(f"training: low={cost.low}, likely={cost.likely}, high={cost.high} must be in this order, and none below 0")
+        raise SpecError(
+            f"training: low={cost.low}, likely={cost.likely}, high={cost.high} must be in this order, and none below 0"
+        )
     return cost

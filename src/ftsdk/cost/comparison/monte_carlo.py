@@ -36,7 +36,9 @@ class Distribution(Value):
     def __str__(self) -> str:
         if self.kind == "fixed":
             return f"{self.input}: {self.likely:g} ({self.why})"
-        return f"{self.input}: {self.kind}, {_plain(self.low)} / {_plain(self.likely)} / {_plain(self.high)} ({self.why})"
+        return (
+            f"{self.input}: {self.kind}, {_plain(self.low)} / {_plain(self.likely)} / {_plain(self.high)} ({self.why})"
+        )
 
 
 def _plain(value: float) -> str:
@@ -74,7 +76,10 @@ def draw_samples(distributions: tuple[Distribution, ...], expected: Draw, *, sce
 
 
 def tornado(expected: Draw, by_input: dict[str, Any], *, saving: Callable[[Draw], float]) -> tuple[Swing, ...]:
-    """Move one input at a time from its 10th to its 90th percentile; the widest swing comes first, those that move nothing are left out."""
+    """Move one input at a time from its 10th to its 90th percentile.
+
+    The widest swing comes first, those that move nothing are left out.
+    """
     swings: list[Swing] = []
     for name, samples in by_input.items():
         low, high = (float(value) for value in np.percentile(samples, [10, 90]))
@@ -100,11 +105,15 @@ def _sample(one: Distribution, generator: np.random.Generator, n: int) -> Any:
             sigma = math.log(one.high / one.low) / (2 * _Z10)
             return np.exp(generator.normal((math.log(one.low) + math.log(one.high)) / 2, sigma, n))
         case "triangular":
-            return generator.triangular(one.low, one.likely, one.high, n) if one.high > one.low else np.full(n, one.likely)
+            return (
+                generator.triangular(one.low, one.likely, one.high, n) if one.high > one.low else np.full(n, one.likely)
+            )
         case "interval":
             # Half of the draws on each side of the middle, evenly, so that a tenth of all lies beyond either end.
             aside = 1.25 * generator.uniform(-1, 1, n)
-            return np.maximum(0.0, one.likely + aside * np.where(aside < 0, one.likely - one.low, one.high - one.likely))
+            return np.maximum(
+                0.0, one.likely + aside * np.where(aside < 0, one.likely - one.low, one.high - one.likely)
+            )
         case "beta":
             # `low` and `high` tell; what is drawn has the mean `likely` and the weight of so many examples.
             weight = one.likely * (1 - one.likely) / ((one.high - one.low) / (2 * _Z10)) ** 2
@@ -112,7 +121,9 @@ def _sample(one: Distribution, generator: np.random.Generator, n: int) -> Any:
         case "mixture":
             # As it is with most probability, else lower, seldom higher.
             chance = generator.random(n)
-            moved = np.where(chance < 0.9, generator.uniform(one.low, one.likely, n), generator.uniform(one.likely, one.high, n))
+            moved = np.where(
+                chance < 0.9, generator.uniform(one.low, one.likely, n), generator.uniform(one.likely, one.high, n)
+            )
             return np.where(generator.random(n) < 0.7, one.likely, moved)
         case _:
             return np.full(n, one.likely)

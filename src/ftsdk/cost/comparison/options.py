@@ -1,7 +1,8 @@
 """What each way to serve a workload costs in a month, as functions of the numbers that are uncertain.
 
-A `Draw` holds those numbers: floats for the expected case, arrays for many scenarios at once. One formula answers both, so the table
-and the probability can't disagree. Sums are floats here, since throughput is measured; amounts are rounded to Decimal when they are shown.
+A `Draw` holds those numbers: floats for the expected case, arrays for many scenarios at once. One formula answers both,
+so the table and the probability can't disagree. Sums are floats here, since throughput is measured; amounts are rounded
+to Decimal when they are shown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from ftsdk.cost.comparison.workload import Operations, Quality
 from ftsdk.cost.serving.capacity import Capacity
 from ftsdk.cost.serving.traffic import cold_share, on_fraction
 
-__all__ = ["MONTH_H", "MONTH_S", "AlwaysOn", "Draw", "Line", "Option", "PerToken", "Replica", "ScaleToZero", "SharedCosts"]
+__all__ = [
+    "MONTH_H",
+    "MONTH_S",
+    "AlwaysOn",
+    "Draw",
+    "Line",
+    "Option",
+    "PerToken",
+    "Replica",
+    "ScaleToZero",
+    "SharedCosts",
+]
 
 MONTH_H = 730
 MONTH_S = MONTH_H * 3600
@@ -155,7 +167,10 @@ class _OwnModel(_Option):
     name: str
     label: str
     placements: tuple[Replica, ...]
-    """Ways to place one copy on GPUs. The one that takes the traffic for the least money is used, at each volume anew."""
+    """Ways to place one copy on GPUs.
+
+    The one that takes the traffic for the least money is used, at each volume anew.
+    """
     api: PerToken
     """Where answers fall back to that aren't accepted."""
     ops_share: float = 1.0
@@ -194,10 +209,19 @@ class _OwnModel(_Option):
         work = hours * float(o.usd_per_hour) * draw.ops_hours
         lines.append(Line("operations", work, f"{hours:g} h at ${o.usd_per_hour}", "assumed", None))
         if shared.retrains_per_year:
-            detail = f"{shared.retrains_per_year:g} a year, {o.failed_share:.0%} more for failed runs, {o.hours_per_retrain:g} h each"
-            lines.append(Line("retraining", shared.retraining_usd(draw), detail, shared.training_source, shared.training_as_of))
+            detail = (
+                f"{shared.retrains_per_year:g} a year, {o.failed_share:.0%} more for failed runs, "
+                f"{o.hours_per_retrain:g} h each"
+            )
+            lines.append(
+                Line("retraining", shared.retraining_usd(draw), detail, shared.training_source, shared.training_as_of)
+            )
         detail = f"first training and {o.setup_hours:g} h, spread over {o.setup_months} months"
-        lines.append(Line("setup", shared.setup_usd(draw) / o.setup_months, detail, shared.training_source, shared.training_as_of))
+        lines.append(
+            Line(
+                "setup", shared.setup_usd(draw) / o.setup_months, detail, shared.training_source, shared.training_as_of
+            )
+        )
         return lines
 
 
@@ -232,7 +256,9 @@ class AlwaysOn(_OwnModel):
 
     def steps(self, draw: Draw, shared: SharedCosts, largest: float) -> list[float]:
         """Return the volumes up to `largest` after which one more replica is needed, in any placement."""
-        reached = draw.requests / shared.own_requests(draw) * draw.throughput * MONTH_S / draw.peak_to_mean / self.adapters
+        reached = (
+            draw.requests / shared.own_requests(draw) * draw.throughput * MONTH_S / draw.peak_to_mean / self.adapters
+        )
         first = max(1, self.replicas - self.spare_replicas)
         steps: set[float] = set()
         for replica in self.placements:
@@ -278,7 +304,10 @@ class ScaleToZero(_OwnModel):
         """Return the line of the bill for GPUs in one placement."""
         hours = self.on_hours(replica, draw, shared)
         beside = f" + {_rate(self.extra_usd_per_hour)} for CPU and memory" if self.extra_usd_per_hour else ""
-        detail = f"{_count(hours)} replica-hours x {replica.gpus} x {replica.gpu} at {_rate(replica.usd_per_gpu_hour)}{beside}"
+        detail = (
+            f"{_count(hours)} replica-hours x {replica.gpus} x {replica.gpu} at "
+            f"{_rate(replica.usd_per_gpu_hour)}{beside}"
+        )
         return Line("GPUs, cold starts", usd, detail, replica.source, replica.as_of)
 
 

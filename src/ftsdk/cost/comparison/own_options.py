@@ -1,4 +1,7 @@
-"""Your own model as options of a crossover: GPUs that run all month, a dedicated endpoint, and GPUs that stop when idle."""
+"""Your own model as options of a crossover.
+
+GPUs that run all month, a dedicated endpoint, and GPUs that stop when idle.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +60,12 @@ def dedicated_option(inputs: Inputs, dedicated: Dedicated, api: PerToken) -> tup
     return option, price.notes
 
 
-def serverless_option(inputs: Inputs, serverless: Serverless, api: PerToken) -> tuple[ScaleToZero | None, tuple[str, ...]]:
-    """Return GPUs that stop when idle, and notes on their price; None, with the reason as a note, if a default can't be priced.
+def serverless_option(
+    inputs: Inputs, serverless: Serverless, api: PerToken
+) -> tuple[ScaleToZero | None, tuple[str, ...]]:
+    """Return GPUs that stop when idle, and notes on their price.
+
+    None, with the reason as a note, if a default can't be priced.
 
     Raises:
         SpecError: The provider or the GPU was named, and has no such price, or the model doesn't fit.
@@ -89,7 +96,9 @@ def serverless_option(inputs: Inputs, serverless: Serverless, api: PerToken) -> 
     return option, price.notes
 
 
-def _capacities(inputs: Inputs, gpu: str, gpus: int | None, *, is_own_gpu: bool, is_adapter: bool = False) -> tuple[Capacity, ...]:
+def _capacities(
+    inputs: Inputs, gpu: str, gpus: int | None, *, is_own_gpu: bool, is_adapter: bool = False
+) -> tuple[Capacity, ...]:
     """Return what one replica can take, by placement; a measurement counts for the GPU on which it was made."""
     own, workload = inputs.self_hosted, inputs.workload
     if is_own_gpu and own.requests_per_s_per_replica is not None:
@@ -129,7 +138,9 @@ def _measured(inputs: Inputs, requests_per_s: float, gpu: str, gpus: int) -> Cap
 
 
 def _replica(found: Capacity, price: SourcedPrice, *, cold_start_s: float = 0.0) -> Replica:
-    return Replica(capacity=found, usd_per_gpu_hour=price.usd, source=price.source, as_of=price.as_of, cold_start_s=cold_start_s)
+    return Replica(
+        capacity=found, usd_per_gpu_hour=price.usd, source=price.source, as_of=price.as_of, cold_start_s=cold_start_s
+    )
 
 
 def _shape_if_needed(inputs: Inputs, serverless: Serverless) -> ModelShape | None:

@@ -1,4 +1,7 @@
-"""The inputs of a crossover with prices and capacities filled in; the price book and the serving model are read here, and nowhere after."""
+"""The inputs of a crossover with prices and capacities filled in.
+
+The price book and the serving model are read here, and nowhere after.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ def build_scenario(inputs: Inputs) -> Scenario:
         others.append(option)
         notes += more
         if other.accepted is None and inputs.quality.api_accepted < 1:
-            notes += (f"{other.model} is assumed to be accepted as often as {inputs.api.model}; measure it and set Api(accepted=...)",)
+            notes += (
+                f"{other.model} is assumed to be accepted as often as {inputs.api.model}; measure it and set "
+                "Api(accepted=...)",
+            )
     scenario = Scenario(
         inputs=inputs,
         api=api,

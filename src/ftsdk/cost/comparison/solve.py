@@ -31,7 +31,9 @@ def _workload(name: str) -> Callable[[Inputs, float], Inputs]:
 
 
 def _operations(name: str, *, is_money: bool = False) -> Callable[[Inputs, float], Inputs]:
-    return lambda inputs, value: replace(inputs, operations=inputs.operations.replace(**{name: _money(value) if is_money else value}))
+    return lambda inputs, value: replace(
+        inputs, operations=inputs.operations.replace(**{name: _money(value) if is_money else value})
+    )
 
 
 def _quality(name: str) -> Callable[[Inputs, float], Inputs]:
@@ -39,7 +41,9 @@ def _quality(name: str) -> Callable[[Inputs, float], Inputs]:
 
 
 def _own(name: str, *, is_money: bool = False) -> Callable[[Inputs, float], Inputs]:
-    return lambda inputs, value: replace(inputs, self_hosted=inputs.self_hosted.replace(**{name: _money(value) if is_money else value}))
+    return lambda inputs, value: replace(
+        inputs, self_hosted=inputs.self_hosted.replace(**{name: _money(value) if is_money else value})
+    )
 
 
 def _money(value: float) -> Decimal:
@@ -99,7 +103,9 @@ def solve(scenario: Scenario, name: str, points: list[CrossingPoint], searched_r
 
     def own_minus_api(value: float) -> float:
         try:
-            made = scenario if name == "api_price_ratio" else build_scenario(_only_two(wanted.put(scenario.inputs, value)))
+            made = (
+                scenario if name == "api_price_ratio" else build_scenario(_only_two(wanted.put(scenario.inputs, value)))
+            )
         except SpecError:
             return math.nan  # such as a prompt for which the GPU has no room
         draw = replace(made.expected, api_price=value) if name == "api_price_ratio" else made.expected

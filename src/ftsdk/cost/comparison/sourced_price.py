@@ -23,7 +23,9 @@ class SourcedPrice:
     notes: tuple[str, ...] = ()
 
 
-def gpu_hour(given: Decimal | None, gpu: str, provider: str, book: PriceBook, *, offer: Offer | None = None) -> SourcedPrice:
+def gpu_hour(
+    given: Decimal | None, gpu: str, provider: str, book: PriceBook, *, offer: Offer | None = None
+) -> SourcedPrice:
     """Return the price of a GPU-hour: the caller's, if there is one, else the book's.
 
     Args:
@@ -36,7 +38,9 @@ def gpu_hour(given: Decimal | None, gpu: str, provider: str, book: PriceBook, *,
     Raises:
         SpecError: The book has no such price.
     """
-    return _given(given) if given is not None else _from_row(gpu_price(gpu, provider, offer=offer, book=book), gpu, book)
+    return (
+        _given(given) if given is not None else _from_row(gpu_price(gpu, provider, offer=offer, book=book), gpu, book)
+    )
 
 
 def serverless_gpu_hour(given: Decimal | None, gpu: str, provider: str, book: PriceBook) -> SourcedPrice:
@@ -91,5 +95,7 @@ def _from_row(row: Price, gpu: str, book: PriceBook) -> SourcedPrice:
 
 def _serverless_providers(book: PriceBook) -> list[str]:
     rows = gpu_prices(book=book)
-    by_rule = {row.provider for row in rows if (rule := book.rule(row.provider, "gpu")) is not None and rule.scales_to_zero}
+    by_rule = {
+        row.provider for row in rows if (rule := book.rule(row.provider, "gpu")) is not None and rule.scales_to_zero
+    }
     return sorted(by_rule | {row.provider for row in rows if row.offer == "serverless"})

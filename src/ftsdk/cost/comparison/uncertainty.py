@@ -29,9 +29,19 @@ def distributions(scenario: Scenario) -> tuple[Distribution, ...]:
             low=0.2,
             likely=1.0,
             high=2.0,
-            why="judgement: 70 % as today, 27 % lower (one model fell 80 % on 2026-07-30), 3 % higher (one doubles on 2027-01-01)",
+            why=(
+                "judgement: 70 % as today, 27 % lower (one model fell 80 % on 2026-07-30), 3 % higher (one doubles on "
+                "2027-01-01)"
+            ),
         ),
-        Distribution(input="ops_hours", kind="triangular", low=0.5, likely=1.0, high=3.0, why="judgement: it is usually underestimated"),
+        Distribution(
+            input="ops_hours",
+            kind="triangular",
+            low=0.5,
+            likely=1.0,
+            high=3.0,
+            why="judgement: it is usually underestimated",
+        ),
         *_training(scenario),
         _accepted("api_accepted", expected.api_accepted, inputs.quality.measured_on),
         _accepted("own_accepted", expected.own_accepted, inputs.quality.measured_on),

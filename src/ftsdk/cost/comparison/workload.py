@@ -31,9 +31,15 @@ class Workload(Value):
     output_tokens: Annotated[float, Field(gt=0)]
     """Mean tokens of an answer."""
     peak_to_mean: Annotated[float, Field(ge=1)] = 3.0
-    """The busiest hour over the mean: an API bills the mean, GPUs are bought for the peak. Business hours only is about 3."""
+    """The busiest hour over the mean: an API bills the mean, GPUs are bought for the peak.
+
+    Business hours only is about 3.
+    """
     cached_input_share: _Share = 0.0
-    """Share of the prompt that is the same in every request: a cached price at the API, a prefix cache on your own GPU."""
+    """Share of the prompt that is the same in every request.
+
+    A cached price at the API, a prefix cache on your own GPU.
+    """
     growth_per_year: Annotated[float, Field(gt=-1)] = 0.0
     """For the net present value: 0.5 is half as much again after a year."""
 
@@ -76,9 +82,15 @@ class SelfHosted(Value):
     weights: Weights | None = None
     """None: the most precise that fit: fp8 where the GPU computes in it, else bf16, and int4 where those don't fit."""
     latency: Latency = "server"
-    """`interactive`: a user watches the words appear. `server`: a user waits for the answer. `offline`: no one waits."""
+    """`interactive`: a user watches the words appear. `server`: a user waits for the answer.
+
+    `offline`: no one waits.
+    """
     adapters: Annotated[int, Field(ge=1)] = 1
-    """Adapters of as many tasks, with the same traffic each, share the base model and its bill. 1: the adapter is merged."""
+    """Adapters of as many tasks, with the same traffic each, share the base model and its bill.
+
+    1: the adapter is merged.
+    """
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None
@@ -147,17 +159,28 @@ class Quality(Value):
     measured_on: Annotated[int, Field(ge=1)] = 200
     """On how many examples the two were measured: how sure they are."""
     rejected: Literal["retry", "fallback", "review"] = "retry"
-    """`retry`: ask again until it is good (attempts are taken as independent, which flatters). `fallback`: what your own model gets
-    wrong goes to the API. `review`: a person puts it right."""
+    """`retry`: ask again until it is good (attempts are taken as independent, which flatters).
+
+    `fallback`: what your own model gets wrong goes to the API. `review`: a person puts it right.
+    """
     review_usd: _Money = Decimal(0)
     """For each answer that a person puts right: with `rejected="review"`, and only there."""
 
     @model_validator(mode="after")
     def _is_paid_and_ends(self) -> Quality:
         if self.rejected == "review" and not self.review_usd:
-            raise ValueError("rejected='review' needs review_usd above 0, what a person costs for each answer: reviewing costs something")
+            raise ValueError(
+                "rejected='review' needs review_usd above 0, what a person costs for each answer: reviewing costs "
+                "something"
+            )
         if self.rejected != "review" and self.review_usd:
-            raise ValueError(f"review_usd={self.review_usd:f} is used only with rejected='review', not with {self.rejected!r}: leave one of them out")
+            raise ValueError(
+                f"review_usd={self.review_usd:f} is used only with rejected='review', not with {self.rejected!r}: "
+                "leave one of them out"
+            )
         if self.rejected != "review" and not (self.api_accepted and self.own_accepted):
-            raise ValueError(f"where no answer is accepted, {self.rejected!r} never ends: give shares above 0, or rejected='review' with review_usd")
+            raise ValueError(
+                f"where no answer is accepted, {self.rejected!r} never ends: give shares above 0, or rejected='review' "
+                "with review_usd"
+            )
         return self

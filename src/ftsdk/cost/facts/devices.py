@@ -65,7 +65,9 @@ def has_speed(name: str) -> bool:
 
 
 def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_bfloat16: bool = False) -> Device:
-    """Return a CPU described by its threads, two of which are a core, at 3 GHz: 32 operations a cycle, 128 in bfloat16. Rough; calibrate it.
+    """Return a CPU described by its threads, two of which are a core, at 3 GHz.
+
+    32 operations a cycle, 128 in bfloat16. Rough; calibrate it.
 
     Args:
         cores: Threads, as the system counts them.
@@ -83,7 +85,10 @@ def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_b
         # Between a fifth and a half of the peak is what libraries reach on the narrow products of small models.
         efficiency=0.3,
         rows=0,
-        source=f"a rule of thumb: threads / 2 x {128 if has_bfloat16 else 32} operations x 3 GHz, of which 30 %; `ftsdk calibrate` measures it",
+        source=(
+            f"a rule of thumb: threads / 2 x {128 if has_bfloat16 else 32} operations x 3 GHz, of which 30 %; `ftsdk "
+            "calibrate` measures it"
+        ),
         has_bfloat16=has_bfloat16,
     )
 
@@ -92,7 +97,11 @@ def _matching(name: str) -> Device | None:
     words = re.sub(r"^(nvidia)?(geforce|tesla)?", "", _plain(name))
     # `A100-SXM4-80GB`: the 4 isn't part of the size.
     size = re.search(r"(?<!\d)(\d+)\s*GB", name, re.IGNORECASE)
-    scored = [(score, device) for device in known_devices() if (score := _score(words, float(size.group(1)) if size else None, device))]
+    scored = [
+        (score, device)
+        for device in known_devices()
+        if (score := _score(words, float(size.group(1)) if size else None, device))
+    ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
@@ -126,7 +135,9 @@ def _table() -> tuple[Device, ...]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.facts") / "devices.yaml").read_text(encoding="utf-8"), Loader=loader)
+    data: dict[str, Any] = yaml.load(
+        (resources.files("ftsdk.cost.facts") / "devices.yaml").read_text(encoding="utf-8"), Loader=loader
+    )
     shares = {row["family"]: row for row in cast("list[dict[str, Any]]", data["efficiencies"])}
     return tuple(
         Device(**row, efficiency=shares[row["family"]]["share"], rows=shares[row["family"]]["rows"])

@@ -1,4 +1,7 @@
-"""The shape of a model as estimates need it: from its files if they are here, else from a table, else from its size, with its origin."""
+"""The shape of a model as estimates need it.
+
+From its files if they are here, else from a table, else from its size, with its origin.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ class Shape:
     name: str
     parameters: float
     matmul_parameters: float
-    """Those that are multiplied with: all but an embedding that is only looked up; of a mixture of experts the active ones."""
+    """Those that are multiplied with: all but an embedding that is only looked up.
+
+    Of a mixture of experts the active ones.
+    """
     layers: int
     width: int
     inner: int
@@ -34,7 +40,10 @@ class Shape:
     """Heads of keys and values: fewer than those of queries where these share them; None: not known."""
     head_dim: int | None = None
     slowdown: float = 1.0
-    """How much longer its published code keeps a device busy than that of common models: a cost of the model, not of the device."""
+    """How much longer its published code keeps a device busy than that of common models.
+
+    A cost of the model, not of the device.
+    """
     origin: Literal["files", "table", "size"]
     """Where the sizes come from: the model's own files, the package's table, or the number in its name."""
 
@@ -66,7 +75,7 @@ def shape_of(facts: ModelFacts) -> Shape | None:
 
 
 def shape_named(name: str) -> Shape | None:
-    """Return the shape of a model of the table by its hub id, which a base model and its instruction-tuned sibling share."""
+    """Return the shape of a known model by its hub id, that of its instruction-tuned sibling included."""
     return _table().get(_plain(name))
 
 
@@ -76,10 +85,15 @@ def known_shapes() -> tuple[Shape, ...]:
 
 
 def billion_in_name(name: str) -> float | None:
-    """Return the billions of parameters in a model's name, such as 7 for `Mistral-7B-Instruct-v0.3`; None if it has none."""
+    """Return the billions of parameters in a model's name, such as 7 for `Mistral-7B-Instruct-v0.3`.
+
+    None if it has none.
+    """
     if _EXPERTS_IN_NAME.search(name):
         return None  # `17B-16E`: the 17 billion are the active ones, and the name doesn't have the total
-    sizes = [float(number.replace("_", ".")) * (1 if unit in "Bb" else 1e-3) for number, unit in _SIZE_IN_NAME.findall(name)]
+    sizes = [
+        float(number.replace("_", ".")) * (1 if unit in "Bb" else 1e-3) for number, unit in _SIZE_IN_NAME.findall(name)
+    ]
     return max(sizes) if sizes else None
 
 
@@ -90,7 +104,9 @@ def active_billion_in_name(name: str) -> float | None:
 
 
 def shape_from_size(name: str, billion: float) -> Shape:
-    """Return a shape guessed from the size, as in models of the Llama family: parameters = 12 x layers x width^2, width = 128 x layers.
+    """Return a shape guessed from the size, as in models of the Llama family.
+
+    Parameters = 12 x layers x width^2, width = 128 x layers.
 
     Args:
         name: Name of the model.
@@ -132,8 +148,16 @@ def _from_files(facts: ModelFacts, parameters: int) -> Shape | None:
 
 
 def _counted(facts: ModelFacts) -> int | None:
-    """Count the parameters by the config, where the weights aren't here or are packed: attention, a gated MLP, the embeddings."""
-    width, layers, inner, vocabulary = facts.hidden_size, facts.num_hidden_layers, facts.intermediate_size, facts.vocab_size
+    """Count the parameters by the config, where the weights aren't here or are packed.
+
+    Attention, a gated MLP, the embeddings.
+    """
+    width, layers, inner, vocabulary = (
+        facts.hidden_size,
+        facts.num_hidden_layers,
+        facts.intermediate_size,
+        facts.vocab_size,
+    )
     heads, kv_heads, head_dim = facts.num_attention_heads, facts.num_key_value_heads, facts.head_dim
     if not (width and layers and inner and vocabulary and heads and kv_heads and head_dim):
         return None
@@ -154,7 +178,9 @@ def _table() -> dict[str, Shape]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.facts") / "shapes.yaml").read_text(encoding="utf-8"), Loader=loader)
+    data: dict[str, Any] = yaml.load(
+        (resources.files("ftsdk.cost.facts") / "shapes.yaml").read_text(encoding="utf-8"), Loader=loader
+    )
     found: dict[str, Shape] = {}
     for row in cast("list[dict[str, Any]]", data["models"]):
         shape = Shape(

@@ -1,7 +1,9 @@
-"""What tokens cost at an API: the book's own rows first, then the data of the package genai-prices. Nothing is guessed, nothing is free.
+"""What tokens cost at an API: the book's own rows first, then the data of the package genai-prices.
 
-genai-prices matches names loosely in places, gives the standard price for a batch price that it doesn't have, and knows models without
-any price. Here each of these is an error that says what to do.
+Nothing is guessed, nothing is free.
+
+genai-prices matches names loosely in places, gives the standard price for a batch price that it doesn't have, and knows
+models without any price. Here each of these is an error that says what to do.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class ApiPrice(Value):
         reached = [tier for tier in self.tiers if input_tokens > tier.above_input_tokens]
         return max(reached, key=lambda tier: tier.above_input_tokens) if reached else self
 
-    def cost_usd(self, *, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, requests: int = 1) -> Decimal:
+    def cost_usd(
+        self, *, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, requests: int = 1
+    ) -> Decimal:
         """Cost of requests of one size, in US dollars.
 
         Args:
@@ -71,23 +75,36 @@ class ApiPrice(Value):
         Raises:
             SpecError: A count is negative, or more tokens are cached than go in.
         """
-        counts = {"input_tokens": input_tokens, "output_tokens": output_tokens, "cached_input_tokens": cached_input_tokens, "requests": requests}
+        counts = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cached_input_tokens": cached_input_tokens,
+            "requests": requests,
+        }
         for name, count in counts.items():
             if count < 0:
                 raise SpecError(f"{name} is a count, so it can't be {count}")
         if cached_input_tokens > input_tokens:
-            raise SpecError(f"input_tokens={input_tokens} includes the cached ones, so cached_input_tokens can't be {cached_input_tokens}")
+            raise SpecError(
+                f"input_tokens={input_tokens} includes the cached ones, so cached_input_tokens can't be "
+                f"{cached_input_tokens}"
+            )
         rates = self.at(input_tokens)
-        cached = rates.input_usd_per_mtok if rates.cached_input_usd_per_mtok is None else rates.cached_input_usd_per_mtok
+        cached = (
+            rates.input_usd_per_mtok if rates.cached_input_usd_per_mtok is None else rates.cached_input_usd_per_mtok
+        )
         usd = (
-            (input_tokens - cached_input_tokens) * rates.input_usd_per_mtok + cached_input_tokens * cached + output_tokens * rates.output_usd_per_mtok
+            (input_tokens - cached_input_tokens) * rates.input_usd_per_mtok
+            + cached_input_tokens * cached
+            + output_tokens * rates.output_usd_per_mtok
         )
         return usd * requests / _MTOK
 
     def __str__(self) -> str:
         cached = "" if self.cached_input_usd_per_mtok is None else f", ${self.cached_input_usd_per_mtok:f} cached"
         lines = [
-            f"{self.provider}/{self.model}{' (batch)' if self.is_batch else ''}: per million tokens ${self.input_usd_per_mtok:f} in{cached}, "
+            f"{self.provider}/{self.model}{' (batch)' if self.is_batch else ''}: per million tokens "
+            f"${self.input_usd_per_mtok:f} in{cached}, "
             f"${self.output_usd_per_mtok:f} out ({self.source}, as of {self.as_of})"
         ]
         lines += [
@@ -100,14 +117,16 @@ class ApiPrice(Value):
         return "\n".join(lines)
 
 
-def api_price(model_ref: str, *, on: date | None = None, batch: bool = False, book: PriceBook | None = None) -> ApiPrice:
+def api_price(
+    model_ref: str, *, on: date | None = None, batch: bool = False, book: PriceBook | None = None
+) -> ApiPrice:
     """Return the price of a model at an API.
 
     Rows `api/<model>/input`, `/output` and `/cached_input` of the price book win over genai-prices.
 
     Args:
-        model_ref: Provider and model, such as `anthropic/claude-haiku-4-5`. A dated name of the same model is the same model; another
-            model with a similar name isn't.
+        model_ref: Provider and model, such as `anthropic/claude-haiku-4-5`. A dated name of the same model is the same
+            model; another model with a similar name isn't.
         on: The day; None is the book's today. Announced prices count from their first day.
         batch: The price of the provider's batch API.
         book: The prices; None loads all layers.
@@ -120,7 +139,9 @@ def api_price(model_ref: str, *, on: date | None = None, batch: bool = False, bo
     day = on or book.today
     provider, _, model = model_ref.partition("/")
     if not model:
-        raise SpecError(f"{model_ref!r} doesn't say whose API; write it as provider/model, such as 'anthropic/claude-haiku-4-5'")
+        raise SpecError(
+            f"{model_ref!r} doesn't say whose API; write it as provider/model, such as 'anthropic/claude-haiku-4-5'"
+        )
     own = _from_book(book, provider, model, day, batch=batch)
     return own if own is not None else _from_package(book, provider, model, day, batch=batch)
 
@@ -132,10 +153,16 @@ def _from_book(book: PriceBook, provider: str, model: str, day: date, *, batch: 
         return None
     if given is None or taken is None:
         missing = "input" if given is None else "output"
-        raise SpecError(f"the price book has a row of {provider} api/{model}/* but none in force for {missing}; add it: ftsdk prices add")
+        raise SpecError(
+            f"the price book has a row of {provider} api/{model}/* but none in force for {missing}; add it: ftsdk "
+            "prices add"
+        )
     amounts = {part: _amount(row, batch=batch) for part, row in rows.items() if row is not None}
     if any(amount is None for part, amount in amounts.items() if part != "cached_input"):
-        raise SpecError(f"{provider}/{model} has no batch price in the price book; ask for the standard price, or add usd_batch to its rows")
+        raise SpecError(
+            f"{provider}/{model} has no batch price in the price book; ask for the standard price, or add usd_batch to "
+            "its rows"
+        )
     cliffs = sorted({tier.above_input_tokens for row in rows.values() if row is not None for tier in row.tiers})
     return ApiPrice(
         provider=provider,
@@ -143,7 +170,10 @@ def _from_book(book: PriceBook, provider: str, model: str, day: date, *, batch: 
         **_rates(amounts),
         is_batch=batch,
         tiers=tuple(
-            ApiTier(above_input_tokens=cliff, **_rates({part: _amount(row, batch=batch, above=cliff) for part, row in rows.items() if row}))
+            ApiTier(
+                above_input_tokens=cliff,
+                **_rates({part: _amount(row, batch=batch, above=cliff) for part, row in rows.items() if row}),
+            )
             for cliff in cliffs
         ),
         source=given.source,
@@ -176,7 +206,8 @@ def _from_package(book: PriceBook, provider: str, model: str, day: date, *, batc
     hours = [datetime.combine(day, time(hour), tzinfo=UTC) for hour in range(24)]
     if batch and not any(_has_batch(listed, hour) for hour in hours):
         raise SpecError(
-            f"{provider}/{model} has no batch price on {day} as far as genai-prices knows; ask for the standard price, or add your own rows "
+            f"{provider}/{model} has no batch price on {day} as far as genai-prices knows; ask for the standard price, "
+            "or add your own rows "
             f"with usd_batch: ftsdk prices add {provider} api/{model}/input"
         )
     context = {"processing": "batch"} if batch else None
@@ -187,7 +218,8 @@ def _from_package(book: PriceBook, provider: str, model: str, day: date, *, batc
     for part in ("input", "output"):
         if not _base(parts[part]):
             raise SpecError(
-                f"genai-prices lists {provider}/{model} without a price for {part} tokens, or as free; nothing is taken to cost 0. "
+                f"genai-prices lists {provider}/{model} without a price for {part} tokens, or as free; nothing is "
+                "taken to cost 0. "
                 f"Add your own: ftsdk prices add {provider} api/{model}/{part}"
             )
     if not _base(parts["cached_input"]):
@@ -206,7 +238,10 @@ def _from_package(book: PriceBook, provider: str, model: str, day: date, *, batc
         **_rates({part: _base(price) for part, price in parts.items() if price is not None}),
         is_batch=batch,
         tiers=tuple(
-            ApiTier(above_input_tokens=cliff, **_rates({part: _above(price, cliff) for part, price in parts.items() if price is not None}))
+            ApiTier(
+                above_input_tokens=cliff,
+                **_rates({part: _above(price, cliff) for part, price in parts.items() if price is not None}),
+            )
             for cliff in cliffs
         ),
         source=f"{page}, by {source}",
@@ -231,14 +266,19 @@ def _has_batch(listed: _Listed, at: datetime) -> bool:
         return False
     variants = [variant for variant in listed.model.price_variants or () if variant.when == {"processing": "batch"}]
     active = [variant.prices for variant in variants if variant.constraint is None or variant.constraint.active(at)]
-    return any(prices.input_mtok is not None for prices in active) and any(prices.output_mtok is not None for prices in active)
+    return any(prices.input_mtok is not None for prices in active) and any(
+        prices.output_mtok is not None for prices in active
+    )
 
 
 def _find(provider: str, model: str) -> _Listed:
     snapshot = _snapshot()
     known = {one.id: one for one in snapshot.providers}
     if provider not in known:
-        raise SpecError(f"no API of the provider {provider!r} is known{nearest(provider, set(known))} (to add its prices: ftsdk prices add)")
+        raise SpecError(
+            f"no API of the provider {provider!r} is known{nearest(provider, set(known))} (to add its prices: ftsdk "
+            "prices add)"
+        )
     # The package's own id of a model isn't always among the names that it matches.
     by_id = [one for one in known[provider].models if one.id.lower() == model.lower() and not one.id.startswith("ft:")]
     if by_id:
@@ -253,7 +293,10 @@ def _find(provider: str, model: str) -> _Listed:
         meant = f"; the nearest are {', '.join(repr(f'{provider}/{one}') for one in near)}" if near else ""
         if model.startswith("ft:"):
             meant += "; a fine-tuned model is known by its full id only, such as 'ft:gpt-4o-2024-08-06:org::abc'"
-        raise SpecError(f"{provider} has no model {model!r} with a known price{meant} (to add one with its source: ftsdk prices add)")
+        raise SpecError(
+            f"{provider} has no model {model!r} with a known price{meant} (to add one with its source: ftsdk prices "
+            "add)"
+        )
     return _Listed(found, info)
 
 
@@ -269,7 +312,9 @@ _FINE_TUNED_TAIL = re.compile(r"\d{2}-\d{2}(:.*)?")
 
 
 def _names(clause: Any, ref: str, known: str) -> bool:
-    """Return whether the clause matches because the name is the same, up to a date: `claude-opus-4` must not price `claude-opus-4-7`.
+    """Return whether the clause matches because the name is the same, up to a date.
+
+    `claude-opus-4` must not price `claude-opus-4-7`.
 
     Args:
         clause: The package's rule for which names mean the model.
@@ -292,7 +337,8 @@ def _names(clause: Any, ref: str, known: str) -> bool:
         before = ref.removesuffix(clause.ends_with.lower())
         return before == "" or before.endswith("/")
     if hasattr(clause, "regex"):
-        # Only a lookahead: a condition beside others, which doesn't name anything itself. One that is anchored names all of it.
+        # Only a lookahead: a condition beside others, which doesn't name anything itself. One that is anchored names
+        # all of it.
         is_condition = clause.regex.startswith("^(?!") and not clause.regex.endswith("$")
         return is_condition or clause.regex.endswith("$") or bool(_TAIL.fullmatch(ref.removeprefix(known)))
     return True  # equals
@@ -331,7 +377,11 @@ def _newest_change(day: date) -> date:
     for provider in _snapshot().providers:
         for model in provider.models:
             dated = [*(model.prices if isinstance(model.prices, list) else []), *(model.price_variants or ())]
-            days += [start for one in dated if (start := getattr(one.constraint, "start_date", None)) is not None and start <= day]
+            days += [
+                start
+                for one in dated
+                if (start := getattr(one.constraint, "start_date", None)) is not None and start <= day
+            ]
     if not days:
         raise SpecError("genai-prices tells no day of its prices; add your own with ftsdk prices add")
     return max(days)

@@ -1,4 +1,6 @@
-"""From use to a bill, by each provider's rule. Pure: quantities and prices in, charges out; every charge keeps its price.
+"""From use to a bill, by each provider's rule.
+
+Pure: quantities and prices in, charges out; every charge keeps its price.
 
 Units can't be mixed: each function asks its prices for the unit it needs, and a price of another unit is refused.
 """
@@ -91,7 +93,9 @@ def finetune_tokens(*, train_tokens: int, epochs: float, validation_tokens: int 
     Raises:
         SpecError: A quantity is negative.
     """
-    _not_negative(train_tokens=train_tokens, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations)
+    _not_negative(
+        train_tokens=train_tokens, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations
+    )
     return math.ceil(train_tokens * _exact(epochs)) + validation_tokens * evaluations
 
 
@@ -105,7 +109,9 @@ def together_finetune_tokens(
     validation_tokens: int = 0,
     evaluations: int = 0,
 ) -> int:
-    """Count what Together bills: `n_epochs * train_tokens + n_evals * val_tokens`; without packing each row is `max_length` tokens.
+    """Count what Together bills: `n_epochs * train_tokens + n_evals * val_tokens`.
+
+    Without packing each row is `max_length` tokens.
 
     Args:
         train_tokens: Tokens of the training rows, once.
@@ -122,11 +128,15 @@ def together_finetune_tokens(
     Source: https://docs.together.ai/docs/fine-tuning/pricing, read 2026-09-09.
     """
     if packing:
-        return finetune_tokens(train_tokens=train_tokens, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations)
+        return finetune_tokens(
+            train_tokens=train_tokens, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations
+        )
     if rows is None or max_length is None:
         raise SpecError("without packing Together bills rows x max_length tokens: give rows= and max_length=")
     _not_negative(rows=rows, max_length=max_length)
-    return finetune_tokens(train_tokens=rows * max_length, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations)
+    return finetune_tokens(
+        train_tokens=rows * max_length, epochs=epochs, validation_tokens=validation_tokens, evaluations=evaluations
+    )
 
 
 def finetune_cost(*, tokens: int, price: Price, minimum: Price | None = None) -> Bill:
@@ -166,7 +176,11 @@ def gpu_time_cost(*, seconds: float, gpus: int, price: Price, step_s: int | None
     """
     _not_negative(seconds=seconds, gpus=gpus)
     hours = gpus * _stepped(seconds, step_s) / 3600
-    return Bill(charges=(Charge(label=label, quantity=hours, unit="GPU-hours", usd=hours * price.usd_per_gpu_hour, price=price),))
+    return Bill(
+        charges=(
+            Charge(label=label, quantity=hours, unit="GPU-hours", usd=hours * price.usd_per_gpu_hour, price=price),
+        )
+    )
 
 
 def per_second_gpu_cost(
@@ -205,7 +219,9 @@ def per_second_gpu_cost(
     charges: list[Charge] = []
     if price is not None:
         usd = gpus * held / 3600 * price.usd_per_gpu_hour * factor
-        charges.append(Charge(label="GPU", quantity=gpus * held, unit="GPU-seconds", usd=usd, price=price, factor=factor))
+        charges.append(
+            Charge(label="GPU", quantity=gpus * held, unit="GPU-seconds", usd=usd, price=price, factor=factor)
+        )
     elif gpus:
         raise SpecError("GPUs are billed: give price=, such as gpu_price('L4', 'modal')")
     if cores:
@@ -213,18 +229,26 @@ def per_second_gpu_cost(
             raise SpecError("cores are billed too: give core_price=, such as book.price('modal', 'cpu/physical-core')")
         quantity = _exact(max(cores, _MODAL_LEAST_CORES)) * held
         usd = quantity * core_price.usd_in("usd_per_core_second") * factor
-        charges.append(Charge(label="CPU", quantity=quantity, unit="core-seconds", usd=usd, price=core_price, factor=factor))
+        charges.append(
+            Charge(label="CPU", quantity=quantity, unit="core-seconds", usd=usd, price=core_price, factor=factor)
+        )
     if memory_gib:
         if memory_price is None:
             raise SpecError("memory is billed too: give memory_price=, such as book.price('modal', 'memory/gib')")
         quantity = _exact(memory_gib) * held
         usd = quantity * memory_price.usd_in("usd_per_gib_second") * factor
-        charges.append(Charge(label="memory", quantity=quantity, unit="GiB-seconds", usd=usd, price=memory_price, factor=factor))
+        charges.append(
+            Charge(label="memory", quantity=quantity, unit="GiB-seconds", usd=usd, price=memory_price, factor=factor)
+        )
     return Bill(charges=tuple(charges))
 
 
-def dedicated_endpoint_cost(*, busy_s: float, idle_s: float, replicas: int, price: Price, gpus_per_replica: int = 1) -> Bill:
-    """Bill a dedicated endpoint as Together does: whole minutes per running replica, idle or not; provisioning isn't billed.
+def dedicated_endpoint_cost(
+    *, busy_s: float, idle_s: float, replicas: int, price: Price, gpus_per_replica: int = 1
+) -> Bill:
+    """Bill a dedicated endpoint as Together does: whole minutes per running replica, idle or not.
+
+    Provisioning isn't billed.
 
     Args:
         busy_s: Seconds in which it answers.
@@ -240,7 +264,11 @@ def dedicated_endpoint_cost(*, busy_s: float, idle_s: float, replicas: int, pric
     """
     _not_negative(busy_s=busy_s, idle_s=idle_s, replicas=replicas, gpus_per_replica=gpus_per_replica)
     return gpu_time_cost(
-        seconds=float(_exact(busy_s) + _exact(idle_s)), gpus=replicas * gpus_per_replica, price=price, step_s=60, label="dedicated endpoint"
+        seconds=float(_exact(busy_s) + _exact(idle_s)),
+        gpus=replicas * gpus_per_replica,
+        price=price,
+        step_s=60,
+        label="dedicated endpoint",
     )
 
 

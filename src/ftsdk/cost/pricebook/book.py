@@ -1,6 +1,7 @@
 """The price book: dated prices in layers, of which exactly one answers a question, or an error that names the nearest.
 
-Layers, later wins: packaged, the user's file, the project's file, the call. Within a layer the newest price that is in force wins.
+Layers, later wins: packaged, the user's file, the project's file, the call. Within a layer the newest price that is in
+force wins.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Conflict(Value):
 
     def concerns(self, provider: str, sku: str) -> bool:
         """Return whether this is about that price."""
-        return self.provider == provider and (sku.startswith(self.sku[:-1]) if self.sku.endswith("*") else sku == self.sku)
+        return self.provider == provider and (
+            sku.startswith(self.sku[:-1]) if self.sku.endswith("*") else sku == self.sku
+        )
 
 
 class BillingRule(Value):
@@ -76,7 +79,12 @@ class PriceBook:
     """
 
     def __init__(
-        self, prices: Iterable[Price], *, today: date | None = None, conflicts: Iterable[Conflict] = (), rules: Iterable[BillingRule] = ()
+        self,
+        prices: Iterable[Price],
+        *,
+        today: date | None = None,
+        conflicts: Iterable[Conflict] = (),
+        rules: Iterable[BillingRule] = (),
     ) -> None:
         self._rows: dict[str, dict[str, list[Price]]] = {}
         for price in prices:
@@ -87,12 +95,18 @@ class PriceBook:
 
     @classmethod
     def load(
-        cls, *, user: Path | str | None = None, project: Path | str | None = None, overrides: Sequence[Price] = (), today: date | None = None
+        cls,
+        *,
+        user: Path | str | None = None,
+        project: Path | str | None = None,
+        overrides: Sequence[Price] = (),
+        today: date | None = None,
     ) -> PriceBook:
         """Read all layers.
 
         Args:
-            user: The user's file; None: `$FTSDK_PRICES`, else `prices.yaml` in the user's configuration folder, which needn't exist.
+            user: The user's file; None: `$FTSDK_PRICES`, else `prices.yaml` in the user's configuration folder, which
+                needn't exist.
             project: The project's file; None: `ftsdk-prices.yaml` here, which needn't exist.
             overrides: Prices that count in this call only.
             today: The day to answer for; None: the machine's.
@@ -102,11 +116,18 @@ class PriceBook:
         """
         packaged = _packaged()
         rows = [*packaged.prices]
-        rows += _file_rows(user_file() if user is None else Path(user), "user", must_exist=user is not None or "FTSDK_PRICES" in os.environ)
-        rows += _file_rows(project_file() if project is None else Path(project), "project", must_exist=project is not None)
+        rows += _file_rows(
+            user_file() if user is None else Path(user),
+            "user",
+            must_exist=user is not None or "FTSDK_PRICES" in os.environ,
+        )
+        rows += _file_rows(
+            project_file() if project is None else Path(project), "project", must_exist=project is not None
+        )
         rows += [price.replace(layer="call") for price in overrides]
         if today is None:
-            # A clock that shows a day before the packaged prices were read is wrong; by it, nothing would have a price yet.
+            # A clock that shows a day before the packaged prices were read is wrong; by it, nothing would have a price
+            # yet.
             today = max(date.today(), max(row.as_of for row in packaged.prices))  # noqa: DTZ011  (the reader's calendar)
         return cls(rows, today=today, conflicts=packaged.conflicts, rules=_packaged_rules())
 
@@ -135,14 +156,19 @@ class PriceBook:
         if found is not None:
             return found
         if provider not in self._rows:
-            raise SpecError(f"no price of the provider {provider!r} is known{nearest(provider, set(self._rows))} {_HOW_TO_ADD}")
+            raise SpecError(
+                f"no price of the provider {provider!r} is known{nearest(provider, set(self._rows))} {_HOW_TO_ADD}"
+            )
         rows = self._rows[provider].get(sku)
         if rows is None:
             near = difflib.get_close_matches(sku, self._rows[provider], n=3, cutoff=0.3)
             meant = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
             raise SpecError(f"{provider} has no price {sku!r}{meant} {_HOW_TO_ADD}")
         last = max(rows, key=lambda row: row.in_force_from)
-        raise SpecError(f"no price of {provider} {sku} is in force on {on or self.today}; the last that is known: {last} {_HOW_TO_ADD}")
+        raise SpecError(
+            f"no price of {provider} {sku} is in force on {on or self.today}; the last that is known: {last} "
+            f"{_HOW_TO_ADD}"
+        )
 
     def find(self, provider: str, sku: str, *, on: date | None = None) -> Price | None:
         """Return the one price that is in force, or None, for callers that have another source."""
@@ -154,7 +180,9 @@ class PriceBook:
                 return found
         return None
 
-    def prices(self, provider: str | None = None, unit: str | None = None, *, on: date | None = None) -> tuple[Price, ...]:
+    def prices(
+        self, provider: str | None = None, unit: str | None = None, *, on: date | None = None
+    ) -> tuple[Price, ...]:
         """List the prices that are in force, by provider and sku.
 
         Raises:
@@ -164,7 +192,11 @@ class PriceBook:
             raise unknown_unit(unit)
         if provider is not None and provider not in self._rows:
             raise SpecError(f"no price of the provider {provider!r} is known{nearest(provider, set(self._rows))}")
-        keys = [(name, sku) for name in (self.providers if provider is None else (provider,)) for sku in sorted(self._rows[name])]
+        keys = [
+            (name, sku)
+            for name in (self.providers if provider is None else (provider,))
+            for sku in sorted(self._rows[name])
+        ]
         found = [self.find(name, sku, on=on) for name, sku in keys]
         return tuple(price for price in found if price is not None and unit in (None, price.unit))
 
@@ -212,7 +244,10 @@ _HOW_TO_ADD = "(to add one with its source: ftsdk prices add)"
 
 
 def user_file() -> Path:
-    """Return the path of the user's own prices: `$FTSDK_PRICES`, `$FTSDK_HOME/prices.yaml`, or a file in the platform's configuration folder."""
+    """Return the path of the user's own prices.
+
+    `$FTSDK_PRICES`, `$FTSDK_HOME/prices.yaml`, or a file in the platform's configuration folder.
+    """
     for variable, tail in (("FTSDK_PRICES", ""), ("FTSDK_HOME", "prices.yaml")):
         asked = os.environ.get(variable)
         if asked:
@@ -246,7 +281,9 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
     if data is None:
         return _Packaged((), ())
     if not isinstance(data, dict) or not isinstance(data.get("prices", 0) or [], list):
-        raise SpecError(f"{where} isn't a price file: it needs 'prices:' with a list of rows under it; see `ftsdk prices add`")
+        raise SpecError(
+            f"{where} isn't a price file: it needs 'prices:' with a list of rows under it; see `ftsdk prices add`"
+        )
     content = cast("dict[str, Any]", data)
     for word in content:
         if word not in ("provider", "prices", "conflicts"):
@@ -257,23 +294,38 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
         if not isinstance(row, dict):
             raise SpecError(f"{where}, row {number}: isn't a price, but {row!r}")
         if "layer" in row:
-            raise SpecError(f"{where}, row {number}: 'layer' says from which book a price comes, so it can't be in one; remove it")
+            raise SpecError(
+                f"{where}, row {number}: 'layer' says from which book a price comes, so it can't be in one; remove it"
+            )
         try:
             prices.append(Price.from_dict({**common, **cast("dict[str, Any]", row), "layer": layer}))
         except SpecError as error:
-            raise SpecError(f"{where}, row {number} ({row.get('sku', 'no sku')}): {error}", problems=error.problems) from error
-    conflicts = tuple(Conflict.from_dict({**common, **row}) for row in cast("list[dict[str, Any]]", content.get("conflicts") or []))
+            raise SpecError(
+                f"{where}, row {number} ({row.get('sku', 'no sku')}): {error}", problems=error.problems
+            ) from error
+    conflicts = tuple(
+        Conflict.from_dict({**common, **row}) for row in cast("list[dict[str, Any]]", content.get("conflicts") or [])
+    )
     return _Packaged(tuple(prices), conflicts)
 
 
 def _in_force(rows: Sequence[Price], day: date) -> Price | None:
-    """Of one layer, the newest that holds that day. One that was superseded on a day nobody noted holds until the next one."""
+    """Of one layer, the newest that holds that day.
+
+    One that was superseded on a day nobody noted holds until the next one.
+    """
     started = [row for row in rows if row.in_force_from <= day]
     # Of two of the same day, the later in the file.
-    for _, newest in sorted(enumerate(started), key=lambda numbered: (numbered[1].in_force_from, numbered[0]), reverse=True):
+    for _, newest in sorted(
+        enumerate(started), key=lambda numbered: (numbered[1].in_force_from, numbered[0]), reverse=True
+    ):
         if newest.valid_until is not None and newest.valid_until < day:
             continue
-        if newest.status in ("superseded", "expired") and newest.valid_until is None and not any(r.in_force_from > day for r in rows):
+        if (
+            newest.status in ("superseded", "expired")
+            and newest.valid_until is None
+            and not any(r.in_force_from > day for r in rows)
+        ):
             continue
         return newest
     return None
@@ -285,7 +337,9 @@ def _file_rows(path: Path, layer: Layer, *, must_exist: bool) -> tuple[Price, ..
     except FileNotFoundError as error:
         if not must_exist:
             return ()
-        raise SpecError(f"the {layer}'s price file {path} doesn't exist; start one with `ftsdk prices add`, or don't name it") from error
+        raise SpecError(
+            f"the {layer}'s price file {path} doesn't exist; start one with `ftsdk prices add`, or don't name it"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the {layer}'s price file {path} can't be read: {error}") from error
     return parse_rows(text, layer=layer, where=str(path))

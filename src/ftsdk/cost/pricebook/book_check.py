@@ -11,7 +11,9 @@ from ftsdk.cost.pricebook.price import Price
 
 __all__ = ["Finding", "check"]
 
-Kind = Literal["duplicate", "future", "no address", "contradiction", "stale", "old", "conflict", "unconfirmed", "disagreement"]
+Kind = Literal[
+    "duplicate", "future", "no address", "contradiction", "stale", "old", "conflict", "unconfirmed", "disagreement"
+]
 _ERRORS: tuple[Kind, ...] = ("duplicate", "future", "no address", "contradiction")
 
 
@@ -41,7 +43,9 @@ def check(book: PriceBook) -> tuple[Finding, ...]:
     for price in book.prices():
         age = price.staleness(book.today)
         if age != "fresh":
-            found.append(Finding(age, price.provider, price.sku, f"read {price.age_days(book.today)} days ago ({price.cited})"))
+            found.append(
+                Finding(age, price.provider, price.sku, f"read {price.age_days(book.today)} days ago ({price.cited})")
+            )
         if price.status == "conflict" or price.status == "unconfirmed":
             says = "; ".join(book.conflicts_about(price.provider, price.sku)) or price.note or "no other source says so"
             found.append(Finding(price.status, price.provider, price.sku, says))
@@ -52,7 +56,12 @@ def check(book: PriceBook) -> tuple[Finding, ...]:
 def _duplicates(book: PriceBook) -> list[Finding]:
     keys = Counter((row.layer, row.provider, row.sku, row.as_of, row.valid_from) for row in book.history())
     return [
-        Finding("duplicate", provider, sku, f"{count} rows of {as_of} in the {layer} prices; the last one counts: remove the others")
+        Finding(
+            "duplicate",
+            provider,
+            sku,
+            f"{count} rows of {as_of} in the {layer} prices; the last one counts: remove the others",
+        )
         for (layer, provider, sku, as_of, _), count in keys.items()
         if count > 1
     ]
@@ -61,12 +70,25 @@ def _duplicates(book: PriceBook) -> list[Finding]:
 def _wrong(row: Price, today: date) -> list[Finding]:
     found: list[Finding] = []
     if row.as_of > today:
-        found.append(Finding("future", row.provider, row.sku, f"read on {row.as_of}, which is after {today}; for an announced price use valid_from"))
+        found.append(
+            Finding(
+                "future",
+                row.provider,
+                row.sku,
+                f"read on {row.as_of}, which is after {today}; for an announced price use valid_from",
+            )
+        )
     if row.layer == "packaged" and not row.source.startswith("https://"):
-        found.append(Finding("no address", row.provider, row.sku, f"its source is {row.source!r}, which nobody can look up"))
+        found.append(
+            Finding("no address", row.provider, row.sku, f"its source is {row.source!r}, which nobody can look up")
+        )
     least, most = row.usd_min or row.usd, row.usd_max or row.usd
     if not least <= row.usd <= most:
-        found.append(Finding("contradiction", row.provider, row.sku, f"{row.usd} isn't between usd_min {least} and usd_max {most}"))
+        found.append(
+            Finding(
+                "contradiction", row.provider, row.sku, f"{row.usd} isn't between usd_min {least} and usd_max {most}"
+            )
+        )
     return found
 
 
@@ -90,5 +112,12 @@ def _disagreements(book: PriceBook) -> list[Finding]:
             continue  # only the book knows it, which is what a book of one's own is for
         other = getattr(listed, f"{part}_usd_per_mtok", None)
         if other is not None and other != price.usd:
-            found.append(Finding("disagreement", price.provider, price.sku, f"${price.usd:f} here, ${other:f} by {listed.source}; this book counts"))
+            found.append(
+                Finding(
+                    "disagreement",
+                    price.provider,
+                    price.sku,
+                    f"${price.usd:f} here, ${other:f} by {listed.source}; this book counts",
+                )
+            )
     return found

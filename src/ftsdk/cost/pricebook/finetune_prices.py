@@ -1,4 +1,7 @@
-"""What a managed service charges per training token: by the model's name, else by its size, else an upper bound from before a cut."""
+"""What a managed service charges per training token.
+
+By the model's name, else by its size, else an upper bound from before a cut.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class FinetunePrice(NamedTuple):
     is_upper_bound: bool = False
     """Whether the service has cut prices since, or gives a range: it won't be more."""
     at_most: Price | None = None
-    """The least price that can't be exceeded, for the upper end of an estimate, where the price is a third party's reading by size."""
+    """The upper end of the price, where the price is a third party's reading by size."""
 
     @property
     def usd(self) -> Decimal:
@@ -42,7 +45,14 @@ def kind_of(spec: JobSpec) -> tuple[Method, Tuning]:
 
 
 def finetune_price(
-    book: PriceBook, provider: str, model: str, *, method: Method, tuning: Tuning, billion: float | None = None, on: date | None = None
+    book: PriceBook,
+    provider: str,
+    model: str,
+    *,
+    method: Method,
+    tuning: Tuning,
+    billion: float | None = None,
+    on: date | None = None,
 ) -> FinetunePrice | None:
     """Return the price of training a model, or None if no source has it.
 
@@ -58,7 +68,11 @@ def finetune_price(
     exact = book.find(provider, f"ft/{tuning}-{method}/{model}", on=on)
     if exact is not None:
         return FinetunePrice(exact)
-    sized = [row for row in book.prices(provider, "usd_per_1m_training_tokens", on=on) if _covers(row, method, tuning, billion)]
+    sized = [
+        row
+        for row in book.prices(provider, "usd_per_1m_training_tokens", on=on)
+        if _covers(row, method, tuning, billion)
+    ]
     in_force = [row for row in sized if row.usd_max is None]
     # A range's upper end, and prices from before a cut: none of them can be exceeded, so the least is the best bound.
     day = on or book.today
@@ -84,7 +98,14 @@ def finetune_minimum(book: PriceBook, provider: str, model: str | None, *, on: d
 
 
 def _covers(row: Price, method: Method, tuning: Tuning, billion: float | None) -> bool:
-    """Return whether it is a price by size, for this size. Brackets are in whole billions: up to 16 includes 16.4, as in the service's tables."""
-    if billion is None or (row.min_billion is None and row.max_billion is None) or not row.sku.startswith(f"ft/{tuning}-{method}/"):
+    """Return whether it is a price by size, for this size.
+
+    Brackets are in whole billions: up to 16 includes 16.4, as in the service's tables.
+    """
+    if (
+        billion is None
+        or (row.min_billion is None and row.max_billion is None)
+        or not row.sku.startswith(f"ft/{tuning}-{method}/")
+    ):
         return False
     return (row.min_billion or 0) <= billion and (row.max_billion is None or billion < row.max_billion + 1)

@@ -17,7 +17,9 @@ __all__ = ["gpu_price", "gpu_prices", "per_gpu_hour"]
 _OFFERS: tuple[Offer, ...] = get_args(Offer)
 
 
-def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date | None = None, book: PriceBook | None = None) -> Price:
+def gpu_price(
+    gpu: str, provider: str, *, offer: Offer | None = None, on: date | None = None, book: PriceBook | None = None
+) -> Price:
     """Return the price of one GPU for one hour.
 
     If a provider sells a GPU in several ways, the most dependable counts: on demand before a marketplace before spot.
@@ -51,14 +53,21 @@ def gpu_price(gpu: str, provider: str, *, offer: Offer | None = None, on: date |
     wanted = offer or (offers[0] if offers else None)
     chosen = [price for price in found if price.offer == wanted]
     if not chosen:
-        raise SpecError(f"{provider} doesn't sell {gpu} as {offer!r} as far as the price book knows; it does as {', '.join(map(repr, offers))}")
+        raise SpecError(
+            f"{provider} doesn't sell {gpu} as {offer!r} as far as the price book knows; it does as "
+            f"{', '.join(map(repr, offers))}"
+        )
     best = max(chosen, key=lambda price: price.usd_per_gpu_hour)
     others = [f"{price.sku} ${price.usd_per_gpu_hour:f}" for price in found if price is not best]
-    note = "; ".join(filter(None, [best.note, f"per GPU-hour here also: {', '.join(others)}" if others else None])) or None
+    note = (
+        "; ".join(filter(None, [best.note, f"per GPU-hour here also: {', '.join(others)}" if others else None])) or None
+    )
     return per_gpu_hour(best).replace(note=note)
 
 
-def gpu_prices(*, provider: str | None = None, on: date | None = None, book: PriceBook | None = None) -> tuple[Price, ...]:
+def gpu_prices(
+    *, provider: str | None = None, on: date | None = None, book: PriceBook | None = None
+) -> tuple[Price, ...]:
     """Return the prices of GPU time that are in force, in their own units.
 
     Raises:
@@ -96,6 +105,8 @@ def _is(gpu: str, price: Price) -> bool:
 
 def _refuse_half_a_name(gpu: str, provider: str, offered: tuple[Price, ...]) -> None:
     """Refuse a name such as `A100`, which is two GPUs with two prices."""
-    whole = sorted({_name(price) for price in offered if re.fullmatch(rf"{re.escape(_plain(gpu))}\d+gb", _plain(_name(price)))})
+    whole = sorted(
+        {_name(price) for price in offered if re.fullmatch(rf"{re.escape(_plain(gpu))}\d+gb", _plain(_name(price)))}
+    )
     if whole:
         raise SpecError(f"{gpu!r} has no memory size; {provider} sells {' and '.join(whole)}: name one of them")

@@ -89,7 +89,8 @@ class Tier(Value):
 class Price(Value):
     """What one unit of something costs, in US dollars without tax, with its source and its day.
 
-    A price of 0 can't be built: what is unknown raises, and what is free is left out of a bill by its reader's decision.
+    A price of 0 can't be built: what is unknown raises, and what is free is left out of a bill by its reader's
+    decision.
     """
 
     provider: Annotated[str, Field(min_length=1)]
@@ -113,7 +114,10 @@ class Price(Value):
     valid_until: Day | None = None
     """The last day, if it is known."""
     verified: Literal["primary", "primary-via-dated-note", "undated-primary", "secondary"] | None = None
-    """`primary`: the vendor's own text. `primary-via-dated-note`: a public note that says it read the vendor's page that day."""
+    """`primary`: the vendor's own text.
+
+    `primary-via-dated-note`: a public note that says it read the vendor's page that day.
+    """
     via: str | None = None
     """Who read the source, if it wasn't read first-hand."""
     note: str | None = None
@@ -163,7 +167,10 @@ class Price(Value):
             return self.usd * 3600
         if self.unit == "usd_per_instance_hour":
             return self.usd / (self.gpus or 1)
-        raise SpecError(f"{self.provider} {self.sku} is a price {self.words}, not of GPU time; ask for a GPU with gpu_price(gpu, provider)")
+        raise SpecError(
+            f"{self.provider} {self.sku} is a price {self.words}, not of GPU time; ask for a GPU with gpu_price(gpu, "
+            "provider)"
+        )
 
     @property
     def words(self) -> str:
@@ -185,7 +192,9 @@ class Price(Value):
             SpecError: It has another one.
         """
         if self.unit != unit:
-            raise SpecError(f"{self.provider} {self.sku} is a price in {self.unit}, not in {unit}: choose a price of that unit")
+            raise SpecError(
+                f"{self.provider} {self.sku} is a price in {self.unit}, not in {unit}: choose a price of that unit"
+            )
         return self.usd
 
     def age_days(self, today: date) -> int:

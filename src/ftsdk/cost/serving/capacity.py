@@ -1,7 +1,7 @@
 """How much traffic a model on a GPU can take: a roofline with two fitted constants, held to a latency target.
 
-The ceiling is what a tuned engine reaches when requests never stop coming. What a service can promise is less: the batch is held
-to the size that meets the latency target, and queueing (see traffic.py) keeps some of it free.
+The ceiling is what a tuned engine reaches when requests never stop coming. What a service can promise is less: the
+batch is held to the size that meets the latency target, and queueing (see traffic.py) keeps some of it free.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ class ServingGpu(Value):
 
 
 class ModelShape(Value):
-    """A model, as far as serving depends on it. `model_shape` has common models and those on this machine; pass it for others."""
+    """A model, as far as serving depends on it.
+
+    `model_shape` has common models and those on this machine; pass it for others.
+    """
 
     name: str
     params_b: Annotated[float, Field(gt=0)]
@@ -127,7 +130,8 @@ class Capacity(Value):
     def __str__(self) -> str:
         gpus = self.gpu if self.gpus_per_replica == 1 else f"{self.gpus_per_replica}x{self.gpu}"
         return (
-            f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, up to {self.slots} at a time in {self.service_s:.2g} s, "
+            f"{self.requests_per_s:.3g} requests/s on {gpus} ({self.weights} weights, up to {self.slots} at a time in "
+            f"{self.service_s:.2g} s, "
             f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; "
             f"ceiling {self.ceiling_requests_per_s:.3g})"
         )
@@ -142,7 +146,8 @@ def serving_gpu(name: str) -> ServingGpu:
     found = _gpus().get(name)
     if found is None:
         raise SpecError(
-            f"no serving figures for the GPU {name!r}{nearest(name, set(_gpus()))}. Give SelfHosted(requests_per_s_per_replica=...) instead"
+            f"no serving figures for the GPU {name!r}{nearest(name, set(_gpus()))}. Give "
+            "SelfHosted(requests_per_s_per_replica=...) instead"
         )
     return found
 
@@ -171,7 +176,9 @@ def _gpus() -> dict[str, ServingGpu]:
 
 
 def model_shape(model: str) -> ModelShape:
-    """Return a model's shape from the package's table, a folder, or the hub's cache on this machine; never from the network.
+    """Return a model's shape from the package's table, a folder, or the hub's cache on this machine.
+
+    Never from the network.
 
     Raises:
         SpecError: It is in none of them.
@@ -182,27 +189,59 @@ def model_shape(model: str) -> ModelShape:
         try:
             found = shape_of(inspect_model(asked))
         except ModelError as error:
-            raise SpecError(f"the shape of model {model!r} isn't known: {error} Or give SelfHosted(shape=ModelShape(...))") from error
+            raise SpecError(
+                f"the shape of model {model!r} isn't known: {error} Or give SelfHosted(shape=ModelShape(...))"
+            ) from error
     # Serving keeps keys and values in memory, whose size no number in a name tells.
     if found is None or found.kv_heads is None or found.head_dim is None:
-        close = nearest(model, {shape.name for shape in known_shapes() if shape.kv_heads}) if asked.source == "hub" else ""
-        raise SpecError(f"the shape of model {model!r} isn't known{close}. Give SelfHosted(shape=ModelShape(...)) from its config.json")
-    return ModelShape(name=model, params_b=found.parameters / 1e9, layers=found.layers, kv_heads=found.kv_heads, head_dim=found.head_dim)
+        close = (
+            nearest(model, {shape.name for shape in known_shapes() if shape.kv_heads}) if asked.source == "hub" else ""
+        )
+        raise SpecError(
+            f"the shape of model {model!r} isn't known{close}. Give SelfHosted(shape=ModelShape(...)) from its "
+            "config.json"
+        )
+    return ModelShape(
+        name=model,
+        params_b=found.parameters / 1e9,
+        layers=found.layers,
+        kv_heads=found.kv_heads,
+        head_dim=found.head_dim,
+    )
 
 
 def ceiling_tokens_per_s(
-    shape: ModelShape, gpu: ServingGpu, *, input_tokens: float, output_tokens: float, weights: Weights = "fp8", gpus: int = 1
+    shape: ModelShape,
+    gpu: ServingGpu,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    weights: Weights = "fp8",
+    gpus: int = 1,
 ) -> float:
     """Output tokens per second of one replica when requests never stop coming, without a latency target."""
     batch = _memory_batch(shape, gpu, input_tokens + output_tokens, weights, gpus)
-    return tokens_per_s_at(shape, gpu, batch, input_tokens=input_tokens, output_tokens=output_tokens, weights=weights, gpus=gpus)
+    return tokens_per_s_at(
+        shape, gpu, batch, input_tokens=input_tokens, output_tokens=output_tokens, weights=weights, gpus=gpus
+    )
 
 
 def tokens_per_s_at(
-    shape: ModelShape, gpu: ServingGpu, at_a_time: int, *, input_tokens: float, output_tokens: float, weights: Weights = "fp8", gpus: int = 1
+    shape: ModelShape,
+    gpu: ServingGpu,
+    at_a_time: int,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    weights: Weights = "fp8",
+    gpus: int = 1,
 ) -> float:
     """Output tokens per second of one replica that always serves so many requests at a time."""
-    return output_tokens * at_a_time / _service_s(shape, gpu, at_a_time, input_tokens, input_tokens, output_tokens, weights, gpus)
+    return (
+        output_tokens
+        * at_a_time
+        / _service_s(shape, gpu, at_a_time, input_tokens, input_tokens, output_tokens, weights, gpus)
+    )
 
 
 def capacity(
@@ -256,7 +295,9 @@ def capacity(
     by_latency = slots / service_s(slots) * utilisation
     by_measured_share = ceiling * target["share_of_ceiling"]
     fit = facts["fit"]
-    limit: Literal["latency", "memory", "compute"] = "latency" if slots < largest else "memory" if largest < _LARGEST_BATCH else "compute"
+    limit: Literal["latency", "memory", "compute"] = (
+        "latency" if slots < largest else "memory" if largest < _LARGEST_BATCH else "compute"
+    )
     return Capacity(
         gpu=gpu.name,
         gpus_per_replica=split,
@@ -274,7 +315,10 @@ def capacity(
         target_s=target_s,
         source=fit["source"],
         as_of=fit["as_of"],
-        note="roofline fitted to fp8 on H100 and H200 (mean error 9.8 %); on other GPUs and with other weights it is an extrapolation",
+        note=(
+            "roofline fitted to fp8 on H100 and H200 (mean error 9.8 %); on other GPUs and with other weights it is an "
+            "extrapolation"
+        ),
     )
 
 
@@ -285,7 +329,14 @@ def cold_start_s(shape: ModelShape, weights: Weights, gpus: int) -> float:
 
 
 def _service_s(
-    shape: ModelShape, gpu: ServingGpu, batch: int, prompt_tokens: float, input_tokens: float, output_tokens: float, weights: Weights, gpus: int
+    shape: ModelShape,
+    gpu: ServingGpu,
+    batch: int,
+    prompt_tokens: float,
+    input_tokens: float,
+    output_tokens: float,
+    weights: Weights,
+    gpus: int,
 ) -> float:
     """Seconds that one request takes while `batch` are served together: its steps, and everybody's prompts."""
     fit = _facts()["fit"]
@@ -298,7 +349,7 @@ def _service_s(
 
 
 def _split_share(gpu: ServingGpu, gpus: int) -> float:
-    """Return the share of the speed that is left when GPUs have to exchange activations, beyond what the fit has seen."""
+    """Return the share of speed left when GPUs exchange activations beyond what the fit has seen."""
     links = _facts()["links"]
     link = links["nvlink" if gpu.link_gb_s >= links["nvlink_from_gb_per_s"] else "pcie"]
     return float(link["share_per_doubling"]) ** max(0.0, math.log2(gpus / link["fitted_gpus"]))
@@ -309,19 +360,26 @@ def _memory_batch(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: We
     batch = int(min(_LARGEST_BATCH, free / (shape.kv_bytes_per_token(weights) * tokens)))
     if batch < 1:
         ways = (
-            f"a larger GPU or gpus_per_replica={gpus * 2}" if weights == "int4" else f"a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
+            f"a larger GPU or gpus_per_replica={gpus * 2}"
+            if weights == "int4"
+            else f"a larger GPU, gpus_per_replica={gpus * 2}, or weights='int4'"
         )
         need_gb = (shape.weight_bytes(weights) + 2e9) / 1e9
         raise SpecError(
-            f"{shape.name} in {weights} needs {need_gb:.0f} GB and room for {tokens:.0f} tokens a request; {gpus}x{gpu.name} has "
+            f"{shape.name} in {weights} needs {need_gb:.0f} GB and room for {tokens:.0f} tokens a request; "
+            f"{gpus}x{gpu.name} has "
             f"{gpu.usable_bytes * gpus / 1e9:.0f} GB to use. Choose {ways}"
         )
     return batch
 
 
-def _placement(shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights | None, gpus: int | None) -> tuple[Weights, int]:
+def _placement(
+    shape: ModelShape, gpu: ServingGpu, tokens: float, weights: Weights | None, gpus: int | None
+) -> tuple[Weights, int]:
     """The first pair that fits, the fewest GPUs first. Raises what the last pair raised."""
-    options: tuple[Weights, ...] = (weights,) if weights else (("fp8", "int4") if gpu.fp8 is not None else ("bf16", "int4"))
+    options: tuple[Weights, ...] = (
+        (weights,) if weights else (("fp8", "int4") if gpu.fp8 is not None else ("bf16", "int4"))
+    )
     problem: SpecError | None = None
     for split in (gpus,) if gpus else (1, 2, 4, 8):
         for option in options:
@@ -349,4 +407,7 @@ def _facts() -> dict[str, Any]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return cast("dict[str, Any]", yaml.load((resources.files("ftsdk.cost.serving") / "serving.yaml").read_text(encoding="utf-8"), Loader=loader))
+    return cast(
+        "dict[str, Any]",
+        yaml.load((resources.files("ftsdk.cost.serving") / "serving.yaml").read_text(encoding="utf-8"), Loader=loader),
+    )

@@ -52,8 +52,14 @@ def cheapest_host(
     """
     hosts: dict[Host, float] = {}
     for row in gpu_prices(book=book):
-        # An instance of eight can't be rented by the card; spot can be taken away; a marketplace's price isn't a promise.
-        if row.offer != "on-demand" or (row.gpus or 1) != 1 or row.gpu not in known_gpus() or row.provider in leaving_out:
+        # An instance of eight can't be rented by the card; spot can be taken away; a marketplace's price isn't a
+        # promise.
+        if (
+            row.offer != "on-demand"
+            or (row.gpus or 1) != 1
+            or row.gpu not in known_gpus()
+            or row.provider in leaving_out
+        ):
             continue
         try:
             found = placements(
@@ -66,10 +72,17 @@ def cheapest_host(
             )
         except SpecError:
             continue  # it doesn't fit
-        gpus = [max(replicas, math.ceil(peak_requests_per_s / one.requests_per_s)) * one.gpus_per_replica for one in found if one.is_target_met]
+        gpus = [
+            max(replicas, math.ceil(peak_requests_per_s / one.requests_per_s)) * one.gpus_per_replica
+            for one in found
+            if one.is_target_met
+        ]
         if gpus:
             # The price that a crossover will look up: of several forms the dearest.
             hosts[Host(row.gpu, row.provider)] = min(gpus) * float(gpu_price(row.gpu, row.provider, book=book).usd)
     if not hosts:
-        raise SpecError(f"no GPU in the price book serves {shape.name} within the {latency!r} target; use latency='offline' or shorter prompts")
+        raise SpecError(
+            f"no GPU in the price book serves {shape.name} within the {latency!r} target; use latency='offline' or "
+            "shorter prompts"
+        )
     return min(hosts, key=lambda host: hosts[host])

@@ -24,8 +24,8 @@ def placements(
 ) -> tuple[Capacity, ...]:
     """Return what one replica can promise on 1, 2, 4 and 8 GPUs, where the model fits.
 
-    Which is cheapest depends on the traffic: the fewest GPUs may need weights of 4 bits and have little room for requests, so
-    that a busy service pays less with fewer, larger replicas.
+    Which is cheapest depends on the traffic: the fewest GPUs may need weights of 4 bits and have little room for
+    requests, so that a busy service pays less with fewer, larger replicas.
 
     Args:
         shape: The model.

@@ -1,7 +1,7 @@
 """Queueing: how busy a replica may be before users wait, and how long one that sleeps when idle is awake.
 
-Pure functions of numbers. Sources: Erlang's C formula for M/M/c; the scale-to-zero fractions follow from Poisson arrivals and agree
-with a simulation within 4.4 points.
+Pure functions of numbers. Sources: Erlang's C formula for M/M/c; the scale-to-zero fractions follow from Poisson
+arrivals and agree with a simulation within 4.4 points.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def erlang_c(slots: int, load: float) -> float:
 
     Args:
         slots: Requests that are served at the same time.
-        load: Offered load in Erlang: arrivals per second times seconds of service. At `slots` or above the queue grows without end: 1.
+        load: Offered load in Erlang: arrivals per second times seconds of service. At `slots` or above the queue grows
+            without end: 1.
     """
     if load <= 0:
         return 0.0
@@ -38,7 +39,7 @@ def wait_exceeds(slots: int, utilisation: float, patience: float) -> float:
 
 @functools.cache
 def max_utilisation(slots: int, patience: float, *, late_share: float = 0.05) -> float:
-    """The highest utilisation at which at most `late_share` of the requests wait longer than `patience` service times."""
+    """The highest utilisation at which at most `late_share` of requests wait longer than `patience` service times."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Cost and memory of one run with adapters before there is a job, by the same models of time and memory as estimates."""
+"""Cost and memory of one run with adapters before there is a job, by the models that estimates use."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Fit(NamedTuple):
 
 
 def run_on_gpus(shape: Shape, size: RunSize, *, provider: str, besides_s: Range, book: PriceBook) -> Ballpark:
-    """Price a run with LoRA on the GPU of a provider on which it is likely to cost least, of those that hold it with a margin of error.
+    """Price a LoRA run on the cheapest GPU of a provider that holds it with a margin of error.
 
     Args:
         shape: The model.
@@ -70,14 +70,23 @@ def run_on_gpus(shape: Shape, size: RunSize, *, provider: str, besides_s: Range,
     found: list[CostRange] = []
     for name in sorted({str(row.gpu) for row in gpu_prices(provider=provider, book=book)}):
         device = find_device(name) if has_speed(name) else None
-        if device is not None and device.has_bfloat16 and (cost := _on(device, shape, size, provider=provider, besides_s=besides_s, book=book)):
+        if (
+            device is not None
+            and device.has_bfloat16
+            and (cost := _on(device, shape, size, provider=provider, besides_s=besides_s, book=book))
+        ):
             found.append(cost)
     if not found:
-        raise SpecError(f"no GPU of {provider} in the price book holds {shape.name} with LoRA; take a smaller model or shorter prompts")
+        raise SpecError(
+            f"no GPU of {provider} in the price book holds {shape.name} with LoRA; take a smaller model or shorter "
+            "prompts"
+        )
     return Ballpark(provider, min(found, key=lambda cost: cost.likely))
 
 
-def _on(device: Device, shape: Shape, size: RunSize, *, provider: str, besides_s: Range, book: PriceBook) -> CostRange | None:
+def _on(
+    device: Device, shape: Shape, size: RunSize, *, provider: str, besides_s: Range, book: PriceBook
+) -> CostRange | None:
     memory = _memory("lora", size)
     at_once = largest_batch(memory, shape, device.memory_gib or 0, row_tokens=size.longest_tokens, limit=_ROWS_AT_ONCE)
     if at_once == 0:
@@ -90,11 +99,19 @@ def _on(device: Device, shape: Shape, size: RunSize, *, provider: str, besides_s
         round(Decimal(repr(s / 3600)) * price.usd, 2)
         for s in (besides_s.low + seconds / off, besides_s.likely + seconds, besides_s.high + seconds * off)
     )
-    return CostRange(low=low, likely=likely, high=high, source=f"the model of training time on {device.name}, GPU time alone, {price.cited}")
+    return CostRange(
+        low=low,
+        likely=likely,
+        high=high,
+        source=f"the model of training time on {device.name}, GPU time alone, {price.cited}",
+    )
 
 
 def managed_run(shape: Shape, size: RunSize, *, provider: str, book: PriceBook) -> Ballpark | None:
-    """Price a run with LoRA at a service that bills tokens, its minimum included; None if no source has its price for this model."""
+    """Price a run with LoRA at a service that bills tokens, its minimum included.
+
+    None if no source has its price for this model.
+    """
     price = finetune_price(book, provider, shape.name, method="sft", tuning="lora", billion=shape.parameters / 1e9)
     if price is None:
         return None
@@ -107,7 +124,10 @@ def managed_run(shape: Shape, size: RunSize, *, provider: str, book: PriceBook) 
 
 
 def adapters_that_fit(shape: Shape, size: RunSize, *, memory_gib: float) -> Fit | None:
-    """Return the adapters that a GPU holds with a margin of error, on 16-bit weights before 4-bit ones; None if neither fits."""
+    """Return the adapters that a GPU holds with a margin of error, on 16-bit weights before 4-bit ones.
+
+    None if neither fits.
+    """
     for tuning in ("lora", "qlora"):
         peak = peak_memory(_memory(tuning, size), shape)
         if verdict(peak, memory_gib) == "fits":

@@ -103,7 +103,9 @@ class Calibration(Value):
             tuning: Kind of tuning to predict; probes of another kind count less.
             device: The device, as its data sheet describes it.
         """
-        samples = [Sample(parts=p.step, measured_s=p.measured_s, is_same_tuning=p.tuning == tuning) for p in self.probes]
+        samples = [
+            Sample(parts=p.step, measured_s=p.measured_s, is_same_tuning=p.tuning == tuning) for p in self.probes
+        ]
         return fit_time(samples, _priors(device))
 
     def memory_fit(self, tuning: str, *, spread: float) -> MemoryFit:
@@ -114,7 +116,9 @@ class Calibration(Value):
             spread: Spread of the prediction: standard deviation of log(measured / predicted).
         """
         samples = [
-            MemorySample(fixed_gb=p.fixed_gb, varying_gb=p.varying_gb, measured_gb=p.peak_gb, is_same_tuning=p.tuning == tuning)
+            MemorySample(
+                fixed_gb=p.fixed_gb, varying_gb=p.varying_gb, measured_gb=p.peak_gb, is_same_tuning=p.tuning == tuning
+            )
             for p in self.probes
             if p.peak_gb is not None
         ]
@@ -196,7 +200,11 @@ def read_calibration(device: str, *, software: str | None = None, folder: Path |
         software: Version of the software; None takes the newest calibration with any.
         folder: Folder of the calibrations; None: in ftsdk's home.
     """
-    found = [each for each in _read_all(calibration_file(device, folder)) if each.device == device and software in (None, each.software)]
+    found = [
+        each
+        for each in _read_all(calibration_file(device, folder))
+        if each.device == device and software in (None, each.software)
+    ]
     return max(found, key=lambda each: each.measured_at) if found else None
 
 

@@ -106,7 +106,9 @@ def _packaged() -> tuple[TimeConstants, MemoryConstants]:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data: dict[str, Any] = yaml.load((resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader)
+    data: dict[str, Any] = yaml.load(
+        (resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader
+    )
     spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
     unknown_device, unknown_cpu = (float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu"))
     terms = {name: TermSpread(**row) for name, row in spreads.items()}

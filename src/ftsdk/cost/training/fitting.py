@@ -1,8 +1,11 @@
-"""How far predictions are off on a device, from steps measured on it: the most likely factors and their uncertainty. Pure.
+"""How far predictions are off on a device, from steps measured on it: the most likely factors and their uncertainty.
 
-A step has three parts: device, host and optimizer. Each is off by a factor of its own, whose prior is the spread of the time model. A measured
-step informs the factor of the part that it is bound by, and the others little; short and long rows together separate the parts. So what a
-small model shows of the host doesn't narrow the interval of a large one, which is bound by the device.
+Pure.
+
+A step has three parts: device, host and optimizer. Each is off by a factor of its own, whose prior is the spread of the
+time model. A measured step informs the factor of the part that it is bound by, and the others little; short and long
+rows together separate the parts. So what a small model shows of the host doesn't narrow the interval of a large one,
+which is bound by the device.
 """
 
 from __future__ import annotations
@@ -76,7 +79,14 @@ def fit_time(samples: Sequence[Sample], priors: Priors) -> Fit:
 
     def terms(theta: Sequence[float]) -> list[_Term]:
         now = (theta[0], theta[1], theta[2])
-        return [_Term(math.log(s.measured_s / _seconds(s.parts, now)), _OWN if s.is_same_tuning else _OTHER, _shares(s.parts, now)) for s in samples]
+        return [
+            _Term(
+                math.log(s.measured_s / _seconds(s.parts, now)),
+                _OWN if s.is_same_tuning else _OTHER,
+                _shares(s.parts, now),
+            )
+            for s in samples
+        ]
 
     theta, covariance = _most_likely((priors.device, priors.host, priors.optimizer), terms)
     is_own = any(sample.is_same_tuning for sample in samples)
@@ -160,7 +170,9 @@ class _Term(NamedTuple):
     """Change of the prediction with each unknown."""
 
 
-def _most_likely(spreads: Sequence[float], terms: Callable[[Sequence[float]], list[_Term]]) -> tuple[list[float], list[list[float]]]:
+def _most_likely(
+    spreads: Sequence[float], terms: Callable[[Sequence[float]], list[_Term]]
+) -> tuple[list[float], list[list[float]]]:
     """Find the unknowns and their covariance (Gauss-Newton; outliers count less).
 
     Args:
@@ -193,7 +205,11 @@ def _seconds(parts: StepParts, theta: tuple[float, float, float]) -> float:
 
 def _shares(parts: StepParts, theta: tuple[float, float, float]) -> tuple[float, float, float]:
     """Return the change of log(time) with the logarithm of each factor."""
-    device, host, optimizer = parts.device_s * math.exp(theta[0]), parts.host_s * math.exp(theta[1]), parts.optimizer_s * math.exp(theta[2])
+    device, host, optimizer = (
+        parts.device_s * math.exp(theta[0]),
+        parts.host_s * math.exp(theta[1]),
+        parts.optimizer_s * math.exp(theta[2]),
+    )
     powers = device**parts.overlap, host**parts.overlap
     busy = sum(powers) ** (1 / parts.overlap)
     whole = busy + optimizer

@@ -7,7 +7,14 @@ from dataclasses import replace
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.job_memory import dropout_of, memory_of_tuning, trained_parameters
-from ftsdk.cost.training.memory import PeakMemory, TrainingMemory, largest_batch, layer_bytes_on_cpu, peak_memory, verdict
+from ftsdk.cost.training.memory import (
+    PeakMemory,
+    TrainingMemory,
+    largest_batch,
+    layer_bytes_on_cpu,
+    peak_memory,
+    verdict,
+)
 from ftsdk.cost.training.ranges import exactly, within
 from ftsdk.cost.training.work import Work
 from ftsdk.protocol.estimates import EstimateLine, MemoryEstimate
@@ -32,7 +39,10 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     plain = peak_memory(memory, work.shape, constants)
     there = work.hardware.memory_gib or work.device.memory_gib
     found = MemoryEstimate(
-        peak_gb=within(plain.likely / 1e9, plain.spread), verdict="unknown", fixed_gb=plain.fixed / 1e9, varying_gb=plain.varying / 1e9
+        peak_gb=within(plain.likely / 1e9, plain.spread),
+        verdict="unknown",
+        fixed_gb=plain.fixed / 1e9,
+        varying_gb=plain.varying / 1e9,
     )
     source = constants.source
     if calibration is not None:
@@ -62,7 +72,9 @@ def memory_notes(memory: MemoryEstimate, work: Work) -> tuple[str, ...]:
     if memory.verdict != "no" or memory.there_gib is None:
         return ()
     rows, devices = work.execution.micro_batch_size, work.execution.devices
-    each = f", and each of the {devices} devices holds all of it" if devices > 1 and not work.execution.is_sharded else ""
+    each = (
+        f", and each of the {devices} devices holds all of it" if devices > 1 and not work.execution.is_sharded else ""
+    )
     there_gb = memory.there_gib * 2**30 / 1e9
     instead: list[str] = []
     if not work.tuning.adapts:
@@ -73,8 +85,10 @@ def memory_notes(memory: MemoryEstimate, work: Work) -> tuple[str, ...]:
         instead.append("shorter rows (max_length=)")
     instead += [work.hardware.larger, "a smaller model"]
     return (
-        f"the training will likely run out of memory: about {memory.peak_gb.likely:,.0f} GB for {rows} row{'' if rows == 1 else 's'} at a time, and "
-        f"{work.hardware.name} has {there_gb:,.0f} GB ({memory.there_gib:g} GiB){each}. Take {', '.join(instead[:-1])} or {instead[-1]}",
+        f"the training will likely run out of memory: about {memory.peak_gb.likely:,.0f} GB for {rows} "
+        f"row{'' if rows == 1 else 's'} at a time, and "
+        f"{work.hardware.name} has {there_gb:,.0f} GB ({memory.there_gib:g} GiB){each}. Take {', '.join(instead[:-1])} "
+        f"or {instead[-1]}",
     )
 
 
@@ -98,7 +112,10 @@ def _training_memory(work: Work) -> TrainingMemory:
     )
     if not work.is_on_cpu:
         return memory
-    return replace(memory, layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0))
+    return replace(
+        memory,
+        layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0),
+    )
 
 
 def _measured(work: Work, calibration: Calibration, constants: MemoryConstants, plain: PeakMemory) -> MemoryConstants:
@@ -122,4 +139,7 @@ def _lines(peak: PeakMemory, source: str) -> tuple[EstimateLine, ...]:
         "logits": peak.logits,
         "context": peak.context,
     }
-    return tuple(EstimateLine(label=label, amount=exactly(max(0.0, size) / 1e9), unit="GB", source=source) for label, size in parts.items())
+    return tuple(
+        EstimateLine(label=label, amount=exactly(max(0.0, size) / 1e9), unit="GB", source=source)
+        for label, size in parts.items()
+    )

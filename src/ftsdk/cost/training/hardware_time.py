@@ -26,7 +26,9 @@ _START = {
 }
 
 
-def time_lines(work: Work, facts: ModelFacts, *, validation: RowTokens | None, calibration: Calibration | None) -> tuple[EstimateLine, ...]:
+def time_lines(
+    work: Work, facts: ModelFacts, *, validation: RowTokens | None, calibration: Calibration | None
+) -> tuple[EstimateLine, ...]:
     """Return the time of a training by part.
 
     Args:
@@ -48,21 +50,38 @@ def time_lines(work: Work, facts: ModelFacts, *, validation: RowTokens | None, c
 def _spread(work: Work, fit: Fit | None, *, tokens_per_row: float) -> float:
     if fit is not None:
         return fit.spread(work.parts(tokens_per_row=tokens_per_row))
-    return spread_of(work.micro_step(tokens_per_row=tokens_per_row), work.time(tokens_per_row=tokens_per_row), work.device)
+    return spread_of(
+        work.micro_step(tokens_per_row=tokens_per_row), work.time(tokens_per_row=tokens_per_row), work.device
+    )
 
 
 def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> list[EstimateLine]:
-    start = EstimateLine(label="start", amount=_START[work.hardware.device], unit="s", source="worker and imports; where there is one, the container")
+    start = EstimateLine(
+        label="start",
+        amount=_START[work.hardware.device],
+        unit="s",
+        source="worker and imports; where there is one, the container",
+    )
     size = work.shape.parameters * 2
     if not facts.is_downloaded:
         fetch = Range(low=size / 1e9, likely=size / 0.2e9, high=size / 0.03e9)
         source = f"{gigabytes(size)} at 0.03 to 1 GB/s from the hub, then read"
-        return [start, EstimateLine(label="downloading and loading", amount=total([_reading(work), fetch]), unit="s", source=source)]
-    loading = EstimateLine(label="loading the model", amount=_reading(work), unit="s", source=f"{gigabytes(size)} at 0.2 to 3 GB/s")
+        return [
+            start,
+            EstimateLine(
+                label="downloading and loading", amount=total([_reading(work), fetch]), unit="s", source=source
+            ),
+        ]
+    loading = EstimateLine(
+        label="loading the model", amount=_reading(work), unit="s", source=f"{gigabytes(size)} at 0.2 to 3 GB/s"
+    )
     factor = None if calibration is None else calibration.start_factor
     if calibration is None or factor is None:
         return [start, loading]
-    return [line.replace(amount=within(line.amount.likely * factor, _MEASURED), source=calibration.source) for line in (start, loading)]
+    return [
+        line.replace(amount=within(line.amount.likely * factor, _MEASURED), source=calibration.source)
+        for line in (start, loading)
+    ]
 
 
 def start_seconds(work: Work) -> float:
@@ -81,7 +100,9 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
     def seconds(factor: float) -> float:
         return work.micro_steps * work.time(tokens_per_row=per_row * factor, factors=factors).total_s
 
-    amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row))
+    amount = around(
+        seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row)
+    )
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
     source = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
     return EstimateLine(label="training", amount=amount, unit="s", source=source)
@@ -95,7 +116,12 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
     whole = work.time(tokens_per_row=per_row, factors=factors)
     forward = (1 + step.reference_passes) / passes_of(step)
     rows = len(validation.lengths_N)
-    likely = times * (whole.total_s - whole.optimizer_s) * forward * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
+    likely = (
+        times
+        * (whole.total_s - whole.optimizer_s)
+        * forward
+        * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
+    )
     spread = _spread(work, fit, tokens_per_row=per_row)
     amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, spread)
     return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {rows:,} rows, one pass")
@@ -109,7 +135,10 @@ def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:
     factor = None if calibration is None else calibration.checkpoint_factor
     if calibration is not None and factor is not None:
         return EstimateLine(
-            label="checkpoints", amount=within(times * one.likely * factor, _MEASURED), unit="s", source=f"{times}; {calibration.source}"
+            label="checkpoints",
+            amount=within(times * one.likely * factor, _MEASURED),
+            unit="s",
+            source=f"{times}; {calibration.source}",
         )
     return EstimateLine(label="checkpoints", amount=multiplied(one, times), unit="s", source=source)
 

@@ -13,11 +13,17 @@ from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, Tuning
 __all__ = ["LONG_ROW_TOKENS", "dropout_of", "long_row", "memory_of_job", "memory_of_tuning", "trained_parameters"]
 
 LONG_ROW_TOKENS = 2048
-"""Tokens of the longest row where its text wasn't measured: rows are rarely longer, whatever the model's context allows."""
+"""Tokens of the longest row where its text wasn't measured.
+
+Rows are rarely longer, whatever the model's context allows.
+"""
 
 
 def long_row(spec: JobSpec, facts: ModelFacts) -> int:
-    """Return the tokens presumed for the longest row: what its text may have, and never more than `max_length` or the positions allow."""
+    """Return the tokens presumed for the longest row.
+
+    What its text may have, and never more than `max_length` or the positions allow.
+    """
     guessed = spec.train.longest_tokens
     most = LONG_ROW_TOKENS if guessed is None else max(1, round(guessed.high))
     longest = min(spec.max_length or facts.max_position_embeddings or most, most)
@@ -64,7 +70,10 @@ def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tok
 
 
 def trained_parameters(tuning: Tuning, shape: Shape) -> float:
-    """Return how many parameters are trained: all, or those of adapters, rank x (inputs + outputs) of each linear layer that has one."""
+    """Return how many parameters are trained.
+
+    All, or those of adapters, rank x (inputs + outputs) of each linear layer that has one.
+    """
     match tuning:
         case FullFineTune():
             return shape.parameters

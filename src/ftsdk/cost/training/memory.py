@@ -1,7 +1,9 @@
-"""Peak memory of one device while training, and whether it fits. Pure: each term is something held in memory at the peak.
+"""Peak memory of one device while training, and whether it fits.
 
-Weights, what is trained (weights, gradients, the optimizer's two moments), what the backward pass needs, the logits in 32 bits, and the
-CUDA context. The worst moment is the micro-batch with the longest rows.
+Pure: each term is something held in memory at the peak.
+
+Weights, what is trained (weights, gradients, the optimizer's two moments), what the backward pass needs, the logits in
+32 bits, and the CUDA context. The worst moment is the micro-batch with the longest rows.
 """
 
 from __future__ import annotations
@@ -106,7 +108,10 @@ class PeakMemory:
 
 
 def adapter_parameters(shape: Shape, rank: int) -> float:
-    """Return the parameters of adapters on all linear layers, as in the published runs: one for queries, keys and values together."""
+    """Return the parameters of adapters on all linear layers, as in the published runs.
+
+    One for queries, keys and values together.
+    """
     return float(rank * shape.layers * (7 * shape.width + 3 * (shape.width + shape.inner) - shape.width))
 
 
@@ -135,11 +140,13 @@ def adapter_parameters_on(shape: Shape, rank: int, targets: Sequence[str] | None
 def layer_bytes_on_cpu(shape: Shape, *, has_adapters: bool, has_dropout: bool) -> float:
     """Return the bytes that one token keeps in one layer of a model that is trained on a CPU, where nothing is fused.
 
-    Norms in 32 bits, queries, keys, values and answers of the attention, the MLP's gate and products in 16 bits: 20 x width + 6 x inner.
-    Every adapter keeps its input in 32 bits, and with dropout its mask as well. The heap holds two fifths more than that.
+    Norms in 32 bits, queries, keys, values and answers of the attention, the MLP's gate and products in 16 bits: 20 x
+    width + 6 x inner. Every adapter keeps its input in 32 bits, and with dropout its mask as well. The heap holds two
+    fifths more than that.
 
-    Source: counted from what PyTorch's operations save, and held against SmolLM2-135M on two cores (torch 2.13, peft 0.21, 2026-11-24): with
-    adapters and dropout 2.6 MB a token (2.5 by this count), with adapters alone 1.7 (1.7), with full fine-tuning 0.6 to 1.3 (0.9).
+    Source: counted from what PyTorch's operations save, and held against SmolLM2-135M on two cores (torch 2.13, peft
+    0.21, 2026-11-24): with adapters and dropout 2.6 MB a token (2.5 by this count), with adapters alone 1.7 (1.7), with
+    full fine-tuning 0.6 to 1.3 (0.9).
     """
     width, inner = shape.width, shape.inner
     adapters = (8 if has_dropout else 4) * (6 * width + inner) if has_adapters else 0
@@ -154,8 +161,8 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
         shape: The model.
         constants: Of the model of memory; None: the packaged ones.
 
-    Source: facts of the EleutherAI calculator (bytes per trained parameter) and https://arxiv.org/abs/2205.05198 (activations); int4
-    weights with 8 % for their scales.
+    Source: facts of the EleutherAI calculator (bytes per trained parameter) and https://arxiv.org/abs/2205.05198
+    (activations); int4 weights with 8 % for their scales.
     """
     c = constants or memory_constants()
     tokens, width, inner = memory.longest_tokens, shape.width, shape.inner
@@ -166,13 +173,21 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
         weights = (shape.parameters - embeddings) * 0.5 * scales + memory.weight_bytes * embeddings
     else:
         weights = memory.weight_bytes * shape.parameters
-    trained = shape.parameters if is_full else memory.adapted if memory.adapted is not None else adapter_parameters(shape, memory.rank)
+    trained = (
+        shape.parameters
+        if is_full
+        else memory.adapted
+        if memory.adapted is not None
+        else adapter_parameters(shape, memory.rank)
+    )
     states = trained * (memory.state_bytes if memory.state_bytes is not None else _state_bytes(memory))
     each = 2 * (8 * width + 4 * inner) if memory.layer_bytes is None else memory.layer_bytes
     layer = tokens * each * (0.75 if memory.is_compiled else 1.0)
     kept = 0.0 if memory.offloads_activations else 2 * tokens * width * shape.layers
     activations = kept + layer if memory.recomputes else layer * shape.layers
-    logits = (0.3 if memory.has_chunked_logits else c.logits_copies) * 4 * tokens * memory.projected_share * shape.vocabulary
+    logits = (
+        (0.3 if memory.has_chunked_logits else c.logits_copies) * 4 * tokens * memory.projected_share * shape.vocabulary
+    )
     if memory.shards > 1:
         # The layer at work, the next one and the embedding are held whole.
         whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
@@ -191,23 +206,36 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
 
 
 def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
-    """Return whether a peak fits into a memory: `fits` only with a margin of error, `no` if the likely peak is larger."""
+    """Return whether a peak fits into a memory.
+
+    `fits` only with a margin of error, `no` if the likely peak is larger.
+    """
     there = memory_gib * 2**30
-    # What is freed and taken again each step is what fragments: published runs that filled their card took a third more of it.
+    # What is freed and taken again each step is what fragments: published runs that filled their card took a third more
+    # of it.
     fragments = 0.1 * (peak.weights + peak.states) + 0.4 * (peak.activations + peak.logits)
     needed = max(peak.likely + fragments, peak.likely * math.exp(1.6449 * peak.spread))
     return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
 
 
 def largest_batch(
-    memory: TrainingMemory, shape: Shape, memory_gib: float, *, row_tokens: float, limit: int = 4096, constants: MemoryConstants | None = None
+    memory: TrainingMemory,
+    shape: Shape,
+    memory_gib: float,
+    *,
+    row_tokens: float,
+    limit: int = 4096,
+    constants: MemoryConstants | None = None,
 ) -> int:
     """Return the most rows of this length that fit at once with a margin of error; 0 if not even one does."""
 
     def does(rows: int) -> bool:
         from dataclasses import replace
 
-        return verdict(peak_memory(replace(memory, longest_tokens=rows * row_tokens), shape, constants), memory_gib) == "fits"
+        return (
+            verdict(peak_memory(replace(memory, longest_tokens=rows * row_tokens), shape, constants), memory_gib)
+            == "fits"
+        )
 
     if not does(1):
         return 0
@@ -221,7 +249,10 @@ def largest_batch(
 
 
 def _state_bytes(memory: TrainingMemory) -> float:
-    """Gradient and two moments, each as wide as the weight that they are for; adapters are kept in 32 bits beside 16-bit weights."""
+    """Gradient and two moments, each as wide as the weight that they are for.
+
+    Adapters are kept in 32 bits beside 16-bit weights.
+    """
     if memory.tuning != "full":
         return 16.0
     if memory.optimizer == "deepspeed":

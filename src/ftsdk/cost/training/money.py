@@ -1,4 +1,7 @@
-"""What a training costs, from how its plan says that it is billed: the only place where the cost of a run is computed."""
+"""What a training costs, from how its plan says that it is billed.
+
+The only place where the cost of a run is computed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _MTOK = 1_000_000
 _CENT = Decimal("0.01")
 
 
-def priced(found: Estimate, plan: Plan, train: RowTokens, validation: RowTokens | None, *, usd_per_hour: Decimal | None = None) -> Estimate:
+def priced(
+    found: Estimate, plan: Plan, train: RowTokens, validation: RowTokens | None, *, usd_per_hour: Decimal | None = None
+) -> Estimate:
     """Add the cost to an estimate.
 
     Args:
@@ -37,7 +42,9 @@ def priced(found: Estimate, plan: Plan, train: RowTokens, validation: RowTokens 
         case NotBilled():
             return found.replace(cost_note=billing.note)
         case FixedPrice():
-            accrual = Accrual(kind="per_share", usd=billing.cost.likely, fixed_usd=Decimal(0), source=billing.cost.source)
+            accrual = Accrual(
+                kind="per_share", usd=billing.cost.likely, fixed_usd=Decimal(0), source=billing.cost.source
+            )
             return found.replace(cost=billing.cost, accrual=accrual)
         case HourlyBilling():
             return _by_time(found, plan, billing)
@@ -74,14 +81,20 @@ def _by_time(found: Estimate, plan: Plan, billing: HourlyBilling) -> Estimate:
         source=source,
     )
     lines = tuple(
-        EstimateLine(label=rate.label, amount=multiplied(seconds, float(rate.usd) / 3600), unit="usd", source=rate.source) for rate in billing.rates
+        EstimateLine(
+            label=rate.label, amount=multiplied(seconds, float(rate.usd) / 3600), unit="usd", source=rate.source
+        )
+        for rate in billing.rates
     )
     notes = (*_cut_off(seconds, plan, billing), *found.notes)
     return found.replace(cost=cost, cost_lines=lines, accrual=accrual, notes=notes)
 
 
 def _rates_text(billing: HourlyBilling) -> str:
-    """Name the rate of an hour, what it is for, and where its prices were read; each line of the cost has its own price."""
+    """Name the rate of an hour, what it is for, and where its prices were read.
+
+    Each line of the cost has its own price.
+    """
     hourly, most = billing.usd_per_hour, billing.most_usd_per_hour
     if all(rate.source == billing.source for rate in billing.rates):
         return billing.source
@@ -101,11 +114,20 @@ def _cut_off(seconds: Range, plan: Plan, billing: HourlyBilling) -> tuple[str, .
     )
     allowed = f"{timeout:,.0f} s" if attempts == 1 else f"{attempts} attempts of {timeout:,.0f} s"
     budget = plan.spec.budget_usd
-    why, more = ("it is allowed", "timeout_s or max_attempts") if budget is None else (f"budget_usd={budget} allows it", "budget_usd")
-    return (f"the run {takes}, and {why} {allowed}. Raise {more}, or train on less; what a run that is cut off keeps is its newest whole checkpoint",)
+    why, more = (
+        ("it is allowed", "timeout_s or max_attempts")
+        if budget is None
+        else (f"budget_usd={budget} allows it", "budget_usd")
+    )
+    return (
+        f"the run {takes}, and {why} {allowed}. Raise {more}, or train on less; what a run that is cut off keeps is "
+        "its newest whole checkpoint",
+    )
 
 
-def _by_tokens(found: Estimate, plan: Plan, billing: TokenBilling, train: RowTokens, validation: RowTokens | None) -> Estimate:
+def _by_tokens(
+    found: Estimate, plan: Plan, billing: TokenBilling, train: RowTokens, validation: RowTokens | None
+) -> Estimate:
     billed = _billed(plan.spec.train.rows, billing, train, validation)
     if billed is None:
         note = "without packing every row is billed at full length, which isn't known offline: set max_length"
@@ -113,19 +135,39 @@ def _by_tokens(found: Estimate, plan: Plan, billing: TokenBilling, train: RowTok
     found = found.replace(billed_tokens=billed, notes=(*found.notes, QUOTED_LATER))
     rate = billing.usd_per_mtok
     if rate is None:
-        return found.replace(cost_note=billing.note, notes=(*found.notes[:-1], "no source has the service's price for this model", QUOTED_LATER))
+        return found.replace(
+            cost_note=billing.note,
+            notes=(*found.notes[:-1], "no source has the service's price for this model", QUOTED_LATER),
+        )
     dearest = max(rate, billing.most_usd_per_mtok or rate, key=lambda one: one.usd)
-    low, likely, high = (_for_tokens(count, one.usd) for count, one in ((billed.low, rate), (billed.likely, rate), (billed.high, dearest)))
+    low, likely, high = (
+        _for_tokens(count, one.usd)
+        for count, one in ((billed.low, rate), (billed.likely, rate), (billed.high, dearest))
+    )
     lines = [
-        EstimateLine(label=rate.label, amount=exactly(float(likely)), unit="usd", source=f"${rate.usd:f} per million training tokens ({rate.source})")
+        EstimateLine(
+            label=rate.label,
+            amount=exactly(float(likely)),
+            unit="usd",
+            source=f"${rate.usd:f} per million training tokens ({rate.source})",
+        )
     ]
     least, minimum = Decimal(0), billing.minimum
     if minimum is not None:
         least = minimum.usd
         if least > likely:
             missing = exactly(float(least - likely))
-            lines.append(EstimateLine(label=minimum.label, amount=missing, unit="usd", source=f"${least:f} per job ({minimum.source})"))
-    cost = CostRange(low=_rounded_up(max(least, low)), likely=_rounded_up(max(least, likely)), high=_rounded_up(max(least, high)), source=rate.source)
+            lines.append(
+                EstimateLine(
+                    label=minimum.label, amount=missing, unit="usd", source=f"${least:f} per job ({minimum.source})"
+                )
+            )
+    cost = CostRange(
+        low=_rounded_up(max(least, low)),
+        likely=_rounded_up(max(least, likely)),
+        high=_rounded_up(max(least, high)),
+        source=rate.source,
+    )
     accrual = Accrual(kind="per_share", usd=max(least, likely), fixed_usd=least, source=rate.source)
     return found.replace(cost=cost, cost_lines=tuple(lines), accrual=accrual)
 
@@ -141,7 +183,11 @@ def _billed(rows: int, billing: TokenBilling, train: RowTokens, validation: RowT
         return math.ceil(once * _exact(billing.epochs)) + evaluated * billing.evaluations
 
     of = validation or train
-    return Range(low=tokens(train.low_factor, of.low_factor), likely=tokens(1.0, 1.0), high=tokens(train.high_factor, of.high_factor))
+    return Range(
+        low=tokens(train.low_factor, of.low_factor),
+        likely=tokens(1.0, 1.0),
+        high=tokens(train.high_factor, of.high_factor),
+    )
 
 
 def _for_tokens(tokens: float, usd_per_mtok: Decimal) -> Decimal:

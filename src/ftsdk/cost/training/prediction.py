@@ -50,8 +50,8 @@ class TrainingPrediction(Value):
         where = self.device if self.devices == 1 else f"{self.devices} x {self.device}"
         return (
             f"{self.model}, {self.tuning} on {where}\n"
-            f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, from published runs]"
-            + "".join(f"\n  Note: {note}" for note in self.notes)
+            f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, "
+            "from published runs]" + "".join(f"\n  Note: {note}" for note in self.notes)
         )
 
 
@@ -96,7 +96,9 @@ def predict_training(
     asked = model if isinstance(model, Model) else Model(id=model)
     shape, device = shape_of(inspect_model(asked)), find_device(gpu)
     if shape is None:
-        raise SpecError(f"the size of {asked.id} isn't known: download it, or name a model of the same size that has it in its name")
+        raise SpecError(
+            f"the size of {asked.id} isn't known: download it, or name a model of the same size that has it in its name"
+        )
     step = MicroStep(
         tokens=rows_at_a_time * tokens_per_row,
         row_tokens=tokens_per_row,
@@ -130,7 +132,10 @@ def predict_training(
         memory_gib=there,
         verdict="unknown" if there is None else verdict(peak, there),
         largest_micro_batch=None if there is None else largest_batch(memory, shape, there, row_tokens=longest),
-        notes=(f"{asked.id} isn't on this machine and not in the table of shapes: its layers are guessed from the size in its name",)
+        notes=(
+            f"{asked.id} isn't on this machine and not in the table of shapes: its layers are guessed from the size in "
+            "its name",
+        )
         if shape.origin == "size"
         else (),
         source=f"{time_constants().source}; {memory_constants().source}",

@@ -1,8 +1,10 @@
-"""How long a training step takes, from the work of device and host in it. Pure: every term has a reason, and every constant a source.
+"""How long a training step takes, from the work of device and host in it.
 
-The device multiplies matrices (operations over a share of its peak), moves what the small operations read and write (bytes over its
-bandwidth), turns 4-bit weights into 16-bit ones, and steps the optimizer. Meanwhile the host launches kernels. The slower of the
-two counts, and a little of the other. With sharding, weights travel between devices too.
+Pure: every term has a reason, and every constant a source.
+
+The device multiplies matrices (operations over a share of its peak), moves what the small operations read and write
+(bytes over its bandwidth), turns 4-bit weights into 16-bit ones, and steps the optimizer. Meanwhile the host launches
+kernels. The slower of the two counts, and a little of the other. With sharding, weights travel between devices too.
 """
 
 from __future__ import annotations
@@ -81,14 +83,24 @@ UNMEASURED = Factors()
 
 
 def passes_of(step: MicroStep) -> float:
-    """Return the passes over the layers: forward, gradients of activations and of all weights, and a second forward to recompute.
+    """Return the passes over the layers.
 
-    Adapters need hardly any gradients of weights. Source: https://github.com/mosaicml/llm-foundry, scripts/train/benchmarking/README.md.
+    Forward, gradients of activations and of all weights, and a second forward to recompute.
+
+    Adapters need hardly any gradients of weights. Source: https://github.com/mosaicml/llm-foundry,
+    scripts/train/benchmarking/README.md.
     """
     return (3 if step.tuning == "full" else 2) + (1 if step.recomputes else 0) + step.reference_passes
 
 
-def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeConstants | None = None, *, factors: Factors = UNMEASURED) -> StepTime:
+def step_time(
+    step: MicroStep,
+    shape: Shape,
+    device: Device,
+    constants: TimeConstants | None = None,
+    *,
+    factors: Factors = UNMEASURED,
+) -> StepTime:
     """Predict a micro-step.
 
     Args:
@@ -102,7 +114,10 @@ def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeCons
         SpecError: The device's peak isn't known.
     """
     if device.peak_tflops is None:
-        raise SpecError(f"no source has the dense bfloat16 peak of {device.name}, so its time can't be predicted; name another device")
+        raise SpecError(
+            f"no source has the dense bfloat16 peak of {device.name}, so its time can't be predicted; name another "
+            "device"
+        )
     c = constants or time_constants()
     passes, split = passes_of(step), step.tensor_parallel
     peak, bandwidth = device.peak_tflops * 1e12, device.bandwidth_gb_per_s * 1e9
@@ -116,7 +131,12 @@ def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeCons
     operations = passes * (2 * multiplied + 2 * layers * width * step.row_tokens) * tokens
     products = shape.slowdown * operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
 
-    small = c.traffic_bytes * dora * (c.traffic_compiled if step.is_compiled else 1.0) * (c.traffic_full if is_full else 1.0)
+    small = (
+        c.traffic_bytes
+        * dora
+        * (c.traffic_compiled if step.is_compiled else 1.0)
+        * (c.traffic_full if is_full else 1.0)
+    )
     traffic = passes * layers * width * tokens * small
     traffic += step.projected_share * tokens * shape.vocabulary * c.logits_bytes * (0.4 if step.is_compiled else 1.0)
     traffic += passes * 2 * shape.matmul_parameters * (0.25 if is_quantised else 1.0)
@@ -128,7 +148,9 @@ def step_time(step: MicroStep, shape: Shape, device: Device, constants: TimeCons
 
     optimizer = 0.0
     if is_full:
-        moved = c.optimizer_bytes / step.accumulation + (c.deepspeed_bytes if step.is_deepspeed and step.accumulation > 1 else 0.0)
+        moved = c.optimizer_bytes / step.accumulation + (
+            c.deepspeed_bytes if step.is_deepspeed and step.accumulation > 1 else 0.0
+        )
         optimizer = shape.parameters * moved / bandwidth / (step.devices if step.is_sharded else 1)
 
     products, traffic_s, dequantise = products * factors.device, traffic_s * factors.device, dequantise * factors.device
@@ -159,10 +181,12 @@ def spread_of(
     known: Literal["new_stack", "same_stack"] = "new_stack",
     constants: TimeConstants | None = None,
 ) -> float:
-    """Return the standard deviation of log(measured / predicted): each term contributes its own, by its share of the time.
+    """Return the standard deviation of log(measured / predicted).
 
-    Long rows on a known device are bound by products, which are known well; short ones by the host and by dequantisation, which differ
-    from one software to the next.
+    Each term contributes its own, by its share of the time.
+
+    Long rows on a known device are bound by products, which are known well; short ones by the host and by
+    dequantisation, which differ from one software to the next.
 
     Args:
         step: The micro-batch.
@@ -185,7 +209,11 @@ def spread_of(
         (inner * time.traffic_s, spreads.traffic),
         (inner * time.dequantise_s, spreads.dequantise),
     ]
-    shares += [(of_rest * of_step * of_host, spreads.host), (of_rest * of_sharding, spreads.sharding), (1 - of_rest, spreads.optimizer)]
+    shares += [
+        (of_rest * of_step * of_host, spreads.host),
+        (of_rest * of_sharding, spreads.sharding),
+        (1 - of_rest, spreads.optimizer),
+    ]
     if step.is_sharded:
         shares.append((1.0, spreads.sharded))
     if device.rows == 0:
@@ -200,7 +228,10 @@ def _shares(one: float, other: float, exponent: float) -> tuple[float, float]:
 
 
 def _sharding_s(step: MicroStep, shape: Shape, device: Device, c: TimeConstants) -> float:
-    """Time in which pieces travel: gathered for the forward and for the backward pass; gradients of full fine-tuning scattered once."""
+    """Time in which pieces travel: gathered for the forward and for the backward pass.
+
+    Gradients of full fine-tuning scattered once.
+    """
     if not step.is_sharded and step.tensor_parallel == 1:
         return 0.0
     pieces = step.devices / step.tensor_parallel
@@ -208,7 +239,9 @@ def _sharding_s(step: MicroStep, shape: Shape, device: Device, c: TimeConstants)
     seconds = 0.0
     if step.is_sharded and pieces > 1:
         bytes_each = 0.55 if step.tuning == "qlora" else 2.0
-        moved = 2 * bytes_each * shape.parameters / step.tensor_parallel + (2 * shape.parameters if step.tuning == "full" else 0)
+        moved = 2 * bytes_each * shape.parameters / step.tensor_parallel + (
+            2 * shape.parameters if step.tuning == "full" else 0
+        )
         seconds += moved * (pieces - 1) / pieces / speed
     if step.tensor_parallel > 1:
         # Two sums of activations for each layer and pass.

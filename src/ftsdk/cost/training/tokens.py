@@ -1,4 +1,7 @@
-"""Tokens of rows: exact with the tokenizer, or guessed from their bytes, with an interval. Pure but for the tokenizer."""
+"""Tokens of rows: exact with the tokenizer, or guessed from their bytes, with an interval.
+
+Pure but for the tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,9 @@ def tokens_through(
     rendered = render_dataset(rows, tokenizer, train_on=train_on, max_length=max_length, eos_token_ids=eos_token_ids)
     found: list[Any] = list(rendered.rows)
     if found and hasattr(found[0], "chosen_ids"):
-        sides = [(len(row.prompt_ids) + len(row.chosen_ids), len(row.prompt_ids) + len(row.rejected_ids)) for row in found]
+        sides = [
+            (len(row.prompt_ids) + len(row.chosen_ids), len(row.prompt_ids) + len(row.rejected_ids)) for row in found
+        ]
         lengths, total = tuple(max(pair) for pair in sides), float(sum(map(sum, sides)))
         trained = sum(len(row.chosen_ids) + len(row.rejected_ids) for row in found)
     else:
@@ -128,7 +133,8 @@ def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: in
     Args:
         lengths_N: Tokens of each row, shape (N,).
         micro_batch: Rows at a time, m.
-        sorted_rows: If more than that, so many random rows are sorted by length before they are parted into micro-batches.
+        sorted_rows: If more than that, so many random rows are sorted by length before they are parted into
+            micro-batches.
     """
     ordered = sorted(lengths_N)
     count = len(ordered)
@@ -152,7 +158,9 @@ def _padded_in_order(ordered: Sequence[int], m: int, rows: int) -> float:
     padded, left = 0.0, rows
     while left > 0:
         below = [_at_least(rows, left, min(1.0, part)) for part in share]
-        longest = sum(length * (after - before) for (length, _), before, after in zip(strata, below, below[1:], strict=False))
+        longest = sum(
+            length * (after - before) for (length, _), before, after in zip(strata, below, below[1:], strict=False)
+        )
         padded += min(m, left) * longest
         left -= m
     # Never less than what is in the rows.

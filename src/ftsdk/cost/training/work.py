@@ -80,9 +80,12 @@ class Work:
 
     @property
     def projected_share(self) -> float:
-        """Share of the tokens whose logits are computed: all, or the columns in which any row of a micro-batch is trained.
+        """Share of the tokens whose logits are computed.
 
-        Rows of one length have theirs in the same columns, rows of all lengths in as many as there are rows; sorted rows lie in between.
+        All, or the columns in which any row of a micro-batch is trained.
+
+        Rows of one length have theirs in the same columns, rows of all lengths in as many as there are rows; sorted
+        rows lie in between.
         """
         if not self.execution.projects_trained_only:
             return 1.0
@@ -112,4 +115,9 @@ class Work:
         """Return one optimizer step of such rows, before any calibration."""
         time = self.time(tokens_per_row=tokens_per_row)
         each = self.execution.accumulation_steps
-        return StepParts(device_s=each * time.device_s, host_s=each * time.host_s, optimizer_s=each * time.optimizer_s, overlap=time.overlap)
+        return StepParts(
+            device_s=each * time.device_s,
+            host_s=each * time.host_s,
+            optimizer_s=each * time.optimizer_s,
+            overlap=time.overlap,
+        )

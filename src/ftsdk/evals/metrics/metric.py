@@ -66,7 +66,9 @@ class FunctionMetric:
         """Return the 95 % interval of the second minus the first: by the metric's own rule, else by bootstrap."""
         if self.difference_rule is not None:
             return self.difference_rule(first, second, is_bounded=is_bounded)
-        return paired_bootstrap_interval(len(first), lambda drawn: self([first[n] for n in drawn]), lambda drawn: self([second[n] for n in drawn]))
+        return paired_bootstrap_interval(
+            len(first), lambda drawn: self([first[n] for n in drawn]), lambda drawn: self([second[n] for n in drawn])
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The module's name now means this object, so the function can't be pickled by its own.

@@ -26,4 +26,9 @@ def exact_match(example: Example, answer: str, *, ignore_case: bool = False, str
     if normal(answer) == normal(example.expected):
         return Score(1.0, "equals the reference")
     is_near = answer.strip().casefold() == example.expected.strip().casefold()
-    return Score(0.0, "differs from the reference only in case or surrounding whitespace" if is_near else "differs from the reference")
+    return Score(
+        0.0,
+        "differs from the reference only in case or surrounding whitespace"
+        if is_near
+        else "differs from the reference",
+    )

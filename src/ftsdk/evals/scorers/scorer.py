@@ -36,7 +36,9 @@ class Score:
     def __post_init__(self) -> None:
         value, reason = cast("object", self.value), cast("object", self.reason)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise SpecError(f"the value of a score must be a finite number; got {value!r}. For right or wrong, use 1.0 and 0.0")
+            raise SpecError(
+                f"the value of a score must be a finite number; got {value!r}. For right or wrong, use 1.0 and 0.0"
+            )
         if not isinstance(reason, str):
             raise SpecError(f"the reason of a score must be text; got {reason!r}")
         object.__setattr__(self, "value", float(value))
@@ -121,7 +123,10 @@ class FunctionScorer:
         if not isinstance(found, Score):
             raise SpecError(f"the scorer {self.name!r} must return a Score(value, reason); got {found!r}")
         if not self.is_unbounded and not 0 <= found.value <= 1:
-            raise SpecError(f"the scorer {self.name!r} returned {found.value:g}, outside 0 to 1; scale it, or use @scorer(is_unbounded=True)")
+            raise SpecError(
+                f"the scorer {self.name!r} returned {found.value:g}, outside 0 to 1; scale it, or use "
+                "@scorer(is_unbounded=True)"
+            )
         return found
 
     @property
@@ -172,7 +177,9 @@ def scorer(function: Callable[..., Score], /) -> FunctionScorer: ...
 
 
 @overload
-def scorer(*, name: str | None = None, is_unbounded: bool = False) -> Callable[[Callable[..., Score]], FunctionScorer]: ...
+def scorer(
+    *, name: str | None = None, is_unbounded: bool = False
+) -> Callable[[Callable[..., Score]], FunctionScorer]: ...
 
 
 def scorer(
@@ -212,7 +219,9 @@ def scorer(
 
 def _options_of(function: Callable[..., Score]) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(function).parameters
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: parameter for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
 
 
 def _check_signature(made: FunctionScorer) -> None:
@@ -220,7 +229,13 @@ def _check_signature(made: FunctionScorer) -> None:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     options = _options_of(made.function)
     if len(parameters) - len(options) != 2 or any(parameter.kind not in positional for parameter in parameters[:2]):
-        raise SpecError(f"the scorer {made.name!r} must take (example, answer), and its options after a *: (example, answer, *, option=...)")
+        raise SpecError(
+            f"the scorer {made.name!r} must take (example, answer), and its options after a *: (example, answer, *, "
+            "option=...)"
+        )
     taken = sorted(RESERVED_OPTIONS & options.keys())
     if taken:
-        raise SpecError(f"the scorer {made.name!r} has an option {taken[0]!r}, which is a field of every eval; call it something else")
+        raise SpecError(
+            f"the scorer {made.name!r} has an option {taken[0]!r}, which is a field of every eval; call it something "
+            "else"
+        )

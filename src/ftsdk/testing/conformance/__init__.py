@@ -10,8 +10,9 @@ class TestMyBackend(BackendConformance):
         return MyBackend(url=start_a_fake_server(tmp_path))
 ```
 
-The other hooks (`make_spec`, `requests_seen`, `wire_faults`, `secrets`, ...) say more about the backend, and bring in the
-tests that need to know it; a test whose hook is missing is skipped, and says which. They are described in `hooks.py`.
+The other hooks (`make_spec`, `requests_seen`, `wire_faults`, `secrets`, ...) say more about the backend, and bring in
+the tests that need to know it; a test whose hook is missing is skipped, and says which. They are described in
+`hooks.py`.
 """
 
 from ftsdk.testing.conformance.artifacts import ArtifactChecks

@@ -58,9 +58,13 @@ class ArtifactChecks(Hooks):
             try:
                 finished.backend.collect(finished.ref, into)
             except Exception:  # noqa: BLE001 - whatever is raised, what counts is what was left behind
-                assert not (into / _MANIFEST).exists() or not _problems_of(into), f"{name} couldn't be written, and yet there is a {_MANIFEST}"
+                assert not (into / _MANIFEST).exists() or not _problems_of(into), (
+                    f"{name} couldn't be written, and yet there is a {_MANIFEST}"
+                )
             else:
-                assert not _problems_of(into), f"{name} was in the way, nothing was raised, and the artifact isn't whole: {_problems_of(into)}"
+                assert not _problems_of(into), (
+                    f"{name} was in the way, nothing was raised, and the artifact isn't whole: {_problems_of(into)}"
+                )
 
     def test_leavings_of_a_crash_are_mended(self, tmp_path: Path) -> None:
         """Half of a file from an earlier try doesn't survive in the artifact."""
@@ -74,7 +78,9 @@ class ArtifactChecks(Hooks):
             (into / name).write_bytes(content[: len(content) // 2])
         again = finished.backend.collect(finished.ref, into)
         assert not _problems_of(into), "\n".join(_problems_of(into))
-        assert dict(again.manifest)["files"] == dict(whole.manifest)["files"], "halves of files were kept, and other files came of it"
+        assert dict(again.manifest)["files"] == dict(whole.manifest)["files"], (
+            "halves of files were kept, and other files came of it"
+        )
 
 
 def _problems_of(folder: Path) -> list[str]:
@@ -100,5 +106,7 @@ def _problems_of(folder: Path) -> list[str]:
             problems.append(f"{name} doesn't have the SHA-256 that the manifest says: {facts}")
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {_MANIFEST}
     problems += [f"{name} is there, but isn't in the manifest" for name in sorted(there - set(files))]
-    problems += [f"{name} may be a pickle: weights are safetensors" for name in sorted(there) if Path(name).suffix in _PICKLES]
+    problems += [
+        f"{name} may be a pickle: weights are safetensors" for name in sorted(there) if Path(name).suffix in _PICKLES
+    ]
     return problems

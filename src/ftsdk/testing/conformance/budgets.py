@@ -48,7 +48,8 @@ class BudgetChecks(Hooks):
         except BudgetExceededError:
             pass
         else:
-            # Two good reasons to go on: the place caps the run at the budget, or gives its own word before anything is created.
+            # Two good reasons to go on: the place caps the run at the budget, or gives its own word before anything is
+            # created.
             is_asked_again = plan.estimate is not None and plan.estimate.billed_tokens is not None
             assert is_asked_again or (plan.cost is not None and plan.cost.high <= tight + _CENT), (
                 f"it may cost {plan.cost}, and the budget is ${tight}"
@@ -58,14 +59,19 @@ class BudgetChecks(Hooks):
         assert self.runs_started(backend) == started, "a run was started that its budget refuses"
 
     def test_a_run_that_reaches_its_budget_is_stopped_for_good(self, tmp_path: Path) -> None:
-        """It ends as cancelled, says so to everybody who asks, at most one interval over; and nothing sets it going again."""
+        """It ends as cancelled, says so to everybody who asks, at most one interval over.
+
+        And nothing sets it going again.
+        """
         case = self.costly_run(tmp_path)
         if case is None:
             pytest.skip("costly_run() isn't given: no run can be made to cost as much as its budget")
         backend, plan = case.backend, case.plan
         key = new_key()
         ledger = Ledger(tmp_path / "budget-ledger.sqlite")
-        record = ledger.intend(Record(ref=f"{backend.name}:{key}", name=None, plan=plan.to_dict(), options=dict(backend.options)))
+        record = ledger.intend(
+            Record(ref=f"{backend.name}:{key}", name=None, plan=plan.to_dict(), options=dict(backend.options))
+        )
         run = Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
         ref = RunRef(backend=backend.name, id=key, native=ledger.get(run.ref).native)
         if not case.is_watched:
@@ -77,7 +83,9 @@ class BudgetChecks(Hooks):
         self._is_over_budget(again, case)
         assert not again.resume(), "resume() set a run going that has used up its budget"
         backend.submit(plan, key=key)
-        assert backend.status(ref) == status, f"a run that has used up its budget was {status.state}, and is {backend.status(ref).state}"
+        assert backend.status(ref) == status, (
+            f"a run that has used up its budget was {status.state}, and is {backend.status(ref).state}"
+        )
         assert list(backend.events(ref)) == events, "a run that has used up its budget goes on"
         assert self.runs_started(backend) == started, "it was started again"
 
@@ -99,7 +107,9 @@ class BudgetChecks(Hooks):
         assert told.bound_usd is not None
         # One interval until it is seen, and at most another until the place has stopped.
         limit = budget + 2 * told.bound_usd
-        assert told.accrued_usd <= limit, f"${told.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${told.bound_usd:.4f}"
+        assert told.accrued_usd <= limit, (
+            f"${told.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${told.bound_usd:.4f}"
+        )
         assert str(budget) in run.status().reason, f"the status doesn't say why: {run.status().reason!r}"
 
 

@@ -75,8 +75,13 @@ class Hooks(ABC):
         return a_spec(**method, **validation, train=a_dataset(data_format=data_format))
 
     def make_model(self, source: str) -> Model | None:
-        """Give a model of a source (`"hub"`, `"folder"`, `"gguf"`) that `plan` accepts; None to leave the source out."""
-        return Model(id={"hub": "example/tiny-instruct", "folder": "./tiny-instruct", "gguf": "./tiny-instruct.gguf"}[source])
+        """Give a model of a source (`"hub"`, `"folder"`, `"gguf"`) that `plan` accepts.
+
+        None to leave the source out.
+        """
+        return Model(
+            id={"hub": "example/tiny-instruct", "folder": "./tiny-instruct", "gguf": "./tiny-instruct.gguf"}[source]
+        )
 
     def make_samples(self) -> Sequence[Sample]:
         """Give two values for every optional field. Override it if some must point to real things, such as adapters."""
@@ -112,10 +117,13 @@ class Hooks(ABC):
         return ()
 
     def wire_faults(self, backend: Backend) -> Mapping[str, AbstractContextManager[object]] | None:
-        """Give a context manager for each of the faults 401, 404, 429, 503, timeout and garbage; None if there is no wire.
+        """Give a context manager for each of the faults 401, 404, 429, 503, timeout and garbage.
 
-        Inside it, every request is answered so: by this status (429 with `Retry-After: 7`), too late, or by what is no answer
-        at all (status 200 with a page of HTML). A backend that tries again by itself should do so without sleeping here.
+        None if there is no wire.
+
+        Inside it, every request is answered so: by this status (429 with `Retry-After: 7`), too late, or by what is no
+        answer at all (status 200 with a page of HTML). A backend that tries again by itself should do so without
+        sleeping here.
         """
         return None
 

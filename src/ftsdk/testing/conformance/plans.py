@@ -42,10 +42,14 @@ class PlanChecks(Hooks):
         for source in sorted(offered.model_sources):
             model = self.make_model(source)
             if model is not None:
-                wrong += _problems_of_plan(backend, self._base(backend).replace(model=model), f"model source {source!r}")
+                wrong += _problems_of_plan(
+                    backend, self._base(backend).replace(model=model), f"model source {source!r}"
+                )
         kinds = (("method", offered.methods), ("tuning", offered.tunings), ("format", offered.formats))
         words = {f"{what} {word!r}" for what, known in kinds for word in known}
-        wrong += [f"{word} is declared, but nothing else that is declared goes with it" for word in sorted(words - planned)]
+        wrong += [
+            f"{word} is declared, but nothing else that is declared goes with it" for word in sorted(words - planned)
+        ]
         _none_of(wrong)
 
     def test_what_is_not_declared_is_refused_by_name(self, tmp_path: Path) -> None:
@@ -69,9 +73,16 @@ class PlanChecks(Hooks):
         for sample in self.make_samples():
             if not offered.honours(sample.path) and _owner_is_offered(sample, offered) and sample.values[0] is not None:
                 cases.append((sample.path, self._sampled(backend, sample, sample.values[0])))
-        wrong = [problem for field, spec in cases if spec is not None for problem in _problems_of_refusal(backend, spec, field)]
+        wrong = [
+            problem
+            for field, spec in cases
+            if spec is not None
+            for problem in _problems_of_refusal(backend, spec, field)
+        ]
         if self.requests_seen(backend) != before:
-            wrong.append(f"requests went out while plans were refused: {before} before, {self.requests_seen(backend)} after")
+            wrong.append(
+                f"requests went out while plans were refused: {before} before, {self.requests_seen(backend)} after"
+            )
         _none_of(wrong)
 
     def test_planning_sends_nothing(self, tmp_path: Path) -> None:
@@ -89,8 +100,12 @@ class PlanChecks(Hooks):
         spec = self._base(backend)
         first = backend.plan(spec).to_dict()
         assert backend.plan(spec).to_dict() == first, "two plans of one spec differ"
-        assert reopened(backend).plan(spec).to_dict() == first, "a plan of a backend that was built again from its options differs"
-        assert backend.plan(JobSpec.from_json(spec.to_json())).to_dict() == first, "a plan of the same spec read back from JSON differs"
+        assert reopened(backend).plan(spec).to_dict() == first, (
+            "a plan of a backend that was built again from its options differs"
+        )
+        assert backend.plan(JobSpec.from_json(spec.to_json())).to_dict() == first, (
+            "a plan of the same spec read back from JSON differs"
+        )
 
     def test_no_declared_field_is_ignored(self, tmp_path: Path) -> None:
         """Two values of a field that is declared make two requests."""
@@ -106,7 +121,9 @@ class PlanChecks(Hooks):
                 wrong.append(f"{sample} is declared, but refused: {error}")
                 continue
             if first == second and sample.path not in self.honoured_elsewhere:
-                wrong.append(f"{sample} is ignored: {sample.values[0]!r} and {sample.values[1]!r} make the same request")
+                wrong.append(
+                    f"{sample} is ignored: {sample.values[0]!r} and {sample.values[1]!r} make the same request"
+                )
         _none_of(wrong)
 
     def test_what_the_spec_left_open_is_reported(self, tmp_path: Path) -> None:
@@ -122,11 +139,17 @@ class PlanChecks(Hooks):
                 continue
             plan = backend.plan(self._sampled(backend, sample, None))
             there = dict(leaves(plan.request))
-            filled = [there[place] for place in sorted(self._places(backend, sample) - digests, key=str) if there.get(place) is not None]
+            filled = [
+                there[place]
+                for place in sorted(self._places(backend, sample) - digests, key=str)
+                if there.get(place) is not None
+            ]
             chosen = [adjustment.chosen for adjustment in plan.adjustments if adjustment.field == sample.path]
             if not chosen and (filled or sample.path == "learning_rate"):
                 wrong.append(f"{sample} is None and the request says {filled}: the plan's adjustments must say so")
-            elif chosen and filled and _is_number(chosen[0]) and all(map(_is_number, filled)) and chosen[0] not in filled:
+            elif (
+                chosen and filled and _is_number(chosen[0]) and all(map(_is_number, filled)) and chosen[0] not in filled
+            ):
                 wrong.append(f"{sample}: the plan says that {chosen[0]!r} was chosen, and the request says {filled}")
             wrong += [f"the adjustment of {a.field} has no reason" for a in plan.adjustments if not a.reason]
         _none_of(wrong)
@@ -144,7 +167,9 @@ class PlanChecks(Hooks):
         assert again.to_dict() == plan.to_dict(), "a plan read back from JSON differs"
         assert again.spec == plan.spec, "the spec in a plan read back from JSON differs"
         assert plan.backend == backend.name, f"the plan is of {plan.backend!r}, the backend is {backend.name!r}"
-        assert Capabilities.from_json(backend.capabilities.to_json()) == backend.capabilities, "capabilities read back from JSON differ"
+        assert Capabilities.from_json(backend.capabilities.to_json()) == backend.capabilities, (
+            "capabilities read back from JSON differ"
+        )
         assert isinstance(backend, Backend), "it lacks a member of the Backend protocol"
 
     # How specs are made for one backend.
@@ -161,7 +186,9 @@ class PlanChecks(Hooks):
         assert spec is not None
         return spec
 
-    def _kinds(self, method: str, tuning: str, data_format: str | None = None, *, with_validation: bool = False) -> JobSpec | None:
+    def _kinds(
+        self, method: str, tuning: str, data_format: str | None = None, *, with_validation: bool = False
+    ) -> JobSpec | None:
         """A spec with this method and tuning; None if the method can't use such data."""
         for known in _FORMATS:
             spec = self.make_spec(data_format=known, with_validation=with_validation)
@@ -187,7 +214,9 @@ class PlanChecks(Hooks):
 
     def _places(self, backend: Backend, sample: Sample) -> set[tuple[str | int, ...]]:
         """Where in the request the field is: the places that differ between two values of it."""
-        first, second = (dict(leaves(backend.plan(self._sampled(backend, sample, value)).request)) for value in sample.values)
+        first, second = (
+            dict(leaves(backend.plan(self._sampled(backend, sample, value)).request)) for value in sample.values
+        )
         return {place for place in first.keys() & second.keys() if first[place] != second[place]}
 
 
@@ -212,9 +241,15 @@ def _problems_of_refusal(backend: Backend, spec: JobSpec, field: str) -> list[st
         if field not in {gap.field for gap in error.gaps}:
             return [f"{field} isn't declared; the refusal names {[gap.field for gap in error.gaps]} instead"]
         copy = pickle.loads(pickle.dumps(error))
-        return [] if (str(copy), copy.gaps) == (str(error), error.gaps) else [f"the refusal of {field} doesn't survive pickling"]
+        return (
+            []
+            if (str(copy), copy.gaps) == (str(error), error.gaps)
+            else [f"the refusal of {field} doesn't survive pickling"]
+        )
     except SpecError as error:
-        return [f"{field} isn't declared, and is refused by {type(error).__name__} instead of UnsupportedSpecError: {error}"]
+        return [
+            f"{field} isn't declared, and is refused by {type(error).__name__} instead of UnsupportedSpecError: {error}"
+        ]
     return [f"{field} isn't declared, but a plan with it is accepted"]
 
 

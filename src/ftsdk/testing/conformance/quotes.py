@@ -28,13 +28,18 @@ class QuoteChecks(Hooks):
         second = backend.quote(plan)
         after = self.requests_seen(backend)
         assert self.runs_started(backend) == started, "asking for a price started a run"
-        assert (first.usd, first.tokens) == (second.usd, second.tokens), f"the same job costs {first.usd}, then {second.usd}"
+        assert (first.usd, first.tokens) == (second.usd, second.tokens), (
+            f"the same job costs {first.usd}, then {second.usd}"
+        )
         assert first.source, "nobody can tell whose price it is"
         if before is not None and between is not None and after is not None:
             assert after - between <= between - before, "the second time more was sent than the first"
 
     def test_the_price_that_was_told_at_the_submission_is_kept_with_the_run(self, tmp_path: Path) -> None:
-        """It is in the ref, so that the final price can be held against it; submitting again under the same key keeps it."""
+        """It is in the ref, so that the final price can be held against it.
+
+        Submitting again under the same key keeps it.
+        """
         backend = self.make_backend(tmp_path)
         if not isinstance(backend, CanQuote):
             pytest.skip("it tells no price of its own")

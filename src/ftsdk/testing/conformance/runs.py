@@ -47,7 +47,9 @@ class RunChecks(Hooks):
         self._stop(backend, other)
         again = backend.submit(plan, key=key)
         assert first.id == second.id, f"one key gave two runs: {first} and {second}"
-        assert first.id == third.id, f"one key gave two runs, the second from a backend built again: {first} and {third}"
+        assert first.id == third.id, (
+            f"one key gave two runs, the second from a backend built again: {first} and {third}"
+        )
         assert first.id == again.id, f"once the run was over, its key gave another one: {first} and {again}"
         assert first.id != other.id, f"two keys gave one run: {first}"
         assert first.backend == backend.name, f"the ref says {first.backend!r}, the backend is {backend.name!r}"
@@ -65,7 +67,9 @@ class RunChecks(Hooks):
         before = self.runs_started(backend)
         with context, pytest.raises(BackendError) as caught:
             backend.submit(plan, key=key)
-        assert caught.value.retryable, "a lost answer must be a retryable BackendError: the same key is safe to send again"
+        assert caught.value.retryable, (
+            "a lost answer must be a retryable BackendError: the same key is safe to send again"
+        )
         ref = backend.submit(plan, key=key)
         after = self.runs_started(backend)
         self._stop(backend, ref)
@@ -80,7 +84,9 @@ class RunChecks(Hooks):
         assert through_json(ref) == ref, "a ref read back from JSON differs"
         assert str(RunRef.parse(str(ref))) == str(ref), f"{ref} can't be read back as it is printed"
         state = again.status(through_json(ref)).state
-        assert (again.name, again.capabilities) == (backend.name, backend.capabilities), "options don't rebuild the backend"
+        assert (again.name, again.capabilities) == (backend.name, backend.capabilities), (
+            "options don't rebuild the backend"
+        )
         assert state in get_args(RunState)
         self._stop(again, through_json(ref))
 
@@ -89,7 +95,12 @@ class RunChecks(Hooks):
         backend = self.make_backend(tmp_path)
         ref = self._submitted(backend)
         kind = type(backend)
-        question = [kind.__module__, kind.__qualname__, dict(backend.options), {"backend": ref.backend, "id": ref.id, "native": dict(ref.native)}]
+        question = [
+            kind.__module__,
+            kind.__qualname__,
+            dict(backend.options),
+            {"backend": ref.backend, "id": ref.id, "native": dict(ref.native)},
+        ]
         answer = subprocess.run(
             [sys.executable, "-c", _IN_ANOTHER_PROCESS],
             input=json.dumps(question),
@@ -124,11 +135,15 @@ class RunChecks(Hooks):
         """`seq` is 0, 1, 2, ...; time doesn't run backwards; the one terminal state comes last and is the status."""
         finished = self._finished(tmp_path)
         events = list(finished.backend.events(finished.ref))
-        assert [event.seq for event in events] == list(range(len(events))), f"seq should be 0, 1, 2, ...: {[event.seq for event in events]}"
+        assert [event.seq for event in events] == list(range(len(events))), (
+            f"seq should be 0, 1, 2, ...: {[event.seq for event in events]}"
+        )
         times = [event.at for event in events]
         assert times == sorted(times), f"events go back in time: {times}"
         ends = [event.seq for event in events if isinstance(event, StateEvent) and event.state in TERMINAL]
-        assert ends == [len(events) - 1], f"exactly one terminal state should come, as the last of {len(events)} events; there are some at {ends}"
+        assert ends == [len(events) - 1], (
+            f"exactly one terminal state should come, as the last of {len(events)} events; there are some at {ends}"
+        )
         status = finished.backend.status(finished.ref)
         last = events[-1]
         assert isinstance(last, StateEvent)
@@ -141,9 +156,13 @@ class RunChecks(Hooks):
         backend, ref = finished.backend, finished.ref
         events = list(backend.events(ref))
         for after in range(-1, len(events) + 1):
-            assert list(backend.events(ref, after=after)) == events[after + 1 :], f"events(after={after}) aren't the events after {after}"
+            assert list(backend.events(ref, after=after)) == events[after + 1 :], (
+                f"events(after={after}) aren't the events after {after}"
+            )
         assert list(finished.seen) == events, "what was read bit by bit isn't what is read at once"
-        assert list(reopened(backend).events(through_json(ref))) == events, "a backend that was built again tells another history"
+        assert list(reopened(backend).events(through_json(ref))) == events, (
+            "a backend that was built again tells another history"
+        )
         lines = [(event.to_json(), event) for event in events]
         assert all(read_event(line, seq=event.seq) == event for line, event in lines), "an event doesn't survive JSON"
 
@@ -174,7 +193,9 @@ class RunChecks(Hooks):
         assert status.diagnosis.message, "the diagnosis has no message"
         last = list(backend.events(ref))[-1]
         assert isinstance(last, StateEvent)
-        assert (last.diagnosis or {}).get("kind") == status.diagnosis.kind, "the last event has another diagnosis than the status"
+        assert (last.diagnosis or {}).get("kind") == status.diagnosis.kind, (
+            "the last event has another diagnosis than the status"
+        )
         with pytest.raises(RunNotReadyError):
             backend.collect(ref, tmp_path / "failed")
 

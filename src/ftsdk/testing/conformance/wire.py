@@ -81,7 +81,9 @@ class WireChecks(Hooks):
         texts |= {f"plan: {text}" for text in (repr(plan), str(plan), plan.to_json(), plan.to_html())}
         self._stop(backend, ref)
         leaks = [text for text in texts if any(secret in text for secret in secrets)]
-        assert not leaks, f"{len(leaks)} texts tell a secret; it is in: {sorted({text.split(':')[0] for text in leaks})}"
+        assert not leaks, (
+            f"{len(leaks)} texts tell a secret; it is in: {sorted({text.split(':')[0] for text in leaks})}"
+        )
 
 
 def _texts(backend: Backend, ref: RunRef) -> Iterator[tuple[str, str]]:

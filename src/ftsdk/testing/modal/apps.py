@@ -46,7 +46,11 @@ class App:
         """Return what the client keeps of it."""
         lifecycle = pb.AppLifecycle(app_state=self.state, created_at=self.created, stopped_at=self.stopped)
         return pb.AppHandleMetadata(
-            app_id=self.id, description=self.description, environment_name=ENVIRONMENT, lifecycle=lifecycle, functions=self.functions
+            app_id=self.id,
+            description=self.description,
+            environment_name=ENVIRONMENT,
+            lifecycle=lifecycle,
+            functions=self.functions,
         )
 
 
@@ -54,7 +58,12 @@ class Apps:
     """All apps of the workspace."""
 
     def __init__(
-        self, settings: HostSettings, *, end_calls: Callable[[str], None], is_busy: Callable[[str], bool], running: Callable[[str], int]
+        self,
+        settings: HostSettings,
+        *,
+        end_calls: Callable[[str], None],
+        is_busy: Callable[[str], bool],
+        running: Callable[[str], int],
     ) -> None:
         self._settings = settings
         self._end_calls = end_calls
@@ -88,8 +97,14 @@ class Apps:
         self._let_go(self._apps[app_id])
 
     def _let_go(self, app: App) -> None:
-        """Stop apps that are no longer in use: an ephemeral app without a client, a detached app without client and work."""
-        if app.state in (pb.APP_STATE_EPHEMERAL, pb.APP_STATE_DETACHED) and time.time() - app.heartbeat > self._settings.client_lost_after_s:
+        """Stop apps that are no longer in use.
+
+        An ephemeral app without a client, a detached app without client and work.
+        """
+        if (
+            app.state in (pb.APP_STATE_EPHEMERAL, pb.APP_STATE_DETACHED)
+            and time.time() - app.heartbeat > self._settings.client_lost_after_s
+        ):
             self._client_has_gone(app)
         elif app.state == pb.APP_STATE_DETACHED_DISCONNECTED and not self._is_busy(app.id):
             self._stop(app)
@@ -146,7 +161,9 @@ class Apps:
         app_id = self._deployed.get(name)
         return None if app_id is None or self._apps[app_id].is_stopped else self._apps[app_id]
 
-    async def AppGetByDeploymentName(self, request: pb.AppGetByDeploymentNameRequest) -> pb.AppGetByDeploymentNameResponse:
+    async def AppGetByDeploymentName(
+        self, request: pb.AppGetByDeploymentNameRequest
+    ) -> pb.AppGetByDeploymentNameResponse:
         app = self.deployed(request.name)
         return pb.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
 
@@ -194,18 +211,26 @@ class Account:
     async def ClientHello(self, request: Empty) -> pb.ClientHelloResponse:
         return pb.ClientHelloResponse()
 
-    async def EnvironmentGetOrCreate(self, request: pb.EnvironmentGetOrCreateRequest) -> pb.EnvironmentGetOrCreateResponse:
+    async def EnvironmentGetOrCreate(
+        self, request: pb.EnvironmentGetOrCreateRequest
+    ) -> pb.EnvironmentGetOrCreateResponse:
         if request.deployment_name not in ("", ENVIRONMENT):
             raise GRPCError(Status.NOT_FOUND, f"Environment {request.deployment_name!r} not found")
         settings = pb.EnvironmentSettings(image_builder_version=BUILDER_VERSION)
-        return pb.EnvironmentGetOrCreateResponse(environment_id="en-main", metadata=pb.EnvironmentMetadata(name=ENVIRONMENT, settings=settings))
+        return pb.EnvironmentGetOrCreateResponse(
+            environment_id="en-main", metadata=pb.EnvironmentMetadata(name=ENVIRONMENT, settings=settings)
+        )
 
     async def EnvironmentList(self, request: Empty) -> pb.EnvironmentListResponse:
-        return pb.EnvironmentListResponse(items=[pb.EnvironmentListItem(name=ENVIRONMENT, environment_id="en-main", default=True)])
+        return pb.EnvironmentListResponse(
+            items=[pb.EnvironmentListItem(name=ENVIRONMENT, environment_id="en-main", default=True)]
+        )
 
     async def WorkspaceNameLookup(self, request: Empty) -> pb.WorkspaceNameLookupResponse:
         return pb.WorkspaceNameLookupResponse(workspace_name="loopback", username="loopback")
 
     async def WorkspaceBillingRates(self, request: pb.WorkspaceBillingRatesRequest) -> pb.WorkspaceBillingRatesResponse:
         rates = billing_rates()
-        return pb.WorkspaceBillingRatesResponse(rates=rates, formatted="\n".join(f"{name}: ${rate}/s" for name, rate in rates.items()))
+        return pb.WorkspaceBillingRatesResponse(
+            rates=rates, formatted="\n".join(f"{name}: ${rate}/s" for name, rate in rates.items())
+        )

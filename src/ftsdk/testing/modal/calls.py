@@ -92,7 +92,10 @@ class Calls:
 
     def is_busy(self, app_id: str) -> bool:
         """Return whether one of the app's calls, or a container of one, isn't over."""
-        return any(call.function.app_id == app_id and (call.output is None or call.container is not None) for call in self._calls.values())
+        return any(
+            call.function.app_id == app_id and (call.output is None or call.container is not None)
+            for call in self._calls.values()
+        )
 
     def running(self, app_id: str) -> int:
         """Count the app's containers."""
@@ -176,13 +179,17 @@ class Calls:
         if request.function_call_type != pb.FUNCTION_CALL_TYPE_UNARY or len(request.pipelined_inputs) != 1:
             raise GRPCError(Status.UNIMPLEMENTED, "the loopback takes calls with one input: spawn and remote")
         if function.nodes > 1:
-            raise GRPCError(Status.UNIMPLEMENTED, "the loopback has no clusters: a clustered function can be created, not called")
+            raise GRPCError(
+                Status.UNIMPLEMENTED, "the loopback has no clusters: a clustered function can be created, not called"
+            )
         call = Call(self._settings.ids.new("fc"), function, self._settings.ids.new("in"), request.pipelined_inputs[0])
         self._calls[call.id] = call
         call.runner = asyncio.create_task(self._run(call))
         return pb.FunctionMapResponse(
             function_call_id=call.id,
-            pipelined_inputs=[pb.FunctionPutInputsResponseItem(idx=call.item.idx, input_id=call.input_id, input_jwt=call.input_id)],
+            pipelined_inputs=[
+                pb.FunctionPutInputsResponseItem(idx=call.item.idx, input_id=call.input_id, input_jwt=call.input_id)
+            ],
             retry_policy=function.definition.retry_policy,
             function_call_jwt=call.id,
         )
@@ -234,11 +241,15 @@ class Calls:
         task_id = call.container.task_id if call.container else ""
         definition = call.function.definition
         node = pb.InputCallGraphInfo(input_id=call.input_id, function_call_id=call.id, status=status, task_id=task_id)
-        of = pb.FunctionCallCallGraphInfo(function_call_id=call.id, function_name=definition.function_name, module_name=definition.module_name)
+        of = pb.FunctionCallCallGraphInfo(
+            function_call_id=call.id, function_name=definition.function_name, module_name=definition.module_name
+        )
         return pb.FunctionGetCallGraphResponse(inputs=[node], function_calls=[of])
 
     async def FunctionGetCurrentStats(self, request: pb.FunctionGetCurrentStatsRequest) -> pb.FunctionStats:
-        open_calls = [call for call in self._calls.values() if call.function.id == request.function_id and call.output is None]
+        open_calls = [
+            call for call in self._calls.values() if call.function.id == request.function_id and call.output is None
+        ]
         at_work = sum(call.container is not None and call.container.taken is not None for call in open_calls)
         tasks = sum(call.container is not None for call in open_calls)
         return pb.FunctionStats(backlog=len(open_calls) - at_work, num_total_tasks=tasks, num_running_inputs=at_work)
@@ -273,7 +284,9 @@ class Calls:
             return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])
         self.containers.input_taken(container)
         call.notify()
-        item = pb.FunctionGetInputsItem(input_id=call.input_id, input=call.item.input, function_call_id=call.id, retry_count=call.attempts.retries)
+        item = pb.FunctionGetInputsItem(
+            input_id=call.input_id, input=call.item.input, function_call_id=call.id, retry_count=call.attempts.retries
+        )
         return pb.FunctionGetInputsResponse(inputs=[item])
 
     async def FunctionPutOutputs(self, request: pb.FunctionPutOutputsRequest) -> Empty:

@@ -106,7 +106,9 @@ class Containers:
     def new(self, function: Function, *, call_id: str, input_id: str) -> Container:
         """Make a container that isn't running yet."""
         task_id = self._settings.ids.new("ta")
-        key = LogKey(app_id=function.app_id, function_id=function.id, call_id=call_id, input_id=input_id, task_id=task_id)
+        key = LogKey(
+            app_id=function.app_id, function_id=function.id, call_id=call_id, input_id=input_id, task_id=task_id
+        )
         return Container(task_id, function, key, self._root / task_id)
 
     async def run(self, container: Container) -> int:
@@ -141,7 +143,8 @@ class Containers:
                 status = await process.wait()
             finally:
                 watch.cancel()
-                # What it started and left behind would be gone with a real container; here it also keeps the pipes open.
+                # What it started and left behind would be gone with a real container; here it also keeps the pipes
+                # open.
                 end_container(process.pid, container.task_id)
                 await asyncio.gather(*pumps, return_exceptions=True)
                 self._reaper.forget(process.pid)
@@ -155,7 +158,10 @@ class Containers:
         self._moment(container, InputTaken())
 
     async def _forget_uncommitted(self, container: Container) -> None:
-        """Show it what was committed. Volumes that another container is working on stay as they are: both work in one folder."""
+        """Show it what was committed.
+
+        Volumes that another container is working on stay as they are: both work in one folder.
+        """
         busy = {volume_id for other in self.running.values() for volume_id in _mounted(other)}
         for volume_id in _mounted(container) - busy:
             await self._volumes.volume(volume_id).restore()
@@ -203,7 +209,9 @@ class Containers:
             "MODAL_DISABLE_API_PROXY": "1",
         }
 
-    async def _pump(self, container: Container, source: asyncio.StreamReader | None, descriptor: pb.FileDescriptor.ValueType) -> None:
+    async def _pump(
+        self, container: Container, source: asyncio.StreamReader | None, descriptor: pb.FileDescriptor.ValueType
+    ) -> None:
         while source is not None and (line := await source.readline()):
             text = line.decode(errors="replace")
             self._logs.write(container.key, text, descriptor=descriptor)
@@ -222,7 +230,11 @@ class Containers:
             if container.taken is not None and time.monotonic() - container.taken > seconds:
                 container.interrupt("timeout", self._settings.grace_s)
             story = self._next(container)
-            if story is not None and isinstance(story.at, FileLines) and _lines(story.at, container.volumes) >= story.at.lines:
+            if (
+                story is not None
+                and isinstance(story.at, FileLines)
+                and _lines(story.at, container.volumes) >= story.at.lines
+            ):
                 self._interrupt(container, story)
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -240,7 +252,9 @@ class Containers:
         if container.interrupted is not None:
             return None
         name = self._app_name(container.function.app_id)
-        return next((story for story in self._stories.pending(Interruption) if fnmatch.fnmatchcase(name, story.app)), None)
+        return next(
+            (story for story in self._stories.pending(Interruption) if fnmatch.fnmatchcase(name, story.app)), None
+        )
 
     def _interrupt(self, container: Container, story: Interruption) -> None:
         if self._stories.happens(story):
@@ -256,7 +270,9 @@ def translated(environment: Mapping[str, str], volumes: Mapping[str, Path]) -> d
     """Return the environment with the host's folders where a value is a mount path, or lies below one."""
     result: dict[str, str] = {}
     for name, value in environment.items():
-        mount = next((m for m in sorted(volumes, key=len, reverse=True) if value == m or value.startswith(f"{m}/")), None)
+        mount = next(
+            (m for m in sorted(volumes, key=len, reverse=True) if value == m or value.startswith(f"{m}/")), None
+        )
         result[name] = value if mount is None else f"{volumes[mount]}{value[len(mount) :]}"
     return result
 
@@ -267,5 +283,7 @@ def _lines(moment: FileLines, volumes: Mapping[str, Path]) -> int:
     for folder in set(volumes.values()):
         for path in folder.glob(moment.pattern):
             with contextlib.suppress(OSError):
-                count += sum(1 for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n") and wanted in line)
+                count += sum(
+                    1 for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n") and wanted in line
+                )
     return count

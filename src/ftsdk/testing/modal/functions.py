@@ -75,8 +75,12 @@ class Functions:
 
     async def FunctionPrecreate(self, request: pb.FunctionPrecreateRequest) -> pb.FunctionPrecreateResponse:
         self._open_app(request.app_id)
-        handle = pb.FunctionHandleMetadata(function_name=request.function_name, function_type=request.function_type, app_id=request.app_id)
-        return pb.FunctionPrecreateResponse(function_id=request.existing_function_id or self._settings.ids.new("fu"), handle_metadata=handle)
+        handle = pb.FunctionHandleMetadata(
+            function_name=request.function_name, function_type=request.function_type, app_id=request.app_id
+        )
+        return pb.FunctionPrecreateResponse(
+            function_id=request.existing_function_id or self._settings.ids.new("fu"), handle_metadata=handle
+        )
 
     async def FunctionCreate(self, request: pb.FunctionCreateRequest) -> pb.FunctionCreateResponse:
         self._open_app(request.app_id)
@@ -85,7 +89,11 @@ class Functions:
         if not data.ranked_functions:
             # One wish for the hardware comes in another field than a list of them.
             one = request.function
-            data.function_name, data.module_name, data.timeout_secs = one.function_name, one.module_name, one.timeout_secs
+            data.function_name, data.module_name, data.timeout_secs = (
+                one.function_name,
+                one.module_name,
+                one.timeout_secs,
+            )
             data.ranked_functions.append(pb.FunctionData.RankedFunction(rank=0, function=one))
         for ranked in data.ranked_functions:
             reason = why_refused(ranked.function)
@@ -93,7 +101,9 @@ class Functions:
                 raise refused(f"Function {ranked.function.function_name!r}: {reason}")
         function = Function(request.existing_function_id or self._settings.ids.new("fu"), request.app_id, data)
         self._functions[function.id] = function
-        return pb.FunctionCreateResponse(function_id=function.id, function=function.definition, function_data=data, handle_metadata=function.handle())
+        return pb.FunctionCreateResponse(
+            function_id=function.id, function=function.definition, function_data=data, handle_metadata=function.handle()
+        )
 
     def _open_app(self, app_id: str) -> App:
         app = self._apps.app(app_id)
@@ -106,7 +116,9 @@ class Functions:
         if app is None or request.object_tag not in app.functions:
             raise GRPCError(Status.NOT_FOUND, f"Function {request.app_name}/{request.object_tag} not found")
         function = self.function(app.functions[request.object_tag])
-        return pb.FunctionGetResponse(function_id=function.id, function=function.data, handle_metadata=function.handle())
+        return pb.FunctionGetResponse(
+            function_id=function.id, function=function.data, handle_metadata=function.handle()
+        )
 
     async def FunctionGetById(self, request: pb.FunctionGetByIdRequest) -> pb.FunctionGetByIdResponse:
         function = self.function(request.function_id)

@@ -1,4 +1,7 @@
-"""What the service refuses, decided from what a function asks for. The numbers and their sources are in `service.yaml`."""
+"""What the service refuses, decided from what a function asks for.
+
+The numbers and their sources are in `service.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,13 @@ def _why_cluster_refused(function: pb.Function) -> str | None:
     if nodes <= 1:
         return None
     if nodes > limit("cluster_nodes_max") or nodes * gpus > limit("cluster_gpus_max"):
-        return f"a cluster has at most {limit('cluster_nodes_max')} containers and {limit('cluster_gpus_max')} GPUs; got {nodes} of {gpus}"
+        return (
+            f"a cluster has at most {limit('cluster_nodes_max')} containers and {limit('cluster_gpus_max')} GPUs; got "
+            f"{nodes} of {gpus}"
+        )
     if gpus not in (0, limit("gpus_per_container_max")):
-        return f"each container of a cluster must request all {limit('gpus_per_container_max')} GPUs of its host; got {gpus}"
+        return (
+            f"each container of a cluster must request all {limit('gpus_per_container_max')} GPUs of its host; got "
+            f"{gpus}"
+        )
     return None

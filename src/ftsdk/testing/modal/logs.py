@@ -51,7 +51,9 @@ class Logs:
         """Return the output of one call, or of all."""
         return "".join(item.data for key, item in self._lines if not call_id or key.call_id == call_id)
 
-    def _chosen(self, request: pb.AppFetchLogsRequest | pb.AppCountLogsRequest | pb.AppGetLogsRequest) -> list[pb.TaskLogs]:
+    def _chosen(
+        self, request: pb.AppFetchLogsRequest | pb.AppCountLogsRequest | pb.AppGetLogsRequest
+    ) -> list[pb.TaskLogs]:
         source = request.file_descriptor if isinstance(request, pb.AppGetLogsRequest) else request.source
         return [
             item
@@ -66,7 +68,9 @@ class Logs:
 
     def _within(self, request: pb.AppFetchLogsRequest | pb.AppCountLogsRequest) -> list[pb.TaskLogs]:
         since, until = _seconds(request.since), _seconds(request.until)
-        return [item for item in self._chosen(request) if since <= item.timestamp and (not until or item.timestamp <= until)]
+        return [
+            item for item in self._chosen(request) if since <= item.timestamp and (not until or item.timestamp <= until)
+        ]
 
     async def AppFetchLogs(self, request: pb.AppFetchLogsRequest) -> pb.AppFetchLogsResponse:
         items = self._within(request)[-(request.limit or 1000) :]
@@ -77,7 +81,9 @@ class Logs:
         buckets: dict[int, pb.AppCountLogsResponse.LogBucket] = {}
         for item in self._within(request):
             start = int(item.timestamp) // request.bucket_secs * request.bucket_secs
-            bucket = buckets.setdefault(start, pb.AppCountLogsResponse.LogBucket(bucket_start_at=Timestamp(seconds=start)))
+            bucket = buckets.setdefault(
+                start, pb.AppCountLogsResponse.LogBucket(bucket_start_at=Timestamp(seconds=start))
+            )
             if item.file_descriptor == pb.FILE_DESCRIPTOR_STDERR:
                 bucket.stderr_logs += 1
             elif item.file_descriptor == pb.FILE_DESCRIPTOR_STDOUT:

@@ -20,7 +20,10 @@ def mirror(source: Path, target: Path) -> None:
 
 
 def mirror_path(source: Path, target: Path) -> None:
-    """Make one file, link or folder like another, without what is in the folder; if the source is gone, so is the target."""
+    """Make one file, link or folder like another, without what is in the folder.
+
+    If the source is gone, so is the target.
+    """
     with contextlib.suppress(FileNotFoundError):
         if source.is_dir() and not source.is_symlink():
             if target.is_symlink() or target.is_file():

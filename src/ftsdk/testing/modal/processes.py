@@ -14,10 +14,10 @@ _SEPARATED = "MODAL_TASK_ID={}"
 
 
 def end_container(process_id: int, task_id: str) -> None:
-    """Kill a container's process group, and what has left the group but still carries the container's id in its environment.
+    """Kill a container's process group, and every process with the container's id in its environment.
 
-    A real container takes everything in it along when it ends; children that got a session of their own would stay here.
-    The second half needs `/proc`.
+    A real container takes everything in it along when it ends; children that got a session of their own would stay
+    here. The second half needs `/proc`.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process_id, signal.SIGKILL)

@@ -26,8 +26,8 @@ def implemented() -> list[str]:
 def problems() -> list[str]:
     """List what the loopback uses and the installed `modal_proto` doesn't have; empty if all is well.
 
-    The sources are read, not run: every RPC, every message and enum value, every field that a message is built with, and every
-    field that is read of a request.
+    The sources are read, not run: every RPC, every message and enum value, every field that a message is built with,
+    and every field that is read of a request.
     """
     handlers = _handlers()
     found = [f"there is no RPC {name}" for name in implemented() if name not in handlers]

@@ -58,10 +58,12 @@ class ModalService:
     Args:
         container_env: More variables for every container, beside `PASSED_ON`.
         grace_s: Seconds from SIGINT to SIGKILL when a container is preempted. Modal gives 30.
-        client_lost_after_s: Seconds without a heartbeat after which a client counts as gone; the client sends one every 15 s.
-        commit_every_s: A number makes commits matter, as on Modal: clients, and containers that start, see what was committed,
-            by `Volume.commit`, by the end of a container in peace, or in the background every so many seconds; what a container
-            that is killed hadn't committed is lost. None shows every change to everybody at once.
+        client_lost_after_s: Seconds without a heartbeat after which a client counts as gone; the client sends one every
+            15 s.
+        commit_every_s: A number makes commits matter, as on Modal: clients, and containers that start, see what was
+            committed, by `Volume.commit`, by the end of a container in peace, or in the background every so many
+            seconds; what a container that is killed hadn't committed is lost. None shows every change to everybody at
+            once.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class ModalService:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             self._in_loop(self._stop())
         finally:
@@ -119,7 +123,9 @@ class ModalService:
         await self._http.setup()
         await aiohttp.web.TCPSite(self._http, "127.0.0.1", 0).start()
         self._settings.http_url = f"http://127.0.0.1:{self._http.addresses[0][1]}"
-        self._grpc = grpclib.server.Server([self._wire.service()], codec=Codec(), status_details_codec=custom_detail_codec)
+        self._grpc = grpclib.server.Server(
+            [self._wire.service()], codec=Codec(), status_details_codec=custom_detail_codec
+        )
         await self._grpc.start("127.0.0.1", 0)
         listening: Any = vars(self._grpc)["_server"]
         self._settings.grpc_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -228,8 +234,10 @@ class ModalService:
         finally:
             self._look(lambda workspace: workspace.stories.end(story))
 
-    def weather(self, word: Literal["401", "404", "429", "503", "timeout", "garbage"]) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which every request of a client fails in the way that the conformance suite calls `word`."""
+    def weather(
+        self, word: Literal["401", "404", "429", "503", "timeout", "garbage"]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which every client request fails as the conformance suite's fault `word`."""
         return self.telling(FAULTS[word])
 
     def interrupt(self, call_id: str, how: Literal["preempt", "crash", "oom", "timeout"]) -> None:
@@ -262,7 +270,9 @@ class ModalService:
 
     # What it saw.
 
-    def requests(self, rpc: str | None = None, *, caller: Literal["client", "container"] | None = "client") -> list[Request]:
+    def requests(
+        self, rpc: str | None = None, *, caller: Literal["client", "container"] | None = "client"
+    ) -> list[Request]:
         """Return the requests since the last reset, in order; of one RPC, or of all."""
         return [r for r in list(self._wire.requests) if rpc in (None, r.rpc) and caller in (None, r.caller)]
 

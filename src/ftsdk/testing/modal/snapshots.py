@@ -35,7 +35,10 @@ class CallSeen:
     app_id: str
     function_id: str
     result: str | None
-    """`success`, `failure`, `terminated`, `timeout`, `internal_failure`, `kernel_oom_kill`, ...; None until it is over."""
+    """`success`, `failure`, `terminated`, `timeout`, `internal_failure`, `kernel_oom_kill`, ....
+
+    None until it is over.
+    """
     containers: int
     """How many have been started for it."""
     retries: int
@@ -48,7 +51,7 @@ class CallSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSeen:
-    """A Volume: its folder on this machine as containers see it, and how often it was committed and reloaded by request."""
+    """A Volume: its folder on this machine, and how often it was committed and reloaded by request."""
 
     id: str
     folder: Path

@@ -48,12 +48,19 @@ class Images:
     def layers(self, image_id: str) -> list[pb.Image]:
         """Return an image's layers, the lowest first."""
         definition = found(self._images, image_id, "image").definition
-        below = [layer for base in definition.base_images for layer in (self.layers(base.image_id) if base.image_id else [])]
+        below = [
+            layer for base in definition.base_images for layer in (self.layers(base.image_id) if base.image_id else [])
+        ]
         return [*below, definition]
 
     def environment(self, image_id: str) -> dict[str, str]:
         """Return what the image's `ENV` lines say."""
-        words = [shlex.split(line) for layer in self.layers(image_id) for line in layer.dockerfile_commands if line.startswith("ENV ")]
+        words = [
+            shlex.split(line)
+            for layer in self.layers(image_id)
+            for line in layer.dockerfile_commands
+            if line.startswith("ENV ")
+        ]
         pairs = [pair.partition("=") for line in words for pair in line[1:]]
         return {name: value for name, _, value in pairs}
 
@@ -64,13 +71,17 @@ class Images:
         image = self._images.setdefault(image_id, _Image(request.image))
         is_built = image.outcome is not None and image.outcome.status == pb.GenericResult.GENERIC_STATUS_SUCCESS
         # No result means that it isn't built: the client then waits for the build.
-        return pb.ImageGetOrCreateResponse(image_id=image_id, result=image.outcome if is_built else None, metadata=self._metadata())
+        return pb.ImageGetOrCreateResponse(
+            image_id=image_id, result=image.outcome if is_built else None, metadata=self._metadata()
+        )
 
     async def ImageFromId(self, request: pb.ImageFromIdRequest) -> pb.ImageFromIdResponse:
         found(self._images, request.image_id, "image")
         return pb.ImageFromIdResponse(image_id=request.image_id, metadata=self._metadata())
 
-    async def ImageJoinStreaming(self, request: pb.ImageJoinStreamingRequest) -> AsyncIterator[pb.ImageJoinStreamingResponse]:
+    async def ImageJoinStreaming(
+        self, request: pb.ImageJoinStreamingRequest
+    ) -> AsyncIterator[pb.ImageJoinStreamingResponse]:
         image = found(self._images, request.image_id, "image")
         lines = self._build(image)
         for number, line in enumerate(lines, 1):
@@ -134,7 +145,9 @@ class Mounts:
         The same files are the same folder, so that Python's compiled files are there for the next container.
         """
         files = found(self._mounts, mount_id, "mount")
-        digest = hashlib.sha256("\n".join(sorted(f"{file.filename} {file.sha256_hex}" for file in files)).encode()).hexdigest()
+        digest = hashlib.sha256(
+            "\n".join(sorted(f"{file.filename} {file.sha256_hex}" for file in files)).encode()
+        ).hexdigest()
         folder = self._store / f"mount-{digest[:32]}"
         if not folder.exists():
             beside = folder.with_suffix(".tmp")
@@ -146,13 +159,19 @@ class Mounts:
             beside.rename(folder)
         return folder
 
-    async def MountBatchedCheckExistence(self, request: pb.MountBatchedCheckExistenceRequest) -> pb.MountBatchedCheckExistenceResponse:
-        return pb.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=[h for h in request.sha256_hex_hashes if not self.has(h)])
+    async def MountBatchedCheckExistence(
+        self, request: pb.MountBatchedCheckExistenceRequest
+    ) -> pb.MountBatchedCheckExistenceResponse:
+        return pb.MountBatchedCheckExistenceResponse(
+            missing_sha256_hex_hashes=[h for h in request.sha256_hex_hashes if not self.has(h)]
+        )
 
     async def MountGetOrCreate(self, request: pb.MountGetOrCreateRequest) -> pb.MountGetOrCreateResponse:
         mount_id = self._settings.ids.new("mo")
         self._mounts[mount_id] = list(request.files)
-        return pb.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=pb.MountHandleMetadata(content_checksum_sha256_hex="0" * 64))
+        return pb.MountGetOrCreateResponse(
+            mount_id=mount_id, handle_metadata=pb.MountHandleMetadata(content_checksum_sha256_hex="0" * 64)
+        )
 
 
 class SourceFiles:

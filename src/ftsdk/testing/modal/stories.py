@@ -39,7 +39,7 @@ StatusWord = Literal[
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ]
-"""gRPC status names. The client itself tries again after CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL and UNAVAILABLE."""
+"""gRPC status names; the client itself retries CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL and UNAVAILABLE."""
 
 Times = Annotated[int, Field(ge=1)]
 
@@ -57,7 +57,10 @@ class InputTaken(Value):
 
 
 class FileLines(Value):
-    """A file in a mounted Volume has so many whole lines, counted over all attempts. Looked at every few hundredths of a second."""
+    """A file in a mounted Volume has so many whole lines, counted over all attempts.
+
+    Looked at every few hundredths of a second.
+    """
 
     kind: Literal["file_lines"] = "file_lines"
     pattern: str
@@ -80,7 +83,8 @@ Moment = Annotated[ProcessStarted | InputTaken | FileLines | LogLine, Field(disc
 class Interruption(Value):
     """Something happens to a container at a moment of its life.
 
-    Interruptions happen in the order in which they were added, at most one to a container: three of them are three attempts.
+    Interruptions happen in the order in which they were added, at most one to a container: three of them are three
+    attempts.
     """
 
     kind: Literal["interruption"] = "interruption"
@@ -101,15 +105,21 @@ class WireFault(Value):
     rpc: str = "*"
     """The RPC's name, such as `AppCreate`; `*` and `?` stand for any."""
     answer: Literal["status", "garbage", "silence"] = "status"
-    """`status`: a gRPC error. `garbage`: bytes that are no message. `silence`: no answer until the story is taken back."""
+    """`status`: a gRPC error. `garbage`: bytes that are no message.
+
+    `silence`: no answer until the story is taken back.
+    """
     status: StatusWord = "UNAVAILABLE"
     message: str = "the loopback service was set to fail"
     retry_after_s: Annotated[float, Field(ge=0)] | None = None
-    """Makes the client wait so long and try again by itself, without end, unless MODAL_MAX_THROTTLE_WAIT says otherwise."""
+    """Seconds the client waits before it retries by itself, without end unless MODAL_MAX_THROTTLE_WAIT is set."""
     skip: Annotated[int, Field(ge=0)] = 0
     """So many requests are answered well first."""
     times: Times | None = None
-    """How many requests are answered wrongly; None means all until the story ends. Attempts of the client's own count each."""
+    """How many requests are answered wrongly; None means all until the story ends.
+
+    Attempts of the client's own count each.
+    """
     loses_answer: bool = False
     """Whether the service carries out the request and only its answer is lost."""
     caller: Literal["client", "container", "anybody"] = "client"
@@ -148,4 +158,7 @@ FAULTS: dict[str, WireFault] = {
     "timeout": WireFault(status="DEADLINE_EXCEEDED", message="upstream request timeout"),
     "garbage": WireFault(answer="garbage"),
 }
-"""What the conformance suite calls these faults, as Modal's wire has them. `retry_after_s` is what the suite expects of 429."""
+"""What the conformance suite calls these faults, as Modal's wire has them.
+
+`retry_after_s` is what the suite expects of 429.
+"""

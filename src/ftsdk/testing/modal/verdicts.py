@@ -44,8 +44,13 @@ class Final:
     """The call is over."""
 
 
-def decide(ended: Ended, attempts: Attempts, *, policy: pb.FunctionRetryPolicy, crashes_forgiven: int, is_cancelled: bool) -> Again | Final:
-    """Return what follows. Retries serve exceptions and timeouts; preemption costs none, and `retries=0` doesn't prevent it."""
+def decide(
+    ended: Ended, attempts: Attempts, *, policy: pb.FunctionRetryPolicy, crashes_forgiven: int, is_cancelled: bool
+) -> Again | Final:
+    """Return what follows. Retries serve exceptions and timeouts.
+
+    Preemption costs none, and `retries=0` doesn't prevent it.
+    """
     if is_cancelled or ended.how in ("answered", "cancelled", "refused"):
         return Final()
     if ended.how == "preempted":
@@ -57,4 +62,7 @@ def decide(ended: Ended, attempts: Attempts, *, policy: pb.FunctionRetryPolicy, 
     if attempts.retries >= policy.retries:
         return Final()
     delay_ms = policy.initial_delay_ms * (policy.backoff_coefficient or 1.0) ** attempts.retries
-    return Again(min(delay_ms, policy.max_delay_ms) / 1000, Attempts(attempts.retries + 1, attempts.crashes, attempts.preemptions))
+    return Again(
+        min(delay_ms, policy.max_delay_ms) / 1000,
+        Attempts(attempts.retries + 1, attempts.crashes, attempts.preemptions),
+    )

@@ -83,7 +83,9 @@ class Volume:
 
     def metadata(self) -> pb.VolumeMetadata:
         """Return what the client keeps of it."""
-        return pb.VolumeMetadata(name=self.name, version=self.version, creation_info=pb.CreationInfo(created_at=self.created))
+        return pb.VolumeMetadata(
+            name=self.name, version=self.version, creation_info=pb.CreationInfo(created_at=self.created)
+        )
 
 
 class Volumes:
@@ -143,8 +145,13 @@ class Volumes:
 
     async def VolumeList(self, request: pb.VolumeListRequest) -> pb.VolumeListResponse:
         before = request.pagination.created_before or float("inf")
-        newest_first = sorted((v for v in self._volumes.values() if v.name and v.created < before), key=lambda v: -v.created)
-        items = [pb.VolumeListItem(label=v.name, volume_id=v.id, created_at=v.created, metadata=v.metadata()) for v in newest_first]
+        newest_first = sorted(
+            (v for v in self._volumes.values() if v.name and v.created < before), key=lambda v: -v.created
+        )
+        items = [
+            pb.VolumeListItem(label=v.name, volume_id=v.id, created_at=v.created, metadata=v.metadata())
+            for v in newest_first
+        ]
         return pb.VolumeListResponse(items=items[: request.pagination.max_objects or 100])
 
     async def VolumeDelete(self, request: pb.VolumeDeleteRequest) -> Empty:
@@ -221,7 +228,10 @@ class Volumes:
     def _of_version(self, volume_id: str, version: pb.VolumeFsVersion.ValueType) -> Volume:
         volume = self.volume(volume_id)
         if volume.version != version:
-            raise refused(f"volume {volume.name or volume.id} is of version {volume.version}; this request is for version {version}")
+            raise refused(
+                f"volume {volume.name or volume.id} is of version {volume.version}; this request is for version "
+                f"{version}"
+            )
         return volume
 
     def _check_overwriting(self, paths: Sequence[Path], *, forbidden: bool) -> None:
@@ -250,7 +260,8 @@ class Volumes:
         # All blocks but the first begin where a block of the file begins.
         cuts = [start, *range((start // BLOCK_SIZE + 1) * BLOCK_SIZE, end, BLOCK_SIZE), end] if end > start else []
         urls = [
-            f"{self._settings.http_url}/file/{request.volume_id}?{urlencode({'path': request.path, 'start': a, 'length': b - a})}"
+            f"{self._settings.http_url}/file/{request.volume_id}?"
+            f"{urlencode({'path': request.path, 'start': a, 'length': b - a})}"
             for a, b in itertools.pairwise(cuts)
         ]
         return pb.VolumeGetFile2Response(get_urls=urls, size=size, start=start, len=end - start)
@@ -264,10 +275,14 @@ class Volumes:
         yield pb.VolumeListFiles2Response(entries=_entries(volume, request.path, is_recursive=request.recursive))
 
     async def VolumeRemoveFile(self, request: pb.VolumeRemoveFileRequest) -> Empty:
-        return _remove(self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V1), request.path, is_recursive=request.recursive)
+        return _remove(
+            self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V1), request.path, is_recursive=request.recursive
+        )
 
     async def VolumeRemoveFile2(self, request: pb.VolumeRemoveFile2Request) -> Empty:
-        return _remove(self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V2), request.path, is_recursive=request.recursive)
+        return _remove(
+            self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V2), request.path, is_recursive=request.recursive
+        )
 
 
 def _entries(volume: Volume, name: str, *, is_recursive: bool) -> list[pb.FileEntry]:

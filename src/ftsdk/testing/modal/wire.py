@@ -1,4 +1,4 @@
-"""The gRPC side: every request is recorded, its sender and the fault script are checked, and then it is answered, or not."""
+"""The gRPC side: record each request, check its sender and the fault script, then answer, or don't."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ class Wire:
         if fault is not None and not fault.loses_answer:
             await self._go_wrong(workspace, fault, stream)
             return
-        if caller.kind != "container" and (headers.get("x-modal-token-id"), headers.get("x-modal-token-secret")) != self._token:
+        if (
+            caller.kind != "container"
+            and (headers.get("x-modal-token-id"), headers.get("x-modal-token-secret")) != self._token
+        ):
             raise GRPCError(Status.UNAUTHENTICATED, "Token validation failed")
         if name not in workspace.answers:
             self.unimplemented.append(name)
@@ -112,7 +115,11 @@ class Wire:
 
     def _fault(self, workspace: Workspace, name: str, caller: Caller) -> WireFault | None:
         for story in workspace.stories.pending(WireFault):
-            if story.caller in (caller.kind, "anybody") and fnmatch.fnmatchcase(name, story.rpc) and workspace.stories.happens(story):
+            if (
+                story.caller in (caller.kind, "anybody")
+                and fnmatch.fnmatchcase(name, story.rpc)
+                and workspace.stories.happens(story)
+            ):
                 return story
         return None
 

@@ -68,7 +68,9 @@ class Workspace:
             self.blobs,
             self.logs,
         )
-        self.answers: dict[str, Answer] = {name: getattr(room, name) for room in rooms for name in vars(type(room)) if name[0].isupper()}
+        self.answers: dict[str, Answer] = {
+            name: getattr(room, name) for room in rooms for name in vars(type(room)) if name[0].isupper()
+        }
 
     async def close(self) -> None:
         """End every container, and wait until each of them is gone."""

@@ -34,7 +34,10 @@ CALLER: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 
 
 class Ids:
-    """Object ids of the form that the client knows, such as `ap-` and 22 letters and digits; none is given out twice."""
+    """Object ids of the form that the client knows, such as `ap-` and 22 letters and digits.
+
+    None is given out twice.
+    """
 
     def __init__(self) -> None:
         self.tag = secrets.token_hex(5)
@@ -87,7 +90,9 @@ class FaultScript:
 
     def pending(self, kind: type[T]) -> Iterator[T]:
         """Return the stories of a kind that can still happen."""
-        return (scripted.story for scripted in list(self._told) if scripted.left != 0 and isinstance(scripted.story, kind))
+        return (
+            scripted.story for scripted in list(self._told) if scripted.left != 0 and isinstance(scripted.story, kind)
+        )
 
     def is_active(self, story: object) -> bool:
         """Return whether the story hasn't been removed, even if it has happened as often as it should."""

@@ -1,4 +1,6 @@
-"""A service on loopback that stands in for Together, for tests without an account, a network or a price. Public, and in the wheel.
+"""A service on loopback that stands in for Together, for tests without an account, a network or a price.
+
+Public, and in the wheel.
 
 - `TogetherService`: the service; the real client talks to it through `base_url`.
 - `Story`, `STORIES`: what happens to jobs and files there.
@@ -6,8 +8,8 @@
 - `ModelOffer`, `Hardware`: what it offers.
 - `Weights`, `small_adapter`, `pack`, `hostile_archive`: what it has for download.
 
-It was written from what is published and from the client's own source, not beside the real service. Where nothing says what the
-real one does, the strictest answer was taken, and the docstring says so.
+It was written from what is published and from the client's own source, not beside the real service. Where nothing says
+what the real one does, the strictest answer was taken, and the docstring says so.
 """
 
 from __future__ import annotations

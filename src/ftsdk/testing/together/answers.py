@@ -52,7 +52,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A request as the service remembers it. The key is never part of it, nor are the keys of other services in the body."""
+    """A request as the service remembers it.
+
+    The key is never part of it, nor are the keys of other services in the body.
+    """
 
     method: str
     path: str

@@ -49,7 +49,9 @@ class Deployment:
         if self.state not in ("PROVISIONING", "STOPPING"):
             return
         self.looks += 1
-        if self.looks <= self.story.provisioning_polls or (self.state == "PROVISIONING" and self.story.deployment == "never_ready"):
+        if self.looks <= self.story.provisioning_polls or (
+            self.state == "PROVISIONING" and self.story.deployment == "never_ready"
+        ):
             return
         after = "FAILED" if self.story.deployment == "fails" else "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
@@ -96,7 +98,11 @@ class Deployment:
             "hardware": self.hardware.name,
             "autoscaling": self.autoscaling,
             "inactiveTimeout": self.inactive_timeout,
-            "status": {"state": f"DEPLOYMENT_STATE_{self.state}", "message": self.state.lower(), "readyReplicas": self.replicas},
+            "status": {
+                "state": f"DEPLOYMENT_STATE_{self.state}",
+                "message": self.state.lower(),
+                "readyReplicas": self.replicas,
+            },
             "trafficMode": "TRAFFIC_MODE_LIVE",
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
@@ -106,8 +112,16 @@ class Deployment:
     def to_summary(self, share: float) -> dict[str, Any]:
         """Return it as its endpoint shows it."""
         whole = self.to_wire()
-        kept = {name: whole[name] for name in ("id", "name", "model", "modelId", "hardware", "autoscaling", "createdAt", "trafficMode")}
-        return {**kept, "state": whole["status"]["state"], "readyReplicas": self.replicas, "estimatedEffectiveTrafficShare": share}
+        kept = {
+            name: whole[name]
+            for name in ("id", "name", "model", "modelId", "hardware", "autoscaling", "createdAt", "trafficMode")
+        }
+        return {
+            **kept,
+            "state": whole["status"]["state"],
+            "readyReplicas": self.replicas,
+            "estimatedEffectiveTrafficShare": share,
+        }
 
 
 @dataclass(kw_only=True)
@@ -128,7 +142,11 @@ class Endpoint:
     def share(self, deployment_id: str) -> float:
         """Return the share of the traffic that a deployment gets."""
         total = sum(entry["weight"] for entry in self.traffic_split)
-        return sum(entry["weight"] for entry in self.traffic_split if entry["deploymentId"] == deployment_id) / total if total else 0.0
+        return (
+            sum(entry["weight"] for entry in self.traffic_split if entry["deploymentId"] == deployment_id) / total
+            if total
+            else 0.0
+        )
 
     def serving(self) -> Iterator[Deployment]:
         """Return the deployments that are ready and have a part of the traffic, the greatest first."""
@@ -146,7 +164,9 @@ class Endpoint:
             "endpointType": "ENDPOINT_TYPE_DEDICATED",
             "visibility": self.visibility,
             "trafficSplit": self.traffic_split,
-            "deployments": [deployment.to_summary(self.share(deployment.id)) for deployment in self.deployments.values()],
+            "deployments": [
+                deployment.to_summary(self.share(deployment.id)) for deployment in self.deployments.values()
+            ],
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
             "etag": f"{self.id}-{self.version}",

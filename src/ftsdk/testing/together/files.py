@@ -59,7 +59,12 @@ class StoredFile:
     def _report(self) -> dict[str, Any]:
         if self.status == "INVALID_FORMAT":
             return {"valid": False, "error_type": "INVALID_FORMAT", "error": self.report.error, "file_id": self.id}
-        return {"valid": True, "dataset_format": self.report.dataset_format, "nlines": self.report.nlines, "file_id": self.id}
+        return {
+            "valid": True,
+            "dataset_format": self.report.dataset_format,
+            "nlines": self.report.nlines,
+            "file_id": self.id,
+        }
 
     def look(self) -> None:
         """Move its processing on by one look."""
@@ -79,8 +84,9 @@ class StoredFile:
 class FileStore:
     """All files.
 
-    A file goes on PENDING, QUEUED, RUNNING, COMPLETED with the looks at it, whether `preprocess` was called or not: the TypeScript
-    client never calls it, so a file whose uploader died after the PUT isn't lost. That is a guess about the real service.
+    A file goes on PENDING, QUEUED, RUNNING, COMPLETED with the looks at it, whether `preprocess` was called or not: the
+    TypeScript client never calls it, so a file whose uploader died after the PUT isn't lost. That is a guess about the
+    real service.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -106,7 +112,9 @@ class FileStore:
             raise Refusal(422, f"purpose must be one of {', '.join(_PURPOSES)}", param="purpose")
         name, kind = fields["file_name"], fields["file_type"]
         if kind not in _TYPES or not name.endswith(f".{kind}"):
-            raise Refusal(422, f"file_type must be one of {', '.join(_TYPES)}, and the end of the file's name", param="file_type")
+            raise Refusal(
+                422, f"file_type must be one of {', '.join(_TYPES)}, and the end of the file's name", param="file_type"
+            )
         if (kind == "csv") != (fields["purpose"] == "eval") and kind != "jsonl":
             raise Refusal(422, f"a file of purpose {fields['purpose']} can't be {kind}", param="file_type")
         checksum = fields["checksum"].lower()
@@ -127,10 +135,15 @@ class FileStore:
             story=story,
         )
         self._by_id[file.id] = file
-        return Answer(status=302, headers={"Location": f"{base_url}/presigned/{file.id}", "X-Together-File-Id": file.id})
+        return Answer(
+            status=302, headers={"Location": f"{base_url}/presigned/{file.id}", "X-Together-File-Id": file.id}
+        )
 
     def put(self, request: Request, file_id: str) -> Answer:
-        """`PUT` to where `announce` said: the bytes. Signed by its address, so that a key beside it is refused, as object stores do."""
+        """`PUT` to where `announce` said: the bytes.
+
+        Signed by its address, so that a key beside it is refused, as object stores do.
+        """
         if "authorization" in request.headers:
             raise Refusal(400, "only one way to authorize is allowed, and the address is signed")
         file = self[file_id]

@@ -64,7 +64,12 @@ class FineTuneRoutes:
         training, validation = self._usable(body, "training_file"), self._usable(body, "validation_file")
         if training is None:
             raise Refusal(422, "training_file is required", param="training_file")
-        check_training(body, offer, data_format=training.report.dataset_format, evals_format=validation.report.dataset_format if validation else None)
+        check_training(
+            body,
+            offer,
+            data_format=training.report.dataset_format,
+            evals_format=validation.report.dataset_format if validation else None,
+        )
         batch = body.get("batch_size", "max")
         tokens = sum(self._tokens(body))
         numbers = Numbers(
@@ -96,7 +101,11 @@ class FineTuneRoutes:
             raise Refusal(404, f"no checkpoint {name!r}", param="from_checkpoint")
         steps = [str(saved) for saved, _ in job.checkpoints]
         if (step and step not in (*steps, "0")) or (not step and job.status != "completed"):
-            raise Refusal(400, f"job {job.id} is {job.status} and has checkpoints of the steps {', '.join(steps) or 'none'}", param="from_checkpoint")
+            raise Refusal(
+                400,
+                f"job {job.id} is {job.status} and has checkpoints of the steps {', '.join(steps) or 'none'}",
+                param="from_checkpoint",
+            )
         return job.offer
 
     def _files_of(self, body: Mapping[str, Any]) -> tuple[tuple[str, StoredFile], ...]:

@@ -119,7 +119,11 @@ def _check_preference(row: dict[str, Any]) -> None:
         raise _BadLineError("'input' has no messages")
     for key in ("preferred_output", "non_preferred_output"):
         answers = row[key]
-        if not isinstance(answers, list) or len(cast("list[object]", answers)) != 1 or _object(answers[0]).get("role") != "assistant":
+        if (
+            not isinstance(answers, list)
+            or len(cast("list[object]", answers)) != 1
+            or _object(answers[0]).get("role") != "assistant"
+        ):
             raise _BadLineError(f"{key!r} must be exactly one message of the assistant")
 
 
@@ -138,7 +142,9 @@ def _check_parquet(content: bytes) -> Report:
         raise _BadLineError("the file is no Parquet") from error
     names = set(file.schema_arrow.names)
     if not {"input_ids", "attention_mask"} <= names or names - _PARQUET:
-        raise _BadLineError(f"the columns are {sorted(names)}; needed: input_ids, attention_mask; allowed besides: labels, position_ids")
+        raise _BadLineError(
+            f"the columns are {sorted(names)}; needed: input_ids, attention_mask; allowed besides: labels, position_ids"
+        )
     if not file.metadata.num_rows:
         raise _BadLineError("the file has no samples")
     tokens = sum(len(ids) for ids in file.read(["input_ids"])["input_ids"].to_pylist())

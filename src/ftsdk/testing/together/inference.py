@@ -17,7 +17,8 @@ Chat = Callable[[str, Sequence[Mapping[str, Any]], int | None, float | None], st
 """What answers: `(model, messages, max_tokens, temperature) -> text`."""
 
 _DEPLOYMENT = {
-    "name", "autoscaling", "config", "configId", "inactiveTimeout", "maxConcurrentRequestsPerReplica", "model", "modelId", "modelRevisionId",
+    "name", "autoscaling", "config", "configId", "inactiveTimeout", "maxConcurrentRequestsPerReplica", "model",
+    "modelId", "modelRevisionId",
     "placement",
 }  # fmt: skip
 _UPDATE = {"autoscaling", "etag", "inactiveTimeout", "maxConcurrentRequestsPerReplica", "name"}
@@ -72,7 +73,13 @@ class Inference:
             raise Refusal(409, f"endpoint {name!r} exists already", param="name")
         self._count += 1
         now = self._clock.text()
-        endpoint = Endpoint(id=f"ep_{self._count:06x}", name=f"{PROJECT['slug']}/{name}", project_id=PROJECT["id"], created_at=now, updated_at=now)
+        endpoint = Endpoint(
+            id=f"ep_{self._count:06x}",
+            name=f"{PROJECT['slug']}/{name}",
+            project_id=PROJECT["id"],
+            created_at=now,
+            updated_at=now,
+        )
         endpoint.visibility = body.get("visibility", endpoint.visibility)
         self._by_id[endpoint.id] = endpoint
         return answer_json(endpoint.to_wire())
@@ -91,8 +98,8 @@ class Inference:
     def update(self, endpoint_id: str, body: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
         """`PATCH /v2/projects/{project}/endpoints/{id}`.
 
-        An empty split alone is "no fields to update", as an unset list can't be told from an empty one; with `updateMask=trafficSplit`,
-        it empties the split.
+        An empty split alone is "no fields to update", as an unset list can't be told from an empty one; with
+        `updateMask=trafficSplit`, it empties the split.
         """
         endpoint = self.find(endpoint_id)
         _only(body, {"name", "trafficSplit", "visibility", "etag"})
@@ -104,7 +111,11 @@ class Inference:
             split = cast("list[dict[str, Any]]", body.get("trafficSplit") or [])
             for entry in split:
                 if entry.get("deploymentId") not in endpoint.deployments:
-                    raise Refusal(400, f"no deployment {entry.get('deploymentId')!r} at endpoint {endpoint_id}", param="trafficSplit")
+                    raise Refusal(
+                        400,
+                        f"no deployment {entry.get('deploymentId')!r} at endpoint {endpoint_id}",
+                        param="trafficSplit",
+                    )
                 if not isinstance(entry.get("weight"), (int, float)) or entry["weight"] < 0:
                     raise Refusal(400, "a weight must be a number of at least 0", param="trafficSplit")
             endpoint.traffic_split = split
@@ -136,7 +147,9 @@ class Inference:
         return found
 
     def deploy(self, endpoint_id: str, body: Mapping[str, Any], query: Mapping[str, str], story: Story) -> Answer:
-        """`POST /v2/projects/{project}/endpoints/{id}/deployments`; with `validateOnly=true`, all checks are made and nothing else.
+        """`POST /v2/projects/{project}/endpoints/{id}/deployments`.
+
+        With `validateOnly=true`, all checks are made and nothing else.
 
         An adapter is merged into its base for it.
         """
@@ -244,9 +257,15 @@ def chat_answer(body: Mapping[str, Any], text: str, *, number: int, created: flo
     words = text.split(" ")
     limit = body.get("max_tokens")
     kept = words[:limit] if isinstance(limit, int) else words
-    asked = sum(len(str(message.get("content", "")).split()) for message in cast("list[dict[str, Any]]", body["messages"]))
+    asked = sum(
+        len(str(message.get("content", "")).split()) for message in cast("list[dict[str, Any]]", body["messages"])
+    )
     ended = "stop" if len(kept) == len(words) else "length"
-    choice = {"index": 0, "message": {"role": "assistant", "content": " ".join(kept), "tool_calls": []}, "finish_reason": ended}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": " ".join(kept), "tool_calls": []},
+        "finish_reason": ended,
+    }
     return answer_json(
         {
             "id": f"chat-{number:06x}",

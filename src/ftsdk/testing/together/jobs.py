@@ -20,9 +20,12 @@ TERMINAL = frozenset({"completed", "error", "user_error", "cancelled"})
 """The statuses that a job never leaves."""
 
 _SHOWN_SHORT = {
-    "training_file", "validation_file", "packing", "max_seq_length", "model", "from_checkpoint", "from_hf_model", "hf_model_revision",
-    "n_epochs", "n_evals", "n_checkpoints", "training_type", "training_method", "learning_rate", "lr_scheduler", "warmup_ratio",
-    "max_grad_norm", "weight_decay", "random_seed", "wandb_project_name", "wandb_name", "wandb_entity", "suffix", "batch_size",
+    "training_file", "validation_file", "packing", "max_seq_length", "model", "from_checkpoint", "from_hf_model",
+    "hf_model_revision",
+    "n_epochs", "n_evals", "n_checkpoints", "training_type", "training_method", "learning_rate", "lr_scheduler",
+    "warmup_ratio",
+    "max_grad_norm", "weight_decay", "random_seed", "wandb_project_name", "wandb_name", "wandb_entity", "suffix",
+    "batch_size",
 }  # fmt: skip
 
 
@@ -95,13 +98,19 @@ class Job:
 
     @property
     def price_usd(self) -> float:
-        """What it costs as it stands: the share of the steps that were made, at least the minimum once there is one; nothing if it failed."""
+        """What it costs as it stands: the share of the steps that were made, at least the minimum once there is one.
+
+        Nothing if it failed.
+        """
         if self.status in ("error", "user_error") or self.successor or not self.step:
             return 0.0
         return max(self.numbers.price_usd * self.step / self.course.total_steps, self.offer.minimum_usd)
 
     def to_wire(self, *, is_short: bool = False) -> dict[str, Any]:
-        """Return it as the service shows it: short in lists and in the answers to create and cancel, which alone tell the suffix."""
+        """Return it as the service shows it.
+
+        Short in lists and in the answers to create and cancel, which alone tell the suffix.
+        """
         body = {name: value for name, value in self.body.items() if value is not None}
         shown: dict[str, Any] = {
             **({name: value for name, value in body.items() if name in _SHOWN_SHORT} if is_short else body),
@@ -112,7 +121,8 @@ class Job:
             "updated_at": self.updated_at,
             "model": self.offer.name,
             "model_output_name": self.output_name,
-            # Before the data was counted there is no price; then it is that of the whole job; in the end, of what was done.
+            # Before the data was counted there is no price; then it is that of the whole job; in the end, of what was
+            # done.
             "total_price": self._price_now(),
             "events": [],
             **self.fields,
@@ -130,10 +140,17 @@ class Job:
         shown["steps_completed"] = self.step
         shown["queue_depth"] = 1 if self.status == "queued" else 0
         shown["trainingfile_numlines"], shown["trainingfile_size"] = self.numbers.rows, self.numbers.file_bytes
-        shown["progress"] = {"estimate_available": self.status == "running", "seconds_remaining": self.course.total_steps - self.step}
+        shown["progress"] = {
+            "estimate_available": self.status == "running",
+            "seconds_remaining": self.course.total_steps - self.step,
+        }
         if self.status == "completed":
             if self.makes_model:
-                shown |= {"model_object_id": self.model_id, "model_object_revision_id": f"rv_{self.id[3:]}", "model_object_name": self.output_name}
+                shown |= {
+                    "model_object_id": self.model_id,
+                    "model_object_revision_id": f"rv_{self.id[3:]}",
+                    "model_object_name": self.output_name,
+                }
             if self.is_lora:
                 shown |= {"adapter_object_id": f"{self.model_id}a", "adapter_object_revision_id": f"rv_{self.id[3:]}a"}
         return shown
@@ -152,7 +169,12 @@ class Job:
 
 
 def _inherited(offer: ModelOffer) -> dict[str, Any]:
-    return {"type": "Lora", "lora_r": offer.max_rank, "lora_alpha": 2 * offer.max_rank, "lora_trainable_modules": "all-linear"}
+    return {
+        "type": "Lora",
+        "lora_r": offer.max_rank,
+        "lora_alpha": 2 * offer.max_rank,
+        "lora_trainable_modules": "all-linear",
+    }
 
 
 class JobStore:
@@ -192,7 +214,16 @@ class JobStore:
             numbers=numbers,
         )
         self._by_id[job.id] = job
-        self._log(job, {"object": "fine-tune-event", "type": "job_pending", "message": "Fine-tune job is pending", "level": "info"}, 0)
+        self._log(
+            job,
+            {
+                "object": "fine-tune-event",
+                "type": "job_pending",
+                "message": "Fine-tune job is pending",
+                "level": "info",
+            },
+            0,
+        )
         return job
 
     def move(self, job: Job) -> None:
@@ -220,15 +251,29 @@ class JobStore:
         job.events.append({"created_at": self._clock.text(plus_s=number / 1000), **event})
 
     def cancel(self, job: Job) -> Answer:
-        """`POST /v1/fine-tunes/{id}/cancel`. A job that is over is refused with 400; nothing published says what the service does."""
+        """`POST /v1/fine-tunes/{id}/cancel`.
+
+        A job that is over is refused with 400; nothing published says what the service does.
+        """
         if job.status in TERMINAL:
             raise Refusal(400, f"job {job.id} is {job.status} and can't be cancelled")
         if job.status != "cancel_requested":
             job.status = "cancel_requested"
-            asked = {"object": "fine-tune-event", "type": "cancel_requested", "message": "Cancellation requested", "level": "info"}
+            asked = {
+                "object": "fine-tune-event",
+                "type": "cancel_requested",
+                "message": "Cancellation requested",
+                "level": "info",
+            }
             self._log(job, asked, 0)
             if not job.story.cancel_comes_too_late:
-                stopped = {"object": "fine-tune-event", "type": "job_stopped", "message": "Job cancelled", "level": "info", "step": job.step}
+                stopped = {
+                    "object": "fine-tune-event",
+                    "type": "job_stopped",
+                    "message": "Job cancelled",
+                    "level": "info",
+                    "step": job.step,
+                }
                 job.ahead = deque([Stage(status="cancelled", events=(stopped,), step=job.step)])
         return answer_json(job.to_wire(is_short=True))
 
@@ -256,7 +301,12 @@ class JobStore:
         for step, at in job.checkpoints:
             label = "Final" if step == job.course.last_step else "Intermediate"
             for kind in kinds:
-                shown = {"step": step, "checkpoint_type": f"{label} {kind.title()}", "checkpoint": kind, "created_at": at}
+                shown = {
+                    "step": step,
+                    "checkpoint_type": f"{label} {kind.title()}",
+                    "checkpoint": kind,
+                    "created_at": at,
+                }
                 rows.append({**shown, "path": f"s3://together/{job.id}/step-{step}/{kind}"})
         return answer_json({"data": rows})
 

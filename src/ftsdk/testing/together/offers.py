@@ -1,4 +1,7 @@
-"""What the stand-in offers: models with their limits and prices, and hardware with its price. A snapshot for tests, not a catalogue."""
+"""What the stand-in offers: models with their limits and prices, and hardware with its price.
+
+A snapshot for tests, not a catalogue.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ class ModelOffer(Value):
     vision: bool = False
     merges_lora: bool = True
     usd_per_mtok: float = 0.34
-    """SFT with LoRA, US dollars for a million tokens; DPO costs two and a half times that, full fine-tuning 1.125 times."""
+    """SFT with LoRA, US dollars for a million tokens.
+
+    DPO costs two and a half times that, full fine-tuning 1.125 times.
+    """
     minimum_usd: float = 4.0
     serverless: bool = False
     """Whether chat works without a deployment."""
@@ -77,13 +83,39 @@ class ModelOffer(Value):
 
 
 MODELS: tuple[ModelOffer, ...] = (
-    ModelOffer(name="example/tiny-instruct", full=True, max_length_sft=8192, max_length_dpo=4096, max_batch_size=32, serverless=True),
+    ModelOffer(
+        name="example/tiny-instruct",
+        full=True,
+        max_length_sft=8192,
+        max_length_dpo=4096,
+        max_batch_size=32,
+        serverless=True,
+    ),
     ModelOffer(name="Qwen/Qwen3.5-0.8B", full=True, max_length_sft=131072, max_length_dpo=131072),
     ModelOffer(name="Qwen/Qwen3.5-9B", full=True, max_length_dpo=49152),
-    ModelOffer(name="Qwen/Qwen3.5-27B", full=True, max_length_sft=32768, max_length_dpo=16384, batch_size=16, usd_per_mtok=1.05),
-    ModelOffer(name="meta-llama/Meta-Llama-3.1-8B-Instruct-Reference", full=True, max_length_sft=131072, max_length_dpo=65536),
-    ModelOffer(name="openai/gpt-oss-20b", max_length_sft=131072, max_length_dpo=65536, batch_size=1, accumulation=8, usd_per_mtok=0.40),
-    ModelOffer(name="deepseek-ai/DeepSeek-V3.1", batch_size=2, accumulation=8, max_rank=16, usd_per_mtok=10, minimum_usd=20, dedicated=False),
+    ModelOffer(
+        name="Qwen/Qwen3.5-27B", full=True, max_length_sft=32768, max_length_dpo=16384, batch_size=16, usd_per_mtok=1.05
+    ),
+    ModelOffer(
+        name="meta-llama/Meta-Llama-3.1-8B-Instruct-Reference", full=True, max_length_sft=131072, max_length_dpo=65536
+    ),
+    ModelOffer(
+        name="openai/gpt-oss-20b",
+        max_length_sft=131072,
+        max_length_dpo=65536,
+        batch_size=1,
+        accumulation=8,
+        usd_per_mtok=0.40,
+    ),
+    ModelOffer(
+        name="deepseek-ai/DeepSeek-V3.1",
+        batch_size=2,
+        accumulation=8,
+        max_rank=16,
+        usd_per_mtok=10,
+        minimum_usd=20,
+        dedicated=False,
+    ),
 )
 """What is offered unless a test says otherwise."""
 
@@ -121,8 +153,23 @@ class Hardware(Value):
 
 
 HARDWARE: tuple[Hardware, ...] = (
-    Hardware(name="1xnvidia-h100-80gb", gpu_type="nvidia-h100-80gb", gpu_count=1, gpu_memory_gib=80, price_cents_per_hour=399),
-    Hardware(name="2xnvidia-h100-80gb", gpu_type="nvidia-h100-80gb", gpu_count=2, gpu_memory_gib=160, price_cents_per_hour=798),
-    Hardware(name="1xnvidia-b200-180gb", gpu_type="nvidia-b200-180gb", gpu_count=1, gpu_memory_gib=180, price_cents_per_hour=899, free=0),
+    Hardware(
+        name="1xnvidia-h100-80gb", gpu_type="nvidia-h100-80gb", gpu_count=1, gpu_memory_gib=80, price_cents_per_hour=399
+    ),
+    Hardware(
+        name="2xnvidia-h100-80gb",
+        gpu_type="nvidia-h100-80gb",
+        gpu_count=2,
+        gpu_memory_gib=160,
+        price_cents_per_hour=798,
+    ),
+    Hardware(
+        name="1xnvidia-b200-180gb",
+        gpu_type="nvidia-b200-180gb",
+        gpu_count=1,
+        gpu_memory_gib=180,
+        price_cents_per_hour=899,
+        free=0,
+    ),
 )
 """Prices of docs.together.ai, "dedicated endpoints: pricing", read about 2026-09."""

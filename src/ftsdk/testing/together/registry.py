@@ -1,4 +1,7 @@
-"""The registry of models: bases that are offered, and what jobs have made; and the configurations that they can be deployed with."""
+"""The registry of models: bases that are offered, and what jobs have made.
+
+And the configurations that they can be deployed with.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,18 @@ class Registered:
     def to_wire(self) -> dict[str, Any]:
         """Return it as the service shows it."""
         shown = {"id": self.id, "name": self.name, "projectId": self.project_id, "organizationId": _ORGANIZATION["id"]}
-        base = {} if self.is_base else {"baseModel": f"projects/{_PUBLIC}/models/{base_id(self.offer)}", "baseModelId": base_id(self.offer)}
+        base = (
+            {}
+            if self.is_base
+            else {"baseModel": f"projects/{_PUBLIC}/models/{base_id(self.offer)}", "baseModelId": base_id(self.offer)}
+        )
         kind = "WEIGHTS_TYPE_ADAPTER" if self.is_adapter else "WEIGHTS_TYPE_DEFAULT"
-        return {**shown, **base, "visibility": "VISIBILITY_PRIVATE", "weights": {"type": kind, "architecture": "LlamaForCausalLM"}}
+        return {
+            **shown,
+            **base,
+            "visibility": "VISIBILITY_PRIVATE",
+            "weights": {"type": kind, "architecture": "LlamaForCausalLM"},
+        }
 
 
 def base_id(offer: ModelOffer) -> str:
@@ -51,7 +63,9 @@ def base_id(offer: ModelOffer) -> str:
 class Registry:
     """All models that can be deployed, and how."""
 
-    def __init__(self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobStore]) -> None:
+    def __init__(
+        self, clock: Clock, offers: Mapping[str, ModelOffer], hardware: Sequence[Hardware], jobs: Callable[[], JobStore]
+    ) -> None:
         self._clock = clock
         self._offers = offers
         self.hardware = tuple(hardware)
@@ -60,7 +74,9 @@ class Registry:
     def models(self) -> list[Registered]:
         """Return all: the bases, and what completed jobs have made."""
         found = [
-            Registered(id=base_id(offer), revision="rv_base", name=offer.name, project_id=_PUBLIC, offer=offer, is_base=True)
+            Registered(
+                id=base_id(offer), revision="rv_base", name=offer.name, project_id=_PUBLIC, offer=offer, is_base=True
+            )
             for offer in self._offers.values()
         ]
         for job in self._jobs():
@@ -126,7 +142,14 @@ class Registry:
 
     def whoami(self) -> Answer:
         """`GET /v3/whoami`."""
-        return answer_json({"type": "project_api_key", "api_key": {"id": "key_tester"}, "organization": _ORGANIZATION, "project": PROJECT})
+        return answer_json(
+            {
+                "type": "project_api_key",
+                "api_key": {"id": "key_tester"},
+                "organization": _ORGANIZATION,
+                "project": PROJECT,
+            }
+        )
 
     def list_hardware(self) -> Answer:
         """`GET /v2/public/inference-instance-types`."""
@@ -134,7 +157,9 @@ class Registry:
 
     def list_models(self) -> Answer:
         """`GET /v2/projects/{project}/models`."""
-        return answer_json({"object": "list", "data": [model.to_wire() for model in self.models() if not model.is_base]})
+        return answer_json(
+            {"object": "list", "data": [model.to_wire() for model in self.models() if not model.is_base]}
+        )
 
     def list_configs(self, query: Mapping[str, str]) -> Answer:
         """`GET /v2/projects/{project}/configs`, of one model or of all."""
@@ -166,16 +191,24 @@ class Registry:
         profiles = [
             {
                 "profileId": f"prof_{config['id']}", "config": f"projects/{config['projectId']}/configs/{config['id']}",
-                "certifiedConfigRevisionId": config["id"], "certifiedModelRevisionId": model.revision, "model": model.resource,
-                "modelName": offer.name, "gpuType": machine.gpu_type, "gpuCount": machine.gpu_count, "parallelism": f"TP{machine.gpu_count}",
+
+                "certifiedConfigRevisionId": config["id"], "certifiedModelRevisionId": model.revision,
+                "model": model.resource,
+
+                "modelName": offer.name, "gpuType": machine.gpu_type, "gpuCount": machine.gpu_count,
+                "parallelism": f"TP{machine.gpu_count}",
                 "quantization": "BF16", "performanceBenchmarks": {}, "adapterMode": "ADAPTER_MODE_DYNAMIC",
             }
             for config, machine in zip(self.configs(model), self.hardware, strict=False)
         ]  # fmt: skip
         return {
-            "id": f"sm_{model.id[3:]}", "name": offer.name, "displayName": offer.name.rpartition("/")[2], "displayType": "chat",
+            "id": f"sm_{model.id[3:]}",
+            "name": offer.name, "displayName": offer.name.rpartition("/")[2], "displayType": "chat",
             "publisher": offer.name.partition("/")[0], "baseModel": model.resource, "baseModelId": model.id,
-            "capabilities": ["CAPABILITY_CHAT"], "inputModalities": ["MODALITY_TEXT"], "outputModalities": ["MODALITY_TEXT"],
+
+            "capabilities": ["CAPABILITY_CHAT"], "inputModalities": ["MODALITY_TEXT"],
+            "outputModalities": ["MODALITY_TEXT"],
             "products": products, "deploymentProfiles": profiles, "status": "SUPPORTED_MODEL_STATUS_SUPPORTED",
-            "createdAt": self._clock.text(), "updatedAt": self._clock.text(), "contextLength": str(offer.max_length_sft),
+            "createdAt": self._clock.text(), "updatedAt": self._clock.text(),
+            "contextLength": str(offer.max_length_sft),
         }  # fmt: skip

@@ -47,20 +47,42 @@ _CREATE: Mapping[str, _Check] = {
     "packing": _BOOL, "n_epochs": _WHOLE, "n_evals": _WHOLE, "n_checkpoints": _WHOLE, "max_seq_length": _WHOLE,
     "batch_size": (lambda value: value == "max" or _is_whole(value), 'an integer or "max"'),
     "gradient_accumulation_steps": _WHOLE, "learning_rate": _NUMBER, "warmup_ratio": _NUMBER, "max_grad_norm": _NUMBER,
-    "weight_decay": _NUMBER, "lr_scheduler": _OBJECT, "training_type": _OBJECT, "training_method": _OBJECT, "multimodal_params": _OBJECT,
-    "random_seed": _WHOLE, "early_stopping_enabled": _BOOL, "early_stopping_patience": _WHOLE, "early_stopping_min_delta": _NUMBER,
-    "early_stopping_warmup_evals": _WHOLE, "from_hf_model": _TEXT, "hf_model_revision": _TEXT, "hf_output_repo_name": _TEXT,
-    "wandb_base_url": _TEXT, "wandb_project_name": _TEXT, "wandb_name": _TEXT, "wandb_entity": _TEXT, **dict.fromkeys(SECRETS, _TEXT),
+    "weight_decay": _NUMBER,
+    "lr_scheduler": _OBJECT, "training_type": _OBJECT, "training_method": _OBJECT, "multimodal_params": _OBJECT,
+    "random_seed": _WHOLE, "early_stopping_enabled": _BOOL, "early_stopping_patience": _WHOLE,
+    "early_stopping_min_delta": _NUMBER,
+    "early_stopping_warmup_evals": _WHOLE, "from_hf_model": _TEXT, "hf_model_revision": _TEXT,
+    "hf_output_repo_name": _TEXT,
+    "wandb_base_url": _TEXT, "wandb_project_name": _TEXT, "wandb_name": _TEXT, "wandb_entity": _TEXT,
+    **dict.fromkeys(SECRETS, _TEXT),
 }  # fmt: skip
 _ESTIMATE = {
     name: _CREATE[name]
-    for name in ("training_file", "validation_file", "model", "from_checkpoint", "n_epochs", "n_evals", "training_method", "training_type")
+    for name in (
+        "training_file",
+        "validation_file",
+        "model",
+        "from_checkpoint",
+        "n_epochs",
+        "n_evals",
+        "training_method",
+        "training_type",
+    )
 }
-_SFT: Mapping[str, _Check] = {"train_on_inputs": (lambda value: value == "auto" or _is_bool(value), 'a boolean or "auto"')}
+_SFT: Mapping[str, _Check] = {
+    "train_on_inputs": (lambda value: value == "auto" or _is_bool(value), 'a boolean or "auto"')
+}
 _DPO: Mapping[str, _Check] = {
-    "dpo_beta": _NUMBER, "dpo_normalize_logratios_by_length": _BOOL, "dpo_reference_free": _BOOL, "rpo_alpha": _NUMBER, "simpo_gamma": _NUMBER,
+    "dpo_beta": _NUMBER,
+    "dpo_normalize_logratios_by_length": _BOOL, "dpo_reference_free": _BOOL, "rpo_alpha": _NUMBER,
+    "simpo_gamma": _NUMBER,
 }  # fmt: skip
-_LORA: Mapping[str, _Check] = {"lora_r": _WHOLE, "lora_alpha": _WHOLE, "lora_dropout": _NUMBER, "lora_trainable_modules": _TEXT}
+_LORA: Mapping[str, _Check] = {
+    "lora_r": _WHOLE,
+    "lora_alpha": _WHOLE,
+    "lora_dropout": _NUMBER,
+    "lora_trainable_modules": _TEXT,
+}
 
 
 def check_create(body: Mapping[str, Any]) -> None:

@@ -16,7 +16,9 @@ from ftsdk.testing.together.faults import ArmedFault, ArmedFaults
 
 __all__ = ["Counter", "LoopbackServer"]
 
-_GARBAGE = Answer(body=b"<!doctype html><title>Just a moment</title><p>We'll be right back.</p>", content_type="text/html")
+_GARBAGE = Answer(
+    body=b"<!doctype html><title>Just a moment</title><p>We'll be right back.</p>", content_type="text/html"
+)
 _AFTER = ("late", "closed_after", "500_after", "truncated")
 
 
@@ -33,7 +35,10 @@ class Counter(Protocol):
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A server on a free port of 127.0.0.1, in a thread of its own. `close` leaves neither threads nor sockets behind."""
+    """A server on a free port of 127.0.0.1, in a thread of its own.
+
+    `close` leaves neither threads nor sockets behind.
+    """
 
     # Threads are waited for when it closes, which is quick: their sockets are shut first.
     daemon_threads = False
@@ -47,7 +52,9 @@ class LoopbackServer(ThreadingHTTPServer):
         self.bugs: list[str] = []
         """Tracebacks of what should never happen here."""
         self.open_sockets: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, name="together-service", daemon=True)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.02}, name="together-service", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -199,7 +206,9 @@ def _struck_answer(armed: ArmedFault) -> Answer:
     if status != 429:
         return refused
     after = armed.fault.retry_after_s
-    return Answer(status=status, body=refused.body, headers={"Retry-After": str(int(after) if after == int(after) else after)})
+    return Answer(
+        status=status, body=refused.body, headers={"Retry-After": str(int(after) if after == int(after) else after)}
+    )
 
 
 def _shut(connection: socket.socket) -> None:

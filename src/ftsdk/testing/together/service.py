@@ -32,18 +32,22 @@ _Route = Callable[[Request, Mapping[str, str]], Answer]
 
 
 class TogetherService:
-    """A service on loopback that behaves as Together's does towards its own client: files, jobs, weights, deployments, chat.
+    """A service on loopback that behaves as Together's does towards its own client.
 
-    Use it as a context manager: inside, it answers at `base_url`; leaving it raises `RuntimeError` if the service itself had a bug.
-    Nothing in it waits or sleeps: a job goes on by one stage with each look at it (`GET /v1/fine-tunes/{id}`), a file and a
-    deployment with each look at theirs, and the clock by one second with each request.
+    Files, jobs, weights, deployments, chat.
 
-    What it charges: tokens times price, at least the model's minimum (four dollars for most). A job that was cancelled or has stopped
-    early pays for the share of the steps that it made, and at least the minimum if it made any; one that failed pays nothing. A token
-    is four bytes of the training file.
+    Use it as a context manager: inside, it answers at `base_url`; leaving it raises `RuntimeError` if the service
+    itself had a bug. Nothing in it waits or sleeps: a job goes on by one stage with each look at it (`GET
+    /v1/fine-tunes/{id}`), a file and a deployment with each look at theirs, and the clock by one second with each
+    request.
+
+    What it charges: tokens times price, at least the model's minimum (four dollars for most). A job that was cancelled
+    or has stopped early pays for the share of the steps that it made, and at least the minimum if it made any; one that
+    failed pays nothing. A token is four bytes of the training file.
 
     Args:
-        story: What happens to the files and jobs that come in, or the name of one in `STORIES`. Can be changed at any time.
+        story: What happens to the files and jobs that come in, or the name of one in `STORIES`. Can be changed at any
+            time.
         models: What is offered for tuning.
         hardware: What is offered for deployments.
         weights: What finished jobs offer for download; None: small adapters with random weights.
@@ -94,7 +98,9 @@ class TogetherService:
         self._server.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         server, self._server = self._server, None
         if server is None:
             return
@@ -114,7 +120,9 @@ class TogetherService:
             RuntimeError: It isn't running.
         """
         if self._server is None:
-            raise RuntimeError("the stand-in for Together isn't running; use it as `with TogetherService() as service:`")
+            raise RuntimeError(
+                "the stand-in for Together isn't running; use it as `with TogetherService() as service:`"
+            )
         return self._server.url
 
     @property
@@ -164,7 +172,7 @@ class TogetherService:
             return found
 
     def pass_time(self, seconds: float) -> None:
-        """Move the clock on: deployments are billed, and stop by themselves when nobody has used them for long enough."""
+        """Advance the clock: deployments are billed, and stop by themselves after enough time without use."""
         with self._lock:
             self.clock.now += seconds
             self.inference.pass_time(seconds)
@@ -233,7 +241,13 @@ class TogetherService:
         return _json(job.to_wire())
 
     def _build_routes(self) -> list[tuple[str, re.Pattern[str], _Route]]:
-        files, jobs, finetunes, registry, inference = self.files, self.jobs, self._finetunes, self._registry, self.inference
+        files, jobs, finetunes, registry, inference = (
+            self.files,
+            self.jobs,
+            self._finetunes,
+            self._registry,
+            self.inference,
+        )
         table: dict[str, _Route] = {
             "POST /v1/files": lambda request, _: files.announce(request, self.story, self.base_url),
             "GET /v1/files": lambda _, __: files.listing(),
@@ -253,7 +267,9 @@ class TogetherService:
             "GET /v1/fine-tunes/{id}/events": lambda _, at: _json({"data": jobs[at["id"]].listed_events()}),
             "GET /v1/fine-tunes/{id}/metrics": lambda request, at: jobs.metrics(jobs[at["id"]], request.query),
             "GET /v1/fine-tunes/{id}/checkpoints": lambda _, at: jobs.checkpoints(jobs[at["id"]]),
-            "GET /v1/finetune/download": lambda request, _: self.weights.download(jobs[request.query.get("ft_id", "")], request),
+            "GET /v1/finetune/download": lambda request, _: self.weights.download(
+                jobs[request.query.get("ft_id", "")], request
+            ),
             "GET /v3/whoami": lambda _, __: registry.whoami(),
             "GET /v2/public/inference-instance-types": lambda _, __: registry.list_hardware(),
             "GET /v2/supported-models": lambda request, _: registry.list_supported(request.query),
@@ -264,17 +280,23 @@ class TogetherService:
             "POST /v2/projects/{project}/endpoints": lambda request, _: inference.create(request.json),
             "GET /v2/projects/{project}/endpoints": lambda _, __: inference.listing(),
             "GET /v2/projects/{project}/endpoints/{id}": lambda _, at: inference.retrieve(at["id"]),
-            "PATCH /v2/projects/{project}/endpoints/{id}": lambda request, at: inference.update(at["id"], request.json, request.query),
+            "PATCH /v2/projects/{project}/endpoints/{id}": lambda request, at: inference.update(
+                at["id"], request.json, request.query
+            ),
             "DELETE /v2/projects/{project}/endpoints/{id}": lambda _, at: inference.delete(at["id"]),
             "POST /v2/projects/{project}/endpoints/{id}/deployments": (
                 lambda request, at: inference.deploy(at["id"], request.json, request.query, self.story)
             ),
             "GET /v2/projects/{project}/endpoints/{id}/deployments": lambda _, at: inference.list_deployments(at["id"]),
-            "GET /v2/projects/{project}/endpoints/{id}/deployments/{dep}": lambda _, at: inference.retrieve_deployment(at["id"], at["dep"]),
+            "GET /v2/projects/{project}/endpoints/{id}/deployments/{dep}": lambda _, at: inference.retrieve_deployment(
+                at["id"], at["dep"]
+            ),
             "PATCH /v2/projects/{project}/endpoints/{id}/deployments/{dep}": (
                 lambda request, at: inference.update_deployment(at["id"], at["dep"], request.json)
             ),
-            "DELETE /v2/projects/{project}/endpoints/{id}/deployments/{dep}": lambda _, at: inference.delete_deployment(at["id"], at["dep"]),
+            "DELETE /v2/projects/{project}/endpoints/{id}/deployments/{dep}": lambda _, at: inference.delete_deployment(
+                at["id"], at["dep"]
+            ),
         }
         rows: list[tuple[str, re.Pattern[str], _Route]] = []
         for name, route in table.items():
@@ -287,7 +309,12 @@ def _json(value: object) -> Answer:
     return Answer(body=json.dumps(value).encode())
 
 
-def _say_back(model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int | None, temperature: float | None) -> str:  # noqa: ARG001
+def _say_back(
+    model: str,  # noqa: ARG001
+    messages: Sequence[Mapping[str, Any]],
+    max_tokens: int | None,  # noqa: ARG001
+    temperature: float | None,  # noqa: ARG001
+) -> str:
     return str(messages[-1].get("content", ""))
 
 

@@ -1,4 +1,7 @@
-"""What can happen to jobs, files and requests at the stand-in for Together: frozen values, and the usual ones by name."""
+"""What can happen to jobs, files and requests at the stand-in for Together.
+
+Frozen values, and the usual ones by name.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ FaultKind = Literal[
 - `garbage`: answered 200 with a page of HTML, and nothing is done, as by a proxy that has lost its server.
 - `closed`: the connection is closed without an answer, and nothing is done.
 - `half_upload`: half of what was sent is read, then the connection is closed.
-- `late`, `closed_after`, `500_after`, `truncated`: what was asked for is done; then the answer comes too late, not at all, as a 500, or in part.
+- `late`, `closed_after`, `500_after`, `truncated`: what was asked for is done; then the answer comes too late, not at
+  all, as a 500, or in part.
 """
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -41,7 +45,10 @@ class WireFault(Value):
     retry_after_s: Annotated[float, Field(ge=0)] = 7
     """What 429 says in `Retry-After`."""
     delay_s: Annotated[float, Field(ge=0)] = 30
-    """How much too late `late` is, in seconds of the real clock; cut short when the fault is switched off or the service closes."""
+    """How much too late `late` is, in seconds of the real clock.
+
+    Cut short when the fault is switched off or the service closes.
+    """
     at: Share = 0.5
     """Which share of the body `truncated` sends and `half_upload` reads."""
     min_bytes: Annotated[int, Field(ge=0)] = 2
@@ -68,9 +75,15 @@ class Story(Value):
     reason: str = "the loss became NaN at step {step}"
     """What the last event of a failed job says."""
     restarts: bool = False
-    """Half-way, the job gives way to one with a new id and the same suffix; `job_restarted` and `refund` are its last events."""
+    """Half-way, the job gives way to one with a new id and the same suffix.
+
+    `job_restarted` and `refund` are its last events.
+    """
     old_status: str = "error"
-    """What a job says of itself once it has been restarted under a new id; nothing published says what the service does."""
+    """What a job says of itself once it has been restarted under a new id.
+
+    Nothing published says what the service does.
+    """
     new_status: str = ""
     """A status that no client knows, during training."""
     new_event: str = ""
@@ -105,7 +118,10 @@ class Story(Value):
     price_factor: Annotated[float, Field(ge=0)] = 1
     """The estimate and the price are this much higher."""
     user_limit_usd: Annotated[float, Field(ge=0)] = 100
-    """Estimates over it are not `allowed_to_proceed`. The job is started all the same: the service's answer binds nobody."""
+    """Estimates over it are not `allowed_to_proceed`.
+
+    The job is started all the same: the service's answer binds nobody.
+    """
     omits_allowed: bool = False
     """The estimate doesn't say whether it is `allowed_to_proceed`."""
 
@@ -126,7 +142,9 @@ _DOWNLOAD = "GET /v1/finetune/download"
 STORIES: Mapping[str, Story] = {
     "succeeds": Story(),
     "fails": Story(ending="error"),
-    "user_error": Story(ending="user_error", fails_at=0, reason="the training file has no sample that fits max_seq_length"),
+    "user_error": Story(
+        ending="user_error", fails_at=0, reason="the training file has no sample that fits max_seq_length"
+    ),
     "restarts": Story(restarts=True),
     "says_a_new_word": Story(new_status="defragmenting", new_event="defragmentation"),
     "hangs": Story(hangs=True),

@@ -70,7 +70,13 @@ def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int,
         saved = (*saved, last)
     numbers = _Numbers(body=body, total=total, per_epoch=per_epoch, losses=losses, saved=saved)
     stages = [Stage(status="queued")] * story.queue_polls
-    stages.append(Stage(status="running", events=_opening(body, tokens, total), fields=(("token_count", tokens), ("total_steps", total))))
+    stages.append(
+        Stage(
+            status="running",
+            events=_opening(body, tokens, total),
+            fields=(("token_count", tokens), ("total_steps", total)),
+        )
+    )
     bounds = sorted({round(last * part / story.training_polls) for part in range(1, story.training_polls + 1)} - {0})
     stages += [_train(numbers, first, final) for first, final in zip([0, *bounds], bounds, strict=False)]
     if story.new_status or story.new_event:
@@ -102,7 +108,9 @@ def _event(kind: str, message: str, *, level: str = "info", **more: Any) -> Mapp
 
 
 def _opening(body: Mapping[str, Any], tokens: int, total: int) -> _Rows:
-    validation = ("validation_data_downloading", "validation_data_download_complete") if body.get("validation_file") else ()
+    validation = (
+        ("validation_data_downloading", "validation_data_download_complete") if body.get("validation_file") else ()
+    )
     kinds = ("job_start", "training_data_downloading", "training_data_download_complete", *validation)
     kinds += ("model_downloading", "model_download_complete")
     return (
@@ -121,14 +129,18 @@ def _train(numbers: _Numbers, first: int, final: int) -> Stage:
         at = {"train/global_step": float(step), "train/epoch": round(step / numbers.per_epoch, 6)}
         loss = round(2 * math.exp(-step / numbers.total), 6)
         rate = _learning_rate(numbers.body, step / numbers.total)
-        metrics.append({**at, "train/loss": loss, "train/learning_rate": rate, "train/grad_norm": round(1 / (1 + 0.01 * step), 6)})
+        metrics.append(
+            {**at, "train/loss": loss, "train/learning_rate": rate, "train/grad_norm": round(1 / (1 + 0.01 * step), 6)}
+        )
         if step in numbers.losses:
             metrics.append({**at, "eval/loss": numbers.losses[step]})
         if step % numbers.per_epoch == 0:
             epoch = step // numbers.per_epoch
             events.append(_event("epoch_complete", f"Epoch {epoch} completed", step=step, total_steps=numbers.total))
         if step in saved:
-            events.append(_event("checkpoint_save", f"Saved checkpoint at step {step}", step=step, total_steps=numbers.total))
+            events.append(
+                _event("checkpoint_save", f"Saved checkpoint at step {step}", step=step, total_steps=numbers.total)
+            )
     return Stage(
         status="running",
         metrics=tuple(metrics),
@@ -147,12 +159,17 @@ def _learning_rate(body: Mapping[str, Any], share: float) -> float:
     return peak * (least + (1 - least) * decay)
 
 
-def _stop_early(body: Mapping[str, Any], evals: tuple[int, ...], losses: dict[int, float]) -> tuple[int, dict[int, float], list[Stage]]:
+def _stop_early(
+    body: Mapping[str, Any], evals: tuple[int, ...], losses: dict[int, float]
+) -> tuple[int, dict[int, float], list[Stage]]:
     """Let the loss rise after the first evaluations that count, until patience is at an end."""
     warmup, patience = body.get("early_stopping_warmup_evals", 1), body.get("early_stopping_patience", 2)
     best = evals[min(warmup, len(evals) - 1)]
     last = evals[min(warmup + patience, len(evals) - 1)]
-    rising = {step: losses[best] + 0.05 * (evals.index(step) - evals.index(best)) if step > best else loss for step, loss in losses.items()}
+    rising = {
+        step: losses[best] + 0.05 * (evals.index(step) - evals.index(best)) if step > best else loss
+        for step, loss in losses.items()
+    }
     kept = {step: round(loss, 6) for step, loss in rising.items() if step <= last}
     event = _event(
         "early_stopped",
@@ -166,7 +183,9 @@ def _stop_early(body: Mapping[str, Any], evals: tuple[int, ...], losses: dict[in
 
 
 def _new_word(story: Story, step: int, total: int) -> Stage:
-    events = (_event(story.new_event, "A word from next year", step=step, total_steps=total),) if story.new_event else ()
+    events = (
+        (_event(story.new_event, "A word from next year", step=step, total_steps=total),) if story.new_event else ()
+    )
     return Stage(status=story.new_status or "running", events=events, step=step)
 
 
@@ -188,12 +207,18 @@ def _ending(story: Story, last: int, total: int) -> list[Stage]:
         Stage(status="compressing", events=(complete, _event("model_compressing", "Compressing the model")), step=last),
         Stage(
             status="uploading",
-            events=(_event("model_compression_complete", "Model compressed"), _event("model_uploading", "Uploading the model")),
+            events=(
+                _event("model_compression_complete", "Model compressed"),
+                _event("model_uploading", "Uploading the model"),
+            ),
             step=last,
         ),
         Stage(
             status="completed",
-            events=(_event("model_upload_complete", "Model uploaded"), _event("job_complete", "Job completed", step=last, total_steps=total)),
+            events=(
+                _event("model_upload_complete", "Model uploaded"),
+                _event("job_complete", "Job completed", step=last, total_steps=total),
+            ),
             step=last,
         ),
     ]

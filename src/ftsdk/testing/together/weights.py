@@ -1,4 +1,7 @@
-"""What a finished job offers for download: a folder that the caller gives, or a small adapter made without torch; and hostile archives."""
+"""What a finished job offers for download: a folder that the caller gives, or a small adapter made without torch.
+
+And hostile archives.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ def pack(files: Mapping[str, bytes] | Path, *, compression: str | None = None, t
         The archive and its content type.
     """
     if isinstance(files, Path):
-        files = {path.relative_to(files).as_posix(): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()}
+        files = {
+            path.relative_to(files).as_posix(): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()
+        }
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as archive:
         for name, content in files.items():
@@ -57,8 +62,8 @@ def hostile_archive(kind: str, *, compression: str | None = None) -> tuple[bytes
     """Make an archive that tries to get out of its folder.
 
     Args:
-        kind: `parent` (`../evil.txt`), `absolute` (`/evil.txt`), `symlink` (a link to `..` and a file through it), `hardlink`, or
-            `device`.
+        kind: `parent` (`../evil.txt`), `absolute` (`/evil.txt`), `symlink` (a link to `..` and a file through it),
+            `hardlink`, or `device`.
         compression: As in `pack`.
 
     Returns:
@@ -113,7 +118,9 @@ def small_adapter(
     Returns:
         Content by file name.
     """
-    sizes = dict.fromkeys(("q_proj", "o_proj"), (width, width)) | dict.fromkeys(("k_proj", "v_proj"), (width // 2, width))
+    sizes = dict.fromkeys(("q_proj", "o_proj"), (width, width)) | dict.fromkeys(
+        ("k_proj", "v_proj"), (width // 2, width)
+    )
     sizes |= dict.fromkeys(("gate_proj", "up_proj"), (2 * width, width)) | {"down_proj": (width, 2 * width)}
     tensors: dict[str, tuple[int, int]] = {}
     for layer in range(layers):
@@ -124,9 +131,13 @@ def small_adapter(
             tensors[f"{prefix}.lora_B.weight"] = (out, rank)
     config = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": rank, "lora_alpha": alpha,
-        "lora_dropout": dropout, "target_modules": sorted(modules), "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+        "lora_dropout": dropout, "target_modules": sorted(modules), "bias": "none",
+        "fan_in_fan_out": False, "inference_mode": True,
     }  # fmt: skip
-    return {"adapter_config.json": json.dumps(config, indent=2).encode(), "adapter_model.safetensors": _safetensors(tensors, seed)}
+    return {
+        "adapter_config.json": json.dumps(config, indent=2).encode(),
+        "adapter_model.safetensors": _safetensors(tensors, seed),
+    }
 
 
 def _safetensors(shapes: Mapping[str, tuple[int, int]], seed: int) -> bytes:
@@ -158,10 +169,12 @@ class Weights:
     top: str = ""
     """As in `pack`."""
     width: int = 32
-    """Of `small_adapter`: 40,000 makes an archive of more than 10 MB, which the client's download manager gets in blocks."""
+    """For `small_adapter`: 40,000 makes an archive over 10 MB, which the client downloads in blocks."""
     layers: int = 2
     """Of `small_adapter`."""
-    _made: dict[tuple[str, str, int], tuple[bytes, str]] = field(default_factory=dict[tuple[str, str, int], "tuple[bytes, str]"])
+    _made: dict[tuple[str, str, int], tuple[bytes, str]] = field(
+        default_factory=dict[tuple[str, str, int], "tuple[bytes, str]"]
+    )
 
     def download(self, job: Job, request: Request) -> Answer:
         """`GET /v1/finetune/download`, whole or in part."""
@@ -175,7 +188,9 @@ class Weights:
         if kind not in ("merged", "adapter", "model_output_path"):
             raise Refusal(400, f"unknown checkpoint {kind!r}", param="checkpoint")
         if not job.is_lora and kind != "model_output_path":
-            raise Refusal(400, f"a full fine-tune has no checkpoint {kind!r}, only model_output_path", param="checkpoint")
+            raise Refusal(
+                400, f"a full fine-tune has no checkpoint {kind!r}, only model_output_path", param="checkpoint"
+            )
         if kind == "merged" and not job.offer.merges_lora:
             raise Refusal(404, f"no merged checkpoint is made for {job.offer.name}", param="checkpoint")
         if step in (0, last):
@@ -199,7 +214,11 @@ class Weights:
         # The final model of a LoRA job, `model_output_path`, is the merged one where one is made.
         is_adapter = kind == "adapter" or (kind == "model_output_path" and job.is_lora and not job.offer.merges_lora)
         given = self.adapter if is_adapter else self.model
-        return pack(given or (self._adapter(job, step) if is_adapter else _small_model()), compression=self.compression, top=self.top)
+        return pack(
+            given or (self._adapter(job, step) if is_adapter else _small_model()),
+            compression=self.compression,
+            top=self.top,
+        )
 
     def _adapter(self, job: Job, step: int) -> dict[str, bytes]:
         asked = job.body.get("training_type") or {}
@@ -219,7 +238,10 @@ class Weights:
 
 def _small_model() -> dict[str, bytes]:
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256}
-    return {"config.json": json.dumps(config).encode(), "model.safetensors": _safetensors({"model.embed_tokens.weight": (4, 8)}, 0)}
+    return {
+        "config.json": json.dumps(config).encode(),
+        "model.safetensors": _safetensors({"model.embed_tokens.weight": (4, 8)}, 0),
+    }
 
 
 def _part(content: bytes, content_type: str, asked: str) -> Answer:

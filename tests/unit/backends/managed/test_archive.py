@@ -72,7 +72,9 @@ def test_an_adapter_comes_out_whole_however_it_was_packed(packer: str, top: str,
     archive = tmp_path / "adapter"
     archive.write_bytes(PACKERS[packer](tar({f"{top}{name}": content for name, content in ADAPTER.items()})))
     assert unpack(archive, tmp_path / "unpacked") == []
-    manifest = publish(tmp_path / "unpacked", tmp_path / "artifact", kind="adapter", base="Qwen/Qwen3.5-9B", facts={"job": "ft-1"})
+    manifest = publish(
+        tmp_path / "unpacked", tmp_path / "artifact", kind="adapter", base="Qwen/Qwen3.5-9B", facts={"job": "ft-1"}
+    )
     assert verify(tmp_path / "artifact") == manifest
     assert manifest["files"].keys() == ADAPTER.keys()
     assert (manifest["kind"], manifest["base"], manifest["job"]) == ("adapter", "Qwen/Qwen3.5-9B", "ft-1")
@@ -98,7 +100,9 @@ def test_an_adapter_comes_out_whole_however_it_was_packed(packer: str, top: str,
         ({"bad\nname": b"x"}, ()),
     ],
 )
-def test_an_archive_that_could_reach_outside_is_refused_whole(packer: str, files: dict[str, bytes], extra: tuple[Any, ...], outside: Path) -> None:
+def test_an_archive_that_could_reach_outside_is_refused_whole(
+    packer: str, files: dict[str, bytes], extra: tuple[Any, ...], outside: Path
+) -> None:
     archive = outside / "adapter"
     archive.write_bytes(PACKERS[packer](tar({**ADAPTER, **files}, *extra)))
     before = everything_under(outside)
@@ -137,7 +141,9 @@ def test_half_an_archive_is_no_archive(packer: str, tmp_path: Path) -> None:
 
 def test_files_that_could_run_are_left_out_and_named(tmp_path: Path) -> None:
     archive = tmp_path / "adapter"
-    archive.write_bytes(tar({**ADAPTER, "training_args.bin": b"pickle", "modeling.py": b"import os", "optimizer.pt": b"pickle"}))
+    archive.write_bytes(
+        tar({**ADAPTER, "training_args.bin": b"pickle", "modeling.py": b"import os", "optimizer.pt": b"pickle"})
+    )
     assert unpack(archive, tmp_path / "unpacked") == ["training_args.bin", "modeling.py", "optimizer.pt"]
     assert everything_under(tmp_path / "unpacked") == set(ADAPTER)
 
@@ -145,7 +151,9 @@ def test_files_that_could_run_are_left_out_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", sorted(ADAPTER))
 def test_an_adapter_without_its_parts_is_no_artifact(missing: str, tmp_path: Path) -> None:
     archive = tmp_path / "adapter"
-    archive.write_bytes(tar({name: content for name, content in ADAPTER.items() if name != missing} | {"README.md": b"hello"}))
+    archive.write_bytes(
+        tar({name: content for name, content in ADAPTER.items() if name != missing} | {"README.md": b"hello"})
+    )
     unpack(archive, tmp_path / "unpacked")
     with pytest.raises(CorruptArtifactError, match=r"README\.md"):
         publish(tmp_path / "unpacked", tmp_path / "artifact", kind="adapter", base="b", facts={})

@@ -62,7 +62,10 @@ def test_a_crash_at_any_moment_loses_and_doubles_nothing(cut: str, tmp_path: Pat
 
 def long_log(folder: Path, *, count: int) -> None:
     lines = [json.dumps({"kind": "state", "seq": 0, "at": 1.0, "state": "running", "native": "running"})]
-    lines += [json.dumps({"kind": "step", "seq": n, "at": 1.0 + n, "step": n, "loss": 1.0, "learning_rate": 1e-4}) for n in range(1, count)]
+    lines += [
+        json.dumps({"kind": "step", "seq": n, "at": 1.0 + n, "step": n, "loss": 1.0, "learning_rate": 1e-4})
+        for n in range(1, count)
+    ]
     folder.mkdir(parents=True)
     (folder / EVENTS).write_text("\n".join(lines) + "\n")
     (folder / "seen.jsonl").write_text("".join(f"{json.dumps(f'name {n}')}\n" for n in range(count)))
@@ -102,7 +105,9 @@ def test_a_new_entry_after_20_000_events_does_not_parse_them(ftsdk_home: Path) -
     def mirror() -> None:
         with folder.mirror() as mirror:
             number = next(numbers)
-            mirror.add([Entry(key=f"name {number}", at=1.0 + number, kind="step", fields={"step": number, "loss": 1.0})])
+            mirror.add(
+                [Entry(key=f"name {number}", at=1.0 + number, kind="step", fields={"step": number, "loss": 1.0})]
+            )
 
     everything = quickest_ms(lambda: RunFolder("k", service="heron").events())
     assert quickest_ms(mirror) < everything / 2

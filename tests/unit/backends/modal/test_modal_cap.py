@@ -17,13 +17,24 @@ RATE = Decimal("0.0004")
 
 
 def plan(backend: Modal, **changes: Any) -> Plan:
-    train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(3000)]).as_chat(prompt="{q}", completion="{a}")
-    return FineTuneJob(**{"model": "meta-llama/Llama-3.1-8B-Instruct", "train": train, "epochs": 3, "backend": backend, **changes}).plan()
+    train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(3000)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
+    return FineTuneJob(
+        **{"model": "meta-llama/Llama-3.1-8B-Instruct", "train": train, "epochs": 3, "backend": backend, **changes}
+    ).plan()
 
 
 def cap(budget: Decimal, needed_s: int | None) -> Cap | None:
     try:
-        return cap_for(budget_usd=budget, usd_per_s=RATE, timeout_s=None, max_attempts=None, default_timeout_s=3600, needed_s=needed_s)
+        return cap_for(
+            budget_usd=budget,
+            usd_per_s=RATE,
+            timeout_s=None,
+            max_attempts=None,
+            default_timeout_s=3600,
+            needed_s=needed_s,
+        )
     except BudgetExceededError:
         return None
 
@@ -62,10 +73,16 @@ def test_a_run_longer_than_any_attempt_gets_all_that_the_budget_buys() -> None:
         (Modal(gpu="L4"), "0.53", "is likely to be cut off: it likely takes"),
         (Modal(gpu="L4"), "0.64", "may be cut off: it may take"),
         (Modal(gpu="L4", timeout_s=400, max_attempts=1), "0.6", "is likely to be cut off: it likely takes"),
-        (Modal(gpu="L4", timeout_s=300, max_attempts=2), None, "it is allowed 2 attempts of 300 s. Raise timeout_s or max_attempts"),
+        (
+            Modal(gpu="L4", timeout_s=300, max_attempts=2),
+            None,
+            "it is allowed 2 attempts of 300 s. Raise timeout_s or max_attempts",
+        ),
     ],
 )
-def test_a_plan_whose_time_may_not_suffice_says_so_before_anything_else(backend: Modal, budget: str | None, said: str) -> None:
+def test_a_plan_whose_time_may_not_suffice_says_so_before_anything_else(
+    backend: Modal, budget: str | None, said: str
+) -> None:
     made = plan(backend, budget_usd=None if budget is None else Decimal(budget))
     first_note = next(line for line in str(made).splitlines() if line.startswith("Note: "))
     assert said in first_note
@@ -81,10 +98,14 @@ def test_a_plan_whose_time_suffices_says_nothing_of_it() -> None:
     assert "cut off" not in str(made)
 
 
-@pytest.mark.parametrize(("changes", "gpu"), [({}, "RTX-PRO-6000"), ({"model": "nobody/knows"}, "H100"), ({"model": "nobody/knows"}, "cpu")])
+@pytest.mark.parametrize(
+    ("changes", "gpu"), [({}, "RTX-PRO-6000"), ({"model": "nobody/knows"}, "H100"), ({"model": "nobody/knows"}, "cpu")]
+)
 def test_without_a_known_time_only_the_most_expensive_case_is_stated(changes: dict[str, Any], gpu: str) -> None:
     made = plan(Modal(gpu=gpu), **changes)
-    worst = worst_case_usd(86_400, 3, Decimal(made.request["launch"]["usd_per_s"])).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
+    worst = worst_case_usd(86_400, 3, Decimal(made.request["launch"]["usd_per_s"])).quantize(
+        Decimal("0.01"), rounding=ROUND_CEILING
+    )
     assert (made.cost, made.request["launch"]["timeout_s"]) == (None, 86_400)
     assert f"Cost     at most ${worst} (every attempt to its timeout; https://modal.com/pricing, as of 20" in str(made)
     assert made.estimate is not None

@@ -21,11 +21,15 @@ from ftsdk.protocol import Plan
 
 
 def data(n: int = 500, *, words: int = 0) -> Dataset:
-    return Dataset.from_rows([{"q": f"question {i}" + " word" * words, "a": "yes"} for i in range(n)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"question {i}" + " word" * words, "a": "yes"} for i in range(n)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 def plan(backend: Modal | None = None, **changes: Any) -> Plan:
-    return FineTuneJob(**{"model": "example/Tiny-7B-Instruct", "train": data(), "backend": backend or Modal(), **changes}).plan()
+    return FineTuneJob(
+        **{"model": "example/Tiny-7B-Instruct", "train": data(), "backend": backend or Modal(), **changes}
+    ).plan()
 
 
 def refusal(backend: Modal, **changes: Any) -> dict[str, Any]:
@@ -133,7 +137,9 @@ LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-
         (LLAMA_70B, LoRA(), 1200, "B200", 2),
     ],
 )
-def test_the_gpu_is_the_one_that_a_careful_colleague_would_take(model: str, tuning: Any, words: int, gpu: str, at_once: int) -> None:
+def test_the_gpu_is_the_one_that_a_careful_colleague_would_take(
+    model: str, tuning: Any, words: int, gpu: str, at_once: int
+) -> None:
     made = plan(model=model, tuning=tuning, train=data(3000, words=words), epochs=3)
     assert made.request["launch"]["gpu"] == [gpu]
     assert made.request["training"]["micro_batch_size"] == at_once
@@ -161,9 +167,17 @@ def test_what_modal_calls_a100_is_planned_for_as_the_one_with_40_gib() -> None:
 @pytest.mark.parametrize(
     ("gpu", "changes", "told"),
     [
-        ("H100:8", {"tuning": FullFineTune()}, "each of the 8 devices holds all of it. Take LoRA() or QLoRA(), a larger gpu= or a smaller model"),
+        (
+            "H100:8",
+            {"tuning": FullFineTune()},
+            "each of the 8 devices holds all of it. Take LoRA() or QLoRA(), a larger gpu= or a smaller model",
+        ),
         ("L40S", {"tuning": LoRA()}, "Take QLoRA(), a larger gpu= or a smaller model"),
-        ("L40S", {"tuning": QLoRA(), "train": data(50, words=30_000)}, "Take shorter rows (max_length=), a larger gpu= or a smaller model"),
+        (
+            "L40S",
+            {"tuning": QLoRA(), "train": data(50, words=30_000)},
+            "Take shorter rows (max_length=), a larger gpu= or a smaller model",
+        ),
     ],
 )
 def test_a_plan_likely_to_run_out_of_memory_says_so_first(gpu: str, changes: dict[str, Any], told: str) -> None:
@@ -190,7 +204,9 @@ def test_a_plan_likely_to_run_out_of_memory_says_so_first(gpu: str, changes: dic
         ({"cpu": 0.01}, "backend.cpu", 0.125),
     ],
 )
-def test_a_limit_of_modal_is_refused_with_the_nearest_that_can_be_had(options: dict[str, Any], field: str, offered: Any) -> None:
+def test_a_limit_of_modal_is_refused_with_the_nearest_that_can_be_had(
+    options: dict[str, Any], field: str, offered: Any
+) -> None:
     assert refusal(Modal(**options))[field].offered == (offered,)
 
 
@@ -203,7 +219,8 @@ def test_two_hosts_of_eight_are_sixteen_processes() -> None:
 def test_every_option_changes_the_request_and_rebuilds_the_backend() -> None:
     base = plan(Modal()).request["launch"]
     options: dict[str, Any] = {
-        "gpu": ["H100", "A100-80GB"], "cpu": 8.0, "memory_gib": 99.0, "region": "us", "timeout_s": 1234, "max_attempts": 2,
+        "gpu": ["H100", "A100-80GB"], "cpu": 8.0, "memory_gib": 99.0, "region": "us",
+        "timeout_s": 1234, "max_attempts": 2,
         "environment": "dev", "volume": "mine", "secret": "huggingface",
     }  # fmt: skip
     for name, value in options.items():
@@ -232,9 +249,13 @@ def test_the_budget_is_a_hard_cap_on_the_worst_case() -> None:
     timeout=st.none() | st.integers(1, 86_400),
     attempts=st.none() | st.integers(1, 11),
 )
-def test_no_budget_is_ever_exceeded_by_the_worst_case(budget: Decimal, rate: Decimal, timeout: int | None, attempts: int | None) -> None:
+def test_no_budget_is_ever_exceeded_by_the_worst_case(
+    budget: Decimal, rate: Decimal, timeout: int | None, attempts: int | None
+) -> None:
     try:
-        cap = cap_for(budget_usd=budget, usd_per_s=rate, timeout_s=timeout, max_attempts=attempts, default_timeout_s=3600)
+        cap = cap_for(
+            budget_usd=budget, usd_per_s=rate, timeout_s=timeout, max_attempts=attempts, default_timeout_s=3600
+        )
     except BudgetExceededError:
         assert worst_case_usd(timeout or MIN_USEFUL_S, attempts or 1, rate) > budget - rate
         return
@@ -262,7 +283,9 @@ def test_a_training_that_cannot_be_paid_at_its_fastest_is_refused() -> None:
 
 def test_prices_follow_region_nodes_cpu_and_memory() -> None:
     def rate(**options: Any) -> Decimal:
-        return Decimal(plan(Modal(**{"gpu": "A10", "cpu": 4.0, "memory_gib": 32.0, **options})).request["launch"]["usd_per_s"])
+        return Decimal(
+            plan(Modal(**{"gpu": "A10", "cpu": 4.0, "memory_gib": 32.0, **options})).request["launch"]["usd_per_s"]
+        )
 
     plain = rate()
     assert plain == Decimal("0.000306") + 4 * Decimal("0.0000131") + 32 * Decimal("0.00000222")
@@ -298,7 +321,12 @@ def test_the_image_has_the_versions_of_this_machine() -> None:
 
 def test_installed_packages_are_pinned_and_other_extras_left_out() -> None:
     there = {"torch": "2.13.0+cpu", "httpx": "0.28.1"}
-    wanted = ("httpx>=0.27", "torch>=2.6; extra == 'local'", "peft>=0.18; extra == 'local'", "modal<1.7; extra == 'modal'")
+    wanted = (
+        "httpx>=0.27",
+        "torch>=2.6; extra == 'local'",
+        "peft>=0.18; extra == 'local'",
+        "modal<1.7; extra == 'modal'",
+    )
     assert pinned(wanted, there.get) == {"httpx": "httpx==0.28.1", "torch": "torch==2.13.0", "peft": "peft>=0.18"}
 
 

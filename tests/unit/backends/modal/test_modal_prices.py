@@ -1,4 +1,7 @@
-"""Prices of one's own for what Modal rents: any unit of time is understood, and a wrong one is told with where it stands."""
+"""Prices of one's own for what Modal rents.
+
+Any unit of time is understood, and a wrong one is told with where it stands.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,12 @@ def add(*arguments: str) -> None:
 
 
 def job(backend: Modal | None = None, **changes: Any) -> FineTuneJob:
-    train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(300)]).as_chat(prompt="{q}", completion="{a}")
-    return FineTuneJob(**{"model": "example/Tiny-7B-Instruct", "train": train, "backend": backend or Modal(gpu="L4"), **changes})
+    train = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(300)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
+    return FineTuneJob(
+        **{"model": "example/Tiny-7B-Instruct", "train": train, "backend": backend or Modal(gpu="L4"), **changes}
+    )
 
 
 def test_a_users_own_hourly_price_is_used_in_plan_cap_and_estimate(own_prices: Path) -> None:
@@ -48,7 +55,10 @@ def test_a_users_own_hourly_price_is_used_in_plan_cap_and_estimate(own_prices: P
 @pytest.mark.parametrize("sku", ["cpu/physical-core", "gpu/L4"])
 def test_a_price_in_an_unusable_unit_is_refused_with_its_file(own_prices: Path, sku: str) -> None:
     add(sku, "--usd", "0.05", "--unit", "usd_per_month")
-    with pytest.raises(SpecError, match=r"the user's prices .*prices\.yaml.* in usd_per_month.*ftsdk prices add modal .*or take the row out"):
+    with pytest.raises(
+        SpecError,
+        match=r"the user's prices .*prices\.yaml.* in usd_per_month.*ftsdk prices add modal .*or take the row out",
+    ):
         job().plan()
 
 
@@ -86,7 +96,10 @@ def test_a_container_without_a_gpu_has_memory_for_the_model() -> None:
 
 
 def test_the_host_of_a_gpu_has_memory_for_the_model_only() -> None:
-    small, large = (job(Modal(gpu="H100"), model=f"example/Some-{size}").plan().request["launch"]["memory_mib"] for size in ("135M", "70B"))
+    small, large = (
+        job(Modal(gpu="H100"), model=f"example/Some-{size}").plan().request["launch"]["memory_mib"]
+        for size in ("135M", "70B")
+    )
     assert small < 22 * 1024 < large
 
 

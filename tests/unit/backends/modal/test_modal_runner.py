@@ -25,7 +25,12 @@ from ftsdk.runfolder.event_log import parse_events
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="containers are Linux")
 RECORD = LaunchRecord(app="ftsdk-r", token="t0", client="c", at=1.0, app_id="ap-1", call_id="fc-1")
-LIMITS: dict[str, Any] = {"timeout_s": 600, "max_attempts": 2, "total_s": 2 * (STARTUP_S + 600 + GRACE_S) + STARTUP_S, "budget_usd": None}
+LIMITS: dict[str, Any] = {
+    "timeout_s": 600,
+    "max_attempts": 2,
+    "total_s": 2 * (STARTUP_S + 600 + GRACE_S) + STARTUP_S,
+    "budget_usd": None,
+}
 ORDER: dict[str, Any] = {"run": "r", "token": "t0", "volume": "v", **LIMITS}
 
 
@@ -34,7 +39,9 @@ def folder(tmp_path: Path) -> Path:
     """A run that can't be trained: no such trainer. The worker says so without loading torch."""
     made = tmp_path / "runs" / "r"
     made.mkdir(parents=True)
-    (made / "run.json").write_text(json.dumps({"trainer": "no-such-trainer", "training": {}, "launch": {"processes": 1}, "spec": {}}))
+    (made / "run.json").write_text(
+        json.dumps({"trainer": "no-such-trainer", "training": {}, "launch": {"processes": 1}, "spec": {}})
+    )
     (made / "launch.json").write_bytes(RECORD.to_json())
     return made
 
@@ -52,7 +59,10 @@ def states(folder: Path) -> list[StateEvent]:
 
 
 def ended(*endings: str, each_s: float = 600.0) -> tuple[Attempt, ...]:
-    return tuple(Attempt(call_id="fc-1", task_id=f"ta-{n}", started_at=0.0, last_at=each_s, ending=e) for n, e in enumerate(endings))  # type: ignore[arg-type]
+    return tuple(
+        Attempt(call_id="fc-1", task_id=f"ta-{n}", started_at=0.0, last_at=each_s, ending=e)
+        for n, e in enumerate(endings)
+    )  # type: ignore[arg-type]
 
 
 def test_a_failure_that_would_come_again_is_returned_and_not_raised(folder: Path) -> None:
@@ -76,7 +86,9 @@ def test_a_killed_worker_is_retried_by_raising_a_builtin_error(folder: Path, mon
     assert (last.diagnosis or {})["kind"] == "attempts"
 
 
-def test_a_worker_whose_time_is_up_is_ended_and_its_attempt_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_time_is_up_is_ended_and_its_attempt_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(_fake_worker(folder, "import time; time.sleep(60)")))
     with pytest.raises(RuntimeError, match="out of time"):
         work({**ORDER, "timeout_s": 1}, folder, commit=Commits())
@@ -111,7 +123,9 @@ def test_what_the_runner_cannot_explain_is_returned_as_json(tmp_path: Path, monk
     assert "NotADirectoryError" in answer["message"]
 
 
-@given(endings=st.lists(st.tuples(st.sampled_from(["preempted", "died", "timeout", ""]), st.floats(0, 600)), max_size=30))
+@given(
+    endings=st.lists(st.tuples(st.sampled_from(["preempted", "died", "timeout", ""]), st.floats(0, 600)), max_size=30)
+)
 def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tuple[str, float]]) -> None:
     attempts: tuple[Attempt, ...] = ()
     for ending, seconds in endings:
@@ -144,7 +158,9 @@ def test_the_second_host_waits_for_the_first_and_runs_its_share(folder: Path) ->
             (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.7"}))
 
     ran: list[dict[str, Any]] = []
-    outcome = follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda _folder, **given: ran.append(given) or 0, sleep=sleep)
+    outcome = follow(
+        folder, CLUSTER, reload=lambda: None, run_ranks=lambda _folder, **given: ran.append(given) or 0, sleep=sleep
+    )
     assert outcome == {"outcome": "followed", "status": 0}
     assert ran == [{"processes": 16, "cluster": CLUSTER}]
     assert len(looks) == 3
@@ -153,13 +169,27 @@ def test_the_second_host_waits_for_the_first_and_runs_its_share(folder: Path) ->
 def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> None:
     now = iter(range(0, 10_000, 100))
     with pytest.raises(FirstHostMissing, match="waited 600 s"):
-        follow(folder, CLUSTER, reload=lambda: None, run_ranks=lambda *_a, **_k: 0, clock=lambda: float(next(now)), sleep=lambda _s: None)
+        follow(
+            folder,
+            CLUSTER,
+            reload=lambda: None,
+            run_ranks=lambda *_a, **_k: 0,
+            clock=lambda: float(next(now)),
+            sleep=lambda _s: None,
+        )
 
 
 def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
-    apps = [AppSeen(app_id=f"ap-{n}", name=name) for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])]
+    apps = [
+        AppSeen(app_id=f"ap-{n}", name=name)
+        for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])
+    ]
     found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})
-    assert [(o.kind, o.run_id, o.native) for o in found] == [("app", "over", "ap-1"), ("app", "", "ap-2"), ("run", "lost", "")]
+    assert [(o.kind, o.run_id, o.native) for o in found] == [
+        ("app", "over", "ap-1"),
+        ("app", "", "ap-2"),
+        ("run", "lost", ""),
+    ]
     assert "modal app stop ap-2" in found[1].advice
     assert "ftsdk watch modal:lost" in found[2].advice
 
@@ -176,7 +206,12 @@ def test_an_end_recorded_by_the_client_outlasts_later_log_lines() -> None:
 
 
 def test_a_run_that_has_an_end_gets_no_other() -> None:
-    assert recorded_end(LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0) is None
+    assert (
+        recorded_end(
+            LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0
+        )
+        is None
+    )
 
 
 @given(st.binary(max_size=60))
@@ -190,7 +225,10 @@ def test_a_record_reads_back_equal() -> None:
     assert LaunchRecord.from_json(RECORD.to_json()) == RECORD
 
 
-@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True))
+@given(
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True),
+)
 def test_every_key_has_an_app_name_of_its_own_that_modal_takes(one: str, other: str) -> None:
     assert len(app_name(one)) <= 64
     assert (app_name(one) == app_name(other)) == (one == other)

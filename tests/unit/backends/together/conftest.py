@@ -1,4 +1,7 @@
-"""What the tests of the Together backend share: the service on loopback, a clock that is moved by hand, data and specs."""
+"""What the tests of the Together backend share.
+
+The service on loopback, a clock that is moved by hand, data and specs.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherService]:
 @pytest.fixture
 def make_backend(service: TogetherService, clock: Clock) -> Callable[..., Together]:
     def make_backend(**options: Any) -> Together:
-        given: dict[str, Any] = {"base_url": service.base_url, "max_retries": 0, "poll_s": 0, "clock": clock, "sleep": clock.sleep}
+        given: dict[str, Any] = {
+            "base_url": service.base_url,
+            "max_retries": 0,
+            "poll_s": 0,
+            "clock": clock,
+            "sleep": clock.sleep,
+        }
         return Together(**{**given, **options})
 
     return make_backend
@@ -61,7 +70,9 @@ def backend(make_backend: Callable[..., Together]) -> Together:
 
 
 def chats(word: str = "question", count: int = 16) -> Dataset:
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(count)]).as_chat(prompt="{q}", completion="{a}")
+    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(count)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
 
 
 def pairs(word: str = "question", count: int = 16) -> Dataset:

@@ -1,4 +1,7 @@
-"""Two hundred runs in bad weather: random requests fail in random ways, and yet each key is one job with one whole history."""
+"""Two hundred runs in bad weather.
+
+Random requests fail in random ways, and yet each key is one job with one whole history.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +65,24 @@ def test_in_any_weather_a_key_is_one_job_with_one_whole_history(
         assert [event.seq for event in events] == list(range(len(events)))
         assert told_of(events) == expected_of(jobs), f"seed {seed} ({name}): events were lost or doubled"
         status = weather.backend.status(ref)
-        ends = [event for event in events if isinstance(event, StateEvent) and event.state in ("succeeded", "failed", "cancelled")]
+        ends = [
+            event
+            for event in events
+            if isinstance(event, StateEvent) and event.state in ("succeeded", "failed", "cancelled")
+        ]
         assert ends == events[-1:], f"seed {seed}: the end isn't told once, at the end"
         assert status.state == ends[0].state
         if status.state == "succeeded":
             into = tmp_path / f"artifact-{seed}"
             weather.insist(lambda backend, ref=ref, into=into: backend.collect(ref, into))
             assert verify(into)["files"].keys() == {"adapter_config.json", "adapter_model.safetensors"}
-        told += [repr(status), repr(ref), repr(weather.backend), *(event.to_json() for event in events), *weather.errors]
+        told += [
+            repr(status),
+            repr(ref),
+            repr(weather.backend),
+            *(event.to_json() for event in events),
+            *weather.errors,
+        ]
     assert weather_struck(service), "no request failed, so nothing was shown"
     assert service.key not in "".join(told) + caplog.text
     files = [path for folder in (ftsdk_home, tmp_path) for path in folder.rglob("*") if path.is_file()]
@@ -133,7 +146,9 @@ def expected_of(jobs: Iterable[Any]) -> Counter[object]:
     for job in jobs:
         for event in job.events:
             is_checkpoint = event["type"] == "checkpoint_save"
-            expected[("checkpoint", event["step"]) if is_checkpoint else ("log", f"{event['type']}: {event['message']}")] += 1
+            expected[
+                ("checkpoint", event["step"]) if is_checkpoint else ("log", f"{event['type']}: {event['message']}")
+            ] += 1
         for row in job.metrics:
             name = "eval" if "eval/loss" in row else "step"
             expected[name, row["train/global_step"], row.get("eval/loss", row.get("train/loss"))] += 1

@@ -34,14 +34,18 @@ def finish(service: TogetherService, backend: Together, make_spec: Callable[...,
     return finish
 
 
-def test_lora_gives_an_adapter_of_the_hubs_model(backend: Together, finish: Callable[..., RunRef], tmp_path: Path) -> None:
+def test_lora_gives_an_adapter_of_the_hubs_model(
+    backend: Together, finish: Callable[..., RunRef], tmp_path: Path
+) -> None:
     artifact = backend.collect(finish(tuning=LoRA(rank=4)), tmp_path / "artifact")
     assert (artifact.kind, artifact.base) == ("adapter", "Qwen/Qwen3.5-9B")
     assert artifact.manifest["training"]["lora_r"] == 4
     assert verify(tmp_path / "artifact")["files"].keys() == {"adapter_config.json", "adapter_model.safetensors"}
 
 
-def test_full_fine_tuning_gives_a_whole_model(service: TogetherService, backend: Together, finish: Callable[..., RunRef], tmp_path: Path) -> None:
+def test_full_fine_tuning_gives_a_whole_model(
+    service: TogetherService, backend: Together, finish: Callable[..., RunRef], tmp_path: Path
+) -> None:
     artifact = backend.collect(finish(tuning=FullFineTune()), tmp_path / "artifact")
     assert artifact.kind == "model"
     assert verify(tmp_path / "artifact")["files"].keys() == {"config.json", "model.safetensors"}
@@ -66,7 +70,9 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(
     ref = finish()
     with service.failing("truncated", on=DOWNLOAD, times=2, at=0.5):
         backend.collect(ref, tmp_path / "artifact")
-    starts = [int(r.headers["range"].removeprefix("bytes=").rstrip("-")) for r in service.requests if r.route == DOWNLOAD]
+    starts = [
+        int(r.headers["range"].removeprefix("bytes=").rstrip("-")) for r in service.requests if r.route == DOWNLOAD
+    ]
     assert starts[0] == 0
     assert starts == sorted(starts)
     assert starts[1] > 0
@@ -95,7 +101,12 @@ def test_a_download_goes_on_in_another_process(
 
 @pytest.mark.parametrize("kind", ["parent", "absolute", "symlink", "hardlink", "device"])
 def test_an_evil_archive_leaves_nothing_behind(
-    kind: str, service: TogetherService, backend: Together, finish: Callable[..., RunRef], tmp_path: Path, ftsdk_home: Path
+    kind: str,
+    service: TogetherService,
+    backend: Together,
+    finish: Callable[..., RunRef],
+    tmp_path: Path,
+    ftsdk_home: Path,
 ) -> None:
     from ftsdk.testing.together import Story
 
@@ -113,7 +124,11 @@ def test_weights_that_changed_between_two_tries_are_not_mixed(
     service: TogetherService, backend: Together, finish: Callable[..., RunRef], tmp_path: Path
 ) -> None:
     ref = finish()
-    with service.failing("truncated", on=DOWNLOAD, times=1, at=0.5), service.failing("503", on=DOWNLOAD), pytest.raises(BackendError):
+    with (
+        service.failing("truncated", on=DOWNLOAD, times=1, at=0.5),
+        service.failing("503", on=DOWNLOAD),
+        pytest.raises(BackendError),
+    ):
         backend.collect(ref, tmp_path / "artifact")
     service.weights.layers = 3
     service.weights._made.clear()

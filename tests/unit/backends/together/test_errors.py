@@ -16,7 +16,15 @@ from together.lib.resources import files as client_files
 from together.lib.types import error as client_more
 
 from ftsdk.backends.together.mapping import error_for, redact
-from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, DatasetError, FtsdkError, RunNotFoundError, SpecError
+from ftsdk.errors import (
+    BackendError,
+    BudgetExceededError,
+    CredentialsError,
+    DatasetError,
+    FtsdkError,
+    RunNotFoundError,
+    SpecError,
+)
 
 KEY = "tk-0123456789abcdef"
 REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1/fine-tunes", headers={"Authorization": f"Bearer {KEY}"})
@@ -24,7 +32,8 @@ REQUEST = httpx.Request("POST", "http://127.0.0.1:9/v1/fine-tunes", headers={"Au
 
 def status_error(code: int, *, body: object = None, headers: dict[str, str] | None = None) -> Exception:
     response = httpx.Response(code, request=REQUEST, headers=headers)
-    by_code = {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError", 409: "ConflictError",
+    by_code = {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError",
+        409: "ConflictError",
                422: "UnprocessableEntityError", 429: "RateLimitError"}  # fmt: skip
     name = by_code.get(code, "InternalServerError" if code >= 500 else "APIStatusError")
     return getattr(client_errors, name)(f"Error code: {code}", response=response, body=body)
@@ -85,7 +94,9 @@ def test_the_client_has_the_errors_that_are_mapped_and_no_more() -> None:
     ],
 )
 def test_each_status_says_who_has_to_act_and_what_next(code: int, kind: type[FtsdkError], says: str) -> None:
-    ours = error_for(status_error(code, body={"error": {"message": "boom"}}, headers={"Retry-After": "7"}), doing="creating the job")
+    ours = error_for(
+        status_error(code, body={"error": {"message": "boom"}}, headers={"Retry-After": "7"}), doing="creating the job"
+    )
     assert type(ours) is kind
     assert says in str(ours)
     if kind is BackendError:
@@ -94,7 +105,9 @@ def test_each_status_says_who_has_to_act_and_what_next(code: int, kind: type[Fts
 
 def test_the_clients_credit_story_of_a_refused_key_is_not_passed_on() -> None:
     response = httpx.Response(401, request=REQUEST)
-    error = client_errors.AuthenticationError("This job would exceed your free trial credits.", response=response, body=None)
+    error = client_errors.AuthenticationError(
+        "This job would exceed your free trial credits.", response=response, body=None
+    )
     ours = error_for(error, doing="uploading the data")
     assert isinstance(ours, CredentialsError)
     assert "trial" not in str(ours)
@@ -104,7 +117,9 @@ def test_a_refused_file_is_the_datas_fault() -> None:
     assert isinstance(error_for(status_error(422), doing="uploading the data"), DatasetError)
 
 
-@pytest.mark.parametrize("error", [httpx.ReadError("x"), httpx.RemoteProtocolError("x"), httpx.ConnectTimeout("x"), OSError("x")])
+@pytest.mark.parametrize(
+    "error", [httpx.ReadError("x"), httpx.RemoteProtocolError("x"), httpx.ConnectTimeout("x"), OSError("x")]
+)
 def test_what_breaks_below_the_client_can_be_tried_again(error: Exception) -> None:
     ours = error_for(error, doing="uploading the data")
     assert isinstance(ours, BackendError)
@@ -112,7 +127,9 @@ def test_what_breaks_below_the_client_can_be_tried_again(error: Exception) -> No
 
 
 def test_refused_arguments_are_spec_errors_and_garbage_is_not() -> None:
-    assert isinstance(error_for(ValueError("Warmup ratio should be between 0 and 1"), doing="creating the job"), SpecError)
+    assert isinstance(
+        error_for(ValueError("Warmup ratio should be between 0 and 1"), doing="creating the job"), SpecError
+    )
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads("<html>")
     ours = error_for(caught.value, doing="asked for the job's status")
@@ -120,7 +137,10 @@ def test_refused_arguments_are_spec_errors_and_garbage_is_not() -> None:
     assert "base_url" in str(ours)
 
 
-@pytest.mark.parametrize("body", [{"error": {"message": f"bad key {KEY}"}}, {"error": f"bad key {KEY}"}, {"detail": [f"{KEY}"]}, f"<p>{KEY}</p>"])
+@pytest.mark.parametrize(
+    "body",
+    [{"error": {"message": f"bad key {KEY}"}}, {"error": f"bad key {KEY}"}, {"detail": [f"{KEY}"]}, f"<p>{KEY}</p>"],
+)
 @pytest.mark.parametrize("code", [400, 403, 404, 413, 418, 500])
 def test_a_key_that_the_service_repeats_is_not_passed_on(code: int, body: object) -> None:
     ours = error_for(status_error(code, body=body), doing="asked for something", secrets=[KEY])

@@ -39,11 +39,15 @@ def test_the_ends_are_those_of_the_client() -> None:
     pytest.importorskip("together", reason="the extra 'together' isn't installed")
     from together.lib.types.fine_tuning import COMPLETED_STATUSES, FinetuneJobStatus
 
-    assert {word.value for word in FinetuneJobStatus if state_of(word.value) in TERMINAL} == {word.value for word in COMPLETED_STATUSES}
+    assert {word.value for word in FinetuneJobStatus if state_of(word.value) in TERMINAL} == {
+        word.value for word in COMPLETED_STATUSES
+    }
     assert not [word for word in FinetuneJobStatus if state_of(word.value) == "unknown"]
 
 
-def event(kind: str = "job_start", at: str = "2026-11-23T10:00:00Z", message: str = "Job started", **more: Any) -> dict[str, Any]:
+def event(
+    kind: str = "job_start", at: str = "2026-11-23T10:00:00Z", message: str = "Job started", **more: Any
+) -> dict[str, Any]:
     return {"object": "fine-tune-event", "type": kind, "created_at": at, "message": message, **more}
 
 
@@ -55,7 +59,12 @@ def test_doubled_and_shuffled_events_are_told_once_and_in_order() -> None:
 
 def test_events_that_differ_in_one_thing_only_are_different_events() -> None:
     base = event(step=1)
-    others = [event(step=2), event(step=1, message="x"), event("warning", step=1), event(step=1, at="2026-11-23T10:00:01Z")]
+    others = [
+        event(step=2),
+        event(step=1, message="x"),
+        event("warning", step=1),
+        event(step=1, at="2026-11-23T10:00:01Z"),
+    ]
     assert len(entries_of("ft-1", [base, *others], [])) == 5
     # The same steps are made again under another id.
     assert entries_of("ft-1", [base], [])[0].key != entries_of("ft-2", [base], [])[0].key
@@ -68,7 +77,8 @@ def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "level", "ours"),
-    [("job_start", "info", "info"), ("job_start", None, "info"), ("job_start", "legacy_iwarning", "warning"), ("x", "Error", "error"),
+    [("job_start", "info", "info"), ("job_start", None, "info"), ("job_start", "legacy_iwarning", "warning"), ("x",
+     "Error", "error"),
      ("JOB_USER_ERROR", "", "error"), ("refund", "info", "warning"), ("billing_limit", "info", "warning")],
 )  # fmt: skip
 def test_levels_are_ours(kind: str, level: str | None, ours: str) -> None:
@@ -77,13 +87,26 @@ def test_levels_are_ours(kind: str, level: str | None, ours: str) -> None:
 
 
 def test_a_checkpoint_without_a_step_is_a_line() -> None:
-    told = entries_of("ft-1", [event("CHECKPOINT_SAVE", step=5, checkpoint_path="s3://x"), event("checkpoint_save", message="saved")], [])
+    told = entries_of(
+        "ft-1",
+        [event("CHECKPOINT_SAVE", step=5, checkpoint_path="s3://x"), event("checkpoint_save", message="saved")],
+        [],
+    )
     assert {(entry.kind, entry.fields.get("step")) for entry in told} == {("checkpoint", 5), ("log", None)}
 
 
 def test_metrics_become_steps_and_evals_as_on_any_backend() -> None:
-    row = {"train/global_step": 3.0, "train/loss": 1.5, "train/learning_rate": 1e-4, "train/grad_norm": 0.5, "train/epoch": 1.5, "timestamp": 1795.0}
-    told = entries_of("ft-1", [], [row, {"train/global_step": 3.0, "eval/loss": 1.7, "timestamp": 1796.0}, row], total_steps=10)
+    row = {
+        "train/global_step": 3.0,
+        "train/loss": 1.5,
+        "train/learning_rate": 1e-4,
+        "train/grad_norm": 0.5,
+        "train/epoch": 1.5,
+        "timestamp": 1795.0,
+    }
+    told = entries_of(
+        "ft-1", [], [row, {"train/global_step": 3.0, "eval/loss": 1.7, "timestamp": 1796.0}, row], total_steps=10
+    )
     assert [(entry.kind, dict(entry.fields)) for entry in told] == [
         ("step", {"step": 3, "total_steps": 10, "loss": 1.5, "learning_rate": 1e-4, "grad_norm": 0.5, "epoch": 1.5}),
         ("eval", {"step": 3, "metrics": {"loss": 1.7}}),
@@ -97,30 +120,55 @@ def test_a_loss_that_is_no_number_is_a_warning_and_no_crash() -> None:
 
 
 junk = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=2), max_leaves=3
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
 )
 names = st.sampled_from(
-    ["type", "created_at", "message", "level", "step", "train/global_step", "train/loss", "eval/loss", "timestamp", "checkpoint_path", "x"]
+    [
+        "type",
+        "created_at",
+        "message",
+        "level",
+        "step",
+        "train/global_step",
+        "train/loss",
+        "eval/loss",
+        "timestamp",
+        "checkpoint_path",
+        "x",
+    ]
 )
 
 
-@given(events=st.lists(st.dictionaries(names, junk), max_size=4), metrics=st.lists(st.dictionaries(names, junk), max_size=4))
-def test_no_answer_of_the_service_breaks_the_history(events: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> None:
+@given(
+    events=st.lists(st.dictionaries(names, junk), max_size=4),
+    metrics=st.lists(st.dictionaries(names, junk), max_size=4),
+)
+def test_no_answer_of_the_service_breaks_the_history(
+    events: list[dict[str, Any]], metrics: list[dict[str, Any]]
+) -> None:
     told = entries_of("ft-1", events, metrics)
     assert len({entry.key for entry in told}) == len(told)
-    assert {entry.key for entry in entries_of("ft-1", [*events, *events], [*metrics, *metrics])} == {entry.key for entry in told}
+    assert {entry.key for entry in entries_of("ft-1", [*events, *events], [*metrics, *metrics])} == {
+        entry.key for entry in told
+    }
 
 
 @pytest.mark.parametrize(
     ("stamp", "read"),
-    [("2026-11-23T00:00:00Z", 1795392000.0), ("2026-11-23T00:00:00", 1795392000.0), (1795392000, 1795392000.0), (1795392000000, 1795392000.0),
+    [("2026-11-23T00:00:00Z", 1795392000.0), ("2026-11-23T00:00:00", 1795392000.0), (1795392000, 1795392000.0),
+     (1795392000000, 1795392000.0),
      ("yesterday", 0.0), (None, 0.0), (float("nan"), 0.0)],
 )  # fmt: skip
 def test_times_are_read_in_every_form(stamp: object, read: float) -> None:
     assert seconds(stamp) == read
 
 
-@pytest.mark.parametrize(("word", "kind", "says"), [("user_error", "refused", "refused the data"), ("error", "provider", "the service failed")])
+@pytest.mark.parametrize(
+    ("word", "kind", "says"),
+    [("user_error", "refused", "refused the data"), ("error", "provider", "the service failed")],
+)
 def test_a_failure_says_who_failed_and_what_the_service_said(word: str, kind: str, says: str) -> None:
     found = diagnosis_of(word, ["first", "JOB_ERROR: the loss became NaN"], step=3)
     assert (found.kind, found.step) == (kind, 3)

@@ -11,7 +11,18 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
 from typer.testing import CliRunner
 
-from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, DatasetError, FineTuneJob, LoRA, Run, UnsupportedSpecError, runs
+from ftsdk import (
+    BackendError,
+    BudgetExceededError,
+    CredentialsError,
+    Dataset,
+    DatasetError,
+    FineTuneJob,
+    LoRA,
+    Run,
+    UnsupportedSpecError,
+    runs,
+)
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cli.app import app
 from ftsdk.protocol import CanQuote
@@ -40,7 +51,9 @@ ANSWER = {
 @pytest.fixture
 def make_job(make_backend: Callable[..., Together]) -> Callable[..., FineTuneJob]:
     def make_job(**changes: Any) -> FineTuneJob:
-        rows = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+        rows = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(
+            prompt="{q}", completion="{a}"
+        )
         return FineTuneJob(**{"model": "Qwen/Qwen3.5-9B", "train": rows, "backend": make_backend(), **changes})
 
     return make_job
@@ -50,7 +63,9 @@ def routes(service: TogetherService) -> list[str]:
     return [request.route for request in service.requests]
 
 
-def test_the_service_s_price_replaces_ours_which_becomes_a_note(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_the_service_s_price_replaces_ours_which_becomes_a_note(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = Story(price_factor=2)
     job = make_job()
     ours, found = job.estimate(), job.estimate(live=True)
@@ -71,7 +86,9 @@ def test_the_service_s_price_replaces_ours_which_becomes_a_note(service: Togethe
     assert found.billed_tokens.low == found.billed_tokens.high != 0
 
 
-def test_asking_creates_nothing_and_a_submit_afterwards_uploads_nothing(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_asking_creates_nothing_and_a_submit_afterwards_uploads_nothing(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     job = make_job()
     job.estimate(live=True)
     assert len(service.jobs) == 0
@@ -97,14 +114,18 @@ def test_without_live_nothing_is_sent(service: TogetherService, make_job: Callab
     assert not service.requests
 
 
-def test_a_price_over_the_budget_is_still_a_price(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_price_over_the_budget_is_still_a_price(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = Story(price_factor=10)
     found = make_job(budget_usd=20).estimate(live=True)
     assert found.cost is not None
     assert found.cost.likely == 40
 
 
-def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = "may_not_proceed"
     found = make_job().estimate(live=True)
     assert found.cost is not None
@@ -112,20 +133,26 @@ def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(service:
     assert any("may not spend $4.00 (its limit is $0.0)" in note for note in found.notes)
 
 
-def test_limits_are_asked_before_anything_is_uploaded(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_limits_are_asked_before_anything_is_uploaded(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.models["Qwen/Qwen3.5-9B"] = service.models["Qwen/Qwen3.5-9B"].replace(max_rank=8)
     with pytest.raises(UnsupportedSpecError, match=r"tuning\.rank"):
         make_job(tuning=LoRA(rank=16)).estimate(live=True)
     assert UPLOAD not in routes(service)
 
 
-def test_data_that_the_service_refuses_are_refused_in_its_words(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_data_that_the_service_refuses_are_refused_in_its_words(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = "rejects_the_file"
     with pytest.raises(DatasetError, match=r"expected one of 'messages'"):
         make_job().estimate(live=True)
 
 
-def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = "has_no_estimate"
     with pytest.raises(BackendError, match="multimodal_dataset") as caught:
         make_job().estimate(live=True)
@@ -136,7 +163,9 @@ def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(service: Toge
     assert caught.value.retryable
 
 
-def test_a_refused_key_and_a_lost_answer_are_told_as_at_a_submit(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_refused_key_and_a_lost_answer_are_told_as_at_a_submit(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     with service.failing("401", on=PRICE), pytest.raises(CredentialsError):
         make_job().estimate(live=True)
     with service.failing("closed", on=PRICE), pytest.raises(BackendError) as caught:
@@ -187,7 +216,9 @@ def test_together_can_quote_and_the_hosted_places_cannot(backend: Together) -> N
     assert not isinstance(Modal(), CanQuote)
 
 
-def test_the_command_line_asks_where_it_is_told_to(service: TogetherService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_asks_where_it_is_told_to(
+    service: TogetherService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOGETHER_BASE_URL", service.base_url)
     (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
     (tmp_path / "job.yaml").write_text(
@@ -205,7 +236,9 @@ def test_the_command_line_asks_where_it_is_told_to(service: TogetherService, tmp
 # Kept with the run.
 
 
-def test_a_run_knows_what_the_service_said_and_what_we_said(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_run_knows_what_the_service_said_and_what_we_said(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = Story(price_factor=3)
     job = make_job()
     run = job.submit()
@@ -218,7 +251,9 @@ def test_a_run_knows_what_the_service_said_and_what_we_said(service: TogetherSer
     assert plan.request == job.plan().request
 
 
-def test_the_final_price_is_held_against_what_the_service_said(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_the_final_price_is_held_against_what_the_service_said(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = Story(price_factor=1.2345)
     run = make_job().submit().wait(progress=False, poll_s=0)
     (found,) = [one for one in run.costs().comparisons if one.quantity == "usd"]
@@ -228,13 +263,17 @@ def test_the_final_price_is_held_against_what_the_service_said(service: Together
     assert "$4.94" in str(run.costs())
 
 
-def test_a_job_whose_price_is_just_the_budget_is_trained_to_its_end(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_job_whose_price_is_just_the_budget_is_trained_to_its_end(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     run = make_job(budget_usd=4).submit().wait(progress=False, poll_s=0)
     assert run.status().state == "succeeded"
     assert run.status().price_usd == 4
 
 
-def test_a_run_that_was_never_confirmed_has_our_estimate_only(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_run_that_was_never_confirmed_has_our_estimate_only(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     job = make_job()
     with service.failing("closed", on=CREATE), pytest.raises(BackendError):
         job.submit()
@@ -244,7 +283,11 @@ def test_a_run_that_was_never_confirmed_has_our_estimate_only(service: TogetherS
 
 @pytest.mark.parametrize("is_found_by_cancelling", [False, True])
 def test_a_run_whose_answer_was_lost_keeps_its_quote(
-    is_found_by_cancelling: bool, service: TogetherService, make_job: Callable[..., FineTuneJob], make_backend: Callable[..., Together], clock: Any
+    is_found_by_cancelling: bool,
+    service: TogetherService,
+    make_job: Callable[..., FineTuneJob],
+    make_backend: Callable[..., Together],
+    clock: Any,
 ) -> None:
     service.story = Story(hidden_lists=6, price_factor=2)
     with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks again"):
@@ -279,7 +322,11 @@ def test_the_same_key_again_has_the_same_price_without_asking(
 
 
 def test_a_run_that_is_followed_from_another_machine_keeps_its_price(
-    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    service: TogetherService,
+    backend: Together,
+    make_spec: Callable[..., JobSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     plan = backend.plan(make_spec())
     ref = backend.submit(plan, key="k")
@@ -290,7 +337,9 @@ def test_a_run_that_is_followed_from_another_machine_keeps_its_price(
     assert found.native["quoted_usd"] == ref.native["quoted_usd"]
 
 
-def test_a_price_over_the_budget_is_refused_at_submit_as_ever(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_price_over_the_budget_is_refused_at_submit_as_ever(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     service.story = Story(price_factor=10)
     job = make_job(budget_usd=20)
     job.estimate(live=True)

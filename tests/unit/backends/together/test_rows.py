@@ -26,7 +26,11 @@ TALK = [
 
 def trained_by_the_service(row: dict[str, Any], *, train_on_inputs: bool) -> list[str]:
     """The service's documented rule: inputs count if asked for; of assistant messages, those whose weight isn't 0."""
-    return [m["content"] for m in row["messages"] if train_on_inputs or (m["role"] == "assistant" and m.get("weight", 1) != 0)]
+    return [
+        m["content"]
+        for m in row["messages"]
+        if train_on_inputs or (m["role"] == "assistant" and m.get("weight", 1) != 0)
+    ]
 
 
 def trained_by_us(messages: list[dict[str, str]], train_on: str) -> list[str]:
@@ -55,7 +59,9 @@ def test_weights_stand_only_where_they_are_needed() -> None:
 
 
 def test_a_preference_has_one_assistant_message_on_each_side() -> None:
-    row = preference_row({"prompt": TALK[:2], "chosen": TALK[2:3], "rejected": [{"role": "assistant", "content": "No."}]})
+    row = preference_row(
+        {"prompt": TALK[:2], "chosen": TALK[2:3], "rejected": [{"role": "assistant", "content": "No."}]}
+    )
     assert row == {
         "input": {"messages": TALK[:2]},
         "preferred_output": [{"role": "assistant", "content": "Un."}],

@@ -22,13 +22,17 @@ CREATE = "POST /v1/fine-tunes"
 @pytest.fixture
 def make_job(make_backend: Callable[..., Together]) -> Callable[..., FineTuneJob]:
     def make_job(**options: Any) -> FineTuneJob:
-        rows = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(prompt="{q}", completion="{a}")
+        rows = Dataset.from_rows([{"q": f"question {i}", "a": "yes"} for i in range(16)]).as_chat(
+            prompt="{q}", completion="{a}"
+        )
         return FineTuneJob(model="Qwen/Qwen3.5-9B", train=rows, budget_usd=50, backend=make_backend(**options))
 
     return make_job
 
 
-def test_a_refused_run_is_over_and_never_creates_a_job(service: TogetherService, make_job: Callable[..., FineTuneJob]) -> None:
+def test_a_refused_run_is_over_and_never_creates_a_job(
+    service: TogetherService, make_job: Callable[..., FineTuneJob]
+) -> None:
     job = make_job()
     service.story = "costs_too_much"
     with pytest.raises(BudgetExceededError, match="more than budget_usd=50"):
@@ -46,7 +50,9 @@ def test_a_refused_run_is_over_and_never_creates_a_job(service: TogetherService,
     assert len(service.jobs) == 0
 
 
-def test_cancelling_a_run_whose_job_never_came_to_be_makes_none(service: TogetherService, make_job: Callable[..., FineTuneJob], clock: Any) -> None:
+def test_cancelling_a_run_whose_job_never_came_to_be_makes_none(
+    service: TogetherService, make_job: Callable[..., FineTuneJob], clock: Any
+) -> None:
     job = make_job(settle_s=300)
     with service.failing("closed", on=CREATE), pytest.raises(BackendError, match="looks again"):
         job.submit()

@@ -82,7 +82,12 @@ def test_hardware_and_prices_come_from_the_service_with_source_and_day(serving: 
         "1xnvidia-b200-180gb": None,  # listed with 0: sold by a person
     }
     one = offers["2xnvidia-h100-80gb"]
-    assert (one.gpu_type, one.gpu_count, one.gpu_memory_gib, one.native) == ("H100", 2, 80, {"config": "projects/public/configs/cr_h100x2"})
+    assert (one.gpu_type, one.gpu_count, one.gpu_memory_gib, one.native) == (
+        "H100",
+        2,
+        80,
+        {"config": "projects/public/configs/cr_h100x2"},
+    )
     assert one.as_of == datetime.fromtimestamp(1_800_000_000, UTC).date().isoformat()
     assert "Together" in one.source
 
@@ -92,13 +97,17 @@ def test_a_config_whose_hardware_is_not_listed_is_no_offer(place: DedicatedInfer
     assert [offer.hardware for offer in serving.offers("ft-1")] == ["1xnvidia-h100-80gb"]
 
 
-def test_a_model_without_configs_of_its_own_has_those_of_its_base(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_a_model_without_configs_of_its_own_has_those_of_its_base(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     place.base_configs, place.configs = place.configs[:1], []
     assert [offer.native["config"] for offer in serving.offers("ft-1")] == ["projects/public/configs/cr_h100"]
 
 
 @pytest.mark.parametrize("missing", ["model", "configs"])
-def test_a_model_that_cannot_be_deployed_has_no_offers(place: DedicatedInference, serving: TogetherServing, missing: str) -> None:
+def test_a_model_that_cannot_be_deployed_has_no_offers(
+    place: DedicatedInference, serving: TogetherServing, missing: str
+) -> None:
     if missing == "model":
         place.job = {}
     else:
@@ -107,7 +116,9 @@ def test_a_model_that_cannot_be_deployed_has_no_offers(place: DedicatedInference
     assert place.spending == []
 
 
-def test_a_job_whose_model_is_gone_is_refused_before_anything_starts(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_a_job_whose_model_is_gone_is_refused_before_anything_starts(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     plan = a_plan(serving)
     place.job = {}
     with pytest.raises(SpecError, match="no model"):
@@ -121,7 +132,9 @@ def test_a_job_with_an_adapter_only_deploys_the_adapter(place: DedicatedInferenc
     assert place.started[0]["model"] == "projects/proj_1/models/ml_7"
 
 
-def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     start(serving, place)
     asked = {key: place.started[0][key] for key in ("model", "config", "autoscaling", "inactiveTimeout", "name")}
     assert asked == {
@@ -133,7 +146,9 @@ def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(place: De
     }
 
 
-def test_the_endpoint_is_noted_before_the_request_that_costs_money(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_the_endpoint_is_noted_before_the_request_that_costs_money(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     assert start(serving, place).before == [("endpoint", 0), ("model", 0), ("deployment", 1)]
 
 
@@ -154,8 +169,12 @@ def test_a_ready_deployment_gets_the_requests_and_answers(
         assert wire.generate([[{"role": "user", "content": "hello"}]], max_new_tokens=5) == ["hello"]
 
 
-@pytest.mark.parametrize(("word", "state"), [("FAILED", "failed"), ("DEGRADED", "ready"), ("DREAMING", "unknown"), ("SCALING", "starting")])
-def test_each_word_of_the_service_is_translated_and_kept(place: DedicatedInference, serving: TogetherServing, word: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "state"), [("FAILED", "failed"), ("DEGRADED", "ready"), ("DREAMING", "unknown"), ("SCALING", "starting")]
+)
+def test_each_word_of_the_service_is_translated_and_kept(
+    place: DedicatedInference, serving: TogetherServing, word: str, state: str
+) -> None:
     place.looks, place.state_when_up = 0, word
     status = serving.poll("ftsdk-run-1", start(serving, place))
     assert (status.state, status.native) == (state, f"DEPLOYMENT_STATE_{word}")
@@ -163,7 +182,9 @@ def test_each_word_of_the_service_is_translated_and_kept(place: DedicatedInferen
 
 @pytest.mark.parametrize("what", ["POST endpoints", "POST deployments"])
 @pytest.mark.parametrize("fault", ["lose", "garbage"])
-def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(place: DedicatedInference, serving: TogetherServing, what: str, fault: str) -> None:
+def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(
+    place: DedicatedInference, serving: TogetherServing, what: str, fault: str
+) -> None:
     place.fault = lambda asked, n: fault if asked == what else None
     native = start(serving, place)
     assert len(place.started) == 1
@@ -180,7 +201,9 @@ def test_a_create_that_fails_is_not_sent_again_by_the_client(place: DedicatedInf
     assert place.said.count("POST deployments") == 1
 
 
-def test_stopping_goes_from_replicas_to_routes_to_the_endpoint(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_stopping_goes_from_replicas_to_routes_to_the_endpoint(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     native = start(serving, place)
     poll_until(serving, native, "ready")
     place.said.clear()
@@ -202,13 +225,17 @@ def test_stopping_what_is_gone_changes_nothing(place: DedicatedInference, servin
 
 
 @pytest.mark.parametrize("known", [(), ("endpoint",)])
-def test_what_a_crash_left_is_found_by_name_or_by_its_endpoint(place: DedicatedInference, serving: TogetherServing, known: tuple[str, ...]) -> None:
+def test_what_a_crash_left_is_found_by_name_or_by_its_endpoint(
+    place: DedicatedInference, serving: TogetherServing, known: tuple[str, ...]
+) -> None:
     native = start(serving, place)
     stop_until_gone(serving, {key: native[key] for key in known})
     assert (place.endpoints, place.deployments) == ({}, {})
 
 
-def test_a_service_that_takes_no_empty_split_gets_a_weight_of_zero(place: DedicatedInference, serving: TogetherServing) -> None:
+def test_a_service_that_takes_no_empty_split_gets_a_weight_of_zero(
+    place: DedicatedInference, serving: TogetherServing
+) -> None:
     native = start(serving, place)
     poll_until(serving, native, "ready")
     place.fault = lambda asked, n: "400" if asked == "PATCH endpoint" and n == 2 else None
@@ -220,7 +247,9 @@ def test_a_service_that_takes_no_empty_split_gets_a_weight_of_zero(place: Dedica
 
 
 @pytest.mark.parametrize("what", ["PATCH deployment", "DELETE deployment", "DELETE endpoint"])
-def test_a_stop_whose_answer_is_lost_is_taken_up_where_it_was(place: DedicatedInference, serving: TogetherServing, what: str) -> None:
+def test_a_stop_whose_answer_is_lost_is_taken_up_where_it_was(
+    place: DedicatedInference, serving: TogetherServing, what: str
+) -> None:
     native = start(serving, place)
     place.fault = lambda asked, n: "lose" if asked == what and n == 1 else None
     try:

@@ -28,9 +28,19 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherService]:
 
 
 def submit(service: TogetherService) -> Run:
-    backend = Together(base_url=service.base_url, max_retries=0, poll_s=0, timeout_s=5, settle_s=0, sleep=lambda seconds: None)
-    rows = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(16)]).as_chat(prompt="{q}", completion="{a}")
-    job = FineTuneJob(model="Qwen/Qwen3.5-9B", train=rows, evals=[Eval.exact_match(rows, name="accuracy")], backend=backend, budget_usd=20)
+    backend = Together(
+        base_url=service.base_url, max_retries=0, poll_s=0, timeout_s=5, settle_s=0, sleep=lambda seconds: None
+    )
+    rows = Dataset.from_rows([{"q": f"question {n}", "a": "yes"} for n in range(16)]).as_chat(
+        prompt="{q}", completion="{a}"
+    )
+    job = FineTuneJob(
+        model="Qwen/Qwen3.5-9B",
+        train=rows,
+        evals=[Eval.exact_match(rows, name="accuracy")],
+        backend=backend,
+        budget_usd=20,
+    )
     return job.submit().wait(progress=False, sleep=lambda seconds: None)
 
 
@@ -39,7 +49,9 @@ def run(service: TogetherService) -> Run:
     return submit(service)
 
 
-def a_deployment(run: Run, service: TogetherService, folder: Path, *, clock: Callable[[], float] | None = None) -> Deployment:
+def a_deployment(
+    run: Run, service: TogetherService, folder: Path, *, clock: Callable[[], float] | None = None
+) -> Deployment:
     """As `run.serve` makes it, by the clock of the service or another one."""
     return make_deployment(
         run._backend,
@@ -85,7 +97,9 @@ def test_another_process_finds_what_runs_from_its_options_alone(service: Togethe
     served.stop()
 
 
-def test_the_service_s_own_stop_keeps_the_budget_if_the_process_dies(service: TogetherService, run: Run, tmp_path: Path) -> None:
+def test_the_service_s_own_stop_keeps_the_budget_if_the_process_dies(
+    service: TogetherService, run: Run, tmp_path: Path
+) -> None:
     # By a clock that stands still, nothing of ours ever stops it, as if this process were dead.
     served = a_deployment(run, service, tmp_path, clock=lambda: 0.0).start()
     for _ in range(served.plan.max_s // 600):
@@ -109,7 +123,11 @@ def test_what_it_costs_there_is_no_more_than_what_we_say(service: TogetherServic
 
 def test_a_run_s_hardware_is_listed_with_price_and_availability(service: TogetherService, run: Run) -> None:
     listed = [(offer.hardware, str(offer.price_usd_per_hour), offer.free) for offer in run.serving_offers()]
-    assert listed == [("1xnvidia-h100-80gb", "3.99", 8), ("2xnvidia-h100-80gb", "7.98", 8), ("1xnvidia-b200-180gb", "8.99", 0)]
+    assert listed == [
+        ("1xnvidia-h100-80gb", "3.99", 8),
+        ("2xnvidia-h100-80gb", "7.98", 8),
+        ("1xnvidia-b200-180gb", "8.99", 0),
+    ]
     assert service.inference.deployments == ()
 
 
@@ -128,7 +146,9 @@ def test_a_model_that_is_not_deployable_is_refused(service: TogetherService) -> 
     assert service.inference.deployments == ()
 
 
-def test_under_any_faults_at_most_one_is_started_and_none_is_left(service: TogetherService, run: Run, tmp_path: Path) -> None:
+def test_under_any_faults_at_most_one_is_started_and_none_is_left(
+    service: TogetherService, run: Run, tmp_path: Path
+) -> None:
     served_whole = 0
     for seed in range(40):
         folder = tmp_path / str(seed)
@@ -144,6 +164,10 @@ def test_under_any_faults_at_most_one_is_started_and_none_is_left(service: Toget
             left.stop()
         assert service.inference.deployments == ()
         assert list(service.inference) == []
-        paid = [request for request in list(service.requests)[before:] if request.method == "POST" and request.path.endswith("/deployments")]
+        paid = [
+            request
+            for request in list(service.requests)[before:]
+            if request.method == "POST" and request.path.endswith("/deployments")
+        ]
         assert len(paid) <= 1
     assert served_whole > 5

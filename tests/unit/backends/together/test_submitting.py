@@ -46,21 +46,41 @@ def count(service: TogetherService, route: str) -> int:
     return sum(request.route == route for request in service.requests)
 
 
-def test_what_is_sent_is_what_was_planned(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_what_is_sent_is_what_was_planned(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     plan = backend.plan(make_spec(validation=True, tuning=LoRA(rank=8, alpha=4.0), seed=7))
     ref = backend.submit(plan, key="k")
     (sent,) = [request.json for request in service.requests if request.route == CREATE]
     planned = plan.request["create"]
-    assert sent["training_type"] == {"type": "Lora", "lora_r": 8, "lora_alpha": 4, "lora_dropout": 0.05, "lora_trainable_modules": "all-linear"}
+    assert sent["training_type"] == {
+        "type": "Lora",
+        "lora_r": 8,
+        "lora_alpha": 4,
+        "lora_dropout": 0.05,
+        "lora_trainable_modules": "all-linear",
+    }
     assert sent["training_method"] == {"method": "sft", "train_on_inputs": False}
-    same = ("model", "n_epochs", "packing", "batch_size", "gradient_accumulation_steps", "learning_rate", "warmup_ratio", "n_evals", "random_seed")
+    same = (
+        "model",
+        "n_epochs",
+        "packing",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "warmup_ratio",
+        "n_evals",
+        "random_seed",
+    )
     assert {name: sent[name] for name in same} == {name: planned[name] for name in same}
     assert sent["suffix"] == ref.native["suffix"]
     names = {file.id: file.filename for file in service.files}
     assert names[sent["training_file"]] != names[sent["validation_file"]]
 
 
-def test_the_rows_arrive_as_they_were_rendered(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_the_rows_arrive_as_they_were_rendered(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     spec = make_spec()
     backend.submit(backend.plan(spec), key="k")
     (file,) = service.files
@@ -85,7 +105,9 @@ def test_the_same_content_is_uploaded_once(
     assert len(service.jobs) == 3
 
 
-def test_a_file_that_the_service_has_lost_is_uploaded_again(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_file_that_the_service_has_lost_is_uploaded_again(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     spec = make_spec()
     backend.submit(backend.plan(spec), key="k1")
     (file,) = service.files
@@ -94,7 +116,9 @@ def test_a_file_that_the_service_has_lost_is_uploaded_again(service: TogetherSer
     assert count(service, UPLOAD) == 2
 
 
-def test_a_dropped_upload_is_sent_again_by_the_next_submit(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_dropped_upload_is_sent_again_by_the_next_submit(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "drops_the_upload"
     plan = backend.plan(make_spec())
     with pytest.raises(BackendError) as caught:
@@ -119,13 +143,19 @@ def test_a_lost_answer_of_create_is_looked_up_and_not_sent_again(
 def test_a_job_that_is_listed_late_is_waited_for(
     service: TogetherService, make_backend: Callable[..., Together], make_spec: Callable[..., JobSpec], clock: Any
 ) -> None:
-    """The looks in the same submit find nothing; neither the next submit nor the one after sends again before the job would be listed."""
+    """The looks in the same submit find nothing.
+
+    Neither the next submit nor the one after sends again before the job would be listed.
+    """
     from ftsdk.testing.together import Story
 
     service.story = Story(hidden_lists=9)
     backend = make_backend(settle_s=300)
     plan = backend.plan(make_spec())
-    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks again") as caught:
+    with (
+        service.failing("closed_after", on=CREATE, times=1),
+        pytest.raises(BackendError, match="looks again") as caught,
+    ):
         backend.submit(plan, key="k")
     assert caught.value.retryable
     again = make_backend(settle_s=300)
@@ -162,7 +192,10 @@ def test_a_create_that_was_refused_may_be_sent_again_at_once(
     code: Any, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
     plan = backend.plan(make_spec())
-    with service.failing(code, on=CREATE), pytest.raises((SpecError, CredentialsError, BudgetExceededError, BackendError)):
+    with (
+        service.failing(code, on=CREATE),
+        pytest.raises((SpecError, CredentialsError, BudgetExceededError, BackendError)),
+    ):
         backend.submit(plan, key="k")
     assert len(service.jobs) == 0
     backend.submit(plan, key="k")
@@ -207,7 +240,9 @@ def test_a_process_killed_before_the_answer_has_created_one_job(
     plan = backend.plan(make_spec())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with service.failing("late", on=CREATE, delay_s=60):
-        child = subprocess.Popen([sys.executable, "-c", _SUBMIT, service.base_url], stdin=subprocess.PIPE, text=True, env=environment)
+        child = subprocess.Popen(
+            [sys.executable, "-c", _SUBMIT, service.base_url], stdin=subprocess.PIPE, text=True, env=environment
+        )
         with child:
             assert child.stdin is not None
             child.stdin.write(plan.to_json())
@@ -242,7 +277,9 @@ def test_a_key_names_one_request_only(backend: Together, make_spec: Callable[...
 
 
 @pytest.mark.parametrize("key", ["../k", "", "a/b", "k" * 81])
-def test_keys_that_lead_out_of_the_home_are_refused(key: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_keys_that_lead_out_of_the_home_are_refused(
+    key: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     plan = backend.plan(make_spec())
     with pytest.raises(SpecError, match="can't name a folder"):
         backend.submit(plan, key=key)
@@ -285,7 +322,12 @@ def test_a_model_that_is_no_longer_tuned_is_refused_as_by_the_plan(
     ],
 )
 def test_a_job_that_is_too_dear_is_not_created(
-    story: str, budget: float | None, says: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+    story: str,
+    budget: float | None,
+    says: str,
+    service: TogetherService,
+    backend: Together,
+    make_spec: Callable[..., JobSpec],
 ) -> None:
     service.story = story
     with pytest.raises(BudgetExceededError, match=says):
@@ -322,7 +364,9 @@ def test_what_the_service_does_not_say_is_a_no(answer: dict[str, Any]) -> None:
         check_quote(lambda: read_quote(answer, minimum=Decimal(4), asked_at=0.0), budget_usd=None)
 
 
-def test_a_file_that_the_service_rejects_says_its_words(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_file_that_the_service_rejects_says_its_words(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "rejects_the_file"
     with pytest.raises(DatasetError, match=r"expected one of 'messages'.*job\.preview\(\)"):
         backend.submit(backend.plan(make_spec()), key="k")
@@ -363,7 +407,10 @@ def test_without_a_key_nothing_is_sent_and_the_error_says_where_it_belongs(
 
 
 def test_a_key_can_be_given_and_is_in_no_text_of_the_backend(
-    service: TogetherService, make_backend: Callable[..., Together], make_spec: Callable[..., JobSpec], monkeypatch: pytest.MonkeyPatch
+    service: TogetherService,
+    make_backend: Callable[..., Together],
+    make_spec: Callable[..., JobSpec],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TOGETHER_API_KEY")
     backend = make_backend(api_key=SecretStr(service.key))
@@ -389,7 +436,10 @@ def test_an_address_may_end_in_v1(ending: str, service: TogetherService, make_ba
 
 
 def test_an_address_of_the_environment_may_end_in_v1_too(
-    service: TogetherService, make_backend: Callable[..., Together], make_spec: Callable[..., JobSpec], monkeypatch: pytest.MonkeyPatch
+    service: TogetherService,
+    make_backend: Callable[..., Together],
+    make_spec: Callable[..., JobSpec],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TOGETHER_BASE_URL", f"{service.base_url}/v1")
     backend = make_backend(base_url=None)
@@ -404,7 +454,12 @@ def test_an_address_with_a_password_is_refused() -> None:
 
 
 def test_a_run_of_another_machine_is_followed_by_its_ref_alone(
-    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec], ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    service: TogetherService,
+    backend: Together,
+    make_spec: Callable[..., JobSpec],
+    ftsdk_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     ref = backend.submit(backend.plan(make_spec()), key="k")
     monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "elsewhere"))

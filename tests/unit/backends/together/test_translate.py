@@ -74,7 +74,12 @@ PLANS = {
 def test_the_plan_is_the_one_that_was_reviewed(name: str) -> None:
     """Set FTSDK_UPDATE_GOLDEN=1 to write the plans anew, and review what changed."""
     plan = Together().plan(spec(**PLANS[name]))
-    shown = {"request": plan.request, "adjustments": {a.field: a.chosen for a in plan.adjustments}, "cost_note": plan.cost_note, "notes": plan.notes}
+    shown = {
+        "request": plan.request,
+        "adjustments": {a.field: a.chosen for a in plan.adjustments},
+        "cost_note": plan.cost_note,
+        "notes": plan.notes,
+    }
     text = json.dumps(shown, indent=1, sort_keys=True) + "\n"
     file = GOLDEN / f"{name}.json"
     if os.environ.get("FTSDK_UPDATE_GOLDEN"):
@@ -129,13 +134,18 @@ def test_tunings_that_the_service_has_not_are_refused(tuning: Any) -> None:
         ({"model": Model(id="deepseek-ai/DeepSeek-V3.1"), "tuning": LoRA(rank=32)}, "tuning.rank", (16,)),
     ],
 )
-def test_what_cannot_be_exact_is_refused_with_the_nearest_that_works(changes: dict[str, Any], field: str, offered: tuple[object, ...]) -> None:
+def test_what_cannot_be_exact_is_refused_with_the_nearest_that_works(
+    changes: dict[str, Any], field: str, offered: tuple[object, ...]
+) -> None:
     named, _, nearest = gap(**changes)
     assert (named, nearest) == (field, offered)
 
 
 def test_a_batch_is_made_of_what_the_service_takes_at_once() -> None:
-    assert {k: create(batch_size=32)[k] for k in ("batch_size", "gradient_accumulation_steps")} == {"batch_size": 8, "gradient_accumulation_steps": 4}
+    assert {k: create(batch_size=32)[k] for k in ("batch_size", "gradient_accumulation_steps")} == {
+        "batch_size": 8,
+        "gradient_accumulation_steps": 4,
+    }
 
 
 def test_an_open_batch_size_is_the_service_s_choice_and_reported() -> None:
@@ -156,7 +166,10 @@ def test_a_default_batch_size_that_does_not_fit_is_changed_and_reported() -> Non
 
 
 def test_a_constant_rate_is_a_linear_one_that_does_not_fall() -> None:
-    assert {k: create(schedule="constant")[k] for k in ("lr_scheduler_type", "min_lr_ratio")} == {"lr_scheduler_type": "linear", "min_lr_ratio": 1.0}
+    assert {k: create(schedule="constant")[k] for k in ("lr_scheduler_type", "min_lr_ratio")} == {
+        "lr_scheduler_type": "linear",
+        "min_lr_ratio": 1.0,
+    }
     assert create(schedule="linear")["min_lr_ratio"] == 0.0
 
 
@@ -176,7 +189,9 @@ def test_distances_in_steps_become_exact_counts_or_are_refused(steps: int, rows:
 
 @given(patience=st.integers(1, 12), epochs=st.integers(1, 6))
 def test_early_stopping_has_enough_validations_and_one_per_epoch_end(patience: int, epochs: int) -> None:
-    sent = create(validation=a_dataset("held out", rows=8), early_stopping=EarlyStopping(patience=patience), epochs=epochs)
+    sent = create(
+        validation=a_dataset("held out", rows=8), early_stopping=EarlyStopping(patience=patience), epochs=epochs
+    )
     # The service's own rule, with a warm-up of 0.
     assert sent["n_evals"] >= patience + sent["early_stopping_warmup_evals"] + 1
     assert sent["n_evals"] % epochs == 0
@@ -233,7 +248,9 @@ def test_the_plan_tells_the_price_that_is_known_with_its_source(changes: dict[st
     assert plan.cost is None
 
 
-@pytest.mark.parametrize(("model", "budget", "least"), [("Qwen/Qwen3.5-9B", 3.99, "$4.00"), ("deepseek-ai/DeepSeek-V3.1", 19, "$20.00")])
+@pytest.mark.parametrize(
+    ("model", "budget", "least"), [("Qwen/Qwen3.5-9B", 3.99, "$4.00"), ("deepseek-ai/DeepSeek-V3.1", 19, "$20.00")]
+)
 def test_a_budget_below_the_least_that_a_job_costs_is_refused_offline(model: str, budget: float, least: str) -> None:
     with pytest.raises(BudgetExceededError, match=r"Raise the budget") as caught:
         Together().plan(spec(model=Model(id=model), budget_usd=budget))
@@ -256,7 +273,9 @@ def test_suffixes_fit_and_differ_by_key(key: str, name: str | None) -> None:
 
 LIMITS = {
     "lora_training": {
-        "default_rank": 64, "max_rank": 32, "min_batch_size": 8, "max_batch_size": 8, "max_batch_size_dpo": 4, "target_modules": ["q_proj", "v_proj"],
+
+        "default_rank": 64, "max_rank": 32, "min_batch_size": 8, "max_batch_size": 8, "max_batch_size_dpo": 4,
+        "target_modules": ["q_proj", "v_proj"],
     },
     "full_training": {"min_batch_size": 0, "max_batch_size": 0, "max_batch_size_dpo": 0},
     "supports_full_training": False,
@@ -284,7 +303,10 @@ LIMITS = {
         ({"max_length": 256}, "max_length"),
         ({"max_length": 8192}, "max_length"),
         ({"method": DPO(), "batch_size": 8}, "batch_size"),
-        ({"packing": False, "batch_size": 8, "train": a_dataset(rows=80), "epochs": 1, "checkpoint_steps": 1}, "checkpoint_steps"),
+        (
+            {"packing": False, "batch_size": 8, "train": a_dataset(rows=80), "epochs": 1, "checkpoint_steps": 1},
+            "checkpoint_steps",
+        ),
         ({"validation": a_dataset("held out", rows=8), "epochs": 5}, "eval_steps"),
     ],
 )
@@ -312,7 +334,9 @@ def test_everything_that_the_client_would_estimate_is_estimated() -> None:
 
     full = {"min_batch_size": 8, "max_batch_size": 8, "max_batch_size_dpo": 8}
     lora = {**LIMITS["lora_training"], "max_batch_size_dpo": 8}
-    limits = FinetuneModelLimits.construct(**{**LIMITS, "lora_training": lora, "full_training": full, "supports_full_training": True})
+    limits = FinetuneModelLimits.construct(
+        **{**LIMITS, "lora_training": lora, "full_training": full, "supports_full_training": True}
+    )
     for changes in PLANS.values():
         sent = create(**{**changes, "max_length": None})
         files = {"training_file": "file-1", "validation_file": "file-2"}
@@ -348,7 +372,9 @@ def test_planning_needs_neither_the_client_nor_a_key(monkeypatch: pytest.MonkeyP
         "Together().plan(a_spec(model=Model(id='Qwen/Qwen3.5-9B')))\n"
         "print([m for m in ('together', 'zstandard', 'torch', 'httpx') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_the_name_together_leads_to_this_backend() -> None:
@@ -356,6 +382,8 @@ def test_the_name_together_leads_to_this_backend() -> None:
     import tomllib
     from importlib.metadata import EntryPoint
 
-    declared = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]["entry-points"]["ftsdk.backends"]
+    declared = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]["entry-points"][
+        "ftsdk.backends"
+    ]
     assert EntryPoint(name="together", value=declared["together"], group="ftsdk.backends").load() is Together
     assert Together().name == "together"

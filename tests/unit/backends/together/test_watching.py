@@ -45,14 +45,20 @@ def test_losses_arrive_as_on_any_backend(backend: Together, make_spec: Callable[
     status, events = follow(backend, submit(backend, make_spec(validation=True)))
     steps = [event for event in events if isinstance(event, StepEvent)]
     assert [step.step for step in steps] == [1, 2, 3]
-    assert all(step.loss is not None and step.learning_rate is not None and step.grad_norm is not None for step in steps)
+    assert all(
+        step.loss is not None and step.learning_rate is not None and step.grad_norm is not None for step in steps
+    )
     assert {step.total_steps for step in steps} == {3}
     assert [event.step for event in events if isinstance(event, EvalEvent)] == [1, 2, 3]
-    assert [(event.step, event.path.rpartition("/")[2]) for event in events if isinstance(event, CheckpointEvent)] == [(3, "adapter")]
+    assert [(event.step, event.path.rpartition("/")[2]) for event in events if isinstance(event, CheckpointEvent)] == [
+        (3, "adapter")
+    ]
     assert status.state == "succeeded"
 
 
-def test_the_states_are_told_in_order_and_in_the_services_words(backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_the_states_are_told_in_order_and_in_the_services_words(
+    backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     _, events = follow(backend, submit(backend, make_spec()))
     states = [(event.state, event.native) for event in events if isinstance(event, StateEvent)]
     assert states[-1] == ("succeeded", "completed")
@@ -61,7 +67,9 @@ def test_the_states_are_told_in_order_and_in_the_services_words(backend: Togethe
     assert [order.index(state) for state, _ in states] == sorted(order.index(state) for state, _ in states)
 
 
-def test_times_are_those_of_the_service(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_times_are_those_of_the_service(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     _, events = follow(backend, submit(backend, make_spec()))
     (job,) = service.jobs
     stamps = {row["timestamp"] for row in job.metrics}
@@ -69,7 +77,9 @@ def test_times_are_those_of_the_service(service: TogetherService, backend: Toget
     assert [event.at for event in events] == sorted(event.at for event in events)
 
 
-def test_a_failure_says_the_services_words_and_at_which_step(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_failure_says_the_services_words_and_at_which_step(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "fails"
     status, events = follow(backend, submit(backend, make_spec()))
     assert status.state == "failed"
@@ -80,7 +90,9 @@ def test_a_failure_says_the_services_words_and_at_which_step(service: TogetherSe
     assert events[-1].diagnosis["kind"] == "provider"
 
 
-def test_a_users_error_is_told_as_one(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_users_error_is_told_as_one(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "user_error"
     status, _ = follow(backend, submit(backend, make_spec()))
     assert (status.state, status.native) == ("failed", "user_error")
@@ -132,7 +144,9 @@ def test_a_run_that_is_being_restarted_says_that_it_was_not_cancelled(
     assert caught.value.retryable
 
 
-def test_a_new_word_is_kept_and_is_not_the_end(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_new_word_is_kept_and_is_not_the_end(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "says_a_new_word"
     ref = submit(backend, make_spec())
     seen = [backend.status(ref) for _ in range(20)]
@@ -142,7 +156,9 @@ def test_a_new_word_is_kept_and_is_not_the_end(service: TogetherService, backend
     assert any(line.startswith("defragmentation: ") for line in lines(list(backend.events(ref))))
 
 
-def test_an_early_stop_says_which_weights_are_kept(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_an_early_stop_says_which_weights_are_kept(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "stops_early"
     spec = make_spec(validation=True, early_stopping=EarlyStopping(patience=1), epochs=4)
     status, _ = follow(backend, submit(backend, spec))
@@ -179,7 +195,9 @@ def test_a_last_event_that_never_comes_is_not_waited_for_for_ever(
     assert backend.status(ref).state == "succeeded"
 
 
-def test_once_it_is_over_nothing_is_asked_any_more(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_once_it_is_over_nothing_is_asked_any_more(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     ref = submit(backend, make_spec())
     status, events = follow(backend, ref)
     before = len(service.requests)
@@ -218,7 +236,9 @@ def test_two_readers_tell_the_same_history(
     assert [event.seq for event in seen[0]] == list(range(len(seen[0])))
 
 
-def test_a_job_is_asked_to_stop_once(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_job_is_asked_to_stop_once(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     ref = submit(backend, make_spec())
     service.moves_on_look = False
     backend.cancel(ref)
@@ -231,7 +251,9 @@ def test_a_job_is_asked_to_stop_once(service: TogetherService, backend: Together
     assert "billed" in status.reason
 
 
-def test_a_cancel_that_comes_too_late_is_no_error(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_cancel_that_comes_too_late_is_no_error(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     service.story = "cancel_comes_too_late"
     ref = submit(backend, make_spec())
     backend.cancel(ref)
@@ -251,7 +273,9 @@ def test_a_run_that_may_not_exist_is_neither_running_nor_cancelled(
         backend.cancel(ref)
 
 
-def test_a_deleted_job_is_not_found(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_a_deleted_job_is_not_found(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     ref = submit(backend, make_spec())
     (job,) = service.jobs
     while job.ahead:
@@ -287,14 +311,18 @@ def test_a_run_whose_create_was_lost_is_taken_up_by_waiting(
     assert len(service.jobs) == 1
 
 
-def test_a_failed_run_raises_with_the_diagnosis(service: TogetherService, backend: Together, make_chats: Callable[[], Dataset]) -> None:
+def test_a_failed_run_raises_with_the_diagnosis(
+    service: TogetherService, backend: Together, make_chats: Callable[[], Dataset]
+) -> None:
     service.story = "fails"
     run = FineTuneJob(model="Qwen/Qwen3.5-9B", train=make_chats(), backend=backend).submit()
     with pytest.raises(RunFailedError, match="the loss became NaN"):
         run.wait(progress=False, poll_s=0)
 
 
-def test_preferences_are_tuned_on_too(service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]) -> None:
+def test_preferences_are_tuned_on_too(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
     status, _ = follow(backend, submit(backend, make_spec(method=DPO(beta=0.3))))
     (job,) = service.jobs
     assert status.state == "succeeded"

@@ -43,7 +43,10 @@ def ask(**changes: Any) -> Any:
         ({"examples": 40}, "collect data first"),
         ({"needed_score": 0.85, "workload": MAILS.replace(requests_per_month=20_000.0)}, "use the API"),
         ({"needed_score": 0.85, "workload": MAILS.replace(requests_per_month=30e6)}, "fine-tune"),
-        ({"needed_score": 0.85, "workload": MAILS.replace(requests_per_month=20_000.0), "must_self_host": True}, "fine-tune"),
+        (
+            {"needed_score": 0.85, "workload": MAILS.replace(requests_per_month=20_000.0), "must_self_host": True},
+            "fine-tune",
+        ),
     ],
 )
 def test_simpler_things_come_before_training(changes: dict[str, Any], verdict: str) -> None:
@@ -51,7 +54,9 @@ def test_simpler_things_come_before_training(changes: dict[str, Any], verdict: s
 
 
 def test_the_api_that_costs_a_tenth_needs_ten_times_the_volume() -> None:
-    dear, cheap = (ask(api=api).candidates[0].break_even_requests for api in ("anthropic/claude-haiku-4-5", "openai/gpt-6-luna"))
+    dear, cheap = (
+        ask(api=api).candidates[0].break_even_requests for api in ("anthropic/claude-haiku-4-5", "openai/gpt-6-luna")
+    )
     assert cheap > 8 * dear
 
 
@@ -112,7 +117,11 @@ def test_what_a_person_puts_right_is_part_of_the_comparison() -> None:
 
 
 def test_working_hours_can_turn_the_answer_round() -> None:
-    busy = {"needed_score": 0.85, "workload": MAILS.replace(requests_per_month=5e6), "tried": ("prompt", "few-shot", "smaller-model")}
+    busy = {
+        "needed_score": 0.85,
+        "workload": MAILS.replace(requests_per_month=5e6),
+        "tried": ("prompt", "few-shot", "smaller-model"),
+    }
     assert ask(**busy).verdict == "fine-tune"
     assert ask(**busy, operations=Operations(hours_per_month=60)).verdict == "use the API"
 
@@ -121,14 +130,18 @@ def test_without_a_volume_there_is_no_advice() -> None:
     with pytest.raises(SpecError, match="without a volume"):
         ask(workload=Workload(input_tokens=600, output_tokens=15))
     with pytest.raises(SpecError, match="did you mean 'has_metric'"):
-        Situation.from_dict({"task": "json", "workload": {"input_tokens": 1, "output_tokens": 1}, "api": "a/b", "has_metrics": True})
+        Situation.from_dict(
+            {"task": "json", "workload": {"input_tokens": 1, "output_tokens": 1}, "api": "a/b", "has_metrics": True}
+        )
 
 
 LONG = MAILS.replace(input_tokens=20_000.0)
 MODEST = MAILS.replace(requests_per_month=20_000.0)
 
 
-@pytest.mark.parametrize(("missing", "said"), [("api_score", "api_score isn't given"), ("needed_score", "needed_score isn't given")])
+@pytest.mark.parametrize(
+    ("missing", "said"), [("api_score", "api_score isn't given"), ("needed_score", "needed_score isn't given")]
+)
 def test_an_api_that_nobody_scored_is_not_called_good_enough(missing: str, said: str) -> None:
     advice = ask(workload=MODEST, **{missing: None})
     assert advice.verdict == "use the API"
@@ -165,7 +178,10 @@ def test_a_run_on_the_gpu_that_is_here_has_no_price_anywhere_in_the_advice() -> 
 
 
 def test_the_price_of_a_review_without_scores_is_reported_as_not_counted() -> None:
-    assert any("review_usd isn't counted: without api_score" in reason.text for reason in ask(review_usd=5, api_score=None).because)
+    assert any(
+        "review_usd isn't counted: without api_score" in reason.text
+        for reason in ask(review_usd=5, api_score=None).because
+    )
     assert not any(reason.source == "review_usd" for reason in ask(review_usd=5).because)
 
 
@@ -218,13 +234,22 @@ def test_advice_is_shown_as_html_with_its_sources_as_links() -> None:
 
 
 def test_the_commands_of_the_next_steps_exist() -> None:
-    steps = " ".join(step for changes in ({}, {"examples": 40}, {"has_metric": False}, {"tried": ()}) for step in ask(**changes).next_steps)
+    steps = " ".join(
+        step
+        for changes in ({}, {"examples": 40}, {"has_metric": False}, {"tried": ()})
+        for step in ask(**changes).next_steps
+    )
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     assert set(re.findall(r"ftsdk (\w+)", steps)) == {"preview"}
     assert "preview" in known
 
 
-ENOUGH: dict[str, Any] = {"api": "openai/gpt-4o", "api_score": 0.97, "needed_score": 0.95, "workload": MAILS.replace(requests_per_month=2e6)}
+ENOUGH: dict[str, Any] = {
+    "api": "openai/gpt-4o",
+    "api_score": 0.97,
+    "needed_score": 0.95,
+    "workload": MAILS.replace(requests_per_month=2e6),
+}
 
 
 def test_a_cheaper_api_is_named_before_a_fine_tune() -> None:

@@ -17,7 +17,13 @@ L4 = SelfHosted(model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="
 
 
 def ask(book: PriceBook, **changes: Any) -> CrossoverAnswer:
-    asked: dict[str, Any] = {"workload": MAILS, "api": "anthropic/claude-haiku-4-5", "self_hosted": L4, "scenarios": 1_000, **changes}
+    asked: dict[str, Any] = {
+        "workload": MAILS,
+        "api": "anthropic/claude-haiku-4-5",
+        "self_hosted": L4,
+        "scenarios": 1_000,
+        **changes,
+    }
     return crossover(**asked, book=book)
 
 
@@ -35,23 +41,37 @@ def test_what_self_hosting_costs_more_is_told_as_a_difference_and_so_is_its_inte
     low, middle, high = dear.likelihood.saving_usd_per_month
     more = money(abs(dear.saving_usd_per_month))
     said = (
-        f"Self-hosting costs: {more} a month more than the API (80 % of scenarios: {money(-high)} to {money(-low)} more, half over {money(-middle)})"
+        f"Self-hosting costs: {more} a month more than the API (80 % of scenarios: {money(-high)} to {money(-low)} "
+        f"more, half over {money(-middle)})"
     )
     assert said in str(dear)
     assert low < high < 0
     cheap = ask(book, workload=MAILS.replace(requests_per_month=30_000_000.0))
     low, middle, high = cheap.likelihood.saving_usd_per_month
-    assert f"a month less than the API (80 % of scenarios: {money(low)} to {money(high)} less, half over {money(middle)})" in str(cheap)
+    assert (
+        f"a month less than the API (80 % of scenarios: {money(low)} to {money(high)} less, half over {money(middle)})"
+        in str(cheap)
+    )
 
 
 def test_a_break_even_is_a_sentence(book: PriceBook) -> None:
     answer = ask(book)
-    assert f"cheaper than the API from {volume(answer.break_even_requests[0])} requests a month (1 crossing)" in str(answer)
+    assert f"cheaper than the API from {volume(answer.break_even_requests[0])} requests a month (1 crossing)" in str(
+        answer
+    )
 
 
 @pytest.mark.parametrize(
     ("requests", "said"),
-    [(12, "12"), (999.4, "999"), (999.6, "1.00k"), (999_600, "1.00M"), (1_780_000, "1.78M"), (2e12, "2.00T"), (1e15, "1e+15")],
+    [
+        (12, "12"),
+        (999.4, "999"),
+        (999.6, "1.00k"),
+        (999_600, "1.00M"),
+        (1_780_000, "1.78M"),
+        (2e12, "2.00T"),
+        (1e15, "1e+15"),
+    ],
 )
 def test_a_volume_has_three_digits_and_one_letter(requests: float, said: str) -> None:
     assert volume(requests) == said

@@ -13,12 +13,17 @@ from ftsdk.cost.comparison.finance import net_present_value_usd, payback_months
 
 def test_a_staircase_crosses_a_line_several_times_and_all_are_found() -> None:
     # The line costs 1 a request; each step of 100 requests costs 90 more, with 25 to begin with.
-    found = crossings(lambda v: 25 + 90 * np.ceil(v / 100 - 1e-9) - v, 1, 1000, breaks=[100.0 * n for n in range(1, 10)])
+    found = crossings(
+        lambda v: 25 + 90 * np.ceil(v / 100 - 1e-9) - v, 1, 1000, breaks=[100.0 * n for n in range(1, 10)]
+    )
     # 25+90k=v lies within step k for k=4..; before that the step is left before the line reaches it.
     inside = [25 + 90 * k for k in range(1, 11) if 100 * (k - 1) < 25 + 90 * k <= 100 * k]
     assert [round(point.at) for point in found if not point.is_rising] == inside
     rising = [point.at for point in found if point.is_rising]
-    assert rising == pytest.approx([100 * k for k in range(3, 10) if 25 + 90 * (k + 1) > 100 * k >= 25 + 90 * k and k * 100 != 25 + 90 * k], rel=1e-5)
+    assert rising == pytest.approx(
+        [100 * k for k in range(3, 10) if 25 + 90 * (k + 1) > 100 * k >= 25 + 90 * k and k * 100 != 25 + 90 * k],
+        rel=1e-5,
+    )
     assert len(found) > 3
 
 
@@ -48,4 +53,6 @@ def test_payback_is_what_the_beginning_costs_over_what_a_month_saves() -> None:
 def test_money_later_is_worth_less() -> None:
     assert net_present_value_usd(upfront_usd=100, savings_usd=[10.0] * 12, discount_per_year=0.0) == pytest.approx(20)
     year_end = [0.0] * 11 + [110.0]
-    assert net_present_value_usd(upfront_usd=100, savings_usd=year_end, discount_per_year=0.10) == pytest.approx(0, abs=1e-9)
+    assert net_present_value_usd(upfront_usd=100, savings_usd=year_end, discount_per_year=0.10) == pytest.approx(
+        0, abs=1e-9
+    )

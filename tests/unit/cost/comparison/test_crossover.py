@@ -16,7 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsdk.cost import Api, Dedicated, ModelShape, Operations, PriceBook, Quality, SelfHosted, Serverless, Workload, crossover
+from ftsdk.cost import (
+    Api,
+    Dedicated,
+    ModelShape,
+    Operations,
+    PriceBook,
+    Quality,
+    SelfHosted,
+    Serverless,
+    Workload,
+    crossover,
+)
 from ftsdk.cost.comparison.monte_carlo import Distribution, draw_samples, percentiles
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.errors import SpecError
@@ -32,7 +43,14 @@ NO_PEOPLE = Operations(hours_per_month=0, hours_per_retrain=0, setup_hours=0)
 
 
 def ask(**changes: Any) -> Any:
-    asked: dict[str, Any] = {"workload": MAILS, "api": HAIKU, "self_hosted": L4, "book": BOOK, "scenarios": 2_000, **changes}
+    asked: dict[str, Any] = {
+        "workload": MAILS,
+        "api": HAIKU,
+        "self_hosted": L4,
+        "book": BOOK,
+        "scenarios": 2_000,
+        **changes,
+    }
     return crossover(**asked)
 
 
@@ -51,8 +69,14 @@ def test_the_break_even_volume_is_where_both_cost_the_same() -> None:
     (point,) = answer.break_even_requests
     # $400.04 a month over $0.675 per thousand: the guide's 0.59 million.
     assert point == pytest.approx(2 * 730 * 0.274 / 0.000675, rel=1e-6)
-    at_it = ask(workload=MAILS.replace(requests_per_month=point), operations=NO_PEOPLE, self_hosted=L4.replace(gpu_usd_per_hour=Decimal("0.274")))
-    assert at_it.option("api").usd_per_month == pytest.approx(at_it.option("self-hosted").usd_per_month, abs=Decimal("0.02"))
+    at_it = ask(
+        workload=MAILS.replace(requests_per_month=point),
+        operations=NO_PEOPLE,
+        self_hosted=L4.replace(gpu_usd_per_hour=Decimal("0.274")),
+    )
+    assert at_it.option("api").usd_per_month == pytest.approx(
+        at_it.option("self-hosted").usd_per_month, abs=Decimal("0.02")
+    )
 
 
 def test_steps_can_cross_the_line_several_times() -> None:
@@ -82,7 +106,9 @@ def test_the_api_bills_the_mean_and_gpus_are_bought_for_the_peak() -> None:
 def test_what_a_rejected_answer_costs_decides_more_than_tokens() -> None:
     worse = Quality(api_accepted=0.97, own_accepted=0.92, rejected="review", review_usd=Decimal("0.05"))
     answer = ask(quality=worse)
-    review = {option.name: sum(line.usd for line in option.lines if line.label == "review") for option in answer.options}
+    review = {
+        option.name: sum(line.usd for line in option.lines if line.label == "review") for option in answer.options
+    }
     assert review["api"] == Decimal(1500)
     assert review["self-hosted"] == Decimal(4000)
     assert answer.saving_usd_per_month < ask().saving_usd_per_month - 2000
@@ -96,12 +122,16 @@ def test_asking_again_costs_one_over_the_share_that_is_accepted() -> None:
 
 def test_answers_that_fall_back_are_paid_at_the_api() -> None:
     answer = ask(quality=Quality(api_accepted=1.0, own_accepted=0.9, rejected="fallback"))
-    assert next(line.usd for line in answer.option("self-hosted").lines if line.label == "fallback to the API") == Decimal("67.5")
+    assert next(
+        line.usd for line in answer.option("self-hosted").lines if line.label == "fallback to the API"
+    ) == Decimal("67.5")
 
 
 def test_a_tokenizer_that_makes_more_tokens_costs_more() -> None:
     plain = ask(api=Api(model=HAIKU)).option("api").usd_per_month
-    assert ask(api=Api(model=HAIKU, tokenizer_ratio=1.3)).option("api").usd_per_month == pytest.approx(plain * Decimal("1.3"))
+    assert ask(api=Api(model=HAIKU, tokenizer_ratio=1.3)).option("api").usd_per_month == pytest.approx(
+        plain * Decimal("1.3")
+    )
     newer = ask(api="anthropic/claude-haiku-5-5")
     assert any("30 % more tokens" in note for note in newer.notes)
 
@@ -115,23 +145,31 @@ def test_cached_input_and_batch_prices_lower_the_api_s_bill() -> None:
 def test_a_prompt_over_a_cliff_is_billed_at_the_higher_tier_as_a_whole() -> None:
     long = MAILS.replace(input_tokens=101_000, output_tokens=10, requests_per_month=1000.0)
     api = Api(model="anthropic/claude-haiku-5-5", tokenizer_ratio=1)
-    answer = ask(workload=long, api=api, self_hosted=L4.replace(requests_per_s_per_replica=1.0), dedicated=None, serverless=None)
+    answer = ask(
+        workload=long, api=api, self_hosted=L4.replace(requests_per_s_per_replica=1.0), dedicated=None, serverless=None
+    )
     assert answer.option("api").usd_per_month == pytest.approx(Decimal("50.5") + Decimal("0.025"), abs=Decimal("0.02"))
     assert any("higher tier" in note for note in answer.notes)
 
 
 def test_training_may_be_dollars_a_range_or_an_estimate() -> None:
     spread = CostRange(low=Decimal(8), likely=Decimal(12), high=Decimal(18), source="three runs")
-    upfront = [ask(training=given).upfront_usd for given in (12, Decimal(12), spread, Estimate(backend="acme", cost=spread))]
+    upfront = [
+        ask(training=given).upfront_usd for given in (12, Decimal(12), spread, Estimate(backend="acme", cost=spread))
+    ]
     assert len(set(upfront)) == 1
-    assert ask(training=0).upfront_usd == ask().upfront_usd == upfront[0] - 18  # 12 and half as much for runs thrown away
+    assert (
+        ask(training=0).upfront_usd == ask().upfront_usd == upfront[0] - 18
+    )  # 12 and half as much for runs thrown away
     assert "training is left out" in str(ask())
     with pytest.raises(SpecError, match="isn't an amount"):
         ask(training=-1)
 
 
 def test_an_estimate_without_a_cost_is_refused_and_never_taken_for_nothing() -> None:
-    with pytest.raises(SpecError, match=r"bills nothing\), and an unknown cost isn't taken as \$0.*usd_per_hour.*training=0"):
+    with pytest.raises(
+        SpecError, match=r"bills nothing\), and an unknown cost isn't taken as \$0.*usd_per_hour.*training=0"
+    ):
         ask(training=Estimate(backend="local", cost_note="this machine bills nothing"))
     with pytest.raises(SpecError, match="has no cost"):
         ask(training=Estimate(backend="acme"))
@@ -144,7 +182,9 @@ def test_a_range_that_is_none_is_refused(low: int, likely: int, high: int) -> No
 
 
 @pytest.mark.parametrize("ends", [(8, 12, 18), (4, 4, 9), (2, 2, 2), (0, 30, 31)])
-def test_a_tenth_of_the_scenarios_trains_for_less_and_a_tenth_for_more_than_the_estimates_interval(ends: tuple[int, int, int]) -> None:
+def test_a_tenth_of_the_scenarios_trains_for_less_and_a_tenth_for_more_than_the_estimates_interval(
+    ends: tuple[int, int, int],
+) -> None:
     low, likely, high = ends
     one = Distribution(input="training_usd", kind="interval", low=low, likely=likely, high=high, why="a test")
     expected = Draw(requests=1.0, peak_to_mean=1.0, training_usd=float(likely), api_accepted=1.0, own_accepted=1.0)
@@ -161,7 +201,9 @@ def test_retraining_more_often_costs_more() -> None:
 
 def test_adapters_share_a_bill_and_pay_for_it_in_speed() -> None:
     alone, shared = ask(), ask(self_hosted=L4.replace(adapters=8))
-    assert shared.option("self-hosted").lines[0].usd == pytest.approx(alone.option("self-hosted").lines[0].usd / 8, abs=Decimal("0.01"))
+    assert shared.option("self-hosted").lines[0].usd == pytest.approx(
+        alone.option("self-hosted").lines[0].usd / 8, abs=Decimal("0.01")
+    )
     assert shared.option("self-hosted").capacity.requests_per_s < alone.option("self-hosted").capacity.requests_per_s
 
 
@@ -341,7 +383,14 @@ def test_a_default_option_that_can_t_be_priced_is_left_out_with_a_note() -> None
 
 def test_your_own_prices_and_measurements_replace_ours() -> None:
     shape = ModelShape(name="mine", params_b=3, layers=30, kv_heads=8, head_dim=128)
-    own = SelfHosted(model="mine/private", gpu="L4", provider="runpod", shape=shape, requests_per_s_per_replica=10, gpu_usd_per_hour=Decimal("0.3"))
+    own = SelfHosted(
+        model="mine/private",
+        gpu="L4",
+        provider="runpod",
+        shape=shape,
+        requests_per_s_per_replica=10,
+        gpu_usd_per_hour=Decimal("0.3"),
+    )
     answer = ask(self_hosted=own, dedicated=Dedicated(gpu_usd_per_hour=Decimal(2)), operations=NO_PEOPLE)
     assert answer.option("self-hosted").usd_per_month == Decimal(219)
     assert answer.option("self-hosted").capacity.limited_by == "measured"
@@ -362,7 +411,10 @@ def test_cost_never_falls_when_volume_length_or_peak_rises(requests: float, fact
     for change in changes:
         after = ask(workload=base.replace(**change), scenarios=100)
         for option in ("api", "self-hosted", "dedicated"):
-            assert after.option(option).usd_per_month >= before.option(option).usd_per_month - Decimal("0.01"), (option, change)
+            assert after.option(option).usd_per_month >= before.option(option).usd_per_month - Decimal("0.01"), (
+                option,
+                change,
+            )
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
@@ -380,8 +432,15 @@ def test_the_picture_says_in_its_title_what_was_found() -> None:
     # Text in an SVG is drawn as outlines; its glyphs can't be read back, so the title's function is asked.
     from ftsdk.cost.comparison.figure import title
 
-    assert title(ask()) == "Self-hosting beats anthropic/claude-haiku-4-5 from 1.69M requests a month"  # (715.40 + 300 + 125) / 0.675 per 1,000
-    never = ask(api="openai/gpt-6-luna", self_hosted=L4.replace(requests_per_s_per_replica=0.05), dedicated=None, serverless=None)
+    assert (
+        title(ask()) == "Self-hosting beats anthropic/claude-haiku-4-5 from 1.69M requests a month"
+    )  # (715.40 + 300 + 125) / 0.675 per 1,000
+    never = ask(
+        api="openai/gpt-6-luna",
+        self_hosted=L4.replace(requests_per_s_per_replica=0.05),
+        dedicated=None,
+        serverless=None,
+    )
     assert title(never) == "openai/gpt-6-luna is cheaper at every volume"
 
 
@@ -391,6 +450,9 @@ def test_a_picture_needs_an_ending_that_says_how(tmp_path: Path) -> None:
 
 
 def test_asking_about_cost_loads_no_chart_library_and_no_numpy_before_it_is_needed() -> None:
-    code = "import sys, ftsdk.cost as c; c.SelfHosted; print([m for m in ('numpy', 'matplotlib', 'genai_prices', 'torch') if m in sys.modules])"
+    code = (
+        "import sys, ftsdk.cost as c; c.SelfHosted; print([m for m in ('numpy', 'matplotlib', 'genai_prices', 'torch') "
+        "if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ})
     assert done.stdout.strip() == "[]"

@@ -24,7 +24,18 @@ def test_the_example_file_is_answered_by_the_command() -> None:
 
 def test_json_html_and_a_picture_come_from_one_call(tmp_path: Path) -> None:
     html, plot = tmp_path / "a.html", tmp_path / "a.svg"
-    arguments = ["cost", "crossover", str(EXAMPLE), "--json", "--html", str(html), "--plot", str(plot), "--solve-for", "gpu_usd_per_hour"]
+    arguments = [
+        "cost",
+        "crossover",
+        str(EXAMPLE),
+        "--json",
+        "--html",
+        str(html),
+        "--plot",
+        str(plot),
+        "--solve-for",
+        "gpu_usd_per_hour",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.output)["solved"]["input"] == "gpu_usd_per_hour"
@@ -42,7 +53,10 @@ def test_a_file_is_the_same_question_as_the_call_and_survives_a_round_trip() -> 
     ("text", "said"),
     [
         ("workload: {input_tokens: 1, output_tokens: 1}\napi: a/b\n", "self_hosted"),
-        ("workload: {input_token: 1, output_tokens: 1}\napi: a/b\nself_hosted: {model: m, gpu: L4, provider: p}\n", "did you mean 'input_tokens'"),
+        (
+            "workload: {input_token: 1, output_tokens: 1}\napi: a/b\nself_hosted: {model: m, gpu: L4, provider: p}\n",
+            "did you mean 'input_tokens'",
+        ),
         ("- 1\n", "not a mapping"),
         ("a: [\n", "invalid YAML"),
     ],
@@ -56,12 +70,24 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, said: str) -
 
 
 def test_advice_is_given_from_flags_and_from_a_file_with_flags_winning(tmp_path: Path) -> None:
-    flags = ["--task", "classification", "--requests", "3e6", "--input-tokens", "600", "--output-tokens", "15", "--api", "openai/gpt-4o-mini"]
+    flags = [
+        "--task",
+        "classification",
+        "--requests",
+        "3e6",
+        "--input-tokens",
+        "600",
+        "--output-tokens",
+        "15",
+        "--api",
+        "openai/gpt-4o-mini",
+    ]
     done = CliRunner().invoke(app, ["advise", *flags, "--no-metric"])
     assert done.exit_code == 0, done.output
     assert done.output.startswith("MEASURE FIRST")
     (tmp_path / "me.yaml").write_text(
-        "task: json\nworkload: {requests_per_month: 1000000, input_tokens: 1500, output_tokens: 300}\napi: openai/gpt-4o\nhas_metric: false\n"
+        "task: json\nworkload: {requests_per_month: 1000000, input_tokens: 1500, output_tokens: 300}\napi: "
+        "openai/gpt-4o\nhas_metric: false\n"
     )
     tried = [word for way in ("prompt", "few-shot", "structured-output", "smaller-model") for word in ("--tried", way)]
     changed = CliRunner().invoke(app, ["advise", str(tmp_path / "me.yaml"), "--metric", *tried, "--json"])

@@ -46,7 +46,9 @@ def test_a_jobs_estimate_is_what_training_costs_with_its_interval_and_its_source
     # 12 dollars and half as much for runs thrown away, as for every amount.
     assert float(answer.upfront_usd - ask(0).upfront_usd) == pytest.approx(1.5 * float(estimate.cost.likely), abs=0.011)
     (drawn,) = [one for one in answer.distributions if one.input == "training_usd"]
-    assert (drawn.low, drawn.likely, drawn.high) == tuple(float(usd) for usd in (estimate.cost.low, estimate.cost.likely, estimate.cost.high))
+    assert (drawn.low, drawn.likely, drawn.high) == tuple(
+        float(usd) for usd in (estimate.cost.low, estimate.cost.likely, estimate.cost.high)
+    )
     assert drawn.why == estimate.cost.source
 
 
@@ -61,7 +63,9 @@ def test_a_dearer_estimate_makes_self_hosting_less_likely_to_be_cheaper() -> Non
     estimate = job_on(Modal(gpu="A100-80GB")).estimate(is_exact=False)
     assert estimate.cost is not None
     dear = estimate.replace(
-        cost=estimate.cost.replace(low=estimate.cost.low * 500, likely=estimate.cost.likely * 500, high=estimate.cost.high * 5000)
+        cost=estimate.cost.replace(
+            low=estimate.cost.low * 500, likely=estimate.cost.likely * 500, high=estimate.cost.high * 5000
+        )
     )
     cheap_odds, dear_odds = (ask(one).likelihood for one in (estimate, dear))
     assert dear_odds.p_self_hosted_cheaper < cheap_odds.p_self_hosted_cheaper
@@ -88,11 +92,16 @@ def test_a_job_whose_price_nobody_tells_is_refused_with_the_reason() -> None:
 def job_file(tmp_path: Path) -> Path:
     (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
     file = tmp_path / "job.yaml"
-    file.write_text(f"model: {LLAMA}\nbackend: together\ntrain:\n  file: mails.csv\n  chat: {{prompt: '{{text}}', completion: '{{label}}'}}\n")
+    file.write_text(
+        f"model: {LLAMA}\nbackend: together\ntrain:\n  file: mails.csv\n  chat: {{prompt: '{{text}}', completion: "
+        f"'{{label}}'}}\n"
+    )
     return file
 
 
-def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_not_used(job_file: Path, tmp_path: Path) -> None:
+def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_not_used(
+    job_file: Path, tmp_path: Path
+) -> None:
     question = tmp_path / "q.yaml"
     question.write_text(EXAMPLE.read_text().replace("training: 4\n", "training: 123\n"))
     done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file)])

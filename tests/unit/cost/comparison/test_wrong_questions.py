@@ -16,7 +16,9 @@ from ftsdk.cost.comparison.crossover_file import CrossoverFile
 from ftsdk.errors import SpecError
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "cost" / "email_crossover.yaml"
-HEAD = "workload: {input_tokens: 600, output_tokens: 15, requests_per_month: 1000000}\napi: anthropic/claude-haiku-4-5\n"
+HEAD = (
+    "workload: {input_tokens: 600, output_tokens: 15, requests_per_month: 1000000}\napi: anthropic/claude-haiku-4-5\n"
+)
 OWN = "self_hosted: {model: mistralai/Mistral-7B-Instruct-v0.3, gpu: L4, provider: runpod}\n"
 
 
@@ -56,10 +58,14 @@ def test_an_impossible_argument_is_refused_by_name(book: PriceBook, wrong: dict[
         ("training: {low: 1, likely: 2, source: me}", "training.high: is required"),
         (
             "retrains_per_year: 1e6",
-            "retrains_per_year: input should be a number, not text: YAML takes an exponent only after a point and with a sign",
+            "retrains_per_year: input should be a number, not text: YAML takes an exponent only after a point and with "
+            "a sign",
         ),
         ("retrains_per_year: '4'", "retrains_per_year: input should be a number, not text: write it without quotes"),
-        ("operations: {usd_per_hour: '75'}", "operations.usd_per_hour: input should be a number, not text: write it without quotes"),
+        (
+            "operations: {usd_per_hour: '75'}",
+            "operations.usd_per_hour: input should be a number, not text: write it without quotes",
+        ),
         ("other_apis: openai/gpt-4o", "other_apis: input should be a list, such as [openai/gpt-4o]"),
         ("seed: -1", "seed: input should be greater than or equal to 0"),
     ],
@@ -74,7 +80,9 @@ def test_a_file_is_corrected_in_words_of_people_not_of_types(tmp_path: Path, lin
 
 def test_a_single_way_that_was_tried_is_asked_for_as_a_list() -> None:
     with pytest.raises(SpecError, match=re.escape("tried: input should be a list, such as [prompt]")):
-        Situation.from_dict({"task": "json", "api": "a/b", "workload": {"input_tokens": 1, "output_tokens": 1}, "tried": "prompt"})
+        Situation.from_dict(
+            {"task": "json", "api": "a/b", "workload": {"input_tokens": 1, "output_tokens": 1}, "tried": "prompt"}
+        )
 
 
 @pytest.mark.parametrize(("option", "name"), [("--plot", "x.png"), ("--html", "x.html")])

@@ -22,7 +22,11 @@ HAIKU = api_price("anthropic/claude-haiku-5-5", book=EMPTY)
 
 def test_a_price_has_amounts_source_and_day(book: PriceBook) -> None:
     price = api_price("anthropic/claude-haiku-4-5", book=book)
-    assert (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.output_usd_per_mtok) == (1, Decimal("0.1"), 5)
+    assert (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.output_usd_per_mtok) == (
+        1,
+        Decimal("0.1"),
+        5,
+    )
     assert "genai-prices" in price.source
     assert price.source.startswith("https://")
     assert date(2026, 11, 1) <= price.as_of <= TODAY
@@ -59,11 +63,18 @@ def test_we_compute_what_the_package_computes(inputs: int, cached: float, output
             genai_request_timestamp=datetime(2026, 11, 23, tzinfo=UTC),
             price_context={"processing": "batch"} if batch else None,
         )
-        ours = api_price(model, batch=batch, book=EMPTY).cost_usd(input_tokens=inputs, cached_input_tokens=hit, output_tokens=output)
+        ours = api_price(model, batch=batch, book=EMPTY).cost_usd(
+            input_tokens=inputs, cached_input_tokens=hit, output_tokens=output
+        )
         assert ours == theirs.total_price
 
 
-@given(tokens=st.integers(0, 10**6), more=st.integers(0, 10**6), output=st.integers(0, 10**5), requests=st.integers(0, 10**6))
+@given(
+    tokens=st.integers(0, 10**6),
+    more=st.integers(0, 10**6),
+    output=st.integers(0, 10**5),
+    requests=st.integers(0, 10**6),
+)
 def test_cost_never_falls_when_tokens_or_requests_rise(tokens: int, more: int, output: int, requests: int) -> None:
     cost = HAIKU.cost_usd(input_tokens=tokens, output_tokens=output, requests=requests)
     assert HAIKU.cost_usd(input_tokens=tokens + more, output_tokens=output, requests=requests) >= cost
@@ -91,7 +102,9 @@ def test_a_batch_price_isnt_there_before_its_first_day() -> None:
 
 def test_a_fine_tuned_model_is_known_by_its_full_id_only() -> None:
     assert api_price("openai/ft:gpt-4o-2024-08-06:org::abc", book=EMPTY).input_usd_per_mtok == Decimal("3.75")
-    assert api_price("openai/ft:gpt-4o-mini-2024-07-18:org::abc", batch=True, book=EMPTY).output_usd_per_mtok == Decimal("0.6")
+    assert api_price(
+        "openai/ft:gpt-4o-mini-2024-07-18:org::abc", batch=True, book=EMPTY
+    ).output_usd_per_mtok == Decimal("0.6")
     with pytest.raises(SpecError, match="by its full id only"):
         api_price("openai/ft:gpt-4o", book=EMPTY)
 
@@ -129,23 +142,37 @@ def test_no_ending_that_the_package_doesnt_list_gets_a_models_price(ending: str)
 
 def _listed(clause: Any) -> list[str]:
     members = [*getattr(clause, "or_", ()), *getattr(clause, "and_", ())]
-    return [getattr(clause, "equals", "") or getattr(clause, "starts_with", ""), *(name for member in members for name in _listed(member))]
+    return [
+        getattr(clause, "equals", "") or getattr(clause, "starts_with", ""),
+        *(name for member in members for name in _listed(member)),
+    ]
 
 
-@pytest.mark.parametrize("model", ["anthropic/claude-haiku-4-5-20251001", "anthropic/claude-haiku-5-5@20261001", "anthropic/claude-haiku-5.5"])
+@pytest.mark.parametrize(
+    "model",
+    ["anthropic/claude-haiku-4-5-20251001", "anthropic/claude-haiku-5-5@20261001", "anthropic/claude-haiku-5.5"],
+)
 def test_a_dated_or_dotted_name_of_a_model_is_that_model(model: str) -> None:
     family = "claude-haiku-4-5" if "4-5" in model else "claude-haiku-5-5"
-    assert api_price(model, book=EMPTY).output_usd_per_mtok == api_price(f"anthropic/{family}", book=EMPTY).output_usd_per_mtok
+    assert (
+        api_price(model, book=EMPTY).output_usd_per_mtok
+        == api_price(f"anthropic/{family}", book=EMPTY).output_usd_per_mtok
+    )
 
 
-@pytest.mark.parametrize("model", ["openrouter/meta-llama/llama-3.3-70b-instruct:free", "openai/text-embedding-3-small"])
+@pytest.mark.parametrize(
+    "model", ["openrouter/meta-llama/llama-3.3-70b-instruct:free", "openai/text-embedding-3-small"]
+)
 def test_nothing_costs_nothing(model: str) -> None:
     with pytest.raises(SpecError, match="nothing is taken to cost 0"):
         api_price(model, book=EMPTY)
 
 
 def test_announced_prices_count_from_their_first_day() -> None:
-    prices = [api_price("google/gemini-3.8-flash", on=day, book=EMPTY).input_usd_per_mtok for day in (date(2026, 12, 31), date(2027, 1, 1))]
+    prices = [
+        api_price("google/gemini-3.8-flash", on=day, book=EMPTY).input_usd_per_mtok
+        for day in (date(2026, 12, 31), date(2027, 1, 1))
+    ]
     assert prices == [Decimal("0.75"), Decimal("1.5")]
 
 
@@ -165,12 +192,20 @@ def test_the_book_wins_over_the_package_and_tells_of_the_conflict(book: PriceBoo
 
 def own(**changes: Any) -> list[Any]:
     parts = {"input": 1, "output": 3, "cached_input": 0.2}
-    return [a_price(sku=f"api/secret/{part}", unit="usd_per_1m_tokens", usd=usd, layer="user", **changes) for part, usd in parts.items()]
+    return [
+        a_price(sku=f"api/secret/{part}", unit="usd_per_1m_tokens", usd=usd, layer="user", **changes)
+        for part, usd in parts.items()
+    ]
 
 
 def test_a_model_that_only_the_user_knows_has_the_users_price() -> None:
     price = api_price("acme/secret", book=PriceBook(own(), today=TODAY))
-    assert (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.output_usd_per_mtok, price.layer) == (1, Decimal("0.2"), 3, "user")
+    assert (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.output_usd_per_mtok, price.layer) == (
+        1,
+        Decimal("0.2"),
+        3,
+        "user",
+    )
 
 
 def test_half_a_price_is_refused() -> None:
@@ -184,7 +219,9 @@ def test_the_books_own_tiers_and_batch_prices_are_kept() -> None:
     rows = own(usd_batch=0.1, tiers=[{"above_input_tokens": 1000, "usd": 9, "usd_batch": 4}])
     book = PriceBook(rows, today=TODAY)
     assert api_price("acme/secret", book=book).cost_usd(input_tokens=2000, output_tokens=0) == Decimal("0.018")
-    assert api_price("acme/secret", batch=True, book=book).cost_usd(input_tokens=2000, output_tokens=0) == Decimal("0.008")
+    assert api_price("acme/secret", batch=True, book=book).cost_usd(input_tokens=2000, output_tokens=0) == Decimal(
+        "0.008"
+    )
 
 
 def test_a_count_below_zero_is_refused() -> None:

@@ -38,27 +38,41 @@ def test_without_packing_together_bills_rows_as_long_as_the_longest_may_be() -> 
     packed = together_finetune_tokens(train_tokens=900_000, epochs=3, rows=3000, max_length=2048)
     padded = together_finetune_tokens(train_tokens=900_000, epochs=3, rows=3000, max_length=2048, packing=False)
     assert (packed, padded) == (2_700_000, 18_432_000)
-    assert together_finetune_cost(tokens=padded, price=PER_MTOK, minimum=MINIMUM).usd.quantize(Decimal("0.01")) == Decimal("6.27")
+    assert together_finetune_cost(tokens=padded, price=PER_MTOK, minimum=MINIMUM).usd.quantize(
+        Decimal("0.01")
+    ) == Decimal("6.27")
     assert together_finetune_cost(tokens=packed, price=PER_MTOK, minimum=MINIMUM).usd == 4
     with pytest.raises(SpecError, match="give rows= and max_length="):
         together_finetune_tokens(train_tokens=1, epochs=1, packing=False)
 
 
-@given(tokens=counts, more=counts, epochs=few, validation=counts, evaluations=few, rows=st.integers(0, 10**6), length=st.integers(1, 10**5))
+@given(
+    tokens=counts,
+    more=counts,
+    epochs=few,
+    validation=counts,
+    evaluations=few,
+    rows=st.integers(0, 10**6),
+    length=st.integers(1, 10**5),
+)
 def test_billed_tokens_are_linear_in_epochs_and_never_fall(
     tokens: int, more: int, epochs: int, validation: int, evaluations: int, rows: int, length: int
 ) -> None:
     for packing in (True, False):
         fixed: dict[str, Any] = {"rows": rows, "max_length": length, "packing": packing}
         one = together_finetune_tokens(train_tokens=tokens, epochs=1, **fixed)
-        many = together_finetune_tokens(train_tokens=tokens, epochs=epochs, validation_tokens=validation, evaluations=evaluations, **fixed)
+        many = together_finetune_tokens(
+            train_tokens=tokens, epochs=epochs, validation_tokens=validation, evaluations=evaluations, **fixed
+        )
         assert many - validation * evaluations == epochs * one
         assert together_finetune_tokens(train_tokens=tokens + more, epochs=epochs, **fixed) >= epochs * one
     assert finetune_tokens(train_tokens=tokens, epochs=epochs) == epochs * tokens
 
 
 @given(tokens=counts, more=counts, price=usd, dearer=usd, least=usd)
-def test_a_jobs_cost_never_falls_and_never_lies_below_the_minimum(tokens: int, more: int, price: Decimal, dearer: Decimal, least: Decimal) -> None:
+def test_a_jobs_cost_never_falls_and_never_lies_below_the_minimum(
+    tokens: int, more: int, price: Decimal, dearer: Decimal, least: Decimal
+) -> None:
     minimum = a_price(unit="usd_per_job", usd=least)
 
     def cost(tokens: int, price: Decimal) -> Decimal:
@@ -71,7 +85,9 @@ def test_a_jobs_cost_never_falls_and_never_lies_below_the_minimum(tokens: int, m
 
 
 @given(seconds=st.integers(0, 10**6), more=st.integers(0, 10**6), gpus=few, price=usd)
-def test_gpu_time_costs_by_the_second_and_never_less_for_more(seconds: int, more: int, gpus: int, price: Decimal) -> None:
+def test_gpu_time_costs_by_the_second_and_never_less_for_more(
+    seconds: int, more: int, gpus: int, price: Decimal
+) -> None:
     def cost(seconds: int, gpus: int = gpus, price: Decimal = price, **changes: Any) -> Decimal:
         return per_second_gpu_cost(seconds=seconds, gpus=gpus, price=a_gpu_price(price), **changes).usd
 
@@ -89,7 +105,9 @@ def test_a_modal_container_bills_gpu_cores_and_memory_and_a_region_multiplies_al
     }
     plain = per_second_gpu_cost(seconds=3600, gpus=1, cores=4, memory_gib=16, **prices)
     assert [round(float(charge.usd), 4) for charge in plain.charges] == [3.9492, 0.1886, 0.1279]
-    pinned = per_second_gpu_cost(seconds=3600, gpus=1, cores=4, memory_gib=16, region=book.price("modal", "multiplier/region-broad"), **prices)
+    pinned = per_second_gpu_cost(
+        seconds=3600, gpus=1, cores=4, memory_gib=16, region=book.price("modal", "multiplier/region-broad"), **prices
+    )
     assert pinned.usd == plain.usd * Decimal("1.5")
     assert "total: $4.27" in str(plain)
     assert "https://modal.com/pricing" in str(plain)
@@ -112,7 +130,9 @@ def test_an_endpoint_bills_whole_minutes_of_every_replica_idle_or_not() -> None:
     price = a_gpu_price(6)
     assert dedicated_endpoint_cost(busy_s=0, idle_s=3600, replicas=2, price=price).usd == 12
     assert dedicated_endpoint_cost(busy_s=61, idle_s=0, replicas=1, price=price).usd == Decimal("0.2")
-    assert dedicated_endpoint_cost(busy_s=1, idle_s=119, replicas=1, gpus_per_replica=2, price=price).usd == Decimal("0.4")
+    assert dedicated_endpoint_cost(busy_s=1, idle_s=119, replicas=1, gpus_per_replica=2, price=price).usd == Decimal(
+        "0.4"
+    )
 
 
 @given(busy=st.integers(0, 10**6), idle=st.integers(0, 10**6), more=st.integers(0, 10**5))
@@ -131,8 +151,12 @@ def test_a_bill_refuses_a_price_of_another_unit(unit: Unit) -> None:
         "usd_per_1m_training_tokens": lambda: together_finetune_cost(tokens=1, price=price),
         "usd_per_job": lambda: together_finetune_cost(tokens=1, price=PER_MTOK, minimum=price),
         "gpu": lambda: gpu_time_cost(seconds=1, gpus=1, price=price),
-        "usd_per_core_second": lambda: per_second_gpu_cost(seconds=1, gpus=1, price=a_gpu_price(), cores=1, core_price=price),
-        "usd_per_gib_second": lambda: per_second_gpu_cost(seconds=1, gpus=1, price=a_gpu_price(), memory_gib=1, memory_price=price),
+        "usd_per_core_second": lambda: per_second_gpu_cost(
+            seconds=1, gpus=1, price=a_gpu_price(), cores=1, core_price=price
+        ),
+        "usd_per_gib_second": lambda: per_second_gpu_cost(
+            seconds=1, gpus=1, price=a_gpu_price(), memory_gib=1, memory_price=price
+        ),
         "multiplier": lambda: per_second_gpu_cost(seconds=1, gpus=1, price=a_gpu_price(), region=price),
     }
     for takes, bill in bills.items():

@@ -25,7 +25,10 @@ def rows(*lines: str) -> str:
     return "prices:\n" + "".join(f"  - {{{line}}}\n" for line in lines)
 
 
-ROW = "provider: runpod, sku: pod-secure/L4, unit: usd_per_gpu_hour, usd: {usd}, gpu: L4, source: 'https://acme.example', as_of: {day}"
+ROW = (
+    "provider: runpod, sku: pod-secure/L4, unit: usd_per_gpu_hour, usd: {usd}, gpu: L4, source: "
+    "'https://acme.example', as_of: {day}"
+)
 
 
 def test_every_packaged_price_has_an_address_a_day_and_no_twin(book: PriceBook) -> None:
@@ -46,7 +49,8 @@ def test_the_newest_price_in_force_answers(book: PriceBook) -> None:
 
 def test_a_promotion_counts_until_its_last_day_and_no_longer(book: PriceBook) -> None:
     by_day = {
-        day: book.price("together", "dedicated/1xH100-80GB", on=date.fromisoformat(day)).usd for day in ("2026-06-01", "2026-09-30", "2026-10-07")
+        day: book.price("together", "dedicated/1xH100-80GB", on=date.fromisoformat(day)).usd
+        for day in ("2026-06-01", "2026-09-30", "2026-10-07")
     }
     assert [str(usd) for usd in by_day.values()] == ["6.49", "3.99", "5.49"]
     with pytest.raises(SpecError, match="in force on 2026-05-01"):
@@ -70,7 +74,9 @@ def test_a_superseded_price_is_history_and_not_an_answer(book: PriceBook) -> Non
         ("runpod", "POD-SECURE/L4", "ftsdk prices add"),
     ],
 )
-def test_what_is_unknown_raises_with_the_nearest_and_is_never_matched_loosely(book: PriceBook, provider: str, sku: str, says: str) -> None:
+def test_what_is_unknown_raises_with_the_nearest_and_is_never_matched_loosely(
+    book: PriceBook, provider: str, sku: str, says: str
+) -> None:
     with pytest.raises(SpecError) as caught:
         book.price(provider, sku)
     assert says in str(caught.value)
@@ -82,7 +88,12 @@ def test_later_layers_win_even_with_an_older_day_and_each_price_knows_its_layer(
     project.write_text(rows(ROW.format(usd=0.42, day="2026-01-02")))
     call = a_gpu_price(0.43, provider="runpod", sku="pod-secure/L4", gpu="L4", as_of="2026-01-03")
     seen: list[tuple[str, str]] = []
-    for arguments in ({}, {"user": user}, {"user": user, "project": project}, {"user": user, "project": project, "overrides": [call]}):
+    for arguments in (
+        {},
+        {"user": user},
+        {"user": user, "project": project},
+        {"user": user, "project": project, "overrides": [call]},
+    ):
         price = PriceBook.load(**arguments, today=TODAY).price("runpod", "pod-secure/L4")
         seen.append((str(price.usd), price.layer))
     assert seen == [("0.49", "packaged"), ("0.41", "user"), ("0.42", "project"), ("0.43", "call")]
@@ -217,7 +228,9 @@ def test_the_room_loads_neither_torch_nor_charts_nor_the_price_package() -> None
         "import sys; from ftsdk.cost import *; PriceBook.load()\n"
         "print([m for m in ('torch', 'matplotlib', 'genai_prices', 'together', 'httpx') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_every_public_name_is_sorted_and_can_be_had() -> None:

@@ -46,24 +46,41 @@ def test_what_no_source_tells_is_none_and_not_a_guess(book: PriceBook) -> None:
 
 
 def test_the_least_that_a_job_costs_is_the_models_own_or_the_services(book: PriceBook) -> None:
-    by_model = [finetune_minimum(book, "together", model) for model in ("deepseek-ai/DeepSeek-V3.1", "Qwen/Qwen3.5-9B", None)]
+    by_model = [
+        finetune_minimum(book, "together", model) for model in ("deepseek-ai/DeepSeek-V3.1", "Qwen/Qwen3.5-9B", None)
+    ]
     assert [price and price.usd for price in by_model] == [20, 4, 4]
     assert finetune_minimum(book, "runpod", None) is None
 
 
 def test_the_smallest_bracket_that_fits_counts() -> None:
-    rows = [a_price(sku=f"ft/lora-sft/{name}", usd=usd, max_billion=most) for name, usd, most in (("all", 9, 100), ("small", 1, 16))]
+    rows = [
+        a_price(sku=f"ft/lora-sft/{name}", usd=usd, max_billion=most)
+        for name, usd, most in (("all", 9, 100), ("small", 1, 16))
+    ]
     book = PriceBook(rows, today=TODAY)
-    found = [finetune_price(book, "acme", "m", method="sft", tuning="lora", billion=size) for size in (7, 16.4, 17.5, 200)]
+    found = [
+        finetune_price(book, "acme", "m", method="sft", tuning="lora", billion=size) for size in (7, 16.4, 17.5, 200)
+    ]
     assert [one and one.usd for one in found] == [1, 1, 9, None]
 
 
 def test_a_price_of_ones_own_wins(book: PriceBook) -> None:
     mine = a_price(provider="together", sku="ft/lora-sft/Qwen/Qwen3.5-9B", usd=0.2)
-    found = finetune_price(PriceBook.load(overrides=[mine], today=TODAY), "together", "Qwen/Qwen3.5-9B", method="sft", tuning="lora", billion=9)
+    found = finetune_price(
+        PriceBook.load(overrides=[mine], today=TODAY),
+        "together",
+        "Qwen/Qwen3.5-9B",
+        method="sft",
+        tuning="lora",
+        billion=9,
+    )
     assert found is not None
     assert (found.usd, found.price.layer) == (Decimal("0.2"), "call")
 
 
 def test_a_spec_is_named_in_the_words_of_the_book() -> None:
-    assert (kind_of(a_spec()), kind_of(a_spec(method=DPO(), tuning=FullFineTune()))) == (("sft", "lora"), ("dpo", "full"))
+    assert (kind_of(a_spec()), kind_of(a_spec(method=DPO(), tuning=FullFineTune()))) == (
+        ("sft", "lora"),
+        ("dpo", "full"),
+    )

@@ -23,7 +23,9 @@ from ftsdk.errors import SpecError
         ("L4", "huggingface", "0.8", "jobs/l4x1"),
     ],
 )
-def test_the_price_of_a_gpu_is_per_gpu_and_hour_whatever_is_sold(book: PriceBook, gpu: str, provider: str, usd: str, sku: str) -> None:
+def test_the_price_of_a_gpu_is_per_gpu_and_hour_whatever_is_sold(
+    book: PriceBook, gpu: str, provider: str, usd: str, sku: str
+) -> None:
     price = gpu_price(gpu, provider, book=book)
     assert (price.usd, price.unit, price.sku) == (Decimal(usd), "usd_per_gpu_hour", sku)
     assert price.source.startswith("https://")

@@ -50,7 +50,11 @@ def test_a_second_price_of_one_day_is_refused_and_nothing_changes(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "text", ["prices: []\n", "prices:\n- {provider: a, sku: b, unit: usd_per_job, usd: 1, source: s, as_of: 2026-11-01}\nprovider: a\n"]
+    "text",
+    [
+        "prices: []\n",
+        "prices:\n- {provider: a, sku: b, unit: usd_per_job, usd: 1, source: s, as_of: 2026-11-01}\nprovider: a\n",
+    ],
 )
 def test_a_file_that_cant_be_appended_to_is_left_alone(tmp_path: Path, text: str) -> None:
     file = tmp_path / "prices.yaml"
@@ -60,7 +64,11 @@ def test_a_file_that_cant_be_appended_to_is_left_alone(tmp_path: Path, text: str
     assert file.read_text() == text
 
 
-@given(note=st.text(min_size=1, max_size=60), sku=st.text(min_size=1, max_size=30), usd=st.decimals(Decimal("0.0000001"), Decimal(10**6), places=7))
+@given(
+    note=st.text(min_size=1, max_size=60),
+    sku=st.text(min_size=1, max_size=30),
+    usd=st.decimals(Decimal("0.0000001"), Decimal(10**6), places=7),
+)
 def test_whatever_a_note_says_it_is_read_back_as_it_was(note: str, sku: str, usd: Decimal) -> None:
     price = a_gpu_price(usd, note=note, sku=sku, layer="user")
     assert parse_rows("prices:\n" + row_text(price), layer="user", where="x") == (price,)
@@ -74,7 +82,13 @@ def test_the_packaged_book_has_nothing_wrong(book: PriceBook) -> None:
 
 
 def test_the_check_names_what_is_wrong() -> None:
-    rows = [a_price(), a_price(), a_price(sku="b", as_of="2026-12-01"), a_price(sku="c", source="somebody said"), a_price(sku="d", usd_min=1)]
+    rows = [
+        a_price(),
+        a_price(),
+        a_price(sku="b", as_of="2026-12-01"),
+        a_price(sku="c", source="somebody said"),
+        a_price(sku="d", usd_min=1),
+    ]
     found = check(PriceBook(rows, today=TODAY))
     assert [(finding.kind, finding.sku) for finding in found if finding.is_error] == [
         ("contradiction", "d"),
@@ -87,7 +101,9 @@ def test_the_check_names_what_is_wrong() -> None:
 def test_the_check_holds_api_prices_against_the_package(book: PriceBook) -> None:
     pytest.importorskip("genai_prices", reason="the extra 'cost' isn't installed")
     found = [finding for finding in check(book) if finding.kind == "disagreement"]
-    assert {finding.sku for finding in found} == {f"api/meta-llama/Llama-3.3-70B-Instruct-Turbo/{part}" for part in ("input", "output")}
+    assert {finding.sku for finding in found} == {
+        f"api/meta-llama/Llama-3.3-70B-Instruct-Turbo/{part}" for part in ("input", "output")
+    }
     assert "$1.04 here, $0.88 by" in str(found[0])
 
 
@@ -99,7 +115,19 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-ADD = ("add", "runpod", "pod-secure/L4", "--unit", "usd_per_gpu_hour", "--source", "our contract", "--gpu", "L4", "--as-of", "2026-11-20")
+ADD = (
+    "add",
+    "runpod",
+    "pod-secure/L4",
+    "--unit",
+    "usd_per_gpu_hour",
+    "--source",
+    "our contract",
+    "--gpu",
+    "L4",
+    "--as-of",
+    "2026-11-20",
+)
 
 
 def test_the_command_line_adds_lists_and_checks(ftsdk_home: Path) -> None:
@@ -125,7 +153,9 @@ def test_a_project_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert PriceBook.load(today=TODAY).price("runpod", "pod-secure/L4").layer == "project"
 
 
-@pytest.mark.parametrize(("usd", "says"), [("0", "greater than 0"), ("a lot", "amount such as 0.49"), ("-1", "greater than 0")])
+@pytest.mark.parametrize(
+    ("usd", "says"), [("0", "greater than 0"), ("a lot", "amount such as 0.49"), ("-1", "greater than 0")]
+)
 def test_an_impossible_amount_is_refused_by_the_command_line(usd: str, says: str) -> None:
     with pytest.raises(SpecError, match=says):
         run(*ADD, "--usd", usd)

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.cost.facts.devices import find_device
-from ftsdk.cost.serving.capacity import ModelShape, Weights, capacity, ceiling_tokens_per_s, known_gpus, model_shape, serving_gpu, tokens_per_s_at
+from ftsdk.cost.serving.capacity import (
+    ModelShape,
+    Weights,
+    capacity,
+    ceiling_tokens_per_s,
+    known_gpus,
+    model_shape,
+    serving_gpu,
+    tokens_per_s_at,
+)
 from ftsdk.cost.serving.placements import placements
 from ftsdk.errors import SpecError
 
@@ -63,17 +72,31 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(
     ("model", "gpus", "tokens_in", "tokens_out", "expected", "published"),
-    [(LLAMA_8B, 1, 1000, 1000, 14_810, 15_220), (LLAMA_8B, 1, 2048, 128, 3_233, 3_450), (LLAMA_70B, 2, 1000, 1000, 4_953, 4_205)],
+    [
+        (LLAMA_8B, 1, 1000, 1000, 14_810, 15_220),
+        (LLAMA_8B, 1, 2048, 128, 3_233, 3_450),
+        (LLAMA_70B, 2, 1000, 1000, 4_953, 4_205),
+    ],
 )
-def test_the_ceiling_agrees_with_its_test_vectors(model: str, gpus: int, tokens_in: int, tokens_out: int, expected: int, published: int) -> None:
-    found = ceiling_tokens_per_s(model_shape(model), serving_gpu("H100"), input_tokens=tokens_in, output_tokens=tokens_out, gpus=gpus)
+def test_the_ceiling_agrees_with_its_test_vectors(
+    model: str, gpus: int, tokens_in: int, tokens_out: int, expected: int, published: int
+) -> None:
+    found = ceiling_tokens_per_s(
+        model_shape(model), serving_gpu("H100"), input_tokens=tokens_in, output_tokens=tokens_out, gpus=gpus
+    )
     assert found == pytest.approx(expected, rel=0.002)
     assert found == pytest.approx(published, rel=0.2)
 
 
 def test_the_ceiling_is_within_ten_percent_of_the_published_fp8_rows_on_average() -> None:
     errors = [
-        abs(ceiling_tokens_per_s(model_shape(model), serving_gpu(gpu), input_tokens=given, output_tokens=made, gpus=gpus) / measured - 1)
+        abs(
+            ceiling_tokens_per_s(
+                model_shape(model), serving_gpu(gpu), input_tokens=given, output_tokens=made, gpus=gpus
+            )
+            / measured
+            - 1
+        )
         for model, rows in PUBLISHED.items()
         for gpu, gpus, given, made, measured in rows
     ]
@@ -91,14 +114,23 @@ def test_another_engine_and_gpu_are_within_a_third(
     gpu: str, weights: Weights, at_a_time: int, tokens_in: int, tokens_out: int, measured: int
 ) -> None:
     # vLLM 0.23 with Llama-3.1-8B, closed loop, 2026: neither the engine nor the GPU was in the fit.
-    found = tokens_per_s_at(model_shape(LLAMA_8B), serving_gpu(gpu), at_a_time, input_tokens=tokens_in, output_tokens=tokens_out, weights=weights)
+    found = tokens_per_s_at(
+        model_shape(LLAMA_8B),
+        serving_gpu(gpu),
+        at_a_time,
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        weights=weights,
+    )
     assert found == pytest.approx(measured, rel=0.34)
 
 
 def test_a_tighter_target_never_promises_more() -> None:
     for gpu in ("L4", "RTX4090", "A100-80GB", "H100"):
         promised = [
-            capacity(model_shape(MISTRAL), serving_gpu(gpu), input_tokens=600, output_tokens=100, latency=latency).requests_per_s
+            capacity(
+                model_shape(MISTRAL), serving_gpu(gpu), input_tokens=600, output_tokens=100, latency=latency
+            ).requests_per_s
             for latency in ("offline", "server", "interactive")
         ]
         assert promised == sorted(promised, reverse=True)
@@ -114,7 +146,9 @@ def test_a_promise_is_below_the_ceiling_and_its_answers_are_in_time() -> None:
 
 
 def test_a_gpu_that_is_too_slow_says_so() -> None:
-    found = capacity(model_shape(LLAMA_70B), serving_gpu("A100-80GB"), input_tokens=20_000, output_tokens=10, latency="interactive")
+    found = capacity(
+        model_shape(LLAMA_70B), serving_gpu("A100-80GB"), input_tokens=20_000, output_tokens=10, latency="interactive"
+    )
     assert not found.is_target_met
 
 
@@ -126,12 +160,19 @@ def test_four_bit_weights_fit_where_sixteen_do_not() -> None:
 
 
 def test_a_large_model_is_split_over_the_fewest_gpus_into_which_it_fits() -> None:
-    assert capacity(model_shape(LLAMA_70B), serving_gpu("H100"), input_tokens=500, output_tokens=100, weights="bf16").gpus_per_replica == 4
+    assert (
+        capacity(
+            model_shape(LLAMA_70B), serving_gpu("H100"), input_tokens=500, output_tokens=100, weights="bf16"
+        ).gpus_per_replica
+        == 4
+    )
 
 
 def test_unmerged_adapters_cost_a_sixth() -> None:
     merged = capacity(model_shape(MISTRAL), serving_gpu("L4"), input_tokens=600, output_tokens=15, latency="offline")
-    adapters = capacity(model_shape(MISTRAL), serving_gpu("L4"), input_tokens=600, output_tokens=15, latency="offline", is_adapter=True)
+    adapters = capacity(
+        model_shape(MISTRAL), serving_gpu("L4"), input_tokens=600, output_tokens=15, latency="offline", is_adapter=True
+    )
     assert adapters.requests_per_s / merged.requests_per_s == pytest.approx(0.84, abs=0.01)
 
 
@@ -144,11 +185,15 @@ def test_a_cached_prefix_leaves_room_for_more_requests() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(1, 8000), st.floats(1, 2000), st.sampled_from(["L4", "A100-80GB", "H100", "H200"]))
-def test_longer_prompts_and_answers_never_raise_what_a_gpu_can_take(tokens_in: float, tokens_out: float, gpu: str) -> None:
+def test_longer_prompts_and_answers_never_raise_what_a_gpu_can_take(
+    tokens_in: float, tokens_out: float, gpu: str
+) -> None:
     shape = model_shape(MISTRAL)
 
     def promised(a: float, b: float) -> float:
-        return capacity(shape, serving_gpu(gpu), input_tokens=a, output_tokens=b, latency="offline").ceiling_requests_per_s
+        return capacity(
+            shape, serving_gpu(gpu), input_tokens=a, output_tokens=b, latency="offline"
+        ).ceiling_requests_per_s
 
     before = promised(tokens_in, tokens_out)
     assert math.isfinite(before)
@@ -186,7 +231,9 @@ def config_of_mistral(**changes: int) -> str:
 
 def test_the_shape_of_a_model_in_a_folder_is_read_from_its_files(model_of_headers: Path) -> None:
     (model_of_headers / "config.json").write_text(config_of_mistral(), encoding="utf-8")
-    header = json.dumps({"w": {"dtype": "BF16", "shape": [7_248, 1_000_000], "data_offsets": [0, 14_496_000_000]}}).encode()
+    header = json.dumps(
+        {"w": {"dtype": "BF16", "shape": [7_248, 1_000_000], "data_offsets": [0, 14_496_000_000]}}
+    ).encode()
     with (model_of_headers / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + 14_496_000_000)  # sparse: it takes no room on the disk
@@ -219,7 +266,11 @@ def test_a_size_in_a_name_is_no_shape_to_serve() -> None:
 
 def test_what_training_and_serving_know_of_a_gpu_is_one_row() -> None:
     gpu, device = serving_gpu("RTX4090"), find_device("NVIDIA GeForce RTX 4090")
-    assert (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.bf16) == (device.memory_gib, device.bandwidth_gb_per_s, device.peak_tflops)
+    assert (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.bf16) == (
+        device.memory_gib,
+        device.bandwidth_gb_per_s,
+        device.peak_tflops,
+    )
     assert "T4" not in known_gpus(), "it has no bfloat16"
     assert "B300" not in known_gpus(), "its peak isn't known"
 
@@ -227,23 +278,43 @@ def test_what_training_and_serving_know_of_a_gpu_is_one_row() -> None:
 def test_a_shape_can_be_given_for_a_mixture_of_experts() -> None:
     dense = ModelShape(name="d", params_b=46.7, layers=32, kv_heads=8, head_dim=128)
     sparse = ModelShape(name="s", params_b=46.7, active_params_b=12.9, layers=32, kv_heads=8, head_dim=128)
-    promised = [capacity(shape, serving_gpu("H100"), input_tokens=1000, output_tokens=100).requests_per_s for shape in (dense, sparse)]
+    promised = [
+        capacity(shape, serving_gpu("H100"), input_tokens=1000, output_tokens=100).requests_per_s
+        for shape in (dense, sparse)
+    ]
     assert promised[1] > 2 * promised[0]
 
 
 def test_a_model_that_is_in_int4_already_is_not_told_to_take_int4() -> None:
     with pytest.raises(SpecError) as caught:
-        capacity(model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15)
+        capacity(
+            model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15
+        )
     assert "in int4 needs 228 GB" in str(caught.value)
     assert str(caught.value).endswith("Choose a larger GPU or gpus_per_replica=16")
     with pytest.raises(SpecError, match="weights='int4'"):
-        capacity(model_shape("meta-llama/Llama-3.1-405B-Instruct"), serving_gpu("L4"), input_tokens=600, output_tokens=15, weights="bf16")
+        capacity(
+            model_shape("meta-llama/Llama-3.1-405B-Instruct"),
+            serving_gpu("L4"),
+            input_tokens=600,
+            output_tokens=15,
+            weights="bf16",
+        )
 
 
-@pytest.mark.parametrize(("gpu", "gpus", "share"), [("H100", 2, 1.0), ("H100", 4, 0.9), ("L4", 2, 0.8), ("L4", 4, 0.64)])
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "share"), [("H100", 2, 1.0), ("H100", 4, 0.9), ("L4", 2, 0.8), ("L4", 4, 0.64)]
+)
 def test_gpus_that_exchange_activations_lose_speed(gpu: str, gpus: int, share: float) -> None:
-    found = capacity(model_shape(MISTRAL), serving_gpu(gpu), input_tokens=600, output_tokens=15, gpus=gpus, latency="offline")
-    ideal = tokens_per_s_at(model_shape(MISTRAL), serving_gpu(gpu), found.slots, input_tokens=600, output_tokens=15, gpus=gpus) / 15
+    found = capacity(
+        model_shape(MISTRAL), serving_gpu(gpu), input_tokens=600, output_tokens=15, gpus=gpus, latency="offline"
+    )
+    ideal = (
+        tokens_per_s_at(
+            model_shape(MISTRAL), serving_gpu(gpu), found.slots, input_tokens=600, output_tokens=15, gpus=gpus
+        )
+        / 15
+    )
     assert found.ceiling_requests_per_s == pytest.approx(share * ideal)
 
 

@@ -16,7 +16,13 @@ MISTRAL = "mistralai/Mistral-7B-Instruct-v0.3"
 
 
 def host(book: PriceBook, **changes: Any) -> Host:
-    asked: dict[str, Any] = {"peak_requests_per_s": 4.0, "input_tokens": 600, "output_tokens": 15, "book": book, **changes}
+    asked: dict[str, Any] = {
+        "peak_requests_per_s": 4.0,
+        "input_tokens": 600,
+        "output_tokens": 15,
+        "book": book,
+        **changes,
+    }
     return cheapest_host(model_shape(MISTRAL), **asked)
 
 

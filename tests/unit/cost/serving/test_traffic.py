@@ -50,7 +50,9 @@ def test_a_queue_that_gets_more_than_it_can_serve_makes_everybody_wait() -> None
 def test_scale_to_zero_agrees_with_a_simulation(per_hour: float) -> None:
     rate, busy, window, cold = per_hour / 3600, 5.0, 300.0, 60.0
     billed, cold_ones, share_cold = _simulate(rate, busy, window, cold)
-    assert float(on_fraction(rate, busy_s=busy, idle_window_s=window, cold_start_s=cold)) == pytest.approx(billed, abs=0.05)
+    assert float(on_fraction(rate, busy_s=busy, idle_window_s=window, cold_start_s=cold)) == pytest.approx(
+        billed, abs=0.05
+    )
     assert float(cold_share(rate, busy_s=busy, idle_window_s=window)) == pytest.approx(share_cold, abs=0.05)
     assert cold_ones > 0
 

@@ -59,7 +59,9 @@ def test_three_thousand_mails_on_a_7b_model_cost_a_dollar_or_two() -> None:
 
 
 def test_a_service_s_minimum_is_owed_however_little_is_trained() -> None:
-    managed = managed_run(shape("mistralai/Mistral-7B-Instruct-v0.3"), SIZE._replace(rows=10), provider="together", book=BOOK)
+    managed = managed_run(
+        shape("mistralai/Mistral-7B-Instruct-v0.3"), SIZE._replace(rows=10), provider="together", book=BOOK
+    )
     assert managed is not None
     assert managed.cost.likely == managed.cost.high == 4
 

@@ -12,7 +12,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftsdk import DPO, BudgetExceededError, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, ModelError, QLoRA, SpecError, Together
+from ftsdk import (
+    DPO,
+    BudgetExceededError,
+    Dataset,
+    FineTuneJob,
+    FullFineTune,
+    Local,
+    LoRA,
+    Modal,
+    ModelError,
+    QLoRA,
+    SpecError,
+    Together,
+)
 from ftsdk.cost.training.calibration import Calibration, Probe
 from ftsdk.cost.training.estimate import estimate
 from ftsdk.cost.training.tokens import RowTokens
@@ -32,13 +45,26 @@ def rows_of(count: int = 400, words: int = 60) -> Dataset:
 
 
 def job_of(**changes: Any) -> FineTuneJob:
-    return FineTuneJob(**{"model": MISTRAL, "train": rows_of(), "epochs": 2, "backend": Modal(gpu="A100-80GB"), **changes})
+    return FineTuneJob(
+        **{"model": MISTRAL, "train": rows_of(), "epochs": 2, "backend": Modal(gpu="A100-80GB"), **changes}
+    )
 
 
-def a_plan(*, rows: int = 1000, epochs: float = 3, name: str = "A100-80GB", model: str = MISTRAL, **changes: Any) -> Plan:
-    spec = JobSpec(model=Model(id=model), train=DatasetRef(fingerprint="0" * 64, format="chat", rows=rows), epochs=epochs, **changes)
+def a_plan(
+    *, rows: int = 1000, epochs: float = 3, name: str = "A100-80GB", model: str = MISTRAL, **changes: Any
+) -> Plan:
+    spec = JobSpec(
+        model=Model(id=model),
+        train=DatasetRef(fingerprint="0" * 64, format="chat", rows=rows),
+        epochs=epochs,
+        **changes,
+    )
     execution = Execution(
-        steps=max(1, round(rows * epochs / 16)), micro_batch_size=8, accumulation_steps=2, sorted_rows=spec.batch_size, checkpoints=2
+        steps=max(1, round(rows * epochs / 16)),
+        micro_batch_size=8,
+        accumulation_steps=2,
+        sorted_rows=spec.batch_size,
+        checkpoints=2,
     )
     hardware = PlannedHardware(device="cuda", name=name, memory_gib=80)
     workload = Workload.of(spec, max_length=None, execution=execution)
@@ -50,7 +76,14 @@ def facts_of(name: str = MISTRAL) -> ModelFacts:
 
 
 def tokens_of(rows: int = 1000, length: int = 300) -> RowTokens:
-    return RowTokens(lengths_N=(length,) * rows, total=float(length * rows), low_factor=1.0, high_factor=1.0, is_exact=True, source="given")
+    return RowTokens(
+        lengths_N=(length,) * rows,
+        total=float(length * rows),
+        low_factor=1.0,
+        high_factor=1.0,
+        is_exact=True,
+        source="given",
+    )
 
 
 def ordered(found: Estimate) -> None:
@@ -106,8 +139,12 @@ def test_what_is_no_price_for_an_hour_is_refused(usd_per_hour: float) -> None:
         job_of().estimate(is_exact=False, usd_per_hour=usd_per_hour)
 
 
-@pytest.mark.parametrize(("backend", "budget_usd"), [("together", 1), ("modal", 0.01), (Local(device="cpu", usd_per_hour=9), 0.01)])
-def test_asking_what_a_run_costs_is_answered_whatever_the_budget_is(backend: Any, budget_usd: float, tiny_rows_model: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "budget_usd"), [("together", 1), ("modal", 0.01), (Local(device="cpu", usd_per_hour=9), 0.01)]
+)
+def test_asking_what_a_run_costs_is_answered_whatever_the_budget_is(
+    backend: Any, budget_usd: float, tiny_rows_model: Path
+) -> None:
     model = LLAMA if backend != "local" and not isinstance(backend, Local) else str(tiny_rows_model)
     found = job_of(model=model, backend=backend, budget_usd=budget_usd).estimate(is_exact=False)
     assert found.cost is not None
@@ -232,7 +269,9 @@ def line_of(found: Estimate, label: str) -> EstimateLine:
 def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
     plain = estimate(a_plan(), facts_of(), tokens_of())
     measured = estimate(a_plan(), facts_of(), tokens_of(), calibration=a_calibration(plain, by=1.5))
-    assert line_of(measured, "training").amount.likely == pytest.approx(1.5 * line_of(plain, "training").amount.likely, rel=0.03)
+    assert line_of(measured, "training").amount.likely == pytest.approx(
+        1.5 * line_of(plain, "training").amount.likely, rel=0.03
+    )
     assert "measured on A100-80GB with torch 2.13" in line_of(measured, "training").source
 
     def width(found: Estimate) -> float:
@@ -250,9 +289,18 @@ def test_a_calibration_moves_the_estimate_and_narrows_its_interval() -> None:
 def test_starts_and_checkpoints_are_taken_as_they_were_measured() -> None:
     facts = ModelFacts(source="folder", name=MISTRAL, is_downloaded=True)
     plain = estimate(a_plan(), facts, tokens_of())
-    known = a_calibration(plain, by=1.0, start_s=100.0, predicted_start_s=plain.start_s, checkpoint_s=9.0, predicted_checkpoint_s=plain.checkpoint_s)
+    known = a_calibration(
+        plain,
+        by=1.0,
+        start_s=100.0,
+        predicted_start_s=plain.start_s,
+        checkpoint_s=9.0,
+        predicted_checkpoint_s=plain.checkpoint_s,
+    )
     measured = estimate(a_plan(), facts, tokens_of(), calibration=known)
-    assert line_of(measured, "start").amount.likely + line_of(measured, "loading the model").amount.likely == pytest.approx(100)
+    assert line_of(measured, "start").amount.likely + line_of(
+        measured, "loading the model"
+    ).amount.likely == pytest.approx(100)
     assert line_of(measured, "checkpoints").amount.likely == pytest.approx(18)
 
 
@@ -260,7 +308,10 @@ def test_what_another_tuning_showed_narrows_less() -> None:
     plain = estimate(a_plan(), facts_of(), tokens_of())
 
     def width(tuning: str) -> float:
-        amount = line_of(estimate(a_plan(), facts_of(), tokens_of(), calibration=a_calibration(plain, by=1.0, tuning=tuning)), "training").amount
+        amount = line_of(
+            estimate(a_plan(), facts_of(), tokens_of(), calibration=a_calibration(plain, by=1.0, tuning=tuning)),
+            "training",
+        ).amount
         return amount.high / amount.low
 
     assert width("lora") < width("full")

@@ -72,7 +72,10 @@ def test_two_peaks_tell_what_is_always_there_from_what_grows(offset: float, fact
     def peak(varying: float) -> float:
         return 2.0 + offset + varying * factor
 
-    fit = fit_memory([MemorySample(fixed_gb=2, varying_gb=v, measured_gb=peak(v), is_same_tuning=True) for v in (0.5, 4.0)], spread=0.12)
+    fit = fit_memory(
+        [MemorySample(fixed_gb=2, varying_gb=v, measured_gb=peak(v), is_same_tuning=True) for v in (0.5, 4.0)],
+        spread=0.12,
+    )
     assert fit.gb(2.0, 2.0) == pytest.approx(peak(2.0), rel=0.06)
     assert fit.spread(2.0, 2.0) < 0.1
 

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_figures import load
 
-from ftsdk.cost.facts.shapes import Shape, active_billion_in_name, billion_in_name, known_shapes, shape_from_size, shape_named
+from ftsdk.cost.facts.shapes import (
+    Shape,
+    active_billion_in_name,
+    billion_in_name,
+    known_shapes,
+    shape_from_size,
+    shape_named,
+)
 from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters, largest_batch, peak_memory, verdict
 
 QWEN = TrainingMemory(longest_tokens=2048, tuning="lora", recomputes=True, rank=64, double_quantization=False)
@@ -63,11 +70,16 @@ def test_longer_rows_never_need_less_memory(memory: TrainingMemory, billion: flo
     model = shape_from_size("model", billion)
     here = peak_memory(memory, model)
     assert here.low < here.likely < here.high
-    assert peak_memory(dataclasses.replace(memory, longest_tokens=memory.longest_tokens * more), model).likely >= here.likely
+    assert (
+        peak_memory(dataclasses.replace(memory, longest_tokens=memory.longest_tokens * more), model).likely
+        >= here.likely
+    )
 
 
 @given(memory=MEMORIES, billion=st.floats(0.1, 100), gib=st.floats(1, 200), row=st.floats(16, 4096))
-def test_the_largest_batch_fits_and_one_more_row_does_not(memory: TrainingMemory, billion: float, gib: float, row: float) -> None:
+def test_the_largest_batch_fits_and_one_more_row_does_not(
+    memory: TrainingMemory, billion: float, gib: float, row: float
+) -> None:
     model = shape_from_size("model", billion)
     most = largest_batch(memory, model, gib, row_tokens=row, limit=4096)
 

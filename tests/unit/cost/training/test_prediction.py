@@ -47,7 +47,9 @@ def predict(**changes: Any) -> TrainingPrediction:
         ),
     ],
 )
-def test_published_runs_are_inside_of_the_interval(changes: dict[str, Any], tokens_per_s: float | None, peak_gb: float | None) -> None:
+def test_published_runs_are_inside_of_the_interval(
+    changes: dict[str, Any], tokens_per_s: float | None, peak_gb: float | None
+) -> None:
     found = predict(**changes)
     if tokens_per_s is not None:
         assert found.tokens_per_s.low <= tokens_per_s <= found.tokens_per_s.high
@@ -94,7 +96,10 @@ def test_a_mixture_of_experts_is_as_large_as_all_of_them_and_as_quick_as_those_t
     scout = predict(model="meta-llama/Llama-4-Scout-17B-16E-Instruct", gpu="H100")
     assert scout.verdict == "no"
     assert scout.peak_gb.likely > 218
-    sparse, dense = predict(model="openai/gpt-oss-120b", gpu="H200"), predict(model="meta-llama/Llama-3.3-70B-Instruct", gpu="H200")
+    sparse, dense = (
+        predict(model="openai/gpt-oss-120b", gpu="H200"),
+        predict(model="meta-llama/Llama-3.3-70B-Instruct", gpu="H200"),
+    )
     assert sparse.peak_gb.likely > dense.peak_gb.likely
     assert sparse.tokens_per_s.likely > 3 * dense.tokens_per_s.likely
 

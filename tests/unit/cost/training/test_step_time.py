@@ -32,11 +32,18 @@ def shape(name: str):
         ("Qwen-7B", "A100-80GB", LORA, 3151),
         ("Qwen-7B", "A100-80GB", dataclasses.replace(LORA, tokens=256, row_tokens=256), 1707),
         ("Qwen-7B", "A100-80GB", dataclasses.replace(LORA, tuning="qlora"), 2341),
-        ("Llama3 8B", "H100", MicroStep(tokens=8192, row_tokens=4096, tuning="lora", recomputes=False, is_compiled=True), 12473),
+        (
+            "Llama3 8B",
+            "H100",
+            MicroStep(tokens=8192, row_tokens=4096, tuning="lora", recomputes=False, is_compiled=True),
+            12473,
+        ),
         ("Llama-2 7B", "RTX4090", dataclasses.replace(LORA, tokens=8192), 2400),
     ],
 )
-def test_published_speeds_are_met_within_15_percent(model: str, device: str, step: MicroStep, tokens_per_s: float) -> None:
+def test_published_speeds_are_met_within_15_percent(
+    model: str, device: str, step: MicroStep, tokens_per_s: float
+) -> None:
     predicted = step.tokens / step_time(step, shape(model), find_device(device)).total_s
     assert predicted == pytest.approx(tokens_per_s, rel=0.15)
 
@@ -55,7 +62,9 @@ def test_errors_on_published_runs_stay_under_what_is_promised() -> None:
         return [error for error, is_core in zip(errors, core, strict=True) if is_core and error is not None]
 
     def covered(errors: list[float | None], known: str, *, only_core: bool) -> tuple[float, float]:
-        kept = [(row, error) for row, error, is_core in zip(rows, errors, core, strict=True) if is_core or not only_core]
+        kept = [
+            (row, error) for row, error, is_core in zip(rows, errors, core, strict=True) if is_core or not only_core
+        ]
         return bench.covered([row for row, _ in kept], [error for _, error in kept], known)
 
     assert len(of_core(in_sample)) == 44
@@ -84,7 +93,9 @@ def test_the_packaged_constants_are_those_of_the_fit() -> None:
         assert packaged == pytest.approx(value, rel=0.01), name
 
 
-@pytest.mark.parametrize("model", ["meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-14B-Instruct", "google/gemma-4-31B-it"])
+@pytest.mark.parametrize(
+    "model", ["meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-14B-Instruct", "google/gemma-4-31B-it"]
+)
 def test_a_newer_card_is_faster_by_about_what_its_vendor_measured(model: str) -> None:
     shape = shape_named(model)
     assert shape is not None
@@ -108,17 +119,23 @@ BILLIONS = st.floats(0.1, 100)
 
 
 @given(step=STEPS, device=DEVICES, billion=BILLIONS, more=st.floats(1, 10))
-def test_more_tokens_or_a_larger_model_never_take_less_time(step: MicroStep, device: Device, billion: float, more: float) -> None:
+def test_more_tokens_or_a_larger_model_never_take_less_time(
+    step: MicroStep, device: Device, billion: float, more: float
+) -> None:
     small = shape_from_size("model", billion)
     here = step_time(step, small, device).total_s
     assert 0 < here < math.inf
     assert step_time(dataclasses.replace(step, tokens=step.tokens * more), small, device).total_s >= here
-    bigger = dataclasses.replace(small, parameters=small.parameters * more, matmul_parameters=small.matmul_parameters * more)
+    bigger = dataclasses.replace(
+        small, parameters=small.parameters * more, matmul_parameters=small.matmul_parameters * more
+    )
     assert step_time(step, bigger, device).total_s >= here
 
 
 @given(step=STEPS, device=DEVICES, billion=BILLIONS)
-def test_computing_activations_again_costs_time_and_compiled_kernels_save_it(step: MicroStep, device: Device, billion: float) -> None:
+def test_computing_activations_again_costs_time_and_compiled_kernels_save_it(
+    step: MicroStep, device: Device, billion: float
+) -> None:
     model = shape_from_size("model", billion)
 
     def seconds(**changes: bool) -> float:
@@ -180,7 +197,10 @@ def test_devices_are_found_by_the_names_that_drivers_and_clouds_use(written: str
     assert find_device(written).name == found
 
 
-@pytest.mark.parametrize("written", ["NVIDIA L40", "RTX A6000", "NVIDIA GeForce RTX 4090 Laptop GPU", "A100X", "A100-64GB", "GeForce RTX 4080"])
+@pytest.mark.parametrize(
+    "written",
+    ["NVIDIA L40", "RTX A6000", "NVIDIA GeForce RTX 4090 Laptop GPU", "A100X", "A100-64GB", "GeForce RTX 4080"],
+)
 def test_a_relative_of_a_device_is_not_taken_for_it(written: str) -> None:
     assert not has_speed(written)
     with pytest.raises(SpecError, match="is known"):

@@ -13,18 +13,32 @@ from ftsdk.data.token_guess import guess_tokens
 
 
 def chat(*texts: str) -> dict[str, object]:
-    return {"messages": [{"role": "user" if n % 2 == 0 else "assistant", "content": text} for n, text in enumerate(texts)]}
+    return {
+        "messages": [{"role": "user" if n % 2 == 0 else "assistant", "content": text} for n, text in enumerate(texts)]
+    }
 
 
 # Counted with SmolLM2's tokenizer, 2026-11-24.
 COUNTED = [
-    ("the order came late and one of the cups was broken, please send another or give the money back. Order 48213, thanks!", 31),
+    (
+        "the order came late and one of the cups was broken, please send another or give the money back. Order 48213, "
+        "thanks!",
+        31,
+    ),
     ("订单迟到了，其中一个杯子坏了，请再寄一个或者退款，非常感谢。我昨天就写过信了。", 63),
     ("Заказ пришёл с опозданием, и одна из чашек была разбита, пришлите, пожалуйста, другую или верните деньги.", 79),
     ("ऑर्डर देर से आया और एक कप टूटा हुआ था, कृपया दूसरा भेजें या पैसे वापस करें।", 84),
-    ("Die Bestellung kam zu spät, und eine der Tassen war zerbrochen. Bitte schicken Sie mir eine neue oder das Geld zurück.", 43),
+    (
+        "Die Bestellung kam zu spät, und eine der Tassen war zerbrochen. Bitte schicken Sie mir eine neue oder das "
+        "Geld zurück.",
+        43,
+    ),
     ("😀🎉🚚📦❤️👍🏽 thanks!!", 24),
-    ('{"id": 1007, "items": [{"sku": "A7-49", "qty": 2, "price": 26.99}], "status": "open", "ts": "2026-11-24T12:00:00Z"}', 73),
+    (
+        '{"id": 1007, "items": [{"sku": "A7-49", "qty": 2, "price": 26.99}], "status": "open", "ts": '
+        '"2026-11-24T12:00:00Z"}',
+        73,
+    ),
 ]
 
 
@@ -72,7 +86,9 @@ def test_rows_in_two_files_have_the_tokens_of_both(sizes: list[int], cut: int) -
     rows = [chat("x" * size, "y") for size in sizes]
     parts = [part for part in (rows[:cut], rows[cut:]) if part]
     assert sum(tokens_from_bytes(part).total for part in parts) == pytest.approx(tokens_from_bytes(rows).total)
-    assert sorted(length for part in parts for length in tokens_from_bytes(part).lengths_N) == sorted(tokens_from_bytes(rows).lengths_N)
+    assert sorted(length for part in parts for length in tokens_from_bytes(part).lengths_N) == sorted(
+        tokens_from_bytes(rows).lengths_N
+    )
 
 
 @given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16))
@@ -106,7 +122,9 @@ def test_rows_sorted_within_a_step_are_padded_as_a_simulation_says() -> None:
     assert sum(lengths) < many < padded_tokens(lengths, micro, sorted_rows=step) < padded_tokens(lengths, micro)
 
 
-@given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16), steps=st.integers(1, 8))
+@given(
+    lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16), steps=st.integers(1, 8)
+)
 def test_sorting_rows_never_adds_padding_and_never_loses_a_token(lengths: list[int], micro: int, steps: int) -> None:
     ordered = padded_tokens(lengths, micro, sorted_rows=micro * steps)
     assert sum(lengths) - 1e-6 <= ordered <= max(lengths) * len(lengths) + 1e-6

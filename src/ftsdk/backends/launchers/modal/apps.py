@@ -56,8 +56,14 @@ class Apps:
     def live(self) -> list[AppSeen]:
         """Return the apps of the environment that aren't stopped. Detached apps can't be looked up by name."""
         environments, client = import_modal().Environment, modal_client()
-        environment = environments.from_name(self._environment, client=client) if self._environment else environments.from_context(client=client)
-        return [AppSeen(app_id=app.app_id or "", name=app.description or app.name or "") for app in environment.apps.list()]
+        environment = (
+            environments.from_name(self._environment, client=client)
+            if self._environment
+            else environments.from_context(client=client)
+        )
+        return [
+            AppSeen(app_id=app.app_id or "", name=app.description or app.name or "") for app in environment.apps.list()
+        ]
 
     @modal_call("looking at app {app_id}")
     def look_at(self, app_id: str) -> AppSeen | None:
@@ -72,7 +78,9 @@ class Apps:
         return self._with_work(AppSeen(app_id=app_id, name=info.description))
 
     @modal_call("launching app {name}")
-    def launch(self, request: Mapping[str, Any], *, name: str, run_id: str, order: str, on_app: Callable[[str], None]) -> tuple[str, str]:
+    def launch(
+        self, request: Mapping[str, Any], *, name: str, run_id: str, order: str, on_app: Callable[[str], None]
+    ) -> tuple[str, str]:
         """Create a detached app and spawn the one call in it.
 
         Args:
@@ -94,7 +102,9 @@ class Apps:
             spawned = function.spawn(order)
         # The client swallows some exceptions of the block.
         if spawned is None or not app.app_id:
-            raise BackendError(f"app {app.app_id} was created, but the call wasn't spawned in it; submit again", retryable=True)
+            raise BackendError(
+                f"app {app.app_id} was created, but the call wasn't spawned in it; submit again", retryable=True
+            )
         return app.app_id, spawned.object_id
 
     @modal_call("spawning in app {app_id}")
@@ -110,7 +120,8 @@ class Apps:
 
         Args:
             call_id: The call.
-            wait_s: Seconds to wait for its end. 0 makes it one quick request: a longer one waits the whole time on an expired result.
+            wait_s: Seconds to wait for its end. 0 makes it one quick request: a longer one waits the whole time on an
+                expired result.
         """
         modal = import_modal()
         known = modal.exception
@@ -122,7 +133,13 @@ class Apps:
             return CallState(state="over", word="timeout", message=str(error))
         except known.OutputExpiredError as error:
             return CallState(state="over", word="expired", message=str(error))
-        except (known.RemoteError, known.InternalFailure, known.NotFoundError, known.ExecutionError, known.DeserializationError) as error:
+        except (
+            known.RemoteError,
+            known.InternalFailure,
+            known.NotFoundError,
+            known.ExecutionError,
+            known.DeserializationError,
+        ) as error:
             return CallState(state="over", word=type(error).__name__, message=str(error)[:500])
         except RuntimeError as error:  # the runner's only one: every attempt exited without reporting
             return CallState(state="over", word="raised", message=str(error)[:500])
@@ -149,4 +166,6 @@ class Apps:
         if function_id is None:
             return app
         stats = modal.Function.from_id(function_id, client=modal_client()).get_current_stats()
-        return replace(app, has_function=True, has_work=stats.backlog + stats.num_running_inputs + stats.num_total_runners > 0)
+        return replace(
+            app, has_function=True, has_work=stats.backlog + stats.num_running_inputs + stats.num_total_runners > 0
+        )

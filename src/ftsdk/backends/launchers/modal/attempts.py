@@ -9,7 +9,16 @@ from typing import Any, Literal, get_args
 
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S
 
-__all__ = ["ATTEMPTS", "Allowance", "Attempt", "Ending", "allowance", "attempts_from_json", "attempts_to_json", "spent_s"]
+__all__ = [
+    "ATTEMPTS",
+    "Allowance",
+    "Attempt",
+    "Ending",
+    "allowance",
+    "attempts_from_json",
+    "attempts_to_json",
+    "spent_s",
+]
 
 ATTEMPTS = "attempts.json"
 
@@ -46,8 +55,8 @@ class Allowance:
 def allowance(before: tuple[Attempt, ...], limits: Mapping[str, int]) -> Allowance:
     """Return how long the next attempt may work.
 
-    A preempted attempt doesn't count towards `max_attempts`: it wasn't the run's fault. Its time counts, so that a run that is preempted
-    again and again costs no more than the plan said.
+    A preempted attempt doesn't count towards `max_attempts`: it wasn't the run's fault. Its time counts, so that a run
+    that is preempted again and again costs no more than the plan said.
 
     Args:
         before: The attempts so far.
@@ -58,7 +67,11 @@ def allowance(before: tuple[Attempt, ...], limits: Mapping[str, int]) -> Allowan
         return Allowance(seconds=0.0, refusal="attempts")
     left = limits["total_s"] - STARTUP_S - spent_s(before) - STARTUP_S - GRACE_S
     seconds = min(float(limits["timeout_s"]), left)
-    return Allowance(seconds=seconds) if seconds >= min(60.0, limits["timeout_s"]) else Allowance(seconds=0.0, refusal="time")
+    return (
+        Allowance(seconds=seconds)
+        if seconds >= min(60.0, limits["timeout_s"])
+        else Allowance(seconds=0.0, refusal="time")
+    )
 
 
 def spent_s(attempts: tuple[Attempt, ...]) -> float:
@@ -82,4 +95,6 @@ def attempts_from_json(content: bytes | None) -> tuple[Attempt, ...]:
 def _attempt(*, call_id: object, task_id: object, started_at: Any, last_at: Any, ending: Any = "") -> Attempt:
     if ending not in get_args(Ending):
         raise ValueError(f"{ending!r} isn't how an attempt ends")
-    return Attempt(call_id=str(call_id), task_id=str(task_id), started_at=float(started_at), last_at=float(last_at), ending=ending)
+    return Attempt(
+        call_id=str(call_id), task_id=str(task_id), started_at=float(started_at), last_at=float(last_at), ending=ending
+    )

@@ -19,7 +19,15 @@ _EXACT = Decimal("1e-10")
 
 
 def billing_of(
-    choice: GpuChoice | None, *, cpu: float, memory_gib: float, nodes: int, region: str | None, most_usd_per_s: Decimal, cap: Cap, book: Book
+    choice: GpuChoice | None,
+    *,
+    cpu: float,
+    memory_gib: float,
+    nodes: int,
+    region: str | None,
+    most_usd_per_s: Decimal,
+    cap: Cap,
+    book: Book,
 ) -> HourlyBilling:
     """List what an hour of a run costs, and what limits it.
 
@@ -48,7 +56,8 @@ def billing_of(
     worst_usd = worst_case_usd(cap.timeout_s, cap.max_attempts, most_usd_per_s).quantize(_CENT, rounding=ROUND_CEILING)
     return HourlyBilling(
         rates=tuple(
-            Rate(label=charge.label, usd=(charge.usd * multiplier).quantize(_EXACT), source=f"{charge.price}{times}") for charge in bill.charges
+            Rate(label=charge.label, usd=(charge.usd * multiplier).quantize(_EXACT), source=f"{charge.price}{times}")
+            for charge in bill.charges
         ),
         most_usd_per_hour=(most_usd_per_s * 3600).quantize(_EXACT, rounding=ROUND_CEILING),
         most_usd=worst_usd,
@@ -56,12 +65,18 @@ def billing_of(
         start_s=STARTUP_S,
         timeout_s=cap.timeout_s,
         max_attempts=cap.max_attempts,
-        note=f"at most ${worst_usd} (every attempt to its timeout; {source} at up to ${most_usd_per_s * 3600:.2f} an hour)",
+        note=(
+            f"at most ${worst_usd} (every attempt to its timeout; {source} at up to ${most_usd_per_s * 3600:.2f} an "
+            "hour)"
+        ),
     )
 
 
 def _pages(prices: list[Price]) -> str:
-    """Name the pages that prices were read on: each once with its days, and beside it what a reader has to know of a price."""
+    """Name the pages that prices were read on.
+
+    Each once with its days, and beside it what a reader has to know of a price.
+    """
     days: dict[str, list[str]] = {}
     special: list[str] = []
     for price in dict.fromkeys(prices):
@@ -69,5 +84,8 @@ def _pages(prices: list[Price]) -> str:
             days.setdefault(price.source, []).append(str(price.as_of))
         else:
             special.append(price.cited)
-    plain = [f"{page}, as of {min(read)}" + (f" to {max(read)}" if min(read) < max(read) else "") for page, read in days.items()]
+    plain = [
+        f"{page}, as of {min(read)}" + (f" to {max(read)}" if min(read) < max(read) else "")
+        for page, read in days.items()
+    ]
     return "; ".join([*plain, *special])

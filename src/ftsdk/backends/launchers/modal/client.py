@@ -24,7 +24,10 @@ __all__ = ["close_clients", "import_modal", "modal_call", "modal_client"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _THROTTLE_S = "5"
-"""Seconds that the client may wait by itself when Modal asks it to; without a limit it waits as long as Modal asks for."""
+"""Seconds that the client may wait by itself when Modal asks it to.
+
+Without a limit it waits as long as Modal asks for.
+"""
 _HEADER_LOGGERS = ("hpack.hpack", "hpack.table")
 """At DEBUG they log every HTTP/2 header in clear, and the token is one."""
 _clients: dict[tuple[int, str, str, str], Any] = {}
@@ -51,7 +54,9 @@ def import_modal() -> Any:
 
 
 def modal_client() -> Any:
-    """Return the client for the address and the token that are configured now; None lets `modal` find other ways to log in.
+    """Return the client for the address and the token that are configured now.
+
+    None lets `modal` find other ways to log in.
 
     Its own client is made once per process and keeps the address and the token that it saw first.
     """
@@ -75,7 +80,9 @@ def close_clients() -> None:
             _outside_event_loop(client.close)
 
 
-def modal_call(what: str, *, through: tuple[type[Exception], ...] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def modal_call(
+    what: str, *, through: tuple[type[Exception], ...] = ()
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Decorate a function that calls Modal's client, so that it can be used in an event loop and raises our errors.
 
     Args:
@@ -113,7 +120,9 @@ def _outside_event_loop(call: Callable[[], _R]) -> _R:
 
 def _end_of_build_log(image_id: str) -> str:
     with contextlib.suppress(Exception):  # the log helps, but the error is what matters
-        entries = _outside_event_loop(functools.partial(import_modal().Image.from_id(image_id, client=modal_client()).logs.tail, 20))
+        entries = _outside_event_loop(
+            functools.partial(import_modal().Image.from_id(image_id, client=modal_client()).logs.tail, 20)
+        )
         return "\n".join(entry.message.rstrip() for entry in entries)
     return ""
 

@@ -28,7 +28,10 @@ def translate_error(what: str, error: Exception, modal: Any, *, build_log: Calla
             return build(what, error)
     if isinstance(error, OSError | builtins.TimeoutError):
         return _retryable(what, error)
-    return BackendError(f"{what}: Modal's client failed with an error that ftsdk doesn't know ({type(error).__name__}: {first_line(error)})")
+    return BackendError(
+        f"{what}: Modal's client failed with an error that ftsdk doesn't know ({type(error).__name__}: "
+        f"{first_line(error)})"
+    )
 
 
 def first_line(error: Exception) -> str:
@@ -45,13 +48,15 @@ def _credentials(what: str, error: Exception) -> FtsdkError:
 
 def _forbidden(what: str, error: Exception) -> FtsdkError:
     return CredentialsError(
-        f"{what}: the token doesn't permit this ({first_line(error)}). Ask the workspace's owner, or use another profile: MODAL_PROFILE."
+        f"{what}: the token doesn't permit this ({first_line(error)}). Ask the workspace's owner, or use another "
+        "profile: MODAL_PROFILE."
     )
 
 
 def _rate_limited(what: str, error: Exception) -> FtsdkError:
     return BackendError(
-        f"{what}: Modal is limiting requests or has no capacity left ({first_line(error)}). Try again later; about three apps a minute are allowed.",
+        f"{what}: Modal is limiting requests or has no capacity left ({first_line(error)}). Try again later; about "
+        "three apps a minute are allowed.",
         retryable=True,
         retry_after_s=_retry_after_s(error),
         status_code=429,
@@ -70,17 +75,24 @@ def _image_failed(what: str, error: Exception, build_log: Callable[[str], str]) 
 
 def _retryable(what: str, error: Exception) -> FtsdkError:
     return BackendError(
-        f"{what}: Modal didn't answer, or its answer couldn't be read ({type(error).__name__}: {first_line(error)})", retryable=True, status_code=503
+        f"{what}: Modal didn't answer, or its answer couldn't be read ({type(error).__name__}: {first_line(error)})",
+        retryable=True,
+        status_code=503,
     )
 
 
 def _missing(what: str, error: Exception) -> FtsdkError:
-    return BackendError(f"{what}: not found on Modal ({first_line(error)}). A Secret is created with `modal secret create`.", status_code=404)
+    return BackendError(
+        f"{what}: not found on Modal ({first_line(error)}). A Secret is created with `modal secret create`.",
+        status_code=404,
+    )
 
 
 def _refused(what: str, error: Exception) -> FtsdkError:
     advice = " Add a payment method at https://modal.com/settings." if "payment" in first_line(error).lower() else ""
-    return BackendError(f"{what}: Modal refused it ({type(error).__name__}: {first_line(error)}).{advice}", status_code=400)
+    return BackendError(
+        f"{what}: Modal refused it ({type(error).__name__}: {first_line(error)}).{advice}", status_code=400
+    )
 
 
 _TABLE: Iterable[tuple[tuple[str, ...], Callable[[str, Exception], FtsdkError]]] = (
@@ -89,7 +101,18 @@ _TABLE: Iterable[tuple[tuple[str, ...], Callable[[str, Exception], FtsdkError]]]
     (("PermissionDeniedError",), _forbidden),
     (("ResourceExhaustedError",), _rate_limited),
     (("NotFoundError",), _missing),
-    (("ServiceError", "InternalError", "InternalFailure", "ConnectionError", "TimeoutError", "ClientClosed", "DataLossError"), _retryable),
+    (
+        (
+            "ServiceError",
+            "InternalError",
+            "InternalFailure",
+            "ConnectionError",
+            "TimeoutError",
+            "ClientClosed",
+            "DataLossError",
+        ),
+        _retryable,
+    ),
     (("Error",), _refused),
 )
 

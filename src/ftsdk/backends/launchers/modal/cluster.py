@@ -60,7 +60,12 @@ def follow(
         if file.exists() and json.loads(file.read_bytes()).get("address") == cluster.address:
             break
         if clock() >= deadline:
-            raise FirstHostMissing(f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start")
+            raise FirstHostMissing(
+                f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start"
+            )
         sleep(2.0)
     request = json.loads((folder / REQUEST).read_bytes())
-    return {"outcome": "followed", "status": run_ranks(folder, processes=request["launch"]["processes"], cluster=cluster)}
+    return {
+        "outcome": "followed",
+        "status": run_ranks(folder, processes=request["launch"]["processes"], cluster=cluster),
+    }

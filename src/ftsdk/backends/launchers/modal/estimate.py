@@ -1,6 +1,9 @@
-"""Which GPU a job fits on, and how long its training may take: by the models of memory and of time, before any row is counted.
+"""Which GPU a job fits on, and how long its training may take.
 
-They choose a GPU and a timeout; the training itself depends on neither. What a run will take is said by `job.estimate()`, which counts rows.
+By the models of memory and of time, before any row is counted.
+
+They choose a GPU and a timeout; the training itself depends on neither. What a run will take is said by
+`job.estimate()`, which counts rows.
 """
 
 from __future__ import annotations
@@ -26,8 +29,10 @@ BESIDES_S = 90
 """What a container, imports and loading take beside the training, in seconds: likely for models of some GB."""
 _GIB = 2**30
 _ABOUT = Decimal("1.25")
-"""Costs that are closer than this are the same as far as the model of time can tell: it is off by a quarter on software that it doesn't know.
-Of them the cheaper hour is the smaller risk."""
+"""Costs that are closer than this are the same as far as the model of time can tell.
+
+It is off by a quarter on software that it doesn't know. Of them the cheaper hour is the smaller risk.
+"""
 _TOKENS_A_ROW = (100, 300, 1000)
 """Low, likely and high, assumed for rows that haven't been measured."""
 _ORIGINS = {"files": "from its files", "table": "from the table of shapes", "size": "from its name"}
@@ -43,8 +48,8 @@ class _Fitting(NamedTuple):
 def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice | None, str]:
     """Choose a GPU that holds the whole job, with a margin for error.
 
-    Of those on which the run costs about the least it is the cheapest by the hour. One of unknown speed is chosen only if no other
-    fits, since the cost of the run can't be estimated.
+    Of those on which the run costs about the least it is the cheapest by the hour. One of unknown speed is chosen only
+    if no other fits, since the cost of the run can't be estimated.
 
     Returns:
         The choice, and the reason; None if it fits on no single GPU.
@@ -52,13 +57,17 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
     shape = shape_of(facts)
     if shape is None:
         return GpuChoice(gpu=book.gpus["A100-80GB"]), (
-            f"{facts.name} isn't on this machine and its name doesn't contain its size, so memory can't be estimated: 80 GiB hold LoRA of about "
+            f"{facts.name} isn't on this machine and its name doesn't contain its size, so memory can't be estimated: "
+            "80 GiB hold LoRA of about "
             "30B parameters. Set gpu=, or download the model, for a better choice"
         )
     fitting: list[_Fitting] = []
     sum_of = ""
     # Of two names for one card the one that says more, such as A100-40GB.
-    for gpu in sorted((g for g in book.gpus.values() if g.has_bfloat16 and g.name[-1] not in "!+"), key=lambda g: (g.memory_gib, -len(g.name))):
+    for gpu in sorted(
+        (g for g in book.gpus.values() if g.has_bfloat16 and g.name[-1] not in "!+"),
+        key=lambda g: (g.memory_gib, -len(g.name)),
+    ):
         rows, _ = rows_at_once(spec, facts, memory_gib=gpu.memory_gib, share=spec.batch_size)
         tokens = rows * long_row(spec, facts)
         peak = peak_memory(memory_of_job(spec, longest_tokens=tokens), shape)
@@ -71,20 +80,24 @@ def choose_gpu(spec: JobSpec, facts: ModelFacts, book: Book) -> tuple[GpuChoice 
     if priced:
         least = min(usd for usd, _ in priced)
         found = min((found for usd, found in priced if usd <= _ABOUT * least), key=lambda found: found.gpu.usd_per_s)
-        return GpuChoice(
-            gpu=found.gpu
-        ), f"enough memory ({found.gpu.memory_gib:g} GiB), and no more expensive GPU makes the run much cheaper: {found.text}"
+        return (
+            GpuChoice(gpu=found.gpu),
+            f"enough memory ({found.gpu.memory_gib:g} GiB), and no more expensive GPU makes the run much cheaper: "
+            f"{found.text}",
+        )
     if fitting:
         found = min(fitting, key=lambda found: found.gpu.usd_per_s)
-        return GpuChoice(gpu=found.gpu), f"the cheapest with enough memory ({found.gpu.memory_gib:g} GiB); its speed isn't published: {found.text}"
+        return GpuChoice(
+            gpu=found.gpu
+        ), f"the cheapest with enough memory ({found.gpu.memory_gib:g} GiB); its speed isn't published: {found.text}"
     return None, sum_of
 
 
 def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: int) -> Range | None:
     """Predict how long the training takes.
 
-    Rows aren't counted in tokens yet: their number is guessed from the text, or taken as 100, 300 and 1,000 a row without it, and
-    never more than `max_length`.
+    Rows aren't counted in tokens yet: their number is guessed from the text, or taken as 100, 300 and 1,000 a row
+    without it, and never more than `max_length`.
 
     Args:
         spec: The job.
@@ -116,10 +129,14 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
             reference_passes=int(spec.method.needs_reference),
         )
         time = step_time(step, shape, gpu.device)
-        return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
+        return (
+            math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
+        )
 
     guess, sequences = spec.train.tokens, spec.train.rows * spec.method.sequences_per_row
-    low, likely, high = _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
+    low, likely, high = (
+        _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
+    )
     return Range(low=seconds(low, -Z80), likely=seconds(likely, 0), high=seconds(high, Z80))
 
 
@@ -134,7 +151,9 @@ def besides_at_most_s(spec: JobSpec, facts: ModelFacts) -> float:
 
 def _memory_text(peak: PeakMemory, shape: Shape, tokens: int) -> str:
     return (
-        f"{shape.parameters / 1e9:.2g}B parameters ({_ORIGINS[shape.origin]}): weights {peak.weights / _GIB:.1f}, trained states "
-        f"{peak.states / _GIB:.1f}, activations {peak.activations / _GIB:.1f} and logits {peak.logits / _GIB:.1f} for {tokens:,} tokens at a time, "
+        f"{shape.parameters / 1e9:.2g}B parameters ({_ORIGINS[shape.origin]}): weights {peak.weights / _GIB:.1f}, "
+        "trained states "
+        f"{peak.states / _GIB:.1f}, activations {peak.activations / _GIB:.1f} and logits {peak.logits / _GIB:.1f} for "
+        f"{tokens:,} tokens at a time, "
         f"CUDA {peak.context / _GIB:.1f}: {peak.likely / _GIB:.1f} GiB, and a margin for error"
     )

@@ -18,9 +18,12 @@ Cache = dict[str, tuple[Entry, bytes]]
 
 
 class VolumeFiles:
-    """A view of a run's folder: its listing is taken when it is first needed, and holds until something is written through it.
+    """A view of a run's folder.
 
-    Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has changed since are
+    Its listing is taken when it is first needed, and holds until something is written through it.
+
+    Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has
+    changed since are
     read: for a run without news a look costs one request.
 
     Args:
@@ -63,7 +66,9 @@ class VolumeFiles:
     def put(self, sources: Mapping[str, Path]) -> None:
         """Upload the files that don't exist there with the same size."""
         there = self._volume.list_files(self._folder, recursive=True) or {}
-        missing = {name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size}
+        missing = {
+            name: path for name, path in sources.items() if name not in there or there[name].size != path.stat().st_size
+        }
         if missing:
             self._changed(*missing)
             self._volume.upload({f"{self._folder}/{name}": path for name, path in missing.items()})

@@ -26,7 +26,9 @@ def register_function(modal: Any, app: Any, request: Mapping[str, Any], *, envir
     nodes = request["nodes"]
     volumes = {
         _RUNS_MOUNT: modal.Volume.from_name(request["volume"], environment_name=environment),
-        _CACHE_MOUNT: modal.Volume.from_name(_CACHE_VOLUME, environment_name=environment, create_if_missing=True, version=2),
+        _CACHE_MOUNT: modal.Volume.from_name(
+            _CACHE_VOLUME, environment_name=environment, create_if_missing=True, version=2
+        ),
     }
     # Request and limit are the same, so that the bill is known beforehand.
     cores, mebibytes = request["cpu"], request["memory_mib"]

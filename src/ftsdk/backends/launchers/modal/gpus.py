@@ -146,7 +146,8 @@ def _usd_in(unit: Unit, price: Price) -> Decimal:
     where = f"the {price.layer}'s prices" + (f" ({files[price.layer]})" if price.layer in files else "")
     raise SpecError(
         f"{where} have {price.provider} {price.sku} in {price.unit}, and it is needed in {unit}. "
-        f"Add a newer row in that unit (`ftsdk prices add {price.provider} {price.sku} --unit {unit} ...`), or take the row out"
+        f"Add a newer row in that unit (`ftsdk prices add {price.provider} {price.sku} --unit {unit} ...`), or take "
+        "the row out"
     )
 
 
@@ -162,18 +163,31 @@ def read_gpus(asked: str | Sequence[str], book: Book) -> tuple[tuple[GpuChoice, 
     choices: list[GpuChoice] = []
     gaps: list[Gap] = []
     if not words:
-        gaps.append(Gap("backend.gpu", (), tuple(book.gpus), "an empty list names no GPU; leave gpu out, and one is chosen"))
+        gaps.append(
+            Gap("backend.gpu", (), tuple(book.gpus), "an empty list names no GPU; leave gpu out, and one is chosen")
+        )
     for word in words:
         match = _CHOICE.match(word.strip())
         name = match["name"].upper() if match else word.strip()
         gpu = book.gpus.get(name)
         if gpu is None:
-            reason = f"{CPU_ONLY!r} means no GPU at all, so it has no alternatives" if name == CPU_ONLY.upper() else _unknown(name, book)
+            reason = (
+                f"{CPU_ONLY!r} means no GPU at all, so it has no alternatives"
+                if name == CPU_ONLY.upper()
+                else _unknown(name, book)
+            )
             gaps.append(Gap("backend.gpu", word, tuple(book.gpus), reason))
             continue
         count = int(match["count"]) if match and match["count"] else 1
         if not 1 <= count <= gpu.max_count:
-            gaps.append(Gap("backend.gpu", word, (f"{gpu.name}:{gpu.max_count}",), f"one container has 1 to {gpu.max_count} of {gpu.name}"))
+            gaps.append(
+                Gap(
+                    "backend.gpu",
+                    word,
+                    (f"{gpu.name}:{gpu.max_count}",),
+                    f"one container has 1 to {gpu.max_count} of {gpu.name}",
+                )
+            )
             continue
         choices.append(GpuChoice(gpu=gpu, count=count))
     if len({choice.count for choice in choices}) > 1:

@@ -53,7 +53,10 @@ def recipe(extra: str = "local", packages: tuple[str, ...] = ()) -> Recipe:
     chosen = dict(required) if from_source else {**required, "ftsdk": f"ftsdk=={here.version}"}
     unpinned = tuple(sorted(text for name, text in chosen.items() if "==" not in text and name != "ftsdk"))
     return Recipe(
-        python=f"{sys.version_info.major}.{sys.version_info.minor}", packages=tuple(sorted(chosen.values())), unpinned=unpinned, source=from_source
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        packages=tuple(sorted(chosen.values())),
+        unpinned=unpinned,
+        source=from_source,
     )
 
 
@@ -82,7 +85,9 @@ def pinned(requirements: Sequence[str], installed: Any, *, extra: str = "local")
 
 
 def metadata_folder(into: Path) -> tuple[Path, str]:
-    """Write what a container needs to see mounted source as an installed package: without it, entry points aren't found.
+    """Write what a container needs to see mounted source as an installed package.
+
+    Without it, entry points aren't found.
 
     Args:
         into: A folder that is kept, since the client reads it later.

@@ -1,9 +1,9 @@
 """The launcher for Modal: a Volume with the run's folder, and one detached app for each run.
 
-The state of a run is on the Volume; the call only shows that it is alive. A launch is recorded before the app is created (with a
-token that the container compares), once the app exists, and once the call does: after a crash the next client finds the app by its
-name, and the call by whether there is work in the app. Two clients can't launch one run at once: on one machine a lock prevents it,
-on two machines the record, which only one of them can create.
+The state of a run is on the Volume; the call only shows that it is alive. A launch is recorded before the app is
+created (with a token that the container compares), once the app exists, and once the call does: after a crash the next
+client finds the app by its name, and the call by whether there is work in the app. Two clients can't launch one run at
+once: on one machine a lock prevents it, on two machines the record, which only one of them can create.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ _STOP_WAIT_S = 20.0
 _WATCH_S = 30.0
 """Seconds between two checks of the time that a run has taken."""
 _LAUNCH_MAY_TAKE_S = 1800.0
-"""A launch by another machine that is older than this, in seconds, is considered dead; until then an image may be building."""
+"""A launch by another machine that is older than this, in seconds, is considered dead.
+
+Until then an image may be building.
+"""
 
 
 class ModalLauncher:
@@ -58,7 +61,14 @@ class ModalLauncher:
 
     name = "modal"
 
-    def __init__(self, options: Options, *, extra: str = "local", packages: tuple[str, ...] = (), clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        extra: str = "local",
+        packages: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._options = options
         self._extra, self._packages = extra, packages
         self._clock = clock
@@ -74,7 +84,11 @@ class ModalLauncher:
         """The arguments that rebuild it: those that differ from the defaults."""
         defaults = Options()
         set_ones = {name: getattr(self._options, name) for name in Options.__dataclass_fields__}
-        return {name: value if not isinstance(value, tuple) else list(value) for name, value in set_ones.items() if value != getattr(defaults, name)}
+        return {
+            name: value if not isinstance(value, tuple) else list(value)
+            for name, value in set_ones.items()
+            if value != getattr(defaults, name)
+        }
 
     def hardware(self, spec: JobSpec) -> Hardware:
         """Describe the chosen GPU."""
@@ -91,7 +105,10 @@ class ModalLauncher:
         return VolumeFiles(self._volume, f"runs/{run_id}", self._caches.setdefault(run_id, {}), clock=self._clock)
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
-        """Create the app and spawn the call, unless the run has a call that isn't over. A container that has outlived its time is stopped."""
+        """Create the app and spawn the call, unless the run has a call that isn't over.
+
+        A container that has outlived its time is stopped.
+        """
         with _launching(run_id) as is_ours:
             if not is_ours:
                 return False
@@ -104,11 +121,16 @@ class ModalLauncher:
         if self._options.environment:
             found["environment"] = self._options.environment
         if record is not None:
-            found.update({name: value for name, value in (("app_id", record.app_id), ("call_id", record.call_id)) if value})
+            found.update(
+                {name: value for name, value in (("app_id", record.app_id), ("call_id", record.call_id)) if value}
+            )
         return found
 
     def is_running(self, run_id: str) -> bool:
-        """Return whether the call is waiting or working within its time, or a client is launching it. Changes nothing."""
+        """Return whether the call is waiting or working within its time, or a client is launching it.
+
+        Changes nothing.
+        """
         known = self._going.get(run_id)
         if known is not None and self._apps.call_state(known.call_id).state == "going":
             # One quick request for most looks at a run; the record is read again as soon as this call is over.
@@ -176,7 +198,13 @@ class ModalLauncher:
             # Its call is over, or it was never complete. It would stop by itself, but there must never be two.
             self._apps.stop(app.app_id)
             app = None
-        claim = LaunchRecord(app=name, token=secrets.token_hex(8), client=_client_id(), at=self._clock(), app_id=app.app_id if app else "")
+        claim = LaunchRecord(
+            app=name,
+            token=secrets.token_hex(8),
+            client=_client_id(),
+            at=self._clock(),
+            app_id=app.app_id if app else "",
+        )
         if record is None:
             if not files.write_new(LAUNCH, claim.to_json()):
                 return False  # another machine was faster
@@ -185,12 +213,19 @@ class ModalLauncher:
         self._spawn(run_id, request, files, claim, app)
         return True
 
-    def _spawn(self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppSeen | None) -> None:
-        limits = {key: request[key] for key in ("timeout_s", "max_attempts", "total_s", "budget_usd", "volume", "environment", "nodes")}
+    def _spawn(
+        self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppSeen | None
+    ) -> None:
+        limits = {
+            key: request[key]
+            for key in ("timeout_s", "max_attempts", "total_s", "budget_usd", "volume", "environment", "nodes")
+        }
         order = json.dumps({"run": run_id, "token": claim.token, **limits})
 
         def write(app_id: str, call_id: str = "") -> None:
-            known = LaunchRecord(app=claim.app, token=claim.token, client=claim.client, at=self._clock(), app_id=app_id, call_id=call_id)
+            known = LaunchRecord(
+                app=claim.app, token=claim.token, client=claim.client, at=self._clock(), app_id=app_id, call_id=call_id
+            )
             files.write(LAUNCH, known.to_json())
 
         if app is not None:
@@ -204,7 +239,9 @@ class ModalLauncher:
         assert record is not None
         attempts = attempts_from_json(files.read(ATTEMPTS))
         call_id = attempts[-1].call_id if attempts else ""
-        known = LaunchRecord(app=record.app, token=record.token, client=record.client, at=record.at, app_id=app.app_id, call_id=call_id)
+        known = LaunchRecord(
+            app=record.app, token=record.token, client=record.client, at=record.at, app_id=app.app_id, call_id=call_id
+        )
         if known != record:
             files.write(LAUNCH, known.to_json())
 
@@ -223,7 +260,7 @@ class ModalLauncher:
                 pass
 
     def _is_overdue(self, run_id: str) -> bool:
-        """Return whether the container has outlived its time by more than a little, as of at most `_WATCH_S` seconds ago."""
+        """Return whether the container has clearly outlived its timeout, as of at most `_WATCH_S` seconds ago."""
         looked_at, is_overdue = self._overdue.get(run_id, (0.0, False))
         if self._clock() >= looked_at + _WATCH_S:
             is_overdue = self._outlived_its_time(self.files(run_id))
@@ -241,12 +278,17 @@ class ModalLauncher:
         return self._clock() > attempts[-1].started_at + left.seconds + 2 * GRACE_S
 
     def _end_overdue(self, run_id: str, record: LaunchRecord, request: Mapping[str, Any]) -> None:
-        """Stop a container that has outlived its time, and record that the run failed: it costs more than the plan said."""
+        """Stop a container that has outlived its time, and record that the run failed.
+
+        It costs more than the plan said.
+        """
         self._stop(record)
         files = self.files(run_id)
         attempts = len(attempts_from_json(files.read(ATTEMPTS)))
         log = files.read_log()
-        content = recorded_end(log, given_up("time", attempts=attempts, limits=request, events=parse_events(log)), at=self._clock())
+        content = recorded_end(
+            log, given_up("time", attempts=attempts, limits=request, events=parse_events(log)), at=self._clock()
+        )
         if content is not None:
             files.write_new(RECORDED_END, content)
 
@@ -261,7 +303,12 @@ class ModalLauncher:
             attempts = attempts_from_json(files.read(ATTEMPTS))
             if attempts and attempts[-1].call_id and attempts[-1].started_at >= record.at - 5.0:
                 return LaunchRecord(
-                    app=record.app, token=record.token, client=record.client, at=record.at, app_id=record.app_id, call_id=attempts[-1].call_id
+                    app=record.app,
+                    token=record.token,
+                    client=record.client,
+                    at=record.at,
+                    app_id=record.app_id,
+                    call_id=attempts[-1].call_id,
                 )
         return record
 

@@ -27,14 +27,23 @@ def orphans(apps: Iterable[AppSeen], states: Mapping[str, str]) -> list[Orphan]:
     for app in ours:
         run_id = names.get(app.name)
         if run_id is None:
-            advice = f"no run in this ledger has it; it may belong to a colleague or another machine. If not: modal app stop {app.app_id}"
+            advice = (
+                "no run in this ledger has it; it may belong to a colleague or another machine. If not: modal app "
+                f"stop {app.app_id}"
+            )
             found.append(Orphan(kind="app", native=app.app_id, name=app.name, advice=advice))
         elif states[run_id] in TERMINAL:
-            advice = f"run {run_id} is {states[run_id]}; its app stops by itself in a moment, or: modal app stop {app.app_id}"
+            advice = (
+                f"run {run_id} is {states[run_id]}; its app stops by itself in a moment, or: modal app stop "
+                f"{app.app_id}"
+            )
             found.append(Orphan(kind="app", run_id=run_id, native=app.app_id, name=app.name, advice=advice))
     live = {app.name for app in ours}
     for name, run_id in sorted(names.items()):
         if states[run_id] not in TERMINAL and name not in live:
-            advice = f"the run is stalled: resume it with `ftsdk watch modal:{run_id}`, or end it with `ftsdk cancel modal:{run_id}`"
+            advice = (
+                f"the run is stalled: resume it with `ftsdk watch modal:{run_id}`, or end it with `ftsdk cancel "
+                f"modal:{run_id}`"
+            )
             found.append(Orphan(kind="run", run_id=run_id, name=name, advice=advice))
     return found

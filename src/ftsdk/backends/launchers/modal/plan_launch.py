@@ -70,7 +70,14 @@ def hardware_for(spec: JobSpec, options: Options) -> Hardware:
     if not machines.choices:
         memory_gib = options.memory_gib or _host_memory(spec, facts, machines)[0]
         # bfloat16 isn't native on every CPU that Modal has; float32 works on all of them.
-        return Hardware(device="cpu", name="Modal CPU", memory_gib=memory_gib, has_bfloat16=False, reason=machines.reason, larger="more memory_gib=")
+        return Hardware(
+            device="cpu",
+            name="Modal CPU",
+            memory_gib=memory_gib,
+            has_bfloat16=False,
+            reason=machines.reason,
+            larger="more memory_gib=",
+        )
     gpus = [choice.gpu for choice in machines.choices]
     return Hardware(
         device="cuda",
@@ -118,7 +125,9 @@ def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
     if options.gpu is None:
         adjustments.append(Adjustment(field="backend.gpu", chosen=machines.names[0], reason=machines.reason))
     adjustments += container.adjustments
-    adjustments += _cap_adjustments(spec, options, cap, is_estimated=seconds is not None, has_gpu=bool(machines.choices))
+    adjustments += _cap_adjustments(
+        spec, options, cap, is_estimated=seconds is not None, has_gpu=bool(machines.choices)
+    )
     return LaunchPlan(
         request=_request(spec, options, recipe, machines, container, cap, usd_per_s=rates.most_usd_per_s),
         adjustments=tuple(adjustments),
@@ -136,7 +145,11 @@ def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) ->
     if choice is None:
         largest = max(book.gpus.values(), key=lambda gpu: gpu.memory_gib)
         gap = Gap(
-            "backend.gpu", None, (), f"one GPU has to hold the whole job, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; {reason}"
+            "backend.gpu",
+            None,
+            (),
+            f"one GPU has to hold the whole job, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; "
+            f"{reason}",
         )
         return _Machines(choices=(GpuChoice(gpu=largest),), gaps=(gap,), reason=reason)
     if options.nodes > 1:
@@ -159,7 +172,9 @@ def _container(spec: JobSpec, options: Options, facts: ModelFacts, machines: _Ma
     adjustments: list[Adjustment] = []
     if cpu is None:
         cpu = 4.0 + 2.0 * (machines.count - 1)
-        adjustments.append(Adjustment(field="backend.cpu", chosen=cpu, reason="physical cores: 4, and 2 for each further GPU"))
+        adjustments.append(
+            Adjustment(field="backend.cpu", chosen=cpu, reason="physical cores: 4, and 2 for each further GPU")
+        )
     if memory_gib is None:
         memory_gib, reason = _host_memory(spec, facts, machines)
         adjustments.append(Adjustment(field="backend.memory_gib", chosen=memory_gib, reason=reason))
@@ -176,7 +191,10 @@ class _Rates(NamedTuple):
 def _rates(options: Options, machines: _Machines, container: _Container, book: Book) -> _Rates:
     """Compute what a second costs, over all containers, in US dollars."""
     multiplier = book.region_multiplier(options.region) * options.nodes
-    host = Decimal(str(container.cpu)) * book.core_usd_per_s + Decimal(str(container.memory_gib)) * book.memory_usd_per_gib_s
+    host = (
+        Decimal(str(container.cpu)) * book.core_usd_per_s
+        + Decimal(str(container.memory_gib)) * book.memory_usd_per_gib_s
+    )
     likely = machines.choices[0].gpu.usd_per_s * machines.count if machines.choices else Decimal(0)
     most = max((choice.gpu.ceiling_usd_per_s * choice.count for choice in machines.choices), default=Decimal(0))
     return _Rates(likely_usd_per_s=multiplier * (host + likely), most_usd_per_s=multiplier * (host + most))
@@ -188,7 +206,9 @@ def _training_seconds(spec: JobSpec, options: Options, facts: ModelFacts, machin
     return training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes)
 
 
-def _cap(spec: JobSpec, options: Options, facts: ModelFacts, seconds: Range | None, *, usd_per_s: Decimal, limit_s: int) -> Cap:
+def _cap(
+    spec: JobSpec, options: Options, facts: ModelFacts, seconds: Range | None, *, usd_per_s: Decimal, limit_s: int
+) -> Cap:
     """Derive timeout and attempts from the budget, or from the estimate."""
     overhead_s = besides_at_most_s(spec, facts)
     return cap_for(
@@ -202,7 +222,9 @@ def _cap(spec: JobSpec, options: Options, facts: ModelFacts, seconds: Range | No
     )
 
 
-def _cap_adjustments(spec: JobSpec, options: Options, cap: Cap, *, is_estimated: bool, has_gpu: bool) -> list[Adjustment]:
+def _cap_adjustments(
+    spec: JobSpec, options: Options, cap: Cap, *, is_estimated: bool, has_gpu: bool
+) -> list[Adjustment]:
     has_budget = spec.budget_usd is not None
     adjustments: list[Adjustment] = []
     if options.timeout_s is None:
@@ -215,7 +237,14 @@ def _cap_adjustments(spec: JobSpec, options: Options, cap: Cap, *, is_estimated:
 
 
 def _request(
-    spec: JobSpec, options: Options, recipe: Recipe, machines: _Machines, container: _Container, cap: Cap, *, usd_per_s: Decimal
+    spec: JobSpec,
+    options: Options,
+    recipe: Recipe,
+    machines: _Machines,
+    container: _Container,
+    cap: Cap,
+    *,
+    usd_per_s: Decimal,
 ) -> dict[str, Any]:
     return {
         "place": "modal",
@@ -255,27 +284,59 @@ def _gaps(options: Options, machines: _Machines, book: Book) -> list[Gap]:
     if timeout is not None and not 1 <= timeout <= book.max_timeout_s:
         nearest = 1 if timeout < 1 else book.max_timeout_s
         gaps.append(
-            Gap("backend.timeout_s", timeout, (nearest,), "Modal allows an attempt 1 s to 24 h; for more time use more attempts: max_attempts=")
+            Gap(
+                "backend.timeout_s",
+                timeout,
+                (nearest,),
+                "Modal allows an attempt 1 s to 24 h; for more time use more attempts: max_attempts=",
+            )
         )
     if attempts is not None and not 1 <= attempts <= book.max_retries + 1:
         gaps.append(
-            Gap("backend.max_attempts", attempts, (max(1, min(attempts, book.max_retries + 1)),), f"Modal retries at most {book.max_retries} times")
+            Gap(
+                "backend.max_attempts",
+                attempts,
+                (max(1, min(attempts, book.max_retries + 1)),),
+                f"Modal retries at most {book.max_retries} times",
+            )
         )
     if not 1 <= nodes <= book.max_nodes:
-        gaps.append(Gap("backend.nodes", nodes, (max(1, min(nodes, book.max_nodes)),), f"a cluster has 1 to {book.max_nodes} hosts"))
+        gaps.append(
+            Gap(
+                "backend.nodes",
+                nodes,
+                (max(1, min(nodes, book.max_nodes)),),
+                f"a cluster has 1 to {book.max_nodes} hosts",
+            )
+        )
     elif nodes > 1:
         if options.gpu == CPU_ONLY:
             gaps.append(Gap("backend.nodes", nodes, (1,), "Modal has no clusters without GPUs"))
         elif len(machines.choices) > 1:
-            gaps.append(Gap("backend.gpu", [str(c) for c in machines.choices], (str(machines.choices[0]),), "a cluster has one kind of GPU"))
+            gaps.append(
+                Gap(
+                    "backend.gpu",
+                    [str(c) for c in machines.choices],
+                    (str(machines.choices[0]),),
+                    "a cluster has one kind of GPU",
+                )
+            )
         for choice in machines.choices:
             if choice.count != choice.gpu.host_count:
                 whole = GpuChoice(gpu=choice.gpu, count=choice.gpu.host_count)
                 gaps.append(
-                    Gap("backend.gpu", str(choice), (str(whole),), f"nodes={nodes} uses whole hosts, which have {choice.gpu.host_count} GPUs each")
+                    Gap(
+                        "backend.gpu",
+                        str(choice),
+                        (str(whole),),
+                        f"nodes={nodes} uses whole hosts, which have {choice.gpu.host_count} GPUs each",
+                    )
                 )
     if options.region is not None and not _REGION.match(options.region):
-        reason = "a region is two letters, alone or with a part of it; for a list see https://modal.com/docs/guide/region-selection"
+        reason = (
+            "a region is two letters, alone or with a part of it; for a list see "
+            "https://modal.com/docs/guide/region-selection"
+        )
         gaps.append(Gap("backend.region", options.region, ("us", "us-west"), reason))
     for name, value in (("cpu", options.cpu), ("memory_gib", options.memory_gib)):
         if value is not None and value < 0.125:
@@ -293,18 +354,27 @@ def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple
         return float(round(16 + 5 * weights_gib)), reason
     largest = max(choice.gpu.memory_gib for choice in machines.choices)
     known = weights_gib or largest
-    return float(round(20 + min(known, largest))), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
+    return float(
+        round(20 + min(known, largest))
+    ), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
 
 
 def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
     if is_estimated:
         return (
-            "three times the upper estimate of the training, at least an hour, and time to download and to write checkpoints; "
+            "three times the upper estimate of the training, at least an hour, and time to download and to write "
+            "checkpoints; "
             "without budget_usd only this and max_attempts limit the cost"
         )
     if not has_gpu:
-        return "24 h, Modal's maximum: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s to limit the cost"
-    return "24 h, Modal's maximum: how long the training takes couldn't be estimated; set budget_usd or timeout_s to limit the cost"
+        return (
+            "24 h, Modal's maximum: without a GPU no limit is derived from the estimate; set budget_usd or timeout_s "
+            "to limit the cost"
+        )
+    return (
+        "24 h, Modal's maximum: how long the training takes couldn't be estimated; set budget_usd or timeout_s to "
+        "limit the cost"
+    )
 
 
 def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, source: str) -> None:
@@ -313,8 +383,10 @@ def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, s
     budget = spec.budget_usd
     if budget is not None and low > budget:
         raise BudgetExceededError(
-            f"budget_usd={budget} doesn't pay for the training at its fastest: {money_over(low, budget)} to ${high:.2f} "
-            f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or choose a cheaper gpu=."
+            f"budget_usd={budget} doesn't pay for the training at its fastest: {money_over(low, budget)} to "
+            f"${high:.2f} "
+            f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or choose "
+            "a cheaper gpu=."
         )
 
 

@@ -1,4 +1,7 @@
-"""The record of a launch on the run's Volume: written before the app is created, once it exists, and once the call is spawned."""
+"""The record of a launch on the run's Volume.
+
+Written before the app is created, once it exists, and once the call is spawned.
+"""
 
 from __future__ import annotations
 

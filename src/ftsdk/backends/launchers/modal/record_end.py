@@ -1,7 +1,7 @@
 """The end of a run, recorded by a client for a worker that couldn't: in a file that no container writes to.
 
-A container that is killed may still commit its copy of the event log, and the last write of a file wins. So the log is left
-alone; readers see it up to its length at that time, followed by this end.
+A container that is killed may still commit its copy of the event log, and the last write of a file wins. So the log is
+left alone; readers see it up to its length at that time, followed by this end.
 """
 
 from __future__ import annotations
@@ -57,14 +57,23 @@ def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: 
     step = steps[-1] if steps else None
     if refusal == "attempts":
         diagnosis = crash_loop(attempts, step=step, log_tail="")
-        message = f"{attempts} attempts ended before the training was done, and the plan allows no more (max_attempts={limits['max_attempts']})"
+        message = (
+            f"{attempts} attempts ended before the training was done, and the plan allows no more "
+            f"(max_attempts={limits['max_attempts']})"
+        )
         diagnosis = diagnosis._replace(kind="attempts", message=message, suggestions=(*_MORE, *diagnosis.suggestions))
     else:
         budget = limits.get("budget_usd")
         what = f"all that budget_usd={budget} pays for" if budget else "all that timeout_s and max_attempts allow"
-        message = f"{attempts} attempts took {limits['total_s']:,} s with their starts and ends, {what}; the last whole checkpoint is on the Volume"
+        message = (
+            f"{attempts} attempts took {limits['total_s']:,} s with their starts and ends, {what}; the last whole "
+            "checkpoint is on the Volume"
+        )
         diagnosis = Diagnosis("budget" if budget else "timeout", message, step, _MORE)
     return {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()}
 
 
-_MORE = ("more time: a higher budget_usd=, or timeout_s= and max_attempts= of the backend", "less work: fewer epochs=, or a faster gpu=")
+_MORE = (
+    "more time: a higher budget_usd=, or timeout_s= and max_attempts= of the backend",
+    "less work: fewer epochs=, or a faster gpu=",
+)

@@ -1,8 +1,8 @@
 """What runs in the container: one attempt at a run, JSON in and JSON out.
 
-The training is done by the same worker as on any other machine, in a child process: this one has to answer Modal's heartbeats,
-commit the Volume, and watch the time. Errors that a new attempt may cure are raised, so that Modal retries; all others, and
-every end that the worker has recorded, are returned, so that nothing is retried that can't succeed.
+The training is done by the same worker as on any other machine, in a child process: this one has to answer Modal's
+heartbeats, commit the Volume, and watch the time. Errors that a new attempt may cure are raised, so that Modal retries;
+all others, and every end that the worker has recorded, are returned, so that nothing is retried that can't succeed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ from ftsdk._files import replace_file
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
 from ftsdk.backends.hosted.worker import BLOCKED
-from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, Attempt, Ending, allowance, attempts_from_json, attempts_to_json
+from ftsdk.backends.launchers.modal.attempts import (
+    ATTEMPTS,
+    Attempt,
+    Ending,
+    allowance,
+    attempts_from_json,
+    attempts_to_json,
+)
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END
@@ -76,7 +83,9 @@ def run(order: str) -> str:
     return json.dumps(outcome)
 
 
-def work(order: Mapping[str, Any], folder: Path, *, commit: Callable[[], None], clock: Callable[[], float] = time.time) -> dict[str, Any]:
+def work(
+    order: Mapping[str, Any], folder: Path, *, commit: Callable[[], None], clock: Callable[[], float] = time.time
+) -> dict[str, Any]:
     """Make one attempt at the run in `folder`, and return how it ended.
 
     Raises:
@@ -106,7 +115,8 @@ def work(order: Mapping[str, Any], folder: Path, *, commit: Callable[[], None], 
     except Exception:
         raise
     except BaseException:
-        # Modal interrupts a container that it needs elsewhere, and runs the same input again: the attempt wasn't one of ours.
+        # Modal interrupts a container that it needs elsewhere, and runs the same input again: the attempt wasn't one of
+        # ours.
         ending = "preempted"
         raise
     finally:
@@ -148,7 +158,9 @@ class _Ledger:
         replace_file(self._path, attempts_to_json(self.all))
 
 
-def _train(folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], None], clock: Callable[[], float]) -> int | None:
+def _train(
+    folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], None], clock: Callable[[], float]
+) -> int | None:
     """Run the worker. Return its exit status, or None if it ran out of time."""
     with _held_lock() as held:
         child = subprocess.Popen(
@@ -224,7 +236,9 @@ class _ForOthers:
         return self._is_known
 
 
-def _unfinished(folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: int | None, commit: Callable[[], None]) -> dict[str, Any]:
+def _unfinished(
+    folder: Path, order: Mapping[str, Any], ledger: _Ledger, code: int | None, commit: Callable[[], None]
+) -> dict[str, Any]:
     """Log that the worker exited without reporting, and raise for a new attempt if one is allowed."""
     how = "out of time" if code is None else f"killed by signal {-code}" if code < 0 else f"exit status {code}"
     tail = "\n".join((_read(folder / LOG) or b"")[-20_000:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
@@ -261,7 +275,7 @@ def _terminal(folder: Path) -> StateEvent | None:
 
 
 def _copy_log(source: IO[bytes], target: Path) -> None:
-    """Copy the worker's output to Modal's own log, and to the run's, which is closed between lines so that the Volume can be reloaded."""
+    """Copy the worker's output to Modal's log and the run's, closed between lines so that the Volume can reload."""
     for line in source:
         sys.stdout.write(line.decode("utf-8", "replace"))
         sys.stdout.flush()
@@ -273,7 +287,10 @@ def _copy_log(source: IO[bytes], target: Path) -> None:
 
 @contextlib.contextmanager
 def _held_lock() -> Generator[int]:
-    """Hold a lock for the worker on this container's own disk: a Volume has none, and Modal gives an input to one container only."""
+    """Hold a lock for the worker on this container's own disk.
+
+    A Volume has none, and Modal gives an input to one container only.
+    """
     with tempfile.TemporaryFile() as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield file.fileno()

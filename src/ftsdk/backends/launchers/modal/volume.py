@@ -76,12 +76,17 @@ class Volume:
 
     @modal_call("writing files to {self}")
     def upload(self, files: Mapping[str, Path | bytes], *, overwrite: bool = True) -> bool:
-        """Write files. Return False if one of them exists and `overwrite` is False. Modal transfers only blocks that it doesn't have."""
+        """Write files. Return False if one of them exists and `overwrite` is False.
+
+        Modal transfers only blocks that it doesn't have.
+        """
         modal = import_modal()
         try:
             with self._existing_or_new().batch_upload(force=overwrite) as batch:
                 for path, content in files.items():
-                    batch.put_file(io.BytesIO(content) if isinstance(content, bytes) else str(content), f"/{path.strip('/')}")
+                    batch.put_file(
+                        io.BytesIO(content) if isinstance(content, bytes) else str(content), f"/{path.strip('/')}"
+                    )
         except FileExistsError:
             return False
         except modal.exception.ConflictError as error:
@@ -91,7 +96,11 @@ class Volume:
 
     def _existing(self) -> Any:
         if self._found is None:
-            self._found = import_modal().Volume.from_name(self._name, environment_name=self._environment, client=modal_client()).hydrate()
+            self._found = (
+                import_modal()
+                .Volume.from_name(self._name, environment_name=self._environment, client=modal_client())
+                .hydrate()
+            )
         return self._found
 
     def _existing_or_new(self) -> Any:

@@ -1,4 +1,7 @@
-"""What happens between the steps: progress, checkpoints that are sealed when whole, cancelling, and a watch on the loss."""
+"""What happens between the steps.
+
+Progress, checkpoints that are sealed when whole, cancelling, and a watch on the loss.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ class Watch(TrainerCallback):
         self._times: list[tuple[float, int]] = []
         self.last_metrics: dict[str, float] = {}
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Start the clock."""
         del args, control, kwargs
         self._times = [(time.monotonic(), int(state.num_input_tokens_seen))]
@@ -44,7 +49,12 @@ class Watch(TrainerCallback):
             raise Cancelled
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Report a step, and refuse to go on with a loss that is no number."""
         del args, control, kwargs
@@ -52,7 +62,9 @@ class Watch(TrainerCallback):
             return
         loss, grad_norm = float(logs["loss"]), logs.get("grad_norm")
         grad_norm = None if grad_norm is None else float(grad_norm)
-        if not math.isfinite(loss) or (grad_norm is not None and not math.isfinite(grad_norm) and not self._is_loss_scaled):
+        if not math.isfinite(loss) or (
+            grad_norm is not None and not math.isfinite(grad_norm) and not self._is_loss_scaled
+        ):
             what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {grad_norm}"
             raise TrainingStopped(
                 Diagnosis(
@@ -60,7 +72,8 @@ class Watch(TrainerCallback):
                     f"{what}, so every later step would be lost",
                     state.global_step,
                     (
-                        f"a smaller learning_rate= (it was {logs.get('learning_rate', 0):.1e} at this step): a tenth is a good try",
+                        f"a smaller learning_rate= (it was {logs.get('learning_rate', 0):.1e} at this step): a tenth "
+                        "is a good try",
                         "more warmup_ratio=, such as 0.1",
                         "dtype='bfloat16' or 'float32', if it is float16",
                         "a look at the data: job.preview()",
@@ -88,19 +101,30 @@ class Watch(TrainerCallback):
         )
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float] | None = None, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Report a validation."""
         del args, control, kwargs
-        wanted = {"eval_loss": "loss", "eval_rewards/accuracies": "reward_accuracy", "eval_rewards/margins": "reward_margin"}
-        found = {ours: round(float(metrics[theirs]), 6) for theirs, ours in wanted.items() if metrics and theirs in metrics}
+        wanted = {
+            "eval_loss": "loss",
+            "eval_rewards/accuracies": "reward_accuracy",
+            "eval_rewards/margins": "reward_margin",
+        }
+        found = {
+            ours: round(float(metrics[theirs]), 6) for theirs, ours in wanted.items() if metrics and theirs in metrics
+        }
         self.last_metrics = found
         finite = {name: value for name, value in found.items() if math.isfinite(value)}
         if finite:
             self._context.emit("eval", {"step": state.global_step, "name": "validation", "metrics": finite})
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Seal the checkpoint: this comes after its last file is written (transformers 5.23, `_maybe_log_save_evaluate`)."""
+        """Seal the checkpoint, whose last file is written by now (transformers 5.23, `_maybe_log_save_evaluate`)."""
         del control, kwargs
         if dist.is_available() and dist.is_initialized():
             # The other ranks write the state of their random numbers without waiting for each other.
@@ -118,7 +142,10 @@ class Watch(TrainerCallback):
 
 
 def _on_any_rank(answer: bool, *, device: torch.device) -> bool:
-    """Tell if it is so in any of the processes: one that stops alone leaves the others waiting for its gradients until they fail."""
+    """Tell if it is so in any of the processes.
+
+    One that stops alone leaves the others waiting for its gradients until they fail.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return answer
     answers = torch.tensor(float(answer), device=device)

@@ -18,8 +18,8 @@ __all__ = ["load_for_training", "lora_config"]
 def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> Any:
     """Load the weights as the request says.
 
-    Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a usual
-    learning rate are smaller than what bfloat16 can add to a weight.
+    Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a
+    usual learning rate are smaller than what bfloat16 can add to a weight.
 
     Args:
         model: What is tuned.
@@ -47,13 +47,16 @@ def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> A
     if tuning.quantizes:
         if request.device == "cpu":
             _keep_4bit_weights_as_they_are(loaded)
-        # Not peft's `prepare_model_for_kbit_training`, which turns embeddings, norms and head into float32, and with them every
-        # activation: twice the memory, and half the speed on an H100. Norms compute in float32 by themselves.
+        # Not peft's `prepare_model_for_kbit_training`, which turns embeddings, norms and head into float32, and with
+        # them every activation: twice the memory, and half the speed on an H100. Norms compute in float32 by
+        # themselves.
         loaded.requires_grad_(False)
     if model.adapter is not None:
         config: Any = PeftConfig.from_pretrained(model.adapter)
         config.lora_dropout = tuning.dropout or 0.0
-        loaded = PeftModel.from_pretrained(loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True)
+        loaded = PeftModel.from_pretrained(
+            loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True
+        )
         if not tuning.adapts:
             loaded = loaded.merge_and_unload()
     return loaded
@@ -62,8 +65,8 @@ def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> A
 def _keep_4bit_weights_as_they_are(model: Any) -> None:
     """Switch off a shortcut of bitsandbytes on CPUs with avx512_bf16.
 
-    The first forward pass in eval mode repacks 4-bit weights in place (0.50.2, `Linear4bit.forward`), which changes the base
-    and fails for layers narrower than 64. After it, training goes through a kernel without autograd
+    The first forward pass in eval mode repacks 4-bit weights in place (0.50.2, `Linear4bit.forward`), which changes the
+    base and fails for layers narrower than 64. After it, training goes through a kernel without autograd
     (`autograd/_functions.py`), so that a validation in the middle would silently cut off the gradients below.
     """
     for module in model.modules():
@@ -81,7 +84,9 @@ def lora_config(request: TrainingRequest) -> LoraConfig:
         r=tuning.rank,
         lora_alpha=alpha,
         lora_dropout=tuning.dropout or 0.0,
-        target_modules=list(tuning.target_modules) if isinstance(tuning.target_modules, tuple) else tuning.target_modules,
+        target_modules=list(tuning.target_modules)
+        if isinstance(tuning.target_modules, tuple)
+        else tuning.target_modules,
         use_dora=bool(tuning.dora),
         bias="none",
     )

@@ -12,8 +12,8 @@ __all__ = ["StopsWhenDone", "was_over"]
 class StopsWhenDone:
     """Put before one of transformers' trainers: one that goes on from the end of its training makes no further step.
 
-    transformers 5.23 looks at `max_steps` and at an early stop only after a step, so a run that was killed between its last
-    checkpoint and its end would be trained for one step more than was asked.
+    transformers 5.23 looks at `max_steps` and at an early stop only after a step, so a run that was killed between its
+    last checkpoint and its end would be trained for one step more than was asked.
     """
 
     is_over = False

@@ -28,7 +28,9 @@ class Rows:
     report: RenderReport
 
 
-def read_rows(path: Path, tokenizer: Any, *, method: Method, max_length: int, max_truncated: float, eos_token_ids: Sequence[int]) -> Rows:
+def read_rows(
+    path: Path, tokenizer: Any, *, method: Method, max_length: int, max_truncated: float, eos_token_ids: Sequence[int]
+) -> Rows:
     """Render a file of canonical rows.
 
     Args:
@@ -40,14 +42,17 @@ def read_rows(path: Path, tokenizer: Any, *, method: Method, max_length: int, ma
         eos_token_ids: Tokens that end a turn.
 
     Returns:
-        The columns that the method's trainer takes. Rows with nothing left to train on are left out, and counted in the report.
+        The columns that the method's trainer takes. Rows with nothing left to train on are left out, and counted in the
+        report.
 
     Raises:
         DatasetError: Too many rows lose trained tokens.
     """
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    rendered = render_dataset(rows, tokenizer, train_on=method.rendered_train_on, max_length=max_length, eos_token_ids=eos_token_ids)
+    rendered = render_dataset(
+        rows, tokenizer, train_on=method.rendered_train_on, max_length=max_length, eos_token_ids=eos_token_ids
+    )
     rendered.report.check(max_truncated)
     return Rows(columns=load_method(method.kind).columns(list(rendered.rows)), report=rendered.report)
 
@@ -66,4 +71,8 @@ class PadToLongest:
             return torch.tensor([list(row[name]) + [filler] * (longest - len(row[name])) for row in rows])
 
         mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows])
-        return {"input_ids": padded("input_ids", self._pad_token_id), "attention_mask": mask, "labels": padded("labels", IGNORED)}
+        return {
+            "input_ids": padded("input_ids", self._pad_token_id),
+            "attention_mask": mask,
+            "labels": padded("labels", IGNORED),
+        }

@@ -81,7 +81,9 @@ def train(request: TrainingRequest, context: Context, into: Path) -> Training:
     return Training(kind="adapter" if request.tuning.adapts else "model", base=base_name(model_spec), info=info)
 
 
-def _make_trainer(request: TrainingRequest, context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None) -> Any:
+def _make_trainer(
+    request: TrainingRequest, context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None
+) -> Any:
     shared: dict[str, Any] = {
         "model": model,
         "train_dataset": HfDataset.from_dict(dict(rows.columns)),
@@ -110,7 +112,9 @@ def _arguments(request: TrainingRequest, context: Context, *, has_validation: bo
         "per_device_eval_batch_size": request.micro_batch_size,
         "gradient_accumulation_steps": request.accumulation_steps,
         "learning_rate": request.learning_rate,
-        "lr_scheduler_type": {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[request.schedule],
+        "lr_scheduler_type": {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[
+            request.schedule
+        ],
         # A float below 1 is a share of all steps (transformers 5 has no warmup_ratio).
         "warmup_steps": warmup,
         "weight_decay": request.weight_decay,
@@ -122,8 +126,8 @@ def _arguments(request: TrainingRequest, context: Context, *, has_validation: bo
         "seed": request.seed,
         "data_seed": request.seed,
         "train_sampling_strategy": "random",
-        # Frozen weights are in the compute dtype already; weights that move are in float32 and need autocast. On a CPU the products
-        # of an adapter are too small for that to pay.
+        # Frozen weights are in the compute dtype already; weights that move are in float32 and need autocast. On a CPU
+        # the products of an adapter are too small for that to pay.
         "bf16": dtype == "bfloat16" and (is_full or device == "cuda"),
         "fp16": dtype == "float16",
         # Activations are stored on a CPU, where memory is plenty, and computed again on a GPU, where it isn't.
@@ -222,7 +226,10 @@ def _check_device(request: TrainingRequest) -> None:
                 "device",
                 f"the plan says {device}, but this PyTorch ({torch.__version__}) can't use it",
                 None,
-                ("install a PyTorch build for this device (https://pytorch.org/get-started)", 'or choose the CPU: backend=Local(device="cpu")'),
+                (
+                    "install a PyTorch build for this device (https://pytorch.org/get-started)",
+                    'or choose the CPU: backend=Local(device="cpu")',
+                ),
             )
         )
     logging.getLogger(__name__).info("training on %s", device)

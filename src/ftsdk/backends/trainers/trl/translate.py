@@ -86,8 +86,16 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
     learning_rate = spec.learning_rate
     if learning_rate is None:
         learning_rate = choose("learning_rate", *default_learning_rate(spec.method, spec.tuning))
-    weight_decay = spec.weight_decay if spec.weight_decay is not None else choose("weight_decay", 0.0, "no decay, as in QLoRA and TRL's default")
-    max_grad_norm = spec.max_grad_norm if spec.max_grad_norm is not None else choose("max_grad_norm", 1.0, "the default of transformers")
+    weight_decay = (
+        spec.weight_decay
+        if spec.weight_decay is not None
+        else choose("weight_decay", 0.0, "no decay, as in QLoRA and TRL's default")
+    )
+    max_grad_norm = (
+        spec.max_grad_norm
+        if spec.max_grad_norm is not None
+        else choose("max_grad_norm", 1.0, "the default of transformers")
+    )
 
     max_length = spec.max_length
     limit = facts.max_position_embeddings
@@ -95,7 +103,9 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
         gaps.append(Gap("max_length", max_length, (limit,), f"{spec.model} has {limit} positions"))
     if max_length is None:
         max_length = choose(
-            "max_length", limit, "as many tokens as the model has positions" if limit else "the model's own limit, read when it is there"
+            "max_length",
+            limit,
+            "as many tokens as the model has positions" if limit else "the model's own limit, read when it is there",
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
@@ -110,7 +120,9 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
     checkpoint_steps = _choose_checkpoint_steps(spec, total, eval_steps, choose, gaps)
 
     if spec.tuning.quantizes and hardware.device == "mps":
-        gaps.append(Gap("tuning", spec.tuning.kind, ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs"))
+        gaps.append(
+            Gap("tuning", spec.tuning.kind, ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs")
+        )
 
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
@@ -145,7 +157,9 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
     }
     # A batch that the processes can't share is a gap, and then there is nothing to execute.
     workload = None if gaps else Workload.of(spec, max_length=max_length, execution=_execution(spec, request))
-    return Translation(request=request, workload=workload, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes))
+    return Translation(
+        request=request, workload=workload, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes)
+    )
 
 
 def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
@@ -189,7 +203,9 @@ def _adapter(spec: JobSpec, tuning: LoRA | QLoRA | DoRA, choose: Any, gaps: list
     }
     if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
         request["dropout"] = choose(
-            "tuning.dropout", 0.0, "DPO compares two passes over the model, and dropout would add noise to both; TRL's default"
+            "tuning.dropout",
+            0.0,
+            "DPO compares two passes over the model, and dropout would add noise to both; TRL's default",
         )
     if isinstance(tuning, QLoRA):
         request["double_quantization"] = tuning.double_quantization
@@ -203,18 +219,29 @@ def _adapter(spec: JobSpec, tuning: LoRA | QLoRA | DoRA, choose: Any, gaps: list
     return request
 
 
-def _keep_shape_of_adapter(adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
-    """An adapter that is trained further keeps its shape: what was asked for has to be that, and what wasn't becomes that."""
+def _keep_shape_of_adapter(
+    adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]
+) -> None:
+    """An adapter that is trained further keeps its shape.
+
+    What was asked for has to be that, and what wasn't becomes that.
+    """
     config = json.loads((Path(adapter) / "adapter_config.json").read_bytes())
     modules = config.get("target_modules")
-    shape = {"rank": config["r"], "alpha": float(config["lora_alpha"]), "target_modules": sorted(modules) if isinstance(modules, list) else modules}
+    shape = {
+        "rank": config["r"],
+        "alpha": float(config["lora_alpha"]),
+        "target_modules": sorted(modules) if isinstance(modules, list) else modules,
+    }
     if bool(config.get("use_dora")) != request["dora"]:
         kind = "dora" if config.get("use_dora") else "lora"
         gaps.append(Gap("tuning", tuning.kind, (kind,), f"the adapter {adapter} is one of {kind}"))
     for name, is_so in shape.items():
         if name in tuning.model_fields_set and getattr(tuning, name) is not None:
             if request[name] != is_so:
-                gaps.append(Gap(f"tuning.{name}", request[name], (is_so,), "an adapter that is trained further keeps its shape"))
+                gaps.append(
+                    Gap(f"tuning.{name}", request[name], (is_so,), "an adapter that is trained further keeps its shape")
+                )
         elif request[name] != is_so:
             choose(f"tuning.{name}", is_so, "as the adapter has it that is trained further")
         request[name] = is_so
@@ -236,11 +263,21 @@ def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, ch
     """The largest share of the batch that goes through the model at once: a divisor, so that `batch_size` is exact."""
     if spec.batch_size % hardware.processes:
         multiple = spec.batch_size + hardware.processes - spec.batch_size % hardware.processes
-        gaps.append(Gap("batch_size", spec.batch_size, (multiple,), f"it has to be a multiple of the {hardware.processes} processes"))
+        gaps.append(
+            Gap(
+                "batch_size",
+                spec.batch_size,
+                (multiple,),
+                f"it has to be a multiple of the {hardware.processes} processes",
+            )
+        )
         return 1
     share = spec.batch_size // hardware.processes
     if hardware.device == "cpu":
-        micro, reason = share_at_most(share, 4), "short rows needn't be padded to the longest of the step, and a CPU gains little from more"
+        micro, reason = (
+            share_at_most(share, 4),
+            "short rows needn't be padded to the longest of the step, and a CPU gains little from more",
+        )
     else:
         micro, reason = rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share)
     text = f"{micro} sequences at a time"
@@ -255,9 +292,22 @@ def _choose_checkpoint_steps(spec: JobSpec, total: int, eval_steps: int | None, 
     if spec.early_stopping is not None and eval_steps is not None:
         # The best weights are those of a validation, so every validation needs its checkpoint.
         if asked is not None and asked != eval_steps:
-            gaps.append(Gap("checkpoint_steps", asked, (eval_steps,), "early stopping keeps the weights of the best validation: the two go together"))
-        return asked or choose("checkpoint_steps", eval_steps, "with each validation, so that the best weights can be kept")
+            gaps.append(
+                Gap(
+                    "checkpoint_steps",
+                    asked,
+                    (eval_steps,),
+                    "early stopping keeps the weights of the best validation: the two go together",
+                )
+            )
+        return asked or choose(
+            "checkpoint_steps", eval_steps, "with each validation, so that the best weights can be kept"
+        )
     if asked is not None:
         return asked
     parts = 10 if spec.tuning.adapts else 4
-    return choose("checkpoint_steps", max(1, math.ceil(total / parts)), f"about {parts} in a run: a crash costs at most that share of it")
+    return choose(
+        "checkpoint_steps",
+        max(1, math.ceil(total / parts)),
+        f"about {parts} in a run: a crash costs at most that share of it",
+    )

@@ -1,4 +1,7 @@
-"""The methods that TRL trains here, one module each. A new one is a module with the functions of `TRLMethod`, and a line in `_MODULES`."""
+"""The methods that TRL trains here, one module each.
+
+A new one is a module with the functions of `TRLMethod`, and a line in `_MODULES`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class TRLMethod(Protocol):
         """Return rendered rows as the columns that its trainer takes."""
         ...
 
-    def make_trainer(self, request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int) -> Any:
+    def make_trainer(
+        self, request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int
+    ) -> Any:
         """Build the trainer.
 
         Args:

@@ -21,27 +21,33 @@ class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUn
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
     On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included
-    (`trl/trainer/utils.py`, `add_fused_lm_head`). Of 57 tokens in a short support mail 2 or 3 are trained; the others needn't
-    be projected.
+    (`trl/trainer/utils.py`, `add_fused_lm_head`). Of 57 tokens in a short support mail 2 or 3 are trained; the others
+    needn't be projected.
     """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepsSortedByLength:
         """Give an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return StepsSortedByLength([len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed or 0)
+        return StepsSortedByLength(
+            [len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed or 0
+        )
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Give the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
         labels_BT = inputs["labels"]  # noqa: N806 - shape suffix
         if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+            return super().compute_loss(
+                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+            )
         targets_BT = labels_BT[:, 1:]  # noqa: N806
         is_trained_BT = targets_BT != IGNORED  # noqa: N806
         # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
         kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
-        # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without one
-        # attention takes its fastest path (8 % of a step on a CPU).
+        # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without
+        # one attention takes its fastest path (8 % of a step on a CPU).
         logits_BKV = model(input_ids=inputs["input_ids"], logits_to_keep=kept_K, use_cache=False).logits  # noqa: N806
         chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
         total = F.cross_entropy(logits_BKV[chosen_BK].float(), targets_BT[:, kept_K][chosen_BK], reduction="sum")
@@ -56,11 +62,16 @@ def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
     """Return `input_ids` and `labels`, one list of token ids a row."""
     return {
         "input_ids": [list(row.input_ids) for row in rows],
-        "labels": [[token if is_trained else IGNORED for token, is_trained in zip(row.input_ids, row.trained, strict=True)] for row in rows],
+        "labels": [
+            [token if is_trained else IGNORED for token, is_trained in zip(row.input_ids, row.trained, strict=True)]
+            for row in rows
+        ],
     }
 
 
-def make_trainer(request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int) -> Any:
+def make_trainer(
+    request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int
+) -> Any:
     """Build the trainer."""
     del request
     arguments = SFTConfig(
