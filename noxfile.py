@@ -164,6 +164,14 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
+@nox.session(venv_backend="none")
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the docs; runs the whole quickstart in a pseudo-terminal (8 to 20 minutes)."""
+    session.run(
+        python(session, "pictures", extra="all"), "docs/pictures.py", *session.posargs, env=OFFLINE, external=True
+    )
+
+
 # What to run with the lowest versions that pyproject.toml admits, for the core and for each extra.
 MINIMUMS = {
     "core": (

@@ -16,6 +16,7 @@ __all__ = [
     "duration",
     "escaped",
     "gigabytes",
+    "html_block",
     "html_list",
     "html_table",
     "link",
@@ -32,6 +33,16 @@ _VISIBLE = (
     {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
     | {0x7F: 0x2421}
     | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+)
+_STYLE = (
+    ".ftsdk{font:14px/1.5 system-ui,sans-serif;max-width:62em}"
+    ".ftsdk h3{font-size:1.15em;margin:.8em 0 .4em}"
+    ".ftsdk table{border-collapse:collapse;margin:.6em 0}"
+    ".ftsdk td,.ftsdk th{padding:.3em .9em .3em 0;border-bottom:1px solid rgba(128,128,128,.3);font-weight:normal}"
+    ".ftsdk th{font-weight:600}"
+    ".ftsdk td{font-variant-numeric:tabular-nums}"
+    ".ftsdk p{margin:.4em 0}"
+    ".ftsdk .muted{opacity:.65}"
 )
 _ADDRESS = re.compile(r"https?://(?:[^\s;,()&<>\"']|&amp;)+")
 
@@ -165,6 +176,15 @@ def link(text: str, address: str) -> Html:
         if address.startswith("https://")
         else escaped(text)
     )
+
+
+def html_block(*parts: str, title: str = "") -> Html:
+    """Return parts, HTML already, as one block with a style of its own: the outermost element of everything shown.
+
+    The style is confined to the block and follows the page's colours, light or dark.
+    """
+    heading = f"<h3>{escaped(title)}</h3>" if title else ""
+    return Html(f'<div class="ftsdk"><style>{_STYLE}</style>{heading}{"".join(parts)}</div>')
 
 
 def html_table(

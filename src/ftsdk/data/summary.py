@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ftsdk._format import escaped, html_table, printable, text_table
+from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk.data.split import MAX_CLASSES
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class Summary:
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""
         classes = html_table(self._class_rows(), head=("completion", "rows", "share"), right={1, 2})
-        return (
-            f"<div><strong>{escaped(self.name)}</strong>{html_table(self._facts(), has_row_heads=True)}{classes}</div>"
-        )
+        return html_block(html_table(self._facts(), has_row_heads=True), classes, title=self.name)
 
 
 def summarise(dataset: Dataset) -> Summary:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ftsdk._format import bold, html_table, notes_html
+from ftsdk._format import bold, html_block, html_table, notes_html
 from ftsdk.protocol.estimates import in_unit
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def estimate_html(estimate: Estimate) -> str:
                 rows.append((first, one.label, in_unit(one.amount, one.unit), cited))
                 first = cited = ""
     table = html_table(rows, head=("", "part", "amount", "source"))
-    return f"{html_table(estimate.rows(), has_row_heads=True)}{table}{notes_html(estimate.notes)}"
+    return html_block(html_table(estimate.rows(), has_row_heads=True), table, notes_html(estimate.notes))
 
 
 def _by_source(parts: Sequence[EstimateLine]) -> list[tuple[str, list[EstimateLine]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk._format import Html, escaped, html_table, notes_html
+from ftsdk._format import Html, escaped, html_block, html_table, notes_html
 
 if TYPE_CHECKING:
     from ftsdk.protocol import Plan
@@ -62,7 +62,7 @@ def plan_html(plan: Plan) -> str:
         ((Html(f"<code>{escaped(a.field)}</code>"), str(a.chosen), a.reason) for a in plan.adjustments),
         head=("Chosen for you", "", "because"),
     )
-    return f"{html_table(plan_rows(plan), has_row_heads=True)}{chosen}{notes_html(all_notes(plan))}"
+    return html_block(html_table(plan_rows(plan), has_row_heads=True), chosen, notes_html(all_notes(plan)))
 
 
 def all_notes(plan: Plan) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import overload
 
-from ftsdk._format import html_table, text_table
+from ftsdk._format import html_block, html_table, text_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, Backend, RunRef
@@ -59,7 +59,7 @@ class Runs(Sequence[Run]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), head=("ref", "name", "state", "started", "model"))
+        return html_block(html_table(self.rows(), head=("ref", "name", "state", "started", "model")))
 
 
 def runs(*, refresh: bool = True) -> Runs:

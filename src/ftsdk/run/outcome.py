@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ftsdk._format import html_table, money, text_table
+from ftsdk._format import escaped, html_block, html_table, money, text_table
 from ftsdk.protocol.estimates import Estimate, Range
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -120,7 +120,8 @@ class CostReport:
         return f"{text_table(rows)}\n{self.summary}"
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), head=("ref", "quantity", "estimated", "actual", "error", "inside"))
+        table = html_table(self.rows(), head=("ref", "quantity", "estimated", "actual", "error", "inside"))
+        return html_block(table, f"<p>{escaped(self.summary)}</p>")
 
 
 def _shown(amount: float, quantity: str) -> str:
