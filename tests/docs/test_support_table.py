@@ -73,6 +73,6 @@ def test_the_table_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("page", ["no place", "<!-- support table: begin -->", "<!-- support table: end -->"])
-def test_a_page_without_a_place_for_the_table_is_refused(page: str) -> None:
-    with pytest.raises(SpecError, match="no place for the table"):
+def test_a_page_without_markers_is_refused(page: str) -> None:
+    with pytest.raises(SpecError, match="no markers for the table"):
         page_with_table(page, "table")

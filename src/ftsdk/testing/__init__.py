@@ -1,7 +1,7 @@
 """For tests of backends, of ftsdk itself and of code that uses it: public, and in the wheel.
 
-- `BackendConformance`: inherit it, and your backend is held to everything that `ftsdk.protocol` promises. Needs pytest.
-- `ScriptedBackend`: a backend whose runs play a story, without a network, a clock or threads.
+- `BackendConformance`: inherit it to test a backend against everything that `ftsdk.protocol` promises. Needs pytest.
+- `ScriptedBackend`: a backend whose runs play a script, without a network, a clock or threads.
 - `build_tiny_model`: a model so small that a test can train it. Needs torch and transformers.
 - `ftsdk.testing.together`: a service on loopback that stands in for Together. Nothing is needed but the client that
   talks to it.

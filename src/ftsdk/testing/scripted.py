@@ -46,7 +46,7 @@ _STATES: Mapping[str, RunState] = {
     "error": "failed",
     "stopped": "cancelled",
 }
-"""The scripted place has words of its own, as every place does."""
+"""The scripted service has native states of its own, as every service does."""
 
 _FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each beat is a second later
 
@@ -209,7 +209,7 @@ class ScriptedBackend:
         self._write(ref.id, {**run, "tick": run["tick"] + 1})
         return True
 
-    # What the place does. Tests of the conformance suite override these to plant bugs.
+    # What the service does. Tests of the conformance suite override these to plant bugs.
 
     def _translate(self, spec: JobSpec) -> tuple[dict[str, Any], tuple[Adjustment, ...]]:
         """Everything that decides the weights, defaults filled in; the data by content."""
@@ -255,7 +255,7 @@ class ScriptedBackend:
         )
 
     def _is_halted(self, run: Mapping[str, Any]) -> bool:
-        # A run that was cancelled where it stood goes on, to its end.
+        # A run that was cancelled at a halt continues to its end.
         is_at_halt = 0 < run["tick"] <= len(run["beats"]) and run["beats"][run["tick"] - 1]["kind"] == "halt"
         return is_at_halt and not run.get("is_cancelled")
 

@@ -23,7 +23,7 @@ def a_dataset(name: str = "train", *, data_format: DataFormat = "chat", rows: in
 
 
 def a_spec(**changes: Any) -> JobSpec:
-    """Give a small valid spec in which nothing optional is set.
+    """Return a small valid spec in which nothing optional is set.
 
     Args:
         changes: Fields of `JobSpec`. Without `train`, the training data has the format that `method` learns from.
@@ -106,7 +106,7 @@ def optional_fields() -> frozenset[str]:
 
 
 def field_samples() -> tuple[Sample, ...]:
-    """Give two values for every optional field of `JobSpec`, found by reflection.
+    """Return two values for every optional field of `JobSpec`, found by reflection.
 
     Names are left out, and so is what isn't optional: the model's id and the training data.
 
@@ -123,7 +123,7 @@ def field_samples() -> tuple[Sample, ...]:
 def spec_with(
     path: str, value: Any, *, base: JobSpec | None = None, method: str | None = None, tuning: str | None = None
 ) -> JobSpec:
-    """Give a spec in which one field is set.
+    """Return a spec in which one field is set.
 
     Args:
         path: Dotted path of the field.

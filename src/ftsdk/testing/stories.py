@@ -1,4 +1,4 @@
-"""What can happen to a scripted run, told beat by beat, and what can go wrong on the way there."""
+"""What can happen to a scripted run, step by step, and which requests can fail."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ STORIES: Mapping[str, tuple[Beat, ...]] = {
 }
 """Runs by name, beat by beat.
 
-An event as the place would write it, `wait` (nothing happens), or `halt` (until `resume`).
+An event as the service would write it, `wait` (nothing happens), or `halt` (until `resume`).
 """
 
 
@@ -93,9 +93,9 @@ class Fault(Value):
     """The first call that goes wrong, counted from 1 over all processes."""
     times: Annotated[int, Field(ge=1)] = 1
     """How many calls in a row go wrong."""
-    message: str = "the scripted place is out of order"
+    message: str = "the scripted service is out of order"
     retryable: bool = True
     retry_after_s: float | None = None
     status_code: int | None = 503
     loses_answer: bool = False
-    """True if the place does what was asked, and only its answer is lost."""
+    """True if the service does what was asked, and only its response is lost."""

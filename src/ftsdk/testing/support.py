@@ -1,8 +1,8 @@
 """What each backend declares, as a table.
 
-The same data that the conformance suite holds it to, so the table can't promise more.
+The conformance suite tests the same data, so the table can't promise more.
 
-`python -m ftsdk.testing.support PAGE...` writes it into the pages that have a place for it.
+`python -m ftsdk.testing.support PAGE...` writes it between two markers in the pages.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def support_table(backends: Iterable[Backend]) -> str:
 
 
 def page_with_table(page: str, table: str) -> str:
-    """Give a page with the table in its place, between two comments.
+    """Return the page with the table between its two markers.
 
     Raises:
-        SpecError: The page has no place for it.
+        SpecError: The page lacks the markers.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SpecError(f"the page has no place for the table; mark it with two lines, {BEGIN!r} and {END!r}")
+        raise SpecError(f"the page has no markers for the table; add two lines, {BEGIN!r} and {END!r}")
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
@@ -92,7 +92,7 @@ def main(pages: Sequence[str]) -> None:
     """Write the table into pages.
 
     Args:
-        pages: Paths of Markdown files that have a place for it.
+        pages: Paths of Markdown files with the markers.
     """
     table = support_table(installed_backends())
     for path in map(Path, pages):

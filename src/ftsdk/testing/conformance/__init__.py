@@ -10,8 +10,8 @@ class TestMyBackend(BackendConformance):
         return MyBackend(url=start_a_fake_server(tmp_path))
 ```
 
-The other hooks (`make_spec`, `requests_seen`, `wire_faults`, `secrets`, ...) say more about the backend, and bring in
-the tests that need to know it; a test whose hook is missing is skipped, and says which. They are described in
+The other hooks (`make_spec`, `requests_seen`, `wire_faults`, `secrets`, ...) describe the backend further and enable
+the tests that need them; a test whose hook is missing is skipped, and names the hook. They are described in
 `hooks.py`.
 """
 
@@ -27,4 +27,4 @@ __all__ = ["RETRY_AFTER_S", "BackendConformance", "Costly"]
 
 
 class BackendConformance(PlanChecks, RunChecks, ArtifactChecks, BudgetChecks, QuoteChecks, WireChecks):
-    """Inherit it in a class whose name starts with `Test`, and give `make_backend`."""
+    """Inherit it in a class whose name starts with `Test`, and define `make_backend`."""

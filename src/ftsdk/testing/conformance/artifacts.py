@@ -1,4 +1,4 @@
-"""Artifacts: the last write means done, and nothing half-written is taken for whole."""
+"""Artifacts: the last write means done, and nothing half-written passes for complete."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class ArtifactChecks(Hooks):
     """`collect`."""
 
     def test_nothing_is_collected_before_the_end(self, tmp_path: Path) -> None:
-        """A run that is going on has no weights yet."""
+        """An unfinished run has no weights yet."""
         backend = self.make_backend(tmp_path)
         ref = self._submitted(backend)
         into = tmp_path / "too early"
         with pytest.raises(RunNotReadyError):
             backend.collect(ref, into)
         self._stop(backend, ref)
-        assert not (into / _MANIFEST).exists(), "a folder that looks whole was left behind"
+        assert not (into / _MANIFEST).exists(), "a folder that looks complete was left behind"
 
     def test_the_artifact_is_whole(self, tmp_path: Path) -> None:
         """Every file is in the manifest with its size and SHA-256; no pickle; collecting again changes nothing."""
@@ -37,23 +37,25 @@ class ArtifactChecks(Hooks):
         into = tmp_path / "artifact"
         artifact = finished.backend.collect(finished.ref, into)
         assert not _problems_of(into), "\n".join(_problems_of(into))
-        assert artifact.path == into, f"the artifact says it lies in {artifact.path}"
+        assert artifact.path == into, f"the artifact claims to be in {artifact.path}"
         assert artifact.kind in ("adapter", "model")
-        assert artifact.base, "the artifact doesn't say which model was tuned"
+        assert artifact.base, "the artifact doesn't name the model that was tuned"
         assert json.loads(json.dumps(dict(artifact.manifest))) == json.loads((into / _MANIFEST).read_text()), (
-            "the manifest given isn't the one written"
+            "the returned manifest isn't the one on disk"
         )
         again = reopened(finished.backend).collect(through_json(finished.ref), into)
         assert not _problems_of(into), "\n".join(_problems_of(into))
-        assert dict(again.manifest)["files"] == dict(artifact.manifest)["files"], "collecting again gave other files"
+        assert dict(again.manifest)["files"] == dict(artifact.manifest)["files"], (
+            "collecting again returned other files"
+        )
 
     def test_the_manifest_comes_last(self, tmp_path: Path) -> None:
-        """Whichever file can't be written, there is no manifest that lies."""
+        """Whichever file can't be written, no manifest claims it."""
         finished = self._finished(tmp_path)
         whole = finished.backend.collect(finished.ref, tmp_path / "whole")
         for number, name in enumerate(sorted(dict(whole.manifest)["files"])):
             into = tmp_path / f"blocked {number}"
-            # A folder in the file's place: the write fails there, as it would on a full disk.
+            # A folder instead of the file: the write fails, as it would on a full disk.
             (into / name / "in the way").mkdir(parents=True)
             try:
                 finished.backend.collect(finished.ref, into)
@@ -67,7 +69,7 @@ class ArtifactChecks(Hooks):
                 )
 
     def test_leavings_of_a_crash_are_mended(self, tmp_path: Path) -> None:
-        """Half of a file from an earlier try doesn't survive in the artifact."""
+        """Half a file from an earlier attempt doesn't survive in the artifact."""
         finished = self._finished(tmp_path)
         whole = finished.backend.collect(finished.ref, tmp_path / "whole")
         into = tmp_path / "torn"
@@ -78,9 +80,7 @@ class ArtifactChecks(Hooks):
             (into / name).write_bytes(content[: len(content) // 2])
         again = finished.backend.collect(finished.ref, into)
         assert not _problems_of(into), "\n".join(_problems_of(into))
-        assert dict(again.manifest)["files"] == dict(whole.manifest)["files"], (
-            "halves of files were kept, and other files came of it"
-        )
+        assert dict(again.manifest)["files"] == dict(whole.manifest)["files"], "halves of files were kept"
 
 
 def _problems_of(folder: Path) -> list[str]:
@@ -90,7 +90,7 @@ def _problems_of(folder: Path) -> list[str]:
     except FileNotFoundError:
         return [f"there is no {_MANIFEST}"]
     except ValueError as error:
-        return [f"{_MANIFEST} is no JSON: {error}"]
+        return [f"{_MANIFEST} isn't JSON: {error}"]
     listed = manifest.get("files")
     if not isinstance(listed, dict) or not listed:
         return [f"{_MANIFEST} lists no files"]
@@ -101,9 +101,9 @@ def _problems_of(folder: Path) -> list[str]:
         if not path.is_file():
             problems.append(f"{name} is in the manifest, but isn't there")
         elif not isinstance(facts, dict) or facts.get("bytes") != path.stat().st_size:
-            problems.append(f"{name} has {path.stat().st_size} bytes; the manifest says {facts}")
+            problems.append(f"{name} has {path.stat().st_size} bytes; the manifest has {facts}")
         elif facts.get("sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
-            problems.append(f"{name} doesn't have the SHA-256 that the manifest says: {facts}")
+            problems.append(f"{name} doesn't match the SHA-256 in the manifest: {facts}")
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {_MANIFEST}
     problems += [f"{name} is there, but isn't in the manifest" for name in sorted(there - set(files))]
     problems += [

@@ -1,4 +1,4 @@
-"""Budgets: what could cost more isn't started, and what has cost as much is stopped, once and for all."""
+"""Budgets: a run that could cost more isn't started, and one that reaches its budget is stopped for good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["BudgetChecks"]
 _LEAST_USD = Decimal("0.0001")
 _CENT = Decimal("0.01")
 _NEVER_S = 7 * 86_400.0
-"""Of the watch's own clock: a run that isn't stopped by then isn't stopped."""
+"""By the waiter's own clock: a run that isn't stopped by then is never stopped."""
 
 
 class BudgetChecks(Hooks):
@@ -33,12 +33,12 @@ class BudgetChecks(Hooks):
         """It is refused with `BudgetExceededError`: no request, nothing written, no run."""
         backend = self.billing_backend(tmp_path)
         if backend is None:
-            pytest.skip("billing_backend() isn't given: nothing is billed there")
+            pytest.skip("billing_backend() isn't overridden: nothing is billed there")
         rows = [{"q": f"question {n}", "a": "yes"} for n in range(16)]
         train = Dataset.from_rows(rows, name="budget").as_chat(prompt="{q}", completion="{a}")
         job = FineTuneJob(model=self.make_spec().model, train=train, backend=backend, **self.budget_options)
         cost = job.plan().cost
-        assert cost is not None, "it bills, and its plan has no cost: no budget can be held against it"
+        assert cost is not None, "it bills, but its plan has no cost to compare a budget with"
         sent, started, written = self.requests_seen(backend), self.runs_started(backend), _files()
         with pytest.raises(BudgetExceededError):
             job.replace(budget_usd=max(_LEAST_USD, cost.low / 2)).submit()
@@ -48,24 +48,24 @@ class BudgetChecks(Hooks):
         except BudgetExceededError:
             pass
         else:
-            # Two good reasons to go on: the place caps the run at the budget, or gives its own word before anything is
-            # created.
+            # Two good reasons to continue: the provider caps the run at the budget, or quotes a price before it
+            # creates anything.
             is_asked_again = plan.estimate is not None and plan.estimate.billed_tokens is not None
             assert is_asked_again or (plan.cost is not None and plan.cost.high <= tight + _CENT), (
                 f"it may cost {plan.cost}, and the budget is ${tight}"
             )
         assert _files() == written, f"something was written before the refusal: {sorted(map(str, _files() - written))}"
         assert self.requests_seen(backend) == sent, "requests went out before the refusal"
-        assert self.runs_started(backend) == started, "a run was started that its budget refuses"
+        assert self.runs_started(backend) == started, "a run was started although it could exceed its budget"
 
     def test_a_run_that_reaches_its_budget_is_stopped_for_good(self, tmp_path: Path) -> None:
-        """It ends as cancelled, says so to everybody who asks, at most one interval over.
+        """It ends as cancelled for every reader, over budget by at most one polling interval.
 
-        And nothing sets it going again.
+        Nothing starts it again.
         """
         case = self.costly_run(tmp_path)
         if case is None:
-            pytest.skip("costly_run() isn't given: no run can be made to cost as much as its budget")
+            pytest.skip("costly_run() isn't overridden: no run can be made to cost as much as its budget")
         backend, plan = case.backend, case.plan
         key = new_key()
         ledger = Ledger(tmp_path / "budget-ledger.sqlite")
@@ -81,12 +81,12 @@ class BudgetChecks(Hooks):
 
         again = Run(ledger.get(run.ref), reopened(backend), ledger=ledger)
         self._is_over_budget(again, case)
-        assert not again.resume(), "resume() set a run going that has used up its budget"
+        assert not again.resume(), "resume() restarted a run that has used up its budget"
         backend.submit(plan, key=key)
         assert backend.status(ref) == status, (
             f"a run that has used up its budget was {status.state}, and is {backend.status(ref).state}"
         )
-        assert list(backend.events(ref)) == events, "a run that has used up its budget goes on"
+        assert list(backend.events(ref)) == events, "a run that has used up its budget continued"
         assert self.runs_started(backend) == started, "it was started again"
 
     def _is_over_budget(self, run: Run, case: Costly) -> None:
@@ -96,25 +96,25 @@ class BudgetChecks(Hooks):
         try:
             run.wait(progress=False, timeout_s=_NEVER_S, poll_s=case.poll_s, clock=clock, sleep=clock.sleep)
         except BudgetExceededError as error:
-            told = error
+            raised = error
         except TimeoutError as error:
             raise AssertionError(f"the run was never stopped: {error}") from error
         else:
             raise AssertionError(f"waiting ended without BudgetExceededError; the run is {run.status()}")
         assert run.status().state == "cancelled", f"a run that has used up its budget is {run.status().state}"
-        assert f"budget_usd={budget}" in str(told), f"the error doesn't say the budget: {told}"
-        assert told.accrued_usd is not None
-        assert told.bound_usd is not None
-        # One interval until it is seen, and at most another until the place has stopped.
-        limit = budget + 2 * told.bound_usd
-        assert told.accrued_usd <= limit, (
-            f"${told.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${told.bound_usd:.4f}"
+        assert f"budget_usd={budget}" in str(raised), f"the error doesn't name the budget: {raised}"
+        assert raised.accrued_usd is not None
+        assert raised.bound_usd is not None
+        # One interval until it is seen, and at most another until the provider has stopped the run.
+        limit = budget + 2 * raised.bound_usd
+        assert raised.accrued_usd <= limit, (
+            f"${raised.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${raised.bound_usd:.4f}"
         )
         assert str(budget) in run.status().reason, f"the status doesn't say why: {run.status().reason!r}"
 
 
 class _Clock:
-    """A clock that the watch's own sleep moves, while the place goes on at its own pace."""
+    """A clock that the waiter's own sleep advances, while the service continues at its own pace."""
 
     def __init__(self, between_polls: Callable[[], None]) -> None:
         self._now = 0.0

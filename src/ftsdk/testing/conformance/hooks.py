@@ -1,4 +1,4 @@
-"""What the suite has to be told about a backend."""
+"""What the suite needs to know about a backend."""
 
 # ruff: noqa: ARG002 - a hook's default needs none of its arguments
 
@@ -26,35 +26,35 @@ RETRY_AFTER_S = 7.0
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A run that came to its end."""
+    """A finished run."""
 
     backend: Backend
     ref: RunRef
     spec: JobSpec
     seen: tuple[Event, ...]
-    """The events, as they were read while the run was going on."""
+    """The events, as they were read during the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costly:
-    """A run that has cost its budget before it is done."""
+    """A run that uses up its budget before it is done."""
 
     backend: Backend
     plan: Plan
-    """With `budget_usd` in its spec, and an estimate whose `accrual` says how the place bills."""
+    """With `budget_usd` in its spec, and an estimate whose `accrual` describes the billing."""
     poll_s: float = 10.0
-    """Seconds between two looks of whoever watches, by a clock that only the looks move."""
+    """Seconds between two polls of `Run.wait`, by a clock that only polling advances."""
     is_watched: bool = True
-    """False if the place has to stop the run by itself, with nobody there."""
+    """False if the provider has to stop the run by itself, with nobody waiting."""
 
 
 class Hooks(ABC):
     """Override what differs. Only `make_backend` has no default."""
 
     poll_s: ClassVar[float] = 0.0
-    """Seconds between two looks at a run that is going on."""
+    """Seconds between two polls of an unfinished run."""
     polls: ClassVar[int] = 1000
-    """How many looks a run may take to come to its end."""
+    """The most polls that a run may take to finish."""
     share_finished_run: ClassVar[bool] = False
     """True to make one finished run for all tests of the class: for backends whose runs take seconds."""
     budget_options: ClassVar[Mapping[str, Any]] = {}
@@ -64,10 +64,10 @@ class Hooks(ABC):
 
     @abstractmethod
     def make_backend(self, tmp_path: Path) -> Backend:
-        """Give a new backend object. For the same folder, it must be the same place with the same runs."""
+        """Return a new backend object. For the same folder, it must know the same runs."""
 
     def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
-        """Give a spec that can be submitted, with as little set as possible. Override it if the data must exist."""
+        """Return a spec that can be submitted, with as little set as possible. Override it if the data must exist."""
         # The default method stays unset where it fits: as little as possible is set.
         fitting = [method for method in METHODS.values() if method.data_format == data_format]
         method = {} if JobSpec.model_fields["method"].default.data_format == data_format else {"method": fitting[0]()}
@@ -75,25 +75,25 @@ class Hooks(ABC):
         return a_spec(**method, **validation, train=a_dataset(data_format=data_format))
 
     def make_model(self, source: str) -> Model | None:
-        """Give a model of a source (`"hub"`, `"folder"`, `"gguf"`) that `plan` accepts.
+        """Return a model of a source (`"hub"`, `"folder"`, `"gguf"`) that `plan` accepts.
 
-        None to leave the source out.
+        None to skip the source.
         """
         return Model(
             id={"hub": "example/tiny-instruct", "folder": "./tiny-instruct", "gguf": "./tiny-instruct.gguf"}[source]
         )
 
     def make_samples(self) -> Sequence[Sample]:
-        """Give two values for every optional field. Override it if some must point to real things, such as adapters."""
+        """Return two values for every optional field. Override it if some must be real, such as adapters."""
         return field_samples()
 
     def between_polls(self) -> None:
-        """Wait before the next look at a run; a fake place may be moved on here."""
+        """Wait before the next look at a run; a fake service may be advanced here."""
         if self.poll_s:
             time.sleep(self.poll_s)
 
     def finish(self, backend: Backend, ref: RunRef) -> tuple[Event, ...]:
-        """Bring a run to its end, and give the events that were seen on the way."""
+        """Wait for a run to finish, and return the events that were seen on the way."""
         seen: list[Event] = []
         for _ in range(self.polls):
             # The state first: what is read after the end is all there is.
@@ -102,49 +102,49 @@ class Hooks(ABC):
             if is_over:
                 return tuple(seen)
             self.between_polls()
-        raise AssertionError(f"run {ref} didn't come to an end in {self.polls} looks; override polls, poll_s or finish")
+        raise AssertionError(f"run {ref} didn't finish within {self.polls} polls; override polls, poll_s or finish")
 
     def requests_seen(self, backend: Backend) -> int | None:
-        """Count the requests that have reached the place so far; None if that can't be known."""
+        """Count the requests that the service has received so far; None if that can't be known."""
         return None
 
     def runs_started(self, backend: Backend) -> int | None:
-        """Count the runs that the place has started so far; None if that can't be known."""
+        """Count the runs that the service has started so far; None if that can't be known."""
         return None
 
     def secrets(self) -> Sequence[str]:
-        """Give the secrets that the backend holds, such as API keys; empty if it has none."""
+        """Return the secrets that the backend holds, such as API keys; empty if it has none."""
         return ()
 
     def wire_faults(self, backend: Backend) -> Mapping[str, AbstractContextManager[object]] | None:
-        """Give a context manager for each of the faults 401, 404, 429, 503, timeout and garbage.
+        """Return a context manager for each of the faults 401, 404, 429, 503, timeout and garbage.
 
         None if there is no wire.
 
-        Inside it, every request is answered so: by this status (429 with `Retry-After: 7`), too late, or by what is no
-        answer at all (status 200 with a page of HTML). A backend that tries again by itself should do so without
-        sleeping here.
+        Inside it, every request gets this status (429 with `Retry-After: 7`), a response that is too late, or one that
+        makes no sense (status 200 with a page of HTML). A backend that retries by itself should do so without sleeping
+        here.
         """
         return None
 
     def lost_answer(self, backend: Backend) -> AbstractContextManager[object] | None:
-        """Give a context in which `submit` starts the run and its answer is lost; None if that can't happen."""
+        """Return a context in which `submit` starts the run and its answer is lost; None if that can't happen."""
         return None
 
     def run_with_unknown_word(self, tmp_path: Path) -> tuple[Backend, RunRef, str] | None:
-        """Give a run whose place just said a word that nobody has heard of, and the word; None to leave it out."""
+        """Return a run whose service just reported an unknown native state, and that state; None to skip the test."""
         return None
 
     def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef] | None:
-        """Give a run that failed in training; None to leave it out."""
+        """Return a run that failed in training; None to skip the test."""
         return None
 
     def billing_backend(self, tmp_path: Path) -> Backend | None:
-        """Give a new backend object whose plans have a cost; None if nothing is billed there."""
+        """Return a new backend object whose plans have a cost; None if nothing is billed there."""
         return None
 
     def costly_run(self, tmp_path: Path) -> Costly | None:
-        """Say how to submit a run that has cost its budget before it is done; None if none can be made."""
+        """Return a run that uses up its budget before it is done; None if none can be made."""
         return None
 
     # Shared by the tests.
@@ -179,17 +179,17 @@ class Hooks(ABC):
 
 
 def new_key() -> str:
-    """Give a key that no run has had."""
+    """Return a key that no run has had."""
     return f"conformance-{uuid.uuid4().hex[:12]}"
 
 
 def through_json(ref: RunRef) -> RunRef:
-    """Give the ref as it comes back from a ledger."""
+    """Return the ref as it comes back from a ledger."""
     return RunRef(**json.loads(json.dumps({"backend": ref.backend, "id": ref.id, "native": dict(ref.native)})))
 
 
 def reopened(backend: Backend) -> Backend:
-    """Give the backend as another process would build it."""
+    """Return the backend as another process would build it."""
     factory = cast("Any", type(backend))
     return factory(**json.loads(json.dumps(dict(backend.options))))
 

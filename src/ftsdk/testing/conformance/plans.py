@@ -90,7 +90,7 @@ class PlanChecks(Hooks):
         backend = self.make_backend(tmp_path)
         before = self.requests_seen(backend)
         if before is None:
-            pytest.skip("requests_seen() isn't given: there is no wire to watch")
+            pytest.skip("requests_seen() isn't overridden: there is no wire to watch")
         backend.plan(self._base(backend))
         assert self.requests_seen(backend) == before, "plan() sent a request"
 
@@ -108,7 +108,7 @@ class PlanChecks(Hooks):
         )
 
     def test_no_declared_field_is_ignored(self, tmp_path: Path) -> None:
-        """Two values of a field that is declared make two requests."""
+        """Two values of a declared field make two requests."""
         backend = self.make_backend(tmp_path)
         offered = backend.capabilities
         wrong: list[str] = []
@@ -131,8 +131,8 @@ class PlanChecks(Hooks):
         backend = self.make_backend(tmp_path)
         offered = backend.capabilities
         samples = [s for s in self.make_samples() if offered.honours(s.path) and _owner_is_offered(s, offered)]
-        # Places that change with the seed are digests of the whole request, not choices.
-        digests = {place for sample in samples if sample.path == "seed" for place in self._places(backend, sample)}
+        # Paths that change with the seed are digests of the whole request, not choices.
+        digests = {path for sample in samples if sample.path == "seed" for path in self._paths(backend, sample)}
         wrong: list[str] = []
         for sample in samples:
             if not _is_open_by_default(sample):
@@ -140,22 +140,22 @@ class PlanChecks(Hooks):
             plan = backend.plan(self._sampled(backend, sample, None))
             there = dict(leaves(plan.request))
             filled = [
-                there[place]
-                for place in sorted(self._places(backend, sample) - digests, key=str)
-                if there.get(place) is not None
+                there[path]
+                for path in sorted(self._paths(backend, sample) - digests, key=str)
+                if there.get(path) is not None
             ]
             chosen = [adjustment.chosen for adjustment in plan.adjustments if adjustment.field == sample.path]
             if not chosen and (filled or sample.path == "learning_rate"):
-                wrong.append(f"{sample} is None and the request says {filled}: the plan's adjustments must say so")
+                wrong.append(f"{sample} is None and the request has {filled}: the plan's adjustments must list it")
             elif (
                 chosen and filled and _is_number(chosen[0]) and all(map(_is_number, filled)) and chosen[0] not in filled
             ):
-                wrong.append(f"{sample}: the plan says that {chosen[0]!r} was chosen, and the request says {filled}")
+                wrong.append(f"{sample}: the plan lists {chosen[0]!r} as chosen, and the request has {filled}")
             wrong += [f"the adjustment of {a.field} has no reason" for a in plan.adjustments if not a.reason]
         _none_of(wrong)
 
     def test_a_name_is_never_refused(self, tmp_path: Path) -> None:
-        """`name` is for people: every backend takes it."""
+        """`name` is a display name: every backend accepts it."""
         backend = self.make_backend(tmp_path)
         assert backend.plan(self._base(backend).replace(name="conformance")).spec.name == "conformance"
 
@@ -166,7 +166,7 @@ class PlanChecks(Hooks):
         again = Plan.from_json(plan.to_json())
         assert again.to_dict() == plan.to_dict(), "a plan read back from JSON differs"
         assert again.spec == plan.spec, "the spec in a plan read back from JSON differs"
-        assert plan.backend == backend.name, f"the plan is of {plan.backend!r}, the backend is {backend.name!r}"
+        assert plan.backend == backend.name, f"the plan names {plan.backend!r}, the backend is {backend.name!r}"
         assert Capabilities.from_json(backend.capabilities.to_json()) == backend.capabilities, (
             "capabilities read back from JSON differ"
         )
@@ -212,12 +212,12 @@ class PlanChecks(Hooks):
             value = value.replace(format=base.train.format)
         return spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning)
 
-    def _places(self, backend: Backend, sample: Sample) -> set[tuple[str | int, ...]]:
+    def _paths(self, backend: Backend, sample: Sample) -> set[tuple[str | int, ...]]:
         """Where in the request the field is: the places that differ between two values of it."""
         first, second = (
             dict(leaves(backend.plan(self._sampled(backend, sample, value)).request)) for value in sample.values
         )
-        return {place for place in first.keys() & second.keys() if first[place] != second[place]}
+        return {path for path in first.keys() & second.keys() if first[path] != second[path]}
 
 
 def _problems_of_plan(backend: Backend, spec: JobSpec, what: str) -> list[str]:
@@ -228,7 +228,7 @@ def _problems_of_plan(backend: Backend, spec: JobSpec, what: str) -> list[str]:
     try:
         same = json.loads(json.dumps(request, allow_nan=False))
     except (TypeError, ValueError) as error:
-        return [f"{what}: the request is no JSON: {error}"]
+        return [f"{what}: the request isn't JSON: {error}"]
     if same != request:
         return [f"{what}: the request doesn't survive JSON (a tuple, or a key that is no string?)"]
     return [] if request else [f"{what}: the request is empty"]

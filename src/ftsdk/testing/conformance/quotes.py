@@ -1,4 +1,4 @@
-"""A place's own price: asking for it starts nothing, and what was told is kept with the run."""
+"""A provider's quote: asking for it starts nothing, and the quote is kept with the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs: started once, found again, told in order, ended once."""
+"""Runs: started once, found again, reported in order, ended once."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class RunChecks(Hooks):
         self._stop(backend, first)
         self._stop(backend, other)
         again = backend.submit(plan, key=key)
-        assert first.id == second.id, f"one key gave two runs: {first} and {second}"
+        assert first.id == second.id, f"one key made two runs: {first} and {second}"
         assert first.id == third.id, (
-            f"one key gave two runs, the second from a backend built again: {first} and {third}"
+            f"one key made two runs, the second from a backend built again: {first} and {third}"
         )
-        assert first.id == again.id, f"once the run was over, its key gave another one: {first} and {again}"
-        assert first.id != other.id, f"two keys gave one run: {first}"
-        assert first.backend == backend.name, f"the ref says {first.backend!r}, the backend is {backend.name!r}"
+        assert first.id == again.id, f"once the run was over, its key made another one: {first} and {again}"
+        assert first.id != other.id, f"two keys made one run: {first}"
+        assert first.backend == backend.name, f"the ref names {first.backend!r}, the backend is {backend.name!r}"
         if before is not None and after is not None:
             assert after - before == 1, f"one key started {after - before} runs"
 
@@ -61,14 +61,14 @@ class RunChecks(Hooks):
         backend = self.make_backend(tmp_path)
         context = self.lost_answer(backend)
         if context is None:
-            pytest.skip("lost_answer() isn't given: an answer can't be lost on the way")
+            pytest.skip("lost_answer() isn't overridden: a response can't be lost")
         plan = backend.plan(self.make_spec())
         key = new_key()
         before = self.runs_started(backend)
         with context, pytest.raises(BackendError) as caught:
             backend.submit(plan, key=key)
         assert caught.value.retryable, (
-            "a lost answer must be a retryable BackendError: the same key is safe to send again"
+            "a lost response must be a retryable BackendError: the same key is safe to send again"
         )
         ref = backend.submit(plan, key=key)
         after = self.runs_started(backend)
@@ -117,7 +117,7 @@ class RunChecks(Hooks):
         assert answer.stdout.strip() in get_args(RunState)
 
     def test_unknown_refs_are_not_found(self, tmp_path: Path) -> None:
-        """No method takes a ref that the place doesn't know."""
+        """Every method refuses a ref that the service doesn't know."""
         backend = self.make_backend(tmp_path)
         for identifier in ("no-such-run", "00000000", "../no-such-run"):
             ref = RunRef(backend=backend.name, id=identifier)
@@ -147,11 +147,11 @@ class RunChecks(Hooks):
         status = finished.backend.status(finished.ref)
         last = events[-1]
         assert isinstance(last, StateEvent)
-        assert last.state == status.state, f"the last event says {last.state}, the status says {status.state}"
-        assert status.native, "the status doesn't say the backend's own word"
+        assert last.state == status.state, f"the last event has {last.state}, the status has {status.state}"
+        assert status.native, "the status lacks the native state"
 
     def test_events_can_be_taken_up_anywhere(self, tmp_path: Path) -> None:
-        """`events(after=k)` are the events after `k`, and reading on while the run goes on gives the same history."""
+        """`events(after=k)` are the events after `k`, and reading them during the run yields the same history."""
         finished = self._finished(tmp_path)
         backend, ref = finished.backend, finished.ref
         events = list(backend.events(ref))
@@ -159,31 +159,31 @@ class RunChecks(Hooks):
             assert list(backend.events(ref, after=after)) == events[after + 1 :], (
                 f"events(after={after}) aren't the events after {after}"
             )
-        assert list(finished.seen) == events, "what was read bit by bit isn't what is read at once"
-        assert list(reopened(backend).events(through_json(ref))) == events, (
-            "a backend that was built again tells another history"
-        )
+        assert list(finished.seen) == events, "events read one by one differ from events read at once"
+        assert list(reopened(backend).events(through_json(ref))) == events, "a rebuilt backend reports another history"
         lines = [(event.to_json(), event) for event in events]
         assert all(read_event(line, seq=event.seq) == event for line, event in lines), "an event doesn't survive JSON"
 
     def test_unknown_words_survive(self, tmp_path: Path) -> None:
-        """A word that nobody has heard of is the state `unknown`; it is kept, and it isn't the end."""
+        """An unknown native state maps to `unknown`; it is kept, and it isn't terminal."""
         found = self.run_with_unknown_word(tmp_path)
         if found is None:
-            pytest.skip("run_with_unknown_word() isn't given: the place can't be made to say a new word")
+            pytest.skip(
+                "run_with_unknown_word() isn't overridden: the service can't be made to report an unknown state"
+            )
         backend, ref, word = found
         status = backend.status(ref)
         assert status.state == "unknown", f"{word!r} became the state {status.state!r}"
-        assert word in status.native, f"the word {word!r} is lost: {status.native!r}"
+        assert word in status.native, f"the native state {word!r} is lost: {status.native!r}"
         assert not status.is_terminal
-        told = [event for event in backend.events(ref) if word in event.to_json()]
-        assert told, f"no event has kept {word!r}"
+        kept = [event for event in backend.events(ref) if word in event.to_json()]
+        assert kept, f"no event has kept {word!r}"
 
     def test_a_failed_run_says_why(self, tmp_path: Path) -> None:
         """The diagnosis is in the status and in the last event, and there is nothing to collect."""
         found = self.failed_run(tmp_path)
         if found is None:
-            pytest.skip("failed_run() isn't given: no run can be made to fail")
+            pytest.skip("failed_run() isn't overridden: no run can be made to fail")
         backend, ref = found
         self.finish(backend, ref)
         status = backend.status(ref)
@@ -200,7 +200,7 @@ class RunChecks(Hooks):
             backend.collect(ref, tmp_path / "failed")
 
     def test_cancelling_twice_is_cancelling_once(self, tmp_path: Path) -> None:
-        """A run that is asked to stop, twice, comes to an end, and then nothing moves it."""
+        """A run that is cancelled twice ends, and then nothing changes it."""
         backend = self.make_backend(tmp_path)
         ref = self._submitted(backend)
         backend.cancel(ref)

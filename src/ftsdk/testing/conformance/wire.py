@@ -25,7 +25,7 @@ class WireChecks(Hooks):
         """Each of six faults is the right error with the right advice, pickles, and leaks no key."""
         backend = self.make_backend(tmp_path)
         if self.wire_faults(backend) is None:
-            pytest.skip("wire_faults() isn't given: there is no wire")
+            pytest.skip("wire_faults() isn't overridden: there is no wire")
         ref = self._submitted(backend)
         plan = backend.plan(self.make_spec())
         key = new_key()
@@ -55,7 +55,7 @@ class WireChecks(Hooks):
         backend = self.make_backend(tmp_path)
         contexts = self.wire_faults(backend)
         if contexts is None:
-            pytest.skip("wire_faults() isn't given: there is no wire")
+            pytest.skip("wire_faults() isn't overridden: there is no wire")
         plan = backend.plan(self.make_spec())
         key = new_key()
         before = self.runs_started(backend)
@@ -136,14 +136,14 @@ def _problems_of_backend_error(fault: str, error: Exception, said: str) -> list[
     if fault != "garbage" and not error.retryable:
         problems.append("should be retryable")
     if fault == "429" and error.retry_after_s != RETRY_AFTER_S:
-        problems.append(f"retry_after_s should be {RETRY_AFTER_S}, as the place said; is {error.retry_after_s}")
+        problems.append(f"retry_after_s should be {RETRY_AFTER_S}, as the service sent; is {error.retry_after_s}")
     if fault in ("429", "503") and error.status_code != int(fault):
         problems.append(f"status_code should be {fault}; is {error.status_code}")
     return problems
 
 
 def _all_of(error: BaseException) -> str:
-    """Everything that an error says, with what it came from."""
+    """The text of an error and of its causes."""
     texts: list[str] = []
     current: BaseException | None = error
     while current is not None and len(texts) < 20:
