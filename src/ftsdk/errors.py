@@ -16,7 +16,7 @@ FtsdkError
 └── RunFailedError                      the training: with a diagnosis
 ```
 
-Every error says what, where and what next. Errors pickle, so they can cross process boundaries.
+Every error states what happened, where, and what to do next. Errors pickle, so they can cross process boundaries.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Diagnosis(NamedTuple):
         """Read the fields of a diagnosis from a record, which may be damaged.
 
         Args:
-            fields: As `_asdict` gives them.
+            fields: As returned by `_asdict`.
             message: Used if the record has none.
         """
         step, suggestions = fields.get("step"), fields.get("suggestions")

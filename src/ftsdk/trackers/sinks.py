@@ -15,7 +15,7 @@ class Sinks:
 
     Args:
         names: Their entry points.
-        run: What they are told before the first event.
+        run: Passed to each tracker before the first event.
         warn: Takes a sentence about a tracker that failed; the tracker is left out from then on.
     """
 

@@ -18,7 +18,7 @@ GROUP = "ftsdk.trackers"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """What a tracker is told of a run before its first event."""
+    """What a tracker learns of a run before its first event."""
 
     id: str
     """The run's id, such as `20261123-ab12cd`. A run that is resumed has the same one: append to what is there."""
@@ -32,7 +32,7 @@ class Tracker(Protocol):
     """Receives a run's events in the worker, one after the other, after each is in the run's own log.
 
     Built without arguments: keys and addresses come from the environment. Whatever it raises becomes one warning among
-    the run's events, and the tracker is left out from then on; training goes on.
+    the run's events, and the tracker is left out from then on; training continues.
     """
 
     def start(self, run: TrackedRun) -> None:
