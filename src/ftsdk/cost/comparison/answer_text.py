@@ -59,11 +59,7 @@ def answer_text(answer: CrossoverAnswer) -> str:
         ),
         right={1},
     )
-    even = "; ".join(
-        f"{option.name} {_break_even(answer, option).removeprefix('cheaper than the API ').removesuffix(' (1 crossing)')}"
-        for option in answer.options[1:]
-        if option.capacity is not None
-    )
+    even = "; ".join(f"{option.name} {_ranges(answer, option)}" for option in answer.options[1:] if option.capacity)
     swings = ", ".join(swing.input for swing in answer.swings[:3])
     parts = [
         verdict(answer),
@@ -209,6 +205,10 @@ def _break_even(answer: CrossoverAnswer, option: OptionCost) -> str:
         f"cheaper than the API {', '.join(shown)} requests a month ({len(points)} "
         f"crossing{'s' if len(points) > 1 else ''})"
     )
+
+
+def _ranges(answer: CrossoverAnswer, option: OptionCost) -> str:
+    return _break_even(answer, option).removeprefix("cheaper than the API ").removesuffix(" (1 crossing)")
 
 
 def _payback(answer: CrossoverAnswer) -> str:
