@@ -146,7 +146,9 @@ def _secrets_of_environment() -> set[str]:
 def _pattern(secret: str) -> re.Pattern[str]:
     """Return a pattern of all the forms in which a secret may be written."""
     raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    forms = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), repr(secret)[1:-1]}
+    for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        forms |= {escaped, escaped.replace("/", "\\/")}
     if len(raw) >= _SHORTEST_OF_ENVIRONMENT:
         forms |= _base64_forms(raw)
     return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
@@ -154,7 +156,8 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 def _base64_forms(raw: bytes) -> set[str]:
     """Return what base64 makes of a secret, alone or behind and before other bytes, as in `user:password`."""
-    found: set[str] = set()
+    alone = base64.b64encode(raw).decode().rstrip("=")
+    found = {alone, alone.replace("+", "-").replace("/", "_")}
     for before in range(3):
         # The first and the last letters depend on the neighbours, so they are left out.
         whole = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
