@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 from ftsdk.errors import CredentialsError
 
-__all__ = ["check_key", "looks_like_key", "redact", "redact_logs"]
+__all__ = ["check_key", "looks_like_key", "redact", "redact_logs", "remove_keys"]
 
 _SHORTEST = 4
 """Shorter secrets are left in texts: their letters are parts of words."""
@@ -64,13 +64,18 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = None) 
         secrets: Keys that were in use.
         limit: Most characters of the result; None: 20,000.
     """
-    known = {secret for secret in secrets if len(secret) >= _SHORTEST} | _secrets_of_environment()
-    for secret in sorted(known, key=len, reverse=True):
-        text = _pattern(secret).sub("***", text)
-    text = text[:_LONGEST_TEXT]
+    text = remove_keys(text, {*secrets, *_secrets_of_environment()})[:_LONGEST_TEXT]
     for pattern in (_BEARER, _QUERY, _USER, _NAMED):
         text = pattern.sub(_REPLACEMENTS[pattern], text)
     return _SHAPES.sub("***", text)[:limit]
+
+
+def remove_keys(text: str, keys: Iterable[str]) -> str:
+    """Return data from a server without the keys that it was sent, in whatever form it repeats them."""
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) >= _SHORTEST:
+            text = _pattern(key).sub("***", text)
+    return text
 
 
 _REPLACEMENTS = {_BEARER: r"\1***", _QUERY: r"\1?***", _USER: r"\1***@", _NAMED: r"\1***"}

@@ -66,7 +66,7 @@ class Watch:
             self.attempt(lambda: [event.to_json() for event in run.events()])
             self.attempt(lambda: run.collect(into))
             self.attempt(run.cancel)
-        self.attempt(lambda: job.backend.options)
+        self.attempt(lambda: repr(job.backend) + str(getattr(job.backend, "options", "")))
 
     def leaks(self) -> list[str]:
         files = [path for folder in self.folders for path in folder.rglob("*") if path.is_file()]
@@ -115,7 +115,14 @@ class Echo(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        body = json.dumps({"error": {"message": f"{'x' * 480} {key} {base64.b64encode(key.encode()).decode()}"}})
+        said = f"{'x' * 480} {key} {base64.b64encode(key.encode()).decode()}"
+        body = json.dumps(
+            {
+                "error": {"message": said},
+                "choices": [{"message": {"content": said}}],
+                "data": [{"id": "ft-1", "status": said, "message": said, "type": said, "created_at": said}],
+            }
+        )
         self.send_response(self.status, f"no {key}")
         self.send_header("X-Echo", f"Bearer {key}")
         self.send_header("Retry-After", key)

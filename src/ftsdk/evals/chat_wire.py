@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from ftsdk._secrets import check_key, redact, redact_logs
+from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
 from ftsdk.evals.bounded_http import Answer, AnswerTooLarge, AnswerTooLate, BoundedClient, Unreachable
 from ftsdk.evals.generation import Conversation
@@ -216,7 +216,7 @@ class ChatWire:
         if answer.status != 200:
             raise self._refusal(answer)
         try:
-            return answer_in(json.loads(answer.body))
+            return remove_keys(answer_in(json.loads(answer.body)), self._secrets)
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             message = (
                 f"{self._url} did not answer with a chat completion ({type(error).__name__}); check the url (it ends "

@@ -233,7 +233,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             )
         else:
             asked = detail["input"]
-            shown = redact(repr(asked))
+            # Of an object the keys only: it may be the options of something, with a secret among them.
+            fields = cast("Mapping[object, object]", asked) if isinstance(asked, Mapping) else None
+            shown = redact(repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
             problems.append(
                 Problem(

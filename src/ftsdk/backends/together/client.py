@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from ftsdk._secrets import check_key, redact_logs
+from ftsdk._secrets import check_key, redact_logs, remove_keys
 from ftsdk.backends.managed.service import LostAnswer
 from ftsdk.backends.together.mapping import error_for
 from ftsdk.backends.together.serving_client import ServingClient
@@ -265,7 +265,8 @@ class Wire:
         raise failure
 
     def _read(self, doing: str, call: Callable[[], Any]) -> Json:
-        answer = self._ask(doing, lambda: call().http_response.json())
+        # Without the key, which a service may repeat in the words that become events and reasons.
+        answer = self._ask(doing, lambda: json.loads(remove_keys(call().http_response.text, self._secrets)))
         if not isinstance(answer, dict):
             raise BackendError(
                 f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.",
