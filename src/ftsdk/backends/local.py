@@ -24,9 +24,13 @@ class Local(HostedBackend):
             and `budget_usd` count it. None: nothing is billed.
         trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
         trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
+        env: Names of environment variables that the run's process gets, beside what training needs. It inherits paths,
+            locale, proxies and the settings of Python, torch, CUDA and Hugging Face (`HF_TOKEN` among them); of keys,
+            only those that begin with the name of its trainer or a tracker (`WANDB_API_KEY` for `wandb`). Values are
+            read from your environment when the run starts and are kept nowhere.
 
     Raises:
-        SpecError: `usd_per_hour` isn't a price, or no such trainer is installed.
+        SpecError: `usd_per_hour` isn't a price, no such trainer is installed, or `env` holds something else than names.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Local(HostedBackend):
         usd_per_hour: Decimal | float | None = None,
         trainer: str = DEFAULT_TRAINER,
         trackers: Sequence[str] = (),
+        env: Sequence[str] = (),
     ) -> None:
-        launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour)
+        launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour, env=env)
         super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, cast, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 
+from ftsdk._secrets import redact
 from ftsdk.errors import Problem, SpecError
 
 __all__ = ["UnionMember", "Usd", "Value", "nearest", "set_fields", "union_members"]
@@ -232,7 +233,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             )
         else:
             asked = detail["input"]
-            shown = repr(asked)
+            # Of an object the keys only: it may be the options of something, with a secret among them.
+            fields = cast("Mapping[object, object]", asked) if isinstance(asked, Mapping) else None
+            shown = redact(repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
             problems.append(
                 Problem(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ftsdk._files import replace_file, replacing
 from ftsdk._home import home
+from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
 from ftsdk.runfolder import lock
@@ -50,6 +53,33 @@ def _price(usd_per_hour: Decimal | float) -> Decimal:
             "machine costs nothing"
         )
     return price
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    # A key in place of a name would be kept with each run, so it isn't shown either.
+    given: Sequence[object] = (0,) if isinstance(names, str) else names
+    if not all(isinstance(name, str) and name.isidentifier() and not looks_like_key(name) for name in given):
+        raise SpecError(
+            "env takes the names of environment variables, without their values: Local(env=['MY_API_KEY']); set the "
+            "values in the environment"
+        )
+    return tuple(names)
+
+
+def _parts(folder: Path) -> list[str]:
+    """Return the names of the trainer and the trackers, whose own variables the worker gets."""
+    try:
+        request: object = json.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(request, dict):
+        return []
+    known = cast("dict[str, Any]", request)
+    return [str(name) for name in (known.get("trainer"), *(known.get("trackers") or ())) if name]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class LocalFiles:
@@ -111,9 +141,10 @@ class LocalLauncher:
         processes: Worker processes; None means one for each CUDA device, else one.
         device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
         usd_per_hour: What an hour of this machine costs its owner, in US dollars; None: nothing is billed.
+        env: Names of further environment variables that the worker gets.
 
     Raises:
-        SpecError: `usd_per_hour` isn't a price.
+        SpecError: `usd_per_hour` isn't a price, or `env` holds something else than names.
     """
 
     name = "local"
@@ -124,7 +155,9 @@ class LocalLauncher:
         processes: int | None = None,
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
+        env: Sequence[str] = (),
     ) -> None:
+        self._env = _checked_names(env)
         self._processes = processes
         self._device: Literal["cuda", "mps", "cpu"] | None = device
         self._usd_per_hour = None if usd_per_hour is None else _price(usd_per_hour)
@@ -133,7 +166,12 @@ class LocalLauncher:
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
         usd_per_hour = None if self._usd_per_hour is None else float(self._usd_per_hour)
-        given = {"processes": self._processes, "device": self._device, "usd_per_hour": usd_per_hour}
+        given = {
+            "processes": self._processes,
+            "device": self._device,
+            "usd_per_hour": usd_per_hour,
+            "env": list(self._env) or None,
+        }
         return {key: value for key, value in given.items() if value is not None}
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
@@ -189,9 +227,9 @@ class LocalLauncher:
         if held is None:
             return False
         try:
-            with (folder / "worker.log").open("ab") as log:
+            with open(folder / "worker.log", "ab", opener=_private) as log:
                 environment = {
-                    **os.environ,
+                    **worker_environment(os.environ, parts=_parts(folder), names=self._env),
                     lock.INHERITED: str(held),
                     "PYTHONUNBUFFERED": "1",
                     "TOKENIZERS_PARALLELISM": "false",

@@ -18,6 +18,8 @@ from ftsdk.runfolder import lock
 __all__ = ["collect"]
 
 _TRIES = 6
+_PROGRESS_BYTES = 1 << 20
+"""A try that brought less counts as failed, so that a server that drips doesn't keep the download alive for ever."""
 
 
 def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Callable[[float], None]) -> Artifact:
@@ -61,14 +63,15 @@ def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Ca
 def _download(
     service: ManagedService, job_id: str, weights: JobWeights, archive: Path, *, sleep: Callable[[float], None]
 ) -> None:
-    """Try until the archive is whole; a try that brought something doesn't count against the number of tries."""
+    """Try until the archive is whole; a try that brought much doesn't count against the number of tries."""
     failures = 0
     while True:
         had = archive.stat().st_size if archive.exists() else 0
         try:
             service.download(job_id, weights, into=archive)
         except BackendError as error:
-            failures = 0 if archive.exists() and archive.stat().st_size > had else failures + 1
+            has = archive.stat().st_size if archive.exists() else 0
+            failures = 0 if has - had >= _PROGRESS_BYTES else failures + 1
             if not error.retryable or failures >= _TRIES:
                 raise
             sleep(min(30.0, 2.0**failures) if error.retry_after_s is None else error.retry_after_s)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
+from ftsdk._secrets import redact
 from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.managed.service import ManagedJob
 from ftsdk.errors import (
@@ -32,7 +32,6 @@ __all__ = [
     "is_closing",
     "is_restart",
     "job_of",
-    "redact",
     "seconds",
     "state_of",
 ]
@@ -268,17 +267,6 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
 
 # Errors
 
-_QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*")
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",}\]]+")
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Remove secrets from a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return _BEARER.sub(r"\1***", _QUERY.sub(r"\1?***", text))
-
 
 def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
     """Return our error for one of the client's: who must act, what happened, what next.
@@ -290,7 +278,7 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
     """
     code = getattr(error, "status_code", None)
     names = {cls.__name__ for cls in type(error).__mro__}
-    said = redact(_said(error), secrets)[:1000]
+    said = redact(_said(error), secrets, limit=1000)
     if isinstance(code, int) and "APIStatusError" in names:
         return _status_error(code, doing, said, _retry_after_s(error), is_upload="upload" in doing)
     if "APITimeoutError" in names or "TimeoutException" in names:
