@@ -51,7 +51,7 @@ def over(run: Run, *, timeout_s: float = 1500) -> None:
 def owed_usd(run: Run) -> Decimal:
     estimate = run.plan.estimate
     assert estimate is not None
-    watch = BudgetWatch(budget_usd=Decimal(1), accrual=estimate.accrual)
+    watch = BudgetWatch(budget_usd=Decimal(1), terms=estimate.billing_terms)
     watch.saw(run.events())
     owed = watch.owed_usd(run.status(), clock_s=0)
     assert owed is not None

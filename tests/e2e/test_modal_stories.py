@@ -269,7 +269,7 @@ import sys
 from ftsdk import CredentialsError, Dataset, FineTuneJob, Modal
 train = Dataset.from_rows([{"q": "a", "a": "b"}]).as_chat(prompt="{q}", completion="{a}")
 job = FineTuneJob(model=sys.argv[1], train=train, backend=Modal(gpu="cpu"))
-assert job.plan().request["launch"]["place"] == "modal"
+assert job.plan().request["launch"]["launcher"] == "modal"
 try:
     job.submit()
 except CredentialsError as error:

@@ -29,7 +29,7 @@ class RunStats:
         meter: Measures the time at work; by default one that bills nothing.
     """
 
-    meter: Meter = field(default_factory=lambda: Meter(accrual=None))
+    meter: Meter = field(default_factory=lambda: Meter(terms=None))
     last_at: float = 0.0
     attempts: int = 0
     began_at: float | None = None
@@ -47,8 +47,8 @@ class RunStats:
     @classmethod
     def of(cls, plan: Plan, *, submitted_at: float | None) -> RunStats:
         """Return stats with the meter that fits the plan's price."""
-        accrual = None if plan.estimate is None else plan.estimate.accrual
-        return cls(meter=Meter(accrual=accrual, submitted_at=submitted_at))
+        terms = None if plan.estimate is None else plan.estimate.billing_terms
+        return cls(meter=Meter(terms=terms, submitted_at=submitted_at))
 
     def saw(self, events: Sequence[Event]) -> None:
         """Count events, in order, each once."""
@@ -73,9 +73,9 @@ class RunStats:
 
     def outcome(self, status: RunStatus) -> Outcome:
         """Return the totals of a run that has ended."""
-        accrual = self.meter.accrual
+        terms = self.meter.terms
         cost = status.price_usd
-        if cost is None and accrual is not None and accrual.kind == "per_hour":
+        if cost is None and terms is not None and terms.kind == "per_hour":
             cost = self.meter.owed_usd()
         found = {
             "seconds": self.meter.seconds or None,

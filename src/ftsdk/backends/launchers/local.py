@@ -18,7 +18,7 @@ from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
+from ftsdk.protocol import TERMINAL, Adjustment, Billing, HourlyBilling, NotBilled, Rate, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
@@ -147,7 +147,7 @@ class LocalLauncher:
         if hardware.device == "mps" and hardware.processes > 1:
             gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
         how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
-        request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
+        request: dict[str, Any] = {"launcher": "local", "processes": hardware.processes, "device": hardware.device}
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
         return LaunchPlan(
@@ -255,8 +255,8 @@ class LocalLauncher:
         while lock.is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
-        """Append a state event under the lock, if no worker is at work and the run isn't over."""
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
+        """Append the run's last event under the lock, unless a worker is running or the run has an end."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)
         if held is None:
@@ -265,8 +265,8 @@ class LocalLauncher:
             writer = EventWriter(folder)
             try:
                 last = writer.events[-1] if writer.events else None
-                if last is None or last.kind != "state" or last.state not in ("succeeded", "failed", "cancelled"):
-                    writer.append("state", line)
+                if not isinstance(last, StateEvent) or last.state not in TERMINAL:
+                    writer.append(end)
             finally:
                 writer.close()
         finally:

@@ -107,7 +107,7 @@ class JobMonitor:
         job_ids = self._folder.jobs()
         for number, job_id in enumerate(job_ids[1:], start=2):
             message = f"the service restarted the job as {job_id} (attempt {number})"
-            mirror.append("log", {"message": message, "level": "warning"}, key=f"restart {job_id}")
+            mirror.append(LogEvent(message=message, level="warning"), key=f"restart {job_id}")
         histories = [self._service.list_events(replace(job, id=job_id)) for job_id in job_ids]
         newest = histories[-1]
         if newest.is_restarting and self._follower(job_ids) is not None:
@@ -151,11 +151,8 @@ class JobMonitor:
             return
         # Between the last event and the next: services don't report when the state changed.
         at = mirror.last_at
-        mirror.append(
-            "state",
-            {"state": state, "native": job.native, "reason": job.reason},
-            at=job.created_at if at is None else at,
-        )
+        at = job.created_at if at is None else at
+        mirror.append(StateEvent(at=at, state=state, native=job.native, reason=job.reason))
 
     def _is_drained(self, history: JobEvents) -> bool:
         if history.is_complete:
@@ -168,15 +165,15 @@ class JobMonitor:
         return self._clock() - float(since) >= min(_LATE_S, self._settle_s)
 
     def _record_end(self, mirror: EventMirror, job: ManagedJob) -> None:
-        fields: dict[str, Any] = {"state": job.state, "native": job.native, "reason": job.reason}
+        end = StateEvent(at=job.updated_at, state=job.state, native=job.native, reason=job.reason)
         if job.state == "failed":
             diagnosis = self._diagnose(job)
-            fields.update(reason=diagnosis.message, diagnosis=diagnosis._asdict())
+            end = end.replace(reason=diagnosis.message, diagnosis=diagnosis._asdict())
         facts: dict[str, Any] = {"job": job.id}
         if job.price_usd is not None:
             facts["price_usd"] = job.price_usd
         self._folder.keep_end(facts)
-        mirror.append("state", fields, at=job.updated_at)
+        mirror.append(end)
 
     def _diagnose(self, job: ManagedJob) -> Diagnosis:
         events = self._folder.events()

@@ -16,7 +16,7 @@ from ftsdk.backends.together.preflight import Preflight
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import Diagnosis, RunNotFoundError
-from ftsdk.protocol import Plan
+from ftsdk.protocol import CheckpointEvent, Plan
 
 __all__ = ["WEIGHTS", "TogetherJobs", "Weights"]
 
@@ -107,10 +107,10 @@ class TogetherJobs:
         self.wire.download(job_id, checkpoint=weights.variant, into=into)
 
     def _with_paths(self, job_id: str, entries: Iterable[Entry]) -> list[Entry]:
-        """Fill in where checkpoints are: events often don't have the path, and the list of checkpoints does."""
+        """Add the paths of checkpoints, which events often lack, from the service's list of checkpoints."""
         found = list(entries)
         steps = {
-            int(entry.fields["step"]) for entry in found if entry.kind == "checkpoint" and not entry.fields["path"]
+            entry.event.step for entry in found if isinstance(entry.event, CheckpointEvent) and not entry.event.path
         }
         if any((job_id, step) not in self._checkpoint_paths for step in steps):
             kept = _listed(self.wire.checkpoints, job_id)
@@ -121,9 +121,10 @@ class TogetherJobs:
             self._checkpoint_paths.update({(job_id, step): paths.get(step, "") for step in steps})
 
         def with_path(entry: Entry) -> Entry:
-            if entry.kind != "checkpoint" or entry.fields["path"]:
+            event = entry.event
+            if not isinstance(event, CheckpointEvent) or event.path:
                 return entry
-            return replace(entry, fields={**entry.fields, "path": self._checkpoint_paths[job_id, entry.fields["step"]]})
+            return replace(entry, event=event.replace(path=self._checkpoint_paths[job_id, event.step]))
 
         return [with_path(entry) for entry in found]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.managed.service import ManagedJob
@@ -23,7 +23,7 @@ from ftsdk.errors import (
     RunNotFoundError,
     SpecError,
 )
-from ftsdk.protocol import TERMINAL, RunState
+from ftsdk.protocol import TERMINAL, CheckpointEvent, EvalEvent, LogEvent, RunState, StepEvent
 
 __all__ = [
     "diagnosis_of",
@@ -125,7 +125,13 @@ def entries_of(
         found += _metric(job_id, row, total_steps)
     once = {entry.key: entry for entry in reversed(found)}
     return sorted(
-        once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key)
+        once.values(),
+        key=lambda entry: (
+            entry.event.at,
+            0 if isinstance(entry.event, LogEvent) else entry.event.step,
+            not isinstance(entry.event, StepEvent),
+            entry.key,
+        ),
     )
 
 
@@ -146,19 +152,16 @@ def _event(job_id: str, event: Mapping[str, Any]) -> Entry:
     step = event.get("step")
     key = _key(job_id, str(event.get("created_at")), kind, step, message)
     if kind.lower() == "checkpoint_save" and isinstance(step, int) and not isinstance(step, bool) and step > 0:
-        return Entry(
-            key=key, at=at, kind="checkpoint", fields={"step": step, "path": str(event.get("checkpoint_path") or "")}
-        )
+        return Entry(key=key, event=CheckpointEvent(at=at, step=step, path=str(event.get("checkpoint_path") or "")))
     level = str(event.get("level") or "").lower()
     if level.endswith("error") or kind.lower() in ("job_error", "job_user_error"):
-        ours = "error"
+        ours: Literal["info", "warning", "error"] = "error"
     elif level.endswith("warning") or kind.lower() in ("warning", "billing_limit", "job_restarted", "refund"):
         ours = "warning"
     else:
         ours = "info"
-    return Entry(
-        key=key, at=at, kind="log", fields={"message": f"{kind}: {message}"[:2000] if message else kind, "level": ours}
-    )
+    text = f"{kind}: {message}"[:2000] if message else kind
+    return Entry(key=key, event=LogEvent(at=at, message=text, level=ours))
 
 
 _TRAIN = {
@@ -179,39 +182,26 @@ def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> lis
     at = seconds(numbers.get("timestamp"))
     global_step = numbers.get("train/global_step", math.nan)
     if not math.isfinite(global_step):
-        return [
-            Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})
-        ]
+        return [Entry(key=_key(job_id, "metric", row), event=LogEvent(at=at, message=f"metrics: {_as_json(row)}"))]
     step = int(global_step)
     entries: list[Entry] = []
     fields: dict[str, Any] = {
         ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd
     }
     if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
-        entries.append(
-            Entry(
-                key=_key(job_id, "train", step),
-                at=at,
-                kind="step",
-                fields={"step": step, "total_steps": total_steps, **fields},
-            )
-        )
+        event = StepEvent(at=at, step=step, total_steps=total_steps, **fields)
+        entries.append(Entry(key=_key(job_id, "train", step), event=event))
     measured = {
         name.removeprefix("eval/"): value
         for name, value in numbers.items()
         if name.startswith("eval/") and name not in odd
     }
     if measured:
-        entries.append(
-            Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured})
-        )
+        entries.append(Entry(key=_key(job_id, "eval", step), event=EvalEvent(at=at, step=step, metrics=measured)))
     for name in sorted(odd):
         message = f"{name} at step {step} is {odd[name]}"
-        entries.append(
-            Entry(
-                key=_key(job_id, "odd", step, name), at=at, kind="log", fields={"message": message, "level": "warning"}
-            )
-        )
+        event = LogEvent(at=at, message=message, level="warning")
+        entries.append(Entry(key=_key(job_id, "odd", step, name), event=event))
     return entries
 
 

@@ -41,7 +41,7 @@ class Costly:
 
     backend: Backend
     plan: Plan
-    """With `budget_usd` in its spec, and an estimate whose `accrual` says how the place bills."""
+    """With `budget_usd` in its spec, and an estimate whose `billing_terms` says how the place bills."""
     poll_s: float = 10.0
     """Seconds between two looks of whoever watches, by a clock that only the looks move."""
     is_watched: bool = True

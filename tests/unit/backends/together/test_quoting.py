@@ -74,8 +74,8 @@ def test_the_service_s_price_replaces_ours_which_becomes_a_note(
     assert (found.cost.low, found.cost.likely, found.cost.high) == (8, 8, 8)
     assert found.cost.source == "Together's own estimate, 2026-11-18"
     assert [(line.amount.likely, line.source) for line in found.cost_lines] == [(8.0, found.cost.source)]
-    assert found.accrual is not None
-    assert (found.accrual.kind, found.accrual.usd, found.accrual.fixed_usd) == ("per_share", 8, 4)
+    assert found.billing_terms is not None
+    assert (found.billing_terms.kind, found.billing_terms.usd, found.billing_terms.fixed_usd) == ("per_share", 8, 4)
     assert QUOTED_LATER in ours.notes
     assert QUOTED_LATER not in found.notes
     (said,) = [note for note in found.notes if "our own estimate" in note]

@@ -33,7 +33,7 @@ from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.errors import RunNotFoundError
-from ftsdk.protocol import Orphan
+from ftsdk.protocol import Orphan, StateEvent
 from ftsdk.runfolder.event_log import parse_events
 from ftsdk.spec import JobSpec
 
@@ -157,7 +157,7 @@ class ModalLauncher:
         if record is not None:
             self._stop(record)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
         """Write the end of a run whose worker can't; False if a worker is running. A run that has an end keeps it."""
         if self.is_running(run_id):
             return False
@@ -167,7 +167,7 @@ class ModalLauncher:
         record = self._going.get(run_id)
         if record is not None and self._is_overdue(run_id):
             self._stop(record)
-        content = recorded_end(files.read_log(), line, at=self._clock())
+        content = recorded_end(files.read_log(), end, at=self._clock())
         if content is not None:
             files.write_new(RECORDED_END, content)
         return True

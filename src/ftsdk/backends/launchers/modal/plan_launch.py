@@ -247,7 +247,7 @@ def _request(
     usd_per_s: Decimal,
 ) -> dict[str, Any]:
     return {
-        "place": "modal",
+        "launcher": "modal",
         "device": "cuda" if machines.choices else "cpu",
         "processes": machines.count * options.nodes,
         "nodes": options.nodes,
