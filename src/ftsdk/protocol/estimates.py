@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, assert_never, cast
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,9 @@ QUOTED_LATER = (
 """The note of an estimate that a service's own quote will replace; the quote removes it."""
 
 
+Unit = Literal["tokens", "s", "GB", "usd"]
+
+
 class CostRange(Value):
     """Cost in US dollars: with 80 % confidence between `low` and `high`."""
 
@@ -60,7 +63,7 @@ class EstimateLine(Value):
 
     label: str
     amount: Range
-    unit: Literal["tokens", "s", "GB", "usd"]
+    unit: Unit
     source: str
 
 
@@ -283,8 +286,8 @@ class Estimate(Value):
         return self.to_html()
 
 
-def in_unit(amount: Range, unit: str) -> str:
-    """Write a range in the usual notation of its unit."""
+def in_unit(amount: Range, unit: Unit) -> str:
+    """Return a range as text, in the usual notation of its unit."""
 
     def write(value: float) -> str:
         match unit:
@@ -294,8 +297,10 @@ def in_unit(amount: Range, unit: str) -> str:
                 return money(value, places=2)
             case "GB":
                 return f"{value:.1f} GB"
-            case _:
+            case "tokens":
                 return f"{value:,.0f}"
+            case _:
+                assert_never(unit)
 
     if amount.low == amount.high:
         return write(amount.likely)

@@ -6,10 +6,10 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 from ftsdk.cost.training.calibration import Probe, learn, software_version
-from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.protocol.estimates import Estimate
 from ftsdk.protocol.meter import Meter
 from ftsdk.run.ledger import Ledger, Record
@@ -68,8 +68,10 @@ class RunStats:
                     self.checkpoints.add(event.step)
                 case EvalEvent():
                     self.pauses.add(event.step)
-                case _:
+                case StateEvent() | LogEvent():
                     pass
+                case _:
+                    assert_never(event)
 
     def outcome(self, status: RunStatus) -> Outcome:
         """Return the totals of a run that has ended."""
