@@ -1,4 +1,4 @@
-"""A job at the service, followed from here: its state, its history, its end."""
+"""Following a job at the service: its state, its events, its end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["JobMonitor", "status_at_end"]
 
 _PATIENCE_S = 0.2
 _LATE_S = 60.0
-"""Seconds that the last native events may come after the state that they belong to."""
+"""The last native events may come so many seconds after the state that they belong to."""
 
 
 def status_at_end(folder: RunFolder) -> RunStatus | None:
-    """Return the final status of a run from this machine's files alone; None while the run goes on."""
+    """Return the final status of a run from this machine's files alone; None while the run is in progress."""
     last = folder.end_event()
     if last is None:
         return None
@@ -72,7 +72,7 @@ class JobMonitor:
         return RunStatus(state=job.state, native=job.native, reason=job.reason, attempts=attempts)
 
     def cancel(self) -> None:
-        """Ask the job to stop, unless it is over or was asked before.
+        """Request that the job stops, unless it is over or that was requested before.
 
         Raises:
             BackendError: The service is restarting the job; cancel it again in a moment.
@@ -80,7 +80,7 @@ class JobMonitor:
         job, is_restarting = self._job()
         if is_restarting:
             raise BackendError(
-                f"the service is restarting run {self._folder.key} under another id; cancel it again in a moment",
+                f"the service is restarting run {self._folder.key} under another id; try cancel() again in a moment",
                 retryable=True,
             )
         if job.state in (*TERMINAL, "cancelling"):
@@ -93,7 +93,7 @@ class JobMonitor:
                 raise
 
     def mirror(self) -> None:
-        """Write down what is new at the service. Does nothing while another process does it."""
+        """Record what is new at the service. Does nothing while another process does it."""
         with self._folder.held(patience_s=_PATIENCE_S) as is_mine:
             if not is_mine:
                 return
@@ -111,7 +111,7 @@ class JobMonitor:
         histories = [self._service.list_events(replace(job, id=job_id)) for job_id in job_ids]
         newest = histories[-1]
         if newest.is_restarting and self._follower(job_ids) is not None:
-            # Whatever the old job's state is: it goes on under another id.
+            # Whatever the old job's state is, it continues under another id.
             self._mirror(mirror)
             return
         self._record_state(mirror, job, is_restarting=is_restarting)

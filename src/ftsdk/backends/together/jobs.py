@@ -77,11 +77,11 @@ class TogetherJobs:
         )
 
     def cancel_job(self, job_id: str) -> None:
-        """Ask the job to stop; the steps made until then are billed."""
+        """Request that the job stops; the steps made until then are billed."""
         self.wire.cancel(job_id)
 
     def diagnose(self, job: ManagedJob, *, errors: Sequence[str], step: int | None) -> Diagnosis:
-        """Return why a job failed, in the service's words."""
+        """Return why a job failed, as the service reported it."""
         return diagnosis_of(job.native, errors, step=step)
 
     def describe_weights(self, job_id: str, submission: Mapping[str, Any]) -> JobWeights:

@@ -1,4 +1,4 @@
-"""From the service's words to ours: states, events, errors. Pure; knows the client's classes by name only."""
+"""Maps the service's states, events and errors to ours. Pure; knows the client's classes by name only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _CLOSING = frozenset({"job_complete", "job_error", "job_user_error", "job_stoppe
 
 
 def state_of(word: str) -> RunState:
-    """Return our state for the service's word; an unknown word is `unknown`, which isn't terminal."""
+    """Return our state for a status of the service; an unknown status is `unknown`, which isn't terminal."""
     return _STATES.get(word.lower(), "unknown")
 
 
@@ -227,10 +227,10 @@ def _as_json(value: object) -> str:
 
 
 def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Diagnosis:
-    """Return why a job failed, in the service's words, and what to try.
+    """Return why a job failed, as the service reported it, and what to try.
 
     Args:
-        word: The service's word for the state.
+        word: The service's status.
         messages: The error lines of its log, the newest last.
         step: The last optimizer step that was reported.
     """
@@ -241,8 +241,8 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
             f"the service refused the data or the arguments: {said}",
             step,
             (
-                "look at what is trained: job.preview()",
-                "change what the message names, and submit again; failed jobs are refunded",
+                "look at the rows as they are trained on: job.preview()",
+                "change what the message names and submit again; failed jobs are refunded",
             ),
         )
     return Diagnosis(
@@ -251,7 +251,7 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
         step,
         (
             "submit the job again; failed jobs are refunded",
-            "if it fails again, ask Together's support and name the job",
+            "if it fails again, contact Together's support with the job's id",
         ),
     )
 
@@ -271,11 +271,11 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
-    """Return our error for one of the client's: who must act, what happened, what next.
+    """Return our error for an error of the client: what happened, and what to do.
 
     Args:
         error: What the client, or what it is built on, raised.
-        doing: What was asked, as in "Together, asked for the job's status, ...".
+        doing: What was requested, as in "Together, asked for the job's status, ...".
         secrets: Texts that must not appear in the error.
     """
     code = getattr(error, "status_code", None)
@@ -293,19 +293,19 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
             retryable=True,
         )
     if names & {"FileTypeError", "InvalidFileFormatError"}:
-        return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
+        return DatasetError(f"the client refused the file: {said}", hint="Check the rows: job.preview().")
     if "DownloadError" in names:
         return BackendError(
-            f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True
+            f"the download was interrupted ({said}); collect() resumes where it stopped.", retryable=True
         )
     if type(error) is ValueError:
         return SpecError(f"Together's client refused the arguments, {doing}: {said}")
     if isinstance(error, OSError):
         return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
-    # A body that isn't JSON, or has another shape, ends here, as whatever exception its reading raised.
+    # A body that isn't JSON, or has another shape: reading it raised whatever this is.
     return BackendError(
-        f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the "
-        "service, or a proxy's page?",
+        f"Together, {doing}, sent an answer that can't be read ({type(error).__name__}: {said}). Check base_url: is it "
+        "the service, or a proxy?",
         status_code=code if isinstance(code, int) else None,
     )
 
@@ -322,37 +322,37 @@ def _status_error(code: int, doing: str, said: str, retry_after_s: float | None,
         )
     if code == 402:
         return BudgetExceededError(
-            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing; "
-            "then go on."
+            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing, "
+            "then try again."
         )
     if code == 404:
-        return RunNotFoundError(f"Together knows no such thing, {doing}: {said}. Check the key's project and base_url.")
+        return RunNotFoundError(f"Together, {doing}, found nothing ({said}). Check the key's project and base_url.")
     if code == 413:
         return DatasetError(f"the file is too large for Together: {said}.", hint="Split the data, or train on less.")
     if code in (400, 422) and not is_upload:
         return SpecError(f"Together refused the arguments, {doing}: {said}. Nothing was started; change what it names.")
     if code in (400, 422):
-        return DatasetError(f"Together refused the file: {said}.", hint="Look at the data: job.preview().")
+        return DatasetError(f"Together refused the file: {said}.", hint="Check the rows: job.preview().")
     if code == 429:
         when = f"in {retry_after_s:g} s" if retry_after_s is not None else "later"
         return BackendError(
-            f"Together asks to slow down, {doing}; try again {when}.",
+            f"Together, {doing}, is limiting requests; try again {when}.",
             retryable=True,
             retry_after_s=retry_after_s,
             status_code=code,
         )
     if code >= 500 or code in (408, 409, 425):
         return BackendError(
-            f"Together answered {code}, {doing}: {said}. Try again: the same key is safe.",
+            f"Together, {doing}, answered {code}: {said}. Try again; the same key is safe.",
             retryable=True,
             retry_after_s=retry_after_s,
             status_code=code,
         )
-    return BackendError(f"Together answered {code}, {doing}: {said}", retry_after_s=retry_after_s, status_code=code)
+    return BackendError(f"Together, {doing}, answered {code}: {said}", retry_after_s=retry_after_s, status_code=code)
 
 
 def _said(error: BaseException) -> str:
-    """Return the service's own sentence: out of the body, else out of the exception."""
+    """Return the service's own message, from the body or else from the exception."""
     body = getattr(error, "body", None)
     while isinstance(body, Mapping):
         inner = cast("Mapping[str, object]", body)
