@@ -76,8 +76,8 @@ def test_a_minimum_is_never_more_than_the_whole_price() -> None:
 
 
 def test_where_we_knew_no_price_the_note_says_so() -> None:
-    unknown = Estimate(backend="acme", cost_note="no source tells its price per token", notes=(QUOTED_LATER,))
+    unknown = Estimate(backend="acme", cost_note="no source has its price per token", notes=(QUOTED_LATER,))
     found = unknown.quoted(a_quote())
     assert found.cost is not None
-    assert "no source tells its price per token" in found.notes[0]
+    assert "no source has its price per token" in found.notes[0]
     assert found.cost_note == ""

@@ -158,7 +158,7 @@ def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
         make_job().estimate(live=True)
     assert not caught.value.retryable
     service.story = Story(unavailable_reason="train_file_not_validated")
-    with pytest.raises(BackendError, match="Ask again") as caught:
+    with pytest.raises(BackendError, match="Try again in a few minutes") as caught:
         make_job().estimate(live=True)
     assert caught.value.retryable
 
@@ -290,7 +290,7 @@ def test_a_run_whose_answer_was_lost_keeps_its_quote(
     clock: Any,
 ) -> None:
     service.story = Story(hidden_lists=6, price_factor=2)
-    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks again"):
+    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks for it again"):
         make_job().submit()
     clock.now += 301
     service.story = Story(price_factor=5)
