@@ -19,9 +19,9 @@ from modal._utils.blob_utils import BLOCK_SIZE
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.blobs import Blobs
+from ftsdk.testing.modal.faults import BrokenUpload
 from ftsdk.testing.modal.mirror import mirror, mirror_path
 from ftsdk.testing.modal.sources import Mounts
-from ftsdk.testing.modal.stories import BrokenUpload
 from ftsdk.testing.modal.world import FaultScript, HostSettings, found, refused
 
 __all__ = ["Volume", "Volumes"]
@@ -91,12 +91,12 @@ class Volume:
 class Volumes:
     """All volumes of the workspace."""
 
-    def __init__(self, settings: HostSettings, root: Path, blobs: Blobs, mounts: Mounts, stories: FaultScript) -> None:
+    def __init__(self, settings: HostSettings, root: Path, blobs: Blobs, mounts: Mounts, faults: FaultScript) -> None:
         self._settings = settings
         self._root = root
         self._blobs = blobs
         self._mounts = mounts
-        self._stories = stories
+        self._faults = faults
         self._volumes: dict[str, Volume] = {}
         self._names: dict[str, str] = {}
 
@@ -240,13 +240,13 @@ class Volumes:
             raise GRPCError(Status.ALREADY_EXISTS, f"{there[0].name} already exists")
 
     def _arriving(self, files: int) -> int:
-        story = next(self._stories.pending(BrokenUpload), None)
-        return files if story is None else min(files, story.files)
+        fault = next(self._faults.pending(BrokenUpload), None)
+        return files if fault is None else min(files, fault.files)
 
     def _break_off(self, files: int) -> None:
-        story = next(self._stories.pending(BrokenUpload), None)
-        if files and story is not None and self._stories.happens(story):
-            raise GRPCError(Status[story.status], story.message)
+        fault = next(self._faults.pending(BrokenUpload), None)
+        if files and fault is not None and self._faults.happens(fault):
+            raise GRPCError(Status[fault.status], fault.message)
 
     # Files come down.
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
-from ftsdk.backends.launchers.modal.apps import AppSeen
+from ftsdk.backends.launchers.modal.apps import AppInfo
 from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
@@ -181,7 +181,7 @@ def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> N
 
 def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
     apps = [
-        AppSeen(app_id=f"ap-{n}", name=name)
+        AppInfo(app_id=f"ap-{n}", name=name)
         for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])
     ]
     found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})

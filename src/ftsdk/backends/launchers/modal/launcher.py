@@ -22,7 +22,7 @@ from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.worker import REQUEST
-from ftsdk.backends.launchers.modal.apps import Apps, AppSeen
+from ftsdk.backends.launchers.modal.apps import AppInfo, Apps
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
@@ -214,7 +214,7 @@ class ModalLauncher:
         return True
 
     def _spawn(
-        self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppSeen | None
+        self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppInfo | None
     ) -> None:
         limits = {
             key: request[key]
@@ -235,7 +235,7 @@ class ModalLauncher:
         app_id, call_id = self._apps.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
         write(app_id, call_id)
 
-    def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppSeen) -> None:
+    def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppInfo) -> None:
         assert record is not None
         attempts = attempts_from_json(files.read(ATTEMPTS))
         call_id = attempts[-1].call_id if attempts else ""

@@ -147,11 +147,11 @@ class _Ledger:
 
     def beat(self) -> None:
         if self._clock() - self._mine.last_at >= _BEAT_S:
-            self._mine = self._mine.seen(self._clock())
+            self._mine = self._mine.alive_at(self._clock())
             self._write()
 
     def close(self, ending: Ending) -> None:
-        self._mine = self._mine.seen(self._clock(), ending)
+        self._mine = self._mine.alive_at(self._clock(), ending)
         self._write()
 
     def _write(self) -> None:
