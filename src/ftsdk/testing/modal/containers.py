@@ -218,7 +218,7 @@ class Containers:
             self._moment(container, LogLine(containing=text))
 
     async def _watch(self, container: Container) -> None:
-        """Look at the clock and at files, and commit in the background."""
+        """Check timeouts and files, and commit, in the background."""
         seconds = container.function.definition.timeout_secs
         every = self._settings.commit_every_s
         committed = time.monotonic()
@@ -239,7 +239,7 @@ class Containers:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _moment(self, container: Container, now: Moment) -> None:
-        """Something happened; interrupt the container if the next fault has waited for it."""
+        """Interrupt the container if the next fault waits for this moment."""
         fault = self._next(container)
         if fault is None or type(fault.at) is not type(now):
             return
@@ -267,7 +267,7 @@ def _mounted(container: Container) -> set[str]:
 
 
 def translated(environment: Mapping[str, str], volumes: Mapping[str, Path]) -> dict[str, str]:
-    """Return the environment with the host's folders where a value is a mount path, or lies below one."""
+    """Return the environment with mount paths, and paths below them, replaced by the host's folders."""
     result: dict[str, str] = {}
     for name, value in environment.items():
         mount = next(

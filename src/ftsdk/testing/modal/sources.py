@@ -1,4 +1,4 @@
-"""What a container is made of: images, the source files that were added to them, and secrets."""
+"""Images, the source files that were added to them, and secrets."""
 
 # ruff: noqa: N802, D102 - methods are RPCs, named and described by the protocol
 
@@ -150,13 +150,13 @@ class Mounts:
         ).hexdigest()
         folder = self._store / f"mount-{digest[:32]}"
         if not folder.exists():
-            beside = folder.with_suffix(".tmp")
-            beside.mkdir()
+            draft = folder.with_suffix(".tmp")
+            draft.mkdir()
             for file in files:
-                path = beside / file.filename.lstrip("/")
+                path = draft / file.filename.lstrip("/")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.content(file.sha256_hex).read_bytes())
-            beside.rename(folder)
+            draft.rename(folder)
         return folder
 
     async def MountBatchedCheckExistence(

@@ -44,7 +44,7 @@ class Volume:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def commit(self) -> None:
-        """Let clients and containers to come see what containers have written."""
+        """Make what containers have written visible to clients and to later containers."""
         if self.committed is not None:
             async with self.lock:
                 await asyncio.to_thread(mirror, self.folder, self.committed)
@@ -56,7 +56,7 @@ class Volume:
                 await asyncio.to_thread(mirror, self.committed, self.folder)
 
     def publish(self, path: Path) -> None:
-        """Let containers see at once what a client changed; on Modal they'd have to reload."""
+        """Make a client's changes visible to containers at once; on Modal they would have to reload."""
         if self.committed is not None:
             mirror_path(path, self.folder / path.relative_to(self.committed.resolve()))
 
@@ -184,9 +184,9 @@ class Volumes:
         self._check_overwriting(paths, forbidden=request.disallow_overwrite_existing_files)
         for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.upload")
-            shutil.copyfile(self._mounts.content(file.sha256_hex), beside)
-            beside.replace(path)
+            draft = path.with_name(f".{path.name}.upload")
+            shutil.copyfile(self._mounts.content(file.sha256_hex), draft)
+            draft.replace(path)
             volume.publish(path)
         self._break_off(len(paths))
         return Empty()
@@ -214,8 +214,8 @@ class Volumes:
 
     def _assemble(self, path: Path, file: pb.VolumePutFiles2Request.File) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.upload")
-        with beside.open("wb") as target:
+        draft = path.with_name(f".{path.name}.upload")
+        with draft.open("wb") as target:
             left = file.size
             for block in file.blocks:
                 # The zeros at a block's end aren't sent.
@@ -223,7 +223,7 @@ class Volumes:
                 content = self._blobs.block(block.contents_sha256.hex()).read_bytes()
                 target.write(content[:size].ljust(size, b"\0"))
                 left -= size
-        beside.replace(path)
+        draft.replace(path)
 
     def _of_version(self, volume_id: str, version: pb.VolumeFsVersion.ValueType) -> Volume:
         volume = self.volume(volume_id)

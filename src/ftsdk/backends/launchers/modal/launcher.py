@@ -362,7 +362,7 @@ def _locks(descriptor: int, kind: int) -> bool:
 
 
 def _client_id() -> str:
-    """Return the random word that stands for this ftsdk home; the first call makes it."""
+    """Return the random id of this ftsdk home; the first call creates it."""
     word = _known_client_id()
     if word:
         return word
@@ -378,7 +378,7 @@ def _client_id() -> str:
 
 
 def _known_client_id() -> str:
-    """Return the word that stands for this ftsdk home; empty if it has launched nothing yet."""
+    """Return the random id of this ftsdk home; empty if it has launched nothing yet."""
     with contextlib.suppress(FileNotFoundError):
         return (home() / "modal" / "client").read_text(encoding="utf-8").strip()
     return ""

@@ -65,7 +65,7 @@ def run(order: str) -> str:
         JSON: how the attempt ended. The Volume has the details.
 
     Raises:
-        RuntimeError: The worker died or ran out of time: a new attempt can go on from its last whole checkpoint.
+        RuntimeError: The worker died or ran out of time: a new attempt resumes from its last whole checkpoint.
     """
     given: dict[str, Any] = json.loads(order)
     try:
