@@ -134,7 +134,7 @@ def test_two_ranks_stop_together_when_they_are_asked(make_job: MakeJob) -> None:
     _until(lambda: sum(isinstance(event, StepEvent) for event in run.events()) > 3)
     run.cancel()
     over(run)
-    assert (run.status().state, run.status().reason) == ("cancelled", "as asked")
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled by user")
 
 
 def _checkpoints_of_this_attempt(run: Run, attempt: int) -> int:

@@ -101,7 +101,7 @@ def test_a_run_preempted_three_times_ends_with_the_local_weights(
     assert [a["ending"] for a in attempts] == ["preempted"] * 3 + ["over"]
     went_on = [e.reason for e in run.events() if isinstance(e, StateEvent) and e.native.startswith("attempt")]
     assert went_on[0] == "starting"
-    assert all("going on from the checkpoint" in reason for reason in went_on[1:])
+    assert all("resuming from the checkpoint" in reason for reason in went_on[1:])
     assert has_one_app_and_one_call(modal_service)
 
 

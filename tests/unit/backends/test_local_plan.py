@@ -193,7 +193,7 @@ def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_start
         job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
     assert caught.value.budget_usd == 1
     assert not (ftsdk_home / "runs").exists()
-    assert "limits nothing" in job(OF_KNOWN_SIZE, budget_usd=1).plan().cost_note
+    assert "has no effect" in job(OF_KNOWN_SIZE, budget_usd=1).plan().cost_note
 
 
 @pytest.mark.parametrize("price", [0, -1, float("nan"), float("inf"), True, "much"])
