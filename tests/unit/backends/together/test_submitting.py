@@ -160,7 +160,7 @@ def test_a_job_that_is_listed_late_is_waited_for(
     assert caught.value.retryable
     again = make_backend(settle_s=300)
     for _ in range(2):
-        with pytest.raises(BackendError, match="so as not to pay twice") as caught:
+        with pytest.raises(BackendError, match="To avoid paying twice") as caught:
             again.submit(plan, key="k")
         assert caught.value.retryable
         assert 0 < (caught.value.retry_after_s or 0) <= 300
