@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ftsdk._files import replace_file
-from ftsdk.protocol import TERMINAL, CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent, read_event
+from ftsdk.protocol import TERMINAL, Event, LogEvent, StateEvent, read_event
 from ftsdk.runfolder.event_log import EVENTS, EventIndex, EventWriter
 
 __all__ = ["Entry", "EventMirror", "read_log"]
@@ -29,7 +29,7 @@ class Entry:
     """An event, and the identity of the service's event that it was made from, so that it is written once."""
 
     key: str
-    event: StepEvent | EvalEvent | CheckpointEvent | LogEvent
+    event: Event
     """With its time in `at`."""
 
 

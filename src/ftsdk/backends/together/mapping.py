@@ -23,7 +23,7 @@ from ftsdk.errors import (
     RunNotFoundError,
     SpecError,
 )
-from ftsdk.protocol import TERMINAL, CheckpointEvent, EvalEvent, LogEvent, RunState, StepEvent
+from ftsdk.protocol import TERMINAL, CheckpointEvent, EvalEvent, LogEvent, RunState, StateEvent, StepEvent
 
 __all__ = [
     "diagnosis_of",
@@ -128,7 +128,7 @@ def entries_of(
         once.values(),
         key=lambda entry: (
             entry.event.at,
-            0 if isinstance(entry.event, LogEvent) else entry.event.step,
+            0 if isinstance(entry.event, LogEvent | StateEvent) else entry.event.step,
             not isinstance(entry.event, StepEvent),
             entry.key,
         ),
