@@ -1,7 +1,4 @@
-"""From a name to a backend, by the entry points of the group `ftsdk.backends`.
-
-Those of ftsdk and those of other packages alike.
-"""
+"""Backends by name: entry points of the group `ftsdk.backends`, those of ftsdk and those of other packages alike."""
 
 from __future__ import annotations
 

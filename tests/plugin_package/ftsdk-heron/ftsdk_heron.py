@@ -16,7 +16,7 @@ from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.managed.service import JobEvents, JobQuote, JobWeights, LostAnswer, ManagedJob
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CredentialsError, Diagnosis, RunNotFoundError
-from ftsdk.protocol import Adjustment, Capabilities, Plan, find_gaps, refuse
+from ftsdk.protocol import Adjustment, Capabilities, Plan, find_gaps, read_event, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.spec import default_learning_rate
 
@@ -158,5 +158,4 @@ def _job(job: Mapping[str, Any]) -> ManagedJob:
 
 
 def _entry(event: Mapping[str, Any]) -> Entry:
-    fields = {name: value for name, value in event.items() if name not in ("id", "at", "kind")}
-    return Entry(key=event["id"], at=event["at"], kind=event["kind"], fields=fields)
+    return Entry(key=event["id"], event=read_event(json.dumps({**event, "seq": 0}), seq=0))

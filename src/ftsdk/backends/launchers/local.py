@@ -1,4 +1,4 @@
-"""This machine: the run's folder is a folder, and the worker is a process in a session of its own."""
+"""The launcher for this machine: a worker is a process in a session of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
+from ftsdk.protocol import TERMINAL, Adjustment, Billing, HourlyBilling, NotBilled, Rate, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
@@ -33,9 +33,9 @@ _MALLOC = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in (("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 2**35), ("top_pad", 2**28))
 )
-"""Keeps freed memory in the worker, in huge pages.
+"""glibc settings that keep freed memory in the worker, in huge pages.
 
-A training step on a CPU frees and takes gigabytes; without this every page is given back and faulted in again, which
+A training step on a CPU frees and allocates gigabytes; without this every page is returned and faulted in again, which
 took four fifths of the time on a virtual machine (log-softmax over SmolLM2's logits, batch of 16: 344,000 page faults
 and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory Allocation Tunables"; other C
 libraries ignore the variable.
@@ -49,7 +49,7 @@ def _price(usd_per_hour: Decimal | float) -> Decimal:
         price = Decimal(0)
     if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
         raise SpecError(
-            f"usd_per_hour={usd_per_hour!r} is not a valid price: give US dollars above 0, or leave it out if this "
+            f"usd_per_hour={usd_per_hour!r} is not a valid price: pass US dollars above 0, or leave it out if this "
             "machine costs nothing"
         )
     return price
@@ -175,17 +175,19 @@ class LocalLauncher:
         return {key: value for key, value in given.items() if value is not None}
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
-        """Look at this machine, without loading torch."""
+        """Return this machine's hardware, found without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
-        """One process, or torchrun."""
+        """Plan one process, or torchrun with several."""
         hardware = self.hardware(spec)
         gaps: list[Gap] = []
         if hardware.device == "mps" and hardware.processes > 1:
-            gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
+            gaps.append(
+                Gap("backend.processes", hardware.processes, (1,), "an Apple GPU can be used by one process only")
+            )
         how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
-        request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
+        request: dict[str, Any] = {"launcher": "local", "processes": hardware.processes, "device": hardware.device}
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
         return LaunchPlan(
@@ -207,9 +209,7 @@ class LocalLauncher:
             return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
         note = "this machine bills nothing"
         if spec.budget_usd is not None:
-            note += (
-                f", so budget_usd={spec.budget_usd} limits nothing; Local(usd_per_hour=) sets what an hour costs you"
-            )
+            note += f", so budget_usd={spec.budget_usd} has no effect; pass Local(usd_per_hour=) to set a price"
         return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
@@ -234,7 +234,7 @@ class LocalLauncher:
                     "PYTHONUNBUFFERED": "1",
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_TELEMETRY": "1",
-                    # Threads that wait spin for a moment, then sleep. Spinning on is a hundred times slower as soon as
+                    # Waiting threads spin briefly, then sleep. Spinning longer is a hundred times slower as soon as
                     # anything else runs (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's
                     # other work); sleeping at once costs a third of SmolLM2's step (GNU's OpenMP; other runtimes ignore
                     # the variable; 2026-11-24).
@@ -243,8 +243,8 @@ class LocalLauncher:
                 if request.get("device") == "cpu":
                     environment["CUDA_VISIBLE_DEVICES"] = ""
                     environment.setdefault("GLIBC_TUNABLES", _MALLOC)
-                # The shell ends at once and leaves the worker to init: no zombie while this process lives, and no
-                # warning about a running child when it ends.
+                # The shell exits at once and leaves the worker to init: no zombie while this process is alive, and no
+                # warning about a running child when it exits.
                 subprocess.run(
                     [
                         "/bin/sh",
@@ -293,8 +293,8 @@ class LocalLauncher:
         while lock.is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
-        """Append a state event under the lock, if no worker is at work and the run isn't over."""
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
+        """Append the run's last event under the lock, unless a worker is running or the run has an end."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)
         if held is None:
@@ -303,8 +303,8 @@ class LocalLauncher:
             writer = EventWriter(folder)
             try:
                 last = writer.events[-1] if writer.events else None
-                if last is None or last.kind != "state" or last.state not in ("succeeded", "failed", "cancelled"):
-                    writer.append("state", line)
+                if not isinstance(last, StateEvent) or last.state not in TERMINAL:
+                    writer.append(end)
             finally:
                 writer.close()
         finally:

@@ -46,7 +46,7 @@ def find_key(given: str | None) -> str:
     key = check_key(given or os.environ.get("TOGETHER_API_KEY", ""), source="TOGETHER_API_KEY")
     if not key:
         raise CredentialsError(
-            "Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)"
+            "Together needs a key: set TOGETHER_API_KEY (create one at api.together.ai, Settings, API keys)"
         )
     return key
 
@@ -78,7 +78,7 @@ class Wire:
         self._client = Together(
             api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries
         )
-        # The client's parts refer to each other, so that left alone it would be collected late, with its sockets open.
+        # The client has reference cycles: without this it would be collected late, with its sockets open.
         weakref.finalize(self, self._client.close)
 
     # Files
@@ -184,7 +184,7 @@ class Wire:
         )
 
     def cancel(self, job_id: str) -> None:
-        """Ask a job to stop."""
+        """Request that a job stops."""
         self._ask("cancelling the job", lambda: self._client.fine_tuning.cancel(job_id))
 
     def download(self, job_id: str, *, checkpoint: str, into: Path) -> None:
@@ -193,7 +193,7 @@ class Wire:
         Args:
             job_id: The job.
             checkpoint: `adapter`, `merged` or `model_output_path`.
-            into: The archive. Beside it lies a note of its size, by which it is known to be whole.
+            into: The archive. A file next to it has its full size, which shows whether it is complete.
 
         Raises:
             BackendError: It broke off; what came is kept.
@@ -216,7 +216,7 @@ class Wire:
             if start not in (0, have) or (start and total != known["total"]):
                 into.unlink(missing_ok=True)
                 raise BackendError(
-                    "the weights changed while they were downloaded; collect() again begins anew", retryable=True
+                    "the weights changed during the download; collect() again starts over", retryable=True
                 )
             # The size first: without its note, a piece of an archive would have to be thrown away.
             if total - start > (free := shutil.disk_usage(into.parent).free):
@@ -237,12 +237,12 @@ class Wire:
         if size > total:
             into.unlink()
             raise BackendError(
-                f"more bytes came than the {total:,} that Together announced; collect() again begins anew",
+                f"received {size:,} bytes, but Together announced {total:,}; collect() again starts over",
                 retryable=True,
             )
         if size < total:
             raise BackendError(
-                f"the download broke off at {size} of {total} bytes; collect() again resumes there", retryable=True
+                f"the download was interrupted at {size} of {total} bytes; collect() resumes there", retryable=True
             )
 
     # Deployments
@@ -269,7 +269,7 @@ class Wire:
         answer = self._ask(doing, lambda: json.loads(remove_keys(call().http_response.text, self._secrets)))
         if not isinstance(answer, dict):
             raise BackendError(
-                f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.",
+                f"Together, {doing}, sent a {type(answer).__name__} in place of an object. Check base_url.",
                 status_code=200,
             )
         return cast("Json", answer)
@@ -326,5 +326,6 @@ def _range_of(status_code: int, headers: Mapping[str, str]) -> tuple[int, int]:
     elif headers.get("content-length", "").isdigit():
         return 0, int(headers["content-length"])
     raise BackendError(
-        "Together sent no size for the weights, so a torn download couldn't be detected; nothing was kept"
+        "Together sent no size for the weights, so an incomplete download couldn't be detected; nothing was kept. Try "
+        "collect() again"
     )

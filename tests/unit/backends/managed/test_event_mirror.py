@@ -10,7 +10,7 @@ import pytest
 
 from ftsdk.backends.managed.event_mirror import Entry, EventMirror
 from ftsdk.backends.managed.run_state import RunFolder
-from ftsdk.protocol import Event, StepEvent
+from ftsdk.protocol import Event, LogEvent, StepEvent
 from ftsdk.runfolder.event_log import EVENTS, parse_events
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def entry(key: str, at: float, message: str) -> Entry:
-    return Entry(key=key, at=at, kind="log", fields={"message": message})
+    return Entry(key=key, event=LogEvent(at=at, message=message))
 
 
 def events_in(folder: Path) -> list[Event]:
@@ -105,9 +105,7 @@ def test_a_new_entry_after_20_000_events_does_not_parse_them(ftsdk_home: Path) -
     def mirror() -> None:
         with folder.mirror() as mirror:
             number = next(numbers)
-            mirror.add(
-                [Entry(key=f"name {number}", at=1.0 + number, kind="step", fields={"step": number, "loss": 1.0})]
-            )
+            mirror.add([Entry(key=f"name {number}", event=StepEvent(at=1.0 + number, step=number, loss=1.0))])
 
     everything = quickest_ms(lambda: RunFolder("k", service="heron").events())
     assert quickest_ms(mirror) < everything / 2

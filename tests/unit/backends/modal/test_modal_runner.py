@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
-from ftsdk.backends.launchers.modal.apps import AppSeen
+from ftsdk.backends.launchers.modal.apps import AppInfo
 from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
@@ -97,7 +97,7 @@ def test_a_worker_whose_time_is_up_is_ended_and_its_attempt_counted(
 
 @pytest.mark.parametrize(
     ("name", "content", "outcome"),
-    [("launch.json", b"{}", "superseded"), ("conclusion.json", b"{}", "concluded")],
+    [("launch.json", b"{}", "superseded"), ("conclusion.json", b"{}", "ended")],
 )
 def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, content: bytes, outcome: str) -> None:
     (folder / name).write_bytes(content)
@@ -181,7 +181,7 @@ def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> N
 
 def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
     apps = [
-        AppSeen(app_id=f"ap-{n}", name=name)
+        AppInfo(app_id=f"ap-{n}", name=name)
         for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])
     ]
     found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})
@@ -198,20 +198,16 @@ LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "st
 
 
 def test_an_end_recorded_by_the_client_outlasts_later_log_lines() -> None:
-    conclusion = recorded_end(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
-    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
+    recorded = recorded_end(LOG + b'{"kind": "st', StateEvent(state="cancelled"), at=7.0)
+    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', recorded))
     assert [e.kind for e in read] == ["state", "step", "state"]
     assert [e.seq for e in read] == [0, 1, 2]
     assert read[-1].at == 9.0, "never before the last event, whatever the clocks say"
 
 
 def test_a_run_that_has_an_end_gets_no_other() -> None:
-    assert (
-        recorded_end(
-            LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0
-        )
-        is None
-    )
+    ended = LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n'
+    assert recorded_end(ended, StateEvent(state="cancelled"), at=10.0) is None
 
 
 @given(st.binary(max_size=60))

@@ -95,8 +95,8 @@ def test_on_modal_time_is_money_and_the_cold_start_is_billed() -> None:
     found = job_of().estimate(is_exact=False)
     ordered(found)
     assert found.seconds is not None
-    assert found.accrual is not None
-    hourly = float(found.accrual.usd)
+    assert found.billing_terms is not None
+    hourly = float(found.billing_terms.usd)
     assert float(found.cost.likely) == pytest.approx(found.seconds.likely * hourly / 3600, rel=0.02)
     assert {line.label for line in found.cost_lines} == {"GPU", "CPU", "memory"}
     assert all("modal.com/pricing" in line.source and "as of 20" in line.source for line in found.cost_lines)
