@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import UnionMember, Usd
+from ftsdk.spec.base import OptionalUsd, UnionMember, Usd, usd_default
 
 __all__ = ["AnyBilling", "Billing", "FixedPrice", "HourlyBilling", "NotBilled", "Rate", "TokenBilling"]
 
@@ -57,7 +57,7 @@ class HourlyBilling(AnyBilling):
     """The prices of an hour, by what is billed, for all devices and hosts together."""
     most_usd_per_hour: Usd
     """US dollars an hour at most, for example if a more expensive card may be assigned."""
-    most_usd: Usd | None = None
+    most_usd: OptionalUsd = usd_default(None)
     """US dollars at most for all attempts together; None: no limit."""
     source: str
     """Where the prices were read."""

@@ -19,7 +19,7 @@ from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
 from ftsdk.spec import Value
 from ftsdk.spec.amounts import check_amount
-from ftsdk.spec.base import Usd, nearest
+from ftsdk.spec.base import OptionalUsd, Usd, nearest
 
 __all__ = ["CanServe", "ServingOffer", "ServingPlan", "ServingState", "ServingStatus", "plan_serving"]
 
@@ -42,7 +42,7 @@ class ServingOffer(Value):
     gpu_count: Annotated[int, Field(ge=1)]
     gpu_memory_gib: int | None = None
     """Memory of each GPU, in GiB."""
-    price_usd_per_hour: Usd | None
+    price_usd_per_hour: OptionalUsd
     """US dollars an hour while one replica is ready; None: no price is listed."""
     free: int | None = None
     """Replicas that are free now by the provider's own estimate; None: not known."""

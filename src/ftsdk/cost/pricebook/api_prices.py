@@ -20,10 +20,10 @@ from typing import Annotated, Any, NamedTuple, cast
 from pydantic import Field
 
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.pricebook.price import Amount, Day, Layer, Price
+from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount, Price
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.spec import Value
-from ftsdk.spec.base import nearest
+from ftsdk.spec.base import nearest, usd_default
 
 __all__ = ["ApiPrice", "ApiTier", "api_price"]
 
@@ -36,7 +36,7 @@ class ApiTier(Value):
     above_input_tokens: Annotated[int, Field(gt=0)]
     input_usd_per_mtok: Amount
     output_usd_per_mtok: Amount
-    cached_input_usd_per_mtok: Amount | None = None
+    cached_input_usd_per_mtok: OptionalAmount = usd_default(None)
 
 
 class ApiPrice(Value):
@@ -46,7 +46,7 @@ class ApiPrice(Value):
     model: str
     input_usd_per_mtok: Amount
     output_usd_per_mtok: Amount
-    cached_input_usd_per_mtok: Amount | None = None
+    cached_input_usd_per_mtok: OptionalAmount = usd_default(None)
     """For the part of the input that the provider has cached; None: cached tokens cost as much as others."""
     is_batch: bool = False
     """These are the prices of the provider's batch API."""
