@@ -40,7 +40,7 @@ class Place(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    server: Place
+    server: Place  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -136,16 +136,16 @@ class Suite(BackendConformance):
     def make_backend(self, tmp_path: Path) -> WiredBackend:
         return self.kind(url=self.place.url, root=tmp_path / "place")
 
-    def requests_seen(self, backend):
+    def requests_seen(self, backend: Any) -> int:
         return self.place.hits
 
-    def runs_started(self, backend):
+    def runs_started(self, backend: Any) -> int:
         return len(backend.runs)
 
     def secrets(self):
         return [KEY]
 
-    def wire_faults(self, backend):
+    def wire_faults(self, backend: Any):
         return {fault: self.failing(backend, fault) for fault in ("401", "404", "429", "503", "timeout", "garbage")}
 
     @contextmanager
@@ -231,7 +231,7 @@ class CannotBePickled(WiredBackend):
         try:
             super().check(response)
         except BackendError as error:
-            error.lock = threading.Lock()
+            error.lock = threading.Lock()  # pyright: ignore[reportAttributeAccessIssue]
             raise
 
 

@@ -232,7 +232,7 @@ def test_a_modal_that_repeats_the_token_leaks_nothing(
     watch.keys += modal_service.secrets
     close_clients()  # or the client's greeting was said before
     said = " and ".join(modal_service.secrets)
-    modal_service.tell(WireFault(rpc=rpc, status="PERMISSION_DENIED", message=f"bad token {said}"))
+    modal_service.script(WireFault(rpc=rpc, status="PERMISSION_DENIED", message=f"bad token {said}"))
     job = FineTuneJob(model=str(model_of_headers), train=rows(), backend=Modal(gpu="cpu"))
     watch.follow(job, tmp_path / "seen", looks=1)
     modal_service.reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from installed_plugin import install
@@ -25,7 +26,7 @@ def osprey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
 
 
-def a_job(model: Path, **changes: object) -> FineTuneJob:
+def a_job(model: Path, **changes: Any) -> FineTuneJob:
     rows = Dataset.from_rows([{"q": f"q{n}", "a": "a"} for n in range(5)]).as_chat(prompt="{q}", completion="{a}")
     return FineTuneJob(model=str(model), train=rows, backend=Local(device="cpu", trainer="osprey"), **changes)
 

@@ -55,8 +55,8 @@ class HostedSamples:
         store = Store()
         store.put(train)
         store.put(validation)
-        method = {"method": DPO()} if data_format == "preference" else {}
-        held_out = {"validation": validation.ref()} if with_validation else {}
+        method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
+        held_out: dict[str, Any] = {"validation": validation.ref()} if with_validation else {}
         return JobSpec(
             model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out
         )

@@ -18,7 +18,7 @@ from ftsdk.data import Store
 from ftsdk.errors import BackendError, CredentialsError, Diagnosis, RunNotFoundError
 from ftsdk.protocol import Adjustment, Capabilities, Plan, find_gaps, read_event, refuse
 from ftsdk.protocol.estimates import Quote
-from ftsdk.spec import default_learning_rate
+from ftsdk.spec import LoRA, default_learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class Heron(ManagedBackend["HeronClient"]):
             "model": spec.model.id,
             "file": spec.train.fingerprint,
             "epochs": spec.epochs,
-            "rank": spec.tuning.rank,
+            "rank": spec.tuning.rank if isinstance(spec.tuning, LoRA) else None,
             "learning_rate": spec.learning_rate or rate,
             "max_usd": None if spec.budget_usd is None else float(spec.budget_usd),
         }

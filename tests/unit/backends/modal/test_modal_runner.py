@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.launchers.modal.apps import AppInfo
-from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
+from ftsdk.backends.launchers.modal.attempts import (
+    Attempt,
+    Ending,
+    allowance,
+    attempts_from_json,
+    attempts_to_json,
+    spent_s,
+)
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
@@ -58,11 +65,11 @@ def states(folder: Path) -> list[StateEvent]:
     return [e for e in parse_events((folder / "events.jsonl").read_bytes()) if isinstance(e, StateEvent)]
 
 
-def ended(*endings: str, each_s: float = 600.0) -> tuple[Attempt, ...]:
+def ended(*endings: Ending, each_s: float = 600.0) -> tuple[Attempt, ...]:
     return tuple(
         Attempt(call_id="fc-1", task_id=f"ta-{n}", started_at=0.0, last_at=each_s, ending=e)
         for n, e in enumerate(endings)
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_a_failure_that_would_come_again_is_returned_and_not_raised(folder: Path) -> None:
@@ -108,7 +115,7 @@ def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, c
 
 
 def test_a_run_preempted_until_its_budget_is_spent_fails_with_the_reason(folder: Path) -> None:
-    (folder / "attempts.json").write_bytes(attempts_to_json(ended(*["preempted"] * 3)))
+    (folder / "attempts.json").write_bytes(attempts_to_json(ended("preempted", "preempted", "preempted")))
     assert work({**ORDER, "budget_usd": "5"}, folder, commit=Commits())["outcome"] == "failed"
     (last,) = states(folder)
     assert (last.diagnosis or {})["kind"] == "budget"
@@ -126,7 +133,7 @@ def test_what_the_runner_cannot_explain_is_returned_as_json(tmp_path: Path, monk
 @given(
     endings=st.lists(st.tuples(st.sampled_from(["preempted", "died", "timeout", ""]), st.floats(0, 600)), max_size=30)
 )
-def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tuple[str, float]]) -> None:
+def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tuple[Ending, float]]) -> None:
     attempts: tuple[Attempt, ...] = ()
     for ending, seconds in endings:
         allowed = allowance(attempts, LIMITS)

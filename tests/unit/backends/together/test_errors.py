@@ -99,7 +99,7 @@ def test_each_status_says_who_has_to_act_and_what_next(code: int, kind: type[Fts
     )
     assert type(ours) is kind
     assert says in str(ours)
-    if kind is BackendError:
+    if isinstance(ours, BackendError):
         assert (ours.retryable, ours.status_code, ours.retry_after_s) == (code != 418, code, 7.0)
 
 
