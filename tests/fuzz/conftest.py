@@ -25,15 +25,14 @@ _CASES = pytest.StashKey[FuzzCases]()
 @pytest.fixture
 def fuzz_count(pytestconfig: pytest.Config) -> int:
     """How many inputs to try: `--count`, or as many as every run of the tests has time for."""
-    return pytestconfig.getoption("--count")
+    return int(pytestconfig.getoption("--count", 200))
 
 
 @pytest.fixture
 def fuzz_cases(request: pytest.FixtureRequest, fuzz_count: int) -> FuzzCases:
     """One seeded `random.Random` for each input to try."""
-    cases = FuzzCases(
-        seed=request.config.getoption("--seed"), first=request.config.getoption("--first"), count=fuzz_count
-    )
+    option = request.config.getoption
+    cases = FuzzCases(seed=int(option("--seed", 0)), first=int(option("--first", 0)), count=fuzz_count)
     request.node.stash[_CASES] = cases
     return cases
 
