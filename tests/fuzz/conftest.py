@@ -25,14 +25,14 @@ _CASES = pytest.StashKey[FuzzCases]()
 @pytest.fixture
 def fuzz_count(pytestconfig: pytest.Config) -> int:
     """How many inputs to try: `--count`, or as many as every run of the tests has time for."""
-    return int(pytestconfig.getoption("--count", 200))
+    return pytestconfig.getoption("--count") or 200
 
 
 @pytest.fixture
 def fuzz_cases(request: pytest.FixtureRequest, fuzz_count: int) -> FuzzCases:
     """One seeded `random.Random` for each input to try."""
     option = request.config.getoption
-    cases = FuzzCases(seed=int(option("--seed", 0)), first=int(option("--first", 0)), count=fuzz_count)
+    cases = FuzzCases(seed=option("--seed") or 0, first=option("--first") or 0, count=fuzz_count)
     request.node.stash[_CASES] = cases
     return cases
 
