@@ -31,7 +31,7 @@ __all__ = [
 _VISIBLE = (
     {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
     | {0x7F: 0x2421}
-    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+    | dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), 0xFFFD)
 )
 _ADDRESS = re.compile(r"https?://(?:[^\s;,()&<>\"']|&amp;)+")
 

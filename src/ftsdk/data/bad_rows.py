@@ -64,6 +64,6 @@ class BadRows:
         if not self.count or (self.on_bad == "drop" and good):
             return tuple(self.dropped)
         first = self._errors[0]
-        if self.count == 1 and good:
+        if self.count == 1:
             raise first
         raise first.with_more(self._errors[1:], count=self.count, of=self.count + good)

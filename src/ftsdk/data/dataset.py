@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
 from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
@@ -77,7 +78,7 @@ class Dataset:
         Raises:
             DatasetError: There is no such file or it can't be used; names the line and field, and what to do.
         """
-        return cls(*open_source(path, split=split, revision=revision, subset=subset))
+        return cls(*open_source(path, split=split, revision=revision, subset=subset, bad=BadRows()))
 
     @classmethod
     def from_hub(

@@ -17,7 +17,7 @@ class DataLimits:
     """Deepest nesting of arrays and objects in one row. Python itself gives up at about 1,000."""
     expanded_bytes: int = 256 << 20
     """What a Parquet file may always expand to in memory..."""
-    expansion: int = 100
+    expansion: int = 50
     """...and above that, how many times its own size."""
     listed_rows: int = 10
     """How many bad rows an error lists."""

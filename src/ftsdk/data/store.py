@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ftsdk._files import replace_file
 from ftsdk._home import home
-from ftsdk.data.canonical import ready_rows
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.json_text import json_lines
 from ftsdk.data.sources import Source
@@ -81,8 +81,9 @@ class Store:
             DatasetError: They aren't in the store, were altered, or have another format.
         """
         path = self.get(fingerprint)
-        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name), source=path.name)
-        return Dataset(table, Source(name=name), format=format, rows=ready_rows(table, format, None))
+        bad = BadRows()
+        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name, bad), source=path.name, bad=bad)
+        return Dataset(table, Source(name=name), format=format)
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.jsonl"

@@ -74,8 +74,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SpecError: No such file, not a regular file, too large, not UTF-8, not YAML, a key that appears twice, or something
-            other than a mapping.
+        SpecError: No such file, not a regular file, too large, not UTF-8, not YAML, a key that appears twice, or not a
+            mapping.
     """
     try:
         # A character takes four bytes at most.
