@@ -192,7 +192,7 @@ class DatasetError(FtsdkError, ValueError):
         listed = "".join(f"\n  {other}" for other in others)
         rest = count - 1 - len(others)
         more = f"\n  ... and {rest:,} more" if rest else ""
-        advice = '' if count == of else ' on_bad="drop" leaves them out, and keeps them in .dropped.'
+        advice = "" if count == of else ' on_bad="drop" leaves them out, and keeps them in .dropped.'
         found = DatasetError("", source=self.source, line=self.line, field=self.field)
         found.args = (f"{self}\n{count:,} of {of:,} rows can't be used.{advice}{listed}{more}",)
         found.reason = self.reason

@@ -21,7 +21,7 @@ from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "rows_table"]
+__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain", "rows_table"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 """The kinds of file that can be read, by their ending."""
@@ -39,6 +39,8 @@ class Source:
     """The file or hub id that errors name; None for rows from memory."""
     recipe: Mapping[str, Any] | None = None
     """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
+    lineage: tuple[Mapping[str, Any], ...] | None = None
+    """Of rows that were stored: what their recipe says about where they came from."""
 
 
 def open_source(
@@ -155,18 +157,18 @@ def rows_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         columns = cast("Mapping[object, Any]", row)
         if not all(isinstance(key, str) for key in columns):
             raise Location(None, number).error("has a column whose name isn't text.")
-        found.append((number, {str(key): _plain(value) for key, value in columns.items()}))
+        found.append((number, {str(key): plain(value) for key, value in columns.items()}))
     return table_of(found, source=None)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return plain Python for NumPy's arrays and numbers, at any depth."""
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _float32(value) if type(value).__name__ in ("float32", "float16") else _plain(value.tolist())
+        return _float32(value) if type(value).__name__ in ("float32", "float16") else plain(value.tolist())
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+        return {key: plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
     if type(value) in (list, tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value
 
 

@@ -6,7 +6,9 @@ Each dataset once, under the hash of its rows, so that a run finds exactly the r
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ftsdk._files import replace_file
 from ftsdk._home import home
@@ -74,8 +76,21 @@ class Store:
         """
         return self.open(ref.fingerprint, format=ref.format, name=ref.name)
 
-    def open(self, fingerprint: str, *, format: DataFormat, name: str = "data") -> Dataset:  # noqa: A002
+    def open(
+        self,
+        fingerprint: str,
+        *,
+        format: DataFormat,  # noqa: A002
+        name: str = "data",
+        lineage: tuple[Mapping[str, Any], ...] | None = None,
+    ) -> Dataset:
         """Read rows by fingerprint.
+
+        Args:
+            fingerprint: What `Dataset.fingerprint` returned.
+            format: What the rows are.
+            name: Display name.
+            lineage: Where the rows came from, if their recipe says so.
 
         Raises:
             DatasetError: They aren't in the store, were altered, or have another format.
@@ -83,7 +98,7 @@ class Store:
         path = self.get(fingerprint)
         bad = BadRows()
         table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name, bad), source=path.name, bad=bad)
-        return Dataset(table, Source(name=name), format=format)
+        return Dataset(table, Source(name=name, lineage=lineage), format=format)
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.jsonl"

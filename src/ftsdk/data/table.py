@@ -9,7 +9,7 @@ from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
-__all__ = ["Table", "table_of"]
+__all__ = ["Table", "join_tables", "table_of"]
 
 
 class Table(NamedTuple):
@@ -64,3 +64,20 @@ def table_of(found: Iterable[tuple[int, dict[str, Any]]], *, source: str | None,
     if not rows:
         raise DatasetError("has no rows.", source=source) if source else DatasetError("there are no rows.")
     return Table(tuple(rows), tuple(lines), tuple(columns))
+
+
+def join_tables(*tables: tuple[Table, str | None]) -> Table:
+    """Return the rows of several tables, one after the other.
+
+    Args:
+        tables: Each with the source of its rows.
+    """
+    columns: dict[str, None] = {}
+    for table, _ in tables:
+        columns.update(dict.fromkeys(table.columns))
+    return Table(
+        tuple(row for table, _ in tables for row in table.rows),
+        tuple(line for table, _ in tables for line in table.lines),
+        tuple(columns),
+        tuple(one for table, source in tables for one in table.sources or (source,) * len(table.rows)),
+    )
