@@ -124,22 +124,19 @@ class _Reader:
         """Read a value once, so that one that can't be read has its line in the error."""
         if node.tag == _MERGE:
             return
-        if node.tag == _INT:
-            if len(node.value) > LIMITS.number_digits:
-                raise self._refused(
-                    node, f"the YAML holds a value that can't be read: a number of over {LIMITS.number_digits:,} digits"
-                )
-            if _SURPRISING_INT.fullmatch(node.value):
-                raise self._refused(
-                    node,
-                    f"YAML reads {node.value} as {self._loader.construct_object(node)}; write that number, or put it "
-                    "in quotes if it is text",
-                )
+        if node.tag == _INT and len(node.value) > LIMITS.number_digits:
+            raise self._refused(
+                node, f"the YAML holds a value that can't be read: a number of over {LIMITS.number_digits:,} digits"
+            )
         try:
-            self._loader.construct_object(node)
-        except (ValueError, KeyError, AttributeError) as error:  # `!!bool x` and `!!timestamp x` are the last two
+            value = self._loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError) as error:  # PyYAML's own, for `!!bool x` or `!!timestamp x`
             shown = str(node.value)[:80]
             raise self._refused(node, f"the YAML holds a value that can't be read: {shown!r} ({error})") from error
+        if node.tag == _INT and _SURPRISING_INT.fullmatch(node.value):
+            raise self._refused(
+                node, f"YAML reads {node.value} as {value}; write that number, or put it in quotes if it is text"
+            )
 
     def _name(self, key: Any) -> object:
         """Return what a key is equal to: YAML's `1`, `0x1` and `true` are one key in Python."""

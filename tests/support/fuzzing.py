@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import signal
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Used:
     """What a block under `limits` took at most."""
 
     mib: float = 0.0
+    seconds: float = 0.0
 
 
 @contextmanager
@@ -61,10 +63,12 @@ def limits(*, seconds: float, mib: int) -> Generator[Used]:
             resource.RLIMIT_AS, (int((_status("VmSize") + 4 * mib + 512) * 1024 * 1024), address_space[1])
         )
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    begun = time.perf_counter()
     try:
         yield used
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        used.seconds = time.perf_counter() - begun
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_AS, address_space)
         if start is not None:
@@ -75,3 +79,28 @@ def limits(*, seconds: float, mib: int) -> Generator[Used]:
 def _status(name: str) -> float:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) / 1024
+
+
+@dataclass
+class Tally:
+    """What became of the cases of a test."""
+
+    name: str
+    refused: int = 0
+    read: int = 0
+    seconds: float = 0.0
+    slowest_s: float = 0.0
+    most_mib: float = 0.0
+
+    def add(self, used: Used) -> None:
+        """Add what one case took."""
+        self.seconds += used.seconds
+        self.slowest_s = max(self.slowest_s, used.seconds)
+        self.most_mib = max(self.most_mib, used.mib)
+
+    def show(self) -> None:
+        """Print the figures, which `pytest -rP` shows of tests that pass."""
+        print(  # noqa: T201
+            f"{self.name}: {self.refused + self.read:,} cases, {self.refused:,} refused, {self.read:,} read, "
+            f"{self.seconds:.0f} s in all, {self.slowest_s:.2f} s and {self.most_mib:.0f} MiB at most for one"
+        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_yaml_that_is_broken_or_ambiguous_is_refused_with_its_line(text: str, me
 def test_a_few_lines_that_mean_a_billion_values_are_refused_at_once() -> None:
     names = "abcdefghi"
     laughs = "a: &a [x, x]\n" + "".join(
-        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip(names, names[1:], strict=False)
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise(names)
     )
     merges = "".join(
         f"a{i}: &a{i} {{<<: [{', '.join(f'*a{j}' for j in range(max(0, i - 30), i))}], k{i}: 1}}\n" for i in range(500)

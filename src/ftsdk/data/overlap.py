@@ -71,7 +71,8 @@ def _note(judge: str, rows: Sequence[Mapping[str, Any]], format: Format, name: s
         if name == "train"
         else "a choice made by the validation loss, such as early stopping, favours them"
     )
+    verb = "is" if same_prompt == 1 else "are"
     return [
-        f"{same_prompt:,} of the {len(rows):,} prompts of {judge} {'is' if same_prompt == 1 else 'are'} also in {name}, "
-        f"{same_row:,} with the same answer: {what}; Dataset.split() keeps equal prompts in one part"
+        f"{same_prompt:,} of the {len(rows):,} prompts of {judge} {verb} also in {name}, {same_row:,} with the same "
+        f"answer: {what}; Dataset.split() keeps equal prompts in one part"
     ]

@@ -114,7 +114,10 @@ class FineTuneJob(JobFields):
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
         plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
-        judges = [JudgedBy(f"the eval {e.name!r}", e.data, "chat") for e in self.evals]
+        judges = [
+            JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
+            for e in self.evals
+        ]
         plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges)))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd)
