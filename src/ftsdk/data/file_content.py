@@ -89,7 +89,10 @@ def read_parquet(path: Path) -> Any:
 
     try:
         return _bounded_table(path)
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
+    except DatasetError:
+        raise
+    # A damaged header also makes pyarrow raise what Python itself raises: UnicodeDecodeError, KeyError and so on.
+    except (pyarrow.ArrowException, OSError, MemoryError, ValueError, LookupError, TypeError, OverflowError) as error:
         raise DatasetError(
             f"the file can't be read as Parquet ({printable(' '.join(str(error).split()), 300)}).",
             source=printable(path.name),

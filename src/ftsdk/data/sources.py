@@ -183,7 +183,7 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
     for name in table.columns:
         column = table[name]
         if column.dtype.kind == "f" and column.dtype.itemsize < 8:
-            for row, value in zip(rows, column, strict=True):
+            for row, value in zip(rows, column.to_numpy(), strict=True):
                 row[name] = None if value != value else _float32(value)
         # Whole numbers with a gap are floats in pandas; 1.0 is 1 where they came from.
         if column.dtype.kind == "f" and column.isna().any() and (column.dropna() % 1 == 0).all():
@@ -192,9 +192,14 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
     return rows
 
 
-def _arrow_rows(table: Any) -> list[dict[str, Any]]:
+def _arrow_rows(table: Any, source: str | None = None) -> list[dict[str, Any]]:
     """Read the rows of a pyarrow table; one that `datasets` wrote names its classes in the metadata."""
-    rows: list[dict[str, Any]] = table.to_pylist()
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (ValueError, OverflowError) as error:  # text that isn't UTF-8, a date beyond the year 9999
+        raise DatasetError(
+            f"a value can't be read ({printable(str(error), 300)}).", source=source, hint="Remove or convert the value."
+        ) from error
     for name, kind in zip(table.schema.names, table.schema.types, strict=True):
         if str(kind) in ("float", "halffloat"):
             for row, value in zip(rows, table[name].to_numpy(), strict=True):
@@ -274,7 +279,9 @@ def _read_file(path: Path, bad: BadRows) -> Table:
             hint="Convert or unpack it first.",
         )
     if suffix == ".parquet":
-        return table_of(enumerate(_arrow_rows(read_parquet(path)), start=1), source=printable(path.name))
+        return table_of(
+            enumerate(_arrow_rows(read_parquet(path), printable(path.name)), start=1), source=printable(path.name)
+        )
     text = read_text(path)
     name = printable(path.name)
     if suffix == ".jsonl":
