@@ -173,44 +173,49 @@ def choose(
     left = dict(totals)
     parts: list[list[int]] = []
     for number, size in enumerate(sizes):
-        part: list[int] = []
+        # The parts to come and the rest need a group each.
+        spare = sum(map(len, classes.values())) - (len(sizes) - number)
+        taken: list[int] = []
         for name, count in _shares(size, rows, totals, left).items():
-            part += _drawn(classes[name], members, count)
+            taken += _drawn(classes[name], members, count, spare - len(taken))
         # Groups that don't fit into the share of their class leave a gap, which others may fill.
         for name in names:
-            part += _drawn(classes[name], members, size - len(part))
-        if not part and sum(map(len, classes.values())) > len(sizes) - number:
-            part = _smallest(classes, members)
+            gap = size - sum(len(members[first]) for first in taken)
+            taken += _drawn(classes[name], members, gap, spare - len(taken))
+        if not taken and spare > 0:
+            taken = [_smallest(classes, members)]
+        part = [position for first in taken for position in members[first]]
         left = {name: sum(len(members[first]) for first in classes[name]) for name in names}
         parts.append(part)
     parts.append([position for name in names for first in classes[name] for position in members[first]])
     return [tuple(sorted(part)) for part in parts]
 
 
-def _drawn(waiting: list[int], members: Mapping[int, Sequence[int]], count: int) -> list[int]:
-    """Take groups from the front, at most `count` rows in all; those that don't fit stay for another part."""
+def _drawn(waiting: list[int], members: Mapping[int, Sequence[int]], rows: int, groups: int) -> list[int]:
+    """Take groups from the front, with at most so many rows in all; those that don't fit stay for another part."""
     found: list[int] = []
     kept: list[int] = []
     for number, first in enumerate(waiting):
-        if len(found) >= count:
+        if rows <= 0 or len(found) >= groups:
             kept += waiting[number:]
             break
-        if len(found) + len(members[first]) <= count:
-            found += members[first]
+        if len(members[first]) <= rows:
+            found.append(first)
+            rows -= len(members[first])
         else:
             kept.append(first)
     waiting[:] = kept
     return found
 
 
-def _smallest(classes: Mapping[str, list[int]], members: Mapping[int, Sequence[int]]) -> list[int]:
+def _smallest(classes: Mapping[str, list[int]], members: Mapping[int, Sequence[int]]) -> int:
     """Take the smallest group that is left, for a part that would be empty otherwise."""
     name, first = min(
         ((name, first) for name, waiting in classes.items() for first in waiting),
         key=lambda pair: (len(members[pair[1]]), pair),
     )
     classes[name].remove(first)
-    return list(members[first])
+    return first
 
 
 def _shares(size: int, rows: int, totals: dict[str, int], left: dict[str, int]) -> dict[str, int]:
