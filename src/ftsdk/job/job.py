@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ConfigDict, InstanceOf, field_validator
+from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator
 
+from ftsdk._format import printable
 from ftsdk.backends.registry import get_backend
-from ftsdk.data import Dataset, Store
+from ftsdk.data import Dataset, JudgedBy, Store, data_notes
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -53,6 +54,25 @@ class FineTuneJob(JobFields):
     backend: str | Backend = "local"
     """Where it runs: a name, or an object with options of the place."""
 
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _rows_and_no_path(cls, data: object, info: ValidationInfo) -> object:
+        name = info.field_name
+        if isinstance(data, str | Path):
+            given = printable(str(data), 200)
+            raise DatasetError(
+                f"{name} takes a Dataset, not the path of one.",
+                source=given,
+                hint=f"Read it: {name}=Dataset.from_file({given!r}), with .as_chat(prompt=..., completion=...) if its "
+                "rows are a table.",
+            )
+        if isinstance(data, Sequence) or (hasattr(data, "columns") and not isinstance(data, Dataset)):
+            reader = "from_rows" if isinstance(data, Sequence) else "from_table"
+            raise DatasetError(
+                f"{name} takes a Dataset, not a {type(data).__name__}.", hint=f"Pass {name}=Dataset.{reader}(...)."
+            )
+        return data
+
     @field_validator("train", "validation")
     @classmethod
     def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
@@ -60,9 +80,7 @@ class FineTuneJob(JobFields):
             raise DatasetError(
                 "these rows have no prompt and no completion yet.",
                 source=data.name,
-                hint=(
-                    "Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)"
-                ),
+                hint=data.shape_hint,
             )
         return data
 
@@ -96,6 +114,11 @@ class FineTuneJob(JobFields):
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
         plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        judges = [
+            JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
+            for e in self.evals
+        ]
+        plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges)))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd)
         return plan
