@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 
 from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
+from fit_memory import memory_of, predicted_gb
 from training_rows import Row, read_rows
 
-from ftsdk.cost.training.memory import TrainingMemory, peak_memory, verdict
+from ftsdk.cost.training.memory import peak_memory, verdict
 from ftsdk.cost.training.step_time import spread_of, step_time
 
 _Z80 = 1.2816
@@ -24,32 +25,6 @@ _Z80 = 1.2816
 
 def mean_error(errors: Sequence[float]) -> float:
     return sum(abs(e) for e in errors) / len(errors)
-
-
-def predicted_gb(row: Row) -> float:
-    peak = peak_memory(memory_of(row), row.shape)
-    return peak.likely / 1e9
-
-
-def memory_of(row: Row) -> TrainingMemory:
-    return TrainingMemory(
-        longest_tokens=row.longest_tokens,
-        tuning=row.step.tuning,
-        recomputes=row.step.recomputes,
-        rank=row.rank or 16,
-        double_quantization=False,
-        # Our trainer holds weights that move in 32 bits; the published runs held them in 16.
-        weight_bytes=4.0 if row.step.tuning == "full" and row.source.startswith("own measurement") else 2.0,
-        optimizer={"8bit": "adam8bit", "": "adam"}.get(row.optimizer, row.optimizer),  # type: ignore[arg-type]
-        is_optimizer_fused=row.optimizer == "paged",
-        is_compiled=row.step.is_compiled,
-        has_chunked_logits=row.chunked_logits,
-        offloads_activations=row.offloads and not row.step.is_sharded,
-        offloads_weights=row.offloads and row.step.is_sharded,
-        shards=row.step.devices if row.step.is_sharded else 1,
-        # torchtune prints what PyTorch counts; the others what the device reports.
-        counts_context="torchtune" not in row.source,
-    )
 
 
 def covered(rows: Sequence[Row], errors: Sequence[float | None], known: str) -> tuple[float, float]:
