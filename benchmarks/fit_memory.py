@@ -44,6 +44,7 @@ _DOES: dict[str, dict[str, object]] = {
     "github.com/AnswerDotAI/fsdp_qlora": {"has_dropout": True},
     "github.com/huggingface/peft": {"casts_inputs": True, "counts_context": False},
     "own measurement": _OWN,
+    "own measurement without upcasts": {"double_quantization": True, "loss": "fused"},
     "own measurement of TRL alone": {**_OWN, "has_dropout": False, "counts_context": False},
 }
 
@@ -68,7 +69,7 @@ def memory_of(row: Row) -> TrainingMemory:
         recomputes=row.step.recomputes,
         rank=row.rank or 16,
         input_width=inputs,
-        casts_inputs=tuning in ("lora", "dora") and (is_own or is_qwen),
+        casts_inputs=tuning in ("lora", "dora") and ((is_own and "without upcasts" not in row.source) or is_qwen),
         double_quantization=False,
         # Our trainer holds weights that move in 32 bits; the published runs held them in 16.
         weight_bytes=4.0 if tuning == "full" and is_own else 2.0,

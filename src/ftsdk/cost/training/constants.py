@@ -97,6 +97,8 @@ class MemoryConstants:
     """Standard deviation of log(measured / predicted): adapters with recomputation, software that wasn't fitted."""
     spread_other: float = 0.12
     """The same for full tuning, without recomputation, or with a loss in parts."""
+    spread_quantised: float = 0.22
+    """The same for frozen weights in 4 bits, whose kernels differ most."""
     spread_sharded: float = 0.25
     """The same where weights are spread over devices."""
     varying_factor: float = 1.0

@@ -346,6 +346,8 @@ def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, likely:
         return spread
     if memory.tuning == "full" or not memory.recomputes or memory.loss in ("chunked", "fused"):
         spread = max(spread, c.spread_other)
+    if memory.tuning == "qlora":
+        spread = max(spread, c.spread_quantised)
     if memory.shards > 1:
         spread = max(spread, c.spread_sharded)
     if shape.origin == "size":
