@@ -96,7 +96,9 @@ class MemoryConstants:
     spread: float
     """Standard deviation of log(measured / predicted): adapters with recomputation, software that wasn't fitted."""
     spread_other: float = 0.12
-    """The same for full tuning, without recomputation, or with a loss in parts."""
+    """The same for what grows with the tokens of full tuning, without recomputation, or with a loss in parts."""
+    spread_fixed: float = 0.08
+    """The same for weights, gradients and moments of full tuning."""
     spread_quantised: float = 0.22
     """The same for frozen weights in 4 bits, whose kernels differ most."""
     spread_sharded: float = 0.25

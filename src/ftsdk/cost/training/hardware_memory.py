@@ -35,7 +35,7 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     memory = _training_memory(work)
     constants = memory_constants()
     if work.hardware.device != "cuda":
-        constants = replace(constants, context_gb=_PYTHON_GB)
+        constants = replace(constants, context_gb=_PYTHON_GB, context_spread_gb=0.0)
     plain = peak_memory(memory, work.shape, constants)
     there = work.hardware.memory_gib or work.device.memory_gib
     found = MemoryEstimate(

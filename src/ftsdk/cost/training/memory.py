@@ -225,7 +225,7 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
         activations=activations * c.varying_factor,
         logits=logits * c.varying_factor,
         context=c.context_gb * 1e9 if memory.counts_context else 0.0,
-        spread=_spread(memory, shape, c, likely=weights + states + activations + logits),
+        spread=_spread(memory, shape, c, fixed=weights + states, varying=activations + logits),
     )
 
 
@@ -339,12 +339,16 @@ def _logits(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
     return copies * 4 * tokens * shape.vocabulary
 
 
-def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, likely: float) -> float:
+def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, fixed: float, varying: float) -> float:
     """Return the standard deviation of log(measured / predicted): wider where few published runs are alike."""
     spread = c.spread
     if c.is_measured:
         return spread
-    if memory.tuning == "full" or not memory.recomputes or memory.loss in ("chunked", "fused"):
+    if memory.tuning == "full":
+        # Nearly all of it is bytes for each parameter, which are known.
+        share = varying / (fixed + varying)
+        spread = math.hypot(c.spread_other * share, c.spread_fixed * (1 - share))
+    elif not memory.recomputes or memory.loss in ("chunked", "fused"):
         spread = max(spread, c.spread_other)
     if memory.tuning == "qlora":
         spread = max(spread, c.spread_quantised)
@@ -353,4 +357,4 @@ def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, likely:
     if shape.origin == "size":
         spread = math.hypot(spread, 0.12)
     # What the context and the allocator hold beside is known to within this much, which is a lot for a small model.
-    return math.hypot(spread, c.context_spread_gb * 1e9 / (likely + c.context_gb * 1e9))
+    return math.hypot(spread, c.context_spread_gb * 1e9 / (fixed + varying + c.context_gb * 1e9))
