@@ -94,15 +94,13 @@ class MemoryConstants:
     context_spread_gb: float
     """How far that differs from one software to the next, in GB: a standard deviation."""
     spread: float
-    """Standard deviation of log(measured / predicted): adapters with recomputation, software that wasn't fitted."""
-    spread_other: float = 0.12
-    """The same for what grows with the tokens of full tuning, without recomputation, or with a loss in parts."""
+    """Standard deviation of log(measured / predicted) of what grows with the tokens; of all where it was measured."""
+    spread_quantised: float = 0.35
+    """The same with frozen weights in 4 bits, whose kernels differ most."""
     spread_fixed: float = 0.08
-    """The same for weights, gradients and moments of full tuning."""
-    spread_quantised: float = 0.22
-    """The same for frozen weights in 4 bits, whose kernels differ most."""
+    """The same for weights, gradients and moments."""
     spread_sharded: float = 0.25
-    """The same where weights are spread over devices."""
+    """The same for all of it, at least, where weights are spread over devices."""
     varying_factor: float = 1.0
     """On what grows with the tokens of a micro-batch, as measured."""
     is_measured: bool = False

@@ -341,17 +341,11 @@ def _logits(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
 
 def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, fixed: float, varying: float) -> float:
     """Return the standard deviation of log(measured / predicted): wider where few published runs are alike."""
-    spread = c.spread
     if c.is_measured:
-        return spread
-    if memory.tuning == "full":
-        # Nearly all of it is bytes for each parameter, which are known.
-        share = varying / (fixed + varying)
-        spread = math.hypot(c.spread_other * share, c.spread_fixed * (1 - share))
-    elif not memory.recomputes or memory.loss in ("chunked", "fused"):
-        spread = max(spread, c.spread_other)
-    if memory.tuning == "qlora":
-        spread = max(spread, c.spread_quantised)
+        return c.spread
+    # Bytes for each parameter are known; what grows with the tokens is known less well.
+    share = varying / (fixed + varying)
+    spread = math.hypot((c.spread_quantised if memory.tuning == "qlora" else c.spread) * share, c.spread_fixed * (1 - share))
     if memory.shards > 1:
         spread = max(spread, c.spread_sharded)
     if shape.origin == "size":
