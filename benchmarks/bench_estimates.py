@@ -19,8 +19,10 @@ from fit_memory import leaving_one_source_out as leaving_one_memory_source_out
 from fit_memory import memory_of, predicted_gb, with_memory
 from training_rows import OUT_OF_MEMORY, Row, read_rows
 
+from ftsdk.cost.training.job_memory import loss_of
 from ftsdk.cost.training.memory import peak_memory, verdict
 from ftsdk.cost.training.step_time import spread_of, step_time
+from ftsdk.spec import SFT
 
 _Z80 = 1.2816
 
@@ -151,13 +153,13 @@ def wrongly_fitting(rows: Sequence[Row], *, as_ours: bool = False) -> list[Row]:
 
     Args:
         rows: The rows.
-        as_ours: By what estimates bill, which is logits held whole and nothing in 32 bits.
+        as_ours: By what estimates of a job bill, which is nothing in 32 bits.
     """
     found: list[Row] = []
     for row in rows:
         memory = memory_of(row)
         if as_ours:
-            memory = replace(memory, loss="whole", upcasts=False, casts_inputs=False)
+            memory = replace(memory, loss=loss_of(SFT()), upcasts=False, casts_inputs=False)
         if verdict(peak_memory(memory, row.shape), (row.peak_memory_gb or 0) * 0.999e9 / 2**30) == "fits":
             found.append(row)
     return found

@@ -95,7 +95,7 @@ class MemoryConstants:
     """How far that differs from one software to the next, in GB: a standard deviation."""
     spread: float
     """Standard deviation of log(measured / predicted) of what grows with the tokens; of all where it was measured."""
-    spread_quantised: float = 0.35
+    spread_quantised: float = 0.4
     """The same with frozen weights in 4 bits, whose kernels differ most."""
     spread_fixed: float = 0.08
     """The same for weights, gradients and moments."""

@@ -235,10 +235,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
     `fits` only with a margin of error, `no` if the likely peak is larger.
     """
     there = memory_gib * 2**30
-    # What is freed and taken again each step is what fragments: published runs that filled their card took a third more
-    # of it.
-    fragments = 0.1 * (peak.weights + peak.states) + 0.4 * (peak.activations + peak.logits)
-    needed = max(peak.likely + fragments, peak.likely * math.exp(1.6449 * peak.spread))
+    needed = peak.likely * math.exp(1.6449 * peak.spread)  # the upper end of the 90 % interval
     return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
 
 

@@ -14,7 +14,8 @@ __all__ = ["Recipe"]
 class Recipe(Value):
     """How a training holds its numbers, for `predict_training`.
 
-    The defaults are those of the `local` backend, except that its loss never holds the logits whole.
+    The defaults are those of the `local` backend, but for the loss: an estimate of a job bills the SFT of TRL as
+    `half`.
     """
 
     weights: WeightFormat | None = None
