@@ -14,9 +14,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
 from fit_memory import leaving_one_source_out as leaving_one_memory_source_out
 from fit_memory import memory_of, predicted_gb, with_memory
+from fit_training import error, fit, leaving_one_row_out, leaving_one_source_out, timed
 from training_rows import OUT_OF_MEMORY, Row, read_rows
 
 from ftsdk.cost.training.job_memory import loss_of
@@ -110,12 +110,16 @@ def memory_report() -> list[str]:
     rows = with_memory(read_rows())
     errors = {id(row): predicted_gb(row) / (row.peak_memory_gb or 1) - 1 for row in rows}
     all_off, core = list(errors.values()), [row for row in rows if row.is_core and "Qwen" in row.source]
-    print(f"memory, adapters with recomputation (Qwen, {len(core)} rows): {mean_error([errors[id(r)] for r in core]):.1%}")
+    print(
+        f"memory, adapters with recomputation (Qwen, {len(core)} rows): {mean_error([errors[id(r)] for r in core]):.1%}"
+    )
     print(f"memory, all ({len(rows)} rows): {mean_error(all_off):.1%}")
     out = leaving_one_memory_source_out(rows)
     for source in sorted({row.source for row in rows}):
         chosen = [errors[id(row)] for row in rows if row.source == source]
-        print(f"  {source}: {len(chosen)} rows, {mean_error(chosen):.1%} (bias {sum(chosen) / len(chosen):+.1%})", end="")
+        print(
+            f"  {source}: {len(chosen)} rows, {mean_error(chosen):.1%} (bias {sum(chosen) / len(chosen):+.1%})", end=""
+        )
         mine = [(off, inside) for row, off, inside in out if row.source == source]
         print(
             f", source out {mean_error([off for off, _ in mine]):.1%}, "
@@ -123,7 +127,8 @@ def memory_report() -> list[str]:
         )
     inside = sum(held for _, _, held in out) / len(out)
     print(
-        f"memory, leaving one source out: {mean_error([off for _, off, _ in out]):.1%}, 80 % intervals hold {inside:.0%}"
+        f"memory, leaving one source out: {mean_error([off for _, off, _ in out]):.1%}, "
+        f"80 % intervals hold {inside:.0%}"
     )
     wrong = wrongly_fitting(rows) + wrongly_fitting(with_memory(read_rows(is_fitted=False)), as_ours=True)
     wrong += wrongly_fitting_in_a_card()

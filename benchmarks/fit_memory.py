@@ -34,7 +34,7 @@ _SPREAD = 0.06
 
 # What the software of each source does, read in its code.
 # Qwen: finetune.py with peft 0.5: bfloat16 autocast for LoRA; QLoRA is GPTQ in float16 by DeepSpeed, without autocast.
-# torchtune: 4-bit weights doubly quantised, adapters in bfloat16, AdamW fused, chunks of the loss made of 16-bit logits.
+# torchtune: 4-bit weights doubly quantised, adapters in bfloat16, AdamW fused, the loss in chunks of 16-bit logits.
 # fsdp_qlora: bfloat16 without autocast, dropout 0.1. vessl: FSDP gathers everything in bfloat16.
 # Our own runs: before peft's `prepare_model_for_kbit_training` and its 32-bit inputs of adapters were left out.
 _OWN = {"has_dropout": True, "upcasts": True, "double_quantization": True, "loss": "fused"}
@@ -100,7 +100,9 @@ def fit(rows: Sequence[Row]) -> MemoryConstants:
 
     def misses(fitted: Fitted) -> np.ndarray:
         constants = replace(memory_constants(), **fitted)
-        return np.array([math.log(predicted_gb(row, constants) / (row.peak_memory_gb or 1)) for row in chosen]) / _SPREAD
+        return (
+            np.array([math.log(predicted_gb(row, constants) / (row.peak_memory_gb or 1)) for row in chosen]) / _SPREAD
+        )
 
     return replace(memory_constants(), **solve(misses, PRIORS))
 

@@ -11,7 +11,16 @@ from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
 from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
 
-__all__ = ["LONG_ROW_TOKENS", "adapter_inputs", "dropout_of", "long_row", "loss_of", "memory_of_job", "memory_of_tuning", "trained_parameters"]
+__all__ = [
+    "LONG_ROW_TOKENS",
+    "adapter_inputs",
+    "dropout_of",
+    "long_row",
+    "loss_of",
+    "memory_of_job",
+    "memory_of_tuning",
+    "trained_parameters",
+]
 
 LONG_ROW_TOKENS = 2048
 """Tokens of the longest row where its text wasn't measured.

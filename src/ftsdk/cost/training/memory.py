@@ -168,7 +168,9 @@ def adapter_inputs_on(shape: Shape, targets: Sequence[str] | None) -> float:
         shape: The model, taken as one of the Llama family.
         targets: Names of linear layers such as `q_proj`; None: all.
     """
-    names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj") if targets is None else targets
+    names = (
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj") if targets is None else targets
+    )
     return float(sum(shape.inner if name == "down_proj" else shape.width for name in names))
 
 
@@ -342,7 +344,9 @@ def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, fixed: 
         return c.spread
     # Bytes for each parameter are known; what grows with the tokens is known less well.
     share = varying / (fixed + varying)
-    spread = math.hypot((c.spread_quantised if memory.tuning == "qlora" else c.spread) * share, c.spread_fixed * (1 - share))
+    spread = math.hypot(
+        (c.spread_quantised if memory.tuning == "qlora" else c.spread) * share, c.spread_fixed * (1 - share)
+    )
     if memory.shards > 1:
         spread = max(spread, c.spread_sharded)
     if shape.origin == "size":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+
 from ftsdk.cost.facts.formats import WeightFormat
 from ftsdk.cost.training.memory import Loss, Optimizer, TrainingMemory
 from ftsdk.errors import SpecError
