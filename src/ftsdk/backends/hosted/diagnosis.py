@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from ftsdk.backends.hosted.device_errors import find_device_error
 from ftsdk.backends.hosted.trainer import TrainingStopped
 from ftsdk.errors import CredentialsError, DatasetError, Diagnosis, FtsdkError, MissingExtraError, ModelError, SpecError
 
@@ -11,11 +12,11 @@ __all__ = ["crash_loop", "diagnose"]
 
 
 def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
-    """Say why the training failed, and what to try.
+    """Return why the training failed, and what to try.
 
     Args:
-        error: What the trainer raised.
-        step: The last optimizer step that was made, if any.
+        error: The exception that the trainer raised.
+        step: The last optimizer step that was taken, if any.
     """
     if isinstance(error, TrainingStopped):
         return error.diagnosis
@@ -26,23 +27,16 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
             "the disk (or its quota) was full while a file was written; the last whole checkpoint is untouched",
             step,
             (
-                "free some space, then go on from that checkpoint: Run.open(ref).wait()",
+                "free some space, then resume from that checkpoint: Run.open(ref).wait()",
                 "raise checkpoint_steps, so that fewer are written",
             ),
         )
-    if any(
-        isinstance(e, MemoryError) or type(e).__name__ in ("OutOfMemoryError", "AcceleratorError") for e in chain
-    ) or _says(chain, "out of memory"):
-        return Diagnosis(
-            "out_of_memory",
-            str(error).split("\n")[0][:500],
-            step,
-            (
-                "QLoRA() in place of LoRA(): the frozen weights take a quarter of the memory",
-                "a smaller max_length=: memory grows with the longest row",
-                "a smaller batch_size=, if it is below the number of devices times the accumulation already",
-            ),
-        )
+    # The first one that knows: a failed device often makes further errors on the way out.
+    for cause in reversed(chain):
+        found = None if isinstance(cause, FtsdkError) else find_device_error(cause)
+        if found is not None:
+            text = " ".join(str(cause).split("\n")[0].split())[:500]
+            return Diagnosis(found.kind, text or type(cause).__name__, step, found.suggestions)
     if isinstance(error, MissingExtraError | ImportError):
         return Diagnosis("missing_package", str(error), step, ("install it in the environment of the worker",))
     if isinstance(error, DatasetError):
@@ -58,13 +52,13 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
 
 
 def crash_loop(attempts: int, *, step: int | None, log_tail: str) -> Diagnosis:
-    """Diagnose a worker that dies again and again without getting any further."""
+    """Return the diagnosis of a worker that crashes repeatedly without progress."""
     hint = (
-        "the system may have ended it for want of memory" if not log_tail.strip() else "its last words are in the log"
+        "the system may have killed it for lack of memory" if not log_tail.strip() else "its last lines are in the log"
     )
     return Diagnosis(
         "crash_loop",
-        f"the worker ended {attempts} times in a row without a new checkpoint; {hint}",
+        f"the worker crashed {attempts} times in a row without a new checkpoint; {hint}",
         step,
         (
             "look at worker.log in the run's folder",
@@ -98,4 +92,5 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _says(chain: list[BaseException], words: str) -> bool:
-    return any(words.lower() in str(error).lower() for error in chain)
+    # Our own errors may quote a row or a path.
+    return any(words.lower() in str(error).lower() for error in chain if not isinstance(error, FtsdkError))
