@@ -58,7 +58,9 @@ def train(request: TrainingRequest, context: Context, into: Path) -> Training:
         validation = read_rows(context.folder / "data" / "validation.jsonl", tokenizer, **rendering)
 
     set_seed(request.seed)
-    model = load_for_training(model_spec, folder, request)
+    model = load_for_training(
+        model_spec, folder, request, on_message=lambda text: context.emit("log", {"message": text})
+    )
     watch = Watch(context, is_loss_scaled=request.dtype == "float16")
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
     # They write to the terminal, which here is a log file; the watch says it all.

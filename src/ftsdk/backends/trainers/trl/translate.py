@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import Translation
+from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
@@ -109,7 +110,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
-    attention = choose("attention", "sdpa", "PyTorch's own fused attention, right on every device")
+    attention = choose("attention", *attention_for(facts.model_type))
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps)
 
     steps = steps_per_epoch(spec.train.rows, spec.batch_size)
