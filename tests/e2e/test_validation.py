@@ -49,7 +49,12 @@ def test_the_validation_of_dpo_is_the_mean_over_pairs(make_job: MakeJob, tuning:
             [{"q": "question", "good": answer, "bad": "kitchen"} for answer in answers]
         ).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
 
-    fields: dict[str, Any] = {"train": pairs(("a b c", "weather")), "method": DPO(beta=0.5), "tuning": tuning, "learning_rate": 1e-3}
+    fields: dict[str, Any] = {
+        "train": pairs(("a b c", "weather")),
+        "method": DPO(beta=0.5),
+        "tuning": tuning,
+        "learning_rate": 1e-3,
+    }
     fields |= {"max_steps": 4, "eval_steps": 4, "checkpoint_steps": 4, "batch_size": 2, "seed": 3}
     together = validation_of(make_job, validation=pairs(ANSWERS[:3]), **fields)
     alone = [validation_of(make_job, validation=pairs((answer,)), **fields) for answer in ANSWERS[:3]]

@@ -24,7 +24,7 @@ from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows
 from ftsdk.errors import Diagnosis
-from ftsdk.models import base_name, eos_token_ids, load_tokenizer, materialize, max_length_of
+from ftsdk.models import base_name, embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
 from ftsdk.spec import Model
 
 __all__ = ["train"]
@@ -49,6 +49,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> Training:
         "max_length": request.max_length or max_length_of(model_spec, tokenizer),
         "max_truncated": request.max_truncated,
         "eos_token_ids": ends,
+        "embedding_rows": embedding_rows_of(model_spec),
     }
     rows = read_rows(context.folder / "data" / "train.jsonl", tokenizer, **rendering)
     for sentence in rows.report.notes:
