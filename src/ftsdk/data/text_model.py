@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
+from ftsdk.data.template_trial import check_template
 from ftsdk.errors import ModelError
 
 __all__ = ["Encoding", "TextModel"]
@@ -110,17 +111,18 @@ class TextModel:
             return []
         if not self.has_template:
             return [self._plain(messages, row=(first_row or 0) + index) for index, messages in enumerate(conversations)]
-        import jinja2
-
+        template = self._template or self._tokenizer.chat_template
+        if isinstance(template, str):
+            check_template(template)
         try:
             return self._apply(conversations, generation_prompt)
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError):
+        except Exception:  # noqa: BLE001 - a template is a program, which may divide by zero or call itself
             pass  # some row is at fault: find out which
         texts: list[str | None] = []
         for index, messages in enumerate(conversations):
             try:
                 texts.extend(self._apply([messages], generation_prompt))
-            except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
+            except Exception as error:  # a template is a program, which may divide by zero or call itself
                 if first_row is None:
                     texts.append(None)
                     continue

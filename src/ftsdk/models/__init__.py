@@ -11,7 +11,7 @@ from ftsdk.models.loading import (
     pick_dtype,
 )
 from ftsdk.models.materialize import materialize
-from ftsdk.models.source import ModelFacts, inspect_model
+from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model
 from ftsdk.models.upload_files import files_of_model
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "embedding_rows_of",
     "eos_token_ids",
     "files_of_model",
+    "has_own_embeddings",
     "inspect_model",
     "load_model",
     "load_tokenizer",

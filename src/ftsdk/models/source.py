@@ -15,11 +15,14 @@ from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.spec import Model
 
-__all__ = ["ModelFacts", "inspect_folder", "inspect_model"]
+__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
 """Ends of the names that token embeddings have in published models."""
+_LOW_RANK = frozenset(
+    {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_bias"}
+)
 _MOST = 2**40
 _MAX_JSON_BYTES = 50_000_000
 """Of a config or an index; the index of the largest models has a few megabytes."""
@@ -263,6 +266,24 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
                 "you can. "
                 "Read that code, then allow it with Model(..., trust_remote_code=True)."
             )
+
+
+def has_own_embeddings(adapter: str) -> bool:
+    """Return whether an adapter replaces or trains embeddings or whole layers beside its low-rank weights.
+
+    PEFT writes such weights over the base's when it loads the adapter, so that switching the adapter off doesn't bring
+    the base back.
+
+    Raises:
+        ModelError: The adapter isn't there or isn't whole.
+    """
+    _check_adapter(adapter)
+    folder = Path(adapter).expanduser()
+    config = _read_json(folder / "adapter_config.json", adapter)
+    if config.get("modules_to_save") or config.get("trainable_token_indices") or config.get("bias", "none") != "none":
+        return True
+    names = read_safetensors_header(folder / "adapter_model.safetensors").shapes
+    return any(not _LOW_RANK & set(name.split(".")) for name in names)
 
 
 def _check_adapter(adapter: str) -> None:

@@ -33,7 +33,7 @@ def test_estimate_raises_what_training_would_raise(tiny_model: Path) -> None:
     with pytest.raises(ModelError, match="refuses row 1"):
         job(Model(id=str(tiny_model), chat_template=REFUSES)).estimate()
     long = Dataset.from_rows([{"prompt": "a " * 700, "completion": "b"}] * 4)
-    with pytest.raises(DatasetError, match="4 of 4 rows .* lose trained tokens"):
+    with pytest.raises(DatasetError, match=r"4 of 4 rows .* lose trained tokens"):
         job(str(tiny_model), train=long, max_truncated=1.0).estimate()
 
 
