@@ -182,7 +182,8 @@ class FineTuneJob(JobFields):
     def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
         from ftsdk.cost.training.calibration import read_calibration, software_version
         from ftsdk.cost.training.estimate import estimate
-        from ftsdk.models import inspect_model
+        from ftsdk.cost.training.tokens import tokens_from_guesses
+        from ftsdk.models import inspect_model, load_tokenizer
 
         spec = plan.spec
         facts = inspect_model(spec.model)
@@ -192,15 +193,16 @@ class FineTuneJob(JobFields):
         note = ""
         if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
             try:
-                parts = [
-                    None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets
-                ]
+                tokenizer = load_tokenizer(spec.model)
             except ModelError as error:
                 if is_exact is True:
                     raise
                 note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
+            else:
+                # What training would refuse is refused here, in the same words.
+                parts = [None if data is None else self._count_tokens(data, spec, tokenizer) for data in datasets]
         parts = parts or [
-            None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets
+            None if data is None else tokens_from_guesses(data.token_guesses, max_length=limit) for data in datasets
         ]
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
@@ -208,17 +210,18 @@ class FineTuneJob(JobFields):
         found = found.replace(notes=(*found.notes, note)) if note else found
         return plan.replace(estimate=found)
 
-    def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
-        from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through
+    def _count_tokens(self, data: Dataset, spec: JobSpec, tokenizer: Any) -> RowTokens:
+        from ftsdk.cost.training.tokens import tokens_through
+        from ftsdk.models import embedding_rows_of, eos_token_ids, materialize, max_length_of
 
-        if not is_exact:
-            return tokens_from_guesses(data.token_guesses, max_length=limit)
-        from ftsdk.models import eos_token_ids, load_tokenizer, materialize
-
-        tokenizer = load_tokenizer(spec.model)
-        ends = eos_token_ids(tokenizer, materialize(spec.model))
         return tokens_through(
-            data.rows, tokenizer, train_on=spec.method.rendered_train_on, max_length=limit, eos_token_ids=ends
+            data.rows,
+            tokenizer,
+            train_on=spec.method.rendered_train_on,
+            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
+            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+            max_truncated=spec.max_truncated,
+            embedding_rows=embedding_rows_of(spec.model),
         )
 
     def preview(self, n: int = 3) -> Preview:
@@ -230,7 +233,7 @@ class FineTuneJob(JobFields):
             n: How many rows to show.
         """
         from ftsdk.data import preview
-        from ftsdk.models import eos_token_ids, load_tokenizer, materialize, max_length_of
+        from ftsdk.models import embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
 
         spec = self.spec()
         tokenizer = load_tokenizer(spec.model)
@@ -241,6 +244,7 @@ class FineTuneJob(JobFields):
             train_on=spec.method.rendered_train_on,
             max_length=spec.max_length or max_length_of(spec.model, tokenizer),
             eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+            embedding_rows=embedding_rows_of(spec.model),
         )
 
     def submit(self) -> Run:
