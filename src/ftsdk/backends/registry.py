@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftsdk._entry_points import forget_entry_points, installed
-from ftsdk.errors import MissingExtraError, SpecError
+from ftsdk.errors import BackendError, MissingExtraError, SpecError
 from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
 
@@ -33,6 +33,7 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     Raises:
         SpecError: There is no such backend, or it refuses the options.
         MissingExtraError: Its package isn't installed.
+        BackendError: Its package is broken.
     """
     if name not in installed(GROUP):
         # A package may have been installed since this process first looked, as in a notebook.
@@ -48,6 +49,11 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     except ImportError as error:
         package = point.dist.name if point.dist else "ftsdk"
         raise MissingExtraError(name, needed_for=f"backend {name!r}", missing=error.name, package=package) from error
+    except Exception as error:
+        raise BackendError(
+            f"backend {name!r} can't be loaded from {point.value!r} ({type(error).__name__}: {error}); update or "
+            "uninstall the package that it comes from"
+        ) from error
     try:
         return factory(**(options or {}))
     except TypeError as error:

@@ -18,8 +18,9 @@ from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSp
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
+from ftsdk.protocol.estimates import QUOTED_LATER
 from ftsdk.run.budget import refuse_over_budget
-from ftsdk.run.home_access import usable_home
+from ftsdk.run.home_access import check_home, usable_home
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
@@ -95,9 +96,10 @@ class FineTuneJob(JobFields):
             ModelError: The model isn't there, isn't whole, or isn't safe to load.
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
-        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        backend = self.resolved_backend
+        plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
         if self.budget_usd is not None and plan.cost is not None:
-            refuse_over_budget(plan, self.budget_usd)
+            refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan
 
     def estimate(
@@ -141,7 +143,7 @@ class FineTuneJob(JobFields):
                 f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes "
                 "nothing there"
             )
-        plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
+        plan = self._estimated(backend, planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
             plan = plan.quoted(backend.quote(plan))
@@ -156,7 +158,9 @@ class FineTuneJob(JobFields):
             )
         return found
 
-    def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
+    def _estimated(
+        self, backend: Backend, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None
+    ) -> Plan:
         from ftsdk.cost.training.calibration import read_calibration, software_version
         from ftsdk.cost.training.estimate import estimate
         from ftsdk.models import inspect_model
@@ -182,6 +186,8 @@ class FineTuneJob(JobFields):
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
+        if not isinstance(backend, CanQuote):
+            found = found.replace(notes=tuple(other for other in found.notes if other != QUOTED_LATER))
         found = found.replace(notes=(*found.notes, note)) if note else found
         return plan.replace(estimate=found)
 
@@ -231,6 +237,7 @@ class FineTuneJob(JobFields):
             BackendError: The place said no; the run is in the ledger and can be submitted again by
                 `Run.open(ref).wait()`.
         """
+        check_home()
         plan = self.plan()
         backend = self.resolved_backend
         self._store_data()
@@ -245,7 +252,7 @@ class FineTuneJob(JobFields):
                 evals=tuple(_stored(e) for e in self.evals),
             )
         )
-        return Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
+        return Run(submit(record, plan, backend, ledger, is_first=True), backend, ledger=ledger)
 
     def _store_data(self) -> None:
         store = Store()
