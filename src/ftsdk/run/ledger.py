@@ -8,6 +8,7 @@ Each record is also in its run's folder (`ftsdk.run.record_copies`), from which 
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -26,6 +27,7 @@ from ftsdk.run.record_copies import read_copies, remove_copy, write_copy
 
 __all__ = ["Ledger", "Record", "Sighting", "UnreadableRecord"]
 
+_log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     ref TEXT PRIMARY KEY,
@@ -180,6 +182,7 @@ class Ledger:
                     part.rename(aside.with_name(aside.name + suffix))
         except OSError as error:
             raise FtsdkError(f"the damaged ledger {self.path} can't be renamed ({error}); do it by hand") from error
+        _log.warning("the damaged ledger is kept as %s", aside)
         with self._open() as db:
             for row in _readable_rows(aside):
                 if isinstance(record := _from_row(row), Record):

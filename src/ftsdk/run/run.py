@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, 
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.meter import OVER_BUDGET
 from ftsdk.run.artifacts import collect, tuned_model
+from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
@@ -22,6 +24,7 @@ from ftsdk.run.stats import RunStats, record_end
 from ftsdk.run.submission import confirm, ref_of, status_of, submit
 from ftsdk.run.waiter import Waiter
 from ftsdk.spec import Model
+from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from ftsdk.deploy.deployments import Deployment
@@ -145,6 +148,7 @@ class Run:
             sleep: Waits for some seconds.
 
         Raises:
+            SpecError: A number of seconds is negative or not finite.
             RunFailedError: The training failed; `.diagnosis` has the cause and what to try.
             BudgetExceededError: The run reached `budget_usd` and was cancelled, now or earlier, from here or by its own
                 worker. Has what it had cost, and how much may have been spent beyond: the cost of one `poll_s` or one
@@ -154,6 +158,9 @@ class Run:
         """
         from ftsdk.run.progress import make_progress
 
+        check_amount("poll_s", poll_s, at_least=0)
+        if timeout_s is not None:
+            check_amount("timeout_s", timeout_s, at_least=0)
         plan, submitted_at = self.plan, self._record.submitted_at
         stats, watch = RunStats.of(plan, submitted_at=submitted_at), budget_watch(plan, submitted_at=submitted_at)
         with make_progress(progress, self.ref) as display:
@@ -180,6 +187,30 @@ class Run:
             diagnosis = status.diagnosis or Diagnosis("unknown", status.reason or "the backend gave no reason")
             raise RunFailedError(self.ref, diagnosis, log_tail=status.log_tail)
         return self
+
+    async def wait_async(
+        self, *, timeout_s: float | None = None, progress: bool | Progress = False, poll_s: float = 0.5
+    ) -> Self:
+        """Wait as `wait()` does, without blocking the event loop.
+
+        Cancelling the task stops the waiting, at its next poll; the run continues.
+
+        Args:
+            timeout_s: Stop waiting after so many seconds; the run continues.
+            progress: True shows a bar, of one run at a time.
+            poll_s: Seconds between two polls.
+
+        Raises:
+            FtsdkError: The errors of `wait()`.
+            TimeoutError: `timeout_s` is over.
+        """
+        return await wait_in_thread(
+            lambda sleep: self.wait(timeout_s=timeout_s, progress=progress, poll_s=poll_s, sleep=sleep)
+        )
+
+    async def status_async(self) -> RunStatus:
+        """Return the run's status as `status()` does, without blocking the event loop."""
+        return await asyncio.to_thread(self.status)
 
     def costs(self) -> CostReport:
         """Compare the estimate with what the run took. Empty until `wait()` has seen the run succeed."""
@@ -226,6 +257,7 @@ class Run:
             clock: Seconds; only differences count.
             sleep: Waits for some seconds.
         """
+        check_amount("wait_s", wait_s, at_least=0)
         if self._record.submitted_at is None:
             self._record = confirm(self._record, self.plan, self._backend, self._ledger)
             if self._record.submitted_at is None:

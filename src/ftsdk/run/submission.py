@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from ftsdk.errors import BudgetExceededError, CredentialsError, DatasetError, Diagnosis, SpecError
@@ -19,6 +20,7 @@ def ref_of(record: Record) -> RunRef:
     return RunRef(backend=parsed.backend, id=parsed.id, native=record.native)
 
 
+_log = logging.getLogger(__name__)
 _NO_KEY = "not submitted: "
 """How the reason of a run begins whose only submission was refused for want of a key."""
 _CANCELLED = "cancelled before anything was started"
@@ -40,6 +42,7 @@ def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger, *, is_f
     """
     if record.reason.startswith(_NO_KEY):
         record = ledger.note(record.ref, "")
+    _log.info("submitting run %s", record.ref)
     try:
         with usable_home():
             ref = backend.submit(plan, key=RunRef.parse(record.ref).id)
