@@ -40,9 +40,10 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
         forget_entry_points()
     point = installed(GROUP).get(name)
     if point is None:
+        if name.lower() in backend_names():
+            raise SpecError(f"unknown backend {name!r}: write {name.lower()!r}, in lower case")
         raise SpecError(
-            f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend "
-            "object"
+            f"unknown backend {name!r} (a name, or pass a backend object){nearest(name, set(backend_names()))}"
         )
     try:
         factory = point.load()

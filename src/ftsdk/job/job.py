@@ -67,6 +67,13 @@ class FineTuneJob(JobFields):
             )
         return data
 
+    @field_validator("backend")
+    @classmethod
+    def _an_object(cls, backend: str | Backend) -> str | Backend:
+        if isinstance(backend, type):
+            raise ValueError(f"is the class; write backend={backend.__name__}(), with brackets")
+        return backend
+
     @property
     def resolved_backend(self) -> Backend:
         """The backend as an object."""
