@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ConfigDict, InstanceOf, field_validator
 
+from ftsdk._format import html_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, Store
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
@@ -284,6 +285,11 @@ class FineTuneJob(JobFields):
         if "backend" in self.model_fields_set:
             found["backend"] = _backend_entry(self.backend)
         return found
+
+    def _repr_html_(self) -> str:
+        named = {"model": self.model, "train": self.train, "validation": self.validation, "backend": self.backend}
+        rows = [(name, str(value)) for name, value in {**named, **self._set_fields()}.items() if value is not None]
+        return html_table([*rows, *(("eval", str(one)) for one in self.evals)], has_row_heads=True)
 
     def _set_fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in JobFields.model_fields if name in self.model_fields_set}

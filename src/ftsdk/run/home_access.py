@@ -36,5 +36,5 @@ def usable_home() -> Generator[None]:
             raise
         advice = "free some space" if is_full else "check its permissions"
         raise FtsdkError(
-            f"ftsdk's home {folder} can't be written to ({error}): {advice}, or set FTSDK_HOME to another folder"
+            f"ftsdk's home {folder} can't be used ({error}): {advice}, or set FTSDK_HOME to another folder"
         ) from error

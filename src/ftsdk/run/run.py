@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ftsdk._format import html_table
 from ftsdk._home import home
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError, RunNotReadyError, SpecError
@@ -18,6 +19,7 @@ from ftsdk.protocol.meter import OVER_BUDGET
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch
+from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
 from ftsdk.run.stats import RunStats, record_end
@@ -93,6 +95,10 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.ref!r})"
 
+    def _repr_html_(self) -> str:
+        facts = [("run", self.ref), ("name", self.name or ""), ("last seen", self.last_seen_state)]
+        return html_table([*facts, ("started", f"{self.created_at:%Y-%m-%d %H:%M}"), ("model", str(self.base_model()))])
+
     def status(self) -> RunStatus:
         """Return the run's status, and record it in the ledger.
 
@@ -112,7 +118,8 @@ class Run:
             RunNotFoundError: The backend doesn't know the run.
             BackendError: The backend can't be reached.
         """
-        return list(self._backend.events(ref_of(self._record), after=after))
+        with usable_home():
+            return list(self._backend.events(ref_of(self._record), after=after))
 
     def resume(self) -> bool:
         """Resume a run that was never submitted, was killed, or ran out of disk.
@@ -125,7 +132,8 @@ class Run:
             self._record = submit(self._record, self.plan, self._backend, self._ledger)
             return True
         backend = self._backend
-        return isinstance(backend, CanResume) and backend.resume(ref_of(self._record))
+        with usable_home():
+            return isinstance(backend, CanResume) and backend.resume(ref_of(self._record))
 
     def wait(
         self,
@@ -264,7 +272,8 @@ class Run:
                 return self.status()
         deadline = clock() + wait_s
         while True:
-            self._backend.cancel(ref_of(self._record))
+            with usable_home():
+                self._backend.cancel(ref_of(self._record))
             status = self.status()
             if status.is_terminal or clock() >= deadline:
                 return status

@@ -79,7 +79,8 @@ def status_of(record: Record, backend: Backend) -> RunStatus:
     """Return the status of a run: from its backend if it was submitted, otherwise from the ledger. Writes nothing."""
     if record.submitted_at is None:
         return _status_of_intent(record)
-    status = backend.status(ref_of(record))
+    with usable_home():
+        status = backend.status(ref_of(record))
     if status.state == "cancelled" and status.native != OVER_BUDGET and record.reason:
         return replace(status, reason=record.reason)
     return status
