@@ -42,9 +42,7 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     if point is None:
         if name.lower() in backend_names():
             raise SpecError(f"unknown backend {name!r}: write {name.lower()!r}, in lower case")
-        raise SpecError(
-            f"unknown backend {name!r} (a name, or pass a backend object){nearest(name, set(backend_names()))}"
-        )
+        raise SpecError(f"unknown backend {name!r}{nearest(name, set(backend_names()))}")
     try:
         factory = point.load()
     except ImportError as error:
