@@ -18,7 +18,7 @@ import pytest
 from conformance_samples import billed_by_the_hour
 
 from ftsdk._home import home
-from ftsdk.errors import BackendError, RunNotFoundError
+from ftsdk.errors import BackendError, BudgetExceededError, RunNotFoundError
 from ftsdk.protocol import Adjustment, Artifact, Capabilities, Plan, RunStatus, StateEvent
 from ftsdk.protocol.estimates import Quote
 from ftsdk.spec import DoRA
@@ -481,12 +481,24 @@ class Quoting(ScriptedBackend):
 
     asked = 0
 
+    def _check_quote(self, plan):
+        accrual = None if plan.estimate is None else plan.estimate.accrual
+        is_by_hour = accrual is not None and accrual.kind == "per_hour"
+        if plan.spec.budget_usd is not None and not is_by_hour and self.quote(plan).usd > plan.spec.budget_usd:
+            raise BudgetExceededError(f"it costs {self.quote(plan).usd}")
+
     def quote(self, plan: Plan) -> Quote:
         return Quote(usd=Decimal(5), source="a test", asked_at=1.7e9)
 
     def submit(self, plan, *, key):
+        self._check_quote(plan)
         ref = super().submit(plan, key=key)
         return replace(ref, native={**ref.native, **self.quote(plan).to_native()})
+
+
+class IgnoresItsOwnQuote(Quoting):
+    def _check_quote(self, plan):
+        pass
 
 
 class QuotesByCreating(Quoting):
@@ -602,6 +614,7 @@ BUGS = (
     Bug(
         WritesBeforeItRefuses, "test_a_run_that_could_cost_more_than_its_budget_is_not_started", "something was written"
     ),
+    Bug(IgnoresItsOwnQuote, "test_a_run_whose_quote_is_over_its_budget_is_not_started", "DID NOT RAISE"),
     Bug(
         StopsWhenItLikes,
         "test_a_run_that_reaches_its_budget_is_stopped_for_good",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftsdk._entry_points import forget_entry_points, installed
 from ftsdk._secrets import redact
-from ftsdk.errors import MissingExtraError, SpecError
+from ftsdk.errors import BackendError, MissingExtraError, SpecError
 from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
 
@@ -31,21 +31,26 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     Raises:
         SpecError: There is no such backend, or it refuses the options.
         MissingExtraError: Its package isn't installed.
+        BackendError: Its package is broken.
     """
     if name not in installed(GROUP):
         # A package may have been installed since this process first looked, as in a notebook.
         forget_entry_points()
     point = installed(GROUP).get(name)
     if point is None:
-        raise SpecError(
-            f"unknown backend {name!r}{nearest(name, set(backend_names()))}. Pass one of these names, or a backend "
-            "object"
-        )
+        if name.lower() in backend_names():
+            raise SpecError(f"unknown backend {name!r}: write {name.lower()!r}, in lower case")
+        raise SpecError(f"unknown backend {name!r}{nearest(name, set(backend_names()))}")
     try:
         factory = point.load()
     except ImportError as error:
         package = point.dist.name if point.dist else "ftsdk"
         raise MissingExtraError(name, needed_for=f"backend {name!r}", missing=error.name, package=package) from error
+    except Exception as error:
+        raise BackendError(
+            f"backend {name!r} can't be loaded from {point.value!r} ({type(error).__name__}: {error}); update or "
+            "uninstall the package that it comes from"
+        ) from error
     try:
         return factory(**(options or {}))
     except TypeError as error:

@@ -8,8 +8,12 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line. An `FtsdkError` is printed as one message, with exit status 1 and no traceback."""
+    """Run the command line. An `FtsdkError` is printed as one message, without a traceback.
+
+    The exit status is one of `ftsdk.cli.exit_codes`.
+    """
     from ftsdk.cli.app import app
+    from ftsdk.cli.exit_codes import code_of_error
     from ftsdk.cli.show import show_error
     from ftsdk.errors import FtsdkError
 
@@ -17,4 +21,4 @@ def main() -> None:
         app()
     except FtsdkError as error:
         show_error(error)
-        sys.exit(1)
+        sys.exit(code_of_error(error))

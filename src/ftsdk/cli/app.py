@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.cost import advise_command, cost_app
+from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
+from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
-from ftsdk.cli.show import out, plain, show_plan, show_runs, show_status, show_text
+from ftsdk.cli.refs import Ref
+from ftsdk.cli.runs import logs_command, resume_command, rm_command
+from ftsdk.cli.show import out, plain, show_plan, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
 
@@ -19,17 +23,22 @@ app = typer.Typer(
     name="ftsdk",
     help="Fine-tune an open LLM: know what it will cost, watch it, and see whether it was worth it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 app.add_typer(cost_app)
 app.add_typer(prices_app)
 app.command("advise")(advise_command)
+app.command("logs")(logs_command)
+app.command("resume")(resume_command)
+app.command("rm")(rm_command)
 
 JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
-Ref = Annotated[str, typer.Argument(help="A run's ref, such as local:20261123-ab12cd.", metavar="REF")]
 BackendName = Annotated[str | None, typer.Option("--backend", help="The backend, instead of the one in the file.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a field of the file: epochs=1, tuning.rank=8; repeat it.", metavar="KEY=VALUE"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -43,18 +52,24 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback()
-def version_option(
+def global_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version)
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log what is done to standard error; -vv logs details.")
+    ] = 0,
 ) -> None:
     """Fine-tune an open LLM."""
+    del version  # its callback has dealt with it
+    if verbose:
+        log_to_stderr(verbose)
 
 
 @app.command()
-def plan(job: JobFile, backend: BackendName = None, as_json: AsJson = False) -> None:
+def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_json: AsJson = False) -> None:
     """Show what would run and what it would cost. Starts and sends nothing."""
-    made = load_job(job, backend).plan()
+    made = load_job(job, backend, changes).plan()
     if as_json:
         out.print_json(json.dumps(made.to_dict()))
     else:
@@ -72,10 +87,13 @@ def estimate(
     live: Annotated[
         bool, typer.Option("--live", help="Ask the provider for a quote; this may upload the data, and spends nothing.")
     ] = False,
+    changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate tokens, time, memory and cost, each with an interval and its source."""
-    found = load_job(job, backend).estimate(is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live)
+    found = load_job(job, backend, changes).estimate(
+        is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live
+    )
     show_text(found, as_json=as_json)
 
 
@@ -97,9 +115,13 @@ def calibrate(
 
 
 @app.command()
-def preview(job: JobFile, n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3) -> None:
+def preview(
+    job: JobFile,
+    n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3,
+    changes: Changes = None,
+) -> None:
     """Show the tokens that the model will see, and which of them it is trained on."""
-    out.print(load_job(job, None).preview(n))
+    show_preview(load_job(job, None, changes).preview(n))
 
 
 @app.command()
@@ -111,9 +133,10 @@ def run(
         bool,
         typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals."),
     ] = True,
+    changes: Changes = None,
 ) -> None:
     """Start a run and watch it until it ends."""
-    made = load_job(job, backend)
+    made = load_job(job, backend, changes)
     started = made.submit()
     out.print(
         f"[bold]{started.ref}[/] started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}"
@@ -132,6 +155,10 @@ def runs(
     orphans: Annotated[
         bool, typer.Option("--orphans", help="List apps without a run, and runs without an app. Changes nothing.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="First rebuild the ledger from the runs' folders."),
+    ] = False,
 ) -> None:
     """List the runs, the newest first."""
     import ftsdk
@@ -139,7 +166,7 @@ def runs(
     if orphans:
         _show_orphans(as_json)
         return
-    found = ftsdk.runs()
+    found = ftsdk.runs(rebuild=rebuild)
     if costs:
         report = found.costs()
         show_text(report, as_json=as_json)
@@ -242,5 +269,8 @@ def _watch(ref: str) -> None:
         out.print(
             f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}"
         )
-        raise typer.Exit(130) from None
-    show_status(ref, opened.status())
+        raise typer.Exit(INTERRUPTED) from None
+    status = opened.status()
+    show_status(ref, status)
+    if code := code_of_state(status.state):
+        raise typer.Exit(code)

@@ -17,11 +17,23 @@ from rich.text import Text
 from ftsdk._format import printable
 
 if TYPE_CHECKING:
+    from ftsdk.data import Preview
     from ftsdk.errors import FtsdkError
     from ftsdk.protocol import Plan, RunStatus
     from ftsdk.run.listing import Runs
 
-__all__ = ["fold", "out", "plain", "show_answer", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
+__all__ = [
+    "fold",
+    "out",
+    "plain",
+    "show_answer",
+    "show_error",
+    "show_plan",
+    "show_preview",
+    "show_runs",
+    "show_status",
+    "show_text",
+]
 
 
 class HasDict(Protocol):
@@ -132,6 +144,14 @@ def show_plan(plan: Plan) -> None:
         out.print(chosen)
     for note in all_notes(plan):
         out.print(f"[yellow]Note:[/] {plain(note)}")
+
+
+def show_preview(preview: Preview) -> None:
+    """Print a preview: trained tokens in colour, or in brackets where there is no colour."""
+    if out.is_terminal and out.color_system is not None and not out.no_color:
+        out.print(preview)
+    else:
+        typer.echo(str(preview))
 
 
 def show_runs(found: Runs) -> None:

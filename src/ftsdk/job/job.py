@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator
 
-from ftsdk._format import printable
+from ftsdk._format import html_table, printable
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Store, data_notes
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
+from ftsdk.protocol.estimates import QUOTED_LATER
 from ftsdk.run.budget import refuse_over_budget
-from ftsdk.run.home_access import usable_home
+from ftsdk.run.home_access import check_home, usable_home
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
@@ -84,6 +85,13 @@ class FineTuneJob(JobFields):
             )
         return data
 
+    @field_validator("backend")
+    @classmethod
+    def _an_object(cls, backend: str | Backend) -> str | Backend:
+        if isinstance(backend, type):
+            raise ValueError(f"is the class; write backend={backend.__name__}(), with brackets")
+        return backend
+
     @property
     def resolved_backend(self) -> Backend:
         """The backend as an object."""
@@ -113,14 +121,15 @@ class FineTuneJob(JobFields):
             ModelError: The model isn't there, isn't whole, or isn't safe to load.
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
-        plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        backend = self.resolved_backend
+        plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
         judges = [
             JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
             for e in self.evals
         ]
         plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges)))
         if self.budget_usd is not None and plan.cost is not None:
-            refuse_over_budget(plan, self.budget_usd)
+            refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan
 
     def estimate(
@@ -164,7 +173,7 @@ class FineTuneJob(JobFields):
                 f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes "
                 "nothing there"
             )
-        plan = self._estimated(planned, is_exact=is_exact, usd_per_hour=rate)
+        plan = self._estimated(backend, planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
             plan = plan.quoted(backend.quote(plan))
@@ -179,7 +188,9 @@ class FineTuneJob(JobFields):
             )
         return found
 
-    def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
+    def _estimated(
+        self, backend: Backend, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None
+    ) -> Plan:
         from ftsdk.cost.training.calibration import read_calibration, software_version
         from ftsdk.cost.training.estimate import estimate
         from ftsdk.cost.training.tokens import tokens_from_guesses
@@ -207,6 +218,8 @@ class FineTuneJob(JobFields):
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
         found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
+        if not isinstance(backend, CanQuote):
+            found = found.replace(notes=tuple(other for other in found.notes if other != QUOTED_LATER))
         found = found.replace(notes=(*found.notes, note)) if note else found
         return plan.replace(estimate=found)
 
@@ -258,6 +271,7 @@ class FineTuneJob(JobFields):
             BackendError: The place said no; the run is in the ledger and can be submitted again by
                 `Run.open(ref).wait()`.
         """
+        check_home()
         plan = self.plan()
         backend = self.resolved_backend
         self._store_data()
@@ -272,7 +286,7 @@ class FineTuneJob(JobFields):
                 evals=tuple(_stored(e) for e in self.evals),
             )
         )
-        return Run(submit(record, plan, backend, ledger), backend, ledger=ledger)
+        return Run(submit(record, plan, backend, ledger, is_first=True), backend, ledger=ledger)
 
     def _store_data(self) -> None:
         store = Store()
@@ -297,6 +311,11 @@ class FineTuneJob(JobFields):
         if "backend" in self.model_fields_set:
             found["backend"] = _backend_entry(self.backend)
         return found
+
+    def _repr_html_(self) -> str:
+        named = {"model": self.model, "train": self.train, "validation": self.validation, "backend": self.backend}
+        rows = [(name, str(value)) for name, value in {**named, **self._set_fields()}.items() if value is not None]
+        return html_table([*rows, *(("eval", str(one)) for one in self.evals)], has_row_heads=True)
 
     def _set_fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in JobFields.model_fields if name in self.model_fields_set}

@@ -21,11 +21,14 @@ _BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"}
 """States in which time is billed, also when there are no events."""
 
 
-def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
+def refuse_over_budget(plan: Plan, budget_usd: Decimal, *, is_quoted: bool) -> None:
     """Refuse a run that could cost more than the budget.
 
-    For a provider that quotes an exact price at submit(), only the lower end counts here, since its quote replaces our
-    estimate.
+    Args:
+        plan: The plan with its estimate.
+        budget_usd: The budget, in US dollars.
+        is_quoted: The backend quotes an exact price at submit() (`CanQuote`), which replaces our estimate. Only the
+            lower end counts here then.
 
     Raises:
         BudgetExceededError: The run could cost more.
@@ -33,8 +36,7 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal) -> None:
     cost = plan.cost
     if cost is None:
         return
-    is_asked_again = plan.estimate is not None and plan.estimate.billed_tokens is not None
-    most, word = (cost.low, "at least") if is_asked_again else (cost.high, "up to")
+    most, word = (cost.low, "at least") if is_quoted else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
             f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more "

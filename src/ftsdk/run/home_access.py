@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,16 @@ from pathlib import Path
 from ftsdk._home import home
 from ftsdk.errors import FtsdkError
 
-__all__ = ["usable_home"]
+__all__ = ["check_home", "usable_home"]
+
+
+def check_home() -> None:
+    """Raise `FtsdkError` if ftsdk's home can't be written to. Writes nothing."""
+    folder = home()
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        what = "can't be written to" if nearest.is_dir() else "isn't a folder"
+        raise FtsdkError(f"ftsdk's home is {folder}, and {nearest} {what}; set FTSDK_HOME to a folder of yours")
 
 
 @contextmanager
@@ -26,5 +36,5 @@ def usable_home() -> Generator[None]:
             raise
         advice = "free some space" if is_full else "check its permissions"
         raise FtsdkError(
-            f"ftsdk's home {folder} can't be written to ({error}): {advice}, or set FTSDK_HOME to another folder"
+            f"ftsdk's home {folder} can't be used ({error}): {advice}, or set FTSDK_HOME to another folder"
         ) from error

@@ -2,18 +2,19 @@
 
 One SQLite file in WAL mode, one table, one row per run. A run is first *intended* and then *submitted*. A row that was
 never submitted tells a later process to look for the run under the same key before it submits again.
+
+Each record is also in its run's folder (`ftsdk.run.record_copies`), from which a lost or damaged file is rebuilt.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from typing import Any
 from ftsdk._files import make_folder
 from ftsdk._home import home
 from ftsdk.errors import FtsdkError, RunNotFoundError, SpecError
+from ftsdk.run.record import Record, UnreadableRecord, record_from_json, record_to_json
+from ftsdk.run.record_copies import read_copies, remove_copy, write_copy
 
 __all__ = ["Ledger", "Record", "Sighting", "UnreadableRecord"]
 
+_log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     ref TEXT PRIMARY KEY,
@@ -37,51 +41,14 @@ _VERSION = 1
 _COLUMNS = "ref, record, created_at, submitted_at, state"
 _BUSY_S = 30.0
 """How long to wait for another process that has the file, in seconds: far longer than any write takes."""
+_SIDE_FILES = ("", "-wal", "-shm")
+"""What follows the ledger's name in the names of its files."""
+_IN_USE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+_NO_SPACE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS})
 
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One run in the ledger."""
-
-    ref: str
-    """`local:20261123-ab12cd`: the backend's name, and the key that the run was submitted under."""
-    name: str | None
-    plan: Mapping[str, Any]
-    """The plan as JSON, so that exactly the same request can be submitted again."""
-    options: Mapping[str, Any]
-    """Arguments that rebuild the backend."""
-    evals: tuple[Mapping[str, Any], ...] = ()
-    native: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the backend calls the run, once it has said so."""
-    created_at: float = 0.0
-    submitted_at: float | None = None
-    state: str = "intended"
-    """The state when last seen; the backend knows better."""
-    price_usd: str | None = None
-    """The final price in US dollars, exact, once the provider has stated it."""
-    reason: str = ""
-    """Why the run is over, where its backend doesn't know.
-
-    It never started, or it was cancelled because it reached its budget.
-    """
-    outcome: Mapping[str, Any] | None = None
-    """What the run took, once it was seen to end; what was estimated is in `plan`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnreadableRecord:
-    """A run in the ledger whose record this version of ftsdk can't read, or whose backend can't be loaded here."""
-
-    ref: str
-    created_at: float
-    state: str
-    """The state when last seen."""
-    reason: str
-
-    @property
-    def started(self) -> datetime:
-        """When the run was submitted, in local time."""
-        return datetime.fromtimestamp(self.created_at).astimezone()
+_Row = tuple[str, str, float, float | None, str]
+"""The columns of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +92,21 @@ class Ledger:
         try:
             with self._open() as db:
                 db.execute(
-                    "INSERT INTO runs (ref, created_at, submitted_at, state, record) VALUES (?, ?, NULL, ?, ?)",
-                    (written.ref, written.created_at, written.state, _to_json(written)),
+                    f"INSERT INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
+                    _row_of(written),
                 )
+                write_copy(self.path.parent, written)
         except sqlite3.IntegrityError as error:
             raise SpecError(f"run {record.ref} is in the ledger already; every run needs a key of its own") from error
         return written
 
     def submitted(self, ref: str, native: Mapping[str, str]) -> Record:
         """Record that the backend has accepted the run, and what it calls it."""
-        return self._change(ref, native=dict(native), submitted_at=self._clock(), state="queued")
+        return self._change(ref, native=dict(native), submitted_at=self._clock(), state="queued", reason="")
+
+    def note(self, ref: str, reason: str) -> Record:
+        """Record why a run wasn't submitted yet."""
+        return self._change(ref, reason=reason)
 
     def never_started(self, ref: str, state: str, reason: str) -> Record:
         """Record that nothing was started under this ref and nothing will be.
@@ -159,7 +131,7 @@ class Ledger:
             for seen in sightings:
                 db.execute("UPDATE runs SET state = ? WHERE ref = ? AND state <> ?", (seen.state, seen.ref, seen.state))
                 if seen.price_usd is not None and self._get(db, seen.ref).price_usd != str(seen.price_usd):
-                    _write(db, replace(self._get(db, seen.ref), price_usd=str(seen.price_usd)))
+                    _put(db, replace(self._get(db, seen.ref), price_usd=str(seen.price_usd)))
 
     def get(self, ref: str) -> Record:
         """Return the record of a run.
@@ -181,10 +153,67 @@ class Ledger:
             rows = db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY created_at DESC, ref").fetchall()
         return [_from_row(row) for row in rows]
 
+    def remove(self, ref: str) -> None:
+        """Forget a run, whether or not its record can be read. Its other files stay."""
+        with self._open() as db:
+            db.execute("DELETE FROM runs WHERE ref = ?", (ref,))
+            remove_copy(self.path.parent, ref)
+
+    def rebuild(self) -> Path | None:
+        """Fill the ledger from the runs' folders. A damaged file is kept beside the new one.
+
+        A ledger that is whole only gets the runs that it lacks, and the records that can't be read in it.
+
+        Returns:
+            Where the damaged file is now; None if it wasn't damaged.
+
+        Raises:
+            FtsdkError: The ledger is in use, was written by a newer ftsdk, or can't be written.
+        """
+        if not self._is_damaged():
+            with self._open() as db:
+                self._fill(db)
+            return None
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        try:
+            for suffix in _SIDE_FILES:
+                part = self.path.with_name(self.path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+        except OSError as error:
+            raise FtsdkError(f"the damaged ledger {self.path} can't be renamed ({error}); do it by hand") from error
+        _log.warning("the damaged ledger is kept as %s", aside)
+        with self._open() as db:
+            for row in _readable_rows(aside):
+                if isinstance(record := _from_row(row), Record):
+                    _put(db, record)
+                else:  # a newer ftsdk may be able to read it
+                    with suppress(sqlite3.IntegrityError):
+                        db.execute(f"INSERT OR IGNORE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
+        return aside
+
+    def _is_damaged(self) -> bool:
+        try:
+            with self._open(is_read=True) as db:
+                return db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+        except FtsdkError as error:
+            if isinstance(error.__cause__, sqlite3.Error) and _is_damage(error.__cause__):
+                return True
+            raise
+
+    def _fill(self, db: sqlite3.Connection) -> None:
+        """Add the runs that have a folder and no readable record."""
+        rows: Iterator[_Row] = db.execute(f"SELECT {_COLUMNS} FROM runs")
+        known = {row[0] for row in rows if isinstance(_from_row(row), Record)}
+        for record in read_copies(self.path.parent):
+            if record.ref not in known:
+                _put(db, record)
+
     def _change(self, ref: str, **changes: Any) -> Record:
         with self._open() as db:
             record = replace(self._get(db, ref), **changes)
-            _write(db, record)
+            _put(db, record)
+            write_copy(self.path.parent, record)
         return record
 
     def _get(self, db: sqlite3.Connection, ref: str) -> Record:
@@ -207,6 +236,8 @@ class Ledger:
             if not self.path.exists():
                 # Plans hold prompts and paths: readable by the owner only. SQLite gives its other files the same mode.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            elif not self.path.is_file():
+                raise FtsdkError(f"{self.path} should be the ledger and isn't a file: rename it, or set FTSDK_HOME")
             db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             self._prepare(db)
             db.execute("BEGIN" if is_read else "BEGIN IMMEDIATE")
@@ -214,18 +245,8 @@ class Ledger:
             db.execute("COMMIT")
         except sqlite3.IntegrityError:
             raise
-        except sqlite3.OperationalError as error:
-            raise FtsdkError(
-                f"the ledger {self.path} can't be opened or written ({error}). Check the folder's permissions and the "
-                "free space of its disk, "
-                "or set FTSDK_HOME to another folder"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise FtsdkError(
-                f"the ledger {self.path} is damaged ({error}). Restore it from a backup, or rename it to start a new "
-                "one; "
-                f"the files of local runs stay in {self.path.parent / 'runs'}"
-            ) from error
+        except sqlite3.Error as error:
+            raise FtsdkError(f"the ledger {self.path} {self._advice(error)}") from error
         except OSError as error:
             raise FtsdkError(
                 f"ftsdk's home {self.path.parent} can't be used ({error}). Set FTSDK_HOME to a folder that you can "
@@ -234,6 +255,28 @@ class Ledger:
         finally:
             if db is not None:
                 db.close()
+
+    def _advice(self, error: sqlite3.Error) -> str:
+        """Return what is wrong with the file, and what to do about it."""
+        code = _code(error)
+        if code in _IN_USE:
+            return (
+                f"has been in use by another process for {_BUSY_S:g} s ({error}). Try again later, or stop that process"
+            )
+        if code in _NOT_WRITABLE:
+            return (
+                f"can't be opened for writing ({error}). Check the permissions of the file and its folder, or set "
+                "FTSDK_HOME to another folder"
+            )
+        if code in _NO_SPACE:
+            return (
+                f"can't be read or written ({error}). Check the free space and the health of its disk, or set "
+                "FTSDK_HOME to another folder"
+            )
+        return (
+            f"is damaged ({error}). `ftsdk runs --rebuild`, or ftsdk.runs(rebuild=True), keeps the file under another "
+            f"name and makes a new one from the runs' folders in {self.path.parent / 'runs'}"
+        )
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Bring a new file to the current schema."""
@@ -257,8 +300,11 @@ class Ledger:
             )
         if version < _VERSION:
             db.execute("BEGIN IMMEDIATE")
-            db.execute(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+            if _version_of(db) < _VERSION:  # otherwise another process was quicker
+                db.execute(_SCHEMA)
+                # A ledger that was lost comes back with the runs that still have a folder.
+                self._fill(db)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
             db.execute("COMMIT")
 
 
@@ -266,35 +312,36 @@ def _version_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _write(db: sqlite3.Connection, record: Record) -> None:
-    values = (record.submitted_at, record.state, _to_json(record), record.ref)
-    db.execute("UPDATE runs SET submitted_at = ?, state = ?, record = ? WHERE ref = ?", values)
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 if the error has none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _to_json(record: Record) -> str:
-    return json.dumps(
-        {
-            "ref": record.ref,
-            "name": record.name,
-            "plan": record.plan,
-            "options": dict(record.options),
-            "evals": [dict(e) for e in record.evals],
-            "native": dict(record.native),
-            "price_usd": record.price_usd,
-            "outcome": None if record.outcome is None else dict(record.outcome),
-            "reason": record.reason,
-        },
-        ensure_ascii=False,
-    )
+def _is_damage(error: sqlite3.Error) -> bool:
+    return _code(error) not in _IN_USE | _NOT_WRITABLE | _NO_SPACE
 
 
-def _from_row(row: tuple[str, str, float, float | None, str]) -> Record | UnreadableRecord:
+def _readable_rows(path: Path) -> Iterator[_Row]:
+    """Yield the rows of a damaged ledger, up to the first that SQLite can't read."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            yield from db.execute(f"SELECT {_COLUMNS} FROM runs")
+    except sqlite3.Error:
+        return
+
+
+def _put(db: sqlite3.Connection, record: Record) -> None:
+    db.execute(f"INSERT OR REPLACE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", _row_of(record))
+
+
+def _row_of(record: Record) -> _Row:
+    return record.ref, record_to_json(record), record.created_at, record.submitted_at, record.state
+
+
+def _from_row(row: _Row) -> Record | UnreadableRecord:
     ref, text, created_at, submitted_at, state = row
     try:
-        data: dict[str, Any] = json.loads(text)
-        data["evals"] = tuple(data["evals"])
-        record = Record(**data, created_at=created_at, submitted_at=submitted_at, state=state)
-    except (ValueError, TypeError, KeyError) as error:
+        return record_from_json(text, ref=ref, created_at=created_at, submitted_at=submitted_at, state=state)
+    except ValueError as error:
         reason = f"damaged, or written by a newer ftsdk ({error})"
         return UnreadableRecord(ref=ref, created_at=created_at, state=state, reason=reason)
-    return record

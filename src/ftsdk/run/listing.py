@@ -62,18 +62,21 @@ class Runs(Sequence[Run]):
         return html_block(html_table(self.rows(), head=("ref", "name", "state", "started", "model")))
 
 
-def runs(*, refresh: bool = True) -> Runs:
+def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
     """Return the runs in the ledger, the newest first.
 
     One that can't be opened is in `.unreadable`, and hides no other.
 
     Args:
         refresh: Ask the backends for the state of those that hadn't ended when last seen.
+        rebuild: First fill the ledger from the runs' folders. A damaged file is kept under another name beside it.
 
     Raises:
         FtsdkError: The ledger can't be read.
     """
     ledger = Ledger()
+    if rebuild:
+        ledger.rebuild()
     found: list[Run] = []
     unreadable: list[UnreadableRecord] = []
     sightings: list[Sighting] = []

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from ftsdk.backends.registry import get_backend
-from ftsdk.errors import FtsdkError
+from ftsdk.errors import FtsdkError, SpecError
 from ftsdk.protocol import TERMINAL, Backend, CanListOrphans, Orphan, RunRef
 from ftsdk.run.ledger import Ledger, Record, UnreadableRecord
 
@@ -26,15 +26,13 @@ def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | 
         BackendError: A backend can't be reached.
         MissingExtraError: A backend isn't installed.
     """
-    entries = (ledger or Ledger()).entries()
+    entries = [entry for entry in (ledger or Ledger()).entries() if _has_ref(entry)]
     found: list[Orphan] = []
     seen: set[str] = set()
     for backend in _backends(entries) if backends is None else backends:
         if isinstance(backend, CanListOrphans):
             states = {
-                RunRef.parse(e.ref).id: _state(backend, e)
-                for e in entries
-                if RunRef.parse(e.ref).backend == backend.name
+                RunRef.parse(e.ref).id: _state(backend, e) for e in entries if e.ref.startswith(f"{backend.name}:")
             }
             # Backends that differ only in the hardware that they rent list the same account.
             news = [orphan for orphan in backend.list_orphans(states) if orphan.to_json() not in seen]
@@ -50,6 +48,14 @@ def _backends(entries: Iterable[Record | UnreadableRecord]) -> list[Backend]:
         if isinstance(e, Record)
     }
     return [get_backend(name, json.loads(text)) for name, text in sorted(options)]
+
+
+def _has_ref(entry: Record | UnreadableRecord) -> bool:
+    try:
+        RunRef.parse(entry.ref)
+    except SpecError:
+        return False
+    return True
 
 
 def _state(backend: Backend, entry: Record | UnreadableRecord) -> str:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftsdk._format import duration
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
+from ftsdk.run.event_lines import step_facts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ftsdk.evals import EvalProgress
 
 __all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progress"]
+
+
+_WIDE = 110
+"""Columns of a terminal in which bar, loss, speed and both times fit."""
 
 
 class Progress(Protocol):
@@ -57,16 +61,18 @@ class LiveProgress:
 
         self._console = console or Console(stderr=True)
         self._is_live = self._console.is_terminal or self._console.is_jupyter
+        # In 80 columns the bar would be the first to go: leave out speed and elapsed time instead.
+        self._is_narrow = self._is_live and self._console.width < _WIDE
         self._every_s = every_s
         self._clock = clock
         self._last_line_at: float | None = None
         self._shown_state = ""
         self._bar = RichProgress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=10 if self._is_narrow else 24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
-            TimeElapsedColumn(),
+            *([] if self._is_narrow else [TimeElapsedColumn()]),
             console=self._console,
             disable=not self._is_live,
         )
@@ -84,7 +90,7 @@ class LiveProgress:
         """Display one event."""
         match event:
             case StepEvent():
-                facts = _facts(event)
+                facts = step_facts(event, with_speed=not self._is_narrow)
                 self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
                 now = self._clock()
                 is_last = event.step == event.total_steps
@@ -125,17 +131,6 @@ class LiveProgress:
 
     def _print(self, text: str, *, style: str = "") -> None:
         self._bar.console.print(text, style=style, highlight=False, markup=False)
-
-
-def _facts(event: StepEvent) -> str:
-    parts: list[str] = []
-    if event.loss is not None:
-        parts.append(f"loss {event.loss:.3f}")
-    if event.tokens_per_s is not None:
-        parts.append(f"{event.tokens_per_s:,.0f} tokens/s")
-    if event.seconds_left is not None:
-        parts.append(f"{duration(event.seconds_left, precise=True)} left")
-    return "  ".join(parts)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ftsdk._format import html_table
 from ftsdk._home import home
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError, RunNotReadyError, SpecError
@@ -15,13 +17,16 @@ from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, 
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.meter import OVER_BUDGET
 from ftsdk.run.artifacts import collect, tuned_model
+from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch
+from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
 from ftsdk.run.stats import RunStats, record_end
 from ftsdk.run.submission import confirm, ref_of, status_of, submit
 from ftsdk.run.waiter import Waiter
 from ftsdk.spec import Model
+from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from ftsdk.deploy.deployments import Deployment
@@ -90,6 +95,10 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.ref!r})"
 
+    def _repr_html_(self) -> str:
+        facts = [("run", self.ref), ("name", self.name or ""), ("last seen", self.last_seen_state)]
+        return html_table([*facts, ("started", f"{self.created_at:%Y-%m-%d %H:%M}"), ("model", str(self.base_model()))])
+
     def status(self) -> RunStatus:
         """Return the run's status, and record it in the ledger.
 
@@ -109,7 +118,8 @@ class Run:
             RunNotFoundError: The backend doesn't know the run.
             BackendError: The backend can't be reached.
         """
-        return list(self._backend.events(ref_of(self._record), after=after))
+        with usable_home():
+            return list(self._backend.events(ref_of(self._record), after=after))
 
     def resume(self) -> bool:
         """Resume a run that was never submitted, was killed, or ran out of disk.
@@ -122,7 +132,8 @@ class Run:
             self._record = submit(self._record, self.plan, self._backend, self._ledger)
             return True
         backend = self._backend
-        return isinstance(backend, CanResume) and backend.resume(ref_of(self._record))
+        with usable_home():
+            return isinstance(backend, CanResume) and backend.resume(ref_of(self._record))
 
     def wait(
         self,
@@ -145,6 +156,7 @@ class Run:
             sleep: Waits for some seconds.
 
         Raises:
+            SpecError: A number of seconds is negative or not finite.
             RunFailedError: The training failed; `.diagnosis` has the cause and what to try.
             BudgetExceededError: The run reached `budget_usd` and was cancelled, now or earlier, from here or by its own
                 worker. Has what it had cost, and how much may have been spent beyond: the cost of one `poll_s` or one
@@ -154,6 +166,9 @@ class Run:
         """
         from ftsdk.run.progress import make_progress
 
+        check_amount("poll_s", poll_s, at_least=0)
+        if timeout_s is not None:
+            check_amount("timeout_s", timeout_s, at_least=0)
         plan, submitted_at = self.plan, self._record.submitted_at
         stats, watch = RunStats.of(plan, submitted_at=submitted_at), budget_watch(plan, submitted_at=submitted_at)
         with make_progress(progress, self.ref) as display:
@@ -180,6 +195,30 @@ class Run:
             diagnosis = status.diagnosis or Diagnosis("unknown", status.reason or "the backend gave no reason")
             raise RunFailedError(self.ref, diagnosis, log_tail=status.log_tail)
         return self
+
+    async def wait_async(
+        self, *, timeout_s: float | None = None, progress: bool | Progress = False, poll_s: float = 0.5
+    ) -> Self:
+        """Wait as `wait()` does, without blocking the event loop.
+
+        Cancelling the task stops the waiting, at its next poll; the run continues.
+
+        Args:
+            timeout_s: Stop waiting after so many seconds; the run continues.
+            progress: True shows a bar, of one run at a time.
+            poll_s: Seconds between two polls.
+
+        Raises:
+            FtsdkError: The errors of `wait()`.
+            TimeoutError: `timeout_s` is over.
+        """
+        return await wait_in_thread(
+            lambda sleep: self.wait(timeout_s=timeout_s, progress=progress, poll_s=poll_s, sleep=sleep)
+        )
+
+    async def status_async(self) -> RunStatus:
+        """Return the run's status as `status()` does, without blocking the event loop."""
+        return await asyncio.to_thread(self.status)
 
     def costs(self) -> CostReport:
         """Compare the estimate with what the run took. Empty until `wait()` has seen the run succeed."""
@@ -226,13 +265,15 @@ class Run:
             clock: Seconds; only differences count.
             sleep: Waits for some seconds.
         """
+        check_amount("wait_s", wait_s, at_least=0)
         if self._record.submitted_at is None:
             self._record = confirm(self._record, self.plan, self._backend, self._ledger)
             if self._record.submitted_at is None:
                 return self.status()
         deadline = clock() + wait_s
         while True:
-            self._backend.cancel(ref_of(self._record))
+            with usable_home():
+                self._backend.cancel(ref_of(self._record))
             status = self.status()
             if status.is_terminal or clock() >= deadline:
                 return status

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
-from ftsdk.errors import BudgetExceededError, DatasetError, Diagnosis, SpecError
+from ftsdk.errors import BudgetExceededError, CredentialsError, DatasetError, Diagnosis, SpecError
 from ftsdk.protocol import TERMINAL, Backend, CanFind, Plan, RunRef, RunStatus
 from ftsdk.protocol.meter import OVER_BUDGET
 from ftsdk.run.home_access import usable_home
@@ -19,18 +20,38 @@ def ref_of(record: Record) -> RunRef:
     return RunRef(backend=parsed.backend, id=parsed.id, native=record.native)
 
 
-def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Record:
+_log = logging.getLogger(__name__)
+_NO_KEY = "not submitted: "
+"""How the reason of a run begins whose only submission was refused for want of a key."""
+_CANCELLED = "cancelled before anything was started"
+
+
+def submit(record: Record, plan: Plan, backend: Backend, ledger: Ledger, *, is_first: bool = False) -> Record:
     """Submit a run that is in the ledger, under its key: the same run, whether or not the backend got it before.
+
+    Args:
+        record: The run.
+        plan: Its plan.
+        backend: Where to submit it.
+        ledger: Where it is written down.
+        is_first: It was never submitted before, so that without a key nothing can have been started.
 
     Raises:
         FtsdkError: The backend's error. If it refused the spec, the data or the budget, nothing was started, and the
             ledger has the reason; otherwise the run stays intended, and can be submitted again.
     """
+    if record.reason.startswith(_NO_KEY):
+        record = ledger.note(record.ref, "")
+    _log.info("submitting run %s", record.ref)
     try:
         with usable_home():
             ref = backend.submit(plan, key=RunRef.parse(record.ref).id)
     except (SpecError, DatasetError, BudgetExceededError) as error:
         ledger.never_started(record.ref, "failed", str(error))
+        raise
+    except CredentialsError as error:
+        if is_first:
+            ledger.note(record.ref, f"{_NO_KEY}{error}")
         raise
     return ledger.submitted(record.ref, ref.native)
 
@@ -43,12 +64,14 @@ def confirm(record: Record, plan: Plan, backend: Backend, ledger: Ledger) -> Rec
     """
     if record.state in TERMINAL:
         return record
+    if record.reason.startswith(_NO_KEY):
+        return ledger.never_started(record.ref, "cancelled", _CANCELLED)
     if not isinstance(backend, CanFind):
         # To submit again under the same key is the only way to ask a backend that can't search.
         return submit(record, plan, backend, ledger)
     found = backend.find(plan, key=RunRef.parse(record.ref).id)
     if found is None:
-        return ledger.never_started(record.ref, "cancelled", "cancelled before anything was started")
+        return ledger.never_started(record.ref, "cancelled", _CANCELLED)
     return ledger.submitted(record.ref, found.native)
 
 
@@ -56,7 +79,8 @@ def status_of(record: Record, backend: Backend) -> RunStatus:
     """Return the status of a run: from its backend if it was submitted, otherwise from the ledger. Writes nothing."""
     if record.submitted_at is None:
         return _status_of_intent(record)
-    status = backend.status(ref_of(record))
+    with usable_home():
+        status = backend.status(ref_of(record))
     if status.state == "cancelled" and status.native != OVER_BUDGET and record.reason:
         return replace(status, reason=record.reason)
     return status
@@ -71,5 +95,9 @@ def _status_of_intent(record: Record) -> RunStatus:
             reason=record.reason,
             diagnosis=Diagnosis("refused", record.reason) if is_failed else None,
         )
-    reason = "the backend never confirmed that it got the run; wait() submits it again, under the same key"
+    reason = (
+        f"{record.reason}. resume() submits it"
+        if record.reason.startswith(_NO_KEY)
+        else "the backend never confirmed that it got the run; resume() submits it again, under the same key"
+    )
     return RunStatus(state="queued", native="intended", reason=reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from ftsdk.run.stats import RunStats
 
 __all__ = ["Waiter"]
 
+_log = logging.getLogger(__name__)
 _PATIENCE_S = 300.0
 """How long to go on asking a backend that doesn't answer, in seconds."""
 _RETRY_S = 1.0
@@ -82,6 +84,7 @@ class Waiter:
                 continue
             self._failing_since = None
             if status.native in ("interrupted", "intended"):
+                _log.info("run %s is %s: resuming it", self.ref, status.native)
                 self.resume()
             elif status.native == "blocked" and (not is_first or not self.resume()):
                 raise BackendError(f"run {self.ref} is blocked: {status.reason}", retryable=True)
@@ -141,6 +144,7 @@ class Waiter:
                     f"run {self.ref} can't be reached, and {self.timeout_s:g} s are over: {error}. {self._goes_on}"
                 ) from error
             left = min(left, self._deadline - now)
+        _log.warning("run %s: no answer, asking again in %.0f s: %s", self.ref, left, error)
         # In slices where there is a budget: a Retry-After of minutes must not hide what the run costs.
         slice_s = left if self.watch is None or self._last is None else max(self.poll_s, _RETRY_S)
         while left > 0:

@@ -32,7 +32,10 @@ def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
         patience_s: Seconds to try for: `is_held` in another process takes the lock for a moment, too.
     """
     flock = _flock()
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (IsADirectoryError, PermissionError) as error:
+        raise BackendError(f"{folder / LOCK} can't be opened ({error.strerror}); check its permissions") from error
     deadline = time.monotonic() + patience_s
     while True:
         try:
@@ -50,9 +53,11 @@ def is_held(folder: Path) -> bool:
     """Return whether a process holds the lock."""
     flock = _flock()
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except (IsADirectoryError, PermissionError) as error:
+        raise BackendError(f"{folder / LOCK} can't be opened ({error.strerror}); check its permissions") from error
     try:
         flock.flock(descriptor, flock.LOCK_SH | flock.LOCK_NB)
     except BlockingIOError:

@@ -8,12 +8,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast, get_origin, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast, get_origin, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from ftsdk._secrets import redact
 from ftsdk.errors import Problem, SpecError
+from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "OptionalPositiveUsd",
@@ -105,6 +110,8 @@ class Value(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )
+    other_words: ClassVar[Mapping[str, str]] = {}
+    """What other tools call the fields, for error messages: their word, and what to write instead."""
 
     def model_post_init(self, _context: Any, /) -> None:
         """Count `kind` as set, so that `to_dict` always writes it: it distinguishes the members of a union."""
@@ -120,6 +127,19 @@ class Value(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise _spec_error(type(self), error) from error
+
+    if not TYPE_CHECKING:  # for type checkers an attribute that isn't declared stays an error
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not name.startswith("_"):
+                raise SpecError(
+                    f"{type(self).__name__}.{name} can't be set: values are frozen. Make a changed copy with "
+                    f".replace({name}=...)"
+                )
+            super().__setattr__(name, value)
+
+        def __delattr__(self, name: str) -> None:
+            raise SpecError(f"{type(self).__name__}.{name} can't be deleted: values are frozen")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -179,10 +199,11 @@ class UnionMember(Value):
 
 
 def union_members(union: object) -> dict[str, type[UnionMember]]:
-    """Return the members of a union by kind, in the order in which it lists them."""
+    """Return the members of a union, or of a field's, by kind, in the order in which it lists them."""
+    annotation: object = union.annotation if isinstance(union, FieldInfo) else union
     return {
         str(member.model_fields["kind"].default): member
-        for member in _models_in(union)
+        for member in _models_in(annotation)
         if issubclass(member, UnionMember)
     }
 
@@ -263,7 +284,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             continue
         if detail["type"] == "extra_forbidden":
             word = str(location[-1])
-            problems.append(Problem(path, f"unknown option {word!r}{nearest(word, _fields_at(cls, location[:-1]))}"))
+            problems.append(
+                Problem(path, f"unknown option {word!r}{_instead_of(cls, word, _fields_at(cls, location[:-1]))}")
+            )
         elif detail["type"] == "missing":
             problems.append(Problem(path, "is required"))
         elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -274,11 +297,13 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             problems.append(
                 Problem(
                     path,
-                    "needs 'kind', which names its type"
+                    _one_of_the_union(cls, detail)
                     if kind is None
                     else f"unknown kind {kind!r}{nearest(str(kind), members)}",
                 )
             )
+        elif detail["type"] == "model_attributes_type":
+            problems.append(Problem(path, _one_of_the_union(cls, detail)))
         else:
             asked = detail["input"]
             # Of an object the keys only: it may be the options of something, with a secret among them.
@@ -288,22 +313,54 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             problems.append(
                 Problem(
                     path,
-                    f"{_in_words(detail['type'], asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
+                    f"{_in_words(detail, asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
                 )
             )
     lines = "\n".join(f"  {problem.path or cls.__name__}: {problem.message}" for problem in problems)
     return SpecError(f"{cls.__name__} can't be built:\n{lines}", problems=problems)
 
 
-def _in_words(kind: str, asked: object) -> str | None:
+def _instead_of(cls: type[BaseModel], word: str, known: set[str]) -> str:
+    """Return the end of an error message about an unknown option: what to write instead."""
+    if word.lower() in known:
+        return f"; write {word.lower()!r}"
+    hint = cls.other_words.get(word.lower().replace("-", "_")) if issubclass(cls, Value) else None
+    return nearest(word, known) if hint is None else f"; here it is {hint}"
+
+
+def _one_of_the_union(cls: type[BaseModel], detail: ErrorDetails) -> str:
+    """Return the message for something that isn't a member of a union, such as `tuning="lora"` or `tuning=LoRA`."""
+    asked, name = detail["input"], str(detail["loc"][-1])
+    field = cls.model_fields.get(name)
+    members = {} if field is None else union_members(field)
+    if not members:
+        return "needs 'kind', which names its type"
+    if isinstance(asked, type) and asked in members.values():
+        return f"is the class; write {name}={asked.__name__}(), with brackets"
+    if isinstance(asked, str):
+        member = members.get(asked.lower())
+        if member is not None:
+            kind = member.model_fields["kind"].default
+            return f"is text; write {name}={member.__name__}(), or {name}: {{kind: {kind}}} in a file"
+        return f"unknown {name} {asked!r}{nearest(asked.lower(), set(members))}"
+    if isinstance(asked, Mapping):
+        return f"needs 'kind', which names its type: {', '.join(members)}"
+    return f"should be {' or '.join(f'{member.__name__}()' for member in members.values())}, got {type(asked).__name__}"
+
+
+def _in_words(detail: ErrorDetails, asked: object) -> str | None:
     """Return a message for the most common mistakes, in the terms of JSON and YAML; None for all others."""
+    kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
+    if isinstance(asked, str) and (name, asked.lower()) in INSTEAD_OF_VALUE:
+        return INSTEAD_OF_VALUE[name, asked.lower()]
+    if kind == "model_type" and isinstance(asked, bool):
+        return f"write {detail.get('ctx', {}).get('class_name')}()"
+    is_number = isinstance(asked, str) and _NUMBER.fullmatch(asked) is not None
+    if kind == "is_instance_of" and not is_number:
+        return INSTEAD_OF_CLASS.get(str(detail.get("ctx", {}).get("class")))
     if kind == "tuple_type" and isinstance(asked, str):
         return f"input should be a list, such as [{asked}]"
-    if (
-        kind not in ("float_type", "int_type", "is_instance_of")
-        or not isinstance(asked, str)
-        or not _NUMBER.fullmatch(asked)
-    ):
+    if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not is_number:
         return None
     if "e" in asked.lower():
         return (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,7 @@ from ftsdk.spec.base import OptionalPositiveUsd, Value, usd_default
 from ftsdk.spec.dataset_ref import MAKING_ROWS, DatasetRef
 from ftsdk.spec.method import METHODS, SFT, AnyMethod, LearningRate, Method
 from ftsdk.spec.model import Model
+from ftsdk.spec.other_words import INSTEAD_OF_WORD
 from ftsdk.spec.tuning import AnyTuning, LoRA, Tuning
 
 __all__ = ["EarlyStopping", "Hyperparameters", "JobFields", "JobSpec", "default_learning_rate"]
@@ -29,6 +31,8 @@ class Hyperparameters(Value):
 
     A field that is None is the backend's to choose, and its plan says what it chose and why.
     """
+
+    other_words: ClassVar[Mapping[str, str]] = INSTEAD_OF_WORD
 
     method: Method = SFT()
     """What is learned: `SFT()` or `DPO()`."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ftsdk.spec.base import UnionMember, union_members
 from ftsdk.spec.dataset_ref import DataFormat
+from ftsdk.spec.other_words import INSTEAD_OF_WORD
 
 __all__ = ["DPO", "METHODS", "SFT", "AnyMethod", "LearningRate", "LearningRates", "Method", "TrainOn"]
 
@@ -40,6 +41,8 @@ class AnyMethod(UnionMember, ABC):
 
     A new method goes into this file and into the `Method` union below. Besides, it needs a trainer and test values.
     """
+
+    other_words: ClassVar[Mapping[str, str]] = INSTEAD_OF_WORD
 
     data_format: ClassVar[DataFormat]
     """The format of the rows it learns from."""

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, cast
 from pydantic import Field
 
 from ftsdk.spec.base import UnionMember, union_members
+from ftsdk.spec.other_words import INSTEAD_OF_WORD
 
 __all__ = ["TUNINGS", "AnyLoRA", "AnyTuning", "DoRA", "FullFineTune", "LoRA", "QLoRA", "Tuning"]
 
@@ -18,6 +19,8 @@ class AnyTuning(UnionMember, ABC):
 
     A new tuning goes into this file and into the `Tuning` union below.
     """
+
+    other_words: ClassVar[Mapping[str, str]] = INSTEAD_OF_WORD
 
     adapts: ClassVar[bool]
     """Whether the model's own weights stay frozen and the result is an adapter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
+from ftsdk.cli.exit_codes import code_of_error
+from ftsdk.cli.overrides import with_overrides
 from ftsdk.cli.show import fold
-from ftsdk.errors import SpecError
+from ftsdk.errors import BudgetExceededError, Diagnosis, FtsdkError, RunFailedError, RunNotReadyError, SpecError
+from ftsdk.run.ledger import Ledger, Record
 
 
 @pytest.fixture
@@ -138,3 +142,95 @@ def test_untrusted_text_neither_drives_the_terminal_nor_is_markup(capsys: pytest
     assert not {"\x1b", "\x07", "\x9b", "\r"} & set(seen)
     assert "[red]x[/y]" in seen
     assert not {"\x1b", "\x07", "\x9b", "\r"} & set(plain(hostile))
+
+
+def test_a_field_is_set_on_the_command_line_in_yaml(job_file: Path) -> None:
+    changes = ["--set", "epochs=2", "--set", "tuning.rank=8", "--set", "seed=7"]
+    data = json.loads(CliRunner().invoke(app, ["plan", str(job_file), *changes, "--json"]).output)
+    assert (data["spec"]["epochs"], data["spec"]["tuning"]["rank"], data["spec"]["seed"]) == (2, 8, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("epoch=2", "did you mean 'epochs'"),
+        ("tuning.rnak=2", "did you mean 'rank'"),
+        ("method.bta=2", "unknown option 'bta'"),
+        ("epochs", "write key=value"),
+        ("epochs=two", "epochs"),
+        ("epochs.x=1", "epochs"),
+        ("model.id.x=1", "has no fields to set"),
+        ("seed=[", "--set seed"),
+        ("x-data=1", "changes nothing"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_refused(job_file: Path, change: str, said: str) -> None:
+    refused = CliRunner().invoke(app, ["plan", str(job_file), "--set", change])
+    assert isinstance(refused.exception, SpecError)
+    assert said in str(refused.exception)
+
+
+def test_a_backends_option_can_be_set_where_the_file_has_a_name() -> None:
+    data = {"model": "m", "train": "t.csv", "backend": "local"}
+    assert with_overrides(data, ["backend.options.processes=2"])["backend"] == {
+        "name": "local",
+        "options": {"processes": 2},
+    }
+    assert data["backend"] == "local"
+
+
+def _run_in(state: str) -> str:
+    ref = f"local:20260101-{state}"
+    ledger = Ledger()
+    ledger.intend(Record(ref=ref, name=None, plan={"spec": {"model": {"id": "m"}}}, options={}))
+    if state != "intended":
+        ledger.never_started(ref, state, "a test")
+    return ref
+
+
+def test_rm_lists_what_it_removes_and_asks() -> None:
+    ref = _run_in("cancelled")
+    refused = CliRunner().invoke(app, ["rm", ref], input="n\n")
+    assert refused.exit_code == 1
+    assert ref.split(":")[1] in refused.output
+    assert CliRunner().invoke(app, ["rm", ref, "--yes"]).exit_code == 0
+    assert "no runs yet" in CliRunner().invoke(app, ["runs", "--rebuild"]).output
+
+
+def test_rm_refuses_a_run_that_has_not_ended() -> None:
+    refused = CliRunner().invoke(app, ["rm", _run_in("intended"), "--yes"])
+    assert isinstance(refused.exception, RunNotReadyError)
+    assert "ftsdk cancel" in str(refused.exception)
+
+
+def test_rebuild_brings_runs_back() -> None:
+    ref = _run_in("cancelled")
+    Ledger().path.write_bytes(b"garbage " * 500)
+    for side in Ledger().path.parent.glob("ledger.sqlite-*"):
+        side.unlink()
+    assert isinstance(CliRunner().invoke(app, ["runs"]).exception, FtsdkError)
+    assert ref in CliRunner().invoke(app, ["runs", "--rebuild"]).output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (FtsdkError("x"), 1),
+        (RunFailedError("local:a", Diagnosis("unknown", "x")), 3),
+        (BudgetExceededError("x"), 5),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_status(error: FtsdkError, code: int) -> None:
+    assert code_of_error(error) == code
+
+
+def test_a_ref_is_completed_from_the_ledger() -> None:
+    ref = _run_in("cancelled")
+    done = subprocess.run(
+        [sys.executable, "-c", "from ftsdk.cli import main; import sys; sys.argv = ['ftsdk']; main()"],
+        env={**os.environ, "_FTSDK_COMPLETE": "complete_bash", "COMP_WORDS": "ftsdk watch lo", "COMP_CWORD": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [ref]

@@ -12,7 +12,7 @@ import pytest
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal, Run
 from ftsdk.protocol import Plan, RunState, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import BillingTerms, CostRange, Estimate
+from ftsdk.protocol.estimates import BillingTerms, CostRange, Estimate, Range
 from ftsdk.protocol.meter import accrued_usd
 from ftsdk.run.budget import BudgetWatch, refuse_over_budget
 from ftsdk.run.ledger import Ledger
@@ -236,4 +236,14 @@ def test_a_cost_just_over_the_budget_does_not_look_like_the_budget(high: str, wr
         estimate=Estimate(backend="scripted", cost=cost),
     )
     with pytest.raises(BudgetExceededError, match=rf"up to {re.escape(written)} .*more than budget_usd=0\.52"):
-        refuse_over_budget(plan, Decimal("0.52"))
+        refuse_over_budget(plan, Decimal("0.52"), is_quoted=False)
+
+
+def test_only_a_backend_that_quotes_may_start_below_the_upper_estimate() -> None:
+    cost = CostRange(low=Decimal(5), likely=Decimal(8), high=Decimal("14.07"), source="a test")
+    tokens = Range(low=1.0, likely=2.0, high=3.0)
+    estimate = Estimate(backend="scripted", cost=cost, billed_tokens=tokens)
+    plan = Plan(backend="scripted", spec=a_spec(), request={}, estimate=estimate)
+    refuse_over_budget(plan, Decimal("10.08"), is_quoted=True)
+    with pytest.raises(BudgetExceededError, match=r"up to \$14\.07"):
+        refuse_over_budget(plan, Decimal("10.08"), is_quoted=False)

@@ -79,7 +79,7 @@ def test_two_clients_at_once_lose_nothing(tmp_path: Path) -> None:
 def test_a_ledger_that_is_no_database_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"this is no database, and never was one" * 100)
-    with pytest.raises(FtsdkError, match=r"damaged .* rename it to start a new one"):
+    with pytest.raises(FtsdkError, match=r"damaged .*ftsdk runs --rebuild"):
         Ledger(path).list()
 
 
@@ -109,6 +109,82 @@ def test_eight_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
         client.join()
     assert [client.exitcode for client in clients] == [0] * 8
     assert len(Ledger(path).list()) == 8
+
+
+def _damage(path: Path) -> None:
+    path.write_bytes(b"garbage " * 500)
+    for side in path.parent.glob(f"{path.name}-*"):
+        side.unlink()
+
+
+def test_a_damaged_ledger_is_rebuilt_from_the_runs_folders() -> None:
+    ledger = Ledger(clock=lambda: 5.0)
+    ledger.intend(record("local:a"))
+    ledger.submitted("local:a", {"job_id": "ft-1"})
+    before = ledger.get("local:a")
+    _damage(ledger.path)
+    kept = ledger.rebuild()
+    assert ledger.get("local:a") == before
+    assert kept is not None
+    assert kept.read_bytes().startswith(b"garbage")
+
+
+def test_rows_that_can_be_read_in_a_damaged_ledger_are_kept() -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.saw(Sighting(ref="local:a", state="succeeded"))
+    with sqlite3.connect(ledger.path) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ', novel TEXT) STRICT')")
+        db.execute("INSERT INTO sqlite_schema VALUES ('index', 'i', 'runs', 9999, 'CREATE INDEX i ON runs (state)')")
+    db.close()
+    assert ledger.rebuild() is not None
+    assert ledger.get("local:a").ref == "local:a"
+
+
+def test_a_lost_ledger_comes_back_from_the_runs_folders() -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.path.rename(ledger.path.with_name("aside"))
+    assert [found.ref for found in ledger.list()] == ["local:a"]
+
+
+def test_rebuilding_a_whole_ledger_mends_the_records_that_cannot_be_read() -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.intend(record("local:b"))
+    with sqlite3.connect(ledger.path) as db:
+        db.execute("UPDATE runs SET record = 'x' WHERE ref = 'local:b'")
+    db.close()
+    assert ledger.rebuild() is None
+    assert {found.ref for found in ledger.list()} == {"local:a", "local:b"}
+
+
+def test_a_removed_run_does_not_come_back() -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.remove("local:a")
+    ledger.rebuild()
+    assert ledger.entries() == []
+
+
+def test_a_folder_in_place_of_the_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").mkdir()
+    with pytest.raises(FtsdkError, match="isn't a file"):
+        Ledger(tmp_path / "ledger.sqlite").list()
+
+
+@pytest.mark.parametrize("at", ["-1e300", "1e300", "9e999"])
+def test_a_run_of_an_impossible_time_hides_no_other(at: str) -> None:
+    ledger = Ledger()
+    ledger.intend(record("local:a"))
+    ledger.intend(record("local:b"))
+    with sqlite3.connect(ledger.path) as db:
+        db.execute(f"UPDATE runs SET created_at = {at} WHERE ref = 'local:b'")
+    db.close()
+    assert [found.ref for found in ledger.list()] == ["local:a"]
+    (bad,) = (entry for entry in ledger.entries() if isinstance(entry, UnreadableRecord))
+    assert bad.started.year == 1970
 
 
 def test_a_new_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -90,12 +91,18 @@ class LocalFiles:
 
     def read(self, name: str, *, start: int = 0) -> bytes | None:
         """Return the bytes from `start` on, or None if there is no such file."""
+        path = self.folder / name
         try:
-            with (self.folder / name).open("rb") as file:
+            # Without blocking: opening a named pipe would wait for a writer.
+            with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise BackendError(f"{path} isn't a regular file; remove it, or the run with `ftsdk rm`")
                 file.seek(start)
                 return file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise BackendError(f"{path} can't be read ({error.strerror or error}); check its permissions") from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file, whole or not at all."""

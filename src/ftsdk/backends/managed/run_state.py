@@ -125,7 +125,10 @@ class RunFolder:
     def jobs(self) -> list[str]:
         """Return the service's ids of the run, the newest last: the service may run a job again under another id."""
         found = self._read(_JOBS) or {}
-        return [str(job) for job in found.get("jobs", [])]
+        jobs: object = found.get("jobs", [])
+        if not isinstance(jobs, list):
+            raise BackendError(f"{self.path / _JOBS} is damaged: 'jobs' is no list")
+        return [str(job) for job in cast("list[object]", jobs)]
 
     def add_job(self, job_id: str) -> None:
         """Write down a job."""
@@ -157,10 +160,18 @@ class RunFolder:
         self._write(_END, facts)
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if path.exists() and not path.is_file():
+            raise BackendError(f"{path} isn't a regular file; remove it")
         try:
-            return cast("dict[str, Any]", json.loads((self.path / name).read_bytes()))
-        except FileNotFoundError:
+            found: object = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise BackendError(f"{path} can't be read ({error}); the run's record at the service is whole") from error
+        if not isinstance(found, dict):
+            raise BackendError(f"{path} is damaged: it holds no object; the run's record at the service is whole")
+        return cast("dict[str, Any]", found)
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         replace_file(self.path / name, json.dumps(content, indent=1, sort_keys=True).encode())

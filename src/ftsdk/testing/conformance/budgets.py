@@ -12,7 +12,7 @@ from ftsdk._home import home
 from ftsdk.data import Dataset
 from ftsdk.errors import BudgetExceededError
 from ftsdk.job.job import FineTuneJob
-from ftsdk.protocol import RunRef
+from ftsdk.protocol import CanQuote, RunRef
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
@@ -34,9 +34,7 @@ class BudgetChecks(Hooks):
         backend = self.billing_backend(tmp_path)
         if backend is None:
             pytest.skip("billing_backend() isn't overridden: nothing is billed there")
-        rows = [{"q": f"question {n}", "a": "yes"} for n in range(16)]
-        train = Dataset.from_rows(rows, name="budget").as_chat(prompt="{q}", completion="{a}")
-        job = FineTuneJob(model=self.make_spec().model, train=train, backend=backend, **self.budget_options)
+        job = FineTuneJob(model=self.make_spec().model, train=_rows(), backend=backend, **self.budget_options)
         cost = job.plan().cost
         assert cost is not None, "it bills, but its plan has no cost to compare a budget with"
         sent, started, written = self.requests_seen(backend), self.runs_started(backend), _files()
@@ -48,15 +46,27 @@ class BudgetChecks(Hooks):
         except BudgetExceededError:
             pass
         else:
-            # Two good reasons to continue: the provider caps the run at the budget, or quotes a price before it
-            # creates anything.
-            is_asked_again = plan.estimate is not None and plan.estimate.billed_tokens is not None
-            assert is_asked_again or (plan.cost is not None and plan.cost.high <= tight + _CENT), (
+            # Two good reasons to go on: the provider caps the run at the budget, or quotes its own price before it
+            # creates anything, which the next test checks.
+            assert isinstance(backend, CanQuote) or (plan.cost is not None and plan.cost.high <= tight + _CENT), (
                 f"it may cost {plan.cost}, and the budget is ${tight}"
             )
         assert _files() == written, f"something was written before the refusal: {sorted(map(str, _files() - written))}"
         assert self.requests_seen(backend) == sent, "requests went out before the refusal"
         assert self.runs_started(backend) == started, "a run was started although it could exceed its budget"
+
+    def test_a_run_whose_quote_is_over_its_budget_is_not_started(self, tmp_path: Path) -> None:
+        """`submit()` holds the provider's quote against `budget_usd` before it creates anything."""
+        backend = self.billing_backend(tmp_path)
+        if not isinstance(backend, CanQuote):
+            pytest.skip("it quotes no price, or nothing is billed there")
+        job = FineTuneJob(model=self.make_spec().model, train=_rows(), backend=backend, **self.budget_options)
+        job.to_yaml()  # puts the rows into the store, from which they are uploaded
+        quote = backend.quote(job.plan())
+        started = self.runs_started(backend)
+        with pytest.raises(BudgetExceededError):
+            job.replace(budget_usd=max(_LEAST_USD, quote.usd * Decimal("0.99"))).submit()
+        assert self.runs_started(backend) == started, "a run was started whose quote is over its budget"
 
     def test_a_run_that_reaches_its_budget_is_stopped_for_good(self, tmp_path: Path) -> None:
         """It ends as cancelled for every reader, over budget by at most one polling interval.
@@ -111,6 +121,11 @@ class BudgetChecks(Hooks):
             f"${raised.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${raised.bound_usd:.4f}"
         )
         assert str(budget) in run.status().reason, f"the status doesn't say why: {run.status().reason!r}"
+
+
+def _rows() -> Dataset:
+    rows = [{"q": f"question {n}", "a": "yes"} for n in range(16)]
+    return Dataset.from_rows(rows, name="budget").as_chat(prompt="{q}", completion="{a}")
 
 
 class _Clock:
