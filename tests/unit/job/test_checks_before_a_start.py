@@ -18,7 +18,8 @@ REFUSES = "{{ raise_exception('no such role') }}"
 
 
 def job(model: str | Model, **changes: Any) -> FineTuneJob:
-    return FineTuneJob(**{"model": model, "train": ROWS, "max_steps": 1, "backend": Local(device="cpu"), **changes})
+    fields: dict[str, Any] = {"model": model, "train": ROWS, "max_steps": 1, "backend": Local(device="cpu"), **changes}
+    return FineTuneJob(**fields)
 
 
 def test_preview_and_plan_cut_rows_at_the_same_length(tiny_model: Path, tmp_path: Path) -> None:

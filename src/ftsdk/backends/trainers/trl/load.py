@@ -74,7 +74,7 @@ def _attention(model: Model, folder: Path, request: TrainingRequest, on_message:
     if request.attention != "sdpa":
         return request.attention
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-    known: Any = AutoModelForCausalLM._model_mapping  # pyright: ignore[reportPrivateUsage]
+    known: Any = getattr(AutoModelForCausalLM, "_model_mapping", {})  # transformers has no public way to ask
     has_sdpa = type(config) not in known or getattr(known[type(config)], "_supports_sdpa", True)
     if has_sdpa:
         return "sdpa"
