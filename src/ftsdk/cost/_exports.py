@@ -12,7 +12,7 @@ from ftsdk.cost.comparison.workload import Quality as Quality
 from ftsdk.cost.comparison.workload import SelfHosted as SelfHosted
 from ftsdk.cost.comparison.workload import Serverless as Serverless
 from ftsdk.cost.comparison.workload import Workload as Workload
-from ftsdk.cost.pricebook.api_prices import ApiPrice as ApiPrice
+from ftsdk.cost.pricebook.api_price import ApiPrice as ApiPrice
 from ftsdk.cost.pricebook.api_prices import api_price as api_price
 from ftsdk.cost.pricebook.billing import Bill as Bill
 from ftsdk.cost.pricebook.book import PriceBook as PriceBook

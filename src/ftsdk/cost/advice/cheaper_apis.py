@@ -71,10 +71,11 @@ def _cheaper(models: list[str], situation: Situation, limit: Decimal, book: Pric
 
 def _priced(api: Api, situation: Situation, book: PriceBook) -> Alternative:
     option, _ = api_option(api.model, api, situation.workload, book)
-    usd = option.usd_per_request * (situation.workload.requests_per_month or 0)
+    requests = situation.workload.requests_per_month or 0
+    usd = option.request_usd(requests) * requests
     return Alternative(
         model=api.model,
-        usd_per_month=round(Decimal(repr(usd)), 2),
+        usd_per_month=round(Decimal(repr(float(usd))), 2),
         score=api.accepted,
         source=f"{option.source}, {option.as_of}",
     )

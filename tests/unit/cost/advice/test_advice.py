@@ -213,11 +213,11 @@ def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_ad
     assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B"]
     assert [reason.source for reason in some.left_out] == ["Qwen/Qwen2.5-14B-Instruct", "Qwen/Qwen2.5-32B-Instruct"]
     assert "left out, Qwen/Qwen2.5-32B-Instruct: no GPU" in str(some)
-    none = ask(workload=MAILS.replace(input_tokens=200_000.0))
+    none = ask(workload=MAILS.replace(input_tokens=190_000.0))
     assert (none.verdict, none.backend, none.candidates, none.answer) == ("use the API", None, (), None)
     assert len(none.left_out) == 3
     with pytest.raises(SpecError, match="the data may not leave, and no model fits on any GPU"):
-        ask(workload=MAILS.replace(input_tokens=200_000.0), must_self_host=True)
+        ask(workload=MAILS.replace(input_tokens=190_000.0), must_self_host=True)
 
 
 def test_volumes_read_as_a_sentence_also_where_no_volume_pays_and_no_answer_is_good() -> None:

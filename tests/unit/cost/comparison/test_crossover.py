@@ -137,8 +137,9 @@ def test_a_tokenizer_that_makes_more_tokens_costs_more() -> None:
 
 
 def test_cached_input_and_batch_prices_lower_the_api_s_bill() -> None:
-    plain = ask().option("api").usd_per_month
-    assert ask(workload=MAILS.replace(cached_input_share=0.5)).option("api").usd_per_month < plain
+    plain, long = ask().option("api").usd_per_month, MAILS.replace(input_tokens=6000.0)
+    cached = long.replace(cached_input_share=0.9)
+    assert ask(workload=cached).option("api").usd_per_month < ask(workload=long).option("api").usd_per_month
     assert ask(api=Api(model=HAIKU, is_batch=True)).option("api").usd_per_month == plain / 2
 
 
