@@ -79,13 +79,13 @@ def packaged_price(book: PriceBook, provider: str, model: str, day: date, *, bat
     return ApiPrice(
         provider=provider,
         model=model,
-        **{f"{part}_usd_per_mtok": _base(price) for part, price in parts.items()},
+        **_rates({part: _base(price) for part, price in parts.items()}),
         context_tokens=listed.model.context_window,
         is_batch=batch,
         tiers=tuple(
             ApiTier(
                 above_input_tokens=cliff,
-                **{f"{part}_usd_per_mtok": _above(price, cliff) for part, price in parts.items()},
+                **_rates({part: _above(price, cliff) for part, price in parts.items()}),
             )
             for cliff in cliffs
         ),
@@ -93,6 +93,10 @@ def packaged_price(book: PriceBook, provider: str, model: str, day: date, *, bat
         as_of=as_of,
         note="; ".join(dict.fromkeys(filter(None, notes))) or None,
     )
+
+
+def _rates(amounts: dict[str, Decimal | None]) -> dict[str, Any]:
+    return {f"{part}_usd_per_mtok": amount for part, amount in amounts.items()}
 
 
 def context_tokens(provider: str, model: str) -> int | None:

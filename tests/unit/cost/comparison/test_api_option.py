@@ -48,7 +48,7 @@ def test_rare_requests_pay_for_writing_the_cache() -> None:
     ],
 )
 def test_a_shared_part_below_the_minimum_is_not_cached(model: str, least: int) -> None:
-    ratio = {"tokenizer_ratio": 1.0}
+    ratio: dict[str, Any] = {"tokenizer_ratio": 1.0}
     short = LONG.replace(input_tokens=(least - 1) / 0.9)
     cold, notes = option(Api(model=model, **ratio), short)
     plain, _ = option(Api(model=model, **ratio), short.replace(cached_input_share=0.0))
@@ -93,4 +93,4 @@ def test_a_price_of_an_unusual_size_is_reported(usd: str) -> None:
 @pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])
 def test_an_impossible_price_is_refused(usd: Any) -> None:
     with pytest.raises(SpecError):
-        Api(model="acme/one", input_usd_per_mtok=usd, output_usd_per_mtok=1)
+        Api(model="acme/one", input_usd_per_mtok=usd, output_usd_per_mtok=Decimal(1))
