@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ftsdk.protocol import StateEvent, StepEvent
+
 RUNS, GOING, EVENTS = 1_000, 100, 20_000
 
 
@@ -61,17 +63,10 @@ def fill(home: Path, job) -> str:
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
         log = EventWriter(folder)
-        log.append("state", {"state": "running", "native": "attempt 1"})
+        log.append(StateEvent(state="running", native="attempt 1"))
         for step in range(EVENTS - 1 if ref == refs[-1] else 200):
             log.append(
-                "step",
-                {
-                    "step": step + 1,
-                    "total_steps": EVENTS,
-                    "loss": 0.123456,
-                    "tokens": 512 * step,
-                    "tokens_per_s": 1234.5,
-                },
+                StepEvent(step=step + 1, total_steps=EVENTS, loss=0.123456, tokens=512 * step, tokens_per_s=1234.5)
             )
         log.close()
     return refs[-1]

@@ -127,10 +127,10 @@ def ours(folder: Path, rows: list[dict[str, str]], tuning: Any) -> dict[str, Any
     steps = [e for e in run.events() if e.kind == "step"]
     # The first steps load kernels and grow the memory pool.
     kept = steps[2:]
-    rates = [(b.tokens - a.tokens) / (b.at - a.at) for a, b in pairwise(kept)]
+    rates = [((b.tokens or 0) - (a.tokens or 0)) / (b.at - a.at) for a, b in pairwise(kept)]
     return {
         "tokens_per_s": median(rates),
-        "peak_gb": max(e.peak_memory_gb for e in steps),
+        "peak_gb": max(e.peak_memory_gb or 0.0 for e in steps),
         "micro_batch": plan.workload.execution.micro_batch_size,
         "first_step_s": steps[0].at - run.events()[0].at,
         "wall_s": wall_s,
@@ -146,7 +146,8 @@ def trl(folder: Path, rows: list[dict[str, str]], *, micro: int) -> dict[str, An
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -249,7 +250,7 @@ def main() -> None:
         print(f"{name}: built after {time.perf_counter() - begun:.0f} s", flush=True)
         for tokens in (int(n) for n in asked.lengths.split(",")):
             for shared in (0.0, 0.75):
-                tunings = (
+                tunings: list[Any] = (
                     [LoRA(rank=16, dropout=0.0), QLoRA(rank=16, dropout=0.0)]
                     if shared == 0
                     else [LoRA(rank=16, dropout=0.0)]

@@ -107,6 +107,7 @@ def main() -> None:
         "--stand-in", action="store_true", help="run it against a service on this machine that stands in for Together"
     )
     asked = parser.parse_args()
+    backend: str | None = asked.backend
     if asked.stand_in and asked.backend not in (None, "together"):
         parser.error("--stand-in stands in for together; leave the backend out, or say together")
     if asked.run and asked.backend is None and not asked.stand_in:
@@ -114,11 +115,11 @@ def main() -> None:
     try:
         if asked.stand_in:
             run_at_the_stand_in()
-        elif asked.run:
-            missing = why_not(asked.backend, to_run=True)
+        elif asked.run and backend is not None:
+            missing = why_not(backend, to_run=True)
             if missing:
                 parser.exit(1, missing + "\n")
-            run_at(asked.backend)
+            run_at(backend)
         else:
             for place in [asked.backend] if asked.backend else PLACES:
                 show_plan(place)

@@ -66,7 +66,7 @@ def model_of_headers(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of 30,000 parameters."""
     pytest.importorskip("torch", reason="the extra 'local' isn't installed")
     from ftsdk.testing.tiny import build_tiny_model

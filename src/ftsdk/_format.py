@@ -32,7 +32,19 @@ __all__ = [
 _VISIBLE = (
     {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
     | {0x7F: 0x2421}
-    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+    # C1 controls; line separators; overrides of the direction of text; halves of surrogate pairs, which can't be
+    # encoded; invisible tags.
+    | dict.fromkeys(
+        [
+            *range(0x80, 0xA0),
+            *(0x2028, 0x2029, 0xFEFF),
+            *range(0x202A, 0x202F),
+            *range(0x2066, 0x206A),
+            *range(0xD800, 0xE000),
+            *range(0xE0000, 0xE0080),
+        ],
+        0xFFFD,
+    )
 )
 _STYLE = (
     ".ftsdk{font:14px/1.5 system-ui,sans-serif;max-width:62em}"
@@ -105,7 +117,7 @@ def gigabytes(n_bytes: float, *, places: int = 1) -> str:
 
 
 def printable(text: str, width: int | None = None) -> str:
-    r"""Return untrusted text that is safe to print: control characters become visible signs.
+    r"""Return untrusted text that is safe to print: control and other invisible characters become visible signs.
 
     Args:
         text: Any text.

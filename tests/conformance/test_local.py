@@ -9,7 +9,7 @@ import pytest
 from conformance_samples import HostedSamples, costly
 from forked_workers import ForkedLocal
 
-from ftsdk.protocol.estimates import Accrual
+from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.testing import BackendConformance
 from ftsdk.testing.conformance import Costly
 
@@ -44,6 +44,6 @@ class TestLocal(HostedSamples, BackendConformance):
         return costly(
             backend,
             spec,
-            Accrual(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test"),
+            BillingTerms(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test"),
             is_watched=False,
         )

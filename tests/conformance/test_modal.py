@@ -64,10 +64,10 @@ class TestModal(HostedSamples, BackendConformance):
         return self.service.secrets
 
     def wire_faults(self, backend: Backend) -> Mapping[str, contextlib.AbstractContextManager[object]]:
-        return {word: self.service.weather(word) for word in _FAULTS}  # type: ignore[arg-type]
+        return {word: self.service.failing(word) for word in _FAULTS}  # type: ignore[arg-type]
 
     def lost_answer(self, backend: Backend) -> contextlib.AbstractContextManager[object]:
-        return self.service.telling(WireFault(rpc="FunctionMap", status="UNAVAILABLE", loses_answer=True))
+        return self.service.scripted(WireFault(rpc="FunctionMap", status="UNAVAILABLE", loses_answer=True))
 
     def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef]:
         backend = self.make_backend(tmp_path)

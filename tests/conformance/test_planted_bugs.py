@@ -640,17 +640,17 @@ class Suite(BackendConformance):
     def make_backend(self, tmp_path, **options):
         return self._build(root=tmp_path / "place", **options)
 
-    def requests_seen(self, backend):
+    def requests_seen(self, backend: Any) -> int:
         return len(backend.requests)
 
-    def runs_started(self, backend):
+    def runs_started(self, backend: Any) -> int:
         return len(backend.runs)
 
     def secrets(self):
         return [SECRET]
 
     @contextmanager
-    def lost_answer(self, backend) -> Iterator[None]:
+    def lost_answer(self, backend: Any) -> Iterator[None]:
         backend._faults = (Fault(call="submit", loses_answer=True),)
         yield
         backend._faults = ()

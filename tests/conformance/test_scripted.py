@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conformance_samples import billed_by_the_hour
@@ -22,14 +22,14 @@ class TestScripted(BackendConformance):
     def make_backend(self, tmp_path: Path) -> ScriptedBackend:
         return ScriptedBackend(root=tmp_path / "place")
 
-    def requests_seen(self, backend):
+    def requests_seen(self, backend: Any) -> int:
         return len(backend.requests)
 
-    def runs_started(self, backend):
+    def runs_started(self, backend: Any) -> int:
         return len(backend.runs)
 
     @contextmanager
-    def lost_answer(self, backend) -> Iterator[None]:
+    def lost_answer(self, backend: Any) -> Iterator[None]:
         sent = sum(request["call"] == "submit" for request in backend.requests)
         backend._faults = (Fault(call="submit", first=sent + 1, loses_answer=True),)
         yield
@@ -46,10 +46,10 @@ class TestScripted(BackendConformance):
         backend = ScriptedBackend(root=tmp_path / "place", script="fails")
         return backend, self._submitted(backend)
 
-    def billing_backend(self, tmp_path: Path):
+    def billing_backend(self, tmp_path: Path) -> ScriptedBackend | None:
         return ScriptedBackend(root=tmp_path / "place", cost_usd=(1, 2, 3))
 
-    def costly_run(self, tmp_path: Path) -> Costly:
+    def costly_run(self, tmp_path: Path) -> Costly | None:
         return billed_by_the_hour(ScriptedBackend(root=tmp_path / "place", script="never_ends"))
 
 

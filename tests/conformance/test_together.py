@@ -12,6 +12,7 @@ from ftsdk import DPO, Dataset, Model, Together
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
+from ftsdk.testing.together import FaultKind
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from ftsdk.testing.together import TogetherService
@@ -59,7 +60,7 @@ class TestTogether(BackendConformance):
         store.put(train)
         store.put(validation)
         method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
-        held_out = {"validation": validation.ref()} if with_validation else {}
+        held_out: dict[str, Any] = {"validation": validation.ref()} if with_validation else {}
         # Without packing the number of steps is known, so that distances in steps can be planned.
         return JobSpec(model=Model(id="Qwen/Qwen3.5-9B"), train=train.ref(), packing=False, **method, **held_out)
 
@@ -81,7 +82,14 @@ class TestTogether(BackendConformance):
         return [self.service.key]
 
     def wire_faults(self, backend: Any) -> Mapping[str, AbstractContextManager[object]]:
-        kinds = {"401": "401", "404": "404", "429": "429", "503": "503", "timeout": "late", "garbage": "garbage"}
+        kinds: dict[str, FaultKind] = {
+            "401": "401",
+            "404": "404",
+            "429": "429",
+            "503": "503",
+            "timeout": "late",
+            "garbage": "garbage",
+        }
         return {fault: self.service.failing(kind) for fault, kind in kinds.items()}
 
     @contextmanager

@@ -24,13 +24,13 @@ KEY = "sk-wire-0123456789"
 
 
 class Place(ThreadingHTTPServer):
-    """A server that says yes to everything, or what `weather` says."""
+    """A server that says yes to everything, or what `fault` says."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.weather = "fine"
+        self.fault = ""
         self.hits = 0
         self.is_closing = threading.Event()
 
@@ -40,18 +40,18 @@ class Place(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    server: Place
+    server: Place  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.hits += 1
-        weather = self.server.weather
-        if weather == "timeout":
+        fault = self.server.fault
+        if fault == "timeout":
             self.server.is_closing.wait(30)
             return
         is_authorized = self.headers["Authorization"] == f"Bearer {KEY}"
-        status = int(weather) if weather.isdigit() else 200 if is_authorized else 401
-        content = b"<html>We'll be right back</html>" if weather == "garbage" else b'{"ok": true}'
+        status = int(fault) if fault.isdigit() else 200 if is_authorized else 401
+        content = b"<html>We'll be right back</html>" if fault == "garbage" else b'{"ok": true}'
         self.send_response(status)
         if status == 429:
             self.send_header("Retry-After", "7")
@@ -136,24 +136,24 @@ class Suite(BackendConformance):
     def make_backend(self, tmp_path: Path) -> WiredBackend:
         return self.kind(url=self.place.url, root=tmp_path / "place")
 
-    def requests_seen(self, backend):
+    def requests_seen(self, backend: Any) -> int:
         return self.place.hits
 
-    def runs_started(self, backend):
+    def runs_started(self, backend: Any) -> int:
         return len(backend.runs)
 
     def secrets(self):
         return [KEY]
 
-    def wire_faults(self, backend):
-        return {fault: self.weather(backend, fault) for fault in ("401", "404", "429", "503", "timeout", "garbage")}
+    def wire_faults(self, backend: Any):
+        return {fault: self.failing(backend, fault) for fault in ("401", "404", "429", "503", "timeout", "garbage")}
 
     @contextmanager
-    def weather(self, backend: WiredBackend, fault: str) -> Iterator[None]:
-        self.place.weather = fault
+    def failing(self, backend: WiredBackend, fault: str) -> Iterator[None]:
+        self.place.fault = fault
         backend.timeout_s = 0.1 if fault == "timeout" else 30.0
         yield
-        self.place.weather = "fine"
+        self.place.fault = ""
         backend.timeout_s = 30.0
 
 
@@ -231,7 +231,7 @@ class CannotBePickled(WiredBackend):
         try:
             super().check(response)
         except BackendError as error:
-            error.lock = threading.Lock()
+            error.lock = threading.Lock()  # pyright: ignore[reportAttributeAccessIssue]
             raise
 
 

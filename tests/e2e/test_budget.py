@@ -51,7 +51,7 @@ def over(run: Run, *, timeout_s: float = 1500) -> None:
 def owed_usd(run: Run) -> Decimal:
     estimate = run.plan.estimate
     assert estimate is not None
-    watch = BudgetWatch(budget_usd=Decimal(1), accrual=estimate.accrual)
+    watch = BudgetWatch(budget_usd=Decimal(1), terms=estimate.billing_terms)
     watch.saw(run.events())
     owed = watch.owed_usd(run.status(), clock_s=0)
     assert owed is not None
@@ -134,7 +134,7 @@ def test_two_ranks_stop_together_when_they_are_asked(make_job: MakeJob) -> None:
     _until(lambda: sum(isinstance(event, StepEvent) for event in run.events()) > 3)
     run.cancel()
     over(run)
-    assert (run.status().state, run.status().reason) == ("cancelled", "as asked")
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled by user")
 
 
 def _checkpoints_of_this_attempt(run: Run, attempt: int) -> int:

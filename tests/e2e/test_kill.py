@@ -110,8 +110,10 @@ def test_a_run_whose_rank_was_killed_goes_on_from_its_last_checkpoint(make_job: 
     events = run.events()
     attempts = [e for e in events if isinstance(e, StateEvent) and e.native.startswith("attempt")]
     assert [e.native for e in attempts] == ["attempt 1", "attempt 2"]
-    assert "going on from the checkpoint" in attempts[1].reason
-    assert any(isinstance(e, LogEvent) and "a rank said nothing, as if killed" in e.message for e in events)
+    assert "resuming from the checkpoint" in attempts[1].reason
+    assert any(
+        isinstance(e, LogEvent) and "a rank didn't report, so it was probably killed" in e.message for e in events
+    )
     assert run.collect().kind == "adapter"
 
 
@@ -181,9 +183,9 @@ def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
     os.truncate(torn, torn.stat().st_size // 2)
     run.wait(progress=False, poll_s=0.05)
     logged = [e.message for e in run.events() if isinstance(e, LogEvent)]
-    assert any("refused" in message and "truncated" in message for message in logged)
+    assert any("damaged and was removed" in message and "truncated" in message for message in logged)
     states = [e.reason for e in run.events() if isinstance(e, StateEvent) and e.native == "attempt 2"]
-    assert states != [f"going on from the checkpoint of step {newest.name.rpartition('-')[2]}"]
+    assert states != [f"resuming from the checkpoint at step {newest.name.rpartition('-')[2]}"]
     assert difference(run.collect().path, uninterrupted) <= 1e-6
 
 

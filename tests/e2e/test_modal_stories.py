@@ -91,7 +91,7 @@ def test_a_run_preempted_three_times_ends_with_the_local_weights(
 ) -> None:
     # Far enough apart that a container which works on for a moment doesn't reach the next one's interruption, too.
     steps = {"max_steps": 48, "epochs": 6}
-    modal_service.tell(*(Interruption(how="preempt", at=checkpoint(n)) for n in (1, 6, 11)))
+    modal_service.script(*(Interruption(how="preempt", at=checkpoint(n)) for n in (1, 6, 11)))
     run = finished(modal_job(**steps).submit())
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
     assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 49))
@@ -101,7 +101,7 @@ def test_a_run_preempted_three_times_ends_with_the_local_weights(
     assert [a["ending"] for a in attempts] == ["preempted"] * 3 + ["over"]
     went_on = [e.reason for e in run.events() if isinstance(e, StateEvent) and e.native.startswith("attempt")]
     assert went_on[0] == "starting"
-    assert all("going on from the checkpoint" in reason for reason in went_on[1:])
+    assert all("resuming from the checkpoint" in reason for reason in went_on[1:])
     assert has_one_app_and_one_call(modal_service)
 
 
@@ -109,7 +109,7 @@ def test_a_container_that_crashes_and_one_that_is_timed_out_are_made_up_for(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
     steps = {"max_steps": 36, "epochs": 5}
-    modal_service.tell(Interruption(how="crash", at=checkpoint(1)), Interruption(how="timeout", at=checkpoint(6)))
+    modal_service.script(Interruption(how="crash", at=checkpoint(1)), Interruption(how="timeout", at=checkpoint(6)))
     run = finished(modal_job(**steps).submit())
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
     assert run.status().attempts == 3
@@ -148,7 +148,7 @@ def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
     rpc: str, is_done: bool, tiny_model: Path, modal_service: ModalService
 ) -> None:
     hang = WireFault(rpc=rpc, answer="silence", loses_answer=is_done)
-    with modal_service.telling(hang):
+    with modal_service.scripted(hang):
         client = subprocess.Popen(
             [sys.executable, "-c", CLIENT, str(tiny_model)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         )
@@ -174,7 +174,7 @@ def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
 def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(
     modal_job: MakeJob, modal_service: ModalService
 ) -> None:
-    modal_service.tell(
+    modal_service.script(
         BrokenBuild(log=("Building image", "error: no wheel of bitsandbytes for this platform"), times=1)
     )
     with pytest.raises(BackendError, match="no wheel of bitsandbytes for this platform") as caught:
@@ -191,7 +191,7 @@ def test_a_failed_image_build_is_reported_with_its_log_and_can_be_retried(
 def test_an_upload_that_breaks_off_is_taken_up_again_under_the_same_key(
     modal_job: MakeJob, modal_service: ModalService
 ) -> None:
-    modal_service.tell(BrokenUpload(files=1))
+    modal_service.script(BrokenUpload(files=1))
     with pytest.raises(BackendError, match="broke off") as caught:
         modal_job().submit()
     assert caught.value.retryable
@@ -252,7 +252,7 @@ def test_a_run_whose_result_is_gone_after_seven_days_is_still_whole(
 def test_too_many_apps_a_minute_is_an_error_that_says_to_try_again(
     modal_job: MakeJob, modal_service: ModalService
 ) -> None:
-    modal_service.tell(
+    modal_service.script(
         WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1)
     )
     with pytest.raises(BackendError, match="App create rate limit exceeded") as caught:
@@ -269,7 +269,7 @@ import sys
 from ftsdk import CredentialsError, Dataset, FineTuneJob, Modal
 train = Dataset.from_rows([{"q": "a", "a": "b"}]).as_chat(prompt="{q}", completion="{a}")
 job = FineTuneJob(model=sys.argv[1], train=train, backend=Modal(gpu="cpu"))
-assert job.plan().request["launch"]["place"] == "modal"
+assert job.plan().request["launch"]["launcher"] == "modal"
 try:
     job.submit()
 except CredentialsError as error:
@@ -293,7 +293,7 @@ def test_a_missing_token_is_told_with_the_two_ways_to_get_one(tiny_model: Path, 
 
 
 def test_a_token_that_is_refused_is_an_error_of_credentials(modal_job: MakeJob, modal_service: ModalService) -> None:
-    with modal_service.weather("401"), pytest.raises(CredentialsError):
+    with modal_service.failing("401"), pytest.raises(CredentialsError):
         modal_job().submit()
 
 
@@ -312,7 +312,7 @@ def test_everything_works_in_a_running_event_loop_as_notebooks_have_one(
 def test_what_the_plan_says_is_what_modal_is_asked_for(modal_job: MakeJob, modal_service: ModalService) -> None:
     modal_service.add_secret("huggingface", {"HF_TOKEN": "hf_loopback"})
     place = Modal(gpu=["H100:2", "A100-80GB:2"], region="us", cpu=6.0, memory_gib=64, secret="huggingface")
-    modal_service.tell(WireFault(rpc="FunctionGetInputs", answer="silence", caller="container"))
+    modal_service.script(WireFault(rpc="FunctionGetInputs", answer="silence", caller="container"))
     job = modal_job(backend=place, budget_usd=20)
     launch = job.plan().request["launch"]
     run = job.submit()
@@ -343,7 +343,7 @@ def _installed(name: str) -> str:
 
 
 def test_a_container_of_a_superseded_launch_trains_nothing(modal_job: MakeJob, modal_service: ModalService) -> None:
-    modal_service.tell(Interruption(how="crash", at=InputTaken()))
+    modal_service.script(Interruption(how="crash", at=InputTaken()))
     run = modal_job(max_steps=2).submit()
     # As if another client had taken over between the spawn and the start.
     volume, path = Volume("ftsdk", environment=None), f"runs/{run.ref.partition(':')[2]}/launch.json"

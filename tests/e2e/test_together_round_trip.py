@@ -62,6 +62,8 @@ def test_a_downloaded_adapter_answers_like_the_one_trained_here(
         report_there = there.evaluate(progress=False)
     assert found.kind == "adapter"
     assert found.base == hub_model
+    assert report_there.folder is not None
+    assert report_here.folder is not None
     assert answers(report_there.folder) == answers(report_here.folder)
     assert report_there.scores == report_here.scores
     tuned = next(score for score in report_there.scores if score.target == "tuned")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from installed_plugin import install
@@ -24,7 +26,7 @@ def osprey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
 
 
-def a_job(model: Path, **changes: object) -> FineTuneJob:
+def a_job(model: Path, **changes: Any) -> FineTuneJob:
     rows = Dataset.from_rows([{"q": f"q{n}", "a": "a"} for n in range(5)]).as_chat(prompt="{q}", completion="{a}")
     return FineTuneJob(model=str(model), train=rows, backend=Local(device="cpu", trainer="osprey"), **changes)
 
@@ -71,3 +73,33 @@ def test_a_container_gets_the_package_that_the_trainer_comes_in(model_of_headers
     plan = a_job(model_of_headers).replace(backend=Modal(gpu="cpu", trainer="osprey")).plan()
     assert "ftsdk-osprey==0.1.0" in plan.request["launch"]["image"]["packages"]
     assert plan.request["trainer"] == "osprey"
+
+
+@pytest.mark.usefixtures("osprey")
+def test_a_trainer_object_is_kept_by_its_name(model_of_headers: Path) -> None:
+    trainer = import_module("ftsdk_osprey").OspreyTrainer()
+    backend = Local(device="cpu", trainer=trainer)
+    assert backend.options["trainer"] == "osprey"
+    assert a_job(model_of_headers).replace(backend=backend).plan() == a_job(model_of_headers).plan()
+
+
+@pytest.mark.usefixtures("osprey")
+def test_a_trainer_object_that_a_worker_could_not_build_is_refused() -> None:
+    trainer_class = import_module("ftsdk_osprey").OspreyTrainer
+
+    class Unregistered(trainer_class):
+        name = "unregistered"
+
+    class SameName(trainer_class):
+        pass
+
+    changed = trainer_class()
+    changed.name = "osprey"
+    for trainer, words in (
+        (Unregistered(), r"Unregistered\(\.\.\.\) isn't installed"),
+        (SameName(), "OspreyTrainer is installed"),
+        (changed, "settings of its own, which would be lost"),
+        (object(), r"object\(\.\.\.\) isn't installed"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            Local(trainer=trainer)

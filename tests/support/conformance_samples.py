@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from ftsdk import DPO, Dataset, Model
 from ftsdk.data import Store
 from ftsdk.protocol import Backend
-from ftsdk.protocol.estimates import Accrual, Estimate
+from ftsdk.protocol.estimates import BillingTerms, Estimate
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples
 from ftsdk.testing.conformance import Costly
@@ -55,8 +55,8 @@ class HostedSamples:
         store = Store()
         store.put(train)
         store.put(validation)
-        method = {"method": DPO()} if data_format == "preference" else {}
-        held_out = {"validation": validation.ref()} if with_validation else {}
+        method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
+        held_out: dict[str, Any] = {"validation": validation.ref()} if with_validation else {}
         return JobSpec(
             model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out
         )
@@ -75,13 +75,15 @@ class HostedSamples:
         ]
 
 
-def costly(backend: Backend, spec: JobSpec, accrual: Accrual, **how: Any) -> Costly:
+def costly(backend: Backend, spec: JobSpec, terms: BillingTerms, **how: Any) -> Costly:
     """A run that its estimate would have refused: how its cost grows is said, and how much it will be isn't."""
     plan = backend.plan(spec)
-    return Costly(backend=backend, plan=plan.replace(estimate=Estimate(backend=backend.name, accrual=accrual)), **how)
+    return Costly(
+        backend=backend, plan=plan.replace(estimate=Estimate(backend=backend.name, billing_terms=terms)), **how
+    )
 
 
 def billed_by_the_hour(backend: ScriptedBackend) -> Costly:
     """A scripted run at a cent a second, with a dollar to spend."""
-    accrual = Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
-    return costly(backend, a_spec(budget_usd=1), accrual)
+    terms = BillingTerms(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
+    return costly(backend, a_spec(budget_usd=1), terms)

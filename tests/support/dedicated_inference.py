@@ -72,7 +72,7 @@ class DedicatedInference(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: DedicatedInference
+    server: DedicatedInference  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes; waiting for each other they take 40 ms
 

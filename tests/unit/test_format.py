@@ -72,6 +72,12 @@ def test_control_characters_of_data_are_shown_and_not_sent() -> None:
     assert printable("a\tb\nc" * 3, 8) == "a\\tb\\nc…"
 
 
+@pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\u202e", "\u2066", "\u2028", "\ufeff", "\ud800", "\U000e0041"])
+def test_text_shown_neither_drives_the_terminal_nor_hides(sign: str) -> None:
+    assert sign not in printable(f"a{sign}b")
+    assert printable(f"a{sign}b").encode()
+
+
 def test_html_escapes_text_links_addresses_and_keeps_html() -> None:
     table = html_table([("<b>", Html("<i>x</i>"))], head=("a&b", ""), has_row_heads=True)
     assert "&lt;b&gt;" in table

@@ -1,1 +1,1 @@
-"""Places to run a job, and the waist that they share."""
+"""Backends: what runs a job."""

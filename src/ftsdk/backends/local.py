@@ -7,26 +7,33 @@ from decimal import Decimal
 from typing import Literal
 
 from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
 from ftsdk.backends.launchers.local import LocalLauncher
 
 __all__ = ["Local"]
 
 
 class Local(HostedBackend):
-    """This machine: the run is a process of its own that outlives yours.
+    """This machine. A run is a process of its own, which continues when yours ends.
 
     Args:
-        processes: Worker processes, one for each device; None takes all CUDA devices, or one process. More than one
-            runs under torchrun: nccl on GPUs, gloo on CPUs.
-        device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
-        usd_per_hour: What an hour of this machine, all its devices together, costs you, in US dollars: plans, estimates
-            and `budget_usd` count it. None: nothing is billed.
-        trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
-        trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
+        processes: Worker processes, one for each device; None: one for each CUDA device, or one. Several run under
+            torchrun, with nccl on GPUs and gloo on CPUs.
+        device: `"cuda"`, `"mps"` or `"cpu"`; None: the best that is available.
+        usd_per_hour: What an hour of this machine costs you, all devices together, in US dollars. Plans, estimates and
+            `budget_usd` take it into account. None: nothing is billed.
+        trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
+            class registered there.
+        trackers: Where events are sent in addition to the run's log: names of entry points in the group
+            `ftsdk.trackers`.
+        env: Names of environment variables that the run's process receives in addition to what training needs. It
+            inherits paths, locale, proxies and the settings of Python, torch, CUDA and Hugging Face (`HF_TOKEN` among
+            them); of keys, only those that begin with the name of its trainer or a tracker (`WANDB_API_KEY` for
+            `wandb`). Values are read from your environment when the run starts and are stored nowhere.
 
     Raises:
-        SpecError: `usd_per_hour` isn't a price, or no such trainer is installed.
+        SpecError: `usd_per_hour` isn't a valid price, no such trainer is installed, a worker couldn't build it, or
+            `env` contains something other than names.
     """
 
     def __init__(
@@ -35,8 +42,9 @@ class Local(HostedBackend):
         processes: int | None = None,
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
-        trainer: str = DEFAULT_TRAINER,
+        trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[str] = (),
+        env: Sequence[str] = (),
     ) -> None:
-        launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour)
+        launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour, env=env)
         super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers)

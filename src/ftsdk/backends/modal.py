@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer, package_of
+from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer, package_of
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.protocol import Orphan
@@ -15,26 +15,31 @@ __all__ = ["Modal"]
 
 
 class Modal(HostedBackend):
-    """Modal: each run is a detached app that outlives this process, with its files on a Volume.
+    """Modal. Each run is a detached app, which continues when this process ends, with its files on a Volume.
 
-    Impossible values are refused by `plan()`, which names what there is.
+    Impossible values are refused by `plan()`, which lists the possible ones.
 
     Args:
-        gpu: `"H100"`; several in a container, `"H100:8"`; alternatives in the order of preference, `["H100",
-            "A100-80GB"]`; or `"cpu"` for none. None: the cheapest that holds the job, unless a dearer one is so fast
-            that the run costs much less.
-        cpu: Physical cores, each of two threads.
-        memory_gib: Of the container.
-        region: `"us"`, `"eu-west"`, ...; naming one costs more. None: wherever there is room.
-        timeout_s: Of one attempt, 1 to 86,400. None: from the budget or the estimate.
-        max_attempts: How often the run may start again by itself after a crash or a timeout, 1 to 11; preemptions don't
-            count, their time does.
+        gpu: `"H100"`; several in one container, `"H100:8"`; alternatives in order of preference, `["H100",
+            "A100-80GB"]`; or `"cpu"` for none. None: the cheapest with enough memory for the job, unless a more
+            expensive one is so fast that the run costs much less.
+        cpu: Physical cores of the container, each with two threads.
+        memory_gib: Memory of the container, in GiB.
+        region: `"us"`, `"eu-west"`, ...; a fixed region costs more. None: any region.
+        timeout_s: The limit of one attempt in seconds, 1 to 86,400. None: derived from the budget or the estimate.
+        max_attempts: How many attempts a run may have after crashes and timeouts, 1 to 11. An attempt that Modal
+            preempts doesn't count; its time does.
         nodes: Whole hosts that train together.
-        environment: Of Modal. None: the one of the active profile.
-        volume: Name of the Volume for runs; it is made if it isn't there.
-        secret: Name of a Modal Secret that the container gets, such as one with HF_TOKEN for gated models.
-        trainer: The training library, by the name of its entry point in the group `ftsdk.trainers`.
-        trackers: Where events go beside the run's own log, by the names of entry points in the group `ftsdk.trackers`.
+        environment: Modal's environment. None: that of the active profile.
+        volume: Name of the Volume for runs, which is created if it doesn't exist.
+        secret: Name of a Modal Secret for the container, such as one with HF_TOKEN for gated models.
+        trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
+            class registered there.
+        trackers: Where events are sent in addition to the run's log: names of entry points in the group
+            `ftsdk.trackers`.
+
+    Raises:
+        SpecError: No such trainer or tracker is installed, or a worker couldn't build it.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Modal(HostedBackend):
         environment: str | None = None,
         volume: str = "ftsdk",
         secret: str | None = None,
-        trainer: str = DEFAULT_TRAINER,
+        trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[str] = (),
     ) -> None:
         options = Options(
@@ -65,20 +70,19 @@ class Modal(HostedBackend):
             volume=volume,
             secret=secret,
         )
-        # A container doesn't see what is written to its Volume from outside, so asking it politely would be waiting in
-        # vain.
+        # No grace when cancelling: a container doesn't see the cancel file, since it isn't shown outside writes.
         chosen = load_trainer(trainer)
-        self._place = ModalLauncher(
+        self._modal = ModalLauncher(
             options,
             extra=chosen.extra,
-            packages=(package_of(trainer), *(package_of_tracker(name) for name in trackers)),
+            packages=(package_of(chosen.name), *(package_of_tracker(name) for name in trackers)),
         )
-        super().__init__(name="modal", launcher=self._place, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
+        super().__init__(name="modal", launcher=self._modal, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
-        """Find apps that no run needs, and runs that have no app. Changes nothing.
+        """Return apps that no run needs, and runs that have no app. Changes nothing.
 
         Args:
-            states: Of the runs that are known here, by run id.
+            states: State by run id, of all runs in the ledger.
         """
-        return self._place.list_orphans(states)
+        return self._modal.list_orphans(states)

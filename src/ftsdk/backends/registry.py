@@ -1,7 +1,4 @@
-"""From a name to a backend, by the entry points of the group `ftsdk.backends`.
-
-Those of ftsdk and those of other packages alike.
-"""
+"""Backends by name: entry points of the group `ftsdk.backends`, those of ftsdk and those of other packages alike."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftsdk._entry_points import forget_entry_points, installed
+from ftsdk._secrets import redact
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.protocol import Backend
 from ftsdk.spec.base import nearest
@@ -51,4 +49,6 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     try:
         return factory(**(options or {}))
     except TypeError as error:
-        raise SpecError(f"backend {name!r} can't be built with {dict(options or {})!r}: {error}") from error
+        # Names only: a value may be a key.
+        given = ", ".join(map(repr, options or {})) or "no options"
+        raise SpecError(f"backend {name!r} can't be built with {given}: {redact(str(error))}") from error

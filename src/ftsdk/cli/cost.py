@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.jobs import load_job
-from ftsdk.cli.show import show_text
+from ftsdk.cli.show import show_answer
 from ftsdk.errors import SpecError
 
 __all__ = ["advise_command", "cost_app"]
 
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print every number with its source, and what was assumed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 cost_app = typer.Typer(name="cost", help="Is an API or a model of your own cheaper?", no_args_is_help=True)
@@ -41,6 +42,7 @@ def crossover(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as an HTML fragment.")] = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the cost of an API and of your own model, by volume and with uncertainty."""
@@ -51,7 +53,7 @@ def crossover(
     question = CrossoverFile.from_yaml(file)
     training = None if job is None else load_job(job, backend).estimate(usd_per_hour=usd_per_hour)
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
-    show_text(answer, as_json=as_json)
+    show_answer(answer, as_json=as_json, is_verbose=verbose)
     if html is not None:
         try:
             html.write_text(answer.to_html(), encoding="utf-8")
@@ -92,6 +94,7 @@ def advise_command(
     ] = None,
     latency: Annotated[str | None, typer.Option(help="offline, server or interactive.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU that you have, in GB.")] = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Advise whether to fine-tune, and with which size, method and backend."""
@@ -129,4 +132,4 @@ def advise_command(
     if not given:
         raise SpecError("no inputs: pass a YAML file, or --task, --requests, --input-tokens, --output-tokens and --api")
     advice = advise(Situation.from_dict(given))
-    show_text(advice, as_json=as_json)
+    show_answer(advice, as_json=as_json, is_verbose=verbose)

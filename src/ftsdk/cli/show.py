@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftsdk.protocol import Plan, RunStatus
     from ftsdk.run.listing import Runs
 
-__all__ = ["fold", "out", "plain", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
+__all__ = ["fold", "out", "plain", "show_answer", "show_error", "show_plan", "show_runs", "show_status", "show_text"]
 
 
 class HasDict(Protocol):
@@ -43,13 +43,35 @@ def show_error(error: FtsdkError) -> None:
     _err.print(Panel(Text(printable(str(error))), title=type(error).__name__, title_align="left", border_style="red"))
 
 
+class HasDetails(HasDict, Protocol):
+    """A value that also has a long form."""
+
+    def details(self) -> str:
+        """Return everything as text."""
+        ...
+
+
+def show_answer(value: HasDetails, *, as_json: bool, is_verbose: bool) -> None:
+    """Print a short answer, everything behind it, or JSON."""
+    if as_json:
+        show_text(value, as_json=True)
+        return
+    _echo(value.details() if is_verbose else str(value))
+    if not is_verbose:
+        _echo("`--verbose` prints every number with its source and what was assumed.")
+
+
 def show_text(value: HasDict, *, as_json: bool = False) -> None:
     """Print a value as JSON, or as text: wrapped in a terminal, unwrapped in a pipe."""
     if as_json:
         typer.echo(json.dumps(value.to_dict()))
     else:
-        text = printable(str(value))
-        typer.echo(fold(text, out.width) if out.is_terminal else text)
+        _echo(str(value))
+
+
+def _echo(text: str) -> None:
+    text = printable(text)
+    typer.echo(fold(text, out.width) if out.is_terminal else text)
 
 
 def plain(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
 from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "Splits"]
 
 
-class Splits(NamedTuple):
+_Validation_co = TypeVar("_Validation_co", covariant=True)
+_Test_co = TypeVar("_Test_co", covariant=True)
+
+
+class Splits(NamedTuple, Generic[_Validation_co, _Test_co]):
     """The parts of a dataset. A part without a size is None."""
 
     train: Dataset
-    validation: Dataset | None
-    test: Dataset | None
+    validation: _Validation_co
+    test: _Test_co
 
 
 class Dataset:
@@ -202,13 +206,33 @@ class Dataset:
         step = Step(preference=PreferenceStep(**{key: value for key, value in given.items() if value is not None}))
         return self._derived(self._table, rows, step, format="preference")
 
+    @overload
+    def split(
+        self, validation: float, test: float, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+    ) -> Splits[Dataset, Dataset]: ...
+    @overload
+    def split(
+        self, validation: float, test: None = None, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+    ) -> Splits[Dataset, None]: ...
+    @overload
+    def split(
+        self, validation: None = None, *, test: float, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+    ) -> Splits[None, Dataset]: ...
+    @overload
     def split(
         self,
         validation: float | None = None,
         test: float | None = None,
         seed: int = 0,
         stratify: str | Literal[False] | None = "auto",
-    ) -> Splits:
+    ) -> Splits[Dataset | None, Dataset | None]: ...
+    def split(
+        self,
+        validation: float | None = None,
+        test: float | None = None,
+        seed: int = 0,
+        stratify: str | Literal[False] | None = "auto",
+    ) -> Splits[Any, Any]:
         """Cut into parts that share no row.
 
         The same seed gives the same parts on every machine; each part keeps the order of the rows.

@@ -7,17 +7,18 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
+from ftsdk.evals.bounded_http import Answer, AnswerTooLarge, AnswerTooLate, BoundedClient, Unreachable
 from ftsdk.evals.generation import Conversation
 
 if TYPE_CHECKING:
-    import httpx
     from tenacity import RetryCallState
 
 __all__ = ["ChatWire", "answer_in", "error_of", "seconds_to_wait"]
@@ -25,8 +26,10 @@ __all__ = ["ChatWire", "answer_in", "error_of", "seconds_to_wait"]
 _TEMPORARY = frozenset({408, 425, 429})
 """Statuses that are worth a retry, besides every 5xx."""
 _LONGEST_WAIT_S = 60.0
-_LARGEST_BODY = 16 << 20
+_LARGEST_BODY = 4 << 20
 """Bytes; more than any answer, and small enough to hold for each request in flight."""
+_LONGEST_MESSAGE = 500
+"""Characters of a server's message that are shown."""
 _ADVICE = {
     400: "check the model's name, and that prompt and max_new_tokens fit into its context",
     402: "the account is out of credit or over its limit; see the provider's billing page",
@@ -67,12 +70,16 @@ class ChatWire:
             attempts: How often a request is sent before it counts as failed.
             clock: Returns seconds since the epoch, to read a date in `Retry-After`.
             sleep: Waits for a number of seconds. None waits too, but stops once another request has failed for good.
-        """
-        import httpx
 
+        Raises:
+            CredentialsError: The key can't be sent in a header.
+        """
+        if key is not None:
+            key = check_key(key, source=key_name or "key")
+            redact_logs(key)
         self._url = url
         self._model = model
-        self._key = key
+        self._secrets = () if key is None else (key,)
         self._key_name = key_name
         self._concurrency = concurrency
         self._attempts = attempts
@@ -80,10 +87,11 @@ class ChatWire:
         self._clock = clock
         self._is_over = threading.Event()
         self._sleep = sleep or self._wait_unless_over
-        self._client = httpx.Client(
+        self._client = BoundedClient(
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            timeout_s=timeout_s,
+            connections=concurrency,
+            most_bytes=_LARGEST_BODY,
         )
 
     def __repr__(self) -> str:
@@ -182,66 +190,45 @@ class ChatWire:
                 retry=retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
                 sleep=self._sleep,
                 reraise=True,
-            )(self._ask, request)
+            )(self._ask, json.dumps(request).encode())
         except FtsdkError as error:
             error.add_note(f"while answering example {index + 1}")
             raise
 
-    def _ask(self, request: Mapping[str, Any]) -> str:
-        import httpx
-
+    def _ask(self, request: bytes) -> str:
         if self._is_over.is_set():
             raise BackendError("not sent: another request has failed for good")
-        deadline = time.monotonic() + self._timeout_s
         try:
-            with self._client.stream("POST", f"{self._url}/chat/completions", json=request) as response:
-                if response.status_code != 200:
-                    raise self._refusal(response, deadline)
-                body = self._read(response, deadline)
-        except httpx.TimeoutException as error:
-            raise self._too_late(type(error).__name__) from error
-        except httpx.HTTPError as error:
-            message = f"can't reach {self._url} ({type(error).__name__}); check the url and the network"
+            answer = self._client.post(f"{self._url}/chat/completions", request)
+        except AnswerTooLate as error:
+            raise BackendError(
+                f"no answer from {self._url} within {self._timeout_s:g} s ({error}); raise timeout_s or try later",
+                retryable=True,
+            ) from error
+        except AnswerTooLarge as error:
+            limit = f"{_LARGEST_BODY >> 20} MiB"
+            raise BackendError(
+                f"{self._url} sent more than {limit} for one answer; check the url", status_code=200
+            ) from error
+        except Unreachable as error:
+            message = f"can't reach {self._url} ({error}); check the url and the network"
             raise BackendError(message, retryable=True) from error
+        if answer.status != 200:
+            raise self._refusal(answer)
         try:
-            return answer_in(json.loads(body))
+            return remove_keys(answer_in(json.loads(answer.body)), self._secrets)
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             message = (
-                f"{self._url} did not answer with a chat completion; check the url (it ends with the version, such as "
-                "'/v1')"
+                f"{self._url} did not answer with a chat completion ({type(error).__name__}); check the url (it ends "
+                "with the version, such as '/v1')"
             )
-            raise BackendError(message, status_code=200) from error
+        # Out of the `except`: the parser's error holds what the server sent, which may repeat the key.
+        raise BackendError(message, status_code=200)
 
-    def _read(self, response: httpx.Response, deadline: float) -> bytes:
-        """Return the body; the client's own timeout is for each read, so a server that drips would never meet it."""
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _LARGEST_BODY:
-                limit = f"{_LARGEST_BODY >> 20} MiB"
-                raise BackendError(
-                    f"{self._url} sent more than {limit} for one answer; check the url",
-                    status_code=response.status_code,
-                )
-            if time.monotonic() > deadline:
-                raise self._too_late("the answer was not finished")
-        return bytes(body)
-
-    def _too_late(self, why: str) -> BackendError:
-        return BackendError(
-            f"no answer from {self._url} within {self._timeout_s:g} s ({why}); raise timeout_s or try later",
-            retryable=True,
-        )
-
-    def _refusal(self, response: httpx.Response, deadline: float) -> FtsdkError:
-        try:
-            message = _message_in(self._read(response, deadline))
-        except BackendError:
-            message = ""  # the status says enough
-        if self._key is not None:
-            message = message.replace(self._key, "***")
-        wait_s = seconds_to_wait(response.headers.get("Retry-After"), self._clock())
-        return error_of(response.status_code, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)
+    def _refusal(self, answer: Answer) -> FtsdkError:
+        message = redact(_message_in(answer.body), self._secrets, limit=_LONGEST_MESSAGE)
+        wait_s = seconds_to_wait(answer.headers.get("retry-after"), self._clock())
+        return error_of(answer.status, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)
 
 
 def error_of(
@@ -251,7 +238,7 @@ def error_of(
 
     Args:
         status: The HTTP status, not 200.
-        message: The server's message, without secrets.
+        message: The server's message, redacted.
         address: The server, for the message.
         key_name: The environment variable that held the key.
         retry_after_s: Seconds to wait, from `Retry-After`.
@@ -303,7 +290,7 @@ def _wait_s(state: RetryCallState) -> float:
 
 
 def _message_in(content: bytes) -> str:
-    """Return the server's error message; empty for anything but JSON, such as a page of HTML."""
+    """Return the server's error message, as it came; empty for anything but JSON, such as a page of HTML."""
     try:
         body: Any = json.loads(content)
     except (ValueError, RecursionError):
@@ -311,4 +298,4 @@ def _message_in(content: bytes) -> str:
     found: Any = body.get("error", body) if isinstance(body, dict) else ""
     if isinstance(found, dict):
         found = found.get("message") or found.get("detail") or ""
-    return str(found)[:500] if isinstance(found, str) else ""
+    return found if isinstance(found, str) else ""

@@ -5,35 +5,41 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from ftsdk._secrets import check_key, looks_like_key
 from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_wire import ChatWire
 from ftsdk.spec import Value
+from ftsdk.spec.urls import check_service_url
 
 __all__ = ["Endpoint", "EndpointTarget"]
 
 
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be the address of a server, up to and including its version, such as 'https://host/v1'")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "must have no user name and no password; name the environment variable of the key: api_key_env='...'"
-        )
-    if parts.query or parts.fragment:
-        raise ValueError("must have no query and no fragment")
-    if parts.path.rstrip("/").endswith("/completions"):
+    # Whether plain http will do depends on the key, and is checked with it.
+    url = check_service_url("url", url, key_comes_from="the variable that api_key_env names", allow_http=True)
+    if urlsplit(url).path.endswith("/completions"):
         raise ValueError("must end before '/chat/completions', which ftsdk adds")
-    return url.rstrip("/")
+    return url
+
+
+def _checked_name(name: str) -> str:
+    # A key in its place must not be kept, or shown: with an eval it goes into reports and records.
+    if _ENVIRONMENT_NAME.fullmatch(name) is None or looks_like_key(name):
+        raise ValueError("must be the name of an environment variable, such as 'MY_API_KEY', and not the key itself")
+    return name
 
 
 class Endpoint(Value):
@@ -47,24 +53,34 @@ class Endpoint(Value):
     """Up to and including the version: `"https://host/v1"`; `/chat/completions` is added."""
     model: Annotated[str, Field(min_length=1)]
     """What the server calls the model."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str, AfterValidator(_checked_name)] | None = None
     """Name of the environment variable with the key; None sends no key."""
+    allow_http: bool = False
+    """Send the key over plain http to another machine, where anybody on the way can read it."""
     revision: str | None = None
     """A name for exactly what answers: weights and settings. Answers are kept under it, and used again even if the
     endpoint has moved. None: the same model may or may not still answer there, so each evaluation asks again."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """The most requests in flight at once."""
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     """Longest time for one answer, from the request to its last byte, in seconds."""
-    attempts: Annotated[int, Field(ge=1)] = 5
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """How often a request is sent before it counts as failed; only failures that may be temporary are retried."""
+
+    @model_validator(mode="after")
+    def _check_encryption(self) -> Self:
+        if self.api_key_env is not None:
+            check_service_url(
+                "url", self.url, key_comes_from="the variable that api_key_env names", allow_http=self.allow_http
+            )
+        return self
 
     @contextlib.contextmanager
     def open(self) -> Generator[ChatWire]:
         """Connect, for as long as the block lasts.
 
         Raises:
-            CredentialsError: The environment variable isn't set.
+            CredentialsError: The environment variable isn't set, or what it holds can't be sent in a header.
         """
         with ChatWire(
             url=self.url,
@@ -87,7 +103,7 @@ class Endpoint(Value):
     def _key(self) -> str | None:
         if self.api_key_env is None:
             return None
-        key = os.environ.get(self.api_key_env, "").strip()
+        key = check_key(os.environ.get(self.api_key_env, ""), source=self.api_key_env)
         if not key:
             raise CredentialsError(
                 f"the endpoint {self.url} needs a key; set the environment variable {self.api_key_env}"

@@ -11,6 +11,7 @@ from typing import Any
 from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.examples import EvalData, Example, read_examples
 from ftsdk.evals.metrics import Metric, get_metric, mean
+from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.scorers import Score, Scorer, exact_match, get_scorer
 from ftsdk.evals.scorers.scorer import RESERVED_OPTIONS
 from ftsdk.spec.base import nearest
@@ -122,12 +123,12 @@ class Eval:
         return read_examples(self.data)
 
     def score(self, example: Example, answer: str) -> Score:
-        """Judge one answer.
+        """Judge one answer, without the reasoning before it; reasoning in the reference is left out, too.
 
         Raises:
             SpecError: The scorer returned something else than a score.
         """
-        return self.scorer(example, answer)
+        return self.scorer(example._replace(expected=final_answer(example.expected)), final_answer(answer))
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
         """Return the eval as plain data; paths in the dataset's recipe become relative to `base`."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
 
-__all__ = ["CanStream", "Generator", "TransformersGenerator"]
+__all__ = ["CanMeasure", "CanStream", "Generator", "TransformersGenerator"]
 
 Conversation = Sequence[dict[str, Any]]
 """Messages, each with `role` and `content`."""
@@ -63,6 +63,20 @@ class CanStream(Protocol):
         ...
 
 
+@runtime_checkable
+class CanMeasure(Protocol):
+    """An optional ability of a generator: the lengths of reference answers as the model would write them."""
+
+    def answer_lengths(self, conversations: Sequence[Conversation], answers: Sequence[str]) -> list[int]:
+        """Return the tokens of each answer, with all that the chat template puts around it, such as empty reasoning.
+
+        Args:
+            conversations: Messages up to the answer, each conversation on its own.
+            answers: One for each.
+        """
+        ...
+
+
 class TransformersGenerator:
     """Greedy generation with a loaded model, in batches of similar length, left-padded.
 
@@ -105,6 +119,20 @@ class TransformersGenerator:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
         return [len(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    def answer_lengths(self, conversations: Sequence[Conversation], answers: Sequence[str]) -> list[int]:
+        """Return the tokens of each answer as the chat template renders it; see `CanMeasure.answer_lengths`."""
+        whole = [
+            [*conversation, {"role": "assistant", "content": answer}]
+            for conversation, answer in zip(conversations, answers, strict=True)
+        ]
+        prompts = self._render(conversations, add_generation_prompt=True)
+        rendered = self._render(whole, add_generation_prompt=False)
+        # Some templates render an answer without what it has in a prompt: it takes at least its own tokens.
+        return [
+            max(plain, len(text) - len(prompt))
+            for plain, text, prompt in zip(self.count_tokens(answers), rendered, prompts, strict=True)
+        ]
 
     def generate(
         self,
@@ -155,13 +183,7 @@ class TransformersGenerator:
             yield dict(zip(batch, answers, strict=True))
 
     def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
-        encoded = self._tokenizer.apply_chat_template(
-            [list(conversation) for conversation in conversations],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-        )
-        prompts: list[list[int]] = [list(ids) for ids in encoded["input_ids"]]
+        prompts = self._render(conversations, add_generation_prompt=True)
         for index, ids in enumerate(prompts):
             if self._max_length is not None and len(ids) + max_new_tokens > self._max_length:
                 raise DatasetError(
@@ -171,6 +193,15 @@ class TransformersGenerator:
                     hint="Leave the row out, shorten it, or lower max_new_tokens.",
                 )
         return prompts
+
+    def _render(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool) -> list[list[int]]:
+        encoded = self._tokenizer.apply_chat_template(
+            [list(conversation) for conversation in conversations],
+            add_generation_prompt=add_generation_prompt,
+            tokenize=True,
+            return_dict=True,
+        )
+        return [list(ids) for ids in encoded["input_ids"]]
 
     def _batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
         """Group positions by length, longest first: little is padded, and if memory runs out it does so at once."""

@@ -13,7 +13,7 @@ from ftsdk.errors import SpecError
 from ftsdk.evals.comparison import compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
-from ftsdk.evals.generation import CanStream, Generator
+from ftsdk.evals.generation import CanMeasure, CanStream, Generator
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult, PairedScore
 from ftsdk.evals.storage import AnswerFile, write_report
@@ -137,8 +137,13 @@ class _Measurement:
         prompts = [example.prompt for example in self._examples]
         limit = self._eval.max_new_tokens
         if limit is None:
-            longest = max(generator.count_tokens([example.expected for example in self._examples]))
-            limit = max(longest + _MARGIN_TOKENS, _LEAST_TOKENS)
+            expected = [example.expected for example in self._examples]
+            lengths = (
+                generator.answer_lengths(prompts, expected)
+                if isinstance(generator, CanMeasure)
+                else generator.count_tokens(expected)
+            )
+            limit = max(max(lengths) + _MARGIN_TOKENS, _LEAST_TOKENS)
         if isinstance(generator, CanStream):
             yield from generator.stream(prompts, max_new_tokens=limit, skip=frozenset(known))
             return

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from ftsdk._home import home
 from ftsdk.errors import MissingExtraError, ModelError
@@ -58,6 +58,8 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
             return _download(model, report)
         case "gguf":
             return _unpack(model, home() / "models" if cache is None else cache, report)
+        case _:
+            assert_never(model.source)
 
 
 def _download(model: Model, report: Callable[[str], object]) -> Path:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, assert_never, cast
 
 from ftsdk.errors import ModelError
 from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header, regular_size
@@ -74,6 +74,8 @@ def inspect_model(model: Model) -> ModelFacts:
             return inspect_folder(folder, model, shown=model.id)
         case "hub":
             return _inspect_hub(model)
+        case _:
+            assert_never(model.source)
 
 
 def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:

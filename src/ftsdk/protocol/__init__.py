@@ -1,4 +1,4 @@
-"""The waist between jobs and backends: values, events and the `Backend` protocol. No IO, no vendor."""
+"""What jobs and backends share: the `Backend` protocol, its values and its events. No IO, no vendor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The waist: the protocols that backends implement.
+"""The protocols that backends implement.
 
-A backend is whatever fits `Backend`; it needs no base class. `plan` decides and is pure, everything else acts and is
-thin. `ftsdk.testing.BackendConformance` holds a backend to all of it.
+A backend is any object that has the methods of `Backend`; it needs no base class. `plan` is pure and makes all
+decisions; the other methods carry them out. `ftsdk.testing.BackendConformance` tests a backend.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """The word in `backend="..."` and at the front of a ref."""
+        """The name in `backend="..."` and at the start of a ref."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the backend can do. Data: no IO."""
+        """What the backend can do. Reads nothing from disk or network."""
         ...
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The arguments that rebuild it, as JSON: kept with each run, so that another process can open the run."""
+        """The arguments that rebuild it, as JSON. Stored with each run, so that any process can open it."""
         ...
 
     def plan(self, spec: JobSpec) -> Plan:
-        """Decide everything, send nothing. The same spec gives the same plan.
+        """Plan the run offline. The same spec always has the same plan.
 
         Raises:
             UnsupportedSpecError: A field that was set can't be honoured.
@@ -48,12 +48,12 @@ class Backend(Protocol):
         ...
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
-        """Start the run. The same key is the same run, also after a crash or a timeout.
+        """Start the run. The same key always means the same run, even after a crash or a timeout.
 
         Args:
-            plan: As `plan` gave it.
-            key: The ref's `id`: known, and in the ledger, before anything is sent. What the backend calls the run goes
-                into the ref's `native`.
+            plan: As returned by `plan`.
+            key: The `id` of the ref, which is in the ledger before anything is sent. The backend's own ids go into the
+                ref's `native`.
 
         Raises:
             BackendError: The provider refused, or didn't answer.
@@ -69,7 +69,7 @@ class Backend(Protocol):
         ...
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Return the events so far that have a `seq` over `after`, in order. Never blocks."""
+        """Return the events so far whose `seq` is above `after`, in order. Never blocks."""
         ...
 
     def cancel(self, ref: RunRef) -> None:
@@ -81,7 +81,7 @@ class Backend(Protocol):
 
         Raises:
             RunNotReadyError: The run hasn't succeeded.
-            CorruptArtifactError: What came doesn't match its manifest.
+            CorruptArtifactError: The files don't match their manifest.
         """
         ...
 
@@ -106,9 +106,7 @@ class CanQuote(Protocol):
     def quote(self, plan: Plan) -> Quote:
         """Request the price. May upload the data, which a later `submit` then doesn't upload again.
 
-        Starts nothing and spends nothing.
-
-        A price over the budget, or over what the account may spend, is returned all the same.
+        Starts nothing and spends nothing. A price over the budget, or over the account's limit, is returned, too.
 
         Raises:
             UnsupportedSpecError: The provider's own limits don't allow the run.
@@ -125,13 +123,13 @@ class CanResume(Protocol):
     def resume(self, ref: RunRef) -> bool:
         """Resume from the last whole checkpoint.
 
-        Returns False if the run is at work or over, or has crashed too often.
+        Returns False if the run is in progress or over, or has crashed too often.
         """
         ...
 
 
 class Orphan(Value):
-    """Something at a provider that no run in the ledger needs, or a run in the ledger that has nothing there."""
+    """Something at a provider that no run in the ledger needs, or a run in the ledger without anything there."""
 
     kind: Literal["app", "run"]
     """`app`: at the provider, and no run in the ledger needs it.
@@ -143,12 +141,12 @@ class Orphan(Value):
     """The provider's own id."""
     name: str = ""
     advice: str
-    """What can be done about it."""
+    """What to do about it."""
 
 
 @runtime_checkable
 class CanListOrphans(Protocol):
-    """A backend that may leave behind things that cost money, such as apps after a crash."""
+    """A backend that may leave things behind that cost money, such as apps after a crash."""
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Compare what is at the provider with a ledger's runs. Changes nothing.

@@ -1,4 +1,4 @@
-"""What a backend bills for a planned run, and at which prices: filled in by backends, read by `ftsdk.cost`."""
+"""What a backend bills for a planned run, and at which prices. Backends fill it in, `ftsdk.cost` reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import UnionMember, Usd
+from ftsdk.spec.base import OptionalUsd, UnionMember, Usd, usd_default
 
 __all__ = ["AnyBilling", "Billing", "FixedPrice", "HourlyBilling", "NotBilled", "Rate", "TokenBilling"]
 
@@ -19,21 +19,21 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Rate(Value):
-    """A price that a plan counts with."""
+    """A price that a plan uses."""
 
     label: str
     """What is billed, such as `GPU`."""
     usd: Usd
-    """US dollars for one unit, which the field that holds the rate names."""
+    """US dollars per unit; the name of the field that has the rate states the unit."""
     source: str
     """Where the price was read, and on which day."""
 
 
 class AnyBilling(UnionMember, ABC):
-    """What the kinds of billing share."""
+    """The base class of all kinds of billing."""
 
     note: str = ""
-    """What is known of the cost before tokens and time are estimated."""
+    """What is known about the cost before tokens and time are estimated."""
 
 
 class NotBilled(AnyBilling):
@@ -54,15 +54,15 @@ class HourlyBilling(AnyBilling):
 
     kind: Literal["per_hour"] = "per_hour"
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
-    """What an hour costs, by what is billed, all devices and hosts together."""
+    """The prices of an hour, by what is billed, for all devices and hosts together."""
     most_usd_per_hour: Usd
-    """US dollars an hour at most, such as where a dearer card may be given."""
-    most_usd: Usd | None = None
-    """US dollars for all attempts together at most; None: nothing limits them."""
+    """US dollars an hour at most, for example if a more expensive card may be assigned."""
+    most_usd: OptionalUsd = usd_default(None)
+    """US dollars at most for all attempts together; None: no limit."""
     source: str
     """Where the prices were read."""
     start_s: Seconds = 0.0
-    """Seconds that the start of an attempt may take at most, where the start is billed."""
+    """The most seconds that the start of an attempt may take, if the start is billed."""
     timeout_s: Seconds | None = None
     """Seconds after which an attempt is ended; None: no limit."""
     max_attempts: Annotated[int, Field(ge=1)] = 1
@@ -80,9 +80,9 @@ class TokenBilling(AnyBilling):
     usd_per_mtok: Rate | None = None
     """Per million training tokens; None: no source has the price for this model."""
     most_usd_per_mtok: Rate | None = None
-    """Per million training tokens at most, where the price isn't certain; None: it is."""
+    """Per million training tokens at most, if the price isn't certain; None: it is certain."""
     minimum: Rate | None = None
-    """Per job at least; None: no minimum."""
+    """The minimum per job; None: there is none."""
     epochs: Annotated[float, Field(gt=0)]
     """How often the training tokens are billed."""
     evaluations: Count = 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, assert_never, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftsdk._format import duration, money
 from ftsdk.errors import SpecError
@@ -20,7 +20,7 @@ from ftsdk.spec.interval import Amount, Range
 
 __all__ = [
     "QUOTED_LATER",
-    "Accrual",
+    "BillingTerms",
     "CostRange",
     "Estimate",
     "EstimateLine",
@@ -37,6 +37,9 @@ QUOTED_LATER = (
     "and uploads the data"
 )
 """The note of an estimate that a service's own quote will replace; the quote removes it."""
+
+
+Unit = Literal["tokens", "s", "GB", "usd"]
 
 
 class CostRange(Value):
@@ -60,12 +63,12 @@ class EstimateLine(Value):
 
     label: str
     amount: Range
-    unit: Literal["tokens", "s", "GB", "usd"]
+    unit: Unit
     source: str
 
 
 class PlannedHardware(Value):
-    """The hardware that a worker will find, as planned."""
+    """The hardware that a worker is planned to run on."""
 
     device: Literal["cuda", "mps", "cpu"]
     name: str
@@ -75,7 +78,7 @@ class PlannedHardware(Value):
     """Memory of one device, in GiB; None: not known."""
     has_bfloat16: bool = True
     larger: str = "a device with more memory"
-    """How to get more memory there, for advice."""
+    """How to get more memory, for advice."""
 
 
 class MemoryEstimate(Value):
@@ -87,11 +90,11 @@ class MemoryEstimate(Value):
     verdict: Literal["fits", "tight", "no", "unknown"]
     """`fits`: with a margin of error. `tight`: likely, without that margin. `no`: likely not."""
     largest_micro_batch: int | None = None
-    """The most rows as long as the longest that fit at once, with a margin of error; 0: not even one."""
+    """How many of the longest rows fit at once, with a margin of error; 0: not even one."""
     fixed_gb: Amount = 0.0
-    """Part of the peak, before any calibration, that doesn't depend on the rows: weights, optimizer states, context."""
+    """The part of the peak that doesn't depend on the rows, before calibration: weights, optimizer states, context."""
     varying_gb: Amount = 0.0
-    """Part of the peak, before any calibration, that grows with the tokens of a micro-batch."""
+    """The part of the peak that grows with the tokens of a micro-batch, before calibration."""
     lines: tuple[EstimateLine, ...] = ()
 
     def __str__(self) -> str:
@@ -103,18 +106,18 @@ class MemoryEstimate(Value):
 
 
 class StepParts(Value):
-    """Seconds of one optimizer step by part, before any calibration: what a measured step is compared with."""
+    """Seconds of one optimizer step by part, before calibration. Measured steps are compared with it."""
 
     device_s: Annotated[float, Field(gt=0)]
     """The device: matrix products and memory traffic."""
     host_s: Annotated[float, Field(gt=0)]
-    """The host: launching kernels, at the same time."""
+    """The host, which launches kernels at the same time."""
     optimizer_s: Amount = 0.0
     """The optimizer's update, after both."""
     overlap: Annotated[float, Field(ge=1)] = 1.0
-    """How device and host work side by side: 1, they take turns, as on a CPU that is both.
+    """How much device and host overlap. 1: they take turns, as on a CPU that is both.
 
-    The larger, the more the slower one alone counts.
+    The larger it is, the more the slower of the two alone decides.
     """
 
     @property
@@ -123,27 +126,28 @@ class StepParts(Value):
         return (self.device_s**self.overlap + self.host_s**self.overlap) ** (1 / self.overlap) + self.optimizer_s
 
 
-class Accrual(Value):
+class BillingTerms(Value):
     """How the cost of a run grows while it runs."""
 
     kind: Literal["per_hour", "per_share"]
-    """By time, or by the share of the training that is done."""
+    """By time, or by the share of the training that is complete."""
     usd: Usd
-    """US dollars an hour, or for the whole training: at most, so that a budget isn't passed unseen."""
+    """US dollars an hour, or for the whole training: the most it can be, so that no budget is exceeded unnoticed."""
     fixed_usd: Usd
-    """US dollars that are owed from the start on, such as a minimum."""
+    """US dollars that are owed as soon as the run starts, such as a minimum charge."""
     start_s: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds that the start of an attempt may take at most, before its first event, where the start is billed."""
+    """The most seconds that the start of an attempt may take before its first event, if the start is billed."""
     source: str
+    """Where the price was read, and on which day."""
 
 
 class Quote(Value):
-    """A provider's own price for a planned run. Requesting it spends nothing and starts nothing."""
+    """A provider's own price for a planned run. Requesting a quote spends nothing and starts nothing."""
 
     usd: Usd
-    """US dollars, the provider's minimum included."""
+    """US dollars, including the provider's minimum."""
     tokens: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that it would bill, training and validation together; None: not given."""
+    """Tokens that would be billed, training and validation together; None: the provider doesn't state them."""
     source: str
     """Who gave the quote."""
     asked_at: Annotated[float, Field(ge=0, le=1e11)]
@@ -157,13 +161,13 @@ class Quote(Value):
         return f"{self.source}, {datetime.fromtimestamp(self.asked_at, UTC):%Y-%m-%d}"
 
     def to_native(self) -> dict[str, str]:
-        """Return what a ref keeps of the quote, for `RunRef.native`."""
+        """Return the quote as entries of `RunRef.native`."""
         tokens = {} if self.tokens is None else {"quoted_tokens": str(self.tokens)}
         return {"quoted_usd": str(self.usd), "quoted_by": self.source, "quoted_at": repr(self.asked_at), **tokens}
 
     @classmethod
     def from_native(cls, native: Mapping[str, str]) -> Quote | None:
-        """Return the quote that a ref keeps; None if there is none, or it can't be read."""
+        """Return the quote in a ref's `native`; None if there is none, or it can't be read."""
         if "quoted_usd" not in native:
             return None
         tokens = native.get("quoted_tokens")
@@ -179,37 +183,47 @@ class Quote(Value):
 
 
 class Estimate(Value):
-    """What a run will take, each number with its interval and its source.
+    """What a run will take: tokens, time, memory and cost, each with its interval and its source.
 
     `cost` is None if nothing is billed or no price is known.
     """
 
     backend: str
     tokens: Range | None = None
-    """Tokens of the training rows over all epochs, padding left out."""
+    """Tokens of the training rows over all epochs, without padding."""
     tokens_source: str = ""
     billed_tokens: Range | None = None
-    """Tokens that the provider bills by its rule, where it bills tokens."""
+    """Tokens that the provider bills by its own rules, if it bills tokens."""
     seconds: Range | None = None
     """Wall time from start to end."""
     time_lines: tuple[EstimateLine, ...] = ()
     step: StepParts | None = None
     """An average optimizer step."""
     start_s: Amount | None = None
-    """Seconds before the first step if the model is downloaded, before any calibration."""
+    """Seconds before the first step if the model is downloaded already, before calibration."""
     checkpoint_s: Amount | None = None
-    """Seconds for one checkpoint, before any calibration."""
+    """Seconds for one checkpoint, before calibration."""
     memory: MemoryEstimate | None = None
     cost: CostRange | None = None
     cost_lines: tuple[EstimateLine, ...] = ()
     cost_note: str = ""
-    accrual: Accrual | None = None
+    billing_terms: BillingTerms | None = None
+    """How the cost grows while the run is in progress; None: nothing is billed, or it isn't known."""
     notes: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, data: Any) -> Any:
+        """Read estimates written before 2026-11-27, when `billing_terms` was called `accrual`."""
+        if isinstance(data, dict) and "accrual" in data and "billing_terms" not in data:
+            fields = cast("dict[str, Any]", data)
+            return {"billing_terms" if name == "accrual" else name: value for name, value in fields.items()}
+        return cast("Any", data)
+
     def quoted(self, quote: Quote) -> Estimate:
-        """Return the estimate with the provider's quote in place of our cost, which a note keeps."""
+        """Return the estimate with the provider's quote in place of our own cost, which is kept in a note."""
         amount = float(quote.usd)
-        owed_at_once = Decimal(0) if self.accrual is None else min(self.accrual.fixed_usd, quote.usd)
+        owed_at_once = Decimal(0) if self.billing_terms is None else min(self.billing_terms.fixed_usd, quote.usd)
         tokens = (
             {}
             if quote.tokens is None
@@ -228,13 +242,13 @@ class Estimate(Value):
                 ),
             ),
             cost_note="",
-            accrual=Accrual(kind="per_share", usd=quote.usd, fixed_usd=owed_at_once, source=quote.cited),
-            notes=(*kept, *quote.notes, f"our own estimate, which this replaces: {ours or 'unknown'}"),
+            billing_terms=BillingTerms(kind="per_share", usd=quote.usd, fixed_usd=owed_at_once, source=quote.cited),
+            notes=(*kept, *quote.notes, f"the quote replaces our own estimate: {ours or 'unknown'}"),
             **tokens,
         )
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the rows of the estimate: pairs of a heading and a text."""
+        """Return the estimate as rows of heading and text."""
         rows: list[tuple[str, str]] = []
         if self.tokens is not None:
             rows.append(("Tokens", f"{in_unit(self.tokens, 'tokens')}; {self.tokens_source}"))
@@ -250,7 +264,7 @@ class Estimate(Value):
 
     @property
     def parts(self) -> dict[str, tuple[EstimateLine, ...]]:
-        """What time, memory and cost are made of, by heading."""
+        """The parts that time, memory and cost are made of, by heading."""
         return {
             "Time": self.time_lines,
             "Memory": () if self.memory is None else self.memory.lines,
@@ -272,8 +286,8 @@ class Estimate(Value):
         return self.to_html()
 
 
-def in_unit(amount: Range, unit: str) -> str:
-    """Write a range in the usual notation of its unit."""
+def in_unit(amount: Range, unit: Unit) -> str:
+    """Return a range as text, in the usual notation of its unit."""
 
     def write(value: float) -> str:
         match unit:
@@ -283,8 +297,10 @@ def in_unit(amount: Range, unit: str) -> str:
                 return money(value, places=2)
             case "GB":
                 return f"{value:.1f} GB"
-            case _:
+            case "tokens":
                 return f"{value:,.0f}"
+            case _:
+                assert_never(unit)
 
     if amount.low == amount.high:
         return write(amount.likely)

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from ftsdk.errors import SpecError
 from ftsdk.protocol.run_state import RunState
@@ -15,11 +15,19 @@ from ftsdk.spec import Value
 __all__ = ["CheckpointEvent", "EvalEvent", "Event", "LogEvent", "StateEvent", "StepEvent", "read_event"]
 
 
+def _without_surrogates(text: object) -> object:
+    """Replace half a surrogate pair, which can't be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_without_surrogates)]
+
+
 class _Event(Value):
-    seq: Annotated[int, Field(ge=0)]
-    """Position in the run's history: 0, 1, 2, ..."""
-    at: float
-    """Seconds since the epoch, UTC."""
+    seq: Annotated[int, Field(ge=0)] = 0
+    """Position in the run's history: 0, 1, 2, ... The log assigns it when the event is written."""
+    at: float = 0.0
+    """Seconds since the epoch, UTC. If it isn't set, the log sets it when the event is written."""
 
 
 class StateEvent(_Event):
@@ -27,14 +35,15 @@ class StateEvent(_Event):
 
     kind: Literal["state"] = "state"
     state: RunState
-    native: str = ""
-    reason: str = ""
+    native: Text = ""
+    """The backend's own word for the state."""
+    reason: Text = ""
     diagnosis: dict[str, Any] | None = None
     """The fields of `ftsdk.errors.Diagnosis`, when the state is `failed`."""
 
 
 class StepEvent(_Event):
-    """One optimizer step, or a few, were completed."""
+    """One or more optimizer steps were completed."""
 
     kind: Literal["step"] = "step"
     step: int
@@ -65,14 +74,14 @@ class CheckpointEvent(_Event):
 
     kind: Literal["checkpoint"] = "checkpoint"
     step: int
-    path: str = ""
+    path: Text = ""
 
 
 class LogEvent(_Event):
-    """A line of the log; native events of unknown kinds become one, too."""
+    """A log message. Native events of unknown kinds become log events, too."""
 
     kind: Literal["log"] = "log"
-    message: str
+    message: Text
     level: Literal["info", "warning", "error"] = "info"
 
 
@@ -83,14 +92,20 @@ _events: TypeAdapter[StateEvent | StepEvent | EvalEvent | CheckpointEvent | LogE
 
 
 def read_event(line: str | bytes, *, seq: int) -> Event:
-    """Read one event from a line of JSON; a line of an unknown kind or shape becomes a log event, never an error."""
+    """Parse one line of an event log. Never raises: a line of an unknown kind or shape becomes a log event.
+
+    Args:
+        line: One JSON object.
+        seq: Position of the line, for a line that can't be parsed.
+    """
     try:
-        return _events.validate_json(line)
+        event = _events.validate_json(line)
     except (ValidationError, SpecError):
-        text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
-        # Half a surrogate pair can't be written as UTF-8 again.
-        text = text.strip()[:2000].encode("utf-8", "replace").decode()
-        return LogEvent(seq=seq, at=_time_in(line), message=text)
+        event = None
+    if event is not None and {"seq", "at"} <= event.model_fields_set:
+        return event
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    return LogEvent(seq=seq, at=_time_in(line), message=text.strip()[:2000])
 
 
 def _time_in(line: str | bytes) -> float:

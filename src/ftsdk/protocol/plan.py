@@ -1,4 +1,4 @@
-"""The plan: the exact request, and every choice that was made for it."""
+"""The plan: the exact request, and every value that was chosen for it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,17 @@ class Plan(Value):
     backend: str
     spec: JobSpec
     request: dict[str, Any]
-    """The native request, as JSON: what is sent is this and nothing else. Only its backend reads it."""
+    """The native request, as JSON: exactly what will be sent. Only its backend reads it."""
     adjustments: tuple[Adjustment, ...] = ()
     """What the spec left open, what was chosen, and why."""
     workload: Workload | None = None
-    """What the training has to work through.
-
-    None: the backend doesn't state it, so time and memory aren't estimated.
-    """
+    """What there is to compute; None: the backend doesn't state it, so time and memory aren't estimated."""
     billing: Billing | None = None
     """What is billed, and at which prices; None: not known."""
     notes: tuple[str, ...] = ()
     """What the user should know before the start."""
     hardware: PlannedHardware | None = None
-    """What a worker will find; None: not known."""
+    """What a worker will run on; None: not known."""
     estimate: Estimate | None = None
     """Tokens, time, memory and cost; `job.plan()` adds it, a backend leaves it out."""
 

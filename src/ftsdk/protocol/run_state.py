@@ -1,4 +1,4 @@
-"""Where a run is, what it is called, and what it leaves behind."""
+"""The state of a run, its name, and its weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ftsdk.errors import Diagnosis, SpecError
 __all__ = ["TERMINAL", "Artifact", "RunRef", "RunState", "RunStatus"]
 
 RunState = Literal["queued", "running", "finalizing", "cancelling", "succeeded", "failed", "cancelled", "unknown"]
-"""The state of a run. `unknown` is not terminal: the backend used a word that we don't know, which `native` keeps."""
+"""The state of a run. `unknown` isn't terminal: the backend reported an unknown state, which is in `native`."""
 
 
 TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
@@ -22,7 +22,7 @@ TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """The name of a run, good in any process on any day: `local:20261123-ab12cd`."""
+    """The name of a run, valid in any process on any day: `local:20261123-ab12cd`."""
 
     backend: str
     id: str

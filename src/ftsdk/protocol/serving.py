@@ -19,17 +19,17 @@ from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
 from ftsdk.spec import Value
 from ftsdk.spec.amounts import check_amount
-from ftsdk.spec.base import Usd, nearest
+from ftsdk.spec.base import OptionalUsd, Usd, nearest
 
 __all__ = ["CanServe", "ServingOffer", "ServingPlan", "ServingState", "ServingStatus", "plan_serving"]
 
 LEAST_HOURS = Decimal(1) / 12
-"""Five minutes: less is no use."""
+"""Five minutes; a shorter deployment would be useless."""
 
 ServingState = Literal["starting", "ready", "stopping", "stopped", "failed", "gone", "unknown"]
 """The state of a deployment. Only `gone` is final: nothing is left that could be billed.
 
-`unknown`: a native word that we don't know.
+`unknown`: a native state that ftsdk doesn't know.
 """
 
 
@@ -42,7 +42,7 @@ class ServingOffer(Value):
     gpu_count: Annotated[int, Field(ge=1)]
     gpu_memory_gib: int | None = None
     """Memory of each GPU, in GiB."""
-    price_usd_per_hour: Usd | None
+    price_usd_per_hour: OptionalUsd
     """US dollars an hour while one replica is ready; None: no price is listed."""
     free: int | None = None
     """Replicas that are free now by the provider's own estimate; None: not known."""
@@ -170,8 +170,8 @@ def plan_serving(
     price = offer.price_usd_per_hour
     if price is None:
         raise BudgetExceededError(
-            f"nothing was started: {offer.source} has no price for {offer.hardware}, so no budget can be kept; name "
-            "other hardware"
+            f"nothing was started: {offer.source} has no price for {offer.hardware}, so no budget can be kept; choose "
+            "other hardware="
         )
     idle_s = offer.idle_stop_s_min if idle_stop_s is None else idle_stop_s
     if not offer.idle_stop_s_min <= idle_s <= offer.idle_stop_s_max or idle_s % 60:

@@ -1,4 +1,4 @@
-"""What a planned training has to work through: filled in by backends, read by `ftsdk.cost`."""
+"""What there is to compute in a planned training. Backends fill it in, `ftsdk.cost` reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Execution(Value):
-    """How a trainer puts the rows through its devices, in terms that any trainer can state."""
+    """How the rows go through the devices, in terms that apply to any trainer."""
 
     steps: Count
     """Optimizer steps of the whole training."""
@@ -46,7 +46,7 @@ class Execution(Value):
 
 
 class Workload(Value):
-    """The rows of a planned training, what is learned from them, and how."""
+    """The rows of a planned training, and how they are trained on."""
 
     rows: Count
     """Training rows."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 from ftsdk._format import money_over
 from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol import Event, Plan, RunState, RunStatus
-from ftsdk.protocol.estimates import Accrual
+from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
 __all__ = ["BudgetWatch", "budget_watch", "refuse_over_budget"]
@@ -50,13 +50,13 @@ class BudgetWatch:
 
     Args:
         budget_usd: The most that the run may cost, in US dollars.
-        accrual: How its cost grows.
+        terms: How its cost grows.
         submitted_at: When it was submitted, in seconds since the epoch: a provider that bills the start of a run bills
             from there.
     """
 
     budget_usd: Decimal
-    accrual: Accrual | None
+    terms: BillingTerms | None
     submitted_at: float | None = None
     _meter: Meter = field(init=False)
     _seconds: float = 0.0
@@ -66,7 +66,7 @@ class BudgetWatch:
     """The largest share of the training that was done between two polls."""
 
     def __post_init__(self) -> None:
-        self._meter = Meter(accrual=self.accrual, submitted_at=self.submitted_at)
+        self._meter = Meter(terms=self.terms, submitted_at=self.submitted_at)
 
     def saw(self, events: Sequence[Event]) -> None:
         """Take in the events since the last poll, in order, each once."""
@@ -97,7 +97,7 @@ class BudgetWatch:
         owed = self.owed_usd(status, clock_s=clock_s)
         if owed is None or owed < self.budget_usd:
             return None
-        is_by_time = status.price_usd is None and self.accrual is not None and self.accrual.kind == "per_hour"
+        is_by_time = status.price_usd is None and self.terms is not None and self.terms.kind == "per_hour"
         return owed if is_by_time or owed > self.budget_usd else None
 
     def overspend_bound_usd(self, interval_s: float | None = None) -> Decimal:
@@ -109,9 +109,9 @@ class BudgetWatch:
             interval_s: Seconds between two polls; None means the longest time between two events, which is how often
                 its worker checks.
         """
-        if self.accrual is not None and self.accrual.kind == "per_share":
-            return self.accrual.usd * Decimal(str(self._most_at_once))
-        return usd_for(self.accrual, self._meter.longest_pause_s if interval_s is None else interval_s)
+        if self.terms is not None and self.terms.kind == "per_share":
+            return self.terms.usd * Decimal(str(self._most_at_once))
+        return usd_for(self.terms, self._meter.longest_pause_s if interval_s is None else interval_s)
 
     def why_cancelled(self, owed_usd: Decimal | None, *, interval_s: float) -> str:
         """Return the reason that is recorded with a cancelled run.
@@ -158,5 +158,5 @@ def budget_watch(plan: Plan, *, submitted_at: float | None) -> BudgetWatch | Non
     """Return a watch on the plan's budget, or None if it has none."""
     if plan.spec.budget_usd is None:
         return None
-    accrual = None if plan.estimate is None else plan.estimate.accrual
-    return BudgetWatch(budget_usd=plan.spec.budget_usd, accrual=accrual, submitted_at=submitted_at)
+    terms = None if plan.estimate is None else plan.estimate.billing_terms
+    return BudgetWatch(budget_usd=plan.spec.budget_usd, terms=terms, submitted_at=submitted_at)

@@ -11,7 +11,7 @@ from pydantic import Field
 from ftsdk._format import escaped, html_block, html_table, money, text_table
 from ftsdk.protocol.estimates import Estimate, Range
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd
+from ftsdk.spec.base import OptionalUsd, usd_default
 
 __all__ = ["Comparison", "CostReport", "Outcome", "compare"]
 
@@ -27,7 +27,7 @@ class Outcome(Value):
     """Tokens trained on, without padding."""
     peak_memory_gb: Annotated[float, Field(ge=0)] | None = None
     """Peak memory of one device, in GB of 1e9 bytes."""
-    cost_usd: Usd | None = None
+    cost_usd: OptionalUsd = usd_default(None)
     """The price that the provider states, otherwise time at the plan's price."""
 
 

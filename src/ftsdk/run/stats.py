@@ -6,10 +6,10 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 from ftsdk.cost.training.calibration import Probe, learn, software_version
-from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, Plan, RunStatus, StateEvent, StepEvent
+from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, Plan, RunStatus, StateEvent, StepEvent
 from ftsdk.protocol.estimates import Estimate
 from ftsdk.protocol.meter import Meter
 from ftsdk.run.ledger import Ledger, Record
@@ -29,7 +29,7 @@ class RunStats:
         meter: Measures the time at work; by default one that bills nothing.
     """
 
-    meter: Meter = field(default_factory=lambda: Meter(accrual=None))
+    meter: Meter = field(default_factory=lambda: Meter(terms=None))
     last_at: float = 0.0
     attempts: int = 0
     began_at: float | None = None
@@ -47,8 +47,8 @@ class RunStats:
     @classmethod
     def of(cls, plan: Plan, *, submitted_at: float | None) -> RunStats:
         """Return stats with the meter that fits the plan's price."""
-        accrual = None if plan.estimate is None else plan.estimate.accrual
-        return cls(meter=Meter(accrual=accrual, submitted_at=submitted_at))
+        terms = None if plan.estimate is None else plan.estimate.billing_terms
+        return cls(meter=Meter(terms=terms, submitted_at=submitted_at))
 
     def saw(self, events: Sequence[Event]) -> None:
         """Count events, in order, each once."""
@@ -68,14 +68,16 @@ class RunStats:
                     self.checkpoints.add(event.step)
                 case EvalEvent():
                     self.pauses.add(event.step)
-                case _:
+                case StateEvent() | LogEvent():
                     pass
+                case _:
+                    assert_never(event)
 
     def outcome(self, status: RunStatus) -> Outcome:
         """Return the totals of a run that has ended."""
-        accrual = self.meter.accrual
+        terms = self.meter.terms
         cost = status.price_usd
-        if cost is None and accrual is not None and accrual.kind == "per_hour":
+        if cost is None and terms is not None and terms.kind == "per_hour":
             cost = self.meter.owed_usd()
         found = {
             "seconds": self.meter.seconds or None,

@@ -9,12 +9,12 @@ import threading
 import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from ftsdk.protocol import Event, StateEvent, read_event
+from ftsdk.protocol import CheckpointEvent, Event, StateEvent, read_event
 
 __all__ = ["EVENTS", "EventIndex", "EventWriter", "parse_events"]
 
@@ -148,30 +148,24 @@ class EventWriter:
         """The events that the log held when it was opened or last reread, parsed when first asked for."""
         return parse_events(self._content)
 
-    def append(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Append an event. States and checkpoints are on disk when this returns.
+    def append(self, event: Event) -> None:
+        """Append an event. It gets the next `seq`, and the time of now unless its `at` is set.
 
-        Other events are with the operating system.
-
-        Fields that no event of this kind has make it a log event, for readers and listeners alike.
+        States and checkpoints are on disk when this returns; other events are with the operating system.
 
         Raises:
             OSError: The disk is full; the log ends where it ended before.
         """
         with self._lock:
-            event = self._append(kind, fields)
+            written = self._append(event)
         for listener in self.listeners:
-            listener(event)
+            listener(written)
 
-    def _append(self, kind: str, fields: Mapping[str, Any]) -> Event:
-        line = {
-            "kind": kind,
-            "seq": self._next,
-            "at": round(self._clock(), 3),
-            **{k: v for k, v in fields.items() if v is not None},
-        }
+    def _append(self, event: Event) -> Event:
+        at = event.at if "at" in event.model_fields_set else round(self._clock(), 3)
+        line = {"kind": event.kind, **event.to_dict(), "seq": self._next, "at": at}
         start = self._file.tell()
-        content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
         try:
             written = self._file.write(content)
             if written != len(content):  # a full disk can take half a line
@@ -179,9 +173,9 @@ class EventWriter:
         except OSError:
             self._file.truncate(start)
             raise
-        event = read_event(content, seq=self._next)
+        event = event.replace(seq=self._next, at=at)
         self._next += 1
-        if kind in ("state", "checkpoint"):
+        if isinstance(event, StateEvent | CheckpointEvent):
             os.fsync(self._file.fileno())
         return event
 

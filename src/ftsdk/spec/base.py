@@ -8,13 +8,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Self, cast, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast, get_origin, overload
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
+from ftsdk._secrets import redact
 from ftsdk.errors import Problem, SpecError
 
-__all__ = ["UnionMember", "Usd", "Value", "nearest", "set_fields", "union_members"]
+__all__ = [
+    "OptionalPositiveUsd",
+    "OptionalUsd",
+    "PositiveUsd",
+    "UnionMember",
+    "Usd",
+    "UsdAmount",
+    "Value",
+    "nearest",
+    "set_fields",
+    "union_members",
+    "usd_default",
+]
 
 
 def _usd(amount: object) -> object:
@@ -26,13 +39,49 @@ def _usd(amount: object) -> object:
     return amount
 
 
-Usd = Annotated[
+UsdAmount = Annotated[
     Decimal,
     BeforeValidator(_usd),
     PlainSerializer(float, return_type=float, when_used="json"),
     WithJsonSchema({"type": "number"}),
 ]
-"""US dollars, exact."""
+"""US dollars, exact. As a field of a value, use `Usd` or `OptionalUsd`."""
+
+if TYPE_CHECKING:
+    # To a type checker these are descriptors: a dataclass-like constructor accepts what `__set__` does, and reading the
+    # field returns what `__get__` does. So `budget_usd=10` type-checks, and `job.budget_usd` is a Decimal.
+    class Usd:
+        """US dollars, exact, given as any number."""
+
+        @overload
+        def __get__(self, value: None, owner: Any, /) -> Self: ...
+        @overload
+        def __get__(self, value: object, owner: Any, /) -> Decimal: ...
+        def __get__(self, value: object, owner: Any, /) -> Decimal | Self: ...
+        def __set__(self, value: object, amount: Decimal | float, /) -> None: ...
+
+    class OptionalUsd:
+        """US dollars, exact, given as any number, or None."""
+
+        @overload
+        def __get__(self, value: None, owner: Any, /) -> Self: ...
+        @overload
+        def __get__(self, value: object, owner: Any, /) -> Decimal | None: ...
+        def __get__(self, value: object, owner: Any, /) -> Decimal | Self | None: ...
+        def __set__(self, value: object, amount: Decimal | float | None, /) -> None: ...
+
+    PositiveUsd = Usd
+    OptionalPositiveUsd = OptionalUsd
+else:
+    Usd = UsdAmount
+    OptionalUsd = UsdAmount | None
+    PositiveUsd = Annotated[UsdAmount, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+    OptionalPositiveUsd = PositiveUsd | None
+
+
+def usd_default(amount: float | None) -> Any:
+    """Return the default of a field of US dollars, in the one type that a descriptor accepts as its default."""
+    return None if amount is None else _usd(amount)
 
 
 def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
@@ -232,7 +281,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             )
         else:
             asked = detail["input"]
-            shown = repr(asked)
+            # Of an object the keys only: it may be the options of something, with a secret among them.
+            fields = cast("Mapping[object, object]", asked) if isinstance(asked, Mapping) else None
+            shown = redact(repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
             problems.append(
                 Problem(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from ftsdk.spec.base import Usd, Value
+from ftsdk.spec.base import OptionalPositiveUsd, Value, usd_default
 from ftsdk.spec.dataset_ref import MAKING_ROWS, DatasetRef
 from ftsdk.spec.method import METHODS, SFT, AnyMethod, LearningRate, Method
 from ftsdk.spec.model import Model
@@ -77,7 +77,7 @@ class JobFields(Hyperparameters):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")] | None = None
     """A display name of at most 40 letters, digits, dots, dashes and underscores."""
-    budget_usd: Annotated[Usd, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})] | None = None
+    budget_usd: OptionalPositiveUsd = usd_default(None)
     """The most that the run may cost, in US dollars. A run that could cost more isn't started; one that reaches it is
     cancelled."""
 

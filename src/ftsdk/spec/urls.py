@@ -29,8 +29,10 @@ def check_service_url(name: str, url: str, *, key_comes_from: str, allow_http: b
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise SpecError(f"{name} is not a valid URL; one looks like https://api.example.com/v1") from error
+    except ValueError:
+        parts, host = None, None
+    if parts is None:  # out of the `except`: the parser's error repeats the port, which may be half of a password
+        raise SpecError(f"{name} is not a valid URL; one looks like https://api.example.com/v1")
     if parts.username is not None or parts.password is not None or "@" in url:
         raise SpecError(
             f"{name} must hold no user name and no password, since it is kept with each run; the key comes from "

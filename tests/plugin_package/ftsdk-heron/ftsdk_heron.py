@@ -16,9 +16,9 @@ from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.managed.service import JobEvents, JobQuote, JobWeights, LostAnswer, ManagedJob
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, CredentialsError, Diagnosis, RunNotFoundError
-from ftsdk.protocol import Adjustment, Capabilities, Plan, find_gaps, refuse
+from ftsdk.protocol import Adjustment, Capabilities, Plan, find_gaps, read_event, refuse
 from ftsdk.protocol.estimates import Quote
-from ftsdk.spec import default_learning_rate
+from ftsdk.spec import LoRA, default_learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class Heron(ManagedBackend["HeronClient"]):
             "model": spec.model.id,
             "file": spec.train.fingerprint,
             "epochs": spec.epochs,
-            "rank": spec.tuning.rank,
+            "rank": spec.tuning.rank if isinstance(spec.tuning, LoRA) else None,
             "learning_rate": spec.learning_rate or rate,
             "max_usd": None if spec.budget_usd is None else float(spec.budget_usd),
         }
@@ -158,5 +158,4 @@ def _job(job: Mapping[str, Any]) -> ManagedJob:
 
 
 def _entry(event: Mapping[str, Any]) -> Entry:
-    fields = {name: value for name, value in event.items() if name not in ("id", "at", "kind")}
-    return Entry(key=event["id"], at=event["at"], kind=event["kind"], fields=fields)
+    return Entry(key=event["id"], event=read_event(json.dumps({**event, "seq": 0}), seq=0))

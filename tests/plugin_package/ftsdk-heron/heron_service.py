@@ -97,7 +97,7 @@ class HeronService(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: HeronService
+    server: HeronService  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         server = self.server

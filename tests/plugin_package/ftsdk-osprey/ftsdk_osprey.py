@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted.launcher import Hardware
-from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, Translation
-from ftsdk.protocol import Capabilities
+from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingPlan, TrainingResult
+from ftsdk.protocol import Capabilities, StepEvent
 from ftsdk.spec import JobSpec
 
 
@@ -27,22 +27,22 @@ class OspreyTrainer:
         fields=frozenset({"seed"}),
     )
 
-    def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
-        """Decide everything: the number of steps, and the seed."""
+    def translate(self, spec: JobSpec, hardware: Hardware) -> TrainingPlan:
+        """Plan the training: the number of steps, and the seed."""
         del hardware
-        return Translation(request={"model": spec.model.to_dict(), "steps": spec.train.rows, "seed": spec.seed})
+        return TrainingPlan(request={"model": spec.model.to_dict(), "steps": spec.train.rows, "seed": spec.seed})
 
-    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> Training:
+    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
         """Count the rows."""
         rows = (context.folder / "data" / "train.jsonl").read_text().splitlines()
         for step in range(1, len(rows) + 1):
             if context.is_cancelled():
                 raise Cancelled
-            context.emit("step", {"step": step, "total_steps": request["steps"], "loss": 1 / step})
+            context.emit(StepEvent(step=step, total_steps=request["steps"], loss=1 / step))
         into.mkdir(parents=True, exist_ok=True)
         header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
         (into / "adapter_model.safetensors").write_bytes(
             struct.pack("<Q", len(header)) + header + struct.pack("<f", len(rows))
         )
         (into / "adapter_config.json").write_text("{}")
-        return Training(kind="adapter", base=str(request["model"]["id"]), info={"rows": len(rows)})
+        return TrainingResult(kind="adapter", base=str(request["model"]["id"]), info={"rows": len(rows)})

@@ -16,7 +16,7 @@ from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, load_trainer
 from ftsdk.backends.launchers.local import LocalFiles
-from ftsdk.protocol import TERMINAL, NotBilled
+from ftsdk.protocol import TERMINAL, NotBilled, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.spec import JobSpec
@@ -97,14 +97,14 @@ class WrenLauncher:
         if holder is not None:
             os.killpg(holder[1], signal.SIGKILL)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
         """Append the last event of a run whose worker is gone, unless it has one."""
         folder = self._folder(run_id)
         with lock.hold(folder) as held:
             if held:
                 with contextlib.closing(EventWriter(folder)) as log:
                     if not any(event.kind == "state" and event.state in TERMINAL for event in log.events):
-                        log.append("state", line)
+                        log.append(end)
             return held
 
     def _folder(self, run_id: str) -> Path:

@@ -17,7 +17,8 @@ from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.ranks import Cluster, agent_command
 from ftsdk.errors import CorruptArtifactError
-from ftsdk.protocol import LogEvent, StepEvent, read_event
+from ftsdk.protocol import LogEvent, StateEvent, StepEvent, read_event
+from ftsdk.protocol.meter import Meter
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter, parse_events
 from ftsdk.runfolder.manifest import seal, verify
@@ -25,8 +26,8 @@ from ftsdk.runfolder.manifest import seal, verify
 
 def test_events_come_back_in_order_and_numbered(tmp_path: Path) -> None:
     log = EventWriter(tmp_path, clock=lambda: 1.0)
-    log.append("state", {"state": "running"})
-    log.append("step", {"step": 1, "loss": 2.5})
+    log.append(StateEvent(state="running"))
+    log.append(StepEvent(step=1, loss=2.5))
     log.close()
     events = parse_events((tmp_path / "events.jsonl").read_bytes())
     assert [(e.seq, e.kind) for e in events] == [(0, "state"), (1, "step")]
@@ -34,14 +35,14 @@ def test_events_come_back_in_order_and_numbered(tmp_path: Path) -> None:
 
 def test_half_a_line_at_the_end_is_not_read_and_is_removed_by_the_next_writer(tmp_path: Path) -> None:
     log = EventWriter(tmp_path)
-    log.append("log", {"message": "one"})
+    log.append(LogEvent(message="one"))
     log.close()
     path = tmp_path / "events.jsonl"
     with path.open("ab") as file:
         file.write(b'{"kind": "log", "se')
     assert len(parse_events(path.read_bytes())) == 1
     again = EventWriter(tmp_path)
-    again.append("log", {"message": "two"})
+    again.append(LogEvent(message="two"))
     again.close()
     assert [e.message for e in parse_events(path.read_bytes()) if isinstance(e, LogEvent)] == ["one", "two"]
 
@@ -62,12 +63,12 @@ def test_a_kind_that_nobody_has_heard_of_becomes_a_log_event() -> None:
 def test_steps_that_are_made_again_after_a_crash_are_logged_once(tmp_path: Path) -> None:
     first = EventWriter(tmp_path)
     for step in (1, 2, 3):
-        Progress(first)("step", {"step": step})
+        Progress(first, Meter(terms=None))(StepEvent(step=step))
     first.close()
     second = EventWriter(tmp_path)
-    progress = Progress(second)
+    progress = Progress(second, Meter(terms=None))
     for step in (2, 3, 4):
-        progress("step", {"step": step})
+        progress(StepEvent(step=step))
     second.close()
     assert [e.step for e in parse_events((tmp_path / "events.jsonl").read_bytes()) if isinstance(e, StepEvent)] == [
         1,
@@ -170,7 +171,7 @@ def test_what_is_new_in_the_log_becomes_events_line_by_line(tmp_path: Path) -> N
     path.write_bytes(b"of an earlier attempt\n")
     log = EventWriter(tmp_path)
     with lines_as_events(tmp_path, log, is_on=True, poll_s=0.01):
-        log.append("state", {"state": "running"})
+        log.append(StateEvent(state="running"))
         with path.open("ab") as file:
             file.write(b" 0%|\r50%|\r100%| loaded\n\nhalf a li")
         _until(lambda: b"loaded" in (tmp_path / "events.jsonl").read_bytes())
@@ -190,7 +191,7 @@ def test_a_flood_of_lines_does_not_bury_the_history(tmp_path: Path) -> None:
     events = parse_events((tmp_path / "events.jsonl").read_bytes())
     assert len(events) == 501
     assert isinstance(events[-1], LogEvent)
-    assert "worker.log only" in events[-1].message
+    assert "see worker.log" in events[-1].message
 
 
 def test_on_this_machine_the_log_stays_a_file(tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ def test_an_hour_that_has_a_price_is_in_the_request_the_estimate_and_the_options
     plan = priced.plan()
     assert plan.request["launch"]["usd_per_hour"] == "1.5"
     assert plan.estimate is not None
-    assert plan.estimate.accrual is not None
-    assert (plan.estimate.accrual.kind, plan.estimate.accrual.usd) == ("per_hour", Decimal("1.5"))
+    assert plan.estimate.billing_terms is not None
+    assert (plan.estimate.billing_terms.kind, plan.estimate.billing_terms.usd) == ("per_hour", Decimal("1.5"))
     assert "$1.5 an hour, from Local(usd_per_hour=)" in str(plan)
     assert json.loads(json.dumps(priced.resolved_backend.options)) == {"device": "cpu", "usd_per_hour": 1.5}
     assert "usd_per_hour" not in job(model).plan().request["launch"]
@@ -193,7 +193,7 @@ def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_start
         job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
     assert caught.value.budget_usd == 1
     assert not (ftsdk_home / "runs").exists()
-    assert "limits nothing" in job(OF_KNOWN_SIZE, budget_usd=1).plan().cost_note
+    assert "has no effect" in job(OF_KNOWN_SIZE, budget_usd=1).plan().cost_note
 
 
 @pytest.mark.parametrize("price", [0, -1, float("nan"), float("inf"), True, "much"])

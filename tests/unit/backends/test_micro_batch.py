@@ -23,10 +23,13 @@ def rows(model: str = LLAMA_8B, *, memory_gib: float, share: int = 16, **changes
 
 
 def test_a_large_model_leaves_room_for_fewer_rows_and_the_reason_says_what_to_do() -> None:
-    assert rows("HuggingFaceTB/SmolLM2-135M-Instruct", memory_gib=24) == (4, "cautious for 24 GiB of memory")
+    assert rows("HuggingFaceTB/SmolLM2-135M-Instruct", memory_gib=24) == (
+        4,
+        "a cautious choice for 24 GiB of GPU memory",
+    )
     few, reason = rows(memory_gib=24)
     assert few == 1
-    assert "with rows of up to 2,048 tokens; max_length= limits them" in reason
+    assert "with rows of up to 2,048 tokens; a lower max_length= allows more" in reason
 
 
 def test_shorter_rows_and_quantised_weights_leave_room_for_more() -> None:
@@ -45,11 +48,11 @@ def test_rows_whose_text_was_measured_are_not_presumed_to_be_long() -> None:
 def test_a_row_that_does_not_fit_is_not_said_to_be_held() -> None:
     few, reason = rows("meta-llama/Llama-3.3-70B-Instruct", memory_gib=80, tuning=FullFineTune())
     assert few == 1
-    assert "not even one row of up to 2,048 tokens is likely to fit into 80 GiB" in reason
+    assert "even one row of up to 2,048 tokens is unlikely to fit into 80 GiB" in reason
 
 
 def test_a_model_of_unknown_size_is_trusted_to_the_cautious_rule() -> None:
-    assert rows("example/mystery", memory_gib=80) == (16, "cautious for 80 GiB of memory")
+    assert rows("example/mystery", memory_gib=80) == (16, "a cautious choice for 80 GiB of GPU memory")
 
 
 @given(share=st.integers(1, 64), memory_gib=st.floats(4, 300))

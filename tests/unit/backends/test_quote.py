@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.protocol.estimates import QUOTED_LATER, Accrual, CostRange, Estimate, Quote, Range
+from ftsdk.protocol.estimates import QUOTED_LATER, BillingTerms, CostRange, Estimate, Quote, Range
 
 OURS = Estimate(
     backend="acme",
     tokens=Range(low=90, likely=100, high=110),
     billed_tokens=Range(low=90, likely=100, high=110),
     cost=CostRange(low=4, likely=5, high=9, source="a page, as of 2026-11-01"),
-    accrual=Accrual(kind="per_share", usd=Decimal(5), fixed_usd=Decimal(4), source="a page"),
+    billing_terms=BillingTerms(kind="per_share", usd=Decimal(5), fixed_usd=Decimal(4), source="a page"),
     notes=("something else", QUOTED_LATER),
 )
 
@@ -62,22 +62,22 @@ def test_the_places_word_replaces_ours_and_what_else_is_known_stays() -> None:
     )
     assert found.billed_tokens == Range(low=120, likely=120, high=120)
     assert found.tokens == OURS.tokens
-    assert found.accrual is not None
-    assert (found.accrual.usd, found.accrual.fixed_usd) == (Decimal("6.5"), 4)
+    assert found.billing_terms is not None
+    assert (found.billing_terms.usd, found.billing_terms.fixed_usd) == (Decimal("6.5"), 4)
     assert found.notes[:2] == ("something else", "the account may not spend that")
     assert "$5.00 (80 %: $4.00 to $9.00; a page, as of 2026-11-01)" in found.notes[2]
     assert OURS.quoted(a_quote()).billed_tokens == OURS.billed_tokens
 
 
 def test_a_minimum_is_never_more_than_the_whole_price() -> None:
-    accrual = OURS.quoted(a_quote(usd=Decimal(3))).accrual
-    assert accrual is not None
-    assert accrual.fixed_usd == 3
+    terms = OURS.quoted(a_quote(usd=Decimal(3))).billing_terms
+    assert terms is not None
+    assert terms.fixed_usd == 3
 
 
 def test_where_we_knew_no_price_the_note_says_so() -> None:
-    unknown = Estimate(backend="acme", cost_note="no source tells its price per token", notes=(QUOTED_LATER,))
+    unknown = Estimate(backend="acme", cost_note="no source has its price per token", notes=(QUOTED_LATER,))
     found = unknown.quoted(a_quote())
     assert found.cost is not None
-    assert "no source tells its price per token" in found.notes[0]
+    assert "no source has its price per token" in found.notes[0]
     assert found.cost_note == ""

@@ -57,7 +57,7 @@ def test_modal_rates_add_up_to_its_price_in_every_region() -> None:
 def test_a_machine_of_ones_own_bills_nothing_or_its_owners_price() -> None:
     free = Local(device="cpu").plan(a_spec(model=LLAMA, budget_usd=1)).billing
     assert isinstance(free, NotBilled)
-    assert "budget_usd=1 limits nothing" in free.note
+    assert "budget_usd=1 has no effect" in free.note
     assert billed_by_the_hour(Local(device="cpu", usd_per_hour=1.5)).usd_per_hour == Decimal("1.5")
 
 

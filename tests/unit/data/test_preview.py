@@ -49,9 +49,10 @@ def test_rich_colours_trained_tokens_and_lists_ids(tokenizer: Any) -> None:
     from rich.console import Console
 
     shown = preview(Dataset.from_rows(ROWS), tokenizer, n=1)
-    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=200)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, color_system="standard", width=200)
     console.print(shown)
-    out = console.file.getvalue()
+    out = written.getvalue()
     assert "\x1b[32mshipping" in out
     assert f"\x1b[32m{tokenizer.eos_token_id} " in out
 

@@ -1,3 +1,5 @@
+# Chat rows come out as RenderedRow, preference rows as RenderedPair; each test knows which.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 from __future__ import annotations
 
 import subprocess

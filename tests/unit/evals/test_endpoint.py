@@ -229,8 +229,8 @@ def test_a_server_that_drips_is_cut_off_in_time(server: Answers) -> None:
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_an_answer_without_end_is_not_read_to_the_end(server: Answers, wire: ChatWire, status: int) -> None:
-    server.fault = lambda question, n: (status, {}, b" " * (17 << 20))
-    with pytest.raises(BackendError, match="more than 16 MiB" if status == 200 else "refused the request") as caught:
+    server.fault = lambda question, n: (status, {}, b" " * (5 << 20))
+    with pytest.raises(BackendError, match="more than 4 MiB" if status == 200 else "refused the request") as caught:
         ask(wire, "hello")
     assert (caught.value.status_code, caught.value.retryable, server.asked["hello"]) == (status, False, 1)
 
@@ -362,8 +362,8 @@ def test_an_endpoint_without_a_key_sends_none(server: Answers) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("ftp://host/v1", "address of a server"),
-        ("host/v1", "address of a server"),
+        ("ftp://host/v1", "https://"),
+        ("host/v1", "https://"),
         ("http://me:secret@host/v1", "no password"),
         ("http://host/v1?key=secret", "no query"),
         ("http://host/v1/chat/completions", "must end before"),
@@ -374,8 +374,65 @@ def test_a_url_that_cannot_be_right_is_refused(url: str, why: str) -> None:
         Endpoint(url=url, model="m")
 
 
+def test_a_key_over_plain_http_has_to_be_asked_for() -> None:
+    for options in ({"url": "https://host/v1"}, {"url": "http://127.0.0.1/v1"}, {"allow_http": True}):
+        Endpoint(**{"url": "http://host/v1", "model": "m", "api_key_env": "K", **options})
+    Endpoint(url="http://host/v1", model="m")
+    with pytest.raises(SpecError, match="allow_http=True"):
+        Endpoint(url="http://host/v1", model="m", api_key_env="K")
+
+
+@pytest.mark.parametrize(
+    "name", ["sk-0123456789abcdef", "hf_" + "aB3" * 10, "0123456789abcdef0123", "A KEY", "K=v", ""]
+)
+def test_a_key_in_place_of_its_name_is_refused_unseen(name: str) -> None:
+    with pytest.raises(SpecError, match="name of an environment variable") as caught:
+        Endpoint(url="https://host/v1", model="m", api_key_env=name)
+    assert not name or name not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"timeout_s": 1e300}, {"timeout_s": float("nan")}, {"attempts": 10**9}])
+def test_times_and_counts_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=next(iter(options))):
+        Endpoint(url="https://host/v1", model="m", **options)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (400, {}, b'{"error": "content filter"}'),
+        (200, {}, b"[" * 100_000),
+        (200, {}, completion("x").replace(b'"x"', b"9" * 5000)),
+        (200, {"Content-Encoding": "gzip"}, b"no gzip"),
+    ],
+)
+def test_an_answer_that_fails_costs_no_other(
+    odd: tuple[int, dict[str, str], bytes], server: Answers, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    rows = make_rows(*((str(n), str(n)) for n in range(20)))
+    server.fault = lambda question, n: odd if question == "19" else (200, {}, completion("\ud800" + question))
+    for _ in range(2):
+        endpoint = Endpoint(url=server.url, model="m", revision="1", concurrency=1, attempts=1)
+        with pytest.raises(BackendError):
+            evaluate([Eval.exact_match(rows)], [endpoint.target()], into=tmp_path)
+    assert set(server.asked.values()) == {1, 2}
+    assert server.asked["19"] == 2
+    server.fault = lambda question, n: None
+    report = evaluate(
+        [Eval.exact_match(rows)],
+        [Endpoint(url=server.url, model="m", revision="1").target()],
+        into=tmp_path,
+    )
+    assert report.score("exact_match", "tuned").correct == 1
+    assert server.asked["0"] == 1
+
+
+def test_half_a_surrogate_in_a_prompt_is_sent_escaped(server: Answers, wire: ChatWire) -> None:
+    assert ask(wire, "a\ud800b") == ["a\ud800b"]
+
+
 def test_an_endpoint_survives_json() -> None:
-    endpoint = Endpoint(url="http://host/v1", model="m", api_key_env="K", revision="r", concurrency=2)
+    endpoint = Endpoint(url="https://host/v1", model="m", api_key_env="K", revision="r", concurrency=2)
     assert TypeAdapter(Endpoint).validate_json(endpoint.to_json()) == endpoint
 
 

@@ -199,7 +199,7 @@ def adapter(tiny_model: Path, tmp_path: Path) -> Path:
                 r=4, lora_alpha=400, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
             ),
         )
-    made.save_pretrained(tmp_path / "adapter")
+    made.save_pretrained(str(tmp_path / "adapter"))
     return tmp_path / "adapter"
 
 

@@ -308,7 +308,7 @@ def test_an_adapter_is_put_on_top(tiny_model: Path, tmp_path: Path) -> None:
         made = get_peft_model(
             base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
         )
-    made.save_pretrained(tmp_path / "adapter")
+    made.save_pretrained(str(tmp_path / "adapter"))
 
     tuned = load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
 
@@ -329,7 +329,7 @@ def test_an_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path
     )
     with quiet_transformers():
         made = get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
-    made.save_pretrained(tmp_path / "adapter")
+    made.save_pretrained(str(tmp_path / "adapter"))
 
     with pytest.raises(ModelError, match="doesn't fit"):
         load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")

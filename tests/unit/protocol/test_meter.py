@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted import worker
-from ftsdk.backends.hosted.heartbeat import PULSE, last_beat, pulse
-from ftsdk.backends.hosted.stop_condition import Stop
+from ftsdk.backends.hosted.heartbeat import HEARTBEAT, heartbeat, last_heartbeat
+from ftsdk.backends.hosted.progress import Progress
+from ftsdk.backends.hosted.stop_condition import StopCondition
 from ftsdk.protocol import Event, LogEvent, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import Accrual
-from ftsdk.protocol.meter import OVER_BUDGET, Meter, accrued_usd
+from ftsdk.protocol.estimates import BillingTerms
+from ftsdk.protocol.meter import OVER_BUDGET, Meter, Pace, accrued_usd
 from ftsdk.run.budget import BudgetWatch
 from ftsdk.runfolder.event_log import EventWriter, parse_events
 
@@ -27,9 +28,9 @@ shares = st.floats(min_value=0, max_value=2)
 kinds = st.sampled_from(["per_hour", "per_share"])
 
 
-def an_accrual(kind: Any = "per_hour", usd: object = 3600, fixed_usd: object = 0, start_s: float = 0.0) -> Accrual:
+def some_terms(kind: Any = "per_hour", usd: object = 3600, fixed_usd: object = 0, start_s: float = 0.0) -> BillingTerms:
     """A dollar a second, unless told otherwise."""
-    return Accrual(
+    return BillingTerms(
         kind=kind, usd=Decimal(str(usd)), fixed_usd=Decimal(str(fixed_usd)), start_s=start_s, source="a test"
     )
 
@@ -47,7 +48,7 @@ def state(at: float, word: Any, native: str = "") -> StateEvent:
 
 
 def billed_s(*events: Event, start_s: float = 0.0, submitted_at: float | None = None) -> float:
-    meter = Meter(accrual=an_accrual(start_s=start_s), submitted_at=submitted_at)
+    meter = Meter(terms=some_terms(start_s=start_s), submitted_at=submitted_at)
     meter.saw(events)
     return meter.seconds
 
@@ -59,10 +60,10 @@ def billed_s(*events: Event, start_s: float = 0.0, submitted_at: float | None = 
 def test_what_is_owed_never_falls_with_time_or_steps(
     kind: str, price: Decimal, fixed: Decimal, early: float, later: float, little: float, much: float
 ) -> None:
-    accrual = an_accrual(kind, price, fixed)
+    terms = some_terms(kind, price, fixed)
     (early, later), (little, much) = sorted((early, later)), sorted((little, much))
-    before = accrued_usd(accrual, seconds=early, share_done=little, price_usd=None)
-    after = accrued_usd(accrual, seconds=later, share_done=much, price_usd=None)
+    before = accrued_usd(terms, seconds=early, share_done=little, price_usd=None)
+    after = accrued_usd(terms, seconds=later, share_done=much, price_usd=None)
     assert before is not None
     assert after is not None
     assert before <= after
@@ -74,7 +75,7 @@ def test_what_is_owed_never_falls_with_the_price(
 ) -> None:
     cheap, dear = sorted((cheap, dear))
     less, more = (
-        accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
+        accrued_usd(some_terms(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
         for price in (cheap, dear)
     )
     assert less is not None
@@ -86,7 +87,7 @@ def test_what_is_owed_never_falls_with_the_price(
 def test_what_is_owed_is_never_below_the_minimum(
     kind: str, price: Decimal, fixed: Decimal, s: float, share: float
 ) -> None:
-    owed = accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
+    owed = accrued_usd(some_terms(kind, price, fixed), seconds=s, share_done=share, price_usd=None)
     assert owed is not None
     assert owed >= fixed
 
@@ -95,7 +96,7 @@ def test_what_is_owed_is_never_below_the_minimum(
 def test_the_place_s_own_word_wins(
     kind: str, price: Decimal, fixed: Decimal, s: float, share: float, said: Decimal
 ) -> None:
-    assert accrued_usd(an_accrual(kind, price, fixed), seconds=s, share_done=share, price_usd=said) == said
+    assert accrued_usd(some_terms(kind, price, fixed), seconds=s, share_done=share, price_usd=said) == said
 
 
 # The time that is billed
@@ -130,9 +131,9 @@ def test_more_events_never_make_it_less_and_how_they_are_cut_up_makes_no_differe
     history: list[tuple[str, float]], cut: int, start_s: float
 ) -> None:
     events = told(history)
-    whole = Meter(accrual=an_accrual(start_s=start_s), submitted_at=1000.0)
+    whole = Meter(terms=some_terms(start_s=start_s), submitted_at=1000.0)
     whole.saw(events)
-    pieces = Meter(accrual=an_accrual(start_s=start_s), submitted_at=1000.0)
+    pieces = Meter(terms=some_terms(start_s=start_s), submitted_at=1000.0)
     pieces.saw(events[:cut])
     before = (pieces.seconds, pieces.share_done, pieces.longest_pause_s)
     pieces.saw(events[cut:])
@@ -172,7 +173,7 @@ def test_every_further_start_is_billed_too() -> None:
 def test_what_a_watch_says_never_falls_from_look_to_look(
     history: list[tuple[str, float]], looks: list[tuple[float, bool]]
 ) -> None:
-    events, watch = told(history), BudgetWatch(budget_usd=Decimal(1), accrual=an_accrual())
+    events, watch = told(history), BudgetWatch(budget_usd=Decimal(1), terms=some_terms())
     clock_s, owed = 0.0, Decimal(0)
     for number, (pause, is_going) in enumerate(looks):
         clock_s += pause
@@ -184,7 +185,7 @@ def test_what_a_watch_says_never_falls_from_look_to_look(
 
 
 def test_a_watch_bills_no_pause_in_which_nothing_was_at_work() -> None:
-    watch = BudgetWatch(budget_usd=Decimal(100), accrual=an_accrual())
+    watch = BudgetWatch(budget_usd=Decimal(100), terms=some_terms())
     watch.saw([attempt(1000), step(1010)])
     assert watch.owed_usd(RunStatus(state="running"), clock_s=0) == 10
     assert watch.owed_usd(RunStatus(state="queued", native="interrupted"), clock_s=5) == 15
@@ -201,11 +202,11 @@ def a_request(**launch: Any) -> dict[str, Any]:
     return {"trainer": "no-such-trainer", "training": {}, "launch": launch, "spec": {"budget_usd": 5}}
 
 
-def a_run(folder: Path, *events: tuple[str, dict[str, Any]], **launch: Any) -> Path:
+def a_run(folder: Path, *events: Event, **launch: Any) -> Path:
     (folder / "run.json").write_text(json.dumps(a_request(**launch)))
     log = EventWriter(folder)
-    for kind, fields in events:
-        log.append(kind, fields)
+    for event in events:
+        log.append(event)
     log.close()
     return folder
 
@@ -220,46 +221,44 @@ def test_a_worker_and_a_watch_compute_the_same(tmp_path_factory: pytest.TempPath
     for number, pause in enumerate(pauses, start=1):
         at += pause
         events.append(step(at, number))
-    stop = Stop(tmp_path_factory.getbasetemp(), a_request(usd_per_hour="3600"), events, clock=lambda: at)
-    watch = BudgetWatch(budget_usd=Decimal(5), accrual=an_accrual())
+    stop = StopCondition(tmp_path_factory.getbasetemp(), a_request(usd_per_hour="3600"), events, clock=lambda: at)
+    watch = BudgetWatch(budget_usd=Decimal(5), terms=some_terms())
     watch.saw(events)
     assert stop() is (watch.is_over(RunStatus(state="running"), clock_s=0.0) is not None)
 
 
 def test_a_worker_stops_by_its_clock_while_nothing_is_written(tmp_path: Path) -> None:
     now = 1000.0
-    stop = Stop(tmp_path, a_request(usd_per_hour="3600"), [attempt(1000.0)], clock=lambda: now)
+    stop = StopCondition(tmp_path, a_request(usd_per_hour="3600"), [attempt(1000.0)], clock=lambda: now)
     now = 1004.9
     assert not stop()
     now = 1005.5
     assert stop()
-    said = stop.ending()
-    assert (said["state"], said["native"]) == ("cancelled", OVER_BUDGET)
+    last = stop.last_event()
+    assert (last.state, last.native) == ("cancelled", OVER_BUDGET)
     for words in (
         "$5.5000 is owed for 5.5 s",
         "$3600 an hour",
         "budget_usd=5",
         "up to $5.5000 may have been spent beyond",
     ):
-        assert words in said["reason"]
+        assert words in last.reason
 
 
 @pytest.mark.parametrize("launch", [{}, {"usd_per_s": "1", "total_s": 100}])
-def test_a_worker_leaves_the_money_alone_where_nothing_is_billed_or_the_place_has_a_cap(
-    tmp_path: Path, launch: dict[str, Any]
-) -> None:
-    assert not Stop(tmp_path, a_request(**launch), [attempt(0.0)])()
+def test_a_worker_ignores_the_budget_unless_only_it_can_keep_it(tmp_path: Path, launch: dict[str, Any]) -> None:
+    assert not StopCondition(tmp_path, a_request(**launch), [attempt(0.0)])()
 
 
-def test_what_was_asked_is_not_called_the_budget(tmp_path: Path) -> None:
-    stop = Stop(tmp_path, a_request(usd_per_hour="0.01"), [attempt(1000.0)], clock=lambda: 1001.0)
+def test_a_cancelled_run_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
+    stop = StopCondition(tmp_path, a_request(usd_per_hour="0.01"), [attempt(1000.0)], clock=lambda: 1001.0)
     (tmp_path / "cancel").touch()
     assert stop()
-    assert stop.ending() == {"state": "cancelled", "reason": "as asked"}
+    assert (stop.last_event().reason, stop.last_event().native) == ("cancelled by user", "")
 
 
-def test_a_new_worker_on_a_run_that_has_used_up_its_budget_trains_nothing(tmp_path: Path) -> None:
-    spent = (("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), ("step", {"step": 1, "at": 1006.0}))
+def test_a_new_worker_trains_nothing_once_the_budget_is_used_up(tmp_path: Path) -> None:
+    spent = (attempt(1000.0), StepEvent(step=1, at=1006.0))
     folder = a_run(tmp_path, *spent, usd_per_hour="3600")
     (folder / "checkpoints").mkdir()
     assert (
@@ -274,29 +273,57 @@ def test_a_new_worker_on_a_run_that_has_used_up_its_budget_trains_nothing(tmp_pa
     assert (folder / "events.jsonl").read_bytes() == before
 
 
-def test_a_run_that_stood_still_for_days_and_is_cancelled_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
-    folder = a_run(tmp_path, ("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), usd_per_hour="3600")
+def test_cancelling_a_run_that_stalled_for_days_is_not_its_budget(tmp_path: Path) -> None:
+    folder = a_run(tmp_path, attempt(1000.0), usd_per_hour="3600")
     (folder / "cancel").touch()
     assert worker.work(folder) == 0
     last = events_in(folder)[-1]
     assert isinstance(last, StateEvent)
-    assert (last.state, last.reason, last.native) == ("cancelled", "as asked", "")
+    assert (last.state, last.reason, last.native) == ("cancelled", "cancelled by user", "")
 
 
-def test_the_time_of_a_worker_that_was_killed_without_a_word_is_not_forgotten(tmp_path: Path) -> None:
-    folder = a_run(tmp_path, ("state", {"state": "running", "native": "attempt 1", "at": 1000.0}), usd_per_hour="3600")
-    with pulse(folder, is_on=True):
+def test_a_killed_worker_is_billed_to_its_last_heartbeat(tmp_path: Path) -> None:
+    folder = a_run(tmp_path, attempt(1000.0), usd_per_hour="3600")
+    with heartbeat(folder, is_on=True):
         pass
-    os.utime(folder / PULSE, (1007.5, 1007.5))
+    os.utime(folder / HEARTBEAT, (1007.5, 1007.5))
     assert worker.work(folder) == 0
     found = events_in(folder)
     assert [(event.kind, event.at) for event in found[:2]] == [("state", 1000.0), ("log", 1007.5)]
     assert [event.native for event in found if isinstance(event, StateEvent)] == ["attempt 1", "attempt 2", OVER_BUDGET]
 
 
-def test_there_is_a_pulse_where_time_has_a_price_and_nowhere_else(tmp_path: Path) -> None:
-    with pulse(tmp_path, is_on=False):
-        assert last_beat(tmp_path) is None
-    with pulse(tmp_path, is_on=True, every_s=0.01):
+def test_a_worker_has_a_heartbeat_where_time_is_billed(tmp_path: Path) -> None:
+    with heartbeat(tmp_path, is_on=False):
+        assert last_heartbeat(tmp_path) is None
+    with heartbeat(tmp_path, is_on=True, every_s=0.01):
         pass
-    assert last_beat(tmp_path) is not None
+    assert last_heartbeat(tmp_path) is not None
+
+
+def test_the_pace_is_that_of_the_current_attempt() -> None:
+    meter = Meter(terms=None)
+    meter.saw([attempt(0.0), StepEvent(at=10.0, step=1, total_steps=10, tokens=100)])
+    meter.saw([attempt(500.0, 2), StepEvent(at=510.0, step=2, total_steps=10, tokens=200)])
+    assert meter.pace(StepEvent(at=514.0, step=4, total_steps=10, tokens=280)) == Pace(20.0, 12.0)
+    assert meter.pace(StepEvent(at=514.0, step=4)) == Pace(None, None)
+
+
+def test_the_first_step_of_an_attempt_has_no_pace_yet() -> None:
+    meter = Meter(terms=None)
+    meter.saw([attempt(0.0)])
+    assert meter.pace(StepEvent(at=5.0, step=7, total_steps=10, tokens=3)) is None
+
+
+def test_the_log_has_the_pace_of_a_trainer_that_does_not_measure_it(tmp_path: Path) -> None:
+    now = 100.0
+    log = EventWriter(tmp_path)
+    progress = Progress(log, Meter(terms=None), clock=lambda: now)
+    progress(StepEvent(step=1, total_steps=5, tokens=50))
+    now = 102.0
+    progress(StepEvent(step=2, total_steps=5, tokens=150))
+    now = 104.0
+    progress(StepEvent(step=3, total_steps=5, tokens=250, tokens_per_s=7.0))
+    log.close()
+    steps = [event for event in events_in(tmp_path) if isinstance(event, StepEvent)]
+    assert [(step.tokens_per_s, step.seconds_left) for step in steps] == [(None, None), (50.0, 6.0), (7.0, 4.0)]

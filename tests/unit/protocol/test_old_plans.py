@@ -45,3 +45,12 @@ def test_guessed_tokens_of_an_old_spec_are_read() -> None:
 def test_a_plan_that_is_no_json_is_a_spec_error() -> None:
     with pytest.raises(SpecError, match="isn't JSON"):
         Plan.from_json("{")
+
+
+def test_the_old_name_of_an_estimates_billing_terms_is_read() -> None:
+    terms = {"kind": "per_hour", "usd": 36.0, "fixed_usd": 0.0, "source": "a price list"}
+    plan = old_plan(estimate={"backend": "acme", "accrual": terms})
+    assert plan.estimate is not None
+    assert plan.estimate.billing_terms is not None
+    assert plan.estimate.billing_terms.usd == Decimal(36)
+    assert Plan.from_dict(plan.to_dict()) == plan

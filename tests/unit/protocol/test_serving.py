@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,7 @@ def test_an_idle_time_is_in_whole_minutes_and_within_what_is_offered(idle_stop_s
 
 
 @pytest.mark.parametrize("limits", [{"budget_usd": 0}, {"max_hours": -1}])
-def test_a_limit_must_be_above_zero(limits: dict[str, float]) -> None:
+def test_a_limit_must_be_above_zero(limits: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="above 0"):
         plan_serving(OFFERS, **limits)
 

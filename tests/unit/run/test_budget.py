@@ -12,14 +12,14 @@ import pytest
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal, Run
 from ftsdk.protocol import Plan, RunState, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import Accrual, CostRange, Estimate
+from ftsdk.protocol.estimates import BillingTerms, CostRange, Estimate
 from ftsdk.protocol.meter import accrued_usd
 from ftsdk.run.budget import BudgetWatch, refuse_over_budget
 from ftsdk.run.ledger import Ledger
 from ftsdk.testing import ScriptedBackend, a_spec
 
-HOURLY = Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
-SHARED = Accrual(kind="per_share", usd=Decimal(8), fixed_usd=Decimal(4), source="a test")
+HOURLY = BillingTerms(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test")
+SHARED = BillingTerms(kind="per_share", usd=Decimal(8), fixed_usd=Decimal(4), source="a test")
 RUNNING = RunStatus(state="running")
 
 
@@ -59,7 +59,7 @@ def test_a_minimum_is_owed_from_the_first_moment_on() -> None:
 
 
 def test_a_run_that_was_going_before_anybody_looked_owes_for_that_time_too() -> None:
-    watch = BudgetWatch(budget_usd=Decimal(10), accrual=HOURLY)
+    watch = BudgetWatch(budget_usd=Decimal(10), terms=HOURLY)
     watch.saw([started(at=1000.0), StepEvent(seq=1, at=1500.0, step=1, total_steps=100)])
     assert watch.owed_usd(RUNNING, clock_s=7.0) == 5
     assert watch.is_over(RUNNING, clock_s=7.0) is None
@@ -69,8 +69,8 @@ def test_a_run_that_was_going_before_anybody_looked_owes_for_that_time_too() -> 
 
 
 def test_a_job_whose_whole_price_is_its_budget_may_go_to_its_end() -> None:
-    flat = Accrual(kind="per_share", usd=Decimal(4), fixed_usd=Decimal(4), source="a test")
-    watch = BudgetWatch(budget_usd=Decimal(4), accrual=flat)
+    flat = BillingTerms(kind="per_share", usd=Decimal(4), fixed_usd=Decimal(4), source="a test")
+    watch = BudgetWatch(budget_usd=Decimal(4), terms=flat)
     watch.saw([started(), StepEvent(seq=1, at=500.0, step=100, total_steps=100)])
     assert watch.owed_usd(RUNNING, clock_s=7.0) == 4
     assert watch.is_over(RUNNING, clock_s=7.0) is None
@@ -79,7 +79,7 @@ def test_a_job_whose_whole_price_is_its_budget_may_go_to_its_end() -> None:
 
 
 def test_a_run_that_waits_in_a_queue_owes_nothing() -> None:
-    watch = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
+    watch = BudgetWatch(budget_usd=Decimal(1), terms=HOURLY)
     for clock_s in (0.0, 3600.0):
         assert watch.owed_usd(RunStatus(state="queued"), clock_s=clock_s) == 0
 
@@ -92,7 +92,7 @@ def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, story: str) -> 
     record = ledger.get(run.ref)
     plan = Plan.from_dict(record.plan)
     assert plan.estimate is not None
-    priced = plan.replace(estimate=Estimate.from_dict({**plan.estimate.to_dict(), "accrual": HOURLY.to_dict()}))
+    priced = plan.replace(estimate=Estimate.from_dict({**plan.estimate.to_dict(), "billing_terms": HOURLY.to_dict()}))
     return Run(replace(record, plan=priced.to_dict()), backend, ledger=ledger)
 
 
@@ -195,19 +195,19 @@ def test_modal_bills_by_the_second_and_its_cold_starts_too(gpu: str) -> None:
     job = job_on(ScriptedBackend(root=Path("nowhere"))).replace(backend=Modal(gpu=gpu), budget_usd=30)
     plan = job.plan()
     assert plan.estimate is not None
-    accrual = plan.estimate.accrual
-    assert accrual is not None
-    assert accrual.kind == "per_hour"
-    assert float(accrual.usd) == pytest.approx(3600 * float(plan.request["launch"]["usd_per_s"]))
-    assert accrual.start_s == plan.request["launch"]["startup_timeout_s"] == 300
+    terms = plan.estimate.billing_terms
+    assert terms is not None
+    assert terms.kind == "per_hour"
+    assert float(terms.usd) == pytest.approx(3600 * float(plan.request["launch"]["usd_per_s"]))
+    assert terms.start_s == plan.request["launch"]["startup_timeout_s"] == 300
     # Ten minutes in a queue, and then a container: as much as its start may have taken is owed before its first word.
-    watch = BudgetWatch(budget_usd=Decimal(30), accrual=accrual, submitted_at=1000.0)
+    watch = BudgetWatch(budget_usd=Decimal(30), terms=terms, submitted_at=1000.0)
     watch.saw([started(at=1600.0)])
-    assert watch.owed_usd(RUNNING, clock_s=0.0) == accrued_usd(accrual, seconds=300, share_done=0, price_usd=None)
+    assert watch.owed_usd(RUNNING, clock_s=0.0) == accrued_usd(terms, seconds=300, share_done=0, price_usd=None)
 
 
 def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
-    by_time = BudgetWatch(budget_usd=Decimal(1), accrual=HOURLY)
+    by_time = BudgetWatch(budget_usd=Decimal(1), terms=HOURLY)
     by_time.saw(
         [
             started(at=100.0),
@@ -217,11 +217,11 @@ def test_how_far_a_budget_can_be_passed_is_what_one_look_may_miss() -> None:
     )
     assert by_time.overspend_bound_usd(50) == Decimal("0.5")
     assert by_time.overspend_bound_usd() == Decimal("0.03")
-    by_share = BudgetWatch(budget_usd=Decimal(1), accrual=SHARED)
+    by_share = BudgetWatch(budget_usd=Decimal(1), terms=SHARED)
     by_share.saw([started(), StepEvent(seq=1, at=103.0, step=1, total_steps=4)])
     by_share.saw([StepEvent(seq=2, at=104.0, step=2, total_steps=4), StepEvent(seq=3, at=105.0, step=3, total_steps=4)])
     assert by_share.overspend_bound_usd(50) == 4
-    assert BudgetWatch(budget_usd=Decimal(1), accrual=None).overspend_bound_usd(50) == 0
+    assert BudgetWatch(budget_usd=Decimal(1), terms=None).overspend_bound_usd(50) == 0
 
 
 @pytest.mark.parametrize(

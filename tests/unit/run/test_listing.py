@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ftsdk import SpecError, runs
 from ftsdk.backends.registry import backend_names, forget_entry_points, get_backend
 from ftsdk.cli.app import app
+from ftsdk.protocol import StateEvent
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.runfolder.event_log import EventWriter
 
@@ -55,7 +56,7 @@ def test_states_are_refreshed_and_kept(ftsdk_home: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     log = EventWriter(folder)
-    log.append("state", {"state": "cancelled"})
+    log.append(StateEvent(state="cancelled"))
     log.close()
     noted("local:a")
     assert runs(refresh=False)[0].last_seen_state == "queued"

@@ -9,7 +9,7 @@ import pytest
 
 from ftsdk import BackendError
 from ftsdk.protocol import RunStatus, StateEvent
-from ftsdk.protocol.estimates import Accrual
+from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.run.budget import BudgetWatch
 from ftsdk.run.progress import SilentProgress
 from ftsdk.run.stats import RunStats
@@ -83,7 +83,7 @@ def waiter(
 def a_dollar_an_hour(budget: str) -> BudgetWatch:
     watch = BudgetWatch(
         budget_usd=Decimal(budget),
-        accrual=Accrual(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test"),
+        terms=BillingTerms(kind="per_hour", usd=Decimal(36), fixed_usd=Decimal(0), source="a test"),
     )
     watch.saw([StateEvent(seq=0, at=100.0, state="running", native="attempt 1")])
     return watch

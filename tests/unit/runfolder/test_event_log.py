@@ -38,9 +38,9 @@ class Log:
 
 def written(folder: Path, *, steps: int) -> EventWriter:
     log = EventWriter(folder)
-    log.append("state", {"state": "running", "native": "attempt 1"})
+    log.append(StateEvent(state="running", native="attempt 1"))
     for step in range(steps):
-        log.append("step", {"step": step + 1})
+        log.append(StepEvent(step=step + 1))
     return log
 
 
@@ -49,8 +49,8 @@ def test_a_second_look_reads_only_what_is_new(tmp_path: Path) -> None:
     log = Log(tmp_path)
     assert len(log.states()) == 1
     assert log.lines_parsed == 1
-    writer.append("step", {"step": 501})
-    writer.append("state", {"state": "succeeded"})
+    writer.append(StepEvent(step=501))
+    writer.append(StateEvent(state="succeeded"))
     writer.close()
     log.bytes_read = log.lines_parsed = 0
     assert [event.state for event in log.states()] == ["running", "succeeded"]
@@ -94,7 +94,7 @@ def test_a_log_that_was_rewritten_or_removed_is_indexed_again(tmp_path: Path) ->
     assert len(log.events() or []) == 21
     log.path.unlink()
     writer = written(tmp_path, steps=3)
-    writer.append("state", {"state": "cancelled"})
+    writer.append(StateEvent(state="cancelled"))
     writer.close()
     assert [event.state for event in log.states()] == ["running", "cancelled"]
     assert len(log.events() or []) == 5
@@ -114,3 +114,27 @@ def test_state_lines_of_other_writers_and_words_in_messages_are_told_apart(tmp_p
     assert [event.seq for event in log.states()] == [0, 3]
     found = EventIndex().events(partial(LocalFiles(tmp_path).read, EVENTS)) or []
     assert [type(event) for event in found] == [StateEvent, LogEvent, LogEvent, StateEvent]
+
+
+def test_a_line_without_a_position_or_a_time_is_a_log_event(tmp_path: Path) -> None:
+    (tmp_path / EVENTS).write_bytes(b'{"kind": "step", "step": 1}\n{"kind": "step", "seq": 1, "step": 1}\n')
+    assert [(event.seq, event.kind) for event in Log(tmp_path).events() or []] == [(0, "log"), (1, "log")]
+
+
+def test_text_that_is_not_utf_8_is_written_with_replacements(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path)
+    log.append(LogEvent(message="half a pair: \ud83d"))
+    log.append(StateEvent(state="failed", reason="\ud83d", diagnosis={"kind": "crash", "message": "\ud83d"}))
+    log.close()
+    found = Log(tmp_path).events() or []
+    assert [event.kind for event in found] == ["log", "state"]
+    assert isinstance(found[0], LogEvent)
+    assert found[0].message == "half a pair: ?"
+
+
+def test_an_event_keeps_its_time_if_it_has_one(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path, clock=lambda: 9.0)
+    log.append(StepEvent(step=1))
+    log.append(StepEvent(step=2, at=4.0, seq=77))
+    log.close()
+    assert [(event.seq, event.at) for event in Log(tmp_path).events() or []] == [(0, 9.0), (1, 4.0)]

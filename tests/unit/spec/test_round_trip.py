@@ -35,7 +35,7 @@ words = st.text(min_size=1, max_size=20)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
-def numbers(low: float, high: float, **bounds: bool) -> st.SearchStrategy[float]:
+def numbers(low: float, high: float, **bounds: Any) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False, **bounds)
 
 
@@ -53,7 +53,7 @@ def some(
     )
 
 
-adapters: dict[str, st.SearchStrategy[Any]] = {
+adapters: dict[str, Any] = {
     "rank": st.integers(1, 4096),
     "alpha": st.none() | numbers(0, 1e6, exclude_min=True),
     "dropout": numbers(0, 1, exclude_max=True),

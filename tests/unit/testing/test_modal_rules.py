@@ -133,13 +133,13 @@ def test_rates_are_decimal_text_with_a_gpu_cpu_and_memory_among_them() -> None:
     assert all(float(rate) < 0.01 for rate in rates.values())
 
 
-def test_a_story_lets_some_pass_happens_so_often_and_can_be_taken_back() -> None:
-    stories = FaultScript()
-    story, other = WireFault(skip=1, times=2), Interruption(how="crash")
-    stories.tell(story)
-    stories.tell(other)
-    assert [stories.happens(story) for _ in range(4)] == [False, True, True, False]
-    assert (list(stories.pending(WireFault)), stories.is_active(story)) == ([], True)
-    stories.end(story)
-    assert not stories.is_active(story)
-    assert list(stories.pending(Interruption)) == [other]
+def test_a_fault_skips_some_applies_to_some_and_can_be_removed() -> None:
+    faults = FaultScript()
+    fault, other = WireFault(skip=1, times=2), Interruption(how="crash")
+    faults.add(fault)
+    faults.add(other)
+    assert [faults.happens(fault) for _ in range(4)] == [False, True, True, False]
+    assert (list(faults.pending(WireFault)), faults.is_active(fault)) == ([], True)
+    faults.end(fault)
+    assert not faults.is_active(fault)
+    assert list(faults.pending(Interruption)) == [other]

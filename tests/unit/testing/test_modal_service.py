@@ -226,7 +226,7 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
 def test_a_run_that_is_preempted_at_given_lines_goes_on_where_it_was_and_costs_no_retry(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(
+    service.script(
         Interruption(how="preempt", at=FileLines(pattern="*/events.jsonl", lines=2, containing="step")),
         Interruption(how="preempt", at=FileLines(pattern="r1/events.jsonl", lines=4)),
     )
@@ -258,7 +258,7 @@ def test_an_exception_is_retried_in_a_new_container_and_then_raised_here(
 def test_a_container_that_keeps_dying_is_started_four_times(
     how: Any, error: str, result: str, service: ModalService, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(Interruption(how=how, at=ProcessStarted(), app="ftsdk-*", times=9))
+    service.script(Interruption(how=how, at=ProcessStarted(), app="ftsdk-*", times=9))
     call = spawn()
     with pytest.raises(getattr(modal.exception, error)):
         call.get(timeout=20)
@@ -269,7 +269,7 @@ def test_a_container_that_keeps_dying_is_started_four_times(
 def test_a_crash_at_a_line_of_the_log_is_run_again_from_what_the_volume_has(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(Interruption(how="crash", at=LogLine(containing="begins at 0")))
+    service.script(Interruption(how="crash", at=LogLine(containing="begins at 0")))
     call = spawn(steps=3)
     assert json.loads(call.get(timeout=30))["done"] == 3
     assert service.call(call.object_id).crashes == 1
@@ -285,7 +285,7 @@ def test_a_function_whose_time_is_over_is_killed_and_says_so(service: ModalServi
 
 
 def test_a_timeout_can_be_told_to_come_early(service: ModalService, spawn: Callable[..., Any]) -> None:
-    service.tell(Interruption(how="timeout", at=InputTaken()))
+    service.script(Interruption(how="timeout", at=InputTaken()))
     call = spawn(steps=1000)
     with pytest.raises(modal.exception.FunctionTimeoutError):
         call.get(timeout=20)
@@ -387,13 +387,13 @@ def test_a_function_that_cannot_be_imported_says_why(service: ModalService, clie
 def test_a_failed_build_raises_and_its_log_can_be_read(
     service: ModalService, client: Any, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(BrokenBuild(log=("Resolving", "error: no torch==99 for linux"), times=1))
+    service.script(BrokenBuild(log=("Resolving", "error: no torch==99 for linux"), times=1))
     with pytest.raises(modal.exception.ImageBuildError) as caught:
         spawn()
     log = modal.Image.from_id(caught.value.image_id, client=client).logs
     assert [entry.message for entry in log.tail()] == ["Resolving\n", "error: no torch==99 for linux\n"]
     assert (service.calls(), [app.state for app in service.apps()]) == ([], ["stopped"])
-    service.tell(BrokenBuild(message="out of memory"))
+    service.script(BrokenBuild(message="out of memory"))
     with pytest.raises(modal.exception.ImageBuildError, match="out of memory"):
         spawn()
 
@@ -427,12 +427,12 @@ def test_a_cluster_is_recorded_and_checked_but_not_run(service: ModalService, cl
 
 
 def test_creating_apps_can_be_limited_for_a_while(service: ModalService, spawn: Callable[..., Any]) -> None:
-    service.tell(
+    service.script(
         WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", message="App create rate limit exceeded", times=1)
     )
     with pytest.raises(modal.exception.ResourceExhaustedError, match="App create rate limit exceeded"):
         spawn()
-    service.tell(WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", retry_after_s=0.1, times=2))
+    service.script(WireFault(rpc="AppCreate", status="RESOURCE_EXHAUSTED", retry_after_s=0.1, times=2))
     spawn()
     # The client waited and asked again by itself.
     assert (len(service.requests("AppCreate")), len(service.apps())) == (4, 1)
@@ -441,7 +441,7 @@ def test_creating_apps_can_be_limited_for_a_while(service: ModalService, spawn: 
 def test_a_lost_answer_to_spawn_makes_no_second_call_when_the_client_asks_again(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(WireFault(rpc="FunctionMap", loses_answer=True, times=1))
+    service.script(WireFault(rpc="FunctionMap", loses_answer=True, times=1))
     call = spawn()
     assert [seen.id for seen in service.calls()] == [call.object_id]
     assert len(service.requests("FunctionMap")) == 2
@@ -450,7 +450,7 @@ def test_a_lost_answer_to_spawn_makes_no_second_call_when_the_client_asks_again(
 def test_a_call_is_there_although_the_client_was_told_that_it_failed(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
-    service.tell(WireFault(rpc="FunctionMap", loses_answer=True, status="RESOURCE_EXHAUSTED", times=1))
+    service.script(WireFault(rpc="FunctionMap", loses_answer=True, status="RESOURCE_EXHAUSTED", times=1))
     with pytest.raises(modal.exception.ResourceExhaustedError):
         spawn()
     assert len(service.calls()) == 1
@@ -466,10 +466,8 @@ def test_a_call_is_there_although_the_client_was_told_that_it_failed(
         ("timeout", "ServiceError"),
     ],
 )
-def test_the_weather_on_the_wire_becomes_the_clients_errors(
-    word: Any, error: str, service: ModalService, client: Any
-) -> None:
-    with service.weather(word), pytest.raises(getattr(modal.exception, error)):
+def test_wire_faults_become_the_clients_errors(word: Any, error: str, service: ModalService, client: Any) -> None:
+    with service.failing(word), pytest.raises(getattr(modal.exception, error)):
         modal.App.lookup("ftsdk-job", client=client)
     with pytest.raises(modal.exception.NotFoundError, match="'ftsdk-job' not found"):
         modal.App.lookup("ftsdk-job", client=client)
@@ -478,10 +476,10 @@ def test_the_weather_on_the_wire_becomes_the_clients_errors(
 def test_garbage_is_no_message_and_silence_lasts_until_it_is_taken_back(service: ModalService, client: Any) -> None:
     from google.protobuf.message import DecodeError
 
-    with service.weather("garbage"), pytest.raises(DecodeError):
+    with service.failing("garbage"), pytest.raises(DecodeError):
         modal.App.lookup("ftsdk-job", client=client)
     began = time.monotonic()
-    service.tell(WireFault(answer="silence", rpc="AppGetOrCreate", status="ABORTED", times=1))
+    service.script(WireFault(answer="silence", rpc="AppGetOrCreate", status="ABORTED", times=1))
     code = "import modal; modal.App.lookup('ftsdk-job')"
     other = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     until(lambda: service.requests("AppGetOrCreate")[1:])
@@ -544,7 +542,7 @@ def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_done_again(
     version: int, service: ModalService, client: Any
 ) -> None:
     volume = volume_of(client, "data", create_if_missing=True, version=version)
-    service.tell(BrokenUpload(files=1))
+    service.script(BrokenUpload(files=1))
 
     def upload() -> None:
         with volume.batch_upload(force=True) as batch:
@@ -613,7 +611,7 @@ def test_where_commits_matter_a_killed_container_loses_what_it_had_not_committed
         for name, value in service.env.items():
             patch.setenv(name, value)
         with modal.Client.from_credentials(service.env["MODAL_TOKEN_ID"], service.env["MODAL_TOKEN_SECRET"]) as client:
-            service.tell(Interruption(how="crash", at=FileLines(pattern="r1/events.jsonl", lines=3)))
+            service.script(Interruption(how="crash", at=FileLines(pattern="r1/events.jsonl", lines=3)))
             app, remote = build(job, client)
             with app.run(detach=True, client=client):
                 call = remote.spawn(json.dumps({"run": "r1", "steps": 5}))

@@ -1,5 +1,8 @@
 """What the stand-in for Together refuses, and what it says then."""
 
+# The client declares every field of an answer as optional, and some not at all.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportOptionalIterable=false, reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,8 @@
 """The stand-in for Together, driven by the real client: files, jobs, prices, and what it refuses."""
 
+# The client declares every field of an answer as optional, and some not at all.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportOptionalIterable=false, reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import json

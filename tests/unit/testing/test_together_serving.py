@@ -1,5 +1,8 @@
 """Deployments and chat at the stand-in for Together, through the real client."""
 
+# The client declares every field of an answer as optional, and some not at all.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportOptionalIterable=false, reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

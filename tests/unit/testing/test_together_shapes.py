@@ -3,6 +3,9 @@
 And it stands many at once.
 """
 
+# The client declares every field of an answer as optional, and some not at all.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportOptionalIterable=false, reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,1 +1,1 @@
-"""A backend made of a place and a trainer: N launchers and M trainers instead of N x M backends."""
+"""Backends made of a launcher and a trainer: N launchers and M trainers in place of N x M backends."""

@@ -14,7 +14,7 @@ from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.backends.hosted.launcher import Launcher, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
-from ftsdk.backends.hosted.stop_condition import AS_ASKED, CANCEL
+from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
 from ftsdk.data import Store
@@ -51,9 +51,17 @@ __all__ = ["HostedBackend"]
 
 
 class HostedBackend:
-    """Glue: the launcher knows the place, the trainer knows the training, and the run's files are the truth.
+    """A backend made of a launcher, which knows where workers run, and a trainer, which knows how to train.
 
-    The state of a run is derived from its event log and from whether a worker holds its lock; nothing else is kept.
+    The state of a run is derived from its event log and from whether a worker is running; nothing else is stored.
+
+    Args:
+        name: The word in `backend="..."`.
+        launcher: Starts and stops the workers.
+        trainer: Trains in the worker.
+        trackers: Names of entry points in the group `ftsdk.trackers`.
+        max_attempts: Attempts in a row without a new checkpoint after which a run fails.
+        cancel_grace_s: Seconds after which a second `cancel` kills the worker.
     """
 
     def __init__(
@@ -87,7 +95,7 @@ class HostedBackend:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The arguments that rebuild it: the launcher's, the trackers, and the trainer where it isn't the default."""
+        """The arguments that rebuild it: the launcher's, the trackers, and the trainer unless it is the default."""
         trainer = {} if self._trainer.name == DEFAULT_TRAINER else {"trainer": self._trainer.name}
         trackers = {"trackers": list(self._trackers)} if self._trackers else {}
         return {**self._launcher.options, **trainer, **trackers}
@@ -101,23 +109,23 @@ class HostedBackend:
         gaps: list[Gap] = find_gaps(spec, self.capabilities)
         refuse(self.name, gaps)
         hardware = self._launcher.hardware(spec)
-        translation = self._trainer.translate(spec, hardware)
+        training = self._trainer.translate(spec, hardware)
         launch = self._launcher.launch(spec)
-        refuse(self.name, [*translation.gaps, *launch.gaps])
+        refuse(self.name, [*training.gaps, *launch.gaps])
         return Plan(
             backend=self.name,
             spec=spec,
             request={
                 "trainer": self._trainer.name,
-                "training": _at_the_place(translation.request, launch.inputs),
+                "training": _with_remote_paths(training.request, launch.inputs),
                 "launch": dict(launch.request),
                 **({"trackers": list(self._trackers)} if self._trackers else {}),
                 **({"inputs": {name: path for path, name in launch.inputs.items()}} if launch.inputs else {}),
             },
-            adjustments=(*launch.adjustments, *translation.adjustments),
-            workload=translation.workload,
+            adjustments=(*launch.adjustments, *training.adjustments),
+            workload=training.workload,
             billing=launch.billing,
-            notes=(*translation.notes, *launch.notes),
+            notes=(*training.notes, *launch.notes),
             hardware=PlannedHardware(
                 device=hardware.device,
                 name=hardware.name,
@@ -129,15 +137,18 @@ class HostedBackend:
         )
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
-        """Write the run's folder, and start a worker on it unless one is at work or the run is over."""
+        """Write the run's folder, and start a worker unless one is running or the run is over."""
         if not is_run_id(key):
-            raise SpecError(f"run key {key!r} can't name a folder: use {RUN_ID_RULE}")
+            raise SpecError(f"run key {key!r} can't be the name of a folder; use {RUN_ID_RULE}")
         files = self._launcher.files(key)
         request = {**plan.request, "spec": plan.spec.to_dict()}
         content = json.dumps(request, indent=1, sort_keys=True).encode()
         there = files.read(REQUEST)
         if there is not None and there != content:
-            raise BackendError(f"run {key} exists already with another request; a key names one run only")
+            raise BackendError(
+                f"run {self.name}:{key} exists already with another request, and a key is one run only; submit this "
+                "job under another key"
+            )
         if there is None:
             store = Store()
             sources = {"data/train.jsonl": store.get(plan.spec.train.fingerprint)}
@@ -146,7 +157,7 @@ class HostedBackend:
             for name, path in plan.request.get("inputs", {}).items():
                 sources.update(files_of_model(Path(path), name, with_code=plan.spec.model.trust_remote_code))
             files.put(sources)
-            # Last: a folder with a request has its data.
+            # Last, so that a folder with a request has its data.
             files.write(REQUEST, content)
         ref = RunRef(backend=self.name, id=key)
         if not self.status(ref).is_terminal:
@@ -154,10 +165,8 @@ class HostedBackend:
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
-        """Return the run that was submitted under this key, or None.
-
-        Without a request in its folder, no worker was ever started.
-        """
+        """Return the run that was submitted under a key, or None if there is none."""
+        # Without a request in its folder, no worker was ever started.
         del plan
         if self._launcher.files(key).read(REQUEST) is None:
             return None
@@ -165,11 +174,11 @@ class HostedBackend:
 
     def status(self, ref: RunRef) -> RunStatus:
         """Derive the state from the event log and from whether a worker is running. Changes nothing."""
-        # Liveness first: a worker that exits between the two looks has written its last event before.
+        # Whether it is running first: a worker that exits between the two reads has written its last event by then.
         is_running = self._launcher.is_running(ref.id)
         files = self._launcher.files(ref.id)
         if files.read(REQUEST) is None:
-            raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+            raise RunNotFoundError(f"{self.name} has no run {ref.id}; `ftsdk runs` lists the runs")
         states = self._log(ref).states(partial(files.read, EVENTS))
         last = states[-1] if states else None
         attempts = sum(e.native.startswith("attempt") for e in states)
@@ -179,7 +188,7 @@ class HostedBackend:
             if is_running:
                 return RunStatus(state="cancelling", native="cancelling", attempts=attempts)
             end = self._unrecorded_end(ref)
-            # None: a worker has started or reported an end since the look above.
+            # None: a worker has started, or reported an end, since `is_running` was read.
             return self.status(ref) if end is None else _status_at_end(end, files, attempts=attempts)
         if is_running:
             if last is None or last.state == "queued":
@@ -191,7 +200,7 @@ class HostedBackend:
             reason = "the worker hasn't reported anything yet, or was never started"
         else:
             reason = (
-                "the worker exited without reporting (killed, or the machine went down); resume() continues from the "
+                "the worker exited without reporting: it was killed, or the machine went down; wait() resumes from the "
                 "last whole checkpoint"
             )
         return RunStatus(
@@ -199,14 +208,14 @@ class HostedBackend:
         )
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Return the events in the log, and the end of a cancelled run that no worker is left to report.
+        """Return the events in the log.
 
-        Changes nothing.
+        If a cancelled run has no worker that could report its end, the end is added. Changes nothing.
         """
         files = self._launcher.files(ref.id)
         events = self._log(ref).events(partial(files.read, EVENTS), after=after)
         if events is None and files.read(REQUEST) is None:
-            raise RunNotFoundError(f"{self.name} has no run {ref.id}")
+            raise RunNotFoundError(f"{self.name} has no run {ref.id}; `ftsdk runs` lists the runs")
         end = self._unrecorded_end(ref)
         if end is None:
             return events or []
@@ -219,9 +228,8 @@ class HostedBackend:
     def _unrecorded_end(self, ref: RunRef) -> StateEvent | None:
         """Return the last event of a cancelled run whose worker is gone.
 
-        None if the log has an end, or a worker may still write one.
-
-        It follows from the files alone, so every process derives the same event until `cancel` or `resume` records it.
+        It depends on the run's files only, so every process derives the same event until `cancel` or `resume` records
+        it. None if the log has an end, or a worker may still write one.
         """
         files = self._launcher.files(ref.id)
         cancelled_at = files.read(CANCEL)
@@ -231,24 +239,22 @@ class HostedBackend:
             or self._launcher.is_running(ref.id)
         ):
             return None
-        # Read again: a worker that has exited since the first look may have written its end.
+        # Read again: a worker that has exited in the meantime may have written its end.
         files = self._launcher.files(ref.id)
         events = self._log(ref).events(partial(files.read, EVENTS)) or []
         if _is_over([event for event in events if isinstance(event, StateEvent)]):
             return None
         last_at = events[-1].at if events else 0.0
-        return StateEvent(seq=len(events), at=max(_seconds(cancelled_at), last_at), **AS_ASKED)
+        at = max(_seconds(cancelled_at), last_at)
+        return StateEvent(seq=len(events), at=at, state="cancelled", reason=CANCELLED_BY_USER)
 
     def _record_end(self, ref: RunRef) -> bool:
-        """Write down the end of a cancelled run for a worker that can't. Return False if there is nothing to write."""
+        """Record the end of a cancelled run whose worker is gone. Return False if there is nothing to record."""
         end = self._unrecorded_end(ref)
-        return end is not None and self._launcher.record_end(ref.id, {"at": end.at, **AS_ASKED})
+        return end is not None and self._launcher.record_end(ref.id, end)
 
     def resume(self, ref: RunRef) -> bool:
-        """Start a worker on a stalled run.
-
-        A run whose workers died too often without a new checkpoint fails instead.
-        """
+        """Start a worker on a stalled run. If too many attempts in a row made no new checkpoint, the run fails."""
         status = self.status(ref)
         if self._record_end(ref) or status.is_terminal or status.native not in ("interrupted", BLOCKED):
             return False
@@ -258,32 +264,36 @@ class HostedBackend:
             steps = [e.step for e in events if isinstance(e, StepEvent)]
             diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
             self._launcher.record_end(
-                ref.id, {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()}
+                ref.id, StateEvent(state="failed", reason=diagnosis.message, diagnosis=diagnosis._asdict())
             )
             return False
         return self._launcher.start(ref.id, _launch_request(self._launcher.files(ref.id), ref))
 
     def cancel(self, ref: RunRef) -> None:
-        """Ask the worker to stop after its current step; kill it if that was asked `cancel_grace_s` ago."""
+        """Request that the worker stops after its current step.
+
+        If that was requested at least `cancel_grace_s` seconds ago, kill it.
+        """
         if not self.status(ref).is_terminal:
             files = self._launcher.files(ref.id)
-            asked_s_ago = files.age_s(CANCEL)
-            if asked_s_ago is None:
+            requested_s_ago = files.age_s(CANCEL)
+            if requested_s_ago is None:
                 files.write(CANCEL, f"{time.time():.3f}".encode())
-            if (asked_s_ago or 0.0) >= self._cancel_grace_s:
+            if (requested_s_ago or 0.0) >= self._cancel_grace_s:
                 self._launcher.stop(ref.id)
         self._record_end(ref)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
-        """Bring the weights here and check them."""
+        """Download the weights and check them against their manifest."""
         status = self.status(ref)
         if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; weights can be collected once it has succeeded")
+            raise RunNotReadyError(f"run {ref} is {status.state}; its weights can be collected once it has succeeded")
         self._launcher.files(ref.id).fetch(ARTIFACT, into)
         manifest = verify(into)
         if manifest.get("kind") not in ("adapter", "model"):
             raise CorruptArtifactError(
-                f"{into / 'manifest.json'} names no known kind of artifact: {manifest.get('kind')!r}"
+                f"{into / 'manifest.json'} has an unknown kind of artifact: {manifest.get('kind')!r}; known: adapter, "
+                "model"
             )
         return Artifact(path=into, kind=manifest["kind"], base=manifest["base"], manifest=manifest)
 
@@ -293,8 +303,8 @@ def _log_tail(files: RunFiles, *, lines: int = 20) -> str:
     return "\n".join(content[-20_000:].decode("utf-8", "replace").splitlines()[-lines:])
 
 
-def _at_the_place(training: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Name the model's folders as the worker will find them: relative to the run's folder, in which it starts."""
+def _with_remote_paths(training: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Replace the model's local paths by those that the worker will see: relative to the run's folder."""
     request = dict(training)
     if inputs:
         model: dict[str, Any] = dict(request["model"])
@@ -342,7 +352,7 @@ def _launch_request(files: RunFiles, ref: RunRef) -> Mapping[str, Any]:
     """Return the launch request of a run.
 
     Raises:
-        BackendError: The file that holds it is damaged.
+        BackendError: The run's request file is damaged.
     """
     try:
         launch = json.loads(files.read(REQUEST) or b"")["launch"]

@@ -1,4 +1,4 @@
-"""Checkpoints that can be trusted: sealed when whole, and thrown out when not."""
+"""Checkpoints: sealed once they are whole, and removed if they aren't."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _NAME = re.compile(r"^checkpoint-(\d+)$")
 
 
 def step_of(folder: Path) -> int:
-    """Read the optimizer step from the folder's name; -1 if it is no checkpoint."""
+    """Return the optimizer step in a checkpoint folder's name; -1 if the name isn't one of a checkpoint."""
     match = _NAME.match(folder.name)
     return int(match.group(1)) if match else -1
 
 
 def seal_checkpoint(folder: Path) -> None:
-    """Declare a checkpoint whole. Its trainer has written everything that it needs to go on."""
+    """Mark a checkpoint as whole. Call it once the trainer has written everything that it needs to resume."""
     seal(folder, {"step": step_of(folder)})
 
 
 def newest_whole(run_folder: Path) -> tuple[Path | None, list[str]]:
-    """Find the newest checkpoint that matches its manifest.
+    """Return the newest checkpoint that matches its manifest. Newer ones that don't are removed.
 
     Returns:
-        The checkpoint, or None if there is none; and a sentence for each newer one that was refused and removed.
+        The checkpoint, or None if there is none; and a message for each checkpoint that was removed.
     """
     refused: list[str] = []
     folders = sorted(
@@ -42,7 +42,7 @@ def newest_whole(run_folder: Path) -> tuple[Path | None, list[str]]:
         except CorruptArtifactError as error:
             shutil.rmtree(folder, ignore_errors=True)
             refused.append(
-                f"checkpoint of step {step_of(folder)} refused and removed: "
+                f"the checkpoint at step {step_of(folder)} is damaged and was removed: "
                 f"{str(error).replace(str(folder), folder.name)}"
             )
         else:
@@ -51,7 +51,10 @@ def newest_whole(run_folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def prune(run_folder: Path, *, keep: set[Path], newest: int = 2) -> None:
-    """Remove old checkpoints. The two newest whole ones stay, so that one torn by a crash costs one interval only."""
+    """Remove old checkpoints.
+
+    The two newest whole ones are kept, so that if a crash damages one, only one interval is lost.
+    """
     whole = [
         p
         for p in (run_folder / CHECKPOINTS).glob("checkpoint-*")
@@ -59,6 +62,6 @@ def prune(run_folder: Path, *, keep: set[Path], newest: int = 2) -> None:
     ]
     for folder in sorted(whole, key=step_of)[:-newest]:
         if folder not in keep:
-            # The manifest goes first: a folder that is half removed must not look whole.
+            # The manifest first: a folder that is half removed must not look whole.
             (folder / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From an exception in a worker to a sentence that helps."""
+"""Diagnoses of failed workers: from an exception to its cause and what to try."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["crash_loop", "diagnose"]
 
 
 def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
-    """Say why the training failed, and what to try.
+    """Return why the training failed, and what to try.
 
     Args:
         error: What the trainer raised.
-        step: The last optimizer step that was made, if any.
+        step: The last optimizer step that was completed, if any.
     """
     if isinstance(error, TrainingStopped):
         return error.diagnosis
@@ -26,8 +26,8 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
             "the disk (or its quota) was full while a file was written; the last whole checkpoint is untouched",
             step,
             (
-                "free some space, then go on from that checkpoint: Run.open(ref).wait()",
-                "raise checkpoint_steps, so that fewer are written",
+                "free some space, then resume from that checkpoint: Run.open(ref).wait()",
+                "raise checkpoint_steps=, so that fewer checkpoints are written",
             ),
         )
     if any(
@@ -38,15 +38,20 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
             str(error).split("\n")[0][:500],
             step,
             (
-                "QLoRA() in place of LoRA(): the frozen weights take a quarter of the memory",
-                "a smaller max_length=: memory grows with the longest row",
-                "a smaller batch_size=, if it is below the number of devices times the accumulation already",
+                "use QLoRA() in place of LoRA(): the frozen weights take a quarter of the memory",
+                "lower max_length=: memory grows with the longest row",
+                "lower batch_size=, if each device already has only one row at a time",
             ),
         )
     if isinstance(error, MissingExtraError | ImportError):
-        return Diagnosis("missing_package", str(error), step, ("install it in the environment of the worker",))
+        return Diagnosis(
+            "missing_package",
+            str(error),
+            step,
+            ("install it where the worker runs, then submit again",),
+        )
     if isinstance(error, DatasetError):
-        return Diagnosis("data", str(error), step, ("look at what is trained: job.preview()",))
+        return Diagnosis("data", str(error), step, ("look at the rows as they are trained on: job.preview()",))
     if isinstance(error, ModelError):
         return Diagnosis("model", str(error), step)
     if isinstance(error, SpecError | CredentialsError):
@@ -58,18 +63,20 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
 
 
 def crash_loop(attempts: int, *, step: int | None, log_tail: str) -> Diagnosis:
-    """Diagnose a worker that dies again and again without getting any further."""
+    """Return the diagnosis of a run whose workers exit again and again without a new checkpoint."""
     hint = (
-        "the system may have ended it for want of memory" if not log_tail.strip() else "its last words are in the log"
+        "the operating system may have killed it because memory ran out"
+        if not log_tail.strip()
+        else "the log has its last output"
     )
     return Diagnosis(
         "crash_loop",
-        f"the worker ended {attempts} times in a row without a new checkpoint; {hint}",
+        f"the worker exited {attempts} times in a row without a new checkpoint; {hint}",
         step,
         (
-            "look at worker.log in the run's folder",
-            "watch the memory of the machine while it runs",
-            "a smaller checkpoint_steps=, so that each attempt gets further",
+            "read worker.log in the run's folder",
+            "watch the machine's memory while it trains",
+            "lower checkpoint_steps=, so that each attempt gets to a checkpoint",
         ),
     )
 
@@ -77,15 +84,15 @@ def crash_loop(attempts: int, *, step: int | None, log_tail: str) -> Diagnosis:
 def _is_disk_full(chain: list[BaseException]) -> bool:
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) for e in chain):
         return True
-    # safetensors and torch.save write from native code, and say so in words only.
-    words = (
+    # safetensors and torch.save write from native code; only the message says why they failed.
+    messages = (
         "No space left on device",
         "File too large",
         "Disk quota exceeded",
         "PytorchStreamWriter failed writing",
         "iostream error",
     )
-    return any(_says(chain, said) for said in words)
+    return any(_says(chain, message) for message in messages)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -97,5 +104,5 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _says(chain: list[BaseException], words: str) -> bool:
-    return any(words.lower() in str(error).lower() for error in chain)
+def _says(chain: list[BaseException], text: str) -> bool:
+    return any(text.lower() in str(error).lower() for error in chain)

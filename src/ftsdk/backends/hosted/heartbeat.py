@@ -1,53 +1,43 @@
-"""How long a worker lived that was killed between two words.
-
-A file that it touches, and whose age its successor reads.
-"""
+"""The heartbeat of a worker: a file that it touches, so that the next worker knows how long a killed one was alive."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Generator
 from pathlib import Path
 
-__all__ = ["PULSE", "last_beat", "pulse"]
+from ftsdk.backends.hosted.background import repeating
 
-PULSE = "pulse"
+__all__ = ["HEARTBEAT", "heartbeat", "last_heartbeat"]
+
+HEARTBEAT = "heartbeat"
 
 
 @contextlib.contextmanager
-def pulse(folder: Path, *, is_on: bool, every_s: float = 5.0) -> Generator[None]:
-    """Inside the block, touch the run's pulse file.
+def heartbeat(folder: Path, *, is_on: bool, every_s: float = 5.0) -> Generator[None]:
+    """Touch the run's heartbeat file until the block ends.
 
     Args:
-        folder: The run's.
-        is_on: False does nothing: only where time has a price does anybody want to know.
-        every_s: Seconds between two beats, which is how wrong the last one can be.
+        folder: The run's folder.
+        is_on: Whether to do anything: only where time is billed does it matter when a worker was killed.
+        every_s: Seconds between two touches, and so the error of `last_heartbeat`.
     """
     if not is_on:
         yield
         return
-    is_over = threading.Event()
 
-    def beat() -> None:
-        while True:
-            with contextlib.suppress(OSError):  # a full disk is for others to complain of
-                (folder / PULSE).touch()
-            if is_over.wait(every_s):
-                return
+    def touch() -> None:
+        with contextlib.suppress(OSError):  # whatever writes next reports a full disk
+            (folder / HEARTBEAT).touch()
 
-    thread = threading.Thread(target=beat, name="pulse", daemon=True)
-    thread.start()
-    try:
+    touch()
+    with repeating(touch, every_s=every_s, name="heartbeat"):
         yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
-def last_beat(folder: Path) -> float | None:
-    """Say when a worker was last known to live, in seconds since the epoch; None if nothing tells."""
+def last_heartbeat(folder: Path) -> float | None:
+    """Return when a worker was last known to be alive, in seconds since the epoch; None if there is no record of it."""
     try:
-        return (folder / PULSE).stat().st_mtime
+        return (folder / HEARTBEAT).stat().st_mtime
     except OSError:
         return None

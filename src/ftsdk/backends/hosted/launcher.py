@@ -1,4 +1,4 @@
-"""What a place has to offer: somewhere to keep a run's files, and a way to start and stop a worker beside them."""
+"""The `Launcher` protocol: where a run's files are kept, and how a worker is started and stopped there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ftsdk.errors import Gap
-from ftsdk.protocol import Adjustment, Billing
+from ftsdk.protocol import Adjustment, Billing, StateEvent
 from ftsdk.spec import JobSpec
 
 __all__ = ["Hardware", "LaunchPlan", "Launcher", "RunFiles"]
@@ -16,75 +16,76 @@ __all__ = ["Hardware", "LaunchPlan", "Launcher", "RunFiles"]
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a worker will find at the place."""
+    """What a worker will run on."""
 
     device: Literal["cuda", "mps", "cpu"]
     name: str
-    """For people: `NVIDIA H100 80GB HBM3`, `Apple M3`, `8 CPU cores`."""
+    """Display name: `NVIDIA H100 80GB HBM3`, `Apple M3`, `8-core CPU`."""
     processes: int = 1
     """Worker processes, one for each device."""
     memory_gib: float | None = None
-    """Memory of one device."""
+    """Memory of one device, in GiB; None: not known."""
     has_bfloat16: bool = True
-    """True if bfloat16 products are native and fast."""
+    """Whether bfloat16 matrix products are native and fast."""
     reason: str = ""
-    """How this was found out."""
+    """Why this hardware was chosen."""
     larger: str = "a device with more memory"
-    """How to get more memory there, for advice."""
+    """How to get more memory, for advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchPlan:
-    """How the worker will be started: the place's part of a plan."""
+    """How the worker will be started: the launcher's part of a plan."""
 
     request: Mapping[str, Any]
-    """JSON. The worker reads `processes` and `log_events` in it, and `usd_per_hour`.
+    """What `start` gets, as JSON. The worker reads three of its keys, all optional:
 
-    A price in US dollars, as text, that nobody else at the place watches, so that the worker stops itself at
-    `budget_usd`. `startup_timeout_s`: the start of a worker is billed, for so long at most.
+    - `processes`: worker processes, one for each device.
+    - `log_events`: whether the lines of the worker's log become events, because users can't read the log.
+    - `usd_per_hour`: US dollars an hour, as text, if nothing but the worker itself can stop the run at `budget_usd`.
     """
     adjustments: tuple[Adjustment, ...] = ()
+    """What the user left open, as the launcher chose it."""
     gaps: tuple[Gap, ...] = ()
+    """What the launcher can't do; any gap refuses the plan."""
     billing: Billing | None = None
     """What is billed, and at which prices; None: not known."""
     notes: tuple[str, ...] = ()
+    """What the user should know before the start."""
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Folders and files that have to be brought to the place before a worker can start.
-
-    Path here -> name in the run's folder.
-    """
+    """Local folders and files that a worker needs: path on this machine -> name in the run's folder."""
 
 
 class RunFiles(Protocol):
-    """The files of one run at the place, by name relative to the run's folder."""
+    """The files of one run, where its worker runs. Names are relative to the run's folder."""
 
     def read(self, name: str, *, start: int = 0) -> bytes | None:
-        """Give the bytes from `start` on, or None if there is no such file."""
+        """Return the bytes from `start` on, or None if there is no such file."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file so that readers see all of it or none."""
+        """Write a small file, whole or not at all."""
         ...
 
     def put(self, sources: Mapping[str, Path]) -> None:
-        """Bring files there, by name; those that are there already with the same size are left out."""
+        """Upload files, by name, except those that are there already with the same size."""
         ...
 
     def age_s(self, name: str) -> float | None:
-        """Say how long ago the file was written, or None if there is no such file."""
+        """Return the seconds since the file was written, or None if there is no such file."""
         ...
 
     def fetch(self, folder: str, into: Path) -> None:
-        """Bring a whole folder here; `manifest.json`, if there is one, comes last."""
+        """Download a whole folder, its `manifest.json` last."""
         ...
 
 
 class Launcher(Protocol):
-    """A place: this machine, Modal, a cluster."""
+    """Runs workers somewhere: on this machine, on Modal, on a cluster."""
 
     @property
     def name(self) -> str:
-        """The word for it in plans and manifests."""
+        """Its name in plans and manifests."""
         ...
 
     @property
@@ -93,44 +94,48 @@ class Launcher(Protocol):
         ...
 
     def hardware(self, spec: JobSpec) -> Hardware:
-        """Say what a worker for this spec will find. Offline and quick."""
+        """Return what a worker for this spec will run on. Offline and quick."""
         ...
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
-        """Decide how the worker will be started. Pure.
+        """Plan how the worker will be started. Pure.
 
         Raises:
-            BudgetExceededError: The place can't do anything useful for `budget_usd`.
+            BudgetExceededError: `budget_usd` doesn't pay for anything useful.
         """
         ...
 
     def files(self, run_id: str) -> RunFiles:
-        """Give the files of a run, whether it exists or not."""
+        """Return the files of a run, whether it exists or not."""
         ...
 
     def start(self, run_id: str, request: Mapping[str, Any]) -> bool:
-        """Start a worker on the run's files; False if one is at work already. Returns at once.
+        """Start a worker on the run's files, without waiting for it. Return False if one is running already.
+
+        Args:
+            run_id: The run.
+            request: The `request` of the `LaunchPlan`.
 
         Raises:
-            BackendError: The place won't start it.
+            BackendError: It couldn't be started.
         """
         ...
 
     def native(self, run_id: str) -> Mapping[str, str]:
-        """Say what the place calls the run: ids for its dashboard and its support.
-
-        Empty if it has no words of its own.
-        """
+        """Return the provider's own ids for the run, for its dashboard and its support; empty if there are none."""
         ...
 
     def is_running(self, run_id: str) -> bool:
-        """True while a worker is at work. Must not be fooled by a reused process id."""
+        """Return whether a worker is running. A reused process id must not count. Changes nothing."""
         ...
 
     def stop(self, run_id: str) -> None:
-        """End the worker the hard way, with all its processes. No-op if there is none."""
+        """Kill the worker with all its processes. Does nothing if there is none."""
         ...
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
-        """Append an event on behalf of a worker that is no more; False if a worker is at work."""
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
+        """Append the last event of a run whose worker is gone. Return False if a worker is running.
+
+        A run that has an end keeps it. The event's `at` is kept if it is set.
+        """
         ...

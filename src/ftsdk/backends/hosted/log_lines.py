@@ -1,51 +1,43 @@
-"""The worker's log as events: for places whose log nobody can look at while the run goes on."""
+"""The worker's log as events, for launchers whose log can't be read while the run is in progress."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Generator
 from pathlib import Path
 
+from ftsdk.backends.hosted.background import repeating
+from ftsdk.protocol import LogEvent
 from ftsdk.runfolder.event_log import EventWriter
 
 __all__ = ["LOG", "lines_as_events"]
 
 LOG = "worker.log"
-_MOST_LINES = 500
-"""Of one attempt: a loop of warnings mustn't bury the history of the run."""
-_MOST_CHARACTERS = 2000
+_MAX_LINES = 500
+"""Per attempt, so that a loop of warnings doesn't bury the history of the run."""
+_MAX_CHARACTERS = 2000
 
 
 @contextlib.contextmanager
 def lines_as_events(folder: Path, log: EventWriter | None, *, is_on: bool, poll_s: float = 1.0) -> Generator[None]:
-    """Inside the block, append what is new in the run's log to its events, line by line.
+    """Append the new lines of the run's log to its events until the block ends.
 
-    Whoever started the worker writes the log; the events have one writer, which is this process.
+    The process that started the worker writes the log; only this process writes the events.
 
     Args:
-        folder: The run's.
-        log: The writer of the events; None in a process that isn't it.
-        is_on: False does nothing: on this machine the log is a file that anybody can read.
-        poll_s: Seconds between two looks.
+        folder: The run's folder.
+        log: The writer of the events; None in a process that doesn't write them.
+        is_on: Whether to do anything: on this machine the log is a file that anyone can read.
+        poll_s: Seconds between two reads of the log.
     """
     if log is None or not is_on:
         yield
         return
     reader = _Reader(folder / LOG, log)
-    is_over = threading.Event()
-
-    def follow() -> None:
-        while not is_over.wait(poll_s):
-            reader.read()
-
-    thread = threading.Thread(target=follow, name="log-lines", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(reader.read, every_s=poll_s, name="log-lines"):
+            yield
     finally:
-        is_over.set()
-        thread.join()
         reader.read()
 
 
@@ -62,16 +54,16 @@ class _Reader:
                 file.seek(self._at)
                 new = file.read()
         except OSError:
-            return  # a help, not the matter
+            return  # the run doesn't depend on its log
         whole = new[: new.rfind(b"\n") + 1]
         self._at += len(whole)
         for line in whole.decode("utf-8", "replace").split("\n"):
-            # What rewrites its own line, such as a progress bar, counts as it was last.
-            text = line.rpartition("\r")[2].strip()[:_MOST_CHARACTERS]
-            if not text or self._lines > _MOST_LINES:
+            # Of a line that was overwritten, such as a progress bar, the last version counts.
+            text = line.rpartition("\r")[2].strip()[:_MAX_CHARACTERS]
+            if not text or self._lines > _MAX_LINES:
                 continue
             self._lines += 1
-            if self._lines > _MOST_LINES:
-                text = f"more lines are in {LOG} only"
+            if self._lines > _MAX_LINES:
+                text = f"the log has more lines; see {LOG}"
             with contextlib.suppress(OSError):
-                self._log.append("log", {"message": text})
+                self._log.append(LogEvent(message=text))

@@ -1,7 +1,4 @@
-"""How many sequences go through the model at once.
-
-One rule, for who trains and for who chooses a device to train on.
-"""
+"""How many sequences go through the model at once: one rule, for trainers and for the choice of a GPU."""
 
 from __future__ import annotations
 
@@ -14,28 +11,26 @@ from ftsdk.spec import JobSpec
 __all__ = ["rows_at_once", "share_at_most"]
 
 
-def share_at_most(share: int, cap: int) -> int:
-    """Return the largest divisor of a device's share of the batch within the cap, so that `batch_size` is exact."""
-    return max(n for n in range(1, min(cap, share) + 1) if share % n == 0)
+def share_at_most(share: int, most: int) -> int:
+    """Return the largest divisor of a device's share of the batch that is at most `most`, so `batch_size` is exact."""
+    return max(n for n in range(1, min(most, share) + 1) if share % n == 0)
 
 
 def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int) -> tuple[int, str]:
-    """Choose the sequences that go through at once on a GPU.
-
-    Few for its memory, and fewer where the model leaves less room.
+    """Choose how many sequences go through a GPU at once: a cautious number for its memory, or fewer for large models.
 
     Args:
         spec: The job.
         facts: What is known of its model.
-        memory_gib: Of one GPU.
-        share: Sequences of one optimizer step that one GPU has.
+        memory_gib: Memory of one GPU, in GiB.
+        share: Sequences of one optimizer step on one GPU.
 
     Returns:
-        The sequences, at least 1 whether or not that fits, and the reason.
+        The number, at least 1 whether or not that fits, and the reason for it.
     """
-    cap = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
-    most = rows = share_at_most(share, cap)
-    cautious = f"cautious for {memory_gib:.0f} GiB of memory"
+    limit = 16 if memory_gib >= 70 else 8 if memory_gib >= 35 else 4 if memory_gib >= 20 else 2
+    most = rows = share_at_most(share, limit)
+    cautious = f"a cautious choice for {memory_gib:.0f} GiB of GPU memory"
     shape = shape_of(facts)
     if shape is None:
         return rows, cautious
@@ -49,12 +44,13 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
     if rows == 1 and verdict(peak_memory(memory_of_job(spec, longest_tokens=row), shape), memory_gib) == "no":
         return (
             rows,
-            f"the fewest there are: not even one row of up to {row:,} tokens is likely to fit into {memory_gib:.0f} "
-            "GiB beside the model",
+            f"the minimum; even one row of up to {row:,} tokens is unlikely to fit into {memory_gib:.0f} GiB together "
+            "with the model",
         )
     if rows == most:
         return rows, cautious
     return (
         rows,
-        f"what {memory_gib:.0f} GiB hold beside the model with rows of up to {row:,} tokens; max_length= limits them",
+        f"as many as fit into {memory_gib:.0f} GiB together with the model, with rows of up to {row:,} tokens; a lower "
+        "max_length= allows more",
     )

@@ -1,4 +1,4 @@
-"""Several processes, one for each device, under torchrun.
+"""Training in several processes, one for each device, under torchrun.
 
     python -m ftsdk.backends.hosted.ranks RUN_FOLDER        (torchrun calls this)
 
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,22 @@ from ftsdk._files import replace_file
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.stop_condition import CANCEL, Stop
+from ftsdk.backends.hosted.stop_condition import CANCEL, StopCondition
 from ftsdk.backends.hosted.tracking import tracked
-from ftsdk.backends.hosted.trainer import Cancelled, Context, Training, TrainingStopped, load_trainer
+from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingResult, TrainingStopped, load_trainer
 from ftsdk.errors import Diagnosis
+from ftsdk.protocol import Event
 from ftsdk.runfolder.event_log import EventWriter
 
 __all__ = ["ATTEMPT", "CLUSTER", "Cluster", "RankLost", "agent_command", "main", "run_agent", "train"]
 
 
 class RankLost(Exception):
-    """A rank was killed: like a worker that is killed, this says nothing about the training, which can go on."""
+    """A rank was killed. That says nothing about the training, which can be resumed, as after a killed worker."""
 
 
 CLUSTER = "FTSDK_CLUSTER"
-"""Environment variable: the hosts that train together, as JSON. Absent: this one alone."""
+"""Environment variable: the hosts that train together, as JSON. Not set: this host trains alone."""
 ATTEMPT = "attempt.json"
 _PORT = 29500
 _OUTCOME = ".rank{rank}.json"
@@ -50,7 +50,7 @@ _LOST_PEER = (
     "remote process exited",
     "NCCL communicator was aborted",
 )
-"""What gloo and NCCL say; only gloo's words were seen here."""
+"""Messages of gloo and NCCL. Only gloo's were observed; NCCL's are from its source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ class Cluster:
 
     nodes: int = 1
     rank: int = 0
-    """Of this host; the worker runs on the first, rank 0."""
+    """The rank of this host. The worker runs on rank 0."""
     address: str = ""
-    """Of the first host."""
+    """The address of rank 0."""
 
     @classmethod
     def of_environment(cls) -> Cluster:
@@ -69,22 +69,22 @@ class Cluster:
         return cls(**json.loads(os.environ.get(CLUSTER, "{}")))
 
     def to_json(self) -> str:
-        """Give what FTSDK_CLUSTER has to be."""
+        """Return the value of FTSDK_CLUSTER."""
         return json.dumps(asdict(self))
 
 
-def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int) -> Training:
-    """Train with torchrun and wait for it.
+def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int) -> TrainingResult:
+    """Train under torchrun, and wait until it exits.
 
     Args:
         folder: The run's folder.
         into: Where rank 0 saves the weights.
-        resume_from: The checkpoint for every rank: decided here once, so that the ranks can't disagree.
-        processes: How many ranks.
+        resume_from: The checkpoint for every rank. It is chosen once, so that the ranks can't disagree.
+        processes: The number of ranks.
 
     Raises:
-        Cancelled: The ranks saw that the run is cancelled.
-        TrainingStopped: A rank failed; the diagnosis is that of the first one.
+        Cancelled: The run was cancelled.
+        TrainingStopped: A rank failed; the diagnosis is that of the rank that failed first.
         RankLost: A rank was killed.
     """
     for rank in range(processes):
@@ -102,30 +102,29 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
         path.unlink()
     failures = sorted((o for o in outcomes if o["outcome"] == "failed"), key=lambda o: o["at"])
     if failures:
-        told: dict[str, Any] = failures[0]["diagnosis"]
-        raise TrainingStopped(Diagnosis(told["kind"], told["message"], told["step"], tuple(told["suggestions"])))
+        raise TrainingStopped(Diagnosis.from_dict(failures[0]["diagnosis"]))
     if any(o["outcome"] == "cancelled" for o in outcomes):
         raise Cancelled
     done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]
     if code != 0 or not done:
-        # Whoever fails for a reason of its own has said so. Who says nothing was killed, and the others with it.
+        # A rank that fails by itself reports why. One that doesn't report was killed, and torchrun killed the others.
         raise RankLost(
-            f"torchrun ended with status {code} and a rank said nothing, as if killed; the log of the ranks is in "
-            "worker.log"
+            f"torchrun exited with status {code}, and a rank didn't report, so it was probably killed; the log of the "
+            "ranks is in worker.log"
         )
-    return Training(**done[0]["training"])
+    return TrainingResult(**done[0]["training"])
 
 
 def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
-    """Run this host's share of the ranks, and wait for them.
+    """Run this host's share of the ranks under torchrun, and return torchrun's exit status.
 
     Args:
         folder: The run's folder.
-        processes: How many ranks over all hosts.
+        processes: The number of ranks over all hosts.
         cluster: The hosts.
     """
     here = processes // cluster.nodes
-    # One thread a rank unless the user says otherwise: ranks that fight over cores are slower than one process.
+    # Each rank gets its share of the cores unless the user sets it: ranks that compete are slower than one process.
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // here))
     command = agent_command(folder, processes=processes, cluster=cluster)
     agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
@@ -138,10 +137,10 @@ def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
 
 
 def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str]:
-    """Give the torchrun command of one host: alone, or as one of several that meet at the first one's address."""
-    meeting = ["--standalone"]
+    """Return the torchrun command of one host: alone, or one of several that connect to the first one's address."""
+    rendezvous = ["--standalone"]
     if cluster.nodes > 1:
-        meeting = [
+        rendezvous = [
             *("--nnodes", str(cluster.nodes), "--node-rank", str(cluster.rank)),
             *("--master-addr", cluster.address, "--master-port", str(_PORT)),
         ]
@@ -150,7 +149,7 @@ def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str
         sys.executable,
         "-m",
         "torch.distributed.run",
-        *meeting,
+        *rendezvous,
         "--nproc-per-node",
         share,
         "-m",
@@ -160,7 +159,7 @@ def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str
 
 
 def main(argv: list[str]) -> int:
-    """Train as one rank. Only rank 0 writes events and weights; how each rank ended is left for `train` to read."""
+    """Train as one rank, and leave a file for `train` about how it ended. Only rank 0 writes events and weights."""
     _die_with_parent()
     folder = Path(argv[0])
     rank = int(os.environ["RANK"])
@@ -171,11 +170,12 @@ def main(argv: list[str]) -> int:
         log = stack.enter_context(contextlib.closing(EventWriter(folder))) if rank == 0 else None
         if log is not None:
             stack.enter_context(tracked(folder, log))
+        # Rank 0 knows what the run has cost; the trainer makes all ranks stop when one of them has to.
+        stop = StopCondition(folder, request, log.events) if log else None
         context = Context(
             folder=folder,
-            emit=Progress(log) if log else _say_nothing,
-            # Rank 0 knows what the run has cost; the trainer sees to it that all ranks stop when one of them has to.
-            is_cancelled=Stop(folder, request, log.events) if log else (folder / CANCEL).exists,
+            emit=Progress(log, stop.meter) if log and stop else _emit_nothing,
+            is_cancelled=stop or (folder / CANCEL).exists,
             resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
             is_main=rank == 0,
         )
@@ -185,9 +185,9 @@ def main(argv: list[str]) -> int:
             outcome["training"] = asdict(training) if rank == 0 else None
         except Cancelled:
             outcome["outcome"] = "cancelled"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must learn of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to know
             traceback.print_exc()
-            # Whose peer is gone has no failure of its own to tell: the peer has, or was killed.
+            # A rank that has lost its peer isn't the cause: the peer reports its own failure, or was killed.
             word = "lost_peer" if _is_lost_peer(error) else "failed"
             outcome = {"outcome": word, "at": time.time(), "diagnosis": diagnose(error, step=None)._asdict()}
     replace_file(folder / _OUTCOME.format(rank=rank), json.dumps(outcome).encode())
@@ -195,16 +195,19 @@ def main(argv: list[str]) -> int:
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    """Did a collective break off because another rank went away? Both libraries say so in words only (torch 2.13)."""
+    """Return whether a collective operation failed because another rank is gone.
+
+    Both libraries say so only in the message (torch 2.13).
+    """
     return any(word in str(error) for word in _LOST_PEER)
 
 
-def _say_nothing(kind: str, fields: Mapping[str, Any]) -> None:
-    del kind, fields
+def _emit_nothing(event: Event) -> None:
+    del event
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent is killed: an orphan would keep the port and the memory."""
+    """Make the kernel kill this process when its parent dies: an orphan would keep the port and the memory."""
     if sys.platform.startswith("linux"):
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Why a worker stops before the training is done: somebody asked, or the run has cost as much as it may."""
+"""When a worker stops before the training is done: the user cancelled the run, or it has cost its whole budget."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._format import money
-from ftsdk.protocol import Event
-from ftsdk.protocol.estimates import Accrual
+from ftsdk.protocol import Event, StateEvent
+from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
-__all__ = ["AS_ASKED", "CANCEL", "Stop", "has_price"]
+__all__ = ["CANCEL", "CANCELLED_BY_USER", "StopCondition", "is_billed_by_time"]
 
 CANCEL = "cancel"
-"""File in the run's folder: somebody wants the run to stop."""
-AS_ASKED: Mapping[str, Any] = {"state": "cancelled", "reason": "as asked"}
+"""A file in the run's folder: the user has cancelled the run."""
+CANCELLED_BY_USER = "cancelled by user"
+"""The reason of the last event of a run that the user cancelled."""
 
 
-def has_price(request: Mapping[str, Any]) -> bool:
-    """True if an hour at the place has a price that nobody but the worker watches.
+def is_billed_by_time(request: Mapping[str, Any]) -> bool:
+    """Return whether the worker's time is billed and only the worker itself can keep the budget.
 
-    `usd_per_hour` in the launch request says so.
+    That is so if the launch request has a `usd_per_hour`.
     """
     return request["launch"].get("usd_per_hour") is not None
 
 
-class Stop:
-    """Asked after each step whether to stop.
+class StopCondition:
+    """Checked after each step: whether to stop.
 
-    A watcher outside computes the same from the same events, but may not be there.
+    `Run.wait` computes the same from the same events, but may not be running.
 
     Args:
-        folder: The run's.
-        request: What was asked for.
-        events: Of the run so far, those of earlier attempts too: a restart doesn't forget what they cost.
+        folder: The run's folder.
+        request: The run's request, as submitted.
+        events: The events of the run so far, those of earlier attempts too, since the budget covers all attempts.
         clock: Seconds since the epoch.
     """
 
@@ -51,46 +52,44 @@ class Stop:
         self._folder = folder
         self._clock = clock
         budget = request["spec"].get("budget_usd")
-        self._budget_usd = Decimal(str(budget)) if budget is not None and has_price(request) else None
+        self._budget_usd = Decimal(str(budget)) if budget is not None and is_billed_by_time(request) else None
         usd = Decimal(request["launch"]["usd_per_hour"]) if self._budget_usd is not None else Decimal(0)
-        self._meter = Meter(
-            accrual=Accrual(kind="per_hour", usd=usd, fixed_usd=Decimal(0), source="the launch request")
-        )
-        self._meter.saw(events)
+        terms = BillingTerms(kind="per_hour", usd=usd, fixed_usd=Decimal(0), source="the launch request")
+        self.meter = Meter(terms=terms)
+        """Measures the run; it has counted `events`."""
+        self.meter.saw(events)
 
     def __call__(self) -> bool:
-        """Say whether to stop now."""
+        """Return whether to stop now."""
         return (self._folder / CANCEL).exists() or self.is_over_budget()
 
     def is_over_budget(self) -> bool:
-        """True once all attempts together have cost as much as the run may."""
+        """Return whether all attempts together have cost the whole budget."""
         return self._budget_usd is not None and self._owed_usd() >= self._budget_usd
 
-    def ending(self) -> Mapping[str, Any]:
-        """Give the fields of the run's last event: what was owed counts before what was asked, because it says more."""
-        accrual = self._meter.accrual
-        if self._budget_usd is None or accrual is None or not self.is_over_budget():
-            return AS_ASKED
-        unseen_s = max(self._meter.longest_pause_s, self._since_s())
+    def last_event(self) -> StateEvent:
+        """Return the run's last event. If the run was cancelled and is over its budget, the reason is the budget."""
+        terms = self.meter.terms
+        if self._budget_usd is None or terms is None or not self.is_over_budget():
+            return StateEvent(state="cancelled", reason=CANCELLED_BY_USER)
+        unseen_s = max(self.meter.longest_pause_s, self._since_s())
         reason = (
             f"{money(self._owed_usd(), places=4)} is owed for {self._seconds():,.1f} s over all attempts at "
-            f"${accrual.usd} an hour, as much as "
-            f"budget_usd={self._budget_usd.normalize():f}; the worker looks after each step, and the longest that it "
-            "was between two words was "
-            f"{unseen_s:,.1f} s, so up to {money(usd_for(accrual, unseen_s), places=4)} may have been spent beyond. "
-            "The newest whole "
+            f"${terms.usd} an hour, which reaches budget_usd={self._budget_usd.normalize():f}. The worker checks the "
+            f"cost after each step, and the longest time between two events was {unseen_s:,.1f} s, so up to "
+            f"{money(usd_for(terms, unseen_s), places=4)} may have been spent beyond the budget. The newest whole "
             "checkpoint, if there is one, is kept"
         )
-        return {"state": "cancelled", "native": OVER_BUDGET, "reason": reason}
+        return StateEvent(state="cancelled", native=OVER_BUDGET, reason=reason)
 
     def _seconds(self) -> float:
-        return self._meter.seconds + self._since_s()
+        return self.meter.seconds + self._since_s()
 
     def _since_s(self) -> float:
-        last_at = self._meter.last_at
-        return max(0.0, self._clock() - last_at) if self._meter.is_going and last_at is not None else 0.0
+        last_at = self.meter.last_at
+        return max(0.0, self._clock() - last_at) if self.meter.is_going and last_at is not None else 0.0
 
     def _owed_usd(self) -> Decimal:
-        owed = self._meter.owed_usd(seconds=self._seconds())
+        owed = self.meter.owed_usd(seconds=self._seconds())
         assert owed is not None
         return owed

@@ -1,4 +1,4 @@
-"""Trackers in the worker: whatever is written to the event log goes to them, too."""
+"""Trackers in the worker: they get each event that is written to the event log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
-from ftsdk.protocol import TERMINAL, Event, StateEvent
+from ftsdk.protocol import TERMINAL, Event, LogEvent, StateEvent
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.trackers import Sinks, TrackedRun
 
@@ -17,7 +17,7 @@ __all__ = ["tracked"]
 
 @contextlib.contextmanager
 def tracked(folder: Path, log: EventWriter) -> Generator[None]:
-    """Pass what is appended to the log in this block on to the trackers that the run's request names."""
+    """Send the events that are appended to the log in this block to the trackers that the run's request names."""
     try:
         request = json.loads((folder / "run.json").read_bytes())
     except (OSError, ValueError):
@@ -28,20 +28,19 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
         return
 
     def warn(sentence: str) -> None:
-        # After a run's last event nothing may follow, and a full disk is the run's own affair: then it is told to the
-        # worker's log only.
+        # No event may follow a run's last one, and the disk may be full: then the warning goes to the worker's log.
         if not is_over:
             with contextlib.suppress(OSError):
-                log.append("log", {"level": "warning", "message": sentence})
+                log.append(LogEvent(level="warning", message=sentence))
                 return
         sys.stderr.write(f"{sentence}\n")
 
-    def watch(event: Event) -> None:
+    def note_end(event: Event) -> None:
         nonlocal is_over
         is_over = is_over or (isinstance(event, StateEvent) and event.state in TERMINAL)
 
     is_over = False
-    log.listeners.append(watch)
+    log.listeners.append(note_end)
     sinks = Sinks(
         names, TrackedRun(id=folder.name, spec=request.get("spec", {}), training=request.get("training", {})), warn
     )
@@ -51,4 +50,4 @@ def tracked(folder: Path, log: EventWriter) -> Generator[None]:
     finally:
         log.listeners.remove(sinks)
         sinks.close()
-        log.listeners.remove(watch)
+        log.listeners.remove(note_end)

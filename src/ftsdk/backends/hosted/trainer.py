@@ -1,4 +1,4 @@
-"""The `Trainer` protocol: a pure translation of the spec, and the training itself."""
+"""The `Trainer` protocol: a pure plan of the training, and the training itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ftsdk._entry_points import installed
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.errors import Diagnosis, Gap, MissingExtraError, SpecError
-from ftsdk.protocol import Adjustment, Capabilities, Workload
+from ftsdk.protocol import Adjustment, Capabilities, Event, Workload
 from ftsdk.spec import JobSpec
 from ftsdk.spec.base import nearest
 
@@ -19,20 +19,20 @@ __all__ = [
     "Cancelled",
     "Context",
     "Trainer",
-    "Training",
+    "TrainingPlan",
+    "TrainingResult",
     "TrainingStopped",
-    "Translation",
     "load_trainer",
     "package_of",
 ]
 
 
 class Cancelled(Exception):
-    """Raised by a trainer that saw `context.is_cancelled()` and stopped."""
+    """Raised by a trainer that has stopped because `context.is_cancelled()` returned True."""
 
 
 class TrainingStopped(Exception):
-    """Raised by a trainer that knows why training can't go on."""
+    """Raised by a trainer that knows why the training can't continue."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:
         super().__init__(str(diagnosis))
@@ -40,44 +40,54 @@ class TrainingStopped(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translation:
+class TrainingPlan:
     """The trainer's part of a plan."""
 
     request: Mapping[str, Any]
-    """Everything that the training depends on, decided: JSON."""
+    """Every value that the training depends on, as JSON. The worker passes it to `train`."""
     workload: Workload | None = None
-    """The same in terms that any trainer can state, for estimates of time and memory; None: there are none."""
+    """What there is to compute, for estimates of time and memory; None: no estimates."""
     adjustments: tuple[Adjustment, ...] = ()
+    """Values that the spec left open, as the trainer chose them."""
     gaps: tuple[Gap, ...] = ()
+    """Fields of the spec that the trainer can't honour; any gap refuses the plan."""
     notes: tuple[str, ...] = ()
+    """What the user should know before the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the worker gives to the trainer."""
+    """What a trainer gets from the worker."""
 
     folder: Path
-    """The run's folder: `data/train.jsonl`, `data/validation.jsonl` and `checkpoints/` lie in it."""
-    emit: Callable[[str, Mapping[str, Any]], None]
-    """Append an event: its kind and its fields."""
+    """The run's folder, which has `data/train.jsonl`, `data/validation.jsonl` and `checkpoints/`."""
+    emit: Callable[[Event], None]
+    """Writes an event to the run's log, such as `StepEvent(step=3, total_steps=90, loss=1.2)`.
+
+    The log sets `seq` and `at`. A step's `tokens_per_s` and `seconds_left` are filled in if the trainer leaves them
+    out.
+    """
     is_cancelled: Callable[[], bool]
-    """Asked after each step. Of several processes each has its own answer, and all of them must stop where one does."""
+    """Whether to stop; call it after each step.
+
+    Processes that train together may get different answers: if one of them gets True, all of them must stop.
+    """
     resume_from: Path | None
-    """The newest whole checkpoint, or None to start afresh."""
+    """The newest whole checkpoint; None: start from the beginning."""
     is_main: bool = True
-    """True in the one process that writes files and events."""
+    """Whether this process writes files and events: true for one process of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """What came out."""
+class TrainingResult:
+    """What a training produced, apart from the weights themselves."""
 
     kind: str
     """`adapter` or `model`."""
     base: str
-    """Id of the base model, without a path of any machine."""
+    """Id of the base model, without any local path."""
     info: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Facts for the manifest: library versions, final losses, the rendering report."""
+    """Facts for the manifest, such as library versions and final losses."""
 
 
 class Trainer(Protocol):
@@ -85,31 +95,36 @@ class Trainer(Protocol):
 
     @property
     def name(self) -> str:
-        """The word for it in plans and manifests."""
+        """Its name in plans and manifests, and the name of its entry point."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do. Data: no IO."""
+        """What it can do. Reads nothing from disk or network."""
         ...
 
     @property
     def extra(self) -> str:
-        """The extra of ftsdk that a machine needs to train with it, such as `local`."""
+        """The extra of ftsdk that a worker needs to train with it, such as `local`."""
         ...
 
-    def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
-        """Decide everything. Pure and offline; loads nothing heavy."""
+    def translate(self, spec: JobSpec, hardware: Hardware) -> TrainingPlan:
+        """Plan the training. Pure and offline; imports no training library."""
         ...
 
-    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> Training:
-        """Train, in the worker, and save the weights as safetensors into the folder `into`.
+    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
+        """Train, in the worker, and save the weights as safetensors.
 
         Checkpoints go to `context.folder / "checkpoints" / "checkpoint-STEP"`, each sealed by a manifest when whole.
 
+        Args:
+            request: The `request` of the `TrainingPlan`.
+            context: The run's folder, and how to report and to stop.
+            into: The folder for the weights, which exists and is empty.
+
         Raises:
-            Cancelled: `context.is_cancelled()` was true.
-            TrainingStopped: Training can't go on, and why.
+            Cancelled: `context.is_cancelled()` returned True.
+            TrainingStopped: The training can't continue, for the reason in the diagnosis.
         """
         ...
 
@@ -118,18 +133,46 @@ DEFAULT_TRAINER = "trl"
 
 
 def package_of(trainer: str) -> str:
-    """Return the distribution that brings a trainer, such as `ftsdk` for `trl`."""
+    """Return the distribution that a trainer is part of, such as `ftsdk` for `trl`."""
     point = installed("ftsdk.trainers").get(trainer)
     return point.dist.name if point is not None and point.dist is not None else "ftsdk"
 
 
-def load_trainer(name: str) -> Trainer:
-    """Build a trainer by the name of its entry point in the group `ftsdk.trainers`.
+def load_trainer(trainer: str | Trainer) -> Trainer:
+    """Return a trainer that a worker, which is another process, can build again by name.
+
+    Args:
+        trainer: The name of an entry point in the group `ftsdk.trainers`, or an object of the class registered there.
 
     Raises:
-        SpecError: No such trainer is installed.
+        SpecError: No such trainer is installed, or a worker couldn't build the object.
         MissingExtraError: Its package needs another one that isn't installed.
     """
+    if isinstance(trainer, str):
+        return _build(trainer)
+    kind, name = type(trainer).__name__, str(getattr(trainer, "name", ""))
+    if name not in installed("ftsdk.trainers"):
+        raise SpecError(
+            f"trainer={kind}(...) isn't installed: a worker is another process and builds the trainer by name, and no "
+            f"entry point in the group 'ftsdk.trainers' has its name, {name!r}. Register {kind} under that name in its "
+            f"package. Installed: {', '.join(sorted(installed('ftsdk.trainers')))}"
+        )
+    built = _build(name)
+    if type(built) is not type(trainer):
+        raise SpecError(
+            f"trainer={kind}(...) has the name {name!r}, under which {type(built).__name__} is installed, so a worker "
+            "would train with that one. Give the class a name of its own, and register it under that name in the group "
+            "'ftsdk.trainers'"
+        )
+    if vars(built) != vars(trainer):
+        raise SpecError(
+            f"trainer={kind}(...) has settings of its own, which would be lost: a worker is another process and builds "
+            f"it as {kind}(). Put the settings into the class or into the job"
+        )
+    return built
+
+
+def _build(name: str) -> Trainer:
     points = installed("ftsdk.trainers")
     if name not in points:
         raise SpecError(f"unknown trainer {name!r}{nearest(name, set(points))}. Installed: {', '.join(sorted(points))}")

@@ -1,24 +1,27 @@
-"""This machine: the run's folder is a folder, and the worker is a process in a session of its own."""
+"""The launcher for this machine: a worker is a process in a session of its own."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ftsdk._files import replace_file, replacing
 from ftsdk._home import home
+from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.protocol import Adjustment, Billing, HourlyBilling, NotBilled, Rate
+from ftsdk.protocol import TERMINAL, Adjustment, Billing, HourlyBilling, NotBilled, Rate, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
@@ -30,9 +33,9 @@ _MALLOC = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in (("hugetlb", 1), ("mmap_max", 0), ("trim_threshold", 2**35), ("top_pad", 2**28))
 )
-"""Keeps freed memory in the worker, in huge pages.
+"""glibc settings that keep freed memory in the worker, in huge pages.
 
-A training step on a CPU frees and takes gigabytes; without this every page is given back and faulted in again, which
+A training step on a CPU frees and allocates gigabytes; without this every page is returned and faulted in again, which
 took four fifths of the time on a virtual machine (log-softmax over SmolLM2's logits, batch of 16: 344,000 page faults
 and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory Allocation Tunables"; other C
 libraries ignore the variable.
@@ -46,10 +49,37 @@ def _price(usd_per_hour: Decimal | float) -> Decimal:
         price = Decimal(0)
     if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
         raise SpecError(
-            f"usd_per_hour={usd_per_hour!r} is not a valid price: give US dollars above 0, or leave it out if this "
+            f"usd_per_hour={usd_per_hour!r} is not a valid price: pass US dollars above 0, or leave it out if this "
             "machine costs nothing"
         )
     return price
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    # A key in place of a name would be kept with each run, so it isn't shown either.
+    given: Sequence[object] = (0,) if isinstance(names, str) else names
+    if not all(isinstance(name, str) and name.isidentifier() and not looks_like_key(name) for name in given):
+        raise SpecError(
+            "env takes the names of environment variables, without their values: Local(env=['MY_API_KEY']); set the "
+            "values in the environment"
+        )
+    return tuple(names)
+
+
+def _parts(folder: Path) -> list[str]:
+    """Return the names of the trainer and the trackers, whose own variables the worker gets."""
+    try:
+        request: object = json.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(request, dict):
+        return []
+    known = cast("dict[str, Any]", request)
+    return [str(name) for name in (known.get("trainer"), *(known.get("trackers") or ())) if name]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class LocalFiles:
@@ -111,9 +141,10 @@ class LocalLauncher:
         processes: Worker processes; None means one for each CUDA device, else one.
         device: `"cuda"`, `"mps"` or `"cpu"`; None takes the best that is there.
         usd_per_hour: What an hour of this machine costs its owner, in US dollars; None: nothing is billed.
+        env: Names of further environment variables that the worker gets.
 
     Raises:
-        SpecError: `usd_per_hour` isn't a price.
+        SpecError: `usd_per_hour` isn't a price, or `env` holds something else than names.
     """
 
     name = "local"
@@ -124,7 +155,9 @@ class LocalLauncher:
         processes: int | None = None,
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
+        env: Sequence[str] = (),
     ) -> None:
+        self._env = _checked_names(env)
         self._processes = processes
         self._device: Literal["cuda", "mps", "cpu"] | None = device
         self._usd_per_hour = None if usd_per_hour is None else _price(usd_per_hour)
@@ -133,21 +166,28 @@ class LocalLauncher:
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
         usd_per_hour = None if self._usd_per_hour is None else float(self._usd_per_hour)
-        given = {"processes": self._processes, "device": self._device, "usd_per_hour": usd_per_hour}
+        given = {
+            "processes": self._processes,
+            "device": self._device,
+            "usd_per_hour": usd_per_hour,
+            "env": list(self._env) or None,
+        }
         return {key: value for key, value in given.items() if value is not None}
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
-        """Look at this machine, without loading torch."""
+        """Return this machine's hardware, found without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
-        """One process, or torchrun."""
+        """Plan one process, or torchrun with several."""
         hardware = self.hardware(spec)
         gaps: list[Gap] = []
         if hardware.device == "mps" and hardware.processes > 1:
-            gaps.append(Gap("backend.processes", hardware.processes, (1,), "one Apple GPU is one process"))
+            gaps.append(
+                Gap("backend.processes", hardware.processes, (1,), "an Apple GPU can be used by one process only")
+            )
         how = "one process" if hardware.processes == 1 else f"torchrun, {hardware.processes} processes"
-        request: dict[str, Any] = {"place": "local", "processes": hardware.processes, "device": hardware.device}
+        request: dict[str, Any] = {"launcher": "local", "processes": hardware.processes, "device": hardware.device}
         if self._usd_per_hour is not None:
             request["usd_per_hour"] = str(self._usd_per_hour)
         return LaunchPlan(
@@ -169,9 +209,7 @@ class LocalLauncher:
             return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
         note = "this machine bills nothing"
         if spec.budget_usd is not None:
-            note += (
-                f", so budget_usd={spec.budget_usd} limits nothing; Local(usd_per_hour=) sets what an hour costs you"
-            )
+            note += f", so budget_usd={spec.budget_usd} has no effect; pass Local(usd_per_hour=) to set a price"
         return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
@@ -189,14 +227,14 @@ class LocalLauncher:
         if held is None:
             return False
         try:
-            with (folder / "worker.log").open("ab") as log:
+            with open(folder / "worker.log", "ab", opener=_private) as log:
                 environment = {
-                    **os.environ,
+                    **worker_environment(os.environ, parts=_parts(folder), names=self._env),
                     lock.INHERITED: str(held),
                     "PYTHONUNBUFFERED": "1",
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_TELEMETRY": "1",
-                    # Threads that wait spin for a moment, then sleep. Spinning on is a hundred times slower as soon as
+                    # Waiting threads spin briefly, then sleep. Spinning longer is a hundred times slower as soon as
                     # anything else runs (a step of a tiny model took 10 s in place of 0.1 s beside a busy machine's
                     # other work); sleeping at once costs a third of SmolLM2's step (GNU's OpenMP; other runtimes ignore
                     # the variable; 2026-11-24).
@@ -205,8 +243,8 @@ class LocalLauncher:
                 if request.get("device") == "cpu":
                     environment["CUDA_VISIBLE_DEVICES"] = ""
                     environment.setdefault("GLIBC_TUNABLES", _MALLOC)
-                # The shell ends at once and leaves the worker to init: no zombie while this process lives, and no
-                # warning about a running child when it ends.
+                # The shell exits at once and leaves the worker to init: no zombie while this process is alive, and no
+                # warning about a running child when it exits.
                 subprocess.run(
                     [
                         "/bin/sh",
@@ -255,8 +293,8 @@ class LocalLauncher:
         while lock.is_held(folder) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
-        """Append a state event under the lock, if no worker is at work and the run isn't over."""
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
+        """Append the run's last event under the lock, unless a worker is running or the run has an end."""
         folder = self.folder(run_id)
         held = lock.acquire(folder)
         if held is None:
@@ -265,8 +303,8 @@ class LocalLauncher:
             writer = EventWriter(folder)
             try:
                 last = writer.events[-1] if writer.events else None
-                if last is None or last.kind != "state" or last.state not in ("succeeded", "failed", "cancelled"):
-                    writer.append("state", line)
+                if not isinstance(last, StateEvent) or last.state not in TERMINAL:
+                    writer.append(end)
             finally:
                 writer.close()
         finally:

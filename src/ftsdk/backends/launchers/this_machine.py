@@ -1,4 +1,4 @@
-"""What is in this machine, found without loading torch: a plan has to be quick."""
+"""The hardware of this machine, found without loading torch, since plans must be fast."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
 
 @functools.cache
 def _cuda_devices() -> tuple[tuple[str, float, tuple[int, int]], ...]:
-    """Ask the driver for (name, memory in GiB, compute capability) of each visible device."""
+    """Return name, memory in GiB and compute capability of each visible device, from the driver."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return ()
     try:
@@ -100,7 +100,7 @@ def _has_mps() -> bool:
 
 @functools.cache
 def _cpu_has_bfloat16() -> bool:
-    """True where matrix products in bfloat16 are native: there they are about ten times as fast as in float32."""
+    """Return whether bfloat16 matrix products are native, and so about ten times as fast as in float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

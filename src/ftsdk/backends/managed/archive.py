@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
 import re
+import shutil
 import sys
 import tarfile
+import unicodedata
 import zlib
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, Self, cast
 
 from ftsdk._files import replacing
-from ftsdk.errors import CorruptArtifactError, MissingExtraError
+from ftsdk._format import printable
+from ftsdk.errors import BackendError, CorruptArtifactError, MissingExtraError
 from ftsdk.runfolder.manifest import MANIFEST, seal, verify
 
-__all__ = ["publish", "unpack"]
+__all__ = ["ArchiveLimits", "publish", "unpack"]
 
-_MAX_FILES = 10_000
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveLimits:
+    """What an archive may hold; far above any that has weights in it."""
+
+    members: int = 20_000
+    """Files and folders."""
+    name_chars: int = 1_024
+    depth: int = 32
+    """Folders in one another."""
+    header_bytes: int = 256 << 10
+    """Headers of one member: long names, PAX records, sparse maps."""
+    expansion: int = 100
+    """How many times its own size an archive may unpack to, beside `least_bytes`."""
+    least_bytes: int = 64 << 20
+    window_bytes: int = 128 << 20
+    """Memory for the window of Zstandard."""
+    config_bytes: int = 4 << 20
+    """Size of the JSON file that describes the weights."""
+
+
+_LIMITS = ArchiveLimits()
 _LEFT_OUT = frozenset(
     {".bin", ".ckpt", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".py", ".so"}
 )
@@ -26,48 +53,62 @@ _LEFT_OUT = frozenset(
 _BLOCK = 1 << 20
 
 
-def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> list[str]:
+def unpack(archive: Path, into: Path, *, max_bytes: int | None = None, limits: ArchiveLimits = _LIMITS) -> list[str]:
     """Unpack a `.tar.zst`, `.tar.gz` or `.tar` into a new folder.
 
     Args:
-        archive: The file; its first bytes say what it is, not its name.
+        archive: The file; its first bytes decide what it is, not its name.
         into: The folder; made here.
-        max_bytes: The most that may come out. None: a hundred times the archive and 64 MiB.
+        max_bytes: The most that may come out. None: as `limits` allow.
+        limits: What the archive may hold.
 
     Returns:
         Names of files that were left out, because loading them could run code.
 
     Raises:
-        CorruptArtifactError: Torn, too large, or with a name, link or device that could reach out of the folder.
+        CorruptArtifactError: Torn, over a limit, or with a name, link or device that could reach out of the folder.
+        BackendError: The disk is full.
     """
-    room = archive.stat().st_size * 100 + (64 << 20) if max_bytes is None else max_bytes
+    room = archive.stat().st_size * limits.expansion + limits.least_bytes if max_bytes is None else max_bytes
     into.mkdir(parents=True)
+    free = shutil.disk_usage(into).free
     left_out: list[str] = []
     seen: set[str] = set()
     try:
-        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            for member in tar:
-                name = _safe_name(member, archive)
-                if name is None:
-                    continue
-                # Names that differ in case only are one file on some systems.
-                if name.lower() in seen or len(seen) >= _MAX_FILES:
-                    raise CorruptArtifactError(
-                        f"{archive.name} has {name!r} twice, or more than {_MAX_FILES} files; nothing of it is used"
-                    )
-                seen.add(name.lower())
-                room -= member.size
-                if room < 0:
-                    raise CorruptArtifactError(
-                        f"{archive.name} unpacks to far more than its size allows for; nothing of it is used"
-                    )
-                if PurePosixPath(name).suffix.lower() in _LEFT_OUT:
-                    left_out.append(name)
-                    continue
-                _write(tar, member, into / name)
-    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, _zstd_error()) as error:
+        with _opened(archive, limits) as stream:
+            metered = _Metered(stream, limits.header_bytes)
+            with tarfile.open(fileobj=cast("IO[bytes]", metered), mode="r|", tarinfo=_Member) as tar:
+                for count, member in enumerate(tar, start=1):
+                    if count > limits.members:
+                        raise _refused(archive, f"holds more than {limits.members:,} files and folders")
+                    name = _safe_name(member, archive, limits)
+                    metered.left = limits.header_bytes + max(0, member.size)
+                    if name is None:
+                        continue
+                    # Names that differ in case or in how an accent is written are one file on some systems.
+                    folded = unicodedata.normalize("NFC", name).casefold()
+                    if folded in seen:
+                        raise _refused(archive, f"holds {_shown(name)} twice")
+                    seen.add(folded)
+                    room -= member.size
+                    if room < 0:
+                        raise _refused(archive, "unpacks to far more than its size allows for")
+                    if PurePosixPath(name).suffix.lower() in _LEFT_OUT:
+                        left_out.append(name)
+                        continue
+                    free -= member.size
+                    if free < 0:
+                        raise _disk_full(archive)
+                    _write(tar, member, into / name)
+                    metered.left = limits.header_bytes
+    except _HeadersTooLarge as error:
+        raise _refused(archive, f"has more than {limits.header_bytes >> 10} KiB of headers for one file") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error, _zstd_error()) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(archive) from error
+        reason = f"{type(error).__name__}: {printable(str(error), 200)}"
         raise CorruptArtifactError(
-            f"{archive.name} can't be unpacked ({type(error).__name__}: {error}); collect() again downloads it anew"
+            f"{archive.name} can't be unpacked ({reason}); collect() again downloads it anew"
         ) from error
     return left_out
 
@@ -112,10 +153,57 @@ def publish(
     return verify(into)
 
 
-def _safe_name(member: tarfile.TarInfo, archive: Path) -> str | None:
-    """Return the name of a file in the archive; None for a folder or for what archivers note about themselves."""
+class _HeadersTooLarge(Exception):
+    pass
+
+
+class _Metered(io.RawIOBase):
+    """Stops a reader that takes more than is left for it: tarfile reads headers of any size into memory."""
+
+    def __init__(self, stream: IO[bytes], left: int) -> None:
+        self._stream = stream
+        self.left = left
+        """Bytes; tarfile reads ahead by less than a header's limit."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        content = self._stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise _HeadersTooLarge
+        return content
+
+
+class _Member(tarfile.TarInfo):
+    """Takes a damaged header behind the first for damage, where tarfile takes it for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+            return super().frombuf(buf, encoding, errors)  # the mark at the end, which is raised as an error
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged header: {error}") from error
+
+
+def _refused(archive: Path, why: str) -> CorruptArtifactError:
+    return CorruptArtifactError(f"{archive.name} {why}; nothing of it is used")
+
+
+def _disk_full(archive: Path) -> BackendError:
+    return BackendError(f"no space left to unpack {archive.name}; make room, then collect() again")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:80]}...")
+
+
+def _safe_name(member: tarfile.TarInfo, archive: Path, limits: ArchiveLimits) -> str | None:
+    """Return the name of a file in the archive; None for a folder."""
     name = member.name
     path = PurePosixPath(name)
+    if len(name) > limits.name_chars or len(path.parts) > limits.depth:
+        raise _refused(archive, f"holds a name that is too long or too deep ({_shown(name)})")
     is_outside = (
         path.is_absolute()
         or ".." in path.parts
@@ -124,17 +212,13 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str | None:
         or re.match(r"[A-Za-z]:", name) is not None
     )
     if is_outside or not all(part.isprintable() for part in path.parts):
-        raise CorruptArtifactError(
-            f"{archive.name} names {name!r}, which could lie outside of the folder; nothing of it is used"
-        )
+        raise _refused(archive, f"names {_shown(name)}, which could lie outside of the folder")
     if member.isdir():
         return None
     if not member.isreg() or member.issparse():
-        raise CorruptArtifactError(
-            f"{archive.name} holds {name!r}, which is a link, a device or a sparse file; nothing of it is used"
-        )
-    if not path.parts:
-        raise CorruptArtifactError(f"{archive.name} holds a file without a name; nothing of it is used")
+        raise _refused(archive, f"holds {_shown(name)}, which is a link, a device or a sparse file")
+    if not path.parts or member.size < 0:
+        raise _refused(archive, "holds a file without a name, or with a negative size")
     return path.as_posix()
 
 
@@ -149,12 +233,12 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _opened(archive: Path) -> Generator[IO[bytes]]:
+def _opened(archive: Path, limits: ArchiveLimits) -> Generator[IO[bytes]]:
     with archive.open("rb") as file:
         head = file.read(4)
         file.seek(0)
         if head == b"\x28\xb5\x2f\xfd":
-            with _zstd_reader(file) as stream:
+            with _zstd_reader(file, limits) as stream:
                 yield stream
         elif head[:2] == b"\x1f\x8b":
             import gzip
@@ -165,16 +249,18 @@ def _opened(archive: Path) -> Generator[IO[bytes]]:
             yield file
 
 
-def _zstd_reader(file: IO[bytes]) -> Any:
+def _zstd_reader(file: IO[bytes], limits: ArchiveLimits) -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        return zstd.open(file)
+        longest = limits.window_bytes.bit_length() - 1
+        return zstd.open(file, options={zstd.DecompressionParameter.window_log_max: longest})
     try:
         import zstandard
     except ImportError as error:
         raise MissingExtraError("together", needed_for="unpacking .tar.zst", missing=error.name) from error
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+    return decompressor.stream_reader(file, read_across_frames=True, closefd=False)
 
 
 def _zstd_error() -> type[Exception]:
@@ -191,16 +277,18 @@ def _zstd_error() -> type[Exception]:
 
 def _root_of(unpacked: Path, config: str) -> Path | None:
     """Find the folder with the config: archives put their files at the top, or into a folder."""
-    found = sorted(unpacked.rglob(config), key=lambda path: len(path.parts))
+    found = sorted((path for path in unpacked.rglob(config) if path.is_file()), key=lambda path: len(path.parts))
     return found[0].parent if found else None
 
 
 def _name_base(config: Path, base: str) -> dict[str, Any]:
     """Let the adapter name its base as the hub does; the service writes a path or a name of its own."""
+    if config.stat().st_size > _LIMITS.config_bytes:
+        raise CorruptArtifactError(f"{config.name} is larger than any; the adapter isn't used")
     try:
         content = cast("dict[str, Any]", json.loads(config.read_bytes()))
         named = content.get("base_model_name_or_path")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CorruptArtifactError(f"{config.name} can't be read ({error}); the adapter isn't used") from error
     if named == base:
         return {}
@@ -215,7 +303,5 @@ def _move(source: Path, target: Path) -> None:
         if target.is_dir():
             raise
         # Another disk: copy beside the target first, so that no half of a file has its name.
-        import shutil
-
         with replacing(target) as draft:
             shutil.copyfile(source, draft)

@@ -1,4 +1,4 @@
-"""The part of a backend that is the same at every managed service."""
+"""What all backends for managed services have in common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ServiceT = TypeVar("ServiceT", bound=ManagedService)
 
 
 class ManagedBackend(ABC, Generic[ServiceT]):
-    """Everything but the plan and the wire. A subclass gives `name`, `capabilities`, `options`, `plan` and `_connect`.
+    """A backend without its plan and its client: a subclass adds `name`, `capabilities`, `options`, `plan`, `_connect`.
 
     Nothing is sent before `submit`, and a job is created by a request that is sent once.
 
@@ -66,7 +66,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
 
     @abstractmethod
     def plan(self, spec: Any) -> Plan:
-        """Decide everything, send nothing."""
+        """Plan the job offline."""
 
     @abstractmethod
     def _connect(self) -> ServiceT:
@@ -92,7 +92,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         return ref
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
-        """Look for the job of a run; creates nothing.
+        """Look for the job of a run. Creates nothing.
 
         Raises:
             BackendError: The answer to creating it was lost, and it may still appear in the service's list.
@@ -100,7 +100,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         return self._submitted(plan, key, creates=False)
 
     def status(self, ref: RunRef) -> RunStatus:
-        """Return where the run is. Once it is over and its history is on this machine, nothing is requested any more.
+        """Return the status of the run. Once its end is recorded on this machine, nothing is requested any more.
 
         Raises:
             RunNotFoundError: Neither this machine nor the service knows it.
@@ -131,7 +131,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         return folder.events(after=after)
 
     def cancel(self, ref: RunRef) -> None:
-        """Ask the service to stop the run. Asking twice, or after the end, does nothing.
+        """Request that the run stops. A second request, or one after the end, does nothing.
 
         Raises:
             RunNotFoundError: Neither this machine nor the service knows it.
@@ -142,7 +142,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
             return
         if not folder.jobs():
             raise BackendError(
-                f"run {ref} may not have been created, so there is nothing to cancel yet; submit it again first",
+                f"run {ref} may not have been created, so it can't be cancelled yet; submit it again first",
                 retryable=True,
             )
         self._monitor(folder).cancel()
@@ -158,11 +158,11 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         folder = self._folder(ref)
         status = self.status(ref)
         if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; weights can be collected once it has succeeded")
+            raise RunNotReadyError(f"run {ref} is {status.state}; its weights can be collected once it has succeeded")
         return collect(self._service(), folder, into, sleep=self._sleep)
 
     def _ask_price(self, plan: Plan) -> Quote:
-        """Upload the data, unless they are there, and return the service's price. Creates and spends nothing.
+        """Upload the data, unless they are there already, and return the service's price. Creates and spends nothing.
 
         Raises:
             BackendError: The service gives no price.
@@ -172,12 +172,12 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         with tempfile.TemporaryDirectory(prefix="quote-", dir=drafts) as folder:
             answer = self._service().quote(plan, self._service().prepare(plan, drafts=Path(folder)))
         if answer is None:
-            raise BackendError(f"{self.name} gives no price for a job; job.estimate() has ours")
+            raise BackendError(f"{self.name} has no quotes; job.estimate() has ftsdk's own estimate")
         return answer.quote
 
     def _submitted(self, plan: Plan, key: str, *, creates: bool) -> RunRef | None:
         if not is_run_id(key):
-            raise SpecError(f"run key {key!r} can't name a folder: use {RUN_ID_RULE}")
+            raise SpecError(f"run key {key!r} can't be the name of a folder; use {RUN_ID_RULE}")
         folder = self._open_folder(key)
         label = job_label(key, plan.request, name=plan.spec.name)
         with folder.held(patience_s=self._lock_s) as is_mine:
@@ -226,7 +226,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         return folder
 
     def _open_folder(self, key: str) -> RunFolder:
-        # Kept, so that the next look at a long history reads only what is new.
+        # Kept, so that the next poll of a long history reads only what is new.
         return self._folders.setdefault(key, RunFolder(key, service=self.name))
 
     def _monitor(self, folder: RunFolder) -> JobMonitor:

@@ -1,4 +1,4 @@
-"""From a finished job to an artifact like any other."""
+"""Collecting the weights of a finished job as an artifact."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ftsdk.runfolder import lock
 __all__ = ["collect"]
 
 _TRIES = 6
+_PROGRESS_BYTES = 1 << 20
+"""A try that brought less counts as failed, so that a server that drips doesn't keep the download alive for ever."""
 
 
 def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Callable[[float], None]) -> Artifact:
-    """Download the weights, unpack them beside the run, move them to their folder and seal it.
+    """Download the weights, unpack them in the run's folder, move them to their target folder and seal it.
 
     Args:
         service: The service.
@@ -37,7 +39,9 @@ def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Ca
     work.mkdir(parents=True, exist_ok=True)
     descriptor = lock.acquire(work, patience_s=1.0)
     if descriptor is None:
-        raise BackendError(f"another process is collecting run {folder.key}; try again when it is done", retryable=True)
+        raise BackendError(
+            f"another process is collecting run {folder.key}; try again once it has finished", retryable=True
+        )
     with contextlib.closing(os.fdopen(descriptor)):
         job_id = folder.jobs()[-1]
         weights = service.describe_weights(job_id, folder.submission())
@@ -61,14 +65,15 @@ def collect(service: ManagedService, folder: RunFolder, into: Path, *, sleep: Ca
 def _download(
     service: ManagedService, job_id: str, weights: JobWeights, archive: Path, *, sleep: Callable[[float], None]
 ) -> None:
-    """Try until the archive is whole; a try that brought something doesn't count against the number of tries."""
+    """Try until the archive is whole. An attempt that received something doesn't count as a failed one."""
     failures = 0
     while True:
         had = archive.stat().st_size if archive.exists() else 0
         try:
             service.download(job_id, weights, into=archive)
         except BackendError as error:
-            failures = 0 if archive.exists() and archive.stat().st_size > had else failures + 1
+            has = archive.stat().st_size if archive.exists() else 0
+            failures = 0 if has - had >= _PROGRESS_BYTES else failures + 1
             if not error.retryable or failures >= _TRIES:
                 raise
             sleep(min(30.0, 2.0**failures) if error.retry_after_s is None else error.retry_after_s)

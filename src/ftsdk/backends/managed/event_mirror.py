@@ -1,7 +1,7 @@
-"""A run's history on this machine: the service's events, repeated and out of order, written down once and in one order.
+"""A local copy of a service's events: the service repeats and reorders them, the copy has each once and in one order.
 
-Beside `events.jsonl` lies `seen.jsonl`, whose line n names what event n was made of. Names are on disk before their
-events. After a crash there may be names without events, which are dropped, and never events without names.
+Next to `events.jsonl` is `seen.jsonl`, whose line n is the key of event n. Keys are on disk before their events, so
+after a crash there may be keys without events, which are dropped, but never events without keys.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 from ftsdk._files import replace_file
-from ftsdk.protocol import TERMINAL, StateEvent, read_event
+from ftsdk.protocol import TERMINAL, Event, LogEvent, StateEvent, read_event
 from ftsdk.runfolder.event_log import EVENTS, EventIndex, EventWriter
 
 __all__ = ["Entry", "EventMirror", "read_log"]
@@ -26,13 +26,11 @@ _SEEN = "seen.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One event of ours, and the identity of what it was made of, so that it is written once."""
+    """An event, and the identity of the service's event that it was made from, so that it is written once."""
 
     key: str
-    at: float
-    """Seconds since the epoch, UTC."""
-    kind: Literal["step", "eval", "checkpoint", "log"]
-    fields: Mapping[str, Any]
+    event: Event
+    """With its time in `at`."""
 
 
 def read_log(folder: Path, *, start: int) -> bytes | None:
@@ -46,14 +44,14 @@ def read_log(folder: Path, *, start: int) -> bytes | None:
 
 
 class EventMirror:
-    """The writer of a history. Its process must hold the folder's lock.
+    """Writes the local copy. The process must hold the folder's lock.
 
-    Opening it reads names and states but parses no other event; the log is opened for writing when there is something
+    Opening it reads keys and state events and parses no others; the log is opened for writing when there is something
     to write.
 
     Args:
         folder: The run's folder.
-        index: Of the folder's log; None makes one.
+        index: The index of the folder's log; None makes one.
     """
 
     def __init__(self, folder: Path, *, index: EventIndex | None = None) -> None:
@@ -72,16 +70,16 @@ class EventMirror:
         if self._count:
             last_line = content[content.rfind(b"\n", 0, -1) + 1 :]
             self._at = read_event(last_line, seq=self._count - 1).at
-        self._names = folder / _SEEN
-        self._seen = self._read_names()
+        self._keys = folder / _SEEN
+        self._seen = self._read_keys()
 
-    def _read_names(self) -> set[str]:
-        """Read the names, and drop those whose events a crash has lost."""
-        content = self._names.read_bytes() if self._names.exists() else b""
+    def _read_keys(self) -> set[str]:
+        """Read the keys, and drop those whose events were lost in a crash."""
+        content = self._keys.read_bytes() if self._keys.exists() else b""
         lines = content.split(b"\n")[:-1][: self._count]
         whole = b"".join(line + b"\n" for line in lines)
-        if whole != content or not self._names.exists():
-            replace_file(self._names, whole)
+        if whole != content or not self._keys.exists():
+            replace_file(self._keys, whole)
         return set(json.loads(b"[" + b",".join(lines) + b"]"))
 
     def __enter__(self) -> Self:
@@ -108,46 +106,39 @@ class EventMirror:
         return key in self._seen
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Write the entries that are new. Time never goes back: a late entry gets the time of the one before it."""
+        """Write the entries that are new. Times never decrease: a late entry gets the time of the previous one."""
         fresh: dict[str, Entry] = {}
         for entry in entries:
             if entry.key not in self._seen:
                 fresh.setdefault(entry.key, entry)
-        self._append([(entry.key, entry.kind, entry.fields, entry.at) for entry in fresh.values()])
+        self._append([(entry.key, entry.event) for entry in fresh.values()])
 
-    def append(
-        self,
-        kind: Literal["state", "log"],
-        fields: Mapping[str, Any],
-        *,
-        at: float | None = None,
-        key: str | None = None,
-    ) -> None:
-        """Write an event of our own.
+    def append(self, event: StateEvent | LogEvent, *, key: str | None = None) -> None:
+        """Write an event that isn't the service's.
 
         Args:
-            kind: Its kind.
-            fields: Its fields.
-            at: Seconds since the epoch; None: now.
+            event: The event; if its `at` isn't set, it gets the current time.
             key: Its identity, if it must be written once only.
         """
         if key is not None and key in self._seen:
             return
-        self._append([(key or f"own {self._count}", kind, fields, time.time() if at is None else at)])
+        event = event if "at" in event.model_fields_set else event.replace(at=time.time())
+        self._append([(key or f"own {self._count}", event)])
 
-    def _append(self, lines: list[tuple[str, str, Mapping[str, Any], float]]) -> None:
-        if not lines:
+    def _append(self, events: list[tuple[str, Event]]) -> None:
+        if not events:
             return
-        with self._names.open("ab") as file:
-            file.write("".join(f"{json.dumps(key)}\n" for key, *_ in lines).encode())
+        with self._keys.open("ab") as file:
+            file.write("".join(f"{json.dumps(key)}\n" for key, _ in events).encode())
             file.flush()
             os.fsync(file.fileno())
         if self._writer is None:
-            self._writer = EventWriter(self._folder, clock=lambda: self._at)
-        for key, kind, fields, at in lines:
-            self._at = max(self._at, round(at, 3))
-            self._writer.append(kind, fields)
-            if kind == "state":
-                self.last_state = StateEvent(seq=self._count, at=self._at, **fields)
+            self._writer = EventWriter(self._folder)
+        for key, event in events:
+            self._at = max(self._at, round(event.at, 3))
+            written = event.replace(seq=self._count, at=self._at)
+            self._writer.append(written)
+            if isinstance(written, StateEvent):
+                self.last_state = written
             self._count += 1
             self._seen.add(key)

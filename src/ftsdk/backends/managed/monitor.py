@@ -1,4 +1,4 @@
-"""A job at the service, followed from here: its state, its history, its end."""
+"""Following a job at the service: its state, its events, its end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["JobMonitor", "status_at_end"]
 
 _PATIENCE_S = 0.2
 _LATE_S = 60.0
-"""Seconds that the last native events may come after the state that they belong to."""
+"""The last native events may come so many seconds after the state that they belong to."""
 
 
 def status_at_end(folder: RunFolder) -> RunStatus | None:
-    """Return the final status of a run from this machine's files alone; None while the run goes on."""
+    """Return the final status of a run from this machine's files alone; None while the run is in progress."""
     last = folder.end_event()
     if last is None:
         return None
@@ -72,7 +72,7 @@ class JobMonitor:
         return RunStatus(state=job.state, native=job.native, reason=job.reason, attempts=attempts)
 
     def cancel(self) -> None:
-        """Ask the job to stop, unless it is over or was asked before.
+        """Request that the job stops, unless it is over or that was requested before.
 
         Raises:
             BackendError: The service is restarting the job; cancel it again in a moment.
@@ -80,7 +80,7 @@ class JobMonitor:
         job, is_restarting = self._job()
         if is_restarting:
             raise BackendError(
-                f"the service is restarting run {self._folder.key} under another id; cancel it again in a moment",
+                f"the service is restarting run {self._folder.key} under another id; try cancel() again in a moment",
                 retryable=True,
             )
         if job.state in (*TERMINAL, "cancelling"):
@@ -93,7 +93,7 @@ class JobMonitor:
                 raise
 
     def mirror(self) -> None:
-        """Write down what is new at the service. Does nothing while another process does it."""
+        """Record what is new at the service. Does nothing while another process does it."""
         with self._folder.held(patience_s=_PATIENCE_S) as is_mine:
             if not is_mine:
                 return
@@ -107,11 +107,11 @@ class JobMonitor:
         job_ids = self._folder.jobs()
         for number, job_id in enumerate(job_ids[1:], start=2):
             message = f"the service restarted the job as {job_id} (attempt {number})"
-            mirror.append("log", {"message": message, "level": "warning"}, key=f"restart {job_id}")
+            mirror.append(LogEvent(message=message, level="warning"), key=f"restart {job_id}")
         histories = [self._service.list_events(replace(job, id=job_id)) for job_id in job_ids]
         newest = histories[-1]
         if newest.is_restarting and self._follower(job_ids) is not None:
-            # Whatever the old job's state is: it goes on under another id.
+            # Whatever the old job's state is, it continues under another id.
             self._mirror(mirror)
             return
         self._record_state(mirror, job, is_restarting=is_restarting)
@@ -151,11 +151,8 @@ class JobMonitor:
             return
         # Between the last event and the next: services don't report when the state changed.
         at = mirror.last_at
-        mirror.append(
-            "state",
-            {"state": state, "native": job.native, "reason": job.reason},
-            at=job.created_at if at is None else at,
-        )
+        at = job.created_at if at is None else at
+        mirror.append(StateEvent(at=at, state=state, native=job.native, reason=job.reason))
 
     def _is_drained(self, history: JobEvents) -> bool:
         if history.is_complete:
@@ -168,15 +165,15 @@ class JobMonitor:
         return self._clock() - float(since) >= min(_LATE_S, self._settle_s)
 
     def _record_end(self, mirror: EventMirror, job: ManagedJob) -> None:
-        fields: dict[str, Any] = {"state": job.state, "native": job.native, "reason": job.reason}
+        end = StateEvent(at=job.updated_at, state=job.state, native=job.native, reason=job.reason)
         if job.state == "failed":
             diagnosis = self._diagnose(job)
-            fields.update(reason=diagnosis.message, diagnosis=diagnosis._asdict())
+            end = end.replace(reason=diagnosis.message, diagnosis=diagnosis._asdict())
         facts: dict[str, Any] = {"job": job.id}
         if job.price_usd is not None:
             facts["price_usd"] = job.price_usd
         self._folder.keep_end(facts)
-        mirror.append("state", fields, at=job.updated_at)
+        mirror.append(end)
 
     def _diagnose(self, job: ManagedJob) -> Diagnosis:
         events = self._folder.events()

@@ -18,7 +18,7 @@ def check_quote(ask: Callable[[], JobQuote | None], *, budget_usd: Decimal | Non
 
     Args:
         ask: Asks the service.
-        budget_usd: US dollars that the run may cost; None: no limit of ours.
+        budget_usd: US dollars that the run may cost; None: no limit.
 
     Returns:
         The price; None if the service gives none.
@@ -31,7 +31,7 @@ def check_quote(ask: Callable[[], JobQuote | None], *, budget_usd: Decimal | Non
         answer = ask()
     except NoPriceError as error:
         raise BudgetExceededError(
-            f"{error} The job wasn't created, because its price is unknown; submit again once there is a price."
+            f"{error} The job wasn't created, because its price isn't known; submit again once there is a price."
         ) from error
     if answer is None:
         return None
@@ -43,5 +43,5 @@ def check_quote(ask: Callable[[], JobQuote | None], *, budget_usd: Decimal | Non
             "Train on less data, for fewer epochs or on a smaller model, or raise the budget."
         )
     if answer.refusal:
-        raise BudgetExceededError(f"{answer.refusal} The job wasn't created; submit again then.")
+        raise BudgetExceededError(f"{answer.refusal} The job wasn't created; submit again after that.")
     return quote

@@ -142,14 +142,14 @@ class RunFolder:
         return self._index.events(partial(read_log, self.path), after=after) or []
 
     def end_event(self) -> StateEvent | None:
-        """Return the event that ended the run; None while it goes on."""
+        """Return the last event of the run; None while it is in progress."""
         for state in self._index.states(partial(read_log, self.path)):
             if state.state in TERMINAL:
                 return state
         return None
 
     def end(self) -> dict[str, Any]:
-        """Return what is known of the end besides the last event."""
+        """Return what is known about the end in addition to the last event."""
         return self._read(_END) or {}
 
     def keep_end(self, facts: Mapping[str, Any]) -> None:

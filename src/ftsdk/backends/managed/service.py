@@ -84,9 +84,9 @@ class JobWeights:
     base: str
     """Hub id of the model that was tuned."""
     variant: str = "weights"
-    """The service's word for this download, if it offers several."""
+    """The service's name for this download, if it offers several."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the manifest records besides."""
+    """Further facts for the manifest."""
 
 
 class ManagedService(Protocol):
@@ -145,7 +145,7 @@ class ManagedService(Protocol):
         ...
 
     def cancel_job(self, job_id: str) -> None:
-        """Ask a job to stop."""
+        """Request that a job stops."""
         ...
 
     def diagnose(self, job: ManagedJob, *, errors: Sequence[str], step: int | None) -> Diagnosis:

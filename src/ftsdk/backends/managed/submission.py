@@ -1,4 +1,4 @@
-"""From a plan to one job: found if it exists, and created by a request that is sent once."""
+"""Submitting a plan as one job: found if it exists, else created by a request that is sent once."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ class Submission:
         self._sleep = sleep
 
     def run(self) -> None:
-        """Find the job of this run, or create it, and write its id down."""
+        """Find the job of this run, or create it, and record its id."""
         if self.find():
             return
         request = self._service.prepare(self._plan, drafts=self._folder.path / "upload")
         quote = check_quote(lambda: self._service.quote(self._plan, request), budget_usd=self._plan.spec.budget_usd)
         if quote is not None:
-            # Before the job: whoever finds it after a crash also finds its price.
+            # Before the job is created, so that after a crash the price is known as well.
             self._folder.keep_quote(quote)
         # Once more, and last: another machine may have submitted the same key while the data were uploaded.
         if not self._adopt_listed():
             self._create(request)
 
     def find(self) -> bool:
-        """Return whether this run has a job, and write its id down.
+        """Return whether this run has a job, and record its id.
 
         False if there is none and none can appear any more.
 
@@ -119,8 +119,8 @@ class Submission:
             except BackendError:
                 continue
         raise BackendError(
-            f"the answer to creating the job was lost ({lost}), and no job is listed yet. Nothing is sent twice: "
-            f"Run.open('{self._backend}:{self._folder.key}').wait() looks again under the same key.",
+            f"the answer to creating the job was lost ({lost}), and the service doesn't list it yet. Nothing is sent "
+            f"twice: Run.open('{self._backend}:{self._folder.key}').wait() looks for it again.",
             retryable=True,
             retry_after_s=lost.retry_after_s if isinstance(lost, BackendError) else None,
             status_code=lost.status_code if isinstance(lost, BackendError) else None,
@@ -138,8 +138,8 @@ class Submission:
         if left_s > 0:
             raise BackendError(
                 f"the answer to creating the job of run {self._folder.key} was lost, and the service doesn't list it "
-                "yet; so as not to pay twice, "
-                f"it isn't sent again for another {left_s:.0f} s. Then submit again under the same key.",
+                "yet. To avoid paying twice, "
+                f"it isn't sent again for another {left_s:.0f} s; submit again under the same key after that",
                 retryable=True,
                 retry_after_s=left_s,
             )
@@ -161,7 +161,7 @@ class Submission:
         if self._model and job.model and job.model != self._model:
             raise BackendError(
                 f"job {job.id} has this run's label {self._label!r} but tunes {job.model!r}, not {self._model!r}; it "
-                "belongs to another run"
+                "belongs to another run; submit this job under a new key"
             )
 
     def _adopt(self, job_id: str) -> None:

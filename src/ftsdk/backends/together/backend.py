@@ -96,19 +96,19 @@ class Together(ManagedBackend[TogetherJobs]):
         self._api_key = api_key
 
     def plan(self, spec: Any) -> Plan:
-        """Decide everything, send nothing.
+        """Plan the job offline.
 
         Raises:
             UnsupportedSpecError: A field that was set can't be honoured, or the service doesn't tune this model.
-            BudgetExceededError: `budget_usd` is below the least that a job costs.
+            BudgetExceededError: `budget_usd` is below the service's minimum per job.
         """
         refuse(self.name, find_gaps(spec, self.capabilities))
         book = catalogue()
         choice = choose_model(spec, book, self._models)
         if isinstance(choice, Gap):
             raise UnsupportedSpecError(self.name, [choice])
-        translation = translate(spec, choice, book)
-        refuse(self.name, list(translation.gaps))
+        planned = translate(spec, choice, book)
+        refuse(self.name, list(planned.gaps))
         prices = PriceBook.load()
         minimum = book.minimum(choice.known, prices)
         if spec.budget_usd is not None and spec.budget_usd < minimum.usd:
@@ -117,32 +117,28 @@ class Together(ManagedBackend[TogetherJobs]):
                 f"({minimum.cited}), more than "
                 f"budget_usd={spec.budget_usd}. Raise the budget, or train on another backend."
             )
-        max_length = spec.max_length or next(
-            (a.chosen for a in translation.adjustments if a.field == "max_length"), None
-        )
+        max_length = spec.max_length or next((a.chosen for a in planned.adjustments if a.field == "max_length"), None)
         return Plan(
             backend=self.name,
             spec=spec,
-            request=translation.request,
-            adjustments=translation.adjustments,
+            request=planned.request,
+            adjustments=planned.adjustments,
             workload=Workload.of(spec, max_length=max_length),
             billing=billing_of(
-                spec, choice.known, translation.request["create"], max_length=max_length, minimum=minimum, book=prices
+                spec, choice.known, planned.request["create"], max_length=max_length, minimum=minimum, book=prices
             ),
-            notes=translation.notes,
+            notes=planned.notes,
         )
 
     def quote(self, plan: Plan) -> Quote:
-        """Upload the data, unless they are there, and return the service's price for the job.
+        """Upload the data, unless they are there already, and return the service's price for the job.
 
-        Creates and spends nothing.
-
-        A price that is over the budget or the account's limit is returned too; its notes have the reason.
+        Creates and spends nothing. A price over the budget or over the account's limit is returned too, with a note.
 
         Raises:
             UnsupportedSpecError: The service's own limits don't allow it; nothing was uploaded.
             DatasetError: The service refused the data.
-            BudgetExceededError: The service refuses the account any price (402).
+            BudgetExceededError: The account can't pay for anything (402).
             BackendError: The service refused, has no price, or didn't answer.
         """
         return self._ask_price(plan)
@@ -161,11 +157,11 @@ class Together(ManagedBackend[TogetherJobs]):
         self._serving().start(self._job_id(ref), plan, name=name, note=note)
 
     def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Return the state of a deployment; one that has become ready is routed to."""
+        """Return the state of a deployment. Once it is ready, requests are routed to it."""
         return self._serving().poll(name, native)
 
     def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
-        """Do the next steps of deleting a deployment and its endpoint; call it until both are gone."""
+        """Take the next steps to delete a deployment and its endpoint. Call it until both are gone."""
         return self._serving().stop(name, native)
 
     def _serving(self) -> TogetherServing:

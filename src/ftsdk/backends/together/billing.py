@@ -1,4 +1,4 @@
-"""What Together bills for a job: training tokens, by its rule and at its prices."""
+"""What Together bills for a job: training tokens, by its own rules and prices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def billing_of(
         known: Its model in the catalogue; None for a name that the user gave.
         create: The request.
         max_length: Tokens that a row is cut to, as planned; None: not known offline.
-        minimum: Per job at least.
+        minimum: The minimum per job.
         book: Prices.
     """
     price = _price(spec, known, book)
@@ -65,5 +65,5 @@ def _price(spec: JobSpec, known: KnownModel | None, book: PriceBook) -> Finetune
 
 
 def _rate(price: Price, *, is_upper_bound: bool = False) -> Rate:
-    bound = ", from before the last known cut: an upper bound" if is_upper_bound else ""
+    bound = ", from before the last known price cut, so an upper bound" if is_upper_bound else ""
     return Rate(label="training", usd=price.usd_in("usd_per_1m_training_tokens"), source=f"{price.cited}{bound}")

@@ -71,7 +71,7 @@ class Catalogue(Value):
     def nearest(self, hub: str, *, count: int = 3) -> tuple[str, ...]:
         """Return the hub ids that are tunable and nearest to one that isn't.
 
-        By name and by size, where its name tells the size.
+        By name, and by size if the name has it.
         """
         size = _billions_in(hub)
 
@@ -108,7 +108,7 @@ class Catalogue(Value):
         return named or book.price("together", "ft/minimum")
 
     def price_per_mtok(self, model: KnownModel | None, spec: JobSpec, book: PriceBook) -> FinetunePrice | None:
-        """Return the price per million tokens of training, or None if no source tells."""
+        """Return the price per million tokens of training, or None if no source has it."""
         if model is None:
             return None
         method, tuning = kind_of(spec)

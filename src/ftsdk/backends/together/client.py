@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from ftsdk._secrets import check_key, redact_logs, remove_keys
 from ftsdk.backends.managed.service import LostAnswer
 from ftsdk.backends.together.mapping import error_for
 from ftsdk.backends.together.serving_client import ServingClient
@@ -19,6 +21,7 @@ from ftsdk.spec.urls import check_service_url
 __all__ = ["Wire", "clean_base_url", "find_key"]
 
 Json = dict[str, Any]
+_LOGGERS = ("together", "together._base_client", "together._response", "together.lib.resources.files")
 _T = TypeVar("_T")
 
 
@@ -40,15 +43,10 @@ def find_key(given: str | None) -> str:
     Raises:
         CredentialsError: There is none.
     """
-    key = (given or os.environ.get("TOGETHER_API_KEY", "")).strip()
+    key = check_key(given or os.environ.get("TOGETHER_API_KEY", ""), source="TOGETHER_API_KEY")
     if not key:
         raise CredentialsError(
-            "Together needs a key: set TOGETHER_API_KEY (make one at api.together.ai, Settings, API keys)"
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise CredentialsError(
-            "the key for Together holds a blank, a line break or a letter outside of ASCII: copy it again into "
-            "TOGETHER_API_KEY"
+            "Together needs a key: set TOGETHER_API_KEY (create one at api.together.ai, Settings, API keys)"
         )
     return key
 
@@ -75,11 +73,12 @@ class Wire:
         except ImportError as error:
             raise MissingExtraError("together", needed_for="backend 'together'", missing=error.name) from error
         self._secrets = (key,)
+        redact_logs(key, _LOGGERS)
         base_url = base_url or clean_base_url(os.environ.get("TOGETHER_BASE_URL") or None)
         self._client = Together(
             api_key=key, base_url=base_url, project_id=project_id, timeout=timeout_s, max_retries=max_retries
         )
-        # The client's parts refer to each other, so that left alone it would be collected late, with its sockets open.
+        # The client has reference cycles: without this it would be collected late, with its sockets open.
         weakref.finalize(self, self._client.close)
 
     # Files
@@ -185,7 +184,7 @@ class Wire:
         )
 
     def cancel(self, job_id: str) -> None:
-        """Ask a job to stop."""
+        """Request that a job stops."""
         self._ask("cancelling the job", lambda: self._client.fine_tuning.cancel(job_id))
 
     def download(self, job_id: str, *, checkpoint: str, into: Path) -> None:
@@ -194,7 +193,7 @@ class Wire:
         Args:
             job_id: The job.
             checkpoint: `adapter`, `merged` or `model_output_path`.
-            into: The archive. Beside it lies a note of its size, by which it is known to be whole.
+            into: The archive. A file next to it has its full size, which shows whether it is complete.
 
         Raises:
             BackendError: It broke off; what came is kept.
@@ -203,7 +202,7 @@ class Wire:
 
     def _download(self, job_id: str, checkpoint: str, into: Path) -> None:
         note = into.with_name(f"{into.name}.json")
-        known = cast("dict[str, Any]", json.loads(note.read_bytes())) if note.exists() else {}
+        known = _read_note(note)
         have = into.stat().st_size if into.exists() and known.get("total") else 0
         if have and have == known["total"]:
             return
@@ -217,24 +216,33 @@ class Wire:
             if start not in (0, have) or (start and total != known["total"]):
                 into.unlink(missing_ok=True)
                 raise BackendError(
-                    "the weights changed while they were downloaded; collect() again begins anew", retryable=True
+                    "the weights changed during the download; collect() again starts over", retryable=True
                 )
             # The size first: without its note, a piece of an archive would have to be thrown away.
+            if total - start > (free := shutil.disk_usage(into.parent).free):
+                raise BackendError(
+                    f"no space left for the weights ({total:,} bytes, {free:,} are free in {into.parent}); make room, "
+                    "then collect() again"
+                )
             note.write_text(json.dumps({"total": total, "etag": raw.headers.get("etag")}))
+            size = start
             with into.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 # As it comes: in blocks of a size, what came of a block before the connection broke would be lost.
                 for block in raw.iter_raw():
+                    size += len(block)
+                    if size > total:
+                        break
                     file.write(block)
-                size = file.tell()
         if size > total:
             into.unlink()
             raise BackendError(
-                f"{size} bytes came where Together announced {total}; collect() again begins anew", retryable=True
+                f"received {size:,} bytes, but Together announced {total:,}; collect() again starts over",
+                retryable=True,
             )
         if size < total:
             raise BackendError(
-                f"the download broke off at {size} of {total} bytes; collect() again resumes there", retryable=True
+                f"the download was interrupted at {size} of {total} bytes; collect() resumes there", retryable=True
             )
 
     # Deployments
@@ -257,10 +265,11 @@ class Wire:
         raise failure
 
     def _read(self, doing: str, call: Callable[[], Any]) -> Json:
-        answer = self._ask(doing, lambda: call().http_response.json())
+        # Without the key, which a service may repeat in the words that become events and reasons.
+        answer = self._ask(doing, lambda: json.loads(remove_keys(call().http_response.text, self._secrets)))
         if not isinstance(answer, dict):
             raise BackendError(
-                f"Together, {doing}, sent a {type(answer).__name__} where an object was due. Check base_url.",
+                f"Together, {doing}, sent a {type(answer).__name__} in place of an object. Check base_url.",
                 status_code=200,
             )
         return cast("Json", answer)
@@ -273,6 +282,16 @@ class Wire:
         if not isinstance(found, list):
             raise BackendError(f"Together, {doing}, sent an answer without {field!r}. Check base_url.", status_code=200)
         return [cast("Json", item) for item in cast("Sequence[object]", found) if isinstance(item, dict)]
+
+
+def _read_note(note: Path) -> Json:
+    """Return what is known of a download; empty if nothing is, or the note is damaged."""
+    try:
+        known: object = json.loads(note.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    is_whole = isinstance(known, dict) and isinstance(known.get("total"), int)
+    return cast("Json", known) if is_whole else {}
 
 
 def _id_of(answer: object, doing: str) -> str:
@@ -307,5 +326,6 @@ def _range_of(status_code: int, headers: Mapping[str, str]) -> tuple[int, int]:
     elif headers.get("content-length", "").isdigit():
         return 0, int(headers["content-length"])
     raise BackendError(
-        "Together sent no size for the weights, so a torn download couldn't be detected; nothing was kept"
+        "Together sent no size for the weights, so an incomplete download couldn't be detected; nothing was kept. Try "
+        "collect() again"
     )

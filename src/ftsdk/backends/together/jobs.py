@@ -16,7 +16,7 @@ from ftsdk.backends.together.preflight import Preflight
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import Diagnosis, RunNotFoundError
-from ftsdk.protocol import Plan
+from ftsdk.protocol import CheckpointEvent, Plan
 
 __all__ = ["WEIGHTS", "TogetherJobs", "Weights"]
 
@@ -77,11 +77,11 @@ class TogetherJobs:
         )
 
     def cancel_job(self, job_id: str) -> None:
-        """Ask the job to stop; the steps made until then are billed."""
+        """Request that the job stops; the steps made until then are billed."""
         self.wire.cancel(job_id)
 
     def diagnose(self, job: ManagedJob, *, errors: Sequence[str], step: int | None) -> Diagnosis:
-        """Return why a job failed, in the service's words."""
+        """Return why a job failed, as the service reported it."""
         return diagnosis_of(job.native, errors, step=step)
 
     def describe_weights(self, job_id: str, submission: Mapping[str, Any]) -> JobWeights:
@@ -107,10 +107,10 @@ class TogetherJobs:
         self.wire.download(job_id, checkpoint=weights.variant, into=into)
 
     def _with_paths(self, job_id: str, entries: Iterable[Entry]) -> list[Entry]:
-        """Fill in where checkpoints are: events often don't have the path, and the list of checkpoints does."""
+        """Add the paths of checkpoints, which events often lack, from the service's list of checkpoints."""
         found = list(entries)
         steps = {
-            int(entry.fields["step"]) for entry in found if entry.kind == "checkpoint" and not entry.fields["path"]
+            entry.event.step for entry in found if isinstance(entry.event, CheckpointEvent) and not entry.event.path
         }
         if any((job_id, step) not in self._checkpoint_paths for step in steps):
             kept = _listed(self.wire.checkpoints, job_id)
@@ -121,9 +121,10 @@ class TogetherJobs:
             self._checkpoint_paths.update({(job_id, step): paths.get(step, "") for step in steps})
 
         def with_path(entry: Entry) -> Entry:
-            if entry.kind != "checkpoint" or entry.fields["path"]:
+            event = entry.event
+            if not isinstance(event, CheckpointEvent) or event.path:
                 return entry
-            return replace(entry, fields={**entry.fields, "path": self._checkpoint_paths[job_id, entry.fields["step"]]})
+            return replace(entry, event=event.replace(path=self._checkpoint_paths[job_id, event.step]))
 
         return [with_path(entry) for entry in found]
 

@@ -1,7 +1,4 @@
-"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service.
-
-Compared by one function.
-"""
+"""The service's limits on hyperparameters, by model: from the catalogue offline, or from the service."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ __all__ = ["Limits", "TuningLimits", "gaps_against", "read_limits"]
 
 
 class TuningLimits(Value):
-    """Limits of one way of tuning. None: not known."""
+    """Limits of LoRA or of full fine-tuning. None: not known."""
 
     min_batch_size: int | None = None
     max_batch_size: int | None = None
@@ -33,7 +30,7 @@ class Limits(Value):
     supports_lora: bool = True
     supports_full: bool | None = None
     accumulation: int | None = None
-    """Gradient accumulation steps that the service takes when a job names none."""
+    """Gradient accumulation steps that the service uses if a job doesn't set them."""
     max_epochs: int | None = None
     max_evals: int | None = None
     max_checkpoints: int | None = None
@@ -44,7 +41,7 @@ class Limits(Value):
     max_length_sft: int | None = None
     max_length_dpo: int | None = None
     source: str
-    """Where the limits come from, and of which date."""
+    """Where the limits were read, and on which day."""
 
     def of(self, spec: JobSpec) -> TuningLimits:
         """Return the limits of the spec's tuning."""
@@ -103,14 +100,18 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
     Args:
         spec: The job.
         create: The arguments of the service's `create`, as the plan has them.
-        limits: Of the catalogue, or of the service.
+        limits: From the catalogue, or from the service.
     """
     gaps: list[Gap] = []
     is_full = not spec.tuning.adapts
     if is_full and limits.supports_full is False:
-        gaps.append(Gap("tuning", "full", ("lora",), f"{spec.model.id} is tuned with LoRA only, by {limits.source}"))
+        gaps.append(
+            Gap("tuning", "full", ("lora",), f"{spec.model.id} can be tuned with LoRA only (source: {limits.source})")
+        )
     if not is_full and not limits.supports_lora:
-        gaps.append(Gap("tuning", "lora", ("full",), f"{spec.model.id} is tuned in full only, by {limits.source}"))
+        gaps.append(
+            Gap("tuning", "lora", ("full",), f"{spec.model.id} can be tuned in full only (source: {limits.source})")
+        )
     if gaps:
         return gaps
     gaps += _batch_gaps(spec, create, limits)
@@ -118,7 +119,7 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
 
     def at_most(field: str, asked: float, most: float | None) -> None:
         if most is not None and asked > most:
-            gaps.append(Gap(field, asked, (most,), f"at most {most:g}, by {limits.source}"))
+            gaps.append(Gap(field, asked, (most,), f"at most {most:g} (source: {limits.source})"))
 
     if not is_full:
         at_most("tuning.rank", create["lora_r"], tuning.max_rank)
@@ -129,20 +130,27 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
             else sorted(set(str(create["lora_trainable_modules"]).split(",")) - {*known, "all-linear"})
         )
         if known is not None and unknown:
-            gaps.append(Gap("tuning.target_modules", unknown, known, f"by {limits.source}"))
+            gaps.append(Gap("tuning.target_modules", unknown, known, f"source: {limits.source}"))
     at_most("epochs", create["n_epochs"], limits.max_epochs)
     at_most("eval_steps", create["n_evals"], limits.max_evals)
     at_most("checkpoint_steps", create["n_checkpoints"], limits.max_checkpoints)
     at_most("learning_rate", create["learning_rate"], limits.max_learning_rate)
     least = limits.min_learning_rate
     if least is not None and create["learning_rate"] < least:
-        gaps.append(Gap("learning_rate", create["learning_rate"], (least,), f"at least {least:g}, by {limits.source}"))
+        gaps.append(
+            Gap("learning_rate", create["learning_rate"], (least,), f"at least {least:g} (source: {limits.source})")
+        )
     length = create.get("max_seq_length")
     if length is not None:
         at_most("max_length", length, limits.max_length(spec))
         if limits.min_length is not None and length < limits.min_length:
             gaps.append(
-                Gap("max_length", length, (limits.min_length,), f"at least {limits.min_length}, by {limits.source}")
+                Gap(
+                    "max_length",
+                    length,
+                    (limits.min_length,),
+                    f"at least {limits.min_length} (source: {limits.source})",
+                )
             )
     return gaps
 
@@ -161,7 +169,7 @@ def _batch_gaps(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> lis
             "batch_size",
             spec.batch_size,
             offered,
-            f"{batch} sequences at a time aren't taken; {least} to {most} are, by {limits.source}",
+            f"the service takes {least} to {most} sequences at a time, not {batch} (source: {limits.source})",
         )
     ]
 

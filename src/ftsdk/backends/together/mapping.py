@@ -1,16 +1,16 @@
-"""From the service's words to ours: states, events, errors. Pure; knows the client's classes by name only."""
+"""Maps the service's states, events and errors to ours. Pure; knows the client's classes by name only."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from ftsdk._secrets import redact
 from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.managed.service import ManagedJob
 from ftsdk.errors import (
@@ -23,7 +23,7 @@ from ftsdk.errors import (
     RunNotFoundError,
     SpecError,
 )
-from ftsdk.protocol import TERMINAL, RunState
+from ftsdk.protocol import TERMINAL, CheckpointEvent, EvalEvent, LogEvent, RunState, StateEvent, StepEvent
 
 __all__ = [
     "diagnosis_of",
@@ -32,7 +32,6 @@ __all__ = [
     "is_closing",
     "is_restart",
     "job_of",
-    "redact",
     "seconds",
     "state_of",
 ]
@@ -57,7 +56,7 @@ _CLOSING = frozenset({"job_complete", "job_error", "job_user_error", "job_stoppe
 
 
 def state_of(word: str) -> RunState:
-    """Return our state for the service's word; an unknown word is `unknown`, which isn't terminal."""
+    """Return our state for a status of the service; an unknown status is `unknown`, which isn't terminal."""
     return _STATES.get(word.lower(), "unknown")
 
 
@@ -125,7 +124,13 @@ def entries_of(
         found += _metric(job_id, row, total_steps)
     once = {entry.key: entry for entry in reversed(found)}
     return sorted(
-        once.values(), key=lambda entry: (entry.at, entry.fields.get("step") or 0, entry.kind != "step", entry.key)
+        once.values(),
+        key=lambda entry: (
+            entry.event.at,
+            0 if isinstance(entry.event, LogEvent | StateEvent) else entry.event.step,
+            not isinstance(entry.event, StepEvent),
+            entry.key,
+        ),
     )
 
 
@@ -146,19 +151,16 @@ def _event(job_id: str, event: Mapping[str, Any]) -> Entry:
     step = event.get("step")
     key = _key(job_id, str(event.get("created_at")), kind, step, message)
     if kind.lower() == "checkpoint_save" and isinstance(step, int) and not isinstance(step, bool) and step > 0:
-        return Entry(
-            key=key, at=at, kind="checkpoint", fields={"step": step, "path": str(event.get("checkpoint_path") or "")}
-        )
+        return Entry(key=key, event=CheckpointEvent(at=at, step=step, path=str(event.get("checkpoint_path") or "")))
     level = str(event.get("level") or "").lower()
     if level.endswith("error") or kind.lower() in ("job_error", "job_user_error"):
-        ours = "error"
+        ours: Literal["info", "warning", "error"] = "error"
     elif level.endswith("warning") or kind.lower() in ("warning", "billing_limit", "job_restarted", "refund"):
         ours = "warning"
     else:
         ours = "info"
-    return Entry(
-        key=key, at=at, kind="log", fields={"message": f"{kind}: {message}"[:2000] if message else kind, "level": ours}
-    )
+    text = f"{kind}: {message}"[:2000] if message else kind
+    return Entry(key=key, event=LogEvent(at=at, message=text, level=ours))
 
 
 _TRAIN = {
@@ -179,39 +181,26 @@ def _metric(job_id: str, row: Mapping[str, Any], total_steps: int | None) -> lis
     at = seconds(numbers.get("timestamp"))
     global_step = numbers.get("train/global_step", math.nan)
     if not math.isfinite(global_step):
-        return [
-            Entry(key=_key(job_id, "metric", row), at=at, kind="log", fields={"message": f"metrics: {_as_json(row)}"})
-        ]
+        return [Entry(key=_key(job_id, "metric", row), event=LogEvent(at=at, message=f"metrics: {_as_json(row)}"))]
     step = int(global_step)
     entries: list[Entry] = []
     fields: dict[str, Any] = {
         ours: numbers[name] for name, ours in _TRAIN.items() if name in numbers and name not in odd
     }
     if "loss" in fields or "learning_rate" in fields or "grad_norm" in fields:
-        entries.append(
-            Entry(
-                key=_key(job_id, "train", step),
-                at=at,
-                kind="step",
-                fields={"step": step, "total_steps": total_steps, **fields},
-            )
-        )
+        event = StepEvent(at=at, step=step, total_steps=total_steps, **fields)
+        entries.append(Entry(key=_key(job_id, "train", step), event=event))
     measured = {
         name.removeprefix("eval/"): value
         for name, value in numbers.items()
         if name.startswith("eval/") and name not in odd
     }
     if measured:
-        entries.append(
-            Entry(key=_key(job_id, "eval", step), at=at, kind="eval", fields={"step": step, "metrics": measured})
-        )
+        entries.append(Entry(key=_key(job_id, "eval", step), event=EvalEvent(at=at, step=step, metrics=measured)))
     for name in sorted(odd):
         message = f"{name} at step {step} is {odd[name]}"
-        entries.append(
-            Entry(
-                key=_key(job_id, "odd", step, name), at=at, kind="log", fields={"message": message, "level": "warning"}
-            )
-        )
+        event = LogEvent(at=at, message=message, level="warning")
+        entries.append(Entry(key=_key(job_id, "odd", step, name), event=event))
     return entries
 
 
@@ -237,10 +226,10 @@ def _as_json(value: object) -> str:
 
 
 def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Diagnosis:
-    """Return why a job failed, in the service's words, and what to try.
+    """Return why a job failed, as the service reported it, and what to try.
 
     Args:
-        word: The service's word for the state.
+        word: The service's status.
         messages: The error lines of its log, the newest last.
         step: The last optimizer step that was reported.
     """
@@ -251,8 +240,8 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
             f"the service refused the data or the arguments: {said}",
             step,
             (
-                "look at what is trained: job.preview()",
-                "change what the message names, and submit again; failed jobs are refunded",
+                "look at the rows as they are trained on: job.preview()",
+                "change what the message names and submit again; failed jobs are refunded",
             ),
         )
     return Diagnosis(
@@ -261,36 +250,25 @@ def diagnosis_of(word: str, messages: Sequence[str], *, step: int | None) -> Dia
         step,
         (
             "submit the job again; failed jobs are refunded",
-            "if it fails again, ask Together's support and name the job",
+            "if it fails again, contact Together's support with the job's id",
         ),
     )
 
 
 # Errors
 
-_QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*")
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",}\]]+")
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Remove secrets from a text: the given ones, bearer tokens, and the query of URLs, where signatures are."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return _BEARER.sub(r"\1***", _QUERY.sub(r"\1?***", text))
-
 
 def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) -> FtsdkError:
-    """Return our error for one of the client's: who must act, what happened, what next.
+    """Return our error for an error of the client: what happened, and what to do.
 
     Args:
         error: What the client, or what it is built on, raised.
-        doing: What was asked, as in "Together, asked for the job's status, ...".
+        doing: What was requested, as in "Together, asked for the job's status, ...".
         secrets: Texts that must not appear in the error.
     """
     code = getattr(error, "status_code", None)
     names = {cls.__name__ for cls in type(error).__mro__}
-    said = redact(_said(error), secrets)[:1000]
+    said = redact(_said(error), secrets, limit=1000)
     if isinstance(code, int) and "APIStatusError" in names:
         return _status_error(code, doing, said, _retry_after_s(error), is_upload="upload" in doing)
     if "APITimeoutError" in names or "TimeoutException" in names:
@@ -303,19 +281,19 @@ def error_for(error: BaseException, *, doing: str, secrets: Sequence[str] = ()) 
             retryable=True,
         )
     if names & {"FileTypeError", "InvalidFileFormatError"}:
-        return DatasetError(f"the client refused the file: {said}", hint="Look at the data: job.preview().")
+        return DatasetError(f"the client refused the file: {said}", hint="Check the rows: job.preview().")
     if "DownloadError" in names:
         return BackendError(
-            f"the download broke off ({said}); collect() again resumes where it stopped.", retryable=True
+            f"the download was interrupted ({said}); collect() resumes where it stopped.", retryable=True
         )
     if type(error) is ValueError:
         return SpecError(f"Together's client refused the arguments, {doing}: {said}")
     if isinstance(error, OSError):
         return BackendError(f"a file or a connection failed, {doing}: {said}", retryable=True)
-    # A body that isn't JSON, or has another shape, ends here, as whatever exception its reading raised.
+    # A body that isn't JSON, or has another shape: reading it raised whatever this is.
     return BackendError(
-        f"Together, {doing}, sent what can't be read ({type(error).__name__}: {said}). Check base_url: is that the "
-        "service, or a proxy's page?",
+        f"Together, {doing}, sent an answer that can't be read ({type(error).__name__}: {said}). Check base_url: is it "
+        "the service, or a proxy?",
         status_code=code if isinstance(code, int) else None,
     )
 
@@ -332,37 +310,37 @@ def _status_error(code: int, doing: str, said: str, retry_after_s: float | None,
         )
     if code == 402:
         return BudgetExceededError(
-            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing; "
-            "then go on."
+            f"the Together account can't pay, {doing}: {said}. Raise its balance or limit under Settings, Billing, "
+            "then try again."
         )
     if code == 404:
-        return RunNotFoundError(f"Together knows no such thing, {doing}: {said}. Check the key's project and base_url.")
+        return RunNotFoundError(f"Together, {doing}, found nothing ({said}). Check the key's project and base_url.")
     if code == 413:
         return DatasetError(f"the file is too large for Together: {said}.", hint="Split the data, or train on less.")
     if code in (400, 422) and not is_upload:
         return SpecError(f"Together refused the arguments, {doing}: {said}. Nothing was started; change what it names.")
     if code in (400, 422):
-        return DatasetError(f"Together refused the file: {said}.", hint="Look at the data: job.preview().")
+        return DatasetError(f"Together refused the file: {said}.", hint="Check the rows: job.preview().")
     if code == 429:
         when = f"in {retry_after_s:g} s" if retry_after_s is not None else "later"
         return BackendError(
-            f"Together asks to slow down, {doing}; try again {when}.",
+            f"Together, {doing}, is limiting requests; try again {when}.",
             retryable=True,
             retry_after_s=retry_after_s,
             status_code=code,
         )
     if code >= 500 or code in (408, 409, 425):
         return BackendError(
-            f"Together answered {code}, {doing}: {said}. Try again: the same key is safe.",
+            f"Together, {doing}, answered {code}: {said}. Try again; the same key is safe.",
             retryable=True,
             retry_after_s=retry_after_s,
             status_code=code,
         )
-    return BackendError(f"Together answered {code}, {doing}: {said}", retry_after_s=retry_after_s, status_code=code)
+    return BackendError(f"Together, {doing}, answered {code}: {said}", retry_after_s=retry_after_s, status_code=code)
 
 
 def _said(error: BaseException) -> str:
-    """Return the service's own sentence: out of the body, else out of the exception."""
+    """Return the service's own message, from the body or else from the exception."""
     body = getattr(error, "body", None)
     while isinstance(body, Mapping):
         inner = cast("Mapping[str, object]", body)

@@ -1,7 +1,4 @@
-"""Everything that happens at the service before there is a job: limits, upload and check of the data, price.
-
-Spends nothing.
-"""
+"""What happens at the service before a job is created: limits, upload and check of the data, price. Spends nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ __all__ = ["Preflight"]
 _PROCESSING_S = 3600.0
 """Seconds to wait while the service checks a file.
 
-The check continues there, and the next submit waits for the same one.
+The check continues at the service, and the next submit waits for the same one.
 """
 
 
@@ -49,7 +46,7 @@ class Preflight:
         self._sleep = sleep
 
     def limits(self, plan: Plan) -> Mapping[str, Any]:
-        """Return the service's limits of the plan's model.
+        """Return the service's limits for the plan's model.
 
         Raises:
             UnsupportedSpecError: They don't allow the plan, or the service doesn't tune the model.
@@ -66,7 +63,7 @@ class Preflight:
         return answer
 
     def price(self, create: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the service's estimate for a job whose files are uploaded, as it answers."""
+        """Return the service's answer to a price estimate for a job whose files are uploaded."""
         arguments = {**estimate_arguments(create), "training_file": create["training_file"]}
         if create["validation_file"]:
             arguments["validation_file"] = create["validation_file"]
@@ -79,7 +76,7 @@ class Preflight:
         return self._wire.estimate(arguments)
 
     def files(self, plan: Plan, drafts: Path) -> dict[str, str]:
-        """Upload the data, unless they are there, wait until they are checked, and return the ids of the files.
+        """Upload the data, unless they are there already, wait until they are checked, and return the ids of the files.
 
         Raises:
             DatasetError: The service refused them.
@@ -134,22 +131,22 @@ class Preflight:
         deadline = self._clock() + _PROCESSING_S
         while True:
             file = self._wire.file(file_id)
-            word = str(file.get("processing_status") or "COMPLETED")
-            if word == "COMPLETED":
+            status = str(file.get("processing_status") or "COMPLETED")
+            if status == "COMPLETED":
                 return
             report = file.get("validation_report")
             why = (str(report.get("error") or "") if isinstance(report, Mapping) else "") or "no reason given"
-            if word == "INVALID_FORMAT":
+            if status == "INVALID_FORMAT":
                 raise DatasetError(
                     f"Together refused the data: {why}.",
                     source=name,
                     hint="Nothing was created. Check the rows: job.preview().",
                 )
-            if word == "FAILED":
+            if status == "FAILED":
                 raise BackendError(f"Together couldn't check the data {name!r} ({why}); try again", retryable=True)
             if self._clock() >= deadline:
                 raise BackendError(
-                    f"Together is still checking the data {name!r} ({word}); try again, nothing is uploaded twice",
+                    f"Together is still checking the data {name!r} ({status}); try again, nothing is uploaded twice",
                     retryable=True,
                 )
             self._sleep(self._poll_s)

@@ -1,4 +1,4 @@
-"""The service's price estimate, read."""
+"""Reading the service's price estimate."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["read_quote"]
 
 
 def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) -> JobQuote:
-    """Read the service's estimate. A price over the account's limit is a price too, with a refusal.
+    """Read the service's estimate. A price over the account's limit is returned too, with the refusal.
 
     Args:
         answer: The service's answer.
-        minimum: The least that a job costs, in US dollars; the service's estimate leaves it out.
+        minimum: The service's minimum per job, in US dollars, which its estimate doesn't include.
         asked_at: Seconds since the epoch.
 
     Raises:
@@ -37,9 +37,9 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
         raise NoPriceError(
             f"Together has no price for the job ({reason}). "
             + (
-                "Ask again in a while; nothing is uploaded twice."
+                "Try again in a few minutes; nothing is uploaded twice."
                 if is_early
-                else "job.estimate() has our own estimate."
+                else "job.estimate() without live=True has ftsdk's own estimate."
             ),
             retryable=is_early,
         )
@@ -49,14 +49,14 @@ def read_quote(answer: Mapping[str, Any], *, minimum: Decimal, asked_at: float) 
         estimated = Decimal("NaN")
     if not estimated.is_finite() or estimated < 0:
         raise NoPriceError(
-            "Together's estimate has no valid price. Ask again in a while, or use job.estimate().", retryable=True
+            "Together's estimate has no valid price. Try again in a few minutes, or use job.estimate().", retryable=True
         )
     usd = max(estimated, minimum)
     notes: list[str] = []
     if estimated < minimum:
         notes.append(
-            f"the service's estimate is {money(estimated, places=2)}, and a job costs at least "
-            f"{money(minimum, places=2)} there"
+            f"the service's estimate is {money(estimated, places=2)}, but a job there costs at least "
+            f"{money(minimum, places=2)}"
         )
     refusal = ""
     if answer.get("allowed_to_proceed") is not True:

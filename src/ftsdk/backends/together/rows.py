@@ -1,4 +1,4 @@
-"""From canonical rows to the service's JSON lines, so that the loss counts the same words as everywhere else."""
+"""From canonical rows to the service's JSON lines, so that the loss covers the same tokens as on other backends."""
 
 from __future__ import annotations
 

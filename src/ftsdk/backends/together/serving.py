@@ -116,6 +116,7 @@ class TogetherServing:
             url=self._client.chat_url,
             model=endpoint.name,
             api_key_env=self._api_key_env,
+            allow_http=self._client.chat_url.startswith("http://"),  # Together(allow_http=) has decided
             revision=f"{deployment.model} {deployment.config}",
         )
         return ServingStatus(state="ready", native=deployment.state, reason=deployment.message, endpoint=answers)

@@ -29,7 +29,7 @@ from ftsdk.spec import (
     default_learning_rate,
 )
 
-__all__ = ["CAPABILITIES", "Choice", "Translation", "choose_model", "cost_note", "estimate_arguments", "translate"]
+__all__ = ["CAPABILITIES", "Choice", "RequestPlan", "choose_model", "cost_note", "estimate_arguments", "translate"]
 
 CAPABILITIES = Capabilities(
     methods=frozenset({"sft", "dpo"}),
@@ -66,7 +66,7 @@ CAPABILITIES = Capabilities(
 
 
 _FORMATS: Mapping[DataFormat, str] = {"chat": "conversational", "preference": "preference"}
-"""The service's words for the formats of rows."""
+"""The service's names for the formats of rows."""
 
 
 class Choice(NamedTuple):
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
     """Its entry in the catalogue; None for a name that the user gave."""
 
 
-class Translation(NamedTuple):
+class RequestPlan(NamedTuple):
     """The request, and everything that the plan reports about it."""
 
     request: dict[str, Any]
@@ -87,7 +87,7 @@ class Translation(NamedTuple):
 
 
 def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> Choice | Gap:
-    """Find the service's name for the model, or a gap with the nearest models that it tunes.
+    """Return the service's name for the model, or a gap with the nearest models that it tunes.
 
     Args:
         spec: The job.
@@ -101,24 +101,20 @@ def choose_model(spec: JobSpec, book: Catalogue, models: Mapping[str, str]) -> C
     if known is not None and known.service is not None:
         return Choice(known.service, known)
     why = (
-        "the service tunes it, under a name that isn't known"
+        "the service fine-tunes it, but its name there isn't known"
         if known is not None
-        else "not among the models that the service tunes"
+        else "not in the service's list of models for fine-tuning"
     )
     return Gap(
         "model",
         hub,
         book.nearest(hub),
-        f"{why}, as of {book.as_of}; if you know its name there: Together(models={{{hub!r}: name}})",
+        f"{why}, as of {book.as_of}; if you know its name there, pass Together(models={{{hub!r}: name}})",
     )
 
 
-def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
-    """Decide the whole request, except for the ids of the uploaded files.
-
-    Returns:
-        The request, what was chosen and why, what can't be done, and notes.
-    """
+def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> RequestPlan:
+    """Plan the whole request, except for the ids of the uploaded files."""
     adjustments: list[Adjustment] = []
     gaps: list[Gap] = []
     notes: list[str] = []
@@ -128,7 +124,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
         adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
         return chosen
 
-    epochs = _whole("epochs", spec.epochs, gaps, "the service counts whole epochs")
+    epochs = _whole("epochs", spec.epochs, gaps, "the service takes whole epochs only")
     batch = _batch(spec, limits, choose, gaps)
     learning_rate = spec.learning_rate
     if learning_rate is None:
@@ -138,7 +134,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
         packing = choose(
             "packing",
             True,
-            "several rows share a sequence; without it the service bills every row as a sequence of full length",
+            "several rows share a sequence; without packing the service bills every row at the full sequence length",
         )
     create: dict[str, Any] = {
         "model": choice.service,
@@ -164,21 +160,21 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
     choose(
         "max_truncated",
         None,
-        "not checked: the service cuts long rows at the end and doesn't say how many; job.preview() counts them",
+        "not checked: the service truncates long rows and doesn't report how many; job.preview() counts them",
     )
     notes.append(
-        "the service renders the rows with its own copy of the model's chat template; job.preview() shows what the "
-        "hub's makes of them"
+        "the service renders the rows with its own copy of the model's chat template; job.preview() renders them with "
+        "the one from the hub"
     )
     if choice.known is not None and choice.known.inferred:
         notes.append(
-            f"the service's name {choice.service!r} for {spec.model.id} is inferred from its other names; submit() "
-            "asks before it uploads"
+            f"the service's name for {spec.model.id}, {choice.service!r}, is inferred from similar names; submit() "
+            "checks it before anything is uploaded"
         )
     if choice.known is None:
         notes.append(
-            f"{spec.model.id} isn't in the catalogue of {book.as_of}: its limits are asked for at submit(), before "
-            "anything is uploaded"
+            f"{spec.model.id} isn't in the catalogue of {book.as_of}: submit() checks the service's limits for it "
+            "before anything is uploaded"
         )
     request: dict[str, Any] = {
         "upload": {
@@ -190,14 +186,11 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> Translation:
         "create": create,
         "budget_usd": None if spec.budget_usd is None else float(spec.budget_usd),
     }
-    return Translation(request, tuple(adjustments), tuple(gaps), tuple(notes))
+    return RequestPlan(request, tuple(adjustments), tuple(gaps), tuple(notes))
 
 
 def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the service's price estimate for a `create`, without file ids.
-
-    As the client itself derives them.
-    """
+    """Return the arguments of the service's price estimate for a `create`, without file ids, as the client does."""
     if create["lora"]:
         tuning = {
             "type": "Lora",
@@ -230,16 +223,16 @@ def estimate_arguments(create: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cost_note(price: FinetunePrice | None, minimum: Price) -> str:
-    """Return what is known of the cost before the service is asked."""
+    """Return what is known about the cost before the service's own estimate."""
     if price is None:
-        rate = "no source tells its price per token"
+        rate = "no source has its price per token"
     else:
         bound = ", an upper bound" if price.is_upper_bound else ""
         rate = f"${price.usd} per million tokens ({price.source}{bound})"
     return (
         f"{rate}; at least {money(minimum.usd, places=2)} a job ({minimum.cited}). "
-        "Before the job is created the service's own estimate is asked for: "
-        "over budget_usd, or not allowed by the account, nothing is created"
+        "submit() requests the service's own estimate first, and creates nothing if it is over budget_usd or over what "
+        "the account may spend"
     )
 
 
@@ -251,18 +244,13 @@ def _whole(field: str, asked: float, gaps: list[Gap], reason: str) -> int:
 
 
 def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
-    """Sequences per optimizer step are the service's batch times its accumulation steps.
-
-    Most models take one batch only.
-    """
+    """Return batch and accumulation steps, whose product is `batch_size`. Most models take one batch only."""
     least, most = limits.batch_range(spec)
     is_asked = "batch_size" in spec.model_fields_set
     if least is None or most is None:
         if is_asked:
             return {"batch_size": spec.batch_size, "gradient_accumulation_steps": 1}
-        choose(
-            "batch_size", "max", "the largest that the service takes for this model; which that is isn't known offline"
-        )
+        choose("batch_size", "max", "the largest that the service accepts for this model, which isn't known offline")
         return {"batch_size": "max"}
     steps = next(
         (
@@ -279,7 +267,7 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
         choose(
             "batch_size",
             spec.batch_size,
-            f"the service takes {at_once} for this model, gradients added up over {steps}, by {limits.source}",
+            f"the service takes {at_once} for this model, accumulated over {steps} (source: {limits.source})",
         )
         return {"batch_size": "max", "gradient_accumulation_steps": steps}
     if is_asked:
@@ -290,14 +278,15 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
                 "batch_size",
                 spec.batch_size,
                 offered,
-                f"the service takes {at_once} for this model, by {limits.source}",
+                f"the service takes {at_once} for this model (source: {limits.source})",
             )
         )
     accumulation = limits.accumulation or 1
     choose(
         "batch_size",
         most * accumulation,
-        f"the service takes {at_once} for this model, which {spec.batch_size} isn't made of; by {limits.source}",
+        f"the service takes {at_once} for this model, which can't add up to {spec.batch_size} (source: "
+        f"{limits.source})",
     )
     return {"batch_size": "max", "gradient_accumulation_steps": accumulation}
 
@@ -325,11 +314,7 @@ def _adapter(spec: JobSpec, tuning: AnyLoRA, choose: Any, gaps: list[Gap]) -> di
         choose("tuning.alpha", int(alpha), "2 x rank, the common rule")
     elif alpha != int(alpha) or alpha < 1:
         offered = tuple(sorted({max(1, math.floor(alpha)), math.ceil(alpha)}))
-        gaps.append(
-            Gap(
-                "tuning.alpha", alpha, offered, "the service takes whole numbers, and its client would cut the rest off"
-            )
-        )
+        gaps.append(Gap("tuning.alpha", alpha, offered, "the service takes whole numbers only"))
     dropout = tuning.dropout
     if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
         dropout = choose(
@@ -375,11 +360,11 @@ def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
     if spec.max_length is None:
         known = limits.max_length(spec)
         reason = (
-            "as long as the service takes for this model, "
-            f"{'which is not known offline' if known is None else f'by {limits.source}'}"
+            "the longest that the service accepts for this model"
+            f"{', which is not known offline' if known is None else f' (source: {limits.source})'}"
         )
         if spec.method.sequences_per_row > 1:
-            reason += "; the two answers share it"
+            reason += "; the two answers of a row share it"
         choose("max_length", known, reason)
     elif spec.method.sequences_per_row > 1:
         gaps.append(
@@ -387,7 +372,7 @@ def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
                 "max_length",
                 spec.max_length,
                 (),
-                f"for {spec.method.kind.upper()} the service shares its limit between the two answers; leave it None",
+                f"for {spec.method.kind.upper()} the service splits its limit between the two answers; leave it None",
             )
         )
     else:
@@ -395,10 +380,7 @@ def _length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
 
 
 def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:
-    """The service takes how many validations and checkpoints there are, spread evenly.
-
-    We take how many steps lie between.
-    """
+    """Set the numbers of validations and checkpoints, which the service spreads evenly; ours are distances in steps."""
     epochs = create["n_epochs"]
     total = _total_steps(spec, limits, create)
     evals = 0
@@ -413,7 +395,7 @@ def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
             how = (
                 "one at the end of each epoch"
                 if each == 1
-                else f"{each} in each epoch, so that early stopping has enough of them"
+                else f"{each} per epoch, so that there are enough for early stopping"
             )
             choose("eval_steps", f"{evals} validations, spread evenly", how)
     create["n_evals"] = evals
@@ -421,21 +403,21 @@ def _rhythm(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, 
         create["n_checkpoints"] = _parts("checkpoint_steps", spec.checkpoint_steps, total, gaps, least=1)
     else:
         create["n_checkpoints"] = 1
-        choose("checkpoint_steps", "1 checkpoint, at the end", "the service goes on by itself after a crash")
+        choose("checkpoint_steps", "1 checkpoint, at the end", "the service resumes by itself after a crash")
     create["early_stopping_enabled"] = stopping is not None
     if stopping is not None:
         create["early_stopping_patience"] = stopping.patience
         create["early_stopping_min_delta"] = stopping.min_delta
-        # Ours counts from the first validation on; the service would let one pass.
+        # Early stopping counts from the first validation; the service's default skips one.
         create["early_stopping_warmup_evals"] = 0
 
 
 def _total_steps(spec: JobSpec, limits: Limits, create: Mapping[str, Any]) -> int | str:
-    """Count the optimizer steps, or say why they can't be known before the start."""
+    """Return the number of optimizer steps, or why it can't be known before the start."""
     if create["packing"]:
         return (
-            "with packing, only the service knows how many steps there are: set packing=False (then every row is "
-            "billed at full length)"
+            "with packing, only the service knows how many steps there are; set packing=False (every row is then "
+            "billed at the full sequence length)"
         )
     batch = create["batch_size"] if create["batch_size"] != "max" else limits.batch_range(spec)[1]
     if batch is None:
@@ -443,8 +425,8 @@ def _total_steps(spec: JobSpec, limits: Limits, create: Mapping[str, Any]) -> in
     per_step = batch * create.get("gradient_accumulation_steps", 1)
     if spec.train.rows % per_step:
         return (
-            f"{spec.train.rows} rows are no multiple of {per_step}, and whether the service makes a step of the rest "
-            "isn't documented"
+            f"{spec.train.rows} rows aren't a multiple of {per_step}, and it isn't documented whether the service "
+            "makes a step of the remaining rows"
         )
     return spec.train.rows // per_step * create["n_epochs"]
 
@@ -456,7 +438,7 @@ def _parts(field: str, asked: int, total: int | str, gaps: list[Gap], *, least: 
                 field,
                 asked,
                 (),
-                f"the service takes a number of them, not a distance in steps; {total}, or leave {field} None",
+                f"the service takes their number, not a distance in steps; {total}, or leave {field} None",
             )
         )
         return least
@@ -464,8 +446,8 @@ def _parts(field: str, asked: int, total: int | str, gaps: list[Gap], *, least: 
     if asked in fitting:
         return total // asked
     nearest = tuple(sorted(sorted(fitting, key=lambda n: (abs(n - asked), n))[:2]))
-    reason = f"the service spreads a whole number of them evenly over the {total} steps"
+    reason = f"the service spreads a whole number of them evenly over {total} steps"
     if least > 1:
-        reason += f", and early stopping needs {least} of them"
+        reason += f", and early stopping needs {least}"
     gaps.append(Gap(field, asked, nearest, reason))
     return least

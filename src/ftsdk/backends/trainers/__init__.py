@@ -1,1 +1,1 @@
-"""What trains at a place."""
+"""Trainers: training libraries, as a worker uses them."""

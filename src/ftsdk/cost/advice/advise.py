@@ -7,7 +7,7 @@ from decimal import Decimal
 from importlib import resources
 from typing import Any, NamedTuple, cast
 
-from ftsdk._format import bold, html_list, money
+from ftsdk._format import bold, html_block, html_list, money
 from ftsdk.cost.advice.cheaper_apis import alternatives
 from ftsdk.cost.advice.decision import beats_the_api, decide, next_steps
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
@@ -58,6 +58,17 @@ class Advice(Value):
         return self.model_dump(mode="json", exclude_none=True, exclude={"answer": {"curves"}})
 
     def __str__(self) -> str:
+        """In about ten lines: the verdict, the main reasons, the next steps, and the first candidate."""
+        lines = [f"{self.verdict.upper()}: {self.because[0].text}" if self.because else self.verdict.upper()]
+        lines += [f"- {reason.text}" for reason in self.because[1:4]]
+        lines += [f"{n}. {step}" for n, step in enumerate(self.next_steps[:3], start=1)]
+        first, *rest = self._tuning_lines()
+        lines.append(f"If you fine-tune: {first}")
+        lines += [f"  {line}" for line in rest[1:2]] if self.candidates else []
+        return "\n".join(lines)
+
+    def details(self) -> str:
+        """Return everything as text: each reason with its source, all candidates, and the API's cost."""
         lines = [f"{self.verdict.upper()}", ""]
         lines += [f"- {reason.text} [{reason.source}]" for reason in self.because]
         lines += ["", "Next:"] + [f"{n}. {step}" for n, step in enumerate(self.next_steps, start=1)]
@@ -68,7 +79,8 @@ class Advice(Value):
         """Return the advice as an HTML fragment."""
         reasons = html_list(f"{reason.text} [{reason.source}]" for reason in self.because)
         steps, tuning = html_list(self.next_steps, is_ordered=True), html_list(self._tuning_lines())
-        return f"<p>{bold(self.verdict.upper())}</p>{reasons}<p>Next:</p>{steps}<p>If you fine-tune:</p>{tuning}"
+        head = f"<p>{bold(self.verdict.upper())}</p>"
+        return html_block(head, reasons, f"<p>Next:</p>{steps}", f"<p>If you fine-tune:</p>{tuning}")
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +11,7 @@ from ftsdk.cost.comparison.workload import Api, Operations, Workload
 from ftsdk.cost.serving.capacity import Latency
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd
+from ftsdk.spec.base import Usd, usd_default
 
 __all__ = ["Alternative", "Candidate", "Reason", "Situation", "Verdict"]
 
@@ -59,7 +58,7 @@ class Situation(Value):
     """Memory of a GPU that you have, in GB as it is sold: a card of "24 GB" has 24 GiB."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 4.0
     operations: Operations = Operations()
-    review_usd: Annotated[Usd, Field(ge=0)] = Decimal(0)
+    review_usd: Annotated[Usd, Field(ge=0)] = usd_default(0)
     """US dollars to correct a bad answer by hand; counted if `api_score` and `needed_score` are given."""
 
     @property

@@ -163,6 +163,12 @@ class CrossoverAnswer(Value):
 
         return answer_text(self)
 
+    def details(self) -> str:
+        """Return everything as text: each cost line with its source, the distributions and the assumptions."""
+        from ftsdk.cost.comparison.answer_text import answer_details
+
+        return answer_details(self)
+
     def to_html(self) -> str:
         """Return the answer as an HTML fragment."""
         from ftsdk.cost.comparison.answer_text import answer_html

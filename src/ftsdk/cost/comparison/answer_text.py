@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk._format import bold, html_list, html_table, money, notes_html, text_table
+from ftsdk._format import bold, html_block, html_list, html_table, money, notes_html, text_table
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost, Solved
 
-__all__ = ["answer_html", "answer_text", "verdict", "volume"]
+__all__ = ["answer_details", "answer_html", "answer_text", "verdict", "volume"]
 
 
 def volume(requests: float) -> str:
@@ -46,14 +46,50 @@ def verdict(answer: CrossoverAnswer) -> str:
 
 
 def answer_text(answer: CrossoverAnswer) -> str:
-    """Return the answer as plain text."""
-    w = answer.workload
-    traffic = (
-        f"{volume(w.requests_per_month or 0)} requests a month, {w.input_tokens:g} tokens in and {w.output_tokens:g} "
-        "out, "
-        f"peak {w.peak_to_mean:g} x mean"
+    """Return the answer in about ten lines: the verdict, a line for each option, and what it depends on."""
+    table = text_table(
+        (
+            (
+                f"  {option.name}",
+                money(option.usd_per_month),
+                option.label if option.name == "api" else option.label.removeprefix(f"{option.name}: "),
+                _cited(option.lines[0].source, option.lines[0].as_of),
+            )
+            for option in answer.options
+        ),
+        right={1},
     )
-    parts = [verdict(answer), f"\n{traffic}\n"]
+    even = "; ".join(f"{option.name} {_ranges(answer, option)}" for option in answer.options[1:] if option.capacity)
+    swings = ", ".join(swing.input for swing in answer.swings[:3])
+    parts = [
+        verdict(answer),
+        f"{_traffic(answer)}; US dollars a month:",
+        table,
+        f"Break-even, where each is cheaper than the API: {even}.",
+        f"Payback: {_payback(answer)}.",
+        *([f"Solved for {answer.solved.input}: {_solved(answer.solved)}."] if answer.solved is not None else []),
+        *([f"What matters most: {swings}."] if swings else []),
+    ]
+    parts += [f"Assumed: {text}." for text in answer.assumptions if text.startswith("training")]
+    # How old a price is can wait for the details; what changes the reading of the answer can't.
+    urgent = [note for note in answer.notes if not note.startswith("the price of ")]
+    parts += [f"Note: {note}" for note in urgent]
+    if len(urgent) < len(answer.notes):
+        parts.append(f"{len(answer.notes) - len(urgent)} notes on the age and status of prices are in the details.")
+    return "\n".join(parts)
+
+
+def _traffic(answer: CrossoverAnswer) -> str:
+    w = answer.workload
+    return (
+        f"{volume(w.requests_per_month or 0)} requests a month, {w.input_tokens:g} tokens in and {w.output_tokens:g} "
+        f"out, peak {w.peak_to_mean:g} x mean"
+    )
+
+
+def answer_details(answer: CrossoverAnswer) -> str:
+    """Return everything: each cost line with its source, the distributions and the assumptions."""
+    parts = [verdict(answer), f"\n{_traffic(answer)}\n"]
     for option in answer.options:
         parts.append(_heading(option))
         lines = [
@@ -95,9 +131,10 @@ def answer_html(answer: CrossoverAnswer) -> str:
         _swings(answer), head=("What matters", "10th to 90th percentile", "monthly saving of self-hosting")
     )
     stated = html_list(map(str, (*answer.distributions, *answer.assumptions)))
-    return (
-        f"<p>{bold(verdict(answer))}</p>{lines}{html_table(_findings(answer), has_row_heads=True)}{swings}"
-        f"<details><summary>Distributions and assumptions</summary>{stated}</details>{notes_html(answer.notes)}"
+    return html_block(
+        f"<p>{bold(verdict(answer))}</p>{lines}{html_table(_findings(answer), has_row_heads=True)}{swings}",
+        f"<details><summary>Distributions and assumptions</summary>{stated}</details>",
+        notes_html(answer.notes),
     )
 
 
@@ -168,6 +205,10 @@ def _break_even(answer: CrossoverAnswer, option: OptionCost) -> str:
         f"cheaper than the API {', '.join(shown)} requests a month ({len(points)} "
         f"crossing{'s' if len(points) > 1 else ''})"
     )
+
+
+def _ranges(answer: CrossoverAnswer, option: OptionCost) -> str:
+    return _break_even(answer, option).removeprefix("cheaper than the API ").removesuffix(" (1 crossing)")
 
 
 def _payback(answer: CrossoverAnswer) -> str:

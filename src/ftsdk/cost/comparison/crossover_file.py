@@ -15,7 +15,7 @@ from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, 
 from ftsdk.errors import SpecError
 from ftsdk.protocol import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd
+from ftsdk.spec.base import UsdAmount
 
 if TYPE_CHECKING:
     from ftsdk.cost.comparison.answer import CrossoverAnswer
@@ -45,7 +45,7 @@ class CrossoverFile(Value):
     workload: Workload
     api: str | Api
     self_hosted: SelfHosted
-    training: Annotated[Usd | CostRange | None, BeforeValidator(_training)] = None
+    training: Annotated[UsdAmount | CostRange | None, BeforeValidator(_training)] = None
     """US dollars of one training run, or `low`, `likely`, `high` and `source`."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 0.0
     dedicated: Dedicated | None = Dedicated()

@@ -5,20 +5,18 @@ Every default is an assumption that the answer prints as one.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ftsdk.cost.serving.capacity import Latency, ModelShape, Weights
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd
+from ftsdk.spec.base import OptionalPositiveUsd, Usd, usd_default
 
 __all__ = ["Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"]
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Money = Annotated[Usd, Field(ge=0)]
-_Positive = Annotated[Usd, Field(gt=0)]
 
 
 class Workload(Value):
@@ -56,11 +54,11 @@ class Api(Value):
     """Requests that are sent again, over those that count: time-outs, invalid output."""
     tokenizer_ratio: Annotated[float, Field(gt=0)] | None = None
     """Its tokens over your own model's for the same text. None: 1, and 1.3 for Claude models from 4.7 on."""
-    input_usd_per_mtok: _Positive | None = None
+    input_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
     """Your own price instead of the book's; give `output_usd_per_mtok` too, and `source`."""
-    output_usd_per_mtok: _Positive | None = None
-    cached_input_usd_per_mtok: _Positive | None = None
-    cache_write_usd_per_mtok: _Positive | None = None
+    output_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
+    cached_input_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
+    cache_write_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
     """For the shared part of a prompt whenever it has to be put into the cache anew; None: as other input."""
     reasoning_tokens: Annotated[float, Field(ge=0)] | None = None
     """Mean tokens that the model reasons with before an answer, which are billed as output. None: none are counted,
@@ -101,9 +99,9 @@ class SelfHosted(Value):
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None
     """For a model that isn't in our table and not on this machine."""
-    gpu_usd_per_hour: _Positive | None = None
+    gpu_usd_per_hour: OptionalPositiveUsd = usd_default(None)
     """Your own price instead of the book's."""
-    other_usd_per_month: _Money = Decimal(0)
+    other_usd_per_month: _Money = usd_default(0)
     """Storage, egress, load balancer, logs."""
 
 
@@ -115,7 +113,7 @@ class Dedicated(Value):
     replicas: Annotated[int, Field(ge=1)] = 1
     ops_share: _Share = 0.5
     """Share of `Operations.hours_per_month` that remains: the provider maintains the machine."""
-    gpu_usd_per_hour: _Positive | None = None
+    gpu_usd_per_hour: OptionalPositiveUsd = usd_default(None)
     """Your own price instead of the book's."""
 
 
@@ -134,7 +132,7 @@ class Serverless(Value):
     memory_gib: Annotated[float, Field(ge=0)] = 16.0
     ops_share: _Share = 0.5
     """Share of `Operations.hours_per_month` that remains: the provider maintains the machine."""
-    gpu_usd_per_hour: _Positive | None = None
+    gpu_usd_per_hour: OptionalPositiveUsd = usd_default(None)
     """Your own price instead of the book's."""
 
 
@@ -143,10 +141,10 @@ class Operations(Value):
 
     hours_per_month: Annotated[float, Field(ge=0)] = 4.0
     """Updates, alarms, capacity."""
-    usd_per_hour: _Money = Decimal(75)
+    usd_per_hour: _Money = usd_default(75)
     hours_per_retrain: Annotated[float, Field(ge=0)] = 4.0
     """Collecting data, looking at the evaluation, rolling out."""
-    data_usd_per_retrain: _Money = Decimal(0)
+    data_usd_per_retrain: _Money = usd_default(0)
     """Labels."""
     failed_share: Annotated[float, Field(ge=0)] = 0.5
     """Training runs that fail or are discarded, over those that are kept."""
@@ -169,7 +167,7 @@ class Quality(Value):
 
     `fallback`: what your own model gets wrong goes to the API. `review`: a person puts it right.
     """
-    review_usd: _Money = Decimal(0)
+    review_usd: _Money = usd_default(0)
     """For each answer that a person puts right: with `rejected="review"`, and only there."""
 
     @model_validator(mode="after")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ftsdk.cost.pricebook.price import Amount, Day, Layer
+from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
+from ftsdk.spec.base import usd_default
 
 __all__ = ["ApiPrice", "ApiTier"]
 
@@ -22,8 +23,8 @@ class ApiTier(Value):
     above_input_tokens: Annotated[int, Field(gt=0)]
     input_usd_per_mtok: Amount
     output_usd_per_mtok: Amount
-    cached_input_usd_per_mtok: Amount | None = None
-    cache_write_usd_per_mtok: Amount | None = None
+    cached_input_usd_per_mtok: OptionalAmount = usd_default(None)
+    cache_write_usd_per_mtok: OptionalAmount = usd_default(None)
 
 
 class ApiPrice(Value):
@@ -33,9 +34,9 @@ class ApiPrice(Value):
     model: str
     input_usd_per_mtok: Amount
     output_usd_per_mtok: Amount
-    cached_input_usd_per_mtok: Amount | None = None
+    cached_input_usd_per_mtok: OptionalAmount = usd_default(None)
     """For the part of the input that the provider has cached; None: cached tokens cost as much as others."""
-    cache_write_usd_per_mtok: Amount | None = None
+    cache_write_usd_per_mtok: OptionalAmount = usd_default(None)
     """For input that is put into the cache, for the shortest time that is offered; None: as other input."""
     context_tokens: int | None = None
     """The longest prompt and answer together, in tokens; None: not known."""

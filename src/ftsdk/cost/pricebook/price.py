@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd, nearest
+from ftsdk.spec.base import OptionalPositiveUsd, PositiveUsd, nearest, usd_default
 
-__all__ = ["GPU_TIME", "Amount", "Day", "Layer", "Offer", "Price", "Tier", "Unit", "rate"]
+__all__ = ["GPU_TIME", "Amount", "Day", "Layer", "Offer", "OptionalAmount", "Price", "Tier", "Unit", "rate"]
 
 
 def _number(amount: object) -> object:
@@ -25,8 +25,10 @@ def _number(amount: object) -> object:
     return amount
 
 
-Amount = Annotated[Usd, BeforeValidator(_number), Field(gt=0)]
+Amount = Annotated[PositiveUsd, BeforeValidator(_number)]
 """US dollars, more than 0."""
+OptionalAmount = Annotated[OptionalPositiveUsd, BeforeValidator(_number)]
+"""US dollars, more than 0, or None."""
 
 
 def _day(day: object) -> object:
@@ -83,7 +85,7 @@ class Tier(Value):
 
     above_input_tokens: Annotated[int, Field(gt=0)]
     usd: Amount
-    usd_batch: Amount | None = None
+    usd_batch: OptionalAmount = usd_default(None)
 
 
 class Price(Value):
@@ -129,10 +131,10 @@ class Price(Value):
     """GPUs in the unit: 8 for an instance with eight."""
     offer: Offer | None = None
     """How the GPU is sold: `spot` can be taken away, `endpoint` is for serving only."""
-    usd_batch: Amount | None = None
+    usd_batch: OptionalAmount = usd_default(None)
     """The same unit through a batch API."""
-    usd_min: Amount | None = None
-    usd_max: Amount | None = None
+    usd_min: OptionalAmount = usd_default(None)
+    usd_max: OptionalAmount = usd_default(None)
     samples: int | None = None
     """How many offers were seen, if it is the median of a market."""
     min_billion: float | None = None

@@ -20,9 +20,9 @@ from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work, device_of
 from ftsdk.models import ModelFacts
 from ftsdk.protocol import Plan, Workload
-from ftsdk.protocol.estimates import Accrual, Estimate, PlannedHardware, Range
+from ftsdk.protocol.estimates import BillingTerms, Estimate, PlannedHardware, Range
 
-__all__ = ["Accrual", "Estimate", "estimate"]
+__all__ = ["BillingTerms", "Estimate", "estimate"]
 
 
 def estimate(

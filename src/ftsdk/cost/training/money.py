@@ -12,7 +12,7 @@ from typing import assert_never
 from ftsdk.cost.training.ranges import exactly, multiplied
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.protocol import FixedPrice, HourlyBilling, NotBilled, Plan, Rate, TokenBilling
-from ftsdk.protocol.estimates import QUOTED_LATER, Accrual, CostRange, Estimate, EstimateLine, Range
+from ftsdk.protocol.estimates import QUOTED_LATER, BillingTerms, CostRange, Estimate, EstimateLine, Range
 
 __all__ = ["priced"]
 
@@ -42,10 +42,10 @@ def priced(
         case NotBilled():
             return found.replace(cost_note=billing.note)
         case FixedPrice():
-            accrual = Accrual(
+            terms = BillingTerms(
                 kind="per_share", usd=billing.cost.likely, fixed_usd=Decimal(0), source=billing.cost.source
             )
-            return found.replace(cost=billing.cost, accrual=accrual)
+            return found.replace(cost=billing.cost, billing_terms=terms)
         case HourlyBilling():
             return _by_time(found, plan, billing)
         case TokenBilling():
@@ -67,13 +67,13 @@ def _by_time(found: Estimate, plan: Plan, billing: HourlyBilling) -> Estimate:
     hourly, seconds = billing.usd_per_hour, found.seconds
     most = max(billing.most_usd_per_hour, hourly)
     source = _rates_text(billing)
-    accrual = Accrual(kind="per_hour", usd=most, fixed_usd=Decimal(0), start_s=billing.start_s, source=source)
+    terms = BillingTerms(kind="per_hour", usd=most, fixed_usd=Decimal(0), start_s=billing.start_s, source=source)
     if seconds is None:
         if billing.most_usd is not None:
             note = f"{billing.note}; what is likely is known only where the time can be estimated"
         else:
             note = f"${hourly:.2f} an hour; how long it takes isn't known"
-        return found.replace(accrual=accrual, cost_note=note)
+        return found.replace(billing_terms=terms, cost_note=note)
     cost = CostRange(
         low=_rounded_up(hourly * _exact(seconds.low) / 3600),
         likely=_rounded_up(hourly * _exact(seconds.likely) / 3600),
@@ -87,7 +87,7 @@ def _by_time(found: Estimate, plan: Plan, billing: HourlyBilling) -> Estimate:
         for rate in billing.rates
     )
     notes = (*_cut_off(seconds, plan, billing), *found.notes)
-    return found.replace(cost=cost, cost_lines=lines, accrual=accrual, notes=notes)
+    return found.replace(cost=cost, cost_lines=lines, billing_terms=terms, notes=notes)
 
 
 def _rates_text(billing: HourlyBilling) -> str:
@@ -168,8 +168,8 @@ def _by_tokens(
         high=_rounded_up(max(least, high)),
         source=rate.source,
     )
-    accrual = Accrual(kind="per_share", usd=max(least, likely), fixed_usd=least, source=rate.source)
-    return found.replace(cost=cost, cost_lines=tuple(lines), accrual=accrual)
+    terms = BillingTerms(kind="per_share", usd=max(least, likely), fixed_usd=least, source=rate.source)
+    return found.replace(cost=cost, cost_lines=tuple(lines), billing_terms=terms)
 
 
 def _billed(rows: int, billing: TokenBilling, train: RowTokens, validation: RowTokens | None) -> Range | None:

@@ -41,7 +41,7 @@ class Costly:
 
     backend: Backend
     plan: Plan
-    """With `budget_usd` in its spec, and an estimate whose `accrual` describes the billing."""
+    """With `budget_usd` in its spec, and an estimate whose `billing_terms` describes the billing."""
     poll_s: float = 10.0
     """Seconds between two polls of `Run.wait`, by a clock that only polling advances."""
     is_watched: bool = True

@@ -3,14 +3,15 @@
 ```python
 with ModalService() as service:
     os.environ.update(service.env)      # MODAL_SERVER_URL, tokens, and a MODAL_CONFIG_PATH that doesn't exist
-    ...                                 # modal.App(...).run(detach=True), .spawn(...), FunctionCall.from_id(...),
-    Volume, ... service.requests("AppCreate")       # the requests, in order; secrets and tokens are never kept
-    service.tell(Interruption(how="preempt", after=FileLines(pattern="runs/*/events.jsonl", lines=4))) service.reset() #
-    as new, in milliseconds: nothing runs, nothing is stored; the address stays
+    ...                                 # modal.App(...).run(detach=True), .spawn(...), FunctionCall.from_id(...)
+    service.requests("AppCreate")       # the requests, in order; secrets and tokens are never kept
+    service.script(Interruption(how="preempt", at=FileLines(pattern="runs/*/events.jsonl", lines=4)))
+    service.reset()                     # as new, in milliseconds: nothing runs, nothing is stored; same address
 ```
 
 It is one gRPC server, made from the `modal_proto` that is installed, and one HTTP server for files and large values,
-both on 127.0.0.1. Nothing of `modal` is replaced. It needs the extra `modal`, and neither an account nor a network.
+both on 127.0.0.1. Nothing of `modal` is replaced. It needs the extra `modal`, but no account and no
+network.
 
 **The client.** Without `client=`, `modal` makes one client per process and keeps it, with the address it saw first. So
 either one service serves the whole process, or each caller makes its own client when the address changes
@@ -34,13 +35,13 @@ environment where its Volumes are runs the same in both places, and needs no bra
 were added to the image (`add_local_python_source`), before everything else. It gets the image's and the function's
 environment, and of this process's only what `PASSED_ON` names: no key that wasn't sent as a Secret is in it.
 
-**Faults**, all of them data, scripted with `tell`: `Interruption` (a container is preempted, crashes, is killed for
+**Faults** are data, scripted with `script`: `Interruption` (a container is preempted, crashes, is killed for
 memory, or is timed out, at an event), `WireFault` (answers of the wire), `BrokenBuild` (an image), `BrokenUpload`
 (files of a Volume), `ExpiredResult`.
 
-**What differs from Modal**, and must accompany every result from here:
+**Differences from Modal**, to be stated with every result from here:
 
-- Images aren't built, only recorded and, where asked, refused.
+- Images aren't built, only recorded, and refused if a fault says so.
 - A Volume's files are visible everywhere at once, so that a missing commit isn't noticed, unless
   `ModalService(commit_every_s=...)` makes commits matter. A missing reload never is, and neither are open files.
 - There are no GPUs, queues, scale-down or clusters. GPU names and counts, timeouts, retries and cluster sizes are
@@ -57,33 +58,34 @@ from __future__ import annotations
 from ftsdk.errors import MissingExtraError
 
 try:
-    import modal_proto as _  # noqa: F401 - only to say what is missing in words
+    import modal_proto as _  # noqa: F401 - only to check that it is installed
 except ImportError as error:
     raise MissingExtraError("modal", needed_for="ftsdk.testing.modal", missing="modal") from error
 
-from ftsdk.testing.modal.service import PASSED_ON, ModalService
-from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen
-from ftsdk.testing.modal.stories import (
+from ftsdk.testing.modal.faults import (
     FAULTS,
     BrokenBuild,
     BrokenUpload,
+    Fault,
     FileLines,
     InputTaken,
     Interruption,
     LogLine,
     ProcessStarted,
-    Story,
     WireFault,
 )
+from ftsdk.testing.modal.service import PASSED_ON, ModalService
+from ftsdk.testing.modal.snapshots import AppSnapshot, CallSnapshot, VolumeSnapshot
 from ftsdk.testing.modal.wire import Request
 
 __all__ = [
     "FAULTS",
     "PASSED_ON",
-    "AppSeen",
+    "AppSnapshot",
     "BrokenBuild",
     "BrokenUpload",
-    "CallSeen",
+    "CallSnapshot",
+    "Fault",
     "FileLines",
     "InputTaken",
     "Interruption",
@@ -91,7 +93,6 @@ __all__ = [
     "ModalService",
     "ProcessStarted",
     "Request",
-    "Story",
-    "VolumeSeen",
+    "VolumeSnapshot",
     "WireFault",
 ]

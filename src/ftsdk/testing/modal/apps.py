@@ -39,7 +39,7 @@ class App:
 
     @property
     def is_stopped(self) -> bool:
-        """True for good."""
+        """Whether the app is stopped, which is final."""
         return self.state == pb.APP_STATE_STOPPED
 
     def metadata(self) -> pb.AppHandleMetadata:
@@ -89,7 +89,7 @@ class Apps:
         return list(self._apps.values())
 
     def is_over(self, app_id: str) -> bool:
-        """True for a stopped app, and for what is none."""
+        """Return whether there is no running app with this id."""
         return app_id not in self._apps or self.app(app_id).is_stopped
 
     def idle(self, app_id: str) -> None:

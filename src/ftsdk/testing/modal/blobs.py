@@ -49,14 +49,14 @@ class Blobs:
 
 async def receive(request: aiohttp.web.Request, into: Path) -> str:
     """Write a request's body to a file, whole or not at all, and give its MD5 in hex, which the client compares."""
-    beside = into.with_name(f".{into.name}.{id(request)}.tmp")
+    draft = into.with_name(f".{into.name}.{id(request)}.tmp")
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        with beside.open("wb") as file:
+        with draft.open("wb") as file:
             async for chunk in request.content.iter_chunked(1 << 20):
                 digest.update(chunk)
                 file.write(chunk)
-        beside.replace(into)
+        draft.replace(into)
     finally:
-        beside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
     return digest.hexdigest()

@@ -55,7 +55,7 @@ class Call:
     runner: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Wake everybody who waits for it."""
+        """Wake all waiting requests."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -295,7 +295,7 @@ class Calls:
             status = output.result.status
             how: How = "answered"
             if container.interrupted == "preempted" and status != Result.GENERIC_STATUS_SUCCESS:
-                # Whatever the interrupt made of it, the same input runs again.
+                # However the interrupted attempt ended, the same input runs again.
                 continue
             if status == Result.GENERIC_STATUS_TERMINATED:
                 how = "cancelled"

@@ -16,11 +16,11 @@ from pathlib import Path
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.apps import ENVIRONMENT
+from ftsdk.testing.modal.faults import FileLines, InputTaken, Interruption, LogLine, Moment, ProcessStarted
 from ftsdk.testing.modal.functions import Function, Functions
 from ftsdk.testing.modal.logs import LogKey, Logs
 from ftsdk.testing.modal.processes import Reaper, end_container
 from ftsdk.testing.modal.sources import Images, Mounts, Secrets
-from ftsdk.testing.modal.stories import FileLines, InputTaken, Interruption, LogLine, Moment, ProcessStarted
 from ftsdk.testing.modal.verdicts import How
 from ftsdk.testing.modal.volumes import Volumes
 from ftsdk.testing.modal.world import FaultScript, HostSettings
@@ -78,7 +78,7 @@ class Containers:
         settings: HostSettings,
         root: Path,
         reaper: Reaper,
-        stories: FaultScript,
+        faults: FaultScript,
         *,
         functions: Functions,
         images: Images,
@@ -91,7 +91,7 @@ class Containers:
         self._settings = settings
         self._root = root
         self._reaper = reaper
-        self._stories = stories
+        self._faults = faults
         self._functions = functions
         self._images = images
         self._mounts = mounts
@@ -218,7 +218,7 @@ class Containers:
             self._moment(container, LogLine(containing=text))
 
     async def _watch(self, container: Container) -> None:
-        """Look at the clock and at files, and commit in the background."""
+        """Check timeouts and files, and commit, in the background."""
         seconds = container.function.definition.timeout_secs
         every = self._settings.commit_every_s
         committed = time.monotonic()
@@ -229,37 +229,37 @@ class Containers:
                 committed = time.monotonic()
             if container.taken is not None and time.monotonic() - container.taken > seconds:
                 container.interrupt("timeout", self._settings.grace_s)
-            story = self._next(container)
+            fault = self._next(container)
             if (
-                story is not None
-                and isinstance(story.at, FileLines)
-                and _lines(story.at, container.volumes) >= story.at.lines
+                fault is not None
+                and isinstance(fault.at, FileLines)
+                and _lines(fault.at, container.volumes) >= fault.at.lines
             ):
-                self._interrupt(container, story)
+                self._interrupt(container, fault)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _moment(self, container: Container, now: Moment) -> None:
-        """Something happened; interrupt the container if the next story has waited for it."""
-        story = self._next(container)
-        if story is None or type(story.at) is not type(now):
+        """Interrupt the container if the next fault waits for this moment."""
+        fault = self._next(container)
+        if fault is None or type(fault.at) is not type(now):
             return
-        if isinstance(story.at, LogLine) and isinstance(now, LogLine) and story.at.containing not in now.containing:
+        if isinstance(fault.at, LogLine) and isinstance(now, LogLine) and fault.at.containing not in now.containing:
             return
-        self._interrupt(container, story)
+        self._interrupt(container, fault)
 
     def _next(self, container: Container) -> Interruption | None:
-        """Return the story that may happen to this container: the first that was added and hasn't ended."""
+        """Return the fault that may happen to this container: the first that was added and hasn't ended."""
         if container.interrupted is not None:
             return None
         name = self._app_name(container.function.app_id)
         return next(
-            (story for story in self._stories.pending(Interruption) if fnmatch.fnmatchcase(name, story.app)), None
+            (fault for fault in self._faults.pending(Interruption) if fnmatch.fnmatchcase(name, fault.app)), None
         )
 
-    def _interrupt(self, container: Container, story: Interruption) -> None:
-        if self._stories.happens(story):
+    def _interrupt(self, container: Container, fault: Interruption) -> None:
+        if self._faults.happens(fault):
             hows: dict[str, How] = {"preempt": "preempted", "crash": "crashed", "oom": "oom", "timeout": "timeout"}
-            container.interrupt(hows[story.how], self._settings.grace_s)
+            container.interrupt(hows[fault.how], self._settings.grace_s)
 
 
 def _mounted(container: Container) -> set[str]:
@@ -267,7 +267,7 @@ def _mounted(container: Container) -> set[str]:
 
 
 def translated(environment: Mapping[str, str], volumes: Mapping[str, Path]) -> dict[str, str]:
-    """Return the environment with the host's folders where a value is a mount path, or lies below one."""
+    """Return the environment with mount paths, and paths below them, replaced by the host's folders."""
     result: dict[str, str] = {}
     for name, value in environment.items():
         mount = next(

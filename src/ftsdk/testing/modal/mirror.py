@@ -35,10 +35,10 @@ def mirror_path(source: Path, target: Path) -> None:
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.mirror")
-        beside.unlink(missing_ok=True)
-        shutil.copy2(source, beside, follow_symlinks=False)
-        beside.replace(target)
+        draft = target.with_name(f".{target.name}.mirror")
+        draft.unlink(missing_ok=True)
+        shutil.copy2(source, draft, follow_symlinks=False)
+        draft.replace(target)
     if not os.path.lexists(source):
         _remove(target)
 

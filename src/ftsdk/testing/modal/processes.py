@@ -63,7 +63,7 @@ class Reaper:
         (self._groups / str(process_id)).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let it do its work now."""
+        """Let the container start its work."""
         if self._shell.stdin is not None:
             self._shell.stdin.close()
         self._shell.wait(timeout=30)

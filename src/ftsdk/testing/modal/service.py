@@ -1,4 +1,4 @@
-"""The service as a test uses it: start it, point the client at it, script faults, look at what it received, stop it."""
+"""The service as tests use it: start it, connect the client, script faults, read the requests, stop it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.apps import ENVIRONMENT
 from ftsdk.testing.modal.blobs import receive
+from ftsdk.testing.modal.faults import FAULTS, Fault
 from ftsdk.testing.modal.processes import Reaper
-from ftsdk.testing.modal.snapshots import AppSeen, CallSeen, VolumeSeen, seen_app, seen_call, seen_volume
+from ftsdk.testing.modal.snapshots import (
+    AppSnapshot,
+    CallSnapshot,
+    VolumeSnapshot,
+    snapshot_app,
+    snapshot_call,
+    snapshot_volume,
+)
 from ftsdk.testing.modal.sources import Mounts
-from ftsdk.testing.modal.stories import FAULTS, Story
 from ftsdk.testing.modal.verdicts import How
 from ftsdk.testing.modal.wire import Codec, Request, Wire
 from ftsdk.testing.modal.workspace import Workspace
@@ -56,7 +63,7 @@ class ModalService:
     """The loopback Modal. A context manager; nothing of it is left afterwards.
 
     Args:
-        container_env: More variables for every container, beside `PASSED_ON`.
+        container_env: Further environment variables for every container, in addition to `PASSED_ON`.
         grace_s: Seconds from SIGINT to SIGKILL when a container is preempted. Modal gives 30.
         client_lost_after_s: Seconds without a heartbeat after which a client counts as gone; the client sends one every
             15 s.
@@ -203,11 +210,11 @@ class ModalService:
 
     @property
     def secrets(self) -> Sequence[str]:
-        """What must not be found in anything that is written or said."""
+        """Texts that must not appear in any output or file."""
         return (TOKEN_SECRET,)
 
     def reset(self) -> None:
-        """Throw the workspace away and begin a new one at the same address. No container is left."""
+        """Replace the workspace by a new one at the same address. All containers are killed."""
 
         async def act() -> None:
             old, self._workspace = self._workspace, self._new_workspace()
@@ -218,30 +225,30 @@ class ModalService:
         self._in_loop(act())
         shutil.rmtree(self._settings.root / f"workspace-{self._resets - 1}", ignore_errors=True)
 
-    # What happens.
+    # Faults
 
-    def tell(self, *stories: Story) -> None:
-        """Script faults, which happen from now on until they are over or the workspace is reset."""
-        for story in stories:
-            self._look(lambda workspace, story=story: workspace.stories.tell(story))
+    def script(self, *faults: Fault) -> None:
+        """Add faults, which apply from now on until they are over or the workspace is reset."""
+        for fault in faults:
+            self._look(lambda workspace, fault=fault: workspace.faults.add(fault))
 
     @contextlib.contextmanager
-    def telling(self, story: Story) -> Generator[None]:
-        """Let a story happen inside the block."""
-        self.tell(story)
+    def scripted(self, fault: Fault) -> Generator[None]:
+        """Apply a fault until the block ends."""
+        self.script(fault)
         try:
             yield
         finally:
-            self._look(lambda workspace: workspace.stories.end(story))
+            self._look(lambda workspace: workspace.faults.end(fault))
 
-    def weather(
+    def failing(
         self, word: Literal["401", "404", "429", "503", "timeout", "garbage"]
     ) -> contextlib.AbstractContextManager[None]:
         """Return a context in which every client request fails as the conformance suite's fault `word`."""
-        return self.telling(FAULTS[word])
+        return self.scripted(FAULTS[word])
 
     def interrupt(self, call_id: str, how: Literal["preempt", "crash", "oom", "timeout"]) -> None:
-        """Interrupt the container that works on a call, now.
+        """Interrupt the container that is working on a call, now.
 
         Raises:
             RuntimeError: There is none.
@@ -281,9 +288,9 @@ class ModalService:
         """The requested RPCs that the loopback doesn't implement."""
         return list(self._wire.unimplemented)
 
-    def apps(self) -> list[AppSeen]:
+    def apps(self) -> list[AppSnapshot]:
         """Return all apps, the oldest first, stopped ones too."""
-        return self._look(lambda workspace: [seen_app(app) for app in workspace.apps.everyone()])
+        return self._look(lambda workspace: [snapshot_app(app) for app in workspace.apps.everyone()])
 
     def function(self, function_id: str) -> pb.FunctionData:
         """Return the definition of a function; its `ranked_functions` are the wanted hardware, the best first."""
@@ -297,17 +304,17 @@ class ModalService:
         """Return an image's layers, the lowest first; their `dockerfile_commands` are what would have been built."""
         return self._look(lambda workspace: workspace.images.layers(image_id))
 
-    def calls(self) -> list[CallSeen]:
+    def calls(self) -> list[CallSnapshot]:
         """Return all calls, the oldest first."""
-        return self._look(lambda workspace: [seen_call(call) for call in workspace.calls.everyone()])
+        return self._look(lambda workspace: [snapshot_call(call) for call in workspace.calls.everyone()])
 
-    def call(self, call_id: str) -> CallSeen:
+    def call(self, call_id: str) -> CallSnapshot:
         """Return one call."""
-        return self._look(lambda workspace: seen_call(workspace.calls.call(call_id)))
+        return self._look(lambda workspace: snapshot_call(workspace.calls.call(call_id)))
 
-    def volume(self, name: str) -> VolumeSeen:
+    def volume(self, name: str) -> VolumeSnapshot:
         """Return a Volume by its name."""
-        return self._look(lambda workspace: seen_volume(workspace.volumes.named(name)))
+        return self._look(lambda workspace: snapshot_volume(workspace.volumes.named(name)))
 
     def log(self, call_id: str = "") -> str:
         """Return what containers wrote: for one call, or everything, builds too."""

@@ -12,11 +12,11 @@ from ftsdk.testing.modal.apps import App
 from ftsdk.testing.modal.calls import Call
 from ftsdk.testing.modal.volumes import Volume
 
-__all__ = ["AppSeen", "CallSeen", "VolumeSeen", "seen_app", "seen_call", "seen_volume"]
+__all__ = ["AppSnapshot", "CallSnapshot", "VolumeSnapshot", "snapshot_app", "snapshot_call", "snapshot_volume"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppSeen:
+class AppSnapshot:
     """An app, as of the query."""
 
     id: str
@@ -28,7 +28,7 @@ class AppSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallSeen:
+class CallSnapshot:
     """A call, as of the query."""
 
     id: str
@@ -45,12 +45,12 @@ class CallSeen:
     preemptions: int
     crashes: int
     process_id: int | None
-    """Of the container at work now."""
+    """The process id of the container that is running; None: there is none."""
     has_taken_input: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeSeen:
+class VolumeSnapshot:
     """A Volume: its folder on this machine, and how often it was committed and reloaded by request."""
 
     id: str
@@ -59,9 +59,9 @@ class VolumeSeen:
     reloads: int
 
 
-def seen_app(app: App) -> AppSeen:
+def snapshot_app(app: App) -> AppSnapshot:
     """Describe an app."""
-    return AppSeen(
+    return AppSnapshot(
         id=app.id,
         name=app.name or app.description,
         state=pb.AppState.Name(app.state).removeprefix("APP_STATE_").lower(),
@@ -70,16 +70,16 @@ def seen_app(app: App) -> AppSeen:
     )
 
 
-def seen_volume(volume: Volume) -> VolumeSeen:
+def snapshot_volume(volume: Volume) -> VolumeSnapshot:
     """Describe a Volume."""
-    return VolumeSeen(id=volume.id, folder=volume.folder, commits=volume.commits, reloads=volume.reloads)
+    return VolumeSnapshot(id=volume.id, folder=volume.folder, commits=volume.commits, reloads=volume.reloads)
 
 
-def seen_call(call: Call) -> CallSeen:
+def snapshot_call(call: Call) -> CallSnapshot:
     """Describe a call."""
     status = None if call.output is None else pb.GenericResult.GenericStatus.Name(call.output.result.status)
     container = call.container
-    return CallSeen(
+    return CallSnapshot(
         id=call.id,
         app_id=call.function.app_id,
         function_id=call.function.id,

@@ -1,4 +1,4 @@
-"""What a container is made of: images, the source files that were added to them, and secrets."""
+"""Images, the source files that were added to them, and secrets."""
 
 # ruff: noqa: N802, D102 - methods are RPCs, named and described by the protocol
 
@@ -16,8 +16,8 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.blobs import Blobs
+from ftsdk.testing.modal.faults import BrokenBuild
 from ftsdk.testing.modal.logs import LogKey, Logs
-from ftsdk.testing.modal.stories import BrokenBuild
 from ftsdk.testing.modal.world import FaultScript, HostSettings, found, refused
 
 __all__ = ["BUILDER_VERSION", "Images", "Mounts", "Secrets"]
@@ -38,9 +38,9 @@ class _Image:
 class Images:
     """Images are recorded, and not built."""
 
-    def __init__(self, settings: HostSettings, stories: FaultScript, logs: Logs) -> None:
+    def __init__(self, settings: HostSettings, faults: FaultScript, logs: Logs) -> None:
         self._settings = settings
-        self._stories = stories
+        self._faults = faults
         self._logs = logs
         self._images: dict[str, _Image] = {}
         self._ids: dict[str, str] = {}
@@ -102,10 +102,10 @@ class Images:
 
     def _build(self, image: _Image) -> tuple[str, ...]:
         """Decide how the build ends, and write its log."""
-        story = next((story for story in self._stories.pending(BrokenBuild)), None)
+        fault = next((fault for fault in self._faults.pending(BrokenBuild)), None)
         status, message, lines = pb.GenericResult.GENERIC_STATUS_SUCCESS, "", ("Image built",)
-        if story is not None and self._stories.happens(story):
-            status, message, lines = pb.GenericResult.GENERIC_STATUS_FAILURE, story.message, story.log
+        if fault is not None and self._faults.happens(fault):
+            status, message, lines = pb.GenericResult.GENERIC_STATUS_FAILURE, fault.message, fault.log
         image.started = time.time()
         image.outcome = pb.GenericResult(status=status, exception=message)
         image.builder_app_id, image.builder_task_id = self._settings.ids.new("ap"), self._settings.ids.new("ta")
@@ -150,13 +150,13 @@ class Mounts:
         ).hexdigest()
         folder = self._store / f"mount-{digest[:32]}"
         if not folder.exists():
-            beside = folder.with_suffix(".tmp")
-            beside.mkdir()
+            draft = folder.with_suffix(".tmp")
+            draft.mkdir()
             for file in files:
-                path = beside / file.filename.lstrip("/")
+                path = draft / file.filename.lstrip("/")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.content(file.sha256_hex).read_bytes())
-            beside.rename(folder)
+            draft.rename(folder)
         return folder
 
     async def MountBatchedCheckExistence(

@@ -19,9 +19,9 @@ from modal._utils.blob_utils import BLOCK_SIZE
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.blobs import Blobs
+from ftsdk.testing.modal.faults import BrokenUpload
 from ftsdk.testing.modal.mirror import mirror, mirror_path
 from ftsdk.testing.modal.sources import Mounts
-from ftsdk.testing.modal.stories import BrokenUpload
 from ftsdk.testing.modal.world import FaultScript, HostSettings, found, refused
 
 __all__ = ["Volume", "Volumes"]
@@ -44,7 +44,7 @@ class Volume:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def commit(self) -> None:
-        """Let clients and containers to come see what containers have written."""
+        """Make what containers have written visible to clients and to later containers."""
         if self.committed is not None:
             async with self.lock:
                 await asyncio.to_thread(mirror, self.folder, self.committed)
@@ -56,7 +56,7 @@ class Volume:
                 await asyncio.to_thread(mirror, self.committed, self.folder)
 
     def publish(self, path: Path) -> None:
-        """Let containers see at once what a client changed; on Modal they'd have to reload."""
+        """Make a client's changes visible to containers at once; on Modal they would have to reload."""
         if self.committed is not None:
             mirror_path(path, self.folder / path.relative_to(self.committed.resolve()))
 
@@ -91,12 +91,12 @@ class Volume:
 class Volumes:
     """All volumes of the workspace."""
 
-    def __init__(self, settings: HostSettings, root: Path, blobs: Blobs, mounts: Mounts, stories: FaultScript) -> None:
+    def __init__(self, settings: HostSettings, root: Path, blobs: Blobs, mounts: Mounts, faults: FaultScript) -> None:
         self._settings = settings
         self._root = root
         self._blobs = blobs
         self._mounts = mounts
-        self._stories = stories
+        self._faults = faults
         self._volumes: dict[str, Volume] = {}
         self._names: dict[str, str] = {}
 
@@ -184,9 +184,9 @@ class Volumes:
         self._check_overwriting(paths, forbidden=request.disallow_overwrite_existing_files)
         for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.upload")
-            shutil.copyfile(self._mounts.content(file.sha256_hex), beside)
-            beside.replace(path)
+            draft = path.with_name(f".{path.name}.upload")
+            shutil.copyfile(self._mounts.content(file.sha256_hex), draft)
+            draft.replace(path)
             volume.publish(path)
         self._break_off(len(paths))
         return Empty()
@@ -214,8 +214,8 @@ class Volumes:
 
     def _assemble(self, path: Path, file: pb.VolumePutFiles2Request.File) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.upload")
-        with beside.open("wb") as target:
+        draft = path.with_name(f".{path.name}.upload")
+        with draft.open("wb") as target:
             left = file.size
             for block in file.blocks:
                 # The zeros at a block's end aren't sent.
@@ -223,7 +223,7 @@ class Volumes:
                 content = self._blobs.block(block.contents_sha256.hex()).read_bytes()
                 target.write(content[:size].ljust(size, b"\0"))
                 left -= size
-        beside.replace(path)
+        draft.replace(path)
 
     def _of_version(self, volume_id: str, version: pb.VolumeFsVersion.ValueType) -> Volume:
         volume = self.volume(volume_id)
@@ -240,13 +240,13 @@ class Volumes:
             raise GRPCError(Status.ALREADY_EXISTS, f"{there[0].name} already exists")
 
     def _arriving(self, files: int) -> int:
-        story = next(self._stories.pending(BrokenUpload), None)
-        return files if story is None else min(files, story.files)
+        fault = next(self._faults.pending(BrokenUpload), None)
+        return files if fault is None else min(files, fault.files)
 
     def _break_off(self, files: int) -> None:
-        story = next(self._stories.pending(BrokenUpload), None)
-        if files and story is not None and self._stories.happens(story):
-            raise GRPCError(Status[story.status], story.message)
+        fault = next(self._faults.pending(BrokenUpload), None)
+        if files and fault is not None and self._faults.happens(fault):
+            raise GRPCError(Status[fault.status], fault.message)
 
     # Files come down.
 

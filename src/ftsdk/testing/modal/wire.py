@@ -15,7 +15,7 @@ from modal_proto import api_grpc
 from modal_proto import api_pb2 as pb
 
 from ftsdk.testing.modal.containers import TASK_HEADER
-from ftsdk.testing.modal.stories import WireFault
+from ftsdk.testing.modal.faults import WireFault
 from ftsdk.testing.modal.workspace import Workspace
 from ftsdk.testing.modal.world import CALLER, Caller
 
@@ -43,7 +43,7 @@ class _Garbage:
 
 
 class Codec(ProtoCodec):
-    """Protobuf, or garbage where a story wants it."""
+    """Protobuf, or garbage for a fault that asks for it."""
 
     def encode(self, message: Any, message_type: Any) -> bytes:
         """Write a message, or what is none."""
@@ -114,20 +114,20 @@ class Wire:
             await stream.send_message(message)
 
     def _fault(self, workspace: Workspace, name: str, caller: Caller) -> WireFault | None:
-        for story in workspace.stories.pending(WireFault):
+        for fault in workspace.faults.pending(WireFault):
             if (
-                story.caller in (caller.kind, "anybody")
-                and fnmatch.fnmatchcase(name, story.rpc)
-                and workspace.stories.happens(story)
+                fault.caller in (caller.kind, "anybody")
+                and fnmatch.fnmatchcase(name, fault.rpc)
+                and workspace.faults.happens(fault)
             ):
-                return story
+                return fault
         return None
 
     async def _go_wrong(self, workspace: Workspace, fault: WireFault, stream: Any) -> None:
         if fault.answer == "garbage":
             await stream.send_message(_Garbage())
             return
-        while fault.answer == "silence" and self._workspace() is workspace and workspace.stories.is_active(fault):
+        while fault.answer == "silence" and self._workspace() is workspace and workspace.faults.is_active(fault):
             await asyncio.sleep(0.02)
         wait = [] if fault.retry_after_s is None else [pb.RPCRetryPolicy(retry_after_secs=fault.retry_after_s)]
         raise GRPCError(Status[fault.status], fault.message, wait)

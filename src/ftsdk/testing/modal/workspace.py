@@ -30,20 +30,20 @@ class Workspace:
     """Everything that a workspace holds."""
 
     def __init__(self, settings: HostSettings, root: Path, reaper: Reaper, mounts: Mounts) -> None:
-        self.stories = FaultScript()
+        self.faults = FaultScript()
         self.blobs = Blobs(settings, root / "blobs")
         self.secrets = Secrets(settings)
-        self.volumes = Volumes(settings, root / "volumes", self.blobs, mounts, self.stories)
+        self.volumes = Volumes(settings, root / "volumes", self.blobs, mounts, self.faults)
         self.calls = Calls(settings)
         self.apps = Apps(settings, end_calls=self.calls.end, is_busy=self.calls.is_busy, running=self.calls.running)
         self.logs = Logs(self.apps.is_over)
-        self.images = Images(settings, self.stories, self.logs)
+        self.images = Images(settings, self.faults, self.logs)
         self.functions = Functions(settings, self.apps)
         self.containers = Containers(
             settings,
             root / "containers",
             reaper,
-            self.stories,
+            self.faults,
             functions=self.functions,
             images=self.images,
             mounts=mounts,

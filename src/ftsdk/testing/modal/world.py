@@ -1,4 +1,4 @@
-"""What a loopback workspace holds: its rooms, each with its own things, and what they share."""
+"""What the parts of a loopback workspace share: ids, settings and scripted faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from grpclib import GRPCError, Status
 
-from ftsdk.testing.modal.stories import Story
+from ftsdk.testing.modal.faults import Fault
 
 __all__ = ["CALLER", "Caller", "FaultScript", "HostSettings", "Ids", "found", "refused"]
 
@@ -36,12 +36,12 @@ CALLER: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 class Ids:
     """Object ids of the form that the client knows, such as `ap-` and 22 letters and digits.
 
-    None is given out twice.
+    No id is used twice.
     """
 
     def __init__(self) -> None:
         self.tag = secrets.token_hex(5)
-        """In every id of this service, and in no other's."""
+        """Part of every id of this service, and of no other's."""
         self._numbers = itertools.count(1)
 
     def new(self, prefix: str) -> str:
@@ -51,57 +51,59 @@ class Ids:
 
 @dataclass(kw_only=True)
 class HostSettings:
-    """What outlives a reset of the workspace."""
+    """Settings that survive a reset of the workspace."""
 
     root: Path
     grpc_url: str = ""
     http_url: str = ""
     ids: Ids = field(default_factory=Ids)
     passed_on: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The environment that every container gets."""
+    """The environment variables of every container."""
     grace_s: float = 30.0
-    """From SIGINT to SIGKILL, when a container is preempted."""
+    """Seconds from SIGINT to SIGKILL when a container is preempted."""
     client_lost_after_s: float = 60.0
-    """Without a heartbeat for so long, a client counts as gone."""
+    """Seconds without a heartbeat after which a client counts as gone."""
     commit_every_s: float | None = None
-    """How often running containers' changes to Volumes are committed by themselves; None if they are seen at once."""
+    """Seconds between automatic commits of running containers' changes to Volumes; None: they are visible at once."""
 
 
 @dataclass
 class _Scripted:
-    story: Story
+    fault: Fault
     left: int | None
     skip: int
 
 
 class FaultScript:
-    """The stories, in the order in which they were added."""
+    """The scripted faults, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._told: list[_Scripted] = []
+        self._scripted: list[_Scripted] = []
 
-    def tell(self, story: Story) -> None:
-        """Add a story."""
-        self._told.append(_Scripted(story, story.times, getattr(story, "skip", 0)))
+    def add(self, fault: Fault) -> None:
+        """Add a fault."""
+        self._scripted.append(_Scripted(fault, fault.times, getattr(fault, "skip", 0)))
 
-    def end(self, story: Story) -> None:
-        """Remove a story, however often it has happened."""
-        self._told = [scripted for scripted in self._told if scripted.story is not story]
+    def end(self, fault: Fault) -> None:
+        """Remove a fault, however often it has happened."""
+        self._scripted = [scripted for scripted in self._scripted if scripted.fault is not fault]
 
     def pending(self, kind: type[T]) -> Iterator[T]:
-        """Return the stories of a kind that can still happen."""
+        """Return the faults of a kind that can still happen."""
         return (
-            scripted.story for scripted in list(self._told) if scripted.left != 0 and isinstance(scripted.story, kind)
+            scripted.fault
+            for scripted in list(self._scripted)
+            if scripted.left != 0 and isinstance(scripted.fault, kind)
         )
 
-    def is_active(self, story: object) -> bool:
-        """Return whether the story hasn't been removed, even if it has happened as often as it should."""
-        return any(scripted.story is story for scripted in self._told)
+    def is_active(self, fault: object) -> bool:
+        """Return whether the fault hasn't been removed, even if it has happened as often as it should."""
+        return any(scripted.fault is fault for scripted in self._scripted)
 
-    def happens(self, story: object) -> bool:
-        """Count one occurrence. Return False if the story skips this one, or is over."""
-        for scripted in self._told:
-            if scripted.story is not story:
+    def happens(self, fault: object) -> bool:
+        """Return whether the fault applies now, and count it; False if it skips this time, or is over."""
+        for scripted in self._scripted:
+            if scripted.fault is not fault:
                 continue
             if scripted.skip:
                 scripted.skip -= 1

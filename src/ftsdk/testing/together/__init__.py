@@ -8,7 +8,7 @@ Public, and in the wheel.
 - `ModelOffer`, `Hardware`: what it offers.
 - `Weights`, `small_adapter`, `pack`, `hostile_archive`: what it has for download.
 
-It was written from what is published and from the client's own source, not beside the real service. Where nothing says
+It was written from what is published and from the client's source, without the real service. Where nothing says
 what the real one does, the strictest answer was taken, and the docstring says so.
 """
 

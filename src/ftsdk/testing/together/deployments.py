@@ -1,4 +1,4 @@
-"""Endpoints and their deployments: what serves a model, and what that costs."""
+"""Endpoints and their deployments, and what they cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Deployment:
 
     id: str
     name: str
-    """`<project slug>/<endpoint>/<deployment>`: as `model` of a chat, it goes past the traffic split."""
+    """`<project slug>/<endpoint>/<deployment>`: as `model` of a chat request, it bypasses the traffic split."""
     endpoint_id: str
     project_id: str
     model: str
@@ -27,17 +27,17 @@ class Deployment:
     hardware: Hardware
     autoscaling: dict[str, Any]
     inactive_timeout: int
-    """Minutes without a request until it stops by itself; 0: never."""
+    """Minutes without a request after which it stops; 0: never."""
     created_at: str
     updated_at: str
     story: Story
     last_used: float
     """Seconds since the epoch."""
     state: str = "PROVISIONING"
-    looks: int = 0
+    polls: int = 0
     version: int = 1
     ready_s: float = 0.0
-    """Seconds times replicas that were ready: what is billed."""
+    """Billed time: seconds times ready replicas."""
 
     @property
     def cost_usd(self) -> float:
@@ -45,17 +45,17 @@ class Deployment:
         return self.ready_s / 3600 * self.hardware.price_cents_per_hour / 100
 
     def look(self, now: float) -> None:
-        """Move it on by one look."""
+        """Advance it by one poll."""
         if self.state not in ("PROVISIONING", "STOPPING"):
             return
-        self.looks += 1
-        if self.looks <= self.story.provisioning_polls or (
+        self.polls += 1
+        if self.polls <= self.story.provisioning_polls or (
             self.state == "PROVISIONING" and self.story.deployment == "never_ready"
         ):
             return
         after = "FAILED" if self.story.deployment == "fails" else "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
-        # Waiting for a machine doesn't count as idle.
+        # Provisioning doesn't count as idle time.
         self.last_used = now
 
     def scale(self, autoscaling: dict[str, Any]) -> None:
@@ -63,12 +63,12 @@ class Deployment:
         self.autoscaling = autoscaling
         is_wanted = autoscaling.get("maxReplicas", 0) > 0
         if not is_wanted and self.state not in ("STOPPED", "STOPPING"):
-            self.state, self.looks = "STOPPING", 0
+            self.state, self.polls = "STOPPING", 0
         elif is_wanted and self.state in ("STOPPED", "STOPPING"):
-            self.state, self.looks = "PROVISIONING", 0
+            self.state, self.polls = "PROVISIONING", 0
 
     def pass_time(self, seconds: float, now: float) -> None:
-        """Let time go by: it is billed while it is ready, and stops by itself after a while without requests."""
+        """Advance the clock: a ready deployment is billed, and stops after enough time without requests."""
         if self.state != "READY":
             return
         ends = self.last_used + 60 * self.inactive_timeout if self.inactive_timeout else now
@@ -79,11 +79,11 @@ class Deployment:
 
     @property
     def replicas(self) -> int:
-        """How many are ready."""
+        """The number of ready replicas."""
         return max(1, self.autoscaling.get("minReplicas", 0)) if self.state == "READY" else 0
 
     def to_wire(self) -> dict[str, Any]:
-        """Return it as the service shows it."""
+        """Return it as the service lists it."""
         model, _, revision = self.model.partition("/revisions/")
         return {
             "id": self.id,
@@ -110,7 +110,7 @@ class Deployment:
         }
 
     def to_summary(self, share: float) -> dict[str, Any]:
-        """Return it as its endpoint shows it."""
+        """Return it as its endpoint lists it."""
         whole = self.to_wire()
         kept = {
             name: whole[name]
@@ -126,7 +126,7 @@ class Deployment:
 
 @dataclass(kw_only=True)
 class Endpoint:
-    """A name that chat goes to, and the deployments behind it."""
+    """A name for chat requests, and the deployments behind it."""
 
     id: str
     name: str
@@ -149,14 +149,14 @@ class Endpoint:
         )
 
     def serving(self) -> Iterator[Deployment]:
-        """Return the deployments that are ready and have a part of the traffic, the greatest first."""
+        """Return the deployments that are ready and have a share of the traffic, the largest first."""
         for entry in sorted(self.traffic_split, key=lambda entry: -entry["weight"]):
             deployment = self.deployments.get(entry["deploymentId"])
             if deployment is not None and deployment.state == "READY" and entry["weight"] > 0:
                 yield deployment
 
     def to_wire(self) -> dict[str, Any]:
-        """Return it as the service shows it."""
+        """Return it as the service lists it."""
         return {
             "id": self.id,
             "name": self.name,

@@ -37,7 +37,7 @@ class StoredFile:
     """None until it was put."""
     status: str = ""
     report: Report = field(default_factory=Report)
-    looks: int = 0
+    polls: int = 0
 
     def to_wire(self, *, with_report: bool = False) -> dict[str, Any]:
         """Return it as the service shows it."""
@@ -70,9 +70,9 @@ class StoredFile:
         """Move its processing on by one look."""
         if self.status not in ("PENDING", "QUEUED", "RUNNING"):
             return
-        self.looks += 1
-        if self.looks < self.story.file_polls:
-            self.status = "QUEUED" if self.looks == 1 else "RUNNING"
+        self.polls += 1
+        if self.polls < self.story.file_polls:
+            self.status = "QUEUED" if self.polls == 1 else "RUNNING"
         elif self.story.file_status:
             self.status = self.story.file_status
             self.report = Report(error=self.story.file_error)
@@ -84,7 +84,7 @@ class StoredFile:
 class FileStore:
     """All files.
 
-    A file goes on PENDING, QUEUED, RUNNING, COMPLETED with the looks at it, whether `preprocess` was called or not: the
+    A file advances with each poll, PENDING, QUEUED, RUNNING, COMPLETED, whether `preprocess` was called or not: the
     TypeScript client never calls it, so a file whose uploader died after the PUT isn't lost. That is a guess about the
     real service.
     """
@@ -142,7 +142,7 @@ class FileStore:
     def put(self, request: Request, file_id: str) -> Answer:
         """`PUT` to where `announce` said: the bytes.
 
-        Signed by its address, so that a key beside it is refused, as object stores do.
+        Signed by its address, so that an additional key is refused, as object stores do.
         """
         if "authorization" in request.headers:
             raise Refusal(400, "only one way to authorize is allowed, and the address is signed")

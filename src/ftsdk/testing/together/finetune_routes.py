@@ -92,7 +92,7 @@ class FineTuneRoutes:
         return next((job for job in self.jobs if name in (job.id, job.output_name)), None)
 
     def _offer_for(self, body: Mapping[str, Any]) -> ModelOffer:
-        """Find the model that a request is about: the one it names, or that of the job it goes on from."""
+        """Return the model of a request: the one it names, or that of the job it continues."""
         if not body.get("from_checkpoint"):
             return self._offer(body["model"])
         name, _, step = str(body["from_checkpoint"]).partition(":")

@@ -49,7 +49,7 @@ class Inference:
         return sum(deployment.cost_usd for deployment in (*self.deployments, *self._gone))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time go by; the clock has been moved on already."""
+        """Bill the deployments for the time that the clock has advanced."""
         for deployment in self.deployments:
             deployment.pass_time(seconds, self._clock.now)
 
@@ -309,4 +309,4 @@ def _timeout(value: object) -> int:
 
 def _check_etag(body: Mapping[str, Any], etag: str) -> None:
     if body.get("etag", etag) != etag:
-        raise Refusal(409, "somebody else changed it in the meantime: the etag doesn't match", param="etag")
+        raise Refusal(409, "it was changed in the meantime: the etag doesn't match", param="etag")

@@ -1,4 +1,4 @@
-"""The jobs: created, looked at, cancelled, listed, deleted."""
+"""Jobs: create, read, cancel, list and delete them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Numbers:
     """What is known of a job before it starts."""
 
     tokens: int
-    """That it is billed for if it comes to its end."""
+    """Tokens that are billed if it completes."""
     price_usd: float
-    """What it costs if it comes to its end."""
+    """The price if it completes."""
     rows: int
-    """Of the training file."""
+    """Rows of the training file."""
     file_bytes: int
     batch: int
     """Sequences per optimizer step."""
@@ -46,7 +46,7 @@ class Numbers:
 
 @dataclass(kw_only=True)
 class Job:
-    """A job, with all that has happened to it."""
+    """A job, with its history."""
 
     id: str
     body: Mapping[str, Any]
@@ -64,7 +64,7 @@ class Job:
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     metrics: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     checkpoints: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """Steps, and when each was saved."""
+    """Steps with a checkpoint, and when each was saved."""
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     hidden_lists: int = 0
     successor: str | None = None
@@ -82,7 +82,7 @@ class Job:
 
     @property
     def makes_model(self) -> bool:
-        """Whether a whole model comes out: of full fine-tuning, or because the adapter is merged."""
+        """Whether the result is a whole model: after full fine-tuning, or with a merged adapter."""
         return not self.is_lora or self.offer.merges_lora
 
     @property
@@ -98,7 +98,7 @@ class Job:
 
     @property
     def price_usd(self) -> float:
-        """What it costs as it stands: the share of the steps that were made, at least the minimum once there is one.
+        """The price so far: the share of the steps that were made, at least the minimum once there is one.
 
         Nothing if it failed.
         """
@@ -121,8 +121,8 @@ class Job:
             "updated_at": self.updated_at,
             "model": self.offer.name,
             "model_output_name": self.output_name,
-            # Before the data was counted there is no price; then it is that of the whole job; in the end, of what was
-            # done.
+            # There is no price before the tokens are counted; then it is that of the whole job, and at the end of what
+            # was trained.
             "total_price": self._price_now(),
             "events": [],
             **self.fields,
@@ -178,7 +178,7 @@ def _inherited(offer: ModelOffer) -> dict[str, Any]:
 
 
 class JobStore:
-    """All jobs. Two requests to create are two jobs, however alike."""
+    """All jobs. Two equal requests create two jobs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -197,7 +197,7 @@ class JobStore:
         return self._by_id[job_id]
 
     def create(self, *, body: Mapping[str, Any], story: Story, offer: ModelOffer, numbers: Numbers) -> Job:
-        """Write a new job down, `pending`."""
+        """Add a new job, `pending`."""
         course = plan_course(body, story, rows=numbers.rows, batch=numbers.batch, tokens=numbers.tokens)
         self._count += 1
         now = self._clock.text()
@@ -227,7 +227,7 @@ class JobStore:
         return job
 
     def move(self, job: Job) -> None:
-        """Let the next thing happen."""
+        """Advance the job by one stage."""
         if not job.ahead:
             return
         stage = job.ahead.popleft()
@@ -244,7 +244,7 @@ class JobStore:
         job.fields.update(stage.fields)
         if stage.respawns:
             again = job.story.replace(restarts=False)
-            # The same request; what is new is the id, and that it comes to its end.
+            # The same request under a new id, and this one completes.
             job.successor = self.create(body=job.body, story=again, offer=job.offer, numbers=job.numbers).id
 
     def _log(self, job: Job, event: Mapping[str, Any], number: int) -> None:
@@ -278,7 +278,7 @@ class JobStore:
         return answer_json(job.to_wire(is_short=True))
 
     def listing(self) -> Answer:
-        """`GET /v1/fine-tunes`: all of them, without pages and filters; a new one may be missing for a while."""
+        """`GET /v1/fine-tunes`: all jobs, without pages or filters; a new one may be missing for a while."""
         shown: list[dict[str, Any]] = []
         for job in self:
             if job.hidden_lists:

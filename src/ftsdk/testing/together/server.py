@@ -1,4 +1,4 @@
-"""The HTTP side: reads a request, lets a fault strike or the service answer, and writes the answer."""
+"""The HTTP server: reads a request, applies a fault or lets the service answer, and writes the answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _AFTER = ("late", "closed_after", "500_after", "truncated")
 
 
 class Counter(Protocol):
-    """Where requests are answered, and remembered."""
+    """Answers requests and records them."""
 
     def answer(self, request: Request) -> Answer:
-        """Do what is asked."""
+        """Return the answer to a request."""
         ...
 
     def record(self, request: Request, *, fault: str, status: int | None) -> None:
-        """Remember it."""
+        """Record a request."""
         ...
 
 
@@ -87,18 +87,18 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     @property
-    def place(self) -> LoopbackServer:
+    def owner(self) -> LoopbackServer:
         """The server."""
         return cast("LoopbackServer", self.server)
 
     def setup(self) -> None:
         super().setup()
-        self.place.open_sockets.add(self.connection)
+        self.owner.open_sockets.add(self.connection)
 
     def finish(self) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             super().finish()
-        self.place.open_sockets.discard(self.connection)
+        self.owner.open_sockets.discard(self.connection)
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
         )
-        armed = self.place.faults.pick(f"{head.method} {head.path}")
+        armed = self.owner.faults.pick(f"{head.method} {head.path}")
         length = int(head.headers.get("content-length", 0))
         if armed is not None and armed.fault.kind == "half_upload":
             self.rfile.read(int(length * armed.fault.at))
@@ -132,20 +132,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _work(self, request: Request) -> Answer:
         try:
-            return self.place.counter.answer(request)
+            return self.owner.counter.answer(request)
         except Refusal as refusal:
             return refusal.answer()
         except Exception as error:  # noqa: BLE001 - a bug of the service must be seen by the test, and not as a bug of the client
-            self.place.bugs.append(traceback.format_exc())
+            self.owner.bugs.append(traceback.format_exc())
             return Refusal(500, f"bug in the stand-in: {error!r}").answer()
 
     def _recorded(self, request: Request, answer: Answer, *, fault: str) -> Answer:
-        # Before it is sent: who has an answer may ask at once what was recorded.
-        self.place.counter.record(request, fault=fault, status=answer.status)
+        # Recorded before it is sent: a client that has the answer may read the records at once.
+        self.owner.counter.record(request, fault=fault, status=answer.status)
         return answer
 
     def _finish_without(self, request: Request, armed: ArmedFault) -> None:
-        self.place.counter.record(request, fault=armed.fault.kind, status=None)
+        self.owner.counter.record(request, fault=armed.fault.kind, status=None)
         self._hang_up()
 
     def _strike_after(self, request: Request, armed: ArmedFault) -> None:
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, armed: ArmedFault) -> None:
         """Wait for the fault's delay, or until it is switched off or the service closes."""
         left = armed.fault.delay_s
-        while left > 0 and not armed.is_off.is_set() and not self.place.is_closing.wait(min(left, 0.02)):
+        while left > 0 and not armed.is_off.is_set() and not self.owner.is_closing.wait(min(left, 0.02)):
             left -= 0.02
 
     def _send(self, answer: Answer, *, share: float | None = None) -> None:

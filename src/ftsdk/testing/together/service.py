@@ -1,4 +1,4 @@
-"""The service that stands in for Together."""
+"""The stand-in for Together, as tests use it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TogetherService:
         self.chat: Chat = chat or _say_back
         self.moves_on_look = moves_on_look
         self.models = {offer.name: offer for offer in models}
-        """What is offered, by name. Can be changed at any time."""
+        """The models on offer, by name. May be changed at any time."""
         self.files = FileStore(self.clock)
         self.jobs = JobStore(self.clock)
         self._registry = Registry(self.clock, self.models, hardware, lambda: self.jobs)
@@ -91,7 +91,7 @@ class TogetherService:
         self._server: LoopbackServer | None = None
         self.story = story
 
-    # What tests say and ask.
+    # For tests
 
     def __enter__(self) -> Self:
         self._server = LoopbackServer(self, self._faults)
@@ -114,7 +114,7 @@ class TogetherService:
 
     @property
     def base_url(self) -> str:
-        """Where it answers, without `/v1`.
+        """Its address, without `/v1`.
 
         Raises:
             RuntimeError: It isn't running.
@@ -127,7 +127,7 @@ class TogetherService:
 
     @property
     def story(self) -> Story:
-        """What happens to the files, jobs and deployments that come in from now on."""
+        """The story of the files, jobs and deployments that are created from now on."""
         return self._story
 
     @story.setter
@@ -154,7 +154,7 @@ class TogetherService:
         return tuple(self._requests)
 
     def failing(self, kind: FaultKind, *, on: str = "*", **more: Any) -> AbstractContextManager[ArmedFault]:
-        """Let requests go wrong inside a context.
+        """Make requests fail until the block ends.
 
         Args:
             kind: How.
@@ -164,7 +164,7 @@ class TogetherService:
         return self._faults.with_fault(WireFault(kind=kind, on=on, **more))
 
     def move(self, job: Job | str, stages: int = 1) -> Job:
-        """Let a job go on, as that many looks would."""
+        """Advance a job, as so many polls would."""
         with self._lock:
             found = self.jobs[job] if isinstance(job, str) else job
             for _ in range(stages):
@@ -172,7 +172,7 @@ class TogetherService:
             return found
 
     def pass_time(self, seconds: float) -> None:
-        """Advance the clock: deployments are billed, and stop by themselves after enough time without use."""
+        """Advance the clock: deployments are billed, and stop after enough time without requests."""
         with self._lock:
             self.clock.now += seconds
             self.inference.pass_time(seconds)
@@ -183,10 +183,10 @@ class TogetherService:
         with self._lock:
             return self.inference.cost_usd
 
-    # What the server asks.
+    # For the server
 
     def answer(self, request: Request) -> Answer:
-        """Do what a request asks for.
+        """Answer a request.
 
         Raises:
             Refusal: It can't be done.
@@ -202,12 +202,12 @@ class TogetherService:
             self.inference.check_chat(body)
             self._chats += 1
             number = self._chats
-        # A real model may answer, and take its time: the others needn't wait for it.
+        # A real model may answer slowly; other requests don't wait for it.
         text = self.chat(body["model"], body["messages"], body.get("max_tokens"), body.get("temperature"))
         return chat_answer(body, text, number=number, created=self.clock.now)
 
     def record(self, request: Request, *, fault: str, status: int | None) -> None:
-        """Remember a request, without keys."""
+        """Record a request, without keys."""
         headers = {name: value for name, value in request.headers.items() if name != "authorization"}
         recorded = Recorded(
             method=request.method,

@@ -19,7 +19,7 @@ FaultKind = Literal[
     "garbage", "closed", "half_upload",
     "late", "closed_after", "500_after", "truncated",
 ]  # fmt: skip
-"""What goes wrong with a request.
+"""How a request fails.
 
 - A number: answered so, and nothing is done. 429 carries `Retry-After`.
 - `garbage`: answered 200 with a page of HTML, and nothing is done, as by a proxy that has lost its server.
@@ -33,71 +33,71 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class WireFault(Value):
-    """Some requests go wrong."""
+    """Some requests fail."""
 
     kind: FaultKind
     on: str = "*"
     """Which requests: a pattern of `fnmatch` over `"METHOD /path"`, such as `"POST /v1/fine-tunes"` or `"PUT *"`."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """How many matching requests go well first."""
+    """How many matching requests succeed first."""
     times: Annotated[int, Field(ge=1)] | None = None
-    """How many go wrong after that; None: all, until it is switched off."""
+    """How many fail after that; None: all, until it is switched off."""
     retry_after_s: Annotated[float, Field(ge=0)] = 7
-    """What 429 says in `Retry-After`."""
+    """The `Retry-After` of a 429, in seconds."""
     delay_s: Annotated[float, Field(ge=0)] = 30
-    """How much too late `late` is, in seconds of the real clock.
+    """The delay of `late`, in seconds of the real clock.
 
     Cut short when the fault is switched off or the service closes.
     """
     at: Share = 0.5
-    """Which share of the body `truncated` sends and `half_upload` reads."""
+    """The share of the body that `truncated` sends and `half_upload` reads."""
     min_bytes: Annotated[int, Field(ge=0)] = 2
-    """`truncated` leaves shorter bodies whole."""
+    """Shorter bodies aren't truncated."""
 
 
 class Chaos(Value):
-    """Every request goes wrong with the same probability, in a way drawn from a seeded generator."""
+    """Every request fails with the same probability, in a way drawn from a seeded generator."""
 
     seed: int
     probability: Share = 0.2
     kinds: tuple[FaultKind, ...] = ("500", "500_after", "closed", "closed_after", "429", "truncated")
-    """429 says `Retry-After: 0` here."""
+    """A 429 has `Retry-After: 0` here."""
     on: str = "*"
     """Which requests: as in `WireFault`."""
 
 
 class Story(Value):
-    """What happens to the files and jobs that come in while this is the story. The default: everything succeeds."""
+    """What happens to files and jobs that are created while this story is set. By default everything succeeds."""
 
     ending: Literal["completed", "error", "user_error"] = "completed"
     fails_at: Share = 0.5
-    """After which share of the steps a job fails or restarts."""
+    """The share of the steps after which a job fails or restarts."""
     reason: str = "the loss became NaN at step {step}"
-    """What the last event of a failed job says."""
+    """The message of a failed job's last event."""
     restarts: bool = False
-    """Half-way, the job gives way to one with a new id and the same suffix.
+    """Half-way, the job is replaced by one with a new id and the same suffix.
 
     `job_restarted` and `refund` are its last events.
     """
     old_status: str = "error"
-    """What a job says of itself once it has been restarted under a new id.
+    """The status of a job that was restarted under a new id.
 
     Nothing published says what the service does.
     """
     new_status: str = ""
-    """A status that no client knows, during training."""
+    """A status during training that no client knows."""
     new_event: str = ""
-    """A type of event that no client knows, during training."""
+    """A type of event during training that no client knows."""
     hangs: bool = False
     """The job never leaves `running`."""
     stops_early: bool = False
-    """The validation loss stops falling, so that a job with early stopping is stopped by it."""
+    """The validation loss stops falling, so a job with early stopping stops early."""
     cancel_comes_too_late: bool = False
-    """A job whose end was asked for completes all the same."""
+    """A job whose cancellation was requested completes nevertheless."""
     queue_polls: Annotated[int, Field(ge=1)] = 1
-    """How many looks a job stays `queued`."""
+    """For how many polls a job stays `queued`."""
     training_polls: Annotated[int, Field(ge=1)] = 3
-    """In how many looks a job trains."""
+    """For how many polls a job trains."""
 
     doubles_events: bool = False
     """Each event is listed twice."""
@@ -107,33 +107,33 @@ class Story(Value):
     """For how many listings a new job is missing from the list of jobs."""
 
     file_status: Literal["", "INVALID_FORMAT", "FAILED"] = ""
-    """What becomes of every file; empty: what it deserves."""
+    """The final status of every file; empty: as its content deserves."""
     file_error: str = "line 1: expected one of 'messages', 'text', 'prompt'"
-    """What the report of a file that was rejected by `file_status` says."""
+    """The message in the report of a file that `file_status` rejects."""
     file_polls: Annotated[int, Field(ge=0)] = 2
-    """How many looks at a file it takes until it is processed."""
+    """After how many polls a file is processed."""
 
     unavailable_reason: str = ""
     """Why there is no price estimate; empty: there is one, once the files are processed."""
     price_factor: Annotated[float, Field(ge=0)] = 1
-    """The estimate and the price are this much higher."""
+    """A factor on the estimate and the price."""
     user_limit_usd: Annotated[float, Field(ge=0)] = 100
-    """Estimates over it are not `allowed_to_proceed`.
+    """Estimates above it aren't `allowed_to_proceed`.
 
-    The job is started all the same: the service's answer binds nobody.
+    The job can be created nevertheless: the service doesn't enforce it.
     """
     omits_allowed: bool = False
-    """The estimate doesn't say whether it is `allowed_to_proceed`."""
+    """The estimate has no `allowed_to_proceed`."""
 
     archive: Literal["", "parent", "absolute", "symlink", "hardlink", "device"] = ""
     """A hostile archive in place of the weights; see `weights.hostile_archive`."""
     deployment: Literal["ready", "fails", "never_ready"] = "ready"
-    """What becomes of a deployment."""
+    """The fate of deployments."""
     provisioning_polls: Annotated[int, Field(ge=0)] = 1
-    """How many looks a deployment stays in provisioning, and in stopping."""
+    """For how many polls a deployment is provisioning, and stopping."""
 
     wire: tuple[WireFault, ...] = ()
-    """Which requests fail while this is the story."""
+    """Requests that fail while this story is set."""
 
 
 _CREATE = "POST /v1/fine-tunes"
@@ -162,7 +162,7 @@ STORIES: Mapping[str, Story] = {
     "loses_the_answer_of_create": Story(wire=(WireFault(kind="closed_after", times=1, on=_CREATE),)),
     "says_500_after_creating": Story(wire=(WireFault(kind="500_after", times=1, on=_CREATE),)),
     "drops_the_upload": Story(wire=(WireFault(kind="half_upload", times=1, on="PUT *"),)),
-    # The short answer to a question about the size is left whole: it is the download itself that breaks.
+    # The short answer about the size isn't truncated: the download itself is.
     "drops_the_download": Story(wire=(WireFault(kind="truncated", times=1, at=0.9, on=_DOWNLOAD, min_bytes=64),)),
     "sends_evil_archives": Story(archive="parent"),
     "never_provisions": Story(deployment="never_ready"),

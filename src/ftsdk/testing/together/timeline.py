@@ -1,4 +1,4 @@
-"""What will happen to a job, look by look: decided when it is created, from the request and the story."""
+"""The stages of a job, one for each poll, decided from the request and the story when the job is created."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ _Rows = tuple[Mapping[str, Any], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a look at the job finds."""
+    """One stage of a job."""
 
     status: str
     events: _Rows = ()
-    """What comes to the list of events with it; the time is put in when it does."""
+    """Events that are listed from this stage on; their time is set then."""
     metrics: _Rows = ()
     checkpoints: tuple[int, ...] = ()
-    """Steps of which there is a checkpoint from now on."""
+    """Steps with a checkpoint from this stage on."""
     step: int = 0
     """Steps made so far."""
     fields: tuple[tuple[str, Any], ...] = ()
-    """What the job says of itself from now on."""
+    """Fields of the job from this stage on."""
     respawns: bool = False
-    """Whether the job goes on under another id."""
+    """Whether the job continues under another id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """The stages of a job and its numbers."""
+    """The stages and the numbers of a job."""
 
     stages: tuple[Stage, ...]
     total_steps: int
     steps_per_epoch: int
     last_step: int
-    """The last step it makes: fewer than `total_steps` if it fails or stops early."""
+    """The last step: less than `total_steps` if the job fails or stops early."""
 
 
 def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int, tokens: int) -> Course:
-    """Decide what will happen.
+    """Plan the stages of a job.
 
     Args:
         body: The request.
@@ -99,7 +99,7 @@ class _Numbers:
 
 
 def _spread(count: int, total: int) -> tuple[int, ...]:
-    """Spread so many steps evenly; the last is the last."""
+    """Return so many evenly spaced steps, the last one included."""
     return tuple(sorted({max(1, round(total * number / count)) for number in range(1, count + 1)}))
 
 
@@ -121,7 +121,7 @@ def _opening(body: Mapping[str, Any], tokens: int, total: int) -> _Rows:
 
 
 def _train(numbers: _Numbers, first: int, final: int) -> Stage:
-    """Make the steps after `first` up to `final`."""
+    """Return the stages for the steps after `first` up to `final`."""
     metrics: list[Mapping[str, Any]] = []
     events: list[Mapping[str, Any]] = []
     saved = tuple(step for step in numbers.saved if first < step <= final)
@@ -162,7 +162,7 @@ def _learning_rate(body: Mapping[str, Any], share: float) -> float:
 def _stop_early(
     body: Mapping[str, Any], evals: tuple[int, ...], losses: dict[int, float]
 ) -> tuple[int, dict[int, float], list[Stage]]:
-    """Let the loss rise after the first evaluations that count, until patience is at an end."""
+    """Return validation losses that rise after the first counted evaluations until the patience is used up."""
     warmup, patience = body.get("early_stopping_warmup_evals", 1), body.get("early_stopping_patience", 2)
     best = evals[min(warmup, len(evals) - 1)]
     last = evals[min(warmup + patience, len(evals) - 1)]

@@ -158,3 +158,65 @@ def test_an_adapter_without_its_parts_is_no_artifact(missing: str, tmp_path: Pat
     with pytest.raises(CorruptArtifactError, match=r"README\.md"):
         publish(tmp_path / "unpacked", tmp_path / "artifact", kind="adapter", base="b", facts={})
     assert not (tmp_path / "artifact" / "manifest.json").exists()
+
+
+def header(kind: bytes, name: str, size: int) -> bytes:
+    info = special(name, kind)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax(**records: str) -> bytes:
+    info = tarfile.TarInfo("weights.safetensors")
+    info.pax_headers = records
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (header(tarfile.DIRTYPE, "d", 0) * 20_001, "20,000 files and folders"),
+        (header(tarfile.GNUTYPE_LONGNAME, "x", 1 << 30) + b"a" * (1 << 20), "256 KiB of headers"),
+        (header(tarfile.GNUTYPE_LONGLINK, "x", 1 << 30) + b"a" * (1 << 20), "256 KiB of headers"),
+        (header(tarfile.XHDTYPE, "x", 1 << 30) + b"13 k000000=a\n" * 80_000, "256 KiB of headers"),
+        (header(tarfile.XGLTYPE, "x", 1 << 30) + b"13 k000000=a\n" * 80_000, "256 KiB of headers"),
+        (header(tarfile.GNUTYPE_LONGNAME, "x", 512) * 2000, "256 KiB of headers|RecursionError"),
+        (pax(path="x" * 2000), "too long or too deep"),
+        (pax(path="d/" * 40 + "x"), "too long or too deep"),
+        (pax(size="-1"), "negative|can't be unpacked"),
+        (pax(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9" * 20}), "sparse|unpacked"),
+        (pax(path="\x1b[31m"), "outside of the folder"),
+    ],
+)
+def test_a_bomb_of_headers_or_names_is_refused_early(first: bytes, why: str, tmp_path: Path) -> None:
+    archive = tmp_path / "adapter"
+    archive.write_bytes(zstandard.ZstdCompressor().compress(first + tar(ADAPTER)))
+    with pytest.raises(CorruptArtifactError, match=why) as found:
+        unpack(archive, tmp_path / "unpacked")
+    assert len(str(found.value)) < 500
+    assert "\x1b" not in str(found.value)
+
+
+def test_names_that_differ_in_how_an_accent_is_written_are_one(tmp_path: Path) -> None:
+    archive = tmp_path / "adapter"
+    archive.write_bytes(tar({"\u00e9.json": b"1", "e\u0301.json": b"2"}))
+    with pytest.raises(CorruptArtifactError, match="twice"):
+        unpack(archive, tmp_path / "unpacked")
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    content = bytearray(tar({**ADAPTER, "last.safetensors": b"1"}))
+    place = content.index(b"last.safetensors")
+    content[place + 150] ^= 1
+    archive = tmp_path / "adapter"
+    archive.write_bytes(bytes(content))
+    with pytest.raises(CorruptArtifactError, match="damaged header"):
+        unpack(archive, tmp_path / "unpacked")
+
+
+def test_a_config_without_end_is_not_read(tmp_path: Path) -> None:
+    archive = tmp_path / "adapter"
+    archive.write_bytes(tar({**ADAPTER, "adapter_config.json": b"[" * (5 << 20)}))
+    unpack(archive, tmp_path / "unpacked")
+    with pytest.raises(CorruptArtifactError, match="larger than any"):
+        publish(tmp_path / "unpacked", tmp_path / "artifact", kind="adapter", base="b", facts={})

@@ -110,7 +110,7 @@ def test_without_a_known_time_only_the_most_expensive_case_is_stated(changes: di
     assert f"Cost     at most ${worst} (every attempt to its timeout; https://modal.com/pricing, as of 20" in str(made)
     assert made.estimate is not None
     assert (made.estimate.cost, made.estimate.cost_note) == (None, made.cost_note)
-    assert made.estimate.accrual is not None
+    assert made.estimate.billing_terms is not None
 
 
 def test_a_budget_caps_a_run_whose_time_nobody_knows() -> None:

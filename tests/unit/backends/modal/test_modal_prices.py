@@ -69,8 +69,8 @@ def test_without_a_gpu_the_estimated_time_costs_its_cores_and_its_memory() -> No
     assert found.cost is not None
     assert float(found.cost.likely) == pytest.approx(found.seconds.likely * float(hourly) / 3600, rel=0.01)
     assert [line.label for line in found.cost_lines] == ["CPU", "memory"]
-    assert found.accrual is not None
-    assert found.accrual.kind == "per_hour"
+    assert found.billing_terms is not None
+    assert found.billing_terms.kind == "per_hour"
     assert "couldn't be estimated" not in found.cost.source
 
 

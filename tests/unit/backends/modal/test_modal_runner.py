@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.hosted.ranks import Cluster
-from ftsdk.backends.launchers.modal.apps import AppSeen
-from ftsdk.backends.launchers.modal.attempts import Attempt, allowance, attempts_from_json, attempts_to_json, spent_s
+from ftsdk.backends.launchers.modal.apps import AppInfo
+from ftsdk.backends.launchers.modal.attempts import (
+    Attempt,
+    Ending,
+    allowance,
+    attempts_from_json,
+    attempts_to_json,
+    spent_s,
+)
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
@@ -58,11 +65,11 @@ def states(folder: Path) -> list[StateEvent]:
     return [e for e in parse_events((folder / "events.jsonl").read_bytes()) if isinstance(e, StateEvent)]
 
 
-def ended(*endings: str, each_s: float = 600.0) -> tuple[Attempt, ...]:
+def ended(*endings: Ending, each_s: float = 600.0) -> tuple[Attempt, ...]:
     return tuple(
         Attempt(call_id="fc-1", task_id=f"ta-{n}", started_at=0.0, last_at=each_s, ending=e)
         for n, e in enumerate(endings)
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_a_failure_that_would_come_again_is_returned_and_not_raised(folder: Path) -> None:
@@ -97,7 +104,7 @@ def test_a_worker_whose_time_is_up_is_ended_and_its_attempt_counted(
 
 @pytest.mark.parametrize(
     ("name", "content", "outcome"),
-    [("launch.json", b"{}", "superseded"), ("conclusion.json", b"{}", "concluded")],
+    [("launch.json", b"{}", "superseded"), ("conclusion.json", b"{}", "ended")],
 )
 def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, content: bytes, outcome: str) -> None:
     (folder / name).write_bytes(content)
@@ -108,7 +115,7 @@ def test_a_container_that_comes_too_late_does_nothing(folder: Path, name: str, c
 
 
 def test_a_run_preempted_until_its_budget_is_spent_fails_with_the_reason(folder: Path) -> None:
-    (folder / "attempts.json").write_bytes(attempts_to_json(ended(*["preempted"] * 3)))
+    (folder / "attempts.json").write_bytes(attempts_to_json(ended("preempted", "preempted", "preempted")))
     assert work({**ORDER, "budget_usd": "5"}, folder, commit=Commits())["outcome"] == "failed"
     (last,) = states(folder)
     assert (last.diagnosis or {})["kind"] == "budget"
@@ -126,7 +133,7 @@ def test_what_the_runner_cannot_explain_is_returned_as_json(tmp_path: Path, monk
 @given(
     endings=st.lists(st.tuples(st.sampled_from(["preempted", "died", "timeout", ""]), st.floats(0, 600)), max_size=30)
 )
-def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tuple[str, float]]) -> None:
+def test_whatever_happens_no_more_is_spent_than_the_worst_case(endings: list[tuple[Ending, float]]) -> None:
     attempts: tuple[Attempt, ...] = ()
     for ending, seconds in endings:
         allowed = allowance(attempts, LIMITS)
@@ -181,7 +188,7 @@ def test_the_second_host_gives_up_on_a_first_that_never_comes(folder: Path) -> N
 
 def test_orphans_are_apps_without_a_run_and_runs_without_an_app() -> None:
     apps = [
-        AppSeen(app_id=f"ap-{n}", name=name)
+        AppInfo(app_id=f"ap-{n}", name=name)
         for n, name in enumerate(["ftsdk-known", "ftsdk-over", "ftsdk-stranger", "somebody-elses"])
     ]
     found = orphans(apps, {"known": "running", "over": "cancelled", "lost": "running", "done": "succeeded"})
@@ -198,20 +205,16 @@ LOG = b'{"kind": "state", "seq": 0, "at": 5.0, "state": "running"}\n{"kind": "st
 
 
 def test_an_end_recorded_by_the_client_outlasts_later_log_lines() -> None:
-    conclusion = recorded_end(LOG + b'{"kind": "st', {"state": "cancelled", "reason": "as asked"}, at=7.0)
-    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', conclusion))
+    recorded = recorded_end(LOG + b'{"kind": "st', StateEvent(state="cancelled"), at=7.0)
+    read = parse_events(with_recorded_end(LOG + b'{"kind": "step", "seq": 2, "at": 10.0, "step": 2}\n', recorded))
     assert [e.kind for e in read] == ["state", "step", "state"]
     assert [e.seq for e in read] == [0, 1, 2]
     assert read[-1].at == 9.0, "never before the last event, whatever the clocks say"
 
 
 def test_a_run_that_has_an_end_gets_no_other() -> None:
-    assert (
-        recorded_end(
-            LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n', {"state": "cancelled"}, at=10.0
-        )
-        is None
-    )
+    ended = LOG + b'{"kind": "state", "seq": 2, "at": 9.5, "state": "succeeded"}\n'
+    assert recorded_end(ended, StateEvent(state="cancelled"), at=10.0) is None
 
 
 @given(st.binary(max_size=60))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -101,7 +101,7 @@ def test_a_download_goes_on_in_another_process(
 
 @pytest.mark.parametrize("kind", ["parent", "absolute", "symlink", "hardlink", "device"])
 def test_an_evil_archive_leaves_nothing_behind(
-    kind: str,
+    kind: Literal["parent", "absolute", "symlink", "hardlink", "device"],
     service: TogetherService,
     backend: Together,
     finish: Callable[..., RunRef],

@@ -15,7 +15,7 @@ from together import _exceptions as client_errors
 from together.lib.resources import files as client_files
 from together.lib.types import error as client_more
 
-from ftsdk.backends.together.mapping import error_for, redact
+from ftsdk.backends.together.mapping import error_for
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -99,7 +99,7 @@ def test_each_status_says_who_has_to_act_and_what_next(code: int, kind: type[Fts
     )
     assert type(ours) is kind
     assert says in str(ours)
-    if kind is BackendError:
+    if isinstance(ours, BackendError):
         assert (ours.retryable, ours.status_code, ours.retry_after_s) == (code != 418, code, 7.0)
 
 
@@ -145,9 +145,3 @@ def test_refused_arguments_are_spec_errors_and_garbage_is_not() -> None:
 def test_a_key_that_the_service_repeats_is_not_passed_on(code: int, body: object) -> None:
     ours = error_for(status_error(code, body=body), doing="asked for something", secrets=[KEY])
     assert KEY not in f"{ours} {ours!r} {ours.args} {vars(ours)}"
-
-
-def test_signatures_and_bearer_tokens_are_taken_out_of_texts() -> None:
-    text = redact("PUT https://x.example/file?X-Amz-Signature=abc&y=1 failed; Authorization: Bearer abc.def", [])
-    assert "abc" not in text
-    assert "https://x.example/file?***" in text

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftsdk.backends.managed.event_mirror import Entry
 from ftsdk.backends.together.mapping import diagnosis_of, entries_of, seconds, state_of
-from ftsdk.protocol import TERMINAL
+from ftsdk.protocol import TERMINAL, EvalEvent, LogEvent, StepEvent
 
 
 @pytest.mark.parametrize(
@@ -51,10 +52,15 @@ def event(
     return {"object": "fine-tune-event", "type": kind, "created_at": at, "message": message, **more}
 
 
+def text_of(entry: Entry) -> str:
+    assert isinstance(entry.event, LogEvent)
+    return entry.event.message
+
+
 def test_doubled_and_shuffled_events_are_told_once_and_in_order() -> None:
     first, second = event(), event("training_start", "2026-11-23T10:00:05Z", "Training started")
     told = entries_of("ft-1", [second, first, second, first], [])
-    assert [entry.fields["message"] for entry in told] == ["job_start: Job started", "training_start: Training started"]
+    assert [text_of(entry) for entry in told] == ["job_start: Job started", "training_start: Training started"]
 
 
 def test_events_that_differ_in_one_thing_only_are_different_events() -> None:
@@ -72,7 +78,7 @@ def test_events_that_differ_in_one_thing_only_are_different_events() -> None:
 
 def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
     (told,) = entries_of("ft-1", [event("defragmentation", message="50 %")], [])
-    assert (told.kind, told.fields["message"]) == ("log", "defragmentation: 50 %")
+    assert text_of(told) == "defragmentation: 50 %"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,8 @@ def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
 )  # fmt: skip
 def test_levels_are_ours(kind: str, level: str | None, ours: str) -> None:
     (told,) = entries_of("ft-1", [event(kind, level=level)], [])
-    assert told.fields["level"] == ours
+    assert isinstance(told.event, LogEvent)
+    assert told.event.level == ours
 
 
 def test_a_checkpoint_without_a_step_is_a_line() -> None:
@@ -92,7 +99,7 @@ def test_a_checkpoint_without_a_step_is_a_line() -> None:
         [event("CHECKPOINT_SAVE", step=5, checkpoint_path="s3://x"), event("checkpoint_save", message="saved")],
         [],
     )
-    assert {(entry.kind, entry.fields.get("step")) for entry in told} == {("checkpoint", 5), ("log", None)}
+    assert {entry.event.kind: getattr(entry.event, "step", None) for entry in told} == {"checkpoint": 5, "log": None}
 
 
 def test_metrics_become_steps_and_evals_as_on_any_backend() -> None:
@@ -107,16 +114,16 @@ def test_metrics_become_steps_and_evals_as_on_any_backend() -> None:
     told = entries_of(
         "ft-1", [], [row, {"train/global_step": 3.0, "eval/loss": 1.7, "timestamp": 1796.0}, row], total_steps=10
     )
-    assert [(entry.kind, dict(entry.fields)) for entry in told] == [
-        ("step", {"step": 3, "total_steps": 10, "loss": 1.5, "learning_rate": 1e-4, "grad_norm": 0.5, "epoch": 1.5}),
-        ("eval", {"step": 3, "metrics": {"loss": 1.7}}),
+    assert [entry.event for entry in told] == [
+        StepEvent(at=1795.0, step=3, total_steps=10, loss=1.5, learning_rate=1e-4, grad_norm=0.5, epoch=1.5),
+        EvalEvent(at=1796.0, step=3, metrics={"loss": 1.7}),
     ]
 
 
 def test_a_loss_that_is_no_number_is_a_warning_and_no_crash() -> None:
     told = entries_of("ft-1", [], [{"train/global_step": 3, "train/loss": float("nan"), "train/grad_norm": 1.0}])
-    assert {entry.kind for entry in told} == {"step", "log"}
-    assert [entry.fields["message"] for entry in told if entry.kind == "log"] == ["train/loss at step 3 is nan"]
+    assert [entry.event.kind for entry in told] == ["log", "step"]
+    assert text_of(told[0]) == "train/loss at step 3 is nan"
 
 
 junk = st.recursive(

@@ -74,8 +74,8 @@ def test_the_service_s_price_replaces_ours_which_becomes_a_note(
     assert (found.cost.low, found.cost.likely, found.cost.high) == (8, 8, 8)
     assert found.cost.source == "Together's own estimate, 2026-11-18"
     assert [(line.amount.likely, line.source) for line in found.cost_lines] == [(8.0, found.cost.source)]
-    assert found.accrual is not None
-    assert (found.accrual.kind, found.accrual.usd, found.accrual.fixed_usd) == ("per_share", 8, 4)
+    assert found.billing_terms is not None
+    assert (found.billing_terms.kind, found.billing_terms.usd, found.billing_terms.fixed_usd) == ("per_share", 8, 4)
     assert QUOTED_LATER in ours.notes
     assert QUOTED_LATER not in found.notes
     (said,) = [note for note in found.notes if "our own estimate" in note]
@@ -158,7 +158,7 @@ def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
         make_job().estimate(live=True)
     assert not caught.value.retryable
     service.story = Story(unavailable_reason="train_file_not_validated")
-    with pytest.raises(BackendError, match="Ask again") as caught:
+    with pytest.raises(BackendError, match="Try again in a few minutes") as caught:
         make_job().estimate(live=True)
     assert caught.value.retryable
 
@@ -290,7 +290,7 @@ def test_a_run_whose_answer_was_lost_keeps_its_quote(
     clock: Any,
 ) -> None:
     service.story = Story(hidden_lists=6, price_factor=2)
-    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks again"):
+    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks for it again"):
         make_job().submit()
     clock.now += 301
     service.story = Story(price_factor=5)

@@ -54,7 +54,7 @@ def test_cancelling_a_run_whose_job_never_came_to_be_makes_none(
     service: TogetherService, make_job: Callable[..., FineTuneJob], clock: Any
 ) -> None:
     job = make_job(settle_s=300)
-    with service.failing("closed", on=CREATE), pytest.raises(BackendError, match="looks again"):
+    with service.failing("closed", on=CREATE), pytest.raises(BackendError, match="looks for it again"):
         job.submit()
     (listed,) = runs(refresh=False)
     run = Run.open(listed.ref, backend=job.resolved_backend)
@@ -78,7 +78,7 @@ def test_cancelling_a_run_whose_answer_was_lost_cancels_its_one_job(
 
     job = make_job(settle_s=300)
     service.story = Story(hidden_lists=6)
-    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks again"):
+    with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks for it again"):
         job.submit()
     (listed,) = runs(refresh=False)
     clock.now += 301

@@ -12,6 +12,7 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from ftsdk import Dataset, Endpoint, Eval, FineTuneJob, FtsdkError, Run, SpecError, Together
 from ftsdk.deploy.deployments import Deployment, deployments, deployments_in, make_deployment
 from ftsdk.protocol import RunRef
+from ftsdk.protocol.serving import CanServe
 from ftsdk.testing.together import Chaos, TogetherService
 
 BUDGET_USD = 10
@@ -160,7 +161,9 @@ def test_under_any_faults_at_most_one_is_started_and_none_is_left(
         except FtsdkError:
             pass  # it may fail, but not leave anything
         service.chaos = None
-        for left in deployments_in(folder, run._backend):
+        backend = run._backend
+        assert isinstance(backend, CanServe)
+        for left in deployments_in(folder, backend):
             left.stop()
         assert service.inference.deployments == ()
         assert list(service.inference) == []

@@ -238,7 +238,7 @@ def test_the_hub_id_and_the_services_own_name_mean_one_model() -> None:
         ({"method": DPO()}, "$0.84 per million tokens"),
         ({"tuning": FullFineTune()}, "$0.54 per million tokens"),
         ({"tuning": FullFineTune()}, "an upper bound"),
-        ({"model": Model(id="moonshotai/Kimi-K2.6"), "tuning": LoRA(rank=8)}, "no source tells its price"),
+        ({"model": Model(id="moonshotai/Kimi-K2.6"), "tuning": LoRA(rank=8)}, "no source has its price"),
         ({}, "at least $4.00 a job"),
     ],
 )

@@ -99,10 +99,16 @@ def test_preference_pairs_come_after_examples() -> None:
     assert "then DPO() on the 2,000 pairs" in ask(preference_pairs=2000).method
 
 
+def test_advice_prints_in_about_ten_lines() -> None:
+    text = str(ask(has_metric=None))
+    assert len(text.splitlines()) <= 10
+    assert text.startswith("FINE-TUNE: ")
+
+
 def test_every_reason_has_a_source_and_the_text_has_the_numbers() -> None:
     advice = ask(has_metric=None)
     assert all(reason.source for reason in advice.because)
-    text = str(advice)
+    text = advice.details()
     assert "FINE-TUNE" in text
     assert "P(self-hosting is cheaper)" in text
     assert "can a good answer be told from a bad one?" in text
@@ -212,7 +218,7 @@ def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_ad
     some = ask(task="reasoning", workload=LONG, latency="offline")
     assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B"]
     assert [reason.source for reason in some.left_out] == ["Qwen/Qwen2.5-14B-Instruct", "Qwen/Qwen2.5-32B-Instruct"]
-    assert "left out, Qwen/Qwen2.5-32B-Instruct: no GPU" in str(some)
+    assert "left out, Qwen/Qwen2.5-32B-Instruct: no GPU" in some.details()
     none = ask(workload=MAILS.replace(input_tokens=190_000.0))
     assert (none.verdict, none.backend, none.candidates, none.answer) == ("use the API", None, (), None)
     assert len(none.left_out) == 3
@@ -228,7 +234,7 @@ def test_volumes_read_as_a_sentence_also_where_no_volume_pays_and_no_answer_is_g
 
 def test_advice_is_shown_as_html_with_its_sources_as_links() -> None:
     html = ask().to_html()
-    assert html.startswith("<p><b>FINE-TUNE</b></p>")
+    assert "<p><b>FINE-TUNE</b></p>" in html
     assert "<a href='https://" in html
     assert "Qwen/Qwen2.5-0.5B-Instruct (0.494B)" in html
 

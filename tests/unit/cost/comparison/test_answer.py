@@ -44,21 +44,21 @@ def test_what_self_hosting_costs_more_is_told_as_a_difference_and_so_is_its_inte
         f"Self-hosting costs: {more} a month more than the API (80 % of scenarios: {money(-high)} to {money(-low)} "
         f"more, half over {money(-middle)})"
     )
-    assert said in str(dear)
+    assert said in dear.details()
     assert low < high < 0
     cheap = ask(book, workload=MAILS.replace(requests_per_month=30_000_000.0))
     low, middle, high = cheap.likelihood.saving_usd_per_month
     assert (
         f"a month less than the API (80 % of scenarios: {money(low)} to {money(high)} less, half over {money(middle)})"
-        in str(cheap)
+        in cheap.details()
     )
 
 
 def test_a_break_even_is_a_sentence(book: PriceBook) -> None:
     answer = ask(book)
-    assert f"cheaper than the API from {volume(answer.break_even_requests[0])} requests a month (1 crossing)" in str(
-        answer
-    )
+    even = volume(answer.break_even_requests[0])
+    assert f"cheaper than the API from {even} requests a month (1 crossing)" in answer.details()
+    assert f"self-hosted from {even} requests a month" in str(answer)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_volume_has_three_digits_and_one_letter(requests: float, said: str) ->
 
 def test_prices_next_to_nothing_are_written_out_in_the_lines(book: PriceBook) -> None:
     tiny = Quality(api_accepted=0.9, own_accepted=0.9, rejected="review", review_usd=Decimal("1E-9"))
-    text = str(ask(book, self_hosted=L4.replace(gpu_usd_per_hour=Decimal("1E-9")), quality=tiny))
+    text = ask(book, self_hosted=L4.replace(gpu_usd_per_hour=Decimal("1E-9")), quality=tiny).details()
     assert "at $0.000000001" in text
     assert "$0.000000001 for each answer not accepted" in text
     assert "1E-9 " not in text

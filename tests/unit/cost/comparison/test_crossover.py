@@ -296,7 +296,7 @@ def test_the_probabilities_of_being_cheapest_add_up() -> None:
 
 
 def test_the_distributions_and_assumptions_are_in_the_output() -> None:
-    text = str(ask())
+    text = ask().details()
     for said in (
         "lognormal",
         "triangular",
@@ -306,7 +306,16 @@ def test_the_distributions_and_assumptions_are_in_the_output() -> None:
         "L4 at runpod is 75 days old",
     ):
         assert said in text, said
-    assert "operations.hours_per_month" not in str(ask(operations=Operations(hours_per_month=4)))
+    assert "operations.hours_per_month" not in ask(operations=Operations(hours_per_month=4)).details()
+
+
+def test_an_answer_prints_in_about_ten_lines() -> None:
+    text = str(ask(solve_for="gpu_usd_per_hour"))
+    assert len(text.splitlines()) <= 12
+    for said in ("P(self-hosting is cheaper)", "Break-even", "Payback", "Solved for", "runpod.io/pricing"):
+        assert said in text, said
+    assert "training is left out" in text  # a note that changes the reading
+    assert "days old" not in text
 
 
 def test_the_answer_is_plain_data_and_html_with_nothing_unescaped() -> None:

@@ -39,7 +39,7 @@ def test_json_html_and_a_picture_come_from_one_call(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.output)["solved"]["input"] == "gpu_usd_per_hour"
-    assert html.read_text().startswith("<p><b>")
+    assert html.read_text().startswith('<div class="ftsdk">')
     assert plot.stat().st_size > 10_000
 
 

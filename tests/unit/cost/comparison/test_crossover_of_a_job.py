@@ -81,7 +81,7 @@ def test_a_job_on_this_machine_is_refused_until_its_hardware_has_a_price(model_o
 def test_a_job_whose_price_nobody_tells_is_refused_with_the_reason() -> None:
     estimate = job_on(Together(), model="moonshotai/Kimi-K2.6").estimate(is_exact=False)
     assert estimate.cost is None
-    with pytest.raises(SpecError, match=r"no source tells its price per token(.|\n)*live=True"):
+    with pytest.raises(SpecError, match=r"no source has its price per token(.|\n)*live=True"):
         ask(estimate)
 
 
@@ -104,7 +104,7 @@ def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_n
 ) -> None:
     question = tmp_path / "q.yaml"
     question.write_text(EXAMPLE.read_text().replace("training: 4\n", "training: 123\n"))
-    done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file)])
+    done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file), "--verbose"])
     assert done.exit_code == 0, done.output
     assert "the file's own figure, $123.00, is replaced by the estimate" in done.output
     source = FineTuneJob.from_yaml(job_file).estimate().cost
@@ -131,7 +131,7 @@ def test_an_hour_of_own_hardware_may_be_given_a_price(job_file: Path) -> None:
     refused = CliRunner().invoke(app, asked)
     assert isinstance(refused.exception, SpecError)
     assert "bills nothing" in str(refused.exception)
-    priced = CliRunner().invoke(app, [*asked, "--usd-per-hour", "1.5"])
+    priced = CliRunner().invoke(app, [*asked, "--usd-per-hour", "1.5", "--verbose"])
     assert priced.exit_code == 0, priced.output
     assert "training: $1.5 an hour, as given" in priced.output
 

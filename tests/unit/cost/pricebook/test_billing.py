@@ -98,7 +98,7 @@ def test_gpu_time_costs_by_the_second_and_never_less_for_more(
 
 
 def test_a_modal_container_bills_gpu_cores_and_memory_and_a_region_multiplies_all(book: PriceBook) -> None:
-    prices = {
+    prices: dict[str, Any] = {
         "price": book.price("modal", "gpu/H100"),
         "core_price": book.price("modal", "cpu/physical-core"),
         "memory_price": book.price("modal", "memory/gib"),

@@ -8,7 +8,7 @@ import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -88,12 +88,13 @@ def test_later_layers_win_even_with_an_older_day_and_each_price_knows_its_layer(
     project.write_text(rows(ROW.format(usd=0.42, day="2026-01-02")))
     call = a_gpu_price(0.43, provider="runpod", sku="pod-secure/L4", gpu="L4", as_of="2026-01-03")
     seen: list[tuple[str, str]] = []
-    for arguments in (
+    layers: tuple[dict[str, Any], ...] = (
         {},
         {"user": user},
         {"user": user, "project": project},
         {"user": user, "project": project, "overrides": [call]},
-    ):
+    )
+    for arguments in layers:
         price = PriceBook.load(**arguments, today=TODAY).price("runpod", "pod-secure/L4")
         seen.append((str(price.usd), price.layer))
     assert seen == [("0.49", "packaged"), ("0.41", "user"), ("0.42", "project"), ("0.43", "call")]
@@ -236,11 +237,12 @@ def test_the_room_loads_neither_torch_nor_charts_nor_the_price_package() -> None
 def test_every_public_name_is_sorted_and_can_be_had() -> None:
     import ftsdk.cost
 
-    assert list(ftsdk.cost.__all__) == sorted(ftsdk.cost.__all__, key=lambda name: (not name[0].isupper(), name))
-    for name in ftsdk.cost.__all__:
+    names: list[str] = getattr(ftsdk.cost, "__all__")  # noqa: B009  (lazy, so type checkers don't see it)
+    assert list(names) == sorted(names, key=lambda name: (not name[0].isupper(), name))
+    for name in names:
         assert getattr(ftsdk.cost, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'prise'"):
-        _ = ftsdk.cost.prise
+        _ = ftsdk.cost.prise  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_without_the_price_package_an_apis_price_says_what_to_install() -> None:

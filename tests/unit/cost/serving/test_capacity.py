@@ -7,6 +7,7 @@ import math
 import statistics
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -319,7 +320,7 @@ def test_gpus_that_exchange_activations_lose_speed(gpu: str, gpus: int, share: f
 
 
 def test_only_placements_that_are_in_time_are_offered() -> None:
-    asked = {"input_tokens": 1500, "output_tokens": 300}
+    asked: dict[str, Any] = {"input_tokens": 1500, "output_tokens": 300}
     found = placements(model_shape(MISTRAL), serving_gpu("L4"), latency="interactive", **asked)
     assert [one.gpus_per_replica for one in found] == [2, 4, 8]
     late = placements(model_shape(LLAMA_70B), serving_gpu("L4"), latency="interactive", **asked)

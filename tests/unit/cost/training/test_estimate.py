@@ -95,8 +95,9 @@ def test_on_modal_time_is_money_and_the_cold_start_is_billed() -> None:
     found = job_of().estimate(is_exact=False)
     ordered(found)
     assert found.seconds is not None
-    assert found.accrual is not None
-    hourly = float(found.accrual.usd)
+    assert found.billing_terms is not None
+    hourly = float(found.billing_terms.usd)
+    assert found.cost is not None
     assert float(found.cost.likely) == pytest.approx(found.seconds.likely * hourly / 3600, rel=0.02)
     assert {line.label for line in found.cost_lines} == {"GPU", "CPU", "memory"}
     assert all("modal.com/pricing" in line.source and "as of 20" in line.source for line in found.cost_lines)
@@ -109,6 +110,7 @@ def test_on_together_billed_tokens_and_the_minimum_count() -> None:
     assert found.billed_tokens is not None
     assert found.tokens is not None
     assert found.billed_tokens.likely == pytest.approx(found.tokens.likely, rel=0.01)
+    assert found.cost is not None
     assert found.cost.likely == 4
     assert [line.label for line in found.cost_lines] == ["training", "up to the minimum"]
     assert found.seconds is None
@@ -130,6 +132,7 @@ def test_on_this_machine_nothing_is_billed_unless_an_hour_has_a_price(tiny_rows_
     priced = job.estimate(is_exact=False, usd_per_hour=2)
     ordered(priced)
     assert priced.seconds is not None
+    assert priced.cost is not None
     assert float(priced.cost.likely) == pytest.approx(priced.seconds.likely * 2 / 3600, rel=0.01)
 
 

@@ -12,11 +12,11 @@ from ftsdk.backends.launchers.modal.client import import_modal, modal_call, moda
 from ftsdk.backends.launchers.modal.function import FUNCTION, register_function
 from ftsdk.errors import BackendError
 
-__all__ = ["AppSeen", "Apps", "CallState"]
+__all__ = ["AppInfo", "Apps", "CallState"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppSeen:
+class AppInfo:
     """An app that isn't stopped."""
 
     app_id: str
@@ -47,13 +47,13 @@ class Apps:
     def __init__(self, *, environment: str | None) -> None:
         self._environment = environment
 
-    def find(self, name: str) -> AppSeen | None:
+    def find(self, name: str) -> AppInfo | None:
         """Return the app with this name, and whether there is work in it; None if there is none or it is stopped."""
         found = [app for app in self.live() if app.name == name]
         return None if not found else self._with_work(found[0])
 
     @modal_call("listing apps")
-    def live(self) -> list[AppSeen]:
+    def live(self) -> list[AppInfo]:
         """Return the apps of the environment that aren't stopped. Detached apps can't be looked up by name."""
         environments, client = import_modal().Environment, modal_client()
         environment = (
@@ -62,11 +62,11 @@ class Apps:
             else environments.from_context(client=client)
         )
         return [
-            AppSeen(app_id=app.app_id or "", name=app.description or app.name or "") for app in environment.apps.list()
+            AppInfo(app_id=app.app_id or "", name=app.description or app.name or "") for app in environment.apps.list()
         ]
 
     @modal_call("looking at app {app_id}")
-    def look_at(self, app_id: str) -> AppSeen | None:
+    def look_at(self, app_id: str) -> AppInfo | None:
         """Return the app with this id, and whether there is work in it; None if there is none or it is stopped."""
         modal = import_modal()
         try:
@@ -75,7 +75,7 @@ class Apps:
             return None
         if info.lifecycle.state.value in ("stopped", "stopping", "disabled"):
             return None
-        return self._with_work(AppSeen(app_id=app_id, name=info.description))
+        return self._with_work(AppInfo(app_id=app_id, name=info.description))
 
     @modal_call("launching app {name}")
     def launch(
@@ -160,7 +160,7 @@ class Apps:
             modal.App.lookup(app_id, client=modal_client()).stop()
 
     @modal_call("looking at app {app.app_id}")
-    def _with_work(self, app: AppSeen) -> AppSeen:
+    def _with_work(self, app: AppInfo) -> AppInfo:
         modal = import_modal()
         function_id = modal.App.lookup(app.app_id, client=modal_client()).info(refresh=True).functions.get(FUNCTION)
         if function_id is None:

@@ -37,7 +37,7 @@ class Attempt:
     """When it was last known to be alive, in seconds since the epoch."""
     ending: Ending = ""
 
-    def seen(self, at: float, ending: Ending = "") -> Attempt:
+    def alive_at(self, at: float, ending: Ending = "") -> Attempt:
         """Return the attempt as of a later moment."""
         return replace(self, last_at=max(at, self.last_at), ending=ending)
 

@@ -99,9 +99,11 @@ def modal_call(
                 return _outside_event_loop(functools.partial(function, *args, **kwargs))
             except (FtsdkError, *through):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the client raises becomes our error
                 doing = what.format(**signature.bind(*args, **kwargs).arguments)
-                raise translate_error(doing, error, import_modal(), build_log=_end_of_build_log) from error
+                failure = translate_error(doing, error, import_modal(), build_log=_end_of_build_log)
+            # Out of the `except`: the service's words in the client's error may repeat the token.
+            raise failure
 
         return call
 

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ftsdk._secrets import redact
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
 
 __all__ = ["first_line", "translate_error"]
@@ -35,8 +36,8 @@ def translate_error(what: str, error: Exception, modal: Any, *, build_log: Calla
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, for the parentheses of ours."""
-    return str(error).strip().split("\n")[0][:500] or "no reason given"
+    """Return the first line of an error's message, redacted, for the parentheses of ours."""
+    return redact(str(error).strip().split("\n")[0], limit=500) or "no reason given"
 
 
 def _credentials(what: str, error: Exception) -> FtsdkError:

@@ -40,7 +40,7 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Run the ranks of a host that isn't the first, once the first has decided which checkpoint all of them go on from.
+    """Run the ranks of a host that isn't the first, once the first host has chosen the checkpoint to resume from.
 
     Args:
         folder: The run's.
@@ -61,7 +61,7 @@ def follow(
             break
         if clock() >= deadline:
             raise FirstHostMissing(
-                f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start"
+                f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start; try again"
             )
         sleep(2.0)
     request = json.loads((folder / REQUEST).read_bytes())

@@ -20,11 +20,9 @@ Cache = dict[str, tuple[Entry, bytes]]
 class VolumeFiles:
     """A view of a run's folder.
 
-    Its listing is taken when it is first needed, and holds until something is written through it.
-
-    Modal's client reads whole files only. So one request lists the folder, and only files whose size or time has
-    changed since are
-    read: for a run without news a look costs one request.
+    The folder is listed when it is first needed, and again after something was written through this view. Modal's
+    client reads whole files only, so only files whose size or time has changed are read: if nothing has changed, a poll
+    of the run costs one request.
 
     Args:
         volume: The Volume with all runs.
@@ -44,9 +42,9 @@ class VolumeFiles:
         """Return the bytes from `start` on, or None if there is no such file."""
         content = self._read(name)
         if name == EVENTS:
-            conclusion = self._read(RECORDED_END)
-            if conclusion is not None:
-                content = with_recorded_end(content or b"", conclusion)
+            recorded = self._read(RECORDED_END)
+            if recorded is not None:
+                content = with_recorded_end(content or b"", recorded)
         return None if content is None else content[start:]
 
     def read_log(self) -> bytes:

@@ -19,7 +19,7 @@ from ftsdk.spec.base import nearest
 __all__ = ["CPU_ONLY", "Book", "Gpu", "GpuChoice", "offers", "read_gpus"]
 
 CPU_ONLY = "cpu"
-"""The word for a container without a GPU: for trying things out, and for models that are small enough."""
+"""The `gpu=` for a container without a GPU, for trials and for small models."""
 
 _CHOICE = re.compile(r"^(?P<name>[A-Za-z0-9+!-]+?)(?::(?P<count>\d+))?$")
 

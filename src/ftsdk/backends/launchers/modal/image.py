@@ -22,7 +22,7 @@ _EXTRA_OF = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What an image is made of."""
+    """The contents of an image."""
 
     python: str
     """`3.12`: the minor version of this interpreter, for which the pinned versions have wheels."""
@@ -114,7 +114,7 @@ def _installed(name: str) -> str | None:
 
 
 def _is_source() -> bool:
-    """True unless ftsdk was installed from an index: a checkout, an editable install, or a folder on the path."""
+    """Return whether ftsdk wasn't installed from an index: a checkout, an editable install, or a folder on the path."""
     if distribution("ftsdk").read_text("direct_url.json") is not None:
         return True
     found = importlib.util.find_spec("ftsdk")

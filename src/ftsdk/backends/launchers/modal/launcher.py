@@ -22,7 +22,7 @@ from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk._home import home
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.worker import REQUEST
-from ftsdk.backends.launchers.modal.apps import Apps, AppSeen
+from ftsdk.backends.launchers.modal.apps import AppInfo, Apps
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
@@ -33,7 +33,7 @@ from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.errors import RunNotFoundError
-from ftsdk.protocol import Orphan
+from ftsdk.protocol import Orphan, StateEvent
 from ftsdk.runfolder.event_log import parse_events
 from ftsdk.spec import JobSpec
 
@@ -157,7 +157,7 @@ class ModalLauncher:
         if record is not None:
             self._stop(record)
 
-    def record_end(self, run_id: str, line: Mapping[str, Any]) -> bool:
+    def record_end(self, run_id: str, end: StateEvent) -> bool:
         """Write the end of a run whose worker can't; False if a worker is running. A run that has an end keeps it."""
         if self.is_running(run_id):
             return False
@@ -167,7 +167,7 @@ class ModalLauncher:
         record = self._going.get(run_id)
         if record is not None and self._is_overdue(run_id):
             self._stop(record)
-        content = recorded_end(files.read_log(), line, at=self._clock())
+        content = recorded_end(files.read_log(), end, at=self._clock())
         if content is not None:
             files.write_new(RECORDED_END, content)
         return True
@@ -214,7 +214,7 @@ class ModalLauncher:
         return True
 
     def _spawn(
-        self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppSeen | None
+        self, run_id: str, request: Mapping[str, Any], files: VolumeFiles, claim: LaunchRecord, app: AppInfo | None
     ) -> None:
         limits = {
             key: request[key]
@@ -235,7 +235,7 @@ class ModalLauncher:
         app_id, call_id = self._apps.launch(request, name=claim.app, run_id=run_id, order=order, on_app=write)
         write(app_id, call_id)
 
-    def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppSeen) -> None:
+    def _adopt(self, files: VolumeFiles, record: LaunchRecord | None, app: AppInfo) -> None:
         assert record is not None
         attempts = attempts_from_json(files.read(ATTEMPTS))
         call_id = attempts[-1].call_id if attempts else ""
@@ -362,7 +362,7 @@ def _locks(descriptor: int, kind: int) -> bool:
 
 
 def _client_id() -> str:
-    """Return the random word that stands for this ftsdk home; the first call makes it."""
+    """Return the random id of this ftsdk home; the first call creates it."""
     word = _known_client_id()
     if word:
         return word
@@ -378,7 +378,7 @@ def _client_id() -> str:
 
 
 def _known_client_id() -> str:
-    """Return the word that stands for this ftsdk home; empty if it has launched nothing yet."""
+    """Return the random id of this ftsdk home; empty if it has launched nothing yet."""
     with contextlib.suppress(FileNotFoundError):
         return (home() / "modal" / "client").read_text(encoding="utf-8").strip()
     return ""

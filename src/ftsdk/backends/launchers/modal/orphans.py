@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ftsdk.backends.launchers.modal.apps import AppSeen
+from ftsdk.backends.launchers.modal.apps import AppInfo
 from ftsdk.backends.launchers.modal.record import app_name, is_app_of_ours
 from ftsdk.protocol import TERMINAL, Orphan
 
 __all__ = ["orphans"]
 
 
-def orphans(apps: Iterable[AppSeen], states: Mapping[str, str]) -> list[Orphan]:
+def orphans(apps: Iterable[AppInfo], states: Mapping[str, str]) -> list[Orphan]:
     """Compare the live apps with the runs of a ledger.
 
     Args:

@@ -58,7 +58,7 @@ class _Machines:
 
     @property
     def names(self) -> list[str]:
-        """The alternatives in Modal's words."""
+        """The alternatives, as Modal writes them."""
         return [str(choice) for choice in self.choices] or [CPU_ONLY]
 
 
@@ -148,7 +148,7 @@ def _machines(spec: JobSpec, options: Options, facts: ModelFacts, book: Book) ->
             "backend.gpu",
             None,
             (),
-            f"one GPU has to hold the whole job, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; "
+            f"the whole job has to fit on one GPU, and the largest, {largest.name}, has {largest.memory_gib:g} GiB; "
             f"{reason}",
         )
         return _Machines(choices=(GpuChoice(gpu=largest),), gaps=(gap,), reason=reason)
@@ -173,7 +173,9 @@ def _container(spec: JobSpec, options: Options, facts: ModelFacts, machines: _Ma
     if cpu is None:
         cpu = 4.0 + 2.0 * (machines.count - 1)
         adjustments.append(
-            Adjustment(field="backend.cpu", chosen=cpu, reason="physical cores: 4, and 2 for each further GPU")
+            Adjustment(
+                field="backend.cpu", chosen=cpu, reason="4 physical cores, and 2 more for each GPU after the first"
+            )
         )
     if memory_gib is None:
         memory_gib, reason = _host_memory(spec, facts, machines)
@@ -247,7 +249,7 @@ def _request(
     usd_per_s: Decimal,
 ) -> dict[str, Any]:
     return {
-        "place": "modal",
+        "launcher": "modal",
         "device": "cuda" if machines.choices else "cpu",
         "processes": machines.count * options.nodes,
         "nodes": options.nodes,
@@ -272,9 +274,11 @@ def _request(
 def _notes(options: Options, recipe: Recipe) -> tuple[str, ...]:
     notes: list[str] = []
     if options.nodes > 1:
-        notes.append("training over several hosts has never been run on Modal itself: try a short run first")
+        notes.append("ftsdk's training over several hosts was never tested on Modal itself; try a short run first")
     if recipe.unpinned:
-        notes.append(f"not installed here, so the image gets their newest version: {', '.join(recipe.unpinned)}")
+        notes.append(
+            f"not installed on this machine, so the image gets the newest version: {', '.join(recipe.unpinned)}"
+        )
     return tuple(notes)
 
 
@@ -334,13 +338,13 @@ def _gaps(options: Options, machines: _Machines, book: Book) -> list[Gap]:
                 )
     if options.region is not None and not _REGION.match(options.region):
         reason = (
-            "a region is two letters, alone or with a part of it; for a list see "
+            "a region has two letters, or two letters and a part, as in us-west; for a list see "
             "https://modal.com/docs/guide/region-selection"
         )
         gaps.append(Gap("backend.region", options.region, ("us", "us-west"), reason))
     for name, value in (("cpu", options.cpu), ("memory_gib", options.memory_gib)):
         if value is not None and value < 0.125:
-            gaps.append(Gap(f"backend.{name}", value, (0.125,), "the least that Modal offers"))
+            gaps.append(Gap(f"backend.{name}", value, (0.125,), "Modal's minimum"))
     return gaps
 
 
@@ -350,21 +354,22 @@ def _host_memory(spec: JobSpec, facts: ModelFacts, machines: _Machines) -> tuple
     if not machines.choices:
         if spec.tuning.adapts:
             return float(round(16 + 2 * weights_gib)), "16 GiB, and twice the weights in float32"
-        reason = "16 GiB, and five times the weights in float32: weights, gradients, two moments, and room to save"
+        reason = (
+            "16 GiB, and five times the weights in float32: weights, gradients, two optimizer moments, and room to save"
+        )
         return float(round(16 + 5 * weights_gib)), reason
     largest = max(choice.gpu.memory_gib for choice in machines.choices)
     known = weights_gib or largest
     return float(
         round(20 + min(known, largest))
-    ), "20 GiB, and room to load the weights (each process loads in turn from shared pages)"
+    ), "20 GiB, and room to load the weights (processes load one after another, from shared pages)"
 
 
 def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
     if is_estimated:
         return (
-            "three times the upper estimate of the training, at least an hour, and time to download and to write "
-            "checkpoints; "
-            "without budget_usd only this and max_attempts limit the cost"
+            "three times the upper estimate of the training time, at least an hour, and time for downloads and "
+            "checkpoints; without budget_usd only this and max_attempts limit the cost"
         )
     if not has_gpu:
         return (
@@ -372,8 +377,7 @@ def _why_timeout(is_estimated: bool, *, has_gpu: bool) -> str:
             "to limit the cost"
         )
     return (
-        "24 h, Modal's maximum: how long the training takes couldn't be estimated; set budget_usd or timeout_s to "
-        "limit the cost"
+        "24 h, Modal's maximum: the training time couldn't be estimated; set budget_usd or timeout_s to limit the cost"
     )
 
 

@@ -26,7 +26,7 @@ class LaunchRecord:
     token: str
     """Of this launch: a container that was started by another one does nothing."""
     client: str
-    """Which ftsdk home launched it: a random word, no name of a machine."""
+    """The random id of the ftsdk home that launched it."""
     at: float
     """Seconds since the epoch, when it was written."""
     app_id: str = ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.diagnosis import crash_loop
 from ftsdk.errors import Diagnosis
-from ftsdk.protocol import Event, StepEvent
+from ftsdk.protocol import TERMINAL, Event, StateEvent, StepEvent
 from ftsdk.runfolder.event_log import parse_events
 
 __all__ = ["RECORDED_END", "given_up", "recorded_end", "with_recorded_end"]
@@ -20,13 +20,14 @@ __all__ = ["RECORDED_END", "given_up", "recorded_end", "with_recorded_end"]
 RECORDED_END = "conclusion.json"
 
 
-def recorded_end(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | None:
+def recorded_end(log: bytes, end: StateEvent, *, at: float) -> bytes | None:
     """Return the content of the file.
 
     Args:
         log: The event log so far.
-        line: The fields of the last state.
-        at: Now, in seconds since the epoch; moved to the last event's time if the clocks disagree.
+        end: The run's last event.
+        at: Now, in seconds since the epoch, for an end without a time; moved to the last event's time if the clocks
+            disagree.
 
     Returns:
         None if the log has an end of its own.
@@ -34,25 +35,26 @@ def recorded_end(log: bytes, line: Mapping[str, Any], *, at: float) -> bytes | N
     whole = log[: log.rfind(b"\n") + 1]
     events = parse_events(whole)
     last = events[-1] if events else None
-    if last is not None and last.kind == "state" and last.state in ("succeeded", "failed", "cancelled"):
+    if isinstance(last, StateEvent) and last.state in TERMINAL:
         return None
-    fields = {"kind": "state", "seq": len(events), "at": round(max(at, last.at if last else 0.0), 3), **line}
-    return json.dumps({"after_bytes": len(whole), "line": {k: v for k, v in fields.items() if v is not None}}).encode()
+    if "at" not in end.model_fields_set:
+        end = end.replace(at=round(max(at, last.at if last else 0.0), 3))
+    return json.dumps({"after_bytes": len(whole), "line": end.replace(seq=len(events)).to_dict()}).encode()
 
 
-def with_recorded_end(log: bytes, conclusion: bytes | None) -> bytes:
+def with_recorded_end(log: bytes, recorded: bytes | None) -> bytes:
     """Return the log with the recorded end, if there is one."""
-    if conclusion is None:
+    if recorded is None:
         return log
     try:
-        data = json.loads(conclusion)
+        data = json.loads(recorded)
         return log[: int(data["after_bytes"])] + json.dumps(data["line"], ensure_ascii=False).encode() + b"\n"
     except (ValueError, KeyError, TypeError):
         return log
 
 
-def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: Sequence[Event]) -> dict[str, Any]:
-    """Return the last state of a run that has used up its attempts or its time."""
+def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: Sequence[Event]) -> StateEvent:
+    """Return the last event of a run that has used up its attempts or its time."""
     steps = [event.step for event in events if isinstance(event, StepEvent)]
     step = steps[-1] if steps else None
     if refusal == "attempts":
@@ -70,7 +72,7 @@ def given_up(refusal: str, *, attempts: int, limits: Mapping[str, Any], events: 
             "checkpoint is on the Volume"
         )
         diagnosis = Diagnosis("budget" if budget else "timeout", message, step, _MORE)
-    return {"state": "failed", "reason": diagnosis.message, "diagnosis": diagnosis._asdict()}
+    return StateEvent(state="failed", reason=diagnosis.message, diagnosis=diagnosis._asdict())
 
 
 _MORE = (

@@ -38,7 +38,7 @@ from ftsdk.backends.launchers.modal.attempts import (
 from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END
-from ftsdk.protocol import StateEvent
+from ftsdk.protocol import TERMINAL, CheckpointEvent, LogEvent, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
 
@@ -65,7 +65,7 @@ def run(order: str) -> str:
         JSON: how the attempt ended. The Volume has the details.
 
     Raises:
-        RuntimeError: The worker died or ran out of time: a new attempt can go on from its last whole checkpoint.
+        RuntimeError: The worker died or ran out of time: a new attempt resumes from its last whole checkpoint.
     """
     given: dict[str, Any] = json.loads(order)
     try:
@@ -92,7 +92,7 @@ def work(
         RuntimeError: A new attempt may cure it.
     """
     if (folder / RECORDED_END).exists():
-        return {"outcome": "concluded"}
+        return {"outcome": "ended"}
     record = LaunchRecord.from_json(_read(folder / LAUNCH))
     if record is None or record.token != order["token"]:
         # Another launch took over while this one was waiting for a GPU.
@@ -147,11 +147,11 @@ class _Ledger:
 
     def beat(self) -> None:
         if self._clock() - self._mine.last_at >= _BEAT_S:
-            self._mine = self._mine.seen(self._clock())
+            self._mine = self._mine.alive_at(self._clock())
             self._write()
 
     def close(self, ending: Ending) -> None:
-        self._mine = self._mine.seen(self._clock(), ending)
+        self._mine = self._mine.alive_at(self._clock(), ending)
         self._write()
 
     def _write(self) -> None:
@@ -218,7 +218,7 @@ class _Checkpoints:
             return False
         whole = new.rfind(b"\n") + 1
         self._read_to += whole
-        return any(event.kind == "checkpoint" for event in parse_events(new[:whole]))
+        return any(isinstance(event, CheckpointEvent) for event in parse_events(new[:whole]))
 
 
 class _ForOthers:
@@ -246,7 +246,7 @@ def _unfinished(
         f"; the last lines of its log:\n{tail}" if tail.strip() else ""
     )
     with contextlib.closing(EventWriter(folder)) as log:
-        log.append("log", {"level": "warning", "message": message})
+        log.append(LogEvent(level="warning", message=message))
     refusal = allowance(ledger.all, order).refusal
     if refusal:
         _give_up(folder, order, len(ledger.all), refusal)
@@ -261,15 +261,15 @@ def _give_up(folder: Path, order: Mapping[str, Any], attempts: int, refusal: str
 
     with contextlib.closing(EventWriter(folder)) as log:
         last = log.events[-1] if log.events else None
-        if not (isinstance(last, StateEvent) and last.state in ("succeeded", "failed", "cancelled")):
-            log.append("state", given_up(refusal, attempts=attempts, limits=order, events=log.events))
+        if not (isinstance(last, StateEvent) and last.state in TERMINAL):
+            log.append(given_up(refusal, attempts=attempts, limits=order, events=log.events))
 
 
 def _terminal(folder: Path) -> StateEvent | None:
     """Return the last event if the worker reported an end: the run is over, or blocked until a user acts."""
     events = parse_events(_read(folder / EVENTS) or b"")
     last = events[-1] if events else None
-    if isinstance(last, StateEvent) and (last.state in ("succeeded", "failed", "cancelled") or last.native == BLOCKED):
+    if isinstance(last, StateEvent) and (last.state in TERMINAL or last.native == BLOCKED):
         return last
     return None
 

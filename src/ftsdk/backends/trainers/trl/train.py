@@ -16,8 +16,8 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
-from ftsdk.backends.hosted.trainer import Context, Training, TrainingStopped
-from ftsdk.backends.trainers.trl.callbacks import Watch
+from ftsdk.backends.hosted.trainer import Context, TrainingResult, TrainingStopped
+from ftsdk.backends.trainers.trl.callbacks import RunCallback
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
@@ -25,23 +25,24 @@ from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows
 from ftsdk.errors import Diagnosis
 from ftsdk.models import base_name, eos_token_ids, load_tokenizer, materialize, max_length_of
+from ftsdk.protocol import LogEvent
 from ftsdk.spec import Model
 
 __all__ = ["train"]
 
 
-def train(request: TrainingRequest, context: Context, into: Path) -> Training:
+def train(request: TrainingRequest, context: Context, into: Path) -> TrainingResult:
     """Train as the request says.
 
     Raises:
         Cancelled: The run was cancelled.
-        TrainingStopped: Training can't go on, and why.
+        TrainingStopped: The training can't continue, for the reason in the diagnosis.
         DatasetError: The rows don't fit the model.
     """
     _check_device(request)
     transformers.utils.logging.disable_progress_bar()
     model_spec = request.model
-    folder = materialize(model_spec, on_message=lambda text: context.emit("log", {"message": text}))
+    folder = materialize(model_spec, on_message=lambda text: context.emit(LogEvent(message=text)))
     tokenizer = load_tokenizer(model_spec)
     ends = eos_token_ids(tokenizer, folder)
     rendering: dict[str, Any] = {
@@ -52,19 +53,19 @@ def train(request: TrainingRequest, context: Context, into: Path) -> Training:
     }
     rows = read_rows(context.folder / "data" / "train.jsonl", tokenizer, **rendering)
     for sentence in rows.report.notes:
-        context.emit("log", {"level": "warning", "message": f"training data: {sentence}"})
+        context.emit(LogEvent(level="warning", message=f"training data: {sentence}"))
     validation = None
     if request.validation:
         validation = read_rows(context.folder / "data" / "validation.jsonl", tokenizer, **rendering)
 
     set_seed(request.seed)
     model = load_for_training(model_spec, folder, request)
-    watch = Watch(context, is_loss_scaled=request.dtype == "float16")
+    callback = RunCallback(context, is_loss_scaled=request.dtype == "float16")
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
-    # They write to the terminal, which here is a log file; the watch says it all.
+    # These write to the terminal, which is a log file here; the events have it all.
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch)
+    trainer.add_callback(callback)
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
     with _adapter_products_in(request, trainer.model):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
@@ -73,12 +74,12 @@ def train(request: TrainingRequest, context: Context, into: Path) -> Training:
     info = {
         "steps": trainer.state.global_step,
         "train_loss": result.training_loss,
-        "validation": watch.last_metrics,
+        "validation": callback.last_metrics,
         "best_step": trainer.state.best_global_step if request.early_stopping else None,
         "data": rows.report.to_dict(),
         "versions": {name: version(name) for name in ("ftsdk", "torch", "transformers", "trl", "peft")},
     }
-    return Training(kind="adapter" if request.tuning.adapts else "model", base=base_name(model_spec), info=info)
+    return TrainingResult(kind="adapter" if request.tuning.adapts else "model", base=base_name(model_spec), info=info)
 
 
 def _make_trainer(

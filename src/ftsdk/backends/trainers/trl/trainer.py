@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted.launcher import Hardware
-from ftsdk.backends.hosted.trainer import Context, Training, Translation
+from ftsdk.backends.hosted.trainer import Context, TrainingPlan, TrainingResult
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
 from ftsdk.errors import MissingExtraError
@@ -28,11 +28,11 @@ class TRLTrainer:
         """What TRL can do here."""
         return CAPABILITIES
 
-    def translate(self, spec: JobSpec, hardware: Hardware) -> Translation:
+    def translate(self, spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         """Decide every option of the training."""
         return translate(spec, hardware)
 
-    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> Training:
+    def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
         """Train in this process."""
         try:
             from ftsdk.backends.trainers.trl.train import train

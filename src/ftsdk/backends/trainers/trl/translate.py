@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
-from ftsdk.backends.hosted.trainer import Translation
+from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.methods import KINDS
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
@@ -64,7 +64,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return math.ceil(rows / batch_size)
 
 
-def translate(spec: JobSpec, hardware: Hardware) -> Translation:
+def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     """Decide everything that the training depends on.
 
     Returns:
@@ -157,7 +157,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> Translation:
     }
     # A batch that the processes can't share is a gap, and then there is nothing to execute.
     workload = None if gaps else Workload.of(spec, max_length=max_length, execution=_execution(spec, request))
-    return Translation(
+    return TrainingPlan(
         request=request, workload=workload, adjustments=tuple(adjustments), gaps=tuple(gaps), notes=tuple(notes)
     )
 

@@ -12,13 +12,13 @@ __all__ = [
     "FAULTS",
     "BrokenBuild",
     "BrokenUpload",
+    "Fault",
     "FileLines",
     "InputTaken",
     "Interruption",
     "LogLine",
     "Moment",
     "ProcessStarted",
-    "Story",
     "WireFault",
 ]
 
@@ -45,21 +45,21 @@ Times = Annotated[int, Field(ge=1)]
 
 
 class ProcessStarted(Value):
-    """The container's process exists, and hasn't asked for work yet."""
+    """The container's process has started, and hasn't requested its input yet."""
 
     kind: Literal["process_started"] = "process_started"
 
 
 class InputTaken(Value):
-    """The container has just been given its input."""
+    """The container has just received its input."""
 
     kind: Literal["input_taken"] = "input_taken"
 
 
 class FileLines(Value):
-    """A file in a mounted Volume has so many whole lines, counted over all attempts.
+    """A file in a mounted Volume has so many complete lines, counted over all attempts.
 
-    Looked at every few hundredths of a second.
+    Checked every few hundredths of a second.
     """
 
     kind: Literal["file_lines"] = "file_lines"
@@ -83,14 +83,19 @@ Moment = Annotated[ProcessStarted | InputTaken | FileLines | LogLine, Field(disc
 class Interruption(Value):
     """Something happens to a container at a moment of its life.
 
-    Interruptions happen in the order in which they were added, at most one to a container: three of them are three
+    Interruptions apply in the order in which they were added, at most one to a container: three of them interrupt three
     attempts.
     """
 
     kind: Literal["interruption"] = "interruption"
     how: Literal["preempt", "crash", "oom", "timeout"]
-    """`preempt`: SIGINT, then SIGKILL when the grace is over, and the same input runs again, which uses up no retry.
-    `crash`: SIGKILL. `oom`: SIGKILL, reported as killed for memory. `timeout`: as if the function's time were over."""
+    """What happens.
+
+    - `preempt`: SIGINT, then SIGKILL after the grace period; the same input runs again, which isn't a retry.
+    - `crash`: SIGKILL.
+    - `oom`: SIGKILL, reported as killed for memory.
+    - `timeout`: as if the function's timeout had passed.
+    """
     at: Moment = Field(default_factory=InputTaken)
     app: str = "*"
     """The name of the app, with `*` and `?`."""
@@ -99,7 +104,7 @@ class Interruption(Value):
 
 
 class WireFault(Value):
-    """Requests are answered wrongly, before they have done anything or, with `loses_answer`, after it."""
+    """Requests get a wrong answer, before they have taken effect or, with `loses_answer`, after that."""
 
     kind: Literal["wire_fault"] = "wire_fault"
     rpc: str = "*"
@@ -107,18 +112,18 @@ class WireFault(Value):
     answer: Literal["status", "garbage", "silence"] = "status"
     """`status`: a gRPC error. `garbage`: bytes that are no message.
 
-    `silence`: no answer until the story is taken back.
+    `silence`: no answer until the fault is removed.
     """
     status: StatusWord = "UNAVAILABLE"
     message: str = "the loopback service was set to fail"
     retry_after_s: Annotated[float, Field(ge=0)] | None = None
     """Seconds the client waits before it retries by itself, without end unless MODAL_MAX_THROTTLE_WAIT is set."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """So many requests are answered well first."""
+    """So many requests are answered correctly first."""
     times: Times | None = None
-    """How many requests are answered wrongly; None means all until the story ends.
+    """How many requests get a wrong answer; None: all until the fault is removed.
 
-    Attempts of the client's own count each.
+    Each of the client's own retries counts.
     """
     loses_answer: bool = False
     """Whether the service carries out the request and only its answer is lost."""
@@ -130,15 +135,15 @@ class BrokenBuild(Value):
 
     kind: Literal["broken_build"] = "broken_build"
     message: str = ""
-    """What the client puts into its error; without one it only says how to see the log."""
+    """The message of the client's error; empty: it only has how to see the log."""
     log: tuple[str, ...] = ("Building image", "error: no matching distribution found")
     """The lines of the build log."""
     times: Times | None = None
-    """How many builds fail; None means all until the story ends."""
+    """How many builds fail; None: all until the fault is removed."""
 
 
 class BrokenUpload(Value):
-    """A batch of files breaks off on its way into a Volume: the first few are there, whole, and the rest isn't."""
+    """The upload of a batch of files into a Volume is interrupted: the first files arrive, the others don't."""
 
     kind: Literal["broken_upload"] = "broken_upload"
     files: Annotated[int, Field(ge=0)] = 0
@@ -148,7 +153,7 @@ class BrokenUpload(Value):
     times: Times = 1
 
 
-Story = Annotated[Interruption | WireFault | BrokenBuild | BrokenUpload, Field(discriminator="kind")]
+Fault = Annotated[Interruption | WireFault | BrokenBuild | BrokenUpload, Field(discriminator="kind")]
 
 FAULTS: dict[str, WireFault] = {
     "401": WireFault(status="UNAUTHENTICATED", message="Token validation failed"),

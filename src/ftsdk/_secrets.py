@@ -1,0 +1,172 @@
+"""Secrets: how a key must look, and how it is kept out of messages and logs.
+
+Text that comes from a server, a library or the user passes through `redact` before it becomes part of an error, and
+before it is cut: half a key is no longer recognised.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+from ftsdk.errors import CredentialsError
+
+__all__ = ["check_key", "looks_like_key", "redact", "redact_logs", "remove_keys"]
+
+_SHORTEST = 4
+"""Shorter secrets are left in texts: their letters are parts of words."""
+_SHORTEST_OF_ENVIRONMENT = 8
+_LONGEST_TEXT = 20_000
+"""Characters of a text that are searched for what only looks like a secret; what follows is cut off."""
+_SECRET_NAME = re.compile(r"(?i)(?:key|token|secret|passw(?:or)?d|credentials?)(?:_|$)")
+"""Names of environment variables that hold a secret."""
+_HTTP_LOGGERS = (
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+    "httpx",
+)
+
+_BEARER = re.compile(r"(?i)(\bbearer(?:\s|%20|\+)+|\bauthorization['\"]?\s*[:=]\s*['\"]?basic\s+)[^\s'\",}\]]+")
+_QUERY = re.compile(r"(https?://[^\s?'\"<>]{1,2000})\?[^\s'\"<>]*")
+_USER = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/?#'\"<>]{1,500}@", re.IGNORECASE)
+_NAMED = re.compile(
+    r"""(?ix) (['"]?\b[\w-]{0,40}
+        (?: (?:api|access|secret|private)[_-]?key | (?:api|access|auth|refresh|session|hf)[_-]?token
+            | secret | passw(?:or)?d )
+        (?:_?id)?['"]? \s*[:=]\s* ['"]?) [^\s'",;&}\]]{4,}"""
+)
+_SHAPES = re.compile(
+    r"\b(?:sk-[\w-]{16,}|(?:hf|gsk|tgp_v1|ghp|r8)_[A-Za-z0-9]{20,}|github_pat_\w{20,}|(?:xai|pplx)-[A-Za-z0-9]{20,}"
+    r"|(?:ak|as)-[A-Za-z0-9]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|xox[abeprs]-[\w-]{10,})"
+)
+"""Keys of known services, by how they begin."""
+_LONG_SEGMENT = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}")
+
+
+def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = None) -> str:
+    """Return a text without secrets; each becomes `***`.
+
+    Removed are the given ones and those in the environment, as they are and encoded (base64, URL, JSON), bearer tokens,
+    user names and passwords in URLs, the query of URLs, where signatures are, values that are named as a secret, such
+    as `api_key=...`, and what has the shape of a known service's key.
+
+    Args:
+        text: Any text, whole.
+        secrets: Keys that were in use.
+        limit: Most characters of the result; None: 20,000.
+    """
+    text = remove_keys(text, {*secrets, *_secrets_of_environment()})[:_LONGEST_TEXT]
+    for pattern in (_BEARER, _QUERY, _USER, _NAMED):
+        text = pattern.sub(_REPLACEMENTS[pattern], text)
+    return _SHAPES.sub("***", text)[:limit]
+
+
+def remove_keys(text: str, keys: Iterable[str]) -> str:
+    """Return data from a server without the keys that it was sent, in whatever form it repeats them."""
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) >= _SHORTEST:
+            text = _pattern(key).sub("***", text)
+    return text
+
+
+_REPLACEMENTS = {_BEARER: r"\1***", _QUERY: r"\1?***", _USER: r"\1***@", _NAMED: r"\1***"}
+
+
+def check_key(key: str, *, source: str) -> str:
+    """Return a key without blanks around it.
+
+    Args:
+        key: The key.
+        source: Where it comes from, for the message; the key itself is never shown.
+
+    Raises:
+        CredentialsError: It can't be sent in a header.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise CredentialsError(
+            f"the key in {source} contains a space, a line break or a character outside of ASCII; copy it again, whole "
+            "and on one line"
+        )
+    return key
+
+
+def looks_like_key(text: str) -> bool:
+    """Return whether a text that should be a name is probably a key."""
+    return _SHAPES.search(text) is not None or any(_LONG_SEGMENT.fullmatch(part) for part in re.split(r"[_-]", text))
+
+
+def redact_logs(key: str, loggers: Iterable[str] = ()) -> None:
+    """Keep a key out of what HTTP clients log, at every level, for as long as this process lives.
+
+    They log the headers of answers, and a server may repeat in them what it was sent.
+
+    Args:
+        key: The key.
+        loggers: Names of further loggers; a filter on a logger doesn't apply to those below it.
+    """
+    _logged.add(key)
+    for name in (*_HTTP_LOGGERS, *loggers):
+        logging.getLogger(name).addFilter(_without_secrets)  # adding it twice adds it once
+
+
+_logged: set[str] = set()
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    try:
+        message = record.getMessage()
+    except (TypeError, ValueError):
+        return True  # logging itself reports a format that doesn't fit
+    clean = redact(message, _logged)
+    if clean != message:
+        record.msg, record.args = clean, ()
+    if record.exc_info:
+        error = record.exc_info[1]
+        text = logging.Formatter().formatException(record.exc_info) if error is not None else ""
+        clean = redact(text, _logged)
+        if clean != text:
+            record.exc_info, record.exc_text = None, clean
+    return True
+
+
+def _secrets_of_environment() -> set[str]:
+    return {
+        value.strip()
+        for name, value in os.environ.items()
+        if len(value.strip()) >= _SHORTEST_OF_ENVIRONMENT and _SECRET_NAME.search(name)
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(secret: str) -> re.Pattern[str]:
+    """Return a pattern of all the forms in which a secret may be written."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), repr(secret)[1:-1]}
+    for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        forms |= {escaped, escaped.replace("/", "\\/")}
+    if len(raw) >= _SHORTEST_OF_ENVIRONMENT:
+        forms |= _base64_forms(raw)
+    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
+
+
+def _base64_forms(raw: bytes) -> set[str]:
+    """Return what base64 makes of a secret, alone or behind and before other bytes, as in `user:password`."""
+    alone = base64.b64encode(raw).decode().rstrip("=")
+    found = {alone, alone.replace("+", "-").replace("/", "_")}
+    for before in range(3):
+        # The first and the last letters depend on the neighbours, so they are left out.
+        whole = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        start = (0, 2, 3)[before]
+        text = whole[start : len(whole) - (1 if (before + len(raw)) % 3 else 0)]
+        found |= {text, text.replace("+", "-").replace("/", "_")}
+    return found
