@@ -2,6 +2,7 @@
 
 from ftsdk.cost.advice.advise import Advice as Advice
 from ftsdk.cost.advice.advise import advise as advise
+from ftsdk.cost.advice.inputs import OwnGpu as OwnGpu
 from ftsdk.cost.advice.inputs import Situation as Situation
 from ftsdk.cost.comparison.answer import CrossoverAnswer as CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover as crossover
