@@ -66,6 +66,18 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Malformed files, jobs, folders, answers and archives: `nox -s fuzz -- --count 10000 -k data`.
+
+    `nox -s tests` tries 200 of each.
+    """
+    found = python(session, "test", extra="all")
+    network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
+    posargs = session.posargs or ["--count", "1000"]
+    session.run(found, "-m", "pytest", "tests/fuzz", *network, *posargs, env=OFFLINE, external=True)
+
+
+@nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """The conformance suite alone, for every backend here."""
     session.run(

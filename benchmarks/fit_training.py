@@ -9,7 +9,7 @@ run away. Errors beyond two spreads count linearly: a run that is off for a reas
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,15 +66,29 @@ def error(row: Row, fitted: Fitted) -> float:
 
 
 def fit(rows: Sequence[Row], *, rounds: int = 25, start: Fitted | None = None) -> Fitted:
-    """Levenberg and Marquardt's method on log time, in the logarithms of the constants."""
-    names = list(PRIORS)
-    middle = np.array([math.log(PRIORS[name][0]) for name in names])
-    width = np.array([PRIORS[name][1] for name in names])
+    """Least squares on log time, in the logarithms of the constants."""
+
+    def off(fitted: Fitted) -> np.ndarray:
+        return np.array([math.log(predicted_s(row, fitted) / (row.measured_s or 1)) for row in rows]) / _SPREAD
+
+    return solve(off, PRIORS, rounds=rounds, start=start)
+
+
+def solve(
+    misses: Callable[[Fitted], np.ndarray],
+    priors: Mapping[str, tuple[float, float]],
+    *,
+    rounds: int = 25,
+    start: Fitted | None = None,
+) -> Fitted:
+    """Levenberg and Marquardt's method, in the logarithms of the constants; `misses` counts in spreads."""
+    names = list(priors)
+    middle = np.array([math.log(priors[name][0]) for name in names])
+    width = np.array([priors[name][1] for name in names])
     at = middle if start is None else np.array([math.log(start[name]) for name in names])
 
     def residuals(at: np.ndarray) -> np.ndarray:
-        fitted = {name: math.exp(value) for name, value in zip(names, at, strict=True)}
-        off = np.array([math.log(predicted_s(row, fitted) / (row.measured_s or 1)) for row in rows]) / _SPREAD
+        off = misses({name: math.exp(value) for name, value in zip(names, at, strict=True)})
         size = np.abs(off)
         off = np.where(size <= _BEYOND, off, np.sign(off) * np.sqrt(np.maximum(2 * _BEYOND * size - _BEYOND**2, 0)))
         return np.concatenate([off, (at - middle) / width])

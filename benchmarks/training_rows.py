@@ -12,6 +12,8 @@ from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.training.step_time import MicroStep
 
 DATA = Path(__file__).parent / "data" / "training-measured.csv"
+OUT_OF_MEMORY = DATA.with_name("out-of-memory.csv")
+"""Published runs that ended for lack of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

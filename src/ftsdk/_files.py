@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["RUN_ID_RULE", "is_run_id", "make_folder", "replace_file", "replacing", "sync_folder"]
+__all__ = ["RUN_ID_RULE", "is_run_id", "make_folder", "read_regular_file", "replace_file", "replacing", "sync_folder"]
 
 RUN_ID_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 80"
 """What `is_run_id` accepts, for error messages."""
@@ -28,6 +30,29 @@ def make_folder(folder: Path) -> None:
     if not folder.parent.exists():
         make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
+    """Return the content of a file that others wrote, without waiting for pipes or reading devices for ever.
+
+    Args:
+        path: The file.
+        most_bytes: The largest content that is read.
+
+    Raises:
+        OSError: The file can't be read, isn't a regular file, or is larger; `strerror` says which.
+        ValueError: The path can't name a file: it has a NUL character.
+    """
+    # Opening a pipe waits for a writer, unless O_NONBLOCK is set; regular files don't mind it.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it isn't a regular file, but a folder, a pipe, a socket or a device")
+        # Some files of /proc never end and have the size 0, so the size alone isn't trusted.
+        content = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
+    if found.st_size > most_bytes or len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes:,} bytes, the most that is read")
+    return content
 
 
 def replace_file(target: Path, content: bytes, *, is_private: bool = True) -> None:

@@ -1,14 +1,33 @@
-"""YAML that users wrote, read strictly: a key that stands twice is refused, not overwritten."""
+"""YAML that users wrote, read strictly and within limits: a repeated key is refused, and so is what explodes."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.errors import SpecError
 
-__all__ = ["parse_yaml"]
+__all__ = ["LIMITS", "YamlLimits", "parse_yaml"]
 
 _MERGE = "tag:yaml.org,2002:merge"
+_INT = "tag:yaml.org,2002:int"
+# YAML 1.1 reads 010 as 8 and 1:30 as 90; hardly anybody who writes them means that.
+_SURPRISING_INT = re.compile(r"[-+]?0_*[0-9][0-9_]*|[^:]*:.*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YamlLimits:
+    """How large a document may be."""
+
+    characters: int = 1 << 20
+    nodes: int = 100_000
+    """Values and keys with every alias (`*name`) written out, and pairs that merges (`<<`) bring."""
+    depth: int = 100
+    number_digits: int = 1_000
+
+
+LIMITS = YamlLimits()
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -19,10 +38,13 @@ def parse_yaml(text: str, where: str) -> Any:
         where: The file, for errors.
 
     Raises:
-        SpecError: The text isn't YAML, has a key twice, or a value that can't be read; names line and column.
+        SpecError: The text isn't YAML, has a key twice or a value that can't be read, or is beyond `LIMITS`; names line
+            and column.
     """
     import yaml
 
+    if len(text) > LIMITS.characters:
+        raise SpecError(f"{where}: the YAML has {len(text):,} characters, more than the {LIMITS.characters:,} allowed")
     # The C loader is ten times quicker; not every build of PyYAML has it.
     loader_type: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -31,7 +53,8 @@ def parse_yaml(text: str, where: str) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _resolve(node, where, set())
+            _Reader(loader, where).resolve(node, depth=1)
+            _count(node, where, {})
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -42,48 +65,110 @@ def parse_yaml(text: str, where: str) -> Any:
         raise SpecError(f"{_at(where, mark)}: invalid YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
         raise SpecError(f"{where}: the YAML is nested too deeply to be read") from error
-    except ValueError as error:  # a date like 2026-13-45, or a number of thousands of digits
+    except ValueError as error:  # half a surrogate pair, or a date like 2026-13-45
         raise SpecError(f"{where}: the YAML holds a value that can't be read: {error}") from error
 
 
-def _resolve(node: Any, where: str, done: set[int]) -> None:
-    """Refuse duplicate keys, and resolve merge keys (`<<`).
+class _Reader:
+    """Refuses duplicate keys and resolves merge keys (`<<`): PyYAML loses what a mapping overrides on a third merge."""
 
-    PyYAML loses what a mapping overrides when that is merged into a third.
-    """
-    if id(node) in done:
-        return
-    done.add(id(node))
-    if node.id == "sequence":
-        for item in node.value:
-            _resolve(item, where, done)
-    if node.id != "mapping":
-        return
-    own: dict[object, tuple[Any, Any]] = {}
-    merged: dict[object, tuple[Any, Any]] = {}
-    for key, value in node.value:
-        _resolve(key, where, done)
-        _resolve(value, where, done)
-        if key.tag == _MERGE:
-            for source in value.value if value.id == "sequence" else [value]:
-                if source.id != "mapping":
-                    raise SpecError(f"{_at(where, key.start_mark)}: << merges mappings, and this isn't one")
-                for pair in source.value:
-                    if pair[0].tag != _MERGE:
-                        merged.setdefault(_name(pair[0]), pair)
-        elif (name := _name(key)) in own:
-            first = own[name][0].start_mark.line + 1
-            raise SpecError(
-                f"{_at(where, key.start_mark)}: the key {key.value!r} appears twice (first in line {first}); keep one "
-                "of them"
-            )
+    def __init__(self, loader: Any, where: str) -> None:
+        self._loader = loader
+        self._where = where
+        self._done: set[int] = set()
+        self._merged_pairs = 0
+
+    def resolve(self, node: Any, *, depth: int) -> None:
+        if id(node) in self._done:
+            return
+        self._done.add(id(node))
+        if depth > LIMITS.depth:
+            raise self._refused(node, f"nested deeper than {LIMITS.depth} levels")
+        if node.id == "sequence":
+            for item in node.value:
+                self.resolve(item, depth=depth + 1)
+        elif node.id == "mapping":
+            self._mapping(node, depth)
         else:
-            own[name] = (key, value)
-    node.value = [*(pair for name, pair in merged.items() if name not in own), *own.values()]
+            self._scalar(node)
+
+    def _mapping(self, node: Any, depth: int) -> None:
+        own: dict[object, tuple[Any, Any]] = {}
+        merged: dict[object, tuple[Any, Any]] = {}
+        for key, value in node.value:
+            self.resolve(key, depth=depth + 1)
+            self.resolve(value, depth=depth + 1)
+            if key.tag == _MERGE:
+                self._merge(key, value, merged)
+            elif (name := self._name(key)) in own:
+                first = own[name][0].start_mark.line + 1
+                raise self._refused(
+                    key, f"the key {str(key.value)[:80]!r} appears twice (first in line {first}); keep one of them"
+                )
+            else:
+                own[name] = (key, value)
+        node.value = [*(pair for name, pair in merged.items() if name not in own), *own.values()]
+
+    def _merge(self, key: Any, value: Any, merged: dict[object, tuple[Any, Any]]) -> None:
+        for source in value.value if value.id == "sequence" else [value]:
+            if source.id != "mapping":
+                raise self._refused(key, "<< merges mappings, and this isn't one")
+            self._merged_pairs += len(source.value)
+            if self._merged_pairs > LIMITS.nodes:
+                raise self._refused(key, f"merges bring more than {LIMITS.nodes:,} pairs")
+            for pair in source.value:
+                if pair[0].tag != _MERGE:
+                    merged.setdefault(self._name(pair[0]), pair)
+
+    def _scalar(self, node: Any) -> None:
+        """Read a value once, so that one that can't be read has its line in the error."""
+        if node.tag == _MERGE:
+            return
+        if node.tag == _INT and len(node.value) > LIMITS.number_digits:
+            raise self._refused(
+                node, f"the YAML holds a value that can't be read: a number of over {LIMITS.number_digits:,} digits"
+            )
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError) as error:  # PyYAML's own, for `!!bool x` or `!!timestamp x`
+            shown = str(node.value)[:80]
+            raise self._refused(node, f"the YAML holds a value that can't be read: {shown!r} ({error})") from error
+        if node.tag == _INT and _SURPRISING_INT.fullmatch(node.value):
+            raise self._refused(
+                node, f"YAML reads {node.value} as {value}; write that number, or put it in quotes if it is text"
+            )
+
+    def _name(self, key: Any) -> object:
+        """Return what a key is equal to: YAML's `1`, `0x1` and `true` are one key in Python."""
+        if key.id != "scalar":
+            return id(key)
+        value = self._loader.construct_object(key)
+        return (key.tag, key.value) if value != value else value
+
+    def _refused(self, node: Any, message: str) -> SpecError:
+        return SpecError(f"{_at(self._where, node.start_mark)}: {message}")
 
 
-def _name(key: Any) -> object:
-    return (key.tag, key.value) if key.id == "scalar" else id(key)
+def _count(node: Any, where: str, counted: dict[int, int | None]) -> int:
+    """Return how many nodes there are with aliases written out: nine short lines can mean a billion."""
+    if id(node) in counted:
+        known = counted[id(node)]
+        if known is None:
+            raise SpecError(f"{_at(where, node.start_mark)}: the value contains itself by an alias; write it out")
+        return known
+    counted[id(node)] = None
+    total = 1
+    if node.id != "scalar":
+        parts = node.value if node.id == "sequence" else [part for pair in node.value for part in pair]
+        for part in parts:
+            total += _count(part, where, counted)
+            if total > LIMITS.nodes:
+                raise SpecError(
+                    f"{_at(where, node.start_mark)}: the YAML has more than {LIMITS.nodes:,} values with its aliases "
+                    "(*name) written out"
+                )
+    counted[id(node)] = total
+    return total
 
 
 def _at(where: str, mark: Any) -> str:

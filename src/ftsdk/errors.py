@@ -148,7 +148,16 @@ class UnsupportedSpecError(SpecError):
 
 
 class DatasetError(FtsdkError, ValueError):
-    """Data that can't be used. The message names the file, the row and the field."""
+    """Data that can't be used. The message names the file, the row and the field.
+
+    Attributes:
+        source: The file or hub id; None for rows from memory.
+        line: The line of the first bad row in a text file, elsewhere its number; both count from 1.
+        field: The column.
+        reason: What is wrong, and what to do, without where.
+        problems: Up to ten bad rows, where there are several.
+        bad_rows: How many bad rows there are in all.
+    """
 
     def __init__(
         self,
@@ -164,10 +173,32 @@ class DatasetError(FtsdkError, ValueError):
             where += f":{line}" if source else f"row {line}"
         if field is not None:
             where += f", field {field!r}" if where else f"field {field!r}"
-        super().__init__((f"{where}: " if where else "") + message + (f" {hint}" if hint else ""))
+        self.reason = message + (f" {hint}" if hint else "")
+        super().__init__((f"{where}: " if where else "") + self.reason)
         self.source = source
         self.line = line
         self.field = field
+        self.problems: tuple[Problem, ...] = () if line is None else (Problem(where, self.reason),)
+        self.bad_rows = len(self.problems)
+
+    def with_more(self, others: Sequence[DatasetError], *, count: int, of: int) -> DatasetError:
+        """Return this error with those of other rows listed below it.
+
+        Args:
+            others: Errors of other rows, as many as shall be listed.
+            count: How many bad rows there are, this one included.
+            of: How many rows there are.
+        """
+        listed = "".join(f"\n  {other}" for other in others)
+        rest = count - 1 - len(others)
+        more = f"\n  ... and {rest:,} more" if rest else ""
+        advice = "" if count == of else ' on_bad="drop" leaves them out, and keeps them in .dropped.'
+        found = DatasetError("", source=self.source, line=self.line, field=self.field)
+        found.args = (f"{self}\n{count:,} of {of:,} rows can't be used.{advice}{listed}{more}",)
+        found.reason = self.reason
+        found.problems = tuple(problem for error in (self, *others) for problem in error.problems)
+        found.bad_rows = count
+        return found
 
 
 class ModelError(FtsdkError, ValueError):

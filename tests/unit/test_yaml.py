@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from itertools import pairwise
+
 import pytest
 
 from ftsdk._yaml import parse_yaml
@@ -17,16 +20,42 @@ from ftsdk.errors import SpecError
         ("evals:\n- name: a\n  name: b\n", r"^job\.yaml:3:3: the key 'name' appears twice"),
         ("x-a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}\n", r"^job\.yaml:2:19: the key 'd' appears twice"),
         ("a: [unclosed\nb: x\n", r"^job\.yaml:2:2: invalid YAML: "),
-        ("a: 2026-13-45\n", r"^job\.yaml: the YAML holds a value that can't be read: "),
-        (f"a: {'9' * 5000}\n", r"^job\.yaml: the YAML holds a value that can't be read: "),
+        ("a: 2026-13-45\n", r"^job\.yaml:1:4: the YAML holds a value that can't be read: "),
+        (f"a: {'9' * 5000}\n", r"^job\.yaml:1:4: the YAML holds a value that can't be read: "),
         ("a: 1\n---\na: 2\n", r"^job\.yaml:2:1: invalid YAML: "),
         ("a: \0\n", r"^job\.yaml: invalid YAML: "),
         ("a: !!python/object:os.system x\n", r"^job\.yaml:1:4: invalid YAML: "),
+        ("{1: a, true: b}\n", r"^job\.yaml:1:8: the key 'true' appears twice"),
+        ("a: 0x" + "f" * 5000, r"^job\.yaml:1:4: the YAML holds a value that can't be read: a number of over"),
+        ("a: !!bool x\n", r"^job\.yaml:1:4: the YAML holds a value that can't be read: 'x'"),
+        ("a: !!timestamp x\n", r"^job\.yaml:1:4: the YAML holds a value that can't be read: 'x'"),
+        ("epochs: 010\n", r"^job\.yaml:1:9: YAML reads 010 as 8; write that number, or put it in quotes"),
+        ("timeout_s: 1:30\n", r"^job\.yaml:1:12: YAML reads 1:30 as 90"),
+        ("a: &a [*a]\n", r"^job\.yaml:1:4: the value contains itself by an alias"),
+        ("a: &a {b: *a}\n", r"^job\.yaml:1:4: the value contains itself by an alias"),
+        ("[" * 200 + "]" * 200, r"^job\.yaml:1:101: nested deeper than 100 levels"),
+        ("x" * (2 << 20), r"^job\.yaml: the YAML has 2,097,152 characters"),
     ],
 )
 def test_yaml_that_is_broken_or_ambiguous_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse_yaml(text, "job.yaml")
+
+
+def test_a_few_lines_that_mean_a_billion_values_are_refused_at_once() -> None:
+    names = "abcdefghi"
+    laughs = "a: &a [x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise(names)
+    )
+    merges = "".join(
+        f"a{i}: &a{i} {{<<: [{', '.join(f'*a{j}' for j in range(max(0, i - 30), i))}], k{i}: 1}}\n" for i in range(500)
+    )
+    start = time.process_time()
+    with pytest.raises(SpecError, match=r"more than 100,000 values with its aliases"):
+        parse_yaml(laughs, "job.yaml")
+    with pytest.raises(SpecError, match=r"merges bring more than 100,000 pairs"):
+        parse_yaml(merges, "job.yaml")
+    assert time.process_time() - start < 5
 
 
 def test_what_a_merge_brings_may_be_overridden() -> None:

@@ -25,3 +25,4 @@ from ftsdk.cost.training.calibration import Calibration as Calibration
 from ftsdk.cost.training.estimate import Estimate as Estimate
 from ftsdk.cost.training.prediction import TrainingPrediction as TrainingPrediction
 from ftsdk.cost.training.prediction import predict_training as predict_training
+from ftsdk.cost.training.recipe import Recipe as Recipe

@@ -1,6 +1,7 @@
 """Data: read, shaped into chat or preference rows, split, stored by content, and rendered to tokens."""
 
 from ftsdk.data.dataset import Dataset, Splits
+from ftsdk.data.overlap import JudgedBy, data_notes
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
@@ -9,6 +10,7 @@ from ftsdk.data.summary import Summary
 
 __all__ = [
     "Dataset",
+    "JudgedBy",
     "Preview",
     "RenderReport",
     "Rendered",
@@ -17,6 +19,7 @@ __all__ = [
     "Splits",
     "Store",
     "Summary",
+    "data_notes",
     "preview",
     "render_chat",
     "render_dataset",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, Literal, cast
 
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table
@@ -81,47 +82,52 @@ def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
     return "table"
 
 
-def ready_rows(table: Table, format: Literal["chat", "preference"], source: str | None) -> tuple[Row, ...]:  # noqa: A002
+Built = tuple[Table, tuple[Row, ...]]
+"""The rows of the table that could be used, and what was made of each."""
+
+
+def ready_rows(table: Table, format: Literal["chat", "preference"], source: str | None, bad: BadRows) -> Built:  # noqa: A002
     """Return ready-made rows in canonical form.
 
     Raises:
         DatasetError: A row can't be trained on; names line and field.
     """
-    _refuse_columns(table, source)
+    refuse = _refuses_columns(table)
     if format == "preference":
         # A system column may have gaps; a template with gaps would be refused.
-        return preference_rows(
+        make = _pair_maker(
             table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True
         )
-    if "messages" in table.columns:
-        return chat_rows(table, source, prompt=None, completion=None, system=None, messages="messages")
-    if any(isinstance(row.get("prompt"), (list, tuple)) for row in table.rows):
-        return tuple({"messages": _joined(row, where)} for row, where in _located(table, source))
-    return chat_rows(
-        table, source, prompt="{prompt}", completion="{completion}", system=None, messages=None, system_column=True
-    )
+    elif "messages" in table.columns:
+        make = _messages_maker("messages", None)
+    elif any(isinstance(row.get("prompt"), (list, tuple)) for row in table.rows):
+        make = _joined
+    else:
+        make = _template_maker(
+            table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True
+        )
+    return _built(table, source, bad, refuse, make)
 
 
 def chat_rows(
     table: Table,
     source: str | None,
+    bad: BadRows,
     *,
     prompt: str | None,
     completion: str | None,
     system: str | None,
     messages: str | None,
-    system_column: bool = False,
-) -> tuple[Row, ...]:
+) -> Built:
     """Make chat rows by templates, or from a column of messages; see `Dataset.as_chat`."""
     if messages is not None:
         if prompt is not None or completion is not None:
             raise DatasetError(
                 "messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source
             )
-        _refuse_columns(table, source)
-        return _chat_from_messages(
-            table, source, _column(messages, "messages", table, source), _template(system, "system", table, source)
-        )
+        column = _column(messages, "messages", table, source)
+        make = _messages_maker(column, _template(system, "system", table, source))
+        return _built(table, source, bad, _refuses_columns(table), make)
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
@@ -130,26 +136,74 @@ def chat_rows(
             hint='Pass prompt="...{column}..." and completion="{column}", '
             'or messages="column" for whole conversations.',
         )
+    make = _template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
+    return _built(table, source, bad, None, make)
+
+
+def preference_rows(
+    table: Table,
+    source: str | None,
+    bad: BadRows,
+    *,
+    prompt: str | None,
+    chosen: str,
+    rejected: str,
+    system: str | None,
+) -> Built:
+    """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
+    make = _pair_maker(
+        table, source, prompt=prompt, chosen=chosen, rejected=rejected, system=system, system_column=False
+    )
+    return _built(table, source, bad, None, make)
+
+
+_Make = Callable[[Mapping[str, Any], Location], Row]
+
+
+def _built(
+    table: Table,
+    source: str | None,
+    bad: BadRows,
+    refuse: Callable[[Mapping[str, Any], Location], None] | None,
+    make: _Make,
+) -> Built:
+    rows: list[Row] = []
+    kept: list[int] = []
+    for position, (row, where) in enumerate(table.located(source)):
+        try:
+            if refuse is not None:
+                refuse(row, where)
+            rows.append(make(row, where))
+        except DatasetError as error:
+            bad.add(error, row)
+        else:
+            kept.append(position)
+    bad.finish(len(rows))
+    return (table if len(kept) == len(table.rows) else table.at(kept)), tuple(rows)
+
+
+def _template_maker(
+    table: Table, source: str | None, *, prompt: str, completion: str, system: str | None, system_column: bool
+) -> _Make:
     asks, answers = _needed(prompt, "prompt", table, source), _needed(completion, "completion", table, source)
     if not answers.fields:
         raise DatasetError(
             f"completion={completion!r} has no {{column}}, so every row would have the same answer.", source=source
         )
     systems = _template(system, "system", table, source)
-    rows: list[Row] = []
-    for row, where in _located(table, source):
+
+    def make(row: Mapping[str, Any], where: Location) -> Row:
         opening = _opening(row, where, systems, system_column)
         question = check_text(asks.render(row, where), where, "prompt")
         answer = check_text(answers.render(row, where), where, "completion")
         if not question.strip():
             raise where.error("the prompt is empty.", field="prompt")
-        rows.append(
-            {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-        )
-    return tuple(rows)
+        return {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+    return make
 
 
-def preference_rows(
+def _pair_maker(
     table: Table,
     source: str | None,
     *,
@@ -157,21 +211,21 @@ def preference_rows(
     chosen: str,
     rejected: str,
     system: str | None,
-    system_column: bool = False,
-) -> tuple[Row, ...]:
-    """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
+    system_column: bool,
+) -> _Make:
     systems = _template(system, "system", table, source)
     read = {
         name: _Side(text, name, table, source)
         for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected))
         if text is not None
     }
-    if any(side.is_messages for side in read.values()):
-        # Whole conversations: what stands beside them belongs to them.
-        _refuse_columns(table, source)
-        system_column = True
-    rows: list[Row] = []
-    for row, where in _located(table, source):
+    # Whole conversations: what stands beside them belongs to them.
+    is_talk = any(side.is_messages for side in read.values())
+    refuse = _refuses_columns(table) if is_talk else None
+
+    def make(row: Mapping[str, Any], where: Location) -> Row:
+        if refuse is not None:
+            refuse(row, where)
         answers = {name: read[name].messages(row, where, role="assistant") for name in ("chosen", "rejected")}
         if prompt is None:
             asked = answers["chosen"][:-1]
@@ -182,27 +236,33 @@ def preference_rows(
                 )
         else:
             asked = read["prompt"].messages(row, where, role="user")
-        for name, answer in answers.items():
-            # Many public sets repeat the prompt in both answers.
-            if len(answer) > 1 and answer[:-1] == asked:
-                answers[name] = answer[-1:]
-            elif len(answer) > 1:
-                raise where.error("must be one answer, or the prompt and one answer.", field=name)
-        asked = _opened(_opening(row, where, systems, system_column), asked, where, "system", "prompt")
-        check_conversation(asked, where, "prompt", ends_with="user")
-        for name, answer in answers.items():
-            if answer[0]["role"] != "assistant":
-                raise where.error(f"must come from the assistant, not from {answer[0]['role']!r}.", field=name)
-            if not answer[0]["content"].strip():
-                raise where.error("is empty.", field=name, hint="Fill it in, or remove the row.")
-        if answers["chosen"] == answers["rejected"]:
-            raise where.error(
-                "chosen and rejected are the same, so there is nothing to prefer.",
-                field="rejected",
-                hint="Remove the row.",
-            )
-        rows.append({"prompt": asked, **answers})
-    return tuple(rows)
+        opening = _opening(row, where, systems, system_column or is_talk)
+        return _pair(asked, answers, opening, where)
+
+    return make
+
+
+def _pair(asked: list[Message], answers: dict[str, list[Message]], opening: list[Message], where: Location) -> Row:
+    for name, answer in answers.items():
+        # Many public sets repeat the prompt in both answers.
+        if len(answer) > 1 and answer[:-1] == asked:
+            answers[name] = answer[-1:]
+        elif len(answer) > 1:
+            raise where.error("must be one answer, or the prompt and one answer.", field=name)
+    asked = _opened(opening, asked, where, "system", "prompt")
+    check_conversation(asked, where, "prompt", ends_with="user")
+    for name, answer in answers.items():
+        if answer[0]["role"] != "assistant":
+            raise where.error(f"must come from the assistant, not from {answer[0]['role']!r}.", field=name)
+        if not answer[0]["content"].strip():
+            raise where.error("is empty.", field=name, hint="Fill it in, or remove the row.")
+    if answers["chosen"] == answers["rejected"]:
+        raise where.error(
+            "chosen and rejected are the same, so there is nothing to prefer.",
+            field="rejected",
+            hint="Remove the row.",
+        )
+    return {"prompt": asked, **answers}
 
 
 class _Side:
@@ -230,22 +290,22 @@ class _Side:
         return [{"role": role, "content": check_text(content, where, self.name)}]
 
 
-def _chat_from_messages(table: Table, source: str | None, column: str, systems: Template | None) -> tuple[Row, ...]:
-    rows: list[Row] = []
-    for row, where in _located(table, source):
+def _messages_maker(column: str, systems: Template | None) -> _Make:
+    def make(row: Mapping[str, Any], where: Location) -> Row:
         messages = read_messages(row.get(column), where, column)
         messages = _opened(_opening(row, where, systems, from_column=True), messages, where, column, "conversation")
         check_conversation(messages, where, column)
-        rows.append({"messages": messages})
-    return tuple(rows)
+        return {"messages": messages}
+
+    return make
 
 
-def _joined(row: Mapping[str, Any], where: Location) -> list[Message]:
+def _joined(row: Mapping[str, Any], where: Location) -> Row:
     asked = read_messages(row.get("prompt"), where, "prompt")
     asked = _opened(_opening(row, where, None, from_column=True), asked, where, "system", "prompt")
     messages = asked + read_messages(row.get("completion"), where, "completion")
     check_conversation(messages, where, "completion")
-    return messages
+    return {"messages": messages}
 
 
 def _opened(opening: list[Message], messages: list[Message], where: Location, field: str, what: str) -> list[Message]:
@@ -260,16 +320,13 @@ def _opened(opening: list[Message], messages: list[Message], where: Location, fi
     return [*opening, *messages]
 
 
-def _refuse_columns(table: Table, source: str | None) -> None:
-    """Refuse columns that say what is trained, or with what, and that would be dropped.
-
-    Raises:
-        DatasetError: One of them has a value; names line and column.
-    """
+def _refuses_columns(table: Table) -> Callable[[Mapping[str, Any], Location], None] | None:
+    """Return what refuses rows with columns that say what is trained, or with what, and that would be dropped."""
     present = [column for column in table.columns if column in _MEANINGFUL_COLUMNS or column == "label"]
     if not present:
-        return
-    for row, where in _located(table, source):
+        return None
+
+    def refuse(row: Mapping[str, Any], where: Location) -> None:
         for column in present:
             value = row.get(column)
             if column == "label":
@@ -286,6 +343,8 @@ def _refuse_columns(table: Table, source: str | None) -> None:
                     hint="Remove the column.",
                 )
 
+    return refuse
+
 
 def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:
     if systems is not None:
@@ -296,10 +355,6 @@ def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, 
     if not isinstance(content, str):
         raise where.error(f"is a {type(content).__name__}, not text.", field="system")
     return [{"role": "system", "content": check_text(content, where, "system")}]
-
-
-def _located(table: Table, source: str | None) -> list[tuple[dict[str, Any], Location]]:
-    return [(row, Location(source, line)) for row, line in zip(table.rows, table.lines, strict=True)]
 
 
 def _needed(text: str, parameter: str, table: Table, source: str | None) -> Template:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftsdk._format import printable
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
@@ -20,30 +21,36 @@ __all__ = ["csv_rows"]
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-def csv_rows(text: str, source: str, *, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def csv_rows(text: str, source: str, bad: BadRows, *, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows with the lines they start on; blank lines are skipped.
 
+    Rows with more or fewer fields than the header go to `bad`.
+
     Raises:
-        DatasetError: The text isn't CSV, its header can't be used, a row has more or fewer fields than that, or there
-            are no rows.
+        DatasetError: The text isn't CSV, its header can't be used, or there are no rows.
     """
     header: list[str] | None = None
+    shown = ""
     is_empty = True
     for line, record in _records(text, source, delimiter):
         where = Location(source, line)
         if header is None:
             header = _header(record, where, delimiter)
-        elif len(record) != len(header):
-            raise where.error(
-                f"the row has {len(record)} fields, the header has {len(header)} "
-                f"({printable(', '.join(header), 200)}).",
-                hint=(
-                    f"Put text that holds {'a tab' if delimiter != ',' else 'a comma'}, a quote or a line break in "
-                    'quotes: "...".'
+            shown = printable(", ".join(header[:100]), 200)
+            continue
+        is_empty = False
+        if len(record) != len(header):
+            bad.add(
+                where.error(
+                    f"the row has {len(record)} fields, the header has {len(header)} ({shown}).",
+                    hint=(
+                        f"Put text that holds {'a tab' if delimiter != ',' else 'a comma'}, a quote or a line break in "
+                        'quotes: "...".'
+                    ),
                 ),
+                record,
             )
         else:
-            is_empty = False
             yield line, dict(zip(header, record, strict=True))
     if is_empty:
         raise DatasetError("has a header and no rows.", source=source)
@@ -94,5 +101,5 @@ def _header(record: list[str], where: Location, delimiter: str) -> list[str]:
         if not name:
             raise where.error("a column of the header has no name.")
         if count > 1:
-            raise where.error(f"the header has the column {name!r} twice.")
+            raise where.error(f"the header has the column {printable(name, 80)!r} twice.")
     return header

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
-from ftsdk.data.canonical import Row, as_lines, chat_rows, detect_format, preference_rows, ready_rows
-from ftsdk.data.recipe import ChatStep, PreferenceStep, Recipe, SampleStep, SplitStep, Step
+from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
+from ftsdk.data.canonical import Row, chat_rows, detect_format, preference_rows, ready_rows
+from ftsdk.data.lineage import follow, lineage_of, recipe_of
+from ftsdk.data.recipe import Recipe
+from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
+from ftsdk.data.row_keys import prompt_key, row_key
+from ftsdk.data.rows import Rows
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
-from ftsdk.data.split import choose, split_positions, strata_of
-from ftsdk.data.table import Table
-from ftsdk.data.token_guess import RowGuess, guess_row, total_and_longest
+from ftsdk.data.split import choose, groups_of, split_positions, strata_of
+from ftsdk.data.steps import ChatStep, PreferenceStep, SampleStep, SliceStep, SplitStep, Step, function_step
+from ftsdk.data.table import Table, join_tables, table_of
 from ftsdk.errors import DatasetError
-from ftsdk.spec import DatasetRef
 
 if TYPE_CHECKING:
     from ftsdk.data.store import Store
-    from ftsdk.data.summary import Summary
 
 __all__ = ["Dataset", "Splits"]
 
@@ -35,14 +37,14 @@ class Splits(NamedTuple, Generic[_Validation_co, _Test_co]):
     test: _Test_co
 
 
-class Dataset:
+class Dataset(Rows):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be
     trained on, `"table"` rows become one of these by `as_chat` or `as_preference`.
     """
 
-    __slots__ = ("_fingerprint", "_format", "_guesses", "_lines", "_rows", "_source", "_steps", "_table")
+    __slots__ = ("_parts", "_steps")
 
     def __init__(
         self,
@@ -52,22 +54,28 @@ class Dataset:
         steps: tuple[Step, ...] = (),
         format: Literal["table", "chat", "preference"] | None = None,  # noqa: A002
         rows: tuple[Row, ...] | None = None,
+        bad: BadRows | None = None,
+        dropped: tuple[DroppedRow, ...] = (),
+        parts: tuple[Dataset, ...] = (),
     ) -> None:
         """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
-        self._table = table
-        self._source = source
+        found = format or detect_format(table)
+        bad = bad or BadRows()
+        if rows is None and found != "table":
+            table, rows = ready_rows(table, found, source.location, bad)
+        super().__init__(table, source, found, table.rows if rows is None else rows, (*dropped, *bad.dropped))
         self._steps = steps
-        self._format: Literal["table", "chat", "preference"] = format or detect_format(table)
-        if rows is None:
-            rows = table.rows if self._format == "table" else ready_rows(table, self._format, source.location)
-        self._rows = rows
-        self._lines: bytes | None = None
-        self._fingerprint: str | None = None
-        self._guesses: tuple[RowGuess, ...] | None = None
+        self._parts = parts
 
     @classmethod
     def from_file(
-        cls, path: Any, *, split: str | None = None, revision: str | None = None, subset: str | None = None
+        cls,
+        path: Any,
+        *,
+        split: str | None = None,
+        revision: str | None = None,
+        subset: str | None = None,
+        on_bad: OnBad = "raise",
     ) -> Dataset:
         """Read data from a file, the Hugging Face hub or memory.
 
@@ -77,11 +85,15 @@ class Dataset:
             split: Which split of a hub dataset; None is `"train"`.
             revision: Which branch, tag or commit of a hub dataset.
             subset: Which subset (configuration) of a hub dataset.
+            on_bad: `"raise"` lists rows that can't be used in one error; `"drop"` leaves them out and keeps them in
+                `dropped`.
 
         Raises:
-            DatasetError: There is no such file or it can't be used; names the line and field, and what to do.
+            DatasetError: There is no such file or it can't be used; names up to ten rows, and what to do.
         """
-        return cls(*open_source(path, split=split, revision=revision, subset=subset))
+        bad = BadRows(on_bad)
+        table, source = open_source(path, split=split, revision=revision, subset=subset, bad=bad)
+        return cls(table, source, bad=bad)
 
     @classmethod
     def from_hub(
@@ -115,41 +127,54 @@ class Dataset:
         return cls(rows_table(rows), Source(name=name))
 
     @property
-    def name(self) -> str:
-        """The file's name or the hub id."""
-        return self._source.name
+    def steps(self) -> tuple[Step, ...]:
+        """What was done to the rows since they were read."""
+        return self._steps
 
     @property
-    def format(self) -> Literal["table", "chat", "preference"]:
-        """What the rows are."""
-        return self._format
+    def lineage(self) -> tuple[dict[str, Any], ...]:
+        """The source and each step since, as plain data; functions by name and by the hash of their source."""
+        return lineage_of(self)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns as they were read; templates may use them."""
-        return self._table.columns
+    def parts(self) -> tuple[Dataset, ...]:
+        """The datasets that were joined by `+`, before `steps`; empty for all others."""
+        return self._parts
 
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows themselves, not copies: don't change them."""
-        return self._rows
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Row | Dataset:
+        if not isinstance(index, slice):
+            return self._copied(self._rows[index])
+        positions = tuple(range(*index.indices(len(self))))
+        if not positions:
+            raise DatasetError(
+                f"the slice {index.start}:{index.stop}:{index.step} has none of the {len(self)} rows.", source=self.name
+            )
+        given = {"start": index.start, "stop": index.stop, "step": index.step}
+        step = SliceStep(**{key: value for key, value in given.items() if value is not None})
+        return self._selected(positions, Step(slice=step))
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Row]:
-        return map(self._copied, self._rows)
-
-    def __getitem__(self, index: int) -> Row:
-        return self._copied(self._rows[index])
-
-    def head(self, n: int = 5) -> list[Row]:
-        """Return the first rows, at most `n`."""
-        return [self._copied(row) for row in self._rows[:n]]
-
-    def line_of(self, index: int) -> int:
-        """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
-        return self._table.lines[index]
+    def __add__(self, other: object) -> Dataset:
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        if other._format != self._format:
+            raise DatasetError(
+                f"{self._format} rows can't be joined with the {other._format} rows of {other.name!r}.",
+                source=self.name,
+                hint="Give both the same shape first, with as_chat(...) or as_preference(...).",
+            )
+        table = join_tables((self._table, self._source.location), (other._table, other._source.location))
+        return Dataset(
+            table,
+            Source(name=f"{self.name} + {other.name}"),
+            format=self._format,
+            rows=table.rows if self._format == "table" else (*self._rows, *other._rows),
+            dropped=(*self._dropped, *other._dropped),
+            parts=(self, other),
+        )
 
     def as_chat(
         self,
@@ -157,6 +182,7 @@ class Dataset:
         completion: str | None = None,
         system: str | None = None,
         messages: str | None = None,
+        on_bad: OnBad = "raise",
     ) -> Dataset:
         """Make conversations.
 
@@ -167,18 +193,27 @@ class Dataset:
             messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}`
                 messages (or ShareGPT's `{"from", "value"}`). A column `system` beside it goes in front, unless `system`
                 is given.
+            on_bad: `"raise"` lists rows that can't be used in one error; `"drop"` leaves them out and keeps them in
+                `dropped`.
 
         Raises:
             DatasetError: A template names no such column, a value is missing, a completion is empty, the roles of a
-                conversation are out of order, or something that can't be trained on would be dropped; names the line
-                and field.
+                conversation are out of order, or something that can't be trained on would be dropped; names up to ten
+                rows by line and field.
         """
-        rows = chat_rows(
-            self._table, self._source.location, prompt=prompt, completion=completion, system=system, messages=messages
+        bad = BadRows(on_bad)
+        table, rows = chat_rows(
+            self._table,
+            self._source.location,
+            bad,
+            prompt=prompt,
+            completion=completion,
+            system=system,
+            messages=messages,
         )
         given = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
-        step = Step(chat=ChatStep(**{key: value for key, value in given.items() if value is not None}))
-        return self._derived(self._table, rows, step, format="chat")
+        step = Step(chat=ChatStep(**{key: value for key, value in given.items() if value is not None}, **_unusual(bad)))
+        return self._derived(table, rows, step, format="chat", dropped=bad.dropped)
 
     def as_preference(
         self,
@@ -186,6 +221,7 @@ class Dataset:
         chosen: str = "{chosen}",
         rejected: str = "{rejected}",
         system: str | None = None,
+        on_bad: OnBad = "raise",
     ) -> Dataset:
         """Make pairs of a better and a worse answer.
 
@@ -195,28 +231,99 @@ class Dataset:
             chosen: The better answer: a template, or a column of messages.
             rejected: The worse answer.
             system: A template for a system message in front.
+            on_bad: As for `as_chat`.
 
         Raises:
             DatasetError: As for `as_chat`, or the two answers of a row are the same.
         """
-        rows = preference_rows(
-            self._table, self._source.location, prompt=prompt, chosen=chosen, rejected=rejected, system=system
+        bad = BadRows(on_bad)
+        table, rows = preference_rows(
+            self._table, self._source.location, bad, prompt=prompt, chosen=chosen, rejected=rejected, system=system
         )
         given = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
-        step = Step(preference=PreferenceStep(**{key: value for key, value in given.items() if value is not None}))
-        return self._derived(self._table, rows, step, format="preference")
+        found = {key: value for key, value in given.items() if value is not None}
+        step = Step(preference=PreferenceStep(**found, **_unusual(bad)))
+        return self._derived(table, rows, step, format="preference", dropped=bad.dropped)
+
+    def filter(self, function: Callable[[Row], object]) -> Dataset:
+        """Keep the rows for which a function is true. The others are in `dropped`.
+
+        Args:
+            function: Called with a copy of each row: `{"messages": [...]}` of chat rows, the columns of a table.
+
+        Raises:
+            DatasetError: It keeps no row, or returns None.
+        """
+        kept, dropped = kept_by(self, self._places(), function)
+        if not kept:
+            raise DatasetError(f"filter keeps none of the {len(self)} rows.", source=self.name)
+        step = Step(filter=function_step(function, before=len(self), after=len(kept)))
+        return self._selected(kept, step, dropped=dropped)
+
+    def map(self, function: Callable[[Row], Mapping[str, Any]]) -> Dataset:
+        """Change each row by a function.
+
+        What it returns is read anew: rows with `messages`, or with `prompt` and `completion`, are chat rows then. Of
+        chat rows the columns that they were made of are gone afterwards.
+
+        Args:
+            function: Called with a copy of each row; returns the new row, a dict of columns.
+
+        Raises:
+            DatasetError: It returns something else, or rows that can't be used.
+        """
+        changed = mapped_table(self, self._places(), function)
+        table = table_of(zip(self._table.lines, changed, strict=True), source=self.name)
+        table = table._replace(sources=self._table.sources)
+        step = Step(map=function_step(function, before=len(self), after=len(changed)))
+        return Dataset(table, self._source, steps=(*self._steps, step), dropped=self._dropped, parts=self._parts)
+
+    def drop_duplicates(self, by: Literal["row", "prompt"] = "row") -> Dataset:
+        """Keep the first of rows that are equal. The others are in `dropped`.
+
+        Args:
+            by: `"row"` compares whole rows, `"prompt"` everything before the answer.
+
+        Raises:
+            DatasetError: Prompts are asked for, and the rows are still a table.
+        """
+        if by not in ("row", "prompt"):
+            raise DatasetError(f'by={by!r} isn\'t known: pass "row" or "prompt".', source=self.name)
+        if by == "prompt" and self._format == "table":
+            raise self._not_shaped()
+        key = row_key if by == "row" else prompt_key
+        kept, dropped = without_repeats(
+            self._table, (key(row, self._format) for row in self._rows), self._source.location, by
+        )
+        return self._selected(kept, Step(drop_duplicates=by), dropped=dropped)
 
     @overload
     def split(
-        self, validation: float, test: float, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+        self,
+        validation: float,
+        test: float,
+        seed: int = 0,
+        stratify: str | Literal[False] | None = "auto",
+        group: str | Literal[False] | None = "auto",
     ) -> Splits[Dataset, Dataset]: ...
     @overload
     def split(
-        self, validation: float, test: None = None, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+        self,
+        validation: float,
+        test: None = None,
+        seed: int = 0,
+        stratify: str | Literal[False] | None = "auto",
+        group: str | Literal[False] | None = "auto",
     ) -> Splits[Dataset, None]: ...
     @overload
     def split(
-        self, validation: None = None, *, test: float, seed: int = 0, stratify: str | Literal[False] | None = "auto"
+        self,
+        validation: None = None,
+        *,
+        test: float,
+        seed: int = 0,
+        stratify: str | Literal[False] | None = "auto",
+        group: str | Literal[False] | None = "auto",
     ) -> Splits[None, Dataset]: ...
     @overload
     def split(
@@ -225,6 +332,7 @@ class Dataset:
         test: float | None = None,
         seed: int = 0,
         stratify: str | Literal[False] | None = "auto",
+        group: str | Literal[False] | None = "auto",
     ) -> Splits[Dataset | None, Dataset | None]: ...
     def split(
         self,
@@ -232,10 +340,12 @@ class Dataset:
         test: float | None = None,
         seed: int = 0,
         stratify: str | Literal[False] | None = "auto",
+        group: str | Literal[False] | None = "auto",
     ) -> Splits[Any, Any]:
-        """Cut into parts that share no row.
+        """Cut into parts that share no row and no prompt.
 
-        The same seed gives the same parts on every machine; each part keeps the order of the rows.
+        The same seed gives the same parts on every machine; each part keeps the order of the rows. Rows that stay
+        together may leave a part a few rows short.
 
         Args:
             validation: A fraction (0.1) or a number of rows (200). None: no such part.
@@ -243,16 +353,22 @@ class Dataset:
             seed: Which rows go where.
             stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50
                 distinct ones, each at least twice); a column does so by that column; None doesn't.
+            group: Which rows stay in one part. `"auto"`: those with the same prompt (case and blanks don't count), of a
+                table those that are equal. A column: also those with the same value in it, such as a customer or a
+                document. None: each row is drawn alone.
 
         Raises:
             DatasetError: A part would be empty, or no part has a size.
         """
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
-        chosen = split_positions(len(self), sizes, seed, self._strata(stratify), source=self._source.location)
+        location = self._source.location
+        groups = groups_of(self._rows, self._table, group, format=self._format, source=location)
+        chosen = split_positions(len(self), sizes, seed, self._strata(stratify), groups, source=location)
         given: dict[str, Any] = {
             **sizes,
             "seed": seed,
             **({} if stratify == "auto" else {"stratify": stratify or False}),
+            **({} if group == "auto" else {"group": group or False}),
         }
 
         def part(name: Literal["train", "validation", "test"]) -> Dataset:
@@ -281,60 +397,6 @@ class Dataset:
         """
         return self._selected(tuple(range(self._enough(n))), Step(take=n))
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the canonical rows, in order: the same rows have the same fingerprint wherever they came from.
-
-        Raises:
-            DatasetError: The rows are still a table.
-        """
-        if self._fingerprint is None:
-            self._fingerprint = hashlib.sha256(self.to_bytes()).hexdigest()
-        return self._fingerprint
-
-    def to_bytes(self) -> bytes:
-        """Return the canonical rows as JSON lines, as the store keeps them; they are written once and kept.
-
-        Raises:
-            DatasetError: The rows are still a table.
-        """
-        if self._format == "table":
-            raise DatasetError(
-                f"the rows are a table (columns: {', '.join(self.columns)}), not yet something to learn from.",
-                source=self.name,
-                hint=(
-                    'Call as_chat(prompt="...{column}...", completion="{column}") or as_preference(prompt=, chosen=, '
-                    "rejected=) first."
-                ),
-            )
-        if self._lines is None:
-            self._lines = as_lines(self._rows)
-        return self._lines
-
-    @property
-    def token_guesses(self) -> tuple[RowGuess, ...]:
-        """The tokens of each row, estimated from its text once."""
-        if self._guesses is None:
-            self._guesses = tuple(guess_row(row) for row in self._rows)
-        return self._guesses
-
-    def ref(self) -> DatasetRef:
-        """Return the dataset as a spec names it.
-
-        Raises:
-            DatasetError: The rows are still a table.
-        """
-        fingerprint = self.fingerprint
-        total, longest = total_and_longest(self.token_guesses)
-        return DatasetRef(
-            fingerprint=fingerprint,
-            format="preference" if self._format == "preference" else "chat",
-            rows=len(self),
-            name=self.name,
-            tokens=total,
-            longest_tokens=longest,
-        )
-
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
         """Return the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
 
@@ -344,10 +406,7 @@ class Dataset:
         Raises:
             DatasetError: Rows from memory that are still a table: they can only be named by content.
         """
-        if self._source.recipe is None:
-            ref = self.ref()
-            return Recipe(stored=ref.fingerprint, format=ref.format, name=self.name).to_dict()
-        return Recipe.of(self._source.recipe, self._steps, base=base or Path.cwd()).to_dict()
+        return recipe_of(self, base or Path.cwd()).to_dict()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: Path | None = None, *, store: Store | None = None) -> Dataset:
@@ -362,35 +421,7 @@ class Dataset:
             SpecError: An unknown key or an impossible value.
             DatasetError: The rows can't be found or can't be used.
         """
-        recipe = Recipe.from_dict(data)
-        if recipe.stored is not None:
-            from ftsdk.data.store import Store
-
-            found = (store or Store()).open(recipe.stored, format=recipe.format or "chat", name=recipe.name or "data")
-        elif recipe.hub is not None:
-            found = cls.from_hub(
-                recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
-            )
-        else:
-            found = cls.from_file((base or Path.cwd()) / Path(recipe.file or "").expanduser())
-        for step in recipe.all_steps:
-            found = step.apply(found)
-        return found
-
-    def summary(self) -> Summary:
-        """Describe the rows: how many, how long, which classes."""
-        from ftsdk.data.summary import summarise
-
-        return summarise(self)
-
-    def __repr__(self) -> str:
-        return f"Dataset({self.name!r}, {self._format}, {len(self):,} rows)"
-
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        return self.summary().to_html()
+        return follow(Recipe.from_dict(data), base or Path.cwd(), store)
 
     def _strata(self, stratify: str | Literal[False] | None) -> tuple[str, ...] | None:
         return strata_of(
@@ -404,10 +435,10 @@ class Dataset:
             )
         return n
 
-    def _selected(self, positions: tuple[int, ...], step: Step) -> Dataset:
+    def _selected(self, positions: tuple[int, ...], step: Step, *, dropped: Iterable[DroppedRow] = ()) -> Dataset:
         table = self._table.at(positions)
         rows = table.rows if self._format == "table" else tuple(self._rows[i] for i in positions)
-        return self._derived(table, rows, step, format=self._format)
+        return self._derived(table, rows, step, format=self._format, dropped=dropped)
 
     def _derived(
         self,
@@ -416,11 +447,18 @@ class Dataset:
         step: Step,
         *,
         format: Literal["table", "chat", "preference"],  # noqa: A002
+        dropped: Iterable[DroppedRow] = (),
     ) -> Dataset:
-        return Dataset(table, self._source, steps=(*self._steps, step), format=format, rows=rows)
+        return Dataset(
+            table,
+            self._source,
+            steps=(*self._steps, step),
+            format=format,
+            rows=rows,
+            dropped=(*self._dropped, *dropped),
+            parts=self._parts,
+        )
 
-    def _copied(self, row: Row) -> Row:
-        """Copy a row, so that a caller's changes don't reach the dataset and its fingerprint."""
-        if self._format == "table":
-            return dict(row)
-        return {key: [dict(message) for message in messages] for key, messages in row.items()}
+
+def _unusual(bad: BadRows) -> dict[str, Any]:
+    return {} if bad.on_bad == "raise" else {"on_bad": bad.on_bad}

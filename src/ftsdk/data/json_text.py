@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from ftsdk._format import printable
+from ftsdk.data.bad_rows import BadRows
+from ftsdk.data.limits import LIMITS
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
@@ -49,50 +51,61 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=WrittenFloat)
+# Infinity and NaN aren't JSON, but Python's own json writes them.
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=WrittenFloat, parse_constant=WrittenFloat)
+_lenient = json.JSONDecoder(parse_int=str)
+"""Finds the end of a value that `_decoder` refuses."""
 
 
-def json_lines(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of JSON Lines text with their line numbers; blank lines are skipped.
 
-    Raises:
-        DatasetError: A line isn't JSON, isn't an object, or has a key twice.
+    Lines that aren't JSON, aren't an object or have a key twice go to `bad`.
     """
     # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold as they are.
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
-        where = Location(source, line)
         try:
-            row = _decoder.decode(content)
-        except json.JSONDecodeError as error:
-            hint = (
-                "A .jsonl file has one object per line; an array of objects belongs in a .json file."
-                if content.strip() in ("[", "{")
-                else None
-            )
-            raise where.error(f"the line isn't JSON: {error.msg} at column {error.colno}.", hint=hint) from error
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(error, where, "line") from error
-        yield line, _object(row, where)
+            row = _line(content, Location(source, line))
+        except DatasetError as error:
+            bad.add(error, content)
+        else:
+            yield line, row
 
 
-def json_array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _line(content: str, where: Location) -> dict[str, Any]:
+    try:
+        row = _decoder.decode(content)
+    except json.JSONDecodeError as error:
+        hint = (
+            "A .jsonl file has one object per line; an array of objects belongs in a .json file."
+            if content.strip() in ("[", "{")
+            else None
+        )
+        raise where.error(f"the line isn't JSON: {error.msg} at column {error.colno}.", hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, where, "line") from error
+    return _object(row, where)
+
+
+def json_array(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a JSON array of objects, or of the array under `"data"`, with the lines they start on.
 
+    Elements that aren't an object or have a key twice go to `bad`.
+
     Raises:
-        DatasetError: The text isn't JSON, isn't of that shape, has anything after its value, or an object has a key
-            twice.
+        DatasetError: The text isn't JSON, isn't of that shape, or has anything after its value.
     """
     try:
-        yield from _array(text, source)
+        yield from _array(text, source, bad)
     except json.JSONDecodeError as error:
         raise Location(source, error.lineno).error(
             f"the file isn't JSON: {error.msg} at column {error.colno}."
         ) from error
 
 
-def _array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _array(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
     start = _skip(text, 0)
     end: int | None = None
     if text[start] == "{":
@@ -108,8 +121,15 @@ def _array(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
             break
         line += text.count("\n", counted, position)
         counted = position
-        row, position = _value(text, position, Location(source, line))
-        yield line, _object(row, Location(source, line))
+        where, start = Location(source, line), position
+        try:
+            value, position = _value(text, position, where)
+            row = _object(value, where)
+        except DatasetError as error:
+            position = _end_of(text, start, error)
+            bad.add(error, text[start:position])
+        else:
+            yield line, row
         is_first = False
         position = _skip(text, position)
         sign = text[position : position + 1]
@@ -171,6 +191,14 @@ def _value(text: str, position: int, where: Location) -> tuple[Any, int]:
         raise _unreadable(error, where, "row") from error
 
 
+def _end_of(text: str, start: int, error: DatasetError) -> int:
+    """Return where a value ends that can't be used; if that can't be found out, all is lost."""
+    try:
+        return _lenient.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        raise error from None
+
+
 def _unreadable(error: ValueError | RecursionError, where: Location, what: str) -> DatasetError:
     if isinstance(error, RecursionError):
         return where.error(f"the {what} is nested too deeply to be read.")
@@ -201,7 +229,25 @@ def _skip(text: str, position: int) -> int:
 def _object(row: object, where: Location) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise where.error(f"the row is {_kind(row)}; every row must be an object: {{...}}.")
-    return cast("dict[str, Any]", row)
+    found = cast("dict[str, Any]", row)
+    if any(type(value) in (dict, list) for value in found.values()):
+        _refuse_depth(found, where)
+    return found
+
+
+def _refuse_depth(row: dict[str, Any], where: Location) -> None:
+    """Refuse a row that can be read but, nested so deeply, not shown or compared."""
+    level: list[Any] = [row]
+    for _ in range(LIMITS.nesting):
+        level = [
+            inner
+            for value in level
+            for inner in (cast("dict[str, Any]", value).values() if isinstance(value, dict) else value)
+            if type(inner) in (dict, list)
+        ]
+        if not level:
+            return
+    raise where.error(f"the row is nested deeper than {LIMITS.nesting} levels.")
 
 
 def _kind(value: object) -> str:

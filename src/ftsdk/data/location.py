@@ -16,6 +16,9 @@ class Location(NamedTuple):
     """The file or hub id; None for rows from memory."""
     line: int
 
+    def __str__(self) -> str:
+        return f"row {self.line}" if self.source is None else f"{self.source}:{self.line}"
+
     def error(self, message: str, *, field: str | None = None, hint: str | None = None) -> DatasetError:
         """Return an error that names this row."""
         return DatasetError(message, source=self.source, line=self.line, field=field, hint=hint)

@@ -146,6 +146,7 @@ def preview(
     max_length: int | None = None,
     eos_token_ids: Sequence[int] | None = None,
     chat_template: str | None = None,
+    embedding_rows: int | None = None,
 ) -> Preview:
     """Render the first rows exactly as training will, and count what becomes of all of them.
 
@@ -157,6 +158,7 @@ def preview(
         max_length: Tokens per row; None cuts nothing.
         eos_token_ids: The tokens that end an answer. None: the tokenizer's own.
         chat_template: A Jinja template in place of the tokenizer's own.
+        embedding_rows: How many token ids the model has; None: unknown.
 
     Raises:
         DatasetError: The rows are still a table.
@@ -166,7 +168,9 @@ def preview(
         raise DatasetError(
             "the rows are still a table.", source=dataset.name, hint="Call as_chat(...) or as_preference(...) first."
         )
-    model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
+    model = TextModel(
+        tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template, embedding_rows=embedding_rows
+    )
     rows: list[PreviewRow] = []
     facts: list[RowFacts] = []
     for index, row in enumerate(render_rows(dataset.rows, model, train_on=train_on, max_length=max_length)):

@@ -5,98 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ftsdk.errors import DatasetError
+from ftsdk.data.bad_rows import OnBad
+from ftsdk.data.steps import ChatStep, PreferenceStep, SplitStep, Step
 from ftsdk.spec import DataFormat, Value
 
-if TYPE_CHECKING:
-    from ftsdk.data.dataset import Dataset
-
-__all__ = ["ChatStep", "PreferenceStep", "Recipe", "SampleStep", "SplitStep", "Step"]
-
-
-class ChatStep(Value):
-    """The arguments of `Dataset.as_chat`."""
-
-    prompt: str | None = None
-    completion: str | None = None
-    system: str | None = None
-    messages: str | None = None
-
-
-class PreferenceStep(Value):
-    """The arguments of `Dataset.as_preference`."""
-
-    prompt: str | None = None
-    chosen: str
-    rejected: str
-    system: str | None = None
-
-
-class SplitStep(Value):
-    """The arguments of `Dataset.split`."""
-
-    validation: int | float | None = None
-    test: int | float | None = None
-    seed: int = 0
-    stratify: str | Literal[False] = "auto"
-    """`"auto"`, the name of a column, or false."""
-
-
-class SampleStep(Value):
-    """The arguments of `Dataset.sample`."""
-
-    n: int
-    seed: int = 0
-
-
-class Step(Value):
-    """One change of the rows: exactly one of these fields, and `part` with `split`."""
-
-    chat: ChatStep | None = None
-    preference: PreferenceStep | None = None
-    split: SplitStep | None = None
-    part: Literal["train", "validation", "test"] | None = None
-    """Which part of the split."""
-    sample: SampleStep | None = None
-    take: int | None = None
-
-    @model_validator(mode="after")
-    def _one_thing(self) -> Step:
-        given = [name for name in ("chat", "preference", "split", "sample", "take") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"must do one of chat, preference, split, sample and take, not {' and '.join(given) or 'none'}"
-            )
-        if (self.split is None) != (self.part is None):
-            raise ValueError("split and part go together: part says which part of the split this is")
-        return self
-
-    def apply(self, dataset: Dataset) -> Dataset:
-        """Return the dataset after this step.
-
-        Raises:
-            DatasetError: The rows can't be used in this way, or the split has no such part.
-        """
-        if self.chat is not None:
-            return dataset.as_chat(**self.chat.to_dict())
-        if self.preference is not None:
-            return dataset.as_preference(**self.preference.to_dict())
-        if self.sample is not None:
-            return dataset.sample(self.sample.n, self.sample.seed)
-        if self.take is not None:
-            return dataset.take(self.take)
-        how = self.split or SplitStep()
-        part = getattr(dataset.split(how.validation, how.test, how.seed, how.stratify), self.part or "train")
-        if part is None:
-            raise DatasetError(
-                f"the recipe takes the part {self.part!r} of a split that has none; give split.{self.part} a size.",
-                source=dataset.name,
-            )
-        return part
+__all__ = ["Recipe", "portable_path"]
 
 
 class Recipe(Value):
@@ -114,12 +31,18 @@ class Recipe(Value):
     """Which split of it; None is `train`."""
     revision: str | None = None
     subset: str | None = None
+    concat: Annotated[tuple[Recipe, ...], Field(strict=False, min_length=2)] | None = None
+    """Recipes whose rows follow each other, as `a + b` makes them."""
     stored: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Fingerprint of rows that came from memory; the content-addressed store must hold them."""
     format: DataFormat | None = None
     """With `stored`: the format of the rows."""
     name: str | None = None
     """With `stored`: a display name."""
+    lineage: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
+    """With `stored`: where the rows came from, if a function made them. For readers; nothing is done with it."""
+    on_bad: OnBad | None = None
+    """With `file`: what happens to rows that can't be read; None raises an error."""
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
     split: SplitStep | None = None
@@ -128,10 +51,16 @@ class Recipe(Value):
 
     @model_validator(mode="after")
     def _one_source(self) -> Recipe:
-        sources = [name for name in ("file", "hub", "stored") if getattr(self, name) is not None]
+        sources = [name for name in ("file", "hub", "concat", "stored") if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError(f"must name one source, file, hub or stored, not {' and '.join(sources) or 'none'}")
-        for source, fields in (("hub", ("hub_split", "revision", "subset")), ("stored", ("format", "name"))):
+            raise ValueError(
+                f"must name one source, file, hub, concat or stored, not {' and '.join(sources) or 'none'}"
+            )
+        for source, fields in (
+            ("hub", ("hub_split", "revision", "subset")),
+            ("stored", ("format", "name", "lineage")),
+            ("file", ("on_bad",)),
+        ):
             for field in fields:
                 if getattr(self, field) is not None and sources != [source]:
                     raise ValueError(f"{field} belongs to {source}, and this is {sources[0]} data")
@@ -171,7 +100,7 @@ class Recipe(Value):
         """
         source: dict[str, Any] = dict(origin)
         if "file" in source:
-            source["file"] = _portable_path(source["file"], base)
+            source["file"] = portable_path(source["file"], base)
         kinds = ["chat" if step.chat or step.preference else "split" if step.split else "other" for step in steps]
         if kinds not in ([], ["chat"], ["split"], ["chat", "split"]):
             return cls(**source, steps=steps)
@@ -184,7 +113,7 @@ class Recipe(Value):
         return cls(**source, **flat)
 
 
-def _portable_path(path: Path, base: Path) -> str:
+def portable_path(path: Path, base: Path) -> str:
     """Return a path as a job file in `base` should have it.
 
     Relative if the file is near, so that the two can move together.

@@ -92,6 +92,7 @@ def render_dataset(
     max_length: int | None = None,
     eos_token_ids: Sequence[int] | None = None,
     chat_template: str | None = None,
+    embedding_rows: int | None = None,
 ) -> Rendered:
     """Render canonical rows, chat or preference.
 
@@ -102,6 +103,7 @@ def render_dataset(
         max_length: Tokens per row; what is longer loses its end. None cuts nothing.
         eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
         chat_template: A Jinja template in place of the tokenizer's own.
+        embedding_rows: How many token ids the model has; None: unknown.
 
     Returns:
         The rows with anything to learn, and a report over all rows.
@@ -110,7 +112,9 @@ def render_dataset(
         ModelError: The tokenizer isn't fast, has no template for such rows, or its template refuses a row or can't be
             masked.
     """
-    model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
+    model = TextModel(
+        tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template, embedding_rows=embedding_rows
+    )
     kept: list[RenderedRow | RenderedPair] = []
     indices: list[int] = []
     facts: list[RowFacts] = []

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ftsdk._format import printable
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.csv_text import csv_rows
-from ftsdk.data.json_text import json_array, json_lines
+from ftsdk.data.file_content import read_parquet, read_text
+from ftsdk.data.json_text import WrittenFloat, json_array, json_lines
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "rows_table"]
+__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain", "rows_table"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 """The kinds of file that can be read, by their ending."""
@@ -36,9 +39,13 @@ class Source:
     """The file or hub id that errors name; None for rows from memory."""
     recipe: Mapping[str, Any] | None = None
     """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
+    lineage: tuple[Mapping[str, Any], ...] | None = None
+    """Of rows that were stored: what their recipe says about where they came from."""
 
 
-def open_source(path: Any, *, split: str | None, revision: str | None, subset: str | None) -> tuple[Table, Source]:
+def open_source(
+    path: Any, *, split: str | None, revision: str | None, subset: str | None, bad: BadRows
+) -> tuple[Table, Source]:
     """Read a file, a hub dataset, a table or a list of dicts; see `Dataset.from_file`."""
     if not isinstance(path, (str, Path)):
         _only_for_hub(split, revision, subset, "a table")
@@ -47,9 +54,31 @@ def open_source(path: Any, *, split: str | None, revision: str | None, subset: s
         return memory_table(path), Source(name="table")
     if isinstance(path, str) and _is_hub_id(path):
         return open_hub(path, split=split or "train", revision=revision, subset=subset)
-    file = Path(path).expanduser()
     _only_for_hub(split, revision, subset, "a file")
-    return _read_file(file), Source(name=file.name, location=file.name, recipe={"file": file.resolve()})
+    file = _expanded(path)
+    recipe = {"file": file.resolve(), **({"on_bad": bad.on_bad} if bad.on_bad != "raise" else {})}
+    return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
+
+
+def _expanded(path: str | Path) -> Path:
+    """Return a path with `~` written out.
+
+    Raises:
+        DatasetError: It can't be a path, or names the home of an unknown user.
+    """
+    shown = printable(str(path), 200)
+    try:
+        found = Path(path).expanduser()
+        found.lstat()
+    except FileNotFoundError:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DatasetError("the home folder that ~ means can't be found.", source=shown) from error
+    except ValueError as error:
+        raise DatasetError(f"isn't a path: {error}.", source=shown) from error
+    except OSError as error:
+        raise DatasetError(f"can't be read: {error.strerror or error}.", source=shown) from error
+    return found
 
 
 def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[Table, Source]:
@@ -96,6 +125,10 @@ def memory_table(table: Any) -> Table:
         rows: list[dict[Any, Any]] = _pandas_rows(table)
     elif library == "polars" and hasattr(table, "to_dicts"):
         rows = table.to_dicts()
+        for name, kind in table.schema.items():
+            if str(kind) in ("Float32", "Float16"):
+                for row, value in zip(rows, table[name].to_numpy(), strict=True):
+                    row[name] = None if row[name] is None else _float32(value)
     elif library == "pyarrow" and hasattr(table, "to_pylist"):
         rows = _arrow_rows(table)
     elif library == "datasets" and hasattr(table, "to_list"):
@@ -124,12 +157,24 @@ def rows_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         columns = cast("Mapping[object, Any]", row)
         if not all(isinstance(key, str) for key in columns):
             raise Location(None, number).error("has a column whose name isn't text.")
-        found.append((number, {str(key): _plain(value) for key, value in columns.items()}))
+        found.append((number, {str(key): plain(value) for key, value in columns.items()}))
     return table_of(found, source=None)
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
+def plain(value: Any) -> Any:
+    """Return plain Python for NumPy's arrays and numbers, at any depth."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return _float32(value) if type(value).__name__ in ("float32", "float16") else plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+    if type(value) in (list, tuple):
+        return [plain(one) for one in value]
+    return value
+
+
+def _float32(value: Any) -> float:
+    """Return a short float as its library shows it: 0.1, not the 0.10000000149011612 that a long one makes of it."""
+    return WrittenFloat(str(value))
 
 
 def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
@@ -137,6 +182,9 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
     rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
     for name in table.columns:
         column = table[name]
+        if column.dtype.kind == "f" and column.dtype.itemsize < 8:
+            for row, value in zip(rows, column.to_numpy(), strict=True):
+                row[name] = None if value != value else _float32(value)
         # Whole numbers with a gap are floats in pandas; 1.0 is 1 where they came from.
         if column.dtype.kind == "f" and column.isna().any() and (column.dropna() % 1 == 0).all():
             for row in rows:
@@ -144,9 +192,18 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
     return rows
 
 
-def _arrow_rows(table: Any) -> list[dict[str, Any]]:
+def _arrow_rows(table: Any, source: str | None = None) -> list[dict[str, Any]]:
     """Read the rows of a pyarrow table; one that `datasets` wrote names its classes in the metadata."""
-    rows: list[dict[str, Any]] = table.to_pylist()
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (ValueError, OverflowError) as error:  # text that isn't UTF-8, a date beyond the year 9999
+        raise DatasetError(
+            f"a value can't be read ({printable(str(error), 300)}).", source=source, hint="Remove or convert the value."
+        ) from error
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        if str(kind) in ("float", "halffloat"):
+            for row, value in zip(rows, table[name].to_numpy(), strict=True):
+                row[name] = None if row[name] is None else _float32(value)
     try:
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     except (TypeError, KeyError, ValueError):
@@ -210,10 +267,10 @@ def _is_hub_id(text: str) -> bool:
     return not Path(text).exists() and not Path(text).parent.is_dir()
 
 
-def _read_file(path: Path) -> Table:
+def _read_file(path: Path, bad: BadRows) -> Table:
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise DatasetError(_missing(path), source=str(path))
+        raise DatasetError(_missing(path), source=printable(str(path), 400))
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DatasetError(
@@ -222,20 +279,25 @@ def _read_file(path: Path) -> Table:
             hint="Convert or unpack it first.",
         )
     if suffix == ".parquet":
-        return _read_parquet(path)
-    text = _read_text(path)
+        return table_of(
+            enumerate(_arrow_rows(read_parquet(path), printable(path.name)), start=1), source=printable(path.name)
+        )
+    text = read_text(path)
+    name = printable(path.name)
     if suffix == ".jsonl":
-        found = json_lines(text, path.name)
+        found = json_lines(text, name, bad)
     elif suffix == ".json":
-        found = json_array(text, path.name)
+        found = json_array(text, name, bad)
     else:
-        found = csv_rows(text, path.name, delimiter="\t" if suffix == ".tsv" else ",")
-    return table_of(found, source=path.name)
+        found = csv_rows(text, name, bad, delimiter="\t" if suffix == ".tsv" else ",")
+    return table_of(found, source=name, bad=bad)
 
 
 def _missing(path: Path) -> str:
     if path.is_dir():
         return f"is a folder; name one file in it ({', '.join(SUFFIXES)})"
+    if path.exists():
+        return "isn't a regular file, but a pipe, a socket or a device; write the data into a file first."
     if not path.parent.is_dir():
         return f"there is no such file, and no folder {path.parent}."
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
@@ -248,39 +310,3 @@ def _missing(path: Path) -> str:
         if readable
         else "there is no such file, and none that could be read in its folder."
     )
-
-
-def _read_text(path: Path) -> str:
-    content = path.read_bytes()
-    if not content.strip():
-        raise DatasetError("the file is empty.", source=path.name)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DatasetError("the file is in UTF-16, not UTF-8.", source=path.name, hint=_convert(path, "UTF-16"))
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # utf-8-sig counts from behind the byte order mark.
-        offset = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
-        raise DatasetError(
-            f"the file isn't in UTF-8: byte 0x{content[offset]:02x} at offset {offset} can't be decoded.",
-            source=path.name,
-            line=content.count(b"\n", 0, offset) + 1,
-            hint=_convert(path, "WINDOWS-1252"),
-        ) from error
-
-
-def _convert(path: Path, encoding: str) -> str:
-    return f"Convert it, for example: iconv -f {encoding} -t UTF-8 {path.name} > {path.stem}-utf8{path.suffix}"
-
-
-def _read_parquet(path: Path) -> Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table: Any = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DatasetError(
-            f"the file can't be read as Parquet ({' '.join(str(error).split())}).", source=path.name
-        ) from error
-    return table_of(enumerate(_arrow_rows(table), start=1), source=path.name)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
+from ftsdk.data.labels import MAX_CLASSES, class_of
+from ftsdk.data.row_keys import loose_prompt_key
 from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["MAX_CLASSES", "choose", "split_positions", "strata_of"]
-
-MAX_CLASSES = 50
-"""Completions with at most this many distinct texts are taken for class labels."""
+__all__ = ["choose", "groups_of", "split_positions", "strata_of"]
 
 
 def split_positions(
-    rows: int, sizes: Mapping[str, float], seed: int, strata: Sequence[str] | None, *, source: str | None
+    rows: int,
+    sizes: Mapping[str, float],
+    seed: int,
+    strata: Sequence[str] | None,
+    groups: Sequence[int] | None,
+    *,
+    source: str | None,
 ) -> dict[str, tuple[int, ...]]:
     """Draw the parts of a split, and `train`, which is the rest.
 
@@ -27,6 +32,7 @@ def split_positions(
         sizes: For each part but `train`, a fraction (0.1) or a number of rows (200).
         seed: The same seed draws the same rows.
         strata: The class of each row; see `choose`.
+        groups: The group of each row; see `choose`.
         source: The file, for errors.
 
     Raises:
@@ -38,8 +44,16 @@ def split_positions(
     if sum(counts.values()) >= rows:
         parts = " + ".join(f"{count} for {name}" for name, count in counts.items())
         raise DatasetError(f"{parts} leave none of the {rows} rows for train.", source=source)
-    *drawn, rest = choose(rows, list(counts.values()), seed, strata)
-    return {**dict(zip(counts, drawn, strict=True)), "train": rest}
+    *drawn, rest = choose(rows, list(counts.values()), seed, strata, groups)
+    found = {**dict(zip(counts, drawn, strict=True)), "train": rest}
+    if empty := [name for name, positions in found.items() if not positions]:
+        raise DatasetError(
+            f"{empty[0]} would be empty: the {rows} rows have {len(set(groups or ()))} distinct prompts or groups, and "
+            "rows of one stay together.",
+            source=source,
+            hint="Ask for other sizes, or pass group=None if the same prompt may be in two parts.",
+        )
+    return found
 
 
 def strata_of(
@@ -56,7 +70,8 @@ def strata_of(
         rows: The rows as they are now.
         table: The rows as they were read.
         stratify: `"auto"` takes the completions of chat rows if they look like class labels: 2 to 50 distinct texts,
-            each at least twice. Or a column of the table; None and False are plain draws.
+            each at least twice, where case and blanks don't count. Or a column of the table; None and False are plain
+            draws.
         is_chat: Whether the rows are chat rows.
         source: The file, for errors.
 
@@ -67,17 +82,68 @@ def strata_of(
         return None
     if stratify == "auto":
         completions = [row["messages"][-1]["content"] for row in rows] if is_chat else []
-        counts = Counter(completions)
-        return tuple(completions) if 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2 else None
-    if stratify not in table.columns:
+        classes = class_of(completions)
+        counts = Counter(classes[text] for text in completions)
+        is_labelled = 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2
+        return tuple(classes[text] for text in completions) if is_labelled else None
+    return tuple(str(row.get(stratify)) for row in _with_column(table, stratify, "stratify", source))
+
+
+def groups_of(
+    rows: Sequence[Mapping[str, Any]],
+    table: Table,
+    group: str | Literal[False] | None,
+    *,
+    format: Literal["table", "chat", "preference"],  # noqa: A002
+    source: str | None,
+) -> list[int] | None:
+    """Return the group of each row: rows of one group stay in one part.
+
+    Args:
+        rows: The rows as they are now.
+        table: The rows as they were read.
+        group: `"auto"` groups equal rows and equal prompts (case and blanks don't count). A column of the table also
+            groups rows with the same value in it. None and False group nothing.
+        format: What the rows are.
+        source: The file, for errors.
+
+    Raises:
+        DatasetError: There is no such column.
+    """
+    if group is None or group is False:
+        return None
+    keys: list[list[Hashable]] = [[loose_prompt_key(row, format) for row in rows]]  # type: ignore[list-item]
+    if group != "auto":
+        keys.append([repr(row.get(group)) for row in _with_column(table, group, "group", source)])
+    # Each row points to an earlier one of its group, and the first of a group to itself.
+    leader = list(range(len(rows)))
+
+    def first(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    for column in keys:
+        seen: dict[Hashable, int] = {}
+        for row, key in enumerate(column):
+            one, other = sorted((first(row), first(seen.setdefault(key, row))))
+            leader[other] = one
+    return [first(row) for row in range(len(rows))]
+
+
+def _with_column(table: Table, column: str, parameter: str, source: str | None) -> Sequence[Mapping[str, Any]]:
+    if column not in table.columns:
         raise DatasetError(
-            f"stratify= names the column {stratify!r}, and there is none{nearest(stratify, list(table.columns))}",
+            f"{parameter}= names the column {column!r}, and there is none{nearest(column, list(table.columns))}",
             source=source,
         )
-    return tuple(str(row.get(stratify)) for row in table.rows)
+    return table.rows
 
 
-def choose(rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | None) -> list[tuple[int, ...]]:
+def choose(
+    rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | None, groups: Sequence[int] | None = None
+) -> list[tuple[int, ...]]:
     """Draw parts from `range(rows)`.
 
     Args:
@@ -86,6 +152,8 @@ def choose(rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | N
         seed: The same seed draws the same rows.
         strata: For each row, its class: every part gets each class in proportion, to the nearest row. None: plain
             draws.
+        groups: For each row, its group, named by the position of its first row: a group is drawn whole, with the class
+            of its first row, and parts are as near to their sizes as that allows. None: each row alone.
 
     Returns:
         The positions of each part, then those of the rest, each in ascending order. No position is in two of them.
@@ -93,29 +161,71 @@ def choose(rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | N
     # random() is the one method whose sequence Python promises to keep; shuffle() may change.
     draw = random.Random(seed)
     order = sorted(range(rows), key=[draw.random() for _ in range(rows)].__getitem__)
+    members: dict[int, list[int]] = {}
+    for position in range(rows):
+        members.setdefault(position if groups is None else groups[position], []).append(position)
     classes: dict[str, list[int]] = {}
     for position in order:
-        classes.setdefault("" if strata is None else strata[position], []).append(position)
+        if position in members:
+            classes.setdefault("" if strata is None else strata[position], []).append(position)
     names = sorted(classes)  # not in order of first appearance, which depends on the draw
-    totals = {name: len(classes[name]) for name in names}
-    taken = dict.fromkeys(names, 0)
+    totals = {name: sum(len(members[first]) for first in classes[name]) for name in names}
+    left = dict(totals)
     parts: list[list[int]] = []
-    for size in sizes:
-        part: list[int] = []
-        for name, count in _shares(size, rows, totals, taken).items():
-            part += classes[name][taken[name] : taken[name] + count]
-            taken[name] += count
+    for number, size in enumerate(sizes):
+        # The parts to come and the rest need a group each.
+        spare = sum(map(len, classes.values())) - (len(sizes) - number)
+        taken: list[int] = []
+        for name, count in _shares(size, rows, totals, left).items():
+            taken += _drawn(classes[name], members, count, spare - len(taken))
+        # Groups that don't fit into the share of their class leave a gap, which others may fill.
+        for name in names:
+            gap = size - sum(len(members[first]) for first in taken)
+            taken += _drawn(classes[name], members, gap, spare - len(taken))
+        if not taken and spare > 0:
+            taken = [_smallest(classes, members)]
+        part = [position for first in taken for position in members[first]]
+        left = {name: sum(len(members[first]) for first in classes[name]) for name in names}
         parts.append(part)
-    parts.append([position for name in names for position in classes[name][taken[name] :]])
+    parts.append([position for name in names for first in classes[name] for position in members[first]])
     return [tuple(sorted(part)) for part in parts]
 
 
-def _shares(size: int, rows: int, totals: dict[str, int], taken: dict[str, int]) -> dict[str, int]:
+def _drawn(waiting: list[int], members: Mapping[int, Sequence[int]], rows: int, groups: int) -> list[int]:
+    """Take groups from the front, with at most so many rows in all; those that don't fit stay for another part."""
+    found: list[int] = []
+    kept: list[int] = []
+    for number, first in enumerate(waiting):
+        if rows <= 0 or len(found) >= groups:
+            kept += waiting[number:]
+            break
+        if len(members[first]) <= rows:
+            found.append(first)
+            rows -= len(members[first])
+        else:
+            kept.append(first)
+    waiting[:] = kept
+    return found
+
+
+def _smallest(classes: Mapping[str, list[int]], members: Mapping[int, Sequence[int]]) -> int:
+    """Take the smallest group that is left, for a part that would be empty otherwise."""
+    name, first = min(
+        ((name, first) for name, waiting in classes.items() for first in waiting),
+        key=lambda pair: (len(members[pair[1]]), pair),
+    )
+    classes[name].remove(first)
+    return first
+
+
+def _shares(size: int, rows: int, totals: dict[str, int], left: dict[str, int]) -> dict[str, int]:
     """Share out `size` rows over classes in proportion, by largest remainder, never more than a class has left."""
-    shares = {name: min(size * total // rows, total - taken[name]) for name, total in totals.items()}
+    shares = {name: min(size * total // rows, left[name]) for name, total in totals.items()}
     by_remainder = sorted(totals, key=lambda name: (-(size * totals[name] % rows), -totals[name], name))
     while (missing := size - sum(shares.values())) > 0:
-        open_classes = [name for name in by_remainder if shares[name] < totals[name] - taken[name]]
+        open_classes = [name for name in by_remainder if shares[name] < left[name]]
+        if not open_classes:
+            break
         for name in open_classes[:missing]:
             shares[name] += 1
     return shares

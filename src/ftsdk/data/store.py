@@ -6,11 +6,13 @@ Each dataset once, under the hash of its rows, so that a run finds exactly the r
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ftsdk._files import replace_file
 from ftsdk._home import home
-from ftsdk.data.canonical import ready_rows
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.json_text import json_lines
 from ftsdk.data.sources import Source
@@ -74,15 +76,29 @@ class Store:
         """
         return self.open(ref.fingerprint, format=ref.format, name=ref.name)
 
-    def open(self, fingerprint: str, *, format: DataFormat, name: str = "data") -> Dataset:  # noqa: A002
+    def open(
+        self,
+        fingerprint: str,
+        *,
+        format: DataFormat,  # noqa: A002
+        name: str = "data",
+        lineage: tuple[Mapping[str, Any], ...] | None = None,
+    ) -> Dataset:
         """Read rows by fingerprint.
+
+        Args:
+            fingerprint: What `Dataset.fingerprint` returned.
+            format: What the rows are.
+            name: Display name.
+            lineage: Where the rows came from, if their recipe says so.
 
         Raises:
             DatasetError: They aren't in the store, were altered, or have another format.
         """
         path = self.get(fingerprint)
-        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name), source=path.name)
-        return Dataset(table, Source(name=name), format=format, rows=ready_rows(table, format, None))
+        bad = BadRows()
+        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name, bad), source=path.name, bad=bad)
+        return Dataset(table, Source(name=name, lineage=lineage), format=format)
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.jsonl"

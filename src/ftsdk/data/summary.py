@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.split import MAX_CLASSES
+from ftsdk.data.labels import MAX_CLASSES, label_variants
+from ftsdk.data.row_keys import row_key
 
 if TYPE_CHECKING:
-    from ftsdk.data.dataset import Dataset
+    from ftsdk.data.rows import Rows
 
 __all__ = ["Summary", "summarise"]
 
@@ -29,13 +30,24 @@ class Summary:
     completion_chars_median: int | None
     """Characters of the answer, in preference data of the chosen one."""
     duplicate_rows: int
-    """Rows that repeat an earlier one exactly. They can land in different parts of a split."""
+    """Rows that repeat an earlier one exactly; `drop_duplicates()` leaves them out."""
     classes: tuple[tuple[str, int], ...]
     """Completions and how often each occurs, most frequent first, if there are at most 50 and they repeat."""
+    label_variants: tuple[tuple[str, ...], ...] = ()
+    """Completions that differ by case, blanks or Unicode form alone, and so are probably meant to be one class."""
+    dropped_rows: int = 0
+    """Rows that were left out on the way; see `Dataset.dropped`."""
+    next_call: str = ""
+    """Of a table: what to call for it to become rows that can be trained on."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain data."""
-        return {**asdict(self), "columns": list(self.columns), "classes": dict(self.classes)}
+        return {
+            **asdict(self),
+            "columns": list(self.columns),
+            "classes": dict(self.classes),
+            "label_variants": [list(group) for group in self.label_variants],
+        }
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
@@ -54,6 +66,12 @@ class Summary:
                     "one",
                 )
             )
+        if self.dropped_rows:
+            facts.append(("dropped", f"{self.dropped_rows:,} rows, with their reasons in .dropped"))
+        facts += [
+            ("one class?", printable(" and ".join(map(repr, group)), 200) + " differ by case or blanks alone")
+            for group in self.label_variants
+        ]
         return facts
 
     def _class_rows(self) -> list[tuple[str, str, str]]:
@@ -65,9 +83,7 @@ class Summary:
             lines.append("  completions")
             lines.append(text_table(((f"    {name}", *rest) for name, *rest in self._class_rows()), right={1, 2}))
         if self.format == "table":
-            lines.append(
-                "  next        as_chat(prompt=..., completion=...) or as_preference(prompt=, chosen=, rejected=)"
-            )
+            lines.append(f"  next        {printable(self.next_call, 400)}")
         return "\n".join(lines)
 
     def to_html(self) -> str:
@@ -76,12 +92,12 @@ class Summary:
         return html_block(html_table(self._facts(), has_row_heads=True), classes, title=self.name)
 
 
-def summarise(dataset: Dataset) -> Summary:
+def summarise(dataset: Rows) -> Summary:
     """Describe a dataset."""
     rows = dataset.rows
     if dataset.format == "table":
         prompts, completions = None, None
-        duplicates = len(rows) - len({repr(sorted(row.items())) for row in rows})
+        duplicates = len(rows) - len({row_key(row, dataset.format) for row in rows})
     else:
         is_chat = dataset.format == "chat"
         prompts = [
@@ -101,6 +117,9 @@ def summarise(dataset: Dataset) -> Summary:
         completion_chars_median=None if completions is None else _median([len(text) for text in completions]),
         duplicate_rows=duplicates,
         classes=tuple(counts.most_common()) if is_labelled else (),
+        label_variants=label_variants(counts) if dataset.format == "chat" else (),
+        dropped_rows=len(dataset.dropped),
+        next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
 
 

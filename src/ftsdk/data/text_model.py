@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
+from ftsdk.data.template_trial import check_template
 from ftsdk.errors import ModelError
 
 __all__ = ["Encoding", "TextModel"]
@@ -29,7 +30,12 @@ class TextModel:
     """Renders conversations to text and text to tokens."""
 
     def __init__(
-        self, tokenizer: Any, *, eos_token_ids: Sequence[int] | None = None, chat_template: str | None = None
+        self,
+        tokenizer: Any,
+        *,
+        eos_token_ids: Sequence[int] | None = None,
+        chat_template: str | None = None,
+        embedding_rows: int | None = None,
     ) -> None:
         """Wrap a tokenizer.
 
@@ -38,6 +44,7 @@ class TextModel:
                 its own calls does.
             eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
             chat_template: A Jinja template in place of the tokenizer's own.
+            embedding_rows: How many token ids the model has; None: unknown, so nothing is checked.
 
         Raises:
             ModelError: It isn't a fast tokenizer, or no token ends an answer.
@@ -49,6 +56,7 @@ class TextModel:
             )
         self._tokenizer = tokenizer
         self._template = chat_template
+        self._embedding_rows = embedding_rows
         self.has_template = bool(chat_template or getattr(tokenizer, "chat_template", None))
         """False: rows are rendered as plain text."""
         own = tokenizer.eos_token_id
@@ -103,17 +111,18 @@ class TextModel:
             return []
         if not self.has_template:
             return [self._plain(messages, row=(first_row or 0) + index) for index, messages in enumerate(conversations)]
-        import jinja2
-
+        template = self._template or self._tokenizer.chat_template
+        if isinstance(template, str):
+            check_template(template)
         try:
             return self._apply(conversations, generation_prompt)
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError):
+        except Exception:  # noqa: BLE001 - a template is a program, which may divide by zero or call itself
             pass  # some row is at fault: find out which
         texts: list[str | None] = []
         for index, messages in enumerate(conversations):
             try:
                 texts.extend(self._apply([messages], generation_prompt))
-            except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
+            except Exception as error:  # a template is a program, which may divide by zero or call itself
                 if first_row is None:
                     texts.append(None)
                     continue
@@ -125,12 +134,26 @@ class TextModel:
         return cast("list[str]", texts)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Tokenise texts as they are: special tokens are those in the text, none are added."""
+        """Tokenise texts as they are: special tokens are those in the text, none are added.
+
+        Raises:
+            ModelError: A token has no row in the model's embedding.
+        """
         encoded: list[Encoding] = []
         for found in self._backend.encode_batch(list(texts), add_special_tokens=False):
             offsets: list[tuple[int, int]] = found.offsets
+            if self._embedding_rows is not None and max(found.ids, default=0) >= self._embedding_rows:
+                raise self._beyond_embedding(max(found.ids))
             encoded.append(Encoding(found.ids, [start for start, _ in offsets], [end for _, end in offsets]))
         return encoded
+
+    def _beyond_embedding(self, token: int) -> ModelError:
+        return ModelError(
+            f"the tokenizer is larger than the model's embedding: token {token} "
+            f"({self._tokenizer.convert_ids_to_tokens(token)!r}) is in the rows, but the embedding has "
+            f"{self._embedding_rows:,} rows and the tokenizer {len(self._tokenizer):,} tokens; use the model's own "
+            "tokenizer, or resize the model: model.resize_token_embeddings(len(tokenizer)), then save both"
+        )
 
     def boundary_holds(self, text: str, encoding: Encoding, position: int) -> bool:
         """Return whether the text up to `position` has the same tokens alone, as in serving, as in the whole text."""

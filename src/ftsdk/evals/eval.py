@@ -43,6 +43,10 @@ class Eval:
             raise SpecError(
                 f"max_new_tokens must be at least 1, or None for the longest reference and a margin; got {limit}"
             )
+        if not isinstance(self.data, EvalData):  # pyright: ignore[reportUnnecessaryIsInstance]
+            kind = type(self.data).__name__
+            hint = "Read a file with Dataset.from_file(path), and rows from memory with Dataset.from_rows(rows)."
+            raise DatasetError(f"an eval takes a Dataset, not a {kind}.", hint=hint)
         if self.data.format != "chat":
             hint = (
                 "Preference rows have no single reference; build the eval from Dataset.as_chat(...)."

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.evals.generation import TransformersGenerator
-from ftsdk.models import eos_token_ids, load_model, load_tokenizer, materialize, max_length_of, model_identity
+from ftsdk.models import (
+    eos_token_ids,
+    has_own_embeddings,
+    load_model,
+    load_tokenizer,
+    materialize,
+    max_length_of,
+    model_identity,
+)
 from ftsdk.spec import Model
 
 __all__ = ["LocalTarget", "local_target", "local_targets"]
@@ -43,7 +51,8 @@ def local_targets(
     """Return the targets `"base"` and `"tuned"`, for `evaluate`.
 
     If the tuned model is the base with an adapter, the weights are loaded once and the adapter is disabled for the
-    base. Otherwise each is loaded in its turn and freed before the next.
+    base, unless it brings embeddings of its own, which stay when it is disabled. Otherwise each is loaded in its turn
+    and freed before the next.
 
     Args:
         base: The model that the run started from.
@@ -58,7 +67,10 @@ def local_targets(
     loader = _Loader(tuned, device=device, dtype=dtype, on_message=on_message)
     base_loader = _Loader(base, device=device, dtype=dtype, on_message=on_message)
     is_shared = (
-        base.adapter is None and tuned.adapter is not None and tuned.replace(adapter=None) == base.replace(adapter=None)
+        base.adapter is None
+        and tuned.adapter is not None
+        and tuned.replace(adapter=None) == base.replace(adapter=None)
+        and not has_own_embeddings(tuned.adapter)
     )
     open_base = loader.open_without_adapter if is_shared else base_loader.open_and_free
     settings = f"{device or 'auto'}/{dtype or 'auto'}"

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ConfigDict, InstanceOf, field_validator
+from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator
 
+from ftsdk._format import printable
 from ftsdk.backends.registry import get_backend
-from ftsdk.data import Dataset, Store
+from ftsdk.data import Dataset, JudgedBy, Store, data_notes
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -53,6 +54,25 @@ class FineTuneJob(JobFields):
     backend: str | Backend = "local"
     """Where it runs: a name, or an object with options of the place."""
 
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _rows_and_no_path(cls, data: object, info: ValidationInfo) -> object:
+        name = info.field_name
+        if isinstance(data, str | Path):
+            given = printable(str(data), 200)
+            raise DatasetError(
+                f"{name} takes a Dataset, not the path of one.",
+                source=given,
+                hint=f"Read it: {name}=Dataset.from_file({given!r}), with .as_chat(prompt=..., completion=...) if its "
+                "rows are a table.",
+            )
+        if isinstance(data, Sequence) or (hasattr(data, "columns") and not isinstance(data, Dataset)):
+            reader = "from_rows" if isinstance(data, Sequence) else "from_table"
+            raise DatasetError(
+                f"{name} takes a Dataset, not a {type(data).__name__}.", hint=f"Pass {name}=Dataset.{reader}(...)."
+            )
+        return data
+
     @field_validator("train", "validation")
     @classmethod
     def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
@@ -60,9 +80,7 @@ class FineTuneJob(JobFields):
             raise DatasetError(
                 "these rows have no prompt and no completion yet.",
                 source=data.name,
-                hint=(
-                    "Say which columns they are: .as_chat(prompt='{text}', completion='{label}') or .as_preference(...)"
-                ),
+                hint=data.shape_hint,
             )
         return data
 
@@ -96,6 +114,11 @@ class FineTuneJob(JobFields):
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
         plan = self._estimated(self.resolved_backend.plan(self.spec()), is_exact=False)
+        judges = [
+            JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
+            for e in self.evals
+        ]
+        plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges)))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd)
         return plan
@@ -159,7 +182,8 @@ class FineTuneJob(JobFields):
     def _estimated(self, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None) -> Plan:
         from ftsdk.cost.training.calibration import read_calibration, software_version
         from ftsdk.cost.training.estimate import estimate
-        from ftsdk.models import inspect_model
+        from ftsdk.cost.training.tokens import tokens_from_guesses
+        from ftsdk.models import inspect_model, load_tokenizer
 
         spec = plan.spec
         facts = inspect_model(spec.model)
@@ -169,15 +193,16 @@ class FineTuneJob(JobFields):
         note = ""
         if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
             try:
-                parts = [
-                    None if data is None else self._row_tokens(data, spec, limit, is_exact=True) for data in datasets
-                ]
+                tokenizer = load_tokenizer(spec.model)
             except ModelError as error:
                 if is_exact is True:
                     raise
                 note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
+            else:
+                # What training would refuse is refused here, in the same words.
+                parts = [None if data is None else self._count_tokens(data, spec, tokenizer) for data in datasets]
         parts = parts or [
-            None if data is None else self._row_tokens(data, spec, limit, is_exact=False) for data in datasets
+            None if data is None else tokens_from_guesses(data.token_guesses, max_length=limit) for data in datasets
         ]
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
@@ -185,17 +210,18 @@ class FineTuneJob(JobFields):
         found = found.replace(notes=(*found.notes, note)) if note else found
         return plan.replace(estimate=found)
 
-    def _row_tokens(self, data: Dataset, spec: JobSpec, limit: int | None, *, is_exact: bool) -> RowTokens:
-        from ftsdk.cost.training.tokens import tokens_from_guesses, tokens_through
+    def _count_tokens(self, data: Dataset, spec: JobSpec, tokenizer: Any) -> RowTokens:
+        from ftsdk.cost.training.tokens import tokens_through
+        from ftsdk.models import embedding_rows_of, eos_token_ids, materialize, max_length_of
 
-        if not is_exact:
-            return tokens_from_guesses(data.token_guesses, max_length=limit)
-        from ftsdk.models import eos_token_ids, load_tokenizer, materialize
-
-        tokenizer = load_tokenizer(spec.model)
-        ends = eos_token_ids(tokenizer, materialize(spec.model))
         return tokens_through(
-            data.rows, tokenizer, train_on=spec.method.rendered_train_on, max_length=limit, eos_token_ids=ends
+            data.rows,
+            tokenizer,
+            train_on=spec.method.rendered_train_on,
+            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
+            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+            max_truncated=spec.max_truncated,
+            embedding_rows=embedding_rows_of(spec.model),
         )
 
     def preview(self, n: int = 3) -> Preview:
@@ -207,7 +233,7 @@ class FineTuneJob(JobFields):
             n: How many rows to show.
         """
         from ftsdk.data import preview
-        from ftsdk.models import eos_token_ids, load_tokenizer, materialize, max_length_of
+        from ftsdk.models import embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
 
         spec = self.spec()
         tokenizer = load_tokenizer(spec.model)
@@ -218,6 +244,7 @@ class FineTuneJob(JobFields):
             train_on=spec.method.rendered_train_on,
             max_length=spec.max_length or max_length_of(spec.model, tokenizer),
             eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
+            embedding_rows=embedding_rows_of(spec.model),
         )
 
     def submit(self) -> Run:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from ftsdk._yaml import parse_yaml
+from ftsdk._files import read_regular_file
+from ftsdk._yaml import LIMITS, parse_yaml
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset
 from ftsdk.data.recipe import Recipe
@@ -73,14 +74,22 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SpecError: No such file, not UTF-8, not YAML, a key that appears twice, or something other than a mapping.
+        SpecError: No such file, not a regular file, too large, not UTF-8, not YAML, a key that appears twice, or not a
+            mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # A character takes four bytes at most.
+        text = read_regular_file(path, most_bytes=4 * LIMITS.characters).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise SpecError(f"there is no job file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"the job file {path} can't be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"the job file {path} isn't in UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        ) from error
+    except OSError as error:
+        raise SpecError(f"the job file {path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL character in the path
+        raise SpecError(f"the job file {str(path)!r} can't be read: {error}") from error
     data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise SpecError(

@@ -1,16 +1,26 @@
 """From a named `Model` to its facts, its files and its loaded weights. Importing this package loads no torch."""
 
 from ftsdk.models.identity import base_name, model_identity
-from ftsdk.models.loading import eos_token_ids, load_model, load_tokenizer, max_length_of, pick_device, pick_dtype
+from ftsdk.models.loading import (
+    embedding_rows_of,
+    eos_token_ids,
+    load_model,
+    load_tokenizer,
+    max_length_of,
+    pick_device,
+    pick_dtype,
+)
 from ftsdk.models.materialize import materialize
-from ftsdk.models.source import ModelFacts, inspect_model
+from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model
 from ftsdk.models.upload_files import files_of_model
 
 __all__ = [
     "ModelFacts",
     "base_name",
+    "embedding_rows_of",
     "eos_token_ids",
     "files_of_model",
+    "has_own_embeddings",
     "inspect_model",
     "load_model",
     "load_tokenizer",

@@ -10,7 +10,7 @@ import mmap
 import stat
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +37,8 @@ class SafetensorsHeader:
     """How many numbers the file holds."""
     dtypes: frozenset[str]
     """Number formats, as the file names them: `"BF16"`, `"F32"`."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """The shape of each tensor, by name."""
 
 
 def regular_size(path: Path) -> int:
@@ -111,7 +113,8 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
         raise ModelError(
             f"{path.name} is truncated: {size:,} of {8 + length + end:,} bytes are there. Copy or download it again."
         )
-    return SafetensorsHeader(parameters=parameters, dtypes=dtypes)
+    shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+    return SafetensorsHeader(parameters=parameters, dtypes=dtypes, shapes=shapes)
 
 
 @dataclass(frozen=True, kw_only=True)

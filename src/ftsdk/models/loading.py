@@ -14,7 +14,15 @@ from ftsdk.models.source import inspect_model
 from ftsdk.models.torch_stack import late_imports, quiet_transformers
 from ftsdk.spec import Model
 
-__all__ = ["eos_token_ids", "load_model", "load_tokenizer", "max_length_of", "pick_device", "pick_dtype"]
+__all__ = [
+    "embedding_rows_of",
+    "eos_token_ids",
+    "load_model",
+    "load_tokenizer",
+    "max_length_of",
+    "pick_device",
+    "pick_dtype",
+]
 
 DtypeName = Literal["bfloat16", "float16", "float32"]
 
@@ -101,20 +109,27 @@ def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
 
 
 def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
-    """Return the context length in tokens, or None if neither the config nor the tokenizer states it.
+    """Return how many tokens a row may have, or None if neither the config nor the tokenizer states it.
 
-    It is the smaller of the config's `max_position_embeddings` and the tokenizer's `model_max_length`, which is ignored
-    where it only stands for "unknown" (1e30).
+    The one rule for plans, previews, training and evals: the config's `max_position_embeddings`, and only where there
+    is none the tokenizer's `model_max_length`, which is often a leftover, or stands for "unknown" (1e30).
     """
     facts = inspect_model(model)
     if facts.max_position_embeddings is None and not facts.is_downloaded:
         facts = inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code))
-    limits = [
-        limit
-        for limit in (facts.max_position_embeddings, getattr(tokenizer, "model_max_length", None))
-        if limit and limit < 10**9
-    ]
-    return min(limits, default=None)
+    if facts.max_position_embeddings is not None:
+        return facts.max_position_embeddings
+    limit = getattr(tokenizer, "model_max_length", None)
+    return int(limit) if isinstance(limit, int | float) and 0 < limit < 10**9 else None
+
+
+def embedding_rows_of(model: Model) -> int | None:
+    """Return how many token ids the model's embedding has; None if the headers of its files don't show it.
+
+    Raises:
+        ModelError: The model can't be found or isn't whole.
+    """
+    return inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code)).embedding_rows
 
 
 def pick_device() -> str:

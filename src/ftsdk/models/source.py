@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, assert_never, cast
 
@@ -15,9 +15,14 @@ from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.spec import Model
 
-__all__ = ["ModelFacts", "inspect_folder", "inspect_model"]
+__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
+"""Ends of the names that token embeddings have in published models."""
+_LOW_RANK = frozenset(
+    {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_bias"}
+)
 _MOST = 2**40
 _MAX_JSON_BYTES = 50_000_000
 """Of a config or an index; the index of the largest models has a few megabytes."""
@@ -51,6 +56,10 @@ class ModelFacts:
     max_position_embeddings: int | None = None
     """The context length, in tokens."""
     tie_word_embeddings: bool | None = None
+    embedding_rows: int | None = None
+    """How many token ids the embedding has, by the header of the file: where it isn't `vocab_size`, this is right."""
+    module_dimensions: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Dimensions of each module's weight, by the module's name in the file: 2 for linear layers, 1 for norms."""
     notes: tuple[str, ...] = ()
     """What to know before using it."""
 
@@ -111,7 +120,20 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
         parameters = None  # packed weights have other shapes than the model's
         notes.append("the weights are already quantised")
     dtypes = sorted({dtype for header in headers for dtype in header.dtypes})
-    return replace(facts, parameters=parameters, stored_dtype="+".join(dtypes) or None, notes=tuple(notes))
+    shapes = {name: shape for header in headers for name, shape in header.shapes.items()}
+    return replace(
+        facts,
+        parameters=parameters,
+        stored_dtype="+".join(dtypes) or None,
+        embedding_rows=_embedding_rows(shapes),
+        module_dimensions={name.rpartition(".")[0]: len(shape) for name, shape in shapes.items() if "weight" in name},
+        notes=tuple(notes),
+    )
+
+
+def _embedding_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    rows = {shape[0] for name, shape in shapes.items() if name.endswith(_EMBEDDINGS) and len(shape) == 2}
+    return rows.pop() if len(rows) == 1 else None
 
 
 def _inspect_hub(model: Model) -> ModelFacts:
@@ -246,6 +268,24 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
                 "you can. "
                 "Read that code, then allow it with Model(..., trust_remote_code=True)."
             )
+
+
+def has_own_embeddings(adapter: str) -> bool:
+    """Return whether an adapter replaces or trains embeddings or whole layers beside its low-rank weights.
+
+    PEFT writes such weights over the base's when it loads the adapter, so that switching the adapter off doesn't bring
+    the base back.
+
+    Raises:
+        ModelError: The adapter isn't there or isn't whole.
+    """
+    _check_adapter(adapter)
+    folder = Path(adapter).expanduser()
+    config = _read_json(folder / "adapter_config.json", adapter)
+    if config.get("modules_to_save") or config.get("trainable_token_indices") or config.get("bias", "none") != "none":
+        return True
+    names = read_safetensors_header(folder / "adapter_model.safetensors").shapes
+    return any(not _LOW_RANK & set(name.split(".")) for name in names)
 
 
 def _check_adapter(adapter: str) -> None:

@@ -71,7 +71,7 @@ def test_values_are_never_read_as_templates() -> None:
         ),
     ],
 )
-def test_a_bad_template_is_refused(arguments: dict[str, str], message: str) -> None:
+def test_a_bad_template_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(DatasetError) as caught:
         Dataset.from_rows(EMAILS).as_chat(**arguments)
     assert message in str(caught.value)

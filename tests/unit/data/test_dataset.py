@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ftsdk.data import Dataset, Store
 from ftsdk.errors import DatasetError, SpecError
 
-TEMPLATES = {"prompt": "Sort: {text}", "completion": "{category}"}
+TEMPLATES: dict[str, Any] = {"prompt": "Sort: {text}", "completion": "{category}"}
 
 
 def emails(count: int = 30) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
         ({"file": "a.csv", "chat": {"promt": "x"}}, "unknown option 'promt'; did you mean 'prompt'?"),
         ({"file": "a.csv", "split": {"validation": "0.1"}, "part": "train"}, "split.validation"),
         ({"file": "a.csv", "part": "train"}, "split and part go together"),
-        ({"file": "a.csv", "hub": "a/b"}, "must name one source, file, hub or stored, not file and hub"),
+        ({"file": "a.csv", "hub": "a/b"}, "must name one source, file, hub, concat or stored, not file and hub"),
         ({"chat": {}}, "must name one source"),
         ({"file": "a.csv", "revision": "main"}, "revision belongs to hub, and this is file data"),
         ({"stored": "0" * 64}, "stored data needs format"),
@@ -190,7 +190,7 @@ def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
         ({"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}}, "chat or preference, not both"),
         (
             {"file": "a.csv", "steps": [{"take": 1, "chat": {}}]},
-            "must do one of chat, preference, split, sample and take",
+            "must do one of chat, preference, split, sample, take, slice,",
         ),
         ({"file": "a.csv", "steps": [{"split": {"test": 1}}]}, "split and part go together"),
     ],

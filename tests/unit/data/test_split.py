@@ -128,3 +128,63 @@ def test_parts_know_their_lines() -> None:
     part = dataset(["a", "b"] * 10).split(test=4, seed=7).test
     assert part is not None
     assert [f"email {part.line_of(i) - 1}" for i in range(4)] == texts(part)
+
+
+def prompts(part: Dataset | None) -> set[str]:
+    return {" ".join(text.split()).casefold() for text in texts(part)}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["q1", "Q1", " q1 ", *map(str, range(12))]), st.sampled_from("xyz")), min_size=12
+    ),
+    st.integers(0, 1000),
+    st.sampled_from(["auto", "label", None]),
+)
+def test_equal_prompts_stay_in_one_part(pairs: list[tuple[str, str]], seed: int, stratify: str | None) -> None:
+    rows = [{"text": text, "label": label} for text, label in pairs]
+    whole = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    try:
+        parts = whole.split(validation=3, test=2, seed=seed, stratify=stratify)
+    except DatasetError as error:
+        assert len(prompts(whole)) < 3, error  # noqa: PT017
+        return
+    sets = [prompts(part) for part in parts]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == len(prompts(whole))
+    assert sum(len(part or ()) for part in parts) == len(whole)
+
+
+def test_duplicates_leave_a_part_about_as_large_as_asked() -> None:
+    labels = [{"text": f"email {i // 2}", "label": "ab"[i % 4 // 2]} for i in range(200)]
+    parts = Dataset.from_rows(labels).as_chat(prompt="{text}", completion="{label}").split(test=0.2, seed=3)
+    assert len(parts.test or ()) == 40
+    assert labels_of(parts.test) == {"a": 20, "b": 20}
+
+
+def test_rows_of_one_group_stay_in_one_part_and_groups_can_be_ignored() -> None:
+    rows = [{"text": f"email {i % 30}", "label": "x", "customer": i % 7} for i in range(60)]
+    whole = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+    with pytest.raises(DatasetError, match=r"test would be empty|train would be empty"):
+        whole.split(test=10, group="customer")  # each customer shares prompts with the next
+    table = Dataset.from_rows(rows).drop_duplicates(by="row")
+    parts = table.split(test=10, seed=1, group="customer")
+    assert not {row["customer"] for row in parts.train} & {row["customer"] for row in parts.test or ()}
+    alone = whole.split(test=10, seed=1, group=None)
+    assert prompts(alone.train) & prompts(alone.test)
+    with pytest.raises(DatasetError, match="group= names the column 'custmer', and there is none; did you mean"):
+        whole.split(test=10, group="custmer")
+
+
+def test_a_single_prompt_cannot_be_split() -> None:
+    whole = Dataset.from_rows([{"text": "same", "label": "ab"[i % 2]} for i in range(10)])
+    with pytest.raises(DatasetError, match="the 10 rows have 1 distinct prompts or groups"):
+        whole.as_chat(prompt="{text}", completion="{label}").split(test=2)
+
+
+def test_labels_that_differ_by_blanks_or_case_are_noted_and_count_as_one_class() -> None:
+    whole = dataset(["billing"] * 9 + ["billing "] + ["Returns"] * 6 + ["returns"] * 4)
+    assert whole.summary().label_variants == (("billing", "billing "), ("Returns", "returns"))
+    assert "'billing' and 'billing ' differ by case or blanks alone" in str(whole)
+    assert sum(labels_of(whole.split(test=4, seed=2).test)[text] for text in ("billing", "billing ")) == 2
+    assert dataset(["a", "b"]).summary().label_variants == ()

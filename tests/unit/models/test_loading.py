@@ -283,12 +283,15 @@ def test_end_tokens_come_from_tokenizer_and_generation_config(own: Path) -> None
     assert eos_token_ids(tokenizer, own) == (tokenizer.eos_token_id,)
 
 
-def test_the_context_length_is_the_smaller_of_config_and_tokenizer(own: Path) -> None:
+def test_the_context_length_is_the_config_s_and_else_the_tokenizer_s(own: Path) -> None:
     model = Model(id=str(own))
     assert max_length_of(model) == 512
     edit_tokenizer(own, model_max_length=int(1e30))
     assert max_length_of(model, load_tokenizer(model)) == 512
     edit_tokenizer(own, model_max_length=128)
+    assert max_length_of(model, load_tokenizer(model)) == 512
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps({**config, "max_position_embeddings": None}))
     assert max_length_of(model, load_tokenizer(model)) == 128
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from ftsdk.backends.hosted.device_errors import find_device_error
 from ftsdk.backends.hosted.trainer import TrainingStopped
 from ftsdk.errors import CredentialsError, DatasetError, Diagnosis, FtsdkError, MissingExtraError, ModelError, SpecError
 
@@ -14,8 +15,8 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
     """Return why the training failed, and what to try.
 
     Args:
-        error: What the trainer raised.
-        step: The last optimizer step that was completed, if any.
+        error: The exception that the trainer raised.
+        step: The last optimizer step that was taken, if any.
     """
     if isinstance(error, TrainingStopped):
         return error.diagnosis
@@ -30,19 +31,12 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
                 "raise checkpoint_steps=, so that fewer checkpoints are written",
             ),
         )
-    if any(
-        isinstance(e, MemoryError) or type(e).__name__ in ("OutOfMemoryError", "AcceleratorError") for e in chain
-    ) or _says(chain, "out of memory"):
-        return Diagnosis(
-            "out_of_memory",
-            str(error).split("\n")[0][:500],
-            step,
-            (
-                "use QLoRA() in place of LoRA(): the frozen weights take a quarter of the memory",
-                "lower max_length=: memory grows with the longest row",
-                "lower batch_size=, if each device already has only one row at a time",
-            ),
-        )
+    # The first one that knows: a failed device often makes further errors on the way out.
+    for cause in reversed(chain):
+        found = None if isinstance(cause, FtsdkError) else find_device_error(cause)
+        if found is not None:
+            text = " ".join(str(cause).split("\n")[0].split())[:500]
+            return Diagnosis(found.kind, text or type(cause).__name__, step, found.suggestions)
     if isinstance(error, MissingExtraError | ImportError):
         return Diagnosis(
             "missing_package",
@@ -104,5 +98,6 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _says(chain: list[BaseException], text: str) -> bool:
-    return any(text.lower() in str(error).lower() for error in chain)
+def _says(chain: list[BaseException], words: str) -> bool:
+    # Our own errors may quote a row or a path.
+    return any(words.lower() in str(error).lower() for error in chain if not isinstance(error, FtsdkError))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from ftsdk.cost.facts.devices import known_devices
+from ftsdk.cost.facts.formats import bytes_per_weight
 from ftsdk.cost.facts.shapes import known_shapes, shape_named, shape_of
 from ftsdk.cost.pricebook.price import Day
 from ftsdk.cost.serving.traffic import max_utilisation
@@ -37,11 +38,15 @@ __all__ = [
     "tokens_per_s_at",
 ]
 
-Weights = Literal["bf16", "fp8", "int4"]
+Weights = Literal["bf16", "fp8", "int4", "fp4"]
 Latency = Literal["offline", "server", "interactive"]
 
-_BYTES: dict[Weights, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 0.53}
-"""Bytes per weight; 4-bit weights carry a scale for each group of 128."""
+_BYTES: dict[Weights, float] = {
+    "bf16": bytes_per_weight("bf16"),
+    "fp8": bytes_per_weight("fp8"),
+    "int4": 0.53,  # a scale for each group of 128, and norms in 16 bits
+    "fp4": bytes_per_weight("nvfp4"),
+}
 _LARGEST_BATCH = 2048
 
 
@@ -65,8 +70,11 @@ class ServingGpu(Value):
         return self.memory_gib * 2**30 * float(_facts()["fit"]["memory_share"])
 
     def peak_flops(self, weights: Weights) -> float:
-        """Dense FLOP/s at the precision in which the sums are done."""
-        return 1e12 * (self.fp8 if weights == "fp8" and self.fp8 is not None else self.bf16)
+        """Dense FLOP/s at the precision in which the sums are done.
+
+        fp4 is taken at the speed of fp8: the fit has no 4-bit runs, and what they gain beyond that isn't known.
+        """
+        return 1e12 * (self.fp8 if weights in ("fp8", "fp4") and self.fp8 is not None else self.bf16)
 
 
 class ModelShape(Value):
@@ -89,8 +97,8 @@ class ModelShape(Value):
         return 1.05 * self.params_b * 1e9 * _BYTES[weights]
 
     def kv_bytes_per_token(self, weights: Weights) -> float:
-        """Bytes of keys and values for one token; one byte a number with fp8 weights, else two."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * (1 if weights == "fp8" else 2)
+        """Bytes of keys and values for one token; one byte a number with fp8 and fp4 weights, else two."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * (1 if weights in ("fp8", "fp4") else 2)
 
     @property
     def flops_per_token(self) -> float:

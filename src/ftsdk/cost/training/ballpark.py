@@ -11,11 +11,13 @@ from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.finetune_prices import finetune_minimum, finetune_price
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
+from ftsdk.cost.training.job_memory import loss_of
 from ftsdk.cost.training.memory import TrainingMemory, largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.protocol.estimates import CostRange, Range
+from ftsdk.spec import SFT
 
 __all__ = ["Ballpark", "Fit", "RunSize", "adapters_that_fit", "managed_run", "run_on_gpus"]
 
@@ -136,4 +138,6 @@ def adapters_that_fit(shape: Shape, size: RunSize, *, memory_gib: float) -> Fit 
 
 
 def _memory(tuning: Literal["lora", "qlora"], size: RunSize) -> TrainingMemory:
-    return TrainingMemory(longest_tokens=size.longest_tokens, tuning=tuning, recomputes=True, rank=size.rank)
+    return TrainingMemory(
+        longest_tokens=size.longest_tokens, tuning=tuning, recomputes=True, rank=size.rank, loss=loss_of(SFT())
+    )

@@ -81,10 +81,26 @@ class MemoryConstants:
     as_of: str
     logits_copies: float
     """How many 32-bit copies of the logits live at once."""
+    logits_copies_half: float
+    """The same, in 32-bit copies, where the loss is computed in 16 bits."""
+    logits_copies_chunked: float
+    """The same where 16-bit logits are held whole and turned into 32 bits a part at a time."""
+    dequantised_bytes: float
+    """Bytes for each parameter of a layer whose 16-bit copies are kept for its backward pass."""
+    fragmentation: float
+    """Share of activations and logits that the allocator holds beside them."""
     context_gb: float
-    """The CUDA context and fragmentation, in GB."""
+    """The CUDA context, kernels and workspaces, in GB."""
+    context_spread_gb: float
+    """How far that differs from one software to the next, in GB: a standard deviation."""
     spread: float
-    """Standard deviation of log(measured / predicted)."""
+    """Standard deviation of log(measured / predicted) of what grows with the tokens; of all where it was measured."""
+    spread_quantised: float = 0.4
+    """The same with frozen weights in 4 bits, whose kernels differ most."""
+    spread_fixed: float = 0.08
+    """The same for weights, gradients and moments."""
+    spread_sharded: float = 0.25
+    """The same for all of it, at least, where weights are spread over devices."""
     varying_factor: float = 1.0
     """On what grows with the tokens of a micro-batch, as measured."""
     is_measured: bool = False

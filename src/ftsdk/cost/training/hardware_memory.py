@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
-from ftsdk.cost.training.job_memory import dropout_of, memory_of_tuning, trained_parameters
+from ftsdk.cost.training.job_memory import adapter_inputs, dropout_of, loss_of, memory_of_tuning, trained_parameters
 from ftsdk.cost.training.memory import (
     PeakMemory,
     TrainingMemory,
@@ -35,7 +35,7 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     memory = _training_memory(work)
     constants = memory_constants()
     if work.hardware.device != "cuda":
-        constants = replace(constants, context_gb=_PYTHON_GB)
+        constants = replace(constants, context_gb=_PYTHON_GB, context_spread_gb=0.0)
     plain = peak_memory(memory, work.shape, constants)
     there = work.hardware.memory_gib or work.device.memory_gib
     found = MemoryEstimate(
@@ -108,12 +108,16 @@ def _training_memory(work: Work) -> TrainingMemory:
         is_compiled=execution.is_compiled,
         projected_share=work.projected_share,
         adapted=trained_parameters(tuning, work.shape) if tuning.adapts else None,
+        input_width=adapter_inputs(tuning, work.shape),
+        loss=loss_of(work.method),
         shards=execution.devices if execution.is_sharded else 1,
     )
     if not work.is_on_cpu:
         return memory
     return replace(
         memory,
+        loss="whole",
+        reuses_memory=False,
         layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0),
     )
 

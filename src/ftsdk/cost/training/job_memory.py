@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from ftsdk.cost.facts.shapes import Shape
-from ftsdk.cost.training.memory import TrainingMemory, adapter_parameters_on
+from ftsdk.cost.training.memory import Loss, TrainingMemory, adapter_inputs_on, adapter_parameters_on
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
-from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, Tuning
+from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
 
-__all__ = ["LONG_ROW_TOKENS", "dropout_of", "long_row", "memory_of_job", "memory_of_tuning", "trained_parameters"]
+__all__ = [
+    "LONG_ROW_TOKENS",
+    "adapter_inputs",
+    "dropout_of",
+    "long_row",
+    "loss_of",
+    "memory_of_job",
+    "memory_of_tuning",
+    "trained_parameters",
+]
 
 LONG_ROW_TOKENS = 2048
 """Tokens of the longest row where its text wasn't measured.
@@ -38,11 +48,14 @@ def memory_of_job(spec: JobSpec, *, longest_tokens: float) -> TrainingMemory:
         spec: The job.
         longest_tokens: Tokens of the micro-batch with the longest rows, padding included.
     """
-    return memory_of_tuning(spec.tuning, precision=spec.dtype, longest_tokens=longest_tokens)
+    memory = memory_of_tuning(spec.tuning, precision=spec.dtype, longest_tokens=longest_tokens)
+    return replace(memory, loss=loss_of(spec.method))
 
 
 def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tokens: float) -> TrainingMemory:
     """Return what one device holds that has the whole model and recomputes activations.
+
+    Values between layers are as wide as the computation: neither the loader nor the adapters turn them into 32 bits.
 
     Args:
         tuning: Which weights move.
@@ -64,9 +77,25 @@ def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tok
         recomputes=True,
         rank=rank,
         double_quantization=double_quantization,
+        has_dropout=dropout_of(tuning) > 0,
         # Weights that move are held in 32 bits.
         weight_bytes=2.0 if tuning.adapts and precision != "float32" else 4.0,
     )
+
+
+def loss_of(method: Method) -> Loss:
+    """Return how TRL holds the logits of a method on a GPU.
+
+    TRL 1.16 never holds those of SFT whole, but two of our own runs with it took more than that explains, and older
+    versions hold them. 16-bit logits without a 32-bit copy are billed, which errs on the safe side.
+    """
+    match method:
+        case SFT():
+            return "half"
+        case DPO():
+            return "whole"
+        case _:
+            assert_never(method)
 
 
 def trained_parameters(tuning: Tuning, shape: Shape) -> float:
@@ -79,6 +108,17 @@ def trained_parameters(tuning: Tuning, shape: Shape) -> float:
             return shape.parameters
         case LoRA() | QLoRA() | DoRA():
             return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+        case _:
+            assert_never(tuning)
+
+
+def adapter_inputs(tuning: Tuning, shape: Shape) -> float | None:
+    """Return the summed widths of the inputs that adapters of one block keep; None without adapters."""
+    match tuning:
+        case FullFineTune():
+            return None
+        case LoRA() | QLoRA() | DoRA():
+            return adapter_inputs_on(shape, tuning.target_modules)
         case _:
             assert_never(tuning)
 

@@ -2,8 +2,10 @@
 
 Pure: each term is something held in memory at the peak.
 
-Weights, what is trained (weights, gradients, the optimizer's two moments), what the backward pass needs, the logits in
-32 bits, and the CUDA context. The worst moment is the micro-batch with the longest rows.
+Weights, moments of the optimizer and the CUDA context are held throughout. On top of them come, at the loss, what the
+layers keep and the logits; in the backward pass of a layer, what the layers keep and the layer at work; in the
+optimizer's step, the gradients and what the step copies. The largest of the three is the peak, since a CUDA allocator
+hands on what was freed. The worst step is that of the micro-batch with the longest rows.
 """
 
 from __future__ import annotations
@@ -13,15 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ftsdk.cost.facts.formats import WeightFormat, bytes_per_weight
 from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import Tuning
 
 __all__ = [
+    "Loss",
+    "Optimizer",
     "PeakMemory",
     "TrainingMemory",
     "Verdict",
+    "adapter_inputs_on",
     "adapter_parameters",
     "adapter_parameters_on",
     "largest_batch",
@@ -31,6 +37,11 @@ __all__ = [
 ]
 
 Verdict = Literal["fits", "tight", "no"]
+Optimizer = Literal["adam", "adam_fused", "adam8bit", "paged", "deepspeed"]
+"""`adam` is PyTorch's default, which copies the parameters in its step; `paged` holds its moments on the host."""
+Loss = Literal["whole", "half", "chunked", "fused"]
+"""How logits are held: all of them in 32 bits, all in 16 bits without a 32-bit copy, all in 16 bits with 32-bit copies
+of a part at a time, or never whole (as in TRL 1.16, Liger and cut cross-entropy)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +55,28 @@ class TrainingMemory:
     rank: int = 16
     adapted: float | None = None
     """Parameters of the adapters; None: adapters on every linear layer, from the rank."""
+    input_width: float | None = None
+    """Inputs of the adapted layers of one block, summed; None: of all seven linear layers."""
+    has_dropout: bool = False
+    """Adapters keep their inputs after dropout, and its mask."""
+    casts_inputs: bool = False
+    """Adapters keep their inputs in 32 bits, as peft does outside of autocast."""
+    upcasts: bool = False
+    """Embeddings, head and the values between layers are held in 32 bits, as `prepare_model_for_kbit_training` does."""
+    frozen_format: WeightFormat | None = None
+    """Format of frozen weights; None: 4 bits for QLoRA, else `weight_bytes` each. Embeddings and head stay as wide as
+    `weight_bytes`."""
     double_quantization: bool = True
+    dequantises_layers: bool = False
+    """Every 16-bit copy of a layer's weights is kept for its backward pass, as GPTQ's kernels do."""
     weight_bytes: float = 2.0
     """Bytes of a weight that isn't quantised: 2 for bfloat16, 4 for float32."""
-    optimizer: Literal["adam", "adam8bit", "paged", "deepspeed"] = "adam"
-    """`paged`: its moments are held in the host's memory."""
-    is_optimizer_fused: bool = False
-    """The optimizer steps inside the backward pass, so that gradients are never held all at once."""
+    optimizer: Optimizer = "adam"
+    steps_in_backward: bool = False
+    """The optimizer steps inside the backward pass, so that only the largest gradient is held."""
     state_bytes: float | None = None
-    """Bytes for each trained parameter beside its weight: gradient and moments; None: by tuning and optimizer."""
-    has_chunked_logits: bool = False
-    """The loss is computed in parts, so that the logits are never held whole."""
+    """Bytes for each parameter of the adapters, its weight included: gradient and moments; None: all in 32 bits."""
+    loss: Loss = "whole"
     offloads_activations: bool = False
     is_compiled: bool = False
     """Fused kernels keep fewer of the values in between."""
@@ -63,7 +85,9 @@ class TrainingMemory:
     shards: int = 1
     """Devices over which weights and states are spread."""
     layer_bytes: float | None = None
-    """Bytes that one token leaves in one layer until the backward pass; None: as in the published runs."""
+    """Bytes that one token leaves in one layer until the backward pass; None: counted."""
+    reuses_memory: bool = True
+    """What one moment of a step has freed serves the next, as on CUDA; the heap of a CPU holds them all."""
     projected_share: float = 1.0
     """Share of the tokens whose logits are computed."""
     counts_context: bool = True
@@ -137,6 +161,19 @@ def adapter_parameters_on(shape: Shape, rank: int, targets: Sequence[str] | None
     return float(rank * shape.layers * total)
 
 
+def adapter_inputs_on(shape: Shape, targets: Sequence[str] | None) -> float:
+    """Return the summed widths of the inputs of one block's linear layers that get adapters.
+
+    Args:
+        shape: The model, taken as one of the Llama family.
+        targets: Names of linear layers such as `q_proj`; None: all.
+    """
+    names = (
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj") if targets is None else targets
+    )
+    return float(sum(shape.inner if name == "down_proj" else shape.width for name in names))
+
+
 def layer_bytes_on_cpu(shape: Shape, *, has_adapters: bool, has_dropout: bool) -> float:
     """Return the bytes that one token keeps in one layer of a model that is trained on a CPU, where nothing is fused.
 
@@ -161,47 +198,36 @@ def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants
         shape: The model.
         constants: Of the model of memory; None: the packaged ones.
 
-    Source: facts of the EleutherAI calculator (bytes per trained parameter) and https://arxiv.org/abs/2205.05198
-    (activations); int4 weights with 8 % for their scales.
+    Source: the EleutherAI calculator (bytes per trained parameter), https://arxiv.org/abs/2205.05198 (activations),
+    `ftsdk.cost.facts.formats` (weights), and PyTorch's documentation of AdamW (`foreach` takes the size of the
+    parameters on top).
     """
     c = constants or memory_constants()
-    tokens, width, inner = memory.longest_tokens, shape.width, shape.inner
-    is_full = memory.tuning == "full"
-    embeddings = min(shape.embedding_parameters, shape.parameters)
-    if memory.tuning == "qlora":
-        scales = 1.08 if not memory.double_quantization else 1.04
-        weights = (shape.parameters - embeddings) * 0.5 * scales + memory.weight_bytes * embeddings
-    else:
-        weights = memory.weight_bytes * shape.parameters
-    trained = (
-        shape.parameters
-        if is_full
-        else memory.adapted
-        if memory.adapted is not None
-        else adapter_parameters(shape, memory.rank)
-    )
-    states = trained * (memory.state_bytes if memory.state_bytes is not None else _state_bytes(memory))
-    each = 2 * (8 * width + 4 * inner) if memory.layer_bytes is None else memory.layer_bytes
-    layer = tokens * each * (0.75 if memory.is_compiled else 1.0)
-    kept = 0.0 if memory.offloads_activations else 2 * tokens * width * shape.layers
-    activations = kept + layer if memory.recomputes else layer * shape.layers
-    logits = (
-        (0.3 if memory.has_chunked_logits else c.logits_copies) * 4 * tokens * memory.projected_share * shape.vocabulary
-    )
+    weights, whole = _weights(memory, shape)
+    moments, gradients, copies = _states(memory, shape)
     if memory.shards > 1:
-        # The layer at work, the next one and the embedding are held whole.
-        whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
-        weights = (0.0 if memory.offloads_weights else weights / memory.shards) + memory.weight_bytes * whole * (
-            0.3 if memory.tuning == "qlora" else 1.0
-        )
-        states /= memory.shards
+        weights = (0.0 if memory.offloads_weights else weights / memory.shards) + whole
+        moments, gradients, copies = (part / memory.shards for part in (moments, gradients, copies))
+    kept, layer = _activations(memory, shape, c)
+    logits = _logits(memory, shape, c)
+    if not memory.reuses_memory:
+        states, activations = moments + gradients, kept + layer
+    else:
+        kept, layer, logits = ((1 + c.fragmentation) * part for part in (kept, layer, logits))
+        states, activations = moments, kept
+        if layer > logits:
+            activations, logits = kept + layer, 0.0
+        live = layer if memory.recomputes else kept / shape.layers
+        stepping = gradients + max(live, copies)
+        if stepping > activations + logits:
+            states, activations, logits = moments + stepping, 0.0, 0.0
     return PeakMemory(
         weights=weights,
         states=states,
         activations=activations * c.varying_factor,
         logits=logits * c.varying_factor,
         context=c.context_gb * 1e9 if memory.counts_context else 0.0,
-        spread=_spread(memory, shape, c),
+        spread=_spread(memory, shape, c, fixed=weights + states, varying=activations + logits),
     )
 
 
@@ -211,10 +237,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
     `fits` only with a margin of error, `no` if the likely peak is larger.
     """
     there = memory_gib * 2**30
-    # What is freed and taken again each step is what fragments: published runs that filled their card took a third more
-    # of it.
-    fragments = 0.1 * (peak.weights + peak.states) + 0.4 * (peak.activations + peak.logits)
-    needed = max(peak.likely + fragments, peak.likely * math.exp(1.6449 * peak.spread))
+    needed = peak.likely * math.exp(1.6449 * peak.spread)  # the upper end of the 90 % interval
     return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
 
 
@@ -248,28 +271,85 @@ def largest_batch(
     return min(low, limit)
 
 
-def _state_bytes(memory: TrainingMemory) -> float:
-    """Gradient and two moments, each as wide as the weight that they are for.
+def _weights(memory: TrainingMemory, shape: Shape) -> tuple[float, float]:
+    """Return the bytes of all weights, and of those that sharding holds whole: two layers and the embedding."""
+    embeddings = min(shape.embedding_parameters, shape.parameters)
+    name = memory.frozen_format
+    if name is None and memory.tuning == "qlora":
+        name = "nf4-double" if memory.double_quantization else "nf4"
+    each = memory.weight_bytes if name is None or memory.tuning == "full" else bytes_per_weight(name)
+    outside = 4.0 if memory.upcasts else memory.weight_bytes
+    whole = 2 * (shape.parameters - embeddings) / shape.layers + embeddings
+    return (
+        (shape.parameters - embeddings) * each + outside * embeddings,
+        memory.weight_bytes * whole * (0.3 if each < memory.weight_bytes else 1.0),
+    )
 
-    Adapters are kept in 32 bits beside 16-bit weights.
+
+def _states(memory: TrainingMemory, shape: Shape) -> tuple[float, float, float]:
+    """Return the bytes of moments, of gradients, and of what the optimizer's step copies.
+
+    Adapters are small: weights, gradients and moments count as one.
     """
     if memory.tuning != "full":
-        return 16.0
-    if memory.optimizer == "deepspeed":
-        return 20.0
-    moments = {"adam": 2 * memory.weight_bytes, "adam8bit": 2.0, "paged": 0.0}[memory.optimizer]
-    return moments + (0.0 if memory.is_optimizer_fused else memory.weight_bytes)
+        adapted = memory.adapted if memory.adapted is not None else adapter_parameters(shape, memory.rank)
+        # Weights are kept in 32 bits beside 16-bit frozen ones.
+        each = {"adam8bit": 10.0, "paged": 8.0}.get(memory.optimizer, 16.0)
+        return adapted * (each if memory.state_bytes is None else memory.state_bytes), 0.0, 0.0
+    width = memory.weight_bytes
+    moments = {"adam8bit": 2.0, "paged": 0.0, "deepspeed": 16.0}.get(memory.optimizer, 2 * width)
+    gradients = shape.parameters * (4.0 if memory.optimizer == "deepspeed" else width)
+    if memory.steps_in_backward:
+        gradients = min(shape.vocabulary * shape.width, shape.parameters) * width
+    copies = width if memory.optimizer == "adam" and not memory.steps_in_backward else 0.0
+    return shape.parameters * moments, gradients, shape.parameters * copies
 
 
-def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
-    """What is trained by another recipe than the published runs that the constants come from is known less well."""
-    spread = c.spread
+def _activations(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> tuple[float, float]:
+    """Return the bytes that layers keep for the backward pass, and that the layer at work holds beside them."""
+    tokens, width, inner = memory.longest_tokens, shape.width, shape.inner
+    is_wide = memory.upcasts or (memory.tuning == "full" and memory.weight_bytes > 2)
+    each = 2.0 * (8 * width + 4 * inner) if memory.layer_bytes is None else memory.layer_bytes
+    if memory.layer_bytes is None:
+        each *= 2.0 if memory.upcasts else 1.0
+        if memory.tuning != "full":
+            inputs = 6 * width + inner if memory.input_width is None else memory.input_width
+            each += 4 * inputs if memory.casts_inputs and not memory.upcasts else 0.0
+            each += (5 if memory.casts_inputs or memory.upcasts else 3) * inputs if memory.has_dropout else 0.0
+    layer = tokens * each * (0.75 if memory.is_compiled else 1.0)
+    if not memory.recomputes:
+        return (0.0 if memory.offloads_activations else layer * shape.layers), 0.0
+    if memory.tuning == "qlora" or memory.frozen_format is not None:
+        embeddings = min(shape.embedding_parameters, shape.parameters)
+        layer += (
+            c.dequantised_bytes * (shape.parameters - embeddings) / shape.layers
+            if memory.dequantises_layers
+            else 2.0 * width * inner
+        )
+    kept = 0.0 if memory.offloads_activations else (4 if is_wide else 2) * tokens * width * shape.layers
+    return kept, layer
+
+
+def _logits(memory: TrainingMemory, shape: Shape, c: MemoryConstants) -> float:
+    tokens = memory.longest_tokens * memory.projected_share
+    if memory.loss == "fused":
+        return 4 * tokens * shape.width  # the gradient of the last hidden states, in 32 bits
+    copies = {"whole": c.logits_copies, "half": c.logits_copies_half, "chunked": c.logits_copies_chunked}[memory.loss]
+    return copies * 4 * tokens * shape.vocabulary
+
+
+def _spread(memory: TrainingMemory, shape: Shape, c: MemoryConstants, *, fixed: float, varying: float) -> float:
+    """Return the standard deviation of log(measured / predicted): wider where few published runs are alike."""
     if c.is_measured:
-        return spread
-    if not memory.recomputes or memory.tuning == "full" or memory.has_chunked_logits:
-        spread = max(spread, 0.12)
+        return c.spread
+    # Bytes for each parameter are known; what grows with the tokens is known less well.
+    share = varying / (fixed + varying)
+    spread = math.hypot(
+        (c.spread_quantised if memory.tuning == "qlora" else c.spread) * share, c.spread_fixed * (1 - share)
+    )
     if memory.shards > 1:
-        spread = max(spread, 0.25)
+        spread = max(spread, c.spread_sharded)
     if shape.origin == "size":
         spread = math.hypot(spread, 0.12)
-    return spread
+    # What the context and the allocator hold beside is known to within this much, which is a lot for a small model.
+    return math.hypot(spread, c.context_spread_gb * 1e9 / (fixed + varying + c.context_gb * 1e9))

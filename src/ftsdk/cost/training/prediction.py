@@ -11,9 +11,10 @@ from pydantic import Field
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
-from ftsdk.cost.training.job_memory import memory_of_tuning, trained_parameters
+from ftsdk.cost.training.job_memory import adapter_inputs, memory_of_tuning, trained_parameters
 from ftsdk.cost.training.memory import largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import within
+from ftsdk.cost.training.recipe import Recipe
 from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
@@ -68,6 +69,7 @@ def predict_training(
     recomputes: bool = True,
     is_compiled: bool = False,
     accumulation: int = 1,
+    recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
 ) -> TrainingPrediction:
     """Predict speed and memory of a training from what device and host have to do in a step.
 
@@ -83,6 +85,8 @@ def predict_training(
         recomputes: Activations are computed again in the backward pass (gradient checkpointing).
         is_compiled: Kernels are compiled or fused.
         accumulation: Micro-steps for each optimizer step.
+        recipe: Number formats, optimizer, loss and offload, which change memory; what they cost in time isn't
+            predicted.
 
     Raises:
         SpecError: The device or the size of the model isn't known, or a number is impossible.
@@ -115,8 +119,10 @@ def predict_training(
         recomputes=recomputes,
         is_compiled=is_compiled,
         adapted=trained_parameters(tuning, shape) if tuning.adapts else None,
+        input_width=adapter_inputs(tuning, shape),
         shards=gpus if step.is_sharded else 1,
     )
+    memory = recipe.applied_to(memory)
     peak = peak_memory(memory, shape)
     seconds = within(time.total_s, spread_of(step, time, device))
     tokens = gpus * step.tokens

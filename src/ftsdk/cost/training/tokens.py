@@ -87,6 +87,8 @@ def tokens_through(
     train_on: Any = "assistant",
     max_length: int | None = None,
     eos_token_ids: Sequence[int] | None = None,
+    max_truncated: float | None = None,
+    embedding_rows: int | None = None,
 ) -> RowTokens:
     """Count the tokens of rows with the tokenizer and its template, as training will.
 
@@ -96,13 +98,24 @@ def tokens_through(
         train_on: As for `SFT`.
         max_length: Tokens that a sequence is cut to.
         eos_token_ids: Tokens that end an answer; None: the tokenizer's own.
+        max_truncated: Share of the rows that may lose trained tokens; None: any, but not all of them.
+        embedding_rows: How many token ids the model has; None: unknown.
 
     Raises:
-        ModelError: The template refuses a row.
+        ModelError: The template refuses a row, or a token has no row in the embedding.
+        DatasetError: Training would refuse the rows: too many lose trained tokens.
     """
     from ftsdk.data import render_dataset
 
-    rendered = render_dataset(rows, tokenizer, train_on=train_on, max_length=max_length, eos_token_ids=eos_token_ids)
+    rendered = render_dataset(
+        rows,
+        tokenizer,
+        train_on=train_on,
+        max_length=max_length,
+        eos_token_ids=eos_token_ids,
+        embedding_rows=embedding_rows,
+    )
+    rendered.report.check(1.0 if max_truncated is None else max_truncated)
     found: list[Any] = list(rendered.rows)
     if found and hasattr(found[0], "chosen_ids"):
         sides = [

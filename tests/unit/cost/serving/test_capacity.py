@@ -273,7 +273,17 @@ def test_what_training_and_serving_know_of_a_gpu_is_one_row() -> None:
         device.peak_tflops,
     )
     assert "T4" not in known_gpus(), "it has no bfloat16"
-    assert "B300" not in known_gpus(), "its peak isn't known"
+    assert {"B300", "RTX5090", "RTX-PRO-6000"} <= known_gpus()
+
+
+def test_fp4_weights_take_half_the_memory_of_fp8_and_are_no_slower() -> None:
+    shape, gpu = model_shape(LLAMA_70B), serving_gpu("B200")
+    assert shape.weight_bytes("fp4") == pytest.approx(0.5625 * shape.weight_bytes("fp8"))
+    fp8, fp4 = (
+        capacity(shape, gpu, input_tokens=1000, output_tokens=100, weights=weights, gpus=1)
+        for weights in ("fp8", "fp4")
+    )
+    assert fp4.requests_per_s >= fp8.requests_per_s
 
 
 def test_a_shape_can_be_given_for_a_mixture_of_experts() -> None:

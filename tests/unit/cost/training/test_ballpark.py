@@ -66,7 +66,7 @@ def test_a_service_s_minimum_is_owed_however_little_is_trained() -> None:
     assert managed.cost.likely == managed.cost.high == 4
 
 
-@pytest.mark.parametrize(("memory_gib", "tuning"), [(8.0, None), (16.0, "qlora"), (24.0, "qlora"), (48.0, "lora")])
+@pytest.mark.parametrize(("memory_gib", "tuning"), [(8.0, None), (16.0, "qlora"), (20.0, "qlora"), (48.0, "lora")])
 def test_adapters_are_chosen_by_what_a_card_holds(memory_gib: float, tuning: str | None) -> None:
     fit = adapters_that_fit(shape("Qwen/Qwen3-8B"), SIZE, memory_gib=memory_gib)
     assert (fit.tuning if fit else None) == tuning

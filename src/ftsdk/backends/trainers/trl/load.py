@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
+from ftsdk.backends.trainers.trl.saveable import make_saveable
 from ftsdk.spec import Model
 
 __all__ = ["load_for_training", "lora_config"]
 
 
-def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> Any:
+def load_for_training(
+    model: Model, folder: Path, request: TrainingRequest, *, on_message: Callable[[str], None]
+) -> Any:
     """Load the weights as the request says.
 
     Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a
@@ -25,12 +29,13 @@ def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> A
         model: What is tuned.
         folder: Where its plain weights are.
         request: The training request.
+        on_message: Called with one sentence for each thing that differs from the request or is repaired.
     """
     tuning = request.tuning
     compute = getattr(torch, request.dtype)
     options: dict[str, Any] = {
         "dtype": compute if tuning.adapts else torch.float32,
-        "attn_implementation": request.attention,
+        "attn_implementation": _attention(model, folder, request, on_message),
         "use_safetensors": True,
         "trust_remote_code": model.trust_remote_code,
     }
@@ -43,6 +48,8 @@ def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> A
         )
         options["device_map"] = {"": _device(request)}
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    for sentence in make_saveable(loaded):
+        on_message(sentence)
     loaded.config.use_cache = False
     if tuning.quantizes:
         if request.device == "cpu":
@@ -60,6 +67,19 @@ def load_for_training(model: Model, folder: Path, request: TrainingRequest) -> A
         if not tuning.adapts:
             loaded = loaded.merge_and_unload()
     return loaded
+
+
+def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:
+    """Return the planned attention, or `eager` where the model's class has no such one."""
+    if request.attention != "sdpa":
+        return request.attention
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    known: Any = AutoModelForCausalLM._model_mapping  # pyright: ignore[reportPrivateUsage]
+    has_sdpa = type(config) not in known or getattr(known[type(config)], "_supports_sdpa", True)
+    if has_sdpa:
+        return "sdpa"
+    on_message(f"{config.model_type} has no fused attention in this version of transformers; eager attention is used")
+    return "eager"
 
 
 def _keep_4bit_weights_as_they_are(model: Any) -> None:

@@ -29,7 +29,14 @@ class Rows:
 
 
 def read_rows(
-    path: Path, tokenizer: Any, *, method: Method, max_length: int, max_truncated: float, eos_token_ids: Sequence[int]
+    path: Path,
+    tokenizer: Any,
+    *,
+    method: Method,
+    max_length: int | None,
+    max_truncated: float,
+    eos_token_ids: Sequence[int],
+    embedding_rows: int | None = None,
 ) -> Rows:
     """Render a file of canonical rows.
 
@@ -37,9 +44,10 @@ def read_rows(
         path: JSON lines, as the store writes them.
         tokenizer: With its chat template.
         method: What is learned from the rows.
-        max_length: Tokens per row.
+        max_length: Tokens per row; None cuts nothing.
         max_truncated: Share of rows that may lose trained tokens.
         eos_token_ids: Tokens that end a turn.
+        embedding_rows: How many token ids the model has; None: unknown.
 
     Returns:
         The columns that the method's trainer takes. Rows with nothing left to train on are left out, and counted in the
@@ -47,11 +55,17 @@ def read_rows(
 
     Raises:
         DatasetError: Too many rows lose trained tokens.
+        ModelError: The template refuses a row, or a token has no row in the embedding.
     """
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     rendered = render_dataset(
-        rows, tokenizer, train_on=method.rendered_train_on, max_length=max_length, eos_token_ids=eos_token_ids
+        rows,
+        tokenizer,
+        train_on=method.rendered_train_on,
+        max_length=max_length,
+        eos_token_ids=eos_token_ids,
+        embedding_rows=embedding_rows,
     )
     rendered.report.check(max_truncated)
     return Rows(columns=load_method(method.kind).columns(list(rendered.rows)), report=rendered.report)

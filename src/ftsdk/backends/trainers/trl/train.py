@@ -24,7 +24,15 @@ from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows
 from ftsdk.errors import Diagnosis
-from ftsdk.models import base_name, eos_token_ids, load_tokenizer, materialize, max_length_of
+from ftsdk.models import (
+    base_name,
+    embedding_rows_of,
+    eos_token_ids,
+    has_own_embeddings,
+    load_tokenizer,
+    materialize,
+    max_length_of,
+)
 from ftsdk.protocol import LogEvent
 from ftsdk.spec import Model
 
@@ -50,6 +58,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
         "max_length": request.max_length or max_length_of(model_spec, tokenizer),
         "max_truncated": request.max_truncated,
         "eos_token_ids": ends,
+        "embedding_rows": embedding_rows_of(model_spec),
     }
     rows = read_rows(context.folder / "data" / "train.jsonl", tokenizer, **rendering)
     for sentence in rows.report.notes:
@@ -59,7 +68,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
         validation = read_rows(context.folder / "data" / "validation.jsonl", tokenizer, **rendering)
 
     set_seed(request.seed)
-    model = load_for_training(model_spec, folder, request)
+    model = load_for_training(model_spec, folder, request, on_message=lambda text: context.emit(LogEvent(message=text)))
     callback = RunCallback(context, is_loss_scaled=request.dtype == "float16")
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
     # These write to the terminal, which is a log file here; the events have it all.
@@ -210,9 +219,10 @@ def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, model: Model, 
     else:
         for config in tuned.peft_config.values():
             config.base_model_name_or_path = base_name(model)
-        # "auto" would ask the hub whether the vocabulary has grown.
+        # "auto" would ask the hub whether the vocabulary has grown. An adapter that came with embeddings keeps them.
+        keeps_embeddings = model.adapter is not None and has_own_embeddings(model.adapter)
         # DPO on an existing adapter adds a second one, "ref", which nobody needs afterwards.
-        tuned.save_pretrained(into, save_embedding_layers=False, selected_adapters=["default"])
+        tuned.save_pretrained(into, save_embedding_layers=keeps_embeddings, selected_adapters=["default"])
         (into / "README.md").unlink(missing_ok=True)
     tokenizer.save_pretrained(into)
 

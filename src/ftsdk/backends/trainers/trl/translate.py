@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, assert_never
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import TrainingPlan
+from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, inspect_model
@@ -109,7 +111,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
-    attention = choose("attention", "sdpa", "PyTorch's own fused attention, right on every device")
+    attention = choose("attention", *attention_for(facts.model_type))
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps)
 
     steps = steps_per_epoch(spec.train.rows, spec.batch_size)
@@ -127,7 +129,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
         "method": spec.method.model_dump(mode="json"),
-        "tuning": _tuning(spec, choose, gaps),
+        "tuning": _tuning(spec, facts, choose, gaps),
         "device": hardware.device,
         "processes": hardware.processes,
         "dtype": dtype,
@@ -181,18 +183,20 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
     )
 
 
-def _tuning(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
+def _tuning(spec: JobSpec, facts: ModelFacts, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
     tuning = spec.tuning
     match tuning:
         case FullFineTune():
             return {"kind": tuning.kind}
         case LoRA() | QLoRA() | DoRA():
-            return _adapter(spec, tuning, choose, gaps)
+            return _adapter(spec, tuning, facts, choose, gaps)
         case _:
             assert_never(tuning)
 
 
-def _adapter(spec: JobSpec, tuning: LoRA | QLoRA | DoRA, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
+def _adapter(
+    spec: JobSpec, tuning: LoRA | QLoRA | DoRA, facts: ModelFacts, choose: Any, gaps: list[Gap]
+) -> dict[str, Any]:
     request: dict[str, Any] = {
         "kind": tuning.kind,
         "rank": tuning.rank,
@@ -216,7 +220,29 @@ def _adapter(spec: JobSpec, tuning: LoRA | QLoRA | DoRA, choose: Any, gaps: list
         choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
     if tuning.target_modules is None:
         choose("tuning.target_modules", "all-linear", "every linear layer but the output head, as in QLoRA (section 4)")
+    else:
+        gaps.extend(_unknown_modules(tuning.target_modules, facts))
     return request
+
+
+def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]:
+    """Yield a gap for the names that fit no layer of the model, by the headers of its safetensors files."""
+    modules = facts.module_dimensions
+    # Experts have other names in files than in transformers; GGUF files and models not yet here have no names at all.
+    if not modules or any("expert" in name for name in modules):
+        return
+    unknown = [
+        target
+        for target in sorted(targets)
+        if not any(
+            dimensions > 1 and (name == target or name.endswith(f".{target}")) for name, dimensions in modules.items()
+        )
+    ]
+    if unknown:
+        known = sorted({name.rpartition(".")[2] for name, dimensions in modules.items() if dimensions > 1})
+        yield Gap(
+            "tuning.target_modules", tuple(unknown), tuple(known), f"{facts.name} has no layers of these names to adapt"
+        )
 
 
 def _keep_shape_of_adapter(

@@ -6,17 +6,20 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.spec import DPO
 
 __all__ = ["columns", "make_trainer"]
 
 
-class _RenderedDPOTrainer(StopsWhenDone, DPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
+class _RenderedDPOTrainer(StopsWhenDone, MeanOverAllRows, DPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
     """TRL's trainer renders rows itself and has no option against it (1.16).
 
     Ours come with `prompt_ids` and the rest.
@@ -25,6 +28,22 @@ class _RenderedDPOTrainer(StopsWhenDone, DPOTrainer):  # pyright: ignore[reportU
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         return dataset
+
+    def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the loss, accuracy and margin of each pair (DPO, equation 7)."""
+        kwargs = {name: value for name, value in inputs.items() if name != "completion_mask"}
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        outputs = model(**kwargs, labels=labels, use_cache=False, fused_lm_head=True)
+        chosen_B, rejected_B = outputs.log_probs.float().sum(dim=1).chunk(2)  # noqa: N806 - shape suffix
+        reference = self.model if self.ref_model is None else self.ref_model
+        from_chosen_B, from_rejected_B = self.compute_ref_log_probs(reference, inputs)  # noqa: N806
+        margins_B = self.beta * ((chosen_B - from_chosen_B) - (rejected_B - from_rejected_B))  # noqa: N806
+        return {
+            "weight": torch.ones_like(margins_B),
+            "loss": -F.logsigmoid(margins_B),
+            "rewards/accuracies": (margins_B > 0).float(),
+            "rewards/margins": margins_B,
+        }
 
 
 def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -13,11 +14,12 @@ from ftsdk.backends.trainers.trl.order import StepsSortedByLength
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
+from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 
 __all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
 
-class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
+class RenderedSFTTrainer(StopsWhenDone, MeanOverAllRows, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
     On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included
@@ -26,7 +28,7 @@ class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUn
     """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepsSortedByLength:
-        """Give an order of our own: transformers' `group_by_length` would change which rows share a step."""
+        """Return an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return StepsSortedByLength(
@@ -36,26 +38,45 @@ class RenderedSFTTrainer(StopsWhenDone, SFTTrainer):  # pyright: ignore[reportUn
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Give the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
+        """Return the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
         labels_BT = inputs["labels"]  # noqa: N806 - shape suffix
         if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
-        targets_BT = labels_BT[:, 1:]  # noqa: N806
-        is_trained_BT = targets_BT != IGNORED  # noqa: N806
-        # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
-        kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
-        # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without
-        # one attention takes its fastest path (8 % of a step on a CPU).
-        logits_BKV = model(input_ids=inputs["input_ids"], logits_to_keep=kept_K, use_cache=False).logits  # noqa: N806
-        chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
-        total = F.cross_entropy(logits_BKV[chosen_BK].float(), targets_BT[:, kept_K][chosen_BK], reduction="sum")
+        losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
+        total = losses_N.sum()
         if num_items_in_batch is None:
             return total / chosen_BK.sum().clamp(min=1)
         loss = total / num_items_in_batch
         # The count is over all processes, and DDP takes the mean of their gradients.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
+
+    def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return each row's trained tokens and the sum of their cross-entropy."""
+        is_trained_BT = inputs["labels"][:, 1:] != IGNORED  # noqa: N806 - shape suffix
+        if is_trained_BT.device.type == "cuda":
+            sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
+        else:
+            losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
+            sums_B = losses_N.new_zeros(chosen_BK.shape).masked_scatter(chosen_BK, losses_N).sum(dim=1)  # noqa: N806
+        return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
+
+
+def _losses_of_trained_tokens(model: Any, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the cross-entropy of the N trained tokens, and a mask of where they are among the projected positions."""
+    targets_BT = inputs["labels"][:, 1:]  # noqa: N806 - shape suffix
+    is_trained_BT = targets_BT != IGNORED  # noqa: N806
+    # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
+    kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
+    # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without one
+    # attention takes its fastest path (8 % of a step on a CPU).
+    logits_BKV = model(input_ids=inputs["input_ids"], logits_to_keep=kept_K, use_cache=False).logits  # noqa: N806
+    chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
+    losses_N = F.cross_entropy(  # noqa: N806
+        logits_BKV[chosen_BK].float(), targets_BT[:, kept_K][chosen_BK], reduction="none"
+    )
+    return losses_N, chosen_BK
 
 
 def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:

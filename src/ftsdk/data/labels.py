@@ -1,0 +1,38 @@
+"""Completions that look like class labels, and labels that are probably meant to be one."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+__all__ = ["MAX_CLASSES", "class_of", "label_variants"]
+
+MAX_CLASSES = 50
+"""Completions with at most this many distinct texts are taken for class labels."""
+
+
+def label_variants(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Return the labels that differ by case, blanks or Unicode form alone, each group with the most frequent first.
+
+    Args:
+        counts: Every distinct completion, and in how many rows it occurs.
+    """
+    groups: dict[str, list[str]] = {}
+    for text in counts:
+        groups.setdefault(_folded(text), []).append(text)
+    if len(groups) > MAX_CLASSES or len(groups) == sum(counts.values()):
+        return ()
+    return tuple(
+        tuple(sorted(group, key=lambda text: (-counts[text], text))) for group in groups.values() if len(group) > 1
+    )
+
+
+def class_of(completions: Sequence[str]) -> dict[str, str]:
+    """Return the class of each distinct completion: itself, or the label that it is a variant of."""
+    counts = Counter(completions)
+    return {**{text: text for text in counts}, **{text: group[0] for group in label_variants(counts) for text in group}}
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -1,0 +1,26 @@
+"""What a data file may take: the limits, once and as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LIMITS", "DataLimits"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataLimits:
+    """Limits of what is read, so that no file can take all memory or all time."""
+
+    file_bytes: int = 2 << 30
+    """Largest file of text. Rows are held in memory, where they take several times as much."""
+    nesting: int = 100
+    """Deepest nesting of arrays and objects in one row. Python itself gives up at about 1,000."""
+    expanded_bytes: int = 256 << 20
+    """What a Parquet file may always expand to in memory..."""
+    expansion: int = 50
+    """...and above that, how many times its own size."""
+    listed_rows: int = 10
+    """How many bad rows an error lists."""
+
+
+LIMITS = DataLimits()

@@ -1,0 +1,95 @@
+"""Where the rows of a dataset come from: as a recipe that leads back to them, and as a record to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftsdk.data.recipe import Recipe, portable_path
+from ftsdk.data.steps import Step
+
+if TYPE_CHECKING:
+    from ftsdk.data.dataset import Dataset
+    from ftsdk.data.store import Store
+
+__all__ = ["follow", "lineage_of", "recipe_of"]
+
+
+def recipe_of(dataset: Dataset, base: Path) -> Recipe:
+    """Return a recipe that leads to the same rows: from their files if it can, else by content.
+
+    Args:
+        dataset: The rows.
+        base: The folder that relative paths start from.
+
+    Raises:
+        DatasetError: Rows that only content can name, but that are still a table.
+    """
+    if not _is_repeatable(dataset):
+        ref = dataset.ref()
+        has_lineage = dataset.source.lineage is not None or _called_functions(dataset)
+        record = lineage_of(dataset, base) if has_lineage else None
+        stored = {"stored": ref.fingerprint, "format": ref.format, "name": dataset.name}
+        return Recipe.from_dict(stored if record is None else {**stored, "lineage": record})
+    if dataset.parts:
+        return Recipe.of({"concat": tuple(recipe_of(part, base) for part in dataset.parts)}, dataset.steps, base=base)
+    return Recipe.of(dataset.source.recipe or {}, dataset.steps, base=base)
+
+
+def lineage_of(dataset: Dataset, base: Path | None = None) -> tuple[dict[str, Any], ...]:
+    """Return the source of the rows and each step since, as plain data.
+
+    Args:
+        dataset: The rows.
+        base: The folder that relative paths start from; None writes absolute paths.
+    """
+    steps = tuple(step.to_dict() for step in dataset.steps)
+    if dataset.parts:
+        return {"concat": [list(lineage_of(part, base)) for part in dataset.parts]}, *steps
+    source = dataset.source
+    if source.lineage is not None:
+        return (*(dict(entry) for entry in source.lineage), *steps)
+    if source.recipe is None:
+        return {"rows": dataset.name}, *steps
+    origin = dict(source.recipe)
+    if "file" in origin:
+        origin["file"] = Path(origin["file"]).as_posix() if base is None else portable_path(origin["file"], base)
+    return origin, *steps
+
+
+def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
+    """Return the rows that a recipe leads to; see `Dataset.from_dict`."""
+    from ftsdk.data.dataset import Dataset
+    from ftsdk.data.store import Store
+
+    if recipe.stored is not None:
+        found = (store or Store()).open(
+            recipe.stored, format=recipe.format or "chat", name=recipe.name or "data", lineage=recipe.lineage
+        )
+    elif recipe.hub is not None:
+        found = Dataset.from_hub(
+            recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
+        )
+    elif recipe.concat is not None:
+        found, *others = [follow(part, base, store) for part in recipe.concat]
+        for other in others:
+            found = found + other
+    else:
+        found = Dataset.from_file(base / Path(recipe.file or ""), on_bad=recipe.on_bad or "raise")
+    for step in recipe.all_steps:
+        found = step.apply(found)
+    return found
+
+
+def _is_repeatable(dataset: Dataset) -> bool:
+    """Return whether a recipe can lead back: every source is a file or on the hub, and no function was called."""
+    if any(step.function is not None for step in dataset.steps):
+        return False
+    if dataset.parts:
+        return all(_is_repeatable(part) for part in dataset.parts)
+    return dataset.source.recipe is not None
+
+
+def _called_functions(dataset: Dataset) -> bool:
+    steps: tuple[Step, ...] = dataset.steps
+    return any(step.function is not None for step in steps) or any(_called_functions(part) for part in dataset.parts)

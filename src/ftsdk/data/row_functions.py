@@ -1,0 +1,82 @@
+"""Functions of the user that are called for each row, and rows that repeat another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from ftsdk.data.bad_rows import DroppedRow
+from ftsdk.data.location import Location
+from ftsdk.data.sources import plain
+from ftsdk.data.table import Table
+
+__all__ = ["kept_by", "mapped_table", "without_repeats"]
+
+
+def mapped_table(
+    rows: Iterable[dict[str, Any]], places: Iterable[Location], function: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what the function makes of each row.
+
+    Raises:
+        DatasetError: It returns something else than a row.
+    """
+    found: list[dict[str, Any]] = []
+    for row, where in zip(rows, places, strict=True):
+        result = cast("object", _called(function, row, where, "map"))
+        if not isinstance(result, Mapping) or not all(
+            isinstance(key, str) for key in cast("Mapping[Any, Any]", result)
+        ):
+            raise where.error(
+                f"the function of map returned a {type(result).__name__}, not a row: a dict of columns.",
+                hint="Return the row, changed or not; filter leaves rows out.",
+            )
+        found.append({key: plain(value) for key, value in cast("Mapping[str, Any]", result).items()})
+    return found
+
+
+def kept_by(
+    rows: Iterable[dict[str, Any]], places: Iterable[Location], function: Callable[[dict[str, Any]], object]
+) -> tuple[tuple[int, ...], tuple[DroppedRow, ...]]:
+    """Return the positions of the rows for which the function is true, and the other rows.
+
+    Raises:
+        DatasetError: It returns None, as a function without `return` does.
+    """
+    kept: list[int] = []
+    dropped: list[DroppedRow] = []
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    for position, (row, where) in enumerate(zip(rows, places, strict=True)):
+        result = _called(function, row, where, "filter")
+        if result is None:
+            raise where.error("the function of filter returned None, neither true nor false.")
+        if result:
+            kept.append(position)
+        else:
+            dropped.append(DroppedRow(where.source, where.line, f"filter {name}", row))
+    return tuple(kept), tuple(dropped)
+
+
+def without_repeats(
+    table: Table, keys: Iterable[object], source: str | None, by: str
+) -> tuple[tuple[int, ...], tuple[DroppedRow, ...]]:
+    """Return the positions of the first row with each key, and the rows that repeat one."""
+    first: dict[object, Location] = {}
+    kept: list[int] = []
+    dropped: list[DroppedRow] = []
+    what = "" if by == "row" else f" the {by} of"
+    for position, (key, (row, where)) in enumerate(zip(keys, table.located(source), strict=True)):
+        seen = first.setdefault(key, where)
+        if seen is where:
+            kept.append(position)
+        else:
+            dropped.append(DroppedRow(where.source, where.line, f"repeats{what} {seen}", row))
+    return tuple(kept), tuple(dropped)
+
+
+def _called(function: Callable[[dict[str, Any]], Any], row: dict[str, Any], where: Location, what: str) -> Any:
+    try:
+        return function(row)
+    except Exception as error:
+        error.add_note(f"in the function of {what}, at {where}")
+        raise

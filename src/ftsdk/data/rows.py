@@ -1,0 +1,187 @@
+"""The rows of a dataset: what they are, how they are counted, named by content and shown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal
+
+from ftsdk._format import printable
+from ftsdk.data.bad_rows import DroppedRow
+from ftsdk.data.canonical import Row, as_lines
+from ftsdk.data.location import Location
+from ftsdk.data.shape_hint import shape_hint
+from ftsdk.data.sources import Source
+from ftsdk.data.table import Table
+from ftsdk.data.token_guess import RowGuess, guess_row, total_and_longest
+from ftsdk.errors import DatasetError
+from ftsdk.spec import DatasetRef
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ftsdk.data.summary import Summary
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Rows that were read, and what can be learned from them without changing them; `Dataset` is the public class."""
+
+    __slots__ = ("_dropped", "_fingerprint", "_format", "_guesses", "_lines", "_rows", "_source", "_table")
+
+    def __init__(
+        self,
+        table: Table,
+        source: Source,
+        format: Literal["table", "chat", "preference"],  # noqa: A002
+        rows: tuple[Row, ...],
+        dropped: Iterable[DroppedRow],
+    ) -> None:
+        """Hold rows, each with the row of the table that it was made of."""
+        self._table = table
+        self._source = source
+        self._format: Literal["table", "chat", "preference"] = format
+        self._rows = rows
+        self._dropped = tuple(dropped)
+        self._lines: bytes | None = None
+        self._fingerprint: str | None = None
+        self._guesses: tuple[RowGuess, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name or the hub id."""
+        return self._source.name
+
+    @property
+    def source(self) -> Source:
+        """Where the rows were read; of joined datasets, see `parts`."""
+        return self._source
+
+    @property
+    def dropped(self) -> tuple[DroppedRow, ...]:
+        """Every row that `on_bad="drop"`, `filter` or `drop_duplicates` left out on the way here, with the reason."""
+        return self._dropped
+
+    @property
+    def format(self) -> Literal["table", "chat", "preference"]:
+        """What the rows are."""
+        return self._format
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns as they were read; templates may use them."""
+        return self._table.columns
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows themselves, not copies: don't change them."""
+        return self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._copied, self._rows)
+
+    def head(self, n: int = 5) -> list[Row]:
+        """Return the first rows, at most `n`."""
+        return [self._copied(row) for row in self._rows[:n]]
+
+    def line_of(self, index: int) -> int:
+        """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
+        return self._table.lines[index]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical rows, in order: the same rows have the same fingerprint wherever they came from.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = hashlib.sha256(self.to_bytes()).hexdigest()
+        return self._fingerprint
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical rows as JSON lines, as the store keeps them; they are written once and kept.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        if self._format == "table":
+            raise self._not_shaped()
+        if self._lines is None:
+            self._lines = as_lines(self._rows)
+        return self._lines
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the rows as a `pandas.DataFrame`: the columns of a table, `messages` of chat rows.
+
+        Whole numbers with gaps stay whole numbers, in a column of objects.
+        """
+        import pandas
+
+        columns = list(self.columns) if self._format == "table" else None
+        return pandas.DataFrame(list(self), columns=columns, dtype=object).infer_objects()
+
+    @property
+    def token_guesses(self) -> tuple[RowGuess, ...]:
+        """The tokens of each row, estimated from its text once."""
+        if self._guesses is None:
+            self._guesses = tuple(guess_row(row) for row in self._rows)
+        return self._guesses
+
+    def ref(self) -> DatasetRef:
+        """Return the dataset as a spec names it.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        fingerprint = self.fingerprint
+        total, longest = total_and_longest(self.token_guesses)
+        return DatasetRef(
+            fingerprint=fingerprint,
+            format="preference" if self._format == "preference" else "chat",
+            rows=len(self),
+            name=self.name,
+            tokens=total,
+            longest_tokens=longest,
+        )
+
+    def summary(self) -> Summary:
+        """Describe the rows: how many, how long, which classes."""
+        from ftsdk.data.summary import summarise
+
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self._format}, {len(self):,} rows)"
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+    @property
+    def shape_hint(self) -> str:
+        """What to call for a table to become rows that can be trained on, with its own columns."""
+        return shape_hint(self.columns, self._table.rows)
+
+    def _not_shaped(self) -> DatasetError:
+        return DatasetError(
+            f"the rows are a table (columns: {printable(', '.join(self.columns), 200)}), not yet something to learn "
+            "from.",
+            source=self.name,
+            hint=self.shape_hint,
+        )
+
+    def _copied(self, row: Row) -> Row:
+        """Copy a row, so that a caller's changes don't reach the dataset and its fingerprint."""
+        if self._format == "table":
+            return dict(row)
+        return {key: [dict(message) for message in messages] for key, messages in row.items()}
+
+    def _places(self) -> Iterator[Location]:
+        return (where for _, where in self._table.located(self._source.location))

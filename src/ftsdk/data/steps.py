@@ -1,0 +1,168 @@
+"""What was done to rows, one step after the other, as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import model_validator
+
+from ftsdk.data.bad_rows import OnBad
+from ftsdk.errors import DatasetError
+from ftsdk.spec import Value
+
+if TYPE_CHECKING:
+    from ftsdk.data.dataset import Dataset
+
+__all__ = [
+    "ChatStep",
+    "FunctionStep",
+    "PreferenceStep",
+    "SampleStep",
+    "SliceStep",
+    "SplitStep",
+    "Step",
+    "function_step",
+]
+
+
+class ChatStep(Value):
+    """The arguments of `Dataset.as_chat`."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    system: str | None = None
+    messages: str | None = None
+    on_bad: OnBad = "raise"
+
+
+class PreferenceStep(Value):
+    """The arguments of `Dataset.as_preference`."""
+
+    prompt: str | None = None
+    chosen: str
+    rejected: str
+    system: str | None = None
+    on_bad: OnBad = "raise"
+
+
+class SplitStep(Value):
+    """The arguments of `Dataset.split`."""
+
+    validation: int | float | None = None
+    test: int | float | None = None
+    seed: int = 0
+    stratify: str | Literal[False] = "auto"
+    """`"auto"`, the name of a column, or false."""
+    group: str | Literal[False] = "auto"
+    """`"auto"`, the name of a column, or false."""
+
+
+class SampleStep(Value):
+    """The arguments of `Dataset.sample`."""
+
+    n: int
+    seed: int = 0
+
+
+class SliceStep(Value):
+    """The rows of a slice; negative numbers count from the end."""
+
+    start: int | None = None
+    stop: int | None = None
+    step: int | None = None
+
+
+class FunctionStep(Value):
+    """A function that was called for each row. It can't be called again from this record."""
+
+    name: str
+    """The qualified name of the function."""
+    source_sha256: str | None = None
+    """SHA-256 of its source text; None where Python can't find that, such as for built-in functions."""
+    rows_before: int
+    rows_after: int
+
+
+_KINDS = ("chat", "preference", "split", "sample", "take", "slice", "drop_duplicates", "filter", "map")
+
+
+class Step(Value):
+    """One change of the rows: exactly one of these fields, and `part` with `split`."""
+
+    chat: ChatStep | None = None
+    preference: PreferenceStep | None = None
+    split: SplitStep | None = None
+    part: Literal["train", "validation", "test"] | None = None
+    """Which part of the split."""
+    sample: SampleStep | None = None
+    take: int | None = None
+    slice: SliceStep | None = None
+    drop_duplicates: Literal["row", "prompt"] | None = None
+    """What counts as the same."""
+    filter: FunctionStep | None = None
+    map: FunctionStep | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Step:
+        given = [name for name in _KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"must do one of {', '.join(_KINDS[:-1])} and {_KINDS[-1]}, not {' and '.join(given) or 'none'}"
+            )
+        if (self.split is None) != (self.part is None):
+            raise ValueError("split and part go together: part says which part of the split this is")
+        return self
+
+    @property
+    def function(self) -> FunctionStep | None:
+        """The function that was called, which a record can't call again; None for all other steps."""
+        return self.filter or self.map
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Return the dataset after this step.
+
+        Raises:
+            DatasetError: The rows can't be used in this way, the split has no such part, or a function was called.
+        """
+        if self.chat is not None:
+            return dataset.as_chat(**self.chat.to_dict())
+        if self.preference is not None:
+            return dataset.as_preference(**self.preference.to_dict())
+        if self.sample is not None:
+            return dataset.sample(self.sample.n, self.sample.seed)
+        if self.take is not None:
+            return dataset.take(self.take)
+        if self.slice is not None:
+            return dataset[self.slice.start : self.slice.stop : self.slice.step]
+        if self.drop_duplicates is not None:
+            return dataset.drop_duplicates(by=self.drop_duplicates)
+        if self.split is not None:
+            return self._part_of(dataset, self.split)
+        raise DatasetError(
+            f"a recipe can't call the function {self.function.name if self.function else ''!r} again.",
+            source=dataset.name,
+            hint="Name the rows by content instead: Store().put(dataset), and dataset.to_dict() for the recipe.",
+        )
+
+    def _part_of(self, dataset: Dataset, how: SplitStep) -> Dataset:
+        parts = dataset.split(how.validation, how.test, how.seed, how.stratify, how.group)
+        part = getattr(parts, self.part or "train")
+        if part is None:
+            raise DatasetError(
+                f"the recipe takes the part {self.part!r} of a split that has none; give split.{self.part} a size.",
+                source=dataset.name,
+            )
+        return part
+
+
+def function_step(function: Callable[..., Any], *, before: int, after: int) -> FunctionStep:
+    """Describe a function that was called for each row: by name, and by the hash of its source."""
+    try:
+        source = hashlib.sha256(inspect.getsource(function).encode("utf-8", "surrogatepass")).hexdigest()
+    except (OSError, TypeError):  # no source file, or not a Python function
+        source = None
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return FunctionStep(name=name, source_sha256=source, rows_before=before, rows_after=after)
