@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ftsdk._format import money
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.prices import prices_app
@@ -207,7 +208,9 @@ def stop(ref: Ref) -> None:
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()
-        out.print(plain(f"{deployment.record.name} is stopped; it cost at most ${deployment.record.cost_usd or 0}"))
+        out.print(
+            plain(f"{deployment.record.name} is stopped; it cost at most {money(deployment.record.cost_usd or 0)}")
+        )
     if not found:
         out.print(f"run {ref} has no deployment that isn't stopped")
 

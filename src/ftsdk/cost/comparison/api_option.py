@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from ftsdk.cost.comparison.options import PerToken
 from ftsdk.cost.comparison.sourced_price import age_notes
@@ -13,6 +12,7 @@ from ftsdk.cost.pricebook.api_price import ApiPrice, ApiTier
 from ftsdk.cost.pricebook.api_prices import api_price
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.genai_prices_data import context_tokens
+from ftsdk.cost.pricebook.price import rate
 from ftsdk.cost.pricebook.usual_prices import unusual_price
 from ftsdk.errors import SpecError
 
@@ -44,14 +44,14 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
     per_mtok += tokens_out * float(rates.output_usd_per_mtok)
     cached = ""
     if share:
-        cached = f", {_rate(cached_rate)} cached ({share:.0%} of the prompt; {_rate(write_rate)} to put it there)"
+        cached = f", {rate(cached_rate)} cached ({share:.0%} of the prompt; {rate(write_rate)} to put it there)"
     more = f", {ratio:g} x the tokens" if ratio != 1 else ""
     reasoned = f", {api.reasoning_tokens:g} reasoning tokens each" if api.reasoning_tokens else ""
     retried = f", {api.retry_share:.0%} sent again" if api.retry_share else ""
     if rates is not price:
         notes += (
             f"{api.model}: prompts of this length are billed at the higher tier as a whole, "
-            f"{_rate(rates.input_usd_per_mtok)} per million tokens in",
+            f"{rate(rates.input_usd_per_mtok)} per million tokens in",
         )
     if price.note:
         notes += (f"{api.model}: {price.note}",)
@@ -63,7 +63,7 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
         cache_miss_usd=sent * tokens_in * share * float(write_rate - cached_rate),
         cache_lifetime_s=_CACHE_LIFETIME_S if cache is None else cache.lifetime_s,
         detail=(
-            f"{_rate(rates.input_usd_per_mtok)} in{cached}, {_rate(rates.output_usd_per_mtok)} out per million "
+            f"{rate(rates.input_usd_per_mtok)} in{cached}, {rate(rates.output_usd_per_mtok)} out per million "
             f"tokens{more}{reasoned}{retried}"
         ),
         source=price.source,
@@ -71,11 +71,6 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
         accepted=api.accepted,
     )
     return option, (*notes, *age_notes(api.model, (book.today - price.as_of).days))
-
-
-def _rate(usd: Decimal) -> str:
-    """Return a price per million tokens with all of its digits, as price lists do."""
-    return f"${usd:f}"
 
 
 def _context_notes(model: str, price: ApiPrice, tokens: float) -> tuple[str, ...]:
@@ -111,7 +106,7 @@ def _unusual_notes(model: str, price: ApiPrice) -> tuple[str, ...]:
     amounts = {"in": price.input_usd_per_mtok, "out": price.output_usd_per_mtok}
     odd = {part: unusual_price(usd, "usd_per_1m_tokens") for part, usd in amounts.items()}
     return tuple(
-        f"{model}: {_rate(amounts[part])} per million tokens {part} is {what}" for part, what in odd.items() if what
+        f"{model}: {rate(amounts[part])} per million tokens {part} is {what}" for part, what in odd.items() if what
     )
 
 

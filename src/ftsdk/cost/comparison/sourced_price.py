@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.pricebook.price import OLD_AFTER_DAYS, STALE_AFTER_DAYS, Offer, Price
+from ftsdk.cost.pricebook.price import OLD_AFTER_DAYS, STALE_AFTER_DAYS, Offer, Price, rate
 from ftsdk.cost.pricebook.usual_prices import unusual_price
 from ftsdk.errors import SpecError
 
@@ -83,7 +83,7 @@ def age_notes(what: str, days: int) -> tuple[str, ...]:
 
 def _given(usd: Decimal, gpu: str) -> SourcedPrice:
     odd = unusual_price(usd, "usd_per_gpu_hour")
-    notes = () if odd is None else (f"${usd:f} for an hour of {gpu} is {odd}",)
+    notes = () if odd is None else (f"{rate(usd)} for an hour of {gpu} is {odd}",)
     return SourcedPrice(usd=float(usd), source="given in the call", as_of=None, notes=notes)
 
 
@@ -95,7 +95,7 @@ def _from_row(row: Price, gpu: str, book: PriceBook) -> SourcedPrice:
     if row.offer == "spot":
         notes.append(f"the only price of {at} is for spot capacity, which can be taken away")
     odd = unusual_price(row.usd, row.unit)
-    notes += [] if odd is None else [f"the price of {at}, ${row.usd:f}, is {odd}"]
+    notes += [] if odd is None else [f"the price of {at}, {rate(row.usd)}, is {odd}"]
     notes += age_notes(at, row.age_days(book.today))
     return SourcedPrice(usd=float(row.usd), source=row.source, as_of=str(row.as_of), notes=tuple(notes))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount
+from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount, rate
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import usd_default
@@ -93,15 +93,16 @@ class ApiPrice(Value):
         return usd * requests / _MTOK
 
     def __str__(self) -> str:
-        cached = "" if self.cached_input_usd_per_mtok is None else f", ${self.cached_input_usd_per_mtok:f} cached"
+        cached = "" if self.cached_input_usd_per_mtok is None else f", {rate(self.cached_input_usd_per_mtok)} cached"
         lines = [
             f"{self.provider}/{self.model}{' (batch)' if self.is_batch else ''}: per million tokens "
-            f"${self.input_usd_per_mtok:f} in{cached}, "
-            f"${self.output_usd_per_mtok:f} out ({self.source}, as of {self.as_of})"
+            f"{rate(self.input_usd_per_mtok)} in{cached}, "
+            f"{rate(self.output_usd_per_mtok)} out ({self.source}, as of {self.as_of})"
         ]
         lines += [
-            f"  more than {tier.above_input_tokens:,} tokens in: the whole request at ${tier.input_usd_per_mtok:f} in, "
-            f"${tier.output_usd_per_mtok:f} out"
+            f"  more than {tier.above_input_tokens:,} tokens in: the whole request at "
+            f"{rate(tier.input_usd_per_mtok)} in, "
+            f"{rate(tier.output_usd_per_mtok)} out"
             for tier in self.tiers
         ]
         if self.note:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.pricebook.price import Price
+from ftsdk.cost.pricebook.price import Price, rate
 from ftsdk.cost.pricebook.usual_prices import unusual_price
 
 __all__ = ["Finding", "check"]
@@ -53,7 +53,7 @@ def check(book: PriceBook) -> tuple[Finding, ...]:
     for price in book.prices():
         odd = unusual_price(price.usd, price.unit, gpus=price.gpus or 1)
         if odd is not None:
-            found.append(Finding("unusual", price.provider, price.sku, f"${price.usd:f} is {odd}"))
+            found.append(Finding("unusual", price.provider, price.sku, f"{rate(price.usd)} is {odd}"))
         age = price.staleness(book.today)
         if age != "fresh":
             found.append(
@@ -130,7 +130,7 @@ def _disagreements(book: PriceBook) -> list[Finding]:
                     "disagreement",
                     price.provider,
                     price.sku,
-                    f"${price.usd:f} here, ${other:f} by {listed.source}; this book counts",
+                    f"{rate(price.usd)} here, {rate(other)} by {listed.source}; this book counts",
                 )
             )
     return found
