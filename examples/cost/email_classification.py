@@ -54,6 +54,7 @@ def main() -> None:
     print("  The 3,000 emails are the training set, not the volume.")
 
     print("\n2. The same question with what the guide leaves out: list prices, working hours, retraining\n")
+    print("  Assumed: a training run costs $4, there are four a year, and two L4 run all month at the list price.\n")
     answer = crossover(
         workload=Workload(requests_per_month=1_780_000, **EMAIL, peak_to_mean=4),
         api="anthropic/claude-haiku-4-5",
