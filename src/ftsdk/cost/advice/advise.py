@@ -156,7 +156,7 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
     return Advice(
         verdict=decision.verdict,
         because=decision.because,
-        next_steps=next_steps(decision.verdict, situation, task, best, others, base),
+        next_steps=next_steps(decision.verdict, situation, task, best, others, base, answer),
         method=method,
         tuning=f"LoRA(rank={int(task['rank'])})" if best is None else best.tuning,
         epochs=int(task["epochs"]),

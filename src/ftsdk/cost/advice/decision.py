@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from ftsdk._format import money
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
 from ftsdk.cost.advice.own_gpu import YOUR_OWN
-from ftsdk.cost.comparison.answer import CrossoverAnswer
+from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost
 from ftsdk.cost.comparison.answer_text import volume
 
 __all__ = [
     "Decision",
     "beats_the_api",
+    "cheaper_when_idle",
     "decide",
     "examples_to_measure",
     "goes_out",
@@ -242,11 +243,18 @@ def _findings(situation: Situation, best: Candidate | None, answer: CrossoverAns
     return tuple(found)
 
 
-def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
-    """Return that GPUs which stop when idle are the cheaper way to serve, where they are: at low volumes."""
+def cheaper_when_idle(answer: CrossoverAnswer) -> OptionCost | None:
+    """Return GPUs that stop when idle, where they cost a tenth less than GPUs that run all month."""
     own = answer.option("self-hosted")
     serverless = next((option for option in answer.options if option.name == "serverless"), None)
-    if serverless is None or serverless.usd_per_month >= own.usd_per_month * Decimal("0.9"):
+    is_cheaper = serverless is not None and serverless.usd_per_month < own.usd_per_month * Decimal("0.9")
+    return serverless if is_cheaper else None
+
+
+def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
+    """Return that GPUs which stop when idle are the cheaper way to serve, where they are."""
+    serverless = cheaper_when_idle(answer)
+    if serverless is None:
         return []
     text = (
         f"at this volume serverless GPUs are cheaper: {serverless.label}, {money(serverless.usd_per_month)} a month; "

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from ftsdk._format import money
-from ftsdk.cost.advice.decision import examples_to_measure, goes_out, instead, may_try_larger, unknown_scores
+from ftsdk.cost.advice.decision import (
+    cheaper_when_idle,
+    examples_to_measure,
+    goes_out,
+    instead,
+    may_try_larger,
+    unknown_scores,
+)
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Situation, Verdict
+from ftsdk.cost.comparison.answer import CrossoverAnswer
 
 __all__ = ["next_steps"]
 
@@ -19,6 +27,7 @@ def next_steps(
     best: Candidate | None,
     others: Sequence[Alternative],
     base: Alternative | None,
+    answer: CrossoverAnswer | None = None,
 ) -> tuple[str, ...]:
     """Return what to do now, in order.
 
@@ -29,6 +38,7 @@ def next_steps(
         best: The first candidate; None if no model fits on any GPU.
         others: APIs to try instead, the best first.
         base: An open model at an API, to be measured before it is tuned.
+        answer: The first candidate against the API.
     """
     match verdict:
         case "measure first":
@@ -110,9 +120,16 @@ def next_steps(
                 + " on the same examples: run.evaluate()",
                 "go up in size only if it doesn't reach "
                 + ("what is needed" if situation.needed_score is None else f"{situation.needed_score:.0%}"),
+                *_when_idle(answer),
             )
         case _:
             assert_never(verdict)
+
+
+def _when_idle(answer: CrossoverAnswer | None) -> tuple[str, ...]:
+    """Return the step to serve on GPUs that stop when idle, where those are cheaper: at low volumes."""
+    option = None if answer is None else cheaper_when_idle(answer)
+    return () if option is None else (f"serve it on GPUs that stop when idle: {option.label}",)
 
 
 def _untuned(situation: Situation, best: Candidate, base: Alternative | None) -> tuple[str, ...]:

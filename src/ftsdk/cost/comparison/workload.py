@@ -27,7 +27,10 @@ class Workload(Value):
     input_tokens: Annotated[float, Field(gt=0)]
     """Mean tokens of a prompt."""
     output_tokens: Annotated[float, Field(gt=0)]
-    """Mean tokens of an answer, without those that a model reasons with before it: see `Api(reasoning_tokens=)`."""
+    """Mean tokens of an answer, without those that a model reasons with before it.
+
+    `Api` and `SelfHosted` take these as `reasoning_tokens`.
+    """
     peak_to_mean: Annotated[float, Field(ge=1)] = 3.0
     """The busiest hour over the mean: an API bills the mean, GPUs are bought for the peak.
 
@@ -95,6 +98,8 @@ class SelfHosted(Value):
 
     1: the adapter is merged.
     """
+    reasoning_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """Mean tokens that it reasons with before an answer, which it has to generate too."""
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None

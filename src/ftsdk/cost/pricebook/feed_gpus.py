@@ -85,7 +85,8 @@ def catalogue_rows(text: str, *, provider: str, source: str, as_of: date) -> Ite
                     _count(count),
                     _is_spot(row.get("spot")),
                 )
-                offers.setdefault(key, []).append(amount(usd))
+                one = amount(usd)
+                offers.setdefault(key, []).append(one)
             except (InvalidOperation, ValueError, SpecError) as error:
                 why = str(error) if isinstance(error, SpecError) else f"the price {row.get('price')!r} isn't a number"
                 yield BadRow(printable(f"{seller} {name}", 120), printable(why, 120))

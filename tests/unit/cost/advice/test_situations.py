@@ -225,8 +225,8 @@ CASES = {
         tokens=(2000, 150),
         given={"tried": PROMPTED, "examples": 1000, "must_self_host": True},
         verdict="fine-tune",
-        because=("on GPUs that you rent: your data goes there",),
-        steps=("ask again with its gpu_memory_gb",),
+        because=("on GPUs that you rent: your data goes there", "serverless GPUs are cheaper"),
+        steps=("ask again with its gpu_memory_gb", "serve it on GPUs that stop when idle"),
     ),
     "too-little-data": Case(
         words="We need our own tone for chat answers and have 60 good dialogues. Prompts don't get there.",

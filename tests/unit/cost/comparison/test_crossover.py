@@ -466,3 +466,11 @@ def test_asking_about_cost_loads_no_chart_library_and_no_numpy_before_it_is_need
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ})
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_of_your_own_generates_its_reasoning_too() -> None:
+    capacities = [
+        ask(self_hosted=L4.replace(reasoning_tokens=tokens)).option("self-hosted").capacity for tokens in (0.0, 500.0)
+    ]
+    quick, slow = (one.requests_per_s for one in capacities if one is not None)
+    assert slow < quick / 3

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prices import TODAY
 from typer.testing import CliRunner
 
@@ -338,3 +340,27 @@ def test_too_many_prices_at_once_are_not_written(tmp_path: Path, monkeypatch: py
     models = {f"m{n}": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6} for n in range(2)}
     with pytest.raises(SpecError, match="--provider"):
         write_update(compare_feed(feed(litellm(**models)), BOOK), tmp_path / "p.yaml", book=BOOK)
+
+
+SEEDS = (
+    litellm(**LUNA).encode(),
+    json.dumps(GENAI).encode(),
+    (HEAD + "g6.xlarge,us-east-1,0.9,4,16,1,L4,24,False,,nvidia\n").encode(),
+    b"prices:\n  - {provider: a, sku: b, unit: usd_per_job, usd: 1, source: s, as_of: 2026-01-01}\n",
+)
+
+
+@given(
+    seed=st.sampled_from(SEEDS),
+    at=st.floats(0, 1),
+    cut=st.integers(0, 30),
+    put=st.one_of(st.binary(max_size=8), st.sampled_from([b"-1", b"1e999", b"NaN", b"null", b"[[", b"2026-01-01"])),
+)
+def test_a_damaged_feed_ends_in_prices_or_in_our_error(seed: bytes, at: float, cut: int, put: bytes) -> None:
+    start = int(at * len(seed))
+    try:
+        found = feed(seed[:start] + put + seed[start + cut :], "aws.csv")
+    except FtsdkError:
+        return
+    compare_feed(found, BOOK)
+    assert all(price.usd > 0 for price in found.prices)
