@@ -2,8 +2,8 @@
 
     python examples/cost/style.py
 
-A style is what prompts are worst at, so the reason to tune is quality; the volume of a marketing team is small, so the
-reason not to host all day is money. Nothing is sent anywhere.
+Style is what prompts do worst, so the reason to tune is quality. A marketing team's volume is small, so the reason not
+to rent a GPU all month is money. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from ftsdk.cost import Operations, Quality, SelfHosted, Workload, crossover
 
 TEXT = {"input_tokens": 400, "output_tokens": 500}
 EXAMPLES, EPOCHS = 1_200, 5
+USD_PER_MTOK, LEAST_USD = 0.34, 4.0
 
 
 def main() -> None:
     """Bill the training, then compare for a small and a large volume."""
-    tokens = EXAMPLES * EPOCHS * (TEXT["input_tokens"] + TEXT["output_tokens"])
-    price = Decimal("0.34")
-    billed = max(tokens / 1e6 * float(price), 4.0)
+    millions = EXAMPLES * EPOCHS * (TEXT["input_tokens"] + TEXT["output_tokens"]) / 1e6
+    usd = USD_PER_MTOK * millions
     print("1. The training\n")
     print(
-        f"  Assumed: 400 tokens in and 500 out a text. {EXAMPLES:,} texts x {EPOCHS} epochs = {tokens / 1e6:.1f}M "
-        "tokens;"
+        f"  Assumed: 400 tokens in and 500 out per text. {EXAMPLES:,} texts x {EPOCHS} epochs = {millions:.1f}M tokens."
     )
     print(
-        f"  at $0.34 per million (Qwen3.5-9B LoRA, together.ai, 2026-09-11) ${tokens / 1e6 * float(price):.2f}, so the "
-        f"$4 minimum: ${billed:.2f}."
+        f"  At 0.34 US dollars per million (Qwen3.5-9B with LoRA, together.ai, 2026-09-11) they cost {usd:.2f}, so the"
     )
-    print("  The guide's '$50-200 managed' holds for jobs of 150M tokens and more.\n")
+    print(
+        f"  minimum of {LEAST_USD:.2f} is billed. The guide's '$50-200 managed' is for jobs of 150M tokens and more.\n"
+    )
 
     quality = Quality(
         api_accepted=0.75, own_accepted=0.90, measured_on=100, rejected="review", review_usd=Decimal("1.50")
     )
-    people = Operations(hours_per_month=2, setup_hours=16)
     for volume in (2_000, 200_000):
-        print(f"2. {volume:,} texts a month; an editor puts right what isn't accepted, two minutes each\n")
-        print(
-            "  Assumed: 75 of 100 are accepted from the prompted API, 90 of 100 from the tuned model, an editor's "
-            "correction costs $1.50.\n"
-        )
+        print(f"2. {volume:,} texts a month; an editor corrects what isn't accepted, two minutes each\n")
+        print("  Assumed: 75 of 100 texts are accepted from the prompted API, and 90 of 100 from the tuned model. A")
+        print("  correction costs $1.50.\n")
         answer = crossover(
             workload=Workload(requests_per_month=volume, **TEXT, peak_to_mean=6),
             api="anthropic/claude-haiku-4-5",
-            self_hosted=SelfHosted(
-                model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="runpod", latency="server"
-            ),
-            training=billed,
+            self_hosted=SelfHosted(model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="runpod"),
+            training=max(usd, LEAST_USD),
             retrains_per_year=2,
-            operations=people,
+            operations=Operations(hours_per_month=2, setup_hours=16),
             quality=quality,
         )
         print(answer, "\n")
-    print("3. What this says\n")
+        for option in answer.options[:2]:
+            review = next(line.usd for line in option.lines if line.label == "review")
+            print(
+                f"  {option.name}: {review:,.2f} of {option.usd_per_month:,.2f} US dollars a "
+                "month are the editor's time"
+            )
+        print()
+    print("3. What this means\n")
     print(
-        "  The editor's time is nearly all of the cost: 15 accepted texts more in a hundred are worth $450 a month at "
-        "2,000 texts, which is"
+        "  Nearly all of the cost is the editor's time. 15 more accepted texts in a hundred are worth $450 a month at"
     )
     print(
-        "  more than the tokens cost. At small volume a GPU that sleeps, or one shared by several adapters, carries "
-        "the tuned model."
+        "  2,000 texts, which is more than the tokens cost. At small volumes, serve the tuned model on a GPU that stops"
     )
     print(
-        "  If the two were accepted equally often, the API would win at 2,000 texts by a wide margin: measure it "
-        "before anything else."
+        "  when idle, or share one between several adapters. If both were accepted equally often, the API would be far"
     )
+    print("  cheaper at 2,000 texts: measure acceptance before anything else.")
 
 
 if __name__ == "__main__":

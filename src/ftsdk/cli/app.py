@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ftsdk._format import money
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
@@ -234,7 +235,9 @@ def stop(ref: Ref) -> None:
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()
-        out.print(plain(f"{deployment.record.name} is stopped; it cost at most ${deployment.record.cost_usd or 0}"))
+        out.print(
+            plain(f"{deployment.record.name} is stopped; it cost at most {money(deployment.record.cost_usd or 0)}")
+        )
     if not found:
         out.print(f"run {ref} has no deployment that isn't stopped")
 

@@ -82,7 +82,10 @@ def advise_command(
     preference_pairs: Annotated[int | None, typer.Option(help="Pairs of a better and a worse answer.")] = None,
     tried: Annotated[
         list[str] | None,
-        typer.Option(help="prompt, few-shot, structured-output, retrieval, smaller-model or larger-model; repeat it."),
+        typer.Option(
+            help="prompt, few-shot, structured-output, retrieval, smaller-model, larger-model, base-model or "
+            "small-classifier; repeat it."
+        ),
     ] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
     needed_score: Annotated[float | None, typer.Option(help="Share that must be good enough.")] = None,
@@ -94,6 +97,15 @@ def advise_command(
     ] = None,
     latency: Annotated[str | None, typer.Option(help="offline, server or interactive.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU that you have, in GB.")] = None,
+    own_gpu: Annotated[
+        str | None, typer.Option(help="A GPU that you have, by name, such as RTX4090, instead of its memory.")
+    ] = None,
+    too_slow: Annotated[
+        bool | None, typer.Option("--api-too-slow/--api-fast-enough", help="The API's answers come too late.")
+    ] = None,
+    examples_by: Annotated[
+        str | None, typer.Option(help="The API whose model wrote the examples: PROVIDER/MODEL.")
+    ] = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -124,6 +136,9 @@ def advise_command(
         "must_self_host": must_self_host,
         "latency": latency,
         "gpu_memory_gb": gpu_memory_gb,
+        "own_gpu": None if own_gpu is None else {"gpu": own_gpu},
+        "is_api_too_slow": too_slow,
+        "examples_by": examples_by,
     }
     asked = {name: value for name, value in workload.items() if value is not None}
     if asked:

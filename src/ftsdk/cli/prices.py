@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from ftsdk.cli.price_update import update
 from ftsdk.cli.show import out
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["price_lines", "prices_app"]
 
 prices_app = typer.Typer(
-    name="prices", help="Dated prices, each with its source: list, check, add.", no_args_is_help=True
+    name="prices", help="Dated prices, each with its source: list, check, add, update.", no_args_is_help=True
 )
+
+prices_app.command("update")(update)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _COLOURS = {"fresh": "green", "old": "yellow", "stale": "red"}
@@ -122,6 +125,7 @@ def add(
     from ftsdk.cost.pricebook.book import project_file, user_file
     from ftsdk.cost.pricebook.own_prices import add_price
     from ftsdk.cost.pricebook.price import Price
+    from ftsdk.cost.pricebook.usual_prices import unusual_price
 
     given: dict[str, Any] = {
         "note": note,
@@ -142,6 +146,8 @@ def add(
     path: Path = project_file() if project else user_file()
     added = add_price(price, path, layer="project" if project else "user")
     out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
+    if odd := unusual_price(price.usd, price.unit, gpus=price.gpus or 1):
+        out.print(Text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
 
 
 def price_lines(
@@ -194,8 +200,7 @@ def price_lines(
 
 
 def _price(row: Price) -> str:
-    amount = f"x{row.usd:f}" if row.unit == "multiplier" else f"${row.usd:f} {row.words}"
-    return amount if row.status is None else f"{amount} ({row.status})"
+    return row.amount if row.status is None else f"{row.amount} ({row.status})"
 
 
 def _cell(column: str, text: str, width: int) -> Text:

@@ -2,6 +2,7 @@
 
 from ftsdk.cost.advice.advise import Advice as Advice
 from ftsdk.cost.advice.advise import advise as advise
+from ftsdk.cost.advice.inputs import OwnGpu as OwnGpu
 from ftsdk.cost.advice.inputs import Situation as Situation
 from ftsdk.cost.comparison.answer import CrossoverAnswer as CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover as crossover
@@ -12,7 +13,7 @@ from ftsdk.cost.comparison.workload import Quality as Quality
 from ftsdk.cost.comparison.workload import SelfHosted as SelfHosted
 from ftsdk.cost.comparison.workload import Serverless as Serverless
 from ftsdk.cost.comparison.workload import Workload as Workload
-from ftsdk.cost.pricebook.api_prices import ApiPrice as ApiPrice
+from ftsdk.cost.pricebook.api_price import ApiPrice as ApiPrice
 from ftsdk.cost.pricebook.api_prices import api_price as api_price
 from ftsdk.cost.pricebook.billing import Bill as Bill
 from ftsdk.cost.pricebook.book import PriceBook as PriceBook

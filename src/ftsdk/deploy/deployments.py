@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from ftsdk._files import replace_file
+from ftsdk._format import money
 from ftsdk._home import home
 from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, FtsdkError, RunNotReadyError, SpecError
 from ftsdk.evals.endpoint import Endpoint
@@ -209,8 +210,9 @@ class Deployment:
                 reason = status.reason or status.native
             if self._clock() >= deadline:
                 price = self.plan.offer.price_usd_per_hour
+                an_hour = "by the hour" if price is None else f"{money(price)} an hour"
                 raise BackendError(
-                    f"deployment {self._record.name} is still there and may bill ${price} an hour: {reason}. "
+                    f"deployment {self._record.name} is still there and may bill {an_hour}: {reason}. "
                     f"It stops by itself {self.plan.idle_stop_s // 60} min after the last request. Try again: ftsdk "
                     f"stop {self._record.ref}",
                     retryable=True,
@@ -263,7 +265,8 @@ class Deployment:
         if self._is_out_of_time:
             raise BudgetExceededError(
                 f"deployment {self._record.name} was stopped after {self.plan.max_s / 3600:.3g} h, its time limit "
-                f"(at most ${self.plan.at_most_usd:.2f}). Results up to then are kept; raise budget_usd or max_hours"
+                f"(at most {money(self.plan.at_most_usd, places=2)}). Results up to then are "
+                "kept; raise budget_usd or max_hours"
             )
 
     def _stop_at_exit(self) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from ftsdk._format import money
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
@@ -57,7 +58,11 @@ class ServingOffer(Value):
     """What the backend needs to start it."""
 
     def __str__(self) -> str:
-        price = "no price listed" if self.price_usd_per_hour is None else f"${self.price_usd_per_hour:.2f} an hour"
+        price = (
+            "no price listed"
+            if self.price_usd_per_hour is None
+            else f"{money(self.price_usd_per_hour, places=2)} an hour"
+        )
         taken = ", none free now" if self.free == 0 else ""
         return f"{self.hardware} ({self.gpu_count} x {self.gpu_type}{taken}): {price} ({self.source}, {self.as_of})"
 
@@ -77,7 +82,7 @@ class ServingPlan(Value):
         return (
             f"{self.offer}; stopped when the block ends, and after {self.max_s / 3600:.3g} h at the latest; "
             f"{self.idle_stop_s // 60} min without a request stop it even if this process is dead; at most "
-            f"${self.at_most_usd:.2f}"
+            f"{money(self.at_most_usd, places=2)}"
         )
 
 
@@ -187,7 +192,8 @@ def plan_serving(
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
             raise BudgetExceededError(
-                f"nothing was started: {offer.hardware} costs ${price:.2f} an hour, and the provider's idle stop comes "
+                f"nothing was started: {offer.hardware} costs {money(price, places=2)} an hour, "
+                "and the provider's idle stop comes "
                 f"{idle_s // 60} min "
                 f"after the last request, so five minutes of use can cost ${needed}; the budget is ${budget}. "
                 "Raise budget_usd, or choose cheaper hardware"

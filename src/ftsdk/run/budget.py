@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from ftsdk._format import money_over
+from ftsdk._format import money, money_over
 from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol import Event, Plan, RunState, RunStatus
 from ftsdk.protocol.estimates import BillingTerms
@@ -39,7 +39,8 @@ def refuse_over_budget(plan: Plan, budget_usd: Decimal, *, is_quoted: bool) -> N
     most, word = (cost.low, "at least") if is_quoted else (cost.high, "up to")
     if most > budget_usd:
         raise BudgetExceededError(
-            f"the run may cost {word} {money_over(most, budget_usd)} (likely ${cost.likely:.2f}; {cost.source}), more "
+            f"the run may cost {word} {money_over(most, budget_usd)} (likely "
+            f"{money(cost.likely, places=2)}; {cost.source}), more "
             f"than budget_usd={budget_usd}. "
             "Train on less, on a smaller model, or raise the budget.",
             budget_usd=budget_usd,
@@ -122,12 +123,11 @@ class BudgetWatch:
             owed_usd: What it had cost when it was stopped.
             interval_s: Seconds between two polls.
         """
+        owed = "an unknown amount" if owed_usd is None else money(owed_usd, places=4)
         return (
-            f"it had cost ${owed_usd:.4f}, which reaches budget_usd={self.budget_usd}, and was cancelled; it was "
-            f"polled every {interval_s:g} s, so "
-            f"up to ${self.overspend_bound_usd(interval_s):.4f} may have been spent beyond the budget. The latest "
-            "complete "
-            "checkpoint, if there is one, is kept"
+            f"it had cost {owed}, which reaches budget_usd={self.budget_usd}, and was cancelled; it was polled every "
+            f"{interval_s:g} s, so up to {money(self.overspend_bound_usd(interval_s), places=4)} may have been spent "
+            "beyond the budget. The latest complete checkpoint, if there is one, is kept"
         )
 
     def error(
@@ -146,7 +146,7 @@ class BudgetWatch:
         # An earlier process may have counted more than the events show: at least the budget, unless the provider states
         # a price.
         total = status.price_usd if status.price_usd is not None else max(owed or self.budget_usd, self.budget_usd)
-        at = f", at ${total:.4f}" if total == owed else ""
+        at = f", at {money(total, places=4)}" if total == owed else ""
         return BudgetExceededError(
             f"run {ref} has reached its budget and is {status.state}{at}: {reason}. To finish it, raise budget_usd and "
             "submit the job again.",

@@ -8,9 +8,11 @@ from importlib import resources
 from typing import Any, NamedTuple, cast
 
 from ftsdk._format import bold, html_block, html_list, money
-from ftsdk.cost.advice.cheaper_apis import alternatives
-from ftsdk.cost.advice.decision import beats_the_api, decide, next_steps
+from ftsdk.cost.advice.cheaper_apis import alternatives, base_model
+from ftsdk.cost.advice.decision import beats_the_api, decide
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
+from ftsdk.cost.advice.next_steps import next_steps
+from ftsdk.cost.advice.own_gpu import YOUR_OWN, card_memory_gib, serve_on_own_gpu
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover
 from ftsdk.cost.comparison.options import MONTH_S
@@ -18,7 +20,7 @@ from ftsdk.cost.comparison.sourced_price import serverless_gpu_hour
 from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted, Serverless
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.serving.capacity import model_shape
+from ftsdk.cost.serving.capacity import ModelShape, model_shape
 from ftsdk.cost.serving.hosts import cheapest_host
 from ftsdk.cost.training.ballpark import Ballpark, RunSize, adapters_that_fit, managed_run, run_on_gpus
 from ftsdk.errors import SpecError
@@ -135,21 +137,26 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
             left_out.append(Reason(text=str(error), source=str(model)))
         else:
             compared.append(_compare(situation, placement, book))
+    if situation.must_self_host:
+        compared, out = _inside(compared)
+        left_out += out
     if situation.must_self_host and not compared:
         raise SpecError(
             "the data may not leave, and no model fits on any GPU: " + "; ".join(reason.text for reason in left_out)
         )
     best = compared[0].candidate if compared else None
     answer = compared[0].answer if compared else None
-    others = alternatives(situation, small_apis=_facts()["small_apis"], book=book)
-    decision = decide(situation, task, best, answer, others, source=str(_facts()["source"]))
+    facts = _facts()
+    others = alternatives(situation, small_apis=facts["small_apis"], open_apis=facts["open_apis"], book=book)
+    base = None if best is None else base_model(situation, _base_apis(best.model), book)
+    decision = decide(situation, task, best, answer, others, base, facts=facts)
     method = 'SFT(train_on="completion")'
-    if situation.preference_pairs >= 500:
+    if situation.preference_pairs >= facts["enough_pairs"]:
         method += f", then DPO() on the {situation.preference_pairs:,} pairs"
     return Advice(
         verdict=decision.verdict,
         because=decision.because,
-        next_steps=next_steps(decision.verdict, situation, task, best, others),
+        next_steps=next_steps(decision.verdict, situation, task, best, others, base, answer),
         method=method,
         tuning=f"LoRA(rank={int(task['rank'])})" if best is None else best.tuning,
         epochs=int(task["epochs"]),
@@ -178,13 +185,48 @@ class _Compared(NamedTuple):
     answer: CrossoverAnswer
 
 
+def _inside(compared: list[_Compared]) -> tuple[list[_Compared], list[Reason]]:
+    """Return the candidates that train and serve on the user's own card, and the others with the reason.
+
+    All of them if none does: then the data goes to rented GPUs, and the advice says so.
+    """
+    inside = [one for one in compared if (one.candidate.provider, one.candidate.backend) == (YOUR_OWN, "local")]
+    if not inside:
+        return compared, []
+    text = "it doesn't fit on your own card, and the data would go to rented GPUs"
+    return inside, [Reason(text=text, source=one.candidate.model) for one in compared if one not in inside]
+
+
 def _placement(situation: Situation, model: str, task: dict[str, Any], book: PriceBook) -> _Placement:
     """Return where a model is served and trained for the least money.
 
     Raises:
         SpecError: No GPU serves it in time, or none holds its training.
     """
-    workload, shape = situation.workload, model_shape(model)
+    workload, shape = situation.workload, _serving_shape(model)
+    window, tokens = int(_facts()["models"][model]["context"]), workload.input_tokens + workload.output_tokens
+    if tokens > window:
+        raise SpecError(f"a request of {tokens:,.0f} tokens doesn't fit its context window, {window:,}")
+    served = serve_on_own_gpu(situation, model, shape, _facts())
+    own = served.own or _rented(situation, model, shape, book)
+    trained, facts = shape_named(model), _facts()["training"]
+    assert trained is not None, f"advice.yaml names {model}, which isn't in shapes.yaml"
+    row_tokens, rank = workload.input_tokens + workload.output_tokens, int(task["rank"])
+    rows = situation.demonstrations
+    examples = rows if rows is not None else int(task["enough_examples"])
+    size = RunSize(
+        rows=examples * int(task["epochs"]),
+        row_tokens=row_tokens,
+        longest_tokens=float(facts["longest_row"]) * row_tokens,
+        rank=rank,
+    )
+    training, backend, why, tuning = _training(situation, trained, size, book)
+    why = "; ".join(filter(None, [why, served.why_not]))
+    return _Placement(own, shape.params_b, training, backend, why, tuning)
+
+
+def _rented(situation: Situation, model: str, shape: ModelShape, book: PriceBook) -> SelfHosted:
+    workload = situation.workload
     host = cheapest_host(
         shape,
         peak_requests_per_s=(workload.requests_per_month or 0) / MONTH_S * workload.peak_to_mean,
@@ -195,24 +237,28 @@ def _placement(situation: Situation, model: str, task: dict[str, Any], book: Pri
         leaving_out=_facts()["jobs_only"],
         book=book,
     )
-    own = SelfHosted(model=model, gpu=host.gpu, provider=host.provider, replicas=2, latency=situation.latency)
-    trained, facts = shape_named(model), _facts()["training"]
-    assert trained is not None, f"advice.yaml names {model}, which isn't in shapes.yaml"
-    row_tokens, rank = workload.input_tokens + workload.output_tokens, int(task["rank"])
-    examples = situation.examples if situation.examples is not None else int(task["enough_examples"])
-    size = RunSize(
-        rows=examples * int(task["epochs"]),
-        row_tokens=row_tokens,
-        longest_tokens=float(facts["longest_row"]) * row_tokens,
-        rank=rank,
+    return SelfHosted(
+        model=model, gpu=host.gpu, provider=host.provider, replicas=2, latency=situation.latency, shape=shape
     )
-    training, backend, why, tuning = _training(situation, trained, size, book)
-    return _Placement(own, shape.params_b, training, backend, why, tuning)
+
+
+def _serving_shape(model: str) -> ModelShape:
+    """Return a candidate's shape, of hybrid models with the layers that keep keys and values."""
+    serving, known = _facts()["models"][model].get("serving"), shape_named(model)
+    if serving is None or known is None:
+        return model_shape(model)
+    return ModelShape(name=model, params_b=known.parameters / 1e9, **serving)
+
+
+def _base_apis(model: str) -> list[str]:
+    """Return open models at APIs, the candidate itself first."""
+    own = _facts()["models"][model].get("api")
+    return [*([own] if own else []), *_facts()["open_apis"]]
 
 
 def _training(situation: Situation, shape: Shape, size: RunSize, book: PriceBook) -> tuple[CostRange, str, str, str]:
     """Return the cost of one run where it is lowest, the backend, the reason, and the tuning."""
-    here, zero = situation.gpu_memory_gb, Decimal(0)
+    here, zero = card_memory_gib(situation), Decimal(0)
     fit = None if here is None else adapters_that_fit(shape, size, memory_gib=here)
     if fit is not None:
         tuning = {"lora": f"LoRA(rank={size.rank})", "qlora": f"QLoRA(rank={size.rank})"}[fit.tuning]
@@ -251,7 +297,7 @@ def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _C
         training=placement.training,
         retrains_per_year=situation.retrains_per_year,
         dedicated=None if situation.must_self_host else Dedicated(),
-        serverless=_serverless(placement.own, book),
+        serverless=_serverless(situation, placement.own, book),
         operations=situation.operations,
         quality=_quality(situation),
         scenarios=20_000,
@@ -274,8 +320,13 @@ def _compare(situation: Situation, placement: _Placement, book: PriceBook) -> _C
     return _Compared(candidate, answer)
 
 
-def _serverless(own: SelfHosted, book: PriceBook) -> Serverless:
-    """Return serverless GPUs of the same provider, if it has any of that kind, else the default ones."""
+def _serverless(situation: Situation, own: SelfHosted, book: PriceBook) -> Serverless | None:
+    """Return serverless GPUs of the same provider, if it has any of that kind, else the default ones.
+
+    None where the data stays on the user's own card.
+    """
+    if own.provider == YOUR_OWN:
+        return None if situation.must_self_host else Serverless()
     try:
         serverless_gpu_hour(None, own.gpu, own.provider, book)
     except SpecError:

@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 
 from ftsdk._format import money
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
-from ftsdk.cost.comparison.answer import CrossoverAnswer
+from ftsdk.cost.advice.own_gpu import YOUR_OWN
+from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost
 from ftsdk.cost.comparison.answer_text import volume
 
-__all__ = ["Decision", "beats_the_api", "decide", "next_steps"]
+__all__ = [
+    "Decision",
+    "beats_the_api",
+    "cheaper_when_idle",
+    "decide",
+    "examples_to_measure",
+    "goes_out",
+    "instead",
+    "may_try_larger",
+    "unknown_scores",
+]
 
 
 class Decision(NamedTuple):
@@ -28,8 +39,9 @@ def decide(
     best: Candidate | None,
     answer: CrossoverAnswer | None,
     others: Sequence[Alternative],
+    base: Alternative | None,
     *,
-    source: str,
+    facts: Mapping[str, Any],
 ) -> Decision:
     """Return what to do first, and why.
 
@@ -39,32 +51,41 @@ def decide(
         best: The first candidate; None if no model fits on any GPU.
         answer: That candidate against the API.
         others: APIs to try instead, the best first.
-        source: Source of the facts of the task.
+        base: An open model at an API, to be measured before it is tuned.
+        facts: The facts of advice.
     """
     known = _findings(situation, best, answer)
     first = _before_training(situation)
     if first is not None:
         verdict, reason = first
         return Decision(verdict, (reason, *known))
-    other = _instead(best, others)
-    if other is not None and (best is None or best.p_cheaper >= 0.5 or situation.has_gap):
+    other = instead(best, others)
+    must_change = situation.has_gap or situation.is_api_too_slow
+    if other is not None and (best is None or best.p_cheaper >= 0.5 or must_change):
         return Decision("use the API", (_why_instead(situation, other), *known))
     if best is None or answer is None:
         text = "no model for this kind of task can be trained and served: see what is left out"
         return Decision("use the API", (Reason(text=text, source="left_out"), *known))
     is_cheaper = best.p_cheaper >= 0.5
-    if not (situation.has_gap or situation.must_self_host or is_cheaper):
+    if not (must_change or situation.must_self_host or is_cheaper):
         also = () if other is None else (_why_instead(situation, other),)
         return Decision("use the API", (_api_will_do(situation, best, answer), *also, *known))
-    because = (*known, *_reasons_to_train(situation, best), *_dearer_than_own(others, other, best))
+    because = (
+        *_reasons_to_train(situation, best),
+        *known,
+        *_untuned_first(situation, best, base),
+        *_about_the_data(situation, facts),
+        *_dearer_than_own(others, other, best),
+    )
     if not is_cheaper:
         because += (_what_it_costs_more(situation, best, answer),)
-    least, enough = int(task["least_examples"]), int(task["enough_examples"])
-    if situation.examples is None:
+    least, enough, source = int(task["least_examples"]), int(task["enough_examples"]), str(facts["source"])
+    rows = situation.demonstrations
+    if rows is None:
         text = f"the number of examples isn't given; {enough:,} are assumed, at least {least:,} are needed"
         because += (Reason(text=text, source=source),)
-    elif situation.examples < least:
-        text = f"{situation.examples:,} examples; {situation.task} needs at least {least:,}"
+    elif rows < least:
+        text = f"{rows:,} examples; {situation.task} needs at least {least:,}"
         return Decision("collect data first", (Reason(text=text, source=source), *because))
     return Decision("fine-tune", because)
 
@@ -73,7 +94,7 @@ def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
     """Return what comes before any question of money; None if it was done."""
     if situation.has_metric is False:
         text = (
-            f"nothing shows yet which model is better; {_examples_to_measure(situation)} examples give a score to "
+            f"nothing shows yet which model is better; {examples_to_measure(situation)} examples give a score to "
             "within 5 points"
         )
         return "measure first", Reason(text=text, source="95 % interval of a share")
@@ -91,7 +112,7 @@ def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
     return None
 
 
-def _instead(best: Candidate | None, others: Sequence[Alternative]) -> Alternative | None:
+def instead(best: Candidate | None, others: Sequence[Alternative]) -> Alternative | None:
     """Return the first API that costs no more than a model of your own."""
     return next((other for other in others if best is None or other.usd_per_month <= best.usd_per_month), None)
 
@@ -124,113 +145,71 @@ def _dearer_than_own(others: Sequence[Alternative], other: Alternative | None, b
 
 def _reasons_to_train(situation: Situation, best: Candidate) -> tuple[Reason, ...]:
     reasons: list[Reason] = []
+    if situation.must_self_host:
+        text = "the data may not leave, so APIs and managed services are out; "
+        text += f"{best.model} would be served on {best.provider} {best.gpu}"
+        if best.provider == YOUR_OWN:
+            text += ", and trained there: nothing leaves" if best.backend == "local" else "; training doesn't fit there"
+        else:
+            text += ", on GPUs that you rent: your data goes there"
+        reasons.append(Reason(text=text, source="must_self_host"))
     if situation.has_gap:
         text = f"the API, prompted well, reaches {situation.api_score:.0%}; {situation.needed_score:.0%} is needed"
         reasons.append(Reason(text=text, source="api_score, needed_score"))
-        if _may_try_larger(situation):
+        if may_try_larger(situation):
             reasons.append(
                 Reason(
                     text="not tried: a larger model at an API, which may reach it without any training", source="tried"
                 )
             )
-    if situation.must_self_host:
+    if situation.is_api_too_slow:
         text = (
-            f"the data may not leave, so APIs and managed services are out; {best.model} would be served by "
-            f"{best.provider} on GPUs that you rent: "
-            "your data goes there"
+            f"the API answers too slowly; {best.model} ({best.params_b:.2g}B) is small, and the {situation.latency!r} "
+            "latency target is met on its own GPU"
         )
-        reasons.append(Reason(text=text, source="must_self_host"))
+        reasons.append(Reason(text=text, source="is_api_too_slow"))
     return tuple(reasons)
 
 
-def next_steps(
-    verdict: Verdict,
-    situation: Situation,
-    task: Mapping[str, Any],
-    best: Candidate | None,
-    others: Sequence[Alternative],
-) -> tuple[str, ...]:
-    """Return what to do now, in order."""
-    match verdict:
-        case "measure first":
-            return (
-                f"write down for {_examples_to_measure(situation)} inputs what a good answer is",
-                "make an Eval of them (Eval.exact_match, or a rubric)",
-                "ask for advice again with api_score",
+def _untuned_first(situation: Situation, best: Candidate, base: Alternative | None) -> tuple[Reason, ...]:
+    """Return that an open model may do without tuning, if that wasn't measured."""
+    reasons: list[Reason] = []
+    if "base-model" not in situation.tried:
+        if base is None:
+            text = f"not tried: {best.model} as it is, with your best prompt, on the same GPU; tune it only if it fails"
+            reasons.append(Reason(text=text, source="tried"))
+        else:
+            text = (
+                f"not tried: an open model without tuning, such as {base.model} at an API for "
+                f"{money(base.usd_per_month)} a month; tune only if it fails"
             )
-        case "retrieve first":
-            return (
-                "put the facts into the prompt by retrieval",
-                "measure that",
-                "ask again with tried: [prompt, few-shot, retrieval]",
-            )
-        case "prompt first":
-            return (
-                "write the best prompt you can, with five to twenty examples in it",
-                "measure it on examples that aren't in it",
-                "ask again with tried and api_score",
-            )
-        case "collect data first":
-            return (
-                f"collect {int(task['enough_examples']):,} examples, from production or written by hand",
-                "look at what a model would see of them: ftsdk preview JOB.yaml",
-                "ask again",
-            )
-        case "use the API":
-            unknown = _unknown_scores(situation)
-            measure = (
-                (f"measure whether the API is good enough, and ask again with {' and '.join(unknown)}",)
-                if unknown
-                else ()
-            )
-            other = _instead(best, others)
-            if other is None:
-                return (
-                    *measure,
-                    "stay with the API",
-                    "ask again when the volume, the price or the needed score changes",
-                )
-            if other.score is not None:
-                return (
-                    *measure,
-                    f"move to {other.model}",
-                    "ask again when the volume, the price or the needed score changes",
-                )
-            return (
-                *measure,
-                f"measure {other.model} on the same examples, and move to it if its answers suffice",
-                "if they don't, ask again with tried: [..., smaller-model]",
-            )
-        case "fine-tune":
-            assert best is not None, "without a candidate there is nothing to tune"
-            larger = (
-                ("first measure a larger model at an API; if it is good enough, ask again with it",)
-                if _may_try_larger(situation)
-                else ()
-            )
-            costs = (
-                "on your own GPU, without a bill"
-                if best.backend == "local"
-                else f"about {money(best.training.likely)} a run"
-            )
-            inside = (
-                (
-                    "where rented GPUs are out too, train and serve on one of your own that holds it: ask again with "
-                    "its gpu_memory_gb",
-                )
-                if _goes_out(situation, best)
-                else ()
-            )
-            return (
-                *larger,
-                f"train {best.model} first, the smallest: {costs}",
-                *inside,
-                "compare it with the base"
-                + ("" if situation.must_self_host else " and with the API")
-                + " on the same examples: run.evaluate()",
-                "go up in size only if it doesn't reach "
-                + ("what is needed" if situation.needed_score is None else f"{situation.needed_score:.0%}"),
-            )
+            reasons.append(Reason(text=text, source=f"tried; {base.source}"))
+    if situation.task == "classification" and "small-classifier" not in situation.tried:
+        text = (
+            "not tried: a small classifier (embeddings and logistic regression, or a tuned encoder), minutes on a CPU"
+        )
+        reasons.append(Reason(text=text, source="tried"))
+    return tuple(reasons)
+
+
+def _about_the_data(situation: Situation, facts: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """Return what the origin of the examples and the number of pairs mean for training."""
+    reasons: list[Reason] = []
+    teacher = (situation.examples_by or "").partition("/")[0]
+    if teacher in facts["no_distillation"]:
+        text = (
+            f"the examples were written by {situation.examples_by}, whose terms restrict training models on its "
+            "answers: read them before you train, or have an open model or people write the examples"
+        )
+        reasons.append(Reason(text=text, source=str(facts["no_distillation"][teacher])))
+    pairs, enough = situation.preference_pairs, int(facts["enough_pairs"])
+    if pairs >= enough:
+        text = "DPO comes after SFT: it moves a model that does the task already towards the better answers"
+        reasons.append(Reason(text=text, source="preference_pairs"))
+    elif pairs:
+        text = f"{pairs:,} pairs are too few for DPO, which needs {enough:,}: train on the better answers with SFT"
+        reasons.append(Reason(text=text, source="preference_pairs"))
+    return tuple(reasons)
 
 
 def beats_the_api(candidate: Candidate, answer: CrossoverAnswer) -> str:
@@ -258,17 +237,24 @@ def _findings(situation: Situation, best: Candidate | None, answer: CrossoverAns
     if situation.has_metric is None:
         text = "not given: can a good answer be told from a bad one? Without that nothing below can be shown"
         found.append(Reason(text=text, source="has_metric"))
-    if situation.review_usd and (unknown := _unknown_scores(situation)):
+    if situation.review_usd and (unknown := unknown_scores(situation)):
         text = f"review_usd isn't counted: without {' and '.join(unknown)} the number of answers to correct is unknown"
         found.append(Reason(text=text, source="review_usd"))
     return tuple(found)
 
 
-def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
-    """Return that GPUs which stop when idle are the cheaper way to serve, where they are: at low volumes."""
+def cheaper_when_idle(answer: CrossoverAnswer) -> OptionCost | None:
+    """Return GPUs that stop when idle, where they cost a tenth less than GPUs that run all month."""
     own = answer.option("self-hosted")
     serverless = next((option for option in answer.options if option.name == "serverless"), None)
-    if serverless is None or serverless.usd_per_month >= own.usd_per_month * Decimal("0.9"):
+    is_cheaper = serverless is not None and serverless.usd_per_month < own.usd_per_month * Decimal("0.9")
+    return serverless if is_cheaper else None
+
+
+def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
+    """Return that GPUs which stop when idle are the cheaper way to serve, where they are."""
+    serverless = cheaper_when_idle(answer)
+    if serverless is None:
         return []
     text = (
         f"at this volume serverless GPUs are cheaper: {serverless.label}, {money(serverless.usd_per_month)} a month; "
@@ -278,7 +264,7 @@ def _stopped_when_idle(answer: CrossoverAnswer) -> list[Reason]:
 
 
 def _api_will_do(situation: Situation, best: Candidate, answer: CrossoverAnswer) -> Reason:
-    unknown, even = _unknown_scores(situation), beats_the_api(best, answer)
+    unknown, even = unknown_scores(situation), beats_the_api(best, answer)
     if unknown:
         isnt = "isn't" if len(unknown) == 1 else "aren't"
         text = (
@@ -315,19 +301,22 @@ def _what_it_costs_more(situation: Situation, best: Candidate, answer: Crossover
     return Reason(text=text, source=_cited(answer))
 
 
-def _may_try_larger(situation: Situation) -> bool:
+def may_try_larger(situation: Situation) -> bool:
+    """Return whether a larger model at an API may close the gap."""
     return situation.has_gap and not situation.must_self_host and "larger-model" not in situation.tried
 
 
-def _goes_out(situation: Situation, best: Candidate) -> bool:
-    return situation.must_self_host and best.backend != "local"
+def goes_out(situation: Situation, best: Candidate) -> bool:
+    """Return whether data that may not leave would go to GPUs that are rented."""
+    return situation.must_self_host and (best.backend != "local" or best.provider != YOUR_OWN)
 
 
-def _unknown_scores(situation: Situation) -> list[str]:
+def unknown_scores(situation: Situation) -> list[str]:
+    """Return which of the two scores isn't given, by name."""
     return [name for name in ("api_score", "needed_score") if getattr(situation, name) is None]
 
 
-def _examples_to_measure(situation: Situation) -> int:
+def examples_to_measure(situation: Situation) -> int:
     """Return how many examples give a share to within five points.
 
     Near 0 and 1 the formula would ask for hardly any.

@@ -5,19 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftsdk.cost.comparison.workload import Api, Operations, Workload
 from ftsdk.cost.serving.capacity import Latency
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd, usd_default
+from ftsdk.spec.base import OptionalPositiveUsd, Usd, usd_default
 
-__all__ = ["Alternative", "Candidate", "Reason", "Situation", "Verdict"]
+__all__ = ["Alternative", "Candidate", "OwnGpu", "Reason", "Situation", "Verdict"]
 
 Task = Literal["classification", "extraction", "json", "style", "chat", "reasoning"]
 Verdict = Literal["measure first", "retrieve first", "prompt first", "collect data first", "use the API", "fine-tune"]
 _Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class OwnGpu(Value):
+    """A GPU that you have, to train and to serve on.
+
+    An hour costs `usd_per_hour`, or else its power and its share of what it cost.
+    """
+
+    gpu: Annotated[str, Field(min_length=1)]
+    """As in the price book: `RTX4090`, `L4`, `H100`."""
+    count: Annotated[int, Field(ge=1)] = 1
+    usd_per_hour: OptionalPositiveUsd = usd_default(None)
+    """What an hour of one costs you, everything counted."""
+    watts: Annotated[float, Field(gt=0)] | None = None
+    """Under load. None: what the vendor states."""
+    usd_per_kwh: Annotated[Usd, Field(gt=0)] = usd_default(0.2)
+    """With cooling."""
+    price_usd: Annotated[Usd, Field(ge=0)] = usd_default(0)
+    """What one cost, with its share of the machine; 0: it is paid for."""
+    amortised_months: Annotated[int, Field(ge=1)] = 36
 
 
 class Situation(Value):
@@ -31,12 +51,28 @@ class Situation(Value):
     """Whether a program, a rubric or a reference can tell a good answer from a bad one."""
     examples: Annotated[int, Field(ge=0)] | None = None
     """Good examples at hand."""
+    examples_by: str | None = None
+    """The API whose model wrote the examples, such as `openai/gpt-4o`. None: people, or an open model."""
     preference_pairs: Annotated[int, Field(ge=0)] = 0
     """Pairs of a better and a worse answer."""
     tried: tuple[
-        Literal["prompt", "few-shot", "structured-output", "retrieval", "smaller-model", "larger-model"], ...
+        Literal[
+            "prompt",
+            "few-shot",
+            "structured-output",
+            "retrieval",
+            "smaller-model",
+            "larger-model",
+            "base-model",
+            "small-classifier",
+        ],
+        ...,
     ] = ()
-    """What has been tried and measured. `smaller-model` and `larger-model`: at an API, instead of `api`."""
+    """What has been tried and measured.
+
+    `smaller-model` and `larger-model`: at an API, instead of `api`. `base-model`: an open model without tuning.
+    `small-classifier`: embeddings and logistic regression, or a tuned encoder.
+    """
     other_apis: tuple[str | Api, ...] = ()
     """Further APIs that you could use, with the share of their answers that are good enough where you measured it.
 
@@ -51,15 +87,31 @@ class Situation(Value):
     must_self_host: bool = False
     """Whether the data may not leave: no API and no managed service.
 
-    Rented GPUs are offered, and the advice says so.
+    Your own GPU serves where it can; otherwise rented ones are offered, and the advice says so.
     """
+    is_api_too_slow: bool = False
+    """Whether the API's answers, as measured, come too late for their use."""
     latency: Latency = "server"
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Memory of a GPU that you have, in GB as it is sold: a card of "24 GB" has 24 GiB."""
+    """Memory of a GPU that you have, in GB as it is sold: a card of "24 GB" has 24 GiB. It trains, and it serves too
+    if the data may not leave."""
+    own_gpu: OwnGpu | None = None
+    """A GPU that you have, by name: it trains and serves. Instead of `gpu_memory_gb`."""
     retrains_per_year: Annotated[float, Field(ge=0)] = 4.0
     operations: Operations = Operations()
     review_usd: Annotated[Usd, Field(ge=0)] = usd_default(0)
     """US dollars to correct a bad answer by hand; counted if `api_score` and `needed_score` are given."""
+
+    @model_validator(mode="after")
+    def _has_one_gpu(self) -> Situation:
+        if self.own_gpu is not None and self.gpu_memory_gb is not None:
+            raise ValueError("own_gpu has its memory by name: leave out gpu_memory_gb")
+        return self
+
+    @property
+    def demonstrations(self) -> int | None:
+        """Rows for SFT: the examples, or the better answers of the pairs if those are more; None if not given."""
+        return max(self.examples or 0, self.preference_pairs) if self.preference_pairs else self.examples
 
     @property
     def has_gap(self) -> bool:
@@ -95,6 +147,8 @@ class Alternative(Value):
     """Share of its answers that are good enough, as measured; None: not measured."""
     source: str
     """Address and date of its price."""
+    is_open: bool = False
+    """Whether it is an open model, whose weights can be tuned and served on site."""
 
 
 class Candidate(Value):

@@ -46,37 +46,48 @@ def verdict(answer: CrossoverAnswer) -> str:
 
 
 def answer_text(answer: CrossoverAnswer) -> str:
-    """Return the answer in about ten lines: the verdict, a line for each option, and what it depends on."""
+    """Return the answer in at most ten lines: the verdict, the options, and what it depends on."""
+    # Further APIs share a line; what has a GPU has one of its own.
+    further = [option for option in answer.options[1:] if option.capacity is None]
     table = text_table(
         (
             (
                 f"  {option.name}",
                 money(option.usd_per_month),
-                option.label if option.name == "api" else option.label.removeprefix(f"{option.name}: "),
+                option.label,
                 _cited(option.lines[0].source, option.lines[0].as_of),
             )
             for option in answer.options
+            if option not in further
         ),
         right={1},
     )
     even = "; ".join(f"{option.name} {_ranges(answer, option)}" for option in answer.options[1:] if option.capacity)
     swings = ", ".join(swing.input for swing in answer.swings[:3])
-    parts = [
-        verdict(answer),
-        f"{_traffic(answer)}; US dollars a month:",
-        table,
-        f"Break-even, where each is cheaper than the API: {even}.",
-        f"Payback: {_payback(answer)}.",
-        *([f"Solved for {answer.solved.input}: {_solved(answer.solved)}."] if answer.solved is not None else []),
-        *([f"What matters most: {swings}."] if swings else []),
-    ]
-    parts += [f"Assumed: {text}." for text in answer.assumptions if text.startswith("training")]
-    # How old a price is can wait for the details; what changes the reading of the answer can't.
-    urgent = [note for note in answer.notes if not note.startswith("the price of ")]
-    parts += [f"Note: {note}" for note in urgent]
-    if len(urgent) < len(answer.notes):
-        parts.append(f"{len(answer.notes) - len(urgent)} notes on the age and status of prices are in the details.")
+    last = [f"Payback: {_payback(answer)}."]
+    if answer.solved is not None:
+        last.append(f"Solved for {answer.solved.input}: {_solved(answer.solved)}.")
+    elif swings:
+        last.append(f"What matters most: {swings}.")
+    parts = [verdict(answer), f"{_traffic(answer)}; US dollars a month:", table]
+    if further:
+        parts.append(f"  {', '.join(f'{option.label} {money(option.usd_per_month)}' for option in further)}")
+    parts += [f"Break-even, where each is cheaper than the API: {even}.", " ".join(last), *_main_note(answer)]
     return "\n".join(parts)
+
+
+def _main_note(answer: CrossoverAnswer) -> list[str]:
+    """Return the note that changes the reading of the answer most, and how many more there are."""
+    left_out = [text for text in answer.assumptions if text.startswith("training: not given")]
+    # How old a price is can wait for the details.
+    ordered = sorted(answer.notes, key=lambda note: note.startswith("the price of "))
+    notes = [*left_out, *ordered]
+    if not notes:
+        return []
+    if notes[0].startswith("the price of "):
+        return [f"{len(notes)} note{'s' if len(notes) > 1 else ''} on the age and status of prices: see the details."]
+    more = f" ({len(notes) - 1} more in the details)" if len(notes) > 1 else ""
+    return [f"Note: {notes[0]}{more}."]
 
 
 def _traffic(answer: CrossoverAnswer) -> str:

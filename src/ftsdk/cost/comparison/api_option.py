@@ -7,50 +7,126 @@ import re
 from ftsdk.cost.comparison.options import PerToken
 from ftsdk.cost.comparison.sourced_price import age_notes
 from ftsdk.cost.comparison.workload import Api, Workload
-from ftsdk.cost.pricebook.api_prices import ApiPrice, api_price
+from ftsdk.cost.pricebook.api_facts import PromptCache, prompt_cache, reasons_by_default
+from ftsdk.cost.pricebook.api_price import ApiPrice, ApiTier
+from ftsdk.cost.pricebook.api_prices import api_price
 from ftsdk.cost.pricebook.book import PriceBook
+from ftsdk.cost.pricebook.genai_prices_data import context_tokens
+from ftsdk.cost.pricebook.price import rate
+from ftsdk.cost.pricebook.usual_prices import unusual_price
 from ftsdk.errors import SpecError
 
 __all__ = ["api_option"]
+
+_CACHE_LIFETIME_S = 300.0
+"""Where no source says how long a prompt stays in the cache: as at those of which it is known."""
 
 
 def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tuple[PerToken, tuple[str, ...]]:
     """Return an API with its cost of one request, and notes on its price.
 
     Raises:
-        SpecError: Its price isn't known, or only half of it was given.
+        SpecError: Its price isn't known, only half of it was given, or the requests don't fit its context window.
         MissingExtraError: The package with API prices isn't installed.
     """
     ratio, notes = _tokenizer_ratio(api)
     price = _price(api, book)
-    rates = price.at(round(workload.input_tokens * ratio))
+    tokens_in = workload.input_tokens * ratio
+    tokens_out = workload.output_tokens * ratio + (api.reasoning_tokens or 0)
+    notes += _context_notes(api.model, price, tokens_in + tokens_out)
+    notes += _reasoning_notes(api) + _unusual_notes(api.model, price)
+    rates = price.at(round(tokens_in))
+    share, cache, cache_notes = _cached_share(api, workload, rates, tokens_in)
+    notes += cache_notes
     cached_rate = rates.cached_input_usd_per_mtok or rates.input_usd_per_mtok
-    share = workload.cached_input_share
-    per_mtok = workload.input_tokens * ((1 - share) * float(rates.input_usd_per_mtok) + share * float(cached_rate))
-    per_mtok += workload.output_tokens * float(rates.output_usd_per_mtok)
-    cached = f", ${cached_rate:f} cached ({share:.0%} of the prompt)" if share else ""
+    write_rate = rates.cache_write_usd_per_mtok or rates.input_usd_per_mtok
+    per_mtok = tokens_in * ((1 - share) * float(rates.input_usd_per_mtok) + share * float(cached_rate))
+    per_mtok += tokens_out * float(rates.output_usd_per_mtok)
+    cached = ""
+    if share:
+        cached = f", {rate(cached_rate)} cached ({share:.0%} of the prompt; {rate(write_rate)} to put it there)"
     more = f", {ratio:g} x the tokens" if ratio != 1 else ""
+    reasoned = f", {api.reasoning_tokens:g} reasoning tokens each" if api.reasoning_tokens else ""
     retried = f", {api.retry_share:.0%} sent again" if api.retry_share else ""
     if rates is not price:
         notes += (
             f"{api.model}: prompts of this length are billed at the higher tier as a whole, "
-            f"${rates.input_usd_per_mtok:f} per million tokens in",
+            f"{rate(rates.input_usd_per_mtok)} per million tokens in",
         )
     if price.note:
         notes += (f"{api.model}: {price.note}",)
+    sent = (1 + api.retry_share) / 1e6
     option = PerToken(
         name=name,
         label=api.model + (" (batch)" if api.is_batch else ""),
-        usd_per_request=(1 + api.retry_share) * ratio * per_mtok / 1e6,
+        usd_per_request=sent * per_mtok,
+        cache_miss_usd=sent * tokens_in * share * float(write_rate - cached_rate),
+        cache_lifetime_s=_CACHE_LIFETIME_S if cache is None else cache.lifetime_s,
         detail=(
-            f"${rates.input_usd_per_mtok:f} in{cached}, ${rates.output_usd_per_mtok:f} out per million "
-            f"tokens{more}{retried}"
+            f"{rate(rates.input_usd_per_mtok)} in{cached}, {rate(rates.output_usd_per_mtok)} out per million "
+            f"tokens{more}{reasoned}{retried}"
         ),
         source=price.source,
         as_of=str(price.as_of),
         accepted=api.accepted,
     )
     return option, (*notes, *age_notes(api.model, (book.today - price.as_of).days))
+
+
+def _context_notes(model: str, price: ApiPrice, tokens: float) -> tuple[str, ...]:
+    """Return a note on requests that nearly fill the context window.
+
+    Raises:
+        SpecError: The mean request doesn't fit.
+    """
+    window = price.context_tokens
+    if window is None or tokens <= window / 2:
+        return ()
+    if tokens > window:
+        raise SpecError(
+            f"a request of {tokens:,.0f} tokens doesn't fit the context window of {model}, {window:,}: shorten the "
+            "prompt, or name another API"
+        )
+    return (
+        f"{model} has a context window of {window:,} tokens, and the mean request fills {tokens / window:.0%} of it: "
+        "longer ones may not fit",
+    )
+
+
+def _reasoning_notes(api: Api) -> tuple[str, ...]:
+    if api.reasoning_tokens is not None or not reasons_by_default(api.model):
+        return ()
+    return (
+        f"{api.model} reasons before it answers unless that is switched off, and its reasoning tokens are billed as "
+        "output; none are counted: measure them and set Api(reasoning_tokens=...)",
+    )
+
+
+def _unusual_notes(model: str, price: ApiPrice) -> tuple[str, ...]:
+    amounts = {"in": price.input_usd_per_mtok, "out": price.output_usd_per_mtok}
+    odd = {part: unusual_price(usd, "usd_per_1m_tokens") for part, usd in amounts.items()}
+    return tuple(
+        f"{model}: {rate(amounts[part])} per million tokens {part} is {what}" for part, what in odd.items() if what
+    )
+
+
+def _cached_share(
+    api: Api, workload: Workload, rates: ApiPrice | ApiTier, tokens_in: float
+) -> tuple[float, PromptCache | None, tuple[str, ...]]:
+    """Return the share of the prompt that can be cached, how, and why not."""
+    share, cache = workload.cached_input_share, prompt_cache(api.model)
+    if not share:
+        return 0.0, cache, ()
+    if rates.cached_input_usd_per_mtok is None:
+        return 0.0, cache, (f"{api.model} has no price for cached input: the whole prompt is billed as new",)
+    shared = share * tokens_in
+    if cache is not None and shared < cache.least_tokens:
+        note = (
+            f"{api.model} doesn't cache a shared part of {shared:,.0f} tokens, only {cache.least_tokens:,} and more "
+            f"({cache.source}, {cache.as_of}): the whole prompt is billed as new"
+        )
+        return 0.0, cache, (note,)
+    return share, cache, ()
 
 
 def _price(api: Api, book: PriceBook) -> ApiPrice:
@@ -68,6 +144,8 @@ def _price(api: Api, book: PriceBook) -> ApiPrice:
         input_usd_per_mtok=api.input_usd_per_mtok,
         output_usd_per_mtok=api.output_usd_per_mtok,
         cached_input_usd_per_mtok=api.cached_input_usd_per_mtok,
+        cache_write_usd_per_mtok=api.cache_write_usd_per_mtok,
+        context_tokens=context_tokens(provider, model),
         is_batch=api.is_batch,
         source=api.source,
         as_of=book.today,

@@ -60,8 +60,9 @@ def _points(scenario: Scenario, option: Option, largest: float) -> list[Crossing
 
 
 def _curve(scenario: Scenario, option: Option, high: float) -> Curve:
-    low = LEAST_REQUESTS
-    volumes = np.linspace(min(low, high / 100), high, 400)
+    # A volume below the least that is searched has its picture too.
+    low = min(LEAST_REQUESTS, high / 100)
+    volumes = np.linspace(low, high, 400)
     if isinstance(option, AlwaysOn):
         steps = np.asarray(option.steps(scenario.at(1.0), scenario.shared, high))
         volumes = np.unique(np.concatenate([volumes, steps, steps * (1 + 1e-7)]))

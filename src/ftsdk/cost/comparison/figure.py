@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["draw", "title"]
 
 _COLOURS = {"api": "#c2410c", "self-hosted": "#1d4ed8", "dedicated": "#7c3aed", "serverless": "#0f766e"}
-_OTHER = ("#ca8a04", "#be185d", "#57534e")
+_OTHER = ("#be185d", "#ca8a04", "#57534e", "#0369a1", "#65a30d", "#9f1239", "#334155")
 _ENDINGS = (".svg", ".png", ".pdf")
 _GREY = "#475569"
+_LONGEST_NAME = 24
+_TITLE_WIDTH = 78
+"""Characters of a line of the title."""
 
 
 def draw(answer: CrossoverAnswer, path: Path) -> Path:
@@ -40,7 +44,7 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
     axes: Any = figure.subplots(1, 2, width_ratios=(2.1, 1))
     _curves(axes[0], answer)
     _tornado(axes[1], answer)
-    figure.suptitle(title(answer), fontsize=17, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(title(answer), _TITLE_WIDTH), fontsize=17, fontweight="bold", x=0.01, ha="left")
     figure.supxlabel(_source(answer), fontsize=8.5, color=_GREY, x=0.01, ha="left")
     # Without a date in it, the same answer is the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[path.suffix.lower()]
@@ -54,11 +58,12 @@ def draw(answer: CrossoverAnswer, path: Path) -> Path:
 def title(answer: CrossoverAnswer) -> str:
     """Return the finding in one line."""
     points = [point for point in answer.crossings if point.option == "self-hosted"]
-    api = answer.option("api").label
+    api = _shortened(answer.option("api").label, 2 * _LONGEST_NAME)
     wins = [point for point in points if point.cheaper_above == "self-hosted"]
     if not points:
-        cheaper = "Self-hosting" if answer.saving_usd_per_month > 0 else api
-        return f"{cheaper} is cheaper at every volume"
+        if answer.saving_usd_per_month > 0:
+            return f"Self-hosting is cheaper than {api} at every volume"
+        return f"{api} is cheaper than self-hosting at every volume"
     if not wins:
         return f"{api} beats self-hosting from {volume(points[-1].requests_per_month)} requests a month"
     first, last = volume(wins[0].requests_per_month), volume(wins[-1].requests_per_month)
@@ -85,8 +90,10 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
     # What the two that were asked about cost decides the height; a dearer option may leave the picture.
     top = 1.35 * max(max(curve.usd_per_month) for curve in answer.curves if curve.option in ("api", "self-hosted"))
     right = max(answer.curves[0].requests_per_month) / unit
-    for n, curve in enumerate(answer.curves):
-        colour = _COLOURS.get(curve.option, _OTHER[n % len(_OTHER)])
+    others = [curve.option for curve in answer.curves if curve.option not in _COLOURS]
+    for curve in answer.curves:
+        is_other = curve.option not in _COLOURS
+        colour = _OTHER[others.index(curve.option) % len(_OTHER)] if is_other else _COLOURS[curve.option]
         x = [value / unit for value in curve.requests_per_month]
         is_asked = curve.option in ("api", "self-hosted")
         axis.plot(x, curve.usd_per_month, color=colour, linewidth=2.8 if is_asked else 1.6, zorder=3 if is_asked else 2)
@@ -109,15 +116,20 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
         zorder=5,
     )
     for point in _apart(shown, right * unit / 8)[:4]:
-        is_right = point.requests_per_month / unit > 0.25 * right
+        x, y = point.requests_per_month / unit, float(point.usd_per_month)
+        # Beside the lines: up to the left of a crossing, or to the right of one near the left edge, below it if there
+        # is room.
+        is_right, is_high = x > 0.25 * right, y > 0.2 * top
         axis.annotate(
             f"{volume(point.requests_per_month)}\n{money(point.usd_per_month)}",
-            (point.requests_per_month / unit, float(point.usd_per_month)),
-            xytext=(-9, 9) if is_right else (9, -9),
+            (x, y),
+            xytext=(-9, 9) if is_right else (9, -9) if is_high else (10, 34),
             textcoords="offset points",
             ha="right" if is_right else "left",
-            va="bottom" if is_right else "top",
+            va="top" if is_high and not is_right else "bottom",
             fontsize=11,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            zorder=4,
         )
     axis.axvline(requests / unit, color=_GREY, linestyle=(0, (4, 4)), linewidth=1.2, zorder=1)
     axis.annotate(
@@ -151,13 +163,13 @@ def _curves(axis: Any, answer: CrossoverAnswer) -> None:
 
 
 def _name_lines(axis: Any, labels: list[tuple[float, str, str]], top: float) -> None:
-    """Names at the lines' right ends, pushed apart so that none hides another."""
-    gap, last = 0.045 * top, -1.0
-    for height, name, colour in sorted(labels):
-        placed = max(height, last + gap)
+    """Write names at the lines' right ends, pushed apart so that none hides another."""
+    ordered = sorted(labels)
+    heights = _spread([height / top for height, _, _ in ordered], least=0.045)
+    for placed, (_, name, colour) in zip(heights, ordered, strict=True):
         axis.annotate(
             name,
-            (1, placed / top),
+            (1, placed),
             xycoords="axes fraction",
             xytext=(6, 0),
             textcoords="offset points",
@@ -167,7 +179,19 @@ def _name_lines(axis: Any, labels: list[tuple[float, str, str]], top: float) -> 
             fontweight="bold",
             annotation_clip=False,
         )
-        last = placed
+
+
+def _spread(heights: list[float], *, least: float) -> list[float]:
+    """Return ascending heights, moved as little as it takes to be `least` apart, from 0 to 1."""
+    groups: list[tuple[float, int]] = []
+    for height in heights:
+        middle, size = height, 1
+        # A group is centred on the mean of what it names; one that runs into the group below joins it.
+        while groups and middle - least * (size - 1) / 2 < groups[-1][0] + least * (groups[-1][1] + 1) / 2:
+            below, members = groups.pop()
+            middle, size = (below * members + middle * size) / (members + size), members + size
+        groups.append((min(max(middle, least * (size - 1) / 2), 1 - least * (size - 1) / 2), size))
+    return [middle + least * (n - (size - 1) / 2) for middle, size in groups for n in range(size)]
 
 
 def _tornado(axis: Any, answer: CrossoverAnswer) -> None:
@@ -198,10 +222,10 @@ def _tornado(axis: Any, answer: CrossoverAnswer) -> None:
     if ends[0] < 0 < ends[-1]:
         axis.axvline(0, color=_GREY, linestyle=(0, (2, 2)), linewidth=1)
     axis.set_yticks(range(len(swings)), [swing.input.replace("_", " ") for swing in swings], fontsize=11)
-    axis.margins(x=0.22)
+    axis.margins(x=0.28)
     axis.set_title(
         f"What matters\nP(self-hosting is cheaper) = {answer.likelihood.p_self_hosted_cheaper:.0%}",
-        fontsize=13,
+        fontsize=11,
         loc="left",
     )
     axis.set_xlabel("monthly saving, US dollars", fontsize=11)
@@ -218,12 +242,19 @@ def _source(answer: CrossoverAnswer) -> str:
 
     w = answer.workload
     head = f"{w.input_tokens:g} tokens in, {w.output_tokens:g} out, peak {w.peak_to_mean:g} x mean. "
-    return head + "\n".join(["", *(first(option) for option in answer.options)]).replace("$", r"\$")
+    lines = (textwrap.shorten(first(option), 210, placeholder=" …") for option in answer.options)
+    return head + "\n".join(["", *lines]).replace("$", r"\$")
 
 
 def _name(answer: CrossoverAnswer, option: str) -> str:
     """The API by its model: which one it is decides everything."""
-    return (answer.option(option).label if option == "api" else option).rpartition("/")[2]
+    return _shortened((answer.option(option).label if option == "api" else option).rpartition("/")[2], _LONGEST_NAME)
+
+
+def _shortened(name: str, most: int) -> str:
+    """Return a name of at most so many characters, its middle left out: both ends tell models apart."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def _scale(answer: CrossoverAnswer) -> tuple[float, str]:

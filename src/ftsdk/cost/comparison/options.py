@@ -120,17 +120,31 @@ class PerToken(_Option):
     name: str
     label: str
     usd_per_request: float
+    """With the shared part of the prompt in the cache, if it can be cached."""
+    cache_miss_usd: float = 0.0
+    """What a request costs more when that part isn't in the cache."""
+    cache_lifetime_s: float = 0.0
     detail: str
     source: str
     as_of: str | None
     accepted: float | None = None
     """Share of its answers that are good enough; None: as the API that is compared."""
 
+    def request_usd(self, requests: Number) -> Number:
+        """Return US dollars of one request at a monthly volume: rare requests find the cache empty."""
+        if not self.cache_miss_usd:
+            return self.usd_per_request
+        import numpy as np
+
+        # Arrivals are taken as Poisson: the chance that none came within the lifetime before.
+        return self.usd_per_request + self.cache_miss_usd * np.exp(-requests / MONTH_S * self.cache_lifetime_s)
+
     def lines(self, draw: Draw, shared: SharedCosts) -> list[Line]:
         """Return a month's bill."""
         accepted = draw.api_accepted if self.accepted is None else self.accepted
         attempts = draw.requests if shared.quality.rejected == "review" else draw.requests / accepted
-        tokens = Line("tokens", attempts * self.usd_per_request * draw.api_price, self.detail, self.source, self.as_of)
+        usd = attempts * self.request_usd(attempts) * draw.api_price
+        tokens = Line("tokens", usd, self.detail, self.source, self.as_of)
         return [tokens, *shared.review(draw.requests * (1 - accepted))]
 
 
@@ -201,13 +215,14 @@ class _OwnModel(_Option):
             lines.append(Line("storage, network", self.other_usd, "", "assumed", None))
         rejected = draw.requests * (1 - draw.own_accepted)
         if quality.rejected == "fallback" and quality.own_accepted < 1:
-            fallback = rejected / draw.api_accepted * self.api.usd_per_request * draw.api_price
+            calls = rejected / draw.api_accepted
+            fallback = calls * self.api.request_usd(calls) * draw.api_price
             detail = f"{1 - quality.own_accepted:.1%} of the answers"
             lines.append(Line("fallback to the API", fallback, detail, self.api.source, self.api.as_of))
         lines += shared.review(rejected)
         hours = o.hours_per_month * self.ops_share
         work = hours * float(o.usd_per_hour) * draw.ops_hours
-        lines.append(Line("operations", work, f"{hours:g} h at ${o.usd_per_hour}", "assumed", None))
+        lines.append(Line("operations", work, f"{hours:g} h at {money(o.usd_per_hour)}", "assumed", None))
         if shared.retrains_per_year:
             detail = (
                 f"{shared.retrains_per_year:g} a year, {o.failed_share:.0%} more for failed runs, "

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.pricebook.price import OLD_AFTER_DAYS, STALE_AFTER_DAYS, Offer, Price
+from ftsdk.cost.pricebook.price import OLD_AFTER_DAYS, STALE_AFTER_DAYS, Offer, Price, rate
+from ftsdk.cost.pricebook.usual_prices import unusual_price
 from ftsdk.errors import SpecError
 
 __all__ = ["SourcedPrice", "age_notes", "gpu_hour", "serverless_gpu_hour"]
@@ -39,7 +40,9 @@ def gpu_hour(
         SpecError: The book has no such price.
     """
     return (
-        _given(given) if given is not None else _from_row(gpu_price(gpu, provider, offer=offer, book=book), gpu, book)
+        _given(given, gpu)
+        if given is not None
+        else _from_row(gpu_price(gpu, provider, offer=offer, book=book), gpu, book)
     )
 
 
@@ -50,7 +53,7 @@ def serverless_gpu_hour(given: Decimal | None, gpu: str, provider: str, book: Pr
         SpecError: As far as the book knows, the provider sells no such GPU that stops when idle.
     """
     if given is not None:
-        return _given(given)
+        return _given(given, gpu)
     rule = book.rule(provider, "gpu")
     if rule is not None and rule.scales_to_zero:
         return _from_row(gpu_price(gpu, provider, book=book), gpu, book)
@@ -78,8 +81,10 @@ def age_notes(what: str, days: int) -> tuple[str, ...]:
     return (f"the price of {what} is {days} days old" + (": stale, read it again" if days > STALE_AFTER_DAYS else ""),)
 
 
-def _given(usd: Decimal) -> SourcedPrice:
-    return SourcedPrice(usd=float(usd), source="given in the call", as_of=None)
+def _given(usd: Decimal, gpu: str) -> SourcedPrice:
+    odd = unusual_price(usd, "usd_per_gpu_hour")
+    notes = () if odd is None else (f"{rate(usd)} for an hour of {gpu} is {odd}",)
+    return SourcedPrice(usd=float(usd), source="given in the call", as_of=None, notes=notes)
 
 
 def _from_row(row: Price, gpu: str, book: PriceBook) -> SourcedPrice:
@@ -89,6 +94,8 @@ def _from_row(row: Price, gpu: str, book: PriceBook) -> SourcedPrice:
         notes.append(f"the price of {at} has the status {row.status!r}" + (f": {row.note}" if row.note else ""))
     if row.offer == "spot":
         notes.append(f"the only price of {at} is for spot capacity, which can be taken away")
+    odd = unusual_price(row.usd, row.unit)
+    notes += [] if odd is None else [f"the price of {at}, {rate(row.usd)}, is {odd}"]
     notes += age_notes(at, row.age_days(book.today))
     return SourcedPrice(usd=float(row.usd), source=row.source, as_of=str(row.as_of), notes=tuple(notes))
 

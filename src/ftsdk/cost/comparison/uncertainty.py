@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftsdk._format import money
 from ftsdk.cost.comparison.monte_carlo import Distribution
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.cost.comparison.scenario import Scenario
@@ -22,7 +23,9 @@ def distributions(scenario: Scenario) -> tuple[Distribution, ...]:
         _requests(expected),
         _throughput(is_measured=inputs.self_hosted.requests_per_s_per_replica is not None),
         _peak(inputs.workload.peak_to_mean),
-        _gpu_price(inputs.self_hosted.gpu, scenario.own.placements[0].usd_per_gpu_hour, inputs.book),
+        _given_gpu_price()
+        if inputs.self_hosted.gpu_usd_per_hour is not None
+        else _gpu_price(inputs.self_hosted.gpu, scenario.own.placements[0].usd_per_gpu_hour, inputs.book),
         Distribution(
             input="api_price",
             kind="mixture",
@@ -70,6 +73,11 @@ def _peak(peak: float) -> Distribution:
     return Distribution(input="peak_to_mean", kind="triangular", low=low, likely=peak, high=high, why="judgement")
 
 
+def _given_gpu_price() -> Distribution:
+    why = "judgement: your own price is known to a tenth"
+    return Distribution(input="gpu_price", kind="triangular", low=0.9, likely=1.0, high=1.1, why=why)
+
+
 def _gpu_price(gpu: str, usd: float, book: PriceBook) -> Distribution:
     """From the cheapest price of the GPU to a hyperscaler's, over the price that is used."""
     rows = [row for row in gpu_prices(book=book) if row.gpu == gpu and row.offer in _COMPARABLE_OFFERS]
@@ -86,8 +94,8 @@ def _gpu_price(gpu: str, usd: float, book: PriceBook) -> Distribution:
         likely=1.0,
         high=max(float(dearest.usd_per_gpu_hour) / usd, 1.0),
         why=(
-            f"from {cheapest.provider} {cheapest.offer} ${cheapest.usd_per_gpu_hour:.2f} to {dearest.provider} "
-            f"${dearest.usd_per_gpu_hour:.2f} an hour"
+            f"from {cheapest.provider} {cheapest.offer} {money(cheapest.usd_per_gpu_hour)} to {dearest.provider} "
+            f"{money(dearest.usd_per_gpu_hour)} an hour"
         ),
     )
 

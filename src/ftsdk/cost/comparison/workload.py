@@ -27,7 +27,10 @@ class Workload(Value):
     input_tokens: Annotated[float, Field(gt=0)]
     """Mean tokens of a prompt."""
     output_tokens: Annotated[float, Field(gt=0)]
-    """Mean tokens of an answer."""
+    """Mean tokens of an answer, without those that a model reasons with before it.
+
+    `Api` and `SelfHosted` take these as `reasoning_tokens`.
+    """
     peak_to_mean: Annotated[float, Field(ge=1)] = 3.0
     """The busiest hour over the mean: an API bills the mean, GPUs are bought for the peak.
 
@@ -36,7 +39,8 @@ class Workload(Value):
     cached_input_share: _Share = 0.0
     """Share of the prompt that is the same in every request.
 
-    A cached price at the API, a prefix cache on your own GPU.
+    A prefix cache on your own GPU. At the API the cached price, if that part is long enough to be cached there; it is
+    put into the cache anew, at the price of writing, when requests are further apart than the cache lasts.
     """
     growth_per_year: Annotated[float, Field(gt=-1)] = 0.0
     """For the net present value: 0.5 is half as much again after a year."""
@@ -57,6 +61,11 @@ class Api(Value):
     """Your own price instead of the book's; give `output_usd_per_mtok` too, and `source`."""
     output_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
     cached_input_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
+    cache_write_usd_per_mtok: OptionalPositiveUsd = usd_default(None)
+    """For the shared part of a prompt whenever it has to be put into the cache anew; None: as other input."""
+    reasoning_tokens: Annotated[float, Field(ge=0)] | None = None
+    """Mean tokens that the model reasons with before an answer, which are billed as output. None: none are counted,
+    with a note where the model reasons by default."""
     source: str = "given in the call"
     accepted: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of this API's answers that are good enough, for `other_apis`. None: as `Quality.api_accepted`."""
@@ -89,6 +98,8 @@ class SelfHosted(Value):
 
     1: the adapter is merged.
     """
+    reasoning_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """Mean tokens that it reasons with before an answer, which it has to generate too."""
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None

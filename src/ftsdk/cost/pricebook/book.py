@@ -290,7 +290,7 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
             raise SpecError(f"{where}: unknown key {word!r}{nearest(str(word), {'provider', 'prices', 'conflicts'})}")
     common = {"provider": content["provider"]} if "provider" in content else {}
     prices: list[Price] = []
-    for number, row in enumerate(cast("list[Any]", content["prices"] or []), start=1):
+    for number, row in enumerate(cast("list[Any]", content.get("prices") or []), start=1):
         if not isinstance(row, dict):
             raise SpecError(f"{where}, row {number}: isn't a price, but {row!r}")
         if "layer" in row:
@@ -303,9 +303,15 @@ def _parse(text: str, *, layer: Layer, where: str) -> _Packaged:
             raise SpecError(
                 f"{where}, row {number} ({row.get('sku', 'no sku')}): {error}", problems=error.problems
             ) from error
-    conflicts = tuple(
-        Conflict.from_dict({**common, **row}) for row in cast("list[dict[str, Any]]", content.get("conflicts") or [])
-    )
+        except (TypeError, ValueError, RecursionError) as error:  # a key that isn't text, a surrogate, a deep value
+            raise SpecError(f"{where}, row {number}: isn't a price: {error}") from error
+    try:
+        conflicts = tuple(
+            Conflict.from_dict({**common, **row})
+            for row in cast("list[dict[str, Any]]", content.get("conflicts") or [])
+        )
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{where}: 'conflicts' isn't a list of rows with provider, sku and says: {error}") from error
     return _Packaged(tuple(prices), conflicts)
 
 

@@ -7,12 +7,22 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.pricebook.price import Price
+from ftsdk.cost.pricebook.price import Price, rate
+from ftsdk.cost.pricebook.usual_prices import unusual_price
 
 __all__ = ["Finding", "check"]
 
 Kind = Literal[
-    "duplicate", "future", "no address", "contradiction", "stale", "old", "conflict", "unconfirmed", "disagreement"
+    "duplicate",
+    "future",
+    "no address",
+    "contradiction",
+    "stale",
+    "old",
+    "conflict",
+    "unconfirmed",
+    "disagreement",
+    "unusual",
 ]
 _ERRORS: tuple[Kind, ...] = ("duplicate", "future", "no address", "contradiction")
 
@@ -35,12 +45,15 @@ class Finding(NamedTuple):
 
 
 def check(book: PriceBook) -> tuple[Finding, ...]:
-    """Look for rows that are wrong, old or disputed, errors first.
+    """Look for rows that are wrong, old, disputed or of an unusual size, errors first.
 
     Duplicates and days in the future are looked for in every row, age and disputes in those that are in force.
     """
     found = [*_duplicates(book), *(finding for row in book.history() for finding in _wrong(row, book.today))]
     for price in book.prices():
+        odd = unusual_price(price.usd, price.unit, gpus=price.gpus or 1)
+        if odd is not None:
+            found.append(Finding("unusual", price.provider, price.sku, f"{rate(price.usd)} is {odd}"))
         age = price.staleness(book.today)
         if age != "fresh":
             found.append(
@@ -117,7 +130,7 @@ def _disagreements(book: PriceBook) -> list[Finding]:
                     "disagreement",
                     price.provider,
                     price.sku,
-                    f"${price.usd:f} here, ${other:f} by {listed.source}; this book counts",
+                    f"{rate(price.usd)} here, {rate(other)} by {listed.source}; this book counts",
                 )
             )
     return found

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import get_args
 
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.pricebook.price import GPU_TIME, Offer, Price
+from ftsdk.cost.pricebook.price import GPU_TIME, Offer, Price, rate
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 
@@ -58,7 +58,7 @@ def gpu_price(
             f"{', '.join(map(repr, offers))}"
         )
     best = max(chosen, key=lambda price: price.usd_per_gpu_hour)
-    others = [f"{price.sku} ${price.usd_per_gpu_hour:f}" for price in found if price is not best]
+    others = [f"{price.sku} {rate(price.usd_per_gpu_hour)}" for price in found if price is not best]
     note = (
         "; ".join(filter(None, [best.note, f"per GPU-hour here also: {', '.join(others)}" if others else None])) or None
     )

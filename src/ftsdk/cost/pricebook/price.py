@@ -12,7 +12,7 @@ from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalPositiveUsd, PositiveUsd, nearest, usd_default
 
-__all__ = ["GPU_TIME", "Amount", "Day", "Layer", "Offer", "OptionalAmount", "Price", "Tier", "Unit"]
+__all__ = ["GPU_TIME", "Amount", "Day", "Layer", "Offer", "OptionalAmount", "Price", "Tier", "Unit", "rate"]
 
 
 def _number(amount: object) -> object:
@@ -175,6 +175,11 @@ class Price(Value):
         )
 
     @property
+    def amount(self) -> str:
+        """The price with its unit, such as `$0.49 per GPU-hour`."""
+        return f"x{self.usd:f}" if self.unit == "multiplier" else f"{rate(self.usd)} {self.words}"
+
+    @property
     def words(self) -> str:
         """The unit in words, such as `per GPU-hour`."""
         return _WORDS.get(self.unit, "times")
@@ -209,8 +214,12 @@ class Price(Value):
         return "stale" if age > STALE_AFTER_DAYS else "old" if age > OLD_AFTER_DAYS else "fresh"
 
     def __str__(self) -> str:
-        amount = f"x{self.usd:f}" if self.unit == "multiplier" else f"${self.usd:f} {self.words}"
-        return f"{self.provider} {self.sku}: {amount} ({self.cited})"
+        return f"{self.provider} {self.sku}: {self.amount} ({self.cited})"
+
+
+def rate(usd: Decimal) -> str:
+    """Return a price of one unit with all of its digits, as price lists have it: `$0.0000131`."""
+    return f"${usd:f}"
 
 
 def unknown_unit(unit: str) -> SpecError:

@@ -9,6 +9,8 @@ import math
 from decimal import ROUND_CEILING, Decimal
 from typing import assert_never
 
+from ftsdk._format import money
+from ftsdk.cost.pricebook.price import rate as unit_price
 from ftsdk.cost.training.ranges import exactly, multiplied
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.protocol import FixedPrice, HourlyBilling, NotBilled, Plan, Rate, TokenBilling
@@ -72,7 +74,7 @@ def _by_time(found: Estimate, plan: Plan, billing: HourlyBilling) -> Estimate:
         if billing.most_usd is not None:
             note = f"{billing.note}; what is likely is known only where the time can be estimated"
         else:
-            note = f"${hourly:.2f} an hour; how long it takes isn't known"
+            note = f"{money(hourly, places=2)} an hour; how long it takes isn't known"
         return found.replace(billing_terms=terms, cost_note=note)
     cost = CostRange(
         low=_rounded_up(hourly * _exact(seconds.low) / 3600),
@@ -98,8 +100,11 @@ def _rates_text(billing: HourlyBilling) -> str:
     hourly, most = billing.usd_per_hour, billing.most_usd_per_hour
     if all(rate.source == billing.source for rate in billing.rates):
         return billing.source
-    dearer = f" (up to ${most:.2f} if the provider gives a dearer card)" if most - hourly >= _CENT else ""
-    return f"${hourly:.2f} an hour for {', '.join(rate.label for rate in billing.rates)}{dearer}; {billing.source}"
+    dearer = f" (up to {money(most, places=2)} if the provider gives a dearer card)" if most - hourly >= _CENT else ""
+    return (
+        f"{money(hourly, places=2)} an hour for "
+        f"{', '.join(rate.label for rate in billing.rates)}{dearer}; {billing.source}"
+    )
 
 
 def _cut_off(seconds: Range, plan: Plan, billing: HourlyBilling) -> tuple[str, ...]:
@@ -149,7 +154,7 @@ def _by_tokens(
             label=rate.label,
             amount=exactly(float(likely)),
             unit="usd",
-            source=f"${rate.usd:f} per million training tokens ({rate.source})",
+            source=f"{unit_price(rate.usd)} per million training tokens ({rate.source})",
         )
     ]
     least, minimum = Decimal(0), billing.minimum
@@ -159,7 +164,10 @@ def _by_tokens(
             missing = exactly(float(least - likely))
             lines.append(
                 EstimateLine(
-                    label=minimum.label, amount=missing, unit="usd", source=f"${least:f} per job ({minimum.source})"
+                    label=minimum.label,
+                    amount=missing,
+                    unit="usd",
+                    source=f"{unit_price(least)} per job ({minimum.source})",
                 )
             )
     cost = CostRange(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ftsdk._format import money
 from ftsdk._home import home
 from ftsdk.data import Dataset
 from ftsdk.errors import BudgetExceededError
@@ -118,7 +119,8 @@ class BudgetChecks(Hooks):
         # One interval until it is seen, and at most another until the provider has stopped the run.
         limit = budget + 2 * raised.bound_usd
         assert raised.accrued_usd <= limit, (
-            f"${raised.accrued_usd:.4f} was spent of ${budget}, and one interval costs ${raised.bound_usd:.4f}"
+            f"{money(raised.accrued_usd, places=4)} was spent of ${budget}, and one interval "
+            f"costs {money(raised.bound_usd, places=4)}"
         )
         assert str(budget) in run.status().reason, f"the status doesn't say why: {run.status().reason!r}"
 

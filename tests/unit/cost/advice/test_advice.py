@@ -73,8 +73,8 @@ def test_a_gpu_that_is_here_is_used_if_the_model_fits() -> None:
 def test_longer_rows_cost_more_to_train_and_need_a_larger_gpu() -> None:
     short, long = ask(), ask(workload=MAILS.replace(input_tokens=3000.0))
     assert long.candidates[0].training.likely > short.candidates[0].training.likely
-    assert ask(task="chat", gpu_memory_gb=24).tuning.startswith("LoRA")
-    assert ask(task="chat", gpu_memory_gb=24, workload=MAILS.replace(input_tokens=3000.0)).tuning.startswith("QLoRA")
+    assert ask(task="chat", gpu_memory_gb=36).tuning.startswith("LoRA")
+    assert ask(task="chat", gpu_memory_gb=36, workload=MAILS.replace(input_tokens=3000.0)).tuning.startswith("QLoRA")
 
 
 def test_the_price_of_training_names_its_model_its_gpu_and_its_day() -> None:
@@ -216,14 +216,14 @@ def test_as_many_examples_are_written_down_as_are_needed_to_measure() -> None:
 
 def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_advised() -> None:
     some = ask(task="reasoning", workload=MAILS.replace(input_tokens=30_000.0), latency="offline")
-    assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B", "Qwen/Qwen2.5-14B-Instruct"]
-    assert [reason.source for reason in some.left_out] == ["Qwen/Qwen2.5-32B-Instruct"]
-    assert "left out, Qwen/Qwen2.5-32B-Instruct: no GPU" in some.details()
-    none = ask(workload=MAILS.replace(input_tokens=200_000.0))
+    assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B", "Qwen/Qwen3-14B"]
+    assert [reason.source for reason in some.left_out] == ["Qwen/Qwen3.5-27B"]
+    assert "left out, Qwen/Qwen3.5-27B: no GPU" in some.details()
+    none = ask(workload=MAILS.replace(input_tokens=190_000.0))
     assert (none.verdict, none.backend, none.candidates, none.answer) == ("use the API", None, (), None)
     assert len(none.left_out) == 3
     with pytest.raises(SpecError, match="the data may not leave, and no model fits on any GPU"):
-        ask(workload=MAILS.replace(input_tokens=200_000.0), must_self_host=True)
+        ask(workload=MAILS.replace(input_tokens=190_000.0), must_self_host=True)
 
 
 def test_volumes_read_as_a_sentence_also_where_no_volume_pays_and_no_answer_is_good() -> None:
@@ -236,7 +236,7 @@ def test_advice_is_shown_as_html_with_its_sources_as_links() -> None:
     html = ask().to_html()
     assert "<p><b>FINE-TUNE</b></p>" in html
     assert "<a href='https://" in html
-    assert "Qwen/Qwen2.5-0.5B-Instruct (0.494B)" in html
+    assert "Qwen/Qwen3.5-0.8B (0.752B)" in html
 
 
 def test_the_commands_of_the_next_steps_exist() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
 
+from ftsdk._format import money
 from ftsdk.backends.launchers.modal.gpus import Book, GpuChoice
 from ftsdk.backends.launchers.modal.limits import STARTUP_S, Cap, worst_case_usd
 from ftsdk.cost.pricebook.billing import per_second_gpu_cost
@@ -66,7 +67,8 @@ def billing_of(
         timeout_s=cap.timeout_s,
         max_attempts=cap.max_attempts,
         note=(
-            f"at most ${worst_usd} (every attempt to its timeout; {source} at up to ${most_usd_per_s * 3600:.2f} an "
+            f"at most ${worst_usd} (every attempt to its timeout; {source} at up to "
+            f"{money(most_usd_per_s * 3600, places=2)} an "
             "hour)"
         ),
     )

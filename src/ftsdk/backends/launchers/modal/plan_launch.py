@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftsdk._format import money_over
+from ftsdk._format import money, money_over
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
@@ -388,7 +388,7 @@ def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, s
     if budget is not None and low > budget:
         raise BudgetExceededError(
             f"budget_usd={budget} doesn't pay for the training at its fastest: {money_over(low, budget)} to "
-            f"${high:.2f} "
+            f"{money(high, places=2)} "
             f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or choose "
             "a cheaper gpu=."
         )
