@@ -57,7 +57,8 @@ def test_every_label_is_inside_the_picture(name: str, tmp_path: Path, monkeypatc
     (made,) = drawn
     made.canvas.draw()
     width, height = made.bbox.width, made.bbox.height
-    texts: list[Any] = [one for axes in made.axes for one in (axes.title, axes._left_title, *axes.texts)]
+    every: list[Any] = list(made.axes)
+    texts: list[Any] = [one for axes in every for one in (axes.title, axes._left_title, *axes.texts)]
     for text in [*made.texts, *texts]:
         if text.get_text():
             box = text.get_window_extent()
@@ -65,7 +66,7 @@ def test_every_label_is_inside_the_picture(name: str, tmp_path: Path, monkeypatc
             assert box.x1 <= width + 1, text.get_text()
             assert box.y0 >= -1, text.get_text()
             assert box.y1 <= height + 1, text.get_text()
-    names = [one for one in made.axes[0].texts if one.get_weight() == "bold"]
+    names = [one for one in every[0].texts if one.get_weight() == "bold"]
     boxes = sorted((one.get_window_extent() for one in names), key=lambda box: box.y0)
     assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
     assert len({one.get_color() for one in names}) == len(names)
