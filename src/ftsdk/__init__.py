@@ -6,7 +6,6 @@ torch.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ftsdk._lazy import lazy_exports
@@ -15,8 +14,5 @@ if TYPE_CHECKING:
     from ftsdk._exports import *  # noqa: F403
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
-
-# A library's log is for the application to show: logging.getLogger("ftsdk").
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"

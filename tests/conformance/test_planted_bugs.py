@@ -482,8 +482,8 @@ class Quoting(ScriptedBackend):
     asked = 0
 
     def _check_quote(self, plan):
-        accrual = None if plan.estimate is None else plan.estimate.accrual
-        is_by_hour = accrual is not None and accrual.kind == "per_hour"
+        terms = None if plan.estimate is None else plan.estimate.billing_terms
+        is_by_hour = terms is not None and terms.kind == "per_hour"
         if plan.spec.budget_usd is not None and not is_by_hour and self.quote(plan).usd > plan.spec.budget_usd:
             raise BudgetExceededError(f"it costs {self.quote(plan).usd}")
 

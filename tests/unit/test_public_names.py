@@ -87,10 +87,11 @@ def test_importing_ftsdk_loads_nothing_heavy() -> None:
     )
 
 
-def test_importing_ftsdk_adds_less_than_50_ms() -> None:
-    # The best of several tries, timed within the process: what the machine does besides isn't ours.
-    code = "import time; start = time.perf_counter(); import ftsdk; print(time.perf_counter() - start)"
-    assert min(float(run(code)) for _ in range(5)) < 0.05
+def test_importing_ftsdk_takes_a_fraction_of_what_pydantic_takes() -> None:
+    # A ratio, as machines and days differ; `nox -s bench` has the milliseconds. The best of several tries each.
+    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    ours, theirs = (min(float(run(code.format(name))) for _ in range(5)) for name in ("ftsdk", "pydantic.main"))
+    assert ours < theirs / 2
 
 
 def test_the_public_names_load_no_torch() -> None:

@@ -34,7 +34,7 @@ def test_a_large_model_leaves_room_for_fewer_rows_and_the_reason_says_what_to_do
 
 def test_shorter_rows_and_quantised_weights_leave_room_for_more() -> None:
     assert rows(memory_gib=24, max_length=256)[0] == 4
-    assert rows(memory_gib=48, tuning=QLoRA())[0] > rows(memory_gib=48)[0]
+    assert rows(memory_gib=32, tuning=QLoRA())[0] > rows(memory_gib=32)[0]
 
 
 def test_rows_whose_text_was_measured_are_not_presumed_to_be_long() -> None:

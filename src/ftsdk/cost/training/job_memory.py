@@ -9,7 +9,7 @@ from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.memory import Loss, TrainingMemory, adapter_inputs_on, adapter_parameters_on
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
-from ftsdk.spec import DPO, SFT, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
+from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
 
 __all__ = [
     "LONG_ROW_TOKENS",
@@ -89,13 +89,8 @@ def loss_of(method: Method) -> Loss:
     TRL 1.16 never holds those of SFT whole, but two of our own runs with it took more than that explains, and older
     versions hold them. 16-bit logits without a 32-bit copy are billed, which errs on the safe side.
     """
-    match method:
-        case SFT():
-            return "half"
-        case DPO():
-            return "whole"
-        case _:
-            assert_never(method)
+    # What compares with a reference needs the probabilities of whole answers, and so whole logits.
+    return "whole" if method.needs_reference else "half"
 
 
 def trained_parameters(tuning: Tuning, shape: Shape) -> float:
