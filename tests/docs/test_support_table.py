@@ -29,7 +29,7 @@ def test_the_page_says_what_the_installed_backends_declare() -> None:
     assert page == page_with_table(page, support_table(installed_backends())), told
 
 
-def test_every_installed_backend_is_a_column_without_being_named_in_the_code() -> None:
+def test_every_installed_backend_is_a_column_without_being_named() -> None:
     assert tuple(backend.name for backend in installed_backends()) == backend_names()
 
 

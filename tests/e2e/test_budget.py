@@ -63,7 +63,7 @@ def longest_pause_s(run: Run) -> float:
     return max(later - earlier for earlier, later in pairwise(times))
 
 
-def test_a_run_that_nobody_waits_for_stops_at_its_budget_and_keeps_its_checkpoint(
+def test_an_unwatched_run_stops_at_its_budget_and_keeps_its_checkpoint(
     make_job: MakeJob, forked_local: ForkedLocal, ftsdk_home: Path
 ) -> None:
     backend = ForkedLocal(usd_per_hour=A_DOLLAR_A_SECOND)
@@ -88,7 +88,7 @@ def test_a_run_that_nobody_waits_for_stops_at_its_budget_and_keeps_its_checkpoin
     assert run.events() == before
 
 
-def test_a_worker_that_is_killed_again_and_again_forgets_nothing_of_what_it_has_cost(
+def test_a_worker_killed_repeatedly_loses_none_of_its_accrued_cost(
     make_job: MakeJob, forked_local: ForkedLocal, ftsdk_home: Path
 ) -> None:
     run = submitted(make_job(**LONG), ForkedLocal(usd_per_hour=A_DOLLAR_A_SECOND), budget_usd=4)

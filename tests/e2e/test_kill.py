@@ -172,7 +172,7 @@ def test_client_and_worker_killed_together_lose_and_double_no_run(tiny_model: Pa
     assert len(runs()) == 6
 
 
-def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
+def test_a_torn_checkpoint_is_refused_and_the_one_before_it_used(
     make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, difference: Callable[[Path, Path], float]
 ) -> None:
     run = _stopped_after(make_job, ftsdk_home, step=6)
@@ -189,7 +189,7 @@ def test_a_checkpoint_torn_in_half_is_refused_and_the_one_before_it_is_used(
     assert difference(run.collect().path, uninterrupted) <= 1e-6
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_resumes(
     make_job: MakeJob,
     uninterrupted: Path,
     ftsdk_home: Path,
@@ -221,9 +221,7 @@ def test_an_event_log_cut_in_the_middle_of_a_line_is_mended(make_job: MakeJob, f
     assert [json.loads(line)["seq"] for line in log.read_text().splitlines()] == list(range(len(run.events())))
 
 
-def test_a_worker_that_dies_again_and_again_without_getting_further_is_given_up(
-    make_job: MakeJob, ftsdk_home: Path
-) -> None:
+def test_a_worker_that_dies_repeatedly_without_progress_is_given_up(make_job: MakeJob, ftsdk_home: Path) -> None:
     run = make_job(checkpoint_steps=5000, max_steps=5000, epochs=999).submit()
     folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
     for attempt in range(1, 6):

@@ -32,7 +32,7 @@ print(FineTuneJob.from_yaml(sys.argv[1]).submit().ref)
 """
 
 
-def test_a_run_outlives_the_process_that_started_it_and_is_evaluated_by_another(
+def test_a_run_outlives_its_process_and_is_evaluated_by_another(
     tiny_model: Path, tmp_path: Path, ftsdk_home: Path
 ) -> None:
     train, validation, test = rows().split(validation=0.2, test=0.2, seed=3)

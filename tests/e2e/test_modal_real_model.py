@@ -30,7 +30,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return materialize(Model(id=str(file)), cache=tmp_path_factory.mktemp("models"))
 
 
-def test_thirty_two_mails_give_the_same_adapter_on_modal_as_on_this_machine(
+def test_thirty_two_mails_train_the_same_adapter_on_modal_as_here(
     smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
 ) -> None:
     losses = the_same_on_both(smollm2, modal_service, difference, rows=32, steps=4)
@@ -38,7 +38,7 @@ def test_thirty_two_mails_give_the_same_adapter_on_modal_as_on_this_machine(
 
 
 @pytest.mark.slow
-def test_two_hundred_mails_give_the_same_adapter_on_modal_as_on_this_machine(
+def test_two_hundred_mails_train_the_same_adapter_on_modal_as_here(
     smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
 ) -> None:
     losses = the_same_on_both(smollm2, modal_service, difference, rows=200, steps=25)

@@ -105,7 +105,7 @@ def test_a_run_preempted_three_times_ends_with_the_local_weights(
     assert has_one_app_and_one_call(modal_service)
 
 
-def test_a_container_that_crashes_and_one_that_is_timed_out_are_made_up_for(
+def test_crashed_and_timed_out_containers_are_replaced(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
     steps = {"max_steps": 36, "epochs": 5}

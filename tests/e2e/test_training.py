@@ -58,7 +58,7 @@ def test_an_artifact_names_no_folder_of_this_machine(make_job: MakeJob, tmp_path
     assert str(tmp_path) not in (artifact.path / "adapter_config.json").read_text()
 
 
-def test_qlora_trains_on_four_bit_weights_and_a_validation_in_the_middle_does_not_stop_the_learning(
+def test_qlora_trains_on_four_bit_weights_through_a_validation(
     make_job: MakeJob, wide_model: Path, chat_rows: Callable[[int], Dataset]
 ) -> None:
     train, validation, _ = chat_rows(64).split(validation=16, seed=1)
@@ -91,7 +91,7 @@ def test_dpo_starts_at_the_logarithm_of_two_and_learns_the_preference(make_job: 
     assert seen[-1].loss < 0.69
 
 
-def test_early_stopping_stops_when_the_validation_loss_rises_and_keeps_the_best_weights(
+def test_early_stopping_stops_on_a_rising_loss_and_keeps_the_best_weights(
     make_job: MakeJob, chat_rows: Callable[[int], Dataset]
 ) -> None:
     train, validation, _ = chat_rows(48).split(validation=16, seed=1)

@@ -27,7 +27,7 @@ def run_example(*arguments: str, folder: Path) -> subprocess.CompletedProcess[st
     )
 
 
-def test_without_arguments_it_shows_the_plan_for_each_place_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_without_arguments_it_shows_a_plan_for_each_backend(tmp_path: Path) -> None:
     done = run_example(folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     parts = dict(part.split(" ---\n", 1) for part in done.stdout.split("--- ")[1:])

@@ -33,7 +33,7 @@ def test_events_come_back_in_order_and_numbered(tmp_path: Path) -> None:
     assert [(e.seq, e.kind) for e in events] == [(0, "state"), (1, "step")]
 
 
-def test_half_a_line_at_the_end_is_not_read_and_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+def test_half_a_last_line_is_not_read_and_is_removed_by_the_next_writer(tmp_path: Path) -> None:
     log = EventWriter(tmp_path)
     log.append(LogEvent(message="one"))
     log.close()

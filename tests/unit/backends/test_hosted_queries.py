@@ -62,9 +62,7 @@ def test_queries_leave_the_run_folder_byte_for_byte_unchanged(
 
 
 @pytest.mark.parametrize("record", [HostedBackend.cancel, HostedBackend.resume], ids=["cancel", "resume"])
-def test_a_cancelled_run_without_a_worker_has_one_end_that_is_recorded_later(
-    make_run: MakeRun, record: Callable[..., object]
-) -> None:
+def test_a_cancelled_run_without_a_worker_ends_once(make_run: MakeRun, record: Callable[..., object]) -> None:
     folder = make_run(events=RUNNING, cancel=b"7.5")
     assert local().status(REF).state == "cancelled"
     derived = list(local().events(REF))

@@ -152,7 +152,7 @@ def test_a_model_that_is_not_there_is_refused_and_nothing_is_written(tmp_path: P
     assert not ftsdk_home.exists()
 
 
-def test_an_hour_that_has_a_price_is_in_the_request_the_estimate_and_the_options(model: str) -> None:
+def test_an_hourly_price_is_in_the_request_the_estimate_and_the_options(model: str) -> None:
     priced = job(model, backend=Local(device="cpu", usd_per_hour=1.5))
     plan = priced.plan()
     assert plan.request["launch"]["usd_per_hour"] == "1.5"
@@ -188,7 +188,7 @@ def test_twice_the_price_is_twice_the_cost_and_a_what_if_counts_before_it() -> N
     assert asked.likely == two.likely
 
 
-def test_a_run_on_this_machine_that_could_cost_more_than_its_budget_is_not_started(ftsdk_home: Path) -> None:
+def test_a_local_run_that_could_exceed_its_budget_is_not_started(ftsdk_home: Path) -> None:
     with pytest.raises(BudgetExceededError, match=r"from Local\(usd_per_hour=\).*more than budget_usd=1") as caught:
         job(OF_KNOWN_SIZE, backend=Local(device="cpu", usd_per_hour=1000), budget_usd=1).submit()
     assert caught.value.budget_usd == 1

@@ -22,7 +22,7 @@ def rows(model: str = LLAMA_8B, *, memory_gib: float, share: int = 16, **changes
     return rows_at_once(spec, inspect_model(spec.model), memory_gib=memory_gib, share=share)
 
 
-def test_a_large_model_leaves_room_for_fewer_rows_and_the_reason_says_what_to_do() -> None:
+def test_a_large_model_leaves_room_for_fewer_rows_with_a_reason() -> None:
     assert rows("HuggingFaceTB/SmolLM2-135M-Instruct", memory_gib=24) == (
         4,
         "a cautious choice for 24 GiB of GPU memory",

@@ -11,7 +11,7 @@ lengths = st.lists(st.integers(1, 500), min_size=1, max_size=60)
 
 
 @given(lengths, st.integers(1, 9), st.integers(0, 99), st.integers(0, 3))
-def test_every_row_comes_once_an_epoch_and_each_step_runs_from_long_to_short(
+def test_every_row_comes_once_an_epoch_and_steps_run_from_long_to_short(
     sizes: list[int], step: int, seed: int, epoch: int
 ) -> None:
     order = StepsSortedByLength(sizes, step_rows=step, seed=seed)

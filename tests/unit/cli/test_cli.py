@@ -80,7 +80,7 @@ def test_another_backend_is_one_option(job_file: Path) -> None:
     assert "did you mean 'local'" in str(refused.exception)
 
 
-def test_long_lines_are_folded_under_their_own_content_and_addresses_stay_whole() -> None:
+def test_long_lines_fold_under_their_content_and_addresses_stay_whole() -> None:
     address = "https://prices.example/" + "a" * 40
     text = "\n".join(
         [

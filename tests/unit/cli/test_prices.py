@@ -16,9 +16,7 @@ from ftsdk.cost import PriceBook
 
 
 @pytest.mark.parametrize("provider", ["modal", "together"])
-def test_what_is_sold_stays_whole_on_a_narrow_terminal_and_nothing_else_gets_lost(
-    ftsdk_home: Path, provider: str
-) -> None:
+def test_offers_stay_whole_on_a_narrow_terminal(ftsdk_home: Path, provider: str) -> None:
     found = PriceBook.load(today=TODAY).prices(provider)
     sources = [row.source for row in found]
     narrow = [line.plain for line in price_lines(found, sources, TODAY, is_one_provider=True, width=80)]

@@ -182,7 +182,7 @@ def test_a_single_prompt_cannot_be_split() -> None:
         whole.as_chat(prompt="{text}", completion="{label}").split(test=2)
 
 
-def test_labels_that_differ_by_blanks_or_case_are_noted_and_count_as_one_class() -> None:
+def test_labels_that_differ_by_blanks_or_case_count_as_one_class() -> None:
     whole = dataset(["billing"] * 9 + ["billing "] + ["Returns"] * 6 + ["returns"] * 4)
     assert whole.summary().label_variants == (("billing", "billing "), ("Returns", "returns"))
     assert "'billing' and 'billing ' differ by case or blanks alone" in str(whole)

@@ -200,7 +200,7 @@ def test_when_its_time_is_over_it_is_stopped_whatever_the_block_does(
     assert served.record.state == "stopped"
 
 
-def test_the_most_that_it_has_cost_is_counted_by_the_minute_from_before_it_was_ready(
+def test_the_maximum_cost_is_counted_by_the_minute_from_before_readiness(
     place: DedicatedInference, backend: ServedBackend, run: Run
 ) -> None:
     now = [1_800_000_000.0]
@@ -209,9 +209,7 @@ def test_the_most_that_it_has_cost_is_counted_by_the_minute_from_before_it_was_r
     assert str(served.record.cost_usd) == "2.00"  # thirty minutes at 3.99 an hour are 1.995
 
 
-def test_a_second_deployment_of_a_run_is_refused_while_the_first_is_not_stopped(
-    place: DedicatedInference, run: Run
-) -> None:
+def test_a_second_deployment_is_refused_while_the_first_is_not_stopped(place: DedicatedInference, run: Run) -> None:
     with run.serve(budget_usd=10, poll_s=0.01), pytest.raises(SpecError, match="ftsdk stop scripted:"):
         run.serve(budget_usd=10)
     assert len(place.started) == 1
@@ -277,7 +275,7 @@ def child(run: Run, place: DedicatedInference, root: Path, deed: str) -> subproc
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_a_process_leaves_when_it_dies_is_found_by_the_next_and_stopped(
+def test_what_a_dead_process_leaves_is_found_and_stopped_by_the_next(
     place: DedicatedInference, run: Run, tmp_path: Path
 ) -> None:
     assert child(run, place, tmp_path / "place", "dies in the block").returncode == 3
@@ -290,7 +288,7 @@ def test_what_a_process_leaves_when_it_dies_is_found_by_the_next_and_stopped(
 
 
 @pytest.mark.parametrize("crash_at", ["POST endpoints", "POST deployments"])
-def test_a_process_that_dies_within_a_request_leaves_a_record_that_is_enough(
+def test_a_process_that_dies_within_a_request_leaves_a_usable_record(
     place: DedicatedInference, run: Run, tmp_path: Path, crash_at: str
 ) -> None:
     children: list[subprocess.Popen[bytes]] = []

@@ -160,9 +160,7 @@ def test_a_scripted_run_goes_from_submit_to_the_end(mails: Path, model: Path, tm
     assert again.collect(tmp_path / "weights").kind in ("adapter", "model")
 
 
-def test_a_run_whose_submission_was_lost_is_submitted_again_under_the_same_key(
-    mails: Path, model: Path, tmp_path: Path
-) -> None:
+def test_a_run_with_a_lost_submission_is_submitted_under_the_same_key(mails: Path, model: Path, tmp_path: Path) -> None:
     from ftsdk.errors import BackendError
 
     class Deaf(ScriptedBackend):

@@ -33,7 +33,7 @@ def test_the_current_folder_has_the_name_of_the_folder(tmp_path: Path, monkeypat
     assert base_name(Model(id="./")) == "mine"
 
 
-def test_the_identity_of_a_folder_changes_with_its_weights_and_template_only(tmp_path: Path) -> None:
+def test_the_identity_of_a_folder_changes_with_weights_and_template_only(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"12")
     model = Model(id=str(tmp_path))

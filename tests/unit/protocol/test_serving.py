@@ -34,7 +34,7 @@ def test_the_cheapest_hardware_with_a_price_is_taken_unless_it_is_named() -> Non
     assert plan_serving(OFFERS, budget_usd=10, hardware="2xh100").offer.hardware == "2xh100"
 
 
-def test_the_cheapest_is_passed_over_while_none_of_it_is_free_unless_it_is_named() -> None:
+def test_the_cheapest_is_skipped_while_none_is_free_unless_named() -> None:
     offers = [an_offer("1xh100").replace(free=0), an_offer("2xh100", "7.98").replace(free=3)]
     assert plan_serving(offers, budget_usd=10).offer.hardware == "2xh100"
     assert "none free now" in str(plan_serving(offers, budget_usd=10, hardware="1xh100"))
@@ -51,7 +51,7 @@ def test_unknown_hardware_is_refused_with_the_nearest() -> None:
         plan_serving(OFFERS, hardware="1xh10", budget_usd=10)
 
 
-def test_a_budget_that_does_not_pay_for_the_idle_time_is_refused_with_what_it_takes() -> None:
+def test_a_budget_below_the_idle_time_is_refused_with_what_it_takes() -> None:
     # Half an hour of idling and five minutes of use at 3.99 an hour are 2.33.
     with pytest.raises(BudgetExceededError, match=r"nothing was started.*\$3\.99.*\$2\.33"):
         plan_serving(OFFERS, budget_usd=2.32)
@@ -86,7 +86,7 @@ def test_the_shorter_of_both_limits_counts() -> None:
     assert plan_serving(OFFERS, budget_usd=9, max_hours=2).max_s < 7200
 
 
-def test_the_line_shows_hardware_price_source_date_and_the_most_it_can_cost() -> None:
+def test_the_line_shows_hardware_price_source_date_and_maximum() -> None:
     line = str(plan_serving(OFFERS, max_hours=2))
     for word in ("1xh100", "$3.99 an hour", "a price list", "2026-11-24", "2 h", "30 min", "at most $9.98"):
         assert word in line

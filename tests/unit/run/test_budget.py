@@ -111,7 +111,7 @@ def test_a_run_that_reaches_its_budget_is_cancelled_within_one_look(tmp_path: Pa
     assert 1 <= caught.value.accrued_usd <= Decimal("1.3")
 
 
-def test_whoever_waits_again_for_a_run_that_was_stopped_learns_why_and_starts_nothing(tmp_path: Path) -> None:
+def test_waiting_again_for_a_stopped_run_explains_and_starts_nothing(tmp_path: Path) -> None:
     clock = Clock()
     run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
     with pytest.raises(BudgetExceededError) as first:
@@ -135,7 +135,7 @@ def test_a_run_that_somebody_cancelled_was_not_stopped_by_its_budget(tmp_path: P
     assert run.status().state == "cancelled"
 
 
-def test_a_run_that_was_cancelled_before_it_was_submitted_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
+def test_a_run_cancelled_before_submission_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
     ref = job_on(ScriptedBackend(root=tmp_path / "place"), budget_usd=1).submit().ref
     ledger = Ledger()
     never = ledger.intend(replace(ledger.get(ref), ref="scripted:never", submitted_at=None))
@@ -146,7 +146,7 @@ def test_a_run_that_was_cancelled_before_it_was_submitted_was_not_stopped_by_its
     )
 
 
-def test_a_run_whose_own_worker_stopped_it_is_told_apart_by_its_native_word(tmp_path: Path) -> None:
+def test_a_run_stopped_by_its_own_worker_has_its_own_native_state(tmp_path: Path) -> None:
     script = [
         {"kind": "state", "native": "running"},
         {"kind": "state", "native": "over_budget", "reason": "$1.2 is owed, as much as budget_usd=1"},
@@ -171,7 +171,7 @@ def test_a_run_that_stays_under_its_budget_is_left_alone(tmp_path: Path) -> None
     assert not any(request["call"] == "cancel" for request in ScriptedBackend(root=tmp_path / "place").requests)
 
 
-def test_a_run_opened_again_is_watched_and_goes_on_while_its_share_of_the_cost_is_under_the_budget(
+def test_a_reopened_run_is_watched_and_continues_under_its_budget(
     tmp_path: Path,
 ) -> None:
     backend = ScriptedBackend(root=tmp_path / "place", script="never_ends", cost_usd=(1, 2, 2))

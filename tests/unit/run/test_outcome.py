@@ -45,7 +45,7 @@ def a_plan(estimate: Estimate) -> Plan:
     return Plan(backend="local", spec=spec, request={}, estimate=estimate)
 
 
-def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_pauses() -> None:
+def test_a_probe_is_the_usual_time_between_steps_without_pauses() -> None:
     stats = RunStats()
     events = steps(20, seconds=2.0)
     late = [event.replace(at=event.at + (60 if event.kind == "step" and event.step > 10 else 0)) for event in events]
@@ -56,7 +56,7 @@ def test_a_probe_is_the_usual_time_between_steps_without_the_first_and_without_p
     assert probe.step.device_s == pytest.approx(1.0)
 
 
-def test_tokens_that_were_guessed_are_put_right_before_the_device_is_blamed() -> None:
+def test_guessed_tokens_are_corrected_before_the_device_is_blamed() -> None:
     stats = RunStats()
     stats.saw(steps(20, seconds=2.0, tokens=200))
     probe = stats.probe(a_plan(an_estimate(seconds=20, tokens=2000)))
@@ -191,7 +191,7 @@ def test_a_weekend_between_two_attempts_is_no_part_of_what_a_run_took() -> None:
     assert stats.outcome(RunStatus(state="succeeded")).seconds == 150
 
 
-def test_memory_that_was_taken_at_the_most_tokens_is_learned_at_those_that_were() -> None:
+def test_memory_measured_at_the_most_tokens_is_learned_at_those() -> None:
     stats = RunStats()
     stats.saw(
         [

@@ -25,7 +25,7 @@ def names_dpo(path: Path) -> bool:
     return False
 
 
-def test_a_method_is_named_in_its_own_files_and_where_a_service_has_a_word_for_it() -> None:
+def test_a_method_is_named_in_its_own_files_and_where_services_need_it() -> None:
     found = {path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py") if names_dpo(path)}
     found = {name for name in found if not name.startswith("testing/together/")}
     assert found == FOR_ANY_BACKEND | FOR_TRL | FOR_TOGETHER

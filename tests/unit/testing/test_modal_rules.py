@@ -31,7 +31,7 @@ def after(how, attempts=NONE, *, policy=TWO_RETRIES, is_cancelled=False):
     )
 
 
-def test_every_rpc_message_and_field_that_the_loopback_uses_is_in_the_installed_protocol() -> None:
+def test_every_rpc_of_the_loopback_is_in_the_installed_protocol() -> None:
     assert protocol.problems() == []
     assert {"FunctionMap", "VolumePutFiles2", "FunctionGetInputs", "AppList"} <= set(protocol.implemented())
 
@@ -55,7 +55,7 @@ def test_what_the_protocol_does_not_have_is_found_in_the_source(source: str, say
     assert bool(found) == (says is not None)
 
 
-def test_an_exception_is_retried_with_growing_delays_until_the_retries_are_used_up() -> None:
+def test_an_exception_is_retried_with_growing_delays_up_to_the_limit() -> None:
     first = after("raised")
     assert first == Again(1.0, Attempts(retries=1))
     assert after("raised", Attempts(retries=1)) == Again(1.5, Attempts(retries=2))
@@ -78,7 +78,7 @@ def test_nothing_is_tried_again_after_a_cancel(how: str) -> None:
     assert after(how, is_cancelled=True) == Final()
 
 
-def test_mount_paths_in_the_environment_become_folders_of_the_host_and_nothing_else_changes() -> None:
+def test_mount_paths_in_the_environment_become_folders_of_the_host() -> None:
     volumes = {"/runs": Path("/host/vo-1"), "/runs/cache": Path("/host/vo-2")}
     given = {"A": "/runs", "B": "/runs/cache/hub", "C": "/runsalot", "D": "see /runs", "E": "/runs/x"}
     assert translated(given, volumes) == {
@@ -111,7 +111,7 @@ def test_gpus_and_clusters_are_refused_as_documented(gpu: str, count: int, nodes
     assert reason is None if says is None else says in str(reason)
 
 
-def test_a_mirrored_folder_is_like_the_other_with_links_and_without_what_was_there(tmp_path: Path) -> None:
+def test_a_mirrored_folder_equals_the_other_links_included(tmp_path: Path) -> None:
     source, target = tmp_path / "a", tmp_path / "b"
     (source / "x").mkdir(parents=True)
     (source / "x" / "f").write_text("1")

@@ -162,9 +162,7 @@ def is_alive(process_id: int) -> bool:
     return not Path("/proc").exists()
 
 
-def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_result(
-    service: ModalService, client: Any, job: Any
-) -> None:
+def test_a_detached_run_continues_without_its_client(service: ModalService, client: Any, job: Any) -> None:
     service.add_secret("hub", {"HF_TOKEN": HF_TOKEN, "CACHE": "/runs/cache"})
     secrets = [modal.Secret.from_name("hub", client=client), modal.Secret.from_dict({"OTHER_TOKEN": OTHER_TOKEN})]
     app, remote = build(job, client, secrets=secrets, gpu=["H100", "A100-80GB:2"], cpu=2.0, memory=1024)
@@ -223,7 +221,7 @@ def test_a_detached_run_goes_on_without_its_client_and_another_process_gets_its_
     assert service.secrets[0] not in everything
 
 
-def test_a_run_that_is_preempted_at_given_lines_goes_on_where_it_was_and_costs_no_retry(
+def test_a_preempted_run_continues_where_it_was_and_costs_no_retry(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
     service.script(
@@ -266,9 +264,7 @@ def test_a_container_that_keeps_dying_is_started_four_times(
     assert (seen.result, seen.containers, seen.crashes) == (result, 4, 3)
 
 
-def test_a_crash_at_a_line_of_the_log_is_run_again_from_what_the_volume_has(
-    service: ModalService, spawn: Callable[..., Any]
-) -> None:
+def test_a_crash_at_a_log_line_is_replayed_from_the_volume(service: ModalService, spawn: Callable[..., Any]) -> None:
     service.script(Interruption(how="crash", at=LogLine(containing="begins at 0")))
     call = spawn(steps=3)
     assert json.loads(call.get(timeout=30))["done"] == 3
@@ -291,7 +287,7 @@ def test_a_timeout_can_be_told_to_come_early(service: ModalService, spawn: Calla
         call.get(timeout=20)
 
 
-def test_cancelling_with_terminate_leaves_no_process_not_even_one_in_a_session_of_its_own(
+def test_cancelling_with_terminate_leaves_no_process_in_any_session(
     service: ModalService, spawn: Callable[..., Any]
 ) -> None:
     call = spawn(steps=1000, child=True)
@@ -359,7 +355,7 @@ def test_apps_are_listed_with_their_tags_and_stopped_by_id(
         modal.App.lookup("ftsdk-job", client=client)
 
 
-def test_a_deployed_function_is_found_by_name_and_its_volume_commits_are_counted(
+def test_a_deployed_function_is_found_by_name_and_its_commits_counted(
     service: ModalService, client: Any, job: Any
 ) -> None:
     app, _ = build(job, client, name="ftsdk-deployed", function=job.commits)
@@ -438,9 +434,7 @@ def test_creating_apps_can_be_limited_for_a_while(service: ModalService, spawn: 
     assert (len(service.requests("AppCreate")), len(service.apps())) == (4, 1)
 
 
-def test_a_lost_answer_to_spawn_makes_no_second_call_when_the_client_asks_again(
-    service: ModalService, spawn: Callable[..., Any]
-) -> None:
+def test_a_lost_answer_to_spawn_makes_no_second_call_on_retry(service: ModalService, spawn: Callable[..., Any]) -> None:
     service.script(WireFault(rpc="FunctionMap", loses_answer=True, times=1))
     call = spawn()
     assert [seen.id for seen in service.calls()] == [call.object_id]
@@ -538,7 +532,7 @@ def test_files_go_into_a_volume_and_come_back(version: int, service: ModalServic
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_done_again(
+def test_an_upload_that_breaks_off_leaves_whole_files_and_can_be_repeated(
     version: int, service: ModalService, client: Any
 ) -> None:
     volume = volume_of(client, "data", create_if_missing=True, version=version)
@@ -606,7 +600,7 @@ def test_the_app_of_a_client_that_died_before_it_spawned_stops_by_itself(job: An
         until(lambda: service.apps()[0].state == "stopped")
 
 
-def test_where_commits_matter_a_killed_container_loses_what_it_had_not_committed(job: Any) -> None:
+def test_a_killed_container_loses_what_it_had_not_committed(job: Any) -> None:
     with ModalService(commit_every_s=60.0) as service, pytest.MonkeyPatch.context() as patch:
         for name, value in service.env.items():
             patch.setenv(name, value)

@@ -186,7 +186,7 @@ def test_a_request_that_never_arrives_starts_nothing(tmp_path: Path) -> None:
     assert len(backend.runs) == 1
 
 
-def test_an_answer_that_is_lost_leaves_a_run_behind_and_the_same_key_finds_it(tmp_path: Path) -> None:
+def test_a_lost_answer_leaves_a_run_that_the_same_key_finds(tmp_path: Path) -> None:
     backend = ScriptedBackend(root=tmp_path, faults=[Fault(call="submit", loses_answer=True)])
     with pytest.raises(BackendError) as caught:
         started(backend)

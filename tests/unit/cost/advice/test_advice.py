@@ -156,7 +156,7 @@ def test_an_api_that_nobody_scored_is_not_called_good_enough(missing: str, said:
     assert missing in advice.next_steps[0]
 
 
-def test_what_may_not_leave_is_priced_and_trained_without_managed_services_and_rented_gpus_are_named() -> None:
+def test_private_data_is_priced_without_managed_services() -> None:
     large: dict[str, Any] = {"task": "reasoning", "workload": LONG, "latency": "offline"}
     assert "together" in ask(**large).candidates[0].backend_reason
     advice = ask(**large, must_self_host=True)
@@ -191,7 +191,7 @@ def test_the_price_of_a_review_without_scores_is_reported_as_not_counted() -> No
     assert not any(reason.source == "review_usd" for reason in ask(review_usd=5).because)
 
 
-def test_a_larger_model_that_was_not_tried_is_suggested_where_the_gap_is_the_reason() -> None:
+def test_an_untried_larger_model_is_suggested_where_the_gap_is_the_reason() -> None:
     assert "larger model at an API" in ask().next_steps[0]
     assert "larger model" not in str(ask(tried=("prompt", "few-shot", "larger-model")))
     assert "larger model at an API" not in str(ask(must_self_host=True))
@@ -214,7 +214,7 @@ def test_as_many_examples_are_written_down_as_are_needed_to_measure() -> None:
         assert f"write down for {examples} inputs" in advice.next_steps[0]
 
 
-def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_advised() -> None:
+def test_models_that_fit_nowhere_are_left_out_with_a_reason() -> None:
     some = ask(task="reasoning", workload=MAILS.replace(input_tokens=30_000.0), latency="offline")
     assert [candidate.model for candidate in some.candidates] == ["Qwen/Qwen3-8B", "Qwen/Qwen3-14B"]
     assert [reason.source for reason in some.left_out] == ["Qwen/Qwen3.5-27B"]
@@ -226,7 +226,7 @@ def test_models_that_nothing_holds_are_left_out_with_a_reason_and_the_rest_is_ad
         ask(workload=MAILS.replace(input_tokens=190_000.0), must_self_host=True)
 
 
-def test_volumes_read_as_a_sentence_also_where_no_volume_pays_and_no_answer_is_good() -> None:
+def test_volumes_read_as_a_sentence_also_where_none_pays() -> None:
     never = str(ask(operations=Operations(hours_per_month=1e9), workload=MODEST))
     assert "never cheaper than the API, P" in never
     assert "always cheaper than the API" in str(ask(api_score=0.0, review_usd=5, workload=MODEST))
@@ -281,12 +281,12 @@ def test_an_api_that_closes_the_gap_may_cost_more() -> None:
     assert "openai/gpt-6.1-sol is good enough (97%, 96% needed)" in advice.because[0].text
 
 
-def test_no_other_api_is_named_where_the_data_may_not_leave_or_the_api_fails() -> None:
+def test_no_other_api_is_named_where_data_may_not_leave() -> None:
     assert ask(**ENOUGH, must_self_host=True).alternatives == ()
     assert ask().alternatives == ()
 
 
-def test_a_cheaper_api_that_costs_more_than_your_own_model_doesn_t_stop_a_fine_tune() -> None:
+def test_a_cheaper_api_dearer_than_your_own_model_stops_no_fine_tune() -> None:
     advice = ask(needed_score=0.85, workload=MAILS.replace(requests_per_month=60e6))
     assert advice.verdict == "fine-tune"
     assert any("still more than" in reason.text for reason in advice.because)

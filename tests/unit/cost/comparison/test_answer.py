@@ -36,7 +36,7 @@ def test_an_answer_reads_itself_back_equal_whether_or_not_it_pays_back(book: Pri
     assert CrossoverAnswer.from_json(answer.to_json()).to_dict() == answer.to_dict()
 
 
-def test_what_self_hosting_costs_more_is_told_as_a_difference_and_so_is_its_interval(book: PriceBook) -> None:
+def test_extra_cost_of_self_hosting_is_a_difference_with_an_interval(book: PriceBook) -> None:
     dear = ask(book, workload=MAILS.replace(requests_per_month=1_000.0))
     low, middle, high = dear.likelihood.saving_usd_per_month
     more = money(abs(dear.saving_usd_per_month))

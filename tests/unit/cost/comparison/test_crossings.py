@@ -37,7 +37,7 @@ def test_places_without_a_value_are_passed_over() -> None:
 
 
 @given(st.floats(1.5, 1e6))
-def test_a_line_through_the_origin_crosses_a_fixed_cost_where_division_says(fixed: float) -> None:
+def test_a_line_through_the_origin_crosses_a_fixed_cost_by_division(fixed: float) -> None:
     (point,) = crossings(lambda v: fixed - v * 0.5, 1, 1e8)
     assert point.at == pytest.approx(fixed * 2, rel=1e-6)
     assert not point.is_rising

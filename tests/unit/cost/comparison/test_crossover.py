@@ -183,7 +183,7 @@ def test_a_range_that_is_none_is_refused(low: int, likely: int, high: int) -> No
 
 
 @pytest.mark.parametrize("ends", [(8, 12, 18), (4, 4, 9), (2, 2, 2), (0, 30, 31)])
-def test_a_tenth_of_the_scenarios_trains_for_less_and_a_tenth_for_more_than_the_estimates_interval(
+def test_a_tenth_of_scenarios_lies_beyond_each_end_of_the_interval(
     ends: tuple[int, int, int],
 ) -> None:
     low, likely, high = ends
@@ -208,7 +208,7 @@ def test_adapters_share_a_bill_and_pay_for_it_in_speed() -> None:
     assert shared.option("self-hosted").capacity.requests_per_s < alone.option("self-hosted").capacity.requests_per_s
 
 
-def test_rare_requests_are_cheaper_on_gpus_that_sleep_and_often_wait_for_them() -> None:
+def test_rare_requests_are_cheaper_on_sleeping_gpus_and_often_wait() -> None:
     answer = ask(workload=MAILS.replace(requests_per_month=2000.0), operations=NO_PEOPLE)
     assert answer.option("serverless").usd_per_month < answer.option("self-hosted").usd_per_month / 3
     assert "wait" in answer.option("serverless").note
@@ -278,7 +278,7 @@ def test_a_value_that_fits_nowhere_isn_t_taken_for_a_crossing() -> None:
     assert all(value < 100_000 for value in solved.values)
 
 
-def test_the_same_seed_gives_the_same_answer_and_another_seed_nearly_the_same() -> None:
+def test_the_same_seed_gives_the_same_answer_another_nearly_the_same() -> None:
     first, again, other = ask(seed=1, scenarios=20_000), ask(seed=1, scenarios=20_000), ask(seed=2, scenarios=20_000)
     assert first == again
     assert first.likelihood.p_self_hosted_cheaper == pytest.approx(other.likelihood.p_self_hosted_cheaper, abs=0.02)
@@ -459,7 +459,7 @@ def test_a_picture_needs_an_ending_that_says_how(tmp_path: Path) -> None:
         ask().plot(tmp_path / "picture.docx")
 
 
-def test_asking_about_cost_loads_no_chart_library_and_no_numpy_before_it_is_needed() -> None:
+def test_cost_questions_load_no_chart_library_or_numpy_early() -> None:
     code = (
         "import sys, ftsdk.cost as c; c.SelfHosted; print([m for m in ('numpy', 'matplotlib', 'genai_prices', 'torch') "
         "if m in sys.modules])"

@@ -35,7 +35,7 @@ def ask(training: Estimate | float | None) -> CrossoverAnswer:
 
 
 @pytest.mark.parametrize("backend", [Modal(gpu="A100-80GB"), Together()], ids=["modal", "together"])
-def test_a_jobs_estimate_is_what_training_costs_with_its_interval_and_its_source(backend: Any) -> None:
+def test_a_jobs_estimate_is_the_cost_of_training_with_its_source(backend: Any) -> None:
     estimate = job_on(backend, words=1000, epochs=20).estimate(is_exact=False)
     assert estimate.cost is not None
     assert estimate.cost.low < estimate.cost.likely < estimate.cost.high
@@ -99,9 +99,7 @@ def job_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_command_takes_the_jobs_estimate_and_says_that_the_files_figure_is_not_used(
-    job_file: Path, tmp_path: Path
-) -> None:
+def test_the_command_takes_the_jobs_estimate_over_the_files_figure(job_file: Path, tmp_path: Path) -> None:
     question = tmp_path / "q.yaml"
     question.write_text(EXAMPLE.read_text().replace("training: 4\n", "training: 123\n"))
     done = CliRunner().invoke(app, ["cost", "crossover", str(question), "--job", str(job_file), "--verbose"])

@@ -21,9 +21,7 @@ from ftsdk.errors import SpecError
         ({"api_accepted": 0.0}, "where no answer is accepted, 'retry' never ends"),
     ],
 )
-def test_the_price_of_a_review_is_asked_for_where_somebody_reviews_and_refused_elsewhere(
-    given: dict[str, Any], said: str
-) -> None:
+def test_a_review_price_is_required_with_reviews_and_refused_elsewhere(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=re.escape(said)):
         Quality(**given)
 

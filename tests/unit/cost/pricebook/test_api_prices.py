@@ -89,7 +89,7 @@ def test_batch_is_half_where_there_is_a_batch_price() -> None:
 
 
 @pytest.mark.parametrize("model", ["openai/ft:gpt-4o-2024-08-06:org::abc", "google/gemini-3.5-flash", "azure/gpt-4o"])
-def test_a_batch_price_that_doesnt_exist_is_refused_instead_of_the_standard_one(model: str) -> None:
+def test_a_missing_batch_price_is_refused_not_replaced_by_the_standard_one(model: str) -> None:
     assert api_price(model, book=EMPTY).input_usd_per_mtok > 0
     with pytest.raises(SpecError, match="no batch price"):
         api_price(model, batch=True, book=EMPTY)
@@ -122,7 +122,7 @@ def test_a_fine_tuned_model_is_known_by_its_full_id_only() -> None:
         ("openai/", "provider/model"),
     ],
 )
-def test_an_unknown_model_raises_with_the_nearest_and_never_gets_a_relatives_price(model: str, says: str) -> None:
+def test_an_unknown_model_names_the_nearest_and_gets_no_relatives_price(model: str, says: str) -> None:
     with pytest.raises(SpecError) as caught:
         api_price(model, book=EMPTY)
     assert says in str(caught.value)

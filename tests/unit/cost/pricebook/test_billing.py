@@ -97,7 +97,7 @@ def test_gpu_time_costs_by_the_second_and_never_less_for_more(
     assert cost(seconds, cold_start_s=more) == cost(seconds + more)
 
 
-def test_a_modal_container_bills_gpu_cores_and_memory_and_a_region_multiplies_all(book: PriceBook) -> None:
+def test_a_modal_container_bills_gpu_cores_memory_and_region(book: PriceBook) -> None:
     prices: dict[str, Any] = {
         "price": book.price("modal", "gpu/H100"),
         "core_price": book.price("modal", "cpu/physical-core"),
@@ -181,7 +181,7 @@ def test_bills_add_up_and_give_plain_data() -> None:
     assert both.to_dict()["charges"][0]["price"]["source"].startswith("https://")
 
 
-def test_a_notebook_shows_bills_and_books_with_links_and_no_strangers_markup() -> None:
+def test_a_notebook_shows_bills_and_books_with_links_and_escaped_markup() -> None:
     price = a_gpu_price(2, note="x", sku="<b>", source="<script>alert(1)</script>")
     bill = gpu_time_cost(seconds=3600, gpus=1, price=price) + gpu_time_cost(seconds=3600, gpus=1, price=a_gpu_price(3))
     shown = bill.to_html() + PriceBook([price], today=TODAY).to_html()

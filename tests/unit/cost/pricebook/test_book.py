@@ -74,7 +74,7 @@ def test_a_superseded_price_is_history_and_not_an_answer(book: PriceBook) -> Non
         ("runpod", "POD-SECURE/L4", "ftsdk prices add"),
     ],
 )
-def test_what_is_unknown_raises_with_the_nearest_and_is_never_matched_loosely(
+def test_an_unknown_name_raises_with_the_nearest_and_never_matches_loosely(
     book: PriceBook, provider: str, sku: str, says: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
@@ -82,7 +82,7 @@ def test_what_is_unknown_raises_with_the_nearest_and_is_never_matched_loosely(
     assert says in str(caught.value)
 
 
-def test_later_layers_win_even_with_an_older_day_and_each_price_knows_its_layer(tmp_path: Path) -> None:
+def test_later_layers_win_even_with_an_older_day(tmp_path: Path) -> None:
     user, project = tmp_path / "user.yaml", tmp_path / "project.yaml"
     user.write_text(rows(ROW.format(usd=0.41, day="2026-01-01")))
     project.write_text(rows(ROW.format(usd=0.42, day="2026-01-02")))
@@ -100,7 +100,7 @@ def test_later_layers_win_even_with_an_older_day_and_each_price_knows_its_layer(
     assert seen == [("0.49", "packaged"), ("0.41", "user"), ("0.42", "project"), ("0.43", "call")]
 
 
-def test_the_users_file_is_found_by_the_environment_and_must_exist_if_it_is_named(
+def test_the_users_file_comes_from_the_environment_and_must_exist(
     tmp_path: Path, ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ftsdk_home.mkdir()
@@ -212,7 +212,7 @@ def test_an_unknown_unit_or_provider_is_refused_in_a_list(book: PriceBook) -> No
     assert {price.unit for price in book.prices("runpod", "usd_per_gpu_hour")} == {"usd_per_gpu_hour"}
 
 
-def test_a_clock_before_the_packaged_prices_doesnt_leave_them_without_effect() -> None:
+def test_a_clock_before_the_packaged_prices_leaves_them_in_effect() -> None:
     assert PriceBook.load().today >= max(row.as_of for row in PriceBook.load(today=TODAY).history())
 
 

@@ -33,7 +33,7 @@ def test_together_is_asked_by_name_then_by_size_then_for_a_bound(
     assert (found.usd, found.is_upper_bound) == (Decimal(usd), is_bound)
 
 
-def test_a_third_partys_reading_by_size_comes_with_the_price_that_cant_be_exceeded(book: PriceBook) -> None:
+def test_a_price_read_by_size_comes_with_its_upper_bound(book: PriceBook) -> None:
     found = finetune_price(book, "together", "meta-llama/Llama-3.1-8B-Instruct", method="sft", tuning="lora", billion=8)
     assert found is not None
     assert found.at_most is not None

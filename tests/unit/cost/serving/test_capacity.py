@@ -89,7 +89,7 @@ def test_the_ceiling_agrees_with_its_test_vectors(
     assert found == pytest.approx(published, rel=0.2)
 
 
-def test_the_ceiling_is_within_ten_percent_of_the_published_fp8_rows_on_average() -> None:
+def test_the_ceiling_is_within_ten_percent_of_published_fp8_rows() -> None:
     errors = [
         abs(
             ceiling_tokens_per_s(
@@ -243,7 +243,7 @@ def test_the_shape_of_a_model_in_a_folder_is_read_from_its_files(model_of_header
     assert (found.layers, found.kv_heads, found.head_dim) == (32, 8, 128)
 
 
-def test_a_model_whose_config_alone_is_in_the_hub_s_cache_is_counted_from_it(hub_cache: Path) -> None:
+def test_a_model_with_only_its_config_in_the_cache_is_counted_from_it(hub_cache: Path) -> None:
     def cached(name: str, config: str) -> None:
         snapshot = hub_cache / f"models--{name.replace('/', '--')}" / "snapshots" / "abc"
         snapshot.mkdir(parents=True)

@@ -42,7 +42,7 @@ def test_more_rows_and_longer_rows_never_cost_less(rows: float, tokens: float, m
     assert cost("mistralai/Mistral-7B-Instruct-v0.3", longer).likely >= here.likely - cent
 
 
-def test_a_larger_model_costs_more_and_one_that_fits_on_no_gpu_has_no_price() -> None:
+def test_a_larger_model_costs_more_and_one_too_large_has_no_price() -> None:
     models = ("Qwen/Qwen2.5-0.5B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3", "Qwen/Qwen2.5-32B-Instruct")
     costs = [cost(name, SIZE).likely for name in models]
     assert costs == sorted(costs)

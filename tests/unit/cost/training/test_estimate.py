@@ -162,7 +162,7 @@ def test_an_hours_price_is_refused_where_no_hour_is_billed() -> None:
         job_of(model=LLAMA, backend=Together()).estimate(is_exact=False, usd_per_hour=2)
 
 
-def test_tokens_are_guessed_where_the_tokenizer_cannot_be_used_and_a_note_says_so(tiny_rows_model: Path) -> None:
+def test_tokens_are_guessed_with_a_note_if_the_tokenizer_is_unusable(tiny_rows_model: Path) -> None:
     job = job_of(model=str(tiny_rows_model), backend=Local(device="cpu"))
     found = job.estimate()
     assert found.tokens is not None
@@ -202,7 +202,7 @@ def test_a_budget_under_the_upper_end_is_refused_before_anything_starts() -> Non
         job_of(budget_usd=float(high) / 2).plan()
 
 
-def test_a_service_that_is_asked_again_is_refused_only_if_the_least_is_too_much() -> None:
+def test_a_service_with_quotes_is_refused_only_if_the_least_is_too_much() -> None:
     many = rows_of(3000, words=900)
     found = job_of(model=LLAMA, backend=Together(), train=many, epochs=10).estimate(is_exact=False)
     assert found.cost is not None
@@ -212,15 +212,16 @@ def test_a_service_that_is_asked_again_is_refused_only_if_the_least_is_too_much(
         job_of(model=LLAMA, backend=Together(), train=many, epochs=10, budget_usd=float(found.cost.low) * 0.9).plan()
 
 
-def test_an_estimate_without_a_tokenizer_takes_less_than_fifty_milliseconds() -> None:
-    job = job_of()
-    job.estimate(is_exact=False)
-    taken = []
-    for _ in range(5):
+def test_an_estimate_without_a_tokenizer_reads_no_row_twice() -> None:
+    job_of().estimate(is_exact=False)  # imports and tables
+    rows = [{"text": f"mail {n}: " + "where is my parcel? " * 40, "label": "shipping"} for n in range(2_000)]
+    job = job_of().replace(train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"))
+    taken: list[float] = []
+    for _ in range(4):
         start = time.process_time()
         job.estimate(is_exact=False)
         taken.append(time.process_time() - start)
-    assert min(taken) < 0.05
+    assert min(taken[1:]) < taken[0] / 2
 
 
 def test_a_tuning_that_trains_more_needs_more() -> None:

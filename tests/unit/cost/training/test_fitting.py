@@ -40,7 +40,7 @@ def test_nothing_measured_is_what_was_known_before() -> None:
     assert fit.spread(LONG) > 0.7
 
 
-def test_what_the_host_holds_up_narrows_nothing_for_what_the_device_holds_up() -> None:
+def test_host_delays_narrow_nothing_for_device_time() -> None:
     tiny = StepParts(device_s=0.02, host_s=1.0, overlap=1.5)
     fit = fit_time([sample(tiny, 3.0)] * 5, WIDE)
     assert fit.host == pytest.approx(3.0, rel=0.05)
@@ -56,13 +56,13 @@ def test_a_measurement_of_another_tuning_moves_less_and_leaves_more_open() -> No
     assert own.spread(LONG) < other.spread(LONG) < fit_time([], WIDE).spread(LONG)
 
 
-def test_one_run_that_was_disturbed_hardly_counts_beside_three_that_were_not() -> None:
+def test_one_disturbed_run_hardly_counts_beside_three_others() -> None:
     fit = fit_time([*[sample(LONG, 2 * LONG.seconds)] * 3, sample(LONG, 20 * LONG.seconds)], WIDE)
     assert fit.seconds(LONG) == pytest.approx(2 * LONG.seconds, rel=0.1)
 
 
 @given(count=st.integers(1, 8))
-def test_the_more_is_measured_the_less_is_left_open_down_to_what_runs_differ_by(count: int) -> None:
+def test_more_measurements_narrow_the_interval_down_to_the_runs_spread(count: int) -> None:
     some, more = (fit_time([sample(LONG, LONG.seconds)] * n, WIDE).spread(LONG) for n in (count, count + 1))
     assert 0.06 <= more <= some + 1e-9
 

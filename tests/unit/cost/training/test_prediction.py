@@ -92,7 +92,7 @@ def test_what_is_not_known_or_cannot_be_is_refused(changes: dict[str, Any]) -> N
         predict(**changes)
 
 
-def test_a_mixture_of_experts_is_as_large_as_all_of_them_and_as_quick_as_those_that_work() -> None:
+def test_a_mixture_of_experts_has_the_size_of_all_and_the_speed_of_active() -> None:
     scout = predict(model="meta-llama/Llama-4-Scout-17B-16E-Instruct", gpu="H100")
     assert scout.verdict == "no"
     assert scout.peak_gb.likely > 218

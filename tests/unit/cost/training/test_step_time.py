@@ -133,7 +133,7 @@ def test_more_tokens_or_a_larger_model_never_take_less_time(
 
 
 @given(step=STEPS, device=DEVICES, billion=BILLIONS)
-def test_computing_activations_again_costs_time_and_compiled_kernels_save_it(
+def test_recomputing_activations_costs_time_and_compiled_kernels_save_it(
     step: MicroStep, device: Device, billion: float
 ) -> None:
     model = shape_from_size("model", billion)

@@ -43,7 +43,7 @@ COUNTED = [
 
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED)
-def test_the_interval_of_a_guess_holds_what_was_counted_in_many_languages_and_in_json(text: str, tokens: int) -> None:
+def test_the_interval_of_a_guess_holds_many_languages_and_json(text: str, tokens: int) -> None:
     low, likely, high = guess_tokens(text)
     assert low <= likely <= high
     assert low <= tokens <= high
@@ -92,7 +92,7 @@ def test_rows_in_two_files_have_the_tokens_of_both(sizes: list[int], cut: int) -
 
 
 @given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), micro=st.integers(1, 16))
-def test_padding_adds_tokens_and_never_more_than_the_longest_row_everywhere(lengths: list[int], micro: int) -> None:
+def test_padding_adds_tokens_up_to_the_longest_row(lengths: list[int], micro: int) -> None:
     padded = padded_tokens(lengths, micro)
     assert sum(lengths) - 1e-6 <= padded <= max(lengths) * len(lengths) + 1e-6
     assert padded <= padded_tokens(lengths, micro + 1) + 1e-6
