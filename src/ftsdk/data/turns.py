@@ -147,11 +147,9 @@ def turn_tokens(
 def _tokens(span: Span, content_end: int | None, encoding: Encoding, model: TextModel) -> TurnTokens:
     first, stop = _within(span, encoding)
     ends = [token for token in range(first, stop) if encoding.ids[token] in model.eos_token_ids]
-    if content_end is None:
-        ends = ends[-1:]  # the template refuses other words, so it's unknown where these end
-    else:
-        # An end-of-turn text inside of the answer doesn't end the turn.
-        ends = [token for token in ends if encoding.starts[token] >= content_end]
+    # An end-of-turn text inside of the answer doesn't end the turn. Where the template refuses other answers, it's
+    # unknown where this one ends.
+    ends = ends[-1:] if content_end is None else [token for token in ends if encoding.starts[token] >= content_end]
     return TurnTokens(first, ends[0] + 1, True) if ends else TurnTokens(first, stop, False)
 
 
