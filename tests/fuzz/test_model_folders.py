@@ -150,7 +150,7 @@ def _change_json(path: Path, rng: random.Random) -> None:
     """Give a key, at any depth, another value, another name or none."""
     try:
         content: Any = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged already
         return
     inner, keys = content, [0]
     while isinstance(inner, dict | list) and inner:
@@ -179,7 +179,7 @@ def _damage_weights(path: Path, rng: random.Random) -> None:
     length = struct.unpack("<Q", content[:8])[0]
     try:
         header: Any = json.loads(content[8 : 8 + length])
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged already
         return
     entry = header[rng.choice(sorted(header))]
     if isinstance(entry, dict) and entry:

@@ -22,7 +22,7 @@ from ftsdk.models.source import inspect_folder, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 
-__all__ = ["materialize"]
+__all__ = ["base_folder", "materialize"]
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 """What is downloaded from the hub: weights, configs, tokenizers and chat templates. No pickles."""
@@ -58,6 +58,23 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
             return _download(model, report)
         case "gguf":
             return _unpack(model, home() / "models" if cache is None else cache, report)
+        case _:
+            assert_never(model.source)
+
+
+def base_folder(model: Model) -> Path | None:
+    """Return where this machine has the base of an adapter: the model's folder, or the folder of unpacked GGUF files.
+
+    A GGUF file is unpacked into a folder in the latter, whose name depends on the file's content alone, so it has the
+    same name on every machine. None for a hub model, which is named by its id.
+    """
+    match model.source:
+        case "folder":
+            return Path(model.id).expanduser().resolve()
+        case "gguf":
+            return (home() / "models").resolve()
+        case "hub":
+            return None
         case _:
             assert_never(model.source)
 

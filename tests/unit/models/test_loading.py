@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import MissingExtraError, ModelError
-from ftsdk.models import base_name, eos_token_ids, inspect_model, load_model, load_tokenizer, materialize, max_length_of
+from ftsdk.models import (
+    base_folder,
+    base_name,
+    eos_token_ids,
+    inspect_model,
+    load_model,
+    load_tokenizer,
+    materialize,
+    max_length_of,
+)
 from ftsdk.models.materialize import _publish
 from ftsdk.models.torch_stack import late_imports, quiet_transformers
 from ftsdk.spec import Model
@@ -106,7 +115,7 @@ def test_a_gguf_file_is_unpacked_once_into_the_same_weights(
     folder = materialize(model, on_message=said.append)
     assert capfd.readouterr().err == ""
 
-    assert folder.parent == ftsdk_home / "models"
+    assert folder.parent == base_folder(model) == ftsdk_home / "models"
     assert said == ["unpacking tiny.gguf into bfloat16 safetensors, once"]
     expected, found = load_file(tiny_model / "model.safetensors"), load_file(folder / "model.safetensors")
     assert found.keys() == expected.keys()

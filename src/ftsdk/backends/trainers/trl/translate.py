@@ -13,7 +13,7 @@ from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS
 from ftsdk.errors import Gap, ModelError
-from ftsdk.models import ModelFacts, inspect_model, read_json
+from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
 from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
@@ -82,7 +82,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
         return chosen
 
-    facts = inspect_model(spec.model)
+    facts, folder = inspect_model(spec.model), base_folder(spec.model)
     notes.extend(facts.notes)
     if not facts.is_downloaded:
         notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
@@ -130,6 +130,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
 
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
+        "base_folder": None if folder is None or not spec.tuning.adapts else str(folder),
         "method": spec.method.model_dump(mode="json"),
         "tuning": _tuning(spec, facts, choose, gaps),
         "device": hardware.device,
