@@ -45,17 +45,28 @@ def test_sft_lowers_the_loss_and_saves_weights_that_load(make_job: MakeJob, tuni
     assert artifact.kind == ("model" if tuning.kind == "full" else "adapter")
     names = {p.name for p in artifact.path.iterdir()}
     assert {"manifest.json", "tokenizer.json", "chat_template.jinja"} <= names
-    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".md"))]
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
     from ftsdk.models import load_model
 
     load_model(run.model(), dtype="float32", device="cpu")
 
 
-def test_an_artifact_names_no_folder_of_this_machine(make_job: MakeJob, tmp_path: Path) -> None:
-    artifact = finish(make_job(tuning=LoRA(rank=4), max_steps=2)).collect()
+def test_plain_peft_opens_an_adapter_of_a_folder(make_job: MakeJob, tiny_model: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    from ftsdk.models import load_model
+
+    run = finish(make_job(tuning=LoRA(rank=4), max_steps=2))
+    artifact = run.collect()
     config = json.loads((artifact.path / "adapter_config.json").read_text())
-    assert "/" not in config["base_model_name_or_path"]
-    assert str(tmp_path) not in (artifact.path / "adapter_config.json").read_text()
+    assert config["base_model_name_or_path"] == str(tiny_model.resolve())
+    assert str(tiny_model.resolve()) in (artifact.path / "README.md").read_text()
+    assert artifact.base == tiny_model.name
+    theirs: Any = AutoPeftModelForCausalLM.from_pretrained(artifact.path)
+    ours = load_model(run.model(), dtype="float32", device="cpu")
+    mine, yours = ours.state_dict(), theirs.state_dict()
+    assert mine.keys() == yours.keys()
+    assert all(mine[name].equal(yours[name].to(mine[name].dtype)) for name in mine if "lora_" in name)
 
 
 def test_qlora_trains_on_four_bit_weights_through_a_validation(

@@ -8,16 +8,15 @@ rendering of the messages before it, with the generation prompt, ends.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.text_model import Encoding, TextModel
-from ftsdk.errors import ModelError
+from ftsdk.data.turns import Span, TurnTokens, find_turns, turn_tokens
 from ftsdk.spec import TrainOn
 
 __all__ = [
@@ -175,109 +174,44 @@ def render_preference(
     return cast("RenderedPair", next(render_rows([row], model, train_on="completion", max_length=max_length)))
 
 
-class _Span(NamedTuple):
-    """The characters of one assistant turn."""
-
-    start: int
-    end: int
-    content: str
-    is_last: bool
-
-
 def _chat_rows(
     conversations: Sequence[Messages], model: TextModel, train_on: TrainOn, max_length: int | None, *, first_row: int
 ) -> list[RenderedRow]:
     texts = model.texts(conversations, first_row=first_row)
-    spans = _spans(
+    spans = find_turns(
         conversations, texts, model, every_turn=train_on == "assistant", must=train_on != "all", first_row=first_row
     )
     encodings = model.encode(texts)
+    turns = turn_tokens(conversations, texts, spans, encodings, model)
     return [
-        _chat_row(messages, text, row_spans, encoding, model, train_on, max_length)
-        for messages, text, row_spans, encoding in zip(conversations, texts, spans, encodings, strict=True)
+        _chat_row(messages, text, row_spans, row_turns, encoding, model, train_on, max_length)
+        for messages, text, row_spans, row_turns, encoding in zip(
+            conversations, texts, spans, turns, encodings, strict=True
+        )
     ]
-
-
-def _spans(
-    conversations: Sequence[Messages],
-    texts: Sequence[str],
-    model: TextModel,
-    *,
-    every_turn: bool,
-    must: bool,
-    first_row: int,
-) -> list[list[_Span] | None]:
-    """Find the assistant turns of each conversation in its text, the last turn last.
-
-    None where the template hides them and they needn't be known.
-    """
-    turns: list[tuple[int, int]] = []
-    for row, messages in enumerate(conversations):
-        last = len(messages) - 1
-        turns.extend(
-            (row, turn)
-            for turn, message in enumerate(messages)
-            if turn == last or (every_turn and message["role"] == "assistant")
-        )
-    # The prefixes of the whole chunk together: rendering in batches is several times faster.
-    befores = model.texts([conversations[row][:turn] for row, turn in turns], generation_prompt=True, first_row=None)
-    earlier = [(row, turn) for row, turn in turns if turn < len(conversations[row]) - 1]
-    afters = dict(
-        zip(
-            earlier, model.texts([conversations[row][: turn + 1] for row, turn in earlier], first_row=None), strict=True
-        )
-    )
-    spans: list[list[_Span] | None] = [[] for _ in conversations]
-    for (row, turn), before in zip(turns, befores, strict=True):
-        text, is_last, found = texts[row], turn == len(conversations[row]) - 1, spans[row]
-        after = text if is_last else afters[row, turn]
-        if before is not None and after is not None and text.startswith(after) and after.startswith(before):
-            if found is not None:
-                found.append(_Span(len(before), len(after), conversations[row][turn]["content"], is_last))
-        elif must:
-            raise _unstable(first_row + row, turn, is_last=is_last)
-        else:
-            spans[row] = None
-    return spans
-
-
-def _unstable(row: int, turn: int, *, is_last: bool) -> ModelError:
-    tries = (
-        "use another template with Model(chat_template=...), or train_on='all'"
-        if is_last
-        else "use train_on='completion', or another template"
-    )
-    return ModelError(
-        f"the model's chat template writes a conversation differently once more messages follow (row {row + 1}, "
-        f"message {turn}), "
-        f"so the tokens that the assistant wrote can't be found; {tries}"
-    )
 
 
 def _chat_row(
     messages: Messages,
     text: str,
-    spans: list[_Span] | None,
+    spans: list[Span] | None,
+    turns: list[TurnTokens],
     encoding: Encoding,
     model: TextModel,
     train_on: TrainOn,
     max_length: int | None,
 ) -> RenderedRow:
-    ids, starts, ends = encoding
+    ids, count = encoding.ids, len(encoding.ids)
     flags: set[str] = set()
-    count = len(ids)
     trained = [train_on == "all"] * count
-    if spans is None:
-        # The serving prompt isn't the beginning of the training text; only train_on="all" gets here.
+    # Without spans, the serving prompt isn't the beginning of the training text; only train_on="all" gets here.
+    if spans is None or any(not model.boundary_holds(text, encoding, span.start) for span in spans):
         flags.add("boundary_mismatch")
-        spans = [_Span(_last_answer(messages[-1]["content"], text, model), len(text), messages[-1]["content"], True)]
-    elif any(not model.boundary_holds(text, encoding, span.start) for span in spans):
-        flags.add("boundary_mismatch")
-    for span in spans:
-        first, stop, has_eos = _turn_tokens(text, span, ids, starts, ends, model.eos_token_ids)
-        if span.is_last and not has_eos:
-            flags.add("missing_eos")
-        trained[first:stop] = [True] * (stop - first)
+    if not turns[-1].has_end:
+        flags.add("missing_eos")
+    if spans is not None:
+        for turn in turns:
+            trained[turn.first : turn.stop] = [True] * (turn.stop - turn.first)
     flags.update(_content_flags(messages, text, ids, model))
     kept = count if max_length is None else min(count, max_length)
     return RenderedRow(
@@ -288,38 +222,6 @@ def _chat_row(
         lost_trained_tokens=sum(trained[kept:]),
         flags=frozenset(flags),
     )
-
-
-def _turn_tokens(
-    text: str, span: _Span, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], eos: frozenset[int]
-) -> tuple[int, int, bool]:
-    """Return the tokens of a turn, up to and including the token that ends it, as (first, stop, has that token)."""
-    # By overlap, not by start: a token that also holds the end of the prompt holds the answer's first letters.
-    first = bisect_right(ends, span.start)
-    stop = bisect_left(starts, span.end)
-    content = span.content.strip()
-    # The first one, where the turn begins: behind it the mark of the end of turn may spell out a short answer, as
-    # <|im_end|> does "d".
-    found = text.find(content, span.start, span.end)
-    # An end-of-turn text inside of the answer doesn't end the turn.
-    content_end = span.start if found < 0 else found + len(content)
-    for token in range(first, stop):
-        if ids[token] in eos and starts[token] >= content_end:
-            return first, token + 1, True
-    return first, stop, False
-
-
-def _last_answer(content: str, text: str, model: TextModel) -> int:
-    """Return where the last answer starts in a text whose turns aren't known.
-
-    Special tokens may spell out a short one.
-    """
-    special = model.special_text
-
-    def hidden(whole: str) -> str:
-        return whole if special is None else special.sub(lambda found: "\0" * len(found.group()), whole)
-
-    return max(0, hidden(text).rfind(hidden(content.strip())))
 
 
 def _is_content_missing(messages: Messages, text: str) -> bool:
@@ -369,13 +271,17 @@ def _pairs(
         conversations = [[*row["prompt"], *row[side]] for row in rows]
         texts = model.texts(conversations, first_row=first_row)
         spans = cast(
-            "list[list[_Span]]", _spans(conversations, texts, model, every_turn=False, must=True, first_row=first_row)
+            "list[list[Span]]",
+            find_turns(conversations, texts, model, every_turn=False, must=True, first_row=first_row),
         )
         encodings = model.encode(texts)
+        turns = turn_tokens(conversations, texts, spans, encodings, model)
         sides.append(
             [
-                _chat_row(messages, text, row_spans, encoding, model, "completion", None)
-                for messages, text, row_spans, encoding in zip(conversations, texts, spans, encodings, strict=True)
+                _chat_row(messages, text, row_spans, row_turns, encoding, model, "completion", None)
+                for messages, text, row_spans, row_turns, encoding in zip(
+                    conversations, texts, spans, turns, encodings, strict=True
+                )
             ]
         )
         starts.append([row_spans[-1].start for row_spans in spans])

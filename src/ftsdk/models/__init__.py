@@ -10,12 +10,14 @@ from ftsdk.models.loading import (
     pick_device,
     pick_dtype,
 )
-from ftsdk.models.materialize import materialize
-from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model
+from ftsdk.models.materialize import base_folder, materialize
+from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model, read_json
+from ftsdk.models.torch_stack import loading_errors
 from ftsdk.models.upload_files import files_of_model
 
 __all__ = [
     "ModelFacts",
+    "base_folder",
     "base_name",
     "embedding_rows_of",
     "eos_token_ids",
@@ -24,9 +26,11 @@ __all__ = [
     "inspect_model",
     "load_model",
     "load_tokenizer",
+    "loading_errors",
     "materialize",
     "max_length_of",
     "model_identity",
     "pick_device",
     "pick_dtype",
+    "read_json",
 ]

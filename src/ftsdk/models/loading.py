@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ftsdk.errors import ModelError
 from ftsdk.models.materialize import materialize
-from ftsdk.models.source import inspect_model
-from ftsdk.models.torch_stack import late_imports, quiet_transformers
+from ftsdk.models.source import inspect_model, read_json
+from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 
 __all__ = [
@@ -27,33 +26,32 @@ __all__ = [
 DtypeName = Literal["bfloat16", "float16", "float32"]
 
 _PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|padding|>", "<|finetune_right_pad_id|>")
+_NO_LIMIT = int(1e30)
+"""What transformers sets as the `model_max_length` of a tokenizer that states none."""
 _SPARE = re.compile(r"reserved|unused|extra_id|fim_pad", re.IGNORECASE)
 
 
 def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = None) -> Any:
     """Load the tokenizer, with its chat template and a pad token set.
 
-    A tokenizer without a pad token gets a reserved token that no text uses, or its end-of-sequence token where there
-    is none. That is safe because ftsdk masks padding by position.
+    A tokenizer without a pad token, or with one that the embedding has no row for, gets a reserved token that no text
+    uses, or its end-of-sequence token where there is none. That is safe because ftsdk masks padding by position.
 
     Args:
         model: The model; its `chat_template` replaces the tokenizer's own.
         on_message: Called with one sentence for each thing worth knowing.
 
     Raises:
-        ModelError: There is no tokenizer, or no chat template in the model or in the spec.
+        ModelError: There is no tokenizer, it is damaged, or there is no chat template in the model or in the spec.
         MissingExtraError: transformers isn't installed.
     """
     folder = materialize(model, on_message=on_message)
     with late_imports("loading a tokenizer"):
         from transformers import AutoTokenizer
-    with quiet_transformers():
-        try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=model.trust_remote_code, local_files_only=True
-            )
-        except Exception as error:  # the files are untrusted, and transformers has dozens of ways to fail on them
-            raise ModelError(f"the tokenizer of {model} can't be loaded: {error}") from error
+    with quiet_transformers(), loading_errors(f"the tokenizer of {model} can't be loaded"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=model.trust_remote_code, local_files_only=True
+        )
     if model.chat_template is not None:
         tokenizer.chat_template = model.chat_template
     if not tokenizer.chat_template:
@@ -61,20 +59,43 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
             f"{model} has no chat template, so it is unknown how a conversation is written for it. "
             "Use its instruct version, or pass one: Model(..., chat_template='...')."
         )
-    if tokenizer.eos_token_id is None:
+    if not isinstance(tokenizer.chat_template, str | dict):
         raise ModelError(
-            f"the tokenizer of {model} has no end-of-sequence token, so generation would never stop. Set eos_token in "
-            "tokenizer_config.json."
+            f"the chat template of {model} isn't text. Download the model again, or pass one: "
+            "Model(..., chat_template='...')."
         )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = _spare_token(tokenizer) or tokenizer.eos_token
-        if on_message is not None:
-            on_message(f"{model} has no pad token; {tokenizer.pad_token!r} is used for padding")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        tokenizer.model_max_length = _NO_LIMIT  # compared with in every call, and stated in words in some configs
+    with loading_errors(f"the tokenizer of {model} can't be used"):
+        tokenizer("a", padding=False, truncation=False)
+        if tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"the tokenizer of {model} has no end-of-sequence token, so generation would never stop. Set eos_token "
+                "in tokenizer_config.json."
+            )
+        _set_pad_token(tokenizer, model, embedding_rows_of(model), on_message)
     return tokenizer
 
 
-def _spare_token(tokenizer: Any) -> str | None:
-    special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+def _set_pad_token(tokenizer: Any, model: Model, rows: int | None, on_message: Callable[[str], None] | None) -> None:
+    """Give the tokenizer a pad token that the model's embedding has a row for."""
+    own = tokenizer.pad_token_id
+    if own is not None and (rows is None or own < rows):
+        return
+    why = "has no pad token" if own is None else f"has the pad token {own}, beyond the {rows:,} rows of its embedding"
+    tokenizer.pad_token = _spare_token(tokenizer, rows) or tokenizer.eos_token
+    if rows is not None and tokenizer.pad_token_id >= rows:
+        raise ModelError(
+            f"the end-of-sequence token of {model} is token {tokenizer.pad_token_id}, but its embedding has {rows:,} "
+            "rows: the tokenizer is another model's. Use the model's own, or resize the model with "
+            "model.resize_token_embeddings(len(tokenizer)) and save both."
+        )
+    if on_message is not None:
+        on_message(f"{model} {why}; {tokenizer.pad_token!r} is used for padding")
+
+
+def _spare_token(tokenizer: Any, rows: int | None) -> str | None:
+    special = [str(token) for n, token in tokenizer.added_tokens_decoder.items() if rows is None or n < rows]
     taken = {tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token}
     template = str(tokenizer.chat_template)
     for name in _PAD_NAMES:
@@ -93,18 +114,20 @@ def eos_token_ids(tokenizer: Any, folder: Path) -> tuple[int, ...]:
         folder: From `materialize`.
 
     Raises:
-        ModelError: `generation_config.json` isn't JSON.
+        ModelError: `generation_config.json` isn't JSON, or names something other than tokens.
     """
     found: list[int] = [tokenizer.eos_token_id]
     path = folder / "generation_config.json"
     if path.is_file():
-        try:
-            listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-        except (ValueError, AttributeError) as error:
-            raise ModelError(
-                f"{path.name} of {folder.name} can't be read as JSON ({error}). Copy or download the model again."
-            ) from error
-        found += listed if isinstance(listed, list) else [] if listed is None else [listed]
+        stated: object = read_json(path, folder.name).get("eos_token_id")
+        listed = cast("list[object]", stated) if isinstance(stated, list) else [] if stated is None else [stated]
+        for token in listed:
+            if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+                raise ModelError(
+                    f"{path.name} of {folder.name} has the eos_token_id {str(stated)[:100]}, which isn't a token id or "
+                    "a list of them. Correct it, or copy or download the model again."
+                )
+            found.append(token)
     return tuple(dict.fromkeys(found))
 
 
@@ -181,7 +204,7 @@ def load_model(
         from transformers import AutoModelForCausalLM
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     with quiet_transformers():
-        try:
+        with loading_errors(f"{model} can't be loaded"):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype or pick_dtype(where)),
@@ -190,8 +213,6 @@ def load_model(
                 local_files_only=True,
                 **options,
             )
-        except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
-            raise ModelError(f"{model} can't be loaded: {error}") from error
         if model.adapter is not None:
             loaded = _with_adapter(loaded, model)
     return loaded.to(where).eval()
@@ -201,10 +222,8 @@ def _with_adapter(loaded: Any, model: Model) -> Any:
     with late_imports("loading an adapter"):
         from peft import PeftModel
     inspect_model(model)  # refuses an adapter whose weights aren't safetensors
-    try:
+    with loading_errors(f"the adapter {model.adapter} doesn't fit {model.id}", "Name the base it was trained on."):
         return PeftModel.from_pretrained(loaded, str(Path(str(model.adapter)).expanduser()), local_files_only=True)
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ModelError(f"the adapter {model.adapter} doesn't fit {model.id}: {error}") from error
 
 
 def _torch() -> Any:

@@ -19,10 +19,10 @@ from ftsdk.errors import MissingExtraError, ModelError
 from ftsdk.models.hub_cache import check_hub_id, hub_cache
 from ftsdk.models.identity import base_name, file_sha256
 from ftsdk.models.source import inspect_folder, inspect_model
-from ftsdk.models.torch_stack import late_imports, quiet_transformers
+from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 
-__all__ = ["materialize"]
+__all__ = ["base_folder", "materialize"]
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 """What is downloaded from the hub: weights, configs, tokenizers and chat templates. No pickles."""
@@ -58,6 +58,23 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
             return _download(model, report)
         case "gguf":
             return _unpack(model, home() / "models" if cache is None else cache, report)
+        case _:
+            assert_never(model.source)
+
+
+def base_folder(model: Model) -> Path | None:
+    """Return where this machine has the base of an adapter: the model's folder, or the folder of unpacked GGUF files.
+
+    A GGUF file is unpacked into a folder in the latter, whose name depends on the file's content alone, so it has the
+    same name on every machine. None for a hub model, which is named by its id.
+    """
+    match model.source:
+        case "folder":
+            return Path(model.id).expanduser().resolve()
+        case "gguf":
+            return (home() / "models").resolve()
+        case "hub":
+            return None
         case _:
             assert_never(model.source)
 
@@ -179,29 +196,27 @@ def _write_plain(source: Path, into: Path, name: str) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
     del gguf
-    try:
+    advice = "Use the model's safetensors instead, by hub id or folder."
+    with loading_errors(f"transformers can't unpack {name}", advice):
         with contextlib.redirect_stderr(io.StringIO()):  # the only way to silence this progress bar
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source.parent, gguf_file=source.name, dtype=torch.bfloat16, **_dequantize()
             )
         tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
-        raise ModelError(
-            f"transformers can't unpack {name}: {error}. Use the model's safetensors instead, by hub id or folder."
-        ) from error
-    # A model loaded from GGUF can't be saved or trained: move its weights into a plain one.
-    config = copy.deepcopy(loaded.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    # The plain model is built without memory and takes over the loaded weights, which halves the peak.
-    with torch.device("meta"):
-        plain: Any = type(loaded)(config)
-    plain.load_state_dict(loaded.state_dict(), assign=True)
-    plain.tie_weights()
-    plain.to(torch.bfloat16)
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(into)
-    tokenizer.save_pretrained(into)
+        # A model loaded from GGUF can't be saved or trained: move its weights into a plain one.
+        config = copy.deepcopy(loaded.config)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        # The plain model is built without memory and takes over the loaded weights, which halves the peak.
+        with torch.device("meta"):
+            plain: Any = type(loaded)(config)
+        plain.load_state_dict(loaded.state_dict(), assign=True)
+        plain.tie_weights()
+        plain.to(torch.bfloat16)
+        plain.generation_config = loaded.generation_config
+    with loading_errors(f"the unpacked {name} can't be saved in {into.parent}", "Check that the disk has space."):
+        plain.save_pretrained(into)
+        tokenizer.save_pretrained(into)
 
 
 def _dequantize() -> dict[str, Any]:

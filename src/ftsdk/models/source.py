@@ -15,7 +15,7 @@ from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.spec import Model
 
-__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model"]
+__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model", "read_json"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
@@ -108,7 +108,7 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
             f"{shown} has no config.json, so it is not a model in the Hugging Face layout. Pass the folder that holds "
             "config.json."
         )
-    config = _read_json(folder / "config.json", shown)
+    config = read_json(folder / "config.json", shown)
     _refuse_remote_code(folder, config, model, shown)
     headers = [read_safetensors_header(path) for path in _weight_files(folder, names, shown)]
     facts = _facts_of_config(
@@ -147,7 +147,7 @@ def _inspect_hub(model: Model) -> ModelFacts:
     snapshot = cached_snapshot(model.id, model.revision)
     if snapshot is None or not (snapshot / "config.json").is_file():
         return facts
-    config = _read_json(snapshot / "config.json", str(model))
+    config = read_json(snapshot / "config.json", str(model))
     names = {path.name for path in snapshot.iterdir()}
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
         _refuse_remote_code(snapshot, config, model, str(model))
@@ -221,7 +221,7 @@ def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
     if "model.safetensors" in names:
         return [folder / "model.safetensors"]
     if "model.safetensors.index.json" in names:
-        parts = _read_json(folder / "model.safetensors.index.json", shown).get("weight_map")
+        parts = read_json(folder / "model.safetensors.index.json", shown).get("weight_map")
         files = (
             sorted({str(part) for part in cast("dict[str, str]", parts).values()}) if isinstance(parts, dict) else []
         )
@@ -258,7 +258,7 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
     if model.trust_remote_code:
         return
     tokenizer_file = folder / "tokenizer_config.json"
-    tokenizer = _read_json(tokenizer_file, shown) if tokenizer_file.is_file() else {}
+    tokenizer = read_json(tokenizer_file, shown) if tokenizer_file.is_file() else {}
     for file, content in (("config.json", config), ("tokenizer_config.json", tokenizer)):
         wanted = content.get("auto_map")
         if wanted:
@@ -281,7 +281,7 @@ def has_own_embeddings(adapter: str) -> bool:
     """
     _check_adapter(adapter)
     folder = Path(adapter).expanduser()
-    config = _read_json(folder / "adapter_config.json", adapter)
+    config = read_json(folder / "adapter_config.json", adapter)
     if config.get("modules_to_save") or config.get("trainable_token_indices") or config.get("bias", "none") != "none":
         return True
     names = read_safetensors_header(folder / "adapter_model.safetensors").shapes
@@ -296,7 +296,7 @@ def _check_adapter(adapter: str) -> None:
         raise ModelError(
             f"{adapter} is not an adapter: it has no adapter_config.json. Pass the folder that PEFT or ftsdk wrote."
         )
-    _read_json(folder / "adapter_config.json", adapter)
+    read_json(folder / "adapter_config.json", adapter)
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         has_pickle = (folder / "adapter_model.bin").is_file()
@@ -309,7 +309,12 @@ def _check_adapter(adapter: str) -> None:
     read_safetensors_header(weights)
 
 
-def _read_json(path: Path, shown: str) -> dict[str, Any]:
+def read_json(path: Path, shown: str) -> dict[str, Any]:
+    """Read a JSON object from a file of a model; `shown` names the model in errors.
+
+    Raises:
+        ModelError: It isn't a regular file with a JSON object, or is too large.
+    """
     size = regular_size(path)
     if size > _MAX_JSON_BYTES:
         raise ModelError(

@@ -8,13 +8,16 @@ import warnings
 from collections.abc import Generator
 from logging import getLogger
 
-from ftsdk.errors import MissingExtraError
+from ftsdk.errors import FtsdkError, MissingExtraError, ModelError
 
-__all__ = ["late_imports", "quiet_transformers"]
+__all__ = ["late_imports", "loading_errors", "quiet_transformers"]
 
 _LOCK = threading.RLock()
 """transformers isn't safe to import or to load with from two threads at once: the one that comes second meets a package
 that is only half there, and while a model loads, what torch does is changed for the whole process."""
+
+_MAX_ERROR = 1000
+"""Characters of a library's own message that an error of ours repeats; some print a whole file."""
 
 
 @contextlib.contextmanager
@@ -33,6 +36,34 @@ def late_imports(needed_for: str) -> Generator[None]:
         except ImportError as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             raise MissingExtraError("local", needed_for=needed_for, missing=missing) from error
+
+
+@contextlib.contextmanager
+def loading_errors(what: str, advice: str = "Copy or download it again.") -> Generator[None]:
+    """Turn every failure of the libraries that load files of a model inside this block into a `ModelError`.
+
+    The files are untrusted, and transformers, huggingface_hub, tokenizers, safetensors and PEFT have dozens of ways to
+    fail on them; what failed is the error's cause.
+
+    Args:
+        what: The start of the error's sentence: `"the tokenizer of ... can't be loaded"`.
+        advice: What to do next, as a sentence.
+
+    Raises:
+        ModelError: Something failed.
+    """
+    try:
+        yield
+    except FtsdkError:
+        raise
+    except BaseException as error:
+        # Libraries in Rust panic on damaged files with a class that is no Exception, and that no module exports.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        if len(text) > _MAX_ERROR:
+            text = f"{text[:_MAX_ERROR]}..."
+        raise ModelError(f"{what}: {text.removesuffix('.')}. {advice}") from error
 
 
 @contextlib.contextmanager

@@ -394,6 +394,32 @@ def test_an_answer_that_the_end_token_spells_out_ends_where_it_ends(either_token
     assert whole.flags == {"boundary_mismatch"}
 
 
+@pytest.mark.parametrize("answer", ["d", "im_end", "D", "im_end|>  ", "q", "v \n"])
+@pytest.mark.parametrize("change", ["| upper", "| trim", "| lower", "| tojson", "~ '.'"])
+def test_an_end_comes_from_the_rendering_when_the_template_changes_an_answer(
+    either_tokenizer: Any, answer: str, change: str
+) -> None:
+    template = CHATML.replace("m['content']", f"m['content'] {change}")
+    message = {"role": "assistant", "content": answer}
+    row = render_chat([ASK, message, ASK, message], either_tokenizer, chat_template=template)
+    assert trained_ids(row).count(either_tokenizer.eos_token_id) == 2
+    assert "missing_eos" not in row.flags
+    preference = {"prompt": [ASK], "chosen": [message], "rejected": [ANSWER]}
+    pair = render_preference(preference, either_tokenizer, chat_template=template)
+    assert pair.chosen_ids[-1] == pair.rejected_ids[-1] == either_tokenizer.eos_token_id
+    assert "missing_eos" not in pair.flags
+
+
+@pytest.mark.parametrize("answer", ["a<|im_end|>", "<|im_end|>", "<|im_end|>b"])
+def test_an_end_token_in_an_answer_is_not_taken_for_the_templates(tokenizer: Any, answer: str) -> None:
+    template = CHATML.replace("<|im_end|>", "\n")
+    for train_on in ("completion", "assistant", "all"):
+        row = render_chat(
+            [ASK, {"role": "assistant", "content": answer}], tokenizer, train_on=train_on, chat_template=template
+        )
+        assert "missing_eos" in row.flags
+
+
 SYSTEM = {"role": "system", "content": "ALWAYS IN FRENCH"}
 TOOL = [ASK, {"role": "assistant", "content": "wait"}, {"role": "tool", "content": 'RAIN "AT" NOON'}, ANSWER]
 THOUGHT = {"role": "assistant", "content": "<think>\nTWO AND TWO\n</think>\n\n4"}

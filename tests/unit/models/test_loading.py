@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import MissingExtraError, ModelError
-from ftsdk.models import base_name, eos_token_ids, inspect_model, load_model, load_tokenizer, materialize, max_length_of
+from ftsdk.models import (
+    base_folder,
+    base_name,
+    eos_token_ids,
+    inspect_model,
+    load_model,
+    load_tokenizer,
+    materialize,
+    max_length_of,
+)
 from ftsdk.models.materialize import _publish
 from ftsdk.models.torch_stack import late_imports, quiet_transformers
 from ftsdk.spec import Model
@@ -106,7 +115,7 @@ def test_a_gguf_file_is_unpacked_once_into_the_same_weights(
     folder = materialize(model, on_message=said.append)
     assert capfd.readouterr().err == ""
 
-    assert folder.parent == ftsdk_home / "models"
+    assert folder.parent == base_folder(model) == ftsdk_home / "models"
     assert said == ["unpacking tiny.gguf into bfloat16 safetensors, once"]
     expected, found = load_file(tiny_model / "model.safetensors"), load_file(folder / "model.safetensors")
     assert found.keys() == expected.keys()
@@ -272,6 +281,46 @@ def test_without_a_reserve_the_end_token_pads(own: Path) -> None:
     tokenizer = load_tokenizer(Model(id=str(own)))
 
     assert tokenizer.pad_token == tokenizer.eos_token == "<|im_end|>"
+
+
+def test_a_pad_token_beyond_the_embedding_is_replaced(own: Path) -> None:
+    from transformers import AutoTokenizer
+
+    whole: Any = AutoTokenizer.from_pretrained(own)
+    whole.add_special_tokens({"pad_token": "<|late|>"})
+    whole.save_pretrained(own)
+    said: list[str] = []
+    tokenizer = load_tokenizer(Model(id=str(own)), on_message=said.append)
+    assert tokenizer.pad_token_id < json.loads((own / "config.json").read_text())["vocab_size"]
+    assert "beyond the" in said[-1]
+
+
+@pytest.mark.parametrize("listed", ["2", [2, None], True, -1, 0.5, {"a": 1}])
+def test_an_end_token_that_is_no_token_id_is_refused(own: Path, listed: object) -> None:
+    (own / "generation_config.json").write_text(json.dumps({"eos_token_id": listed}))
+    with pytest.raises(ModelError, match="isn't a token id or a list of them"):
+        eos_token_ids(load_tokenizer(Model(id=str(own))), own)
+
+
+def test_a_length_limit_in_words_is_no_limit(own: Path) -> None:
+    edit_tokenizer(own, model_max_length="long")
+    assert load_tokenizer(Model(id=str(own))).model_max_length > 10**20
+
+
+@pytest.mark.parametrize(("file", "key"), [("config.json", "hidden_size"), ("config.json", "rope_parameters")])
+def test_a_config_with_wrong_types_is_a_model_error(own: Path, file: str, key: str) -> None:
+    config = json.loads((own / file).read_text())
+    (own / file).write_text(json.dumps({**config, key: "x"}))
+    with pytest.raises(ModelError, match="can't be loaded"):
+        load_model(Model(id=str(own)), device="cpu")
+
+
+def test_a_panic_of_the_tokenizer_library_is_a_model_error(own: Path) -> None:
+    content = json.loads((own / "tokenizer.json").read_text())
+    content["model"]["continuing_subword_prefix"] = "x" * 5000
+    (own / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"tokenizer .* can't be loaded"):
+        load_tokenizer(Model(id=str(own)))
 
 
 def test_end_tokens_come_from_tokenizer_and_generation_config(own: Path) -> None:

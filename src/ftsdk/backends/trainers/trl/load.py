@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
+from ftsdk.models import loading_errors
 from ftsdk.spec import Model
 
 __all__ = ["load_for_training", "lora_config"]
@@ -30,6 +31,9 @@ def load_for_training(
         folder: Where its plain weights are.
         request: The training request.
         on_message: Called with one sentence for each thing that differs from the request or is repaired.
+
+    Raises:
+        ModelError: The weights or the adapter can't be loaded.
     """
     tuning = request.tuning
     compute = getattr(torch, request.dtype)
@@ -47,7 +51,8 @@ def load_for_training(
             bnb_4bit_compute_dtype=compute,
         )
         options["device_map"] = {"": _device(request)}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    with loading_errors(f"{model} can't be loaded"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     for sentence in make_saveable(loaded):
         on_message(sentence)
     loaded.config.use_cache = False
@@ -59,13 +64,14 @@ def load_for_training(
         # themselves.
         loaded.requires_grad_(False)
     if model.adapter is not None:
-        config: Any = PeftConfig.from_pretrained(model.adapter)
-        config.lora_dropout = tuning.dropout or 0.0
-        loaded = PeftModel.from_pretrained(
-            loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True
-        )
-        if not tuning.adapts:
-            loaded = loaded.merge_and_unload()
+        with loading_errors(f"the adapter {model.adapter} doesn't fit {model.id}", "Name the base it was trained on."):
+            config: Any = PeftConfig.from_pretrained(model.adapter)
+            config.lora_dropout = tuning.dropout or 0.0
+            loaded = PeftModel.from_pretrained(
+                loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True
+            )
+            if not tuning.adapts:
+                loaded = loaded.merge_and_unload()
     return loaded
 
 
@@ -73,7 +79,8 @@ def _attention(model: Model, folder: Path, request: TrainingRequest, on_message:
     """Return the planned attention, or `eager` where the model's class has no such one."""
     if request.attention != "sdpa":
         return request.attention
-    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    with loading_errors(f"the config of {model} can't be loaded"):
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     known: Any = getattr(AutoModelForCausalLM, "_model_mapping", {})  # transformers has no public way to ask
     has_sdpa = type(config) not in known or getattr(known[type(config)], "_supports_sdpa", True)
     if has_sdpa:

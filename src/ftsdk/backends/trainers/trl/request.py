@@ -41,6 +41,8 @@ class TrainingRequest(Value):
     """Every option of a training."""
 
     model: Model
+    base_folder: str | None = None
+    """Where the machine that plans the run has the base model of an adapter; see `ftsdk.models.base_folder`."""
     method: Method
     tuning: TuningRequest
     device: Literal["cpu", "cuda", "mps"]

@@ -17,6 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, TrainingResult, TrainingStopped
+from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
 from ftsdk.backends.trainers.trl.callbacks import RunCallback
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
 from ftsdk.backends.trainers.trl.methods import load_method
@@ -34,7 +35,6 @@ from ftsdk.models import (
     max_length_of,
 )
 from ftsdk.protocol import LogEvent
-from ftsdk.spec import Model
 
 __all__ = ["train"]
 
@@ -79,7 +79,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     with _adapter_products_in(request, trainer.model):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
-        _save(trainer, tokenizer, request, model_spec, into)
+        _save(trainer, tokenizer, request, folder, into)
     info = {
         "steps": trainer.state.global_step,
         "train_loss": result.training_loss,
@@ -208,22 +208,23 @@ def _early_stopping(request: TrainingRequest) -> list[Any]:
     return [EarlyStoppingCallback(early_stopping_patience=asked.patience, early_stopping_threshold=asked.min_delta)]
 
 
-def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, model: Model, into: Path) -> None:
-    """Write safetensors, tokenizer and chat template; nothing that names a folder of this machine."""
+def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, into: Path) -> None:
+    """Write safetensors, tokenizer and chat template, and for an adapter where its base is."""
     into.mkdir(parents=True, exist_ok=True)
-    tuned = trainer.accelerator.unwrap_model(trainer.model)
+    tuned, model = trainer.accelerator.unwrap_model(trainer.model), request.model
     if not request.tuning.adapts:
         tuned = tuned.to(getattr(torch, request.dtype))
         tuned.config.use_cache = True
         tuned.save_pretrained(into)
     else:
+        base = base_reference(request, folder)
         for config in tuned.peft_config.values():
-            config.base_model_name_or_path = base_name(model)
+            config.base_model_name_or_path = base
         # "auto" would ask the hub whether the vocabulary has grown. An adapter that came with embeddings keeps them.
         keeps_embeddings = model.adapter is not None and has_own_embeddings(model.adapter)
         # DPO on an existing adapter adds a second one, "ref", which nobody needs afterwards.
         tuned.save_pretrained(into, save_embedding_layers=keeps_embeddings, selected_adapters=["default"])
-        (into / "README.md").unlink(missing_ok=True)
+        write_card(into, model, base)
     tokenizer.save_pretrained(into)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS
-from ftsdk.errors import Gap
-from ftsdk.models import ModelFacts, inspect_model
+from ftsdk.errors import Gap, ModelError
+from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
 from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
+
+_MAX_RANK = 2**20
+"""Of an adapter's config; what is beyond it is damage."""
 
 CAPABILITIES = Capabilities(
     methods=KINDS,
@@ -80,7 +82,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         adjustments.append(Adjustment(field=field, chosen=chosen, reason=reason))
         return chosen
 
-    facts = inspect_model(spec.model)
+    facts, folder = inspect_model(spec.model), base_folder(spec.model)
     notes.extend(facts.notes)
     if not facts.is_downloaded:
         notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
@@ -128,6 +130,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
 
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
+        "base_folder": None if folder is None or not spec.tuning.adapts else str(folder),
         "method": spec.method.model_dump(mode="json"),
         "tuning": _tuning(spec, facts, choose, gaps),
         "device": hardware.device,
@@ -252,12 +255,26 @@ def _keep_shape_of_adapter(
 
     What was asked for has to be that, and what wasn't becomes that.
     """
-    config = json.loads((Path(adapter) / "adapter_config.json").read_bytes())
-    modules = config.get("target_modules")
+    config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
+    # peft's own defaults where the file has no such key.
+    rank, alpha, modules = config.get("r", 8), config.get("lora_alpha", 8), config.get("target_modules")
+    names: list[object] = cast("list[object]", modules) if isinstance(modules, list) else [modules]
+    if (
+        type(rank) is not int
+        or not 0 < rank < _MAX_RANK
+        or type(alpha) not in (int, float)
+        or not 0 < alpha < _MAX_RANK
+        or not all(isinstance(name, str) for name in names)
+        or not names
+    ):
+        raise ModelError(
+            f"adapter_config.json of {adapter} is damaged: r={rank!r:.50}, lora_alpha={alpha!r:.50}, "
+            f"target_modules={modules!r:.100}. Copy or download the adapter again."
+        )
     shape = {
-        "rank": config["r"],
-        "alpha": float(config["lora_alpha"]),
-        "target_modules": sorted(modules) if isinstance(modules, list) else modules,
+        "rank": rank,
+        "alpha": float(alpha),
+        "target_modules": sorted(map(str, names)) if isinstance(modules, list) else modules,
     }
     if bool(config.get("use_dora")) != request["dora"]:
         kind = "dora" if config.get("use_dora") else "lora"
