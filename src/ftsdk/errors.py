@@ -290,11 +290,19 @@ class CorruptArtifactError(FtsdkError):
     """A checkpoint or an artifact doesn't match its manifest, so it isn't used."""
 
 
+_SAYS_ALL = frozenset({"data", "missing_package", "model", "spec"})
+"""Kinds of diagnosis whose message is the whole story: the log would repeat it under a traceback."""
+
+
 class RunFailedError(FtsdkError):
-    """The training failed. `diagnosis` has the cause, the step and what to try."""
+    """The training failed. `diagnosis` has the cause, the step and what to try.
+
+    The message ends with the last lines of the worker's log, unless the cause is one of our own errors about the data,
+    the model or the job, which says it all; `log_tail` has them in any case.
+    """
 
     def __init__(self, ref: str, diagnosis: Diagnosis, *, log_tail: str = "") -> None:
-        tail = f"\nLast lines of the log:\n{log_tail}" if log_tail else ""
+        tail = f"\nLast lines of the log:\n{log_tail}" if log_tail and diagnosis.kind not in _SAYS_ALL else ""
         super().__init__(f"run {ref} failed: {diagnosis}{tail}")
         self.ref = ref
         self.diagnosis = diagnosis

@@ -179,6 +179,13 @@ def test_a_failed_run_says_why_where_and_what_to_try() -> None:
     assert text.endswith("Last lines of the log:\nlast line")
 
 
+@pytest.mark.parametrize("kind", ["data", "missing_package", "model", "spec"])
+def test_a_failure_in_our_own_words_comes_without_the_traceback(kind: str) -> None:
+    error = RunFailedError("local:x", Diagnosis(kind, "no model 'x'"), log_tail="Traceback (most recent call last):")
+    assert str(error) == f"run local:x failed: {kind}: no model 'x'"
+    assert error.log_tail.startswith("Traceback")
+
+
 def test_a_diagnosis_is_plain_data() -> None:
     diagnosis = Diagnosis("crash", "it fell over")
     assert Diagnosis(**json.loads(json.dumps(diagnosis._asdict())))[:3] == diagnosis[:3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from ftsdk._entry_points import forget_entry_points, installed
@@ -56,4 +57,15 @@ def get_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     except TypeError as error:
         # Names only: a value may be a key.
         given = ", ".join(map(repr, options or {})) or "no options"
-        raise SpecError(f"backend {name!r} can't be built with {given}: {redact(str(error))}") from error
+        raise SpecError(
+            f"backend {name!r} can't be built with {given}: {redact(str(error))}{_options_of(factory)}"
+        ) from error
+
+
+def _options_of(factory: object) -> str:
+    """Return the end of an error message: the options of a backend, as far as its signature names them."""
+    try:
+        names = list(signature(factory).parameters) if callable(factory) else []
+    except (TypeError, ValueError):
+        names = []
+    return f"; its options: {', '.join(names)}" if names else "; it has no options"

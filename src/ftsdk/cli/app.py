@@ -129,7 +129,7 @@ def preview(
 def run(
     job: JobFile,
     backend: BackendName = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the ref and return; the run continues.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Print only the ref and return; the run continues.")] = False,
     evaluate: Annotated[
         bool,
         typer.Option("--evaluate/--no-evaluate", help="Compare base and tuned model at the end, if the job has evals."),
@@ -139,11 +139,13 @@ def run(
     """Start a run and watch it until it ends."""
     made = load_job(job, backend, changes)
     started = made.submit()
+    if detach:
+        typer.echo(started.ref)
+        typer.echo(f"started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}", err=True)
+        return
     out.print(
         f"[bold]{started.ref}[/] started; it continues if this terminal closes. Watch it: ftsdk watch {started.ref}"
     )
-    if detach:
-        return
     _watch(started.ref)
     if evaluate and made.evals:
         out.print(plain(str(started.evaluate())))

@@ -57,7 +57,7 @@ def resume_command(ref: Ref) -> None:
 
 
 def rm_command(
-    ref: Ref, yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it without a question.")] = False
+    ref: Ref, yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it without asking.")] = False
 ) -> None:
     """Remove a run that has ended, with its checkpoints, weights, logs and results on this machine."""
     from ftsdk.run.removal import plan_removal

@@ -369,7 +369,7 @@ def _column(text: str, parameter: str, table: Table, source: str | None) -> str:
     name = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     if name not in table.columns:
         raise DatasetError(
-            f"{parameter}= names the column {name!r}, and there is none{nearest(name, list(table.columns))}",
+            f"{parameter}= names the column {name!r}, which doesn't exist{nearest(name, list(table.columns))}",
             source=source,
         )
     return name

@@ -135,7 +135,7 @@ def groups_of(
 def _with_column(table: Table, column: str, parameter: str, source: str | None) -> Sequence[Mapping[str, Any]]:
     if column not in table.columns:
         raise DatasetError(
-            f"{parameter}= names the column {column!r}, and there is none{nearest(column, list(table.columns))}",
+            f"{parameter}= names the column {column!r}, which doesn't exist{nearest(column, list(table.columns))}",
             source=source,
         )
     return table.rows

@@ -81,7 +81,7 @@ class Template:
                     hint="For a brace that is meant as text, as in JSON, write {{ and }}.",
                 )
             raise DatasetError(
-                f"{parameter}= names the column {field!r}, and there is none{nearest(field, list(columns))}",
+                f"{parameter}= names the column {field!r}, which doesn't exist{nearest(field, list(columns))}",
                 source=source,
             )
         self._fields.append(field)

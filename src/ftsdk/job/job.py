@@ -159,7 +159,7 @@ class FineTuneJob(JobFields):
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(
                 backend.name,
-                [Gap("live", True, (), "this place tells no price of its own; without it you get our estimate")],
+                [Gap("live", True, (), "this backend offers no quote; leave live out to get ftsdk's own estimate")],
             )
         if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
             raise SpecError(

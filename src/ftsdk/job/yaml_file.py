@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from ftsdk._files import read_regular_file
 from ftsdk._yaml import LIMITS, parse_yaml
@@ -33,6 +33,8 @@ def _as_tuple(entries: object) -> object:
 
 class JobFile(JobFields):
     """What a job file may hold: the fields of a job, with data as recipes."""
+
+    model_config = ConfigDict(title="The job")
 
     model: str | Model
     train: Recipe

@@ -119,17 +119,22 @@ def _download(model: Model, report: Callable[[str], object]) -> Path:
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"the Hugging Face hub has no model {model.id!r}, or it is private: check the name, or log in with `hf "
-            "auth login`."
+            f"auth login`. {_folder_hint(model)}".rstrip()
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
             f"{model} isn't on this machine and the Hugging Face hub can't be reached from it (or HF_HUB_OFFLINE is "
-            "set). "
+            f"set). {_folder_hint(model)}"
             f"Where there is a network, run `{fetch}` and copy the folder here as Model('./folder'), or set "
             "HF_HUB_CACHE to a cache that has it."
         ) from error
     inspect_folder(folder, model, shown=str(model))
     return folder
+
+
+def _folder_hint(model: Model) -> str:
+    """Return how to name a local folder, where one has the name that was taken for a hub id."""
+    return f"To use the folder {model.id!r} here, write './{model.id}'. " if Path(model.id).is_dir() else ""
 
 
 def _unpack(model: Model, root: Path, report: Callable[[str], object]) -> Path:

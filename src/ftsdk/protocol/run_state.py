@@ -75,4 +75,4 @@ class Artifact:
     kind: Literal["adapter", "model"]
     base: str
     """Id of the model that was tuned."""
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(repr=False)

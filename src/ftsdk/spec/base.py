@@ -316,8 +316,9 @@ def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
                     f"{_in_words(detail, asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
                 )
             )
-    lines = "\n".join(f"  {problem.path or cls.__name__}: {problem.message}" for problem in problems)
-    return SpecError(f"{cls.__name__} can't be built:\n{lines}", problems=problems)
+    name = str(cls.model_config.get("title") or cls.__name__)
+    lines = "\n".join(f"  {problem.path or name}: {problem.message}" for problem in problems)
+    return SpecError(f"{name} can't be built:\n{lines}", problems=problems)
 
 
 def _instead_of(cls: type[BaseModel], word: str, known: set[str]) -> str:
@@ -358,8 +359,8 @@ def _in_words(detail: ErrorDetails, asked: object) -> str | None:
     is_number = isinstance(asked, str) and _NUMBER.fullmatch(asked) is not None
     if kind == "is_instance_of" and not is_number:
         return INSTEAD_OF_CLASS.get(str(detail.get("ctx", {}).get("class")))
-    if kind == "tuple_type" and isinstance(asked, str):
-        return f"input should be a list, such as [{asked}]"
+    if kind == "tuple_type":
+        return "input should be a list" + (f", such as [{asked}]" if isinstance(asked, str) else "")
     if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not is_number:
         return None
     if "e" in asked.lower():

@@ -196,7 +196,7 @@ class ScriptedBackend:
         run = self._asked("collect", ref)
         state = self._status_of(run).state
         if state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {state}; weights can be collected once it has succeeded")
+            raise RunNotReadyError(f"run {ref} is {state}; only a run that has succeeded has weights to collect")
         kind, base = self._write_weights(JobSpec.from_dict(run["spec"]), into)
         seal(into, {"kind": kind, "base": base})
         return Artifact(path=into, kind=kind, base=base, manifest=verify(into))

@@ -159,7 +159,7 @@ def test_an_hourly_price_is_in_the_request_the_estimate_and_the_options(model: s
     assert plan.estimate is not None
     assert plan.estimate.billing_terms is not None
     assert (plan.estimate.billing_terms.kind, plan.estimate.billing_terms.usd) == ("per_hour", Decimal("1.5"))
-    assert "$1.5 an hour, from Local(usd_per_hour=)" in str(plan)
+    assert "$1.50 an hour, from Local(usd_per_hour=)" in str(plan)
     assert json.loads(json.dumps(priced.resolved_backend.options)) == {"device": "cpu", "usd_per_hour": 1.5}
     assert "usd_per_hour" not in job(model).plan().request["launch"]
 

@@ -47,5 +47,5 @@ def test_a_missing_package_of_ours_is_told_with_the_extra() -> None:
 
 
 def test_options_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"backend 'local' can't be built with 'gpu': .*unexpected"):
+    with pytest.raises(SpecError, match=r"backend 'local' can't be built with 'gpu': .*; its options: .*device"):
         get_backend("local", {"gpu": "H100"})

@@ -234,3 +234,12 @@ def test_a_ref_is_completed_from_the_ledger() -> None:
         check=False,
     )
     assert done.stdout.split() == [ref]
+
+
+def test_a_detached_run_prints_its_ref_and_nothing_else_on_stdout(job_file: Path) -> None:
+    pytest.importorskip("trl", reason="the extra 'local' isn't installed")
+    result = CliRunner().invoke(app, ["run", str(job_file), "--detach"])
+    assert result.exit_code == 0, result.output
+    ref = result.stdout.removesuffix("\n")
+    assert f"ftsdk watch {ref}" in result.stderr
+    assert CliRunner().invoke(app, ["cancel", ref]).exit_code == 0

@@ -45,7 +45,7 @@ def test_values_are_never_read_as_templates() -> None:
     [
         (
             {"prompt": "{txt}", "completion": "{category}"},
-            "prompt= names the column 'txt', and there is none; did you mean 'text'?",
+            "prompt= names the column 'txt', which doesn't exist; did you mean 'text'?",
         ),
         (
             {"prompt": "{text}", "completion": "category"},
@@ -64,10 +64,10 @@ def test_values_are_never_read_as_templates() -> None:
         ({"prompt": "{text}"}, "as_chat needs completion="),
         ({"completion": "{category}"}, "as_chat needs prompt="),
         ({"messages": "text", "prompt": "{text}"}, "prompt= and completion= can't go with it"),
-        ({"messages": "message"}, "messages= names the column 'message', and there is none"),
+        ({"messages": "message"}, "messages= names the column 'message', which doesn't exist"),
         (
             {"prompt": "{text}", "completion": "{category}", "system": "{nott}"},
-            "system= names the column 'nott', and there is none; did you mean 'note'?",
+            "system= names the column 'nott', which doesn't exist; did you mean 'note'?",
         ),
     ],
 )

@@ -102,7 +102,7 @@ def test_tables_and_preference_rows_can_be_split_too() -> None:
         ({"test": "0.1"}, "must be a fraction between 0 and 1"),
         (
             {"test": 2, "stratify": "lable"},
-            "stratify= names the column 'lable', and there is none; did you mean 'label'?",
+            "stratify= names the column 'lable', which doesn't exist; did you mean 'label'?",
         ),
     ],
 )
@@ -172,7 +172,7 @@ def test_rows_of_one_group_stay_in_one_part_and_groups_can_be_ignored() -> None:
     assert not {row["customer"] for row in parts.train} & {row["customer"] for row in parts.test or ()}
     alone = whole.split(test=10, seed=1, group=None)
     assert prompts(alone.train) & prompts(alone.test)
-    with pytest.raises(DatasetError, match="group= names the column 'custmer', and there is none; did you mean"):
+    with pytest.raises(DatasetError, match="group= names the column 'custmer', which doesn't exist; did you mean"):
         whole.split(test=10, group="custmer")
 
 

@@ -410,3 +410,11 @@ def test_a_real_gguf_model_is_unpacked_and_answers(tmp_path: Path) -> None:
 
     assert "Paris" in tokenizer.decode(tokens[0])
     assert inspect_model(model).parameters == sum(parameter.numel() for parameter in loaded.parameters())
+
+
+def test_a_folder_that_was_taken_for_a_hub_id_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(ModelError, match=r"To use the folder 'tiny' here, write '\./tiny'\."):
+        materialize(Model(id="tiny"))

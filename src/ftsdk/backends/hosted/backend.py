@@ -287,7 +287,7 @@ class HostedBackend:
         """Download the weights and check them against their manifest."""
         status = self.status(ref)
         if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; its weights can be collected once it has succeeded")
+            raise RunNotReadyError(f"run {ref} is {status.state}; only a run that has succeeded has weights to collect")
         self._launcher.files(ref.id).fetch(ARTIFACT, into)
         manifest = verify(into)
         if manifest.get("kind") not in ("adapter", "model"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ftsdk._files import replace_file, replacing
+from ftsdk._format import money
 from ftsdk._home import home
 from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
@@ -211,7 +212,7 @@ class LocalLauncher:
     def _billing(self, spec: JobSpec) -> Billing:
         price = self._usd_per_hour
         if price is not None:
-            source = f"${price} an hour, from Local(usd_per_hour=)"
+            source = f"{money(price)} an hour, from Local(usd_per_hour=)"
             rate = Rate(label="hardware", usd=price, source=source)
             return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
         note = "this machine bills nothing"

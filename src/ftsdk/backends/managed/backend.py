@@ -158,7 +158,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         folder = self._folder(ref)
         status = self.status(ref)
         if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; its weights can be collected once it has succeeded")
+            raise RunNotReadyError(f"run {ref} is {status.state}; only a run that has succeeded has weights to collect")
         return collect(self._service(), folder, into, sleep=self._sleep)
 
     def _ask_price(self, plan: Plan) -> Quote:

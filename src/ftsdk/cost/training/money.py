@@ -58,7 +58,7 @@ def priced(
 
 def _at_rate(usd_per_hour: Decimal, limits: HourlyBilling | None) -> HourlyBilling:
     """Return billing at a rate that the user gave, within the limits of the plan's own."""
-    source = f"${usd_per_hour} an hour, as given"
+    source = f"{money(usd_per_hour)} an hour, as given"
     rates = (Rate(label="hardware", usd=usd_per_hour, source=source),)
     if limits is None:
         return HourlyBilling(rates=rates, most_usd_per_hour=usd_per_hour, source=source)

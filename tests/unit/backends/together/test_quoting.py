@@ -204,7 +204,7 @@ def test_a_place_without_a_price_of_its_own_refuses_in_words(model_of_headers: P
     from ftsdk import Local
 
     rows = Dataset.from_rows([{"q": "a", "a": "b"}]).as_chat(prompt="{q}", completion="{a}")
-    with pytest.raises(UnsupportedSpecError, match=r"'local'(.|\n)*live = True(.|\n)*tells no price of its own"):
+    with pytest.raises(UnsupportedSpecError, match=r"'local'(.|\n)*live = True(.|\n)*offers no quote"):
         FineTuneJob(model=str(model_of_headers), train=rows, backend=Local(device="cpu")).estimate(live=True)
 
 

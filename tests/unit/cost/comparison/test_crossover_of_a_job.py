@@ -131,7 +131,7 @@ def test_an_hour_of_own_hardware_may_be_given_a_price(job_file: Path) -> None:
     assert "bills nothing" in str(refused.exception)
     priced = CliRunner().invoke(app, [*asked, "--usd-per-hour", "1.5", "--verbose"])
     assert priced.exit_code == 0, priced.output
-    assert "training: $1.5 an hour, as given" in priced.output
+    assert "training: $1.50 an hour, as given" in priced.output
 
 
 @pytest.mark.parametrize("option", [["--backend", "modal"], ["--usd-per-hour", "2"]])
