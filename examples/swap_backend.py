@@ -70,7 +70,7 @@ def run_at(backend: str | Backend) -> None:
     price = run.status().price_usd
     print(
         f"It is over, after {len(run.events())} events. The price: "
-        f"{'none was stated' if price is None else f'{price:.2f} US dollars'}."
+        f"{'none was stated' if price is None else f'${price:.2f}'}."
     )
     artifact = run.collect()
     print(

@@ -183,15 +183,22 @@ def _name_lines(axis: Any, labels: list[tuple[float, str, str]], top: float) -> 
 
 def _spread(heights: list[float], *, least: float) -> list[float]:
     """Return ascending heights, moved as little as it takes to be `least` apart, from 0 to 1."""
-    groups: list[tuple[float, int]] = []
+    groups: list[tuple[float, int]] = []  # the sum of the heights, and how many
     for height in heights:
-        middle, size = height, 1
+        total, size = height, 1
         # A group is centred on the mean of what it names; one that runs into the group below joins it.
-        while groups and middle - least * (size - 1) / 2 < groups[-1][0] + least * (groups[-1][1] + 1) / 2:
+        while groups and _ends(total, size, least)[0] < _ends(*groups[-1], least)[1] + least:
             below, members = groups.pop()
-            middle, size = (below * members + middle * size) / (members + size), members + size
-        groups.append((min(max(middle, least * (size - 1) / 2), 1 - least * (size - 1) / 2), size))
-    return [middle + least * (n - (size - 1) / 2) for middle, size in groups for n in range(size)]
+            total, size = below + total, members + size
+        groups.append((total, size))
+    return [_ends(total, size, least)[0] + least * n for total, size in groups for n in range(size)]
+
+
+def _ends(total: float, size: int, least: float) -> tuple[float, float]:
+    """Return the heights of the lowest and the highest name of a group, kept inside from 0 to 1."""
+    half = least * (size - 1) / 2
+    middle = min(max(total / size, half), 1 - half)
+    return middle - half, middle + half
 
 
 def _tornado(axis: Any, answer: CrossoverAnswer) -> None:

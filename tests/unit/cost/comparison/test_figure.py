@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftsdk.cost import Api, PriceBook, Quality, SelfHosted, Workload, crossover
@@ -73,6 +73,7 @@ def test_every_label_is_inside_the_picture(name: str, tmp_path: Path, monkeypatc
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@example([1.0, 1.0, 1.0, 1.0, 0.84375])
 def test_names_are_spread_apart_in_order_and_inside(heights: list[float]) -> None:
     placed = _spread(sorted(heights), least=0.045)
     assert len(placed) == len(heights)
