@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, cast
 
-from ftsdk._yaml import parse_yaml
+from ftsdk._yaml import LIMITS, parse_yaml
 from ftsdk.errors import SpecError
 from ftsdk.spec import JobFields, Value
 
@@ -30,6 +30,8 @@ def with_overrides(data: dict[str, Any], assignments: Sequence[str]) -> dict[str
         path = key.strip().split(".")
         if not equals or not all(path):
             raise SpecError(f"--set {assignment}: write key=value, such as --set epochs=1 or --set tuning.rank=8")
+        if len(path) > LIMITS.depth:
+            raise SpecError(f"--set: the key is nested deeper than {LIMITS.depth} levels")
         if path[0].startswith("x-"):
             raise SpecError(f"--set {assignment}: {path[0]!r} is a YAML anchor's, which changes nothing by itself")
         _set(changed, path, parse_yaml(text, f"--set {key}"), assignment)
@@ -65,6 +67,7 @@ def _default(path: Sequence[str]) -> dict[str, Any]:
 
 
 def _index(entries: list[Any], word: str, assignment: str) -> int:
-    if not word.isdecimal() or int(word) >= len(entries):
+    # The length first: Python refuses to read a number of thousands of digits.
+    if not word.isdecimal() or len(word) > 9 or int(word) >= len(entries):
         raise SpecError(f"--set {assignment}: {word!r} is no index of a list with {len(entries)} entries, from 0")
     return int(word)

@@ -270,6 +270,7 @@ class _Side:
 
     def __init__(self, text: str, name: str, table: Table, source: str | None) -> None:
         self.name = name
+        _check_is_text(text, name, source)
         template = None if text in table.columns else _needed(text, name, table, source)
         self.column = text if template is None else template.only_field
         holds_lists = self.column is not None and any(
@@ -358,6 +359,7 @@ def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, 
 
 
 def _needed(text: str, parameter: str, table: Table, source: str | None) -> Template:
+    _check_is_text(text, parameter, source)
     return Template(text, parameter=parameter, columns=table.columns, source=source)
 
 
@@ -365,7 +367,17 @@ def _template(text: str | None, parameter: str, table: Table, source: str | None
     return None if text is None else _needed(text, parameter, table, source)
 
 
+def _check_is_text(text: object, parameter: str, source: str | None) -> None:
+    if not isinstance(text, str):
+        raise DatasetError(
+            f"{parameter}={text!r} is a {type(text).__name__}, not text.",
+            source=source,
+            hint='Pass a template such as "{column}", or the name of a column.',
+        )
+
+
 def _column(text: str, parameter: str, table: Table, source: str | None) -> str:
+    _check_is_text(text, parameter, source)
     name = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     if name not in table.columns:
         raise DatasetError(

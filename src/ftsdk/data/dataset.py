@@ -429,9 +429,11 @@ class Dataset(Rows):
         )
 
     def _enough(self, n: int) -> int:
-        if not 1 <= n <= len(self):
+        if not isinstance(n, int) or not 1 <= n <= len(self):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DatasetError(
-                f"can't take {n} of {len(self)} rows.", source=self._source.location, hint=f"Ask for 1 to {len(self)}."
+                f"can't take {n!r} of {len(self)} rows.",
+                source=self._source.location,
+                hint=f"Ask for a whole number from 1 to {len(self)}.",
             )
         return n
 

@@ -13,7 +13,7 @@ from ftsdk.data.limits import LIMITS
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
-__all__ = ["WrittenFloat", "json_array", "json_lines"]
+__all__ = ["WrittenFloat", "json_array", "json_lines", "refuse_depth"]
 
 _blank = re.compile(r"[ \t\n\r]*")
 
@@ -231,12 +231,12 @@ def _object(row: object, where: Location) -> dict[str, Any]:
         raise where.error(f"the row is {_kind(row)}; every row must be an object: {{...}}.")
     found = cast("dict[str, Any]", row)
     if any(type(value) in (dict, list) for value in found.values()):
-        _refuse_depth(found, where)
+        refuse_depth(found, where)
     return found
 
 
-def _refuse_depth(row: dict[str, Any], where: Location) -> None:
-    """Refuse a row that can be read but, nested so deeply, not shown or compared."""
+def refuse_depth(row: dict[str, Any], where: Location) -> None:
+    """Raise `DatasetError` for a row that can be read but, nested so deeply, not shown or compared."""
     level: list[Any] = [row]
     for _ in range(LIMITS.nesting):
         level = [

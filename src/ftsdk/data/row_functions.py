@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, cast
 
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.location import Location
-from ftsdk.data.sources import plain
+from ftsdk.data.sources import plain_row
 from ftsdk.data.table import Table
 
 __all__ = ["kept_by", "mapped_table", "without_repeats"]
@@ -31,7 +32,7 @@ def mapped_table(
                 f"the function of map returned a {type(result).__name__}, not a row: a dict of columns.",
                 hint="Return the row, changed or not; filter leaves rows out.",
             )
-        found.append({key: plain(value) for key, value in cast("Mapping[str, Any]", result).items()})
+        found.append(plain_row(cast("Mapping[str, Any]", result), where))
     return found
 
 
@@ -41,20 +42,31 @@ def kept_by(
     """Return the positions of the rows for which the function is true, and the other rows.
 
     Raises:
-        DatasetError: It returns None, as a function without `return` does.
+        DatasetError: It returns None, as a function without `return` does, or what a function with `async` or `yield`
+            returns, which is always true.
     """
     kept: list[int] = []
     dropped: list[DroppedRow] = []
     name = getattr(function, "__qualname__", type(function).__qualname__)
     for position, (row, where) in enumerate(zip(rows, places, strict=True)):
         result = _called(function, row, where, "filter")
-        if result is None:
-            raise where.error("the function of filter returned None, neither true nor false.")
-        if result:
+        _check_verdict(result, where)
+        if _called(bool, result, where, "filter"):
             kept.append(position)
         else:
             dropped.append(DroppedRow(where.source, where.line, f"filter {name}", row))
     return tuple(kept), tuple(dropped)
+
+
+def _check_verdict(result: object, where: Location) -> None:
+    if inspect.iscoroutine(result) or isinstance(result, Generator):
+        result.close()  # a coroutine that is dropped warns
+        raise where.error(
+            f"the function of filter returned a {type(result).__name__}, which is always true.",
+            hint="Write it without async and yield.",
+        )
+    if result is None:
+        raise where.error("the function of filter returned None, neither true nor false.")
 
 
 def without_repeats(
@@ -74,7 +86,7 @@ def without_repeats(
     return tuple(kept), tuple(dropped)
 
 
-def _called(function: Callable[[dict[str, Any]], Any], row: dict[str, Any], where: Location, what: str) -> Any:
+def _called(function: Callable[[Any], Any], row: object, where: Location, what: str) -> Any:
     try:
         return function(row)
     except Exception as error:

@@ -15,13 +15,13 @@ from ftsdk._format import printable
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.csv_text import csv_rows
 from ftsdk.data.file_content import read_parquet, read_text
-from ftsdk.data.json_text import WrittenFloat, json_array, json_lines
+from ftsdk.data.json_text import WrittenFloat, json_array, json_lines, refuse_depth
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain", "rows_table"]
+__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 """The kinds of file that can be read, by their ending."""
@@ -157,8 +157,22 @@ def rows_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         columns = cast("Mapping[object, Any]", row)
         if not all(isinstance(key, str) for key in columns):
             raise Location(None, number).error("has a column whose name isn't text.")
-        found.append((number, {str(key): plain(value) for key, value in columns.items()}))
+        found.append((number, plain_row(cast("Mapping[str, Any]", columns), Location(None, number))))
     return table_of(found, source=None)
+
+
+def plain_row(columns: Mapping[str, Any], where: Location) -> dict[str, Any]:
+    """Return a row from memory as plain Python.
+
+    Raises:
+        DatasetError: It is nested too deeply, or holds itself.
+    """
+    try:
+        row = {str(key): plain(value) for key, value in columns.items()}
+    except RecursionError as error:
+        raise where.error("is nested too deeply, or holds itself.") from error
+    refuse_depth(row, where)
+    return row
 
 
 def plain(value: Any) -> Any:

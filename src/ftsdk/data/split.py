@@ -135,7 +135,7 @@ def groups_of(
 def _with_column(table: Table, column: str, parameter: str, source: str | None) -> Sequence[Mapping[str, Any]]:
     if column not in table.columns:
         raise DatasetError(
-            f"{parameter}= names the column {column!r}, which doesn't exist{nearest(column, list(table.columns))}",
+            f"{parameter}= names the column {column!r}, which doesn't exist{nearest(str(column), list(table.columns))}",
             source=source,
         )
     return table.rows
@@ -234,7 +234,8 @@ def _shares(size: int, rows: int, totals: dict[str, int], left: dict[str, int]) 
 def _part_size(name: str, size: float, rows: int, *, source: str | None) -> int:
     """Return the number of rows of a part that was given as a fraction or a count."""
     is_number = isinstance(size, (int, float)) and not isinstance(size, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not is_number or size <= 0 or (isinstance(size, float) and size >= 1):
+    # NaN is neither above 0 nor below it, so that only what is inside may pass.
+    if not is_number or not size > 0 or (isinstance(size, float) and size >= 1):
         raise DatasetError(
             f"{name}={size!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source
         )

@@ -33,9 +33,9 @@ def write_copy(home: Path, record: Record) -> None:
 
 
 def remove_copy(home: Path, ref: str) -> None:
-    """Remove the copy of a run's record, if there is one."""
+    """Remove the copy of a run's record, if there is one. What lies behind a link isn't the run's, and stays."""
     path = _path(home, ref)
-    if path is not None:
+    if path is not None and path.parent.is_dir() and not path.parent.is_symlink():
         path.unlink(missing_ok=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ class Removal:
     state: str
     """The run's last state."""
     folders: tuple[Path, ...]
-    """Its folders on this machine: checkpoints, weights, logs, eval results."""
+    """Its folders on this machine: checkpoints, weights, logs, eval results. Of a link, what it points to stays."""
     bytes: int
     """Size of the files in them."""
 
@@ -35,11 +37,17 @@ class Removal:
         """Delete the folders and the record in the ledger. What the provider keeps, and the data store, stay.
 
         Raises:
+            RunNotFoundError: It was removed since.
+            RunNotReadyError: It was resumed or deployed since.
             FtsdkError: A file can't be deleted; the run stays in the ledger.
         """
+        plan_removal(self.ref)
         with usable_home():
-            for folder in self.folders:
-                shutil.rmtree(folder)
+            for path in self.folders:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, onerror=_unless_gone)
+                else:
+                    path.unlink(missing_ok=True)
         Ledger().remove(self.ref)
 
 
@@ -74,6 +82,21 @@ def plan_removal(ref: str) -> Removal:
     if folder.is_dir() and is_held(folder):
         raise RunNotReadyError(f"a worker still uses {folder}; try again when it has ended")
     candidates = (folder, home() / "results" / entry.ref.replace(":", "-"))
-    folders = tuple(path for path in candidates if path.is_dir() and not path.is_symlink())
-    size = sum(file.lstat().st_size for path in folders for file in path.rglob("*") if file.is_file())
-    return Removal(ref=entry.ref, state=state, folders=folders, bytes=size)
+    folders = tuple(path for path in candidates if os.path.lexists(path))
+    return Removal(ref=entry.ref, state=state, folders=folders, bytes=sum(map(_size, folders)))
+
+
+def _size(path: Path) -> int:
+    if path.is_symlink():
+        return 0
+    try:
+        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+    except OSError:  # removed or locked meanwhile; only a number to show
+        return 0
+
+
+def _unless_gone(
+    _function: Callable[..., object], _path: str, found: tuple[type[BaseException], BaseException, object]
+) -> None:
+    if not isinstance(found[1], FileNotFoundError):
+        raise found[1]

@@ -5,9 +5,10 @@ The one question, answered with prices, volume, working hours, quality and uncer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.answer_builder import build_answer
@@ -24,6 +25,7 @@ from ftsdk.spec.base import nearest
 __all__ = ["crossover"]
 
 _DEFAULT_REQUESTS = 1_000_000.0
+MOST_SCENARIOS = 10_000_000
 
 
 def crossover(
@@ -74,6 +76,8 @@ def crossover(
         raise SpecError(f"can't solve for {solve_for!r}{nearest(solve_for, set(SOLVABLE))}")
     if check_integer("scenarios", scenarios) < 100:
         raise SpecError(f"scenarios={scenarios} is too few for a probability; give at least 100")
+    if scenarios > MOST_SCENARIOS:
+        raise SpecError(f"scenarios={scenarios} takes too much memory; give at most {MOST_SCENARIOS:,}")
     if check_integer("seed", seed) < 0:
         raise SpecError(f"seed={seed} can't be negative: give any whole number from 0 up")
     check_not_negative("retrains_per_year", retrains_per_year)
@@ -97,27 +101,40 @@ def crossover(
         quality=quality,
         book=book or PriceBook.load(),
     )
-    scenario = build_scenario(inputs)
-    largest = max(MOST_REQUESTS, 100 * float(scenario.expected.requests))
-    points = break_even_points(scenario, largest)
-    if workload.requests_per_month is None:
-        if solve_for != "requests_per_month":
-            raise SpecError(
-                "Workload needs requests_per_month, unless it is solved for: crossover(..., "
-                "solve_for='requests_per_month')"
-            )
-        # At the break-even volume the rest of the answer is about a tie, which is what was asked for.
-        volume = next((p.requests_per_month for p in points if p.option == scenario.own.name), _DEFAULT_REQUESTS)
-        scenario = build_scenario(replace(inputs, workload=workload.replace(requests_per_month=volume)))
-    return build_answer(
-        scenario,
-        points,
-        largest,
-        solve_for=solve_for,
-        scenarios=scenarios,
-        seed=seed,
-        discount_per_year=discount_per_year,
-    )
+    with _refused_if_too_large():
+        scenario = build_scenario(inputs)
+        largest = max(MOST_REQUESTS, 100 * float(scenario.expected.requests))
+        points = break_even_points(scenario, largest)
+        if workload.requests_per_month is None:
+            if solve_for != "requests_per_month":
+                raise SpecError(
+                    "Workload needs requests_per_month, unless it is solved for: crossover(..., "
+                    "solve_for='requests_per_month')"
+                )
+            # At the break-even volume the rest of the answer is about a tie, which is what was asked for.
+            volume = next((p.requests_per_month for p in points if p.option == scenario.own.name), _DEFAULT_REQUESTS)
+            scenario = build_scenario(replace(inputs, workload=workload.replace(requests_per_month=volume)))
+        return build_answer(
+            scenario,
+            points,
+            largest,
+            solve_for=solve_for,
+            scenarios=scenarios,
+            seed=seed,
+            discount_per_year=discount_per_year,
+        )
+
+
+@contextmanager
+def _refused_if_too_large() -> Generator[None]:
+    """Raise `SpecError` in place of the errors of numbers that can't be added up any more."""
+    try:
+        yield
+    except (OverflowError, InvalidOperation) as error:
+        raise SpecError(
+            "the numbers are too far apart to compare: a cost is above 1e24 US dollars, or can't be computed. Check "
+            "the largest and the smallest amounts, shares and counts"
+        ) from error
 
 
 def _api(api: str | Api) -> Api:
