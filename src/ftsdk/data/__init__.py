@@ -5,7 +5,7 @@ from ftsdk.data.overlap import JudgedBy, data_notes
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
-from ftsdk.data.store import Store
+from ftsdk.data.store import Store, read_stored_rows
 from ftsdk.data.summary import Summary
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Summary",
     "data_notes",
     "preview",
+    "read_stored_rows",
     "render_chat",
     "render_dataset",
     "render_preference",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from json.encoder import encode_basestring
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
-from ftsdk.data.table import Table
+from ftsdk.data.message_rows import Row, message_rows
+from ftsdk.data.row_sequence import RowSequence
+from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.template import Template
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["Row", "as_lines", "chat_rows", "detect_format", "preference_rows", "ready_rows"]
-
-Row = dict[str, Any]
-"""Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`."""
-
+__all__ = ["Row", "chat_rows", "detect_format", "preference_rows", "ready_rows"]
 
 _MEANINGFUL_COLUMNS = frozenset(
     {
@@ -38,28 +35,6 @@ _MEANINGFUL_COLUMNS = frozenset(
 """Columns beside ready-made rows and conversations that change what the model reads or writes."""
 
 
-def as_lines(rows: Sequence[Row]) -> bytes:
-    """Return canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
-    # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two
-    # equal.
-    return "".join(
-        ["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]
-    ).encode("utf-8")
-
-
-def _array(messages: Sequence[Message]) -> str:
-    return (
-        "["
-        + ",".join(
-            [
-                f'{{"content":{encode_basestring(message["content"])},"role":"{message["role"]}"}}'
-                for message in messages
-            ]
-        )
-        + "]"
-    )
-
-
 def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
     """Return what rows are by their columns.
 
@@ -73,7 +48,7 @@ def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
     if columns >= {"prompt", "completion"}:
         if columns <= {"prompt", "completion", "system"}:
             return "chat"
-        values = (row.get(name) for row in table.rows for name in ("prompt", "completion"))
+        values = (value for name in ("prompt", "completion") for value in table.column(name))
         return (
             "chat"
             if all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values)
@@ -82,7 +57,7 @@ def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
     return "table"
 
 
-Built = tuple[Table, tuple[Row, ...]]
+Built = tuple[Table, RowSequence]
 """The rows of the table that could be used, and what was made of each."""
 
 
@@ -100,7 +75,7 @@ def ready_rows(table: Table, format: Literal["chat", "preference"], source: str 
         )
     elif "messages" in table.columns:
         make = _messages_maker("messages", None)
-    elif any(isinstance(row.get("prompt"), (list, tuple)) for row in table.rows):
+    elif any(isinstance(value, (list, tuple)) for value in table.column("prompt")):
         make = _joined
     else:
         make = _template_maker(
@@ -167,19 +142,24 @@ def _built(
     refuse: Callable[[Mapping[str, Any], Location], None] | None,
     make: _Make,
 ) -> Built:
-    rows: list[Row] = []
     kept: list[int] = []
-    for position, (row, where) in enumerate(table.located(source)):
-        try:
-            if refuse is not None:
-                refuse(row, where)
-            rows.append(make(row, where))
-        except DatasetError as error:
-            bad.add(error, row)
-        else:
-            kept.append(position)
-    bad.finish(len(rows))
-    return (table if len(kept) == len(table.rows) else table.at(kept)), tuple(rows)
+
+    def made() -> Iterator[Row]:
+        for position, (row, where) in enumerate(table.located(source)):
+            try:
+                if refuse is not None:
+                    refuse(row, where)
+                found = make(row, where)
+            except DatasetError as error:
+                bad.add(error, row)
+            else:
+                kept.append(position)
+                yield found
+
+    with room_on_disk(source):
+        rows = message_rows(made())
+    bad.finish(len(kept))
+    return (table if len(kept) == len(table.rows) else table.at(kept)), rows
 
 
 def _template_maker(
@@ -274,7 +254,7 @@ class _Side:
         template = None if text in table.columns else _needed(text, name, table, source)
         self.column = text if template is None else template.only_field
         holds_lists = self.column is not None and any(
-            isinstance(row.get(self.column), (list, tuple)) for row in table.rows
+            isinstance(value, (list, tuple)) for value in table.column(self.column)
         )
         if template is None and not holds_lists:
             _needed(text, name, table, source)  # a bare column name: refused, since a template was meant

@@ -12,6 +12,7 @@ from ftsdk.data.lineage import follow, lineage_of, recipe_of
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
 from ftsdk.data.row_keys import prompt_key, row_key
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.rows import Rows
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
 from ftsdk.data.split import choose, groups_of, split_positions, strata_of
@@ -40,8 +41,9 @@ class Splits(NamedTuple, Generic[_Validation_co, _Test_co]):
 class Dataset(Rows):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
-    Rows are read once and held as plain Python. `format` says what they are: `"chat"` and `"preference"` rows can be
-    trained on, `"table"` rows become one of these by `as_chat` or `as_preference`.
+    Rows are read once and held in Arrow; large ones in a file that is mapped into memory. `format` says what they are:
+    `"chat"` and `"preference"` rows can be trained on, `"table"` rows become one of these by `as_chat` or
+    `as_preference`.
     """
 
     __slots__ = ("_parts", "_steps")
@@ -53,7 +55,7 @@ class Dataset(Rows):
         *,
         steps: tuple[Step, ...] = (),
         format: Literal["table", "chat", "preference"] | None = None,  # noqa: A002
-        rows: tuple[Row, ...] | None = None,
+        rows: RowSequence | None = None,
         bad: BadRows | None = None,
         dropped: tuple[DroppedRow, ...] = (),
         parts: tuple[Dataset, ...] = (),
@@ -147,7 +149,7 @@ class Dataset(Rows):
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Row | Dataset:
         if not isinstance(index, slice):
-            return self._copied(self._rows[index])
+            return self._rows[index]
         positions = tuple(range(*index.indices(len(self))))
         if not positions:
             raise DatasetError(
@@ -171,7 +173,7 @@ class Dataset(Rows):
             table,
             Source(name=f"{self.name} + {other.name}"),
             format=self._format,
-            rows=table.rows if self._format == "table" else (*self._rows, *other._rows),
+            rows=table.rows if self._format == "table" else self._rows + other._rows,
             dropped=(*self._dropped, *other._dropped),
             parts=(self, other),
         )
@@ -273,9 +275,9 @@ class Dataset(Rows):
             DatasetError: It returns something else, or rows that can't be used.
         """
         changed = mapped_table(self, self._places(), function)
-        table = table_of(zip(self._table.lines, changed, strict=True), source=self.name)
+        table = table_of(zip(self._table.lines.tolist(), changed, strict=True), source=self.name)
         table = table._replace(sources=self._table.sources)
-        step = Step(map=function_step(function, before=len(self), after=len(changed)))
+        step = Step(map=function_step(function, before=len(self), after=len(self)))
         return Dataset(table, self._source, steps=(*self._steps, step), dropped=self._dropped, parts=self._parts)
 
     def drop_duplicates(self, by: Literal["row", "prompt"] = "row") -> Dataset:
@@ -439,13 +441,13 @@ class Dataset(Rows):
 
     def _selected(self, positions: tuple[int, ...], step: Step, *, dropped: Iterable[DroppedRow] = ()) -> Dataset:
         table = self._table.at(positions)
-        rows = table.rows if self._format == "table" else tuple(self._rows[i] for i in positions)
+        rows = table.rows if self._format == "table" else self._rows.at(positions)
         return self._derived(table, rows, step, format=self._format, dropped=dropped)
 
     def _derived(
         self,
         table: Table,
-        rows: tuple[Row, ...],
+        rows: RowSequence,
         step: Step,
         *,
         format: Literal["table", "chat", "preference"],  # noqa: A002

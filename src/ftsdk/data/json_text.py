@@ -13,7 +13,7 @@ from ftsdk.data.limits import LIMITS
 from ftsdk.data.location import Location
 from ftsdk.errors import DatasetError
 
-__all__ = ["WrittenFloat", "json_array", "json_lines", "refuse_depth"]
+__all__ = ["WrittenFloat", "json_array", "json_lines", "read_json", "refuse_depth"]
 
 _blank = re.compile(r"[ \t\n\r]*")
 
@@ -55,6 +55,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=WrittenFloat, parse_constant=WrittenFloat)
 _lenient = json.JSONDecoder(parse_int=str)
 """Finds the end of a value that `_decoder` refuses."""
+
+
+def read_json(text: str) -> Any:
+    """Return the value of sound JSON, floats as it writes them."""
+    return _decoder.decode(text)
 
 
 def json_lines(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,7 +12,9 @@ class DataLimits:
     """Limits of what is read, so that no file can take all memory or all time."""
 
     file_bytes: int = 2 << 30
-    """Largest file of text. Rows are held in memory, where they take several times as much."""
+    """Largest file of text."""
+    memory_bytes: int = 64 << 20
+    """Rows of a dataset that are held in memory; more than that goes to a file, which is mapped into memory."""
     nesting: int = 100
     """Deepest nesting of arrays and objects in one row. Python itself gives up at about 1,000."""
     expanded_bytes: int = 256 << 20

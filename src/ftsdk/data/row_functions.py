@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from ftsdk.data.bad_rows import DroppedRow
@@ -16,13 +16,12 @@ __all__ = ["kept_by", "mapped_table", "without_repeats"]
 
 def mapped_table(
     rows: Iterable[dict[str, Any]], places: Iterable[Location], function: Callable[[dict[str, Any]], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return what the function makes of each row.
+) -> Iterator[dict[str, Any]]:
+    """Yield what the function makes of each row.
 
     Raises:
         DatasetError: It returns something else than a row.
     """
-    found: list[dict[str, Any]] = []
     for row, where in zip(rows, places, strict=True):
         result = cast("object", _called(function, row, where, "map"))
         if not isinstance(result, Mapping) or not all(
@@ -32,8 +31,7 @@ def mapped_table(
                 f"the function of map returned a {type(result).__name__}, not a row: a dict of columns.",
                 hint="Return the row, changed or not; filter leaves rows out.",
             )
-        found.append(plain_row(cast("Mapping[str, Any]", result), where))
-    return found
+        yield plain_row(cast("Mapping[str, Any]", result), where)
 
 
 def kept_by(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ftsdk._format import printable
 from ftsdk.data.bad_rows import DroppedRow
-from ftsdk.data.canonical import Row, as_lines
 from ftsdk.data.location import Location
+from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
 from ftsdk.data.table import Table
@@ -28,14 +28,14 @@ __all__ = ["Rows"]
 class Rows:
     """Rows that were read, and what can be learned from them without changing them; `Dataset` is the public class."""
 
-    __slots__ = ("_dropped", "_fingerprint", "_format", "_guesses", "_lines", "_rows", "_source", "_table")
+    __slots__ = ("_dropped", "_fingerprint", "_format", "_guesses", "_rows", "_source", "_table")
 
     def __init__(
         self,
         table: Table,
         source: Source,
         format: Literal["table", "chat", "preference"],  # noqa: A002
-        rows: tuple[Row, ...],
+        rows: RowSequence,
         dropped: Iterable[DroppedRow],
     ) -> None:
         """Hold rows, each with the row of the table that it was made of."""
@@ -44,7 +44,6 @@ class Rows:
         self._format: Literal["table", "chat", "preference"] = format
         self._rows = rows
         self._dropped = tuple(dropped)
-        self._lines: bytes | None = None
         self._fingerprint: str | None = None
         self._guesses: tuple[RowGuess, ...] | None = None
 
@@ -74,23 +73,34 @@ class Rows:
         return self._table.columns
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows themselves, not copies: don't change them."""
+    def rows(self) -> Sequence[Row]:
+        """The rows. Each look at one makes a new dict of it."""
+        return self._rows
+
+    @property
+    def canonical(self) -> RowSequence:
+        """The rows in Arrow.
+
+        Raises:
+            DatasetError: The rows are still a table.
+        """
+        if self._format == "table":
+            raise self._not_shaped()
         return self._rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        return map(self._copied, self._rows)
+        return iter(self._rows)
 
     def head(self, n: int = 5) -> list[Row]:
         """Return the first rows, at most `n`."""
-        return [self._copied(row) for row in self._rows[:n]]
+        return list(self._rows[:n])
 
     def line_of(self, index: int) -> int:
         """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
-        return self._table.lines[index]
+        return int(self._table.lines[index])
 
     @property
     def fingerprint(self) -> str:
@@ -100,20 +110,16 @@ class Rows:
             DatasetError: The rows are still a table.
         """
         if self._fingerprint is None:
-            self._fingerprint = hashlib.sha256(self.to_bytes()).hexdigest()
+            self._fingerprint = fingerprint_of(self.canonical)
         return self._fingerprint
 
     def to_bytes(self) -> bytes:
-        """Return the canonical rows as JSON lines, as the store keeps them; they are written once and kept.
+        """Return the canonical rows as JSON lines; their SHA-256 is the fingerprint.
 
         Raises:
             DatasetError: The rows are still a table.
         """
-        if self._format == "table":
-            raise self._not_shaped()
-        if self._lines is None:
-            self._lines = as_lines(self._rows)
-        return self._lines
+        return as_lines(self.canonical)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a `pandas.DataFrame`: the columns of a table, `messages` of chat rows.
@@ -177,11 +183,5 @@ class Rows:
             hint=self.shape_hint,
         )
 
-    def _copied(self, row: Row) -> Row:
-        """Copy a row, so that a caller's changes don't reach the dataset and its fingerprint."""
-        if self._format == "table":
-            return dict(row)
-        return {key: [dict(message) for message in messages] for key, messages in row.items()}
-
     def _places(self) -> Iterator[Location]:
-        return (where for _, where in self._table.located(self._source.location))
+        return self._table.places(self._source.location)

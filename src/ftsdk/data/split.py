@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ftsdk.data.labels import MAX_CLASSES, class_of
@@ -86,7 +86,7 @@ def strata_of(
         counts = Counter(classes[text] for text in completions)
         is_labelled = 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2
         return tuple(classes[text] for text in completions) if is_labelled else None
-    return tuple(str(row.get(stratify)) for row in _with_column(table, stratify, "stratify", source))
+    return tuple(str(value) for value in _column(table, stratify, "stratify", source))
 
 
 def groups_of(
@@ -114,7 +114,7 @@ def groups_of(
         return None
     keys: list[list[Hashable]] = [[loose_prompt_key(row, format) for row in rows]]  # type: ignore[list-item]
     if group != "auto":
-        keys.append([repr(row.get(group)) for row in _with_column(table, group, "group", source)])
+        keys.append([repr(value) for value in _column(table, group, "group", source)])
     # Each row points to an earlier one of its group, and the first of a group to itself.
     leader = list(range(len(rows)))
 
@@ -132,13 +132,13 @@ def groups_of(
     return [first(row) for row in range(len(rows))]
 
 
-def _with_column(table: Table, column: str, parameter: str, source: str | None) -> Sequence[Mapping[str, Any]]:
+def _column(table: Table, column: str, parameter: str, source: str | None) -> Iterator[Any]:
     if column not in table.columns:
         raise DatasetError(
             f"{parameter}= names the column {column!r}, which doesn't exist{nearest(str(column), list(table.columns))}",
             source=source,
         )
-    return table.rows
+    return table.column(column)
 
 
 def choose(

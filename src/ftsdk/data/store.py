@@ -5,26 +5,33 @@ Each dataset once, under the hash of its rows, so that a run finds exactly the r
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk._files import replace_file
+from ftsdk._files import replacing
 from ftsdk._home import home
-from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.dataset import Dataset
-from ftsdk.data.json_text import json_lines
+from ftsdk.data.message_rows import (
+    SIDES,
+    fingerprint_of,
+    message_rows,
+    open_message_rows,
+    stored_rows,
+    write_message_rows,
+)
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.sources import Source
-from ftsdk.data.table import table_of
+from ftsdk.data.table import table_of_messages
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DataFormat, DatasetRef
 
-__all__ = ["Store"]
+__all__ = ["Store", "read_stored_rows"]
 
 
 class Store:
-    """A folder of `<fingerprint>.jsonl` files. Any number of processes may use it at once."""
+    """A folder of `<fingerprint>.arrow` files. Any number of processes may use it at once."""
 
     def __init__(self, root: Path | None = None) -> None:
         """Name the folder, which is created when rows are put into it. None: `data` in ftsdk's home."""
@@ -36,37 +43,19 @@ class Store:
         Raises:
             DatasetError: The rows are still a table.
         """
-        content = dataset.to_bytes()
         path = self._path(dataset.fingerprint)
-        # A file of the right name and size is taken as it is: the content is checked whenever it is read.
-        if path.is_file() and path.stat().st_size == len(content):
-            return path
-        replace_file(path, content)
+        # A whole file with so many rows is taken as it is: the content is checked whenever it is read.
+        if stored_rows(path) != len(dataset):
+            self._write(dataset.canonical, path)
         return path
 
     def get(self, fingerprint: str) -> Path:
-        """Return the file of a dataset, after checking that its content has the hash in its name.
+        """Return the file of a dataset, after checking that its rows have the hash in its name.
 
         Raises:
             DatasetError: It isn't in the store, or it was altered.
         """
-        path = self._path(fingerprint)
-        try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"the store holds no rows with the fingerprint {fingerprint}.",
-                source=str(self.root),
-                hint="Store them again with Store().put(dataset), or point FTSDK_HOME at the folder where they are.",
-            ) from error
-        if found != fingerprint:
-            raise DatasetError(
-                f"the stored rows were altered: their hash is {found[:12]}..., not {fingerprint[:12]}...",
-                source=str(path),
-                hint="Delete the file, and store the rows again with Store().put(dataset).",
-            )
-        return path
+        return self._checked(fingerprint)[0]
 
     def load(self, ref: DatasetRef) -> Dataset:
         """Read the rows that a spec names.
@@ -95,10 +84,61 @@ class Store:
         Raises:
             DatasetError: They aren't in the store, were altered, or have another format.
         """
-        path = self.get(fingerprint)
-        bad = BadRows()
-        table = table_of(json_lines(path.read_text(encoding="utf-8"), path.name, bad), source=path.name, bad=bad)
-        return Dataset(table, Source(name=name, lineage=lineage), format=format)
+        path, rows = self._checked(fingerprint)
+        table = table_of_messages(rows)
+        if set(table.columns) != set(SIDES[format]):
+            raise DatasetError(
+                f"the stored rows have {', '.join(table.columns)}, and aren't {format} rows.", source=str(path)
+            )
+        return Dataset(table, Source(name=name, lineage=lineage), format=format, rows=rows)
+
+    def _checked(self, fingerprint: str) -> tuple[Path, RowSequence]:
+        path = self._path(fingerprint)
+        try:
+            rows = read_stored_rows(path)
+        except FileNotFoundError as error:
+            raise DatasetError(
+                f"the store holds no rows with the fingerprint {fingerprint}.",
+                source=str(self.root),
+                hint="Store them again with Store().put(dataset), or point FTSDK_HOME at the folder where they are.",
+            ) from error
+        found = fingerprint_of(rows)
+        if found != fingerprint:
+            raise _altered(path, f"their hash is {found[:12]}..., not {fingerprint[:12]}...")
+        if not path.exists():  # an earlier version stored them
+            self._write(rows, path)
+        return path, rows
+
+    def _write(self, rows: RowSequence, path: Path) -> None:
+        with replacing(path) as draft:
+            write_message_rows(rows, draft)
 
     def _path(self, fingerprint: str) -> Path:
-        return self.root / f"{fingerprint}.jsonl"
+        return self.root / f"{fingerprint}.arrow"
+
+
+def read_stored_rows(path: Path) -> RowSequence:
+    """Map a file of the store, or a copy of it, into memory. Earlier versions wrote JSON lines, which are read too.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DatasetError: It can't be read, or isn't such a file.
+    """
+    old = path.with_suffix(".jsonl")
+    try:
+        if old.is_file() and not path.exists():
+            with old.open(encoding="utf-8") as lines:
+                return message_rows(map(json.loads, lines))
+        return open_message_rows(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own errors are among them
+        raise _altered(path, " ".join(str(error).split())[:200]) from error
+
+
+def _altered(path: Path, how: str) -> DatasetError:
+    return DatasetError(
+        f"the stored rows were altered: {how}.",
+        source=str(path),
+        hint="Delete the file, and store the rows again with Store().put(dataset).",
+    )

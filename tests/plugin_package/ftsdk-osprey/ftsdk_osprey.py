@@ -34,7 +34,7 @@ class OspreyTrainer:
 
     def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
         """Count the rows."""
-        rows = (context.folder / "data" / "train.jsonl").read_text().splitlines()
+        rows = read_stored_rows(context.folder / "data" / "train.arrow")
         for step in range(1, len(rows) + 1):
             if context.is_cancelled():
                 raise Cancelled

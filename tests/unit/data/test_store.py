@@ -17,7 +17,7 @@ PREFERENCE = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
 def test_what_is_put_comes_back_the_same(rows: list[dict[str, str]], ftsdk_home: Path) -> None:
     dataset = Dataset.from_rows(rows, name="mine")
     path = Store().put(dataset)
-    assert path == ftsdk_home / "data" / f"{dataset.fingerprint}.jsonl"
+    assert path == ftsdk_home / "data" / f"{dataset.fingerprint}.arrow"
     assert Store().get(dataset.fingerprint) == path
     again = Store().load(dataset.ref())
     assert list(again) == list(dataset)
@@ -72,5 +72,5 @@ def test_processes_that_put_the_same_rows_leave_one_whole_file(tmp_path: Path) -
     prints = {writer.communicate(timeout=300)[0].strip() for writer in writers}
     assert [writer.returncode for writer in writers] == [0, 0]
     assert len(prints) == 1
-    assert [entry.name for entry in tmp_path.iterdir()] == [f"{prints.copy().pop()}.jsonl"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{prints.copy().pop()}.arrow"]
     assert Store(tmp_path).get(prints.pop()).is_file()

@@ -151,9 +151,9 @@ class HostedBackend:
             )
         if there is None:
             store = Store()
-            sources = {"data/train.jsonl": store.get(plan.spec.train.fingerprint)}
+            sources = {"data/train.arrow": store.get(plan.spec.train.fingerprint)}
             if plan.spec.validation is not None:
-                sources["data/validation.jsonl"] = store.get(plan.spec.validation.fingerprint)
+                sources["data/validation.arrow"] = store.get(plan.spec.validation.fingerprint)
             for name, path in plan.request.get("inputs", {}).items():
                 sources.update(files_of_model(Path(path), name, with_code=plan.spec.model.trust_remote_code))
             files.put(sources)

@@ -60,7 +60,7 @@ class Context:
     """What a trainer gets from the worker."""
 
     folder: Path
-    """The run's folder, which has `data/train.jsonl`, `data/validation.jsonl` and `checkpoints/`."""
+    """The run's folder, which has `data/train.arrow`, `data/validation.arrow` and `checkpoints/`."""
     emit: Callable[[Event], None]
     """Writes an event to the run's log, such as `StepEvent(step=3, total_steps=90, loss=1.2)`.
 

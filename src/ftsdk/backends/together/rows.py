@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ftsdk.data import read_stored_rows
 from ftsdk.errors import DatasetError
 from ftsdk.spec import TrainOn
 
@@ -52,7 +53,7 @@ def render_file(source: Path, target: Path, *, train_on: TrainOn | None, name: s
     """Write the service's file from a file of canonical rows, row by row.
 
     Args:
-        source: JSON lines, as the store writes them.
+        source: As the store writes it.
         target: The file to write.
         train_on: What the loss counts; None for preference rows.
         name: Name of the dataset, for errors.
@@ -64,8 +65,8 @@ def render_file(source: Path, target: Path, *, train_on: TrainOn | None, name: s
         DatasetError: A row that the service would train otherwise than it says.
     """
     digest = hashlib.sha256()
-    with source.open("rb") as rows, target.open("wb") as file:
-        for line in _rendered(rows, train_on=train_on, name=name):
+    with target.open("wb") as file:
+        for line in _rendered(read_stored_rows(source), train_on=train_on, name=name):
             digest.update(line)
             file.write(line)
     return digest.hexdigest()
@@ -76,9 +77,8 @@ def file_name(sha256: str) -> str:
     return f"ftsdk-{sha256}.jsonl"
 
 
-def _rendered(rows: Iterable[bytes], *, train_on: TrainOn | None, name: str) -> Iterator[bytes]:
-    for number, line in enumerate(rows, start=1):
-        row = json.loads(line)
+def _rendered(rows: Iterable[Mapping[str, Any]], *, train_on: TrainOn | None, name: str) -> Iterator[bytes]:
+    for number, row in enumerate(rows, start=1):
         _check(row, name, number)
         rendered = preference_row(row) if train_on is None else chat_row(row["messages"], train_on=train_on)
         yield json.dumps(rendered, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

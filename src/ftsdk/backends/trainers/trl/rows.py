@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from ftsdk.backends.trainers.trl.methods import load_method
-from ftsdk.data import RenderReport, render_dataset
+from ftsdk.data import RenderReport, read_stored_rows, render_dataset
 from ftsdk.spec import Method
 
 __all__ = ["PadToLongest", "Rows", "read_rows"]
@@ -41,7 +40,7 @@ def read_rows(
     """Render a file of canonical rows.
 
     Args:
-        path: JSON lines, as the store writes them.
+        path: As the store writes it.
         tokenizer: With its chat template.
         method: What is learned from the rows.
         max_length: Tokens per row; None cuts nothing.
@@ -57,10 +56,8 @@ def read_rows(
         DatasetError: Too many rows lose trained tokens.
         ModelError: The template refuses a row, or a token has no row in the embedding.
     """
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
     rendered = render_dataset(
-        rows,
+        read_stored_rows(path),
         tokenizer,
         train_on=method.rendered_train_on,
         max_length=max_length,

@@ -1,0 +1,117 @@
+"""Values of a table as cells of Arrow text columns, exactly: what comes back equals what went in.
+
+A cell is the text itself, which Arrow's own functions can search; null where the row lacks the column; or, behind a
+NUL, the JSON of any other value. Text that begins with a NUL, or that UTF-8 can't hold, is written as JSON too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any, cast
+
+from ftsdk.data.batches import MISSING
+from ftsdk.data.json_text import WrittenFloat, read_json
+
+__all__ = ["decode_cells", "encode_cells", "is_plain"]
+
+_JSON = "\0"
+_WRITTEN = "\0\0"
+"""Before JSON whose floats stay as the file writes them."""
+
+
+def encode_cells(values: Sequence[Any]) -> Any | None:
+    """Return values as a `pyarrow.LargeStringArray`; None if one is of a type that JSON doesn't have.
+
+    Args:
+        values: Any Python values. `MISSING` stands for a row that lacks the column.
+    """
+    import pyarrow
+
+    if set(map(type, values)) == {str}:
+        try:
+            made = pyarrow.array(values, pyarrow.large_string())
+        except UnicodeEncodeError:  # half a surrogate pair
+            pass
+        else:
+            if is_plain(made):
+                return made
+    try:
+        return pyarrow.array([_encoded(value) for value in values], pyarrow.large_string())
+    except (TypeError, ValueError, RecursionError):  # Python writes out no integer of more than 4,300 digits
+        return None
+
+
+def _encoded(value: Any) -> str | None:
+    if value is MISSING:
+        return None
+    if type(value) is str:
+        return value if not value.startswith(_JSON) and _is_unicode(value) else _JSON + encode_basestring_ascii(value)
+    written: list[str] = []
+    text = _as_json(value, written)
+    return (_WRITTEN if written else _JSON) + text
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_json(value: Any, written: list[str]) -> str:
+    """Return the JSON of a value.
+
+    Args:
+        value: Plain Python.
+        written: Takes the floats that remember how the file writes them.
+
+    Raises:
+        TypeError: It holds a value of another type.
+    """
+    kind = type(value)
+    if kind is str:
+        return encode_basestring_ascii(value)
+    if kind is WrittenFloat:
+        written.append(value.text)
+        return written[-1]
+    if value is None or kind is bool or kind is int or kind is float:
+        return json.dumps(value)
+    if kind is list:
+        return "[" + ",".join([_as_json(one, written) for one in value]) + "]"
+    if kind is dict:
+        members: list[str] = []
+        for key, one in cast("dict[Any, Any]", value).items():
+            if type(key) is not str:
+                raise TypeError(f"a key of the type {type(key).__name__}")
+            members.append(encode_basestring_ascii(key) + ":" + _as_json(one, written))
+        return "{" + ",".join(members) + "}"
+    raise TypeError(f"a value of the type {kind.__name__}")
+
+
+def is_plain(cells: Any) -> bool:
+    """Return whether all cells are text as it is, so that Arrow's functions on text can be used."""
+    import pyarrow.compute as compute
+
+    if cells.null_count:
+        return False
+    coded = compute.call_function("starts_with", [cells], compute.MatchSubstringOptions(_JSON))
+    return not compute.call_function("any", [coded]).as_py()
+
+
+def decode_cells(cells: Any) -> list[Any]:
+    """Return the values of a column; `MISSING` where a row lacks it."""
+    found: list[Any] = cells.to_pylist()
+    return found if is_plain(cells) else [_decoded(cell) for cell in found]
+
+
+def _decoded(cell: str | None) -> Any:
+    if cell is None:
+        return MISSING
+    if cell.startswith(_WRITTEN):
+        return read_json(cell[2:])
+    return json.loads(cell[1:]) if cell.startswith(_JSON) else cell

@@ -1,0 +1,102 @@
+"""Rows that become Python when somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+from ftsdk.data.batches import MISSING, Batch, Batches, Positions
+
+__all__ = ["RowSequence"]
+
+Row = dict[str, Any]
+
+
+class RowSequence(Sequence[Row]):
+    """Rows in Arrow. Each look makes new Python objects: what a caller changes reaches nobody else."""
+
+    __slots__ = ("_batches", "_positions", "_values")
+
+    def __init__(
+        self,
+        batches: Sequence[Batch] | Batches,
+        values: Callable[[Any], Sequence[Any]],
+        positions: Positions | None = None,
+    ) -> None:
+        """Hold the rows at some positions of the batches.
+
+        Args:
+            batches: Where they are.
+            values: What makes Python values of a column. `MISSING` among them stands for a row that lacks the column.
+            positions: Which of the rows, in this order; None: all.
+        """
+        self._batches = batches if isinstance(batches, Batches) else Batches(batches)
+        self._values = values
+        self._positions: Positions = range(len(self._batches)) if positions is None else positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> RowSequence: ...
+    def __getitem__(self, index: int | slice) -> Row | RowSequence:
+        if isinstance(index, slice):
+            return RowSequence(self._batches, self._values, self._positions[index])
+        position = int(self._positions[index])
+        return next(self._rows(next(self._batches.read(range(position, position + 1)))))
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self.batches():
+            yield from self._rows(batch)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} rows>"
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows as Arrow, a batch at a time, in order."""
+        return self._batches.read(self._positions)
+
+    def column(self, name: str) -> Iterator[Any]:
+        """Yield the values of one column; `MISSING` where a row lacks it."""
+        for batch in self.batches():
+            number = batch.arrow.schema.get_field_index(name)
+            if number >= 0:
+                yield from self._values(batch.arrow.column(number))
+            else:
+                yield from batch.objects.get(name, (MISSING,) * batch.rows)
+
+    def at(self, positions: Positions | Sequence[int]) -> RowSequence:
+        """Return the rows at these positions of this sequence."""
+        import numpy
+
+        wanted = numpy.asarray(positions, dtype=numpy.int64)
+        if not isinstance(self._positions, range) or self._positions != range(len(self)):
+            wanted = numpy.asarray(self._positions, dtype=numpy.int64)[wanted]
+        return RowSequence(self._batches, self._values, wanted)
+
+    def __add__(self, other: RowSequence) -> RowSequence:
+        """Return the rows of both, of which the columns are read alike."""
+        import numpy
+
+        after = numpy.asarray(other._positions, dtype=numpy.int64) + len(self._batches)
+        positions = numpy.concatenate([numpy.asarray(self._positions, dtype=numpy.int64), after])
+        return RowSequence(self._batches + other._batches, self._values, positions)
+
+    def _rows(self, batch: Batch) -> Iterator[Row]:
+        names = [*batch.arrow.schema.names, *batch.objects]
+        columns = [*map(self._values, batch.arrow.columns), *batch.objects.values()]
+        if not names:
+            return ({} for _ in range(batch.rows))
+        rows = zip(*columns, strict=True)
+        if batch.objects or any(column.null_count for column in batch.arrow.columns):
+            return ({name: one for name, one in zip(names, row, strict=True) if one is not MISSING} for row in rows)
+        return (dict(zip(names, row, strict=True)) for row in rows)
