@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["RUN_ID_RULE", "is_run_id", "make_folder", "read_regular_file", "replace_file", "replacing", "sync_folder"]
 
@@ -43,16 +44,33 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         OSError: The file can't be read, isn't a regular file, or is larger; `strerror` says which.
         ValueError: The path can't name a file: it has a NUL character.
     """
-    # Opening a pipe waits for a writer, unless O_NONBLOCK is set; regular files don't mind it.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it isn't a regular file, but a folder, a pipe, a socket or a device")
+    with open_regular_file(path) as file:
         # Some files of /proc never end and have the size 0, so the size alone isn't trusted.
-        content = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
-    if found.st_size > most_bytes or len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes:,} bytes, the most that is read")
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most_bytes else file.read(most_bytes + 1)
+    if size > most_bytes or len(content) > most_bytes:
+        raise file_too_large(most_bytes)
     return content
+
+
+def open_regular_file(path: Path) -> BinaryIO:
+    """Open a file that others wrote, without waiting for pipes.
+
+    Raises:
+        OSError: The file can't be read, or isn't a regular file; `strerror` says which.
+        ValueError: The path can't name a file: it has a NUL character.
+    """
+    # Opening a pipe waits for a writer, unless O_NONBLOCK is set; regular files don't mind it.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it isn't a regular file, but a folder, a pipe, a socket or a device")
+
+
+def file_too_large(most_bytes: int) -> OSError:
+    """Return the error for a file of more bytes than are read."""
+    return OSError(errno.EFBIG, f"it is larger than {most_bytes:,} bytes, the most that is read")
 
 
 def replace_file(target: Path, content: bytes, *, is_private: bool = True) -> None:

@@ -29,7 +29,8 @@ def encode_cells(values: Sequence[Any]) -> Any | None:
     """
     import pyarrow
 
-    if set(map(type, values)) == {str}:
+    kinds = set(map(type, values))
+    if kinds == {str}:
         try:
             made = pyarrow.array(values, pyarrow.large_string())
         except UnicodeEncodeError:  # half a surrogate pair
@@ -38,6 +39,8 @@ def encode_cells(values: Sequence[Any]) -> Any | None:
             if is_plain(made):
                 return made
     try:
+        if kinds == {int}:
+            return pyarrow.array([f"{_JSON}{value}" for value in values], pyarrow.large_string())
         return pyarrow.array([_encoded(value) for value in values], pyarrow.large_string())
     except (TypeError, ValueError, RecursionError):  # Python writes out no integer of more than 4,300 digits
         return None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ftsdk._files import read_regular_file
+from ftsdk._files import file_too_large, open_regular_file
 from ftsdk._format import printable
 from ftsdk.data.limits import LIMITS
 from ftsdk.errors import DatasetError
 
-__all__ = ["read_parquet", "read_text"]
+__all__ = ["COMPRESSED", "read_parquet", "read_text", "text_blocks"]
+
+COMPRESSED = (".gz", ".zst")
+"""Endings of files whose text is packed, behind the ending of what is in them: `.jsonl.gz`."""
 
 _PACKED = {
     b"\x1f\x8b": "gzip",
@@ -22,6 +31,7 @@ _PACKED = {
 }
 """How files begin that aren't text, whatever they are called."""
 _BATCH_ROWS = 1024
+_BLOCK = 4 << 20
 _CELL_BYTES = 16
 """What a value takes at least as a Python object, with the pointer to it."""
 
@@ -30,15 +40,92 @@ def read_text(path: Path) -> str:
     """Return the text of a file in UTF-8, without its byte order mark.
 
     Raises:
+        DatasetError: As for `text_blocks`.
+    """
+    return "".join(text_blocks(path))
+
+
+def text_blocks(path: Path) -> Iterator[str]:
+    """Yield the text of a file in UTF-8 in blocks, without its byte order mark. `.gz` and `.zst` are unpacked.
+
+    Raises:
         DatasetError: It can't be read, is too large, is empty, or isn't text in UTF-8; says how to convert it.
     """
     name = printable(path.name)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset, lines, is_blank = 0, 0, True
     try:
-        content = read_regular_file(path, most_bytes=LIMITS.file_bytes)
+        for block in _blocks(path):
+            content = block
+            if offset == 0:
+                _check_is_text(content, path, name)
+                content = content.removeprefix(codecs.BOM_UTF8)
+            offset += len(block)
+            waiting = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(content)
+            except UnicodeDecodeError as error:
+                lines += content.count(b"\n", 0, max(0, error.start - waiting))
+                raise _not_utf8(path, offset - len(content) - waiting + error.start, error, lines) from error
+            lines += content.count(b"\n")
+            is_blank = is_blank and not text.strip()
+            yield text
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, offset - len(error.object) + error.start, error, lines) from error
     except OSError as error:
         raise DatasetError(f"the file can't be read: {error.strerror or error}.", source=name) from error
-    if not content.strip():
+    if is_blank:
         raise DatasetError("the file is empty.", source=name)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, unpacked.
+
+    Raises:
+        OSError: It can't be read, is damaged, or is too large.
+    """
+    with open_regular_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        ending = path.suffix.lower()
+        most = LIMITS.file_bytes
+        if ending in COMPRESSED:
+            most = min(most, max(LIMITS.expanded_bytes, LIMITS.expansion * size))
+        if size > most:
+            raise file_too_large(most)
+        taken = 0
+        for block in _unpacked(file, ending):
+            taken += len(block)
+            # Some files of /proc never end and have the size 0, so the size alone isn't trusted.
+            if taken > most:
+                raise file_too_large(most)
+            yield block
+
+
+def _unpacked(file: BinaryIO, ending: str) -> Iterator[bytes]:
+    if ending == ".gz":
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            try:
+                while block := unpacked.read(_BLOCK):
+                    yield block
+            except (EOFError, zlib.error) as error:
+                raise OSError(errno.EIO, f"its gzip data is damaged ({error})") from error
+    elif ending == ".zst":
+        import pyarrow
+
+        with pyarrow.CompressedInputStream(file, "zstd") as unpacked:
+            try:
+                while block := unpacked.read(_BLOCK):
+                    yield block
+            except (OSError, pyarrow.ArrowException) as error:
+                raise OSError(errno.EIO, f"its Zstandard data is damaged ({error})") from error
+    else:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _check_is_text(content: bytes, path: Path, name: str) -> None:
     packed = next((kind for start, kind in _PACKED.items() if content.startswith(start)), None)
     if packed is not None:
         raise DatasetError(
@@ -47,17 +134,15 @@ def read_text(path: Path) -> str:
     encoding = _wide_encoding(content)
     if encoding is not None:
         raise DatasetError(f"the file is in {encoding}, not UTF-8.", source=name, hint=_convert(path, encoding))
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # utf-8-sig counts from behind the byte order mark.
-        offset = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
-        raise DatasetError(
-            f"the file isn't in UTF-8: byte 0x{content[offset]:02x} at offset {offset} can't be decoded.",
-            source=name,
-            line=content.count(b"\n", 0, offset) + 1,
-            hint=_convert(path, "WINDOWS-1252"),
-        ) from error
+
+
+def _not_utf8(path: Path, offset: int, error: UnicodeDecodeError, lines: int) -> DatasetError:
+    return DatasetError(
+        f"the file isn't in UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset} can't be decoded.",
+        source=printable(path.name),
+        line=lines + 1,
+        hint=_convert(path, "WINDOWS-1252"),
+    )
 
 
 def _wide_encoding(content: bytes) -> str | None:

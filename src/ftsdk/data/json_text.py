@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from ftsdk._format import printable
@@ -62,21 +62,46 @@ def read_json(text: str) -> Any:
     return _decoder.decode(text)
 
 
-def json_lines(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(blocks: Iterable[str], source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of JSON Lines text with their line numbers; blank lines are skipped.
 
     Lines that aren't JSON, aren't an object or have a key twice go to `bad`.
+
+    Args:
+        blocks: The text, in pieces that end anywhere.
+        source: The file, for errors.
+        bad: Where rows go that can't be read.
     """
-    # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold as they are.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
+    scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+    for line, content in enumerate(_lines(blocks), start=1):
+        if not content or content.isspace():
             continue
         try:
-            row = _line(content, Location(source, line))
+            # The short way for what nearly every line is: an object, and nothing behind it.
+            row, end = scan(content, 0) if content[0] == "{" else (None, 0)
+            if end != len(content):
+                row = None
+        except (ValueError, RecursionError, StopIteration):
+            row = None
+        try:
+            row = _line(content, Location(source, line)) if row is None else _checked(row, source, line)
         except DatasetError as error:
             bad.add(error, content)
         else:
             yield line, row
+
+
+def _lines(blocks: Iterable[str]) -> Iterator[str]:
+    # Not splitlines(): it also breaks at U+2028 and others, which JSON strings may hold as they are.
+    begun: list[str] = []
+    for block in blocks:
+        first, *others = block.split("\n")
+        begun.append(first)
+        if others:
+            yield "".join(begun)
+            yield from others[:-1]
+            begun = [others[-1]]
+    yield "".join(begun)
 
 
 def _line(content: str, where: Location) -> dict[str, Any]:
@@ -92,6 +117,14 @@ def _line(content: str, where: Location) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _unreadable(error, where, "line") from error
     return _object(row, where)
+
+
+def _checked(row: dict[str, Any], source: str, line: int) -> dict[str, Any]:
+    for value in row.values():
+        if type(value) is dict or type(value) is list:
+            refuse_depth(row, Location(source, line))
+            break
+    return row
 
 
 def json_array(text: str, source: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -235,8 +268,7 @@ def _object(row: object, where: Location) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise where.error(f"the row is {_kind(row)}; every row must be an object: {{...}}.")
     found = cast("dict[str, Any]", row)
-    if any(type(value) in (dict, list) for value in found.values()):
-        refuse_depth(found, where)
+    refuse_depth(found, where)
     return found
 
 

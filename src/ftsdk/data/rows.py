@@ -13,7 +13,7 @@ from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
 from ftsdk.data.table import Table
-from ftsdk.data.token_guess import RowGuess, guess_row, total_and_longest
+from ftsdk.data.token_guess import TokenGuesses, guess_rows
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
 
@@ -45,7 +45,7 @@ class Rows:
         self._rows = rows
         self._dropped = tuple(dropped)
         self._fingerprint: str | None = None
-        self._guesses: tuple[RowGuess, ...] | None = None
+        self._guesses: TokenGuesses | None = None
 
     @property
     def name(self) -> str:
@@ -132,10 +132,10 @@ class Rows:
         return pandas.DataFrame(list(self), columns=columns, dtype=object).infer_objects()
 
     @property
-    def token_guesses(self) -> tuple[RowGuess, ...]:
+    def token_guesses(self) -> TokenGuesses:
         """The tokens of each row, estimated from its text once."""
         if self._guesses is None:
-            self._guesses = tuple(guess_row(row) for row in self._rows)
+            self._guesses = guess_rows(self._rows)
         return self._guesses
 
     def ref(self) -> DatasetRef:
@@ -145,7 +145,7 @@ class Rows:
             DatasetError: The rows are still a table.
         """
         fingerprint = self.fingerprint
-        total, longest = total_and_longest(self.token_guesses)
+        total, longest = self.token_guesses.total_and_longest()
         return DatasetRef(
             fingerprint=fingerprint,
             format="preference" if self._format == "preference" else "chat",

@@ -14,7 +14,7 @@ from typing import Any, cast
 from ftsdk._format import printable
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.csv_text import csv_rows
-from ftsdk.data.file_content import read_parquet, read_text
+from ftsdk.data.file_content import COMPRESSED, read_parquet, read_text, text_blocks
 from ftsdk.data.json_text import WrittenFloat, json_array, json_lines, refuse_depth
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
@@ -282,28 +282,27 @@ def _is_hub_id(text: str) -> bool:
 
 
 def _read_file(path: Path, bad: BadRows) -> Table:
-    suffix = path.suffix.lower()
     if not path.is_file():
         raise DatasetError(_missing(path), source=printable(str(path), 400))
-    if suffix not in SUFFIXES:
+    packing = path.suffix.lower() if path.suffix.lower() in COMPRESSED else ""
+    suffix = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
+    if suffix not in SUFFIXES or (packing and suffix == ".parquet"):
         known = ", ".join(SUFFIXES)
         raise DatasetError(
-            f"files that end in {suffix or 'nothing'!r} can't be read; known: {known}.",
+            f"files that end in {suffix + packing or 'nothing'!r} can't be read; known: {known}, and text also with "
+            f"{' or '.join(COMPRESSED)} behind that.",
             source=str(path),
             hint="Convert or unpack it first.",
         )
-    if suffix == ".parquet":
-        return table_of(
-            enumerate(_arrow_rows(read_parquet(path), printable(path.name)), start=1), source=printable(path.name)
-        )
-    text = read_text(path)
     name = printable(path.name)
+    if suffix == ".parquet":
+        return table_of(enumerate(_arrow_rows(read_parquet(path), name), start=1), source=name)
     if suffix == ".jsonl":
-        found = json_lines(text, name, bad)
+        found = json_lines(text_blocks(path), name, bad)
     elif suffix == ".json":
-        found = json_array(text, name, bad)
+        found = json_array(read_text(path), name, bad)
     else:
-        found = csv_rows(text, name, bad, delimiter="\t" if suffix == ".tsv" else ",")
+        found = csv_rows(read_text(path), name, bad, delimiter="\t" if suffix == ".tsv" else ",")
     return table_of(found, source=name, bad=bad)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingPlan, TrainingResult
+from ftsdk.data import read_stored_rows
 from ftsdk.protocol import Capabilities, StepEvent
 from ftsdk.spec import JobSpec
 

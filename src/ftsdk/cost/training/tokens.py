@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.data.token_guess import GUESSED_FROM, RowGuess, guess_row
+from ftsdk.data.token_guess import GUESSED_FROM, TokenGuesses, guess_rows
 
 __all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_from_guesses", "tokens_through"]
 
@@ -49,33 +49,29 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
         rows: Canonical rows, chat or preference.
         max_length: Tokens that a sequence is cut to.
     """
-    return tokens_from_guesses([guess_row(row) for row in rows], max_length=max_length)
+    return tokens_from_guesses(guess_rows(rows), max_length=max_length)
 
 
-def tokens_from_guesses(guesses: Sequence[RowGuess], *, max_length: int | None = None) -> RowTokens:
+def tokens_from_guesses(guesses: TokenGuesses, *, max_length: int | None = None) -> RowTokens:
     """Sum up the guesses of rows.
 
     Args:
         guesses: The guess of each row.
         max_length: Tokens that a sequence is cut to.
     """
-    sums: tuple[list[float], list[float], list[float]] = ([], [], [])
-    lengths: list[int] = []
-    cap = math.inf if max_length is None else max_length
-    for row in guesses:
-        for guess in row.sequences:
-            for n in range(3):
-                sums[n].append(min(cap, guess[n]))
-        lengths.append(max(1, round(min(cap, max(likely for _, likely, _ in row.sequences)))))
+    import numpy
+
+    kept = numpy.minimum(guesses.sequences, math.inf if max_length is None else max_length)
+    lengths = numpy.maximum(1, numpy.rint(kept[:, :, 1].max(axis=1))).astype(int).tolist()
     # Exactly, so that the order of rows makes no difference in the last digit.
-    totals = [math.fsum(amounts) for amounts in sums]
+    totals = [math.fsum(kept[:, :, n].ravel().tolist()) for n in range(3)]
     return RowTokens(
         lengths_N=tuple(lengths),
         total=totals[1],
         low_factor=totals[0] / totals[1],
         high_factor=totals[2] / totals[1],
         is_exact=False,
-        trained_share=min(1.0, math.fsum(row.answers for row in guesses) / totals[1]) if totals[1] else 1.0,
+        trained_share=min(1.0, math.fsum(guesses.answers.tolist()) / totals[1]) if totals[1] else 1.0,
         source=GUESSED_FROM,
     )
 
