@@ -30,13 +30,14 @@ def encode_cells(values: Sequence[Any]) -> Any | None:
     import pyarrow
 
     kinds = set(map(type, values))
-    if kinds == {str}:
+    if kinds <= {str, type(MISSING)}:
+        texts = values if len(kinds) == 1 else [None if value is MISSING else value for value in values]
         try:
-            made = pyarrow.array(values, pyarrow.large_string())
+            made = pyarrow.array(texts, pyarrow.large_string())
         except UnicodeEncodeError:  # half a surrogate pair
             pass
         else:
-            if is_plain(made):
+            if not _has_json(made):
                 return made
     try:
         if kinds == {int}:
@@ -98,12 +99,14 @@ def _as_json(value: Any, written: list[str]) -> str:
 
 def is_plain(cells: Any) -> bool:
     """Return whether all cells are text as it is, so that Arrow's functions on text can be used."""
+    return not cells.null_count and not _has_json(cells)
+
+
+def _has_json(cells: Any) -> bool:
     import pyarrow.compute as compute
 
-    if cells.null_count:
-        return False
     coded = compute.call_function("starts_with", [cells], compute.MatchSubstringOptions(_JSON))
-    return not compute.call_function("any", [coded]).as_py()
+    return bool(compute.call_function("any", [coded]).as_py())
 
 
 def decode_cells(cells: Any) -> list[Any]:

@@ -68,9 +68,8 @@ class RowSequence(Sequence[Row]):
     def column(self, name: str) -> Iterator[Any]:
         """Yield the values of one column; `MISSING` where a row lacks it."""
         for batch in self.batches():
-            number = batch.arrow.schema.get_field_index(name)
-            if number >= 0:
-                yield from self._values(batch.arrow.column(number))
+            if name in batch.arrow.schema.names:
+                yield from self._values(batch.arrow.column(name))
             else:
                 yield from batch.objects.get(name, (MISSING,) * batch.rows)
 

@@ -17,7 +17,7 @@ __all__ = ["Table", "join_tables", "room_on_disk", "table_of", "table_of_message
 
 _ROWS = 4096
 """Most rows of a batch."""
-_CELLS = 1 << 20
+_CELLS = 1 << 16
 """Most cells of a batch with many columns: rows of which each has columns of its own stay affordable."""
 
 
