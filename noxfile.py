@@ -213,7 +213,7 @@ MINIMUMS = {
     ),
     "cost": ("tests/unit/cost/comparison", "tests/unit/cost/pricebook"),
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
-    "modal": ("tests/unit/backends/modal", "tests/conformance/test_modal.py"),
+    "modal": ("tests/unit/backends/launchers/modal", "tests/conformance/test_modal.py"),
     "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
     "all": (
         "tests/unit/test_public_names.py",
