@@ -241,8 +241,6 @@ def lowest(extra: str) -> list[str]:
 def minimums(session: nox.Session, extra: str) -> None:
     """The tests of the core and of each extra with the lowest versions that pyproject.toml admits."""
     session.install("-q", *lowest(extra), "-e", ".", *group("test"))
-    if extra in ("local", "all"):
-        session.install("-q", "--no-deps", SMOLLM2)
     # What is deprecated in the newest of one library may be all that the oldest of another knows.
     warnings = ("-W", "ignore::DeprecationWarning")
     session.run("python", "-m", "pytest", "-q", *warnings, *MINIMUMS[extra], *session.posargs, env=OFFLINE)
@@ -250,23 +248,19 @@ def minimums(session: nox.Session, extra: str) -> None:
 
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
-    """Which lines the unit and conformance tests run, as a report in the terminal and in htmlcov/."""
+    """Lines and branches that the quick tests run, in the terminal and in htmlcov/; fails below `fail_under`.
+
+    With tests of your own after `--`, those alone are run, and no figure fails: `nox -s coverage -- tests/unit/run`.
+    """
     found = python(session, "test", extra="all")
-    session.run(
-        found,
-        "-m",
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        "tests/unit",
-        "tests/conformance",
-        *session.posargs,
-        env=OFFLINE,
-        external=True,
-    )
-    session.run(found, "-m", "coverage", "report", "--skip-covered", "--sort=cover", external=True)
-    session.run(found, "-m", "coverage", "html", "-q", external=True)
+    run = (found, "-m", "coverage")
+    tests = session.posargs or ["tests/unit", "tests/conformance", "tests/plugin_package"]
+    session.run(*run, "erase", external=True)
+    session.run(*run, "run", "-m", "pytest", "-n", "2", "--dist", "worksteal", *tests, env=OFFLINE, external=True)
+    session.run(*run, "combine", "-q", external=True)
+    session.run(*run, "html", "-q", "--fail-under=0", external=True)
+    least = ("--fail-under=0",) if session.posargs else ()
+    session.run(*run, "report", "--skip-covered", "--sort=cover", *least, external=True)
 
 
 @nox.session(venv_backend="none")
