@@ -239,10 +239,11 @@ def test_a_template_that_is_no_text_is_refused_by_name(wrong: Any) -> None:
     data = Dataset.from_rows(EMAILS)
     chat: dict[str, Any] = {"prompt": "{text}", "completion": "{category}", "system": "Sort."}
     pairs: dict[str, Any] = {"prompt": "{text}", "chosen": "{category}", "rejected": "{text}"}
-    for make, arguments in ((data.as_chat, chat), (data.as_preference, pairs), (data.as_chat, {"messages": "text"})):
+    conversations: dict[str, Any] = {"messages": "text"}
+    for make, arguments in ((data.as_chat, chat), (data.as_preference, pairs), (data.as_chat, conversations)):
         for name in arguments:
             with pytest.raises(DatasetError) as caught:
-                make(**{**arguments, name: wrong})
+                make(**arguments | {name: wrong})
             assert f"{name}={wrong!r} must be text, not {type(wrong).__name__}" in str(caught.value)
 
 

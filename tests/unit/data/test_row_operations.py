@@ -230,7 +230,7 @@ def test_slices_are_datasets_and_keep_their_recipe(file: Path) -> None:
     assert len(data[np.int64(4) :]) == 2
     for wrong in (slice(1.5, None), slice("label", None)):
         with pytest.raises(TypeError, match="slice indices must be integers"):
-            data[wrong]
+            _ = data[wrong]
 
 
 @pytest.mark.parametrize("count", [2.0, "3", None, float("nan"), 0, -1, 7])
