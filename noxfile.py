@@ -202,7 +202,8 @@ def pictures(session: nox.Session) -> None:
     )
 
 
-# What to run with the lowest versions that pyproject.toml admits, for the core and for each extra.
+# What to run with the lowest versions that pyproject.toml admits, for the core and for each extra; `all` runs the tests
+# that cross extras.
 MINIMUMS = {
     "core": (
         "tests/unit/spec",
@@ -212,55 +213,54 @@ MINIMUMS = {
     ),
     "cost": ("tests/unit/cost/comparison", "tests/unit/cost/pricebook"),
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
-    "modal": ("tests/unit/backends/modal", "tests/conformance/test_modal.py"),
+    "modal": ("tests/unit/backends/launchers/modal", "tests/conformance/test_modal.py"),
     "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
+    "all": (
+        "tests/unit/test_public_names.py",
+        "tests/unit/deploy",
+        "tests/unit/job",
+        "tests/conformance/test_local.py",
+    ),
 }
+
+
+def lowest(extra: str) -> list[str]:
+    """Return the requirements of the core or of an extra, each at the lowest version that it admits."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    if extra == "all":
+        return [pin for each in extras if each != "all" for pin in lowest(each)]
+    # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
+    asked = PROJECT["project"]["dependencies"] if extra == "core" else extras[extra]
+    # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
+    pins = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
+    return [TORCH, *pins] if extra == "local" else pins
 
 
 @nox.session
 @nox.parametrize("extra", list(MINIMUMS))
 def minimums(session: nox.Session, extra: str) -> None:
     """The tests of the core and of each extra with the lowest versions that pyproject.toml admits."""
-    # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
-    asked = (
-        PROJECT["project"]["dependencies"] if extra == "core" else PROJECT["project"]["optional-dependencies"][extra]
-    )
-    # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
-    lowest = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
-    session.install("-q", *(["torch==2.13.0"] if extra == "local" else []), *lowest, "-e", ".", *group("test"))
+    session.install("-q", *lowest(extra), "-e", ".", *group("test"))
     # What is deprecated in the newest of one library may be all that the oldest of another knows.
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "ignore::DeprecationWarning",
-        *MINIMUMS[extra],
-        *session.posargs,
-        env=OFFLINE,
-    )
+    warnings = ("-W", "ignore::DeprecationWarning")
+    session.run("python", "-m", "pytest", "-q", *warnings, *MINIMUMS[extra], *session.posargs, env=OFFLINE)
 
 
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
-    """Which lines the unit and conformance tests run, as a report in the terminal and in htmlcov/."""
+    """Lines and branches that the quick tests run, in the terminal and in htmlcov/; fails below `fail_under`.
+
+    With tests of your own after `--`, those alone are run, and no figure fails: `nox -s coverage -- tests/unit/run`.
+    """
     found = python(session, "test", extra="all")
-    session.run(
-        found,
-        "-m",
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        "tests/unit",
-        "tests/conformance",
-        *session.posargs,
-        env=OFFLINE,
-        external=True,
-    )
-    session.run(found, "-m", "coverage", "report", "--skip-covered", "--sort=cover", external=True)
-    session.run(found, "-m", "coverage", "html", "-q", external=True)
+    run = (found, "-m", "coverage")
+    tests = session.posargs or ["tests/unit", "tests/conformance", "tests/plugin_package"]
+    session.run(*run, "erase", external=True)
+    session.run(*run, "run", "-m", "pytest", "-n", "2", "--dist", "worksteal", *tests, env=OFFLINE, external=True)
+    session.run(*run, "combine", "-q", external=True)
+    session.run(*run, "html", "-q", "--fail-under=0", external=True)
+    least = ("--fail-under=0",) if session.posargs else ()
+    session.run(*run, "report", "--skip-covered", "--sort=cover", *least, external=True)
 
 
 @nox.session(venv_backend="none")

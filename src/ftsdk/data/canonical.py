@@ -350,7 +350,7 @@ def _template(text: str | None, parameter: str, table: Table, source: str | None
 def _check_is_text(text: object, parameter: str, source: str | None) -> None:
     if not isinstance(text, str):
         raise DatasetError(
-            f"{parameter}={text!r} is a {type(text).__name__}, not text.",
+            f"{parameter}={text!r} must be text, not {type(text).__name__}.",
             source=source,
             hint='Pass a template such as "{column}", or the name of a column.',
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import index as as_int
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
@@ -156,7 +157,7 @@ class Dataset(Rows):
                 f"the slice {index.start}:{index.stop}:{index.step} has none of the {len(self)} rows.", source=self.name
             )
         given = {"start": index.start, "stop": index.stop, "step": index.step}
-        step = SliceStep(**{key: value for key, value in given.items() if value is not None})
+        step = SliceStep(**{key: as_int(value) for key, value in given.items() if value is not None})
         return self._selected(positions, Step(slice=step))
 
     def __add__(self, other: object) -> Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from ftsdk.data.bad_rows import DroppedRow
@@ -24,13 +24,15 @@ def mapped_table(
     """
     for row, where in zip(rows, places, strict=True):
         result = cast("object", _called(function, row, where, "map"))
-        if not isinstance(result, Mapping) or not all(
-            isinstance(key, str) for key in cast("Mapping[Any, Any]", result)
-        ):
+        _close(result)
+        if not isinstance(result, Mapping):
             raise where.error(
                 f"the function of map returned a {type(result).__name__}, not a row: a dict of columns.",
                 hint="Return the row, changed or not; filter leaves rows out.",
             )
+        for key in cast("Mapping[object, Any]", result):
+            if not isinstance(key, str):
+                raise where.error(f"the function of map returned a row with the column {key!r}, whose name isn't text.")
         yield plain_row(cast("Mapping[str, Any]", result), where)
 
 
@@ -57,14 +59,24 @@ def kept_by(
 
 
 def _check_verdict(result: object, where: Location) -> None:
-    if inspect.iscoroutine(result) or isinstance(result, Generator):
-        result.close()  # a coroutine that is dropped warns
+    _close(result)
+    if inspect.isawaitable(result) or isinstance(result, Generator | AsyncGenerator):
         raise where.error(
             f"the function of filter returned a {type(result).__name__}, which is always true.",
             hint="Write it without async and yield.",
         )
+    if inspect.isroutine(result):
+        raise where.error(
+            f"the function of filter returned {result!r}, which is always true.", hint="Call it: name(...), not name."
+        )
     if result is None:
         raise where.error("the function of filter returned None, neither true nor false.")
+
+
+def _close(result: object) -> None:
+    """Close a coroutine, since one that is dropped warns."""
+    if inspect.iscoroutine(result):
+        result.close()
 
 
 def without_repeats(

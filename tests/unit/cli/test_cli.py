@@ -161,6 +161,7 @@ def test_a_field_is_set_on_the_command_line_in_yaml(job_file: Path) -> None:
         ("epochs.x=1", "epochs"),
         ("model.id.x=1", "has no fields to set"),
         ("seed=[", "--set seed"),
+        ("a" + ".a" * 100_000 + "=1", "--set: the key is nested deeper than 100 levels"),
         ("x-data=1", "changes nothing"),
     ],
 )
@@ -168,6 +169,15 @@ def test_a_field_that_cannot_be_set_is_refused(job_file: Path, change: str, said
     refused = CliRunner().invoke(app, ["plan", str(job_file), "--set", change])
     assert isinstance(refused.exception, SpecError)
     assert said in str(refused.exception)
+
+
+@pytest.mark.parametrize("index", ["1", "-1", "²", "x", "9" * 10, "9" * 5000])
+def test_an_entry_that_a_list_lacks_cannot_be_set(index: str) -> None:
+    data = {"model": "m", "train": "t.csv", "evals": [{"name": "accuracy"}]}
+    for key in (f"evals.{index}", f"evals.{index}.name"):
+        with pytest.raises(SpecError, match=f"'{index}' is no index of a list with 1 entries, from 0"):
+            with_overrides(data, [f"{key}=x"])
+    assert with_overrides(data, ["evals.0.name=f1"])["evals"] == [{"name": "f1"}]
 
 
 def test_a_backends_option_can_be_set_where_the_file_has_a_name() -> None:

@@ -234,6 +234,19 @@ def test_preference_templates_and_message_columns_give_the_same_rows() -> None:
     assert {flat.fingerprint} == {d.fingerprint for d in (lists, whole, implied, ready)}
 
 
+@pytest.mark.parametrize("wrong", [3, b"{text}", ["{text}"], {"text": 1}, 1.5])
+def test_a_template_that_is_no_text_is_refused_by_name(wrong: Any) -> None:
+    data = Dataset.from_rows(EMAILS)
+    chat: dict[str, Any] = {"prompt": "{text}", "completion": "{category}", "system": "Sort."}
+    pairs: dict[str, Any] = {"prompt": "{text}", "chosen": "{category}", "rejected": "{text}"}
+    conversations: dict[str, Any] = {"messages": "text"}
+    for make, arguments in ((data.as_chat, chat), (data.as_preference, pairs), (data.as_chat, conversations)):
+        for name in arguments:
+            with pytest.raises(DatasetError) as caught:
+                make(**arguments | {name: wrong})
+            assert f"{name}={wrong!r} must be text, not {type(wrong).__name__}" in str(caught.value)
+
+
 def test_a_preference_prompt_may_be_a_conversation() -> None:
     row = {"q": conversation("user", "assistant", "user"), "good": "yes", "bad": "no"}
     dataset = Dataset.from_rows([row]).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}", system="Be kind.")

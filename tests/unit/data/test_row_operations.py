@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ftsdk.data import Dataset, Store
@@ -107,6 +109,64 @@ def test_map_changes_rows_and_a_table_can_become_chat(file: Path) -> None:
     assert caught.value.__notes__ == ["in the function of map, at mails.jsonl:1"]
 
 
+async def coroutine(row: dict[str, Any]) -> bool:
+    return False
+
+
+async def async_generator(row: dict[str, Any]) -> AsyncIterator[bool]:
+    yield False
+
+
+def generator(row: dict[str, Any]) -> Iterator[bool]:
+    yield False
+
+
+@pytest.mark.parametrize("function", [coroutine, async_generator, generator])
+def test_an_async_or_generator_function_is_refused(file: Path, function: Callable[[Any], Any]) -> None:
+    table = Dataset.from_file(file)
+    with pytest.raises(DatasetError, match=rf"mails\.jsonl:1: .* a {function.__name__}, which is always true"):
+        table.filter(function)
+    with pytest.raises(DatasetError, match=rf"mails\.jsonl:1: .* a {function.__name__}, not a row"):
+        table.map(function)
+
+
+def test_a_filter_that_returns_a_method_is_told_to_call_it(file: Path) -> None:
+    with pytest.raises(DatasetError, match=r"always true\. Call it"):
+        Dataset.from_file(file).filter(lambda row: row["text"].isupper)
+
+
+def test_a_verdict_without_a_truth_value_names_its_row(file: Path) -> None:
+    with pytest.raises(ValueError, match="ambiguous") as caught:
+        Dataset.from_file(file).filter(lambda row: np.array([True, False]))
+    assert caught.value.__notes__ == ["in the function of filter, at mails.jsonl:1"]
+
+
+def test_a_column_of_map_without_a_text_name_is_refused(file: Path) -> None:
+    with pytest.raises(DatasetError, match=r"mails\.jsonl:1: .* the column 1, whose name isn't text"):
+        Dataset.from_file(file).map(lambda row: {1: row["text"]})  # type: ignore[arg-type,return-value]
+
+
+def holding_itself() -> Any:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def nested(levels: int) -> Any:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [holding_itself(), nested(200), nested(100_000)], ids=["itself", "200", "100000"])
+def test_a_row_without_an_end_is_refused_from_memory_and_map(file: Path, value: Any) -> None:
+    with pytest.raises(DatasetError, match=r"^row 2: .*nested"):
+        Dataset.from_rows([{"a": 1}, {"a": value}])
+    with pytest.raises(DatasetError, match=r"mails\.jsonl:1: .*nested"):
+        Dataset.from_file(file).map(lambda row: {"a": {"b": value}})
+
+
 def test_functions_are_in_the_lineage_by_name_and_source(file: Path) -> None:
     data = Dataset.from_file(file).map(shout).as_chat(**TEMPLATES)
     source, called, made = data.lineage
@@ -167,6 +227,18 @@ def test_slices_are_datasets_and_keep_their_recipe(file: Path) -> None:
         assert again.fingerprint == part.fingerprint
     with pytest.raises(DatasetError, match="none of the 6 rows"):
         data[6:]
+    assert len(data[np.int64(4) :]) == 2
+    for wrong in (slice(1.5, None), slice("label", None)):
+        with pytest.raises(TypeError, match="slice indices must be integers"):
+            _ = data[wrong]
+
+
+@pytest.mark.parametrize("count", [2.0, "3", None, float("nan"), 0, -1, 7])
+def test_a_number_of_rows_must_be_whole_and_there(file: Path, count: Any) -> None:
+    data = Dataset.from_file(file)
+    for choose in (data.take, data.sample):
+        with pytest.raises(DatasetError, match=rf"can't take {count!r} of 6 rows. Ask for a whole number"):
+            choose(count)
 
 
 def test_a_pandas_table_and_back_is_the_same() -> None:

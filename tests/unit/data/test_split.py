@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -98,6 +99,10 @@ def test_tables_and_preference_rows_can_be_split_too() -> None:
         ({"test": 1.5}, "must be a fraction between 0 and 1"),
         ({"test": 0}, "must be a fraction between 0 and 1"),
         ({"test": -1}, "must be a fraction between 0 and 1"),
+        ({"test": math.nan}, "test=nan must be a fraction between 0 and 1"),
+        ({"validation": math.nan, "test": 2}, "validation=nan must be a fraction between 0 and 1"),
+        ({"test": math.inf}, "must be a fraction between 0 and 1"),
+        ({"test": 2, "group": 3}, "group= names the column 3, which doesn't exist"),
         ({"test": True}, "must be a fraction between 0 and 1"),
         ({"test": "0.1"}, "must be a fraction between 0 and 1"),
         (

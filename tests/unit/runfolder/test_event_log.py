@@ -1,4 +1,4 @@
-"""The index of an event log: what a look reads and parses."""
+"""The event log, and its index: what a look reads and parses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,30 @@ from pathlib import Path
 
 from ftsdk.backends.launchers.local import LocalFiles
 from ftsdk.protocol import Event, LogEvent, StateEvent, StepEvent, read_event
-from ftsdk.runfolder.event_log import EVENTS, EventIndex, EventWriter
+from ftsdk.runfolder.event_log import EVENTS, EventIndex, EventWriter, parse_events
+
+
+def test_events_come_back_in_order_and_numbered(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path, clock=lambda: 1.0)
+    log.append(StateEvent(state="running"))
+    log.append(StepEvent(step=1, loss=2.5))
+    log.close()
+    events = parse_events((tmp_path / "events.jsonl").read_bytes())
+    assert [(e.seq, e.kind) for e in events] == [(0, "state"), (1, "step")]
+
+
+def test_half_a_last_line_is_not_read_and_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    log = EventWriter(tmp_path)
+    log.append(LogEvent(message="one"))
+    log.close()
+    path = tmp_path / "events.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"kind": "log", "se')
+    assert len(parse_events(path.read_bytes())) == 1
+    again = EventWriter(tmp_path)
+    again.append(LogEvent(message="two"))
+    again.close()
+    assert [e.message for e in parse_events(path.read_bytes()) if isinstance(e, LogEvent)] == ["one", "two"]
 
 
 class Log:

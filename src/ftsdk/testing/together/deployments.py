@@ -40,6 +40,11 @@ class Deployment:
     """Billed time: seconds times ready replicas."""
 
     @property
+    def is_up(self) -> bool:
+        """Whether it answers requests, and bills."""
+        return self.state in ("READY", "DEGRADED")
+
+    @property
     def cost_usd(self) -> float:
         """What it has cost so far, in US dollars: by the minute, for each replica that was ready."""
         return self.ready_s / 3600 * self.hardware.price_cents_per_hour / 100
@@ -53,7 +58,7 @@ class Deployment:
             self.state == "PROVISIONING" and self.story.deployment == "never_ready"
         ):
             return
-        after = "FAILED" if self.story.deployment == "fails" else "READY"
+        after = "FAILED" if self.story.deployment == "fails" else self.story.deployment_state or "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
         # Provisioning doesn't count as idle time.
         self.last_used = now
@@ -69,7 +74,7 @@ class Deployment:
 
     def pass_time(self, seconds: float, now: float) -> None:
         """Advance the clock: a ready deployment is billed, and stops after enough time without requests."""
-        if self.state != "READY":
+        if not self.is_up:
             return
         ends = self.last_used + 60 * self.inactive_timeout if self.inactive_timeout else now
         used = seconds - max(0.0, now - ends)
@@ -80,7 +85,7 @@ class Deployment:
     @property
     def replicas(self) -> int:
         """The number of ready replicas."""
-        return max(1, self.autoscaling.get("minReplicas", 0)) if self.state == "READY" else 0
+        return max(1, self.autoscaling.get("minReplicas", 0)) if self.is_up else 0
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as the service lists it."""
@@ -152,7 +157,7 @@ class Endpoint:
         """Return the deployments that are ready and have a share of the traffic, the largest first."""
         for entry in sorted(self.traffic_split, key=lambda entry: -entry["weight"]):
             deployment = self.deployments.get(entry["deploymentId"])
-            if deployment is not None and deployment.state == "READY" and entry["weight"] > 0:
+            if deployment is not None and deployment.is_up and entry["weight"] > 0:
                 yield deployment
 
     def to_wire(self) -> dict[str, Any]:

@@ -40,13 +40,18 @@ class Inference:
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
-        """All that are there."""
+        """The deployments that exist now."""
         return tuple(deployment for endpoint in self for deployment in endpoint.deployments.values())
+
+    @property
+    def created(self) -> tuple[Deployment, ...]:
+        """All deployments that were ever created, the deleted ones too: each may have billed."""
+        return (*self._gone, *self.deployments)
 
     @property
     def cost_usd(self) -> float:
         """What all deployments have cost so far, in US dollars, the deleted ones too."""
-        return sum(deployment.cost_usd for deployment in (*self.deployments, *self._gone))
+        return sum(deployment.cost_usd for deployment in self.created)
 
     def pass_time(self, seconds: float) -> None:
         """Bill the deployments for the time that the clock has advanced."""
@@ -243,7 +248,7 @@ class Inference:
             raise Refusal(400, "this service doesn't stream", param="stream")
         for endpoint in self:
             for deployment in endpoint.deployments.values():
-                is_meant = deployment.name == model and deployment.state == "READY"
+                is_meant = deployment.name == model and deployment.is_up
                 if is_meant or (endpoint.name == model and deployment in endpoint.serving()):
                     deployment.last_used = self._clock.now
                     return

@@ -67,6 +67,8 @@ class Job:
     """Steps with a checkpoint, and when each was saved."""
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     hidden_lists: int = 0
+    has_model: bool = True
+    """False once somebody has deleted what it made from the registry."""
     successor: str | None = None
     """The id under which it was restarted."""
 
@@ -144,16 +146,23 @@ class Job:
             "estimate_available": self.status == "running",
             "seconds_remaining": self.course.total_steps - self.step,
         }
-        if self.status == "completed":
-            if self.makes_model:
-                shown |= {
-                    "model_object_id": self.model_id,
-                    "model_object_revision_id": f"rv_{self.id[3:]}",
-                    "model_object_name": self.output_name,
-                }
-            if self.is_lora:
-                shown |= {"adapter_object_id": f"{self.model_id}a", "adapter_object_revision_id": f"rv_{self.id[3:]}a"}
+        if self.status == "completed" and self.has_model:
+            shown |= self._made()
         return shown
+
+    def _made(self) -> dict[str, str]:
+        made: dict[str, str] = {}
+        if self.makes_model:
+            made |= {
+                "model_object_id": self.model_id,
+                "model_object_revision_id": f"rv_{self.id[3:]}",
+                "model_object_name": self.output_name,
+            }
+        if self.is_lora:
+            made |= {"adapter_object_id": f"{self.model_id}a", "adapter_object_revision_id": f"rv_{self.id[3:]}a"}
+        if self.story.omits_revisions:
+            made = {name: value for name, value in made.items() if not name.endswith("_revision_id")}
+        return made
 
     def _price_now(self) -> int:
         if self.status in TERMINAL or self.successor:

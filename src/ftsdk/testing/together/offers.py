@@ -48,6 +48,8 @@ class ModelOffer(Value):
     """Whether chat works without a deployment."""
     dedicated: bool = True
     """Whether it, and what is tuned from it, can be deployed."""
+    configs_of_tuned: bool = True
+    """Whether configs are listed for what is tuned from it too, or only for itself."""
 
     def limits(self) -> dict[str, Any]:
         """Return the answer to a question about its limits."""
@@ -132,11 +134,18 @@ class Hardware(Value):
     """US cents for an hour of one replica; billed by the minute."""
     free: int = 8
     """How many can be had."""
+    listed: bool = True
+    """Whether the list of instance types has it; if not, nobody knows its price."""
 
     @property
     def id(self) -> str:
         """Its id."""
         return f"hw_{self.name}"
+
+    @property
+    def accelerator(self) -> str:
+        """The GPU as configs name it: `nvidia-h100-80gb`."""
+        return self.name.partition("x")[2]
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as the service lists it."""

@@ -80,7 +80,7 @@ class Registry:
             for offer in self._offers.values()
         ]
         for job in self._jobs():
-            if job.status == "completed":
+            if job.status == "completed" and job.has_model:
                 for suffix, is_made in (("", job.makes_model), ("a", job.is_lora)):
                     if is_made:
                         found.append(
@@ -120,7 +120,7 @@ class Registry:
                 "referenceModelId": base,
                 "certifications": [],
                 "selectors": [
-                    {"key": "accelerator_type", "value": machine.gpu_type},
+                    {"key": "accelerator_type", "value": machine.accelerator},
                     {"key": "accelerator_count", "value": str(machine.gpu_count)},
                 ],
             }
@@ -153,7 +153,7 @@ class Registry:
 
     def list_hardware(self) -> Answer:
         """`GET /v2/public/inference-instance-types`."""
-        return answer_json({"object": "list", "data": [machine.to_wire() for machine in self.hardware]})
+        return answer_json({"object": "list", "data": [each.to_wire() for each in self.hardware if each.listed]})
 
     def list_models(self) -> Answer:
         """`GET /v2/projects/{project}/models`."""
@@ -165,7 +165,8 @@ class Registry:
         """`GET /v2/projects/{project}/configs`, of one model or of all."""
         wanted = query.get("referenceModel") or query.get("referenceModelId")
         models = [self.find(wanted)] if wanted else [model for model in self.models() if model.is_base]
-        return answer_json({"object": "list", "data": [config for model in models for config in self.configs(model)]})
+        listed = [model for model in models if model.is_base or model.offer.configs_of_tuned]
+        return answer_json({"object": "list", "data": [config for model in listed for config in self.configs(model)]})
 
     def config(self, config_id: str) -> Answer:
         """`GET /v2/projects/{project}/configs/{id}`."""

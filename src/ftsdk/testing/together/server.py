@@ -19,7 +19,7 @@ __all__ = ["Counter", "LoopbackServer"]
 _GARBAGE = Answer(
     body=b"<!doctype html><title>Just a moment</title><p>We'll be right back.</p>", content_type="text/html"
 )
-_AFTER = ("late", "closed_after", "500_after", "truncated")
+_AFTER = ("late", "closed_after", "500_after", "garbage_after", "truncated")
 
 
 class Counter(Protocol):
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif armed.fault.kind == "closed":
             self._finish_without(request, armed)
         else:
-            self._send(self._recorded(request, _struck_answer(armed), fault=armed.fault.kind))
+            self._send(self._recorded(request, _struck_answer(armed, request), fault=armed.fault.kind))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names are the standard library's
 
@@ -156,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._finish_without(request, armed)
         elif kind == "500_after":
             self._send(self._recorded(request, Refusal(500, "something went wrong").answer(), fault=kind))
+        elif kind == "garbage_after":
+            self._send(self._recorded(request, _GARBAGE, fault=kind))
         elif kind == "late":
             self._recorded(request, answer, fault=kind)
             self._wait(armed)
@@ -197,12 +199,14 @@ class _Handler(BaseHTTPRequestHandler):
         return "together-stand-in"
 
 
-def _struck_answer(armed: ArmedFault) -> Answer:
+def _struck_answer(armed: ArmedFault, request: Request) -> Answer:
     kind = armed.fault.kind
     if kind == "garbage":
         return _GARBAGE
     status = int(kind)
-    refused = Refusal(status, f"the service answers {status}").answer()
+    # Whoever repeats this message must take the key out of it.
+    key = request.headers.get("authorization", "").removeprefix("Bearer ")
+    refused = Refusal(status, f"the service answers {status} to key {key}").answer()
     if status != 429:
         return refused
     after = armed.fault.retry_after_s

@@ -18,7 +18,7 @@ from ftsdk.testing.together.faults import ArmedFault, ArmedFaults
 from ftsdk.testing.together.files import FileStore
 from ftsdk.testing.together.finetune_routes import FineTuneRoutes
 from ftsdk.testing.together.inference import Chat, Inference, chat_answer
-from ftsdk.testing.together.jobs import Job, JobStore
+from ftsdk.testing.together.jobs import Job, JobStore, Numbers
 from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer
 from ftsdk.testing.together.registry import PROJECT, Registry
 from ftsdk.testing.together.request_rules import SECRETS
@@ -162,6 +162,23 @@ class TogetherService:
             more: The other fields of `WireFault`.
         """
         return self._faults.with_fault(WireFault(kind=kind, on=on, **more))
+
+    def add_completed_job(self, model: str = "Qwen/Qwen3.5-9B") -> Job:
+        """Add a job that has completed, without the requests that lead to one.
+
+        Args:
+            model: The name of what it tuned, from `models`.
+        """
+        with self._lock:
+            job = self.jobs.create(
+                body={"model": model, "training_file": "file-0", "n_epochs": 1},
+                story=self.story,
+                offer=self.models[model],
+                numbers=Numbers(tokens=8, price_usd=0, rows=8, file_bytes=32, batch=8),
+            )
+            while job.ahead:
+                self.jobs.move(job)
+            return job
 
     def move(self, job: Job | str, stages: int = 1) -> Job:
         """Advance a job, as so many polls would."""

@@ -17,7 +17,7 @@ __all__ = ["STORIES", "Chaos", "FaultKind", "Story", "WireFault"]
 FaultKind = Literal[
     "400", "401", "402", "403", "404", "408", "413", "422", "429", "500", "502", "503", "504", "529",
     "garbage", "closed", "half_upload",
-    "late", "closed_after", "500_after", "truncated",
+    "late", "closed_after", "500_after", "garbage_after", "truncated",
 ]  # fmt: skip
 """How a request fails.
 
@@ -25,8 +25,10 @@ FaultKind = Literal[
 - `garbage`: answered 200 with a page of HTML, and nothing is done, as by a proxy that has lost its server.
 - `closed`: the connection is closed without an answer, and nothing is done.
 - `half_upload`: half of what was sent is read, then the connection is closed.
-- `late`, `closed_after`, `500_after`, `truncated`: what was asked for is done; then the answer comes too late, not at
-  all, as a 500, or in part.
+- `late`, `closed_after`, `500_after`, `garbage_after`, `truncated`: the request is carried out; then the answer comes
+  too late, not at all, as a 500, as a page of HTML, or in part.
+
+A refusal repeats the key that came with the request, as careless services do.
 """
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -122,6 +124,8 @@ class Story(Value):
 
     The job can be created nevertheless: the service doesn't enforce it.
     """
+    omits_revisions: bool = False
+    """A completed job doesn't name the revisions of the models that it made."""
     omits_allowed: bool = False
     """The estimate has no `allowed_to_proceed`."""
 
@@ -129,6 +133,8 @@ class Story(Value):
     """A hostile archive in place of the weights; see `weights.hostile_archive`."""
     deployment: Literal["ready", "fails", "never_ready"] = "ready"
     """The fate of deployments."""
+    deployment_state: str = ""
+    """The state of a provisioned deployment, in place of `READY`: `DEGRADED`, `SCALING`, or a word no client knows."""
     provisioning_polls: Annotated[int, Field(ge=0)] = 1
     """For how many polls a deployment is provisioning, and stopping."""
 

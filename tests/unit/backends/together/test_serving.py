@@ -1,4 +1,4 @@
-"""Deployments at Together: the real client against a strict server on loopback."""
+"""Deployments at Together: the real client against the stand-in on loopback."""
 
 from __future__ import annotations
 
@@ -7,56 +7,73 @@ import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from threading import Thread
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
-from dedicated_inference import KEY, DedicatedInference, serving_at
+from served_backend import serving_at
 
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.errors import BackendError, CredentialsError, SpecError
 from ftsdk.protocol.serving import ServingPlan, plan_serving
+from ftsdk.testing.together import HARDWARE, FaultKind, Story, TogetherService
+from ftsdk.testing.together.jobs import Job
+
+ENDPOINT = "*/endpoints/ep_000001"
+ENDPOINTS = "*/endpoints"
+DEPLOYMENT = "*/deployments/*"
+DEPLOYMENTS = "*/endpoints/*/deployments"
+H100, H100X2, B200 = HARDWARE
 
 
 @pytest.fixture
-def place() -> Iterator[DedicatedInference]:
-    with DedicatedInference() as running:
-        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+def service() -> Iterator[TogetherService]:
+    with TogetherService() as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def serving(place: DedicatedInference) -> TogetherServing:
-    return serving_at(place.url)
+def job(service: TogetherService) -> Job:
+    return service.add_completed_job()
+
+
+@pytest.fixture
+def serving(service: TogetherService) -> TogetherServing:
+    return serving_at(service.base_url, service.key, project_id=service.project_id)
 
 
 class Notes(dict[str, str]):
-    """What was noted, and how much had been asked of the place by then."""
+    """What was noted, and how many deployments had been created by then."""
 
-    def __init__(self, place: DedicatedInference) -> None:
+    def __init__(self, service: TogetherService) -> None:
         super().__init__()
-        self._place = place
+        self._service = service
         self.before: list[tuple[str, int]] = []
 
     def take(self, native: Mapping[str, str]) -> None:
-        self.before += [(key, len(self._place.started)) for key in native]
+        self.before += [(key, len(self._service.inference.created)) for key in native]
         self.update(native)
 
 
-def a_plan(serving: TogetherServing) -> ServingPlan:
-    return plan_serving(serving.offers("ft-1"), budget_usd=10)
+def a_plan(serving: TogetherServing, job: Job) -> ServingPlan:
+    return plan_serving(serving.offers(job.id), budget_usd=10)
 
 
-def start(serving: TogetherServing, place: DedicatedInference) -> Notes:
-    notes = Notes(place)
-    serving.start("ft-1", a_plan(serving), name="ftsdk-run-1", note=notes.take)
+def start(serving: TogetherServing, service: TogetherService, job: Job) -> Notes:
+    notes = Notes(service)
+    serving.start(job.id, a_plan(serving, job), name="ftsdk-run-1", note=notes.take)
     return notes
+
+
+def asked(service: TogetherService, pattern: str, *, after: int = 0) -> list[str]:
+    return [request.route for request in service.requests[after:] if fnmatchcase(request.route, pattern)]
+
+
+def has_nothing(service: TogetherService) -> bool:
+    return not list(service.inference) and not service.inference.deployments
 
 
 def poll_until(serving: TogetherServing, native: Mapping[str, str], state: str) -> Any:
@@ -74,72 +91,89 @@ def stop_until_gone(serving: TogetherServing, native: Mapping[str, str]) -> int:
     raise AssertionError("it is still there")
 
 
-def test_hardware_and_prices_come_from_the_service_with_source_and_day(serving: TogetherServing) -> None:
-    offers = {offer.hardware: offer for offer in serving.offers("ft-1")}
+def test_hardware_and_prices_come_from_the_service_with_source_and_day() -> None:
+    by_a_person = B200.replace(price_cents_per_hour=0)
+    with TogetherService(hardware=(H100, H100X2.replace(gpu_type="H100"), by_a_person)) as service:
+        job = service.add_completed_job()
+        offers = {offer.hardware: offer for offer in serving_at(service.base_url, service.key).offers(job.id)}
     assert {name: offer.price_usd_per_hour for name, offer in offers.items()} == {
         "1xnvidia-h100-80gb": Decimal("3.99"),
         "2xnvidia-h100-80gb": Decimal("7.98"),
-        "1xnvidia-b200-180gb": None,  # listed with 0: sold by a person
+        "1xnvidia-b200-180gb": None,
     }
     one = offers["2xnvidia-h100-80gb"]
     assert (one.gpu_type, one.gpu_count, one.gpu_memory_gib, one.native) == (
         "H100",
         2,
-        80,
-        {"config": "projects/public/configs/cr_h100x2"},
+        160,
+        {"config": "projects/proj_tester/configs/cr_qwen-qwen3-5-9b_2xnvidia-h100-80gb"},
     )
     assert one.as_of == datetime.fromtimestamp(1_800_000_000, UTC).date().isoformat()
     assert "Together" in one.source
 
 
-def test_a_config_whose_hardware_is_not_listed_is_no_offer(place: DedicatedInference, serving: TogetherServing) -> None:
-    place.hardware = place.hardware[:1]
-    assert [offer.hardware for offer in serving.offers("ft-1")] == ["1xnvidia-h100-80gb"]
+def test_a_config_whose_hardware_is_not_listed_is_no_offer() -> None:
+    with TogetherService(hardware=(H100, H100X2.replace(listed=False), B200.replace(listed=False))) as service:
+        offers = serving_at(service.base_url, service.key).offers(service.add_completed_job().id)
+    assert [offer.hardware for offer in offers] == ["1xnvidia-h100-80gb"]
 
 
 def test_a_model_without_configs_of_its_own_has_those_of_its_base(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    place.base_configs, place.configs = place.configs[:1], []
-    assert [offer.native["config"] for offer in serving.offers("ft-1")] == ["projects/public/configs/cr_h100"]
+    job.offer = job.offer.replace(configs_of_tuned=False)
+    assert [offer.hardware for offer in serving.offers(job.id)] == [machine.name for machine in HARDWARE]
+    assert len(asked(service, "GET */configs")) == 2
 
 
 @pytest.mark.parametrize("missing", ["model", "configs"])
 def test_a_model_that_cannot_be_deployed_has_no_offers(
-    place: DedicatedInference, serving: TogetherServing, missing: str
+    service: TogetherService, serving: TogetherServing, job: Job, missing: str
 ) -> None:
     if missing == "model":
-        place.job = {}
+        job.has_model = False
     else:
-        place.configs = []
-    assert serving.offers("ft-1") == []
-    assert place.spending == []
+        job.offer = service.models[job.offer.name] = job.offer.replace(dedicated=False)
+    assert serving.offers(job.id) == []
+    assert asked(service, "POST *") == []
 
 
 def test_a_job_whose_model_is_gone_is_refused_before_anything_starts(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    plan = a_plan(serving)
-    place.job = {}
+    plan = a_plan(serving, job)
+    job.has_model = False
     with pytest.raises(SpecError, match="no model"):
-        serving.start("ft-1", plan, name="ftsdk-run-1", note=lambda native: None)
-    assert place.spending == []
+        serving.start(job.id, plan, name="ftsdk-run-1", note=lambda native: None)
+    assert asked(service, "POST *") == []
 
 
-def test_a_job_with_an_adapter_only_deploys_the_adapter(place: DedicatedInference, serving: TogetherServing) -> None:
-    place.job = {"adapter_object_id": "ml_7"}
-    start(serving, place)
-    assert place.started[0]["model"] == "projects/proj_1/models/ml_7"
+def test_a_job_with_an_adapter_only_deploys_the_adapter(
+    service: TogetherService, serving: TogetherServing, job: Job
+) -> None:
+    job.offer = job.offer.replace(merges_lora=False)
+    start(serving, service, job)
+    assert service.inference.created[0].model == f"projects/proj_tester/models/{job.model_id}a/revisions/rv_00000001a"
+
+
+def test_a_model_without_a_revision_is_deployed_at_its_latest(
+    service: TogetherService, serving: TogetherServing
+) -> None:
+    service.story = Story(omits_revisions=True)
+    job = service.add_completed_job()
+    start(serving, service, job)
+    (request,) = [request for request in service.requests if request.route.endswith("/deployments")]
+    assert request.json["model"] == f"projects/proj_tester/models/{job.model_id}"
 
 
 def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    start(serving, place)
-    asked = {key: place.started[0][key] for key in ("model", "config", "autoscaling", "inactiveTimeout", "name")}
-    assert asked == {
-        "model": "projects/proj_1/models/ml_7/revisions/rv_1",
-        "config": "projects/public/configs/cr_h100",
+    start(serving, service, job)
+    (request,) = [request for request in service.requests if request.route.endswith("/deployments")]
+    assert request.json == {
+        "model": "projects/proj_tester/models/ml_00000001/revisions/rv_00000001",
+        "config": "projects/proj_tester/configs/cr_qwen-qwen3-5-9b_1xnvidia-h100-80gb",
         "autoscaling": {"minReplicas": 1, "maxReplicas": 1},
         "inactiveTimeout": 30,
         "name": "tuned",
@@ -147,24 +181,25 @@ def test_one_replica_is_requested_with_an_idle_stop_and_pinned_weights(
 
 
 def test_the_endpoint_is_noted_before_the_request_that_costs_money(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    assert start(serving, place).before == [("endpoint", 0), ("model", 0), ("deployment", 1)]
+    assert start(serving, service, job).before == [("endpoint", 0), ("model", 0), ("deployment", 1)]
 
 
 def test_a_ready_deployment_gets_the_requests_and_answers(
-    place: DedicatedInference, serving: TogetherServing, monkeypatch: pytest.MonkeyPatch
+    service: TogetherService, serving: TogetherServing, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native = start(serving, place)
+    service.story = Story(provisioning_polls=3)
+    native = start(serving, service, job)
     assert serving.poll("ftsdk-run-1", native).state == "starting"
     status = poll_until(serving, native, "ready")
-    assert status.endpoint.url == f"{place.url}/v1"
-    assert status.endpoint.model == "slug/ftsdk-run-1"
-    assert "rv_1" in status.endpoint.revision
-    assert place.said.count("PATCH endpoint") == 1
+    assert status.endpoint.url == f"{service.base_url}/v1"
+    assert status.endpoint.model == "tester/ftsdk-run-1"
+    assert "rv_00000001" in status.endpoint.revision
+    assert len(asked(service, f"PATCH {ENDPOINT}")) == 1
     poll_until(serving, native, "ready")
-    assert place.said.count("PATCH endpoint") == 1
-    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
+    assert len(asked(service, f"PATCH {ENDPOINT}")) == 1
+    monkeypatch.setenv("TOGETHER_API_KEY", service.key)
     with status.endpoint.open() as wire:
         assert wire.generate([[{"role": "user", "content": "hello"}]], max_new_tokens=5) == ["hello"]
 
@@ -173,113 +208,117 @@ def test_a_ready_deployment_gets_the_requests_and_answers(
     ("word", "state"), [("FAILED", "failed"), ("DEGRADED", "ready"), ("DREAMING", "unknown"), ("SCALING", "starting")]
 )
 def test_each_word_of_the_service_is_translated_and_kept(
-    place: DedicatedInference, serving: TogetherServing, word: str, state: str
+    service: TogetherService, serving: TogetherServing, job: Job, word: str, state: str
 ) -> None:
-    place.looks, place.state_when_up = 0, word
-    status = serving.poll("ftsdk-run-1", start(serving, place))
+    service.story = Story(deployment_state=word, provisioning_polls=0)
+    status = serving.poll("ftsdk-run-1", start(serving, service, job))
     assert (status.state, status.native) == (state, f"DEPLOYMENT_STATE_{word}")
 
 
-@pytest.mark.parametrize("what", ["POST endpoints", "POST deployments"])
-@pytest.mark.parametrize("fault", ["lose", "garbage"])
+@pytest.mark.parametrize("what", [f"POST {ENDPOINTS}", f"POST {DEPLOYMENTS}"])
+@pytest.mark.parametrize("fault", ["closed_after", "garbage_after"])
 def test_a_lost_answer_is_looked_up_and_nothing_is_created_twice(
-    place: DedicatedInference, serving: TogetherServing, what: str, fault: str
+    service: TogetherService, serving: TogetherServing, job: Job, what: str, fault: FaultKind
 ) -> None:
-    place.fault = lambda asked, n: fault if asked == what else None
-    native = start(serving, place)
-    assert len(place.started) == 1
-    assert place.said.count(what) == 1
-    assert (native["endpoint"], native["deployment"]) == ("ep_1", "dep_1")
+    with service.failing(fault, on=what):
+        native = start(serving, service, job)
+    (deployment,) = service.inference.created
+    assert len(asked(service, what)) == 1
+    assert (native["endpoint"], native["deployment"]) == ("ep_000001", deployment.id)
 
 
-def test_a_create_that_fails_is_not_sent_again_by_the_client(place: DedicatedInference) -> None:
-    place.fault = lambda asked, n: "503" if asked == "POST deployments" else None
-    serving = serving_at(place.url, max_retries=2)
-    with pytest.raises(BackendError, match="503") as caught:
-        start(serving, place)
+def test_a_create_that_fails_is_not_sent_again_by_the_client(service: TogetherService, job: Job) -> None:
+    serving = serving_at(service.base_url, service.key, max_retries=2)
+    failed = pytest.raises(BackendError, match="503")
+    with service.failing("503", on=f"POST {DEPLOYMENTS}"), failed as caught:
+        start(serving, service, job)
     assert caught.value.retryable
-    assert place.said.count("POST deployments") == 1
+    assert len(asked(service, f"POST {DEPLOYMENTS}")) == 1
 
 
 def test_stopping_goes_from_replicas_to_routes_to_the_endpoint(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    native = start(serving, place)
+    native = start(serving, service, job)
     poll_until(serving, native, "ready")
-    place.said.clear()
+    before = len(service.requests)
     assert stop_until_gone(serving, native) > 1  # it must have stopped before it can be deleted
-    acts = [what for what in place.said if not what.startswith("GET")]
-    assert acts[:2] == ["PATCH deployment", "PATCH endpoint"]
-    assert acts[-2:] == ["DELETE deployment", "DELETE endpoint"]
-    assert place.said[-1] == "GET endpoint"
-    assert (place.endpoints, place.deployments) == ({}, {})
+    acts = asked(service, "[!G]*", after=before)
+    endpoint = f"/v2/projects/{service.project_id}/endpoints/{native['endpoint']}"
+    deployment = f"{endpoint}/deployments/{native['deployment']}"
+    assert acts[:2] == [f"PATCH {deployment}", f"PATCH {endpoint}"]
+    assert acts[-2:] == [f"DELETE {deployment}", f"DELETE {endpoint}"]
+    assert service.requests[-1].route == f"GET {endpoint}"
+    assert has_nothing(service)
 
 
-def test_stopping_what_is_gone_changes_nothing(place: DedicatedInference, serving: TogetherServing) -> None:
-    native = start(serving, place)
+def test_stopping_what_is_gone_changes_nothing(service: TogetherService, serving: TogetherServing, job: Job) -> None:
+    native = start(serving, service, job)
     stop_until_gone(serving, native)
-    place.said.clear()
+    before = len(service.requests)
     assert serving.stop("ftsdk-run-1", native).state == "gone"
     assert serving.stop("never-heard-of", {}).state == "gone"
-    assert not any(what.startswith(("PATCH", "POST", "DELETE")) for what in place.said)
+    assert asked(service, "[!G]*", after=before) == []
 
 
 @pytest.mark.parametrize("known", [(), ("endpoint",)])
 def test_what_a_crash_left_is_found_by_name_or_by_its_endpoint(
-    place: DedicatedInference, serving: TogetherServing, known: tuple[str, ...]
+    service: TogetherService, serving: TogetherServing, job: Job, known: tuple[str, ...]
 ) -> None:
-    native = start(serving, place)
+    native = start(serving, service, job)
     stop_until_gone(serving, {key: native[key] for key in known})
-    assert (place.endpoints, place.deployments) == ({}, {})
+    assert has_nothing(service)
 
 
 def test_a_service_that_takes_no_empty_split_gets_a_weight_of_zero(
-    place: DedicatedInference, serving: TogetherServing
+    service: TogetherService, serving: TogetherServing, job: Job
 ) -> None:
-    native = start(serving, place)
+    native = start(serving, service, job)
     poll_until(serving, native, "ready")
-    place.fault = lambda asked, n: "400" if asked == "PATCH endpoint" and n == 2 else None
-    serving.stop("ftsdk-run-1", native)
-    assert [entry["weight"] for entry in place.endpoints["ep_1"]["trafficSplit"]] == [0.0]
-    place.fault = lambda asked, n: None
+    with service.failing("400", on=f"PATCH {ENDPOINT}", times=1):
+        serving.stop("ftsdk-run-1", native)
+    assert [entry["weight"] for entry in service.inference.find(native["endpoint"]).traffic_split] == [0.0]
     stop_until_gone(serving, native)
-    assert place.deployments == {}
+    assert service.inference.deployments == ()
 
 
-@pytest.mark.parametrize("what", ["PATCH deployment", "DELETE deployment", "DELETE endpoint"])
+@pytest.mark.parametrize("what", [f"PATCH {DEPLOYMENT}", f"DELETE {DEPLOYMENT}", f"DELETE {ENDPOINT}"])
 def test_a_stop_whose_answer_is_lost_is_taken_up_where_it_was(
-    place: DedicatedInference, serving: TogetherServing, what: str
+    service: TogetherService, serving: TogetherServing, job: Job, what: str
 ) -> None:
-    native = start(serving, place)
-    place.fault = lambda asked, n: "lose" if asked == what and n == 1 else None
-    try:
-        stop_until_gone(serving, native)
-    except BackendError:
-        stop_until_gone(serving, native)
-    assert place.times[what] >= 1
-    assert (place.endpoints, place.deployments) == ({}, {})
+    native = start(serving, service, job)
+    with service.failing("closed_after", on=what, times=1):
+        try:
+            stop_until_gone(serving, native)
+        except BackendError:
+            stop_until_gone(serving, native)
+    assert asked(service, what)
+    assert has_nothing(service)
 
 
-def test_a_refused_key_is_the_caller_s_and_is_in_no_error(place: DedicatedInference, serving: TogetherServing) -> None:
-    place.fault = lambda asked, n: "401"  # the server repeats the key in its answer
-    with pytest.raises(CredentialsError, match="TOGETHER_API_KEY") as caught:
-        serving.offers("ft-1")
-    assert KEY not in str(pickle.loads(pickle.dumps(caught.value)))
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    assert KEY not in repr(serving.__dict__)
+def test_a_refused_key_is_the_caller_s_and_is_in_no_error(
+    service: TogetherService, serving: TogetherServing, job: Job
+) -> None:
+    refused = pytest.raises(CredentialsError, match="TOGETHER_API_KEY")
+    with service.failing("401"), refused as caught:  # its answer repeats the key
+        serving.offers(job.id)
+    assert service.key not in str(pickle.loads(pickle.dumps(caught.value)))
+    assert service.key not in "".join(traceback.format_exception(caught.value))
+    assert service.key not in repr(serving.__dict__)
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_service_is_retryable(place: DedicatedInference, serving: TogetherServing, status: int) -> None:
-    place.fault = lambda asked, n: str(status)
-    with pytest.raises(BackendError) as caught:
-        serving.offers("ft-1")
-    assert (caught.value.retryable, caught.value.status_code) == (True, status)
-    assert KEY not in str(caught.value)
+@pytest.mark.parametrize("status", ["429", "503"])
+def test_a_busy_service_is_retryable(
+    service: TogetherService, serving: TogetherServing, job: Job, status: FaultKind
+) -> None:
+    with service.failing(status), pytest.raises(BackendError) as caught:
+        serving.offers(job.id)
+    assert (caught.value.retryable, caught.value.status_code) == (True, int(status))
+    assert service.key not in str(caught.value)
 
 
-def test_the_project_is_that_of_the_key_unless_it_is_named(place: DedicatedInference) -> None:
-    assert len(serving_at(place.url, project_id=None).offers("ft-1")) == 3
-    assert place.said.count("GET whoami") == 1
-    assert serving_at(place.url).offers("ft-1")
-    assert place.said.count("GET whoami") == 1
+def test_the_project_is_that_of_the_key_unless_it_is_named(service: TogetherService, job: Job) -> None:
+    assert len(serving_at(service.base_url, service.key).offers(job.id)) == 3
+    assert len(asked(service, "GET */whoami")) == 1
+    assert serving_at(service.base_url, service.key, project_id=service.project_id).offers(job.id)
+    assert len(asked(service, "GET */whoami")) == 1
