@@ -1,4 +1,4 @@
-"""A backend whose runs play a script: no network, no clock, no threads; time passes only when somebody asks."""
+"""A backend whose runs play a script: no network, no clock, no threads; time passes only when a run is polled."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class ScriptedBackend:
     # The wire and the shelf.
 
     def _send(self, call: str, **details: str) -> Fault | None:
-        """Note a request; raise if it never arrives, and give the fault if only its answer will be lost."""
+        """Note a request; raise if it never arrives, and return the fault if only its answer is to be lost."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / "requests.jsonl").open("a") as file:
             file.write(json.dumps({"call": call, **details}) + "\n")

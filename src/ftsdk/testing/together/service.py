@@ -51,7 +51,7 @@ class TogetherService:
         models: What is offered for tuning.
         hardware: What is offered for deployments.
         weights: What finished jobs offer for download; None: small adapters with random weights.
-        chat: Answers chats: `(model, messages, max_tokens, temperature) -> text`. None: says the last message back.
+        chat: Answers chats: `(model, messages, max_tokens, temperature) -> text`. None: repeats the last message.
         moves_on_look: False to let jobs go on with `move` alone.
 
     Raises:
