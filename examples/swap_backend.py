@@ -1,10 +1,9 @@
 """One job, three backends, one argument.
 
-python examples/swap_backend.py                          # the plan for each place; offline, nothing is sent
-python examples/swap_backend.py together                 # the plan for one
-python examples/swap_backend.py together --stand-in      # the whole job against a service on this machine; no account,
-no cost python examples/swap_backend.py together --run           # the whole job there; needs TOGETHER_API_KEY, and
-costs money
+python examples/swap_backend.py                        # the plan for each backend; offline, nothing is sent
+python examples/swap_backend.py together               # the plan for one
+python examples/swap_backend.py together --stand-in    # the whole job against a local stand-in; no account, no cost
+python examples/swap_backend.py together --run         # the whole job at Together; needs TOGETHER_API_KEY, costs money
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from ftsdk import SFT, Backend, Dataset, FineTuneJob, FtsdkError, LoRA, Together
 from ftsdk.backends.registry import backend_names
 
 HERE = Path(__file__).parent
-PLACES = ("local", "together", "modal")
-MODEL = "Qwen/Qwen3.5-0.8B"  # one id everywhere; each backend knows what its place calls it
+BACKENDS = ("local", "together", "modal")
+MODEL = "Qwen/Qwen3.5-0.8B"  # one id everywhere; each backend knows its provider's name for it
 BUDGET_USD = 10
 
 
-def job_at(backend: str | Backend) -> FineTuneJob:
-    """Describe the job. What decides the weights is the same everywhere; `backend` is the one argument that differs."""
+def build_job(backend: str | Backend) -> FineTuneJob:
+    """Build the job. What decides the weights is the same everywhere; `backend` is the one argument that differs."""
     mails = Dataset.from_file(HERE / "data" / "support_emails.jsonl").as_chat(
         prompt="{text}\n\nCategory:", completion="{category}"
     )
@@ -42,87 +41,82 @@ def job_at(backend: str | Backend) -> FineTuneJob:
     )
 
 
-def why_not(place: str, *, to_run: bool) -> str | None:
-    """Say in words what is missing for a place; None if nothing is."""
-    if place not in backend_names():
-        return f"No backend {place!r} is installed; there are: {', '.join(backend_names())}."
-    if place == "together" and to_run and not os.environ.get("TOGETHER_API_KEY"):
+def what_is_missing(name: str, *, to_run: bool) -> str | None:
+    """Return what a backend needs that isn't there; None if nothing is missing."""
+    if name not in backend_names():
+        return f"No backend {name!r} is installed; available: {', '.join(backend_names())}."
+    if name == "together" and to_run and not os.environ.get("TOGETHER_API_KEY"):
         return (
-            "Together needs an account and a key in TOGETHER_API_KEY, and there is none. Without one:\n"
+            "Together needs an account and a key in TOGETHER_API_KEY, which isn't set. Without one:\n"
             "  python examples/swap_backend.py together --stand-in\n"
             "runs the whole job against a service on this machine that stands in for Together."
         )
     return None
 
 
-def show_plan(place: str) -> None:
-    """Print what would be asked of a place, and what it chose."""
-    print(f"--- {place} ---")
-    print(why_not(place, to_run=False) or job_at(place).plan())
+def show_plan(name: str) -> None:
+    """Print the request that a backend would send, and what it chose."""
+    print(f"--- {name} ---")
+    print(what_is_missing(name, to_run=False) or build_job(name).plan())
     print()
 
 
-def run_at(backend: str | Backend) -> None:
-    """Submit, wait, bring the weights here."""
-    run = job_at(backend).submit()
-    print(f"{run.ref} is submitted; it would go on without this process.")
+def run_job(backend: str | Backend) -> None:
+    """Submit the job, wait for it, and download the weights."""
+    run = build_job(backend).submit()
+    print(f"{run.ref} is submitted; it continues if this process ends.")
     run.wait()
     price = run.status().price_usd
-    print(
-        f"It is over, after {len(run.events())} events. The price: "
-        f"{'none was stated' if price is None else f'${price:.2f}'}."
-    )
+    print(f"It finished, with {len(run.events())} events. Price: {'not stated' if price is None else f'${price:.2f}'}.")
     artifact = run.collect()
     print(
-        f"Its {artifact.kind} for {artifact.base}: {', '.join(sorted(file.name for file in artifact.path.iterdir()))}, "
-        f"in {artifact.path}"
+        f"The {artifact.kind} for {artifact.base} is in {artifact.path}: "
+        f"{', '.join(sorted(file.name for file in artifact.path.iterdir()))}"
     )
 
 
-def run_at_the_stand_in() -> None:
+def run_on_stand_in() -> None:
     """Upload, price, train and download with Together's own client, against a service on loopback."""
     from pydantic import SecretStr
 
     from ftsdk.testing.together import TogetherService
 
-    # A home of its own, removed at the end: this run is for show, and its service is gone afterwards.
+    # A temporary home, removed at the end: this run is a demonstration, and its service is gone afterwards.
     with tempfile.TemporaryDirectory() as home, TogetherService() as service:
         os.environ["FTSDK_HOME"] = home
+        print("The stand-in runs on this machine. It trains nothing: its weights are random, and its price is made up.")
+        run_job(Together(base_url=service.base_url, api_key=SecretStr(service.key), poll_s=0))
         print(
-            "The stand-in answers on this machine. It trains nothing: its weights are random, and its price is made up."
-        )
-        run_at(Together(base_url=service.base_url, api_key=SecretStr(service.key), poll_s=0))
-        print(
-            f"The stand-in was asked {len(service.requests)} times, and has {len(service.jobs)} job. All of it is "
+            f"The stand-in received {len(service.requests)} requests and has {len(service.jobs)} job. All of it is "
             "removed now."
         )
 
 
 def main() -> None:
-    """Read the arguments, and do what they say."""
+    """Parse the arguments, then plan or run."""
     parser = argparse.ArgumentParser(description="One job, three backends, one argument.")
-    parser.add_argument("backend", nargs="?", choices=PLACES, help="the place; without it, the plan for each is shown")
-    parser.add_argument("--run", action="store_true", help="run the job there, in place of only planning it")
+    parser.add_argument("backend", nargs="?", choices=BACKENDS, help="the backend; without it, every plan is shown")
+    parser.add_argument("--run", action="store_true", help="run the job instead of only planning it")
     parser.add_argument(
         "--stand-in", action="store_true", help="run it against a service on this machine that stands in for Together"
     )
-    asked = parser.parse_args()
-    backend: str | None = asked.backend
-    if asked.stand_in and asked.backend not in (None, "together"):
-        parser.error("--stand-in stands in for together; leave the backend out, or say together")
-    if asked.run and asked.backend is None and not asked.stand_in:
-        parser.error(f"--run needs to know where: {', '.join(PLACES)}")
+    args = parser.parse_args()
+    backend: str | None = args.backend
+    if args.stand_in and args.backend not in (None, "together"):
+        parser.error("--stand-in stands in for together; leave the backend out, or name together")
+    if args.run and args.backend is None and not args.stand_in:
+        parser.error(f"--run needs a backend: {', '.join(BACKENDS)}")
     try:
-        if asked.stand_in:
-            run_at_the_stand_in()
-        elif asked.run and backend is not None:
-            missing = why_not(backend, to_run=True)
+        if args.stand_in:
+            run_on_stand_in()
+        elif args.run and backend is not None:
+            missing = what_is_missing(backend, to_run=True)
             if missing:
                 parser.exit(1, missing + "\n")
-            run_at(backend)
+            run_job(backend)
         else:
-            for place in [asked.backend] if asked.backend else PLACES:
-                show_plan(place)
+            for name in [args.backend] if args.backend else BACKENDS:
+                show_plan(name)
     except FtsdkError as error:
         parser.exit(1, f"{type(error).__name__}: {error}\n")
 

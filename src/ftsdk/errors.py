@@ -291,7 +291,7 @@ class CorruptArtifactError(FtsdkError):
 
 
 _SAYS_ALL = frozenset({"data", "missing_package", "model", "spec"})
-"""Kinds of diagnosis whose message is the whole story: the log would repeat it under a traceback."""
+"""Kinds of diagnosis whose message says it all: the log would repeat it under a traceback."""
 
 
 class RunFailedError(FtsdkError):

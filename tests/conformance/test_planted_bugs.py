@@ -314,7 +314,11 @@ class CancelsWhatIsOver(ScriptedBackend):
         run = self._find(ref)
         self._write(
             ref.id,
-            {**run, "beats": [*run["beats"][:-1], {"kind": "state", "native": "stopped"}], "tick": len(run["beats"])},
+            {
+                **run,
+                "entries": [*run["entries"][:-1], {"kind": "state", "native": "stopped"}],
+                "tick": len(run["entries"]),
+            },
         )
 
 
@@ -324,7 +328,7 @@ class CancelsWhatIsOver(ScriptedBackend):
 class CollectsTooEarly(ScriptedBackend):
     def collect(self, ref, into):
         run = self._find(ref)
-        self._write(ref.id, {**run, "tick": len(run["beats"])})
+        self._write(ref.id, {**run, "tick": len(run["entries"])})
         return super().collect(ref, into)
 
 
@@ -420,7 +424,7 @@ class ResumesWhatHasUsedUpItsBudget(ScriptedBackend):
     def resume(self, ref):
         self._write(
             ref.id,
-            {**self._find(ref), "beats": [{"kind": "state", "native": "running"}], "tick": 1, "is_cancelled": False},
+            {**self._find(ref), "entries": [{"kind": "state", "native": "running"}], "tick": 1, "is_cancelled": False},
         )
         return True
 
@@ -668,8 +672,8 @@ class Suite(BackendConformance):
         yield
         backend._faults = ()
 
-    def run_with_unknown_word(self, tmp_path):
-        backend = self.make_backend(tmp_path, script="says_a_new_word")
+    def run_in_unknown_state(self, tmp_path):
+        backend = self.make_backend(tmp_path, script="unknown_state")
         ref = self._submitted(backend)
         for _ in range(6):
             backend.status(ref)

@@ -35,8 +35,8 @@ class TestScripted(BackendConformance):
         yield
         backend._faults = ()
 
-    def run_with_unknown_word(self, tmp_path: Path):
-        backend = ScriptedBackend(root=tmp_path / "place", script="says_a_new_word")
+    def run_in_unknown_state(self, tmp_path: Path):
+        backend = ScriptedBackend(root=tmp_path / "place", script="unknown_state")
         ref = self._submitted(backend)
         for _ in range(6):
             backend.status(ref)

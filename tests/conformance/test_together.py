@@ -100,19 +100,19 @@ class TestTogether(BackendConformance):
             stack.enter_context(self.service.failing("503", on=LIST, skip=2))
             yield
 
-    def run_with_unknown_word(self, tmp_path: Path):
-        self.service.story = "says_a_new_word"
+    def run_in_unknown_state(self, tmp_path: Path):
+        self.service.scenario = "unknown_state"
         backend = self.make_backend(tmp_path)
         ref = self._submitted(backend)
         for _ in range(50):
             if backend.status(ref).state == "unknown":
-                # The service moves with each look at a job; here it is to stand still.
+                # The service moves with each look at a job; here it must not move.
                 self.service.moves_on_look = False
                 return backend, ref, "defragmenting"
-        raise AssertionError("the service never said its new word")
+        raise AssertionError("the service never showed its unknown status")
 
     def failed_run(self, tmp_path: Path):
-        self.service.story = "fails"
+        self.service.scenario = "fails"
         backend = self.make_backend(tmp_path)
         return backend, self._submitted(backend)
 

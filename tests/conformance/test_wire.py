@@ -242,7 +242,7 @@ class SubmitsAgainByItself(WiredBackend):
         except BackendError:
             self._write(
                 self._id_for(f"{key}-again"),
-                {"key": key, "spec": plan.spec.to_dict(), "request": plan.request, "beats": [], "tick": 0},
+                {"key": key, "spec": plan.spec.to_dict(), "request": plan.request, "entries": [], "tick": 0},
             )
             raise
 

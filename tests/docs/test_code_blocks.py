@@ -2,10 +2,7 @@
 
 A page's Python blocks run in order, in one namespace, in a folder with small files (`workplace` in conftest.py). Two
 things differ from what a reader does, both by changing the text before it runs: the id of a SmolLM2 model becomes the
-folder of a tiny random model, and the files are short. Two HTML comments above a block say more:
-
-    <!-- not run: REASON -->    the block is only compiled
-    <!-- file: NAME -->         the block is written to this file before the page runs
+folder of a tiny random model, and the files are short. `doc_blocks` has the comments above a block that change this.
 """
 
 from __future__ import annotations
@@ -14,77 +11,24 @@ import ast
 import pkgutil
 import re
 import shlex
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doc_blocks import BLOCKS, PROJECT, Block
 
 from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobFields, LoRA, QLoRA, Value, default_learning_rate
 
-PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 TRAINING_PAGES = ("README.md", "docs/tutorials/first-fine-tune.md")
 """Pages whose blocks start a run: each takes a worker process, so there are few of them."""
 NOT_RUN = 12
 """How many Python blocks can't run here. Change it with care: a block that doesn't run goes stale."""
 
-_FENCE = re.compile(r"^```(\w*)\s*$")
-_COMMENT = re.compile(r"^<!-- (not run|file): (.+?) -->$")
 _MODEL_ID = re.compile(r"HuggingFaceTB/SmolLM2-\d+M-Instruct")
 _NEEDS_MODEL = re.compile(r"\bjob\.(preview|submit)\(|\blocal_targets\(")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    page: str
-    line: int
-    """Line of the first line of code, from 1."""
-    language: str
-    code: str
-    not_run: str | None = None
-    file: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def read_blocks(path: Path) -> list[Block]:
-    page = path.relative_to(PROJECT).as_posix()
-    blocks: list[Block] = []
-    marks: dict[str, str] = {}
-    language: str | None = None
-    start, code = 0, []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fence = _FENCE.match(line)
-        if language is None:
-            if fence:
-                language, start, code = fence.group(1), number + 1, []
-            elif comment := _COMMENT.match(line):
-                marks[comment.group(1)] = comment.group(2)
-            elif line.strip():
-                marks = {}
-        elif fence:
-            text = "\n".join(code) + "\n"
-            blocks.append(
-                Block(
-                    page=page,
-                    line=start,
-                    language=language,
-                    code=text,
-                    not_run=marks.get("not run"),
-                    file=marks.get("file"),
-                )
-            )
-            language, marks = None, {}
-        else:
-            code.append(line)
-    assert language is None, f"{page}: a code block isn't closed"
-    return blocks
-
-
-BLOCKS = {path.relative_to(PROJECT).as_posix(): read_blocks(path) for path in PAGES}
 ALL = [block for blocks in BLOCKS.values() for block in blocks]
 
 

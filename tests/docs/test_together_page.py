@@ -8,7 +8,7 @@ from ftsdk.backends.together.catalogue import KnownModel, catalogue
 from ftsdk.backends.together.mapping import diagnosis_of
 from ftsdk.cost import PriceBook
 from ftsdk.testing import a_spec
-from ftsdk.testing.together import STORIES
+from ftsdk.testing.together import SCENARIOS
 
 BOOK = PriceBook.load()
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "together.md").read_text(encoding="utf-8")
@@ -48,9 +48,9 @@ def test_the_minimum_on_the_page_is_that_of_the_catalogue() -> None:
     assert f"A job costs at least ${catalogue().minimum(None, BOOK).usd:.2f}, a few models more" in PAGE
 
 
-def test_the_stories_and_the_diagnoses_on_the_page_exist() -> None:
-    (told,) = [line for line in PAGE.splitlines() if line.startswith("STORIES = (")]
-    assert {word for word in STORIES if f'"{word}"' in told} == set(told.split('"')[1::2])
+def test_the_scenarios_and_the_diagnoses_on_the_page_exist() -> None:
+    (told,) = [line for line in PAGE.splitlines() if line.startswith("SCENARIOS = (")]
+    assert {word for word in SCENARIOS if f'"{word}"' in told} == set(told.split('"')[1::2])
     for word in ("user_error", "error"):
         assert (
             f"The job ends as `{word}` | `RunFailedError`, with the diagnosis "

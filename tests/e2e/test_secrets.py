@@ -194,26 +194,26 @@ def test_a_together_that_repeats_the_key_leaks_nothing(
     watch.follow(FineTuneJob(model="Qwen/Qwen3.5-9B", train=rows(), backend=backend), tmp_path / "seen")
 
 
-def together_stories() -> list[Any]:
+def together_scenarios() -> list[Any]:
     try:
-        from ftsdk.testing.together import STORIES, FaultKind, Story, WireFault
+        from ftsdk.testing.together import SCENARIOS, FaultKind, Scenario, WireFault
     except ImportError:
         return []
-    quick = {"succeeds", "fails", "drops_the_upload", "sends_evil_archives", "says_500_after_creating"}
-    faults = {kind: Story(wire=(WireFault(kind=kind, delay_s=3, skip=6),)) for kind in get_args(FaultKind)}
+    quick = {"succeeds", "fails", "drops_the_upload", "sends_unsafe_archives", "fails_after_creating"}
+    faults = {kind: Scenario(wire=(WireFault(kind=kind, delay_s=3, skip=6),)) for kind in get_args(FaultKind)}
     return [
-        pytest.param(story, id=name, marks=[] if name in quick else [pytest.mark.slow])
-        for name, story in {**STORIES, **faults}.items()
+        pytest.param(scenario, id=name, marks=[] if name in quick else [pytest.mark.slow])
+        for name, scenario in {**SCENARIOS, **faults}.items()
     ]
 
 
-@pytest.mark.parametrize("story", together_stories())
-def test_no_story_of_together_leaks_the_key(
-    watch: Watch, story: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scenario", together_scenarios())
+def test_no_scenario_of_together_leaks_the_key(
+    watch: Watch, scenario: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftsdk.testing.together import TogetherService
 
-    with TogetherService(story) as service:
+    with TogetherService(scenario) as service:
         monkeypatch.setenv("TOGETHER_API_KEY", service.key)
         watch.keys.append(service.key)
         backend = Together(

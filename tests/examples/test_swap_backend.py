@@ -32,25 +32,23 @@ def test_without_arguments_it_shows_a_plan_for_each_backend(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     parts = dict(part.split(" ---\n", 1) for part in done.stdout.split("--- ")[1:])
     assert list(parts) == ["local", "together", "modal"]
-    for place, part in parts.items():
-        if place in backend_names():
-            assert f"Backend  {place}\nModel    Qwen/Qwen3.5-0.8B\n" in part
+    for name, part in parts.items():
+        if name in backend_names():
+            assert f"Backend  {name}\nModel    Qwen/Qwen3.5-0.8B\n" in part
         else:
-            assert part.startswith(f"No backend {place!r} is installed; there are: ")
+            assert part.startswith(f"No backend {name!r} is installed; available: ")
     assert list(tmp_path.iterdir()) == []
 
 
 @NEEDS_TOGETHER
-def test_with_the_stand_in_the_whole_job_runs_and_its_weights_come_here(tmp_path: Path, ftsdk_home: Path) -> None:
+def test_the_whole_job_runs_against_the_stand_in(tmp_path: Path, ftsdk_home: Path) -> None:
     done = run_example("together", "--stand-in", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "step 90/90" in done.stderr
     assert "validation loss" in done.stderr
-    assert "The price: $4.00." in done.stdout
-    assert (
-        "Its adapter for Qwen/Qwen3.5-0.8B: adapter_config.json, adapter_model.safetensors, manifest.json"
-        in done.stdout
-    )
+    assert "Price: $4.00." in done.stdout
+    assert "The adapter for Qwen/Qwen3.5-0.8B is in " in done.stdout
+    assert ": adapter_config.json, adapter_model.safetensors, manifest.json\n" in done.stdout
     assert "has 1 job. All of it is removed now." in done.stdout
     assert not ftsdk_home.exists()
 
@@ -65,20 +63,20 @@ def test_without_a_key_it_says_so_and_offers_the_stand_in(tmp_path: Path, ftsdk_
 
 
 @pytest.mark.skipif("modal" in backend_names(), reason="it is installed here")
-def test_a_backend_that_is_not_installed_is_told_in_words(tmp_path: Path) -> None:
+def test_a_backend_that_is_not_installed_is_named(tmp_path: Path) -> None:
     done = run_example("modal", "--run", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"No backend 'modal' is installed; there are: {', '.join(backend_names())}.\n"
+    assert done.stderr == f"No backend 'modal' is installed; available: {', '.join(backend_names())}.\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
-    [(["--run"], "--run needs to know where"), (["local", "--stand-in"], "stands in for together")],
+    ("arguments", "message"),
+    [(["--run"], "--run needs a backend"), (["local", "--stand-in"], "stands in for together")],
 )
-def test_arguments_that_make_no_sense_are_refused(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_arguments_that_make_no_sense_are_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = run_example(*arguments, folder=tmp_path)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_every_example_is_run_by_a_test_or_by_a_session_of_nox() -> None:

@@ -72,8 +72,8 @@ class TestHeronConforms(BackendConformance):
     def lost_answer(self, backend: Backend) -> AbstractContextManager[object]:
         return self.service.failing("lost")
 
-    def run_with_unknown_word(self, tmp_path: Path) -> tuple[Backend, RunRef, str]:
-        self.service.story = "says_a_new_word"
+    def run_in_unknown_state(self, tmp_path: Path) -> tuple[Backend, RunRef, str]:
+        self.service.scenario = "unknown_state"
         backend = self.make_backend(tmp_path)
         ref = self._submitted(backend)
         while backend.status(ref).state != "unknown":
@@ -82,6 +82,6 @@ class TestHeronConforms(BackendConformance):
         return backend, ref, "preening"
 
     def failed_run(self, tmp_path: Path) -> tuple[Backend, RunRef]:
-        self.service.story = "fails"
+        self.service.scenario = "fails"
         backend = self.make_backend(tmp_path)
         return backend, self._submitted(backend)

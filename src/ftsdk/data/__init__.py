@@ -1,10 +1,11 @@
 """Data: read, shaped into chat or preference rows, split, stored by content, and rendered to tokens."""
 
-from ftsdk.data.dataset import Dataset, Splits
+from ftsdk.data.dataset import Dataset
 from ftsdk.data.overlap import JudgedBy, data_notes
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
+from ftsdk.data.split import Splits
 from ftsdk.data.store import Store, read_stored_rows
 from ftsdk.data.summary import Summary
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from operator import index as as_int
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, detect_format, preference_rows, ready_rows
-from ftsdk.data.lineage import follow, lineage_of, recipe_of
+from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
-from ftsdk.data.row_keys import prompt_key, row_key
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.rows import Rows
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
-from ftsdk.data.split import choose, groups_of, split_positions, strata_of
+from ftsdk.data.split import (
+    ByColumn,
+    Splits,
+    checked_count,
+    choose,
+    groups_of,
+    slice_positions,
+    split_positions,
+    strata_of,
+)
 from ftsdk.data.steps import ChatStep, PreferenceStep, SampleStep, SliceStep, SplitStep, Step, function_step
 from ftsdk.data.table import Table, join_tables, table_of
 from ftsdk.errors import DatasetError
@@ -24,19 +32,7 @@ from ftsdk.errors import DatasetError
 if TYPE_CHECKING:
     from ftsdk.data.store import Store
 
-__all__ = ["Dataset", "Splits"]
-
-
-_Validation_co = TypeVar("_Validation_co", covariant=True)
-_Test_co = TypeVar("_Test_co", covariant=True)
-
-
-class Splits(NamedTuple, Generic[_Validation_co, _Test_co]):
-    """The parts of a dataset. A part without a size is None."""
-
-    train: Dataset
-    validation: _Validation_co
-    test: _Test_co
+__all__ = ["Dataset"]
 
 
 class Dataset(Rows):
@@ -47,7 +43,7 @@ class Dataset(Rows):
     `as_preference`.
     """
 
-    __slots__ = ("_parts", "_steps")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -66,9 +62,8 @@ class Dataset(Rows):
         bad = bad or BadRows()
         if rows is None and found != "table":
             table, rows = ready_rows(table, found, source.location, bad)
-        super().__init__(table, source, found, table.rows if rows is None else rows, (*dropped, *bad.dropped))
-        self._steps = steps
-        self._parts = parts
+        rows = table.rows if rows is None else rows
+        super().__init__(table, source, found, rows, dropped=(*dropped, *bad.dropped), steps=steps, parts=parts)
 
     @classmethod
     def from_file(
@@ -129,21 +124,6 @@ class Dataset(Rows):
         """
         return cls(rows_table(rows), Source(name=name))
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """What was done to the rows since they were read."""
-        return self._steps
-
-    @property
-    def lineage(self) -> tuple[dict[str, Any], ...]:
-        """The source and each step since, as plain data; functions by name and by the hash of their source."""
-        return lineage_of(self)
-
-    @property
-    def parts(self) -> tuple[Dataset, ...]:
-        """The datasets that were joined by `+`, before `steps`; empty for all others."""
-        return self._parts
-
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
@@ -151,14 +131,10 @@ class Dataset(Rows):
     def __getitem__(self, index: int | slice) -> Row | Dataset:
         if not isinstance(index, slice):
             return self._rows[index]
-        positions = tuple(range(*index.indices(len(self))))
-        if not positions:
-            raise DatasetError(
-                f"the slice {index.start}:{index.stop}:{index.step} has none of the {len(self)} rows.", source=self.name
-            )
+        positions = slice_positions(index, len(self), source=self.name)
         given = {"start": index.start, "stop": index.stop, "step": index.step}
-        step = SliceStep(**{key: as_int(value) for key, value in given.items() if value is not None})
-        return self._selected(positions, Step(slice=step))
+        bounds = {name: None if value is None else as_int(value) for name, value in given.items()}
+        return self._selected(positions, Step(slice=SliceStep.of(**bounds)))
 
     def __add__(self, other: object) -> Dataset:
         if not isinstance(other, Dataset):
@@ -205,18 +181,13 @@ class Dataset(Rows):
                 rows by line and field.
         """
         bad = BadRows(on_bad)
+        source = self._source.location
         table, rows = chat_rows(
-            self._table,
-            self._source.location,
-            bad,
-            prompt=prompt,
-            completion=completion,
-            system=system,
-            messages=messages,
+            self._table, source, bad, prompt=prompt, completion=completion, system=system, messages=messages
         )
-        given = {"prompt": prompt, "completion": completion, "system": system, "messages": messages}
-        step = Step(chat=ChatStep(**{key: value for key, value in given.items() if value is not None}, **_unusual(bad)))
-        return self._derived(table, rows, step, format="chat", dropped=bad.dropped)
+        kept = None if on_bad == "raise" else on_bad
+        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=kept)
+        return self._derived(table, rows, Step(chat=step), format="chat", dropped=bad.dropped)
 
     def as_preference(
         self,
@@ -243,10 +214,9 @@ class Dataset(Rows):
         table, rows = preference_rows(
             self._table, self._source.location, bad, prompt=prompt, chosen=chosen, rejected=rejected, system=system
         )
-        given = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "system": system}
-        found = {key: value for key, value in given.items() if value is not None}
-        step = Step(preference=PreferenceStep(**found, **_unusual(bad)))
-        return self._derived(table, rows, step, format="preference", dropped=bad.dropped)
+        kept = None if on_bad == "raise" else on_bad
+        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=kept)
+        return self._derived(table, rows, Step(preference=step), format="preference", dropped=bad.dropped)
 
     def filter(self, function: Callable[[Row], object]) -> Dataset:
         """Keep the rows for which a function is true. The others are in `dropped`.
@@ -294,29 +264,16 @@ class Dataset(Rows):
             raise DatasetError(f'by={by!r} isn\'t known: pass "row" or "prompt".', source=self.name)
         if by == "prompt" and self._format == "table":
             raise self._not_shaped()
-        key = row_key if by == "row" else prompt_key
-        kept, dropped = without_repeats(
-            self._table, (key(row, self._format) for row in self._rows), self._source.location, by
-        )
+        kept, dropped = without_repeats(self._rows, self._table, self._source.location, by, format=self._format)
         return self._selected(kept, Step(drop_duplicates=by), dropped=dropped)
 
     @overload
     def split(
-        self,
-        validation: float,
-        test: float,
-        seed: int = 0,
-        stratify: str | Literal[False] | None = "auto",
-        group: str | Literal[False] | None = "auto",
+        self, validation: float, test: float, seed: int = 0, stratify: ByColumn = "auto", group: ByColumn = "auto"
     ) -> Splits[Dataset, Dataset]: ...
     @overload
     def split(
-        self,
-        validation: float,
-        test: None = None,
-        seed: int = 0,
-        stratify: str | Literal[False] | None = "auto",
-        group: str | Literal[False] | None = "auto",
+        self, validation: float, test: None = None, seed: int = 0, stratify: ByColumn = "auto", group: ByColumn = "auto"
     ) -> Splits[Dataset, None]: ...
     @overload
     def split(
@@ -325,8 +282,8 @@ class Dataset(Rows):
         *,
         test: float,
         seed: int = 0,
-        stratify: str | Literal[False] | None = "auto",
-        group: str | Literal[False] | None = "auto",
+        stratify: ByColumn = "auto",
+        group: ByColumn = "auto",
     ) -> Splits[None, Dataset]: ...
     @overload
     def split(
@@ -334,16 +291,16 @@ class Dataset(Rows):
         validation: float | None = None,
         test: float | None = None,
         seed: int = 0,
-        stratify: str | Literal[False] | None = "auto",
-        group: str | Literal[False] | None = "auto",
+        stratify: ByColumn = "auto",
+        group: ByColumn = "auto",
     ) -> Splits[Dataset | None, Dataset | None]: ...
     def split(
         self,
         validation: float | None = None,
         test: float | None = None,
         seed: int = 0,
-        stratify: str | Literal[False] | None = "auto",
-        group: str | Literal[False] | None = "auto",
+        stratify: ByColumn = "auto",
+        group: ByColumn = "auto",
     ) -> Splits[Any, Any]:
         """Cut into parts that share no row and no prompt.
 
@@ -367,15 +324,15 @@ class Dataset(Rows):
         location = self._source.location
         groups = groups_of(self._rows, self._table, group, format=self._format, source=location)
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), groups, source=location)
-        given: dict[str, Any] = {
+        step = SplitStep.of(
             **sizes,
-            "seed": seed,
-            **({} if stratify == "auto" else {"stratify": stratify or False}),
-            **({} if group == "auto" else {"group": group or False}),
-        }
+            seed=seed,
+            stratify=None if stratify == "auto" else stratify or False,
+            group=None if group == "auto" else group or False,
+        )
 
         def part(name: Literal["train", "validation", "test"]) -> Dataset:
-            return self._selected(chosen[name], Step(split=SplitStep(**given), part=name))
+            return self._selected(chosen[name], Step(split=step, part=name))
 
         return Splits(
             part("train"),
@@ -389,7 +346,8 @@ class Dataset(Rows):
         Raises:
             DatasetError: There are fewer rows, or `n` is below 1.
         """
-        positions = choose(len(self), [self._enough(n)], seed, self._strata("auto"))[0]
+        size = checked_count(n, len(self), source=self._source.location)
+        positions = choose(len(self), [size], seed, self._strata("auto"))[0]
         return self._selected(positions, Step(sample=SampleStep(n=n, seed=seed)))
 
     def take(self, n: int) -> Dataset:
@@ -398,18 +356,7 @@ class Dataset(Rows):
         Raises:
             DatasetError: There are fewer rows, or `n` is below 1.
         """
-        return self._selected(tuple(range(self._enough(n))), Step(take=n))
-
-    def to_dict(self, base: Path | None = None) -> dict[str, Any]:
-        """Return the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
-
-        Args:
-            base: The folder that relative paths start from; None is the current one.
-
-        Raises:
-            DatasetError: Rows from memory that are still a table: they can only be named by content.
-        """
-        return recipe_of(self, base or Path.cwd()).to_dict()
+        return self._selected(tuple(range(checked_count(n, len(self), source=self._source.location))), Step(take=n))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: Path | None = None, *, store: Store | None = None) -> Dataset:
@@ -426,19 +373,10 @@ class Dataset(Rows):
         """
         return follow(Recipe.from_dict(data), base or Path.cwd(), store)
 
-    def _strata(self, stratify: str | Literal[False] | None) -> tuple[str, ...] | None:
+    def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:
         return strata_of(
             self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location
         )
-
-    def _enough(self, n: int) -> int:
-        if not isinstance(n, int) or not 1 <= n <= len(self):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DatasetError(
-                f"can't take {n!r} of {len(self)} rows.",
-                source=self._source.location,
-                hint=f"Ask for a whole number from 1 to {len(self)}.",
-            )
-        return n
 
     def _selected(self, positions: tuple[int, ...], step: Step, *, dropped: Iterable[DroppedRow] = ()) -> Dataset:
         table = self._table.at(positions)
@@ -463,7 +401,3 @@ class Dataset(Rows):
             dropped=(*self._dropped, *dropped),
             parts=self._parts,
         )
-
-
-def _unusual(bad: BadRows) -> dict[str, Any]:
-    return {} if bad.on_bad == "raise" else {"on_bad": bad.on_bad}

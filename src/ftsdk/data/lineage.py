@@ -10,12 +10,13 @@ from ftsdk.data.steps import Step
 
 if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.rows import Rows
     from ftsdk.data.store import Store
 
 __all__ = ["follow", "lineage_of", "recipe_of"]
 
 
-def recipe_of(dataset: Dataset, base: Path) -> Recipe:
+def recipe_of(dataset: Rows, base: Path) -> Recipe:
     """Return a recipe that leads to the same rows: from their files if it can, else by content.
 
     Args:
@@ -36,7 +37,7 @@ def recipe_of(dataset: Dataset, base: Path) -> Recipe:
     return Recipe.of(dataset.source.recipe or {}, dataset.steps, base=base)
 
 
-def lineage_of(dataset: Dataset, base: Path | None = None) -> tuple[dict[str, Any], ...]:
+def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any], ...]:
     """Return the source of the rows and each step since, as plain data.
 
     Args:
@@ -81,7 +82,7 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
     return found
 
 
-def _is_repeatable(dataset: Dataset) -> bool:
+def _is_repeatable(dataset: Rows) -> bool:
     """Return whether a recipe can lead back: every source is a file or on the hub, and no function was called."""
     if any(step.function is not None for step in dataset.steps):
         return False
@@ -90,6 +91,6 @@ def _is_repeatable(dataset: Dataset) -> bool:
     return dataset.source.recipe is not None
 
 
-def _called_functions(dataset: Dataset) -> bool:
+def _called_functions(dataset: Rows) -> bool:
     steps: tuple[Step, ...] = dataset.steps
     return any(step.function is not None for step in steps) or any(_called_functions(part) for part in dataset.parts)

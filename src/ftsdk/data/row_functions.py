@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.location import Location
+from ftsdk.data.row_keys import prompt_key, row_key
 from ftsdk.data.sources import plain_row
 from ftsdk.data.table import Table
 
@@ -80,19 +81,33 @@ def _close(result: object) -> None:
 
 
 def without_repeats(
-    table: Table, keys: Iterable[object], source: str | None, by: str
+    rows: Iterable[Mapping[str, Any]],
+    table: Table,
+    source: str | None,
+    by: Literal["row", "prompt"],
+    *,
+    format: Literal["table", "chat", "preference"],  # noqa: A002
 ) -> tuple[tuple[int, ...], tuple[DroppedRow, ...]]:
-    """Return the positions of the first row with each key, and the rows that repeat one."""
+    """Return the positions of the first of equal rows or prompts, and the rows that repeat one.
+
+    Args:
+        rows: The rows as they are now.
+        table: The rows as they were read.
+        source: The file or hub id of the table.
+        by: What is compared: whole rows, or everything before the answer.
+        format: What the rows are.
+    """
+    key = row_key if by == "row" else prompt_key
     first: dict[object, Location] = {}
     kept: list[int] = []
     dropped: list[DroppedRow] = []
     what = "" if by == "row" else f" the {by} of"
-    for position, (key, (row, where)) in enumerate(zip(keys, table.located(source), strict=True)):
-        seen = first.setdefault(key, where)
+    for position, (row, (original, where)) in enumerate(zip(rows, table.located(source), strict=True)):
+        seen = first.setdefault(key(row, format), where)
         if seen is where:
             kept.append(position)
         else:
-            dropped.append(DroppedRow(where.source, where.line, f"repeats{what} {seen}", row))
+            dropped.append(DroppedRow(where.source, where.line, f"repeats{what} {seen}", original))
     return tuple(kept), tuple(dropped)
 
 

@@ -1,12 +1,14 @@
-"""The rows of a dataset: what they are, how they are counted, named by content and shown."""
+"""The rows of a dataset: what they are, where they come from, and how they are counted, named and shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import printable
 from ftsdk.data.bad_rows import DroppedRow
+from ftsdk.data.lineage import lineage_of, recipe_of
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
 from ftsdk.data.row_sequence import RowSequence
@@ -20,15 +22,27 @@ from ftsdk.spec import DatasetRef
 if TYPE_CHECKING:
     import pandas
 
+    from ftsdk.data.dataset import Dataset
+    from ftsdk.data.steps import Step
     from ftsdk.data.summary import Summary
 
 __all__ = ["Rows"]
 
 
 class Rows:
-    """Rows that were read, and what can be learned from them without changing them; `Dataset` is the public class."""
+    """Rows, where they come from, and how they are counted and shown; the public class is `Dataset`."""
 
-    __slots__ = ("_dropped", "_fingerprint", "_format", "_guesses", "_rows", "_source", "_table")
+    __slots__ = (
+        "_dropped",
+        "_fingerprint",
+        "_format",
+        "_guesses",
+        "_parts",
+        "_rows",
+        "_source",
+        "_steps",
+        "_table",
+    )
 
     def __init__(
         self,
@@ -36,7 +50,10 @@ class Rows:
         source: Source,
         format: Literal["table", "chat", "preference"],  # noqa: A002
         rows: RowSequence,
+        *,
         dropped: Iterable[DroppedRow],
+        steps: tuple[Step, ...],
+        parts: tuple[Dataset, ...],
     ) -> None:
         """Hold rows, each with the row of the table that it was made of."""
         self._table = table
@@ -44,6 +61,8 @@ class Rows:
         self._format: Literal["table", "chat", "preference"] = format
         self._rows = rows
         self._dropped = tuple(dropped)
+        self._steps = steps
+        self._parts = parts
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
 
@@ -61,6 +80,21 @@ class Rows:
     def dropped(self) -> tuple[DroppedRow, ...]:
         """Every row that `on_bad="drop"`, `filter` or `drop_duplicates` left out on the way here, with the reason."""
         return self._dropped
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What was done to the rows since they were read."""
+        return self._steps
+
+    @property
+    def lineage(self) -> tuple[dict[str, Any], ...]:
+        """The source and each step since, as plain data; functions by name and by the hash of their source."""
+        return lineage_of(self)
+
+    @property
+    def parts(self) -> tuple[Dataset, ...]:
+        """The datasets that were joined by `+`, before `steps`; empty for all others."""
+        return self._parts
 
     @property
     def format(self) -> Literal["table", "chat", "preference"]:
@@ -154,6 +188,17 @@ class Rows:
             tokens=total,
             longest_tokens=longest,
         )
+
+    def to_dict(self, base: Path | None = None) -> dict[str, Any]:
+        """Return the recipe: where the rows come from and what was done to them. `from_dict` reads it back.
+
+        Args:
+            base: The folder that relative paths start from; None is the current one.
+
+        Raises:
+            DatasetError: Rows from memory that are still a table: they can only be named by content.
+        """
+        return recipe_of(self, base or Path.cwd()).to_dict()
 
     def summary(self) -> Summary:
         """Describe the rows: how many, how long, which classes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.labels import MAX_CLASSES, class_of
 from ftsdk.data.row_keys import loose_prompt_key
@@ -13,7 +13,33 @@ from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["choose", "groups_of", "split_positions", "strata_of"]
+if TYPE_CHECKING:
+    from ftsdk.data.dataset import Dataset
+
+__all__ = [
+    "ByColumn",
+    "Splits",
+    "checked_count",
+    "choose",
+    "groups_of",
+    "slice_positions",
+    "split_positions",
+    "strata_of",
+]
+
+ByColumn = str | Literal[False] | None
+"""`"auto"`, the name of a column, or None or False for neither."""
+
+_Validation_co = TypeVar("_Validation_co", covariant=True)
+_Test_co = TypeVar("_Test_co", covariant=True)
+
+
+class Splits(NamedTuple, Generic[_Validation_co, _Test_co]):
+    """The parts of a dataset. A part without a size is None."""
+
+    train: Dataset
+    validation: _Validation_co
+    test: _Test_co
 
 
 def split_positions(
@@ -59,7 +85,7 @@ def split_positions(
 def strata_of(
     rows: Sequence[Mapping[str, Any]],
     table: Table,
-    stratify: str | Literal[False] | None,
+    stratify: ByColumn,
     *,
     is_chat: bool,
     source: str | None,
@@ -92,7 +118,7 @@ def strata_of(
 def groups_of(
     rows: Sequence[Mapping[str, Any]],
     table: Table,
-    group: str | Literal[False] | None,
+    group: ByColumn,
     *,
     format: Literal["table", "chat", "preference"],  # noqa: A002
     source: str | None,
@@ -130,6 +156,33 @@ def groups_of(
             one, other = sorted((first(row), first(seen.setdefault(key, row))))
             leader[other] = one
     return [first(row) for row in range(len(rows))]
+
+
+def slice_positions(index: slice, rows: int, *, source: str | None) -> tuple[int, ...]:
+    """Return the positions in a slice of so many rows.
+
+    Raises:
+        DatasetError: It has none.
+    """
+    positions = tuple(range(*index.indices(rows)))
+    if not positions:
+        raise DatasetError(
+            f"the slice {index.start}:{index.stop}:{index.step} has none of the {rows} rows.", source=source
+        )
+    return positions
+
+
+def checked_count(n: int, rows: int, *, source: str | None) -> int:
+    """Return a number of rows to take.
+
+    Raises:
+        DatasetError: There are fewer, or it is below 1.
+    """
+    if not isinstance(n, int) or not 1 <= n <= rows:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DatasetError(
+            f"can't take {n!r} of {rows} rows.", source=source, hint=f"Pass a whole number from 1 to {rows}."
+        )
+    return n
 
 
 def _column(table: Table, column: str, parameter: str, source: str | None) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -28,7 +28,16 @@ __all__ = [
 ]
 
 
-class ChatStep(Value):
+class _Arguments(Value):
+    """The arguments of one call, with only those that were set."""
+
+    @classmethod
+    def of(cls, **arguments: Any) -> Self:
+        """Record the arguments that aren't None."""
+        return cls(**{name: value for name, value in arguments.items() if value is not None})
+
+
+class ChatStep(_Arguments):
     """The arguments of `Dataset.as_chat`."""
 
     prompt: str | None = None
@@ -38,7 +47,7 @@ class ChatStep(Value):
     on_bad: OnBad = "raise"
 
 
-class PreferenceStep(Value):
+class PreferenceStep(_Arguments):
     """The arguments of `Dataset.as_preference`."""
 
     prompt: str | None = None
@@ -48,7 +57,7 @@ class PreferenceStep(Value):
     on_bad: OnBad = "raise"
 
 
-class SplitStep(Value):
+class SplitStep(_Arguments):
     """The arguments of `Dataset.split`."""
 
     validation: int | float | None = None
@@ -67,7 +76,7 @@ class SampleStep(Value):
     seed: int = 0
 
 
-class SliceStep(Value):
+class SliceStep(_Arguments):
     """The rows of a slice; negative numbers count from the end."""
 
     start: int | None = None

@@ -1,1 +1,1 @@
-"""`FineTuneJob`: one specification, many places to run it."""
+"""`FineTuneJob`: one specification that runs on any backend."""

@@ -1,4 +1,4 @@
-"""`FineTuneJob`: one specification, many places to run it."""
+"""`FineTuneJob`: one specification that runs on any backend."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FineTuneJob(JobFields):
     evals: Sequence[InstanceOf[Eval]] = ()
     """How the result is judged against the base model."""
     backend: str | Backend = "local"
-    """Where it runs: a name, or an object with options of the place."""
+    """Where it runs: a backend's name, or a backend object with its own options."""
 
     @field_validator("train", "validation", mode="before")
     @classmethod
@@ -98,10 +98,10 @@ class FineTuneJob(JobFields):
         return get_backend(self.backend) if isinstance(self.backend, str) else self.backend
 
     def spec(self) -> JobSpec:
-        """Give the specification that a backend gets: data by fingerprint, local paths made absolute.
+        """Return the specification that the backend receives: data by fingerprint, local paths made absolute.
 
         Raises:
-            SpecError: Fields that don't fit together.
+            SpecError: Some fields don't fit together.
         """
         model = self.model if isinstance(self.model, Model) else Model(id=self.model)
         if model.source != "hub":
@@ -114,11 +114,11 @@ class FineTuneJob(JobFields):
         return JobSpec(**fields, model=model, train=self.train.ref())
 
     def plan(self) -> Plan:
-        """Say exactly what will be asked of the backend, what it chose, and what it costs. Pure and offline.
+        """Return the exact request for the backend, what it chose, and what the run costs. Pure and offline.
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set.
-            ModelError: The model isn't there, isn't whole, or isn't safe to load.
+            ModelError: The model isn't found, is incomplete, or isn't safe to load.
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
         backend = self.resolved_backend
@@ -135,24 +135,22 @@ class FineTuneJob(JobFields):
     def estimate(
         self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False
     ) -> Estimate:
-        """Say what the run will take: tokens, time, memory and cost, each with an interval and its source.
-
-        Starts nothing.
+        """Estimate tokens, time, memory and cost, each with an interval and its source. Nothing is started.
 
         Args:
             is_exact: Count tokens with the model's tokenizer, which takes seconds, or guess from the text, which takes
-                milliseconds. None counts if the tokenizer is at hand.
-            usd_per_hour: What an hour of the hardware costs you: for hardware of your own, or in place of the place's
-                own prices.
-            live: Ask the place for its own price, and put that in place of ours. It may send the data there; nothing is
-                spent. Without it all is offline.
+                milliseconds. None counts if the tokenizer is on this machine.
+            usd_per_hour: US dollars per hour of the hardware, for your own hardware or instead of the backend's list
+                prices.
+            live: Ask the provider for a quote, and use it instead of our estimate. It may upload the data; nothing is
+                spent. False works offline.
 
         Raises:
-            UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
-            SpecError: `usd_per_hour` is no price, or the place doesn't bill hardware.
-            ModelError: The model isn't whole, or isn't safe to load.
-            DatasetError: The place refused the data.
-            BackendError: The place can't say what the run would cost.
+            UnsupportedSpecError: The backend can't honour a field that was set, or offers no quotes.
+            SpecError: `usd_per_hour` isn't a valid price, or the backend doesn't bill hardware by the hour.
+            ModelError: The model is incomplete, or isn't safe to load.
+            DatasetError: The provider rejected the data.
+            BackendError: The provider can't quote the run.
         """
         backend = self.resolved_backend
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
@@ -163,15 +161,15 @@ class FineTuneJob(JobFields):
             )
         if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
             raise SpecError(
-                f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware "
-                "costs nothing"
+                f"usd_per_hour={usd_per_hour!r} isn't a valid price: pass US dollars above 0, or leave it out if the "
+                "hardware costs nothing"
             )
-        # Asking what it costs is no reason to refuse: the budget is held against the answer by plan() and submit().
+        # An estimate is never refused over its cost: plan() and submit() check it against the budget.
         planned = backend.plan(self.spec().replace(budget_usd=None))
         if rate is not None and planned.hardware is None:
             raise SpecError(
-                f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so an hour's price changes "
-                "nothing there"
+                f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so a price per hour "
+                "changes nothing. Leave it out"
             )
         plan = self._estimated(backend, planned, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
@@ -210,7 +208,7 @@ class FineTuneJob(JobFields):
                     raise
                 note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
             else:
-                # What training would refuse is refused here, in the same words.
+                # What training would refuse is refused here, with the same message.
                 parts = [None if data is None else self._count_tokens(data, spec, tokenizer) for data in datasets]
         parts = parts or [
             None if data is None else tokens_from_guesses(data.token_guesses, max_length=limit) for data in datasets
@@ -238,7 +236,7 @@ class FineTuneJob(JobFields):
         )
 
     def preview(self, n: int = 3) -> Preview:
-        """Show what the model will see, and which tokens it will learn to write.
+        """Return what the model will see, with the tokens it will be trained on marked.
 
         Loads the tokenizer (not the weights) and renders all rows, so that the report counts them all.
 
@@ -263,13 +261,13 @@ class FineTuneJob(JobFields):
     def submit(self) -> Run:
         """Start the run and return at once.
 
-        The run is in the ledger before the backend hears of it, so it is found again if this process dies now.
+        The run is written to the ledger before the first request, so it is found again if this process dies.
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set; nothing was written.
             BudgetExceededError: The run could cost more than `budget_usd`; nothing was started.
-            BackendError: The place said no; the run is in the ledger and can be submitted again by
-                `Run.open(ref).wait()`.
+            BackendError: The backend refused or can't be reached; the run is in the ledger, and `Run.open(ref).wait()`
+                submits it again.
         """
         check_home()
         plan = self.plan()
@@ -296,10 +294,10 @@ class FineTuneJob(JobFields):
                     store.put(data)
 
     def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
-        """Give the job as plain data, as it stands in YAML; only what was set.
+        """Return the job as plain data, as in its YAML file; only what was set.
 
         Args:
-            base: The folder that relative paths start from; None is the current one.
+            base: The folder that relative paths are relative to; None: the current one.
         """
         model = self.model.to_dict() if isinstance(self.model, Model) else self.model
         found: dict[str, Any] = {"model": model, "train": self.train.to_dict(base)}
@@ -325,12 +323,12 @@ class FineTuneJob(JobFields):
         """Build a job from plain data.
 
         Args:
-            data: As `to_dict` gives it.
+            data: As returned by `to_dict`.
             base: The folder that relative paths are relative to; None: the current one.
 
         Raises:
-            SpecError: An unknown key, or an impossible value, at any depth.
-            DatasetError: Data that can't be read.
+            SpecError: A key is unknown or a value is invalid, at any depth.
+            DatasetError: The data can't be read.
         """
         return cls(**read_job(data, base=base or Path.cwd()))
 
@@ -339,13 +337,14 @@ class FineTuneJob(JobFields):
         """Read a job from a YAML file; paths in it are relative to its folder.
 
         Raises:
-            SpecError: Not YAML, an unknown key, or an impossible value; says where.
+            SpecError: The file isn't YAML, a key is unknown, or a value is invalid; names the line or key.
+            DatasetError: The data can't be read.
         """
         file = Path(path).expanduser()
         return cls.from_dict(load_yaml(file), base=file.resolve().parent)
 
     def to_yaml(self, path: str | Path | None = None) -> str:
-        """Write the job as YAML: as text, and into a file if a path is given. Data from memory goes into the store.
+        """Return the job as YAML, and write it to a file if `path` is set. Data from memory is saved to the data store.
 
         Args:
             path: The file; paths in it are written relative to its folder where that makes sense.
@@ -363,10 +362,10 @@ class FineTuneJob(JobFields):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """Give the JSON Schema of a job's YAML file, for editors."""
+        """Return the JSON Schema of a job's YAML file, for editors."""
         return {
             **JobFile.model_json_schema(),
-            "patternProperties": {"^x-": {"description": "Yours: a place for YAML anchors."}},
+            "patternProperties": {"^x-": {"description": "For your own YAML anchors."}},
         }
 
 
@@ -379,7 +378,7 @@ def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
 def _stored(an_eval: Eval) -> dict[str, Any]:
     """Describe an eval whose rows are in the store.
 
-    The file that they came from may change before anybody evaluates.
+    The file that they came from may change before the evaluation.
     """
     data = an_eval.data
     return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

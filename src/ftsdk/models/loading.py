@@ -78,7 +78,7 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
 
 
 def _set_pad_token(tokenizer: Any, model: Model, rows: int | None, on_message: Callable[[str], None] | None) -> None:
-    """Give the tokenizer a pad token that the model's embedding has a row for."""
+    """Set a pad token that the model's embedding has a row for."""
     own = tokenizer.pad_token_id
     if own is not None and (rows is None or own < rows):
         return

@@ -14,8 +14,9 @@ from ftsdk.errors import BudgetExceededError
 from ftsdk.protocol import Event, Plan, RunState, RunStatus
 from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
+from ftsdk.run.record import Record
 
-__all__ = ["BudgetWatch", "budget_watch", "refuse_over_budget"]
+__all__ = ["BudgetWatch", "budget_watch", "refuse_over_budget", "why_over_budget"]
 
 _BILLED: frozenset[RunState] = frozenset({"running", "finalizing", "cancelling"})
 """States in which time is billed, also when there are no events."""
@@ -162,3 +163,10 @@ def budget_watch(plan: Plan, *, submitted_at: float | None) -> BudgetWatch | Non
         return None
     terms = None if plan.estimate is None else plan.estimate.billing_terms
     return BudgetWatch(budget_usd=plan.spec.budget_usd, terms=terms, submitted_at=submitted_at)
+
+
+def why_over_budget(record: Record, status: RunStatus) -> str:
+    """Return why the budget stopped a run; empty if it didn't."""
+    if status.state in ("succeeded", "failed") or record.submitted_at is None:
+        return ""
+    return status.reason if status.native == OVER_BUDGET else record.reason

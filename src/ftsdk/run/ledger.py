@@ -1,4 +1,4 @@
-"""The ledger: every run that this user started, written down before the backend is asked.
+"""The ledger: every run that this user started, written down before the first request to its backend.
 
 One SQLite file in WAL mode, one table, one row per run. A run is first *intended* and then *submitted*. A row that was
 never submitted tells a later process to look for the run under the same key before it submits again.
@@ -53,7 +53,7 @@ _Row = tuple[str, str, float, float | None, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """The state of a run when a backend was last asked."""
+    """The state of a run when last seen at its backend."""
 
     ref: str
     state: str
@@ -116,7 +116,7 @@ class Ledger:
         return self._change(ref, state=state, reason=reason)
 
     def over_budget(self, ref: str, reason: str) -> Record:
-        """Record that a run is being cancelled because of its budget: its backend is only told to stop."""
+        """Record that a run is being cancelled because of its budget: its backend only knows that it must stop."""
         return self._change(ref, reason=reason)
 
     def ended(self, ref: str, outcome: Mapping[str, Any]) -> Record:

@@ -16,7 +16,7 @@ __all__ = ["find_orphans"]
 def find_orphans(*, ledger: Ledger | None = None, backends: Iterable[Backend] | None = None) -> list[Orphan]:
     """Return what costs money at a backend and has no run in the ledger, and runs that no worker is working on.
 
-    Runs are asked for their state first, so that one that has ended isn't called an orphan. Nothing is changed.
+    The state of each run is refreshed first, so that one that has ended isn't called an orphan. Nothing is changed.
 
     Args:
         ledger: None means the user's.

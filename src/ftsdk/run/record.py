@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, cast
 
-__all__ = ["Record", "UnreadableRecord", "record_from_json", "record_to_json"]
+from ftsdk.errors import SpecError
+from ftsdk.spec import Model
+
+__all__ = ["Record", "UnreadableRecord", "base_model_of", "record_from_json", "record_to_json"]
 
 _LAST_TIME = 253_402_214_400.0
 """The latest time that `datetime` can show in every time zone, in seconds since the epoch: the end of the year 9999."""
@@ -28,7 +31,7 @@ class Record:
     """Arguments that rebuild the backend."""
     evals: tuple[Mapping[str, Any], ...] = ()
     native: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the backend calls the run, once it has said so."""
+    """The backend's own ids of the run, once it was submitted."""
     created_at: float = 0.0
     submitted_at: float | None = None
     state: str = "intended"
@@ -58,6 +61,21 @@ class UnreadableRecord:
     def started(self) -> datetime:
         """When the run was submitted, in local time."""
         return datetime.fromtimestamp(self.created_at if _is_time(self.created_at) else 0.0).astimezone()
+
+
+def base_model_of(record: Record) -> Model:
+    """Return the model that a run tunes.
+
+    Raises:
+        SpecError: The record doesn't name one.
+    """
+    try:
+        return Model.from_dict(record.plan["spec"]["model"])
+    except (KeyError, TypeError) as error:
+        raise SpecError(
+            f"the record of run {record.ref} has no model in its plan; it is damaged, or of a newer ftsdk. Update "
+            "ftsdk, or restore the ledger with ftsdk runs --rebuild"
+        ) from error
 
 
 def record_to_json(record: Record) -> str:

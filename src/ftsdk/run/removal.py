@@ -60,7 +60,7 @@ def plan_removal(ref: str) -> Removal:
     Raises:
         RunNotFoundError: It isn't in the ledger.
         RunNotReadyError: It hasn't ended, or it has a deployment that isn't stopped.
-        BackendError: Its backend can't be asked whether it has ended.
+        BackendError: Its backend can't be reached to check that it has ended.
     """
     parsed = RunRef.parse(ref)
     entries = {entry.ref: entry for entry in Ledger().entries()}

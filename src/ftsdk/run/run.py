@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Self
 from ftsdk._format import html_table
 from ftsdk._home import home
 from ftsdk.backends.registry import get_backend
-from ftsdk.errors import Diagnosis, RunFailedError, RunNotReadyError, SpecError
+from ftsdk.errors import Diagnosis, RunFailedError
 from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
-from ftsdk.protocol.meter import OVER_BUDGET
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
-from ftsdk.run.budget import BudgetWatch, budget_watch
+from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
+from ftsdk.run.evaluation import evaluate_run
 from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
+from ftsdk.run.record import base_model_of
 from ftsdk.run.stats import RunStats, record_end
 from ftsdk.run.submission import confirm, ref_of, status_of, submit
 from ftsdk.run.waiter import Waiter
@@ -38,9 +39,9 @@ __all__ = ["Run"]
 
 
 class Run:
-    """A fine-tuning run. The ledger holds what was submitted, the backend holds the state.
+    """A fine-tuning run: `job.submit()` starts one, `Run.open(ref)` finds it again.
 
-    This object holds neither.
+    What was submitted is in the ledger, and the state is at the backend, so any process can open any run.
     """
 
     def __init__(self, record: Record, backend: Backend, *, ledger: Ledger) -> None:
@@ -124,7 +125,11 @@ class Run:
     def resume(self) -> bool:
         """Resume a run that was never submitted, was killed, or ran out of disk.
 
-        Return False if there is nothing to resume.
+        Returns:
+            False if there is nothing to resume.
+
+        Raises:
+            BackendError: The backend can't be reached.
         """
         if self._record.submitted_at is None:
             if self._record.state in TERMINAL:
@@ -146,7 +151,7 @@ class Run:
     ) -> Self:
         """Wait until the run ends, and show its progress. An interrupted run is resumed from its last checkpoint.
 
-        A backend that doesn't answer is asked again for five minutes, at the pace that it asks for.
+        Failed requests are retried for five minutes, no faster than the backend allows.
 
         Args:
             timeout_s: Stop waiting after so many seconds; the run continues.
@@ -188,7 +193,7 @@ class Run:
             ).wait()
         if status.is_terminal:
             self._record = record_end(self._record, plan, stats, status, self._ledger)
-        reason = self._over_budget_reason(status)
+        reason = why_over_budget(self._record, status)
         if watch is not None and reason:
             raise watch.error(self.ref, status, reason, clock_s=clock(), interval_s=poll_s)
         if status.state == "failed":
@@ -235,21 +240,12 @@ class Run:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> RunStatus:
-        """Cancel a run that has reached its budget.
-
-        Return its last status, which may be another end that came first.
-        """
+        """Cancel a run that has reached its budget, and return its last status: it may have ended otherwise first."""
         assert watch is not None
         owed = watch.owed_usd(status, clock_s=clock())
         # In the ledger first: a later process must find the reason even if this one dies now.
         self._record = self._ledger.over_budget(self.ref, watch.why_cancelled(owed, interval_s=poll_s))
         return self.cancel(clock=clock, sleep=sleep)
-
-    def _over_budget_reason(self, status: RunStatus) -> str:
-        """Return why the budget stopped the run; empty if it didn't."""
-        if status.state in ("succeeded", "failed") or self._record.submitted_at is None:
-            return ""
-        return status.reason if status.native == OVER_BUDGET else self._record.reason
 
     def cancel(
         self,
@@ -305,12 +301,7 @@ class Run:
         Raises:
             SpecError: The record in the ledger doesn't name one.
         """
-        try:
-            return Model.from_dict(self._record.plan["spec"]["model"])
-        except (KeyError, TypeError) as error:
-            raise SpecError(
-                f"the record of run {self.ref} has no model in its plan; it is damaged, or of a newer ftsdk"
-            ) from error
+        return base_model_of(self._record)
 
     def evaluate(
         self,
@@ -334,20 +325,14 @@ class Run:
         Raises:
             RunNotReadyError: The run hasn't succeeded, or has no evals.
         """
-        from ftsdk.data import Dataset
-        from ftsdk.evals import Eval, evaluate, targets
-        from ftsdk.run.progress import make_bar
-
-        chosen = (
-            list(evals) if evals is not None else [Eval.from_dict(e, Dataset.from_dict) for e in self._record.evals]
+        return evaluate_run(
+            self._record,
+            evals,
+            base=lambda: base or self.base_model(),
+            tuned=lambda: tuned or self.model(),
+            into=self._folder() / "evals",
+            progress=progress,
         )
-        if not chosen:
-            raise RunNotReadyError(f"run {self.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
-        pair = targets(base or self.base_model(), tuned or self.model())
-        with make_bar(progress) as on_progress:
-            return evaluate(
-                chosen, pair, into=self._folder() / "evals", title=f"run {self.ref}", on_progress=on_progress
-            )
 
     def serve(
         self,
@@ -358,9 +343,7 @@ class Run:
         idle_stop_s: int | None = None,
         poll_s: float = 5.0,
     ) -> Deployment:
-        """Return a deployment of the tuned model, to be used as a block: `with run.serve(budget_usd=10) as served.
-
-        Served.endpoint`.
+        """Return a deployment of the tuned model, for a `with` block; `.endpoint` in it answers chats.
 
         Nothing starts before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits at no
         cost. The deployment stops at the end of the block, of its time limit, or of the process; and the provider stops

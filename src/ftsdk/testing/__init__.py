@@ -14,15 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftsdk.testing.scripted import ScriptedBackend
+from ftsdk.testing.scripts import SCRIPTS, Fault
 from ftsdk.testing.specs import Sample, a_dataset, a_spec, field_samples, optional_fields, spec_with
-from ftsdk.testing.stories import STORIES, Fault
 from ftsdk.testing.tiny import build_tiny_model
 
 if TYPE_CHECKING:
     from ftsdk.testing.conformance import BackendConformance
 
 __all__ = [
-    "STORIES",
+    "SCRIPTS",
     "BackendConformance",
     "Fault",
     "Sample",

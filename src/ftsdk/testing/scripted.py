@@ -1,4 +1,4 @@
-"""A backend whose runs play a story: no network, no clock, no threads; time passes only when somebody asks."""
+"""A backend whose runs play a script: no network, no clock, no threads; time passes only when a run is polled."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from ftsdk.protocol import (
 from ftsdk.runfolder.manifest import seal, verify
 from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest
+from ftsdk.testing.scripts import SCRIPTS, Fault, ScriptEntry
 from ftsdk.testing.specs import members_of, optional_fields
-from ftsdk.testing.stories import STORIES, Beat, Fault
 
 __all__ = ["ScriptedBackend"]
 
@@ -48,39 +48,39 @@ _STATES: Mapping[str, RunState] = {
 }
 """The scripted service has native states of its own, as every service does."""
 
-_FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each beat is a second later
+_FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each entry is a second later
 
 
 class ScriptedBackend:
-    """A backend for tests: each run plays a story from `STORIES`, or one that you write.
+    """A backend for tests: each run plays a script from `SCRIPTS`, or one that you write.
 
     Its runs lie in `root`, so another instance, also in another process, finds them. Each `status` and each `events`
-    moves a run on by one beat; nothing else does.
+    moves a run on by one entry; nothing else does.
 
     Args:
         root: Where the runs and the list of requests are kept. Made by the first request.
-        script: The name of a story, or its beats.
+        script: The name of a script, or its entries.
         name: The backend's name.
         capabilities: What it offers; None: everything that a spec can ask for.
         faults: Calls that go wrong.
         cost_usd: Low, likely and high cost of each run in US dollars; None: it bills nothing.
 
     Raises:
-        SpecError: No story has this name.
+        SpecError: No script has this name.
     """
 
     def __init__(
         self,
         *,
         root: Path | str,
-        script: str | Sequence[Beat] = "succeeds",
+        script: str | Sequence[ScriptEntry] = "succeeds",
         name: str = "scripted",
         capabilities: Capabilities | Mapping[str, Any] | None = None,
         faults: Sequence[Fault | Mapping[str, Any]] = (),
         cost_usd: Sequence[float] | None = None,
     ) -> None:
-        if isinstance(script, str) and script not in STORIES:
-            raise SpecError(f"unknown story {script!r}{nearest(script, set(STORIES))}")
+        if isinstance(script, str) and script not in SCRIPTS:
+            raise SpecError(f"unknown script {script!r}{nearest(script, set(SCRIPTS))}")
         self._root = Path(root)
         self._script = script
         self._name = name
@@ -106,7 +106,7 @@ class ScriptedBackend:
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it, as JSON."""
         options: dict[str, Any] = {"root": str(self._root), "name": self._name}
-        options["script"] = self._script if isinstance(self._script, str) else [dict(beat) for beat in self._script]
+        options["script"] = self._script if isinstance(self._script, str) else [dict(entry) for entry in self._script]
         if self._is_limited:
             options["capabilities"] = {key: sorted(words) for key, words in self._capabilities.to_dict().items()}
         if self._faults:
@@ -158,14 +158,14 @@ class ScriptedBackend:
         fault = self._send("submit", key=key)
         identifier = self._id_for(key)
         if self._read(identifier) is None:
-            beats = STORIES[self._script] if isinstance(self._script, str) else self._script
+            entries = SCRIPTS[self._script] if isinstance(self._script, str) else self._script
             self._write(
                 identifier,
                 {
                     "key": key,
                     "spec": plan.spec.to_dict(),
                     "request": plan.request,
-                    "beats": [dict(beat) for beat in beats],
+                    "entries": [dict(entry) for entry in entries],
                     "tick": 0,
                 },
             )
@@ -173,22 +173,22 @@ class ScriptedBackend:
         return RunRef(backend=self._name, id=identifier, native={"job": f"job-{identifier}"})
 
     def status(self, ref: RunRef) -> RunStatus:
-        """Move the run on by a beat and say where it is."""
+        """Move the run on by an entry and return its state."""
         run = self._asked("status", ref, moves=True)
         return self._status_of(run)
 
     def events(self, ref: RunRef, *, after: int = -1) -> Iterable[Event]:
-        """Move the run on by a beat and give its events."""
+        """Move the run on by an entry and return its events."""
         run = self._asked("events", ref, moves=True)
         return [event for event in self._events_of(run) if event.seq > after]
 
     def cancel(self, ref: RunRef) -> None:
-        """End the story early."""
+        """End the script early."""
         fault = self._send("cancel", run=ref.id)
         run = self._find(ref)
         if not self._status_of(run).is_terminal and not run.get("is_cancelled"):
             stop = [{"kind": "state", "native": "stopping"}, {"kind": "state", "native": "stopped"}]
-            self._write(ref.id, {**run, "beats": run["beats"][: run["tick"]] + stop, "is_cancelled": True})
+            self._write(ref.id, {**run, "entries": run["entries"][: run["tick"]] + stop, "is_cancelled": True})
         self._fail(fault)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
@@ -230,12 +230,12 @@ class ScriptedBackend:
 
     def _events_of(self, run: Mapping[str, Any]) -> list[Event]:
         events: list[Event] = []
-        for number, beat in enumerate(run["beats"][: run["tick"]]):
-            if beat["kind"] in ("wait", "halt"):
+        for number, entry in enumerate(run["entries"][: run["tick"]]):
+            if entry["kind"] in ("wait", "halt"):
                 continue
-            line = {**beat, "seq": len(events), "at": _FIRST_AT + number}
-            if beat["kind"] == "state":
-                line["state"] = self._state_for(beat["native"])
+            line = {**entry, "seq": len(events), "at": _FIRST_AT + number}
+            if entry["kind"] == "state":
+                line["state"] = self._state_for(entry["native"])
             events.append(read_event(json.dumps(line), seq=len(events)))
         return events
 
@@ -256,7 +256,7 @@ class ScriptedBackend:
 
     def _is_halted(self, run: Mapping[str, Any]) -> bool:
         # A run that was cancelled at a halt continues to its end.
-        is_at_halt = 0 < run["tick"] <= len(run["beats"]) and run["beats"][run["tick"] - 1]["kind"] == "halt"
+        is_at_halt = 0 < run["tick"] <= len(run["entries"]) and run["entries"][run["tick"] - 1]["kind"] == "halt"
         return is_at_halt and not run.get("is_cancelled")
 
     def _write_weights(self, spec: JobSpec, into: Path) -> tuple[Literal["adapter", "model"], str]:
@@ -277,7 +277,7 @@ class ScriptedBackend:
     # The wire and the shelf.
 
     def _send(self, call: str, **details: str) -> Fault | None:
-        """Note a request; raise if it never arrives, and give the fault if only its answer will be lost."""
+        """Note a request; raise if it never arrives, and return the fault if only its answer is to be lost."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / "requests.jsonl").open("a") as file:
             file.write(json.dumps({"call": call, **details}) + "\n")
@@ -301,7 +301,7 @@ class ScriptedBackend:
     def _asked(self, call: str, ref: RunRef, *, moves: bool = False) -> dict[str, Any]:
         fault = self._send(call, run=ref.id)
         run = self._find(ref)
-        if moves and run["tick"] < len(run["beats"]) and not self._is_halted(run):
+        if moves and run["tick"] < len(run["entries"]) and not self._is_halted(run):
             run["tick"] += 1
             self._write(ref.id, run)
         self._fail(fault)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "heron-key-0123456789"
-ENDINGS = {"succeeds": ["landed"], "fails": ["drowned"], "says_a_new_word": ["preening", "landed"]}
+ENDINGS = {"succeeds": ["landed"], "fails": ["drowned"], "unknown_state": ["preening", "landed"]}
 STATUS = {"401": 401, "404": 404, "429": 429, "503": 503}
 
 
@@ -30,7 +30,7 @@ class HeronService(ThreadingHTTPServer):
         self.jobs: list[dict[str, Any]] = []
         self.files: set[str] = set()
         self.requests = 0
-        self.story = "succeeds"
+        self.scenario = "succeeds"
         self.moves = True
         self.fault: str | None = None
         self.released = threading.Event()
@@ -56,7 +56,7 @@ class HeronService(ThreadingHTTPServer):
             case "POST", ["price"]:
                 return {"usd": f"{1.5 * json.loads(body)['epochs']:.2f}"}
             case "POST", ["jobs"]:
-                words = ["fishing", "fishing", *ENDINGS[self.story]]
+                words = ["fishing", "fishing", *ENDINGS[self.scenario]]
                 job = {
                     **json.loads(body),
                     "id": f"job-{len(self.jobs)}",

@@ -9,7 +9,7 @@ from ftsdk.testing import ScriptedBackend
 
 
 class Pigeon(ScriptedBackend):
-    """Runs are carried to a loft and play a story there."""
+    """Runs are carried to a loft and play a script there."""
 
     def __init__(self, *, loft: str) -> None:
         super().__init__(root=loft, name="pigeon")

@@ -1,4 +1,4 @@
-"""The commands that watch, log, cancel, resume and collect a run, at a backend that plays a story."""
+"""The commands that watch, log, cancel, resume and collect a run, at a backend that plays a scenario."""
 
 from __future__ import annotations
 

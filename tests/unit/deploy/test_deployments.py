@@ -154,7 +154,7 @@ def test_stopping_twice_asks_nothing_the_second_time(service: TogetherService, r
 
 
 def test_a_start_that_fails_stops_what_it_started(service: TogetherService, run: Run) -> None:
-    service.story = "fails_to_provision"
+    service.scenario = "fails_to_provision"
     with pytest.raises(BackendError, match="DEPLOYMENT_STATE_FAILED"), run.serve(budget_usd=10, poll_s=0.01):
         pytest.fail("the block must not run")
     assert gone(service)
@@ -162,7 +162,7 @@ def test_a_start_that_fails_stops_what_it_started(service: TogetherService, run:
 
 
 def test_a_start_that_takes_too_long_is_given_up_and_stopped(service: TogetherService, run: Run) -> None:
-    service.story = "never_provisions"
+    service.scenario = "never_provisions"
     served = run.serve(budget_usd=10, poll_s=0.01)
     with pytest.raises(TimeoutError, match="timeout_s"):
         served.start(timeout_s=0.05)

@@ -46,12 +46,12 @@ def test_cancelling_the_task_ends_its_thread() -> None:
         finally:
             ended.set()
 
-    async def story() -> None:
+    async def wait_and_follow() -> None:
         task = asyncio.create_task(wait_in_thread(forever))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(story())
+    asyncio.run(wait_and_follow())
     assert ended.wait(5)

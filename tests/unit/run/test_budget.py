@@ -84,9 +84,9 @@ def test_a_run_that_waits_in_a_queue_owes_nothing() -> None:
         assert watch.owed_usd(RunStatus(state="queued"), clock_s=clock_s) == 0
 
 
-def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, story: str) -> Run:
+def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, script: str) -> Run:
     """A run in the ledger whose plan says that its place bills by the hour."""
-    backend = ScriptedBackend(root=tmp_path / "place", script=story)
+    backend = ScriptedBackend(root=tmp_path / "place", script=script)
     run = job_on(backend, budget_usd=budget).submit()
     ledger = Ledger()
     record = ledger.get(run.ref)
@@ -98,7 +98,7 @@ def run_at_a_place_by_the_hour(tmp_path: Path, *, budget: float, story: str) -> 
 
 def test_a_run_that_reaches_its_budget_is_cancelled_within_one_look(tmp_path: Path) -> None:
     clock = Clock()
-    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, script="never_ends")
     with pytest.raises(BudgetExceededError) as caught:
         run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
     assert run.status().state == "cancelled"
@@ -113,7 +113,7 @@ def test_a_run_that_reaches_its_budget_is_cancelled_within_one_look(tmp_path: Pa
 
 def test_waiting_again_for_a_stopped_run_explains_and_starts_nothing(tmp_path: Path) -> None:
     clock = Clock()
-    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, script="never_ends")
     with pytest.raises(BudgetExceededError) as first:
         run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
     backend = ScriptedBackend(root=tmp_path / "place", script="never_ends")
@@ -128,7 +128,7 @@ def test_waiting_again_for_a_stopped_run_explains_and_starts_nothing(tmp_path: P
 
 
 def test_a_run_that_somebody_cancelled_was_not_stopped_by_its_budget(tmp_path: Path) -> None:
-    run = run_at_a_place_by_the_hour(tmp_path, budget=1, story="never_ends")
+    run = run_at_a_place_by_the_hour(tmp_path, budget=1, script="never_ends")
     run.cancel()
     clock = Clock()
     run.wait(progress=False, clock=clock, sleep=clock.sleep)
@@ -165,7 +165,7 @@ def test_a_run_stopped_by_its_own_worker_has_its_own_native_state(tmp_path: Path
 
 def test_a_run_that_stays_under_its_budget_is_left_alone(tmp_path: Path) -> None:
     clock = Clock()
-    run = run_at_a_place_by_the_hour(tmp_path, budget=100, story="succeeds")
+    run = run_at_a_place_by_the_hour(tmp_path, budget=100, script="succeeds")
     run.wait(progress=False, poll_s=10, clock=clock, sleep=clock.sleep)
     assert run.status().state == "succeeded"
     assert not any(request["call"] == "cancel" for request in ScriptedBackend(root=tmp_path / "place").requests)

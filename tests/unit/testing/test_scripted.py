@@ -11,7 +11,7 @@ import pytest
 from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError, UnsupportedSpecError
 from ftsdk.protocol import Backend, CanResume, Capabilities, FixedPrice, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.spec import FullFineTune, LoRA
-from ftsdk.testing import STORIES, Fault, ScriptedBackend, a_spec
+from ftsdk.testing import SCRIPTS, Fault, ScriptedBackend, a_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,26 +61,26 @@ def test_a_refused_spec_sends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "seen"),
+    ("script", "seen"),
     [
         ("succeeds", ["queued", "running", "finalizing", "succeeded"]),
         ("fails", ["queued", "running", "failed"]),
         ("waits", ["queued", "running", "finalizing", "succeeded"]),
-        ("says_a_new_word", ["queued", "running", "unknown", "finalizing", "succeeded"]),
-        ("stands_still", ["queued", "running", "queued"]),
+        ("unknown_state", ["queued", "running", "unknown", "finalizing", "succeeded"]),
+        ("stalls", ["queued", "running", "queued"]),
         ("never_ends", ["queued", "running"]),
     ],
 )
-def test_a_run_plays_its_story(story: str, seen: list[str], tmp_path: Path) -> None:
-    backend = ScriptedBackend(root=tmp_path, script=story)
+def test_a_run_plays_its_script(script: str, seen: list[str], tmp_path: Path) -> None:
+    backend = ScriptedBackend(root=tmp_path, script=script)
     assert states(backend, started(backend)) == seen
 
 
-def test_every_story_is_tried_above() -> None:
-    assert set(STORIES) == {"succeeds", "fails", "waits", "says_a_new_word", "stands_still", "never_ends"}
+def test_every_script_is_tried_above() -> None:
+    assert set(SCRIPTS) == {"succeeds", "fails", "waits", "unknown_state", "stalls", "never_ends"}
 
 
-def test_a_story_of_your_own_is_played(tmp_path: Path) -> None:
+def test_a_script_of_your_own_is_played(tmp_path: Path) -> None:
     script = [
         {"kind": "state", "native": "running"},
         {"kind": "step", "step": 1, "loss": 0.5},
@@ -92,8 +92,8 @@ def test_a_story_of_your_own_is_played(tmp_path: Path) -> None:
     assert [event.kind for event in backend.events(ref)] == ["state", "step", "state"]
 
 
-def test_a_misspelt_story_gets_the_right_one(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"unknown story 'suceeds'; did you mean 'succeeds'\?"):
+def test_a_misspelt_script_gets_the_right_one(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"unknown script 'suceeds'; did you mean 'succeeds'\?"):
         ScriptedBackend(root=tmp_path, script="suceeds")
 
 
@@ -118,15 +118,15 @@ def test_a_failure_has_a_diagnosis(tmp_path: Path) -> None:
 
 
 def test_a_native_event_nobody_knows_becomes_a_log_line(tmp_path: Path) -> None:
-    backend = ScriptedBackend(root=tmp_path, script="says_a_new_word")
+    backend = ScriptedBackend(root=tmp_path, script="unknown_state")
     ref = started(backend)
     states(backend, ref)
     lines = [event for event in backend.events(ref) if isinstance(event, LogEvent)]
     assert [json.loads(line.message)["percent"] for line in lines] == [50]
 
 
-def test_a_run_that_stands_still_goes_on_when_it_is_resumed(tmp_path: Path) -> None:
-    backend = ScriptedBackend(root=tmp_path, script="stands_still")
+def test_a_run_that_stalls_continues_when_resumed(tmp_path: Path) -> None:
+    backend = ScriptedBackend(root=tmp_path, script="stalls")
     ref = started(backend)
     assert backend.resume(ref) is False, "it hasn't stopped yet"
     states(backend, ref)
@@ -146,8 +146,8 @@ def test_a_cancelled_run_stops(tmp_path: Path) -> None:
     assert states(backend, ref) == ["cancelling", "cancelled"]
 
 
-def test_a_run_can_be_cancelled_while_it_stands_still(tmp_path: Path) -> None:
-    backend = ScriptedBackend(root=tmp_path, script="stands_still")
+def test_a_run_can_be_cancelled_while_it_stalls(tmp_path: Path) -> None:
+    backend = ScriptedBackend(root=tmp_path, script="stalls")
     ref = started(backend)
     states(backend, ref)
     backend.cancel(ref)

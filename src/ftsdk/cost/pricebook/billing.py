@@ -252,7 +252,7 @@ def dedicated_endpoint_cost(
 
     Args:
         busy_s: Seconds in which it answers.
-        idle_s: Seconds in which it runs and nobody asks. With scale to zero, the window until it stops.
+        idle_s: Seconds in which it runs without a request. With scale to zero, the window until it stops.
         replicas: How many run.
         price: Of GPU time.
         gpus_per_replica: GPUs in each.

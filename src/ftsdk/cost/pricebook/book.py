@@ -54,7 +54,7 @@ class BillingRule(Value):
     is_idle_billed: bool | None = None
     is_cold_start_billed: bool | None = None
     scales_to_zero: bool | None = None
-    """These prices are for GPUs that stop, and aren't billed, when nobody asks; None: no source says so."""
+    """These prices are for GPUs that stop, and aren't billed, when idle; None: no source says so."""
     are_unpacked_rows_padded: bool | None = None
     """Without packing, every row is billed as `max_length` tokens."""
     are_evaluations_billed: bool | None = None

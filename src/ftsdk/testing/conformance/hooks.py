@@ -131,7 +131,7 @@ class Hooks(ABC):
         """Return a context in which `submit` starts the run and its answer is lost; None if that can't happen."""
         return None
 
-    def run_with_unknown_word(self, tmp_path: Path) -> tuple[Backend, RunRef, str] | None:
+    def run_in_unknown_state(self, tmp_path: Path) -> tuple[Backend, RunRef, str] | None:
         """Return a run whose service just reported an unknown native state, and that state; None to skip the test."""
         return None
 

@@ -213,7 +213,7 @@ class PlanChecks(Hooks):
         return spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning)
 
     def _paths(self, backend: Backend, sample: Sample) -> set[tuple[str | int, ...]]:
-        """Where in the request the field is: the places that differ between two values of it."""
+        """Return where in the request the field is: the paths that differ between two of its values."""
         first, second = (
             dict(leaves(backend.plan(self._sampled(backend, sample, value)).request)) for value in sample.values
         )

@@ -17,10 +17,10 @@ class QuoteChecks(Hooks):
     """For backends that are `CanQuote`."""
 
     def test_asking_for_a_price_starts_nothing_and_the_same_job_has_the_same_price(self, tmp_path: Path) -> None:
-        """No run comes of it, however often it is asked, and the second time nothing is sent that is there already."""
+        """Repeated quotes start no run, and the second one uploads nothing again."""
         backend = self.make_backend(tmp_path)
         if not isinstance(backend, CanQuote):
-            pytest.skip("it tells no price of its own")
+            pytest.skip("it doesn't quote prices")
         plan, started = backend.plan(self.make_spec()), self.runs_started(backend)
         before = self.requests_seen(backend)
         first = backend.quote(plan)
@@ -31,7 +31,7 @@ class QuoteChecks(Hooks):
         assert (first.usd, first.tokens) == (second.usd, second.tokens), (
             f"the same job costs {first.usd}, then {second.usd}"
         )
-        assert first.source, "nobody can tell whose price it is"
+        assert first.source, "the quote names no source"
         if before is not None and between is not None and after is not None:
             assert after - between <= between - before, "the second time more was sent than the first"
 
@@ -42,7 +42,7 @@ class QuoteChecks(Hooks):
         """
         backend = self.make_backend(tmp_path)
         if not isinstance(backend, CanQuote):
-            pytest.skip("it tells no price of its own")
+            pytest.skip("it doesn't quote prices")
         plan, key = backend.plan(self.make_spec()), new_key()
         asked = backend.quote(plan)
         ref = backend.submit(plan, key=key)

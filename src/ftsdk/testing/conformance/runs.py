@@ -166,11 +166,9 @@ class RunChecks(Hooks):
 
     def test_unknown_words_survive(self, tmp_path: Path) -> None:
         """An unknown native state maps to `unknown`; it is kept, and it isn't terminal."""
-        found = self.run_with_unknown_word(tmp_path)
+        found = self.run_in_unknown_state(tmp_path)
         if found is None:
-            pytest.skip(
-                "run_with_unknown_word() isn't overridden: the service can't be made to report an unknown state"
-            )
+            pytest.skip("run_in_unknown_state() isn't overridden: the service can't be made to report an unknown state")
         backend, ref, word = found
         status = backend.status(ref)
         assert status.state == "unknown", f"{word!r} became the state {status.state!r}"

@@ -42,7 +42,7 @@ class WireChecks(Hooks):
                     continue  # a run can't be missing before it is there
                 contexts = self.wire_faults(backend)
                 assert contexts is not None
-                assert set(contexts) == set(_FAULTS), f"wire_faults() must give {', '.join(_FAULTS)}"
+                assert set(contexts) == set(_FAULTS), f"wire_faults() must return {', '.join(_FAULTS)}"
                 with contexts[fault]:
                     error = _raised_by(call)
                 wrong += [f"{fault} in {name}: {problem}" for problem in _problems_of(fault, error, self.secrets())]
@@ -73,7 +73,7 @@ class WireChecks(Hooks):
         """No key in options, plans, refs, statuses, events, errors, or what any of them prints."""
         secrets = self.secrets()
         if not secrets:
-            pytest.skip("secrets() gives none: the backend holds no secret")
+            pytest.skip("secrets() is empty: the backend holds no secret")
         backend = self.make_backend(tmp_path)
         plan = backend.plan(self.make_spec())
         ref = backend.submit(plan, key=new_key())
@@ -82,7 +82,7 @@ class WireChecks(Hooks):
         self._stop(backend, ref)
         leaks = [text for text in texts if any(secret in text for secret in secrets)]
         assert not leaks, (
-            f"{len(leaks)} texts tell a secret; it is in: {sorted({text.split(':')[0] for text in leaks})}"
+            f"{len(leaks)} texts contain a secret; it is in: {sorted({text.split(':')[0] for text in leaks})}"
         )
 
 

@@ -48,7 +48,7 @@ class Blobs:
 
 
 async def receive(request: aiohttp.web.Request, into: Path) -> str:
-    """Write a request's body to a file, whole or not at all, and give its MD5 in hex, which the client compares."""
+    """Write a request's body to a file, whole or not at all, and return its MD5 in hex, which the client compares."""
     draft = into.with_name(f".{into.name}.{id(request)}.tmp")
     digest = hashlib.md5(usedforsecurity=False)
     try:

@@ -112,7 +112,7 @@ class Containers:
         return Container(task_id, function, key, self._root / task_id)
 
     async def run(self, container: Container) -> int:
-        """Run a container to its end, and give the process's exit status, negative for a signal."""
+        """Run a container to its end, and return the process's exit status, negative for a signal."""
         await self._forget_uncommitted(container)
         environment = self._prepare(container)
         self.running[container.task_id] = container

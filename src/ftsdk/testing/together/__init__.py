@@ -3,7 +3,7 @@
 Public, and in the wheel.
 
 - `TogetherService`: the service; the real client talks to it through `base_url`.
-- `Story`, `STORIES`: what happens to jobs and files there.
+- `Scenario`, `SCENARIOS`: what happens to jobs and files there.
 - `WireFault`, `Chaos`: requests that fail, by a list or at random from a seed.
 - `ModelOffer`, `Hardware`: what it offers.
 - `Weights`, `small_adapter`, `pack`, `hostile_archive`: what it has for download.
@@ -16,20 +16,20 @@ from __future__ import annotations
 
 from ftsdk.testing.together.answers import Recorded
 from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer
+from ftsdk.testing.together.scenarios import SCENARIOS, Chaos, FaultKind, Scenario, WireFault
 from ftsdk.testing.together.service import TogetherService
-from ftsdk.testing.together.stories import STORIES, Chaos, FaultKind, Story, WireFault
 from ftsdk.testing.together.weights import Weights, hostile_archive, pack, small_adapter
 
 __all__ = [
     "HARDWARE",
     "MODELS",
-    "STORIES",
+    "SCENARIOS",
     "Chaos",
     "FaultKind",
     "Hardware",
     "ModelOffer",
     "Recorded",
-    "Story",
+    "Scenario",
     "TogetherService",
     "Weights",
     "WireFault",

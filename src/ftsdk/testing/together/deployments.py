@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftsdk.testing.together.offers import Hardware
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 
 __all__ = ["Deployment", "Endpoint"]
 
@@ -30,7 +30,7 @@ class Deployment:
     """Minutes without a request after which it stops; 0: never."""
     created_at: str
     updated_at: str
-    story: Story
+    scenario: Scenario
     last_used: float
     """Seconds since the epoch."""
     state: str = "PROVISIONING"
@@ -54,11 +54,11 @@ class Deployment:
         if self.state not in ("PROVISIONING", "STOPPING"):
             return
         self.polls += 1
-        if self.polls <= self.story.provisioning_polls or (
-            self.state == "PROVISIONING" and self.story.deployment == "never_ready"
+        if self.polls <= self.scenario.provisioning_polls or (
+            self.state == "PROVISIONING" and self.scenario.deployment == "never_ready"
         ):
             return
-        after = "FAILED" if self.story.deployment == "fails" else self.story.deployment_state or "READY"
+        after = "FAILED" if self.scenario.deployment == "fails" else self.scenario.deployment_state or "READY"
         self.state = "STOPPED" if self.state == "STOPPING" else after
         # Provisioning doesn't count as idle time.
         self.last_used = now

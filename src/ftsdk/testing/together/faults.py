@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
-from ftsdk.testing.together.stories import Chaos, WireFault
+from ftsdk.testing.together.scenarios import Chaos, WireFault
 
 __all__ = ["ArmedFault", "ArmedFaults"]
 
@@ -40,21 +40,21 @@ class ArmedFault:
 
 
 class ArmedFaults:
-    """The faults that are armed now: those of the story, those that a test switched on, and chance."""
+    """The faults that are armed now: those of the scenario, those that a test switched on, and chance."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of_story: list[ArmedFault] = []
+        self._of_scenario: list[ArmedFault] = []
         self._of_test: list[ArmedFault] = []
         self._chaos: Chaos | None = None
         self._random = random.Random(0)
 
     def arm(self, faults: tuple[WireFault, ...]) -> None:
-        """Arm the faults of a story in place of those of the story before."""
+        """Arm the faults of a scenario in place of those of the scenario before."""
         with self._lock:
-            for armed in self._of_story:
+            for armed in self._of_scenario:
                 armed.is_off.set()
-            self._of_story = [ArmedFault(fault) for fault in faults]
+            self._of_scenario = [ArmedFault(fault) for fault in faults]
 
     @property
     def chaos(self) -> Chaos | None:
@@ -84,7 +84,7 @@ class ArmedFaults:
     def pick(self, route: str) -> ArmedFault | None:
         """Return the fault that this request meets, if any."""
         with self._lock:
-            for armed in (*self._of_test, *self._of_story):
+            for armed in (*self._of_test, *self._of_scenario):
                 if armed.meets(route):
                     return armed
             chaos = self._chaos

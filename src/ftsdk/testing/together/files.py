@@ -11,7 +11,7 @@ from typing import Any
 
 from ftsdk.testing.together.answers import Answer, Clock, Refusal, Request, answer_json
 from ftsdk.testing.together.formats import Report, check_file
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 
 __all__ = ["FileStore", "StoredFile"]
 
@@ -32,7 +32,7 @@ class StoredFile:
     checksum: str
     """SHA-256, as it was announced."""
     created_at: int
-    story: Story
+    scenario: Scenario
     content: bytes | None = None
     """None until it was put."""
     status: str = ""
@@ -71,11 +71,11 @@ class StoredFile:
         if self.status not in ("PENDING", "QUEUED", "RUNNING"):
             return
         self.polls += 1
-        if self.polls < self.story.file_polls:
+        if self.polls < self.scenario.file_polls:
             self.status = "QUEUED" if self.polls == 1 else "RUNNING"
-        elif self.story.file_status:
-            self.status = self.story.file_status
-            self.report = Report(error=self.story.file_error)
+        elif self.scenario.file_status:
+            self.status = self.scenario.file_status
+            self.report = Report(error=self.scenario.file_error)
         else:
             self.report = check_file(self.content or b"", self.filename)
             self.status = "INVALID_FORMAT" if self.report.error else "COMPLETED"
@@ -102,7 +102,7 @@ class FileStore:
             raise Refusal(404, f"no file {file_id!r}")
         return self._by_id[file_id]
 
-    def announce(self, request: Request, story: Story, base_url: str) -> Answer:
+    def announce(self, request: Request, scenario: Scenario, base_url: str) -> Answer:
         """`POST /v1/files`: say where to put the file, or that it is there already."""
         fields = _form(request)
         for name in ("purpose", "file_name", "file_type", "checksum"):
@@ -132,7 +132,7 @@ class FileStore:
             file_type=kind,
             checksum=checksum,
             created_at=int(self._clock.now),
-            story=story,
+            scenario=scenario,
         )
         self._by_id[file.id] = file
         return Answer(

@@ -11,7 +11,7 @@ from ftsdk.testing.together.files import FileStore, StoredFile
 from ftsdk.testing.together.jobs import Job, JobStore, Numbers
 from ftsdk.testing.together.offers import ModelOffer
 from ftsdk.testing.together.request_rules import check_create, check_estimate, check_training
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 
 __all__ = ["FineTuneRoutes"]
 
@@ -36,28 +36,28 @@ class FineTuneRoutes:
         """`GET /v1/fine-tunes/models/supported`."""
         return answer_json({"models": list(self.offers)})
 
-    def estimate(self, body: Mapping[str, Any], story: Story) -> Answer:
+    def estimate(self, body: Mapping[str, Any], scenario: Scenario) -> Answer:
         """`POST /v1/fine-tunes/estimate-price`."""
         check_estimate(body)
         offer = self._offer_for(body)
-        reason = story.unavailable_reason or self._unavailable(body)
+        reason = scenario.unavailable_reason or self._unavailable(body)
         if reason:
             return answer_json({"estimation_available": False, "unavailable_reason": reason})
         training, evaluation = self._tokens(body)
-        price = self._price_usd(body, offer, training + evaluation, story)
-        allowed = {} if story.omits_allowed else {"allowed_to_proceed": price <= story.user_limit_usd}
+        price = self._price_usd(body, offer, training + evaluation, scenario)
+        allowed = {} if scenario.omits_allowed else {"allowed_to_proceed": price <= scenario.user_limit_usd}
         return answer_json(
             {
                 "estimation_available": True,
                 "estimated_total_price": round(price, 6),
-                "user_limit": story.user_limit_usd,
+                "user_limit": scenario.user_limit_usd,
                 "estimated_train_token_count": training,
                 "estimated_eval_token_count": evaluation,
                 **allowed,
             }
         )
 
-    def create(self, body: Mapping[str, Any], story: Story) -> Answer:
+    def create(self, body: Mapping[str, Any], scenario: Scenario) -> Answer:
         """`POST /v1/fine-tunes`. Whether the estimate allowed it isn't asked."""
         check_create(body)
         offer = self._offer_for(body)
@@ -74,13 +74,13 @@ class FineTuneRoutes:
         tokens = sum(self._tokens(body))
         numbers = Numbers(
             tokens=tokens,
-            price_usd=self._price_usd(body, offer, tokens, story),
+            price_usd=self._price_usd(body, offer, tokens, scenario),
             rows=training.report.nlines,
             file_bytes=len(training.content or b""),
             batch=(offer.max_batch_size or offer.batch_size if batch == "max" else batch)
             * (body.get("gradient_accumulation_steps") or offer.accumulation),
         )
-        job = self.jobs.create(body=body, story=story, offer=offer, numbers=numbers)
+        job = self.jobs.create(body=body, scenario=scenario, offer=offer, numbers=numbers)
         return answer_json(job.to_wire(is_short=True))
 
     def _offer(self, name: str) -> ModelOffer:
@@ -133,7 +133,7 @@ class FineTuneRoutes:
         found = {kind: file.report.tokens for kind, file in self._files_of(body)}
         return body.get("n_epochs", 1) * found.get("train", 0), (body.get("n_evals") or 0) * found.get("eval", 0)
 
-    def _price_usd(self, body: Mapping[str, Any], offer: ModelOffer, tokens: int, story: Story) -> float:
+    def _price_usd(self, body: Mapping[str, Any], offer: ModelOffer, tokens: int, scenario: Scenario) -> float:
         method = (body.get("training_method") or {}).get("method", "sft")
         is_full = (body.get("training_type") or {}).get("type") == "Full"
-        return offer.price_usd(tokens, method=method, is_full=is_full) * story.price_factor
+        return offer.price_usd(tokens, method=method, is_full=is_full) * scenario.price_factor

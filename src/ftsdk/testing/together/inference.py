@@ -9,7 +9,7 @@ from ftsdk.testing.together.answers import Answer, Clock, Refusal, answer_json
 from ftsdk.testing.together.deployments import Deployment, Endpoint
 from ftsdk.testing.together.offers import ModelOffer
 from ftsdk.testing.together.registry import PROJECT, Registry
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 
 __all__ = ["Chat", "Inference"]
 
@@ -151,7 +151,7 @@ class Inference:
             raise Refusal(404, f"no deployment {deployment_id!r} at endpoint {endpoint_id}")
         return found
 
-    def deploy(self, endpoint_id: str, body: Mapping[str, Any], query: Mapping[str, str], story: Story) -> Answer:
+    def deploy(self, endpoint_id: str, body: Mapping[str, Any], query: Mapping[str, str], scenario: Scenario) -> Answer:
         """`POST /v2/projects/{project}/endpoints/{id}/deployments`.
 
         With `validateOnly=true`, all checks are made and nothing else.
@@ -188,7 +188,7 @@ class Inference:
             inactive_timeout=_timeout(body.get("inactiveTimeout", 0)),
             created_at=now,
             updated_at=now,
-            story=story,
+            scenario=scenario,
             last_used=self._clock.now,
         )
         if not is_trial:

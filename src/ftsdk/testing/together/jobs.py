@@ -11,7 +11,7 @@ from typing import Any, cast
 from ftsdk.testing.together.answers import Answer, Clock, Refusal, answer_json
 from ftsdk.testing.together.offers import ModelOffer
 from ftsdk.testing.together.request_rules import SECRETS
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 from ftsdk.testing.together.timeline import Course, Stage, plan_course
 
 __all__ = ["TERMINAL", "Job", "JobStore", "Numbers"]
@@ -51,7 +51,7 @@ class Job:
     id: str
     body: Mapping[str, Any]
     """The request, without the keys of other services."""
-    story: Story
+    scenario: Scenario
     offer: ModelOffer
     course: Course
     created_at: str
@@ -160,7 +160,7 @@ class Job:
             }
         if self.is_lora:
             made |= {"adapter_object_id": f"{self.model_id}a", "adapter_object_revision_id": f"rv_{self.id[3:]}a"}
-        if self.story.omits_revisions:
+        if self.scenario.omits_revisions:
             made = {name: value for name, value in made.items() if not name.endswith("_revision_id")}
         return made
 
@@ -171,8 +171,8 @@ class Job:
 
     def listed_events(self) -> list[dict[str, Any]]:
         """Return the events as the service lists them."""
-        events = [event for event in self.events for _ in range(2 if self.story.doubles_events else 1)]
-        if self.story.shuffles_events:
+        events = [event for event in self.events for _ in range(2 if self.scenario.doubles_events else 1)]
+        if self.scenario.shuffles_events:
             random.Random(len(events)).shuffle(events)
         return events
 
@@ -205,21 +205,21 @@ class JobStore:
             raise Refusal(404, f"no fine-tuning job {job_id!r}")
         return self._by_id[job_id]
 
-    def create(self, *, body: Mapping[str, Any], story: Story, offer: ModelOffer, numbers: Numbers) -> Job:
+    def create(self, *, body: Mapping[str, Any], scenario: Scenario, offer: ModelOffer, numbers: Numbers) -> Job:
         """Add a new job, `pending`."""
-        course = plan_course(body, story, rows=numbers.rows, batch=numbers.batch, tokens=numbers.tokens)
+        course = plan_course(body, scenario, rows=numbers.rows, batch=numbers.batch, tokens=numbers.tokens)
         self._count += 1
         now = self._clock.text()
         job = Job(
             id=f"ft-{self._count:08x}",
             body={name: value for name, value in body.items() if name not in SECRETS},
-            story=story,
+            scenario=scenario,
             offer=offer,
             course=course,
             created_at=now,
             updated_at=now,
             ahead=deque(course.stages),
-            hidden_lists=story.hidden_lists,
+            hidden_lists=scenario.hidden_lists,
             numbers=numbers,
         )
         self._by_id[job.id] = job
@@ -252,9 +252,9 @@ class JobStore:
         job.checkpoints += [(step, now) for step in stage.checkpoints]
         job.fields.update(stage.fields)
         if stage.respawns:
-            again = job.story.replace(restarts=False)
+            again = job.scenario.replace(restarts=False)
             # The same request under a new id, and this one completes.
-            job.successor = self.create(body=job.body, story=again, offer=job.offer, numbers=job.numbers).id
+            job.successor = self.create(body=job.body, scenario=again, offer=job.offer, numbers=job.numbers).id
 
     def _log(self, job: Job, event: Mapping[str, Any], number: int) -> None:
         job.events.append({"created_at": self._clock.text(plus_s=number / 1000), **event})
@@ -275,7 +275,7 @@ class JobStore:
                 "level": "info",
             }
             self._log(job, asked, 0)
-            if not job.story.cancel_comes_too_late:
+            if not job.scenario.cancel_comes_too_late:
                 stopped = {
                     "object": "fine-tune-event",
                     "type": "job_stopped",

@@ -22,8 +22,8 @@ from ftsdk.testing.together.jobs import Job, JobStore, Numbers
 from ftsdk.testing.together.offers import HARDWARE, MODELS, Hardware, ModelOffer
 from ftsdk.testing.together.registry import PROJECT, Registry
 from ftsdk.testing.together.request_rules import SECRETS
+from ftsdk.testing.together.scenarios import SCENARIOS, Chaos, FaultKind, Scenario, WireFault
 from ftsdk.testing.together.server import LoopbackServer
-from ftsdk.testing.together.stories import STORIES, Chaos, FaultKind, Story, WireFault
 from ftsdk.testing.together.weights import Weights
 
 __all__ = ["TogetherService"]
@@ -46,21 +46,21 @@ class TogetherService:
     failed pays nothing. A token is four bytes of the training file.
 
     Args:
-        story: What happens to the files and jobs that come in, or the name of one in `STORIES`. Can be changed at any
-            time.
+        scenario: What happens to the files and jobs that come in, or the name of one in `SCENARIOS`. Can be changed at
+            any time.
         models: What is offered for tuning.
         hardware: What is offered for deployments.
         weights: What finished jobs offer for download; None: small adapters with random weights.
-        chat: Answers chats: `(model, messages, max_tokens, temperature) -> text`. None: says the last message back.
+        chat: Answers chats: `(model, messages, max_tokens, temperature) -> text`. None: repeats the last message.
         moves_on_look: False to let jobs go on with `move` alone.
 
     Raises:
-        SpecError: No story has this name.
+        SpecError: No scenario has this name.
     """
 
     def __init__(
         self,
-        story: Story | str = "succeeds",
+        scenario: Scenario | str = "succeeds",
         *,
         models: Iterable[ModelOffer] = MODELS,
         hardware: Sequence[Hardware] = HARDWARE,
@@ -89,7 +89,7 @@ class TogetherService:
         self._lock = threading.RLock()
         self._routes = self._build_routes()
         self._server: LoopbackServer | None = None
-        self.story = story
+        self.scenario = scenario
 
     # For tests
 
@@ -126,18 +126,18 @@ class TogetherService:
         return self._server.url
 
     @property
-    def story(self) -> Story:
-        """The story of the files, jobs and deployments that are created from now on."""
-        return self._story
+    def scenario(self) -> Scenario:
+        """The scenario of the files, jobs and deployments that are created from now on."""
+        return self._scenario
 
-    @story.setter
-    def story(self, story: Story | str) -> None:
-        if isinstance(story, str):
-            if story not in STORIES:
-                raise SpecError(f"unknown story {story!r}{nearest(story, set(STORIES))}")
-            story = STORIES[story]
-        self._story = story
-        self._faults.arm(story.wire)
+    @scenario.setter
+    def scenario(self, scenario: Scenario | str) -> None:
+        if isinstance(scenario, str):
+            if scenario not in SCENARIOS:
+                raise SpecError(f"unknown scenario {scenario!r}{nearest(scenario, set(SCENARIOS))}")
+            scenario = SCENARIOS[scenario]
+        self._scenario = scenario
+        self._faults.arm(scenario.wire)
 
     @property
     def chaos(self) -> Chaos | None:
@@ -172,7 +172,7 @@ class TogetherService:
         with self._lock:
             job = self.jobs.create(
                 body={"model": model, "training_file": "file-0", "n_epochs": 1},
-                story=self.story,
+                scenario=self.scenario,
                 offer=self.models[model],
                 numbers=Numbers(tokens=8, price_usd=0, rows=8, file_bytes=32, batch=8),
             )
@@ -266,7 +266,7 @@ class TogetherService:
             self.inference,
         )
         table: dict[str, _Route] = {
-            "POST /v1/files": lambda request, _: files.announce(request, self.story, self.base_url),
+            "POST /v1/files": lambda request, _: files.announce(request, self.scenario, self.base_url),
             "GET /v1/files": lambda _, __: files.listing(),
             "GET /v1/files/{id}": lambda _, at: files.retrieve(at["id"]),
             "GET /v1/files/{id}/content": lambda _, at: files.content(at["id"]),
@@ -275,8 +275,8 @@ class TogetherService:
             "PUT /presigned/{id}": lambda request, at: files.put(request, at["id"]),
             "GET /v1/fine-tunes/models/limits": lambda request, _: finetunes.limits(request.query),
             "GET /v1/fine-tunes/models/supported": lambda _, __: finetunes.supported(),
-            "POST /v1/fine-tunes/estimate-price": lambda request, _: finetunes.estimate(request.json, self.story),
-            "POST /v1/fine-tunes": lambda request, _: finetunes.create(request.json, self.story),
+            "POST /v1/fine-tunes/estimate-price": lambda request, _: finetunes.estimate(request.json, self.scenario),
+            "POST /v1/fine-tunes": lambda request, _: finetunes.create(request.json, self.scenario),
             "GET /v1/fine-tunes": lambda _, __: jobs.listing(),
             "GET /v1/fine-tunes/{id}": lambda _, at: self._look(at["id"]),
             "DELETE /v1/fine-tunes/{id}": lambda _, at: jobs.delete(jobs[at["id"]]),
@@ -302,7 +302,7 @@ class TogetherService:
             ),
             "DELETE /v2/projects/{project}/endpoints/{id}": lambda _, at: inference.delete(at["id"]),
             "POST /v2/projects/{project}/endpoints/{id}/deployments": (
-                lambda request, at: inference.deploy(at["id"], request.json, request.query, self.story)
+                lambda request, at: inference.deploy(at["id"], request.json, request.query, self.scenario)
             ),
             "GET /v2/projects/{project}/endpoints/{id}/deployments": lambda _, at: inference.list_deployments(at["id"]),
             "GET /v2/projects/{project}/endpoints/{id}/deployments/{dep}": lambda _, at: inference.retrieve_deployment(

@@ -1,4 +1,4 @@
-"""The stages of a job, one for each poll, decided from the request and the story when the job is created."""
+"""The stages of a job, one for each poll, decided from the request and the scenario when the job is created."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ftsdk.testing.together.stories import Story
+from ftsdk.testing.together.scenarios import Scenario
 
 __all__ = ["Course", "Stage", "plan_course"]
 
@@ -43,12 +43,12 @@ class Course:
     """The last step: less than `total_steps` if the job fails or stops early."""
 
 
-def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int, tokens: int) -> Course:
+def plan_course(body: Mapping[str, Any], scenario: Scenario, *, rows: int, batch: int, tokens: int) -> Course:
     """Plan the stages of a job.
 
     Args:
         body: The request.
-        story: The story.
+        scenario: The scenario.
         rows: Of the training file. Packing is left out of account: it changes the number of steps only.
         batch: Sequences per optimizer step.
         tokens: That it will be billed for.
@@ -60,16 +60,16 @@ def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int,
     losses = {step: round(2.1 - 0.8 * step / total, 6) for step in evals}
     stopped: list[Stage] = []
     last = total
-    if story.stops_early and body.get("early_stopping_enabled"):
+    if scenario.stops_early and body.get("early_stopping_enabled"):
         last, losses, stopped = _stop_early(body, evals, losses)
-    is_cut = story.restarts or story.ending != "completed"
+    is_cut = scenario.restarts or scenario.ending != "completed"
     if is_cut:
-        last = min(last, int(story.fails_at * total))
+        last = min(last, int(scenario.fails_at * total))
     saved = tuple(step for step in _spread(body.get("n_checkpoints") or 1, total) if step <= last)
     if not is_cut and last not in saved:
         saved = (*saved, last)
     numbers = _Numbers(body=body, total=total, per_epoch=per_epoch, losses=losses, saved=saved)
-    stages = [Stage(status="queued")] * story.queue_polls
+    stages = [Stage(status="queued")] * scenario.queue_polls
     stages.append(
         Stage(
             status="running",
@@ -77,14 +77,16 @@ def plan_course(body: Mapping[str, Any], story: Story, *, rows: int, batch: int,
             fields=(("token_count", tokens), ("total_steps", total)),
         )
     )
-    bounds = sorted({round(last * part / story.training_polls) for part in range(1, story.training_polls + 1)} - {0})
+    bounds = sorted(
+        {round(last * part / scenario.training_polls) for part in range(1, scenario.training_polls + 1)} - {0}
+    )
     stages += [_train(numbers, first, final) for first, final in zip([0, *bounds], bounds, strict=False)]
-    if story.new_status or story.new_event:
-        stages.append(_new_word(story, last, total))
-    if story.hangs:
+    if scenario.new_status or scenario.new_event:
+        stages.append(_unknown_stage(scenario, last, total))
+    if scenario.hangs:
         stages.append(Stage(status="running", step=last))
     else:
-        stages += [*stopped, *_ending(story, last, total)]
+        stages += [*stopped, *_ending(scenario, last, total)]
     return Course(stages=tuple(stages), total_steps=total, steps_per_epoch=per_epoch, last_step=last)
 
 
@@ -182,26 +184,28 @@ def _stop_early(
     return last, kept, [Stage(status="running", events=(event,), step=last, fields=fields)]
 
 
-def _new_word(story: Story, step: int, total: int) -> Stage:
+def _unknown_stage(scenario: Scenario, step: int, total: int) -> Stage:
     events = (
-        (_event(story.new_event, "A word from next year", step=step, total_steps=total),) if story.new_event else ()
+        (_event(scenario.new_event, "An event that this client doesn't know", step=step, total_steps=total),)
+        if scenario.new_event
+        else ()
     )
-    return Stage(status=story.new_status or "running", events=events, step=step)
+    return Stage(status=scenario.new_status or "running", events=events, step=step)
 
 
-def _ending(story: Story, last: int, total: int) -> list[Stage]:
-    if story.restarts:
+def _ending(scenario: Scenario, last: int, total: int) -> list[Stage]:
+    if scenario.restarts:
         events = (
             _event("job_restarted", "The job was restarted because of an internal error", level="warning", step=last),
             _event("refund", "The job was refunded"),
         )
-        return [Stage(status=story.old_status, events=events, step=last, respawns=True)]
-    if story.ending != "completed":
+        return [Stage(status=scenario.old_status, events=events, step=last, respawns=True)]
+    if scenario.ending != "completed":
         # There is a word for the user's own error in the client's list, in capitals, and none in the generated one.
-        kind = "JOB_USER_ERROR" if story.ending == "user_error" else "job_error"
-        reason = story.reason.format(step=last)
+        kind = "JOB_USER_ERROR" if scenario.ending == "user_error" else "job_error"
+        reason = scenario.reason.format(step=last)
         events = (_event(kind, reason, level="error", step=last), _event("refund", "The job was refunded"))
-        return [Stage(status=story.ending, events=events, step=last)]
+        return [Stage(status=scenario.ending, events=events, step=last)]
     complete = _event("training_complete", "Training completed", step=last, total_steps=total)
     return [
         Stage(status="compressing", events=(complete, _event("model_compressing", "Compressing the model")), step=last),

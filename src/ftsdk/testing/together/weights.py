@@ -209,8 +209,8 @@ class Weights:
         return self._made[key]
 
     def _make(self, job: Job, kind: str, step: int) -> tuple[bytes, str]:
-        if job.story.archive:
-            return hostile_archive(job.story.archive, compression=self.compression)
+        if job.scenario.archive:
+            return hostile_archive(job.scenario.archive, compression=self.compression)
         # The final model of a LoRA job, `model_output_path`, is the merged one where one is made.
         is_adapter = kind == "adapter" or (kind == "model_output_path" and job.is_lora and not job.offer.merges_lora)
         given = self.adapter if is_adapter else self.model

@@ -16,7 +16,7 @@ pytest.importorskip("together", reason="the extra 'together' isn't installed")
 from ftsdk.errors import BackendError
 from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, RunRef, StateEvent, StepEvent
 from ftsdk.runfolder.manifest import verify
-from ftsdk.testing.together import STORIES, Chaos
+from ftsdk.testing.together import SCENARIOS, Chaos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from ftsdk.spec import JobSpec
     from ftsdk.testing.together import TogetherService
 
-STORY_OF = ("succeeds", "doubles_events", "restarts", "lists_late", "fails", "succeeds", "doubles_events", "user_error")
+SCENARIO_OF = (
+    "succeeds",
+    "doubles_events",
+    "restarts",
+    "lists_late",
+    "fails",
+    "succeeds",
+    "doubles_events",
+    "user_error",
+)
 SEEDS_PER_TEST = 25
 
 
@@ -44,9 +53,9 @@ def test_in_any_weather_a_key_is_one_job_with_one_whole_history(
         caplog.set_level("DEBUG", logger=logger)
     told: list[str] = []
     for seed in range(block * SEEDS_PER_TEST, (block + 1) * SEEDS_PER_TEST):
-        name = STORY_OF[seed % len(STORY_OF)]
-        # The weather of each run is its own: without the story's own faults.
-        service.story = STORIES[name].replace(wire=())
+        name = SCENARIO_OF[seed % len(SCENARIO_OF)]
+        # The weather of each run is its own: without the scenario's own faults.
+        service.scenario = SCENARIOS[name].replace(wire=())
         service.chaos = Chaos(seed=seed, probability=0.25)
         started = len(service.jobs)
         weather = Weather(make_backend, clock)

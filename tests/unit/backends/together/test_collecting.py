@@ -108,9 +108,9 @@ def test_an_evil_archive_leaves_nothing_behind(
     tmp_path: Path,
     ftsdk_home: Path,
 ) -> None:
-    from ftsdk.testing.together import Story
+    from ftsdk.testing.together import Scenario
 
-    service.story = Story(archive=kind)
+    service.scenario = Scenario(archive=kind)
     ref = finish()
     before = set(tmp_path.rglob("*"))
     with pytest.raises(CorruptArtifactError, match="nothing of it is used"):

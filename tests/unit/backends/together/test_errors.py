@@ -103,7 +103,7 @@ def test_each_status_says_who_has_to_act_and_what_next(code: int, kind: type[Fts
         assert (ours.retryable, ours.status_code, ours.retry_after_s) == (code != 418, code, 7.0)
 
 
-def test_the_clients_credit_story_of_a_refused_key_is_not_passed_on() -> None:
+def test_the_clients_credit_hint_of_a_refused_key_is_not_passed_on() -> None:
     response = httpx.Response(401, request=REQUEST)
     error = client_errors.AuthenticationError(
         "This job would exceed your free trial credits.", response=response, body=None

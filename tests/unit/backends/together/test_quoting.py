@@ -27,7 +27,7 @@ from ftsdk.backends.together.pricing import read_quote
 from ftsdk.cli.app import app
 from ftsdk.protocol import CanQuote
 from ftsdk.protocol.estimates import QUOTED_LATER
-from ftsdk.testing.together import Story
+from ftsdk.testing.together import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def routes(service: TogetherService) -> list[str]:
 def test_the_service_s_price_replaces_ours_which_becomes_a_note(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = Story(price_factor=2)
+    service.scenario = Scenario(price_factor=2)
     job = make_job()
     ours, found = job.estimate(), job.estimate(live=True)
     assert ours.cost is not None
@@ -117,7 +117,7 @@ def test_without_live_nothing_is_sent(service: TogetherService, make_job: Callab
 def test_a_price_over_the_budget_is_still_a_price(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = Story(price_factor=10)
+    service.scenario = Scenario(price_factor=10)
     found = make_job(budget_usd=20).estimate(live=True)
     assert found.cost is not None
     assert found.cost.likely == 40
@@ -126,7 +126,7 @@ def test_a_price_over_the_budget_is_still_a_price(
 def test_a_price_that_the_account_may_not_spend_is_given_with_a_warning(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = "may_not_proceed"
+    service.scenario = "may_not_proceed"
     found = make_job().estimate(live=True)
     assert found.cost is not None
     assert found.cost.likely == 4
@@ -145,7 +145,7 @@ def test_limits_are_asked_before_anything_is_uploaded(
 def test_data_that_the_service_refuses_are_refused_in_its_words(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = "rejects_the_file"
+    service.scenario = "rejects_the_file"
     with pytest.raises(DatasetError, match=r"expected one of 'messages'"):
         make_job().estimate(live=True)
 
@@ -153,11 +153,11 @@ def test_data_that_the_service_refuses_are_refused_in_its_words(
 def test_a_missing_price_is_a_backend_error_and_not_a_budget_error(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = "has_no_estimate"
+    service.scenario = "has_no_estimate"
     with pytest.raises(BackendError, match="multimodal_dataset") as caught:
         make_job().estimate(live=True)
     assert not caught.value.retryable
-    service.story = Story(unavailable_reason="train_file_not_validated")
+    service.scenario = Scenario(unavailable_reason="train_file_not_validated")
     with pytest.raises(BackendError, match="Try again in a few minutes") as caught:
         make_job().estimate(live=True)
     assert caught.value.retryable
@@ -225,7 +225,7 @@ def test_the_command_line_asks_where_it_is_told_to(
         "model: Qwen/Qwen3.5-9B\nbackend: {name: together, options: {poll_s: 0}}\n"
         "train:\n  file: mails.csv\n  chat: {prompt: '{text}', completion: '{label}'}\n"
     )
-    service.story = Story(price_factor=2)
+    service.scenario = Scenario(price_factor=2)
     shown = CliRunner().invoke(app, ["estimate", str(tmp_path / "job.yaml"), "--live"])
     assert shown.exit_code == 0, shown.output
     assert "$8.00" in shown.stdout
@@ -239,7 +239,7 @@ def test_the_command_line_asks_where_it_is_told_to(
 def test_a_run_knows_what_the_service_said_and_what_we_said(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = Story(price_factor=3)
+    service.scenario = Scenario(price_factor=3)
     job = make_job()
     run = job.submit()
     plan = Run.open(run.ref, backend=job.resolved_backend).plan
@@ -254,7 +254,7 @@ def test_a_run_knows_what_the_service_said_and_what_we_said(
 def test_the_final_price_is_held_against_what_the_service_said(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = Story(price_factor=1.2345)
+    service.scenario = Scenario(price_factor=1.2345)
     run = make_job().submit().wait(progress=False, poll_s=0)
     (found,) = [one for one in run.costs().comparisons if one.quantity == "usd"]
     assert found.estimated.likely == pytest.approx(4 * 1.2345)
@@ -289,11 +289,11 @@ def test_a_run_whose_answer_was_lost_keeps_its_quote(
     make_backend: Callable[..., Together],
     clock: Any,
 ) -> None:
-    service.story = Story(hidden_lists=6, price_factor=2)
+    service.scenario = Scenario(hidden_lists=6, price_factor=2)
     with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks for it again"):
         make_job().submit()
     clock.now += 301
-    service.story = Story(price_factor=5)
+    service.scenario = Scenario(price_factor=5)
     (listed,) = runs(refresh=False)
     run = Run.open(listed.ref, backend=make_backend())
     if is_found_by_cancelling:
@@ -312,7 +312,7 @@ def test_the_same_key_again_has_the_same_price_without_asking(
     plan = backend.plan(make_spec())
     first = backend.submit(plan, key="k")
     asked = routes(service).count(PRICE)
-    service.story = Story(price_factor=9)
+    service.scenario = Scenario(price_factor=9)
     clock.now += 86_400
     again = backend.submit(plan, key="k")
     assert again.native == first.native
@@ -340,7 +340,7 @@ def test_a_run_that_is_followed_from_another_machine_keeps_its_price(
 def test_a_price_over_the_budget_is_refused_at_submit_as_ever(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
-    service.story = Story(price_factor=10)
+    service.scenario = Scenario(price_factor=10)
     job = make_job(budget_usd=20)
     job.estimate(live=True)
     with pytest.raises(BudgetExceededError, match="more than budget_usd=20"):

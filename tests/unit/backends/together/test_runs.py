@@ -34,10 +34,10 @@ def test_a_refused_run_is_over_and_never_creates_a_job(
     service: TogetherService, make_job: Callable[..., FineTuneJob]
 ) -> None:
     job = make_job()
-    service.story = "costs_too_much"
+    service.scenario = "costs_too_much"
     with pytest.raises(BudgetExceededError, match="more than budget_usd=50"):
         job.submit()
-    service.story = "succeeds"
+    service.scenario = "succeeds"
     (listed,) = runs(refresh=False)
     assert listed.last_seen_state == "failed"
     run = Run.open(listed.ref, backend=job.resolved_backend)
@@ -74,10 +74,10 @@ def test_cancelling_a_run_whose_job_never_came_to_be_makes_none(
 def test_cancelling_a_run_whose_answer_was_lost_cancels_its_one_job(
     service: TogetherService, make_job: Callable[..., FineTuneJob], clock: Any
 ) -> None:
-    from ftsdk.testing.together import Story
+    from ftsdk.testing.together import Scenario
 
     job = make_job(settle_s=300)
-    service.story = Story(hidden_lists=6)
+    service.scenario = Scenario(hidden_lists=6)
     with service.failing("closed_after", on=CREATE, times=1), pytest.raises(BackendError, match="looks for it again"):
         job.submit()
     (listed,) = runs(refresh=False)

@@ -19,7 +19,7 @@ from served_backend import serving_at
 from ftsdk.backends.together.serving import TogetherServing
 from ftsdk.errors import BackendError, CredentialsError, SpecError
 from ftsdk.protocol.serving import ServingPlan, plan_serving
-from ftsdk.testing.together import HARDWARE, FaultKind, Story, TogetherService
+from ftsdk.testing.together import HARDWARE, FaultKind, Scenario, TogetherService
 from ftsdk.testing.together.jobs import Job
 
 ENDPOINT = "*/endpoints/ep_000001"
@@ -159,7 +159,7 @@ def test_a_job_with_an_adapter_only_deploys_the_adapter(
 def test_a_model_without_a_revision_is_deployed_at_its_latest(
     service: TogetherService, serving: TogetherServing
 ) -> None:
-    service.story = Story(omits_revisions=True)
+    service.scenario = Scenario(omits_revisions=True)
     job = service.add_completed_job()
     start(serving, service, job)
     (request,) = [request for request in service.requests if request.route.endswith("/deployments")]
@@ -189,7 +189,7 @@ def test_the_endpoint_is_noted_before_the_request_that_costs_money(
 def test_a_ready_deployment_gets_the_requests_and_answers(
     service: TogetherService, serving: TogetherServing, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.story = Story(provisioning_polls=3)
+    service.scenario = Scenario(provisioning_polls=3)
     native = start(serving, service, job)
     assert serving.poll("ftsdk-run-1", native).state == "starting"
     status = poll_until(serving, native, "ready")
@@ -210,7 +210,7 @@ def test_a_ready_deployment_gets_the_requests_and_answers(
 def test_each_word_of_the_service_is_translated_and_kept(
     service: TogetherService, serving: TogetherServing, job: Job, word: str, state: str
 ) -> None:
-    service.story = Story(deployment_state=word, provisioning_polls=0)
+    service.scenario = Scenario(deployment_state=word, provisioning_polls=0)
     status = serving.poll("ftsdk-run-1", start(serving, service, job))
     assert (status.state, status.native) == (state, f"DEPLOYMENT_STATE_{word}")
 

@@ -101,7 +101,7 @@ def test_another_process_finds_what_runs_from_its_options_alone(service: Togethe
 def test_the_service_s_own_stop_keeps_the_budget_if_the_process_dies(
     service: TogetherService, run: Run, tmp_path: Path
 ) -> None:
-    # By a clock that stands still, nothing of ours ever stops it, as if this process were dead.
+    # With a frozen clock, nothing of ours ever stops it, as if this process were dead.
     served = a_deployment(run, service, tmp_path, clock=lambda: 0.0).start()
     for _ in range(served.plan.max_s // 600):
         with served.endpoint.open() as wire:
@@ -132,9 +132,11 @@ def test_a_run_s_hardware_is_listed_with_price_and_availability(service: Togethe
     assert service.inference.deployments == ()
 
 
-@pytest.mark.parametrize("story", ["never_provisions", "fails_to_provision"])
-def test_one_that_does_not_come_up_is_stopped(service: TogetherService, run: Run, tmp_path: Path, story: str) -> None:
-    service.story = story
+@pytest.mark.parametrize("scenario", ["never_provisions", "fails_to_provision"])
+def test_one_that_does_not_come_up_is_stopped(
+    service: TogetherService, run: Run, tmp_path: Path, scenario: str
+) -> None:
+    service.scenario = scenario
     with pytest.raises((FtsdkError, TimeoutError), match="deployment ftsdk-"):
         a_deployment(run, service, tmp_path).start(timeout_s=60)  # each request takes a second by the service's clock
     assert service.inference.deployments == ()

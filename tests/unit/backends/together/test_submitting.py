@@ -119,7 +119,7 @@ def test_a_file_that_the_service_has_lost_is_uploaded_again(
 def test_a_dropped_upload_is_sent_again_by_the_next_submit(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "drops_the_upload"
+    service.scenario = "drops_the_upload"
     plan = backend.plan(make_spec())
     with pytest.raises(BackendError) as caught:
         backend.submit(plan, key="k")
@@ -129,11 +129,11 @@ def test_a_dropped_upload_is_sent_again_by_the_next_submit(
     assert len(service.jobs) == 1
 
 
-@pytest.mark.parametrize("story", ["loses_the_answer_of_create", "says_500_after_creating"])
+@pytest.mark.parametrize("scenario", ["loses_the_response_of_create", "fails_after_creating"])
 def test_a_lost_answer_of_create_is_looked_up_and_not_sent_again(
-    story: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+    scenario: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = story
+    service.scenario = scenario
     ref = backend.submit(backend.plan(make_spec()), key="k")
     (job,) = service.jobs
     assert ref.native["job"] == job.id
@@ -147,9 +147,9 @@ def test_a_job_that_is_listed_late_is_waited_for(
 
     Neither the next submit nor the one after sends again before the job would be listed.
     """
-    from ftsdk.testing.together import Story
+    from ftsdk.testing.together import Scenario
 
-    service.story = Story(hidden_lists=9)
+    service.scenario = Scenario(hidden_lists=9)
     backend = make_backend(settle_s=300)
     plan = backend.plan(make_spec())
     with (
@@ -313,23 +313,23 @@ def test_a_model_that_is_no_longer_tuned_is_refused_as_by_the_plan(
 
 
 @pytest.mark.parametrize(
-    ("story", "budget", "says"),
+    ("scenario", "budget", "says"),
     [
         ("costs_too_much", 50, "more than budget_usd=50"),
         ("may_not_proceed", None, "account may not spend"),
         ("has_no_estimate", None, "multimodal_dataset"),
-        ("wants_credit", None, "can't pay"),
+        ("payment_required", None, "can't pay"),
     ],
 )
 def test_a_job_that_is_too_dear_is_not_created(
-    story: str,
+    scenario: str,
     budget: float | None,
     says: str,
     service: TogetherService,
     backend: Together,
     make_spec: Callable[..., JobSpec],
 ) -> None:
-    service.story = story
+    service.scenario = scenario
     with pytest.raises(BudgetExceededError, match=says):
         backend.submit(backend.plan(make_spec(budget_usd=budget)), key="k")
     assert len(service.jobs) == 0
@@ -367,7 +367,7 @@ def test_what_the_service_does_not_say_is_a_no(answer: dict[str, Any]) -> None:
 def test_a_file_that_the_service_rejects_says_its_words(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "rejects_the_file"
+    service.scenario = "rejects_the_file"
     with pytest.raises(DatasetError, match=r"expected one of 'messages'.*job\.preview\(\)"):
         backend.submit(backend.plan(make_spec()), key="k")
     assert len(service.jobs) == 0
@@ -376,7 +376,7 @@ def test_a_file_that_the_service_rejects_says_its_words(
 def test_a_file_that_the_service_cannot_check_may_be_submitted_again(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "fails_to_process_the_file"
+    service.scenario = "fails_to_process_the_file"
     with pytest.raises(BackendError) as caught:
         backend.submit(backend.plan(make_spec()), key="k")
     assert caught.value.retryable
@@ -385,9 +385,9 @@ def test_a_file_that_the_service_cannot_check_may_be_submitted_again(
 def test_the_check_of_a_file_is_waited_for_with_pauses(
     service: TogetherService, make_backend: Callable[..., Together], make_spec: Callable[..., JobSpec], clock: Any
 ) -> None:
-    from ftsdk.testing.together import Story
+    from ftsdk.testing.together import Scenario
 
-    service.story = Story(file_polls=5)
+    service.scenario = Scenario(file_polls=5)
     backend = make_backend(poll_s=3)
     backend.submit(backend.plan(make_spec()), key="k")
     assert clock.slept == [3.0] * 4

@@ -13,7 +13,7 @@ from ftsdk import DPO, EarlyStopping, FineTuneJob, Run, RunRef, Together
 from ftsdk.errors import BackendError, RunFailedError, RunNotFoundError
 from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, StateEvent, StepEvent
 from ftsdk.run.ledger import Ledger
-from ftsdk.testing.together import Story
+from ftsdk.testing.together import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_times_are_those_of_the_service(
 def test_a_failure_says_the_services_words_and_at_which_step(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "fails"
+    service.scenario = "fails"
     status, events = follow(backend, submit(backend, make_spec()))
     assert status.state == "failed"
     assert status.diagnosis is not None
@@ -93,7 +93,7 @@ def test_a_failure_says_the_services_words_and_at_which_step(
 def test_a_users_error_is_told_as_one(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "user_error"
+    service.scenario = "user_error"
     status, _ = follow(backend, submit(backend, make_spec()))
     assert (status.state, status.native) == ("failed", "user_error")
     assert status.diagnosis is not None
@@ -105,7 +105,7 @@ def test_a_users_error_is_told_as_one(
 def test_a_job_that_is_restarted_under_another_id_is_followed(
     old_status: str, service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = Story(restarts=True, old_status=old_status)
+    service.scenario = Scenario(restarts=True, old_status=old_status)
     ref = submit(backend, make_spec())
     status, events = follow(backend, ref)
     first, second = service.jobs
@@ -120,7 +120,7 @@ def test_a_job_that_is_restarted_under_another_id_is_followed(
 def test_a_restart_that_is_announced_but_not_listed_yet_is_no_failure(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = Story(restarts=True, hidden_lists=6)
+    service.scenario = Scenario(restarts=True, hidden_lists=6)
     ref = submit(backend, make_spec())
     seen: list[str] = []
     for _ in range(60):
@@ -135,7 +135,7 @@ def test_a_restart_that_is_announced_but_not_listed_yet_is_no_failure(
 def test_a_run_that_is_being_restarted_says_that_it_was_not_cancelled(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = Story(restarts=True, hidden_lists=6)
+    service.scenario = Scenario(restarts=True, hidden_lists=6)
     ref = submit(backend, make_spec())
     while backend.status(ref).native != "job_restarted":
         pass
@@ -144,10 +144,10 @@ def test_a_run_that_is_being_restarted_says_that_it_was_not_cancelled(
     assert caught.value.retryable
 
 
-def test_a_new_word_is_kept_and_is_not_the_end(
+def test_an_unknown_status_is_kept_and_is_not_the_end(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "says_a_new_word"
+    service.scenario = "unknown_state"
     ref = submit(backend, make_spec())
     seen = [backend.status(ref) for _ in range(20)]
     assert "unknown" in {status.state for status in seen}
@@ -159,7 +159,7 @@ def test_a_new_word_is_kept_and_is_not_the_end(
 def test_an_early_stop_says_which_weights_are_kept(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "stops_early"
+    service.scenario = "stops_early"
     spec = make_spec(validation=True, early_stopping=EarlyStopping(patience=1), epochs=4)
     status, _ = follow(backend, submit(backend, spec))
     assert status.reason.startswith("stopped early; the weights are those of step ")
@@ -224,7 +224,7 @@ def test_events_are_not_asked_for_more_often_than_is_polite(
 def test_two_readers_tell_the_same_history(
     service: TogetherService, make_backend: Callable[..., Together], make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "doubles_events"
+    service.scenario = "doubles_events"
     readers = [make_backend(), make_backend()]
     ref = submit(readers[0], make_spec())
     seen: list[list[Any]] = [[], []]
@@ -254,7 +254,7 @@ def test_a_job_is_asked_to_stop_once(
 def test_a_cancel_that_comes_too_late_is_no_error(
     service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
 ) -> None:
-    service.story = "cancel_comes_too_late"
+    service.scenario = "cancel_comes_too_late"
     ref = submit(backend, make_spec())
     backend.cancel(ref)
     assert follow(backend, ref)[0].state == "succeeded"
@@ -314,7 +314,7 @@ def test_a_run_whose_create_was_lost_is_taken_up_by_waiting(
 def test_a_failed_run_raises_with_the_diagnosis(
     service: TogetherService, backend: Together, make_chats: Callable[[], Dataset]
 ) -> None:
-    service.story = "fails"
+    service.scenario = "fails"
     run = FineTuneJob(model="Qwen/Qwen3.5-9B", train=make_chats(), backend=backend).submit()
     with pytest.raises(RunFailedError, match="the loss became NaN"):
         run.wait(progress=False, poll_s=0)

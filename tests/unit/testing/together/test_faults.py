@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from ftsdk.testing.together import Chaos, Story, TogetherService, WireFault
+from ftsdk.testing.together import Chaos, Scenario, TogetherService, WireFault
 
 together = pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
@@ -100,7 +100,7 @@ def test_a_truncated_answer_breaks_the_connection(client: Together, service: Tog
 def test_a_fault_strikes_the_requests_that_it_names_as_often_as_it_says(
     client: Together, service: TogetherService
 ) -> None:
-    service.story = Story(wire=(WireFault(kind="503", on="GET /v1/files*", skip=1, times=2),))
+    service.scenario = Scenario(wire=(WireFault(kind="503", on="GET /v1/files*", skip=1, times=2),))
     seen: list[int] = []
     for _ in range(5):
         assert client.fine_tuning.list().data == []
@@ -114,13 +114,13 @@ def test_a_fault_strikes_the_requests_that_it_names_as_often_as_it_says(
 
 
 @pytest.mark.parametrize(
-    ("story", "error"),
-    [("loses_the_answer_of_create", "APIConnectionError"), ("says_500_after_creating", "InternalServerError")],
+    ("scenario", "error"),
+    [("loses_the_response_of_create", "APIConnectionError"), ("fails_after_creating", "InternalServerError")],
 )
 def test_a_lost_answer_of_create_leaves_one_job_that_its_suffix_finds(
-    client: Together, service: TogetherService, start: Any, story: str, error: str
+    client: Together, service: TogetherService, start: Any, scenario: str, error: str
 ) -> None:
-    service.story = story
+    service.scenario = scenario
     with pytest.raises(together.APIError) as caught:
         start(suffix="only-one")
     assert type(caught.value).__name__ == error
@@ -129,7 +129,7 @@ def test_a_lost_answer_of_create_leaves_one_job_that_its_suffix_finds(
 
 def test_a_client_that_tries_create_again_by_itself_starts_two_jobs(service: TogetherService, upload: Any) -> None:
     file_id = upload()
-    service.story = "says_500_after_creating"
+    service.scenario = "fails_after_creating"
     with patient(service) as client:
         client.fine_tuning.create(
             training_file=file_id, model="example/tiny-instruct", lora=True, train_on_inputs="auto"
@@ -138,7 +138,7 @@ def test_a_client_that_tries_create_again_by_itself_starts_two_jobs(service: Tog
 
 
 def test_create_can_want_credit(client: Together, service: TogetherService, start: Any) -> None:
-    service.story = "wants_credit"
+    service.scenario = "payment_required"
     with pytest.raises(together.APIStatusError) as caught:
         start()
     assert caught.value.status_code == 402
@@ -146,7 +146,7 @@ def test_create_can_want_credit(client: Together, service: TogetherService, star
 
 
 def test_rates_are_limited_for_the_first_looks(client: Together, service: TogetherService, start: Any) -> None:
-    service.story = Story(wire=(WireFault(kind="429", times=2, on="GET /v1/fine-tunes/ft-*"),))
+    service.scenario = Scenario(wire=(WireFault(kind="429", times=2, on="GET /v1/fine-tunes/ft-*"),))
     job_id = start()
     for _ in range(2):
         with pytest.raises(together.RateLimitError):
@@ -157,7 +157,7 @@ def test_rates_are_limited_for_the_first_looks(client: Together, service: Togeth
 def test_a_dropped_upload_leaves_no_content_and_the_next_one_is_whole(
     client: Together, service: TogetherService, upload: Any
 ) -> None:
-    service.story = "drops_the_upload"
+    service.scenario = "drops_the_upload"
     with pytest.raises(httpx.TransportError):
         upload()
     assert [file.content for file in service.files] == [None]

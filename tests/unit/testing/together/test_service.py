@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ftsdk.errors import SpecError
-from ftsdk.testing.together import STORIES, Story, TogetherService
+from ftsdk.testing.together import SCENARIOS, Scenario, TogetherService
 
 together = pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
@@ -95,10 +95,10 @@ def test_a_file_that_the_service_can_not_use_says_why(client: Together, upload: 
     assert says in file.validation_report.error
 
 
-def test_a_story_rejects_or_loses_a_sound_file(client: Together, service: TogetherService, upload: Any) -> None:
-    service.story = "rejects_the_file"
+def test_a_scenario_rejects_or_loses_a_sound_file(client: Together, service: TogetherService, upload: Any) -> None:
+    service.scenario = "rejects_the_file"
     assert client.files.retrieve(upload()).processing_status == "INVALID_FORMAT"
-    service.story = "fails_to_process_the_file"
+    service.scenario = "fails_to_process_the_file"
     assert client.files.retrieve(upload('{"text": "other"}\n')).processing_status == "FAILED"
 
 
@@ -165,12 +165,12 @@ def test_a_validation_file_without_evaluations_is_accepted_and_never_used(
 
 
 @pytest.mark.parametrize(
-    ("story", "word", "event"), [("fails", "error", "job_error"), ("user_error", "user_error", "JOB_USER_ERROR")]
+    ("scenario", "word", "event"), [("fails", "error", "job_error"), ("user_error", "user_error", "JOB_USER_ERROR")]
 )
 def test_a_job_that_fails_says_why_and_costs_nothing(
-    client: Together, service: TogetherService, start: Any, finish: Any, story: str, word: str, event: str
+    client: Together, service: TogetherService, start: Any, finish: Any, scenario: str, word: str, event: str
 ) -> None:
-    service.story = story
+    service.scenario = scenario
     job_id = start()
     assert finish(job_id)[-1] == word
     assert client.fine_tuning.retrieve(job_id).total_price == 0
@@ -180,7 +180,7 @@ def test_a_job_that_fails_says_why_and_costs_nothing(
 def test_a_restart_goes_on_under_a_new_id_with_the_same_suffix(
     client: Together, service: TogetherService, start: Any, finish: Any
 ) -> None:
-    service.story = "restarts"
+    service.scenario = "restarts"
     job_id = start()
     assert finish(job_id)[-1] == "error"
     assert [event.type for event in client.fine_tuning.list_events(job_id).data][-2:] == ["job_restarted", "refund"]
@@ -191,10 +191,10 @@ def test_a_restart_goes_on_under_a_new_id_with_the_same_suffix(
     assert len(creates(service)) == 1
 
 
-def test_a_new_word_is_said_and_training_goes_on(
+def test_an_unknown_status_does_not_stop_the_training(
     client: Together, service: TogetherService, start: Any, finish: Any
 ) -> None:
-    service.story = "says_a_new_word"
+    service.scenario = "unknown_state"
     job_id = start()
     assert finish(job_id) == ["queued", "running", "defragmenting", "compressing", "uploading", "completed"]
     assert "defragmentation" in [event.type for event in client.fine_tuning.list_events(job_id).data]
@@ -203,7 +203,7 @@ def test_a_new_word_is_said_and_training_goes_on(
 def test_a_job_that_hangs_can_still_be_cancelled(
     client: Together, service: TogetherService, start: Any, finish: Any
 ) -> None:
-    service.story = "hangs"
+    service.scenario = "hangs"
     job_id = start(n_epochs=2, batch_size=8)
     assert {client.fine_tuning.retrieve(job_id).status for _ in range(20)} == {"queued", "running"}
     assert client.fine_tuning.cancel(job_id).status == "cancel_requested"
@@ -220,7 +220,7 @@ def test_a_cancelled_job_costs_nothing_before_its_first_step(
     client.fine_tuning.cancel(job_id)
     assert finish(job_id) == ["cancelled"]
     assert client.fine_tuning.retrieve(job_id).total_price == 0
-    service.story = "cancel_comes_too_late"
+    service.scenario = "cancel_comes_too_late"
     job_id = start()
     client.fine_tuning.cancel(job_id)
     assert finish(job_id) == ["cancel_requested", "completed"]
@@ -230,7 +230,7 @@ def test_a_cancelled_job_costs_nothing_before_its_first_step(
 def test_early_stopping_ends_a_job_that_asked_for_it(
     client: Together, service: TogetherService, start: Any, finish: Any, upload: Any
 ) -> None:
-    service.story = "stops_early"
+    service.scenario = "stops_early"
     validation = upload('{"prompt": "a", "completion": "b"}\n')
     job_id = start(n_epochs=2, batch_size=8, validation_file=validation, n_evals=5, early_stopping_enabled=True)
     assert finish(job_id)[-1] == "completed"
@@ -243,7 +243,7 @@ def test_early_stopping_ends_a_job_that_asked_for_it(
 def test_events_can_be_doubled_and_out_of_order(
     client: Together, service: TogetherService, start: Any, finish: Any
 ) -> None:
-    service.story = "doubles_events"
+    service.scenario = "doubles_events"
     job_id = start()
     finish(job_id)
     events = [(event.created_at, event.type) for event in client.fine_tuning.list_events(job_id).data]
@@ -254,7 +254,7 @@ def test_events_can_be_doubled_and_out_of_order(
 def test_two_creates_are_two_jobs_and_the_list_may_lag_behind(
     client: Together, service: TogetherService, start: Any, upload: Any
 ) -> None:
-    service.story = "lists_late"
+    service.scenario = "lists_late"
     file_id = upload()
     assert start(training_file=file_id) != start(training_file=file_id)
     assert [len(client.fine_tuning.list().data) for _ in range(3)] == [0, 0, 2]
@@ -321,18 +321,18 @@ def test_a_price_is_tokens_times_rate_and_charged_in_nano_dollars(
 
 
 @pytest.mark.parametrize(
-    ("story", "found"),
+    ("scenario", "found"),
     [
         ("costs_too_much", {"estimated_total_price": 4000, "allowed_to_proceed": False}),
         ("may_not_proceed", {"estimated_total_price": 4, "allowed_to_proceed": False}),
         ("has_no_estimate", {"estimation_available": False, "unavailable_reason": "multimodal_dataset"}),
-        (Story(omits_allowed=True), {"estimation_available": True, "allowed_to_proceed": None}),
+        (Scenario(omits_allowed=True), {"estimation_available": True, "allowed_to_proceed": None}),
     ],
 )
-def test_stories_of_the_price_are_told_and_bind_nobody(
-    client: Together, service: TogetherService, upload: Any, start: Any, story: Any, found: dict[str, Any]
+def test_scenarios_of_the_price_are_told_and_bind_nobody(
+    client: Together, service: TogetherService, upload: Any, start: Any, scenario: Any, found: dict[str, Any]
 ) -> None:
-    service.story = story
+    service.scenario = scenario
     estimate = client.fine_tuning.estimate_price(
         training_file=upload(),
         model="example/tiny-instruct",
@@ -366,17 +366,17 @@ def test_a_wrong_key_is_refused_and_noted(service: TogetherService) -> None:
     assert (service.requests[-1].status, service.requests[-1].has_key) == (401, False)
 
 
-def test_an_unknown_story_is_refused_with_the_nearest() -> None:
+def test_an_unknown_scenario_is_refused_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'restarts'"):
         TogetherService("restart")
 
 
-def test_every_story_comes_to_the_end_that_it_tells(
+def test_every_scenario_comes_to_the_end_that_it_tells(
     upload: Callable[..., str], start: Any, service: TogetherService
 ) -> None:
     file_id = upload()
-    for name, story in STORIES.items():
-        service.story = story.replace(wire=())
-        job = service.move(start(training_file=file_id) if not story.file_status else start(), 30)
-        expected = "running" if story.hangs else "error" if story.restarts else story.ending
+    for name, scenario in SCENARIOS.items():
+        service.scenario = scenario.replace(wire=())
+        job = service.move(start(training_file=file_id) if not scenario.file_status else start(), 30)
+        expected = "running" if scenario.hangs else "error" if scenario.restarts else scenario.ending
         assert job.status == expected, name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftsdk.testing.together import Story, TogetherService
+from ftsdk.testing.together import Scenario, TogetherService
 
 together = pytest.importorskip("together", reason="the extra 'together' isn't installed")
 
@@ -169,10 +169,10 @@ def test_names_are_given_once_and_stale_etags_are_refused(client: Together, depl
 
 
 def test_a_deployment_can_fail_or_never_be_ready(client: Together, service: TogetherService, deploy: Any) -> None:
-    service.story = "fails_to_provision"
+    service.scenario = "fails_to_provision"
     _, deployment = deploy()
     assert [state_of(client, deployment) for _ in range(3)] == ["PROVISIONING", "FAILED", "FAILED"]
-    service.story = "never_provisions"
+    service.scenario = "never_provisions"
     _, deployment = deploy(name="other")
     assert {state_of(client, deployment) for _ in range(9)} == {"PROVISIONING"}
 
@@ -194,6 +194,6 @@ def test_chat_is_answered_by_the_tests_own_function(client: Together, service: T
 def test_what_is_not_deployed_can_not_be_asked(client: Together, service: TogetherService) -> None:
     with pytest.raises(together.NotFoundError):
         ask(client, "Qwen/Qwen3.5-9B")
-    service.story = Story(provisioning_polls=0)
+    service.scenario = Scenario(provisioning_polls=0)
     with pytest.raises(together.UnprocessableEntityError):
         client.chat.completions.create(model="example/tiny-instruct", messages=[])

@@ -75,7 +75,7 @@ def test_a_strict_client_accepts_all_answers_about_tuning(
 def test_a_strict_client_refuses_a_word_that_it_does_not_declare(
     strict: Together, service: TogetherService, start: Any
 ) -> None:
-    service.story = "user_error"
+    service.scenario = "user_error"
     service.move(start(), 9)
     with pytest.raises(together.APIResponseValidationError):
         strict.fine_tuning.list()

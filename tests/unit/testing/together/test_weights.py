@@ -102,7 +102,7 @@ def test_a_dropped_download_is_resumed_where_it_broke(
 ) -> None:
     # The client's manager asks for the rest only of what it has got in whole blocks of 10 MB.
     service.weights.width = 32_000
-    service.story = "drops_the_download"
+    service.scenario = "drops_the_download"
     job_id = start(lora_trainable_modules="q_proj,k_proj,v_proj,o_proj")
     finish(job_id)
     whole = download(client, job_id, tmp_path / "weights")
@@ -119,7 +119,7 @@ def test_a_dropped_download_is_resumed_where_it_broke(
 def test_a_short_download_that_is_dropped_is_torn(
     client: Together, service: TogetherService, start: Any, finish: Any, tmp_path: Path
 ) -> None:
-    service.story = "drops_the_download"
+    service.scenario = "drops_the_download"
     job_id = start()
     finish(job_id)
     with (
@@ -182,10 +182,10 @@ def test_a_hostile_archive_holds_what_it_says(kind: str, name: str, test: Any) -
     assert (first.name, test(first), content_type) == (name, True, "application/x-tar")
 
 
-def test_a_story_sends_a_hostile_archive_in_place_of_the_weights(
+def test_a_scenario_sends_a_hostile_archive_in_place_of_the_weights(
     client: Together, service: TogetherService, start: Any, finish: Any
 ) -> None:
-    service.story = "sends_evil_archives"
+    service.scenario = "sends_unsafe_archives"
     job_id = start()
     finish(job_id)
     assert set(files_in(client.fine_tuning.content(ft_id=job_id, checkpoint="adapter").read())) == {"../evil.txt"}

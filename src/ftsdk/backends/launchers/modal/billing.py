@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from ftsdk._format import money
 from ftsdk.backends.launchers.modal.gpus import Book, GpuChoice
-from ftsdk.backends.launchers.modal.limits import STARTUP_S, Cap, worst_case_usd
+from ftsdk.backends.launchers.modal.limits import STARTUP_S, RunLimits, worst_case_usd
 from ftsdk.cost.pricebook.billing import per_second_gpu_cost
 from ftsdk.cost.pricebook.gpu_prices import per_gpu_hour
 from ftsdk.cost.pricebook.price import Price
@@ -27,7 +27,7 @@ def billing_of(
     nodes: int,
     region: str | None,
     most_usd_per_s: Decimal,
-    cap: Cap,
+    limits: RunLimits,
     book: Book,
 ) -> HourlyBilling:
     """List what an hour of a run costs, and what limits it.
@@ -39,7 +39,7 @@ def billing_of(
         nodes: Containers.
         region: The pinned region, which multiplies every price; None: none is pinned.
         most_usd_per_s: US dollars a second at most, over all alternatives and all containers.
-        cap: The limits of the attempts.
+        limits: The limits of the attempts.
         book: Prices.
     """
     bill = per_second_gpu_cost(
@@ -54,7 +54,9 @@ def billing_of(
     multiplier = book.region_multiplier(region)
     times = "" if region is None else f", times {multiplier} in the region {region}"
     source = _pages([charge.price for charge in bill.charges]) + times
-    worst_usd = worst_case_usd(cap.timeout_s, cap.max_attempts, most_usd_per_s).quantize(_CENT, rounding=ROUND_CEILING)
+    worst_usd = worst_case_usd(limits.timeout_s, limits.max_attempts, most_usd_per_s).quantize(
+        _CENT, rounding=ROUND_CEILING
+    )
     return HourlyBilling(
         rates=tuple(
             Rate(label=charge.label, usd=(charge.usd * multiplier).quantize(_EXACT), source=f"{charge.price}{times}")
@@ -64,8 +66,8 @@ def billing_of(
         most_usd=worst_usd,
         source=source,
         start_s=STARTUP_S,
-        timeout_s=cap.timeout_s,
-        max_attempts=cap.max_attempts,
+        timeout_s=limits.timeout_s,
+        max_attempts=limits.max_attempts,
         note=(
             f"at most ${worst_usd} (every attempt to its timeout; {source} at up to "
             f"{money(most_usd_per_s * 3600, places=2)} an "

@@ -11,7 +11,7 @@ from decimal import ROUND_FLOOR, Decimal
 from ftsdk._format import money, money_over
 from ftsdk.errors import BudgetExceededError
 
-__all__ = ["GRACE_S", "MIN_USEFUL_S", "STARTUP_S", "UNKNOWN_NEED_S", "Cap", "cap_for", "worst_case_usd"]
+__all__ = ["GRACE_S", "MIN_USEFUL_S", "STARTUP_S", "UNKNOWN_NEED_S", "RunLimits", "run_limits", "worst_case_usd"]
 
 STARTUP_S = 300
 """The most that a container may take to start, in seconds: Modal's `startup_timeout`, and counted as billed."""
@@ -30,7 +30,7 @@ A second attempt is planned only if each has an hour.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cap:
+class RunLimits:
     """The limits of a run."""
 
     timeout_s: int
@@ -47,7 +47,7 @@ def worst_case_usd(timeout_s: int, max_attempts: int, usd_per_s: Decimal) -> Dec
     return usd_per_s * (max_attempts * (STARTUP_S + timeout_s + GRACE_S) + STARTUP_S)
 
 
-def cap_for(
+def run_limits(
     *,
     budget_usd: Decimal | None,
     usd_per_s: Decimal,
@@ -57,7 +57,7 @@ def cap_for(
     needed_s: int | None = None,
     default_attempts: int = 3,
     limit_s: int = 86_400,
-) -> Cap:
+) -> RunLimits:
     """Derive timeout and attempts from a budget, or from the defaults.
 
     Args:
@@ -76,7 +76,7 @@ def cap_for(
     """
     if budget_usd is None:
         timeout, attempts = timeout_s or min(default_timeout_s, limit_s), max_attempts or default_attempts
-        return Cap(
+        return RunLimits(
             timeout_s=timeout,
             max_attempts=attempts,
             total_s=_total(timeout, attempts),
@@ -94,7 +94,7 @@ def cap_for(
             timeout = min(timeout, max(each_s, (attempts + 1) * each_s // attempts))
         each = f"{attempts} x ({STARTUP_S} s to start + {timeout:,} s + {GRACE_S} s to end)"
         reason = f"budget_usd={budget_usd} buys {total_s:,} s at up to {money(hourly, places=2)} an hour: {each}"
-        return Cap(
+        return RunLimits(
             timeout_s=timeout, max_attempts=attempts, total_s=min(total_s, _total(timeout, attempts)), reason=reason
         )
     fewest = attempts

@@ -15,7 +15,7 @@ from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
 from ftsdk.backends.launchers.modal.image import Recipe
-from ftsdk.backends.launchers.modal.limits import STARTUP_S, Cap, cap_for
+from ftsdk.backends.launchers.modal.limits import STARTUP_S, RunLimits, run_limits
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
 from ftsdk.models import ModelFacts, base_name, inspect_model
@@ -108,7 +108,7 @@ def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
     container = _container(spec, options, facts, machines)
     rates = _rates(options, machines, container, book)
     seconds = _training_seconds(spec, options, facts, machines)
-    cap = _cap(spec, options, facts, seconds, usd_per_s=rates.most_usd_per_s, limit_s=book.max_timeout_s)
+    limits = _limits(spec, options, facts, seconds, usd_per_s=rates.most_usd_per_s, limit_s=book.max_timeout_s)
     billing = billing_of(
         machines.choices[0] if machines.choices else None,
         cpu=container.cpu,
@@ -116,7 +116,7 @@ def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
         nodes=options.nodes,
         region=options.region,
         most_usd_per_s=rates.most_usd_per_s,
-        cap=cap,
+        limits=limits,
         book=book,
     )
     if seconds is not None:
@@ -126,10 +126,10 @@ def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
         adjustments.append(Adjustment(field="backend.gpu", chosen=machines.names[0], reason=machines.reason))
     adjustments += container.adjustments
     adjustments += _cap_adjustments(
-        spec, options, cap, is_estimated=seconds is not None, has_gpu=bool(machines.choices)
+        spec, options, limits, is_estimated=seconds is not None, has_gpu=bool(machines.choices)
     )
     return LaunchPlan(
-        request=_request(spec, options, recipe, machines, container, cap, usd_per_s=rates.most_usd_per_s),
+        request=_request(spec, options, recipe, machines, container, limits, usd_per_s=rates.most_usd_per_s),
         adjustments=tuple(adjustments),
         billing=billing,
         notes=_notes(options, recipe),
@@ -208,12 +208,12 @@ def _training_seconds(spec: JobSpec, options: Options, facts: ModelFacts, machin
     return training_seconds(spec, facts, machines.choices[0].gpu, processes=machines.count * options.nodes)
 
 
-def _cap(
+def _limits(
     spec: JobSpec, options: Options, facts: ModelFacts, seconds: Range | None, *, usd_per_s: Decimal, limit_s: int
-) -> Cap:
+) -> RunLimits:
     """Derive timeout and attempts from the budget, or from the estimate."""
     overhead_s = besides_at_most_s(spec, facts)
-    return cap_for(
+    return run_limits(
         budget_usd=spec.budget_usd,
         usd_per_s=usd_per_s,
         timeout_s=options.timeout_s,
@@ -225,16 +225,16 @@ def _cap(
 
 
 def _cap_adjustments(
-    spec: JobSpec, options: Options, cap: Cap, *, is_estimated: bool, has_gpu: bool
+    spec: JobSpec, options: Options, limits: RunLimits, *, is_estimated: bool, has_gpu: bool
 ) -> list[Adjustment]:
     has_budget = spec.budget_usd is not None
     adjustments: list[Adjustment] = []
     if options.timeout_s is None:
-        reason = cap.reason if has_budget else _why_timeout(is_estimated, has_gpu=has_gpu)
-        adjustments.append(Adjustment(field="backend.timeout_s", chosen=cap.timeout_s, reason=reason))
+        reason = limits.reason if has_budget else _why_timeout(is_estimated, has_gpu=has_gpu)
+        adjustments.append(Adjustment(field="backend.timeout_s", chosen=limits.timeout_s, reason=reason))
     if options.max_attempts is None:
-        reason = cap.reason if has_budget else "each continues from the newest whole checkpoint"
-        adjustments.append(Adjustment(field="backend.max_attempts", chosen=cap.max_attempts, reason=reason))
+        reason = limits.reason if has_budget else "each continues from the newest whole checkpoint"
+        adjustments.append(Adjustment(field="backend.max_attempts", chosen=limits.max_attempts, reason=reason))
     return adjustments
 
 
@@ -244,7 +244,7 @@ def _request(
     recipe: Recipe,
     machines: _Machines,
     container: _Container,
-    cap: Cap,
+    limits: RunLimits,
     *,
     usd_per_s: Decimal,
 ) -> dict[str, Any]:
@@ -257,10 +257,10 @@ def _request(
         "cpu": container.cpu,
         "memory_mib": int(container.memory_gib * 1024),
         "region": options.region,
-        "timeout_s": cap.timeout_s,
+        "timeout_s": limits.timeout_s,
         "startup_timeout_s": STARTUP_S,
-        "max_attempts": cap.max_attempts,
-        "total_s": cap.total_s,
+        "max_attempts": limits.max_attempts,
+        "total_s": limits.total_s,
         "budget_usd": None if spec.budget_usd is None else str(spec.budget_usd),
         "usd_per_s": str(usd_per_s.normalize()),
         "environment": options.environment,

@@ -1,4 +1,4 @@
-"""What an adapter's config names as its base, so that plain peft finds it."""
+"""The base model that an adapter's config names, so that plain peft finds it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ __all__ = ["load_for_training", "lora_config"]
 def load_for_training(
     model: Model, folder: Path, request: TrainingRequest, *, on_message: Callable[[str], None]
 ) -> Any:
-    """Load the weights as the request says.
+    """Load the weights for the requested tuning.
 
     Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a
     usual learning rate are smaller than what bfloat16 can add to a weight.
@@ -76,7 +76,7 @@ def load_for_training(
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:
-    """Return the planned attention, or `eager` where the model's class has no such one."""
+    """Return the planned attention, or `eager` where the model's class doesn't support it."""
     if request.attention != "sdpa":
         return request.attention
     with loading_errors(f"the config of {model} can't be loaded"):

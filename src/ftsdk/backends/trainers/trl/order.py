@@ -1,4 +1,4 @@
-"""In which order the rows come: shuffled anew each epoch, short ones together within an optimizer step."""
+"""The order of the rows: shuffled each epoch, and sorted by length within an optimizer step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepsSortedByLength(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; the trainer calls it, also when it goes on from a checkpoint."""
+        """Choose the epoch whose order comes next; the trainer calls it, also when it resumes from a checkpoint."""
         self._epoch = epoch
 
     def __len__(self) -> int:

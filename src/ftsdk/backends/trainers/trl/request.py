@@ -42,7 +42,7 @@ class TrainingRequest(Value):
 
     model: Model
     base_folder: str | None = None
-    """Where the machine that plans the run has the base model of an adapter; see `ftsdk.models.base_folder`."""
+    """The folder of an adapter's base model on the machine that planned the run; see `ftsdk.models.base_folder`."""
     method: Method
     tuning: TuningRequest
     device: Literal["cpu", "cuda", "mps"]

@@ -1,4 +1,4 @@
-"""From the run's rows to tensors: rendered once, counted, and never changed by TRL."""
+"""The run's rows as tensors: rendered and counted once, and never changed by TRL."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def read_rows(
         path: As the store writes it.
         tokenizer: With its chat template.
         method: What is learned from the rows.
-        max_length: Tokens per row; None cuts nothing.
+        max_length: The most tokens per row; None truncates nothing.
         max_truncated: Share of rows that may lose trained tokens.
         eos_token_ids: Tokens that end a turn.
         embedding_rows: How many token ids the model has; None: unknown.
 
     Returns:
-        The columns that the method's trainer takes. Rows with nothing left to train on are left out, and counted in the
+        The columns that the method's trainer takes. Rows without a trained token are left out, and counted in the
         report.
 
     Raises:
@@ -75,7 +75,7 @@ class PadToLongest:
         self._pad_token_id = pad_token_id
 
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Give `input_ids`, `attention_mask` and `labels`, each of shape (rows, longest)."""
+        """Return `input_ids`, `attention_mask` and `labels`, each of shape (rows, longest)."""
         longest = max(len(row["input_ids"]) for row in rows)
 
         def padded(name: str, filler: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The training itself: every option of TRL set explicitly, so that no default of a new version changes a run."""
+"""The training, with every option of TRL set explicitly, so that a new version's defaults don't change a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["train"]
 
 
 def train(request: TrainingRequest, context: Context, into: Path) -> TrainingResult:
-    """Train as the request says.
+    """Train as requested.
 
     Raises:
         Cancelled: The run was cancelled.
@@ -71,7 +71,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     model = load_for_training(model_spec, folder, request, on_message=lambda text: context.emit(LogEvent(message=text)))
     callback = RunCallback(context, is_loss_scaled=request.dtype == "float16")
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
-    # These write to the terminal, which is a log file here; the events have it all.
+    # These write to the terminal, which is a log file here; the events have the same data.
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
@@ -109,7 +109,7 @@ def _make_trainer(
 
 
 def _arguments(request: TrainingRequest, context: Context, *, has_validation: bool) -> dict[str, Any]:
-    """The options that SFT and DPO share."""
+    """Return the options that all methods share."""
     device, dtype, is_full = request.device, request.dtype, not request.tuning.adapts
     is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
     warmup = request.warmup_ratio
@@ -185,31 +185,32 @@ def _adapter_products_in(request: TrainingRequest, model: Any) -> AbstractContex
 
 
 def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
-    """Name the option as this version of transformers does: 5.x renamed it, and keeps the old one for a while."""
+    """Return the option under the name that this version of transformers has: 5.x renamed it."""
     from dataclasses import fields
 
     from transformers import TrainingArguments
 
     known = {field.name for field in fields(TrainingArguments)}
-    word = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-    return {word: on, f"{word}_kwargs": {"use_reentrant": False} if on else None}
+    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    return {name: on, f"{name}_kwargs": {"use_reentrant": False} if on else None}
 
 
 def _max_steps(request: TrainingRequest) -> int:
-    """Give -1 where `epochs` decides; with both set, whichever comes first."""
-    asked = request.max_steps
-    return -1 if asked is None else min(asked, request.total_steps)
+    """Return transformers' `max_steps`: -1 if only `epochs` is set, else whichever ends first."""
+    return -1 if request.max_steps is None else min(request.max_steps, request.total_steps)
 
 
 def _early_stopping(request: TrainingRequest) -> list[Any]:
-    asked = request.early_stopping
-    if asked is None:
+    stopping = request.early_stopping
+    if stopping is None:
         return []
-    return [EarlyStoppingCallback(early_stopping_patience=asked.patience, early_stopping_threshold=asked.min_delta)]
+    return [
+        EarlyStoppingCallback(early_stopping_patience=stopping.patience, early_stopping_threshold=stopping.min_delta)
+    ]
 
 
 def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, into: Path) -> None:
-    """Write safetensors, tokenizer and chat template, and for an adapter where its base is."""
+    """Write safetensors, tokenizer and chat template; an adapter's config also names its base."""
     into.mkdir(parents=True, exist_ok=True)
     tuned, model = trainer.accelerator.unwrap_model(trainer.model), request.model
     if not request.tuning.adapts:
@@ -220,23 +221,23 @@ def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, 
         base = base_reference(request, folder)
         for config in tuned.peft_config.values():
             config.base_model_name_or_path = base
-        # "auto" would ask the hub whether the vocabulary has grown. An adapter that came with embeddings keeps them.
+        # "auto" would query the hub for the size of the vocabulary. An adapter that came with embeddings keeps them.
         keeps_embeddings = model.adapter is not None and has_own_embeddings(model.adapter)
-        # DPO on an existing adapter adds a second one, "ref", which nobody needs afterwards.
+        # DPO on an existing adapter adds a second one, "ref", which isn't needed afterwards.
         tuned.save_pretrained(into, save_embedding_layers=keeps_embeddings, selected_adapters=["default"])
         write_card(into, model, base)
     tokenizer.save_pretrained(into)
 
 
 def _check_device(request: TrainingRequest) -> None:
-    """Refuse to train on something other than what the plan says."""
+    """Raise `TrainingStopped` if this machine lacks the planned device."""
     device = request.device
     is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}[device]()
     if not is_there:
         raise TrainingStopped(
             Diagnosis(
                 "device",
-                f"the plan says {device}, but this PyTorch ({torch.__version__}) can't use it",
+                f"the plan needs {device}, but this PyTorch ({torch.__version__}) can't use it",
                 None,
                 (
                     "install a PyTorch build for this device (https://pytorch.org/get-started)",

@@ -1,4 +1,4 @@
-"""From a spec and a device to every option of a training: pure, so that the plan is what happens."""
+"""Translate a spec and a device to every option of the training. Pure, so that the plan is what runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learnin
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
 
 _MAX_RANK = 2**20
-"""Of an adapter's config; what is beyond it is damage."""
+"""The largest rank that an adapter's config may have; a larger one means a damaged file."""
 
 CAPABILITIES = Capabilities(
     methods=KINDS,
@@ -72,7 +72,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     """Decide everything that the training depends on.
 
     Returns:
-        The request, with no None where a number is needed; what was chosen, and why; and what can't be done.
+        The request, with no None where a number is needed; what was chosen, and why; and what isn't supported.
     """
     adjustments: list[Adjustment] = []
     gaps: list[Gap] = []
@@ -109,7 +109,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         max_length = choose(
             "max_length",
             limit,
-            "as many tokens as the model has positions" if limit else "the model's own limit, read when it is there",
+            "the number of positions of the model" if limit else "the model's own limit, read after the download",
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
@@ -168,7 +168,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
 
 
 def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
-    """State how the training will go, for estimates."""
+    """Return how the training will be executed, for estimates."""
     steps, is_on_cpu, is_paired = request["total_steps"], request["device"] == "cpu", spec.method.sequences_per_row > 1
     return Execution(
         steps=steps,
@@ -231,7 +231,7 @@ def _adapter(
 def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]:
     """Yield a gap for the names that fit no layer of the model, by the headers of its safetensors files."""
     modules = facts.module_dimensions
-    # Experts have other names in files than in transformers; GGUF files and models not yet here have no names at all.
+    # Experts have other names in files than in transformers; GGUF files and models not yet downloaded have no names.
     if not modules or any("expert" in name for name in modules):
         return
     unknown = [
@@ -251,9 +251,9 @@ def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]
 def _keep_shape_of_adapter(
     adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]
 ) -> None:
-    """An adapter that is trained further keeps its shape.
+    """Keep the shape of an adapter that is trained further.
 
-    What was asked for has to be that, and what wasn't becomes that.
+    Fields that were set must match it, and the others are taken from it.
     """
     config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
     # peft's own defaults where the file has no such key.
@@ -278,7 +278,7 @@ def _keep_shape_of_adapter(
     }
     if bool(config.get("use_dora")) != request["dora"]:
         kind = "dora" if config.get("use_dora") else "lora"
-        gaps.append(Gap("tuning", tuning.kind, (kind,), f"the adapter {adapter} is one of {kind}"))
+        gaps.append(Gap("tuning", tuning.kind, (kind,), f"the adapter {adapter} is a {kind} adapter"))
     for name, is_so in shape.items():
         if name in tuning.model_fields_set and getattr(tuning, name) is not None:
             if request[name] != is_so:
@@ -286,7 +286,7 @@ def _keep_shape_of_adapter(
                     Gap(f"tuning.{name}", request[name], (is_so,), "an adapter that is trained further keeps its shape")
                 )
         elif request[name] != is_so:
-            choose(f"tuning.{name}", is_so, "as the adapter has it that is trained further")
+            choose(f"tuning.{name}", is_so, "the shape of the adapter that is trained further")
         request[name] = is_so
 
 
@@ -303,7 +303,7 @@ def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap
 
 
 def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, choose: Any, gaps: list[Gap]) -> int:
-    """The largest share of the batch that goes through the model at once: a divisor, so that `batch_size` is exact."""
+    """Return the largest micro-batch that fits: a divisor of the batch, so that `batch_size` is exact."""
     if spec.batch_size % hardware.processes:
         multiple = spec.batch_size + hardware.processes - spec.batch_size % hardware.processes
         gaps.append(
@@ -311,7 +311,7 @@ def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, ch
                 "batch_size",
                 spec.batch_size,
                 (multiple,),
-                f"it has to be a multiple of the {hardware.processes} processes",
+                f"it must be a multiple of the number of processes, {hardware.processes}",
             )
         )
         return 1
@@ -331,26 +331,26 @@ def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, ch
 
 
 def _choose_checkpoint_steps(spec: JobSpec, total: int, eval_steps: int | None, choose: Any, gaps: list[Gap]) -> int:
-    asked = spec.checkpoint_steps
+    requested = spec.checkpoint_steps
     if spec.early_stopping is not None and eval_steps is not None:
         # The best weights are those of a validation, so every validation needs its checkpoint.
-        if asked is not None and asked != eval_steps:
+        if requested is not None and requested != eval_steps:
             gaps.append(
                 Gap(
                     "checkpoint_steps",
-                    asked,
+                    requested,
                     (eval_steps,),
                     "early stopping keeps the weights of the best validation: the two go together",
                 )
             )
-        return asked or choose(
+        return requested or choose(
             "checkpoint_steps", eval_steps, "with each validation, so that the best weights can be kept"
         )
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     parts = 10 if spec.tuning.adapts else 4
     return choose(
         "checkpoint_steps",
         max(1, math.ceil(total / parts)),
-        f"about {parts} in a run: a crash costs at most that share of it",
+        f"about {parts} per run, so a crash loses at most that share of it",
     )

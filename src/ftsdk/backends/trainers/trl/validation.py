@@ -12,7 +12,7 @@ __all__ = ["MeanOverAllRows"]
 
 
 class MeanOverAllRows:
-    """Put before one of transformers' trainers to replace its evaluation loop.
+    """A mixin for transformers' trainers that replaces its evaluation loop.
 
     transformers 5.23 takes the mean of each batch and then the mean over the batches, so a token counts more the
     shorter its batch is, and rows that fill up the last batch of several processes count twice.

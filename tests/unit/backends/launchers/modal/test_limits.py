@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, Modal
-from ftsdk.backends.launchers.modal.limits import Cap, cap_for, worst_case_usd
+from ftsdk.backends.launchers.modal.limits import RunLimits, run_limits, worst_case_usd
 from ftsdk.protocol import Plan
 
 RATE = Decimal("0.0004")
@@ -25,9 +25,9 @@ def plan(backend: Modal, **changes: Any) -> Plan:
     ).plan()
 
 
-def cap(budget: Decimal, needed_s: int | None) -> Cap | None:
+def limits(budget: Decimal, needed_s: int | None) -> RunLimits | None:
     try:
-        return cap_for(
+        return run_limits(
             budget_usd=budget,
             usd_per_s=RATE,
             timeout_s=None,
@@ -44,7 +44,7 @@ def cap(budget: Decimal, needed_s: int | None) -> Cap | None:
     needed_s=st.none() | st.integers(1, 200_000),
 )
 def test_a_larger_budget_never_buys_less_time_or_shorter_attempts(budgets: list[Decimal], needed_s: int | None) -> None:
-    smaller, larger = (cap(budget, needed_s) for budget in budgets)
+    smaller, larger = (limits(budget, needed_s) for budget in budgets)
     if smaller is None:
         return
     assert larger is not None
@@ -55,13 +55,13 @@ def test_a_larger_budget_never_buys_less_time_or_shorter_attempts(budgets: list[
 
 
 def test_attempts_are_added_only_when_each_can_do_the_whole_run() -> None:
-    found = [cap(Decimal(budget) / 100, 1500) for budget in range(40, 400, 5)]
+    found = [limits(Decimal(budget) / 100, 1500) for budget in range(40, 400, 5)]
     assert {c.max_attempts for c in found if c is not None} == {1, 2, 3}
     assert all(c.max_attempts == 1 or c.timeout_s >= 1500 for c in found if c is not None)
 
 
 def test_a_run_longer_than_any_attempt_gets_all_that_the_budget_buys() -> None:
-    found = cap(200_000 * RATE, 150_000)
+    found = limits(200_000 * RATE, 150_000)
     assert found is not None
     assert found.max_attempts == 2
     assert found.timeout_s * found.max_attempts > 190_000 * 0.85

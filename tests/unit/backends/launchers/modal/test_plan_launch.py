@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ftsdk import BudgetExceededError, Dataset, FineTuneJob, FullFineTune, LoRA, Modal, QLoRA, UnsupportedSpecError
 from ftsdk.backends.launchers.modal.gpus import offers, read_gpus
 from ftsdk.backends.launchers.modal.image import pinned
-from ftsdk.backends.launchers.modal.limits import GRACE_S, MIN_USEFUL_S, STARTUP_S, cap_for, worst_case_usd
+from ftsdk.backends.launchers.modal.limits import GRACE_S, MIN_USEFUL_S, STARTUP_S, run_limits, worst_case_usd
 from ftsdk.cost import PriceBook
 from ftsdk.protocol import Plan
 
@@ -246,16 +246,16 @@ def test_no_budget_is_ever_exceeded_by_the_worst_case(
     budget: Decimal, rate: Decimal, timeout: int | None, attempts: int | None
 ) -> None:
     try:
-        cap = cap_for(
+        limits = run_limits(
             budget_usd=budget, usd_per_s=rate, timeout_s=timeout, max_attempts=attempts, default_timeout_s=3600
         )
     except BudgetExceededError:
         assert worst_case_usd(timeout or MIN_USEFUL_S, attempts or 1, rate) > budget - rate
         return
-    assert worst_case_usd(cap.timeout_s, cap.max_attempts, rate) <= budget
-    assert cap.total_s * rate <= budget
-    assert (timeout or cap.timeout_s, attempts or cap.max_attempts) == (cap.timeout_s, cap.max_attempts)
-    assert cap.timeout_s >= (timeout or MIN_USEFUL_S)
+    assert worst_case_usd(limits.timeout_s, limits.max_attempts, rate) <= budget
+    assert limits.total_s * rate <= budget
+    assert (timeout or limits.timeout_s, attempts or limits.max_attempts) == (limits.timeout_s, limits.max_attempts)
+    assert limits.timeout_s >= (timeout or MIN_USEFUL_S)
 
 
 def test_a_budget_below_one_useful_attempt_is_refused_with_its_cost() -> None:
@@ -287,7 +287,7 @@ def test_prices_follow_region_nodes_cpu_and_memory() -> None:
     assert rate(gpu="A10:2") - plain == Decimal("0.000306")
     assert rate(cpu=5.0) - plain == Decimal("0.0000131")
     assert rate(memory_gib=33.0) - plain == Decimal("0.00000222")
-    assert rate(gpu="H100") > rate(gpu="H100!"), "an H100 may be served by an H200, and its price is the cap's"
+    assert rate(gpu="H100") > rate(gpu="H100!"), "an H100 may be served by an H200, and its price sets the limits"
 
 
 def test_every_price_has_a_day_and_is_exact() -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ftsdk.spec import Value
 
-__all__ = ["STORIES", "Chaos", "FaultKind", "Story", "WireFault"]
+__all__ = ["SCENARIOS", "Chaos", "FaultKind", "Scenario", "WireFault"]
 
 FaultKind = Literal[
     "400", "401", "402", "403", "404", "408", "413", "422", "429", "500", "502", "503", "504", "529",
@@ -68,8 +68,8 @@ class Chaos(Value):
     """Which requests: as in `WireFault`."""
 
 
-class Story(Value):
-    """What happens to files and jobs that are created while this story is set. By default everything succeeds."""
+class Scenario(Value):
+    """What happens to files and jobs that are created while this scenario is set. By default everything succeeds."""
 
     ending: Literal["completed", "error", "user_error"] = "completed"
     fails_at: Share = 0.5
@@ -139,39 +139,39 @@ class Story(Value):
     """For how many polls a deployment is provisioning, and stopping."""
 
     wire: tuple[WireFault, ...] = ()
-    """Requests that fail while this story is set."""
+    """Requests that fail while this scenario is set."""
 
 
 _CREATE = "POST /v1/fine-tunes"
 _DOWNLOAD = "GET /v1/finetune/download"
 
-STORIES: Mapping[str, Story] = {
-    "succeeds": Story(),
-    "fails": Story(ending="error"),
-    "user_error": Story(
+SCENARIOS: Mapping[str, Scenario] = {
+    "succeeds": Scenario(),
+    "fails": Scenario(ending="error"),
+    "user_error": Scenario(
         ending="user_error", fails_at=0, reason="the training file has no sample that fits max_seq_length"
     ),
-    "restarts": Story(restarts=True),
-    "says_a_new_word": Story(new_status="defragmenting", new_event="defragmentation"),
-    "hangs": Story(hangs=True),
-    "stops_early": Story(stops_early=True),
-    "doubles_events": Story(doubles_events=True, shuffles_events=True),
-    "lists_late": Story(hidden_lists=2),
-    "cancel_comes_too_late": Story(cancel_comes_too_late=True),
-    "rejects_the_file": Story(file_status="INVALID_FORMAT"),
-    "fails_to_process_the_file": Story(file_status="FAILED"),
-    "costs_too_much": Story(price_factor=1000),
-    "may_not_proceed": Story(user_limit_usd=0),
-    "has_no_estimate": Story(unavailable_reason="multimodal_dataset"),
-    "wants_credit": Story(wire=(WireFault(kind="402", on=_CREATE),)),
-    "limits_rates": Story(wire=(WireFault(kind="429", times=2, on="GET /v1/fine-tunes/*"),)),
-    "loses_the_answer_of_create": Story(wire=(WireFault(kind="closed_after", times=1, on=_CREATE),)),
-    "says_500_after_creating": Story(wire=(WireFault(kind="500_after", times=1, on=_CREATE),)),
-    "drops_the_upload": Story(wire=(WireFault(kind="half_upload", times=1, on="PUT *"),)),
+    "restarts": Scenario(restarts=True),
+    "unknown_state": Scenario(new_status="defragmenting", new_event="defragmentation"),
+    "hangs": Scenario(hangs=True),
+    "stops_early": Scenario(stops_early=True),
+    "doubles_events": Scenario(doubles_events=True, shuffles_events=True),
+    "lists_late": Scenario(hidden_lists=2),
+    "cancel_comes_too_late": Scenario(cancel_comes_too_late=True),
+    "rejects_the_file": Scenario(file_status="INVALID_FORMAT"),
+    "fails_to_process_the_file": Scenario(file_status="FAILED"),
+    "costs_too_much": Scenario(price_factor=1000),
+    "may_not_proceed": Scenario(user_limit_usd=0),
+    "has_no_estimate": Scenario(unavailable_reason="multimodal_dataset"),
+    "payment_required": Scenario(wire=(WireFault(kind="402", on=_CREATE),)),
+    "rate_limits": Scenario(wire=(WireFault(kind="429", times=2, on="GET /v1/fine-tunes/*"),)),
+    "loses_the_response_of_create": Scenario(wire=(WireFault(kind="closed_after", times=1, on=_CREATE),)),
+    "fails_after_creating": Scenario(wire=(WireFault(kind="500_after", times=1, on=_CREATE),)),
+    "drops_the_upload": Scenario(wire=(WireFault(kind="half_upload", times=1, on="PUT *"),)),
     # The short answer about the size isn't truncated: the download itself is.
-    "drops_the_download": Story(wire=(WireFault(kind="truncated", times=1, at=0.9, on=_DOWNLOAD, min_bytes=64),)),
-    "sends_evil_archives": Story(archive="parent"),
-    "never_provisions": Story(deployment="never_ready"),
-    "fails_to_provision": Story(deployment="fails"),
+    "drops_the_download": Scenario(wire=(WireFault(kind="truncated", times=1, at=0.9, on=_DOWNLOAD, min_bytes=64),)),
+    "sends_unsafe_archives": Scenario(archive="parent"),
+    "never_provisions": Scenario(deployment="never_ready"),
+    "fails_to_provision": Scenario(deployment="fails"),
 }
-"""The usual stories by name."""
+"""The usual scenarios by name."""

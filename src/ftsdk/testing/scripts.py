@@ -9,11 +9,11 @@ from pydantic import Field
 
 from ftsdk.spec import Value
 
-__all__ = ["STORIES", "Beat", "Fault"]
+__all__ = ["SCRIPTS", "Fault", "ScriptEntry"]
 
-Beat = Mapping[str, Any]
+ScriptEntry = Mapping[str, Any]
 
-_TRAINING: tuple[Beat, ...] = (
+_TRAINING: tuple[ScriptEntry, ...] = (
     {"kind": "state", "native": "running"},
     {
         "kind": "step",
@@ -37,7 +37,7 @@ _TRAINING: tuple[Beat, ...] = (
     },
     {"kind": "checkpoint", "step": 2},
 )
-_ENDING: tuple[Beat, ...] = (
+_ENDING: tuple[ScriptEntry, ...] = (
     {
         "kind": "step",
         "step": 3,
@@ -52,8 +52,8 @@ _ENDING: tuple[Beat, ...] = (
     {"kind": "state", "native": "saving"},
     {"kind": "state", "native": "done"},
 )
-_PENDING: Beat = {"kind": "state", "native": "pending"}
-_FAILURE: Beat = {
+_PENDING: ScriptEntry = {"kind": "state", "native": "pending"}
+_FAILURE: ScriptEntry = {
     "kind": "state",
     "native": "error",
     "reason": "the loss became NaN",
@@ -65,21 +65,21 @@ _FAILURE: Beat = {
     },
 }
 
-STORIES: Mapping[str, tuple[Beat, ...]] = {
+SCRIPTS: Mapping[str, tuple[ScriptEntry, ...]] = {
     "succeeds": (_PENDING, *_TRAINING, *_ENDING),
     "fails": (_PENDING, *_TRAINING, _FAILURE),
     "waits": (_PENDING, *({"kind": "wait"},) * 5, *_TRAINING, *_ENDING),
-    "says_a_new_word": (
+    "unknown_state": (
         _PENDING,
         *_TRAINING,
-        {"kind": "state", "native": "defragmenting", "reason": "a word from next year"},
+        {"kind": "state", "native": "defragmenting", "reason": "a state added after this client"},
         {"kind": "defragmentation", "percent": 50},
         *_ENDING,
     ),
-    "stands_still": (_PENDING, *_TRAINING, {"kind": "halt"}, {"kind": "state", "native": "running"}, *_ENDING),
+    "stalls": (_PENDING, *_TRAINING, {"kind": "halt"}, {"kind": "state", "native": "running"}, *_ENDING),
     "never_ends": (_PENDING, *_TRAINING),
 }
-"""Runs by name, beat by beat.
+"""Runs by name, entry by entry.
 
 An event as the service would write it, `wait` (nothing happens), or `halt` (until `resume`).
 """
