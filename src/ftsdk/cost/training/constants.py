@@ -36,6 +36,8 @@ class Spreads:
     """Added where no published run has the family of the device."""
     unknown_cpu: float
     """Added for a CPU, whose speed is a rule of thumb."""
+    slower_qlora: float
+    """Added above the likely time of QLoRA on a GPU, whose 4-bit kernels and trainers differ most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +128,9 @@ def _packaged() -> tuple[TimeConstants, MemoryConstants]:
         (resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader
     )
     spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
-    unknown_device, unknown_cpu = (float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu"))
+    added = {name: float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu", "slower_qlora")}
     terms = {name: TermSpread(**row) for name, row in spreads.items()}
-    time = {**data["time"], "spreads": Spreads(unknown_device=unknown_device, unknown_cpu=unknown_cpu, **terms)}
+    time = {**data["time"], "spreads": Spreads(**added, **terms)}
     return _constants(TimeConstants, time), _constants(MemoryConstants, data["memory"])
 
 

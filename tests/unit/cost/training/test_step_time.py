@@ -15,7 +15,8 @@ from ftsdk.cost.facts.devices import Device, cpu_device, find_device, has_speed,
 from ftsdk.cost.facts.shapes import known_shapes, shape_from_size, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_prices
-from ftsdk.cost.training.step_time import MicroStep, Tuning, spread_of, step_time
+from ftsdk.cost.training.ranges import Z80
+from ftsdk.cost.training.step_time import MicroStep, Tuning, spread_above, spread_of, step_time
 
 LORA = MicroStep(tokens=2048, row_tokens=2048, tuning="lora", recomputes=True)
 
@@ -150,6 +151,18 @@ def test_the_interval_shrinks_with_what_is_known(step: MicroStep, device: Device
     time = step_time(step, shape_from_size("model", billion), device)
     spreads = [spread_of(step, time, device, known=known) for known in ("same_stack", "new_stack")]
     assert 0 < spreads[0] < spreads[1]
+
+
+def test_intervals_hold_the_qlora_runs_that_no_constant_explains() -> None:
+    rows = [row for row in load("training_rows").read_rows(is_fitted=False) if row.step.tuning == "qlora"]
+    assert len(rows) == 3
+    for row in rows:
+        time = step_time(row.step, row.shape, row.device)
+        spread = spread_of(row.step, time, row.device)
+        above = spread_above(row.step, row.device, spread)
+        assert time.total_s < row.measured_s < time.total_s * math.exp(Z80 * above)
+        lora = dataclasses.replace(row.step, tuning="lora")
+        assert spread_above(lora, row.device, spread) == spread
 
 
 def test_a_device_that_no_published_run_is_about_has_a_wider_interval() -> None:
