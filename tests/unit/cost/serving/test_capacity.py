@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.serving.capacity import (
+    Latency,
     ModelShape,
+    ServingGpu,
     Weights,
     capacity,
     ceiling_tokens_per_s,
@@ -201,6 +204,46 @@ def test_longer_prompts_and_answers_never_raise_what_a_gpu_can_take(
     assert before > 0
     assert promised(tokens_in * 1.5, tokens_out) <= before * 1.001
     assert promised(tokens_in, tokens_out * 1.5) <= before * 1.001
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    tokens_in=st.floats(1, 8000),
+    tokens_out=st.floats(1, 2000),
+    weights=st.sampled_from(["bf16", "fp8", "fp4", "int4"]),
+    gpus=st.sampled_from([1, 2, 4, 8]),
+    latency=st.sampled_from(["offline", "server", "interactive"]),
+    model=st.sampled_from([MISTRAL, LLAMA_70B]),
+)
+def test_a_card_with_more_of_everything_never_serves_less(
+    tokens_in: float, tokens_out: float, weights: Weights, gpus: int, latency: Latency, model: str
+) -> None:
+    def promised(gpu: ServingGpu) -> tuple[float, float]:
+        try:
+            found = capacity(
+                model_shape(model),
+                gpu,
+                input_tokens=tokens_in,
+                output_tokens=tokens_out,
+                weights=weights,
+                gpus=gpus,
+                latency=latency,
+            )
+        except SpecError:  # it doesn't fit
+            return 0.0, 0.0
+        return found.requests_per_s, found.ceiling_requests_per_s
+
+    cards = {name: serving_gpu(name) for name in known_gpus()}
+    found = {name: promised(card) for name, card in cards.items()}
+    less: list[tuple[str, str]] = []
+    for (a, lesser), (b, greater) in itertools.permutations(cards.items(), 2):
+        has_more = all(
+            (getattr(greater, line) or greater.bf16) >= (getattr(lesser, line) or lesser.bf16)
+            for line in ("memory_gib", "bandwidth_gb_s", "link_gb_s", "bf16", "fp8")
+        )
+        if has_more and any(more < fewer * (1 - 1e-9) for more, fewer in zip(found[b], found[a], strict=True)):
+            less.append((a, b))
+    assert less == []
 
 
 def test_an_unknown_model_or_gpu_is_refused_with_the_nearest_name() -> None:

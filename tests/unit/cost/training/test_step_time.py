@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -250,6 +251,33 @@ def test_every_newer_card_of_a_line_is_faster_at_equal_terms(older: str, newer: 
             step = MicroStep(tokens=tokens, row_tokens=row, tuning=tuning, recomputes=True)
             before, after = (step_time(step, shape(model), find_device(name)).total_s for name in (older, newer))
             assert after <= before
+
+
+def has_more_of_everything(device: Device, other: Device) -> bool:
+    """Return whether a card's data sheet has at least as much in every line."""
+    return all(
+        (getattr(device, name) or 0) >= (getattr(other, name) or 0)
+        for name in ("peak_tflops", "bandwidth_gb_per_s", "memory_gib", "link_gb_per_s")
+    )
+
+
+PAIRS = [
+    (lesser, greater)
+    for lesser, greater in itertools.permutations((d for d in known_devices() if has_speed(d.name)), 2)
+    if has_more_of_everything(greater, lesser)
+]
+
+
+@given(step=STEPS, billion=BILLIONS, gpus=st.sampled_from([1, 2, 8]), is_sharded=st.booleans())
+def test_a_card_with_more_of_everything_never_trains_slower(
+    step: MicroStep, billion: float, gpus: int, is_sharded: bool
+) -> None:
+    step = dataclasses.replace(step, devices=gpus, is_sharded=is_sharded and gpus > 1)
+    model = shape_from_size("model", billion)
+    seconds = {device.name: step_time(step, model, device).total_s for pair in PAIRS for device in pair}
+    assert ("H100", "B200") in [(lesser.name, greater.name) for lesser, greater in PAIRS]
+    slower = [(a.name, b.name) for a, b in PAIRS if seconds[b.name] > seconds[a.name] * (1 + 1e-9)]
+    assert slower == []
 
 
 def test_devices_are_named_as_the_price_book_names_them() -> None:
