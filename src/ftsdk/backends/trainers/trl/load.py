@@ -21,7 +21,7 @@ __all__ = ["load_for_training", "lora_config"]
 def load_for_training(
     model: Model, folder: Path, request: TrainingRequest, *, on_message: Callable[[str], None]
 ) -> Any:
-    """Load the weights as the request says.
+    """Load the weights in the format, and with the adapter, of the request.
 
     Frozen weights are held in the dtype of the computation; weights that move are held in float32, since steps of a
     usual learning rate are smaller than what bfloat16 can add to a weight.

@@ -40,7 +40,7 @@ __all__ = ["train"]
 
 
 def train(request: TrainingRequest, context: Context, into: Path) -> TrainingResult:
-    """Train as the request says.
+    """Train by the request, and write the result into a folder.
 
     Raises:
         Cancelled: The run was cancelled.
@@ -109,7 +109,7 @@ def _make_trainer(
 
 
 def _arguments(request: TrainingRequest, context: Context, *, has_validation: bool) -> dict[str, Any]:
-    """The options that SFT and DPO share."""
+    """Return the options that SFT and DPO share."""
     device, dtype, is_full = request.device, request.dtype, not request.tuning.adapts
     is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
     warmup = request.warmup_ratio
@@ -196,16 +196,16 @@ def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
 
 
 def _max_steps(request: TrainingRequest) -> int:
-    """Give -1 where `epochs` decides; with both set, whichever comes first."""
-    asked = request.max_steps
-    return -1 if asked is None else min(asked, request.total_steps)
+    """Return TRL's `max_steps`: -1 where `epochs` decides; with both set, whichever comes first."""
+    limit = request.max_steps
+    return -1 if limit is None else min(limit, request.total_steps)
 
 
 def _early_stopping(request: TrainingRequest) -> list[Any]:
-    asked = request.early_stopping
-    if asked is None:
+    rule = request.early_stopping
+    if rule is None:
         return []
-    return [EarlyStoppingCallback(early_stopping_patience=asked.patience, early_stopping_threshold=asked.min_delta)]
+    return [EarlyStoppingCallback(early_stopping_patience=rule.patience, early_stopping_threshold=rule.min_delta)]
 
 
 def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, into: Path) -> None:

@@ -252,10 +252,7 @@ def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]
 def _keep_shape_of_adapter(
     adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]
 ) -> None:
-    """An adapter that is trained further keeps its shape.
-
-    What was asked for has to be that, and what wasn't becomes that.
-    """
+    """Take rank, alpha and layers from an adapter that is trained further, or refuse a job that sets others."""
     config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
     # peft's own defaults where the file has no such key.
     rank, alpha, modules = config.get("r", 8), config.get("lora_alpha", 8), config.get("target_modules")
