@@ -128,9 +128,14 @@ def _packaged() -> tuple[TimeConstants, MemoryConstants]:
         (resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader
     )
     spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
-    added = {name: float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu", "slower_qlora")}
-    terms = {name: TermSpread(**row) for name, row in spreads.items()}
-    time = {**data["time"], "spreads": Spreads(**added, **terms)}
+    found = Spreads(
+        same_stack=TermSpread(**spreads["same_stack"]),
+        new_stack=TermSpread(**spreads["new_stack"]),
+        unknown_device=float(spreads["unknown_device"]),
+        unknown_cpu=float(spreads["unknown_cpu"]),
+        slower_qlora=float(spreads["slower_qlora"]),
+    )
+    time = {**data["time"], "spreads": found}
     return _constants(TimeConstants, time), _constants(MemoryConstants, data["memory"])
 
 
