@@ -11,7 +11,7 @@ from ftsdk.models.loading import (
     pick_dtype,
 )
 from ftsdk.models.materialize import base_folder, materialize
-from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model, read_json
+from ftsdk.models.source import ModelFacts, has_own_embeddings, has_unlisted_embeddings, inspect_model, read_json
 from ftsdk.models.torch_stack import loading_errors
 from ftsdk.models.upload_files import files_of_model
 
@@ -23,6 +23,7 @@ __all__ = [
     "eos_token_ids",
     "files_of_model",
     "has_own_embeddings",
+    "has_unlisted_embeddings",
     "inspect_model",
     "load_model",
     "load_tokenizer",

@@ -15,7 +15,14 @@ from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.spec import Model
 
-__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model", "read_json"]
+__all__ = [
+    "ModelFacts",
+    "has_own_embeddings",
+    "has_unlisted_embeddings",
+    "inspect_folder",
+    "inspect_model",
+    "read_json",
+]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
@@ -286,6 +293,25 @@ def has_own_embeddings(adapter: str) -> bool:
         return True
     names = read_safetensors_header(folder / "adapter_model.safetensors").shapes
     return any(not _LOW_RANK & set(name.split(".")) for name in names)
+
+
+def has_unlisted_embeddings(adapter: str) -> bool:
+    """Return whether an adapter's file has whole embeddings that its config doesn't list in `modules_to_save`.
+
+    PEFT writes such a file for a model whose embeddings were resized, and saves them again only on request.
+
+    Raises:
+        ModelError: The adapter isn't there or isn't whole.
+    """
+    _check_adapter(adapter)
+    folder = Path(adapter).expanduser()
+    listed = read_json(folder / "adapter_config.json", adapter).get("modules_to_save")
+    known = set(cast("list[str]", listed)) if isinstance(listed, list) else set[str]()
+    for name in read_safetensors_header(folder / "adapter_model.safetensors").shapes:
+        parts = name.split(".")
+        if parts[-1] == "weight" and not (_LOW_RANK | known) & set(parts):
+            return True
+    return False
 
 
 def _check_adapter(adapter: str) -> None:
