@@ -4,6 +4,7 @@ from ftsdk.data.dataset import Dataset, Splits
 from ftsdk.data.overlap import JudgedBy, data_notes
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
+from ftsdk.data.render_trial import RenderTrial, try_rows
 from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
 from ftsdk.data.store import Store
 from ftsdk.data.summary import Summary
@@ -13,6 +14,7 @@ __all__ = [
     "JudgedBy",
     "Preview",
     "RenderReport",
+    "RenderTrial",
     "Rendered",
     "RenderedPair",
     "RenderedRow",
@@ -24,4 +26,5 @@ __all__ = [
     "render_chat",
     "render_dataset",
     "render_preference",
+    "try_rows",
 ]

@@ -11,6 +11,7 @@ from ftsdk.models.loading import (
     pick_dtype,
 )
 from ftsdk.models.materialize import base_folder, materialize
+from ftsdk.models.plain_tokenizer import tokenizer_files
 from ftsdk.models.source import ModelFacts, check_stated_sizes, has_own_embeddings, inspect_model, read_json
 from ftsdk.models.torch_stack import loading_errors
 from ftsdk.models.upload_files import files_of_model
@@ -34,4 +35,5 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "read_json",
+    "tokenizer_files",
 ]
