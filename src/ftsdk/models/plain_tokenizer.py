@@ -154,6 +154,9 @@ def _compiled(template: str) -> Any:
     def refuse(message: object) -> None:
         raise jinja2.TemplateError(str(message))
 
+    def now(form: str) -> str:
+        return datetime.now().strftime(form)  # noqa: DTZ005 - as transformers has it
+
     def to_json(value: object, ensure_ascii: bool = False, **options: Any) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
@@ -162,5 +165,5 @@ def _compiled(template: str) -> Any:
     )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005 - as transformers has it
+    environment.globals["strftime_now"] = now
     return environment.from_string(template)

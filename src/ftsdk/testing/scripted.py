@@ -32,6 +32,7 @@ from ftsdk.protocol import (
 from ftsdk.runfolder.manifest import seal, verify
 from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
 from ftsdk.spec.base import nearest
+from ftsdk.spec.positional import by_name_only
 from ftsdk.testing.specs import members_of, optional_fields
 from ftsdk.testing.stories import STORIES, Beat, Fault
 
@@ -51,6 +52,7 @@ _STATES: Mapping[str, RunState] = {
 _FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each beat is a second later
 
 
+@by_name_only
 class ScriptedBackend:
     """A backend for tests: each run plays a story from `STORIES`, or one that you write.
 
