@@ -26,6 +26,7 @@ from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.urls import NoUrl
 
 if TYPE_CHECKING:
@@ -152,22 +153,19 @@ class FineTuneJob(JobFields):
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set, or has no price of its own to ask for.
-            SpecError: `usd_per_hour` is no price, or the place doesn't bill hardware.
+            SpecError: `usd_per_hour` isn't a price above 0, or the backend doesn't bill hardware.
             ModelError: The model isn't whole, or isn't safe to load.
             DatasetError: The place refused the data.
             BackendError: The place can't say what the run would cost.
         """
         backend = self.resolved_backend
+        if usd_per_hour is not None:
+            check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(
                 backend.name,
                 [Gap("live", True, (), "this backend offers no quote; leave live out to get ftsdk's own estimate")],
-            )
-        if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
-            raise SpecError(
-                f"usd_per_hour={usd_per_hour!r} is no price: give US dollars above 0, or leave it out if the hardware "
-                "costs nothing"
             )
         # Asking what it costs is no reason to refuse: the budget is held against the answer by plan() and submit().
         planned = backend.plan(self.spec().replace(budget_usd=None))

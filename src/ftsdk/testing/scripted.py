@@ -31,6 +31,7 @@ from ftsdk.protocol import (
 )
 from ftsdk.runfolder.manifest import seal, verify
 from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import nearest
 from ftsdk.spec.positional import by_name_only
 from ftsdk.testing.specs import members_of, optional_fields
@@ -83,6 +84,8 @@ class ScriptedBackend:
     ) -> None:
         if isinstance(script, str) and script not in STORIES:
             raise SpecError(f"unknown story {script!r}{nearest(script, set(STORIES))}")
+        for usd in () if cost_usd is None else cost_usd:
+            check_amount("cost_usd", usd, at_least=0)
         self._root = Path(root)
         self._script = script
         self._name = name
