@@ -101,6 +101,8 @@ class SelfHosted(Value):
     """
     reasoning_tokens: Annotated[float, Field(ge=0)] = 0.0
     """Mean tokens that it reasons with before an answer, which it has to generate too."""
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The context window that it is served with, in tokens. None: the one in its config, where that is known."""
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None
