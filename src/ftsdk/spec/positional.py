@@ -49,5 +49,5 @@ def by_name_only(cls: type[_T]) -> type[_T]:
             raise positional_error(cls.__name__, fields, given)
         init(self, **named)
 
-    cls.__init__ = checked
+    cast("Any", cls).__init__ = checked
     return cls
