@@ -91,6 +91,8 @@ class ModelShape(Value):
     layers: Annotated[int, Field(gt=0)]
     kv_heads: Annotated[int, Field(gt=0)]
     head_dim: Annotated[int, Field(gt=0)]
+    context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """The context window; None: not known."""
 
     def weight_bytes(self, weights: Weights) -> float:
         """Bytes of the weights in memory, with 5 % for what is kept beside them."""
@@ -215,6 +217,7 @@ def model_shape(model: str) -> ModelShape:
         layers=found.layers,
         kv_heads=found.kv_heads,
         head_dim=found.head_dim,
+        context_tokens=found.context,
     )
 
 

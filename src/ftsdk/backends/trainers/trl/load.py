@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
-from ftsdk.models import loading_errors
+from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
 __all__ = ["load_for_training", "lora_config"]
@@ -51,6 +51,7 @@ def load_for_training(
             bnb_4bit_compute_dtype=compute,
         )
         options["device_map"] = {"": _device(request)}
+    check_stated_sizes(folder, shown=str(model), adapter=model.adapter)
     with loading_errors(f"{model} can't be loaded"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     for sentence in make_saveable(loaded):
