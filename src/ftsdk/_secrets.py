@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 from ftsdk.errors import CredentialsError
 
-__all__ = ["check_key", "looks_like_key", "redact", "redact_logs", "remove_keys"]
+__all__ = ["check_key", "looks_like_key", "mask_urls", "redact", "redact_logs", "remove_keys"]
 
 _SHORTEST = 4
 """Shorter secrets are left in texts: their letters are parts of words."""
@@ -38,6 +38,15 @@ _HTTP_LOGGERS = (
 _BEARER = re.compile(r"(?i)(\bbearer(?:\s|%20|\+)+|\bauthorization['\"]?\s*[:=]\s*['\"]?basic\s+)[^\s'\",}\]]+")
 _QUERY = re.compile(r"(https?://[^\s?'\"<>]{1,2000})\?[^\s'\"<>]*")
 _USER = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/?#'\"<>]{1,500}@", re.IGNORECASE)
+_USER_OF_PATH = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}:/{1,2})[^\s/?#'\"<>]{1,500}@", re.IGNORECASE)
+"""As `_USER`, and also where a `Path` has taken a slash out of `https://`."""
+_SIGNING = re.compile(
+    r"""(?ix) ([?&;](?:
+        [\w.-]{0,60}(?:signature|token|credentials?|secret|passw(?:or)?d|api[_-]?key|access[_-]?key(?:_?id)?)
+        | (?:[\w.-]{0,60}[._-])?(?:sig|key|auth|pwd|pass|code)
+    )=) [^&;\#\s'"<>]+"""
+)
+"""Parameters of a query that hold a key or a signature: `?sig=`, `X-Amz-Signature=`, `access_token=`."""
 _NAMED = re.compile(
     r"""(?ix) (['"]?\b[\w-]{0,40}
         (?: (?:api|access|secret|private)[_-]?key | (?:api|access|auth|refresh|session|hf)[_-]?token
@@ -68,6 +77,14 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = None) 
     for pattern in (_BEARER, _QUERY, _USER, _NAMED):
         text = pattern.sub(_REPLACEMENTS[pattern], text)
     return _SHAPES.sub("***", text)[:limit]
+
+
+def mask_urls(text: str) -> str:
+    """Return a name or a location without the user names, passwords, keys and signatures of URLs; each becomes `***`.
+
+    For what the user gave and what is shown or kept with a run. Unlike `redact`, it leaves the rest of a query.
+    """
+    return _SIGNING.sub(r"\1***", _USER_OF_PATH.sub(r"\1***@", text))
 
 
 def remove_keys(text: str, keys: Iterable[str]) -> str:

@@ -42,13 +42,14 @@ def test_the_validation_loss_is_the_mean_over_trained_tokens(make_job: MakeJob) 
     assert found["loss"] == pytest.approx(mean, abs=1e-4)
 
 
+def pairs(answers: tuple[str, ...]) -> Dataset:
+    return Dataset.from_rows([{"q": "question", "good": answer, "bad": "kitchen"} for answer in answers]).as_preference(
+        prompt="{q}", chosen="{good}", rejected="{bad}"
+    )
+
+
 @pytest.mark.parametrize("tuning", [LoRA(rank=2, dropout=0.0), FullFineTune()], ids=lambda t: t.kind)
 def test_the_validation_of_dpo_is_the_mean_over_pairs(make_job: MakeJob, tuning: Any) -> None:
-    def pairs(answers: tuple[str, ...]) -> Dataset:
-        return Dataset.from_rows(
-            [{"q": "question", "good": answer, "bad": "kitchen"} for answer in answers]
-        ).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-
     fields: dict[str, Any] = {
         "train": pairs(("a b c", "weather")),
         "method": DPO(beta=0.5),
@@ -76,3 +77,17 @@ def test_two_processes_find_the_same_validation_loss_as_one(make_job: MakeJob) -
         for processes in (1, 2)
     ]
     assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("tuning", [LoRA(rank=2, dropout=0.0), FullFineTune()], ids=lambda t: t.kind)
+def test_two_processes_find_the_same_dpo_validation_as_one(make_job: MakeJob, tuning: Any) -> None:
+    rows = pairs(ANSWERS)
+    fields: dict[str, Any] = {"train": pairs(("a b c", "weather")), "method": DPO(beta=0.5), "tuning": tuning}
+    fields |= {"learning_rate": 1e-3, "max_steps": 2, "eval_steps": 2, "checkpoint_steps": 2, "batch_size": 2}
+    one, two = (
+        validation_of(make_job, validation=rows, **fields, backend=Local(processes=processes, device="cpu"))
+        for processes in (1, 2)
+    )
+    assert one.keys() == two.keys()
+    assert {name: two[name] for name in one} == pytest.approx(one, abs=1e-4)
+    assert one["loss"] != pytest.approx(0.6931, abs=1e-4)

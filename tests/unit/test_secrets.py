@@ -6,12 +6,17 @@ import base64
 import json
 import logging
 import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
 
-from ftsdk._secrets import check_key, looks_like_key, redact, redact_logs
-from ftsdk.errors import CredentialsError
+from ftsdk import Dataset, FineTuneJob, Model
+from ftsdk._secrets import check_key, looks_like_key, mask_urls, redact, redact_logs
+from ftsdk.cost.pricebook.feed_source import read_feed_bytes
+from ftsdk.errors import CredentialsError, FtsdkError, SpecError
 
 KEY = 'Zq7/+"é&uHxWmP3vLk'
 
@@ -100,3 +105,56 @@ def test_a_key_stays_out_of_the_logs_of_http_clients(caplog: pytest.LogCaptureFi
     assert len(caplog.records) == 6
     assert KEY not in caplog.text
     assert "x-echo" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://ann:S3cret@host/x.jsonl", "https://***@host/x.jsonl"),
+        ("https:/ann:S3cret@host/x.jsonl", "https:/***@host/x.jsonl"),
+        ("s3://KEY@bucket/x", "s3://***@bucket/x"),
+        ("https://h/x?sv=1&sig=S3cret", "https://h/x?sv=1&sig=***"),
+        ("https://h/x?X-Amz-Credential=A%2F1&X-Amz-Signature=S3cret&a=1", "https://h/x?X-Amz-Credential=***&X-Amz-Signature=***&a=1"),
+        ("https://h/x?token=S3cret#top", "https://h/x?token=***#top"),
+        ("https://h/x?AWSAccessKeyId=AK&Signature=S3cret", "https://h/x?AWSAccessKeyId=***&Signature=***"),
+        ("https://h/x?design=plain&monkey=1", "https://h/x?design=plain&monkey=1"),
+        ("ann@host.txt and C:/data/x@1.csv", "ann@host.txt and C:/data/x@1.csv"),
+    ],
+)  # fmt: skip
+def test_secrets_of_urls_are_masked(text: str, masked: str) -> None:
+    assert mask_urls(text) == masked
+
+
+SIGNED = "https://ann:S3cret@host/x.jsonl?sig=S3cret"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Model(id=SIGNED),
+        lambda: Model(id="org/name", adapter=SIGNED),
+        lambda: Model(id="org/name", revision=SIGNED),
+        lambda: FineTuneJob(model=SIGNED, train=Dataset.from_rows([{"prompt": "a", "completion": "b"}])),
+        lambda: Dataset.from_file(SIGNED),
+        lambda: Dataset.from_file(Path(SIGNED)),
+        lambda: Dataset.from_hub(SIGNED),
+        lambda: Dataset.from_hub("org/name", revision=SIGNED),
+        lambda: FineTuneJob.from_dict({"model": "org/name", "train": {"file": SIGNED}}),
+        lambda: FineTuneJob.from_dict({"model": "org/name", "train": {"hub": SIGNED}}),
+        lambda: read_feed_bytes(SIGNED),
+    ],
+)
+def test_a_url_with_a_password_is_refused_without_it(build: Callable[[], object]) -> None:
+    with pytest.raises(FtsdkError) as caught:
+        build()
+    assert "S3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_hub_url_is_answered_with_its_id() -> None:
+    with pytest.raises(SpecError, match=r"write the hub id: 'org/name'"):
+        Model(id="https://huggingface.co/org/name")
+
+
+def test_names_of_rows_are_kept_without_passwords() -> None:
+    rows = Dataset.from_rows([{"prompt": "a", "completion": "b"}], name=SIGNED)
+    assert "S3cret" not in rows.name + str(rows) + rows.ref().to_json()

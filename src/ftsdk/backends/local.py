@@ -9,10 +9,12 @@ from typing import Literal
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
 from ftsdk.backends.launchers.local import LocalLauncher
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Local"]
 
 
+@by_name_only
 class Local(HostedBackend):
     """This machine. A run is a process of its own, which continues when yours ends.
 

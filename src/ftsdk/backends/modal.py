@@ -9,11 +9,13 @@ from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.plan_launch import Options
 from ftsdk.protocol import Orphan
+from ftsdk.spec.positional import by_name_only
 from ftsdk.trackers import package_of_tracker
 
 __all__ = ["Modal"]
 
 
+@by_name_only
 class Modal(HostedBackend):
     """Modal. Each run is a detached app, which continues when this process ends, with its files on a Volume.
 

@@ -4,6 +4,7 @@ from ftsdk.data.dataset import Dataset
 from ftsdk.data.overlap import JudgedBy, data_notes
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
+from ftsdk.data.render_trial import RenderTrial, try_rows
 from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
 from ftsdk.data.split import Splits
 from ftsdk.data.store import Store, read_stored_rows
@@ -14,6 +15,7 @@ __all__ = [
     "JudgedBy",
     "Preview",
     "RenderReport",
+    "RenderTrial",
     "Rendered",
     "RenderedPair",
     "RenderedRow",
@@ -26,4 +28,5 @@ __all__ = [
     "render_chat",
     "render_dataset",
     "render_preference",
+    "try_rows",
 ]

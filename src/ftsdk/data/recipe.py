@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ftsdk.data.bad_rows import OnBad
 from ftsdk.data.steps import ChatStep, PreferenceStep, SplitStep, Step
 from ftsdk.spec import DataFormat, Value
+from ftsdk.spec.urls import NoUrl, NoUrlSecret
 
 __all__ = ["Recipe", "portable_path"]
 
@@ -23,21 +24,21 @@ class Recipe(Value):
     order.
     """
 
-    file: str | None = None
+    file: NoUrl | None = None
     """A file; relative paths start at the folder of the job file."""
-    hub: str | None = None
+    hub: NoUrl | None = None
     """A dataset on the Hugging Face hub."""
-    hub_split: str | None = None
+    hub_split: NoUrlSecret | None = None
     """Which split of it; None is `train`."""
-    revision: str | None = None
-    subset: str | None = None
+    revision: NoUrlSecret | None = None
+    subset: NoUrlSecret | None = None
     concat: Annotated[tuple[Recipe, ...], Field(strict=False, min_length=2)] | None = None
     """Recipes whose rows follow each other, as `a + b` makes them."""
     stored: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Fingerprint of rows that came from memory; the content-addressed store must hold them."""
     format: DataFormat | None = None
     """With `stored`: the format of the rows."""
-    name: str | None = None
+    name: NoUrlSecret | None = None
     """With `stored`: a display name."""
     lineage: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
     """With `stored`: where the rows came from, if a function made them. For readers; nothing is done with it."""

@@ -127,16 +127,21 @@ def render_dataset(
 
 
 def render_rows(
-    rows: Iterable[Mapping[str, Any]], model: TextModel, *, train_on: TrainOn, max_length: int | None
+    rows: Iterable[Mapping[str, Any]],
+    model: TextModel,
+    *,
+    train_on: TrainOn,
+    max_length: int | None,
+    first_row: int = 0,
 ) -> Iterator[RenderedRow | RenderedPair]:
     """Yield each canonical row as the trainer gets it, also those without anything to learn.
 
-    All rendering ends up here.
+    All rendering ends up here. `first_row` is the position of the first row in the data, for errors.
 
     Raises:
         ModelError: There is no template for such rows, or it refuses a row or can't be masked.
     """
-    remaining, start = iter(rows), 0
+    remaining, start = iter(rows), first_row
     while chunk := list(islice(remaining, _CHUNK)):
         if "messages" in chunk[0]:
             yield from _chat_rows([row["messages"] for row in chunk], model, train_on, max_length, first_row=start)

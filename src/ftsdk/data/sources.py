@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ftsdk._format import printable
+from ftsdk._secrets import mask_urls, redact
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.csv_text import csv_rows
 from ftsdk.data.file_content import COMPRESSED, read_parquet, read_text, text_blocks
@@ -20,6 +21,7 @@ from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
+from ftsdk.spec.urls import is_url
 
 __all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
 
@@ -31,7 +33,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where the rows of a dataset come from."""
+    """Where the rows of a dataset come from; passwords and signatures of URLs in its name are masked."""
 
     name: str
     """The display name: a file's name, a hub id, or what the caller calls it."""
@@ -41,6 +43,9 @@ class Source:
     """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
     lineage: tuple[Mapping[str, Any], ...] | None = None
     """Of rows that were stored: what their recipe says about where they came from."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", mask_urls(self.name))
 
 
 def open_source(
@@ -66,7 +71,11 @@ def _expanded(path: str | Path) -> Path:
     Raises:
         DatasetError: It can't be a path, or names the home of an unknown user.
     """
-    shown = printable(str(path), 200)
+    shown = printable(mask_urls(str(path)), 200)
+    if is_url(str(path)) and not Path(path).exists():
+        raise DatasetError(
+            "is a URL, and files are read from this machine.", source=shown, hint="Download it, and pass the file."
+        )
     try:
         found = Path(path).expanduser()
         found.lstat()
@@ -87,13 +96,22 @@ def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | Non
     Raises:
         DatasetError: It can't be found or reached, or it has no such split or subset.
     """
+    if is_url(hub_id):
+        raise DatasetError(
+            "is a URL, not an id on the Hugging Face hub.",
+            source=printable(mask_urls(hub_id), 200),
+            hint="An id looks like 'org/name'.",
+        )
+    for given in (revision, subset, split):
+        if given is not None and mask_urls(given) != given:
+            raise DatasetError(f"holds a password or a signature: {printable(mask_urls(given), 200)}.", source=hub_id)
     import datasets
     from datasets.exceptions import DatasetsError
 
     try:
         loaded = datasets.load_dataset(hub_id, name=subset, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(redact(str(error)).split())
         raise DatasetError(
             f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
             f"{reason}",

@@ -7,22 +7,18 @@ import subprocess
 import sys
 from functools import lru_cache
 
+from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.errors import ModelError
 
-__all__ = ["TEMPLATE_MEMORY_BYTES", "TEMPLATE_TIMEOUT_S", "check_template"]
-
-TEMPLATE_TIMEOUT_S = 10.0
-"""Seconds for one short conversation; the templates of well-known models take milliseconds."""
-TEMPLATE_MEMORY_BYTES = 2**30
-"""Address space of the process that tries a template, the interpreter included."""
+__all__ = ["check_template"]
 
 _TOO_MUCH = 77
 _TRIAL = f"""
 import sys
 try:
     import resource
-    resource.setrlimit(resource.RLIMIT_AS, ({TEMPLATE_MEMORY_BYTES}, {TEMPLATE_MEMORY_BYTES}))
-    resource.setrlimit(resource.RLIMIT_CPU, ({int(TEMPLATE_TIMEOUT_S)}, {int(TEMPLATE_TIMEOUT_S)}))
+    resource.setrlimit(resource.RLIMIT_AS, ({TEMPLATE_LIMITS.trial_bytes},) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, ({int(TEMPLATE_LIMITS.trial_s)},) * 2)
 except (ImportError, ValueError, OSError):
     pass
 from jinja2.ext import loopcontrols
@@ -46,7 +42,7 @@ def check_template(template: str) -> None:
     """Try a template on a short conversation; one that fails in another way than by its limits passes.
 
     Raises:
-        ModelError: It takes longer than `TEMPLATE_TIMEOUT_S` or more memory than `TEMPLATE_MEMORY_BYTES`.
+        ModelError: It takes longer than `TEMPLATE_LIMITS.trial_s` or more memory than `TEMPLATE_LIMITS.trial_bytes`.
     """
     if "{%" not in template and "{{" not in template:
         return
@@ -58,17 +54,17 @@ def check_template(template: str) -> None:
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=TEMPLATE_TIMEOUT_S,
+            timeout=TEMPLATE_LIMITS.trial_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        what = f"more than {TEMPLATE_TIMEOUT_S:.0f} seconds"
+        what = f"more than {TEMPLATE_LIMITS.trial_s:.0f} seconds"
     else:
         if ended.returncode >= 0 and ended.returncode != _TOO_MUCH:
             return
         is_memory = ended.returncode == _TOO_MUCH
         what = (
-            f"more than {TEMPLATE_MEMORY_BYTES / 2**30:.0f} GiB of memory"
+            f"more than {TEMPLATE_LIMITS.trial_bytes / 2**30:.0f} GiB of memory"
             if is_memory
             else f"more than it may use (signal {-ended.returncode})"
         )

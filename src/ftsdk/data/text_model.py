@@ -10,7 +10,9 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
+from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.template_trial import check_template
+from ftsdk.data.time_limit import time_limit
 from ftsdk.errors import ModelError
 
 __all__ = ["Encoding", "TextModel"]
@@ -24,6 +26,10 @@ class Encoding(NamedTuple):
     ids: list[int]
     starts: list[int]
     ends: list[int]
+
+
+class _TemplateTimeoutError(ModelError):
+    """The chat template takes too long: no row of its own is at fault, and trying each would take longer still."""
 
 
 class TextModel:
@@ -116,12 +122,16 @@ class TextModel:
             check_template(template)
         try:
             return self._apply(conversations, generation_prompt)
+        except _TemplateTimeoutError:
+            raise
         except Exception:  # noqa: BLE001 - a template is a program, which may divide by zero or call itself
             pass  # some row is at fault: find out which
         texts: list[str | None] = []
         for index, messages in enumerate(conversations):
             try:
                 texts.extend(self._apply([messages], generation_prompt))
+            except _TemplateTimeoutError:
+                raise
             except Exception as error:  # a template is a program, which may divide by zero or call itself
                 if first_row is None:
                     texts.append(None)
@@ -184,9 +194,16 @@ class TextModel:
 
     def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:
         batch = [list(messages) for messages in conversations]
-        return self._tokenizer.apply_chat_template(
-            batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt
-        )
+        try:
+            with time_limit(TEMPLATE_LIMITS.chunk_s):
+                return self._tokenizer.apply_chat_template(
+                    batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt
+                )
+        except TimeoutError as error:
+            raise _TemplateTimeoutError(
+                f"the model's chat template takes more than {TEMPLATE_LIMITS.chunk_s:g} seconds for {len(batch):,} "
+                "rows, so it isn't used; pass another one with Model(chat_template=...)"
+            ) from error
 
     def _plain(self, messages: Messages, *, row: int) -> str:
         roles = [message["role"] for message in messages]

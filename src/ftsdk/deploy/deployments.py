@@ -26,6 +26,7 @@ from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import Backend, RunRef, RunStatus
 from ftsdk.protocol.serving import CanServe, ServingPlan, ServingStatus, plan_serving
 from ftsdk.spec import Value
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["Deployment", "DeploymentRecord", "deployments", "deployments_in", "make_deployment"]
 
@@ -89,6 +90,7 @@ class Deployment:
             clock: Seconds since the epoch.
             sleep: Waits for some seconds.
         """
+        check_amount("poll_s", poll_s, at_least=0, at_most=86_400)
         self._record = record
         self._backend = backend
         self._file = folder / f"{record.name}.json"
@@ -150,7 +152,9 @@ class Deployment:
         Raises:
             BackendError: The provider refused, or it didn't become ready; what was started is stopped.
             TimeoutError: `timeout_s` is over; it is stopped.
+            SpecError: `timeout_s` isn't a number above 0, or it was started before.
         """
+        check_amount("timeout_s", timeout_s, above=0)
         if self._record.state != "intended" or self._file.exists():
             raise SpecError(f"deployment {self._record.name} was started before; make a new one with run.serve(...)")
         atexit.register(self._stop_at_exit)

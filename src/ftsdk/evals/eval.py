@@ -15,12 +15,14 @@ from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.scorers import Score, Scorer, exact_match, get_scorer
 from ftsdk.evals.scorers.scorer import RESERVED_OPTIONS
 from ftsdk.spec.base import nearest
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Eval"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class Eval:
     """A measurement: examples, and how answers to them are judged.

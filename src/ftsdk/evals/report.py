@@ -9,6 +9,7 @@ from typing import Any
 
 from ftsdk.evals import report_data, report_html, report_text
 from ftsdk.evals.results import EvalScore, PairedScore
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["EvalReport"]
 
@@ -16,6 +17,7 @@ _SMALL = 100
 """Below this many examples one example is worth more than a point, and the report says so."""
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class EvalReport:
     """Base against tuned on the same examples. Print it, or show it in a notebook."""

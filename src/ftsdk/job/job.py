@@ -26,6 +26,8 @@ from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
+from ftsdk.spec.amounts import check_amount
+from ftsdk.spec.urls import NoUrl
 
 if TYPE_CHECKING:
     from ftsdk.cost.training.tokens import RowTokens
@@ -44,7 +46,7 @@ class FineTuneJob(JobFields):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    model: str | Model
+    model: NoUrl | Model
     """A hub id, a folder, a `.gguf` file, or a `Model(...)`."""
     train: Dataset
     """What to learn from: chat or preference rows."""
@@ -118,7 +120,8 @@ class FineTuneJob(JobFields):
 
         Raises:
             UnsupportedSpecError: The backend can't honour a field that was set.
-            ModelError: The model isn't found, is incomplete, or isn't safe to load.
+            ModelError: The model isn't found, is incomplete or isn't safe to load, or its chat template refuses a row.
+            DatasetError: Training would refuse the rows: too many lose trained tokens or what their messages say.
             BudgetExceededError: The run could cost more than `budget_usd`.
         """
         backend = self.resolved_backend
@@ -127,7 +130,8 @@ class FineTuneJob(JobFields):
             JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
             for e in self.evals
         ]
-        plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges)))
+        tried = self._tried_rows(plan.spec) if backend.capabilities.honours("max_truncated") else ()
+        plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges), *tried))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan
@@ -153,16 +157,13 @@ class FineTuneJob(JobFields):
             BackendError: The provider can't quote the run.
         """
         backend = self.resolved_backend
+        if usd_per_hour is not None:
+            check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
         rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(
                 backend.name,
                 [Gap("live", True, (), "this backend offers no quote; leave live out to get ftsdk's own estimate")],
-            )
-        if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
-            raise SpecError(
-                f"usd_per_hour={usd_per_hour!r} isn't a valid price: pass US dollars above 0, or leave it out if the "
-                "hardware costs nothing"
             )
         # An estimate is never refused over its cost: plan() and submit() check it against the budget.
         planned = backend.plan(self.spec().replace(budget_usd=None))
@@ -234,6 +235,32 @@ class FineTuneJob(JobFields):
             max_truncated=spec.max_truncated,
             embedding_rows=embedding_rows_of(spec.model),
         )
+
+    def _tried_rows(self, spec: JobSpec) -> tuple[str, ...]:
+        """Render rows as training will, where the model's files are here; return what wasn't rendered."""
+        from ftsdk.data import RenderTrial, try_rows
+        from ftsdk.models import inspect_model, tokenizer_files
+
+        files = tokenizer_files(spec.model)
+        if isinstance(files, str):
+            return (f"rows were not rendered: {files}.",)
+        facts = inspect_model(spec.model)
+        found = [
+            try_rows(
+                RenderTrial(
+                    fingerprint=data.fingerprint,
+                    rows=data.rows,
+                    tokenizer=files,
+                    train_on=spec.method.rendered_train_on,
+                    max_length=spec.max_length or facts.max_position_embeddings or files.model_max_length,
+                    embedding_rows=facts.embedding_rows,
+                    max_truncated=spec.max_truncated,
+                )
+            )
+            for data in (self.train, self.validation)
+            if data is not None
+        ]
+        return tuple(dict.fromkeys(note for note in found if note is not None))
 
     def preview(self, n: int = 3) -> Preview:
         """Return what the model will see, with the tokens it will be trained on marked.

@@ -11,7 +11,15 @@ from ftsdk.models.loading import (
     pick_dtype,
 )
 from ftsdk.models.materialize import base_folder, materialize
-from ftsdk.models.source import ModelFacts, has_own_embeddings, inspect_model, read_json
+from ftsdk.models.plain_tokenizer import tokenizer_files
+from ftsdk.models.source import (
+    ModelFacts,
+    check_stated_sizes,
+    has_own_embeddings,
+    has_unlisted_embeddings,
+    inspect_model,
+    read_json,
+)
 from ftsdk.models.torch_stack import loading_errors
 from ftsdk.models.upload_files import files_of_model
 
@@ -19,10 +27,12 @@ __all__ = [
     "ModelFacts",
     "base_folder",
     "base_name",
+    "check_stated_sizes",
     "embedding_rows_of",
     "eos_token_ids",
     "files_of_model",
     "has_own_embeddings",
+    "has_unlisted_embeddings",
     "inspect_model",
     "load_model",
     "load_tokenizer",
@@ -33,4 +43,5 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "read_json",
+    "tokenizer_files",
 ]

@@ -15,18 +15,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ftsdk.errors import ModelError
+from ftsdk.models.limits import LIMITS
 
 __all__ = ["GgufHeader", "SafetensorsHeader", "read_gguf_header", "read_safetensors_header", "regular_size"]
-
-_MAX_HEADER_BYTES = 100_000_000
-"""The limit of the safetensors format itself (https://github.com/huggingface/safetensors, read 2026-11-23)."""
-
-_MAX_DIMENSIONS = 16
-_MAX_PARAMETERS = 2**53
-"""Nine thousand trillion, far beyond any model.
-
-What a damaged header multiplies to must stay a number that can be counted with.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +57,10 @@ def _product(factors: Iterable[object]) -> int:
     """
     product = 1
     for count, factor in enumerate(factors, start=1):
-        if not isinstance(factor, int) or isinstance(factor, bool) or factor < 0 or count > _MAX_DIMENSIONS:
+        if not isinstance(factor, int) or isinstance(factor, bool) or factor < 0 or count > LIMITS.dimensions:
             raise ValueError("a size isn't a whole number from 0")
         product *= factor
-        if product > _MAX_PARAMETERS:
+        if product > LIMITS.parameters:
             raise ValueError("a tensor is larger than any model")
     return product
 
@@ -86,7 +77,7 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
         if start.startswith(b"version "):
             raise ModelError(f"{path.name} is a git LFS pointer, not the weights. Fetch them: git lfs pull")
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+        if not 2 <= length <= min(LIMITS.header_bytes, size - 8):
             raise ModelError(
                 f"{path.name} is not a complete safetensors file ({size:,} bytes). Copy or download it again."
             )
@@ -224,7 +215,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
                 for _ in range(tensor_count):
                     names.append(cursor.string())
                     dimensions = cursor.number("<I")
-                    if dimensions > _MAX_DIMENSIONS:
+                    if dimensions > LIMITS.dimensions:
                         raise struct.error(f"a tensor of {dimensions} dimensions")
                     parameters += _product([cursor.number("<Q") for _ in range(dimensions)])
                     cursor.number("<I")

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from ftsdk.errors import ModelError
 from ftsdk.models.materialize import materialize
-from ftsdk.models.source import inspect_model, read_json
+from ftsdk.models.source import check_stated_sizes, inspect_model, read_json
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 
@@ -200,6 +200,9 @@ def load_model(
     torch = _torch()
     where = device or pick_device()
     folder = materialize(model)
+    if model.adapter is not None:
+        inspect_model(model)  # refuses an adapter whose weights aren't safetensors
+    check_stated_sizes(folder, shown=str(model), adapter=model.adapter)
     with late_imports("loading a model"):
         from transformers import AutoModelForCausalLM
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
@@ -221,7 +224,6 @@ def load_model(
 def _with_adapter(loaded: Any, model: Model) -> Any:
     with late_imports("loading an adapter"):
         from peft import PeftModel
-    inspect_model(model)  # refuses an adapter whose weights aren't safetensors
     with loading_errors(f"the adapter {model.adapter} doesn't fit {model.id}", "Name the base it was trained on."):
         return PeftModel.from_pretrained(loaded, str(Path(str(model.adapter)).expanduser()), local_files_only=True)
 

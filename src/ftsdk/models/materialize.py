@@ -18,7 +18,7 @@ from ftsdk._home import home
 from ftsdk.errors import MissingExtraError, ModelError
 from ftsdk.models.hub_cache import check_hub_id, hub_cache
 from ftsdk.models.identity import base_name, file_sha256
-from ftsdk.models.source import inspect_folder, inspect_model
+from ftsdk.models.source import check_stated_sizes, inspect_folder, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 
@@ -146,6 +146,7 @@ def _unpack(model: Model, root: Path, report: Callable[[str], object]) -> Path:
         return target
     if find_spec("transformers") is None:
         raise MissingExtraError("local", needed_for=f"unpacking {base_name(model)}", missing="transformers")
+    check_stated_sizes(source, shown=base_name(model))
     report(f"unpacking {base_name(model)} into bfloat16 safetensors, once")
     with quiet_transformers():
         if _is_whole(target):  # another thread was faster

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any, Literal, assert_never, cast
 
 from ftsdk.errors import ModelError
+from ftsdk.models.config_sizes import check_adapter_sizes, check_sizes
 from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header, regular_size
 from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
+from ftsdk.models.limits import LIMITS
 from ftsdk.spec import Model
 
-__all__ = ["ModelFacts", "has_own_embeddings", "inspect_folder", "inspect_model", "read_json"]
+__all__ = [
+    "ModelFacts",
+    "check_stated_sizes",
+    "has_own_embeddings",
+    "has_unlisted_embeddings",
+    "inspect_folder",
+    "inspect_model",
+    "read_json",
+]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
@@ -23,9 +33,6 @@ _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "e
 _LOW_RANK = frozenset(
     {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_bias"}
 )
-_MOST = 2**40
-_MAX_JSON_BYTES = 50_000_000
-"""Of a config or an index; the index of the largest models has a few megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +138,34 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
     )
 
 
+def check_stated_sizes(path: Path, *, shown: str, adapter: str | None = None) -> None:
+    """Refuse a model that states more than its files hold, before a library allocates what it states.
+
+    Args:
+        path: A folder that `inspect_folder` has passed, or a GGUF file.
+        shown: The name of the model in errors.
+        adapter: The folder of the adapter on top, which `inspect_model` has passed.
+
+    Raises:
+        ModelError: A size in the config or the GGUF header is far beyond the weights.
+    """
+    if adapter is not None:
+        folder = Path(adapter).expanduser()
+        weights = read_safetensors_header(folder / "adapter_model.safetensors")
+        check_adapter_sizes(read_json(folder / "adapter_config.json", adapter), weights.parameters, shown=adapter)
+    if path.is_file():
+        found = read_gguf_header(path)
+        sizes = {key.partition(".")[2]: value for key, value in found.fields.items()}
+        check_sizes(sizes, found.tensor_names, found.parameters, shown=shown)
+        return
+    config = read_json(path / "config.json", shown)
+    names = {entry.name for entry in path.iterdir()}
+    headers = [read_safetensors_header(part) for part in _weight_files(path, names, shown)]
+    tensors = [name for header in headers for name in header.shapes]
+    parameters = sum(header.parameters for header in headers)
+    check_sizes({**config, **_text_part(config)}, tensors, parameters, shown=shown)
+
+
 def _embedding_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     rows = {shape[0] for name, shape in shapes.items() if name.endswith(_EMBEDDINGS) and len(shape) == 2}
     return rows.pop() if len(rows) == 1 else None
@@ -187,14 +222,13 @@ def _facts_of_gguf(header: GgufHeader, facts: ModelFacts) -> ModelFacts:
 
 
 def _facts_of_config(config: Mapping[str, Any], facts: ModelFacts) -> ModelFacts:
-    # Multimodal models keep the sizes of their language part one level down.
-    inner = config.get("text_config")
-    text = cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else config
+    text = _text_part(config)
 
     def number(key: str) -> int | None:
         found = text.get(key, config.get(key))
-        # A size outside of this range is damage, and better unknown than counted with.
-        return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < _MOST else None
+        return (
+            found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < LIMITS.config_size else None
+        )
 
     heads, hidden = number("num_attention_heads"), number("hidden_size")
     architectures, model_type = config.get("architectures"), config.get("model_type")
@@ -214,6 +248,12 @@ def _facts_of_config(config: Mapping[str, Any], facts: ModelFacts) -> ModelFacts
         max_position_embeddings=number("max_position_embeddings"),
         tie_word_embeddings=tied if isinstance(tied, bool) else None,
     )
+
+
+def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where the sizes are: multimodal models keep those of their language part one level down."""
+    inner = config.get("text_config")
+    return cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else config
 
 
 def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
@@ -288,6 +328,25 @@ def has_own_embeddings(adapter: str) -> bool:
     return any(not _LOW_RANK & set(name.split(".")) for name in names)
 
 
+def has_unlisted_embeddings(adapter: str) -> bool:
+    """Return whether an adapter's file has whole embeddings that its config doesn't list in `modules_to_save`.
+
+    PEFT writes such a file for a model whose embeddings were resized, and saves them again only on request.
+
+    Raises:
+        ModelError: The adapter isn't there or isn't whole.
+    """
+    _check_adapter(adapter)
+    folder = Path(adapter).expanduser()
+    listed = read_json(folder / "adapter_config.json", adapter).get("modules_to_save")
+    known = set(cast("list[str]", listed)) if isinstance(listed, list) else set[str]()
+    for name in read_safetensors_header(folder / "adapter_model.safetensors").shapes:
+        parts = name.split(".")
+        if parts[-1] == "weight" and not (_LOW_RANK | known) & set(parts):
+            return True
+    return False
+
+
 def _check_adapter(adapter: str) -> None:
     folder = Path(adapter).expanduser()
     if not folder.is_dir():
@@ -316,9 +375,9 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         ModelError: It isn't a regular file with a JSON object, or is too large.
     """
     size = regular_size(path)
-    if size > _MAX_JSON_BYTES:
+    if size > LIMITS.json_bytes:
         raise ModelError(
-            f"{shown}: {path.name} has {size:,} bytes, over {_MAX_JSON_BYTES:,}. Copy or download the model again."
+            f"{shown}: {path.name} has {size:,} bytes, over {LIMITS.json_bytes:,}. Copy or download the model again."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

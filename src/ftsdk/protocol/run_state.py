@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk.errors import Diagnosis, SpecError
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["TERMINAL", "Artifact", "RunRef", "RunState", "RunStatus"]
 
@@ -20,6 +21,7 @@ TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 """The states that a run never leaves."""
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
     """The name of a run, valid in any process on any day: `local:20261123-ab12cd`."""
@@ -47,6 +49,7 @@ class RunRef:
         return cls(backend=backend, id=identifier)
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
     """The state of a run now."""
@@ -67,6 +70,7 @@ class RunStatus:
         return self.state in TERMINAL
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
     """The weights of a finished run: every file that the manifest lists is there and has the right hash."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import overload
 
 from ftsdk._format import html_block, html_table, text_table
@@ -13,6 +14,7 @@ from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, Backend, RunRef
 from ftsdk.run.ledger import Ledger, Record, Sighting, UnreadableRecord
 from ftsdk.run.outcome import CostReport
+from ftsdk.run.record_copies import folders_without_copy
 from ftsdk.run.run import Run
 from ftsdk.run.submission import status_of
 
@@ -62,6 +64,19 @@ class Runs(Sequence[Run]):
         return html_block(html_table(self.rows(), head=("ref", "name", "state", "started", "model")))
 
 
+def _lost(home: Path, known: Collection[str]) -> Iterator[UnreadableRecord]:
+    """Yield the folders of runs that a ledger can't be rebuilt from."""
+    for folder, reason in folders_without_copy(home):
+        if folder.name not in known:
+            yield UnreadableRecord(
+                ref=folder.name,
+                created_at=folder.stat().st_mtime,
+                state="unknown",
+                reason=f"{reason}, so it can't be put back into the ledger; its files, with the weights if it ended, "
+                f"are in {folder}",
+            )
+
+
 def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
     """Return the runs in the ledger, the newest first.
 
@@ -69,7 +84,8 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
 
     Args:
         refresh: Ask the backends for the state of those that hadn't ended when last seen.
-        rebuild: First fill the ledger from the runs' folders. A damaged file is kept under another name beside it.
+        rebuild: First fill the ledger from the runs' folders. A damaged file is kept under another name beside it, and
+            folders without a record, which can't be put back, are in `.unreadable`.
 
     Raises:
         FtsdkError: The ledger can't be read.
@@ -97,6 +113,9 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
         else:
             found.append(run)
     ledger.saw(*sightings)
+    if rebuild:
+        known = {one.ref.partition(":")[2] for one in (*found, *unreadable)}
+        unreadable.extend(_lost(ledger.path.parent, known))
     return Runs(found, unreadable=unreadable)
 
 

@@ -10,7 +10,7 @@ from ftsdk.errors import SpecError
 from ftsdk.protocol import RunRef
 from ftsdk.run.record import Record, record_from_json, record_to_json
 
-__all__ = ["read_copies", "remove_copy", "write_copy"]
+__all__ = ["folders_without_copy", "read_copies", "remove_copy", "write_copy"]
 
 _PREFIX = "record."
 _MOST_BYTES = 256 * 2**20
@@ -51,6 +51,15 @@ def read_copies(home: Path) -> Iterator[Record]:
         # A folder that was copied or renamed by hand holds the record of another run.
         if _path(home, record.ref) == path:
             yield record
+
+
+def folders_without_copy(home: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders of runs that hold no record that can be read, each with the reason."""
+    whole = {record.ref.partition(":")[2] for record in read_copies(home)}
+    for folder in sorted(home.glob("runs/*")):
+        if folder.is_dir() and is_run_id(folder.name) and folder.name not in whole:
+            copies = sorted(path.name for path in folder.glob(f"{_PREFIX}*.json"))
+            yield folder, f"its {copies[0]} can't be read or is another run's" if copies else "it has no record.*.json"
 
 
 def _path(home: Path, ref: str) -> Path | None:

@@ -11,7 +11,13 @@ __all__ = ["check_amount"]
 
 
 def check_amount(
-    name: str, value: object, *, above: float | None = None, at_least: float | None = None, at_most: float = 1e12
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float = 1e12,
+    is_whole: bool = False,
 ) -> None:
     """Raise unless a value is a finite number within its bounds.
 
@@ -21,13 +27,15 @@ def check_amount(
         above: Exclusive lower bound.
         at_least: Inclusive lower bound.
         at_most: Inclusive upper bound.
+        is_whole: Whether it must be an int.
 
     Raises:
         SpecError: It isn't such a number.
     """
     low = f"above {above:g}" if above is not None else f"from {at_least:g}" if at_least is not None else "at most"
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise SpecError(f"{name}={value!r} is not a number: pass one {low} to {at_most:g}")
+    if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float | Decimal):
+        kind = "a whole number" if is_whole else "a number"
+        raise SpecError(f"{name}={value!r} is not {kind}: pass one {low} to {at_most:g}")
     is_finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     is_low = is_finite and ((above is not None and value <= above) or (at_least is not None and value < at_least))
     if not is_finite or is_low or value > at_most:

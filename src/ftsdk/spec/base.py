@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast, get_origin, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from ftsdk._secrets import redact
-from ftsdk.errors import Problem, SpecError
-from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from ftsdk.errors import SpecError
+from ftsdk.spec.positional import positional_error
+from ftsdk.spec.problems import TAGS, models_in, nearest, spec_error
 
 __all__ = [
     "OptionalPositiveUsd",
@@ -89,13 +84,6 @@ def usd_default(amount: float | None) -> Any:
     return None if amount is None else _usd(amount)
 
 
-def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
-    """Return the end of an error message: the known name that was probably meant, or else all known names."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
-
-
 class Value(BaseModel):
     """A frozen value. Unknown keys, wrong types and numbers out of range raise one `SpecError` that lists them all.
 
@@ -126,9 +114,14 @@ class Value(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise _spec_error(type(self), error) from error
+            raise spec_error(type(self), error) from error
 
-    if not TYPE_CHECKING:  # for type checkers an attribute that isn't declared stays an error
+    if not TYPE_CHECKING:  # for type checkers all of these stay errors
+        # Not in __init__, from which pydantic makes the signature.
+        def __new__(cls, *given: object, **_data: object) -> Self:  # noqa: D102 - no part of the reference
+            if given:
+                raise positional_error(cls.__name__, _fields_to_name(cls), given)
+            return super().__new__(cls)
 
         def __setattr__(self, name: str, value: object) -> None:
             if not name.startswith("_"):
@@ -160,7 +153,7 @@ class Value(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise _spec_error(cls, error) from error
+            raise spec_error(cls, error) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data with only the fields that were set; `from_dict` reads it back, equal."""
@@ -195,7 +188,7 @@ class UnionMember(Value):
         missing = sorted(name for name in cls.__class_vars__ if not hasattr(cls, name))
         if missing:
             raise TypeError(f"{cls.__name__} must set these class variables: {', '.join(missing)}")
-        _TAGS.add(str(cls.model_fields["kind"].default))
+        TAGS.add(str(cls.model_fields["kind"].default))
 
 
 def union_members(union: object) -> dict[str, type[UnionMember]]:
@@ -203,7 +196,7 @@ def union_members(union: object) -> dict[str, type[UnionMember]]:
     annotation: object = union.annotation if isinstance(union, FieldInfo) else union
     return {
         str(member.model_fields["kind"].default): member
-        for member in _models_in(annotation)
+        for member in models_in(annotation)
         if issubclass(member, UnionMember)
     }
 
@@ -227,6 +220,12 @@ def set_fields(value: Value, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _fields_to_name(cls: type[BaseModel]) -> list[str]:
+    """Return the fields in the order in which they are likely to be meant: the required ones first."""
+    fields = {name: field for name, field in cls.model_fields.items() if name != "kind"}
+    return sorted(fields, key=lambda name: not fields[name].is_required())
+
+
 @functools.cache
 def _array_fields(cls: type[BaseModel]) -> dict[str, type[tuple[object, ...]] | type[frozenset[object]]]:
     """Return the fields that hold a tuple or a frozenset, and which of the two."""
@@ -241,142 +240,3 @@ def _array_fields(cls: type[BaseModel]) -> dict[str, type[tuple[object, ...]] | 
             else:
                 pending.extend(cast("tuple[object, ...]", getattr(annotation, "__args__", ())))
     return found
-
-
-def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """Return the field names of the model that `location` points into."""
-    known: set[str] = set(cls.model_fields)
-    current: list[type[BaseModel]] = [cls]
-    for part in location:
-        following: list[type[BaseModel]] = []
-        for model in current:
-            field = model.model_fields.get(str(part))
-            if field is not None:
-                following.extend(_models_in(field.annotation))
-                for meta in field.metadata:
-                    following.extend(_models_in(meta))
-            elif "kind" in model.model_fields and model.model_fields["kind"].default == part:
-                following.append(model)  # pydantic puts the tag of a discriminated union into the path
-        if following:
-            current = following
-            known = {name for model in current for name in model.model_fields}
-    return known
-
-
-def _models_in(annotation: object) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    arguments = cast("tuple[object, ...]", getattr(annotation, "__args__", ()))
-    return [model for argument in arguments for model in _models_in(argument)]
-
-
-def _spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
-    problems: list[Problem] = []
-    for detail in error.errors(include_url=False):
-        inner = detail.get("ctx", {}).get("error")
-        location = detail["loc"]
-        path = ".".join(str(part) for part in location if not _is_tag(part))
-        if isinstance(inner, SpecError) and inner.problems:
-            problems.extend(Problem(f"{path}.{problem.path}".strip("."), problem.message) for problem in inner.problems)
-            continue
-        if isinstance(inner, Exception):
-            problems.append(Problem(path, str(inner)))
-            continue
-        if detail["type"] == "extra_forbidden":
-            word = str(location[-1])
-            problems.append(
-                Problem(path, f"unknown option {word!r}{_instead_of(cls, word, _fields_at(cls, location[:-1]))}")
-            )
-        elif detail["type"] == "missing":
-            problems.append(Problem(path, "is required"))
-        elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            # The kind is missing or unknown: the message lists the members of the union.
-            context = detail.get("ctx", {})
-            members = {word.strip("' ") for word in str(context.get("expected_tags", "")).split(",")}
-            kind = context.get("tag")
-            problems.append(
-                Problem(
-                    path,
-                    _one_of_the_union(cls, detail)
-                    if kind is None
-                    else f"unknown kind {kind!r}{nearest(str(kind), members)}",
-                )
-            )
-        elif detail["type"] == "model_attributes_type":
-            problems.append(Problem(path, _one_of_the_union(cls, detail)))
-        else:
-            asked = detail["input"]
-            # Of an object the keys only: it may be the options of something, with a secret among them.
-            fields = cast("Mapping[object, object]", asked) if isinstance(asked, Mapping) else None
-            shown = redact(repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
-            shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            problems.append(
-                Problem(
-                    path,
-                    f"{_in_words(detail, asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
-                )
-            )
-    name = str(cls.model_config.get("title") or cls.__name__)
-    lines = "\n".join(f"  {problem.path or name}: {problem.message}" for problem in problems)
-    return SpecError(f"{name} can't be built:\n{lines}", problems=problems)
-
-
-def _instead_of(cls: type[BaseModel], word: str, known: set[str]) -> str:
-    """Return the end of an error message about an unknown option: what to write instead."""
-    if word.lower() in known:
-        return f"; write {word.lower()!r}"
-    hint = cls.other_words.get(word.lower().replace("-", "_")) if issubclass(cls, Value) else None
-    return nearest(word, known) if hint is None else f"; here it is {hint}"
-
-
-def _one_of_the_union(cls: type[BaseModel], detail: ErrorDetails) -> str:
-    """Return the message for something that isn't a member of a union, such as `tuning="lora"` or `tuning=LoRA`."""
-    asked, name = detail["input"], str(detail["loc"][-1])
-    field = cls.model_fields.get(name)
-    members = {} if field is None else union_members(field)
-    if not members:
-        return "needs 'kind', which names its type"
-    if isinstance(asked, type) and asked in members.values():
-        return f"is the class; write {name}={asked.__name__}(), with brackets"
-    if isinstance(asked, str):
-        member = members.get(asked.lower())
-        if member is not None:
-            kind = member.model_fields["kind"].default
-            return f"is text; write {name}={member.__name__}(), or {name}: {{kind: {kind}}} in a file"
-        return f"unknown {name} {asked!r}{nearest(asked.lower(), set(members))}"
-    if isinstance(asked, Mapping):
-        return f"needs 'kind', which names its type: {', '.join(members)}"
-    return f"should be {' or '.join(f'{member.__name__}()' for member in members.values())}, got {type(asked).__name__}"
-
-
-def _in_words(detail: ErrorDetails, asked: object) -> str | None:
-    """Return a message for the most common mistakes, in the terms of JSON and YAML; None for all others."""
-    kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
-    if isinstance(asked, str) and (name, asked.lower()) in INSTEAD_OF_VALUE:
-        return INSTEAD_OF_VALUE[name, asked.lower()]
-    if kind == "model_type" and isinstance(asked, bool):
-        return f"write {detail.get('ctx', {}).get('class_name')}()"
-    is_number = isinstance(asked, str) and _NUMBER.fullmatch(asked) is not None
-    if kind == "is_instance_of" and not is_number:
-        return INSTEAD_OF_CLASS.get(str(detail.get("ctx", {}).get("class")))
-    if kind == "tuple_type":
-        return "input should be a list" + (f", such as [{asked}]" if isinstance(asked, str) else "")
-    if kind not in ("float_type", "int_type", "is_instance_of") or not isinstance(asked, str) or not is_number:
-        return None
-    if "e" in asked.lower():
-        return (
-            "input should be a number, not text: YAML takes an exponent only after a point and with a sign, as in "
-            "1.0e+6"
-        )
-    return "input should be a number, not text: write it without quotes"
-
-
-_NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?")
-
-
-def _is_tag(part: int | str) -> bool:
-    return isinstance(part, str) and part in _TAGS
-
-
-_TAGS: set[str] = set()
-"""The `kind` words of all unions, so that error paths read `tuning.rank` and not `tuning.lora.rank`."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from ftsdk.spec.base import Value
+from ftsdk.spec.urls import NoUrl, NoUrlSecret
 
 __all__ = ["Model"]
 
@@ -17,11 +18,11 @@ class Model(Value):
     Nothing is loaded or looked up here: `job.plan()` checks what is at hand.
     """
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[NoUrl, Field(min_length=1)]
     """`"HuggingFaceTB/SmolLM2-135M-Instruct"`, `"./my-model"`, or `"model.Q4_1.gguf"`."""
-    revision: str | None = None
+    revision: NoUrlSecret | None = None
     """Branch, tag or commit on the hub. None: the default branch. Pin a commit to make a run repeatable."""
-    adapter: str | None = None
+    adapter: NoUrl | None = None
     """A folder with a LoRA adapter to apply, such as the result of an earlier run."""
     chat_template: str | None = None
     """A Jinja chat template that replaces the model's own. None: the model's own."""

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from typing import Annotated
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator
+
+from ftsdk._secrets import mask_urls
 from ftsdk.errors import SpecError
 
-__all__ = ["check_service_url", "is_loopback"]
+__all__ = ["NoUrl", "NoUrlSecret", "check_service_url", "is_loopback", "is_url"]
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/+\S")
+_HUB = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?:datasets/|models/)?([\w.-]+/[\w.-]+)")
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is an address and no path, also where a `Path` has taken a slash out of `https://`."""
+    return _SCHEME.match(text) is not None
+
+
+def _no_url_secret(text: str) -> str:
+    if mask_urls(text) != text:
+        raise ValueError(
+            f"holds a password, a key or a signature in a URL, and is kept with each run: {mask_urls(text)[:200]}; "
+            "leave it out"
+        )
+    return text
+
+
+def _no_url(text: str) -> str:
+    if not is_url(text):
+        return text
+    on_hub = _HUB.match(text)
+    advice = f"write the hub id: {on_hub[1]!r}" if on_hub else "download it, and pass the folder or the file"
+    raise ValueError(f"is a URL ({mask_urls(text)[:200]}); {advice}")
+
+
+NoUrlSecret = Annotated[str, AfterValidator(_no_url_secret)]
+"""Text that is kept with a run, so that a password or a signature in it is refused."""
+NoUrl = Annotated[str, AfterValidator(_no_url)]
+"""A hub id or a path: nothing is read from a URL."""
 
 
 def check_service_url(name: str, url: str, *, key_comes_from: str, allow_http: bool = False) -> str:

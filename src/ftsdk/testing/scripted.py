@@ -31,7 +31,9 @@ from ftsdk.protocol import (
 )
 from ftsdk.runfolder.manifest import seal, verify
 from ftsdk.spec import DataFormat, JobSpec, default_learning_rate
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import nearest
+from ftsdk.spec.positional import by_name_only
 from ftsdk.testing.scripts import SCRIPTS, Fault, ScriptEntry
 from ftsdk.testing.specs import members_of, optional_fields
 
@@ -51,6 +53,7 @@ _STATES: Mapping[str, RunState] = {
 _FIRST_AT = 1_800_000_000.0  # seconds since the epoch; each entry is a second later
 
 
+@by_name_only
 class ScriptedBackend:
     """A backend for tests: each run plays a script from `SCRIPTS`, or one that you write.
 
@@ -81,6 +84,8 @@ class ScriptedBackend:
     ) -> None:
         if isinstance(script, str) and script not in SCRIPTS:
             raise SpecError(f"unknown script {script!r}{nearest(script, set(SCRIPTS))}")
+        for usd in () if cost_usd is None else cost_usd:
+            check_amount("cost_usd", usd, at_least=0)
         self._root = Path(root)
         self._script = script
         self._name = name

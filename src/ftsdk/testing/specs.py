@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from ftsdk.spec import SFT, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Value
 from ftsdk.spec.base import union_members
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Sample", "a_dataset", "a_spec", "field_samples", "members_of", "optional_fields", "spec_with"]
 
@@ -36,6 +37,7 @@ def a_spec(**changes: Any) -> JobSpec:
     return JobSpec(**{**fields, **changes})
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """Two values for one optional field, and what the spec must have besides."""

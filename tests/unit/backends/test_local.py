@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ftsdk import (
+    DPO,
     BudgetExceededError,
     Dataset,
     DoRA,
@@ -17,6 +19,7 @@ from ftsdk import (
     FineTuneJob,
     FullFineTune,
     Local,
+    Model,
     ModelError,
     QLoRA,
     SpecError,
@@ -198,5 +201,18 @@ def test_a_local_run_that_could_exceed_its_budget_is_not_started(ftsdk_home: Pat
 
 @pytest.mark.parametrize("price", [0, -1, float("nan"), float("inf"), True, "much"])
 def test_what_is_no_price_is_refused(price: Any) -> None:
-    with pytest.raises(SpecError, match="is not a valid price"):
+    with pytest.raises(SpecError, match="usd_per_hour"):
         Local(usd_per_hour=price)
+
+
+@pytest.mark.parametrize(("bias", "fields"), [("none", []), ("all", ["method"]), ("lora_only", ["method"])])
+def test_dpo_on_an_adapter_with_biases_is_refused(model: str, tmp_path: Path, bias: str, fields: list[str]) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"r": 8, "target_modules": ["q_proj"], "bias": bias}))
+    shutil.copy(Path(model) / "model.safetensors", adapter / "adapter_model.safetensors")
+    pairs = Dataset.from_rows([{"q": "a", "good": "b", "bad": "c"}]).as_preference(
+        prompt="{q}", chosen="{good}", rejected="{bad}"
+    )
+    further = job(model).replace(model=Model(id=model, adapter=str(adapter)), train=pairs, method=DPO(), batch_size=1)
+    assert [gap.field for gap in translate(further.spec(), CPU).gaps] == fields

@@ -61,3 +61,69 @@ def test_a_token_beyond_the_embedding_is_refused_by_name(tiny_model: Path, tmp_p
     for ask in (job(str(own), train=beyond).estimate, job(str(own), train=beyond).preview):
         with pytest.raises(ModelError, match=f"'<travel>'.*{rows:,} rows"):
             ask()
+
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_plan_refuses_rows_that_the_template_refuses(tiny_model: Path) -> None:
+    with pytest.raises(ModelError, match="refuses row 1"):
+        job(Model(id=str(tiny_model), chat_template=REFUSES)).plan()
+    only = "{% if messages[0].content == 'x 3' %}" + REFUSES + "{% endif %}" + NO_SYSTEM
+    with pytest.raises(ModelError, match="refuses row 4 "):
+        job(Model(id=str(tiny_model), chat_template=only)).plan()
+
+
+def test_a_plan_refuses_rows_that_lose_what_they_say(tiny_model: Path) -> None:
+    rows = Dataset.from_rows([{"system": "Be brief.", "prompt": "a", "completion": "b"}] * 4)
+    with pytest.raises(DatasetError, match="leaves out or changes what a message says in 4 of 4 rows"):
+        job(Model(id=str(tiny_model), chat_template=NO_SYSTEM), train=rows).plan()
+    job(Model(id=str(tiny_model), chat_template=NO_SYSTEM), train=rows, max_truncated=1.0).plan()
+
+
+def test_a_plan_refuses_rows_without_room_for_their_answers(tiny_model: Path) -> None:
+    long = Dataset.from_rows([{"prompt": "a " * 700, "completion": "b"}] * 4)
+    for changes in ({"train": long}, {"validation": long}):
+        with pytest.raises(DatasetError, match=r"4 of 4 rows .* lose trained tokens"):
+            job(str(tiny_model), **changes).plan()
+
+
+@pytest.mark.parametrize("body", ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"])
+def test_a_template_that_loops_on_one_row_is_refused(
+    tiny_model: Path, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftsdk.data import limits, render_trial
+
+    monkeypatch.setattr(render_trial, "TEMPLATE_LIMITS", limits.TemplateLimits(sample_s=20))
+    template = "{% if messages[0].content == 'x 3' %}" + body + "{% endif %}" + NO_SYSTEM
+    with pytest.raises(ModelError, match="chat template takes more than 20 seconds for 4 rows"):
+        job(Model(id=str(tiny_model), chat_template=template)).plan()
+
+
+def test_a_template_that_allocates_on_one_row_is_refused(tiny_model: Path) -> None:
+    template = "{% if messages[0].content == 'x 3' %}{{ 'a' * 6000000000 }}{% endif %}" + NO_SYSTEM
+    with pytest.raises(ModelError, match="chat template takes more than 1 GiB of memory for 4 rows"):
+        job(Model(id=str(tiny_model), chat_template=template)).plan()
+
+
+def test_a_plan_states_that_rows_were_not_rendered() -> None:
+    notes = job("nobody/has-this-model").plan().notes
+    assert "rows were not rendered: the model isn't on this machine." in notes
+
+
+def test_a_plan_of_a_good_job_loads_no_heavy_library(tiny_model: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nfrom ftsdk import *\n"
+        f"rows = Dataset.from_rows([{{'prompt': f'q{{n}}', 'completion': 'b'}} for n in range(9)])\n"
+        f"notes = FineTuneJob(model={str(tiny_model)!r}, train=rows, backend=Local(device='cpu')).plan().notes\n"
+        "print([note for note in notes if 'rendered' in note])\n"
+        "print([name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules])\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.split("\n")[:2] == ["[]", "[]"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftsdk.testing.stories import Fault
+from ftsdk.testing.scripts import Fault
 
 from ftsdk import Dataset, FineTuneJob
 from ftsdk.errors import BackendError

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -28,6 +28,7 @@ from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
 from ftsdk.spec import JobSpec
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["LocalFiles", "LocalLauncher"]
 
@@ -45,16 +46,8 @@ libraries ignore the variable.
 
 
 def _price(usd_per_hour: Decimal | float) -> Decimal:
-    try:
-        price = Decimal(str(usd_per_hour))
-    except InvalidOperation:
-        price = Decimal(0)
-    if isinstance(usd_per_hour, bool) or not price.is_finite() or price <= 0:
-        raise SpecError(
-            f"usd_per_hour={usd_per_hour!r} is not a valid price: pass US dollars above 0, or leave it out if this "
-            "machine costs nothing"
-        )
-    return price
+    check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
+    return Decimal(str(usd_per_hour))
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -166,6 +159,8 @@ class LocalLauncher:
         env: Sequence[str] = (),
     ) -> None:
         self._env = _checked_names(env)
+        if processes is not None:
+            check_amount("processes", processes, at_least=0, at_most=1024, is_whole=True)
         self._processes = processes
         self._device: Literal["cuda", "mps", "cpu"] | None = device
         self._usd_per_hour = None if usd_per_hour is None else _price(usd_per_hour)

@@ -19,6 +19,7 @@ from ftsdk.backends.managed.submission import Submission, job_label
 from ftsdk.errors import BackendError, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.protocol import Artifact, Capabilities, Event, Plan, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["ManagedBackend"]
 
@@ -54,6 +55,8 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        for name, seconds in (("lock_s", lock_s), ("poll_s", poll_s), ("settle_s", settle_s)):
+            check_amount(name, seconds, at_least=0, at_most=86_400)
         self._lock_s, self._poll_s, self._settle_s = lock_s, poll_s, settle_s
         self._clock = clock
         self._sleep = sleep

@@ -23,10 +23,12 @@ from ftsdk.protocol import Plan, RunRef, Workload, find_gaps, refuse
 from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.spec.amounts import check_amount
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Together"]
 
 
+@by_name_only
 class Together(ManagedBackend[TogetherJobs]):
     """Together's managed fine-tuning. Nothing is sent before `submit`, and `options` never holds the key.
 

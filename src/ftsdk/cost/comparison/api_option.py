@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ftsdk.cost.comparison.context_window import context_notes
 from ftsdk.cost.comparison.options import PerToken
 from ftsdk.cost.comparison.sourced_price import age_notes
 from ftsdk.cost.comparison.workload import Api, Workload
@@ -33,7 +34,7 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
     price = _price(api, book)
     tokens_in = workload.input_tokens * ratio
     tokens_out = workload.output_tokens * ratio + (api.reasoning_tokens or 0)
-    notes += _context_notes(api.model, price, tokens_in + tokens_out)
+    notes += context_notes(api.model, price.context_tokens, tokens_in + tokens_out, advice="name another API")
     notes += _reasoning_notes(api) + _unusual_notes(api.model, price)
     rates = price.at(round(tokens_in))
     share, cache, cache_notes = _cached_share(api, workload, rates, tokens_in)
@@ -71,26 +72,6 @@ def api_option(name: str, api: Api, workload: Workload, book: PriceBook) -> tupl
         accepted=api.accepted,
     )
     return option, (*notes, *age_notes(api.model, (book.today - price.as_of).days))
-
-
-def _context_notes(model: str, price: ApiPrice, tokens: float) -> tuple[str, ...]:
-    """Return a note on requests that nearly fill the context window.
-
-    Raises:
-        SpecError: The mean request doesn't fit.
-    """
-    window = price.context_tokens
-    if window is None or tokens <= window / 2:
-        return ()
-    if tokens > window:
-        raise SpecError(
-            f"a request of {tokens:,.0f} tokens doesn't fit the context window of {model}, {window:,}: shorten the "
-            "prompt, or name another API"
-        )
-    return (
-        f"{model} has a context window of {window:,} tokens, and the mean request fills {tokens / window:.0%} of it: "
-        "longer ones may not fit",
-    )
 
 
 def _reasoning_notes(api: Api) -> tuple[str, ...]:

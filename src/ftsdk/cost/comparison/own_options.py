@@ -5,6 +5,7 @@ GPUs that run all month, a dedicated endpoint, and GPUs that stop when idle.
 
 from __future__ import annotations
 
+from ftsdk.cost.comparison.context_window import context_notes
 from ftsdk.cost.comparison.inputs import Inputs
 from ftsdk.cost.comparison.options import AlwaysOn, PerToken, Replica, ScaleToZero
 from ftsdk.cost.comparison.sourced_price import SourcedPrice, gpu_hour, serverless_gpu_hour
@@ -27,6 +28,13 @@ def self_hosted_option(inputs: Inputs, price: SourcedPrice, api: PerToken) -> tu
     own, notes = inputs.self_hosted, price.notes
     if inputs.book.find(own.provider, "cpu/physical-core") is not None:
         notes += (f"{own.provider} bills CPU and memory beside the GPU; the self-hosted line has the GPU only",)
+    workload = inputs.workload
+    notes += context_notes(
+        own.model,
+        _window(inputs),
+        workload.input_tokens + workload.output_tokens + own.reasoning_tokens,
+        advice="serve another model; if it is served with a longer one, set SelfHosted(context_tokens=...)",
+    )
     found = _capacities(inputs, own.gpu, own.gpus_per_replica, is_own_gpu=True, is_adapter=own.adapters > 1)
     option = AlwaysOn(
         name="self-hosted",
@@ -94,6 +102,17 @@ def serverless_option(
         extra_usd_per_hour=extra,
     )
     return option, price.notes
+
+
+def _window(inputs: Inputs) -> int | None:
+    """Return the context window of the own model in tokens; None where nothing here has it."""
+    own = inputs.self_hosted
+    if own.context_tokens is not None:
+        return own.context_tokens
+    try:
+        return (own.shape or model_shape(own.model)).context_tokens
+    except SpecError:
+        return None
 
 
 def _capacities(

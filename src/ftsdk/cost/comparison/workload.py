@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ftsdk.cost.serving.capacity import Latency, ModelShape, Weights
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalPositiveUsd, Usd, usd_default
+from ftsdk.spec.urls import NoUrl, NoUrlSecret
 
 __all__ = ["Api", "Dedicated", "Operations", "Quality", "SelfHosted", "Serverless", "Workload"]
 
@@ -49,7 +50,7 @@ class Workload(Value):
 class Api(Value):
     """An API that is paid by the token."""
 
-    model: str
+    model: NoUrlSecret
     """Provider and model, such as `anthropic/claude-haiku-4-5`."""
     is_batch: bool = False
     """Answers may take a day: the price of the batch API."""
@@ -66,7 +67,7 @@ class Api(Value):
     reasoning_tokens: Annotated[float, Field(ge=0)] | None = None
     """Mean tokens that the model reasons with before an answer, which are billed as output. None: none are counted,
     with a note where the model reasons by default."""
-    source: str = "given in the call"
+    source: NoUrlSecret = "given in the call"
     accepted: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of this API's answers that are good enough, for `other_apis`. None: as `Quality.api_accepted`."""
 
@@ -74,7 +75,7 @@ class Api(Value):
 class SelfHosted(Value):
     """Your own model on rented GPUs that run all the time."""
 
-    model: str
+    model: NoUrl
     """A hub id, or a folder with a config.json."""
     gpu: str
     """As in the price book: `L4`, `A100-80GB`, `H100`."""
@@ -100,6 +101,8 @@ class SelfHosted(Value):
     """
     reasoning_tokens: Annotated[float, Field(ge=0)] = 0.0
     """Mean tokens that it reasons with before an answer, which it has to generate too."""
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The context window that it is served with, in tokens. None: the one in its config, where that is known."""
     requests_per_s_per_replica: Annotated[float, Field(gt=0)] | None = None
     """Your own measurement, at the latency that you need; it replaces the serving model."""
     shape: ModelShape | None = None

@@ -39,6 +39,8 @@ class Shape:
     kv_heads: int | None = None
     """Heads of keys and values: fewer than those of queries where these share them; None: not known."""
     head_dim: int | None = None
+    context: int | None = None
+    """The context window, in tokens; None: not known."""
     slowdown: float = 1.0
     """How much longer its published code keeps a device busy than that of common models.
 
@@ -143,6 +145,7 @@ def _from_files(facts: ModelFacts, parameters: int) -> Shape | None:
         ties_embeddings=ties,
         kv_heads=facts.num_key_value_heads,
         head_dim=facts.head_dim,
+        context=facts.max_position_embeddings,
         origin="files",
     )
 
@@ -194,6 +197,7 @@ def _table() -> dict[str, Shape]:
             ties_embeddings=row["ties"],
             kv_heads=row.get("kv_heads"),
             head_dim=row.get("head_dim"),
+            context=row.get("context"),
             slowdown=row.get("slowdown", 1.0),
             origin="table",
         )

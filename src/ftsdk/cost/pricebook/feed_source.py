@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from ftsdk._format import printable
+from ftsdk._secrets import mask_urls, redact
 from ftsdk.errors import SpecError
 from ftsdk.spec.base import nearest
 
@@ -89,18 +90,19 @@ def read_feed_bytes(source: str, *, clock: Callable[[], float] = time.monotonic)
 
 def _downloaded(address: str, clock: Callable[[], float]) -> FeedBytes:
     content = _download(address, limit=feed_limit("bytes"), clock=clock)
-    return FeedBytes(content, address, urlsplit(address).path.rpartition("/")[2])
+    return FeedBytes(content, mask_urls(address), urlsplit(address).path.rpartition("/")[2])
 
 
 def _download(address: str, *, limit: int, clock: Callable[[], float]) -> bytes:
     import httpx
 
+    shown = printable(mask_urls(address), 200)
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise SpecError(f"{printable(address, 200)!r} isn't an address: {error}") from error
+        raise SpecError(f"{shown!r} isn't an address") from error
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise SpecError(f"a feed is read over https; {printable(address, 200)!r} isn't (http is for this machine only)")
+        raise SpecError(f"a feed is read over https; {shown!r} isn't (http is for this machine only)")
     if parts.username or parts.password:
         raise SpecError("the address of a feed must have no user name and no password; download it, and pass the file")
     seconds = feed_limit("seconds")
@@ -110,15 +112,15 @@ def _download(address: str, *, limit: int, clock: Callable[[], float]) -> bytes:
     try:
         with httpx.stream("GET", address, headers=headers, timeout=10, follow_redirects=False, trust_env=True) as got:
             if got.status_code != 200:
-                raise SpecError(f"{address} answers {got.status_code}; check the address, or download it by hand")
+                raise SpecError(f"{shown} answers {got.status_code}; check the address, or download it by hand")
             if got.headers.get("content-encoding", "identity") != "identity":
-                raise SpecError(f"{address} sends a compressed answer that wasn't asked for; download it by hand")
+                raise SpecError(f"{shown} sends a compressed answer that wasn't asked for; download it by hand")
             for part in got.iter_raw():
                 content += part
                 if len(content) > limit:
-                    raise SpecError(f"{address} is larger than {limit / 1e6:.3g} MB, the most that is read of a feed")
+                    raise SpecError(f"{shown} is larger than {limit / 1e6:.3g} MB, the most that is read of a feed")
                 if clock() - started > seconds:
-                    raise SpecError(f"{address} isn't whole after {seconds} s; try later, or download it by hand")
+                    raise SpecError(f"{shown} isn't whole after {seconds} s; try later, or download it by hand")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SpecError(f"{printable(address, 200)} can't be reached: {error or type(error).__name__}") from error
+        raise SpecError(f"{shown} can't be reached: {redact(str(error)) or type(error).__name__}") from error
     return bytes(content)

@@ -37,7 +37,7 @@ class Feed(NamedTuple):
 
 
 def parse_feed(read: FeedBytes, *, as_of: date, provider: str | None = None) -> Feed:
-    """Return the prices in a feed, whose format is told by its content.
+    """Return the prices in a feed, whose format is recognised by its content.
 
     Args:
         read: The feed's bytes.

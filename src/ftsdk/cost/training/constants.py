@@ -36,6 +36,8 @@ class Spreads:
     """Added where no published run has the family of the device."""
     unknown_cpu: float
     """Added for a CPU, whose speed is a rule of thumb."""
+    slower_qlora: float
+    """Added above the likely time of QLoRA on a GPU, whose 4-bit kernels and trainers differ most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +128,14 @@ def _packaged() -> tuple[TimeConstants, MemoryConstants]:
         (resources.files("ftsdk.cost.training") / "constants.yaml").read_text(encoding="utf-8"), Loader=loader
     )
     spreads = cast("dict[str, Any]", data["time"].pop("spreads"))
-    unknown_device, unknown_cpu = (float(spreads.pop(name)) for name in ("unknown_device", "unknown_cpu"))
-    terms = {name: TermSpread(**row) for name, row in spreads.items()}
-    time = {**data["time"], "spreads": Spreads(unknown_device=unknown_device, unknown_cpu=unknown_cpu, **terms)}
+    found = Spreads(
+        same_stack=TermSpread(**spreads["same_stack"]),
+        new_stack=TermSpread(**spreads["new_stack"]),
+        unknown_device=float(spreads["unknown_device"]),
+        unknown_cpu=float(spreads["unknown_cpu"]),
+        slower_qlora=float(spreads["slower_qlora"]),
+    )
+    time = {**data["time"], "spreads": found}
     return _constants(TimeConstants, time), _constants(MemoryConstants, data["memory"])
 
 

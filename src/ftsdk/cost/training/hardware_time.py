@@ -9,7 +9,7 @@ from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.fitting import Fit
 from ftsdk.cost.training.job_memory import trained_parameters
 from ftsdk.cost.training.ranges import around, multiplied, total, within
-from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread_of
+from ftsdk.cost.training.step_time import UNMEASURED, Factors, passes_of, spread_above, spread_of
 from ftsdk.cost.training.tokens import RowTokens
 from ftsdk.cost.training.work import Work
 from ftsdk.models import ModelFacts
@@ -47,12 +47,14 @@ def time_lines(
     return tuple(lines)
 
 
-def _spread(work: Work, fit: Fit | None, *, tokens_per_row: float) -> float:
+def _spreads(work: Work, fit: Fit | None, *, tokens_per_row: float) -> tuple[float, float]:
+    """Return the spread of the time below the likely one and above it."""
     if fit is not None:
-        return fit.spread(work.parts(tokens_per_row=tokens_per_row))
-    return spread_of(
-        work.micro_step(tokens_per_row=tokens_per_row), work.time(tokens_per_row=tokens_per_row), work.device
-    )
+        spread = fit.spread(work.parts(tokens_per_row=tokens_per_row))
+        return spread, spread
+    step = work.micro_step(tokens_per_row=tokens_per_row)
+    spread = spread_of(step, work.time(tokens_per_row=tokens_per_row), work.device)
+    return spread, spread_above(step, work.device, spread)
 
 
 def _start(work: Work, facts: ModelFacts, calibration: Calibration | None) -> list[EstimateLine]:
@@ -100,9 +102,8 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
     def seconds(factor: float) -> float:
         return work.micro_steps * work.time(tokens_per_row=per_row * factor, factors=factors).total_s
 
-    amount = around(
-        seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), _spread(work, fit, tokens_per_row=per_row)
-    )
+    below, above = _spreads(work, fit, tokens_per_row=per_row)
+    amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), below, above=above)
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
     source = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
     return EstimateLine(label="training", amount=amount, unit="s", source=source)
@@ -122,8 +123,8 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
         * forward
         * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
     )
-    spread = _spread(work, fit, tokens_per_row=per_row)
-    amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, spread)
+    below, above = _spreads(work, fit, tokens_per_row=per_row)
+    amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, below, above=above)
     return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {rows:,} rows, one pass")
 
 

@@ -15,7 +15,7 @@ from ftsdk.cost.training.job_memory import adapter_inputs, memory_of_tuning, tra
 from ftsdk.cost.training.memory import largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.recipe import Recipe
-from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
+from ftsdk.cost.training.step_time import MicroStep, spread_above, spread_of, step_time
 from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
 from ftsdk.protocol.estimates import Range
@@ -124,7 +124,8 @@ def predict_training(
     )
     memory = recipe.applied_to(memory)
     peak = peak_memory(memory, shape)
-    seconds = within(time.total_s, spread_of(step, time, device))
+    spread = spread_of(step, time, device)
+    seconds = within(time.total_s, spread, above=spread_above(step, device, spread))
     tokens = gpus * step.tokens
     there = device.memory_gib
     return TrainingPrediction(

@@ -18,17 +18,31 @@ def exactly(amount: float) -> Range:
     return Range(low=amount, likely=amount, high=amount)
 
 
-def within(likely: float, spread: float) -> Range:
-    """Return the 80 % interval around an amount whose logarithm has this standard deviation."""
-    factor = math.exp(Z80 * spread)
-    return Range(low=likely / factor, likely=likely, high=likely * factor)
+def within(likely: float, spread: float, *, above: float | None = None) -> Range:
+    """Return the 80 % interval around an amount whose logarithm has this standard deviation.
+
+    Args:
+        likely: The amount.
+        spread: The standard deviation, below the amount and above it.
+        above: The one above, where it is another.
+    """
+    more = spread if above is None else above
+    return Range(low=likely / math.exp(Z80 * spread), likely=likely, high=likely * math.exp(Z80 * more))
 
 
-def around(likely: float, low: float, high: float, spread: float) -> Range:
-    """Combine an interval of the input with the spread of a model: independent, so their logarithms add as squares."""
-    below = math.hypot(math.log(likely / low), Z80 * spread) if low > 0 else Z80 * spread
-    above = math.hypot(math.log(high / likely), Z80 * spread)
-    return Range(low=likely * math.exp(-below), likely=likely, high=likely * math.exp(above))
+def around(likely: float, low: float, high: float, spread: float, *, above: float | None = None) -> Range:
+    """Combine an interval of the input with the spread of a model: independent, so their logarithms add as squares.
+
+    Args:
+        likely: The amount at the likely input.
+        low: The amount at the low end of the input.
+        high: The amount at the high end of the input.
+        spread: The standard deviation of the amount's logarithm, below it and above it.
+        above: The one above, where it is another.
+    """
+    less = math.hypot(math.log(likely / low), Z80 * spread) if low > 0 else Z80 * spread
+    more = math.hypot(math.log(high / likely), Z80 * (spread if above is None else above))
+    return Range(low=likely * math.exp(-less), likely=likely, high=likely * math.exp(more))
 
 
 def total(parts: Sequence[Range]) -> Range:

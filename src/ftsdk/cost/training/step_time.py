@@ -18,7 +18,7 @@ from ftsdk.cost.facts.shapes import Shape
 from ftsdk.cost.training.constants import TimeConstants, time_constants
 from ftsdk.errors import SpecError
 
-__all__ = ["UNMEASURED", "Factors", "MicroStep", "StepTime", "passes_of", "spread_of", "step_time"]
+__all__ = ["UNMEASURED", "Factors", "MicroStep", "StepTime", "passes_of", "spread_above", "spread_of", "step_time"]
 
 Tuning = Literal["lora", "qlora", "dora", "full"]
 
@@ -219,6 +219,22 @@ def spread_of(
     if device.rows == 0:
         shares.append((1.0, c.spreads.unknown_cpu if device.family == "cpu" else c.spreads.unknown_device))
     return math.sqrt(sum((share * spread) ** 2 for share, spread in shares))
+
+
+def spread_above(step: MicroStep, device: Device, spread: float, constants: TimeConstants | None = None) -> float:
+    """Return the spread above the prediction, where nothing was measured on the device.
+
+    It is wider than below for QLoRA on a GPU: some software takes several times as long, and none is much faster.
+
+    Args:
+        step: The micro-batch.
+        device: The device.
+        spread: The result of `spread_of`.
+        constants: Constants of the time model; None: the packaged ones.
+    """
+    if step.tuning != "qlora" or device.family == "cpu":
+        return spread
+    return math.hypot(spread, (constants or time_constants()).spreads.slower_qlora)
 
 
 def _shares(one: float, other: float, exponent: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -15,7 +16,8 @@ from ftsdk.cost.facts.devices import Device, cpu_device, find_device, has_speed,
 from ftsdk.cost.facts.shapes import known_shapes, shape_from_size, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_prices
-from ftsdk.cost.training.step_time import MicroStep, Tuning, spread_of, step_time
+from ftsdk.cost.training.ranges import Z80
+from ftsdk.cost.training.step_time import MicroStep, Tuning, spread_above, spread_of, step_time
 
 LORA = MicroStep(tokens=2048, row_tokens=2048, tuning="lora", recomputes=True)
 
@@ -152,6 +154,18 @@ def test_the_interval_shrinks_with_what_is_known(step: MicroStep, device: Device
     assert 0 < spreads[0] < spreads[1]
 
 
+def test_intervals_hold_the_qlora_runs_that_no_constant_explains() -> None:
+    rows = [row for row in load("training_rows").read_rows(is_fitted=False) if row.step.tuning == "qlora"]
+    assert len(rows) == 3
+    for row in rows:
+        time = step_time(row.step, row.shape, row.device)
+        spread = spread_of(row.step, time, row.device)
+        above = spread_above(row.step, row.device, spread)
+        assert time.total_s < row.measured_s < time.total_s * math.exp(Z80 * above)
+        lora = dataclasses.replace(row.step, tuning="lora")
+        assert spread_above(lora, row.device, spread) == spread
+
+
 def test_a_device_that_no_published_run_is_about_has_a_wider_interval() -> None:
     a100, cpu = find_device("A100-80GB"), cpu_device(cores=8, memory_gib=32)
     t4 = find_device("T4")
@@ -237,6 +251,33 @@ def test_every_newer_card_of_a_line_is_faster_at_equal_terms(older: str, newer: 
             step = MicroStep(tokens=tokens, row_tokens=row, tuning=tuning, recomputes=True)
             before, after = (step_time(step, shape(model), find_device(name)).total_s for name in (older, newer))
             assert after <= before
+
+
+def has_more_of_everything(device: Device, other: Device) -> bool:
+    """Return whether a card's data sheet has at least as much in every line."""
+    return all(
+        (getattr(device, name) or 0) >= (getattr(other, name) or 0)
+        for name in ("peak_tflops", "bandwidth_gb_per_s", "memory_gib", "link_gb_per_s")
+    )
+
+
+PAIRS = [
+    (lesser, greater)
+    for lesser, greater in itertools.permutations((d for d in known_devices() if has_speed(d.name)), 2)
+    if has_more_of_everything(greater, lesser)
+]
+
+
+@given(step=STEPS, billion=BILLIONS, gpus=st.sampled_from([1, 2, 8]), is_sharded=st.booleans())
+def test_a_card_with_more_of_everything_never_trains_slower(
+    step: MicroStep, billion: float, gpus: int, is_sharded: bool
+) -> None:
+    step = dataclasses.replace(step, devices=gpus, is_sharded=is_sharded and gpus > 1)
+    model = shape_from_size("model", billion)
+    seconds = {device.name: step_time(step, model, device).total_s for pair in PAIRS for device in pair}
+    assert ("H100", "B200") in [(lesser.name, greater.name) for lesser, greater in PAIRS]
+    slower = [(a.name, b.name) for a, b in PAIRS if seconds[b.name] > seconds[a.name] * (1 + 1e-9)]
+    assert slower == []
 
 
 def test_devices_are_named_as_the_price_book_names_them() -> None:

@@ -18,7 +18,7 @@ from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.cost.training.job_memory import long_row, memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80
-from ftsdk.cost.training.step_time import MicroStep, spread_of, step_time
+from ftsdk.cost.training.step_time import MicroStep, spread_above, spread_of, step_time
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.estimates import Range
 from ftsdk.spec import JobSpec
@@ -129,9 +129,10 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
             reference_passes=int(spec.method.needs_reference),
         )
         time = step_time(step, shape, gpu.device)
-        return (
-            math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread_of(step, time, gpu.device))
-        )
+        spread = spread_of(step, time, gpu.device)
+        if spreads > 0:
+            spread = spread_above(step, gpu.device, spread)
+        return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread)
 
     guess, sequences = spec.train.tokens, spec.train.rows * spec.method.sequences_per_row
     low, likely, high = (

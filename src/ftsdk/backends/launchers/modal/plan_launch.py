@@ -22,6 +22,7 @@ from ftsdk.models import ModelFacts, base_name, inspect_model
 from ftsdk.protocol import Adjustment
 from ftsdk.protocol.estimates import Range
 from ftsdk.spec import JobSpec
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["Options", "hardware_for", "plan_launch"]
 
@@ -43,6 +44,18 @@ class Options:
     environment: str | None = None
     volume: str = "ftsdk"
     secret: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, is_whole in (
+            ("cpu", False),
+            ("memory_gib", False),
+            ("timeout_s", True),
+            ("max_attempts", True),
+            ("nodes", True),
+        ):
+            value = getattr(self, name)
+            if value is not None:  # what Modal offers is held against it by the plan
+                check_amount(name, value, at_least=0, is_whole=is_whole)
 
 
 @dataclass(frozen=True, kw_only=True)

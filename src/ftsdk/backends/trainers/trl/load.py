@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
-from ftsdk.models import loading_errors
+from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
 __all__ = ["load_for_training", "lora_config"]
@@ -51,6 +51,7 @@ def load_for_training(
             bnb_4bit_compute_dtype=compute,
         )
         options["device_map"] = {"": _device(request)}
+    check_stated_sizes(folder, shown=str(model), adapter=model.adapter)
     with loading_errors(f"{model} can't be loaded"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     for sentence in make_saveable(loaded):
@@ -65,14 +66,27 @@ def load_for_training(
         loaded.requires_grad_(False)
     if model.adapter is not None:
         with loading_errors(f"the adapter {model.adapter} doesn't fit {model.id}", "Name the base it was trained on."):
-            config: Any = PeftConfig.from_pretrained(model.adapter)
+            adapter = str(Path(model.adapter).expanduser())
+            config: Any = PeftConfig.from_pretrained(adapter)
             config.lora_dropout = tuning.dropout or 0.0
             loaded = PeftModel.from_pretrained(
-                loaded, model.adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True
+                loaded, adapter, is_trainable=tuning.adapts, config=config, use_safetensors=True
             )
             if not tuning.adapts:
                 loaded = loaded.merge_and_unload()
+        _give_wrapped_head_a_bias(loaded)
     return loaded
+
+
+def _give_wrapped_head_a_bias(model: Any) -> None:
+    """Let TRL's fused loss read a head of which an adapter trains single rows (`trainable_token_indices`).
+
+    It reads `weight` and `bias` (TRL 1.16, `trl/trainer/utils.py`); peft's wrapper has the first, with the trained rows
+    in it, but not the second (0.21.2, `TrainableTokensWrapper`).
+    """
+    head = model.get_output_embeddings()
+    if head is not None and not hasattr(head, "bias"):
+        head.register_parameter("bias", None)
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:

@@ -29,7 +29,7 @@ from ftsdk.models import (
     base_name,
     embedding_rows_of,
     eos_token_ids,
-    has_own_embeddings,
+    has_unlisted_embeddings,
     load_tokenizer,
     materialize,
     max_length_of,
@@ -221,8 +221,10 @@ def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, 
         base = base_reference(request, folder)
         for config in tuned.peft_config.values():
             config.base_model_name_or_path = base
-        # "auto" would query the hub for the size of the vocabulary. An adapter that came with embeddings keeps them.
-        keeps_embeddings = model.adapter is not None and has_own_embeddings(model.adapter)
+            config.revision = model.revision if model.source == "hub" else None  # peft's word for that of the base
+        # "auto" would ask the hub whether the vocabulary has grown. An adapter that came with embeddings keeps them;
+        # peft saves those by itself that the config lists.
+        keeps_embeddings = model.adapter is not None and has_unlisted_embeddings(model.adapter)
         # DPO on an existing adapter adds a second one, "ref", which isn't needed afterwards.
         tuned.save_pretrained(into, save_embedding_layers=keeps_embeddings, selected_adapters=["default"])
         write_card(into, model, base)

@@ -218,6 +218,7 @@ def _adapter(
         request["double_quantization"] = tuning.double_quantization
     if spec.model.adapter is not None:
         _keep_shape_of_adapter(spec.model.adapter, tuning, request, choose, gaps)
+        _check_biases_of_adapter(spec.model.adapter, spec, gaps)
         return request
     if tuning.alpha is None:
         choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
@@ -251,10 +252,7 @@ def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]
 def _keep_shape_of_adapter(
     adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]
 ) -> None:
-    """Keep the shape of an adapter that is trained further.
-
-    Fields that were set must match it, and the others are taken from it.
-    """
+    """Take rank, alpha and layers from an adapter that is trained further, or refuse a job that sets others."""
     config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
     # peft's own defaults where the file has no such key.
     rank, alpha, modules = config.get("r", 8), config.get("lora_alpha", 8), config.get("target_modules")
@@ -288,6 +286,21 @@ def _keep_shape_of_adapter(
         elif request[name] != is_so:
             choose(f"tuning.{name}", is_so, "the shape of the adapter that is trained further")
         request[name] = is_so
+
+
+def _check_biases_of_adapter(adapter: str, spec: JobSpec, gaps: list[Gap]) -> None:
+    """Refuse DPO where the reference would have biases of its own: peft takes one adapter with biases a model."""
+    config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
+    if spec.method.kind == "dpo" and config.get("bias", "none") != "none":
+        gaps.append(
+            Gap(
+                "method",
+                "dpo",
+                ("sft",),
+                f"the adapter {adapter} has biases of its own, and its reference would be a second one with biases, "
+                "which peft can't load",
+            )
+        )
 
 
 def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> str:

@@ -65,4 +65,20 @@ def make_trainer(
         **options, beta=request.method.beta, loss_type=["sigmoid"], disable_dropout=True, precompute_ref_log_probs=False
     )
     reference = None if request.tuning.adapts else copy.deepcopy(shared["model"])
-    return _RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)
+    trainer = _RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)
+    _copy_trained_rows_to_reference(trainer.model)
+    return trainer
+
+
+def _copy_trained_rows_to_reference(model: Any) -> None:
+    """Copy the rows of `trainable_token_indices` to the reference adapter that TRL made.
+
+    TRL copies the parameters with `.default.` in their names (1.16, `DPOTrainer.__init__`); those of the rows end in
+    `.default`.
+    """
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            copied = weights.get(f"{name.removesuffix('.default')}.ref") if name.endswith(".default") else None
+            if copied is not None:
+                copied.copy_(value)

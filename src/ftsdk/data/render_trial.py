@@ -1,0 +1,199 @@
+"""Rows rendered before a run is started: in a process of their own, with limits, and without torch or transformers.
+
+A chat template is a program that may refuse rows, leave out what they say, loop or allocate on some of them alone. The
+rows go through the code that renders for training and previews.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from ftsdk.data.limits import TEMPLATE_LIMITS
+from ftsdk.data.render_report import RenderReport, RowFacts, summarise
+from ftsdk.data.rendering import facts_of, render_rows
+from ftsdk.data.text_model import TextModel
+from ftsdk.errors import DatasetError, ModelError
+from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
+from ftsdk.spec import TrainOn
+
+__all__ = ["RenderTrial", "child", "sample_of", "try_rows"]
+
+_CHILD = "from ftsdk.data.render_trial import child; child()"
+_OUT_OF_MEMORY = 77
+_SURE = 5.0
+"""Standard deviations: a share in a sample that is so far above the limit isn't chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderTrial:
+    """What is rendered, and how."""
+
+    fingerprint: str
+    """Of the data; stands for the rows where trials are compared."""
+    rows: Sequence[Mapping[str, Any]] = field(compare=False, repr=False)
+    tokenizer: TokenizerFiles
+    train_on: TrainOn
+    max_length: int | None
+    embedding_rows: int | None
+    max_truncated: float
+
+
+def sample_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
+    """Choose the rows that are tried.
+
+    Returns:
+        Positions that stand for the data, all of them if it is small, and positions of the longest rows besides.
+    """
+    limits = TEMPLATE_LIMITS
+    sizes = [_characters(row) for row in rows]
+    if len(rows) <= limits.whole_rows and sum(sizes) <= limits.sampled_characters:
+        return list(range(len(rows))), []
+    count = min(len(rows), limits.sampled_rows)
+    spread = [n * len(rows) // count for n in range(count)]
+    # Every second one, then the rest: a cut at the limit of characters leaves rows from everywhere.
+    spread = _within([*spread[::2], *spread[1::2]], sizes, limits.sampled_characters)
+    longest = sorted(set(range(len(rows))) - set(spread), key=lambda n: -sizes[n])[: limits.longest_rows]
+    return spread, _within(longest, sizes, limits.sampled_characters // 2, at_least=0)
+
+
+def _within(positions: Sequence[int], sizes: Sequence[int], characters: int, at_least: int = 1) -> list[int]:
+    found: list[int] = []
+    for position in positions:
+        characters -= sizes[position]
+        if characters >= 0 or len(found) < at_least:
+            found.append(position)
+    return sorted(found)
+
+
+def _characters(row: Mapping[str, Any]) -> int:
+    sides = [row["messages"]] if "messages" in row else [row["prompt"], row["chosen"], row["rejected"]]
+    return sum(len(message["content"]) for side in sides for message in side)
+
+
+@lru_cache(maxsize=16)
+def try_rows(trial: RenderTrial) -> str | None:
+    """Render a sample of the rows, and refuse what training would refuse.
+
+    Returns:
+        A sentence about what wasn't rendered; None if all rows were.
+
+    Raises:
+        ModelError: The template refuses a row, can't be masked, or takes too long or too much memory.
+        DatasetError: Too many rows lose trained tokens or what their messages say.
+    """
+    sample, longest = sample_of(trial.rows)
+    answer = _asked(trial, sample, longest)
+    if isinstance(answer, str):
+        return f"rows were not rendered: {answer}. job.preview() renders all of them."
+    total, share = len(trial.rows), trial.max_truncated
+    if answer.rows == total:
+        answer.check(share)
+        return None
+    try:
+        answer.check(min(1.0, share + _SURE * math.sqrt(share * (1 - share) / answer.rows) + 1 / answer.rows))
+    except DatasetError as error:
+        raise DatasetError(f"of {total:,} rows, {answer.rows:,} were tried: {error.reason}") from error
+    return f"{answer.rows + len(longest):,} of {total:,} rows were rendered; job.preview() renders all of them."
+
+
+def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) -> RenderReport | str:
+    """Let the child render; a text is the reason why it couldn't."""
+    request = {
+        "tokenizer": asdict(trial.tokenizer),
+        "rows": [[position, trial.rows[position]] for position in (*sample, *longest)],
+        "counted": len(sample),
+        "train_on": trial.train_on,
+        "max_length": trial.max_length,
+        "embedding_rows": trial.embedding_rows,
+    }
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PATH": os.environ.get("PATH", ""),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=json.dumps(request).encode(),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TEMPLATE_LIMITS.sample_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _too_much(f"more than {TEMPLATE_LIMITS.sample_s:.0f} seconds", len(sample) + len(longest)) from error
+    if ended.returncode == _OUT_OF_MEMORY:
+        raise _too_much(
+            f"more than {TEMPLATE_LIMITS.trial_bytes / 2**30:.0f} GiB of memory", len(sample) + len(longest)
+        )
+    try:
+        answer: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError:
+        return "the process that renders them failed"
+    if "refused" in answer:
+        raise ModelError(answer["refused"])
+    if "unable" in answer:
+        return answer["unable"]
+    return RenderReport(**answer["report"])
+
+
+def _too_much(what: str, rows: int) -> ModelError:
+    return ModelError(
+        f"the model's chat template takes {what} for {rows:,} rows, so it isn't used; pass another one with "
+        "Model(chat_template=...)"
+    )
+
+
+def child() -> None:
+    """Render the rows on standard input, and write what became of them; this is the process with limits."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    try:
+        tokenizer = PlainTokenizer(TokenizerFiles(**request["tokenizer"]))
+        model = TextModel(tokenizer, embedding_rows=request["embedding_rows"])
+    except ImportError as error:
+        answer: dict[str, Any] = {"unable": f"the package {error.name} isn't installed"}
+    except Exception as error:  # noqa: BLE001 - tokenizers has many
+        answer = {"unable": f"the tokenizer can't be read here ({type(error).__name__})"}
+    else:
+        _limit_memory()
+        try:
+            answer = {"report": asdict(_rendered(request, model))}
+        except MemoryError:
+            sys.exit(_OUT_OF_MEMORY)
+        except (ModelError, DatasetError) as error:
+            if isinstance(error.__cause__, MemoryError):
+                sys.exit(_OUT_OF_MEMORY)
+            answer = {"refused": str(error)}
+    json.dump(answer, sys.stdout)
+
+
+def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
+    facts: list[RowFacts] = []
+    for position, row in request["rows"]:
+        found = render_rows(
+            [row], model, train_on=request["train_on"], max_length=request["max_length"], first_row=position
+        )
+        facts.extend(facts_of(one) for one in found)
+    report = summarise(facts[: request["counted"]], max_length=request["max_length"], has_template=model.has_template)
+    return replace(report, longest_row=request["rows"][report.longest_row][0])
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+        from pathlib import Path
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + TEMPLATE_LIMITS.trial_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    except (ImportError, ValueError, OSError):
+        pass  # only Linux can tell: elsewhere the time is limited alone
