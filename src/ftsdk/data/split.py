@@ -8,7 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from ftsdk.data.labels import MAX_CLASSES, class_of
-from ftsdk.data.row_keys import loose_prompt_key
+from ftsdk.data.duplicates.limits import MIN_WORDS
+from ftsdk.data.row_keys import loose_prompt_key, prompt_text
 from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
@@ -102,8 +103,9 @@ def groups_of(
     Args:
         rows: The rows as they are now.
         table: The rows as they were read.
-        group: `"auto"` groups equal rows and equal prompts (case and blanks don't count). A column of the table also
-            groups rows with the same value in it. None and False group nothing.
+        group: `"auto"` groups equal rows and equal prompts (case and blanks don't count), and prompts that are
+            near-duplicates. A column of the table also groups rows with the same value in it. None and False group
+            nothing.
         format: What the rows are.
         source: The file, for errors.
 
@@ -129,7 +131,20 @@ def groups_of(
         for row, key in enumerate(column):
             one, other = sorted((first(row), first(seen.setdefault(key, row))))
             leader[other] = one
+    for cluster in _near_clusters([prompt_text(row, format) for row in rows]):
+        for row in cluster:
+            one, other = sorted((first(cluster[0]), first(row)))
+            leader[other] = one
     return [first(row) for row in range(len(rows))]
+
+
+def _near_clusters(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+    # A word and a blank take two characters, an ideograph one. What is loaded here takes a while.
+    if not any(len(text) >= MIN_WORDS for text in texts):
+        return ()
+    from ftsdk.data.duplicates.near import split_clusters
+
+    return split_clusters(texts)
 
 
 def _with_column(table: Table, column: str, parameter: str, source: str | None) -> Sequence[Mapping[str, Any]]:

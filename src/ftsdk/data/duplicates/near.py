@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftsdk.data.duplicates.common import NOTHING_COMMON, common_shingles
+from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.shingles import (
     CharacterShingles,
     Hashes,
@@ -22,10 +23,7 @@ from ftsdk.data.duplicates.shingles import (
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
 
-__all__ = ["MIN_WORDS", "NearDuplicates", "SimilarPair", "near_duplicates", "similar_short_texts", "split_clusters"]
-
-MIN_WORDS = 20
-"""Shorter texts aren't compared by n-grams of words: on 8-word messages these find 15 % of one-word edits."""
+__all__ = ["NearDuplicates", "SimilarPair", "near_duplicates", "similar_short_texts", "split_clusters"]
 
 _FULLY_COMPARED = 8
 """In a bucket of at most so many texts, each is compared with each."""
@@ -144,9 +142,11 @@ def _near(texts: Texts, shingler: Shingler, common: Hashes, threshold: float, *,
 
 def _clusters(roots: Positions, positions: Positions) -> tuple[tuple[int, ...], ...]:
     order = np.argsort(roots, kind="stable")
-    ends = np.flatnonzero(np.diff(roots[order], append=-1)) + 1
-    runs = np.split(positions[order], ends[:-1]) if len(order) else []
-    return tuple(sorted(tuple(run.tolist()) for run in runs if len(run) > 1))
+    starts = np.flatnonzero(np.diff(roots[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
+    rows = positions[order]
+    several = zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True)
+    return tuple(sorted(tuple(rows[start : start + size].tolist()) for start, size in several))
 
 
 def _candidates(

@@ -51,7 +51,9 @@ class Similarity:
 def _as_sets(shingles: Shingles) -> Shingles:
     """Return each text's distinct n-grams, ascending."""
     numbers = np.repeat(np.arange(len(shingles.counts), dtype=np.uint64), shingles.counts)
-    keys = np.unique((numbers << _HASH_BITS) | (shingles.hashes & _HASH_MASK))
+    keys = (numbers << _HASH_BITS) | (shingles.hashes & _HASH_MASK)
+    keys.sort()  # several times as fast as np.unique, which hashes
+    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]
     offsets = np.searchsorted(keys, np.arange(len(shingles.counts) + 1, dtype=np.uint64) << _HASH_BITS)
     return Shingles(keys & _HASH_MASK, offsets.astype(np.int64))
 
