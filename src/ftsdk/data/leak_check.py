@@ -152,7 +152,9 @@ def _notes(judge: JudgedBy, leaks: Sequence[Leak], name: str) -> list[str]:
         )
     if near := _of(leaks, "near row", "near prompt"):
         verb = "is a near-duplicate" if len(near) == 1 else "are near-duplicates"
-        notes.append(f"{len(near):,} of the {count:,} prompts of {judge.label} {verb} of one in {name} ({_pairs(near)})")
+        notes.append(
+            f"{len(near):,} of the {count:,} prompts of {judge.label} {verb} of one in {name} ({_pairs(near)})"
+        )
     if answers := _of(leaks, "13-gram answer", "8-gram answer"):
         verb = "is" if len(answers) == 1 else "are"
         notes.append(

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
-from ftsdk.data.labels import MAX_CLASSES, class_of
 from ftsdk.data.duplicates.limits import MIN_WORDS
+from ftsdk.data.labels import MAX_CLASSES, class_of
 from ftsdk.data.row_keys import loose_prompt_key, prompt_text
 from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError

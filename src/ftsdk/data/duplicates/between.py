@@ -62,7 +62,9 @@ def near_matches(texts: Sequence[str], others: Sequence[str], *, threshold: floa
     right = len(texts) + known.positions[order[starts[wording]]]
     measured = Similarity(together, sizes, shingler, common).jaccard(left, right)
     return [
-        NearMatch(int(left[pair]), tuple(known.positions[order[starts[run] : ends[run]]].tolist()), float(measured[pair]))
+        NearMatch(
+            int(left[pair]), tuple(known.positions[order[starts[run] : ends[run]]].tolist()), float(measured[pair])
+        )
         for pair, run in enumerate(wording.tolist())
         if measured[pair] >= threshold
     ]

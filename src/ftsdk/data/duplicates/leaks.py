@@ -11,9 +11,11 @@ from ftsdk.data.duplicates.limits import MIN_WORDS
 __all__ = ["KINDS", "Asked", "Leak", "LeakKind", "find_leaks"]
 
 LeakKind = Literal["row", "near row", "prompt", "near prompt", "13-gram answer", "8-gram answer"]
-"""What two rows share. "row": prompt and answer. "near row": the answer, and prompts that are near-duplicates. "prompt":
-the prompt, with another answer. "near prompt": likewise for near-duplicates. "13-gram answer", "8-gram answer": at
-least 70 % of the n-grams of the judged row's answer. Case and blanks never count."""
+"""What two rows share, where case and blanks never count.
+
+"row": prompt and answer. "near row": the answer, and prompts that are near-duplicates. "prompt": the prompt, with
+another answer. "near prompt": likewise for near-duplicates. "13-gram answer", "8-gram answer": at least 70 % of the
+n-grams of words of the judged row's answer."""
 
 KINDS: tuple[LeakKind, ...] = get_args(LeakKind)
 
@@ -47,7 +49,8 @@ def find_leaks(judged: Asked, learned: Asked, *, threshold: float = 0.7) -> tupl
     """Return what the rows of `judged` share with those of `learned`, in the order of the judged rows.
 
     For each judged row: the strongest match of its prompt, and the strongest of its answer unless the prompt's is
-    certain. Wording that many rows share (1 % of all different prompts, and at least 5) is a template and no evidence of a leak.
+    certain. Wording that many rows share (1 % of all different prompts, and at least 5) is a template and no evidence
+    of a leak.
 
     Args:
         judged: The rows of a validation or test set.
@@ -73,7 +76,8 @@ def find_leaks(judged: Asked, learned: Asked, *, threshold: float = 0.7) -> tupl
         if known is None or _strength(leak) > _strength(known):
             by_prompt[leak.position] = leak
     by_answer: dict[int, Leak] = {}
-    for kind, n in (("13-gram answer", 13), ("8-gram answer", 8)):
+    measures: tuple[tuple[LeakKind, int], ...] = (("13-gram answer", 13), ("8-gram answer", 8))
+    for kind, n in measures:
         sought = [
             position
             for position, answer in enumerate(judged.answers)

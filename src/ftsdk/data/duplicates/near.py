@@ -102,11 +102,11 @@ def similar_short_texts(
 def split_clusters(texts: Texts, *, threshold: float = 0.7) -> tuple[tuple[int, ...], ...]:
     """Return the clusters that a split keeps together.
 
-    As `near_duplicates` with `ignore_templates`, but a cluster of more than 100 rows and more than 5 % of all is taken
+    As `near_duplicates` with `ignore_templates`, but a cluster of more than 20 rows and more than 5 % of all is taken
     for rows of one template: wording that more than half of its texts share is left out, and the rest is compared anew.
     """
     found = near_duplicates(texts, threshold=threshold, ignore_templates=True)
-    most = max(100, len(texts) // 20)
+    most = max(20, len(texts) // 20)
     clusters: list[tuple[int, ...]] = []
     for cluster in found.clusters:
         if len(cluster) <= most:
@@ -136,7 +136,7 @@ def _near(texts: Texts, shingler: Shingler, common: Hashes, threshold: float, *,
         is_near = measured >= threshold
         components.join(left[is_near], right[is_near])
         near = zip(representatives[left[is_near]], representatives[right[is_near]], measured[is_near], strict=True)
-        pairs += [SimilarPair(*sorted((int(one), int(other))), float(found)) for one, other, found in near]
+        pairs += [SimilarPair(int(min(pair)), int(max(pair)), float(found)) for *pair, found in near]
     return NearDuplicates(_clusters(components.roots()[content_of], signatures.positions), tuple(sorted(pairs)))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from numpy.typing import NDArray
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "text_sizes",
     "without",
 ]
+
+pc: Any = pyarrow.compute  # its functions are made at run time
 
 Hashes = NDArray[np.uint64]
 Positions = NDArray[np.int64]
@@ -151,10 +153,10 @@ def batches(sizes: Positions) -> Iterator[tuple[int, int]]:
 def read_texts(texts: Texts, positions: Positions) -> Any:
     """Return some of the texts as a pyarrow array; what isn't valid Unicode becomes "?"."""
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):
-        taken = pc.fill_null(texts.take(pa.array(positions)), "")
+        taken = pc.fill_null(cast("Any", texts).take(pa.array(positions)), "")
         taken = taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
         return taken.cast(pa.large_string())
-    chosen = [texts[position] for position in positions.tolist()]
+    chosen = [str(texts[position]) for position in positions.tolist()]
     try:
         return pa.array(chosen, pa.large_string())
     except UnicodeEncodeError:
