@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftsdk.data.duplicates.shingles import Hashes, Shingler, Texts, batches, read_texts, text_sizes
+from ftsdk.data.duplicates.shingles import Hashes, Shingler, Texts, batches, distinct_owners, read_texts, text_sizes
 
 __all__ = ["NOTHING_COMMON", "common_shingles"]
 
@@ -41,8 +41,8 @@ def common_shingles(texts: Texts, shingler: Shingler, *, share: float, at_least:
     if not contents:
         return NOTHING_COMMON
     # Equal texts count once: each n-gram with what its text holds.
-    pairs = np.unique(np.stack((np.concatenate(hashes), np.concatenate(owners))), axis=1)
-    found, counts = np.unique(pairs[0], return_counts=True)
+    owned, _ = distinct_owners(np.concatenate(hashes), np.concatenate(owners))
+    found, counts = np.unique(owned, return_counts=True)
     different = len(np.unique(np.concatenate(contents)))
     # The sample stands for all: a number of rows is scaled down with them.
     fewest = at_least * len(positions) / len(texts)

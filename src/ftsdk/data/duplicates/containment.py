@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ftsdk.data.duplicates.common import NOTHING_COMMON
 from ftsdk.data.duplicates.exact import normalised, text_key
-from ftsdk.data.duplicates.shingles import Texts, WordShingles, batches, read_texts, text_sizes
+from ftsdk.data.duplicates.shingles import (
+    Texts,
+    WordShingles,
+    batches,
+    distinct_owners,
+    read_texts,
+    text_sizes,
+)
 
 __all__ = ["ContainedAnswer", "contained_answers"]
 
@@ -45,15 +53,14 @@ def contained_answers(
     given = Counter(keys)
     single = np.array([row for row, key in enumerate(keys) if given[key] == 1], dtype=np.int64)
     sizes = text_sizes(answers)
-    parts = [np.empty((2, 0), dtype=np.uint64)]
+    parts = [(NOTHING_COMMON, np.empty(0, dtype=np.int64))]
     for start, stop in batches(sizes[single]):
         shingles = shingler(read_texts(answers, single[start:stop]))
-        rows = np.repeat(single[start:stop].astype(np.uint64), shingles.counts)
-        parts.append(np.unique(np.stack((shingles.hashes, rows)), axis=1))
+        parts.append((shingles.hashes, np.repeat(single[start:stop], shingles.counts)))
     # Ascending by n-gram, each with the answers that have it.
-    hashes, owners = np.concatenate(parts, axis=1)
-    order = np.argsort(hashes, kind="stable")
-    hashes, owners = hashes[order], owners[order].astype(np.int64)
+    hashes, owners = distinct_owners(
+        np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    )
     if not len(hashes):
         return ()
     wanted = np.bincount(owners, minlength=len(answers))
@@ -65,17 +72,16 @@ def contained_answers(
         found = np.flatnonzero(hashes[np.minimum(first, len(hashes) - 1)] == shingles.hashes)
         if not len(found):
             continue
-        other = np.searchsorted(shingles.offsets, found, side="right") - 1
-        last = np.searchsorted(hashes, shingles.hashes[found], side="right")
-        counts = last - first[found]
+        text = np.searchsorted(shingles.offsets, found, side="right") - 1
+        counts = np.searchsorted(hashes, shingles.hashes[found], side="right") - first[found]
         ends = np.cumsum(counts)
         places = np.repeat(first[found] - (ends - counts), counts) + np.arange(ends[-1])
-        # An n-gram that a text has twice counts once.
-        held = np.unique(np.stack((owners[places], np.repeat(other, counts), places)), axis=1)
-        held_pairs, shared = np.unique(held[:2], axis=1, return_counts=True)
-        share = shared / wanted[held_pairs[0]]
-        for row, text, value in zip(*held_pairs.tolist(), share.tolist(), strict=True):
-            if value > best_share[row]:
-                best_share[row], best_other[row] = value, start + text
+        # An n-gram that a text has twice counts once. A place in `hashes` belongs to one answer.
+        held = np.unique(np.repeat(text, counts) * len(hashes) + places)
+        pairs, shared = np.unique(held // len(hashes) * len(answers) + owners[held % len(hashes)], return_counts=True)
+        rows = pairs % len(answers)
+        for pair, row, share in zip(pairs.tolist(), rows.tolist(), (shared / wanted[rows]).tolist(), strict=True):
+            if share > best_share[row]:
+                best_share[row], best_other[row] = share, start + pair // len(answers)
     enough = np.flatnonzero(best_share >= at_least).tolist()
     return tuple(ContainedAnswer(row, int(best_other[row]), float(best_share[row])) for row in enough)

@@ -21,6 +21,7 @@ __all__ = [
     "Texts",
     "WordShingles",
     "batches",
+    "distinct_owners",
     "read_texts",
     "text_sizes",
     "without",
@@ -129,6 +130,15 @@ def without(shingles: Shingles, common: Hashes) -> Shingles:
     is_kept = common[found] != shingles.hashes
     kept = np.concatenate(([0], np.cumsum(is_kept)))
     return Shingles(shingles.hashes[is_kept], kept[shingles.offsets])
+
+
+def distinct_owners(hashes: Hashes, owners: NDArray[Any]) -> tuple[Hashes, NDArray[Any]]:
+    """Return each n-gram with each of its owners once, ascending."""
+    order = np.lexsort((owners, hashes))
+    hashes, owners = hashes[order], owners[order]
+    is_new = np.ones(len(hashes), dtype=np.bool_)
+    is_new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+    return hashes[is_new], owners[is_new]
 
 
 def text_sizes(texts: Texts) -> Positions:
