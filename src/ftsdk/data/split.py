@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
-from ftsdk.data.duplicates.limits import MIN_WORDS
+from ftsdk.data.duplicates.limits import may_be_long
 from ftsdk.data.labels import MAX_CLASSES, class_of
 from ftsdk.data.row_keys import loose_prompt_key, prompt_text
 from ftsdk.data.table import Table
@@ -139,9 +139,9 @@ def groups_of(
 
 
 def _near_clusters(texts: Sequence[str]) -> Sequence[Sequence[int]]:
-    # A word and a blank take two characters, an ideograph one. What is loaded here takes a while.
-    if not any(len(text) >= MIN_WORDS for text in texts):
+    if not may_be_long(texts):
         return ()
+    # Loads numpy and pyarrow.
     from ftsdk.data.duplicates.near import split_clusters
 
     return split_clusters(texts)

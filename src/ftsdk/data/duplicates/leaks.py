@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from ftsdk.data.duplicates.exact import normalised, text_key
-from ftsdk.data.duplicates.limits import MIN_WORDS
+from ftsdk.data.duplicates.limits import may_be_long
 
 __all__ = ["KINDS", "Asked", "Leak", "LeakKind", "find_leaks"]
 
@@ -105,9 +105,9 @@ def _strength(leak: Leak) -> tuple[int, float, int]:
 
 
 def _near(judged: Asked, learned: Asked, threshold: float) -> Iterator[Leak]:
-    # A word and a blank take two characters, an ideograph one. What is loaded here takes a while.
-    if not any(len(prompt) >= MIN_WORDS for prompt in judged.prompts):
+    if not may_be_long(judged.prompts):
         return
+    # Loads numpy and pyarrow.
     from ftsdk.data.duplicates.between import near_matches
 
     for match in near_matches(judged.prompts, learned.prompts, threshold=threshold):
