@@ -267,7 +267,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """What is fast, in figures."""
-    found = python(session, extra="all")
+    found = python(session, "bench", extra="all")
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run(found, str(script), *session.posargs, env=OFFLINE, external=True)
 

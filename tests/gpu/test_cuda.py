@@ -44,7 +44,7 @@ def test_dpo_widens_the_margin_on_a_cuda_device(tmp_path: Path) -> None:
     job = FineTuneJob(
         model=str(build_tiny_model(tmp_path / "model", hidden_size=64)),
         train=data.take(40),
-        validation=data.take(8),
+        validation=data[40:],
         method=DPO(beta=0.1),
         tuning=LoRA(rank=4),
         max_steps=12,

@@ -1,7 +1,8 @@
 """Data: read, shaped into chat or preference rows, split, stored by content, and rendered to tokens."""
 
 from ftsdk.data.dataset import Dataset
-from ftsdk.data.overlap import JudgedBy, data_notes
+from ftsdk.data.duplicates.leaks import Leak
+from ftsdk.data.leak_check import JudgedBy, data_notes, leaks_of
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.render_trial import RenderTrial, try_rows
@@ -13,6 +14,7 @@ from ftsdk.data.summary import Summary
 __all__ = [
     "Dataset",
     "JudgedBy",
+    "Leak",
     "Preview",
     "RenderReport",
     "RenderTrial",
@@ -23,6 +25,7 @@ __all__ = [
     "Store",
     "Summary",
     "data_notes",
+    "leaks_of",
     "preview",
     "read_stored_rows",
     "render_chat",

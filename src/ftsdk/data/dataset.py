@@ -313,9 +313,9 @@ class Dataset(Rows):
             seed: Which rows go where.
             stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50
                 distinct ones, each at least twice); a column does so by that column; None doesn't.
-            group: Which rows stay in one part. `"auto"`: those with the same prompt (case and blanks don't count), of a
-                table those that are equal. A column: also those with the same value in it, such as a customer or a
-                document. None: each row is drawn alone.
+            group: Which rows stay in one part. `"auto"`: those whose prompts are the same (case and blanks don't count)
+                or near-duplicates; of a table, rows that are. A column: also those with the same value in it, such as a
+                customer or a document. None: each row is drawn alone.
 
         Raises:
             DatasetError: A part would be empty, or no part has a size.

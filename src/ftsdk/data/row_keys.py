@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["loose_prompt_key", "prompt_key", "row_key"]
+__all__ = ["loose_prompt_key", "prompt_key", "prompt_text", "row_key"]
 
 Format = Literal["table", "chat", "preference"]
 
@@ -27,6 +27,13 @@ def loose_prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa:
     if format == "table":
         return row_key(row, format)
     return tuple(" ".join(text.split()).casefold() for text in _said(_asked(row, format)))
+
+
+def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002
+    """Return everything before the answer as one text. Of a table, all of the row's texts."""
+    if format == "table":
+        return "\n".join(value for _, value in sorted(row.items()) if isinstance(value, str))
+    return "\n".join(message.get("content") or "" for message in _asked(row, format))
 
 
 def _asked(row: Mapping[str, Any], format: Format) -> Sequence[Mapping[str, str]]:  # noqa: A002

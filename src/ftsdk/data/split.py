@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
+from ftsdk.data.duplicates.limits import may_be_long
 from ftsdk.data.labels import MAX_CLASSES, class_of
-from ftsdk.data.row_keys import loose_prompt_key
+from ftsdk.data.row_keys import loose_prompt_key, prompt_text
 from ftsdk.data.table import Table
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
@@ -128,8 +129,9 @@ def groups_of(
     Args:
         rows: The rows as they are now.
         table: The rows as they were read.
-        group: `"auto"` groups equal rows and equal prompts (case and blanks don't count). A column of the table also
-            groups rows with the same value in it. None and False group nothing.
+        group: `"auto"` groups equal rows and equal prompts (case and blanks don't count), and prompts that are
+            near-duplicates. A column of the table also groups rows with the same value in it. None and False group
+            nothing.
         format: What the rows are.
         source: The file, for errors.
 
@@ -155,7 +157,20 @@ def groups_of(
         for row, key in enumerate(column):
             one, other = sorted((first(row), first(seen.setdefault(key, row))))
             leader[other] = one
+    for cluster in _near_clusters([prompt_text(row, format) for row in rows]):
+        for row in cluster:
+            one, other = sorted((first(cluster[0]), first(row)))
+            leader[other] = one
     return [first(row) for row in range(len(rows))]
+
+
+def _near_clusters(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+    if not may_be_long(texts):
+        return ()
+    # Loads numpy and pyarrow.
+    from ftsdk.data.duplicates.near import split_clusters
+
+    return split_clusters(texts)
 
 
 def slice_positions(index: slice, rows: int, *, source: str | None) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator
+from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, model_validator
 
 from ftsdk._format import html_table, printable
 from ftsdk.backends.registry import get_backend
-from ftsdk.data import Dataset, JudgedBy, Store, data_notes
+from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -27,6 +27,7 @@ from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
 from ftsdk.spec.amounts import check_amount
+from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import NoUrl
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class FineTuneJob(JobFields):
     """What to measure the loss on while training; never trained on."""
     evals: Sequence[InstanceOf[Eval]] = ()
     """How the result is judged against the base model."""
+    allow_leaks: Sequence[str] = ()
+    """The parts that may share rows with `train`: `"validation"`, or `"evals."` and the name of an eval. Without its
+    name here, a job isn't planned if a part has rows of `train`: the same answer to the same prompt or to a
+    near-duplicate of it. Changes no weight."""
     backend: str | Backend = "local"
     """Where it runs: a backend's name, or a backend object with its own options."""
 
@@ -86,6 +91,15 @@ class FineTuneJob(JobFields):
                 hint=data.shape_hint,
             )
         return data
+
+    @model_validator(mode="after")
+    def _leaks_of_parts_that_exist(self) -> Self:
+        parts = [*(["validation"] if self.validation is not None else []), *(f"evals.{e.name}" for e in self.evals)]
+        for name in self.allow_leaks:
+            if name not in parts:
+                known = nearest(name, parts) if parts else "; the job has no validation and no evals"
+                raise ValueError(f"allow_leaks names {name!r}, which is no part of the job{known}")
+        return self
 
     @field_validator("backend")
     @classmethod
@@ -123,18 +137,27 @@ class FineTuneJob(JobFields):
             ModelError: The model isn't found, is incomplete or isn't safe to load, or its chat template refuses a row.
             DatasetError: Training would refuse the rows: too many lose trained tokens or what their messages say.
             BudgetExceededError: The run could cost more than `budget_usd`.
+            DatasetError: `validation` or an eval has rows of `train`, and `allow_leaks` doesn't name it.
         """
         backend = self.resolved_backend
         plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
-        judges = [
-            JudgedBy(f"the eval {e.name!r}", e.data.rows if isinstance(e.data, Dataset) else e.data, "chat")
-            for e in self.evals
-        ]
         tried = self._tried_rows(plan.spec) if backend.capabilities.honours("max_truncated") else ()
-        plan = plan.replace(notes=(*plan.notes, *data_notes(self.train, self.validation, judges), *tried))
+        notes = data_notes(self.train, self.validation, self._judges(), allow_leaks=self.allow_leaks)
+        plan = plan.replace(notes=(*plan.notes, *notes, *tried))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan
+
+    def leaks(self) -> dict[str, tuple[Leak, ...]]:
+        """Return what each part that the model is judged by shares with `train`, by the part's name in `allow_leaks`.
+
+        Each leak names two rows, counted from 0, and what they share; `is_certain` ones refuse the job.
+        """
+        validation = [] if self.validation is None else [JudgedBy("validation", self.validation)]
+        return {judge.field: leaks_of(judge, self.train) for judge in (*validation, *self._judges())}
+
+    def _judges(self) -> list[JudgedBy]:
+        return [JudgedBy(f"evals.{e.name}", e.data) for e in self.evals]
 
     def estimate(
         self, *, is_exact: bool | None = None, usd_per_hour: Decimal | float | None = None, live: bool = False
@@ -333,6 +356,8 @@ class FineTuneJob(JobFields):
         found.update(JobFields(**self._set_fields()).to_dict())
         if self.evals:
             found["evals"] = [e.to_dict(base) for e in self.evals]
+        if self.allow_leaks:
+            found["allow_leaks"] = list(self.allow_leaks)
         if "backend" in self.model_fields_set:
             found["backend"] = _backend_entry(self.backend)
         return found

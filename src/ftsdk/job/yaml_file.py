@@ -41,6 +41,8 @@ class JobFile(JobFields):
     validation: Recipe | None = None
     evals: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = ()
     """Each with `kind`, `name`, `data` (a recipe) and the options of its kind."""
+    allow_leaks: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """The parts that may share rows with `train`: `validation`, or `evals.` and the name of an eval."""
     backend: str | BackendEntry = "local"
 
 
@@ -66,6 +68,8 @@ def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
         arguments["evals"] = tuple(
             Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals
         )
+    if file.allow_leaks:
+        arguments["allow_leaks"] = file.allow_leaks
     if "backend" in file.model_fields_set:
         entry = file.backend
         arguments["backend"] = entry if isinstance(entry, str) else get_backend(entry.name, entry.options)

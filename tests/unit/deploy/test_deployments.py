@@ -53,7 +53,11 @@ def submit(tmp_path: Path, model_of_headers: Path) -> Callable[[ScriptedBackend]
         file.write_text("text,label\n" + "".join(f"mail {n},mail {n}\n" for n in range(8)), encoding="utf-8")
         rows = Dataset.from_file(file).as_chat(prompt="{text}", completion="{label}")
         return FineTuneJob(
-            model=str(model_of_headers), train=rows, evals=[Eval.exact_match(rows, name="accuracy")], backend=backend
+            model=str(model_of_headers),
+            train=rows,
+            evals=[Eval.exact_match(rows, name="accuracy")],
+            allow_leaks=["evals.accuracy"],
+            backend=backend,
         ).submit()
 
     return start

@@ -44,11 +44,29 @@ def test_a_plan_notes_what_is_in_two_parts(model_of_headers: Path) -> None:
         train=chat("a", "b", "c"),
         validation=chat("c", "d"),
         evals=[Eval.exact_match(chat("b", "c", "x"), name="accuracy")],
+        allow_leaks=["validation", "evals.accuracy"],
     )
     text = str(job.plan())
     assert "1 of the 2 prompts of validation is also in train" in text
     assert "2 of the 3 prompts of the eval 'accuracy' are also in train, 2 with the same answer" in text
     assert job.plan() == job.plan()
+
+
+def test_a_job_with_leaks_is_refused_unless_they_are_allowed(model_of_headers: Path, tmp_path: Path) -> None:
+    job = FineTuneJob(
+        model=str(model_of_headers),
+        train=chat("a", "b", "c"),
+        evals=[Eval.exact_match(chat("B", "x"), name="accuracy")],
+    )
+    with pytest.raises(DatasetError, match=r"allow_leaks=\['evals\.accuracy'\] trains all the same"):
+        job.plan()
+    assert [leak[:3] for leak in job.leaks()["evals.accuracy"]] == [("row", 0, 1)]
+    allowed = job.replace(allow_leaks=["evals.accuracy"])
+    assert allowed.plan().spec == allowed.replace(allow_leaks=()).spec()
+    allowed.to_yaml(tmp_path / "job.yaml")
+    assert FineTuneJob.from_yaml(tmp_path / "job.yaml").allow_leaks == ("evals.accuracy",)
+    with pytest.raises(SpecError, match=r"allow_leaks names 'evals\.acuracy'.*did you mean 'evals\.accuracy'"):
+        job.replace(allow_leaks=["evals.acuracy"])
 
 
 def test_a_job_file_that_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftsdk.testing.scripts import Fault
 
 from ftsdk import Dataset, FineTuneJob
 from ftsdk.errors import BackendError
@@ -15,6 +14,7 @@ from ftsdk.protocol import Orphan
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.orphans import find_orphans
 from ftsdk.testing import ScriptedBackend
+from ftsdk.testing.scripts import Fault
 
 
 class Leaky(ScriptedBackend):

@@ -1,0 +1,173 @@
+"""Texts as hashed n-grams of words or characters, in flat arrays: what similarity is measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+__all__ = [
+    "CharacterShingles",
+    "Hashes",
+    "Positions",
+    "Shingler",
+    "Shingles",
+    "Texts",
+    "WordShingles",
+    "batches",
+    "distinct_owners",
+    "read_texts",
+    "text_sizes",
+    "without",
+]
+
+pc: Any = pyarrow.compute  # its functions are made at run time
+
+Hashes = NDArray[np.uint64]
+Positions = NDArray[np.int64]
+Texts = Sequence[str] | Any
+"""Texts as a sequence, or as a pyarrow array or chunked array of strings, which is never made into Python strings."""
+
+BATCH_ROWS = 16_384
+BATCH_CHARACTERS = 8_000_000
+
+# Scripts that put no blanks between words: each character counts as a word.
+_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
+
+
+class Shingles(NamedTuple):
+    """The n-grams of several texts, one after the other; a text may have one several times."""
+
+    hashes: Hashes
+    offsets: Positions
+    """Where each text begins in `hashes`, and where the last one ends."""
+
+    @property
+    def counts(self) -> Positions:
+        """N-grams of each text."""
+        return np.diff(self.offsets)
+
+
+class Shingler(Protocol):
+    """A way of cutting texts into n-grams."""
+
+    def __call__(self, texts: Any) -> Shingles:
+        """Return the n-grams of a pyarrow array of texts."""
+        ...
+
+
+class WordShingles(NamedTuple):
+    """N-grams of words; case doesn't count, and blanks only separate."""
+
+    n: int = 3
+
+    def __call__(self, texts: Any) -> Shingles:
+        """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
+        if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+            texts = pc.utf8_normalize(texts, form="NFC")
+            if pc.any(pc.match_substring_regex(texts, _UNSPACED), min_count=0).as_py():
+                texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
+        words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
+        encoded = words.flatten().dictionary_encode()
+        digests = [hashlib.blake2b(word, digest_size=8).digest() for word in _as_bytes(encoded.dictionary)]
+        hashes = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+        offsets = words.offsets.to_numpy().astype(np.int64)
+        return _ngrams(hashes[encoded.indices.to_numpy()], offsets - offsets[0], self.n)
+
+
+class CharacterShingles(NamedTuple):
+    """N-grams of characters, for texts too short for n-grams of words; case and runs of blanks don't count."""
+
+    n: int = 4
+
+    def __call__(self, texts: Any) -> Shingles:
+        """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` characters has none."""
+        plain = [" ".join(unicodedata.normalize("NFC", text).lower().split()) for text in texts.to_pylist()]
+        codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+        offsets = np.concatenate(([0], np.cumsum(np.fromiter(map(len, plain), dtype=np.int64, count=len(plain)))))
+        return _ngrams(_mixed(codes), offsets, self.n)
+
+
+def _as_bytes(words: Any) -> list[bytes]:
+    return words.cast(pa.large_binary()).to_pylist()
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Scatter values over all 64 bits (the finaliser of SplitMix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
+    """Return the n-grams of texts whose units (words, characters) are given as hashes."""
+    starts = max(len(units) - n + 1, 0)
+    hashes = units[:starts].copy()
+    for shift in range(1, n):
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+        hashes += units[shift : shift + starts]
+    is_whole = np.ones(starts, dtype=np.bool_)
+    # An n-gram that starts at one of the last n - 1 units of a text would run into the next one.
+    for shift in range(1, n):
+        ends = offsets[1:] - shift
+        is_whole[ends[(ends >= 0) & (ends < starts)]] = False
+    counts = np.maximum(np.diff(offsets) - n + 1, 0)
+    return Shingles(_mixed(hashes[is_whole]), np.concatenate(([0], np.cumsum(counts))))
+
+
+def without(shingles: Shingles, common: Hashes) -> Shingles:
+    """Return the n-grams that aren't among `common`, which is sorted."""
+    if not len(common):
+        return shingles
+    found = np.minimum(np.searchsorted(common, shingles.hashes), len(common) - 1)
+    is_kept = common[found] != shingles.hashes
+    kept = np.concatenate(([0], np.cumsum(is_kept)))
+    return Shingles(shingles.hashes[is_kept], kept[shingles.offsets])
+
+
+def distinct_owners(hashes: Hashes, owners: NDArray[Any]) -> tuple[Hashes, NDArray[Any]]:
+    """Return each n-gram with each of its owners once, ascending."""
+    order = np.lexsort((owners, hashes))
+    hashes, owners = hashes[order], owners[order]
+    is_new = np.ones(len(hashes), dtype=np.bool_)
+    is_new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+    return hashes[is_new], owners[is_new]
+
+
+def text_sizes(texts: Texts) -> Positions:
+    """Return the length of each text; of pyarrow's in bytes."""
+    if isinstance(texts, (pa.Array, pa.ChunkedArray)):
+        return pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
+    return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+
+
+def batches(sizes: Positions) -> Iterator[tuple[int, int]]:
+    """Cut rows into runs that need little memory each, whatever their texts' lengths."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, before + BATCH_CHARACTERS, side="right"))
+        stop = max(start + 1, min(stop, start + BATCH_ROWS, len(sizes)))
+        yield start, stop
+        start = stop
+
+
+def read_texts(texts: Texts, positions: Positions) -> Any:
+    """Return some of the texts as a pyarrow array; what isn't valid Unicode becomes "?"."""
+    if isinstance(texts, (pa.Array, pa.ChunkedArray)):
+        taken = pc.fill_null(cast("Any", texts).take(pa.array(positions)), "")
+        taken = taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
+        return taken.cast(pa.large_string())
+    chosen = [str(texts[position]) for position in positions.tolist()]
+    try:
+        return pa.array(chosen, pa.large_string())
+    except UnicodeEncodeError:
+        return pa.array([text.encode("utf-8", "replace").decode() for text in chosen], pa.large_string())

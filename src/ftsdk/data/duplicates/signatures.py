@@ -1,0 +1,80 @@
+"""MinHash signatures of texts, as the keys of LSH bands: similar texts share a key in some band."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
+
+from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+
+__all__ = ["BANDS", "Signatures", "sign"]
+
+BANDS = 16
+_ROWS = 4
+"""Hashes of a band. With 16 bands of 4, two texts of Jaccard similarity 0.7 share a key with probability 0.988, of
+0.8 with 0.9998, of 0.3 with 0.12; see `docs/explanation/duplicates.md`."""
+_SEED = 42
+
+
+class Signatures(NamedTuple):
+    """The signatures of the texts that are long enough."""
+
+    positions: Positions
+    """The rows, ascending."""
+    bands: Hashes
+    """The key of each row in each band, shape (bands, rows)."""
+    contents: Hashes
+    """Equal for rows with the same n-grams."""
+
+
+def sign(texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes, *, at_least: int) -> Signatures:
+    """Return the signatures of texts.
+
+    Args:
+        texts: The texts of all rows, read in batches.
+        sizes: The length of each text.
+        shingler: Cuts texts into n-grams.
+        common: Sorted hashes of n-grams that don't count.
+        at_least: Texts with fewer n-grams are left out.
+    """
+    bands = np.empty((BANDS, len(sizes)), dtype=np.uint64)
+    contents = np.empty(len(sizes), dtype=np.uint64)
+    positions = np.empty(len(sizes), dtype=np.int64)
+    filled = 0
+    for start, stop in batches(sizes):
+        rows = np.arange(start, stop)
+        shingles = without(shingler(read_texts(texts, rows)), common)
+        is_long = shingles.counts >= max(at_least, 1)
+        shingles = _those(shingles, is_long)
+        end = filled + int(is_long.sum())
+        if end == filled:
+            continue
+        bands[:, filled:end] = _band_keys(shingles).T
+        contents[filled:end] = np.add.reduceat(shingles.hashes, shingles.offsets[:-1])
+        positions[filled:end] = rows[is_long]
+        filled = end
+    return Signatures(positions[:filled], bands[:, :filled], contents[:filled])
+
+
+def _those(shingles: Shingles, is_chosen: NDArray[np.bool_]) -> Shingles:
+    if is_chosen.all():
+        return shingles
+    counts = shingles.counts
+    hashes = shingles.hashes[np.repeat(is_chosen, counts)]
+    return Shingles(hashes, np.concatenate(([0], np.cumsum(counts[is_chosen]))))
+
+
+def _band_keys(shingles: Shingles) -> Hashes:
+    offsets = shingles.offsets.astype(np.uint64)
+    digests = RMinHash.digest_matrix_from_flat_token_hashes(shingles.hashes, offsets, BANDS * _ROWS, _SEED)
+    rows = len(offsets) - 1
+    flat = np.fromiter(chain.from_iterable(digests.to_rows()), dtype=np.uint32, count=rows * BANDS * _ROWS)
+    halves = flat.view(np.uint64).reshape(rows, BANDS, 2)
+    mixed = halves[..., 0] * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed += halves[..., 1]
+    return mixed * np.uint64(0xBF58476D1CE4E5B9)
