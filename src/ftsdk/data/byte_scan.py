@@ -7,7 +7,7 @@ them; only those are read by a regular expression.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes: TypeAlias = NDArray[np.uint8]
+    Flags: TypeAlias = NDArray[np.bool_]
     Positions: TypeAlias = NDArray[np.int64]
 
-__all__ = ["Block", "byte_table", "map_blocks"]
+__all__ = ["Block", "byte_classes", "map_blocks"]
 
 _ROWS = 4_096
 """Rows in a block: large enough for numpy's loops, small enough for the processor's cache."""
@@ -35,10 +36,10 @@ class Block:
     first: int
     """Position of its first text among all texts."""
     texts: Sequence[str]
-    data: Bytes
-    """The bytes of all texts, with a line break after each."""
+    raw: bytes
+    """The UTF-8 bytes of all texts, with a line break after each."""
     starts: Positions
-    """Where each text starts in `data`."""
+    """Where each text starts in `raw`."""
 
     def rows_at(self, offsets: Positions) -> list[int]:
         """Return the positions within the block of the texts that hold these offsets, ascending, each once."""
@@ -64,13 +65,17 @@ def map_blocks(texts: Sequence[str], work: Callable[[Block], T]) -> Iterator[T]:
         yield from pool.map(lambda first: work(_block(texts, first)), firsts)
 
 
-def byte_table(characters: str) -> NDArray[np.bool_]:
-    """Return a table of 256 truth values, true for the given ASCII characters."""
-    import numpy as np
+def byte_classes(characters: Mapping[int, str]) -> bytes:
+    """Return a table for `bytes.translate` that maps each byte to the sum of its classes.
 
-    table = np.zeros(256, dtype=np.bool_)
-    table[list(characters.encode("ascii"))] = True
-    return table
+    Args:
+        characters: By class, a power of two up to 128, its ASCII characters.
+    """
+    table = bytearray(256)
+    for flag, members in characters.items():
+        for byte in members.encode("ascii"):
+            table[byte] |= flag
+    return bytes(table)
 
 
 def _block(texts: Sequence[str], first: int) -> Block:
@@ -88,4 +93,4 @@ def _block(texts: Sequence[str], first: int) -> Block:
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     starts = np.zeros(len(part), dtype=np.int64)
     np.cumsum(lengths[:-1] + 1, out=starts[1:])
-    return Block(first, part, np.frombuffer(encoded, dtype=np.uint8), starts)
+    return Block(first, part, encoded, starts)

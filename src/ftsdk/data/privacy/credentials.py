@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ftsdk.data.privacy.kind import Check, Gate, Kind
 
@@ -15,20 +16,28 @@ __all__ = ["CREDENTIALS"]
 _GITLEAKS = "https://github.com/gitleaks/gitleaks/blob/master/config/gitleaks.toml"
 _FEWEST_CHARACTERS = 8
 """Distinct characters of a real key; `sk-xxxxxxxxxxxxxxxxxxxx` in a manual has fewer."""
+_FEWEST_CASE_CHANGES = 6
+"""Changes between capitals and small letters in a key without digits; half as many do where there are digits."""
+
+
+def _varied(text: str, start: int, end: int) -> int:
+    """Accept what has many different characters."""
+    return end if len(set(text[start:end])) >= _FEWEST_CHARACTERS else start
 
 
 def _random(text: str, start: int, end: int) -> int:
-    """Accept what looks drawn at random: many characters, not letters of one case alone."""
-    body = text[start:end].partition("_" if "_" in text[start : start + 8] else "-")[2] or text[start:end]
+    """Accept what looks drawn at random: many characters behind the prefix, not letters of one case alone."""
+    body = re.split("[-_]", text[start:end], maxsplit=1)[-1]
     is_mixed = any(map(str.isdigit, body)) or not (body.islower() or body.isupper())
     return end if len(set(body)) >= _FEWEST_CHARACTERS and is_mixed else start
 
 
 def _drawn(text: str, start: int, end: int) -> int:
-    """Accept a short key: digits and letters of both cases, as in no English word."""
+    """Accept a key behind a short prefix, where words may follow too: cases change as often as in no name."""
     body = text[start:end]
-    is_mixed = any(map(str.isdigit, body)) and any(map(str.isupper, body)) and any(map(str.islower, body[3:]))
-    return end if is_mixed and len(set(body)) >= _FEWEST_CHARACTERS else start
+    changes = sum(one.isupper() != other.isupper() for one, other in pairwise(filter(str.isalpha, body)))
+    has_digits = any(map(str.isdigit, body))
+    return end if changes >= (_FEWEST_CASE_CHANGES // 2 if has_digits else _FEWEST_CASE_CHANGES) else start
 
 
 def _jwt(text: str, start: int, end: int) -> int:
@@ -87,6 +96,7 @@ CREDENTIALS: tuple[Kind, ...] = (
         rf"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}{_END}",
         ["AKIA", "ASIA", "ABIA", "ACCA"],
         source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html",
+        check=_varied,
     ),
     _kind(
         "aws_secret_key",

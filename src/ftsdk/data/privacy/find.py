@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from ftsdk.data.byte_scan import Block, map_blocks
@@ -47,7 +49,7 @@ def find(texts: Sequence[str], kinds: Iterable[Kind] = ALL_KINDS) -> dict[int, t
         tried: dict[int, list[Kind]] = {}
         for kind in kinds:
             for row in rows[kind.gate]:
-                if not kind.needs or any(part in block.texts[row] for part in kind.needs):
+                if not kind.needs or _has_one(block.texts[row], kind.needs):
                     tried.setdefault(row, []).append(kind)
         found = {block.first + row: _find_one(block.texts[row], tried[row]) for row in sorted(tried)}
         return {position: findings for position, findings in found.items() if findings}
@@ -56,6 +58,13 @@ def find(texts: Sequence[str], kinds: Iterable[Kind] = ALL_KINDS) -> dict[int, t
     for part in map_blocks(texts, search):
         found.update(part)
     return found
+
+
+def _has_one(text: str, parts: Sequence[str]) -> bool:
+    for part in parts:  # a third of the time that `any` takes
+        if part in text:
+            return True
+    return False
 
 
 def _find_one(text: str, kinds: Sequence[Kind]) -> tuple[Finding, ...]:
@@ -78,14 +87,23 @@ def _find_one(text: str, kinds: Sequence[Kind]) -> tuple[Finding, ...]:
 
 def _one_round(text: str, kinds: Sequence[Kind]) -> list[Finding]:
     candidates: list[tuple[int, int, int, str]] = []
+    starts: dict[re.Pattern[str], list[int]] = {}
     for rank, kind in enumerate(kinds):
+        if kind.anchor is None:
+            matches = kind.pattern.finditer(text)
+        else:
+            if kind.anchor not in starts:
+                starts[kind.anchor] = [match.start() for match in kind.anchor.finditer(text)]
+            matches = map(kind.pattern.match, repeat(text), starts[kind.anchor])
         group = "value" if "value" in kind.pattern.groupindex else 0
-        for match in kind.pattern.finditer(text):
+        for match in matches:
+            if match is None:
+                continue
             start, end = match.span(group)
             if start < 0:  # an alternative that needs nothing around it
                 start, end = match.span()
             end = kind.check(text, start, end)
-            if end - start > 2:
+            if end > start:
                 candidates.append((start, -end, rank, kind.name))
     found: list[Finding] = []
     for start, negative_end, _, name in sorted(candidates):

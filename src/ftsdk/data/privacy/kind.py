@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 __all__ = ["Check", "Gate", "Kind"]
 
-Gate: TypeAlias = Literal["at", "digits", "dotted", "colons", "dashed", "date", "token", "begin"]
+Gate: TypeAlias = Literal["at", "digits", "iban", "dotted", "colons", "dashed", "date", "token", "begin"]
 """A cheap test of bytes that every text with such a value passes; `gates.py` has them."""
 
 Check: TypeAlias = Callable[[str, int, int], int]
@@ -35,6 +35,8 @@ class Kind:
     """Finds candidates. A group named `value` marks the value where the pattern needs what is around it.
 
     Every repetition is bounded or possessive, so that the time is linear in the text's length whatever it holds."""
+    anchor: re.Pattern[str] | None = None
+    """Finds where `pattern` can match, faster than trying it at every character; None: everywhere."""
     check: Check = whole
     """Judges a candidate: checksum, ranges, context."""
     needs: tuple[str, ...] = ()

@@ -29,7 +29,8 @@ PHONE = re.compile("(?i)(?<![\\w.+/#$-])(?<!\\d[ ,.])(?:" + "|".join(f"(?:{form}
 """Candidates; `phone` decides. The forms are tried in this order."""
 
 _PHONE_WORDS = re.compile(
-    r"(?i)\b(?:call(?:ing|ed)?|(?:tele|smart)?phones?|tel|mobile|cell|fax|whatsapp|text|sms|dial|ring|contact|reach)\b"
+    r"(?i)\b(?:call(?:ing|ed)?|(?:tele|smart)?phones?|tel|mobile|cell|fax|whatsapp|text|sms|dial|ring|contact|reach"
+    r"|(?:my|our|his|her|their)(?: new| work| home)? number)\b"
     r"(?:[\s:.,(=-]|\b(?:number|no|is|at|on|me|us|my|him|her|them|back|to|the|or|via|it|line|phone)\b){0,12}\Z"
 )
 """A word that announces a number, and nothing but small words since."""

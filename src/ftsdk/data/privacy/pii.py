@@ -12,6 +12,7 @@ __all__ = ["PII"]
 
 _GAP = "[ \\u00a0\\u202f.\\u2010-\\u2013-]"
 _SSN_GAP = "[ \\u00a0\\u2010-\\u2013-]"
+_NUMBER_STARTS = re.compile("[0-9+(](?=(?:[^0-9A-Za-z]{0,4}[0-9]){6})")
 _DATE = (
     r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
     r"|\d{1,2}(?:st|nd|rd|th)?(?: of)? [a-z]{3,9}\.?,? \d{4}|[a-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4})"
@@ -33,9 +34,9 @@ PII: tuple[Kind, ...] = (
     Kind(
         name="iban",
         placeholder="IBAN",
-        gate="digits",
+        gate="iban",
         pattern=re.compile(
-            r"(?<![A-Za-z0-9_])[A-Z]{2}[ -]?\d{2}(?:[ \u00a0-]?[A-Z0-9]){11,30}", re.IGNORECASE | re.ASCII
+            r"(?<![A-Za-z0-9_])(?:[A-Z]{2}[0-9]{2}(?:[ \u00a0-]?[A-Z0-9]){11,30}|[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30})"
         ),
         check=checks.iban,
         source="https://www.swift.com/standards/data-standards/iban-international-bank-account-number",
@@ -44,6 +45,7 @@ PII: tuple[Kind, ...] = (
         name="card",
         placeholder="CARD",
         gate="digits",
+        anchor=_NUMBER_STARTS,
         pattern=re.compile(
             rf"(?<![0-9A-Za-z_])(?<![0-9][.-])(?:[0-9]{{4}}(?P<four>{_GAP})[0-9]{{4}}(?P=four)[0-9]{{4}}(?P=four)[0-9]{{1,4}}"
             rf"(?:(?P=four)[0-9]{{1,3}})?|[0-9]{{4}}(?P<six>{_GAP})[0-9]{{6}}(?P=six)[0-9]{{4,5}}|[0-9]{{13,19}})"
@@ -56,10 +58,21 @@ PII: tuple[Kind, ...] = (
         name="ssn",
         placeholder="SSN",
         gate="digits",
+        anchor=_NUMBER_STARTS,
         pattern=re.compile(
             rf"(?<![\w.$-])(?<!\d[ ,])\d{{3}}(?P<gap>{_SSN_GAP})\d{{2}}(?P=gap)\d{{4}}(?!\w|[-.]\d|[ ,]\d)"
-            r"|(?i:\b(?:ssn|social security)\b(?: number| no\.?)?[\s:#=]{0,3}(?:is\s)?\s?)(?P<value>\d{9})(?!\w)",
         ),
+        check=checks.ssn,
+        source="https://www.ssa.gov/employer/randomization.html",
+    ),
+    Kind(
+        name="ssn",
+        placeholder="SSN",
+        gate="digits",
+        pattern=re.compile(
+            r"(?i)\b(?:ssn|social security)\b(?: number| no\.?)?[\s:#=]{0,3}(?:is\s)?\s?(?P<value>[0-9]{9})(?!\w)"
+        ),
+        needs=("SSN", "ssn", "ocial", "OCIAL"),
         check=checks.ssn,
         source="https://www.ssa.gov/employer/randomization.html",
     ),
@@ -109,6 +122,7 @@ PII: tuple[Kind, ...] = (
         name="phone",
         placeholder="PHONE",
         gate="digits",
+        anchor=_NUMBER_STARTS,
         pattern=PHONE,
         check=phone,
         source="https://www.itu.int/rec/T-REC-E.164",
