@@ -44,7 +44,9 @@ def rows(count: int, seed: int, *, planted: float = 0.1, words: int = 100) -> li
 
 
 def digits(draw: random.Random, pattern: str) -> str:
-    return "".join(draw.choice(string.digits) if c == "#" else draw.choice("23456789") if c == "N" else c for c in pattern)
+    return "".join(
+        draw.choice(string.digits) if c == "#" else draw.choice("23456789") if c == "N" else c for c in pattern
+    )
 
 
 def email(draw: random.Random) -> str:
@@ -127,7 +129,9 @@ CREDENTIAL_FORMS = {
     "pypi": lambda d: "pypi-AgEIcHlwaS5vcmc" + token(d, 90),
     "sendgrid": lambda d: f"SG.{token(d, 22)}.{token(d, 43)}",
     "twilio": lambda d: "SK" + token(d, 32, HEX),
-    "private key": lambda d: f"-----BEGIN RSA PRIVATE KEY-----\n{token(d, 64)}\n{token(d, 64)}\n-----END RSA PRIVATE KEY-----",
+    "private key": lambda d: (
+        f"-----BEGIN RSA PRIVATE KEY-----\n{token(d, 64)}\n{token(d, 64)}\n-----END RSA PRIVATE KEY-----"
+    ),
 }
 
 

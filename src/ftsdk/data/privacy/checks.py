@@ -8,7 +8,9 @@ from itertools import accumulate
 
 __all__ = ["card", "email", "iban", "ipv4", "ipv6", "luhn", "mac", "mod_97", "ssn"]
 
-_CARD_WORDS = re.compile(r"(?i)\b(?:cards?|visa|master ?card|amex|american express|credit|debit|cc|pan|paid|pay)\b[^\[\]]*\Z")
+_CARD_WORDS = re.compile(
+    r"(?i)\b(?:cards?|visa|master ?card|amex|american express|credit|debit|cc|pan|paid|pay)\b[^\[\]]*\Z"
+)
 _CARD_LENGTHS = (
     # First digits from, to, and the lengths in use: https://en.wikipedia.org/wiki/Payment_card_number
     ("2200", "2204", (16, 17, 18, 19)),
