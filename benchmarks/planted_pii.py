@@ -6,13 +6,14 @@ import random
 import string
 from typing import NamedTuple
 
-WORDS = (
+_TEXT = (
     "the order was placed on our site and we would like to know when it arrives because a customer asked for an update "
     "about shipping delays in this region please check whether the warehouse has enough stock before you answer thank "
     "you very much for your help with the returned item that did not fit as expected since size and colour were wrong "
-    "after several weeks of waiting they finally sent another parcel which turned out to be damaged during transport so "
-    "now someone needs to open a claim with the carrier while keeping everybody informed by letter or message every day"
-).split()
+    "after several weeks of waiting they finally sent another parcel which turned out to be damaged during transport "
+    "so now someone needs to open a claim with the carrier while keeping everybody informed by letter every day"
+)
+WORDS = _TEXT.split()
 HEX = "0123456789abcdef"
 ALNUM = string.ascii_letters + string.digits
 
@@ -99,7 +100,8 @@ def ipv6(draw: random.Random) -> str:
 def phone(draw: random.Random) -> str:
     forms = (
         "(###) ###-####", "###-###-####", "###.###.####", "+1-###-###-####", "001-###-###-####", "N## N## ####",
-        "###-###-####x###", "(###)###-#### ext. ##", "1-800-###-####", "N##N######", "+44 20 #### ####", "+44 7### ######",
+        "###-###-####x###", "(###)###-#### ext. ##", "1-800-###-####", "N##N######", "+44 20 #### ####",
+        "+44 7### ######",
         "020 7### ####", "07### ######", "07#########", "0161 ### ####", "+49 30 ########", "+33 6 ## ## ## ##",
         "+91 ##### #####", "+61 4## ### ###", "0044 20 #### ####", "+4917########", "06 ## ## ## ##", "N##-####",
     )  # fmt: skip
@@ -140,7 +142,8 @@ def credential(draw: random.Random) -> str:
 
 
 VALUES = {
-    "email": email, "card": card, "iban": iban, "ssn": ssn, "ip": ip, "ipv6": ipv6, "phone": phone, "credential": credential,
+    "email": email, "card": card, "iban": iban, "ssn": ssn, "ip": ip, "ipv6": ipv6, "phone": phone,
+    "credential": credential,
 }  # fmt: skip
 LEADS = {
     "email": ("Write to {}.", "My address is {}, as before.", "<{}>", "Contact: {}"),
@@ -161,7 +164,8 @@ def look_alike(draw: random.Random) -> str:
             "Order number N#########.", "Version 2.##.#.4 and v1.2.3.4 work.", "It costs $1,###.## or 12,345.## EUR.",
             "On 2026-0N-1# at 1#:45:3# we left.", "ISBN 978-3-16-14841#-0 is out.", "Ticket #N##### took 1###### ms.",
             "Use std::vector and a[1::2].", "See section 4.3.2.1 and RFC 2#1#.", "Values: 100, 200, 300, 4000, 50000.",
-            "The ratio is 3.14159265358979#.", "Between 1990 and 2026 it rose by ##%.", "Parse logo@2x.png and @handle.",
+            "The ratio is 3.14159265358979#.", "Between 1990 and 2026 it rose by ##%.",
+            "Parse logo@2x.png and @handle.",
             "Commit 9fceb02d0ae598e95dc970b74767f19372d6#### broke it.", "Room 12-34-5, row 7-8-9.",
             "ID 550e8400-e29b-41d4-a716-44665544####.", "At 127.0.0.1 and 0.0.0.0 nobody lives.",
             "A state-of-the-art decision-making-process-oriented task.", "Set OPENAI_API_KEY=sk-... in the shell.",

@@ -26,26 +26,24 @@ _CARD_LENGTHS = (
     ("51", "55", (16,)),
     ("56", "69", (13, 14, 15, 16, 17, 18, 19)),
 )
-_NOT_TOP_LEVEL = frozenset(
+_OTHER_ENDS = (
     "png jpg jpeg gif svg webp bmp ico css html htm js jsx ts tsx json xml yaml yml toml txt csv pdf mp3 mp4 wav zip "
-    "shape size dtype ndim item mean sum transpose detach".split()
+    "shape size dtype ndim item mean sum transpose detach"
 )
+_NOT_TOP_LEVEL = frozenset(_OTHER_ENDS.split())
 """Ends of file names such as `logo@2x.png` and of code such as `a@b.shape`."""
 _VERSION_BEFORE = re.compile(r"(?i)(?:\bv|\bversions?|\bver\.?|\brelease|\bsections?|\bchapter|\bclause|§)[ :]{0,2}\Z")
 _NO_ONES_IPV4 = re.compile(r"0\.|127\.0\.0\.1\Z|127\.0\.1\.1\Z|255\.(?:0|128|192|224|240|248|252|254|255)\.")
 """Unspecified and loopback addresses and netmasks: they belong to nobody."""
 # https://www.swift.com/swift-resource/9606/download (IBAN registry), read from Wikipedia's table in November 2026
-_IBAN_LENGTHS = {
-    country: int(length)
-    for entry in (
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
-        "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
-        "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 "
-        "PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
-        "YE30"
-    ).split()
-    for country, length in [(entry[:2], entry[2:])]
-}
+_IBANS = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
+    "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
+    "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 "
+    "PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
+    "YE30"
+)
+_IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBANS.split()}
 
 
 def luhn(digits: str) -> bool:

@@ -122,9 +122,23 @@ CREDENTIALS: tuple[Kind, ...] = (
     ),
     _kind(
         "gitlab_token",
-        rf"{_START}(?:gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas|ffct)-[\w-]{{20,320}}+(?:\.[0-9a-z]{{2}}\.?[0-9a-z]{{7}})?"
+        rf"{_START}(?:gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas|ffct)-[\w-]{{20,320}}+"
+        rf"(?:\.[0-9a-z]{{2}}\.?[0-9a-z]{{7}})?"
         rf"|GR1348941[\w-]{{20,50}}){_END}",
-        ["glpat-", "gldt-", "glft-", "glsoat-", "glrt-", "glcbt-", "glimt-", "glptt-", "glagent-", "gloas-", "glffct-", "GR13"],
+        (
+            "glpat-",
+            "gldt-",
+            "glft-",
+            "glsoat-",
+            "glrt-",
+            "glcbt-",
+            "glimt-",
+            "glptt-",
+            "glagent-",
+            "gloas-",
+            "glffct",
+            "GR",
+        ),
         source="https://docs.gitlab.com/security/tokens/#token-prefixes",
     ),
     _kind(
@@ -200,11 +214,27 @@ CREDENTIALS: tuple[Kind, ...] = (
         ["SK", "AC"],
         source="https://www.twilio.com/docs/glossary/what-is-a-sid",
     ),
-    _kind("groq_key", rf"{_START}gsk_[A-Za-z0-9]{{40,60}}{_END}", ["gsk_"], source="https://console.groq.com/docs/quickstart"),
+    _kind(
+        "groq_key",
+        rf"{_START}gsk_[A-Za-z0-9]{{40,60}}{_END}",
+        ["gsk_"],
+        source="https://console.groq.com/docs/quickstart",
+    ),
     _kind("xai_key", rf"{_START}xai-[A-Za-z0-9]{{60,90}}{_END}", ["xai-"], source="https://docs.x.ai/docs/tutorial"),
     _kind("perplexity_key", rf"{_START}pplx-[A-Za-z0-9]{{40,56}}{_END}", ["pplx-"]),
-    _kind("replicate_token", rf"{_START}r8_[A-Za-z0-9]{{37}}{_END}", ["r8_"], source="https://replicate.com/docs/topics/security/api-tokens"),
-    _kind("fireworks_key", rf"{_START}fw_[A-Za-z0-9]{{22,32}}{_END}", ["fw_"], source="https://docs.fireworks.ai/api-reference/introduction", check=_drawn),
+    _kind(
+        "replicate_token",
+        rf"{_START}r8_[A-Za-z0-9]{{37}}{_END}",
+        ["r8_"],
+        source="https://replicate.com/docs/topics/security/api-tokens",
+    ),
+    _kind(
+        "fireworks_key",
+        rf"{_START}fw_[A-Za-z0-9]{{22,32}}{_END}",
+        ["fw_"],
+        source="https://docs.fireworks.ai/api-reference/introduction",
+        check=_drawn,
+    ),
     _kind("databricks_token", rf"{_START}dapi[0-9a-f]{{32}}(?:-\d)?{_END}", ["dapi"]),
     _kind("digitalocean_token", rf"{_START}do[opr]_v1_[0-9a-f]{{64}}{_END}", ["_v1_"]),
     _kind("shopify_token", rf"{_START}shp(?:at|ca|pa|ss)_[0-9a-fA-F]{{32}}{_END}", ["shp"]),
@@ -214,5 +244,5 @@ CREDENTIALS: tuple[Kind, ...] = (
         [":AA"],
         source="https://core.telegram.org/bots/features#botfather",
     ),
-)  # fmt: skip
+)
 """The more specific ones first."""

@@ -61,7 +61,7 @@ def find(texts: Sequence[str], kinds: Iterable[Kind] = ALL_KINDS) -> dict[int, t
 
 
 def _has_one(text: str, parts: Sequence[str]) -> bool:
-    for part in parts:  # a third of the time that `any` takes
+    for part in parts:  # noqa: SIM110  (`any` takes three times as long)
         if part in text:
             return True
     return False

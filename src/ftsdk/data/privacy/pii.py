@@ -47,7 +47,7 @@ PII: tuple[Kind, ...] = (
         gate="digits",
         anchor=_NUMBER_STARTS,
         pattern=re.compile(
-            rf"(?<![0-9A-Za-z_])(?<![0-9][.-])(?:[0-9]{{4}}(?P<four>{_GAP})[0-9]{{4}}(?P=four)[0-9]{{4}}(?P=four)[0-9]{{1,4}}"
+            rf"(?<![0-9A-Za-z_])(?<![0-9][.-])(?<![A-Z]{{2}}[0-9]{{2}}[ -])(?:[0-9]{{4}}(?P<four>{_GAP})[0-9]{{4}}(?P=four)[0-9]{{4}}(?P=four)[0-9]{{1,4}}"
             rf"(?:(?P=four)[0-9]{{1,3}})?|[0-9]{{4}}(?P<six>{_GAP})[0-9]{{6}}(?P=six)[0-9]{{4,5}}|[0-9]{{13,19}})"
             r"(?![0-9A-Za-z_]|[.-][0-9])"
         ),
@@ -113,7 +113,8 @@ PII: tuple[Kind, ...] = (
         placeholder="DATE_OF_BIRTH",
         gate="date",
         pattern=re.compile(
-            rf"(?i)\b(?:date of birth|birth ?date|d\.o\.b\.?|dob)\b[\s:.=-]{{0,4}}(?:is |was |on ){{0,2}}(?P<value>{_DATE})(?!\w)"
+            r"(?i)\b(?:date of birth|birth ?date|d\.o\.b\.?|dob)\b[\s:.=-]{0,4}(?:is |was |on ){0,2}"
+            rf"(?P<value>{_DATE})(?!\w)"
         ),
         needs=("irth", "IRTH", "dob", "DOB", "DoB", "o.b", "O.B"),
         source="https://www.rfc-editor.org/rfc/rfc3339",
