@@ -22,7 +22,7 @@ from planted_pii import CREDENTIAL_FORMS, Row, rows
 from ftsdk.data.privacy import scrub
 
 LIMITS = {"email": 0.99, "card": 0.99, "iban": 0.99, "ssn": 0.99, "ip": 0.99, "ipv6": 0.99, "phone": 0.95}
-SHARED_DATA = Path(__file__).parents[1] / "shared" / "data"
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 class Score(NamedTuple):

@@ -57,12 +57,16 @@ def map_blocks(texts: Sequence[str], work: Callable[[Block], T]) -> Iterator[T]:
         texts: The texts. Lone surrogates are allowed.
         work: What to do; numpy releases the interpreter's lock, so two blocks are worked on at once.
     """
+
+    def worked_on(first: int) -> T:
+        return work(_block(texts, first))
+
     firsts = range(0, len(texts), _ROWS)
     if len(firsts) < 2:
-        yield from (work(_block(texts, first)) for first in firsts)
+        yield from map(worked_on, firsts)
         return
     with ThreadPoolExecutor(_THREADS) as pool:
-        yield from pool.map(lambda first: work(_block(texts, first)), firsts)
+        yield from pool.map(worked_on, firsts)
 
 
 def byte_classes(characters: Mapping[int, str]) -> bytes:

@@ -75,7 +75,7 @@ def iban(text: str, start: int, end: int) -> int:
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
     if length is None:
         return start
-    counts = list(accumulate(character.isalnum() for character in text[start:end]))
+    counts = list(accumulate(int(character.isalnum()) for character in text[start:end]))
     if counts[-1] < length:
         return start
     end = start + counts.index(length) + 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ftsdk.data.privacy.find import Finding
-from ftsdk.errors import MissingExtraError
+from ftsdk.errors import MissingExtraError, SpecError
 
 __all__ = ["ENTITIES", "named_entities"]
 
@@ -32,12 +33,13 @@ def named_entities(
         texts: The texts.
         model: A spaCy pipeline that is installed, by name, or its folder. It is never downloaded: on the package index,
             several of spaCy's names belong to others.
-        entities: Presidio's names of what to find.
+        entities: Presidio's names of what to find. With `EMAIL_ADDRESS` it fetches a list of domains on first use.
         threshold: Lowest score, from 0 to 1.
         language: The model's language.
 
     Raises:
-        MissingExtraError: Presidio or spaCy isn't installed, or no pipeline has this name.
+        MissingExtraError: Presidio isn't installed.
+        SpecError: No pipeline has this name.
     """
     analyzer = _analyzer(str(model), language)
     found: dict[int, tuple[Finding, ...]] = {}
@@ -56,29 +58,20 @@ def named_entities(
 
 def _analyzer(model: str, language: str) -> Any:
     try:
-        import spacy
-        from presidio_analyzer import AnalyzerEngine, BatchAnalyzerEngine
-        from presidio_analyzer.nlp_engine import SpacyNlpEngine
+        # Both are optional and absent from the environment that checks types.
+        spacy: Any = import_module("spacy")
+        presidio: Any = import_module("presidio_analyzer")
+        engines: Any = import_module("presidio_analyzer.nlp_engine")
     except ImportError as error:
         raise MissingExtraError("pii", needed_for="finding names", missing=error.name) from error
     try:
         pipeline = spacy.load(model, exclude=["parser", "lemmatizer", "attribute_ruler", "tagger"])
     except OSError as error:
-        raise MissingExtraError(
-            model, package=model, needed_for=f"the spaCy pipeline {model!r}", missing=model
+        raise SpecError(
+            f"no spaCy pipeline {model!r} is installed, and none is downloaded. Pass the folder of one, or install one "
+            "from https://github.com/explosion/spacy-models (not from the package index, where several of these names "
+            "belong to others)"
         ) from error
-
-    class Loaded(SpacyNlpEngine):
-        """A pipeline that is loaded already; Presidio itself would download one."""
-
-        def __init__(self) -> None:
-            super().__init__(models=[{"lang_code": language, "model_name": model}])
-            self.nlp = {language: pipeline}
-
-        def load(self) -> None:
-            pass
-
-        def is_loaded(self) -> bool:
-            return True
-
-    return BatchAnalyzerEngine(AnalyzerEngine(nlp_engine=Loaded(), supported_languages=[language]))
+    engine = engines.SpacyNlpEngine(models=[{"lang_code": language, "model_name": model}])
+    engine.nlp = {language: pipeline}  # loaded already; the engine itself would download one
+    return presidio.BatchAnalyzerEngine(presidio.AnalyzerEngine(nlp_engine=engine, supported_languages=[language]))

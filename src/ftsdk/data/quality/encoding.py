@@ -6,11 +6,13 @@ import re
 
 __all__ = ["is_repairable", "repair"]
 
-_UNDEFINED = {0x81: "\x81", 0x8D: "\x8d", 0x8F: "\x8f", 0x90: "\x90", 0x9D: "\x9d"}
+_UNDEFINED = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 """Bytes that Windows-1252 leaves open; browsers read them as the control characters of that number."""
-_BYTE_OF = {bytes([byte]).decode("cp1252"): byte for byte in range(0x80, 0x100) if byte not in _UNDEFINED}
-_BYTE_OF |= {character: byte for byte, character in _UNDEFINED.items()}
-_BYTE_OF |= {chr(byte): byte for byte in range(0x80, 0xA0)}
+_BYTE_OF = {
+    **{chr(byte): byte for byte in range(0x80, 0xA0)},
+    **{bytes([byte]).decode("cp1252"): byte for byte in range(0x80, 0x100) if byte not in _UNDEFINED},
+}
+"""The byte behind each character, of Windows-1252 and, below 0xA0, also of Latin-1."""
 
 
 def _class(first: int, last: int) -> str:

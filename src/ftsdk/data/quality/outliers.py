@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -70,8 +69,8 @@ def cut_off(texts: Sequence[str]) -> list[int]:
         return [position for position, _ in open_ended]
     greatest = max(len(text) for _, text in long_enough)
     at_limit = [position for position, length in open_ended if length == greatest]
-    others = Counter(len(text) for _, text in long_enough).most_common(1)[0][1]
-    return at_limit if len(at_limit) >= _SAME_LENGTH and len(at_limit) >= others else []
+    # Where most have the same length, it is no limit.
+    return at_limit if _SAME_LENGTH <= len(at_limit) <= len(long_enough) / 2 else []
 
 
 def broken_json(texts: Sequence[str]) -> list[int]:

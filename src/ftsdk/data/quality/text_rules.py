@@ -23,7 +23,7 @@ _MARKERS = re.compile(
     r"""(?x)
     <\|(?:im_start|im_end|im_sep|endoftext|eot_id|begin_of_text|end_of_text|start_header_id|end_header_id|system|user
         |assistant|end|eom_id|python_tag|channel|message|start|return|call)\|>
-    | <(?:start_of_turn|end_of_turn|bos|eos)> | </?s>(?=\s|\[|$) | <</?SYS>> | \[/?INST\]
+    | <(?:start_of_turn|end_of_turn|bos|eos)> | \A\s?<s> | </s>\s?\Z | <</?SYS>> | \[/?INST\]
     | ^\#{2,3}[ ](?:Instruction|Response|Input|Human|Assistant|User|System)(?::|[ \t]*$)
     | (?i:\bas\ an?\ (?:ai|artificial\ intelligence|large)\ (?:language\ )?(?:model|assistant)\b)
     | (?i:<insert\ [^<>\n]{1,40}>|\[insert\ [^\[\]\n]{1,40}\])
@@ -34,7 +34,7 @@ _MARKERS = re.compile(
 _FIELDS = re.compile(
     r"""(?x)
     (?<![{$\\\w])\{\{\s{0,9}[A-Za-z_][\w.\[\]|' ]{0,60}\}\}(?!\})                # {{ name }}
-    | (?<![{$\\\w.(=^'"/])\{[A-Za-z_]\w{2,40}\}(?![}\w'"({])                      # {column}
+    | (?<![{}$\\\w.(=^'"/])\{[A-Za-z_]\w{2,40}\}(?![}\w'"({])                      # {column}
     | \{%-?\s{0,9}(?:if|for|set|endif|endfor|else|elif|include|block)\b           # {% if %}
     """
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -100,7 +101,7 @@ def test_scrubbing_twice_changes_nothing_and_restoring_undoes_it(texts: list[str
     assert restore(clean.texts, clean.keys, rows=rows) == texts
     assert not scrub(clean.texts, rows=rows).changed
     for position, found in find(texts).items():
-        assert all(one.end <= other.start for one, other in zip(found, found[1:], strict=False))
+        assert all(one.end <= other.start for one, other in pairwise(found))
         assert 0 <= found[0].start < found[0].end <= found[-1].end <= len(texts[position])
     assert all(clean.texts[n] is texts[n] for n in range(len(texts)) if n not in clean.changed)
 
@@ -119,7 +120,8 @@ def test_rows_must_fit_texts() -> None:
         scrub(["a"], rows=[])
 
 
-HOSTILE = ["1", "@", " ", "a@", "1 ", "-", "1.", ":", "a:", "+1", "(", "a.", "A1", "a@a.", "-----BEGIN PRIVATE KEY-----", "sk-", "0-",
+HOSTILE = ["1", "@", " ", "a@", "1 ", "-", "1.", ":", "a:", "+1", "(", "a.", "A1", "a@a.",
+           "-----BEGIN PRIVATE KEY-----", "sk-", "0-",
            "eyJ", "1-1-", "DE89 ", "A", "xox-", "aws secret", "AB12 3456 ", "555-123-4567 ", "1.2.3.4 "]  # fmt: skip
 
 

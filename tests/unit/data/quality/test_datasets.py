@@ -19,7 +19,7 @@ from ftsdk.data.quality import (
     wrong_roles,
 )
 
-SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
+SHARED_DATA = Path(__file__).parents[5] / "shared" / "data"
 SENTENCES = [f"This is sentence number {n} of a small dataset, and it ends well." for n in range(100)]
 
 

@@ -41,7 +41,7 @@ def test_a_rule_is_broken_alone(text: str, rule: str) -> None:
         "use `{name}` or f'{name}' or ${name} or $\\frac{abc}{def}$",
         '{"a": {"b": 1}} and {1, 2} and {x}',
         "```\nHello {name}\n```",
-        "~~~\ncode\n~~~ is closed",
+        "~~~\ncode\n~~~\nis closed",
         "CAFÉ… « café\u00a0» JÖ” São Ã ñ Ñandú",
         "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n#### 72",
         "a table <s>struck</s> [1] # heading\n## Response times",
