@@ -237,7 +237,7 @@ def test_slices_are_datasets_and_keep_their_recipe(file: Path) -> None:
 def test_a_number_of_rows_must_be_whole_and_there(file: Path, count: Any) -> None:
     data = Dataset.from_file(file)
     for choose in (data.take, data.sample):
-        with pytest.raises(DatasetError, match=rf"can't take {count!r} of 6 rows. Ask for a whole number"):
+        with pytest.raises(DatasetError, match=rf"can't take {count!r} of 6 rows. Pass a whole number"):
             choose(count)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.backends.together.rows import chat_row, file_name, preference_row, render_file, trains_on_inputs
+from ftsdk.data.message_rows import message_rows, write_message_rows
 from ftsdk.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ def test_the_service_trains_the_words_that_we_would(messages: list[dict[str, str
     assert [(m["role"], m["content"]) for m in row["messages"]] == [(m["role"], m["content"]) for m in messages]
 
 
+def stored(folder: Path, *conversations: list[dict[str, str]]) -> Path:
+    """Return a file of rows, as the store writes them."""
+    path = folder / "rows.arrow"
+    write_message_rows(message_rows({"messages": messages} for messages in conversations), path)
+    return path
+
+
 def test_weights_stand_only_where_they_are_needed() -> None:
     assert [m.get("weight") for m in chat_row(TALK, train_on="completion")["messages"]] == [None, None, 0, None, 1]
     assert all("weight" not in m for m in chat_row(TALK, train_on="assistant")["messages"])
@@ -70,8 +78,7 @@ def test_a_preference_has_one_assistant_message_on_each_side() -> None:
 
 
 def test_a_file_is_the_same_bytes_for_the_same_rows_and_is_named_by_them(tmp_path: Path) -> None:
-    source = tmp_path / "rows.jsonl"
-    source.write_text(json.dumps({"messages": TALK}) + "\n" + json.dumps({"messages": TALK[:3]}) + "\n")
+    source = stored(tmp_path, TALK, TALK[:3])
     hashes = {render_file(source, tmp_path / f"{n}.jsonl", train_on="completion", name="talk") for n in range(2)}
     assert len(hashes) == 1
     assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
@@ -82,17 +89,15 @@ def test_a_file_is_the_same_bytes_for_the_same_rows_and_is_named_by_them(tmp_pat
 
 def test_line_separators_inside_of_texts_stay_inside_of_their_line(tmp_path: Path) -> None:
     odd = [{"role": "user", "content": "a\u2028b\u0085c\nd"}, {"role": "assistant", "content": "é"}]
-    source = tmp_path / "rows.jsonl"
-    source.write_text(json.dumps({"messages": odd}) + "\n")
+    source = stored(tmp_path, odd)
     render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="odd")
     lines = (tmp_path / "out.jsonl").read_bytes().split(b"\n")
     assert [json.loads(line)["messages"] for line in lines[:-1]] == [odd]
 
 
 def test_tool_messages_are_refused_with_the_row_that_has_them(tmp_path: Path) -> None:
-    source = tmp_path / "rows.jsonl"
     tool = [*TALK[:3], {"role": "tool", "content": "42"}, {"role": "assistant", "content": "42."}]
-    source.write_text(json.dumps({"messages": TALK}) + "\n" + json.dumps({"messages": tool}) + "\n")
+    source = stored(tmp_path, TALK, tool)
     with pytest.raises(DatasetError, match=r"calls that they answer") as caught:
         render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="tools.jsonl")
     assert (caught.value.source, caught.value.line) == ("tools.jsonl", 2)

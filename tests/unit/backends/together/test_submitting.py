@@ -85,7 +85,7 @@ def test_the_rows_arrive_as_they_were_rendered(
     backend.submit(backend.plan(spec), key="k")
     (file,) = service.files
     rows = [json.loads(line) for line in (file.content or b"").splitlines()]
-    stored = [json.loads(line) for line in Store().get(spec.train.fingerprint).read_bytes().splitlines()]
+    stored = Store().load(spec.train)
     assert [row["messages"] for row in rows] == [row["messages"] for row in stored]
 
 
