@@ -30,6 +30,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return materialize(Model(id=str(file)), cache=tmp_path_factory.mktemp("models"))
 
 
+@pytest.mark.slow
 def test_thirty_two_mails_train_the_same_adapter_on_modal_as_here(
     smollm2: Path, modal_service: ModalService, difference: Callable[[Path, Path], float]
 ) -> None:
@@ -69,7 +70,10 @@ def the_same_on_both(
     here = job.replace(backend=Local(device="cpu")).submit().wait(progress=False, poll_s=1.0)
     losses = {run.ref: [event.loss for event in run.events() if event.kind == "step"] for run in (there, here)}
     assert [len(found) for found in losses.values()] == [steps, steps]
-    assert difference(there.collect().path, here.collect().path) <= 1e-5
+    assert losses[there.ref] == pytest.approx(losses[here.ref], rel=1e-4)
+    # Adam divides by the size of a gradient: where that is near zero, sums in another order, as of another number of
+    # threads, move a weight by a part of a step of 1e-3.
+    assert difference(there.collect().path, here.collect().path) <= 2e-4
     assert here.events()[-1].kind == "state"
     assert (len(modal_service.apps()), len(modal_service.calls())) == (1, 1)
     found = [loss for loss in losses[here.ref] if loss is not None]

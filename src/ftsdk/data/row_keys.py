@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["loose_prompt_key", "prompt_key", "prompt_text", "row_key"]
+__all__ = ["hash_of", "loose_prompt_hash", "prompt_key", "prompt_text", "row_key"]
 
 Format = Literal["table", "chat", "preference"]
+_BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
+"""What `str.split` takes for blanks in ASCII."""
 
 
 def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
@@ -22,11 +25,21 @@ def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
     return row_key(row, format) if format == "table" else _said(_asked(row, format))
 
 
-def loose_prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
-    """Return a `prompt_key` that is also shared by prompts which differ by case and blanks alone."""
+def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
+    """Return 64 bits that prompts share which differ by case and blanks alone; of a table, rows that are equal."""
     if format == "table":
-        return row_key(row, format)
-    return tuple(" ".join(text.split()).casefold() for text in _said(_asked(row, format)))
+        return hash_of(repr(sorted(row.items())))
+    # Blanks are left out altogether: it is fast, and "now here" and "nowhere" may be drawn together.
+    folded = [text.lower() if text.isascii() else text.casefold() for text in _said(_asked(row, format))]
+    if not all(map(str.isascii, folded)):
+        folded = ["".join(text.split()) for text in folded]
+    return hash_of("\0".join(folded), without=_BLANKS)
+
+
+def hash_of(text: str, *, without: bytes = b"") -> int:
+    """Return 64 bits of BLAKE2b of a text, some bytes left out."""
+    content = text.encode("utf-8", "surrogatepass").translate(None, without)
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.duplicates.limits import may_be_long
 from ftsdk.data.labels import MAX_CLASSES, class_of
-from ftsdk.data.row_keys import loose_prompt_key, prompt_text
-from ftsdk.data.table import Table
+from ftsdk.data.row_keys import hash_of, loose_prompt_hash, prompt_text
+from ftsdk.data.table import Table, room_on_disk
+from ftsdk.data.text_column import TextColumn
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
@@ -140,37 +141,37 @@ def groups_of(
     """
     if group is None or group is False:
         return None
-    keys: list[list[Hashable]] = [[loose_prompt_key(row, format) for row in rows]]  # type: ignore[list-item]
-    if group != "auto":
-        keys.append([repr(value) for value in _column(table, group, "group", source)])
-    # Each row points to an earlier one of its group, and the first of a group to itself.
-    leader = list(range(len(rows)))
+    # They load NumPy and pyarrow.
+    import numpy
 
-    def first(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
-    for column in keys:
-        seen: dict[Hashable, int] = {}
-        for row, key in enumerate(column):
-            one, other = sorted((first(row), first(seen.setdefault(key, row))))
-            leader[other] = one
-    for cluster in _near_clusters([prompt_text(row, format) for row in rows]):
-        for row in cluster:
-            one, other = sorted((first(cluster[0]), first(row)))
-            leader[other] = one
-    return [first(row) for row in range(len(rows))]
-
-
-def _near_clusters(texts: Sequence[str]) -> Sequence[Sequence[int]]:
-    if not may_be_long(texts):
-        return ()
-    # Loads numpy and pyarrow.
+    from ftsdk.data.duplicates.components import Components
     from ftsdk.data.duplicates.near import split_clusters
 
-    return split_clusters(texts)
+    keys: list[int] = []
+    is_long = False
+
+    def texts() -> Iterator[str]:
+        nonlocal is_long
+        for row in rows:
+            text = prompt_text(row, format)
+            keys.append(loose_prompt_hash(row, format))
+            is_long = is_long or may_be_long((text,))
+            yield text
+
+    with room_on_disk(source):
+        prompts = TextColumn(texts())
+    columns = [keys]
+    if group != "auto":
+        columns.append([hash_of(repr(value)) for value in _column(table, group, "group", source)])
+    components = Components(len(keys))
+    for column in columns:
+        _, first, inverse = numpy.unique(
+            numpy.asarray(column, dtype=numpy.uint64), return_index=True, return_inverse=True
+        )
+        components.join(numpy.arange(len(keys)), first[inverse])
+    for cluster in split_clusters(prompts) if is_long else ():
+        components.join(numpy.asarray(cluster[:-1]), numpy.asarray(cluster[1:]))
+    return components.roots().tolist()
 
 
 def slice_positions(index: slice, rows: int, *, source: str | None) -> tuple[int, ...]:

@@ -332,6 +332,7 @@ def test_an_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path
         load_model(Model(id=str(tiny_model), adapter=str(tmp_path / "adapter")), dtype="float32", device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_real_gguf_model_is_unpacked_and_answers(tmp_path: Path) -> None:
     import torch

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ftsdk.data.duplicates.common import NOTHING_COMMON, common_shingles
+from ftsdk.data.duplicates.components import Components
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.shingles import (
     CharacterShingles,
@@ -129,7 +129,7 @@ def _near(texts: Texts, shingler: Shingler, common: Hashes, threshold: float, *,
     # One row stands for all with the same content. In the order of contents, so that the order of rows doesn't matter.
     _, first, content_of = np.unique(signatures.contents, return_index=True, return_inverse=True)
     representatives = signatures.positions[first]
-    components = _Components(len(first))
+    components = Components(len(first))
     pairs = [
         SimilarPair(int(representatives[content_of[place]]), int(signatures.positions[place]), 1.0)
         for place in np.flatnonzero(first[content_of] != np.arange(len(content_of))).tolist()
@@ -153,7 +153,7 @@ def _clusters(roots: Positions, positions: Positions) -> tuple[tuple[int, ...], 
 
 
 def _candidates(
-    signatures: Signatures, first: Positions, components: _Components
+    signatures: Signatures, first: Positions, components: Components
 ) -> Iterator[tuple[Positions, Positions]]:
     """Return pairs of contents that share the key of a band, unless they are joined by then."""
     for keys in signatures.bands:
@@ -170,7 +170,7 @@ def _candidates(
         yield from _led(order[is_large], buckets[is_large], components)
 
 
-def _led(members: Positions, bucket: Positions, components: _Components) -> Iterator[tuple[Positions, Positions]]:
+def _led(members: Positions, bucket: Positions, components: Components) -> Iterator[tuple[Positions, Positions]]:
     """Compare each member of large buckets with one leader, then those that are left with the next, a few times."""
     for turn in range(_FULLY_COMPARED):
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
@@ -186,35 +186,3 @@ def _led(members: Positions, bucket: Positions, components: _Components) -> Iter
         yield from components.apart(leaders, members)
         is_left = ~components.are_joined(leaders, members)
         members, bucket = members[is_left], bucket[is_left]
-
-
-class _Components:
-    """Sets of contents that were joined; the smallest member names each."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = np.arange(count)
-
-    def roots(self, members: Positions | None = None) -> Positions:
-        found = self._parent if members is None else members
-        while True:
-            above = self._parent[found]
-            if np.array_equal(above, found):
-                return found
-            found = above
-
-    def are_joined(self, left: Positions, right: Positions) -> NDArray[np.bool_]:
-        return self.roots(left) == self.roots(right)
-
-    def apart(self, left: Positions, right: Positions) -> Iterator[tuple[Positions, Positions]]:
-        """Return those of the pairs that aren't joined, if any."""
-        is_apart = ~self.are_joined(left, right)
-        if is_apart.any():
-            yield left[is_apart], right[is_apart]
-
-    def join(self, left: Positions, right: Positions) -> None:
-        one, other = self.roots(left), self.roots(right)
-        while not np.array_equal(one, other):
-            low, high = np.minimum(one, other), np.maximum(one, other)
-            # Roots point to a smaller root; where several pairs ask for it, the smallest wins and the rest goes on.
-            np.minimum.at(self._parent, high, low)
-            one, other = self.roots(left), self.roots(right)

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from ftsdk.data.text_column import TextColumn
+
 __all__ = [
     "CharacterShingles",
     "Hashes",
@@ -32,7 +34,7 @@ pc: Any = pyarrow.compute  # its functions are made at run time
 Hashes = NDArray[np.uint64]
 Positions = NDArray[np.int64]
 Texts = Sequence[str] | Any
-"""Texts as a sequence, or as a pyarrow array or chunked array of strings, which is never made into Python strings."""
+"""Texts as a sequence, a `TextColumn` or a pyarrow array; of the last two no Python strings are made."""
 
 BATCH_ROWS = 16_384
 BATCH_CHARACTERS = 8_000_000
@@ -143,6 +145,8 @@ def distinct_owners(hashes: Hashes, owners: NDArray[Any]) -> tuple[Hashes, NDArr
 
 def text_sizes(texts: Texts) -> Positions:
     """Return the length of each text; of pyarrow's in bytes."""
+    if isinstance(texts, TextColumn):
+        return texts.sizes()
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):
         return pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
     return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
@@ -162,6 +166,8 @@ def batches(sizes: Positions) -> Iterator[tuple[int, int]]:
 
 def read_texts(texts: Texts, positions: Positions) -> Any:
     """Return some of the texts as a pyarrow array; what isn't valid Unicode becomes "?"."""
+    if isinstance(texts, TextColumn):
+        return texts.take(positions)
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):
         taken = pc.fill_null(cast("Any", texts).take(pa.array(positions)), "")
         taken = taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken

@@ -38,7 +38,7 @@ SCENARIO_OF = (
 SEEDS_PER_TEST = 25
 
 
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("block", [*range(3), *(pytest.param(block, marks=pytest.mark.slow) for block in range(3, 8))])
 def test_in_any_weather_a_key_is_one_job_with_one_whole_history(
     block: int,
     service: TogetherService,

@@ -50,13 +50,23 @@ def test_published_speeds_are_met_within_15_percent(
     assert predicted == pytest.approx(tokens_per_s, rel=0.15)
 
 
-def test_errors_on_published_runs_stay_under_what_is_promised() -> None:
+def test_errors_on_fitted_runs_stay_under_what_is_promised() -> None:
+    fits, bench = load("fit_training"), load("bench_estimates")
+    rows = fits.timed(load("training_rows").read_rows())
+    fitted = fits.fit(rows)
+    errors = [fits.error(row, fitted) for row in rows if row.is_core]
+    found = [error for error in errors if error is not None]
+    assert len(found) == 44
+    assert bench.mean_error(found) <= 0.08
+
+
+@pytest.mark.slow
+def test_errors_on_runs_left_out_stay_under_what_is_promised() -> None:
     fits, rows_of = load("fit_training"), load("training_rows")
     bench = load("bench_estimates")
     rows = fits.timed(rows_of.read_rows())
     core = [row.is_core for row in rows]
     fitted = fits.fit(rows)
-    in_sample = [fits.error(row, fitted) for row in rows]
     row_out = fits.leaving_one_row_out(rows, fitted)
     source_out = fits.leaving_one_source_out(rows)
 
@@ -69,8 +79,6 @@ def test_errors_on_published_runs_stay_under_what_is_promised() -> None:
         ]
         return bench.covered([row for row, _ in kept], [error for _, error in kept], known)
 
-    assert len(of_core(in_sample)) == 44
-    assert bench.mean_error(of_core(in_sample)) <= 0.08
     assert bench.mean_error(of_core(row_out)) <= 0.095
     assert bench.mean_error(of_core(source_out)) <= 0.25
     assert bench.mean_error([error for error in source_out if error is not None]) <= 0.25

@@ -1,0 +1,72 @@
+"""Texts of many rows, in Arrow: what checks of a dataset read, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, overload
+
+from ftsdk.data.batches import Batch, Batches, BatchWriter, Positions
+
+__all__ = ["TextColumn"]
+
+_ROWS = 1024
+
+
+class TextColumn(Sequence[str]):
+    """Texts that are held as rows are: in memory, or beyond a limit in a file that is mapped into it."""
+
+    __slots__ = ("_batches",)
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Collect texts. What isn't valid Unicode becomes `?`.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        writer = BatchWriter()
+        remaining = iter(texts)
+        while chunk := list(islice(remaining, _ROWS)):
+            writer.add(_encoded(chunk))
+        self._batches: Batches = writer.finish()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return self.take(range(len(self))[index]).to_pylist()
+        return self.take([range(len(self))[index]]).to_pylist()[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self._batches.batches:
+            yield from batch.arrow.column(0).to_pylist()
+
+    def take(self, positions: Positions | Sequence[int]) -> Any:
+        """Return the texts at these positions as a `pyarrow.LargeStringArray`."""
+        import pyarrow
+
+        parts = [batch.arrow.column(0) for batch in self._batches.read(positions)]
+        return pyarrow.concat_arrays(parts) if parts else pyarrow.array([], pyarrow.large_string())
+
+    def sizes(self) -> Any:
+        """Return the bytes of each text, a NumPy array of int64."""
+        import numpy
+        import pyarrow.compute as compute
+
+        lengths = [compute.call_function("binary_length", [one.arrow.column(0)]) for one in self._batches.batches]
+        return numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *(one.to_numpy() for one in lengths)])
+
+
+def _encoded(texts: list[str]) -> Batch:
+    import pyarrow
+
+    try:
+        column = pyarrow.array(texts, pyarrow.large_string())
+    except UnicodeEncodeError:
+        column = pyarrow.array([text.encode("utf-8", "replace").decode() for text in texts], pyarrow.large_string())
+    return Batch(len(texts), pyarrow.RecordBatch.from_arrays([column], ["text"]))
