@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
-__all__ = ["MAX_CLASSES", "class_of", "label_variants"]
+__all__ = ["MAX_CLASSES", "class_of", "label_counts", "label_variants"]
 
 MAX_CLASSES = 50
 """Completions with at most this many distinct texts are taken for class labels."""
+_MAX_SPELLINGS = 20 * MAX_CLASSES
+_CHUNK = 1024
 
 
 def label_variants(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
@@ -28,9 +31,19 @@ def label_variants(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def class_of(completions: Sequence[str]) -> dict[str, str]:
+def label_counts(completions: Iterable[str]) -> Counter[str]:
+    """Count completions; empty if there are so many different ones that they can't be labels."""
+    counts: Counter[str] = Counter()
+    remaining = iter(completions)
+    while chunk := list(islice(remaining, _CHUNK)):
+        counts.update(chunk)
+        if len(counts) > _MAX_SPELLINGS:
+            return Counter()
+    return counts
+
+
+def class_of(counts: Mapping[str, int]) -> dict[str, str]:
     """Return the class of each distinct completion: itself, or the label that it is a variant of."""
-    counts = Counter(completions)
     return {**{text: text for text in counts}, **{text: group[0] for group in label_variants(counts) for text in group}}
 
 

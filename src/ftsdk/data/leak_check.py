@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftsdk._format import printable
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.duplicates.leaks import Asked, Leak, LeakKind, find_leaks
-from ftsdk.data.labels import label_variants
+from ftsdk.data.labels import label_counts, label_variants
+from ftsdk.data.message_rows import last_contents
 from ftsdk.data.rows import Rows
 from ftsdk.errors import DatasetError
 
@@ -184,7 +184,7 @@ def _pairs(leaks: Sequence[Leak]) -> str:
 def _label_notes(train: Rows) -> list[str]:
     if train.format != "chat":
         return []
-    counts = Counter(row["messages"][-1]["content"] for row in train.rows)
+    counts = label_counts(last_contents(train.canonical, "messages"))
     notes: list[str] = []
     for group in label_variants(counts):
         shown = ", ".join(f"{printable(text, 40)!r} ({counts[text]:,})" for text in group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "Row",
     "as_lines",
     "fingerprint_of",
+    "last_contents",
     "message_rows",
     "open_message_rows",
     "stored_rows",
@@ -63,6 +64,22 @@ def fingerprint_of(rows: RowSequence) -> str:
     for batch in rows.batches():
         digest.update(as_lines(RowSequence([batch], _lists)))
     return digest.hexdigest()
+
+
+def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
+    """Yield what the last message of each row says, without building the others.
+
+    Args:
+        rows: Canonical rows.
+        side: Which of their lists of messages.
+    """
+    import numpy
+    import pyarrow
+
+    for batch in rows.batches():
+        column = batch.arrow.column(side)
+        ends = numpy.cumsum(column.value_lengths().to_numpy())
+        yield from column.flatten().flatten()[1].take(pyarrow.array(ends - 1)).to_pylist()
 
 
 def write_message_rows(rows: RowSequence, path: Path) -> None:

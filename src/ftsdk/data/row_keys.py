@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["hash_of", "loose_prompt_hash", "prompt_key", "prompt_text", "row_key"]
+__all__ = ["hash_of", "loose_prompt_hash", "prompt_key", "prompt_text", "row_hash", "row_key"]
 
 Format = Literal["table", "chat", "preference"]
 _BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
@@ -18,6 +18,13 @@ def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
     if format == "table":
         return repr(sorted(row.items()))
     return tuple(_said(row[name]) for name in sorted(row))
+
+
+def row_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
+    """Return 64 bits of a `row_key`."""
+    if format == "table":
+        return hash_of(repr(sorted(row.items())))
+    return hash_of("\0\0".join("\0".join(_said(row[name])) for name in sorted(row)))
 
 
 def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002

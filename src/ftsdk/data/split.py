@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.duplicates.limits import may_be_long
-from ftsdk.data.labels import MAX_CLASSES, class_of
+from ftsdk.data.labels import MAX_CLASSES, class_of, label_counts
+from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import hash_of, loose_prompt_hash, prompt_text
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.text_column import TextColumn
 from ftsdk.errors import DatasetError
@@ -85,7 +87,7 @@ def split_positions(
 
 
 def strata_of(
-    rows: Sequence[Mapping[str, Any]],
+    rows: RowSequence,
     table: Table,
     stratify: ByColumn,
     *,
@@ -109,11 +111,13 @@ def strata_of(
     if stratify is None or stratify is False:
         return None
     if stratify == "auto":
-        completions = [row["messages"][-1]["content"] for row in rows] if is_chat else []
-        classes = class_of(completions)
-        counts = Counter(classes[text] for text in completions)
+        spellings = label_counts(last_contents(rows, "messages")) if is_chat else Counter[str]()
+        classes = class_of(spellings)
+        counts: Counter[str] = Counter()
+        for text, count in spellings.items():
+            counts[classes[text]] += count
         is_labelled = 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2
-        return tuple(classes[text] for text in completions) if is_labelled else None
+        return tuple(classes[text] for text in last_contents(rows, "messages")) if is_labelled else None
     return tuple(str(value) for value in _column(table, stratify, "stratify", source))
 
 

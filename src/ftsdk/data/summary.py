@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.labels import MAX_CLASSES, label_variants
-from ftsdk.data.row_keys import row_key
+from ftsdk.data.labels import MAX_CLASSES, label_counts, label_variants
+from ftsdk.data.message_rows import last_contents
+from ftsdk.data.row_keys import row_hash
 
 if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
@@ -94,30 +95,30 @@ class Summary:
 
 def summarise(dataset: Rows) -> Summary:
     """Describe a dataset."""
-    rows = dataset.rows
-    if dataset.format == "table":
-        prompts, completions = None, None
-        duplicates = len(rows) - len({row_key(row, dataset.format) for row in rows})
-    else:
-        is_chat = dataset.format == "chat"
-        prompts = [
-            sum(len(message["content"]) for message in (row["messages"][:-1] if is_chat else row["prompt"]))
-            for row in rows
-        ]
-        completions = [str((row["messages"] if is_chat else row["chosen"])[-1]["content"]) for row in rows]
-        duplicates = len(rows) - len(set(dataset.to_bytes().splitlines()))
-    counts = Counter(completions or ())
-    is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows) and dataset.format == "chat"
+    rows, is_chat = dataset.rows, dataset.format == "chat"
+    prompts: list[int] = []
+    completions: list[int] = []
+    seen: set[int] = set()
+    for row in rows:
+        seen.add(row_hash(row, dataset.format))
+        if dataset.format != "table":
+            before, after = (
+                (row["messages"][:-1], row["messages"][-1]) if is_chat else (row["prompt"], row["chosen"][-1])
+            )
+            prompts.append(sum(len(message["content"]) for message in before))
+            completions.append(len(after["content"]))
+    counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
+    is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows)
     return Summary(
         name=dataset.name,
         format=dataset.format,
         rows=len(rows),
         columns=dataset.columns,
-        prompt_chars_median=None if prompts is None else _median(prompts),
-        completion_chars_median=None if completions is None else _median([len(text) for text in completions]),
-        duplicate_rows=duplicates,
+        prompt_chars_median=_median(prompts) if prompts else None,
+        completion_chars_median=_median(completions) if completions else None,
+        duplicate_rows=len(rows) - len(seen),
         classes=tuple(counts.most_common()) if is_labelled else (),
-        label_variants=label_variants(counts) if dataset.format == "chat" else (),
+        label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
