@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
+from ftsdk.data.duplicates.in_threads import in_threads
 from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
 
 __all__ = ["BANDS", "Signatures", "sign"]
@@ -44,18 +45,22 @@ def sign(texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes, *, 
     bands = np.empty((BANDS, len(sizes)), dtype=np.uint64)
     contents = np.empty(len(sizes), dtype=np.uint64)
     positions = np.empty(len(sizes), dtype=np.int64)
-    filled = 0
-    for start, stop in batches(sizes):
-        rows = np.arange(start, stop)
+
+    def signed(batch: tuple[int, int]) -> tuple[Positions, Hashes, Hashes]:
+        rows = np.arange(*batch)
         shingles = without(shingler(read_texts(texts, rows)), common)
         is_long = shingles.counts >= max(at_least, 1)
         shingles = _those(shingles, is_long)
-        end = filled + int(is_long.sum())
-        if end == filled:
-            continue
-        bands[:, filled:end] = _band_keys(shingles).T
-        contents[filled:end] = np.add.reduceat(shingles.hashes, shingles.offsets[:-1])
-        positions[filled:end] = rows[is_long]
+        if not is_long.any():
+            return rows[:0], np.empty((0, BANDS), dtype=np.uint64), np.empty(0, dtype=np.uint64)
+        return rows[is_long], _band_keys(shingles), np.add.reduceat(shingles.hashes, shingles.offsets[:-1])
+
+    filled = 0
+    for rows, keys, found in in_threads(signed, batches(sizes)):
+        end = filled + len(rows)
+        bands[:, filled:end] = keys.T
+        contents[filled:end] = found
+        positions[filled:end] = rows
         filled = end
     return Signatures(positions[:filled], bands[:, :filled], contents[:filled])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ftsdk.data.duplicates.in_threads import in_threads
 from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
 
 __all__ = ["Similarity"]
@@ -35,17 +34,17 @@ class Similarity:
 
     def jaccard(self, left: Positions, right: Positions) -> NDArray[np.float64]:
         """Return the Jaccard similarity of each pair of rows: n-grams that both have, of those that either has."""
-        parts = list(self._jaccard(left, right))
+        cut = batches(self._sizes[left] + self._sizes[right])
+        parts = list(in_threads(lambda part: self._jaccard(left[slice(*part)], right[slice(*part)]), cut))
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _jaccard(self, left: Positions, right: Positions) -> Iterator[NDArray[np.float64]]:
-        for start, stop in batches(self._sizes[left] + self._sizes[right]):
-            rows, index = np.unique(np.concatenate((left[start:stop], right[start:stop])), return_inverse=True)
-            sets = _as_sets(without(self._shingler(read_texts(self._texts, rows)), self._common))
-            one, other = index[: stop - start], index[stop - start :]
-            both = np.bincount(_shared(sets, one, other), minlength=stop - start)
-            either = sets.counts[one] + sets.counts[other] - both
-            yield both / np.maximum(either, 1)
+    def _jaccard(self, left: Positions, right: Positions) -> NDArray[np.float64]:
+        rows, index = np.unique(np.concatenate((left, right)), return_inverse=True)
+        sets = _as_sets(without(self._shingler(read_texts(self._texts, rows)), self._common))
+        one, other = index[: len(left)], index[len(left) :]
+        both = np.bincount(_shared(sets, one, other), minlength=len(left))
+        either = sets.counts[one] + sets.counts[other] - both
+        return both / np.maximum(either, 1)
 
 
 def _as_sets(shingles: Shingles) -> Shingles:

@@ -1,0 +1,125 @@
+"""From a file to stored, split, checked rows: rows per second and memory, at 100,000 rows and at ten times as many.
+
+    python benchmarks/bench_data.py [--rows 100000] [--many 1000000] [--small]
+
+Rows are generated with known duplicates, and each size runs in a process of its own. Memory is what the process itself
+holds at its peak (RssAnon); pages of mapped files, which the system drops when memory gets scarce, are named apart.
+Goals: 15,000 rows/s end to end and 1.5 GiB at 1,000,000 rows; ten times the rows in ten times the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from generated_rows import generated_rows
+
+
+class Peak(threading.Thread):
+    """Watches the memory that is the process's own."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.anonymous_mib = 0
+
+    def run(self) -> None:
+        status = Path("/proc/self/status")
+        while status.exists():
+            line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+            self.anonymous_mib = max(self.anonymous_mib, int(line.split()[1]) >> 10)
+            time.sleep(0.05)
+
+
+def measure(path: Path) -> dict[str, float]:
+    """Take the rows through everything that is done to them before a run."""
+    from ftsdk import Dataset
+    from ftsdk.data import Store
+    from ftsdk.data.privacy import find
+
+    found: dict[str, float] = {}
+
+    @contextmanager
+    def lap(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        found[name] = time.perf_counter() - start
+
+    peak = Peak()
+    peak.start()
+    with lap("read"):
+        table = Dataset.from_file(path)
+    with lap("as_chat"):
+        rows = table.as_chat(prompt="Summarise.\n\n{text}", completion="{label}")
+    with lap("split, near-duplicates together"):
+        parts = rows.split(validation=0.02, test=0.02, seed=1)
+    with lap("personal data and credentials"):
+        texts = iter(table.rows)
+        while batch := [row["text"] for row in islice(texts, 10_000)]:
+            find(batch)
+    with lap("fingerprint and tokens"):
+        for part in parts:
+            part.ref()
+    with lap("store"):
+        for part in parts:
+            Store().put(part)
+    with lap("summary"):
+        rows.summary()
+    return {
+        **found,
+        "rows": len(rows),
+        "seconds": sum(found.values()),
+        "own MiB": peak.anonymous_mib,
+        "MiB with mapped files": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+    }
+
+
+def run(count: int, folder: Path) -> dict[str, float]:
+    path = folder / f"rows-{count}.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(generated_rows(count)):
+            file.write(json.dumps({"text": row.text, "label": f"label {number % 20}", "id": number}) + "\n")
+    done = subprocess.run(
+        [sys.executable, __file__, "--file", str(path)],
+        env={**os.environ, "FTSDK_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path.unlink()
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--many", type=int, default=1_000_000)
+    parser.add_argument("--small", action="store_true", help="2,000 and 20,000 rows, only to see that it runs")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.file is not None:
+        print(json.dumps(measure(asked.file)))
+        return
+    sizes = (2_000, 20_000) if asked.small else (asked.rows, asked.many)
+    with tempfile.TemporaryDirectory() as folder:
+        few, many = (run(size, Path(folder)) for size in sizes)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for name in few:
+        print(f"{name:<34} {few[name]:>12,.1f} {many[name]:>12,.1f}")
+    print(f"{'rows/s':<34} {few['rows'] / few['seconds']:>12,.0f} {many['rows'] / many['seconds']:>12,.0f}")
+    print(f"{'times the time for ten times':<34} {many['seconds'] / few['seconds']:>12.1f}")
+
+
+if __name__ == "__main__":
+    main()
