@@ -127,3 +127,14 @@ def test_a_plan_of_a_good_job_loads_no_heavy_library(tiny_model: Path) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_a_plan_runs_no_file_of_the_current_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("json", "ftsdk", "tokenizers", "jinja2"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    notes = job(str(tiny_model)).plan().notes
+    assert not (tmp_path / "was_run").exists()
+    assert not any("not rendered" in note for note in notes)
