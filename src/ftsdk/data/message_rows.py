@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import mmap
 import os
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
@@ -120,8 +121,9 @@ def stored_rows(path: Path) -> int | None:
 def _mapped(path: Path) -> Any:
     import pyarrow
 
-    open_regular_file(path).close()
-    return pyarrow.memory_map(str(path))
+    # Not pyarrow.memory_map, which waits for a pipe, and takes no path that isn't UTF-8.
+    with open_regular_file(path) as file:
+        return pyarrow.BufferReader(pyarrow.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _has_gaps(lists: Any) -> bool:

@@ -139,3 +139,9 @@ def test_a_copy_is_held_to_its_fingerprint(tmp_path: Path) -> None:
     assert read_stored_rows(path, dataset.fingerprint) == dataset.rows
     with pytest.raises(DatasetError, match="their hash is"):
         read_stored_rows(path, "0" * 64)
+
+
+def test_a_folder_whose_name_is_not_utf8_can_be_used(tmp_path: Path) -> None:
+    store, dataset = Store(tmp_path / os.fsdecode(b"\xff")), Dataset.from_rows(CHAT)
+    store.put(dataset)
+    assert list(store.load(dataset.ref())) == list(dataset)

@@ -138,3 +138,12 @@ def test_a_plan_runs_no_file_of_the_current_folder(
     notes = job(str(tiny_model)).plan().notes
     assert not (tmp_path / "was_run").exists()
     assert not any("not rendered" in note for note in notes)
+
+
+def test_a_plan_cannot_drive_the_terminal(tiny_model: Path) -> None:
+    shown = str(job(Model(id="org/name", revision="\x1b[2J")).plan())
+    assert "\x1b" not in shown
+    assert "\u241b[2J" in shown
+    with pytest.raises(ModelError) as raised:
+        job(Model(id=str(tiny_model), chat_template="{{ raise_exception('\x1b[2J') }}")).plan()
+    assert "\x1b" not in str(raised.value)
