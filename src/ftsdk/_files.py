@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["RUN_ID_RULE", "is_run_id", "make_folder", "read_regular_file", "replace_file", "replacing", "sync_folder"]
+__all__ = [
+    "RUN_ID_RULE",
+    "is_run_id",
+    "make_folder",
+    "open_regular_file",
+    "read_regular_file",
+    "replace_file",
+    "replacing",
+    "sync_folder",
+]
 
 RUN_ID_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 80"
 """What `is_run_id` accepts, for error messages."""

@@ -116,6 +116,12 @@ class Diagnosis(NamedTuple):
 class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
 
+    def __str__(self) -> str:
+        # Messages quote names, rows and answers of strangers, and end up on terminals.
+        from ftsdk._format import printable
+
+        return printable(super().__str__())
+
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__.copy()  # type: ignore[attr-defined]

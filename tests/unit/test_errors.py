@@ -190,3 +190,11 @@ def test_a_diagnosis_is_plain_data() -> None:
     diagnosis = Diagnosis("crash", "it fell over")
     assert Diagnosis(**json.loads(json.dumps(diagnosis._asdict())))[:3] == diagnosis[:3]
     assert str(diagnosis) == "crash: it fell over"
+
+
+@pytest.mark.parametrize("kind", [FtsdkError, DatasetError, ModelError, BackendError])
+def test_a_message_cannot_drive_the_terminal(kind: type[FtsdkError]) -> None:
+    assert (
+        str(kind("the name is \x1b[2J\x9b31m\u202e,\n\tand so on"))
+        == "the name is \u241b[2J\ufffd31m\ufffd,\n\tand so on"
+    )

@@ -7,6 +7,7 @@ NUL, the JSON of any other value. Text that begins with a NUL, or that UTF-8 can
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, cast
@@ -52,9 +53,11 @@ def _encoded(value: Any) -> str | None:
         return None
     if type(value) is str:
         return value if not value.startswith(_JSON) and _is_unicode(value) else _JSON + encode_basestring_ascii(value)
-    written: list[str] = []
-    text = _as_json(value, written)
-    return (_WRITTEN if written else _JSON) + text
+    marked: list[float] = []
+    text = _as_json(value, marked)
+    if len(kinds := set(map(type, marked))) > 1:
+        raise TypeError("where floats stay as they are written, inf would become Infinity")
+    return (_WRITTEN if WrittenFloat in kinds else _JSON) + text
 
 
 def _is_unicode(text: str) -> bool:
@@ -67,12 +70,12 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _as_json(value: Any, written: list[str]) -> str:
+def _as_json(value: Any, marked: list[float]) -> str:
     """Return the JSON of a value.
 
     Args:
         value: Plain Python.
-        written: Takes the floats that remember how the file writes them.
+        marked: Takes the floats that remember how the file writes them, and those that JSON doesn't have.
 
     Raises:
         TypeError: It holds a value of another type.
@@ -81,18 +84,20 @@ def _as_json(value: Any, written: list[str]) -> str:
     if kind is str:
         return encode_basestring_ascii(value)
     if kind is WrittenFloat:
-        written.append(value.text)
-        return written[-1]
+        marked.append(value)
+        return value.text
+    if kind is float and not math.isfinite(value):
+        marked.append(value)
     if value is None or kind is bool or kind is int or kind is float:
         return json.dumps(value)
     if kind is list:
-        return "[" + ",".join([_as_json(one, written) for one in value]) + "]"
+        return "[" + ",".join([_as_json(one, marked) for one in value]) + "]"
     if kind is dict:
         members: list[str] = []
         for key, one in cast("dict[Any, Any]", value).items():
             if type(key) is not str:
                 raise TypeError(f"a key of the type {type(key).__name__}")
-            members.append(encode_basestring_ascii(key) + ":" + _as_json(one, written))
+            members.append(encode_basestring_ascii(key) + ":" + _as_json(one, marked))
         return "{" + ",".join(members) + "}"
     raise TypeError(f"a value of the type {kind.__name__}")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import mmap
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
+from ftsdk._files import open_regular_file
 from ftsdk.data.batches import Batch, Batches, BatchWriter
 from ftsdk.data.row_sequence import RowSequence
 
@@ -92,7 +95,8 @@ def write_message_rows(rows: RowSequence, path: Path) -> None:
 
     batches = rows.batches()
     first = next(batches)
-    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, first.arrow.schema) as writer:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file, pyarrow.ipc.new_file(file, first.arrow.schema) as writer:
         writer.write_batch(first.arrow)
         for batch in batches:
             writer.write_batch(batch.arrow)
@@ -107,7 +111,7 @@ def open_message_rows(path: Path) -> RowSequence:
     """
     import pyarrow
 
-    with pyarrow.memory_map(str(path)) as file:
+    with _mapped(path) as file:
         reader = pyarrow.ipc.open_file(file)
         found = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     sides = tuple(reader.schema.names)
@@ -115,6 +119,8 @@ def open_message_rows(path: Path) -> RowSequence:
         raise ValueError(f"its columns are {', '.join(sides)[:200]}, not those of rows to train on")
     for batch in found:
         batch.validate(full=True)
+        if any(_has_gaps(column) for column in batch.columns):
+            raise ValueError("some messages have no role or no content")
     return RowSequence(Batches([Batch(batch.num_rows, batch) for batch in found]), _lists)
 
 
@@ -123,10 +129,23 @@ def stored_rows(path: Path) -> int | None:
     import pyarrow
 
     try:
-        with pyarrow.memory_map(str(path)) as file:
+        with _mapped(path) as file:
             return pyarrow.ipc.open_file(file).count_rows()
     except (OSError, ValueError):
         return None
+
+
+def _mapped(path: Path) -> Any:
+    import pyarrow
+
+    # Not pyarrow.memory_map, which waits for a pipe, and takes no path that isn't UTF-8.
+    with open_regular_file(path) as file:
+        return pyarrow.BufferReader(pyarrow.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def _has_gaps(lists: Any) -> bool:
+    messages = lists.flatten()
+    return bool(lists.null_count or messages.null_count or any(part.null_count for part in messages.flatten()))
 
 
 def _list_type() -> Any:
@@ -167,7 +186,7 @@ def _array(messages: Sequence[dict[str, str]]) -> str:
         "["
         + ",".join(
             [
-                f'{{"content":{encode_basestring(message["content"])},"role":"{message["role"]}"}}'
+                f'{{"content":{encode_basestring(message["content"])},"role":{encode_basestring(message["role"])}}}'
                 for message in messages
             ]
         )

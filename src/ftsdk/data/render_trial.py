@@ -121,7 +121,7 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
     }
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", _CHILD],
+            [sys.executable, "-P", "-c", _CHILD],
             input=json.dumps(request).encode(),
             env=environment,
             stdout=subprocess.PIPE,

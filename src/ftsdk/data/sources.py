@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -196,7 +197,9 @@ def plain_row(columns: Mapping[str, Any], where: Location) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return plain Python for NumPy's arrays and numbers, at any depth."""
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _float32(value) if type(value).__name__ in ("float32", "float16") else plain(value.tolist())
+        if getattr(value, "dtype", None) not in ("float32", "float16"):
+            return plain(value.tolist())
+        return [plain(one) for one in value] if value.ndim else _float32(value)
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
     if type(value) in (list, tuple):
@@ -206,7 +209,7 @@ def plain(value: Any) -> Any:
 
 def _float32(value: Any) -> float:
     """Return a short float as its library shows it: 0.1, not the 0.10000000149011612 that a long one makes of it."""
-    return WrittenFloat(str(value))
+    return WrittenFloat(str(value)) if math.isfinite(value) else float(value)
 
 
 def _pandas_rows(table: Any) -> list[dict[Any, Any]]:

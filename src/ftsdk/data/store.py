@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import replacing
+from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.message_rows import (
@@ -41,7 +42,7 @@ class Store:
         """Store the rows, unless they are in the store, and return their file.
 
         Raises:
-            DatasetError: The rows are still a table.
+            DatasetError: The rows are still a table, or the folder can't be written to.
         """
         path = self._path(dataset.fingerprint)
         # A whole file with so many rows is taken as it is: the content is checked whenever it is read.
@@ -95,45 +96,62 @@ class Store:
     def _checked(self, fingerprint: str) -> tuple[Path, RowSequence]:
         path = self._path(fingerprint)
         try:
-            rows = read_stored_rows(path)
+            rows = read_stored_rows(path, fingerprint)
         except FileNotFoundError as error:
             raise DatasetError(
                 f"the store holds no rows with the fingerprint {fingerprint}.",
                 source=str(self.root),
                 hint="Store them again with Store().put(dataset), or point FTSDK_HOME at the folder where they are.",
             ) from error
-        found = fingerprint_of(rows)
-        if found != fingerprint:
-            raise _altered(path, f"their hash is {found[:12]}..., not {fingerprint[:12]}...")
         if not path.exists():  # an earlier version stored them
             self._write(rows, path)
         return path, rows
 
     def _write(self, rows: RowSequence, path: Path) -> None:
-        with replacing(path) as draft:
-            write_message_rows(rows, draft)
+        try:
+            with replacing(path) as draft:
+                write_message_rows(rows, draft)
+        except OSError as error:
+            raise DatasetError(
+                f"the rows can't be stored: {error.strerror or error}.",
+                source=printable(str(self.root)),
+                hint="Check the folder and the space on its disk, or point FTSDK_HOME at another folder.",
+            ) from error
 
     def _path(self, fingerprint: str) -> Path:
         return self.root / f"{fingerprint}.arrow"
 
 
-def read_stored_rows(path: Path) -> RowSequence:
+def read_stored_rows(path: Path, fingerprint: str | None = None) -> RowSequence:
     """Map a file of the store, or a copy of it, into memory. Earlier versions wrote JSON lines, which are read too.
+
+    Args:
+        path: The file.
+        fingerprint: What the rows must have; None: not checked.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DatasetError: It can't be read, or isn't such a file.
+        DatasetError: It can't be read, isn't such a file, or has other rows.
     """
-    old = path.with_suffix(".jsonl")
     try:
-        if old.is_file() and not path.exists():
-            with old.open(encoding="utf-8") as lines:
-                return message_rows(map(json.loads, lines))
-        return open_message_rows(path)
+        rows = _read(path)
+        found = None if fingerprint is None else fingerprint_of(rows)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own errors are among them
-        raise _altered(path, " ".join(str(error).split())[:200]) from error
+    # pyarrow's own errors are among these.
+    except (OSError, ValueError, LookupError, TypeError, NotImplementedError, MemoryError, RecursionError) as error:
+        raise _altered(path, " ".join(printable(str(error)).split())[:200]) from error
+    if found and fingerprint and found != fingerprint:
+        raise _altered(path, f"their hash is {found[:12]}..., not {fingerprint[:12]}...")
+    return rows
+
+
+def _read(path: Path) -> RowSequence:
+    old = path.with_suffix(".jsonl")
+    if path.exists() or not old.is_file():
+        return open_message_rows(path)
+    with old.open(encoding="utf-8") as lines:
+        return message_rows(map(json.loads, lines))
 
 
 def _altered(path: Path, how: str) -> DatasetError:

@@ -78,10 +78,11 @@ def table_of(found: Iterable[tuple[int, dict[str, Any]]], *, source: str | None,
     lines: list[int] = []
     columns: dict[str, None] = {}
     writer = BatchWriter()
-    with room_on_disk(source):
-        for batch, names in _batched(found, lines):
-            columns.update(names)
+    for batch, names in _batched(found, lines):
+        columns.update(names)
+        with room_on_disk(source):
             writer.add(batch)
+    with room_on_disk(source):
         batches = writer.finish()
     if bad is not None:
         bad.finish(len(lines))

@@ -49,7 +49,7 @@ def check_template(template: str) -> None:
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ.get("PATH", "")}
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", _TRIAL],
+            [sys.executable, "-P", "-c", _TRIAL],
             input=template.encode("utf-8", errors="replace"),
             env=environment,
             stdout=subprocess.DEVNULL,

@@ -80,9 +80,10 @@ class Plan(Value):
         return self.replace(estimate=estimate.quoted(quote))
 
     def __str__(self) -> str:
+        from ftsdk._format import printable
         from ftsdk.protocol.plan_text import plan_text
 
-        return plan_text(self)
+        return printable(plan_text(self))
 
     def to_html(self) -> str:
         """Return the plan as an HTML fragment."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pyarrow
 import pytest
 from hypothesis import given, settings
@@ -169,3 +170,10 @@ def test_lines_written_by_hand_are_those_of_json() -> None:
 def test_a_number_too_long_to_be_written_is_kept_as_it_is() -> None:
     found = [{"n": 10**5000}, {"n": 1}]
     assert list(table_of(enumerate(found, start=1), source=None).rows) == found
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+def test_short_floats_that_json_lacks_stay(number: str) -> None:
+    value = numpy.float32(number)
+    row = next(iter(Dataset.from_file([{"a": value, "b": [value], "c": numpy.array([0.1, value], numpy.float32)}])))
+    assert [str(one) for one in (row["a"], *row["b"], *row["c"])] == [number, number, "0.1", number]

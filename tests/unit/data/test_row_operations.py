@@ -273,3 +273,11 @@ def test_a_table_says_how_it_becomes_trainable(row: dict[str, Any], hint: str) -
         table.ref()
     assert hint in str(caught.value)
     assert hint.split("\\n")[0] in str(table)
+
+
+def test_an_os_error_of_the_function_stays_what_it_is(file: Path) -> None:
+    def opens(row: dict[str, Any]) -> dict[str, Any]:
+        return {"text": Path(f"/nowhere/{len(row)}").read_text(encoding="utf-8")}
+
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Dataset.from_file(file).map(opens)

@@ -127,3 +127,23 @@ def test_a_plan_of_a_good_job_loads_no_heavy_library(tiny_model: Path) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_a_plan_runs_no_file_of_the_current_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("json", "ftsdk", "tokenizers", "jinja2"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    notes = job(str(tiny_model)).plan().notes
+    assert not (tmp_path / "was_run").exists()
+    assert not any("not rendered" in note for note in notes)
+
+
+def test_a_plan_cannot_drive_the_terminal(tiny_model: Path) -> None:
+    shown = str(job(Model(id="org/name", revision="\x1b[2J")).plan())
+    assert "\x1b" not in shown
+    assert "\u241b[2J" in shown
+    with pytest.raises(ModelError) as raised:
+        job(Model(id=str(tiny_model), chat_template="{{ raise_exception('\x1b[2J') }}")).plan()
+    assert "\x1b" not in str(raised.value)

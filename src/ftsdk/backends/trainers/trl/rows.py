@@ -31,6 +31,7 @@ def read_rows(
     path: Path,
     tokenizer: Any,
     *,
+    fingerprint: str,
     method: Method,
     max_length: int | None,
     max_truncated: float,
@@ -42,6 +43,7 @@ def read_rows(
     Args:
         path: As the store writes it.
         tokenizer: With its chat template.
+        fingerprint: Of the rows.
         method: What is learned from the rows.
         max_length: The most tokens per row; None truncates nothing.
         max_truncated: Share of rows that may lose trained tokens.
@@ -53,11 +55,11 @@ def read_rows(
         report.
 
     Raises:
-        DatasetError: Too many rows lose trained tokens.
+        DatasetError: The file was altered, or too many rows lose trained tokens.
         ModelError: The template refuses a row, or a token has no row in the embedding.
     """
     rendered = render_dataset(
-        read_stored_rows(path),
+        read_stored_rows(path, fingerprint),
         tokenizer,
         train_on=method.rendered_train_on,
         max_length=max_length,

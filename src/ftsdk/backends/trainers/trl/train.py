@@ -60,12 +60,13 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
         "eos_token_ids": ends,
         "embedding_rows": embedding_rows_of(model_spec),
     }
-    rows = read_rows(context.folder / "data" / "train.arrow", tokenizer, **rendering)
+    data = context.folder / "data"
+    rows = read_rows(data / "train.arrow", tokenizer, fingerprint=request.train, **rendering)
     for sentence in rows.report.notes:
         context.emit(LogEvent(level="warning", message=f"training data: {sentence}"))
     validation = None
     if request.validation:
-        validation = read_rows(context.folder / "data" / "validation.arrow", tokenizer, **rendering)
+        validation = read_rows(data / "validation.arrow", tokenizer, fingerprint=request.validation, **rendering)
 
     set_seed(request.seed)
     model = load_for_training(model_spec, folder, request, on_message=lambda text: context.emit(LogEvent(message=text)))
