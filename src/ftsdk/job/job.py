@@ -266,7 +266,7 @@ class FineTuneJob(JobFields):
 
         files = tokenizer_files(spec.model)
         if isinstance(files, str):
-            return (f"rows were not rendered: {files}.",)
+            return (f"no row was checked against the chat template and max_length ({files}); the worker checks all",)
         facts = inspect_model(spec.model)
         found = [
             try_rows(
@@ -401,13 +401,11 @@ class FineTuneJob(JobFields):
         Args:
             path: The file; paths in it are written relative to its folder where that makes sense.
         """
-        import yaml
+        from ftsdk._yaml import yaml_text
 
         self._store_data()
         file = None if path is None else Path(path).expanduser()
-        text = yaml.safe_dump(
-            self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100
-        )
+        text = yaml_text(self.to_dict(base=file.resolve().parent if file else None))
         if file is not None:
             file.write_text(text, encoding="utf-8")
         return text

@@ -29,7 +29,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows.append(
         (
             "Length",
-            f"{spec.epochs:g} epochs"
+            f"{spec.epochs:g} epoch{'' if spec.epochs == 1 else 's'}"
             + (f", at most {spec.max_steps} steps" if spec.max_steps else "")
             + f", {spec.batch_size} sequences a step",
         )

@@ -76,7 +76,7 @@ class LiveProgress:
             console=self._console,
             disable=not self._is_live,
         )
-        self._task = self._bar.add_task(title, total=None, facts="")
+        self._task = self._bar.add_task(title, total=None, facts="before the first step")
         self._title = title
 
     def __enter__(self) -> LiveProgress:
@@ -114,7 +114,7 @@ class LiveProgress:
             case StateEvent():
                 if event.state in ("running", "failed", "cancelled"):
                     self._print(
-                        " ".join(word for word in (event.state, event.reason) if word),
+                        ": ".join(word for word in (event.state, event.reason) if word),
                         style="red" if event.state == "failed" else "",
                     )
 
@@ -156,13 +156,14 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
 
     console = Console(stderr=True)
     tasks: dict[str, Any] = {}
-    with RichProgress(console=console, disable=not console.is_terminal) as bar:
+    is_live = console.is_terminal or console.is_jupyter
+    with RichProgress(console=console, disable=not is_live) as bar:
 
         def show(progress: EvalProgress) -> None:
             label = f"{progress.name} of {progress.target}"
             if label not in tasks:
                 tasks[label] = bar.add_task(label, total=progress.total)
-                if not console.is_terminal:
+                if not is_live:
                     console.print(f"measuring {label} on {progress.total} examples", highlight=False)
             bar.update(tasks[label], completed=progress.done, total=progress.total)
 

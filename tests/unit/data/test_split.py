@@ -94,7 +94,7 @@ def test_tables_and_preference_rows_can_be_split_too() -> None:
     [
         ({}, "split needs validation= or test="),
         ({"test": 0.01}, "test=0.01 of 10 rows comes to none"),
-        ({"test": 10}, "10 for test leave none of the 10 rows for train"),
+        ({"test": 10}, "10 for test leave no row for train: there are 10 rows"),
         ({"validation": 0.5, "test": 5}, "5 for validation + 5 for test leave none"),
         ({"test": 1.5}, "must be a fraction between 0 and 1"),
         ({"test": 0}, "must be a fraction between 0 and 1"),

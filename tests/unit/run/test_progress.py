@@ -42,7 +42,7 @@ def test_a_log_gets_what_happens_and_no_markup_of_others() -> None:
         "step 2: checkpoint saved",
         "step 2: validation loss 1.25",
         "[red]slow[/y]",
-        "failed out of memory",
+        "failed: out of memory",
     ]
 
 
@@ -50,6 +50,7 @@ def test_a_log_gets_what_happens_and_no_markup_of_others() -> None:
 def test_a_terminal_gets_a_bar_with_what_fits(width: int, has_speed: bool) -> None:
     progress, text = shown(terminal=True, width=width)
     with progress:
+        assert "before the first step" in text.getvalue()
         progress.status(RunStatus(state="running", native="attempt 1"))
         progress.status(RunStatus(state="running", native="RUNNING_SLOWLY"))
         progress.event(CheckpointEvent(step=2))
