@@ -16,7 +16,7 @@ from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
-from ftsdk.cli.show import out, plain, show_plan, show_preview, show_runs, show_status, show_text
+from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
 
@@ -68,7 +68,7 @@ def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_
     if as_json:
         out.print_json(json.dumps(made.to_dict()))
     else:
-        show_plan(made)
+        out.print(made)
 
 
 @app.command()
