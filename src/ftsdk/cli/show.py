@@ -134,7 +134,7 @@ def show_runs(found: Runs) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("ref", "name", "state", "started", "model"):
-        table.add_column(column, no_wrap=column in ("ref", "state", "started"))
+        table.add_column(column, no_wrap=column in ("ref", "state", "started"), overflow="fold")
     for ref, name, state, started, model in rows:
         table.add_row(plain(ref), plain(name), f"[{_COLOURS.get(state, 'white')}]{plain(state)}", started, plain(model))
     out.print(table)
