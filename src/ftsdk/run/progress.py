@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
@@ -20,6 +21,11 @@ __all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progr
 
 _WIDE = 110
 """Columns of a terminal in which bar, loss, speed and both times fit."""
+
+
+def _can_redraw(console: Console) -> bool:
+    """Return whether a bar can be drawn; in a notebook, rich needs ipywidgets for it and only warns without."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 class Progress(Protocol):
@@ -60,9 +66,10 @@ class LiveProgress:
         from rich.progress import Progress as RichProgress
 
         self._console = console or Console(stderr=True)
-        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self.is_live = _can_redraw(self._console)
+        """Whether a bar is drawn."""
         # In 80 columns the bar would be the first to go: leave out speed and elapsed time instead.
-        self._is_narrow = self._is_live and self._console.width < _WIDE
+        self._is_narrow = self.is_live and self._console.width < _WIDE
         self._every_s = every_s
         self._clock = clock
         self._last_line_at: float | None = None
@@ -74,7 +81,7 @@ class LiveProgress:
             TextColumn("{task.fields[facts]}"),
             *([] if self._is_narrow else [TimeElapsedColumn()]),
             console=self._console,
-            disable=not self._is_live,
+            disable=not self.is_live,
         )
         self._task = self._bar.add_task(title, total=None, facts="before the first step")
         self._title = title
@@ -94,7 +101,7 @@ class LiveProgress:
                 self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
                 now = self._clock()
                 is_last = event.step == event.total_steps
-                if not self._is_live and (
+                if not self.is_live and (
                     is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s
                 ):
                     self._last_line_at = now
@@ -107,7 +114,7 @@ class LiveProgress:
                     + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items()))
                 )
             case CheckpointEvent():
-                if not self._is_live:
+                if not self.is_live:
                     self._print(f"step {event.step}: checkpoint saved")
             case LogEvent():
                 self._print(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
@@ -156,7 +163,7 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
 
     console = Console(stderr=True)
     tasks: dict[str, Any] = {}
-    is_live = console.is_terminal or console.is_jupyter
+    is_live = _can_redraw(console)
     with RichProgress(console=console, disable=not is_live) as bar:
 
         def show(progress: EvalProgress) -> None:

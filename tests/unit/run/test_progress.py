@@ -72,3 +72,9 @@ def test_progress_is_silent_live_or_the_callers_own() -> None:
         assert isinstance(used, LiveProgress)
     with make_bar(False) as show:
         assert show is None
+
+
+def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftsdk.run.progress.find_spec", lambda name: None)
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    assert not LiveProgress("run", console=console).is_live
