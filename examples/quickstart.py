@@ -79,7 +79,7 @@ def main() -> None:
         evals=[Eval.exact_match(test, name="accuracy")],
         backend="local",
     )
-    print(job.plan())
+    console.print(job.plan())
 
     console.print(Rule("3. The run", align="left"))
     start = time.monotonic()

@@ -1,4 +1,7 @@
-"""YAML that users wrote, read strictly and within limits: a repeated key is refused, and so is what explodes."""
+"""YAML that users read and write.
+
+It is read strictly and within limits: a repeated key is refused, and so is what explodes.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from typing import Any
 
 from ftsdk.errors import SpecError
 
-__all__ = ["LIMITS", "YamlLimits", "parse_yaml"]
+__all__ = ["LIMITS", "YamlLimits", "parse_yaml", "yaml_text"]
 
 _MERGE = "tag:yaml.org,2002:merge"
 _INT = "tag:yaml.org,2002:int"
 # YAML 1.1 reads 010 as 8 and 1:30 as 90; hardly anybody who writes them means that.
 _SURPRISING_INT = re.compile(r"[-+]?0_*[0-9][0-9_]*|[^:]*:.*")
+
+_SHORT_TEXT = 60
+"""Up to so many characters, a text with line breaks stays on one line, as in `"{text}\\n\\nCategory:"`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +153,22 @@ class _Reader:
 
     def _refused(self, node: Any, message: str) -> SpecError:
         return SpecError(f"{_at(self._where, node.start_mark)}: {message}")
+
+
+def yaml_text(value: Any) -> str:
+    """Return plain data as YAML in the order of its keys, with line breaks in texts as a person would write them."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def represent(dumper: yaml.SafeDumper, text: str) -> Any:
+        # Single quotes, PyYAML's choice, would show every line break as an empty line.
+        style = None if "\n" not in text else '"' if len(text) <= _SHORT_TEXT else "|"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, represent)
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _count(node: Any, where: str, counted: dict[int, int | None]) -> int:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from ftsdk._yaml import parse_yaml
+from ftsdk._yaml import parse_yaml, yaml_text
 from ftsdk.errors import SpecError
 
 
@@ -79,3 +79,10 @@ def test_merges_of_itself_of_several_and_of_no_mapping() -> None:
     assert parse_yaml("a: &a {b: 1}\nc: &c {b: 2, d: 3}\ne: {<<: [*a, *c]}\n", "job.yaml")["e"] == {"b": 1, "d": 3}
     with pytest.raises(SpecError, match=r"^job\.yaml:1:5: << merges mappings"):
         parse_yaml("a: {<<: 1}\n", "job.yaml")
+
+
+def test_line_breaks_are_written_as_a_person_would_and_read_back() -> None:
+    value = {"prompt": "{text}\n\nCategory:", "long": "a line\n" * 20, "plain": "word"}
+    text = yaml_text(value)
+    assert 'prompt: "{text}\\n\\nCategory:"\nlong: |\n  a line\n' in text
+    assert parse_yaml(text, "job.yaml") == value

@@ -16,7 +16,7 @@ from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
-from ftsdk.cli.show import out, plain, show_plan, show_preview, show_runs, show_status, show_text
+from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
 
@@ -27,12 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(cost_app)
-app.add_typer(prices_app)
-app.command("advise")(advise_command)
-app.command("logs")(logs_command)
-app.command("resume")(resume_command)
-app.command("rm")(rm_command)
 
 JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
 BackendName = Annotated[str | None, typer.Option("--backend", help="The backend, instead of the one in the file.")]
@@ -74,7 +68,7 @@ def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_
     if as_json:
         out.print_json(json.dumps(made.to_dict()))
     else:
-        show_plan(made)
+        out.print(made)
 
 
 @app.command()
@@ -186,6 +180,12 @@ def watch(ref: Ref) -> None:
     _watch(ref)
 
 
+# `ftsdk --help` lists the commands in the order of this file, and so does the reference.
+app.command("logs")(logs_command)
+app.command("resume")(resume_command)
+app.command("rm")(rm_command)
+
+
 @app.command()
 def evaluate(ref: Ref, as_json: AsJson = False) -> None:
     """Compare base and tuned model of a finished run on the job's evals."""
@@ -250,6 +250,11 @@ def schema() -> None:
     from ftsdk.job.job import FineTuneJob
 
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
+
+
+app.command("advise")(advise_command)
+app.add_typer(cost_app)
+app.add_typer(prices_app)
 
 
 def _show_orphans(as_json: bool) -> None:

@@ -26,7 +26,6 @@ def update(
         str | None,
         typer.Argument(
             help="A file or an https address: genai-prices' or litellm's JSON, gpuhunt's CSV or zip, a price file.",
-            metavar="[FILE|URL]",
         ),
     ] = None,
     feed: Annotated[

@@ -19,7 +19,7 @@ from ftsdk._format import printable
 if TYPE_CHECKING:
     from ftsdk.data import Preview
     from ftsdk.errors import FtsdkError
-    from ftsdk.protocol import Plan, RunStatus
+    from ftsdk.protocol import RunStatus
     from ftsdk.run.listing import Runs
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "plain",
     "show_answer",
     "show_error",
-    "show_plan",
     "show_preview",
     "show_runs",
     "show_status",
@@ -119,33 +118,6 @@ _LEAD = re.compile(r" *(?:- |\d+\. |[A-Z][a-z]+ {2,})?")
 _LAST_GAP = re.compile(r"(?<=.{24}\S) {3,}(?=\S(?:(?! {3,}\S).)*$)")
 
 
-def show_plan(plan: Plan) -> None:
-    """Print a plan as two tables."""
-    from ftsdk.protocol.plan_text import all_notes, plan_rows
-
-    # Wrapped, not truncated: sources are URLs.
-    head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    head.add_column()
-    head.add_column(overflow="fold")
-    for heading, text in plan_rows(plan):
-        head.add_row(f"[bold]{heading}", plain(text))
-    out.print(head)
-    if plan.adjustments:
-        chosen = Table(
-            title="Chosen for you; set the field to choose yourself",
-            title_justify="left",
-            box=None,
-            padding=(0, 2, 0, 0),
-        )
-        for column in ("field", "chosen", "because"):
-            chosen.add_column(column, style="dim" if column == "because" else "", overflow="fold")
-        for adjustment in plan.adjustments:
-            chosen.add_row(plain(adjustment.field), plain(str(adjustment.chosen)), plain(adjustment.reason))
-        out.print(chosen)
-    for note in all_notes(plan):
-        out.print(f"[yellow]Note:[/] {plain(note)}")
-
-
 def show_preview(preview: Preview) -> None:
     """Print a preview: trained tokens in colour, or in brackets where there is no colour."""
     if out.is_terminal and out.color_system is not None and not out.no_color:
@@ -162,7 +134,7 @@ def show_runs(found: Runs) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("ref", "name", "state", "started", "model"):
-        table.add_column(column, no_wrap=column in ("ref", "state", "started"))
+        table.add_column(column, no_wrap=column in ("ref", "state", "started"), overflow="fold")
     for ref, name, state, started, model in rows:
         table.add_row(plain(ref), plain(name), f"[{_COLOURS.get(state, 'white')}]{plain(state)}", started, plain(model))
     out.print(table)

@@ -73,7 +73,8 @@ def split_positions(
     counts = {name: _part_size(name, size, rows, source=source) for name, size in sizes.items()}
     if sum(counts.values()) >= rows:
         parts = " + ".join(f"{count} for {name}" for name, count in counts.items())
-        raise DatasetError(f"{parts} leave none of the {rows} rows for train.", source=source)
+        there = "there is 1 row" if rows == 1 else f"there are {rows:,} rows"
+        raise DatasetError(f"{parts} leave no row for train: {there}. Ask for less, or add rows.", source=source)
     *drawn, rest = choose(rows, list(counts.values()), seed, strata, groups)
     found = {**dict(zip(counts, drawn, strict=True)), "train": rest}
     if empty := [name for name, positions in found.items() if not positions]:

@@ -122,6 +122,7 @@ class _Measurement:
             if len(outputs) == total:
                 self._report(total)
             else:
+                self._report(len(outputs))  # loading the model and the first batch may take a minute
                 with contextlib.closing(self._answers(open_once(), outputs.keys())) as answers:
                     for index, output in answers:
                         file.append(index, output)

@@ -27,7 +27,7 @@ from ftsdk.run.run import Run
 from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
 from ftsdk.spec.amounts import check_amount
-from ftsdk.spec.base import nearest
+from ftsdk.spec.base import Value, nearest
 from ftsdk.spec.urls import NoUrl
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class FineTuneJob(JobFields):
 
         files = tokenizer_files(spec.model)
         if isinstance(files, str):
-            return (f"rows were not rendered: {files}.",)
+            return (f"no row was checked against the chat template and max_length ({files}); the worker checks all",)
         facts = inspect_model(spec.model)
         found = [
             try_rows(
@@ -363,9 +363,16 @@ class FineTuneJob(JobFields):
         return found
 
     def _repr_html_(self) -> str:
-        named = {"model": self.model, "train": self.train, "validation": self.validation, "backend": self.backend}
-        rows = [(name, str(value)) for name, value in {**named, **self._set_fields()}.items() if value is not None]
-        return html_table([*rows, *(("eval", str(one)) for one in self.evals)], has_row_heads=True)
+        named = {"model": str(self.model), "train": self.train, "validation": self.validation, "backend": self.backend}
+        fields = {**named, **self._set_fields()}
+        # The text of a Dataset and of a method has several lines, or no name.
+        rows = [
+            (name, repr(value) if isinstance(value, Dataset | Value) else str(value))
+            for name, value in fields.items()
+            if value is not None
+        ]
+        evals = [("eval", f"{one.name}: {one.scorer.name} on {len(one.data):,} rows") for one in self.evals]
+        return html_table([*rows, *evals], has_row_heads=True)
 
     def _set_fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in JobFields.model_fields if name in self.model_fields_set}
@@ -401,13 +408,11 @@ class FineTuneJob(JobFields):
         Args:
             path: The file; paths in it are written relative to its folder where that makes sense.
         """
-        import yaml
+        from ftsdk._yaml import yaml_text
 
         self._store_data()
         file = None if path is None else Path(path).expanduser()
-        text = yaml.safe_dump(
-            self.to_dict(base=file.resolve().parent if file else None), sort_keys=False, allow_unicode=True, width=100
-        )
+        text = yaml_text(self.to_dict(base=file.resolve().parent if file else None))
         if file is not None:
             file.write_text(text, encoding="utf-8")
         return text

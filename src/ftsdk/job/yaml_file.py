@@ -87,7 +87,10 @@ def load_yaml(path: Path) -> dict[str, Any]:
         # A character takes four bytes at most.
         text = read_regular_file(path, most_bytes=4 * LIMITS.characters).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise SpecError(f"there is no job file {path}") from error
+        raise SpecError(
+            f"there is no job file {path}; FineTuneJob.to_yaml({path.name!r}) writes one, and the guide "
+            '"Keep a job in a file" in the documentation shows what goes into it'
+        ) from error
     except UnicodeDecodeError as error:
         raise SpecError(
             f"the job file {path} isn't in UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"

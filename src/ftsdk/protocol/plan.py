@@ -85,6 +85,12 @@ class Plan(Value):
 
         return printable(plan_text(self))
 
+    def __rich__(self) -> Any:
+        """Return the plan for a terminal, wrapped to its width."""
+        from ftsdk.protocol.plan_text import plan_rich
+
+        return plan_rich(self)
+
     def to_html(self) -> str:
         """Return the plan as an HTML fragment."""
         from ftsdk.protocol.plan_text import plan_html

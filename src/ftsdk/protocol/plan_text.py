@@ -1,15 +1,17 @@
-"""Plans as text and as HTML."""
+"""Plans as text, for a terminal and as HTML."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk._format import Html, escaped, html_block, html_table, notes_html
+from ftsdk._format import Html, escaped, html_block, html_table, notes_html, printable
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from ftsdk.protocol import Plan
 
-__all__ = ["all_notes", "plan_html", "plan_rows", "plan_text"]
+__all__ = ["all_notes", "plan_html", "plan_rich", "plan_rows", "plan_text"]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -29,7 +31,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows.append(
         (
             "Length",
-            f"{spec.epochs:g} epochs"
+            f"{spec.epochs:g} epoch{'' if spec.epochs == 1 else 's'}"
             + (f", at most {spec.max_steps} steps" if spec.max_steps else "")
             + f", {spec.batch_size} sequences a step",
         )
@@ -54,6 +56,38 @@ def plan_text(plan: Plan) -> str:
         lines += [f"  {a.field:<{width}}  {a.chosen}  - {a.reason}" for a in plan.adjustments]
     lines += [f"Note: {note}" for note in all_notes(plan)]
     return "\n".join(lines)
+
+
+def plan_rich(plan: Plan) -> Group:
+    """Return a plan as tables for a terminal, wrapped and not truncated: sources are URLs."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    head.add_column(style="bold")
+    head.add_column(overflow="fold")
+    for heading, text in plan_rows(plan):
+        head.add_row(heading, Text(printable(text)))
+    parts = [head]
+    if plan.adjustments:
+        chosen = Table(
+            title="Chosen for you; set the field to choose yourself",
+            title_justify="left",
+            box=None,
+            padding=(0, 2, 0, 0),
+        )
+        for column in ("field", "chosen", "because"):
+            chosen.add_column(column, style="dim" if column == "because" else "", overflow="fold")
+        for adjustment in plan.adjustments:
+            chosen.add_row(*(Text(printable(str(a))) for a in (adjustment.field, adjustment.chosen, adjustment.reason)))
+        parts.append(chosen)
+    notes = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    notes.add_column(style="yellow")
+    notes.add_column(overflow="fold")
+    for note in all_notes(plan):
+        notes.add_row("Note:", Text(printable(note)))
+    return Group(*parts, notes)
 
 
 def plan_html(plan: Plan) -> str:

@@ -23,7 +23,7 @@ def event_line(event: Event) -> str:
 def _text(event: Event) -> str:
     match event:
         case StateEvent():
-            return " ".join(word for word in (event.state, event.reason) if word)
+            return ": ".join(word for word in (event.state, event.reason) if word)
         case StepEvent():
             total = f"/{event.total_steps}" if event.total_steps else ""
             return f"step {event.step}{total}  {step_facts(event)}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
@@ -20,6 +21,11 @@ __all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progr
 
 _WIDE = 110
 """Columns of a terminal in which bar, loss, speed and both times fit."""
+
+
+def _can_redraw(console: Console) -> bool:
+    """Return whether a bar can be drawn; in a notebook, rich needs ipywidgets for it and only warns without."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 class Progress(Protocol):
@@ -60,9 +66,10 @@ class LiveProgress:
         from rich.progress import Progress as RichProgress
 
         self._console = console or Console(stderr=True)
-        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self.is_live = _can_redraw(self._console)
+        """Whether a bar is drawn."""
         # In 80 columns the bar would be the first to go: leave out speed and elapsed time instead.
-        self._is_narrow = self._is_live and self._console.width < _WIDE
+        self._is_narrow = self.is_live and self._console.width < _WIDE
         self._every_s = every_s
         self._clock = clock
         self._last_line_at: float | None = None
@@ -74,9 +81,9 @@ class LiveProgress:
             TextColumn("{task.fields[facts]}"),
             *([] if self._is_narrow else [TimeElapsedColumn()]),
             console=self._console,
-            disable=not self._is_live,
+            disable=not self.is_live,
         )
-        self._task = self._bar.add_task(title, total=None, facts="")
+        self._task = self._bar.add_task(title, total=None, facts="before the first step")
         self._title = title
 
     def __enter__(self) -> LiveProgress:
@@ -94,7 +101,7 @@ class LiveProgress:
                 self._bar.update(self._task, completed=event.step, total=event.total_steps, facts=facts)
                 now = self._clock()
                 is_last = event.step == event.total_steps
-                if not self._is_live and (
+                if not self.is_live and (
                     is_last or self._last_line_at is None or now - self._last_line_at >= self._every_s
                 ):
                     self._last_line_at = now
@@ -107,14 +114,14 @@ class LiveProgress:
                     + ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items()))
                 )
             case CheckpointEvent():
-                if not self._is_live:
+                if not self.is_live:
                     self._print(f"step {event.step}: checkpoint saved")
             case LogEvent():
                 self._print(event.message, style={"warning": "yellow", "error": "red"}.get(event.level, ""))
             case StateEvent():
                 if event.state in ("running", "failed", "cancelled"):
                     self._print(
-                        " ".join(word for word in (event.state, event.reason) if word),
+                        ": ".join(word for word in (event.state, event.reason) if word),
                         style="red" if event.state == "failed" else "",
                     )
 
@@ -156,13 +163,14 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
 
     console = Console(stderr=True)
     tasks: dict[str, Any] = {}
-    with RichProgress(console=console, disable=not console.is_terminal) as bar:
+    is_live = _can_redraw(console)
+    with RichProgress(console=console, disable=not is_live) as bar:
 
         def show(progress: EvalProgress) -> None:
             label = f"{progress.name} of {progress.target}"
             if label not in tasks:
                 tasks[label] = bar.add_task(label, total=progress.total)
-                if not console.is_terminal:
+                if not is_live:
                     console.print(f"measuring {label} on {progress.total} examples", highlight=False)
             bar.update(tasks[label], completed=progress.done, total=progress.total)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -97,7 +98,8 @@ class Run:
         return f"Run({self.ref!r})"
 
     def _repr_html_(self) -> str:
-        facts = [("run", self.ref), ("name", self.name or ""), ("last seen", self.last_seen_state)]
+        named = [("name", self.name)] if self.name else []
+        facts = [("run", self.ref), *named, ("last seen", self.last_seen_state)]
         return html_table([*facts, ("started", f"{self.created_at:%Y-%m-%d %H:%M}"), ("model", str(self.base_model()))])
 
     def status(self) -> RunStatus:
@@ -110,6 +112,7 @@ class Run:
         status = status_of(self._record, self._backend)
         if self._record.submitted_at is not None:
             self._ledger.saw(Sighting(ref=self.ref, state=status.state, price_usd=status.price_usd))
+            self._record = replace(self._record, state=status.state)
         return status
 
     def events(self, *, after: int = -1) -> list[Event]:

@@ -71,7 +71,7 @@ def test_resume_takes_up_a_stalled_run_and_says_when_there_is_nothing(submit: Ca
     ended = submit("succeeds")
     ended.wait(progress=False, sleep=lambda seconds: None)
     assert "there is nothing to resume" in ftsdk("resume", ended.ref).output
-    stalled = submit("stands_still")
+    stalled = submit("stalls")
     for _ in range(12):
         stalled.status()
     assert f"ftsdk watch {stalled.ref}" in " ".join(ftsdk("resume", stalled.ref).output.split())

@@ -43,7 +43,7 @@ def test_every_row_lands_in_exactly_one_part(
         size if isinstance(size, int) else round(size * len(labels)) for size in (validation, test) if size is not None
     ]
     if 0 in sizes or sum(sizes) >= len(labels):
-        with pytest.raises(DatasetError, match=r"comes to none|leave none"):
+        with pytest.raises(DatasetError, match=r"comes to none|leave no row"):
             whole.split(validation=validation, test=test, seed=seed, stratify=stratify)
         return
     parts = whole.split(validation=validation, test=test, seed=seed, stratify=stratify)
@@ -94,8 +94,8 @@ def test_tables_and_preference_rows_can_be_split_too() -> None:
     [
         ({}, "split needs validation= or test="),
         ({"test": 0.01}, "test=0.01 of 10 rows comes to none"),
-        ({"test": 10}, "10 for test leave none of the 10 rows for train"),
-        ({"validation": 0.5, "test": 5}, "5 for validation + 5 for test leave none"),
+        ({"test": 10}, "10 for test leave no row for train: there are 10 rows"),
+        ({"validation": 0.5, "test": 5}, "5 for validation + 5 for test leave no row"),
         ({"test": 1.5}, "must be a fraction between 0 and 1"),
         ({"test": 0}, "must be a fraction between 0 and 1"),
         ({"test": -1}, "must be a fraction between 0 and 1"),

@@ -12,7 +12,7 @@ from ftsdk.run.event_lines import event_line
     ("event", "text"),
     [
         (StateEvent(state="running"), "running"),
-        (StateEvent(state="failed", reason="the loss became NaN"), "failed the loss became NaN"),
+        (StateEvent(state="failed", reason="the loss became NaN"), "failed: the loss became NaN"),
         (StepEvent(step=3), "step 3"),
         (
             StepEvent(step=3, total_steps=9, loss=1.23456, tokens_per_s=12345.6, seconds_left=90),

@@ -42,7 +42,7 @@ def test_a_log_gets_what_happens_and_no_markup_of_others() -> None:
         "step 2: checkpoint saved",
         "step 2: validation loss 1.25",
         "[red]slow[/y]",
-        "failed out of memory",
+        "failed: out of memory",
     ]
 
 
@@ -50,6 +50,7 @@ def test_a_log_gets_what_happens_and_no_markup_of_others() -> None:
 def test_a_terminal_gets_a_bar_with_what_fits(width: int, has_speed: bool) -> None:
     progress, text = shown(terminal=True, width=width)
     with progress:
+        assert "before the first step" in text.getvalue()
         progress.status(RunStatus(state="running", native="attempt 1"))
         progress.status(RunStatus(state="running", native="RUNNING_SLOWLY"))
         progress.event(CheckpointEvent(step=2))
@@ -71,3 +72,9 @@ def test_progress_is_silent_live_or_the_callers_own() -> None:
         assert isinstance(used, LiveProgress)
     with make_bar(False) as show:
         assert show is None
+
+
+def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftsdk.run.progress.find_spec", lambda name: None)
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    assert not LiveProgress("run", console=console).is_live

@@ -63,7 +63,7 @@ def answer_text(answer: CrossoverAnswer) -> str:
         right={1},
     )
     even = "; ".join(f"{option.name} {_ranges(answer, option)}" for option in answer.options[1:] if option.capacity)
-    swings = ", ".join(swing.input for swing in answer.swings[:3])
+    swings = ", ".join(swing.input.replace("_", " ") for swing in answer.swings[:3])
     last = [f"Payback: {_payback(answer)}."]
     if answer.solved is not None:
         last.append(f"Solved for {answer.solved.input}: {_solved(answer.solved)}.")

@@ -61,6 +61,8 @@ Unit = Literal[
 Layer = Literal["packaged", "user", "project", "call"]
 Offer = Literal["on-demand", "marketplace", "community", "serverless", "endpoint", "flex-start", "spot"]
 
+_STATUS_WORDS = {"conflict": "sources disagree"}
+
 _WORDS: dict[str, str] = {
     "usd_per_1m_tokens": "per million tokens",
     "usd_per_1m_training_tokens": "per million training tokens",
@@ -188,7 +190,7 @@ class Price(Value):
     def cited(self) -> str:
         """Source, day, and whatever a reader has to know before relying on it."""
         day = str(self.as_of)[: {"day": 10, "month": 7, "year": 4}[self.as_of_precision]]
-        status = "" if self.status is None else f", {self.status}"
+        status = "" if self.status is None else f", {_STATUS_WORDS.get(self.status, self.status)}"
         layer = "" if self.layer == "packaged" else f", from the {self.layer}'s prices"
         return f"{self.source}, as of {day}{status}{layer}"
 

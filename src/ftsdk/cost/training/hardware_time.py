@@ -125,7 +125,7 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
     )
     below, above = _spreads(work, fit, tokens_per_row=per_row)
     amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, below, above=above)
-    return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} times {rows:,} rows, one pass")
+    return EstimateLine(label="validation", amount=amount, unit="s", source=f"{times} x {rows:,} rows, one pass")
 
 
 def _checkpoints(work: Work, calibration: Calibration | None) -> EstimateLine:

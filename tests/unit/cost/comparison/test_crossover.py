@@ -147,7 +147,11 @@ def test_a_prompt_over_a_cliff_is_billed_at_the_higher_tier_as_a_whole() -> None
     long = MAILS.replace(input_tokens=101_000, output_tokens=10, requests_per_month=1000.0)
     api = Api(model="anthropic/claude-haiku-5-5", tokenizer_ratio=1)
     answer = ask(
-        workload=long, api=api, self_hosted=L4.replace(requests_per_s_per_replica=1.0), dedicated=None, serverless=None
+        workload=long,
+        api=api,
+        self_hosted=L4.replace(requests_per_s_per_replica=1.0, context_tokens=131_072),
+        dedicated=None,
+        serverless=None,
     )
     assert answer.option("api").usd_per_month == pytest.approx(Decimal("50.5") + Decimal("0.025"), abs=Decimal("0.02"))
     assert any("higher tier" in note for note in answer.notes)

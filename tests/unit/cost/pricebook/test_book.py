@@ -168,7 +168,7 @@ def test_a_price_is_old_over_60_days_and_stale_over_180(days: int, state: str) -
 
 def test_a_price_says_amount_unit_source_day_and_status(book: PriceBook) -> None:
     shown = str(book.price("together", "ft/minimum"))
-    for part in ("$4 per job", "https://www.together.ai/pricing", "2026-10-07", "conflict"):
+    for part in ("$4 per job", "https://www.together.ai/pricing", "2026-10-07", "sources disagree"):
         assert part in shown
     assert "as of 2026-02," in a_price(as_of="2026-02-01", as_of_precision="month", status="unconfirmed").cited
     assert "x1.5" in str(book.price("modal", "multiplier/region-broad"))
