@@ -71,6 +71,8 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found = Dataset.from_hub(
             recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
         )
+    elif recipe.included is not None:
+        found = Dataset.general()
     elif recipe.concat is not None:
         found, *others = [follow(part, base, store) for part in recipe.concat]
         for other in others:
