@@ -54,7 +54,7 @@ class Contexts:
         table: Table,
         *,
         format: Literal["table", "chat", "preference"],  # noqa: A002
-        source: str,
+        source: str | None,
     ) -> Iterator[dict[str, Any]]:
         """Return the rows with passages in their prompts.
 
@@ -62,7 +62,7 @@ class Contexts:
             rows: Chat rows.
             table: The rows as they were read, with the column of passages.
             format: What the rows are.
-            source: The file, for errors.
+            source: The file or hub id, for errors; None for rows from memory.
 
         Raises:
             DatasetError: They aren't chat rows, there is no such column, or a row has no passages.
@@ -82,7 +82,7 @@ class Contexts:
         passages = [_passages(value, where, name) for value, where in zip(table.column(name), places, strict=True)]
         return self._filled(rows, passages, source)
 
-    def _filled(self, rows: RowSequence, passages: Sequence[list[str]], source: str) -> Iterator[dict[str, Any]]:
+    def _filled(self, rows: RowSequence, passages: Sequence[list[str]], source: str | None) -> Iterator[dict[str, Any]]:
         draw = random.Random(self._step.seed)
         keys = [draw.random() for _ in passages]
         order = sorted(range(len(passages)), key=keys.__getitem__)
@@ -122,7 +122,7 @@ class _Others:
     """Passages of other rows that don't belong to a row, and don't hold its answer."""
 
     def __init__(
-        self, passages: Sequence[list[str]], position: int, answer: str, draw: random.Random, source: str
+        self, passages: Sequence[list[str]], position: int, answer: str, draw: random.Random, source: str | None
     ) -> None:
         self._passages, self._position, self._draw, self._source = passages, position, draw, source
         self._own = set(passages[position])

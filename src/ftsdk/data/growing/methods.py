@@ -56,6 +56,7 @@ class Growing(Rows):
 
         Raises:
             DatasetError: The shares aren't a mix, the formats differ, or a part has too few rows.
+            SpecError: A share isn't a finite number.
         """
         parts = list(shares)
         if len(parts) < 2:
@@ -130,7 +131,7 @@ class Growing(Rows):
             seed=seed,
         )
         contexts = Contexts(step, template=template, separator=separator, no_passages=no_passages)
-        found = contexts.rows(self._rows, self._table, format=self._format, source=self._source.location or self.name)
+        found = contexts.rows(self._rows, self._table, format=self._format, source=self._source.location)
         with room_on_disk(self._source.location):
             rows = message_rows(found)
         return self._derived(self._table, rows, Step(context=step), format="chat")
