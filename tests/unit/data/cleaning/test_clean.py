@@ -22,8 +22,8 @@ AWS = "AKIAIOSFODNN7EXAMPLQ"
 def good_rows(count: int = 120) -> list[dict[str, Any]]:
     return [
         {
-            "prompt": f"Question {number}: what should a customer know about {TOPICS[number % 6]} in case {number * 17}?",
-            "completion": f"In case {number * 17}, look at page {number} of the manual, and call us on any working day.",
+            "prompt": f"Question {number}: what should one know about {TOPICS[number % 6]} in case {number * 17}?",
+            "completion": f"In case {number * 17}, see page {number} of the manual, and call us on any working day.",
         }
         for number in range(count)
     ]
@@ -42,12 +42,12 @@ PLANTED: dict[str, tuple[list[dict[str, Any]], int, int]] = {
     # by step: rows that are added behind the good ones, how many are removed, how many are changed
     "encoding": ([{"prompt": "Where is the cafÃ©?", "completion": "Beside the hotel, on the left."}], 0, 1),
     "credentials": (
-        [{"prompt": f"My key is {AWS}, why?", "completion": "Revoke it at once, and make a new one."}],
+        [{"prompt": f"My key is {AWS}, why?", "completion": "Revoke it at once, please."}],
         0,
         1,
     ),
     "pii": (
-        [{"prompt": "Write to eva.blum@example.org, please.", "completion": "I wrote to eva.blum@example.org."}],
+        [{"prompt": "Write to eva@example.org, please.", "completion": "I wrote to eva@example.org."}],
         0,
         1,
     ),
@@ -61,7 +61,7 @@ PLANTED: dict[str, tuple[list[dict[str, Any]], int, int]] = {
         0,
     ),
     "length": (
-        [{"prompt": "Hm?", "completion": "n/a"}, {"prompt": "Go on. " * 900, "completion": "That is all."}],
+        [{"prompt": "Hm?", "completion": "n/a"}, {"prompt": "Go on. " * 900, "completion": "Done."}],
         2,
         0,
     ),
@@ -76,7 +76,7 @@ PLANTED: dict[str, tuple[list[dict[str, Any]], int, int]] = {
         0,
     ),
     "cut_off": (
-        [{"prompt": "How do I return it?", "completion": "Put it into the box, close the lid, and then you"}],
+        [{"prompt": "How is it returned?", "completion": "Put it into the box, close the lid, and you"}],
         1,
         0,
     ),
@@ -114,9 +114,8 @@ def test_labels_get_one_spelling() -> None:
     found = chat_of([*rows, {"prompt": "mail x", "completion": "Billing "}]).clean("labels")
     assert found[20]["messages"][-1]["content"] == "billing"
     assert found.changed[0].before["messages"][-1]["content"] == "Billing "
-    table = Dataset.from_rows(
-        [{"text": row["prompt"], "label": row["completion"]} for row in rows] + [{"text": "x", "label": "BILLING"}]
-    )
+    cells = [{"text": row["prompt"], "label": row["completion"]} for row in rows]
+    table = Dataset.from_rows([*cells, {"text": "x", "label": "BILLING"}])
     assert table.clean("labels", column="label")[20] == {"text": "x", "label": "billing"}
 
 
@@ -266,7 +265,7 @@ def test_rows_are_written_to_a_file_that_is_read_back(tmp_path: Path) -> None:
     cells = [{"a": "ä\ud800", "n": 12345678901234567890, "x": None, "l": [1, {"b": "\n"}]}, {"a": "", "b": True}]
     table = Dataset.from_rows(cells)
     assert list(Dataset.from_file(table.to_jsonl(tmp_path / "table.jsonl"))) == cells
-    with pytest.raises(DatasetError, match="row 1.*set"):
+    with pytest.raises(DatasetError, match=r"row 1.*set"):
         Dataset.from_rows([{"a": {1, 2}}]).to_jsonl(tmp_path / "bad.jsonl")
     assert not (tmp_path / "bad.jsonl").exists()
     with pytest.raises(DatasetError, match=r"\.jsonl"):
