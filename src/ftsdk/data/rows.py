@@ -10,7 +10,7 @@ from ftsdk._format import printable
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.jsonl_output import write_jsonl
-from ftsdk.data.lineage import lineage_of, recipe_of
+from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
 from ftsdk.data.row_sequence import RowSequence
@@ -205,6 +205,7 @@ class Rows:
             name=self.name,
             tokens=total,
             longest_tokens=longest,
+            lineage=record_of(self),
         )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:

@@ -270,3 +270,15 @@ def test_rows_are_written_to_a_file_that_is_read_back(tmp_path: Path) -> None:
     assert not (tmp_path / "bad.jsonl").exists()
     with pytest.raises(DatasetError, match=r"\.jsonl"):
         rows.to_jsonl(tmp_path / "rows.csv")
+
+
+def test_the_manifest_gets_the_lineage_without_paths(tmp_path: Path) -> None:
+    rows = Dataset.from_file(chat_of([*good_rows(), *good_rows(1)]).to_jsonl(tmp_path / "rows.jsonl"))
+    assert rows.ref().lineage is None
+    record = rows.clean("exact_duplicates").ref().lineage
+    assert record is not None
+    assert record[0] == {"file": "rows.jsonl"}
+    assert record[1]["clean"]["removed"] == 1
+    joined = (rows.clean() + rows).filter(bool).ref().lineage
+    assert joined is not None
+    assert str(tmp_path) not in json.dumps(joined)
