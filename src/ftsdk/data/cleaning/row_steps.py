@@ -124,15 +124,15 @@ def length(
 @cleaner(version=1)
 def language(rows: CleanRows, *, keep: Names | None = None) -> Verdicts:
     """Remove rows that are surely in another language than `keep` (ISO 639-1 codes), or than most rows."""
-    found = languages(rows.whole_texts(), sample=None)
+    texts = rows.whole_texts()
+    found = languages(texts, sample=None)
     wanted = (found.main,) if keep is None else keep
-    sure = {**found.others}
-    if found.main not in wanted and found.main is not None:
-        raise DatasetError(
-            f"keep= leaves out {found.main!r}, the language of most rows.",
-            hint=f"Found: {', '.join(f'{name} {share:.0%}' for name, share in found.shares.items())}.",
-        )
-    yield from (Removed(number, f"in {code!r}") for number, code in sorted(sure.items()) if code not in wanted)
+    for number, text in enumerate(texts):
+        code = found.others.get(number)
+        if code is None and found.main not in wanted:
+            code = languages([text]).main  # the main language, or too short to be sure
+        if code is not None and code not in wanted:
+            yield Removed(number, f"in {code!r}")
 
 
 def _is_blank(value: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ftsdk.data.cleaning.cleaner import Changed, Verdicts, cleaner
+from ftsdk.data.cleaning.cleaner import Changed, Removed, Verdicts, cleaner
 from ftsdk.data.cleaning.row_texts import CleanRows, TextBatch, with_texts
 from ftsdk.data.privacy import CREDENTIALS, PII, Kind, find, named_entities, scrub
 from ftsdk.data.quality import check_texts, repair
@@ -97,6 +97,8 @@ def _changed(
             end += 1
         if any(batch.texts[position] is not texts[position] for position in range(start, end)):
             changed = with_texts(batch.rows[row], rows.format, texts[start:end])
-            if changed != batch.rows[row]:
+            if rows.format == "preference" and changed["chosen"] == changed["rejected"]:
+                yield Removed(batch.first + row, f"{reason(row)}: without it, chosen and rejected are the same")
+            elif changed != batch.rows[row]:
                 yield Changed(batch.first + row, reason(row), changed, (keys or {}).get(row, {}))
         start = end

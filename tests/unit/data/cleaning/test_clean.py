@@ -282,3 +282,21 @@ def test_the_manifest_gets_the_lineage_without_paths(tmp_path: Path) -> None:
     joined = (rows.clean() + rows).filter(bool).ref().lineage
     assert joined is not None
     assert str(tmp_path) not in json.dumps(joined)
+
+
+def test_preference_rows_are_cleaned_and_stay_pairs() -> None:
+    mail = {"prompt": "Write to eva@example.org.", "chosen": "I wrote to eva@example.org.", "rejected": "No."}
+    broken = {"prompt": "Where?", "chosen": "In the café.", "rejected": "In the cafÃ©."}
+    found = Dataset.from_rows([mail, broken, mail]).clean("safe", "pii")
+    assert found[0]["chosen"] == [{"role": "assistant", "content": "I wrote to [EMAIL_1]."}]
+    assert [(row.line, row.reason.partition(":")[0]) for row in found.removed] == [
+        (2, "encoding"),
+        (3, "exact_duplicates"),
+    ]
+
+
+def test_a_language_that_is_not_the_most_frequent_can_be_kept() -> None:
+    pytest.importorskip("py3langid", reason="the extra 'data' isn't installed")
+    german = PLANTED["language"][0]
+    found = chat_of([*good_rows(9), *german]).clean("language", keep=["de"])
+    assert [row["messages"][0]["content"] for row in found] == [german[0]["prompt"]]

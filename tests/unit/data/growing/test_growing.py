@@ -116,13 +116,14 @@ def test_distractors_stand_among_the_right_passages() -> None:
 
 def test_impossible_contexts_are_refused(tmp_path: Path) -> None:
     rows = questions()
-    for arguments, message in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"passages": "passage"}, "did you mean 'passages'"),
         ({"passages": "passages", "wrong": 0.5}, "need an answer"),
         ({"passages": "passages", "wrong": 0.7, "empty": 0.7, "unanswerable": "no"}, "shares"),
         ({"passages": "passages", "distractors": 9}, "fewer distractors"),
         ({"passages": "passages", "template": "{context}"}, "question"),
-    ):
+    )
+    for arguments, message in cases:
         with pytest.raises(DatasetError, match=message):
             rows.with_context(**arguments)
     with pytest.raises(DatasetError, match=r"row 2, field 'p'.*not empty"):
