@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, detect_format, preference_rows, ready_rows
+from ftsdk.data.cleaning.changes import ChangedRows
+from ftsdk.data.cleaning.methods import Cleaning
+from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
 from ftsdk.data.row_sequence import RowSequence
-from ftsdk.data.rows import Rows
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
 from ftsdk.data.split import (
     ByColumn,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset"]
 
 
-class Dataset(Rows):
+class Dataset(Growing, Cleaning):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held in Arrow; large ones in a file that is mapped into memory. `format` says what they are:
@@ -55,6 +57,7 @@ class Dataset(Rows):
         rows: RowSequence | None = None,
         bad: BadRows | None = None,
         dropped: tuple[DroppedRow, ...] = (),
+        changed: ChangedRows | None = None,
         parts: tuple[Dataset, ...] = (),
     ) -> None:
         """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
@@ -63,7 +66,8 @@ class Dataset(Rows):
         if rows is None and found != "table":
             table, rows = ready_rows(table, found, source.location, bad)
         rows = table.rows if rows is None else rows
-        super().__init__(table, source, found, rows, dropped=(*dropped, *bad.dropped), steps=steps, parts=parts)
+        dropped = (*dropped, *bad.dropped)
+        super().__init__(table, source, found, rows, dropped=dropped, changed=changed, steps=steps, parts=parts)
 
     @classmethod
     def from_file(
@@ -152,6 +156,7 @@ class Dataset(Rows):
             format=self._format,
             rows=table.rows if self._format == "table" else self._rows + other._rows,
             dropped=(*self._dropped, *other._dropped),
+            changed=self._changed + other._changed,
             parts=(self, other),
         )
 
@@ -180,6 +185,7 @@ class Dataset(Rows):
                 conversation are out of order, or something that can't be trained on would be dropped; names up to ten
                 rows by line and field.
         """
+        self._check_reshapable("as_chat")
         bad = BadRows(on_bad)
         source = self._source.location
         table, rows = chat_rows(
@@ -210,6 +216,7 @@ class Dataset(Rows):
         Raises:
             DatasetError: As for `as_chat`, or the two answers of a row are the same.
         """
+        self._check_reshapable("as_preference")
         bad = BadRows(on_bad)
         table, rows = preference_rows(
             self._table, self._source.location, bad, prompt=prompt, chosen=chosen, rejected=rejected, system=system
@@ -249,7 +256,14 @@ class Dataset(Rows):
         table = table_of(zip(self._table.lines.tolist(), changed, strict=True), source=self.name)
         table = table._replace(sources=self._table.sources)
         step = Step(map=function_step(function, before=len(self), after=len(self)))
-        return Dataset(table, self._source, steps=(*self._steps, step), dropped=self._dropped, parts=self._parts)
+        return Dataset(
+            table,
+            self._source,
+            steps=(*self._steps, step),
+            dropped=self._dropped,
+            changed=self._changed,
+            parts=self._parts,
+        )
 
     def drop_duplicates(self, by: Literal["row", "prompt"] = "row") -> Dataset:
         """Keep the first of rows that are equal. The others are in `dropped`.
@@ -376,28 +390,4 @@ class Dataset(Rows):
     def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:
         return strata_of(
             self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location
-        )
-
-    def _selected(self, positions: tuple[int, ...], step: Step, *, dropped: Iterable[DroppedRow] = ()) -> Dataset:
-        table = self._table.at(positions)
-        rows = table.rows if self._format == "table" else self._rows.at(positions)
-        return self._derived(table, rows, step, format=self._format, dropped=dropped)
-
-    def _derived(
-        self,
-        table: Table,
-        rows: RowSequence,
-        step: Step,
-        *,
-        format: Literal["table", "chat", "preference"],  # noqa: A002
-        dropped: Iterable[DroppedRow] = (),
-    ) -> Dataset:
-        return Dataset(
-            table,
-            self._source,
-            steps=(*self._steps, step),
-            format=format,
-            rows=rows,
-            dropped=(*self._dropped, *dropped),
-            parts=self._parts,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
     from ftsdk.data.store import Store
 
-__all__ = ["follow", "lineage_of", "recipe_of"]
+__all__ = ["follow", "lineage_of", "recipe_of", "record_of"]
+
+_REWORKED = frozenset({"clean", "mix", "context", "canaries"})
 
 
 def recipe_of(dataset: Rows, base: Path) -> Recipe:
@@ -58,6 +61,33 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
     return origin, *steps
 
 
+def record_of(dataset: Rows) -> tuple[dict[str, Any], ...] | None:
+    """Return the lineage without paths, for the manifest of what is trained; None if the rows are as they were read.
+
+    Filters, splits and templates alone are no reason for a record: the fingerprint names what they led to.
+    """
+    return _without_paths(lineage_of(dataset)) if _is_reworked(lineage_of(dataset)) else None
+
+
+def _is_reworked(lineage: Iterable[Mapping[str, Any]]) -> bool:
+    return any(
+        not _REWORKED.isdisjoint(entry) or any(_is_reworked(part) for part in entry.get("concat", ()))
+        for entry in lineage
+    )
+
+
+def _without_paths(lineage: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    found: list[dict[str, Any]] = []
+    for entry in lineage:
+        own = dict(entry)
+        if "file" in own:
+            own["file"] = Path(own["file"]).name
+        if "concat" in own:
+            own["concat"] = [list(_without_paths(part)) for part in own["concat"]]
+        found.append(own)
+    return tuple(found)
+
+
 def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
     """Return the rows that a recipe leads to; see `Dataset.from_dict`."""
     from ftsdk.data.dataset import Dataset
@@ -71,6 +101,8 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found = Dataset.from_hub(
             recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
         )
+    elif recipe.included is not None:
+        found = Dataset.general()
     elif recipe.concat is not None:
         found, *others = [follow(part, base, store) for part in recipe.concat]
         for other in others:

@@ -21,6 +21,7 @@ __all__ = [
     "as_lines",
     "fingerprint_of",
     "last_contents",
+    "message_lists",
     "message_rows",
     "open_message_rows",
     "stored_rows",
@@ -49,7 +50,7 @@ def message_rows(rows: Iterable[Row]) -> RowSequence:
             waiting = []
     if waiting:
         writer.add(_encoded(waiting))
-    return RowSequence(writer.finish(), _lists)
+    return RowSequence(writer.finish(), message_lists)
 
 
 def as_lines(rows: Iterable[Row]) -> bytes:
@@ -65,7 +66,7 @@ def fingerprint_of(rows: RowSequence) -> str:
     """Return the SHA-256 of canonical rows as JSON lines."""
     digest = hashlib.sha256()
     for batch in rows.batches():
-        digest.update(as_lines(RowSequence([batch], _lists)))
+        digest.update(as_lines(RowSequence([batch], message_lists)))
     return digest.hexdigest()
 
 
@@ -121,7 +122,7 @@ def open_message_rows(path: Path) -> RowSequence:
         batch.validate(full=True)
         if any(_has_gaps(column) for column in batch.columns):
             raise ValueError("some messages have no role or no content")
-    return RowSequence(Batches([Batch(batch.num_rows, batch) for batch in found]), _lists)
+    return RowSequence(Batches([Batch(batch.num_rows, batch) for batch in found]), message_lists)
 
 
 def stored_rows(path: Path) -> int | None:
@@ -174,7 +175,8 @@ def _column(lists: Sequence[Sequence[dict[str, str]]]) -> Any:
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
 
 
-def _lists(column: Any) -> list[list[dict[str, str]]]:
+def message_lists(column: Any) -> list[list[dict[str, str]]]:
+    """Return the lists of messages in a column."""
     roles, contents = (part.to_pylist() for part in column.flatten().flatten())
     said = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
     ends = list(itertools.accumulate(column.value_lengths().to_pylist(), initial=0))

@@ -32,6 +32,8 @@ class Recipe(Value):
     """Which split of it; None is `train`."""
     revision: NoUrlSecret | None = None
     subset: NoUrlSecret | None = None
+    included: Literal["general"] | None = None
+    """A dataset that comes with ftsdk: `Dataset.general`."""
     concat: Annotated[tuple[Recipe, ...], Field(strict=False, min_length=2)] | None = None
     """Recipes whose rows follow each other, as `a + b` makes them."""
     stored: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -52,10 +54,10 @@ class Recipe(Value):
 
     @model_validator(mode="after")
     def _one_source(self) -> Recipe:
-        sources = [name for name in ("file", "hub", "concat", "stored") if getattr(self, name) is not None]
+        sources = [name for name in ("file", "hub", "included", "concat", "stored") if getattr(self, name) is not None]
         if len(sources) != 1:
             raise ValueError(
-                f"must name one source, file, hub, concat or stored, not {' and '.join(sources) or 'none'}"
+                f"must name one source, file, hub, included, concat or stored, not {' and '.join(sources) or 'none'}"
             )
         for source, fields in (
             ("hub", ("hub_split", "revision", "subset")),

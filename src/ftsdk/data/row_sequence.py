@@ -82,6 +82,10 @@ class RowSequence(Sequence[Row]):
             wanted = numpy.asarray(self._positions, dtype=numpy.int64)[wanted]
         return RowSequence(self._batches, self._values, wanted)
 
+    def read_by(self, values: Callable[[Any], Sequence[Any]]) -> RowSequence:
+        """Return the rows, of which the columns are read in another way."""
+        return RowSequence(self._batches, values, self._positions)
+
     def __add__(self, other: RowSequence) -> RowSequence:
         """Return the rows of both, of which the columns are read alike."""
         import numpy

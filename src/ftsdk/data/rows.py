@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import printable
 from ftsdk.data.bad_rows import DroppedRow
-from ftsdk.data.lineage import lineage_of, recipe_of
+from ftsdk.data.cleaning.changes import ChangedRows
+from ftsdk.data.jsonl_output import write_jsonl
+from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
 from ftsdk.data.row_sequence import RowSequence
@@ -33,6 +35,7 @@ class Rows:
     """Rows, where they come from, and how they are counted and shown; the public class is `Dataset`."""
 
     __slots__ = (
+        "_changed",
         "_dropped",
         "_fingerprint",
         "_format",
@@ -52,6 +55,7 @@ class Rows:
         rows: RowSequence,
         *,
         dropped: Iterable[DroppedRow],
+        changed: ChangedRows | None = None,
         steps: tuple[Step, ...],
         parts: tuple[Dataset, ...],
     ) -> None:
@@ -61,6 +65,7 @@ class Rows:
         self._format: Literal["table", "chat", "preference"] = format
         self._rows = rows
         self._dropped = tuple(dropped)
+        self._changed = ChangedRows() if changed is None else changed
         self._steps = steps
         self._parts = parts
         self._fingerprint: str | None = None
@@ -77,9 +82,22 @@ class Rows:
         return self._source
 
     @property
-    def dropped(self) -> tuple[DroppedRow, ...]:
-        """Every row that `on_bad="drop"`, `filter` or `drop_duplicates` left out on the way here, with the reason."""
+    def removed(self) -> tuple[DroppedRow, ...]:
+        """Every row that was left out on the way here, with the reason.
+
+        By `clean`, `filter`, `drop_duplicates` or `on_bad="drop"`; not by `split`, `sample`, `take` and slices.
+        """
         return self._dropped
+
+    @property
+    def dropped(self) -> tuple[DroppedRow, ...]:
+        """The same as `removed`."""
+        return self._dropped
+
+    @property
+    def changed(self) -> ChangedRows:
+        """Every row that `clean` changed on the way here: before, after, and why. Holds what was scrubbed."""
+        return self._changed
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -187,6 +205,7 @@ class Rows:
             name=self.name,
             tokens=total,
             longest_tokens=longest,
+            lineage=record_of(self),
         )
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
@@ -220,6 +239,19 @@ class Rows:
         """What to call for a table to become rows that can be trained on, with its own columns."""
         return shape_hint(self.columns, self._table.rows)
 
+    def to_jsonl(self, path: str | Path) -> Path:
+        """Write the rows to a JSON Lines file that `from_file` reads back, and return its path.
+
+        The file is replaced as a whole. The rows of a table are written with their columns; dates as ISO 8601 text.
+
+        Args:
+            path: The file, ending in `.jsonl`. Its folder is made if missing.
+
+        Raises:
+            DatasetError: It can't be written, or a value of a table has a type that JSON lacks.
+        """
+        return write_jsonl(self._rows, Path(path), self._format, self._places())
+
     def _not_shaped(self) -> DatasetError:
         return DatasetError(
             f"the rows are a table (columns: {printable(', '.join(self.columns), 200)}), not yet something to learn "
@@ -230,3 +262,32 @@ class Rows:
 
     def _places(self) -> Iterator[Location]:
         return self._table.places(self._source.location)
+
+    def _selected(self, positions: Sequence[int], step: Step, *, dropped: Iterable[DroppedRow] = ()) -> Dataset:
+        table = self._table.at(positions)
+        rows = table.rows if self._format == "table" else self._rows.at(positions)
+        return self._derived(table, rows, step, format=self._format, dropped=dropped)
+
+    def _derived(
+        self,
+        table: Table,
+        rows: RowSequence,
+        step: Step,
+        *,
+        format: Literal["table", "chat", "preference"],  # noqa: A002
+        dropped: Iterable[DroppedRow] = (),
+        changed: ChangedRows | None = None,
+    ) -> Dataset:
+        """Return a dataset of other rows, after one more step."""
+        from ftsdk.data.dataset import Dataset
+
+        return Dataset(
+            table,
+            self._source,
+            steps=(*self._steps, step),
+            format=format,
+            rows=rows,
+            dropped=(*self._dropped, *dropped),
+            changed=self._changed if changed is None else self._changed + changed,
+            parts=self._parts,
+        )

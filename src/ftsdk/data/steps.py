@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ftsdk.data.bad_rows import OnBad
 from ftsdk.errors import DatasetError
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
 
 __all__ = [
+    "CanaryStep",
     "ChatStep",
+    "CleanStep",
+    "ContextStep",
     "FunctionStep",
+    "MixStep",
     "PreferenceStep",
     "SampleStep",
     "SliceStep",
@@ -95,7 +99,67 @@ class FunctionStep(Value):
     rows_after: int
 
 
-_KINDS = ("chat", "preference", "split", "sample", "take", "slice", "drop_duplicates", "filter", "map")
+class CleanStep(_Arguments):
+    """One step of `Dataset.clean`, with what it did."""
+
+    name: str
+    version: int
+    parameters: dict[str, Any] | None = None
+    """Those that aren't the default."""
+    removed: int | None = None
+    """Rows that it removed. This and what follows is a record; a recipe does without."""
+    changed: int | None = None
+    before: str | None = None
+    """Fingerprint of the rows before."""
+    after: str | None = None
+
+
+class MixStep(_Arguments):
+    """The arguments of `Dataset.mix`, on the rows of its parts one after the other."""
+
+    shares: Annotated[tuple[float, ...], Field(strict=False, min_length=2)]
+    rows: int | None = None
+    seed: int = 0
+    repeat: bool = False
+
+
+class ContextStep(_Arguments):
+    """The arguments of `Dataset.with_context`."""
+
+    passages: str
+    wrong: float = 0.0
+    empty: float = 0.0
+    unanswerable: str | None = None
+    distractors: int = 0
+    template: str | None = None
+    separator: str | None = None
+    no_passages: str | None = None
+    seed: int = 0
+
+
+class CanaryStep(Value):
+    """The arguments of `Dataset.with_canaries`."""
+
+    n: int
+    seed: int = 0
+    times: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (1,)
+
+
+_KINDS = (
+    "chat",
+    "preference",
+    "split",
+    "sample",
+    "take",
+    "slice",
+    "drop_duplicates",
+    "clean",
+    "mix",
+    "context",
+    "canaries",
+    "filter",
+    "map",
+)
 
 
 class Step(Value):
@@ -111,6 +175,10 @@ class Step(Value):
     slice: SliceStep | None = None
     drop_duplicates: Literal["row", "prompt"] | None = None
     """What counts as the same."""
+    clean: CleanStep | None = None
+    mix: MixStep | None = None
+    context: ContextStep | None = None
+    canaries: CanaryStep | None = None
     filter: FunctionStep | None = None
     map: FunctionStep | None = None
 
@@ -148,6 +216,14 @@ class Step(Value):
             return dataset[self.slice.start : self.slice.stop : self.slice.step]
         if self.drop_duplicates is not None:
             return dataset.drop_duplicates(by=self.drop_duplicates)
+        if self.clean is not None:
+            return dataset.clean_again(self.clean)
+        if self.mix is not None:
+            return dataset.mix_again(self.mix)
+        if self.context is not None:
+            return dataset.with_context(**self.context.to_dict())
+        if self.canaries is not None:
+            return dataset.with_canaries(self.canaries.n, self.canaries.seed, times=self.canaries.times)
         if self.split is not None:
             return self._part_of(dataset, self.split)
         raise DatasetError(

@@ -37,7 +37,7 @@ class Summary:
     label_variants: tuple[tuple[str, ...], ...] = ()
     """Completions that differ by case, blanks or Unicode form alone, and so are probably meant to be one class."""
     dropped_rows: int = 0
-    """Rows that were left out on the way; see `Dataset.dropped`."""
+    """Rows that were left out on the way; see `Dataset.removed`."""
     next_call: str = ""
     """Of a table: what to call for it to become rows that can be trained on."""
 
@@ -68,7 +68,7 @@ class Summary:
                 )
             )
         if self.dropped_rows:
-            facts.append(("dropped", f"{self.dropped_rows:,} rows, with their reasons in .dropped"))
+            facts.append(("removed", f"{self.dropped_rows:,} rows, with their reasons in .removed"))
         facts += [
             ("one class?", printable(" and ".join(map(repr, group)), 200) + " differ by case or blanks alone")
             for group in self.label_variants

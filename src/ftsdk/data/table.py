@@ -10,6 +10,7 @@ from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.batches import MISSING, Batch, BatchWriter
 from ftsdk.data.cells import decode_cells, encode_cells
 from ftsdk.data.location import Location
+from ftsdk.data.message_rows import message_lists
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.errors import DatasetError
 
@@ -88,7 +89,7 @@ def table_of(found: Iterable[tuple[int, dict[str, Any]]], *, source: str | None,
         bad.finish(len(lines))
     if not lines:
         raise DatasetError("has no rows.", source=source) if source else DatasetError("there are no rows.")
-    return Table(RowSequence(batches, decode_cells), numpy.asarray(lines, dtype=numpy.int64), tuple(columns))
+    return Table(RowSequence(batches, _values), numpy.asarray(lines, dtype=numpy.int64), tuple(columns))
 
 
 @contextmanager
@@ -148,7 +149,14 @@ def table_of_messages(rows: RowSequence) -> Table:
     import numpy
 
     names = next(rows.batches()).arrow.schema.names
-    return Table(rows, numpy.arange(1, len(rows) + 1), tuple(names))
+    return Table(rows.read_by(_values), numpy.arange(1, len(rows) + 1), tuple(names))
+
+
+def _values(column: Any) -> Sequence[Any]:
+    """Return the values of a column, whether of cells or, in rows from the store, of messages."""
+    import pyarrow
+
+    return message_lists(column) if pyarrow.types.is_list(column.type) else decode_cells(column)
 
 
 def join_tables(*tables: tuple[Table, str | None]) -> Table:

@@ -47,3 +47,6 @@ class DatasetRef(Value):
     devices and limits by it."""
     longest_tokens: Tokens | None = None
     """Tokens of the longest sequence, guessed from its text."""
+    lineage: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
+    """What was done to the rows, if they were cleaned, mixed or grown. A record: it decides nothing, and ends up in the
+    manifest of the weights."""

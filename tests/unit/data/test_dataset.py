@@ -182,7 +182,7 @@ def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
         ({"file": "a.csv", "chat": {"promt": "x"}}, "unknown option 'promt'; did you mean 'prompt'?"),
         ({"file": "a.csv", "split": {"validation": "0.1"}, "part": "train"}, "split.validation"),
         ({"file": "a.csv", "part": "train"}, "split and part go together"),
-        ({"file": "a.csv", "hub": "a/b"}, "must name one source, file, hub, concat or stored, not file and hub"),
+        ({"file": "a.csv", "hub": "a/b"}, "must name one source, file, hub, included, concat or stored, not file and"),
         ({"chat": {}}, "must name one source"),
         ({"file": "a.csv", "revision": "main"}, "revision belongs to hub, and this is file data"),
         ({"stored": "0" * 64}, "stored data needs format"),
