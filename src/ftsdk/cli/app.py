@@ -10,6 +10,7 @@ import typer
 
 from ftsdk._format import money
 from ftsdk.cli.cost import advise_command, cost_app
+from ftsdk.cli.data import data_app
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(cost_app)
 app.add_typer(prices_app)
+app.add_typer(data_app)
 app.command("advise")(advise_command)
 app.command("logs")(logs_command)
 app.command("resume")(resume_command)

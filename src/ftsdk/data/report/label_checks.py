@@ -63,7 +63,9 @@ def label_findings(
         detail = f"{most[0]!r} has {most[1]:,} rows, {least[0]!r} has {least[1]:,}"
         yield make_finding("class_balance", rows, len(labels), excerpts.of(rows), detail=detail)
     if len(labels) > _MOST_ROWS:
-        not_checked.append(f"label errors: a classifier is trained on up to {_MOST_ROWS:,} rows; report() a sample(...)")
+        not_checked.append(
+            f"label errors: a classifier is trained on up to {_MOST_ROWS:,} rows; report() a sample(...)"
+        )
         return
     try:
         issues = label_issues(prompts, [better.get(label, label) for label in labels])

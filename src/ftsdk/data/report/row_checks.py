@@ -63,7 +63,9 @@ class RowChecks:
         """Yield what was found."""
         for code, rows in self._rows.items():
             kinds = self._kinds.get(code)
-            detail = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in (kinds or Counter()).most_common())
+            detail = ", ".join(
+                f"{kind.replace('_', ' ')} {count:,}" for kind, count in (kinds or Counter()).most_common()
+            )
             yield make_finding(code, rows, len(self._dataset), self._examples.get(code, ()), detail=detail)
 
     def languages(self, not_checked: list[str]) -> tuple[dict[str, float], list[Finding]]:

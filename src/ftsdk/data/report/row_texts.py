@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
-from ftsdk.data.rows import Rows
+from ftsdk.data.message_rows import Row
 
 __all__ = ["Part", "RowTexts", "TextChunk", "read_chunks"]
 
@@ -27,11 +27,16 @@ class TextChunk(NamedTuple):
     """The roles of the conversation of each row; empty where there is none."""
 
 
-def read_chunks(dataset: Rows) -> Iterator[TextChunk]:
-    """Yield the texts of a dataset, 4,096 rows at a time."""
+def read_chunks(rows: Iterable[Row], form: str) -> Iterator[TextChunk]:
+    """Yield the texts of rows, 4,096 rows at a time.
+
+    Args:
+        rows: The rows.
+        form: What they are, as `Dataset.format`.
+    """
     chunk = TextChunk([], [], [], [], [])
-    for number, row in enumerate(dataset.rows):
-        texts, prompt, answer, roles = _read(row, dataset.format)
+    for number, row in enumerate(rows):
+        texts, prompt, answer, roles = _read(row, form)
         chunk.texts.extend(texts)
         chunk.rows.extend([number] * len(texts))
         chunk.prompts.append(prompt)
@@ -130,7 +135,9 @@ class Part(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for texts, cuts in zip(self._chunks, self._cuts, strict=True):
             pairs = zip(texts.to_pylist(), cuts.tolist(), strict=True)
-            yield from (text[:cut] for text, cut in pairs) if self._is_prompt else (text[cut + 1 :] for text, cut in pairs)
+            yield from (
+                (text[:cut] for text, cut in pairs) if self._is_prompt else (text[cut + 1 :] for text, cut in pairs)
+            )
 
     @overload
     def __getitem__(self, index: int) -> str: ...

@@ -60,9 +60,7 @@ def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies:
         notes = [f"answer: {' '.join(texts.answers[row].split())[:60]!r}" for row in shown]
         detail = f"{len(conflicting):,} prompt{'s' if len(conflicting) > 1 else ''}"
         yield make_finding("conflicting_answers", rows, len(dataset), excerpts.of(shown, notes), detail=detail)
-    repeated = sorted(
-        row for group in groups for answer in group.answers for row in answer[1:] if row not in copies
-    )
+    repeated = sorted(row for group in groups for answer in group.answers for row in answer[1:] if row not in copies)
     if repeated:
         yield make_finding("repeated_prompts", repeated, len(dataset), excerpts.of(repeated))
 
