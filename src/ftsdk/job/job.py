@@ -16,7 +16,7 @@ from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, mo
 from ftsdk._format import html_table, printable
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
-from ftsdk.data.report.headline import headline
+from ftsdk.data.report import headline
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job

@@ -2,5 +2,6 @@
 
 from ftsdk.data.report.data_report import DataReport
 from ftsdk.data.report.finding import Example, Finding, Severity
+from ftsdk.data.report.headline import headline
 
-__all__ = ["DataReport", "Example", "Finding", "Severity"]
+__all__ = ["DataReport", "Example", "Finding", "Severity", "headline"]

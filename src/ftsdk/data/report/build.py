@@ -67,7 +67,7 @@ def build_report(
     findings += duplicate_findings(dataset, texts, excerpts)
     findings += answer_findings(dataset, texts, excerpts, is_labelled=is_labelled)
     if is_labelled:
-        findings += label_findings(texts.prompts, list(texts.answers), excerpts, not_checked)
+        findings += label_findings(list(texts.prompts), list(texts.answers), excerpts, not_checked)
     elif dataset.format == "table":
         not_checked.append(f"prompts, answers and labels: the rows are still a table. {dataset.shape_hint}")
     rendered: dict[str, list[int]] = {}

@@ -35,21 +35,22 @@ def coverage_finding(prompts: Sequence[str], queries: Sequence[str]) -> Finding 
         raise MissingExtraError("data", needed_for="comparing queries", missing=error.name) from error
     import numpy as np
 
+    make: Any = TfidfVectorizer  # its stubs know float64 only
     step = max(1, -(-len(prompts) // _MOST_PROMPTS))
     known = list(prompts) if step == 1 else [text for n, text in enumerate(prompts) if n % step == 0]
     kinds: tuple[dict[str, Any], ...] = ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (3, 4)})
     similarity = np.zeros(len(queries))
     parts: list[tuple[Any, Any]] = []
     for options in kinds:
-        vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, **options)
+        vectorizer = make(sublinear_tf=True, dtype=np.float32, **options)
         try:
-            table = vectorizer.fit_transform(known)
+            fitted = vectorizer.fit_transform(known)
         except ValueError:  # no words in any prompt
             continue
-        parts.append((vectorizer.transform(queries), table))
+        parts.append((vectorizer.transform(queries), fitted))
     if parts:
         asked: Any = scipy.sparse.hstack([part[0] for part in parts]).tocsr()
-        table = scipy.sparse.hstack([part[1] for part in parts]).tocsr()
+        table: Any = scipy.sparse.hstack([part[1] for part in parts]).tocsr()
         for start in range(0, table.shape[0], _ROWS):
             found = (asked @ table[start : start + _ROWS].T).max(axis=1).toarray().ravel() / len(parts)
             similarity = np.maximum(similarity, found)

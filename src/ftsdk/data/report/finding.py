@@ -166,7 +166,7 @@ CODES: Mapping[str, Kind] = {
     "similar_short_texts": Kind(
         "note",
         "short texts that differ in a few letters",
-        "Some are the same question with a typing error. Look at them: others differ in what matters, such as a number.",
+        "Some are one question with a typing error; others differ in what matters, such as a number.",
         "",
     ),
     "coverage": Kind(

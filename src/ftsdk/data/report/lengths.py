@@ -46,6 +46,7 @@ class Lengths:
     counted_by: str
     """The model whose tokenizer counted them; empty: they are guessed."""
     max_length: int | None
+    shortest: int
     median: int
     p95: int
     longest: int
@@ -138,15 +139,15 @@ def _lengths(tokens: Any, max_length: int | None, counted_by: str) -> Lengths:
 
     ordered = np.sort(tokens)
     # The longest 1 % shares the last bin, so that one long row doesn't leave the rest in one bar.
-    limit = max(int(ordered[int(0.99 * (len(ordered) - 1))]), 1)
-    width = max(1, -(-limit // _BINS))
-    number = np.minimum((tokens - 1) // width, _BINS - 1).clip(min=0)
-    counts = np.bincount(number)
-    ends = [(n + 1) * width for n in range(len(counts))]
+    first, limit = int(ordered[0]), int(ordered[int(0.99 * (len(ordered) - 1))])
+    width = max(1, -(-(limit - first + 1) // _BINS))
+    counts = np.bincount(np.minimum((tokens - first) // width, _BINS - 1))
+    ends = [first - 1 + (n + 1) * width for n in range(len(counts))]
     ends[-1] = max(ends[-1], int(ordered[-1]))
     return Lengths(
         counted_by=counted_by,
         max_length=max_length,
+        shortest=first,
         median=int(ordered[(len(ordered) - 1) // 2]),
         p95=int(ordered[-(-len(ordered) * 95 // 100) - 1]),
         longest=int(ordered[-1]),

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["class_bars", "length_histogram"]
 
-_WIDTH = 640
-_HEIGHT = 150
+_WIDTH = 480
+_HEIGHT = 130
 _BAR = "#2563eb"
 _CUT = "#dc2626"
-_MOST_BARS = 24
+_MOST_BARS = 16
 _LINE = 20
-_LABEL = 200
+_LABEL = 170
 _LONGEST_LABEL = 26
 
 
@@ -29,20 +29,18 @@ def length_histogram(lengths: Lengths) -> Html:
     bars: list[str] = []
     for n, (end, count) in enumerate(lengths.bins):
         height = _HEIGHT * count / most
-        start = lengths.bins[n - 1][0] if n else 0
-        is_cut = lengths.max_length is not None and start >= lengths.max_length
+        start = lengths.bins[n - 1][0] + 1 if n else lengths.shortest
+        is_cut = lengths.max_length is not None and start > lengths.max_length
         bars.append(
             f'<rect x="{n * step:.1f}" y="{_HEIGHT - height:.1f}" width="{step - 2:.1f}" height="{height:.1f}" '
-            f'fill="{_CUT if is_cut else _BAR}"><title>{start + 1:,} to {end:,} tokens: {count:,} rows</title></rect>'
+            f'fill="{_CUT if is_cut else _BAR}"><title>{start:,} to {end:,} tokens: {count:,} rows</title></rect>'
         )
     labels: list[str] = []
     for n in sorted({0, len(lengths.bins) // 2, len(lengths.bins) - 1}):
-        anchor = "start" if n == 0 else "end" if n == len(lengths.bins) - 1 else "middle"
-        x = 0 if n == 0 else _WIDTH if anchor == "end" else (n + 1) * step
-        start = lengths.bins[n - 1][0] + 1 if n else 1
-        end = lengths.bins[n][0]
-        text = f"{start:,} to {end:,}" if anchor == "end" or n == 0 else f"{end:,}"
-        labels.append(_text(text, x, _HEIGHT + 16, anchor))
+        is_last = n == len(lengths.bins) - 1
+        start, end = lengths.bins[n - 1][0] + 1 if n else lengths.shortest, lengths.bins[n][0]
+        text = f"{start:,} to {end:,}" if is_last and start < end else f"{start:,}"
+        labels.append(_text(text, _WIDTH if is_last else n * step, _HEIGHT + 16, "end" if is_last else "start"))
     how = f"counted by {lengths.counted_by}" if lengths.counted_by else "guessed from the text"
     return _figure(f"Tokens of a row, {how}", [*bars, *labels], _WIDTH, _HEIGHT + 22)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ftsdk.data.privacy import CREDENTIALS, PII, find
+from ftsdk.data.privacy import CREDENTIALS, find
 from ftsdk.data.quality import check_texts, languages, wrong_roles
 from ftsdk.data.quality.text_rules import TEXT_RULES
 from ftsdk.data.report.excerpts import MOST_EXAMPLES, Excerpts, excerpt
@@ -17,7 +17,7 @@ from ftsdk.errors import MissingExtraError
 __all__ = ["RowChecks"]
 
 _CREDENTIALS = frozenset(kind.name for kind in CREDENTIALS)
-_LANGUAGE_SAMPLE = 20_000
+_LANGUAGE_SAMPLE = 8_000
 _LANGUAGE_CHARACTERS = 600
 
 

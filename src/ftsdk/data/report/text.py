@@ -26,13 +26,14 @@ def to_text(report: DataReport) -> str:
 def facts(report: DataReport) -> list[tuple[str, str]]:
     """Return what is in the rows, as pairs of a label and a value."""
     lengths = report.lengths
+    how = f"counted by {lengths.counted_by}" if lengths.counted_by else "guessed from the text"
     found = [
         ("rows", f"{report.rows:,} ({report.format})"),
         ("columns", ", ".join(report.columns)),
         (
             "tokens",
-            f"{lengths.median:,} a row (median), {lengths.p95:,} (95 %), {lengths.longest:,} at most; {lengths.total:,} "
-            f"in all; {f'counted by {lengths.counted_by}' if lengths.counted_by else 'guessed from the text'}",
+            f"{lengths.median:,} a row (median), {lengths.p95:,} (95 %), {lengths.longest:,} at most; "
+            f"{lengths.total:,} in all; {how}",
         ),
     ]
     if lengths.max_length is not None:
@@ -41,7 +42,9 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         most, least = report.classes[0], report.classes[-1]
         found.append(("classes", f"{len(report.classes):,}, of {least[1]:,} to {most[1]:,} rows"))
     if report.languages:
-        found.append(("languages", ", ".join(f"{code} {part:.1%}" for code, part in report.languages[:5])))
+        found.append(
+            ("languages", ", ".join(f"{code} {part:.1%}".replace("%", " %") for code, part in report.languages[:5]))
+        )
     return found
 
 
