@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import pandas
 
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.report import DataReport
     from ftsdk.data.steps import Step
     from ftsdk.data.summary import Summary
+    from ftsdk.spec import Model
 
 __all__ = ["Rows"]
 
@@ -224,6 +226,37 @@ class Rows:
         from ftsdk.data.summary import summarise
 
         return summarise(self)
+
+    def report(
+        self,
+        *,
+        model: Model | str | None = None,
+        max_length: int | None = None,
+        against: Mapping[str, Rows] | None = None,
+        queries: Sequence[str] = (),
+    ) -> DataReport:
+        """Return what is wrong with the rows, and the call that mends each fault. Changes nothing.
+
+        Args:
+            model: Count tokens with this model's tokenizer and chat template; None guesses them from the text.
+            max_length: Tokens that training keeps of a row. None: as many as the model reads, or no limit without one.
+            against: Other datasets by name, such as `{"test": test}`: rows that they share with this one are leaks.
+            queries: What users ask: those without a similar prompt in the data are found.
+
+        Raises:
+            DatasetError: `model` or `against` is given, and the rows are still a table.
+            ModelError: The model isn't found, or its tokenizer or template can't be used.
+        """
+        from ftsdk.data.leak_check import JudgedBy
+        from ftsdk.data.report.build import build_report, counter_for
+
+        return build_report(
+            self,
+            counter=None if model is None else counter_for(model, max_length=max_length),
+            max_length=max_length,
+            judges=[JudgedBy(name, rows) for name, rows in (against or {}).items()],
+            queries=queries,
+        )
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {self._format}, {len(self):,} rows)"

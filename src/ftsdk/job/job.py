@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, mo
 from ftsdk._format import html_table, printable
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
+from ftsdk.data.report import headline
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -33,6 +35,7 @@ from ftsdk.spec.urls import NoUrl
 if TYPE_CHECKING:
     from ftsdk.cost.training.tokens import RowTokens
     from ftsdk.data import Preview
+    from ftsdk.data.report import DataReport
     from ftsdk.protocol.estimates import Estimate
 
 __all__ = ["FineTuneJob"]
@@ -143,6 +146,8 @@ class FineTuneJob(JobFields):
         plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
         tried = self._tried_rows(plan.spec) if backend.capabilities.honours("max_truncated") else ()
         notes = data_notes(self.train, self.validation, self._judges(), allow_leaks=self.allow_leaks)
+        found = headline(self.train)
+        notes = notes if found is None else (*notes, found)
         plan = plan.replace(notes=(*plan.notes, *notes, *tried))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
@@ -306,6 +311,30 @@ class FineTuneJob(JobFields):
             max_length=spec.max_length or max_length_of(spec.model, tokenizer),
             eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
             embedding_rows=embedding_rows_of(spec.model),
+        )
+
+    def report(self, *, queries: Sequence[str] = ()) -> DataReport:
+        """Return what is wrong with `train`: rendered as this job will, and held against `validation` and the evals.
+
+        Loads the tokenizer (not the weights).
+
+        Args:
+            queries: What users ask: those without a similar prompt in `train` are found.
+
+        Raises:
+            ModelError: The model isn't found, or its tokenizer or template can't be used.
+        """
+        from ftsdk.data.report.build import build_report, counter_for
+
+        spec = self.spec()
+        counter = counter_for(spec.model, max_length=spec.max_length)
+        judges = [] if self.validation is None else [JudgedBy("validation", self.validation)]
+        return build_report(
+            self.train,
+            counter=replace(counter, train_on=spec.method.rendered_train_on),
+            max_truncated=spec.max_truncated,
+            judges=[*judges, *self._judges()],
+            queries=queries,
         )
 
     def submit(self) -> Run:

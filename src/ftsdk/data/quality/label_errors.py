@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["LabelIssue", "label_issues"]
 
 _FOLDS = 3
+_MANY_ROWS = 5_000
+"""From here on two folds are enough, which takes half the time."""
 _FEWEST_PER_CLASS = _FOLDS
-_WRONG = 0.5
+_WRONG = 0.6
 """Probability above which a label is called wrong."""
+_OF_CENTROIDS = 0.2
+"""Weight of the similarity to the rest of each class beside the classifier's score."""
+_FITTED_ROWS = 4_000
+"""Rows to which temperature and noise are fitted, evenly spread; all others have the same two."""
 _THREADS = 2
 
 
@@ -30,17 +36,16 @@ class LabelIssue(NamedTuple):
     suggested: str
     """The most plausible label."""
     probability: float
-    """Of the label being wrong, from 0.5 to 1, if wrong labels are drawn at random."""
+    """Of the label being wrong, from 0.6 to 1, if wrong labels are drawn at random."""
 
 
 def label_issues(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[LabelIssue]:
     """Return the labels that are probably wrong, the surest first.
 
-    A linear classifier on words, word pairs and letter groups scores each row in the fold that it wasn't trained on. A
-    temperature and the share of wrong labels are then fitted to these scores together, and give each label its
-    probability of being wrong. With 5 % of CLINC150's 15,000 labels (150 classes) replaced at random, 94 % of these are
-    found, and 91 % of what is found is one of them; cleanlab's filters on the same probabilities find 90 % with a
-    precision of 69 to 74 %.
+    A linear classifier on words, word pairs and groups of four letters scores each row in the fold that it wasn't
+    trained on; how similar the row is to the rest of each class is added. A temperature and the share of wrong labels
+    are then fitted to these scores together, and give each label its probability of being wrong. With 5 % of CLINC150's
+    15,000 labels (150 classes) replaced at random, 93 % of these are found, and 91 % of what is found is one of them.
 
     Labels with fewer than three examples are left out: nothing can be learned about them.
 
@@ -91,23 +96,38 @@ def _held_out_scores(texts: list[str], given: NDArray[np.int64], classes: int, s
         return TfidfVectorizer(sublinear_tf=True, min_df=fewest, dtype=np.float64, **options).fit_transform(texts)
 
     try:
-        parts = [features(ngram_range=(1, 2)), features(analyzer="char_wb", ngram_range=(3, 4))]
+        parts = [features(ngram_range=(1, 2)), features(analyzer="char_wb", ngram_range=(4, 4))]
     except ValueError:  # no words at all
         return None
     table: Any = scipy.sparse.hstack(parts).tocsr()
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(table, given)
+    count = _FOLDS if len(texts) < _MANY_ROWS else 2
+    folds = StratifiedKFold(count, shuffle=True, random_state=seed).split(table, given)
 
     def held_out(fold: tuple[Any, Any]) -> tuple[Any, Any]:
         train, test = fold
-        model = LinearSVC(C=0.2, tol=0.1, random_state=seed).fit(table[train], given[train])
+        model = LinearSVC(C=0.3, tol=0.5, random_state=seed).fit(table[train], given[train])
         found = model.decision_function(table[test])
         return test, found if found.ndim > 1 else np.stack([-found, found], axis=1)
 
-    scores = np.zeros((len(texts), classes))
+    scores = _OF_CENTROIDS * _similarity_to_the_rest(table, given, classes)
     with ThreadPoolExecutor(_THREADS) as pool:  # liblinear releases the interpreter's lock
         for test, found in pool.map(held_out, folds):
-            scores[test] = found
+            scores[test] += found
     return scores
+
+
+def _similarity_to_the_rest(table: Any, given: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Return how similar each row is to each class, shape (N, classes), without itself."""
+    import numpy as np
+    import scipy.sparse
+
+    rows = np.arange(len(given))
+    members = scipy.sparse.csr_matrix((np.ones(len(given)), (rows, given)), shape=(len(given), classes))
+    found = np.asarray(table @ (table.T @ members).toarray())
+    found[rows, given] -= np.asarray(table.multiply(table).sum(axis=1)).ravel()
+    sizes = np.tile(np.bincount(given, minlength=classes).astype(float), (len(given), 1))
+    sizes[rows, given] -= 1
+    return found / np.sqrt(sizes)
 
 
 def _probabilities_of_error(
@@ -123,18 +143,21 @@ def _probabilities_of_error(
     from scipy.special import expit, logsumexp
 
     classes = scores.shape[1]
-    own = scores[np.arange(len(given)), given]
+    picked = np.unique(np.linspace(0, len(given) - 1, min(len(given), _FITTED_ROWS)).astype(np.int64))
 
-    def parts(values: Any) -> tuple[Any, Any]:
+    def parts(values: Any, scores: Any, given: Any) -> tuple[Any, Any]:
         temperature, noise = np.exp(values[0]), expit(values[1])
+        own = scores[np.arange(len(given)), given]
         plausible = np.exp(temperature * own - logsumexp(temperature * scores, axis=1))
         return (1 - noise) * plausible, noise / classes
 
+    few_scores, few_given = scores[picked], given[picked]
+
     def loss(values: Any) -> float:
-        right, wrong = parts(values)
+        right, wrong = parts(values, few_scores, few_given)
         return -float(np.log(right + wrong).mean())
 
     # Starts at a temperature of 5 and 5 % of wrong labels.
     found = minimize(loss, [np.log(5.0), -3.0], method="Nelder-Mead", options={"xatol": 0.05, "fatol": 1e-5})
-    right, wrong = parts(found.x)
+    right, wrong = parts(found.x, scores, given)
     return wrong / (right + wrong), scores.argmax(axis=1)

@@ -1,0 +1,125 @@
+"""Build a report: one pass over the rows, then the checks that compare them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ftsdk.data.leak_check import JudgedBy
+from ftsdk.data.report.coverage import coverage_finding
+from ftsdk.data.report.data_report import DataReport
+from ftsdk.data.report.excerpts import Excerpts
+from ftsdk.data.report.finding import SEVERITIES, Finding
+from ftsdk.data.report.label_checks import are_labels, label_findings
+from ftsdk.data.report.leak_findings import leak_findings
+from ftsdk.data.report.lengths import TokenCounter, counted_lengths, guessed_lengths, length_findings
+from ftsdk.data.report.row_checks import RowChecks
+from ftsdk.data.report.row_texts import RowTexts, read_chunks
+from ftsdk.data.report.set_checks import answer_findings, duplicate_findings
+from ftsdk.data.rows import Rows
+from ftsdk.errors import MissingExtraError
+
+__all__ = ["build_report", "counter_for"]
+
+_MANY_ANSWERS = 1_001
+"""Different answers from which on they aren't counted: they are no labels."""
+
+
+def build_report(
+    dataset: Rows,
+    *,
+    counter: TokenCounter | None = None,
+    max_length: int | None = None,
+    max_truncated: float = 0.01,
+    judges: Sequence[JudgedBy] = (),
+    queries: Sequence[str] = (),
+) -> DataReport:
+    """Check a dataset.
+
+    Args:
+        dataset: The rows.
+        counter: Counts tokens; None guesses them.
+        max_length: Tokens that are kept of a row, for guesses; `counter` has its own.
+        max_truncated: The share of rows above which truncation is an error.
+        judges: Datasets that a model will be judged by.
+        queries: What users ask.
+
+    Raises:
+        DatasetError: `judges` or `counter` is given, and the rows are still a table.
+        ModelError: The tokenizer or its template can't be used.
+    """
+    if judges or counter is not None:
+        _ = dataset.canonical  # refuses a table, with what to call
+    texts = RowTexts()
+    excerpts = Excerpts(dataset, texts.prompts)
+    rows = RowChecks(dataset, excerpts)
+    answers: Counter[str] = Counter()
+    for chunk in read_chunks(dataset.rows, dataset.format):
+        texts.add(chunk)
+        rows.look_at(chunk)
+        if len(answers) < _MANY_ANSWERS:
+            answers.update(chunk.answers)
+    not_checked: list[str] = []
+    is_labelled = dataset.format == "chat" and are_labels(answers, len(dataset))
+    languages, findings = rows.languages(not_checked)
+    findings += rows.findings()
+    findings += duplicate_findings(dataset, texts, excerpts)
+    findings += answer_findings(dataset, texts, excerpts, is_labelled=is_labelled)
+    if is_labelled:
+        findings += label_findings(list(texts.prompts), list(texts.answers), excerpts, not_checked)
+    elif dataset.format == "table":
+        not_checked.append(f"prompts, answers and labels: the rows are still a table. {dataset.shape_hint}")
+    rendered: dict[str, list[int]] = {}
+    if counter is None:
+        lengths, tokens = guessed_lengths(dataset, max_length)
+    else:
+        lengths, tokens, rendered = counted_lengths(dataset, counter)
+    findings += length_findings(lengths, tokens, rendered, excerpts, max_truncated=max_truncated)
+    findings += leak_findings(dataset, judges)
+    if queries:
+        try:
+            uncovered = coverage_finding(texts.prompts, list(queries))
+        except MissingExtraError as error:
+            not_checked.append(f"coverage of queries: {error}")
+        else:
+            findings += [] if uncovered is None else [uncovered]
+    return DataReport(
+        name=dataset.name,
+        format=dataset.format,
+        rows=len(dataset),
+        columns=dataset.columns,
+        lengths=lengths,
+        classes=tuple(answers.most_common()) if is_labelled else (),
+        languages=tuple(languages.items()),
+        findings=tuple(sorted(findings, key=_worst_first)),
+        not_checked=tuple(not_checked),
+    )
+
+
+def counter_for(model: Any, *, max_length: int | None) -> TokenCounter:
+    """Return how rows are counted for a model, with its tokenizer and template.
+
+    Args:
+        model: A hub id, a folder, a GGUF file, or a `Model`.
+        max_length: Tokens that are kept of a row; None: as many as the model reads.
+
+    Raises:
+        ModelError: The model isn't found, or its tokenizer can't be used.
+    """
+    from ftsdk.models import embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
+    from ftsdk.spec import Model
+
+    chosen = model if isinstance(model, Model) else Model(id=str(model))
+    tokenizer = load_tokenizer(chosen)
+    return TokenCounter(
+        tokenizer=tokenizer,
+        max_length=max_length or max_length_of(chosen, tokenizer),
+        eos_token_ids=tuple(eos_token_ids(tokenizer, materialize(chosen))),
+        embedding_rows=embedding_rows_of(chosen),
+        name=chosen.id,
+    )
+
+
+def _worst_first(finding: Finding) -> tuple[int, float, str]:
+    return SEVERITIES.index(finding.severity), -finding.share, finding.code

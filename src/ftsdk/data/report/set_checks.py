@@ -1,0 +1,90 @@
+"""Checks that compare rows with each other: duplicates, contradictions, and what isn't like the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ftsdk.data.duplicates.exact import exact_duplicates
+from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
+from ftsdk.data.duplicates.prompts import prompt_duplicates
+from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
+from ftsdk.data.report.excerpts import Excerpts
+from ftsdk.data.report.finding import Finding, make_finding
+from ftsdk.data.report.row_texts import RowTexts
+from ftsdk.data.row_keys import row_key
+from ftsdk.data.rows import Rows
+
+__all__ = ["answer_findings", "duplicate_findings"]
+
+_MOST_SHORT = 50_000
+"""Rows up to which short texts are compared."""
+
+
+def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> Iterator[Finding]:
+    """Yield findings about rows that are the same, almost the same, or ask the same."""
+    count = len(dataset)
+    exact = exact_duplicates(repr(row_key(row, dataset.format)) for row in dataset.rows)
+    copies = sorted(row for group in exact for row in group[1:])
+    if copies:
+        first = {row: group[0] for group in exact for row in group[1:]}
+        notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
+        yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
+    repeated_rows = set(copies)
+    near = near_duplicates(texts.arrow, ignore_templates=True)
+    # A copy is counted once, as what it is.
+    later: dict[int, int] = {}
+    for cluster in near.clusters:
+        different = [row for row in cluster if row not in repeated_rows]
+        later.update(dict.fromkeys(different[1:], different[0]) if different else {})
+    if later:
+        rows = sorted(later)
+        notes = [f"like line {dataset.line_of(later[row])}" for row in rows[:5]]
+        yield make_finding("near_duplicates", rows, count, excerpts.of(rows, notes))
+    if dataset.format != "table":
+        yield from _prompt_findings(dataset, texts, excerpts, repeated_rows)
+    if count <= _MOST_SHORT:
+        pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in repeated_rows]
+        other = {pair.other: pair.position for pair in reversed(pairs)}
+        rows = sorted(other)
+        if rows:
+            notes = [f"like line {dataset.line_of(other[row])}" for row in rows[:5]]
+            yield make_finding("similar_short_texts", rows, count, excerpts.of(rows, notes))
+
+
+def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
+    groups = prompt_duplicates(texts.prompts, texts.answers)
+    conflicting = [group for group in groups if group.is_conflicting]
+    rows = sorted(row for group in conflicting for row in group.positions)
+    if rows:
+        shown = [row for group in conflicting[:2] for row in group.positions[:2]]
+        notes = [f"answer: {' '.join(texts.answers[row].split())[:60]!r}" for row in shown]
+        detail = f"{len(conflicting):,} prompt{'s' if len(conflicting) > 1 else ''}"
+        yield make_finding("conflicting_answers", rows, len(dataset), excerpts.of(shown, notes), detail=detail)
+    repeated = sorted(row for group in groups for answer in group.answers for row in answer[1:] if row not in copies)
+    if repeated:
+        yield make_finding("repeated_prompts", repeated, len(dataset), excerpts.of(repeated))
+
+
+def answer_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, *, is_labelled: bool) -> Iterator[Finding]:
+    """Yield findings about texts that aren't like the rest: in length, in how they end, in form.
+
+    Args:
+        dataset: The rows.
+        texts: Their texts.
+        excerpts: Makes examples.
+        is_labelled: Whether the answers are class labels, of which nothing but the prompt has a length.
+    """
+    judged = texts.prompts if is_labelled or dataset.format == "table" else texts.answers
+    lengths = unusual_lengths(judged)
+    for code, rows, limit in (
+        ("very_short", lengths.short, f"under {lengths.shortest:,} characters"),
+        ("very_long", lengths.long, f"over {lengths.longest:,} characters"),
+    ):
+        if rows:
+            yield make_finding(code, rows, len(dataset), excerpts.of(rows), detail=limit)
+    if is_labelled or dataset.format == "table":
+        return
+    for code, rows in (("cut_off", cut_off(texts.answers)), ("invalid_json", broken_json(texts.answers))):
+        if rows:
+            examples = [excerpts.from_text(row, f"…{texts.answers[row][-120:]}") for row in rows[:5]]
+            yield make_finding(code, rows, len(dataset), examples)
