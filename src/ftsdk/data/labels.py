@@ -12,16 +12,17 @@ MAX_CLASSES = 50
 """Completions with at most this many distinct texts are taken for class labels."""
 
 
-def label_variants(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+def label_variants(counts: Mapping[str, int], *, most_classes: int = MAX_CLASSES) -> tuple[tuple[str, ...], ...]:
     """Return the labels that differ by case, blanks or Unicode form alone, each group with the most frequent first.
 
     Args:
         counts: Every distinct completion, and in how many rows it occurs.
+        most_classes: With more classes than this, the completions aren't taken for labels.
     """
     groups: dict[str, list[str]] = {}
     for text in counts:
         groups.setdefault(_folded(text), []).append(text)
-    if len(groups) > MAX_CLASSES or len(groups) == sum(counts.values()):
+    if len(groups) > most_classes or len(groups) == sum(counts.values()):
         return ()
     return tuple(
         tuple(sorted(group, key=lambda text: (-counts[text], text))) for group in groups.values() if len(group) > 1
