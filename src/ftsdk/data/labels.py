@@ -15,17 +15,17 @@ _MAX_SPELLINGS = 20 * MAX_CLASSES
 _CHUNK = 1024
 
 
-def label_variants(counts: Mapping[str, int], *, most: int = MAX_CLASSES) -> tuple[tuple[str, ...], ...]:
+def label_variants(counts: Mapping[str, int], *, most_classes: int = MAX_CLASSES) -> tuple[tuple[str, ...], ...]:
     """Return the labels that differ by case, blanks or Unicode form alone, each group with the most frequent first.
 
     Args:
         counts: Every distinct completion, and in how many rows it occurs.
-        most: With more distinct labels than that, completions aren't taken for labels.
+        most_classes: With more classes than this, the completions aren't taken for labels.
     """
     groups: dict[str, list[str]] = {}
     for text in counts:
         groups.setdefault(_folded(text), []).append(text)
-    if len(groups) > most or len(groups) == sum(counts.values()):
+    if len(groups) > most_classes or len(groups) == sum(counts.values()):
         return ()
     return tuple(
         tuple(sorted(group, key=lambda text: (-counts[text], text))) for group in groups.values() if len(group) > 1

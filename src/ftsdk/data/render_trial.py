@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -131,6 +132,8 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
         )
     except subprocess.TimeoutExpired as error:
         raise _too_much(f"more than {TEMPLATE_LIMITS.sample_s:.0f} seconds", len(sample) + len(longest)) from error
+    if ended.returncode == -getattr(signal, "SIGALRM", 0) != 0:
+        raise _too_much(f"more than {TEMPLATE_LIMITS.trial_s:.0f} seconds", 1)
     if ended.returncode == _OUT_OF_MEMORY:
         raise _too_much(
             f"more than {TEMPLATE_LIMITS.trial_bytes / 2**30:.0f} GiB of memory", len(sample) + len(longest)
@@ -148,7 +151,8 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
 
 def _too_much(what: str, rows: int) -> ModelError:
     return ModelError(
-        f"the model's chat template takes {what} for {rows:,} rows, so it isn't used; pass another one with "
+        f"the model's chat template takes {what} for {'one row' if rows == 1 else f'{rows:,} rows'}, so it isn't used; "
+        "pass another one with "
         "Model(chat_template=...)"
     )
 
@@ -179,12 +183,20 @@ def child() -> None:
 def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
     facts: list[RowFacts] = []
     for position, row in request["rows"]:
+        _kill_after(TEMPLATE_LIMITS.trial_s)
         found = render_rows(
             [row], model, train_on=request["train_on"], max_length=request["max_length"], first_row=position
         )
         facts.extend(facts_of(one) for one in found)
+    _kill_after(0)
     report = summarise(facts[: request["counted"]], max_length=request["max_length"], has_template=model.has_template)
     return replace(report, longest_row=request["rows"][report.longest_row][0])
+
+
+def _kill_after(seconds: float) -> None:
+    """End this process after so many seconds, also inside of a library; 0 calls it off."""
+    if hasattr(signal, "setitimer"):  # not on Windows, where the time for all rows is limited alone
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _limit_memory() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from ftsdk.data.cleaning.cleaner import Changed, Removed, Verdicts, cleaner
-from ftsdk.data.cleaning.row_texts import CleanRows, with_answer
-from ftsdk.data.labels import MAX_CLASSES
-from ftsdk.data.quality import broken_json, check_texts, label_issues, normal_labels, wrong_roles
+from ftsdk.data.cleaning.row_texts import CleanRows, are_labels, with_answer
+from ftsdk.data.labels import label_variants
+from ftsdk.data.quality import broken_json, check_texts, label_issues, wrong_roles
 from ftsdk.data.quality import cut_off as find_cut_off
 from ftsdk.errors import DatasetError
 
@@ -81,12 +82,15 @@ def labels(rows: CleanRows, *, column: str | None = None) -> Verdicts:
     found = _labels(rows, column, needed="labels")
     if found is None:
         return
-    better = normal_labels(found)
+    counts = Counter(found)
+    groups = label_variants(counts, most_classes=len(counts))
+    spelling = {text: group[0] for group in groups for text in group[1:]}
     for first, batch in rows.batches():
         for number, row in enumerate(batch, start=first):
-            if number in better:
-                reason = f"label {found[number]!r} becomes {better[number]!r}"
-                changed = {**row, column: better[number]} if column else with_answer(row, better[number])
+            better = spelling.get(found[number])
+            if better is not None:
+                reason = f"label {found[number]!r} becomes {better!r}"
+                changed = {**row, column: better} if column else with_answer(row, better)
                 yield Changed(number, reason, changed)
 
 
@@ -149,14 +153,7 @@ def _labels(rows: CleanRows, column: str | None, *, needed: str) -> list[str] | 
     if rows.format != "chat":
         return None
     answers = rows.answers()
-    different = len(set(answers))
-    is_labels = different < len(answers) and (different <= MAX_CLASSES or _are_short(answers, different))
-    return answers if is_labels else None
-
-
-def _are_short(answers: Sequence[str], different: int) -> bool:
-    """Return whether answers of more than `MAX_CLASSES` kinds are labels still: short, and each often."""
-    return different <= len(answers) / 5 and max(map(len, answers)) <= 80
+    return answers if are_labels(set(answers), len(answers)) else None
 
 
 def _other_texts(rows: CleanRows, column: str) -> list[str]:

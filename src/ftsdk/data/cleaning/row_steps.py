@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftsdk.data.cleaning.cleaner import Removed, Verdicts, cleaner
-from ftsdk.data.cleaning.row_texts import CleanRows, texts_of
+from ftsdk.data.cleaning.row_texts import CleanRows, are_labels, texts_of
 from ftsdk.data.duplicates.exact import normalised, text_key
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates as find_near
-from ftsdk.data.labels import MAX_CLASSES
 from ftsdk.data.location import Location
 from ftsdk.data.quality import languages, unusual_lengths
 from ftsdk.data.row_keys import prompt_key, row_key
@@ -109,7 +107,7 @@ def length(
         reasons = {number: f"{len(texts[number]):,} characters, far fewer than the others" for number in unusual.short}
         reasons |= {number: f"{len(texts[number]):,} characters, far more than the others" for number in unusual.long}
         answers = rows.answers()
-        if len(set(islice(answers, 100_000))) > MAX_CLASSES:  # not class labels, whose lengths mean nothing
+        if not are_labels(set(answers), len(answers)):  # whose lengths mean nothing
             few = unusual_lengths(answers).short
             reasons |= {number: f"an answer of {len(answers[number]):,} characters" for number in few}
         yield from (Removed(number, reasons[number]) for number in sorted(reasons))
@@ -200,12 +198,12 @@ def _class_columns(rows: CleanRows) -> list[str]:
     for _, batch in rows.batches():
         for row in batch:
             for name, value in row.items():
-                seen = values.setdefault(name, set())
-                if isinstance(value, str) and len(seen) <= MAX_CLASSES:
-                    seen.add(value)
+                if isinstance(value, str):
+                    values.setdefault(name, set()).add(value)
     return sorted(
         name
-        for name, seen in values.items()
-        if 0 < len(seen) <= min(MAX_CLASSES, len(rows) // 2)
-        and all(len(value.split(maxsplit=MIN_WORDS)) < MIN_WORDS for value in seen)
+        for name, different in values.items()
+        if len(different) <= len(rows) / 2
+        and are_labels(different, len(rows))
+        and all(len(value.split(maxsplit=MIN_WORDS)) < MIN_WORDS for value in different)
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
+from ftsdk.data.labels import MAX_CLASSES
 from ftsdk.data.location import Location
 from ftsdk.data.row_keys import prompt_text
 from ftsdk.data.row_sequence import RowSequence
 
-__all__ = ["CleanRows", "TextBatch", "texts_of", "with_texts"]
+__all__ = ["CleanRows", "TextBatch", "answer_of", "are_labels", "texts_of", "with_answer", "with_texts"]
 
 _ROWS = 8_192
 """Rows that are held as Python at a time."""
+_ROWS_PER_LABEL, _LONGEST_LABEL = 5, 80
+"""Of more than `MAX_CLASSES` labels, each has so many rows on average, and so many characters at most."""
 
 Row = dict[str, Any]
 Format = Literal["table", "chat", "preference"]
@@ -76,6 +79,18 @@ def answer_of(row: Row) -> str:
     """Return the answer of a conversation, of preference rows the chosen one."""
     said = row["messages"] if "messages" in row else row["chosen"]
     return str(said[-1].get("content") or "")
+
+
+def are_labels(different: Collection[str], rows: int) -> bool:
+    """Return whether values look like class labels: few of them or, if there are many classes, short and frequent.
+
+    Args:
+        different: The different values.
+        rows: How many rows have one.
+    """
+    if len(different) <= MAX_CLASSES:
+        return len(different) < rows
+    return len(different) <= rows / _ROWS_PER_LABEL and max(map(len, different)) <= _LONGEST_LABEL
 
 
 def with_answer(row: Row, answer: str) -> Row:

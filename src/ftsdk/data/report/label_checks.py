@@ -48,7 +48,7 @@ def label_findings(
         not_checked: Gets a sentence about a check that couldn't run.
     """
     counts = Counter(labels)
-    groups = label_variants(counts, most=_MOST_CLASSES)
+    groups = label_variants(counts, most_classes=_MOST_CLASSES)
     better = {label: group[0] for group in groups for label in group[1:]}
     if better:
         rows = [row for row, label in enumerate(labels) if label in better]

@@ -300,3 +300,13 @@ def test_a_language_that_is_not_the_most_frequent_can_be_kept() -> None:
     german = PLANTED["language"][0]
     found = chat_of([*good_rows(9), *german]).clean("language", keep=["de"])
     assert [row["messages"][0]["content"] for row in found] == [german[0]["prompt"]]
+
+
+def test_spellings_of_many_classes_are_mended_too() -> None:
+    rows = [{"text": f"mail {n}", "label": f"class_{n % 150}"} for n in range(3_000)]
+    rows[7] = {"text": "mail 7", "label": "Class_7"}
+    for found in (
+        Dataset.from_rows(rows).clean("labels", column="label"),
+        Dataset.from_rows(rows).as_chat("{text}", "{label}").clean("labels"),
+    ):
+        assert [row.line for row in found.changed] == [8]
