@@ -144,10 +144,11 @@ class UnsupportedSpecError(SpecError):
             offered = f"; offered: {', '.join(repr(o) for o in gap.offered)}" if gap.offered else "; not offered"
             reason = f" ({gap.reason})" if gap.reason else ""
             lines.append(f"  {gap.field} = {gap.asked!r}{offered}{reason}")
+        fields = "a field that was set" if len(lines) == 1 else f"{len(lines)} of the fields that were set"
         super().__init__(
-            f"backend {backend!r} doesn't support {len(lines)} of the fields that were set:\n"
+            f"backend {backend!r} doesn't support {fields}:\n"
             + "\n".join(lines)
-            + "\nChange these fields, or use another backend."
+            + f"\nChange {'it' if len(lines) == 1 else 'these fields'}, or use another backend."
         )
         self.backend = backend
         self.gaps = tuple(gaps)

@@ -91,7 +91,7 @@ class Run:
 
     @property
     def last_seen_state(self) -> str:
-        """The state that the ledger has, without asking the backend. It may be out of date."""
+        """The state that this object saw last, or else the ledger; the backend isn't asked. It may be out of date."""
         return self._record.state
 
     def __repr__(self) -> str:

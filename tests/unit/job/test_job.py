@@ -210,7 +210,7 @@ def test_waiting_goes_on_while_the_place_cannot_be_reached_for_a_moment(
     run = job_of(mails, model, backend=Moody(root=tmp_path / "place", moods=moods)).submit()
     run.wait(progress=False, sleep=waits.append)
     assert waits[:2] == [1.0, 7.0]
-    assert run.last_seen_state == "queued"
+    assert run.last_seen_state == "succeeded"
     assert Run.open(run.ref, backend=ScriptedBackend(root=tmp_path / "place")).status().state == "succeeded"
 
 
