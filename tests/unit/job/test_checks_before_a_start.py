@@ -127,3 +127,25 @@ def test_a_plan_of_a_good_job_loads_no_heavy_library(tiny_model: Path) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_a_report_counts_what_the_job_would_cut_and_what_it_shares(tiny_model: Path) -> None:
+    rows = [{"prompt": f"Question {n}?", "completion": f"Answer number {n} is no."} for n in range(6)]
+    rows[4]["completion"] = "word " * 400
+    data = Dataset.from_rows(rows)
+    made = FineTuneJob(
+        model=str(tiny_model), train=data, validation=data.take(1), max_length=200, allow_leaks=["validation"]
+    )
+    found = {one.code: one.positions for one in made.report().findings}
+    assert found["truncated"] == (4,)
+    assert found["leaks"] == (0,)
+    assert made.report().lengths.counted_by == str(tiny_model)
+
+
+def test_a_plan_notes_credentials_in_what_is_trained_on(tiny_model: Path) -> None:
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    rows = [{"prompt": f"Question {n}?", "completion": f"Use {key}." if n == 3 else f"Answer {n}."} for n in range(6)]
+    notes = FineTuneJob(model=str(tiny_model), train=Dataset.from_rows(rows)).plan().notes
+    (note,) = (note for note in notes if "credentials" in note)
+    assert "1 row" in note
+    assert key not in note
