@@ -26,7 +26,7 @@ NOT_RUN = 12
 """How many Python blocks can't run here. Change it with care: a block that doesn't run goes stale."""
 
 _MODEL_ID = re.compile(r"HuggingFaceTB/SmolLM2-\d+M-Instruct")
-_NEEDS_MODEL = re.compile(r"\bjob\.(preview|submit)\(|\blocal_targets\(")
+_NEEDS_MODEL = re.compile(r"\bjob\.(preview|report|submit)\(|\blocal_targets\(")
 
 
 ALL = [block for blocks in BLOCKS.values() for block in blocks]

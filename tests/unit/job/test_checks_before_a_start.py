@@ -92,14 +92,9 @@ def test_a_plan_refuses_rows_without_room_for_their_answers(tiny_model: Path) ->
 
 
 @pytest.mark.parametrize("body", ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"])
-def test_a_template_that_loops_on_one_row_is_refused(
-    tiny_model: Path, body: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ftsdk.data import limits, render_trial
-
-    monkeypatch.setattr(render_trial, "TEMPLATE_LIMITS", limits.TemplateLimits(sample_s=20))
+def test_a_template_that_loops_on_one_row_is_refused(tiny_model: Path, body: str) -> None:
     template = "{% if messages[0].content == 'x 3' %}" + body + "{% endif %}" + NO_SYSTEM
-    with pytest.raises(ModelError, match="chat template takes more than 20 seconds for 4 rows"):
+    with pytest.raises(ModelError, match="chat template takes more than 10 seconds for one row"):
         job(Model(id=str(tiny_model), chat_template=template)).plan()
 
 
@@ -147,3 +142,25 @@ def test_a_plan_cannot_drive_the_terminal(tiny_model: Path) -> None:
     with pytest.raises(ModelError) as raised:
         job(Model(id=str(tiny_model), chat_template="{{ raise_exception('\x1b[2J') }}")).plan()
     assert "\x1b" not in str(raised.value)
+
+
+def test_a_report_counts_what_the_job_would_cut_and_what_it_shares(tiny_model: Path) -> None:
+    rows = [{"prompt": f"Question {n}?", "completion": f"Answer number {n} is no."} for n in range(6)]
+    rows[4]["completion"] = "word " * 400
+    data = Dataset.from_rows(rows)
+    made = FineTuneJob(
+        model=str(tiny_model), train=data, validation=data.take(1), max_length=200, allow_leaks=["validation"]
+    )
+    found = {one.code: one.positions for one in made.report().findings}
+    assert found["truncated"] == (4,)
+    assert found["leaks"] == (0,)
+    assert made.report().lengths.counted_by == str(tiny_model)
+
+
+def test_a_plan_notes_credentials_in_what_is_trained_on(tiny_model: Path) -> None:
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    rows = [{"prompt": f"Question {n}?", "completion": f"Use {key}." if n == 3 else f"Answer {n}."} for n in range(6)]
+    notes = FineTuneJob(model=str(tiny_model), train=Dataset.from_rows(rows)).plan().notes
+    (note,) = (note for note in notes if "credentials" in note)
+    assert "1 row" in note
+    assert key not in note

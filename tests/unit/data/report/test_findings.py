@@ -103,12 +103,12 @@ def test_the_same_prompt_with_different_answers_is_found() -> None:
 def test_a_wrong_label_is_found_with_the_likely_one() -> None:
     pytest.importorskip("sklearn")
     rows = mails(300)
-    planted = range(30, 300, 30)
+    planted = range(20, 300, 20)
     for row in planted:
-        rows[row]["completion"] = "technical"
+        rows[row]["completion"] = "technical" if rows[row]["completion"] != "technical" else "billing"
     found = finding(report_of(rows), "label_errors")
     assert found.positions == tuple(planted)
-    assert "'technical', probably 'billing'" in found.examples[0].excerpt
+    assert "probably 'technical'" in str([one.excerpt for one in found.examples])
 
 
 def test_spellings_of_a_label_and_rare_classes_are_found() -> None:
