@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -389,12 +390,20 @@ def test_a_second_app_resumes_training_only_once_the_first_is_gone(
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
 
 
-def test_the_workers_log_is_among_the_events(modal_job: MakeJob, modal_service: ModalService) -> None:
+def test_the_workers_log_is_among_the_events(
+    modal_job: MakeJob, modal_service: ModalService, tiny_model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(tiny_model, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     # What the libraries warn of differs from CPU to CPU, and may be nothing: so Python itself is told to talk while it
     # imports them.
     modal_service.add_secret("talkative", {"PYTHONPROFILEIMPORTTIME": "1"})
-    run = modal_job(max_steps=2, max_truncated=0.0, max_length=8, backend=Modal(gpu="cpu", secret="talkative")).submit()
-    with pytest.raises(RunFailedError, match="trained tokens"):
+    run = modal_job(model=str(broken), max_steps=2, backend=Modal(gpu="cpu", secret="talkative")).submit()
+    with pytest.raises(RunFailedError, match="loss"):
         finished(run)
     assert run.status().log_tail
     assert any(isinstance(e, LogEvent) and e.message.startswith("import time:") for e in run.events())

@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from ftsdk import DPO, Dataset, DoRA, EarlyStopping, FineTuneJob, FullFineTune, LoRA, QLoRA, Run, RunFailedError
+from ftsdk import (
+    DPO,
+    Dataset,
+    DatasetError,
+    DoRA,
+    EarlyStopping,
+    FineTuneJob,
+    FullFineTune,
+    LoRA,
+    QLoRA,
+    Run,
+    RunFailedError,
+)
 from ftsdk.protocol import EvalEvent, StateEvent, StepEvent
 
 pytestmark = pytest.mark.e2e
@@ -158,8 +170,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(
 
 
 def test_rows_that_lose_what_they_teach_are_refused_with_numbers(make_job: MakeJob) -> None:
-    with pytest.raises(RunFailedError, match="lose trained tokens to max_length=12"):
-        finish(make_job(max_length=12))
+    with pytest.raises(DatasetError, match="lose trained tokens to max_length=12"):
+        make_job(max_length=12).submit()
 
 
 def test_training_further_on_an_adapter_gives_one_adapter_on_the_same_base(make_job: MakeJob) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
 from ftsdk.data.text_column import TextColumn
@@ -28,8 +26,6 @@ __all__ = [
     "text_sizes",
     "without",
 ]
-
-pc: Any = pyarrow.compute  # its functions are made at run time
 
 Hashes = NDArray[np.uint64]
 Positions = NDArray[np.int64]
@@ -71,6 +67,7 @@ class WordShingles(NamedTuple):
 
     def __call__(self, texts: Any) -> Shingles:
         """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
+        pc = _compute()
         if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
             texts = pc.utf8_normalize(texts, form="NFC")
             if pc.any(pc.match_substring_regex(texts, _UNSPACED), min_count=0).as_py():
@@ -96,7 +93,16 @@ class CharacterShingles(NamedTuple):
         return _ngrams(_mixed(codes), offsets, self.n)
 
 
+def _compute() -> Any:
+    """Return Arrow's functions, which are made at run time; loaded on first use."""
+    import pyarrow.compute
+
+    return pyarrow.compute
+
+
 def _as_bytes(words: Any) -> list[bytes]:
+    import pyarrow as pa
+
     return words.cast(pa.large_binary()).to_pylist()
 
 
@@ -145,6 +151,9 @@ def distinct_owners(hashes: Hashes, owners: NDArray[Any]) -> tuple[Hashes, NDArr
 
 def text_sizes(texts: Texts) -> Positions:
     """Return the length of each text; of pyarrow's in bytes."""
+    import pyarrow as pa
+
+    pc = _compute()
     if isinstance(texts, TextColumn):
         return texts.sizes()
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):
@@ -166,6 +175,9 @@ def batches(sizes: Positions) -> Iterator[tuple[int, int]]:
 
 def read_texts(texts: Texts, positions: Positions) -> Any:
     """Return some of the texts as a pyarrow array; what isn't valid Unicode becomes "?"."""
+    import pyarrow as pa
+
+    pc = _compute()
     if isinstance(texts, TextColumn):
         return texts.take(positions)
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):

@@ -289,13 +289,13 @@ def _keep_shape_of_adapter(
 
 
 def _check_biases_of_adapter(adapter: str, spec: JobSpec, gaps: list[Gap]) -> None:
-    """Refuse DPO where the reference would have biases of its own: peft takes one adapter with biases a model."""
+    """Refuse a reference that would have biases of its own: peft takes one adapter with biases a model."""
     config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
-    if spec.method.kind == "dpo" and config.get("bias", "none") != "none":
+    if spec.method.needs_reference and config.get("bias", "none") != "none":
         gaps.append(
             Gap(
                 "method",
-                "dpo",
+                spec.method.kind,
                 ("sft",),
                 f"the adapter {adapter} has biases of its own, and its reference would be a second one with biases, "
                 "which peft can't load",
