@@ -205,7 +205,7 @@ CREDENTIALS: tuple[Kind, ...] = (
         "pypi_token",
         rf"{_START}pypi-AgE[\w-]{{40,1000}}",
         ["pypi-AgE"],
-        source="https://pypi.org/help/#apitoken",
+        source="https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns",
     ),
     _kind("sendgrid_key", rf"{_START}SG\.[\w-]{{22}}\.[\w-]{{43}}(?![\w-])", ["SG."]),
     _kind(
