@@ -79,7 +79,8 @@ def clean(
 @data_app.command("steps")
 def list_steps() -> None:
     """List the steps of `clean`, what each does, and its parameters."""
-    from ftsdk.data.cleaning import CLEANERS, GROUPS
+    from ftsdk.data.cleaning import GROUPS
+    from ftsdk.data.cleaning.registry import CLEANERS
 
     for step in CLEANERS.values():
         out.print(plain(f"{step.name}: {step.does}."))

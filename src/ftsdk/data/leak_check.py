@@ -9,7 +9,9 @@ from ftsdk._format import printable
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.duplicates.leaks import Asked, Leak, LeakKind, find_leaks
 from ftsdk.data.labels import label_counts, label_variants
+from ftsdk.data.last_results import LastResults
 from ftsdk.data.message_rows import last_contents
+from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.rows import Rows
 from ftsdk.errors import DatasetError
 
@@ -66,10 +68,8 @@ def data_notes(
     return (*notes, *_label_notes(train))
 
 
-_found: dict[tuple[str, str], tuple[Leak, ...]] = {}
-"""The last few results by the fingerprints of both sets, since a job is planned several times."""
-
-_MOST_FOUND = 32
+_found: LastResults[tuple[Leak, ...]] = LastResults(32)
+"""By the fingerprints of both sets, since a job is planned several times."""
 
 
 def leaks_of(judge: JudgedBy, learned: Rows | Iterable[Mapping[str, Any]]) -> tuple[Leak, ...]:
@@ -90,21 +90,15 @@ def _leaks_of(
     if not (isinstance(judged, Rows) and isinstance(learned, Rows)):
         return find_leaks(_asked(judged), _asked(learned))
     key = judged.fingerprint, learned.fingerprint
-    if key not in _found:
-        if len(_found) >= _MOST_FOUND:
-            del _found[next(iter(_found))]
-        _found[key] = find_leaks(_asked(judged), _asked(learned))
-    return _found[key]
+    return _found.get(key, lambda: find_leaks(_asked(judged), _asked(learned)))
 
 
 def _asked(data: Rows | Iterable[Mapping[str, Any]]) -> Asked:
     prompts: list[str] = []
     answers: list[str] = []
     for row in data.rows if isinstance(data, Rows) else data:
-        messages = row["messages"] if "messages" in row else [*row["prompt"], *row["chosen"]]
-        *asked, answer = [message.get("content") or "" for message in messages]
-        prompts.append("\n".join(asked))
-        answers.append(answer)
+        prompts.append(prompt_text(row, "chat" if "messages" in row else "preference"))
+        answers.append(answer_text(row))
     return Asked(prompts, answers)
 
 

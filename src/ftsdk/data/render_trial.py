@@ -12,11 +12,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ftsdk.data.last_results import LastResults
 from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.rendering import facts_of, render_rows
@@ -38,13 +38,21 @@ class RenderTrial:
     """What is rendered, and how."""
 
     fingerprint: str
-    """Of the data; stands for the rows where trials are compared."""
-    rows: Sequence[Mapping[str, Any]] = field(compare=False, repr=False)
+    """Of the rows."""
+    rows: Sequence[Mapping[str, Any]]
     tokenizer: TokenizerFiles
     train_on: TrainOn
     max_length: int | None
     embedding_rows: int | None
     max_truncated: float
+
+    @property
+    def key(self) -> Hashable:
+        """What stands for all of it; the fingerprint for the rows."""
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name != "rows")
+
+
+_tried: LastResults[str | None] = LastResults(16)
 
 
 def sample_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
@@ -79,7 +87,6 @@ def _characters(row: Mapping[str, Any]) -> int:
     return sum(len(message["content"]) for side in sides for message in side)
 
 
-@lru_cache(maxsize=16)
 def try_rows(trial: RenderTrial) -> str | None:
     """Render a sample of the rows, and refuse what training would refuse.
 
@@ -90,6 +97,10 @@ def try_rows(trial: RenderTrial) -> str | None:
         ModelError: The template refuses a row, can't be masked, or takes too long or too much memory.
         DatasetError: Too many rows lose trained tokens or what their messages say.
     """
+    return _tried.get(trial.key, lambda: _try(trial))
+
+
+def _try(trial: RenderTrial) -> str | None:
     sample, longest = sample_of(trial.rows)
     answer = _asked(trial, sample, longest)
     if isinstance(answer, str):

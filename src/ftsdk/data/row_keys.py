@@ -6,7 +6,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["hash_of", "loose_prompt_hash", "prompt_key", "prompt_text", "row_hash", "row_key"]
+__all__ = [
+    "Format",
+    "answer_text",
+    "hash_of",
+    "loose_prompt_hash",
+    "prompt_key",
+    "prompt_text",
+    "row_hash",
+    "row_key",
+]
 
 Format = Literal["table", "chat", "preference"]
 _BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
@@ -23,7 +32,7 @@ def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
 def row_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
     """Return 64 bits of a `row_key`."""
     if format == "table":
-        return hash_of(repr(sorted(row.items())))
+        return hash_of(str(row_key(row, format)))
     return hash_of("\0\0".join("\0".join(_said(row[name])) for name in sorted(row)))
 
 
@@ -35,7 +44,7 @@ def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
 def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
     """Return 64 bits that prompts share which differ by case and blanks alone; of a table, rows that are equal."""
     if format == "table":
-        return hash_of(repr(sorted(row.items())))
+        return row_hash(row, format)
     # Blanks are left out altogether: it is fast, and "now here" and "nowhere" may be drawn together.
     folded = [text.lower() if text.isascii() else text.casefold() for text in _said(_asked(row, format))]
     if not all(map(str.isascii, folded)):
@@ -54,6 +63,12 @@ def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002
     if format == "table":
         return "\n".join(value for _, value in sorted(row.items()) if isinstance(value, str))
     return "\n".join(message.get("content") or "" for message in _asked(row, format))
+
+
+def answer_text(row: Mapping[str, Any]) -> str:
+    """Return the answer of a conversation, of preference rows the chosen one."""
+    said = row["messages"] if "messages" in row else row["chosen"]
+    return str(said[-1].get("content") or "")
 
 
 def _asked(row: Mapping[str, Any], format: Format) -> Sequence[Mapping[str, str]]:  # noqa: A002

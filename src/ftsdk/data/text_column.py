@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from ftsdk.data.batches import Batch, Batches, BatchWriter, Positions
 
-__all__ = ["TextColumn"]
+__all__ = ["TextColumn", "text_array"]
 
 _ROWS = 1024
 
@@ -27,8 +27,15 @@ class TextColumn(Sequence[str]):
         writer = BatchWriter()
         remaining = iter(texts)
         while chunk := list(islice(remaining, _ROWS)):
-            writer.add(_encoded(chunk))
-        self._batches: Batches = writer.finish()
+            writer.add(_batch(text_array(chunk)))
+        self._batches = writer.finish()
+
+    @classmethod
+    def over(cls, arrays: Iterable[Any]) -> TextColumn:
+        """Return the texts of pyarrow arrays, one after the other, without a copy."""
+        column = cls(())
+        column._batches = Batches([_batch(array) for array in arrays])
+        return column
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -62,11 +69,17 @@ class TextColumn(Sequence[str]):
         return numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *(one.to_numpy() for one in lengths)])
 
 
-def _encoded(texts: list[str]) -> Batch:
+def text_array(texts: Sequence[str]) -> Any:
+    """Return texts as a `pyarrow.LargeStringArray`; each half of a surrogate pair becomes `?`."""
     import pyarrow
 
     try:
-        column = pyarrow.array(texts, pyarrow.large_string())
+        return pyarrow.array(texts, pyarrow.large_string())
     except UnicodeEncodeError:
-        column = pyarrow.array([text.encode("utf-8", "replace").decode() for text in texts], pyarrow.large_string())
-    return Batch(len(texts), pyarrow.RecordBatch.from_arrays([column], ["text"]))
+        return pyarrow.array([text.encode("utf-8", "replace").decode() for text in texts], pyarrow.large_string())
+
+
+def _batch(array: Any) -> Batch:
+    import pyarrow
+
+    return Batch(len(array), pyarrow.RecordBatch.from_arrays([array], ["text"]))

@@ -16,7 +16,6 @@ from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, mo
 from ftsdk._format import html_table, printable
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
-from ftsdk.data.report import headline
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -142,6 +141,8 @@ class FineTuneJob(JobFields):
             BudgetExceededError: The run could cost more than `budget_usd`.
             DatasetError: `validation` or an eval has rows of `train`, and `allow_leaks` doesn't name it.
         """
+        from ftsdk.data.report import headline
+
         backend = self.resolved_backend
         plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
         tried = self._tried_rows(plan.spec) if backend.capabilities.honours("max_truncated") else ()
@@ -252,27 +253,26 @@ class FineTuneJob(JobFields):
 
     def _count_tokens(self, data: Dataset, spec: JobSpec, tokenizer: Any) -> RowTokens:
         from ftsdk.cost.training.tokens import tokens_through
-        from ftsdk.models import embedding_rows_of, eos_token_ids, materialize, max_length_of
+        from ftsdk.models import rendering_options
 
         return tokens_through(
             data.rows,
             tokenizer,
             train_on=spec.method.rendered_train_on,
-            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
-            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
             max_truncated=spec.max_truncated,
-            embedding_rows=embedding_rows_of(spec.model),
+            **rendering_options(spec.model, tokenizer, max_length=spec.max_length),
         )
 
     def _tried_rows(self, spec: JobSpec) -> tuple[str, ...]:
         """Render rows as training will, where the model's files are here; return what wasn't rendered."""
         from ftsdk.data import RenderTrial, try_rows
-        from ftsdk.models import inspect_model, tokenizer_files
+        from ftsdk.models import inspect_model, max_length_of, tokenizer_files
 
         files = tokenizer_files(spec.model)
         if isinstance(files, str):
             return (f"no row was checked against the chat template and max_length ({files}); the worker checks all",)
-        facts = inspect_model(spec.model)
+        max_length = spec.max_length or max_length_of(spec.model, files)
+        embedding_rows = inspect_model(spec.model).embedding_rows
         found = [
             try_rows(
                 RenderTrial(
@@ -280,8 +280,8 @@ class FineTuneJob(JobFields):
                     rows=data.rows,
                     tokenizer=files,
                     train_on=spec.method.rendered_train_on,
-                    max_length=spec.max_length or facts.max_position_embeddings or files.model_max_length,
-                    embedding_rows=facts.embedding_rows,
+                    max_length=max_length,
+                    embedding_rows=embedding_rows,
                     max_truncated=spec.max_truncated,
                 )
             )
@@ -299,7 +299,7 @@ class FineTuneJob(JobFields):
             n: How many rows to show.
         """
         from ftsdk.data import preview
-        from ftsdk.models import embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
+        from ftsdk.models import load_tokenizer, rendering_options
 
         spec = self.spec()
         tokenizer = load_tokenizer(spec.model)
@@ -308,9 +308,7 @@ class FineTuneJob(JobFields):
             tokenizer,
             n=n,
             train_on=spec.method.rendered_train_on,
-            max_length=spec.max_length or max_length_of(spec.model, tokenizer),
-            eos_token_ids=eos_token_ids(tokenizer, materialize(spec.model)),
-            embedding_rows=embedding_rows_of(spec.model),
+            **rendering_options(spec.model, tokenizer, max_length=spec.max_length),
         )
 
     def report(self, *, queries: Sequence[str] = ()) -> DataReport:

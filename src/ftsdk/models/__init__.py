@@ -9,6 +9,7 @@ from ftsdk.models.loading import (
     max_length_of,
     pick_device,
     pick_dtype,
+    rendering_options,
 )
 from ftsdk.models.materialize import base_folder, materialize
 from ftsdk.models.plain_tokenizer import tokenizer_files
@@ -43,5 +44,6 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "read_json",
+    "rendering_options",
     "tokenizer_files",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, cast
 
 from ftsdk.errors import ModelError
 from ftsdk.models.materialize import materialize
@@ -21,6 +21,7 @@ __all__ = [
     "max_length_of",
     "pick_device",
     "pick_dtype",
+    "rendering_options",
 ]
 
 DtypeName = Literal["bfloat16", "float16", "float32"]
@@ -144,6 +145,33 @@ def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
         return facts.max_position_embeddings
     limit = getattr(tokenizer, "model_max_length", None)
     return int(limit) if isinstance(limit, int | float) and 0 < limit < 10**9 else None
+
+
+class RenderingOptions(TypedDict):
+    """What decides, beside the rows, how they are rendered for a model."""
+
+    max_length: int | None
+    """Tokens that are kept of a row; None: all."""
+    eos_token_ids: tuple[int, ...]
+    embedding_rows: int | None
+
+
+def rendering_options(model: Model, tokenizer: Any, *, max_length: int | None) -> RenderingOptions:
+    """Return the options of `ftsdk.data.render_dataset` for a model: the same for training, previews and reports.
+
+    Args:
+        model: The model.
+        tokenizer: From `load_tokenizer`.
+        max_length: What the job sets; None: as many tokens as the model reads.
+
+    Raises:
+        ModelError: The model can't be found, or its files contradict each other.
+    """
+    return RenderingOptions(
+        max_length=max_length or max_length_of(model, tokenizer),
+        eos_token_ids=eos_token_ids(tokenizer, materialize(model)),
+        embedding_rows=embedding_rows_of(model),
+    )
 
 
 def embedding_rows_of(model: Model) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ftsdk._format import printable
-from ftsdk.data.cleaning.cleaner import CLEANERS
+from ftsdk.data.cleaning.registry import CLEANERS
 from ftsdk.data.cleaning.table_fingerprint import table_fingerprint
 from ftsdk.data.rows import Rows
 from ftsdk.data.steps import CleanStep, Step

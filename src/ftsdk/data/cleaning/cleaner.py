@@ -1,19 +1,17 @@
-"""What a step of cleaning is: a function over rows with a name, a version and parameters; and the steps that exist."""
+"""What a step of cleaning is: a function over rows with a name, a version and parameters."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, get_type_hints
 
 from pydantic import create_model
 
-from ftsdk.errors import DatasetError
 from ftsdk.spec import Value
-from ftsdk.spec.base import nearest
 
-__all__ = ["CLEANERS", "GROUPS", "Changed", "Cleaner", "Removed", "chosen_cleaners", "cleaner"]
+__all__ = ["GROUPS", "REGISTERED", "Changed", "Cleaner", "Removed", "Verdicts", "cleaner"]
 
 
 class Removed(NamedTuple):
@@ -52,8 +50,8 @@ class Cleaner:
     """Called with `CleanRows` and the parameters by name."""
 
 
-CLEANERS: dict[str, Cleaner] = {}
-"""All steps by name."""
+REGISTERED: dict[str, Cleaner] = {}
+"""The steps of the modules that were imported; `registry` has all of them."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "safe": ("encoding", "empty", "credentials", "exact_duplicates"),
@@ -89,59 +87,7 @@ def cleaner(*, version: int) -> Callable[[Callable[..., Verdicts]], Callable[...
         name = function.__name__
         parameters = create_model(name, __base__=Value, __doc__=f"Parameters of {name}.", **fields)
         does = (function.__doc__ or "").partition("\n")[0].rstrip(".")
-        CLEANERS[name] = Cleaner(name=name, version=version, does=does, parameters=parameters, run=function)
+        REGISTERED[name] = Cleaner(name=name, version=version, does=does, parameters=parameters, run=function)
         return function
 
     return register
-
-
-def chosen_cleaners(
-    names: Sequence[str], options: Mapping[str, Any], *, source: str | None
-) -> list[tuple[Cleaner, Value]]:
-    """Return the steps with their parameters.
-
-    Args:
-        names: Names of steps and groups; empty: the group `safe`.
-        options: Parameters by name, each of exactly one of the steps.
-        source: The dataset, for errors.
-
-    Raises:
-        DatasetError: There is no such step, or an option belongs to none or to several of the steps.
-        SpecError: A parameter has an impossible value.
-    """
-    steps = [CLEANERS[name] for name in dict.fromkeys(_expanded(names or ("safe",), source))]
-    given: dict[str, dict[str, Any]] = {step.name: {} for step in steps}
-    for option, value in options.items():
-        owners = [step.name for step in steps if option in step.parameters.model_fields]
-        if len(owners) == 1:
-            given[owners[0]][option] = value
-            continue
-        if owners:
-            raise DatasetError(
-                f"{option}= is a parameter of {' and '.join(owners)}.",
-                source=source,
-                hint=f'Clean in several calls: clean("{owners[0]}", {option}={value!r}).clean("{owners[1]}").',
-            )
-        known = sorted({field for step in steps for field in step.parameters.model_fields})
-        others = [name for name, step in CLEANERS.items() if option in step.parameters.model_fields]
-        raise DatasetError(
-            f"{option}= is no parameter of {', '.join(step.name for step in steps)}{nearest(option, known)}",
-            source=source,
-            hint=f'It belongs to clean("{others[0]}", {option}=...).' if others else None,
-        )
-    return [(step, step.parameters(**given[step.name])) for step in steps]
-
-
-def _expanded(names: Sequence[str], source: str | None) -> Iterator[str]:
-    for name in names:
-        if name in GROUPS:
-            yield from GROUPS[name]
-        elif name in CLEANERS:
-            yield name
-        else:
-            known = [*GROUPS, *CLEANERS]
-            raise DatasetError(
-                f"there is no step {name!r}{nearest(str(name), known)}",
-                source=source,
-                hint=f"Known are {', '.join(CLEANERS)}; {' and '.join(GROUPS)} stand for several.",
-            )

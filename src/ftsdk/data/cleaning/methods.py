@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ftsdk.data.cleaning.apply import apply_cleaner, replaced
 from ftsdk.data.cleaning.changes import ChangedRows, Changes
-from ftsdk.data.cleaning.cleaner import CLEANERS, Changed, Cleaner, chosen_cleaners
-from ftsdk.data.cleaning.keys import KeySource, KeyTarget, read_key, restored_rows, write_key
+from ftsdk.data.cleaning.cleaner import Changed, Cleaner
 from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.cleaning.table_fingerprint import table_fingerprint
 from ftsdk.data.message_rows import fingerprint_of
@@ -16,15 +15,11 @@ from ftsdk.data.steps import CleanStep, FunctionStep, Step
 from ftsdk.errors import DatasetError
 from ftsdk.spec import Value
 
-# The steps register themselves.
-from ftsdk.data.cleaning import quality_steps, row_steps, text_steps  # isort: skip
-
 if TYPE_CHECKING:
+    from ftsdk.data.cleaning.keys import KeySource, KeyTarget
     from ftsdk.data.dataset import Dataset
 
 __all__ = ["Cleaning"]
-
-_ = (quality_steps, row_steps, text_steps)
 
 
 class Cleaning(Rows):
@@ -54,6 +49,8 @@ class Cleaning(Rows):
             SpecError: A parameter has an impossible value.
             MissingExtraError: A step needs a library that isn't installed.
         """
+        from ftsdk.data.cleaning.registry import chosen_cleaners
+
         chosen = chosen_cleaners(steps, options, source=self.name)
         if key is not None and not {"credentials", "pii"} & {cleaner.name for cleaner, _ in chosen}:
             raise DatasetError(
@@ -75,6 +72,8 @@ class Cleaning(Rows):
         Raises:
             DatasetError: The file can't be read, or isn't a key.
         """
+        from ftsdk.data.cleaning.keys import read_key, restored_rows
+
         known = read_key(key)
         rows = CleanRows(self._rows, self._format, self._places)
         found = [one for one in restored_rows(rows, known) if isinstance(one, Changed)]
@@ -106,6 +105,8 @@ class Cleaning(Rows):
         Raises:
             DatasetError: There is no such step in this version, or it leads from the same rows to others.
         """
+        from ftsdk.data.cleaning.registry import CLEANERS
+
         cleaner = CLEANERS.get(step.name)
         if cleaner is None or cleaner.version != step.version:
             has = "has no such step" if cleaner is None else f"has version {cleaner.version}"
@@ -134,6 +135,8 @@ class Cleaning(Rows):
             source=self._source.location or self.name,
         )
         if key is not None and done.keys:
+            from ftsdk.data.cleaning.keys import write_key
+
             write_key(key, done.keys)
         is_table = self._format == "table"
         table = self._table._replace(rows=done.rows) if is_table else self._table

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple, cast
 
 from ftsdk.data.labels import MAX_CLASSES
 from ftsdk.data.location import Location
-from ftsdk.data.row_keys import prompt_text
+from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.row_sequence import RowSequence
 
-__all__ = ["CleanRows", "TextBatch", "answer_of", "are_labels", "texts_of", "with_answer", "with_texts"]
+__all__ = ["CleanRows", "TextBatch", "are_labels", "texts_of", "with_answer", "with_texts"]
 
 _ROWS = 8_192
 """Rows that are held as Python at a time."""
@@ -72,13 +72,7 @@ class CleanRows:
         """Return the answer of each row, of preference rows the chosen one; a table has none."""
         if self.format == "table":
             return []
-        return [answer_of(row) for _, rows in self.batches() for row in rows]
-
-
-def answer_of(row: Row) -> str:
-    """Return the answer of a conversation, of preference rows the chosen one."""
-    said = row["messages"] if "messages" in row else row["chosen"]
-    return str(said[-1].get("content") or "")
+        return [answer_text(row) for _, rows in self.batches() for row in rows]
 
 
 def are_labels(different: Collection[str], rows: int) -> bool:
@@ -113,7 +107,7 @@ def with_texts(row: Row, format: Format, texts: Sequence[str]) -> Row:  # noqa: 
 
 def _whole(row: Row, format: Format) -> str:  # noqa: A002
     text = prompt_text(row, format)
-    return text if format == "table" else f"{text}\n{answer_of(row)}"
+    return text if format == "table" else f"{text}\n{answer_text(row)}"
 
 
 def _collect(value: object, found: list[str], is_chat: bool) -> None:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftsdk.data.duplicates.common import common_shingles
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.shingles import Positions, WordShingles, text_sizes
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
+from ftsdk.data.duplicates.template_wording import common_shingles
 
 __all__ = ["NearMatch", "near_matches"]
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftsdk.data.duplicates.common import NOTHING_COMMON
 from ftsdk.data.duplicates.exact import normalised, text_key
 from ftsdk.data.duplicates.shingles import (
     Texts,
@@ -18,6 +17,7 @@ from ftsdk.data.duplicates.shingles import (
     read_texts,
     text_sizes,
 )
+from ftsdk.data.duplicates.template_wording import NOTHING_COMMON
 
 __all__ = ["ContainedAnswer", "contained_answers"]
 

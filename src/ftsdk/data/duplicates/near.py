@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftsdk.data.duplicates.common import NOTHING_COMMON, common_shingles
 from ftsdk.data.duplicates.components import Components
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.shingles import (
@@ -22,6 +21,7 @@ from ftsdk.data.duplicates.shingles import (
 )
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
+from ftsdk.data.duplicates.template_wording import NOTHING_COMMON, common_shingles
 
 __all__ = ["NearDuplicates", "SimilarPair", "near_duplicates", "similar_short_texts", "split_clusters"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ftsdk.data.text_column import TextColumn
+from ftsdk.data.text_column import TextColumn, text_array
 
 __all__ = [
     "CharacterShingles",
@@ -184,8 +184,4 @@ def read_texts(texts: Texts, positions: Positions) -> Any:
         taken = pc.fill_null(cast("Any", texts).take(pa.array(positions)), "")
         taken = taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
         return taken.cast(pa.large_string())
-    chosen = [str(texts[position]) for position in positions.tolist()]
-    try:
-        return pa.array(chosen, pa.large_string())
-    except UnicodeEncodeError:
-        return pa.array([text.encode("utf-8", "replace").decode() for text in chosen], pa.large_string())
+    return text_array([str(texts[position]) for position in positions.tolist()])

@@ -107,17 +107,15 @@ def counter_for(model: Any, *, max_length: int | None) -> TokenCounter:
     Raises:
         ModelError: The model isn't found, or its tokenizer can't be used.
     """
-    from ftsdk.models import embedding_rows_of, eos_token_ids, load_tokenizer, materialize, max_length_of
+    from ftsdk.models import load_tokenizer, rendering_options
     from ftsdk.spec import Model
 
     chosen = model if isinstance(model, Model) else Model(id=str(model))
     tokenizer = load_tokenizer(chosen)
     return TokenCounter(
         tokenizer=tokenizer,
-        max_length=max_length or max_length_of(chosen, tokenizer),
-        eos_token_ids=tuple(eos_token_ids(tokenizer, materialize(chosen))),
-        embedding_rows=embedding_rows_of(chosen),
         name=chosen.id,
+        **rendering_options(chosen, tokenizer, max_length=max_length),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftsdk.data.last_results import LastResults
 from ftsdk.data.privacy import CREDENTIALS, find
 from ftsdk.data.quality import check_texts
 from ftsdk.data.report.row_texts import read_chunks
@@ -13,9 +14,7 @@ __all__ = ["headline"]
 _MOST_ROWS = 2_000
 _MOST_CHARACTERS = 2_000
 """Characters that are read of each text: together 4 million a text of each row, which take a tenth of a second."""
-_MOST_KNOWN = 32
-_known: dict[str, str | None] = {}
-"""The last few headlines by fingerprint, since a job is planned several times."""
+_known: LastResults[str | None] = LastResults(32)
 
 
 def headline(dataset: Rows) -> str | None:
@@ -26,12 +25,7 @@ def headline(dataset: Rows) -> str | None:
     Raises:
         DatasetError: The rows are still a table.
     """
-    key = dataset.fingerprint
-    if key not in _known:
-        if len(_known) >= _MOST_KNOWN:
-            del _known[next(iter(_known))]
-        _known[key] = _headline(dataset)
-    return _known[key]
+    return _known.get(dataset.fingerprint, lambda: _headline(dataset))
 
 
 def _headline(dataset: Rows) -> str | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
 from ftsdk.data.message_rows import Row
+from ftsdk.data.row_keys import Format, answer_text, prompt_text
+from ftsdk.data.text_column import TextColumn, text_array
 
 __all__ = ["Part", "RowTexts", "TextChunk", "read_chunks"]
 
@@ -27,7 +29,7 @@ class TextChunk(NamedTuple):
     """The roles of the conversation of each row; empty where there is none."""
 
 
-def read_chunks(rows: Iterable[Row], form: str) -> Iterator[TextChunk]:
+def read_chunks(rows: Iterable[Row], form: Format) -> Iterator[TextChunk]:
     """Yield the texts of rows, 4,096 rows at a time.
 
     Args:
@@ -49,7 +51,7 @@ def read_chunks(rows: Iterable[Row], form: str) -> Iterator[TextChunk]:
         yield chunk
 
 
-def _read(row: Mapping[str, Any], form: str) -> tuple[list[str], str, str, tuple[str, ...]]:
+def _read(row: Mapping[str, Any], form: Format) -> tuple[list[str], str, str, tuple[str, ...]]:
     if form == "table":
         texts: list[str] = []
         roles: tuple[str, ...] = ()
@@ -64,11 +66,9 @@ def _read(row: Mapping[str, Any], form: str) -> tuple[list[str], str, str, tuple
     if form == "chat":
         messages = row["messages"]
         texts = [_content(message) for message in messages]
-        roles = tuple(str(message["role"]) for message in messages)
-        return texts, "\n".join(texts[:-1]) if len(texts) != 2 else texts[0], texts[-1] if texts else "", roles
-    sides = [[_content(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")]
-    asked, chosen, _ = map("\n".join, sides)
-    return [text for side in sides for text in side], asked, chosen, ()
+        return texts, prompt_text(row, form), answer_text(row), tuple(str(message["role"]) for message in messages)
+    texts = [_content(message) for side in ("prompt", "chosen", "rejected") for message in row[side]]
+    return texts, prompt_text(row, form), answer_text(row), ()
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -88,19 +88,17 @@ class RowTexts:
     def add(self, chunk: TextChunk) -> None:
         """Append rows."""
         import numpy as np
-        import pyarrow as pa
 
-        texts = [_encodable(f"{prompt}\n{answer}" if answer else prompt) for prompt, answer in _pairs(chunk)]
-        self._chunks.append(pa.array(texts, pa.large_string()))
+        pairs = zip(chunk.prompts, chunk.answers, strict=True)
+        texts = [f"{prompt}\n{answer}" if answer else prompt for prompt, answer in pairs]
+        self._chunks.append(text_array(texts))
         self._cuts.append(np.fromiter(map(len, chunk.prompts), dtype=np.int64, count=len(texts)))
         self._answers.append(np.fromiter(map(len, chunk.answers), dtype=np.int64, count=len(texts)))
 
     @property
-    def arrow(self) -> Any:
-        """Prompt and answer of each row as one text, in a `pyarrow.ChunkedArray`."""
-        import pyarrow as pa
-
-        return pa.chunked_array(self._chunks, pa.large_string())
+    def whole(self) -> TextColumn:
+        """Prompt and answer of each row as one text."""
+        return TextColumn.over(self._chunks)
 
     @property
     def answer_lengths(self) -> Any:
@@ -151,18 +149,3 @@ class Part(Sequence[str]):
         chunk, place = divmod(index, _ROWS)  # all chunks but the last have so many rows
         text, cut = self._chunks[chunk][place].as_py(), int(self._cuts[chunk][place])
         return text[:cut] if self._is_prompt else text[cut + 1 :]
-
-
-def _pairs(chunk: TextChunk) -> Iterator[tuple[str, str]]:
-    return zip(chunk.prompts, chunk.answers, strict=True)
-
-
-def _encodable(text: str) -> str:
-    """Return a text that Arrow can hold: halves of surrogate pairs become "?", one for one."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "".join("?" if "\ud800" <= sign <= "\udfff" else sign for sign in text)
-    return text

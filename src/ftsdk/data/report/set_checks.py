@@ -30,7 +30,7 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> It
         notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
         yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
     repeated_rows = set(copies)
-    near = near_duplicates(texts.arrow, ignore_templates=True)
+    near = near_duplicates(texts.whole, ignore_templates=True)
     # A copy is counted once, as what it is.
     later: dict[int, int] = {}
     for cluster in near.clusters:

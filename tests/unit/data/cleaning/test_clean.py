@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import Dataset, DatasetError, SpecError
-from ftsdk.data.cleaning import CLEANERS, GROUPS
+from ftsdk.data.cleaning import GROUPS
+from ftsdk.data.cleaning.registry import CLEANERS
 from ftsdk.data.quality import RULES
 
 TOPICS = ("parcels", "invoices", "passwords", "refunds", "opening hours", "vouchers")

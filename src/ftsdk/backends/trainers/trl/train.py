@@ -27,12 +27,10 @@ from ftsdk.backends.trainers.trl.rows import Rows, read_rows
 from ftsdk.errors import Diagnosis
 from ftsdk.models import (
     base_name,
-    embedding_rows_of,
-    eos_token_ids,
     has_unlisted_embeddings,
     load_tokenizer,
     materialize,
-    max_length_of,
+    rendering_options,
 )
 from ftsdk.protocol import LogEvent
 
@@ -52,13 +50,10 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     model_spec = request.model
     folder = materialize(model_spec, on_message=lambda text: context.emit(LogEvent(message=text)))
     tokenizer = load_tokenizer(model_spec)
-    ends = eos_token_ids(tokenizer, folder)
     rendering: dict[str, Any] = {
         "method": request.method,
-        "max_length": request.max_length or max_length_of(model_spec, tokenizer),
         "max_truncated": request.max_truncated,
-        "eos_token_ids": ends,
-        "embedding_rows": embedding_rows_of(model_spec),
+        **rendering_options(model_spec, tokenizer, max_length=request.max_length),
     }
     data = context.folder / "data"
     rows = read_rows(data / "train.arrow", tokenizer, fingerprint=request.train, **rendering)
