@@ -83,7 +83,20 @@ def test_parts_of_a_split_are_never_refused() -> None:
     rows = [{"prompt": f"{words(n % 3, 60)} order {n}", "completion": "yes"} for n in range(90)]
     for seed in range(3):
         parts = Dataset.from_rows(rows).split(validation=0.2, test=0.2, seed=seed)
-        data_notes(parts.train, parts.validation, [JudgedBy("evals.x", parts.test)])
+        assert data_notes(parts.train, parts.validation, [JudgedBy("evals.x", parts.test)]) == ()
+
+
+def test_a_chain_of_near_duplicates_too_long_to_stay_together_is_noted() -> None:
+    # Each row shares 50 of its 60 words with the next: one cluster of all rows, which no split can keep together.
+    text = words(0, 7050).split()
+    rows = [{"prompt": " ".join(text[10 * n : 10 * n + 60]), "completion": "yes"} for n in range(700)]
+    parts = Dataset.from_rows(rows).split(test=0.2)
+    judged = JudgedBy("evals.x", parts.test)
+    (note,) = data_notes(parts.train, None, [judged])
+    assert "near-duplicates of one in train" in note
+    # The same rows that come from elsewhere are refused.
+    with pytest.raises(DatasetError, match="near-duplicates of rows in train with the same answer"):
+        data_notes(parts.train, None, [judged._replace(rows=Dataset.from_rows(list(parts.test)))])
 
 
 def test_labels_that_are_probably_one_are_noted() -> None:

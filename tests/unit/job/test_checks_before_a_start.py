@@ -45,7 +45,9 @@ def test_target_modules_that_are_no_layers_are_refused(tiny_model: Path, name: s
 
 
 def test_target_modules_may_be_names_of_several_parts(tiny_model: Path) -> None:
-    job(str(tiny_model), tuning=LoRA(target_modules=("self_attn.q_proj", "down_proj"))).plan()
+    modules = ("self_attn.q_proj", "down_proj")
+    plan = job(str(tiny_model), tuning=LoRA(target_modules=modules)).plan()
+    assert tuple(plan.spec.tuning.target_modules or ()) == modules  # type: ignore[union-attr]
 
 
 def test_a_token_beyond_the_embedding_is_refused_by_name(tiny_model: Path, tmp_path: Path) -> None:

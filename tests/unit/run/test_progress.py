@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -75,6 +76,6 @@ def test_progress_is_silent_live_or_the_callers_own() -> None:
 
 
 def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftsdk.run.progress.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
     console = Console(file=io.StringIO(), force_jupyter=True)
     assert not LiveProgress("run", console=console).is_live
