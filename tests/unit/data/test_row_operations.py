@@ -195,7 +195,7 @@ def test_joined_rows_know_their_own_file(file: Path, tmp_path: Path) -> None:
     again = Dataset.from_dict(json.loads(json.dumps(recipe)), tmp_path)
     assert (again.fingerprint, again.lineage, len(again)) == (chat.fingerprint, chat.lineage, 7)
     with pytest.raises(DatasetError, match="chat rows can't be joined with the table rows"):
-        chat + Dataset.from_file(other)
+        _ = chat + Dataset.from_file(other)
 
 
 def test_repeated_rows_and_prompts_can_be_dropped() -> None:
