@@ -59,7 +59,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
-    """The tests that take minutes each: the real model, on many rows."""
+    """The tests that take minutes each: a real model, several processes, many kills, all of what CI tries in part."""
     found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
     session.run(
@@ -71,7 +71,7 @@ def slow(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Malformed files, jobs, folders, answers and archives: `nox -s fuzz -- --count 10000 -k data`.
 
-    `nox -s tests` tries 200 of each.
+    `nox -s tests` tries 100 of each.
     """
     found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="run the tests that take minutes each: the real model, on many rows"
     )
-    parser.addoption("--count", type=int, default=200, help="tests/fuzz: how many malformed inputs each test tries")
+    parser.addoption("--count", type=int, default=100, help="tests/fuzz: how many malformed inputs each test tries")
     parser.addoption("--seed", type=int, default=0, help="tests/fuzz: which malformed inputs")
     parser.addoption("--first", type=int, default=0, help="tests/fuzz: the first case to try, to repeat a failure")
 

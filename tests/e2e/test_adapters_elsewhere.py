@@ -69,7 +69,16 @@ def in_hub_cache(model: Path, cache: Path, commits: dict[str, int]) -> None:
     (refs / "main").write_text(next(iter(commits)))
 
 
-@pytest.mark.parametrize("source", ["folder", "relative folder", "gguf", "hub", "hub at a revision"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "folder",
+        pytest.param("relative folder", marks=pytest.mark.slow),
+        "gguf",
+        "hub at a revision",
+        pytest.param("hub", marks=pytest.mark.slow),
+    ],
+)
 def test_plain_peft_opens_an_adapter_elsewhere_with_the_same_logits(
     make_job: MakeJob, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:

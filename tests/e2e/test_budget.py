@@ -110,6 +110,7 @@ def test_a_worker_killed_repeatedly_loses_none_of_its_accrued_cost(
     assert run.events()[-1].at - run.events()[0].at > 4 + len(attempts) - 1
 
 
+@pytest.mark.slow
 def test_two_ranks_stop_together(make_job: MakeJob) -> None:
     backend = Local(processes=2, device="cpu", usd_per_hour=A_DOLLAR_A_SECOND)
     # The ranks' start counts, too: where it takes longer than the budget lasts, they stop at once, and a larger budget

@@ -1,4 +1,4 @@
-"""A run outlives everything: thirty kills at random moments, torn checkpoints, full disks."""
+"""A run outlives everything: kills at random moments (more of them with --slow), torn checkpoints, full disks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ftsdk.runfolder import lock
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 MakeJob = Callable[..., FineTuneJob]
 KILLS_PER_RUN = 4
+A_FEW_OR_MANY = pytest.mark.parametrize("times", [2, pytest.param(6, marks=pytest.mark.slow)])
 
 
 @pytest.fixture
@@ -47,12 +48,13 @@ def wait_until_dead(folder: Path) -> None:
         time.sleep(0.005)
 
 
+@A_FEW_OR_MANY
 def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
-    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, difference: Callable[[Path, Path], float]
+    make_job: MakeJob, uninterrupted: Path, ftsdk_home: Path, difference: Callable[[Path, Path], float], times: int
 ) -> None:
     moments = random.Random(20261123)
     killed = 0
-    for _ in range(6):
+    for _ in range(times):
         run = make_job().submit()
         folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
         for _ in range(KILLS_PER_RUN):
@@ -75,8 +77,8 @@ def test_a_worker_killed_at_random_moments_ends_with_the_same_weights(
             e for e in run.events() if isinstance(e, StateEvent) and e.state in ("succeeded", "failed", "cancelled")
         ]
         assert [e.state for e in ends] == ["succeeded"]
-    assert killed >= 12
-    assert len(runs()) == 7
+    assert killed >= 2 * times
+    assert len(runs()) == times + 1
 
 
 def ranks_of(folder: Path) -> list[int]:
@@ -97,6 +99,7 @@ def ranks_of(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
 def test_a_run_whose_rank_was_killed_goes_on_from_its_last_checkpoint(make_job: MakeJob, ftsdk_home: Path) -> None:
     run = make_job(backend=Local(processes=2, device="cpu"), batch_size=4).submit()
@@ -144,9 +147,12 @@ job.submit().wait(progress=False)
 """
 
 
-def test_client_and_worker_killed_together_lose_and_double_no_run(tiny_model: Path, ftsdk_home: Path) -> None:
+@A_FEW_OR_MANY
+def test_client_and_worker_killed_together_lose_and_double_no_run(
+    tiny_model: Path, ftsdk_home: Path, times: int
+) -> None:
     moments = random.Random(7)
-    for kill in range(6):
+    for kill in range(times):
         client = subprocess.Popen(
             [sys.executable, "-c", CLIENT, str(tiny_model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -164,12 +170,12 @@ def test_client_and_worker_killed_together_lose_and_double_no_run(tiny_model: Pa
                 os.killpg(holder[1], signal.SIGKILL)
             wait_until_dead(folder)
     found = runs()
-    assert len(found) == 6
+    assert len(found) == times
     folders = {p.name for p in (ftsdk_home / "runs").glob("*")}
     assert {run.ref.partition(":")[2] for run in found} >= folders
     first = found[0].wait(progress=False, poll_s=0.1)
     assert Run.open(first.ref).status().state == "succeeded"
-    assert len(runs()) == 6
+    assert len(runs()) == times
 
 
 def test_a_torn_checkpoint_is_refused_and_the_one_before_it_used(

@@ -87,25 +87,27 @@ def checkpoint(n: int) -> FileLines:
     return FileLines(pattern="runs/*/events.jsonl", lines=n, containing='"checkpoint"')
 
 
-def test_a_run_preempted_three_times_ends_with_the_local_weights(
-    modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_preempted_run_ends_with_the_local_weights(
+    modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference, times: int
 ) -> None:
     # Far enough apart that a container which works on for a moment doesn't reach the next one's interruption, too.
-    steps = {"max_steps": 48, "epochs": 6}
-    modal_service.script(*(Interruption(how="preempt", at=checkpoint(n)) for n in (1, 6, 11)))
+    steps = {"max_steps": 16 * times, "epochs": 2 * times}
+    modal_service.script(*(Interruption(how="preempt", at=checkpoint(1 + 5 * n)) for n in range(times)))
     run = finished(modal_job(**steps).submit())
     assert difference(run.collect().path, on_this_machine(make_job, **steps)) <= 1e-5
-    assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 49))
+    assert [e.step for e in run.events() if isinstance(e, StepEvent)] == list(range(1, 16 * times + 1))
     assert [e.seq for e in run.events()] == list(range(len(run.events())))
-    assert run.status().attempts == 4
+    assert run.status().attempts == times + 1
     attempts = json.loads((run_folder(modal_service, run) / "attempts.json").read_bytes())
-    assert [a["ending"] for a in attempts] == ["preempted"] * 3 + ["over"]
+    assert [a["ending"] for a in attempts] == ["preempted"] * times + ["over"]
     went_on = [e.reason for e in run.events() if isinstance(e, StateEvent) and e.native.startswith("attempt")]
     assert went_on[0] == "starting"
     assert all("resuming from the checkpoint" in reason for reason in went_on[1:])
     assert has_one_app_and_one_call(modal_service)
 
 
+@pytest.mark.slow
 def test_crashed_and_timed_out_containers_are_replaced(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:
@@ -131,18 +133,11 @@ job.submit()
 @pytest.mark.parametrize(
     ("rpc", "is_done"),
     [
-        ("FunctionMap", False),
-        ("FunctionMap", True),
-        ("AppCreate", True),
-        ("AppPublish", False),
-        ("VolumePutFiles2", True),
-    ],
-    ids=[
-        "right before the spawn",
-        "right after the spawn",
-        "after the app was made",
-        "before the app was whole",
-        "while files went up",
+        pytest.param("FunctionMap", False, id="right before the spawn", marks=pytest.mark.slow),
+        pytest.param("FunctionMap", True, id="right after the spawn"),
+        pytest.param("AppCreate", True, id="after the app was made"),
+        pytest.param("AppPublish", False, id="before the app was whole", marks=pytest.mark.slow),
+        pytest.param("VolumePutFiles2", True, id="while files went up", marks=pytest.mark.slow),
     ],
 )
 def test_a_client_killed_while_launching_leaves_a_run_that_starts_once(
@@ -229,6 +224,7 @@ def test_a_run_cancelled_in_training_ignores_late_writes_of_the_container(
     until(lambda: modal_service.containers_running == 0)
 
 
+@pytest.mark.slow
 def test_a_run_whose_result_is_gone_after_seven_days_is_still_whole(
     modal_job: MakeJob, modal_service: ModalService, tmp_path: Path
 ) -> None:
@@ -374,6 +370,7 @@ def test_orphans_are_an_app_without_a_run_and_a_run_without_an_app(
     assert find_orphans(backends=[place]) == []
 
 
+@pytest.mark.slow
 def test_a_second_app_resumes_training_only_once_the_first_is_gone(
     modal_job: MakeJob, make_job: MakeJob, modal_service: ModalService, difference: Difference
 ) -> None:

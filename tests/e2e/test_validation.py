@@ -64,6 +64,7 @@ def test_the_validation_of_dpo_is_the_mean_over_pairs(make_job: MakeJob, tuning:
     assert together["loss"] != pytest.approx(0.6931, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same_validation_loss_as_one(make_job: MakeJob) -> None:
     rows = Dataset.from_rows([{"prompt": "question", "completion": answer} for answer in ANSWERS[:3]])
     found = [
@@ -79,6 +80,7 @@ def test_two_processes_find_the_same_validation_loss_as_one(make_job: MakeJob) -
     assert found[1] == pytest.approx(found[0], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", [LoRA(rank=2, dropout=0.0), FullFineTune()], ids=lambda t: t.kind)
 def test_two_processes_find_the_same_dpo_validation_as_one(make_job: MakeJob, tuning: Any) -> None:
     rows = pairs(ANSWERS)
