@@ -1,4 +1,4 @@
-"""Runs in bad weather: 25 in every run of the tests, two hundred with --slow.
+"""Runs in bad weather: a few in every run of the tests, two hundred with --slow.
 
 Random requests fail in random ways, and yet each key is one job with one whole history.
 """
@@ -35,12 +35,13 @@ SCENARIO_OF = (
     "doubles_events",
     "user_error",
 )
-SEEDS_PER_TEST = 25
+# A seed of each scenario in every run of the tests.
+A_FEW, MANY = range(8), [range(first, first + 25) for first in range(0, 200, 25)]
 
 
-@pytest.mark.parametrize("block", [0, *(pytest.param(block, marks=pytest.mark.slow) for block in range(1, 8))])
+@pytest.mark.parametrize("seeds", [A_FEW, *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in MANY)], ids=str)
 def test_in_any_weather_a_key_is_one_job_with_one_whole_history(
-    block: int,
+    seeds: range,
     service: TogetherService,
     make_backend: Callable[..., Together],
     make_spec: Callable[..., JobSpec],
@@ -52,7 +53,7 @@ def test_in_any_weather_a_key_is_one_job_with_one_whole_history(
     for logger in ("together", "httpx", "ftsdk"):
         caplog.set_level("DEBUG", logger=logger)
     told: list[str] = []
-    for seed in range(block * SEEDS_PER_TEST, (block + 1) * SEEDS_PER_TEST):
+    for seed in seeds:
         name = SCENARIO_OF[seed % len(SCENARIO_OF)]
         # The weather of each run is its own: without the scenario's own faults.
         service.scenario = SCENARIOS[name].replace(wire=())

@@ -228,8 +228,9 @@ def test_a_preempted_run_continues_where_it_was_and_costs_no_retry(
         Interruption(how="preempt", at=FileLines(pattern="*/events.jsonl", lines=2, containing="step")),
         Interruption(how="preempt", at=FileLines(pattern="r1/events.jsonl", lines=4)),
     )
-    call = spawn(steps=8, pause=0.1)
-    assert json.loads(call.get(timeout=30))["done"] == 8
+    # Slow enough for the service to see each step, on a busy machine too.
+    call = spawn(steps=8, pause=0.4)
+    assert json.loads(call.get(timeout=120))["done"] == 8
     seen = service.call(call.object_id)
     assert (seen.result, seen.containers, seen.preemptions, seen.retries, seen.crashes) == ("success", 3, 2, 0, 0)
     starts = [
