@@ -25,7 +25,7 @@ from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFa
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.modal.apps import Apps
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
-from ftsdk.backends.launchers.modal.plan_launch import Options
+from ftsdk.backends.launchers.modal.options import Options
 from ftsdk.backends.launchers.modal.volume import Volume
 from ftsdk.backends.trainers.trl import TRLTrainer
 from ftsdk.protocol import CheckpointEvent, LogEvent, StateEvent, StepEvent

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer, package_of
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
-from ftsdk.backends.launchers.modal.plan_launch import Options
+from ftsdk.backends.launchers.modal.options import Options
 from ftsdk.protocol import Orphan
 from ftsdk.spec.positional import by_name_only
 from ftsdk.trackers import package_of_tracker

@@ -20,7 +20,7 @@ from ftsdk.cost.pricebook.book import PriceBook as PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price as gpu_price
 from ftsdk.cost.pricebook.price import Price as Price
 from ftsdk.cost.serving.capacity import Capacity as Capacity
-from ftsdk.cost.serving.capacity import ModelShape as ModelShape
+from ftsdk.cost.serving.shapes import ModelShape as ModelShape
 from ftsdk.cost.training.calibration import Calibration as Calibration
 from ftsdk.cost.training.estimate import Estimate as Estimate
 from ftsdk.cost.training.prediction import TrainingPrediction as TrainingPrediction

@@ -20,8 +20,8 @@ from ftsdk.cost.comparison.sourced_price import serverless_gpu_hour
 from ftsdk.cost.comparison.workload import Dedicated, Quality, SelfHosted, Serverless
 from ftsdk.cost.facts.shapes import Shape, shape_named
 from ftsdk.cost.pricebook.book import PriceBook
-from ftsdk.cost.serving.capacity import ModelShape, model_shape
 from ftsdk.cost.serving.hosts import cheapest_host
+from ftsdk.cost.serving.shapes import ModelShape, model_shape
 from ftsdk.cost.training.ballpark import Ballpark, RunSize, adapters_that_fit, managed_run, run_on_gpus
 from ftsdk.errors import SpecError
 from ftsdk.protocol.estimates import CostRange, Range

@@ -11,8 +11,9 @@ from ftsdk.cost.advice.inputs import OwnGpu, Situation
 from ftsdk.cost.comparison.options import MONTH_H, MONTH_S
 from ftsdk.cost.comparison.workload import SelfHosted
 from ftsdk.cost.facts.devices import find_device
-from ftsdk.cost.serving.capacity import ModelShape, ServingGpu, known_gpus, serving_gpu
+from ftsdk.cost.serving.gpus import ServingGpu, known_gpus, serving_gpu
 from ftsdk.cost.serving.placements import placements
+from ftsdk.cost.serving.shapes import ModelShape
 from ftsdk.errors import SpecError
 
 __all__ = ["YOUR_OWN", "OwnServing", "card_memory_gib", "serve_on_own_gpu"]

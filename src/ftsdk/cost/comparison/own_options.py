@@ -10,8 +10,10 @@ from ftsdk.cost.comparison.inputs import Inputs
 from ftsdk.cost.comparison.options import AlwaysOn, PerToken, Replica, ScaleToZero
 from ftsdk.cost.comparison.sourced_price import SourcedPrice, gpu_hour, serverless_gpu_hour
 from ftsdk.cost.comparison.workload import Dedicated, Serverless
-from ftsdk.cost.serving.capacity import Capacity, ModelShape, cold_start_s, model_shape, serving_gpu
+from ftsdk.cost.serving.capacity import Capacity, cold_start_s
+from ftsdk.cost.serving.gpus import serving_gpu
 from ftsdk.cost.serving.placements import placements
+from ftsdk.cost.serving.shapes import ModelShape, model_shape
 from ftsdk.errors import SpecError
 
 __all__ = ["dedicated_option", "self_hosted_option", "serverless_option"]

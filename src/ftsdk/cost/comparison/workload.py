@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ftsdk.cost.serving.capacity import Latency, ModelShape, Weights
+from ftsdk.cost.serving.capacity import Latency
+from ftsdk.cost.serving.shapes import ModelShape, Weights
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalPositiveUsd, Usd, usd_default
 from ftsdk.spec.urls import NoUrl, NoUrlSecret

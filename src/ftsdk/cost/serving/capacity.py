@@ -6,106 +6,21 @@ batch is held to the size that meets the latency target, and queueing (see traff
 
 from __future__ import annotations
 
-import functools
 import math
-from importlib import resources
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal
 
-from pydantic import Field
-
-from ftsdk.cost.facts.devices import known_devices
-from ftsdk.cost.facts.formats import bytes_per_weight
-from ftsdk.cost.facts.shapes import known_shapes, shape_named, shape_of
 from ftsdk.cost.pricebook.price import Day
+from ftsdk.cost.serving.gpus import ServingGpu, serving_facts
+from ftsdk.cost.serving.shapes import ModelShape, Weights
 from ftsdk.cost.serving.traffic import max_utilisation
-from ftsdk.errors import ModelError, SpecError
-from ftsdk.models import inspect_model
-from ftsdk.spec import Model, Value
-from ftsdk.spec.base import nearest
+from ftsdk.errors import SpecError
+from ftsdk.spec import Value
 
-__all__ = [
-    "Capacity",
-    "Latency",
-    "ModelShape",
-    "ServingGpu",
-    "Weights",
-    "capacity",
-    "ceiling_tokens_per_s",
-    "cold_start_s",
-    "known_gpus",
-    "model_shape",
-    "serving_gpu",
-    "tokens_per_s_at",
-]
+__all__ = ["Capacity", "Latency", "capacity", "ceiling_tokens_per_s", "cold_start_s", "tokens_per_s_at"]
 
-Weights = Literal["bf16", "fp8", "int4", "fp4"]
 Latency = Literal["offline", "server", "interactive"]
 
-_BYTES: dict[Weights, float] = {
-    "bf16": bytes_per_weight("bf16"),
-    "fp8": bytes_per_weight("fp8"),
-    "int4": 0.53,  # a scale for each group of 128, and norms in 16 bits
-    "fp4": bytes_per_weight("nvfp4"),
-}
 _LARGEST_BATCH = 2048
-
-
-class ServingGpu(Value):
-    """A device, as far as serving depends on it."""
-
-    name: str
-    memory_gib: float
-    bandwidth_gb_s: float
-    link_gb_s: float
-    """Between two of them, both ways together."""
-    bf16: float
-    """Dense TFLOP/s."""
-    fp8: float | None = None
-    """Dense TFLOP/s; None: weights in fp8 save memory, but the sums are done in 16 bits."""
-    source: str
-
-    @property
-    def usable_bytes(self) -> float:
-        """What an engine takes of its memory."""
-        return self.memory_gib * 2**30 * float(_facts()["fit"]["memory_share"])
-
-    def peak_flops(self, weights: Weights) -> float:
-        """Dense FLOP/s at the precision in which the sums are done.
-
-        fp4 is taken at the speed of fp8: the fit has no 4-bit runs, and what they gain beyond that isn't known.
-        """
-        return 1e12 * (self.fp8 if weights in ("fp8", "fp4") and self.fp8 is not None else self.bf16)
-
-
-class ModelShape(Value):
-    """A model, as far as serving depends on it.
-
-    `model_shape` has common models and those on this machine; pass it for others.
-    """
-
-    name: str
-    params_b: Annotated[float, Field(gt=0)]
-    """Billions of parameters, all experts counted."""
-    active_params_b: Annotated[float, Field(gt=0)] | None = None
-    """Billions that work on one token, for mixtures of experts."""
-    layers: Annotated[int, Field(gt=0)]
-    kv_heads: Annotated[int, Field(gt=0)]
-    head_dim: Annotated[int, Field(gt=0)]
-    context_tokens: Annotated[int, Field(gt=0)] | None = None
-    """The context window; None: not known."""
-
-    def weight_bytes(self, weights: Weights) -> float:
-        """Bytes of the weights in memory, with 5 % for what is kept beside them."""
-        return 1.05 * self.params_b * 1e9 * _BYTES[weights]
-
-    def kv_bytes_per_token(self, weights: Weights) -> float:
-        """Bytes of keys and values for one token; one byte a number with fp8 and fp4 weights, else two."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * (1 if weights in ("fp8", "fp4") else 2)
-
-    @property
-    def flops_per_token(self) -> float:
-        """FLOPs of one forward pass over one token, attention left out."""
-        return 2e9 * (self.active_params_b or self.params_b)
 
 
 class Capacity(Value):
@@ -145,80 +60,6 @@ class Capacity(Value):
             f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; "
             f"ceiling {self.ceiling_requests_per_s:.3g})"
         )
-
-
-def serving_gpu(name: str) -> ServingGpu:
-    """Return a GPU by its name in the price book.
-
-    Raises:
-        SpecError: Its figures aren't known.
-    """
-    found = _gpus().get(name)
-    if found is None:
-        raise SpecError(
-            f"no serving figures for the GPU {name!r}{nearest(name, set(_gpus()))}. Give "
-            "SelfHosted(requests_per_s_per_replica=...) instead"
-        )
-    return found
-
-
-def known_gpus() -> frozenset[str]:
-    """The GPUs whose figures are known."""
-    return frozenset(_gpus())
-
-
-@functools.cache
-def _gpus() -> dict[str, ServingGpu]:
-    """The devices that can serve: in bfloat16, with a known peak."""
-    return {
-        device.name: ServingGpu(
-            name=device.name,
-            memory_gib=device.memory_gib,
-            bandwidth_gb_s=device.bandwidth_gb_per_s,
-            link_gb_s=device.link_gb_per_s,
-            bf16=device.peak_tflops,
-            fp8=device.fp8_tflops,
-            source=device.source,
-        )
-        for device in known_devices()
-        if device.has_bfloat16 and device.memory_gib is not None and device.peak_tflops is not None
-    }
-
-
-def model_shape(model: str) -> ModelShape:
-    """Return a model's shape from the package's table, a folder, or the hub's cache on this machine.
-
-    Never from the network.
-
-    Raises:
-        SpecError: It is in none of them.
-    """
-    asked = Model(id=model)
-    found = shape_named(model) if asked.source == "hub" else None
-    if found is None:
-        try:
-            found = shape_of(inspect_model(asked))
-        except ModelError as error:
-            raise SpecError(
-                f"the shape of model {model!r} isn't known: {error} Or give SelfHosted(shape=ModelShape(...))"
-            ) from error
-    # Serving keeps keys and values in memory, whose size no number in a name tells.
-    if found is None or found.kv_heads is None or found.head_dim is None:
-        close = (
-            nearest(model, {shape.name for shape in known_shapes() if shape.kv_heads}) if asked.source == "hub" else ""
-        )
-        raise SpecError(
-            f"the shape of model {model!r} isn't known{close}. Give SelfHosted(shape=ModelShape(...)) from its "
-            "config.json"
-        )
-    return ModelShape(
-        name=model,
-        params_b=found.parameters / 1e9,
-        layers=found.layers,
-        kv_heads=found.kv_heads,
-        head_dim=found.head_dim,
-        context_tokens=found.context,
-    )
 
 
 def ceiling_tokens_per_s(
@@ -283,7 +124,7 @@ def capacity(
     Raises:
         SpecError: The model doesn't fit.
     """
-    facts = _facts()
+    facts = serving_facts()
     target = facts["latency"]["classes"][latency]
     tokens = input_tokens + output_tokens
     chosen, split = _placement(shape, gpu, tokens, weights, gpus)
@@ -335,7 +176,7 @@ def capacity(
 
 def cold_start_s(shape: ModelShape, weights: Weights, gpus: int) -> float:
     """Seconds from nothing to the first answer: the engine's start, and the weights at a disk's speed."""
-    start = _facts()["cold_start_s"]
+    start = serving_facts()["cold_start_s"]
     return float(start["base_s"]) + shape.weight_bytes(weights) / 1e9 / float(start["gb_per_s"]) / gpus
 
 
@@ -350,7 +191,7 @@ def _service_s(
     gpus: int,
 ) -> float:
     """Seconds that one request takes while `batch` are served together: its steps, and everybody's prompts."""
-    fit = _facts()["fit"]
+    fit = serving_facts()["fit"]
     bandwidth = gpus * gpu.bandwidth_gb_s * 1e9 * fit["bandwidth_efficiency"]
     compute = gpus * gpu.peak_flops(weights) * fit["compute_efficiency"]
     context = input_tokens + output_tokens / 2
@@ -362,7 +203,7 @@ def _service_s(
 
 def _split_share(gpu: ServingGpu, gpus: int) -> float:
     """Return the share of speed left when GPUs exchange activations beyond what the fit has seen."""
-    links = _facts()["links"]
+    links = serving_facts()["links"]
     link = links["nvlink" if gpu.link_gb_s >= links["nvlink_from_gb_per_s"] else "pcie"]
     return float(link["share_per_doubling"]) ** max(0.0, math.log2(gpus / link["fitted_gpus"]))
 
@@ -412,14 +253,3 @@ def _largest_batch_within(service_s: Any, budget_s: float, largest: int) -> int:
         middle = math.ceil((low + high) / 2)
         low, high = (middle, high) if service_s(middle) <= budget_s else (low, middle - 1)
     return low
-
-
-@functools.cache
-def _facts() -> dict[str, Any]:
-    import yaml
-
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return cast(
-        "dict[str, Any]",
-        yaml.load((resources.files("ftsdk.cost.serving") / "serving.yaml").read_text(encoding="utf-8"), Loader=loader),
-    )

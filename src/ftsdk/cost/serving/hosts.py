@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price, gpu_prices
-from ftsdk.cost.serving.capacity import Latency, ModelShape, known_gpus, serving_gpu
+from ftsdk.cost.serving.capacity import Latency
+from ftsdk.cost.serving.gpus import known_gpus, serving_gpu
 from ftsdk.cost.serving.placements import placements
+from ftsdk.cost.serving.shapes import ModelShape
 from ftsdk.errors import SpecError
 
 __all__ = ["Host", "cheapest_host"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftsdk.cost.serving.capacity import Capacity, Latency, ModelShape, ServingGpu, Weights, capacity
+from ftsdk.cost.serving.capacity import Capacity, Latency, capacity
+from ftsdk.cost.serving.gpus import ServingGpu
+from ftsdk.cost.serving.shapes import ModelShape, Weights
 from ftsdk.errors import SpecError
 
 __all__ = ["placements"]

@@ -15,19 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.cost.facts.devices import find_device
-from ftsdk.cost.serving.capacity import (
-    Latency,
-    ModelShape,
-    ServingGpu,
-    Weights,
-    capacity,
-    ceiling_tokens_per_s,
-    known_gpus,
-    model_shape,
-    serving_gpu,
-    tokens_per_s_at,
-)
+from ftsdk.cost.serving.capacity import Latency, capacity, ceiling_tokens_per_s, tokens_per_s_at
+from ftsdk.cost.serving.gpus import ServingGpu, known_gpus, serving_gpu
 from ftsdk.cost.serving.placements import placements
+from ftsdk.cost.serving.shapes import ModelShape, Weights, model_shape
 from ftsdk.errors import SpecError
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"

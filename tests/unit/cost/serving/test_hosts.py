@@ -8,8 +8,10 @@ import pytest
 
 from ftsdk.cost import PriceBook
 from ftsdk.cost.pricebook.gpu_prices import gpu_price
-from ftsdk.cost.serving.capacity import capacity, model_shape, serving_gpu
+from ftsdk.cost.serving.capacity import capacity
+from ftsdk.cost.serving.gpus import serving_gpu
 from ftsdk.cost.serving.hosts import Host, cheapest_host
+from ftsdk.cost.serving.shapes import model_shape
 from ftsdk.errors import SpecError
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.3"

@@ -5,6 +5,7 @@ gpus.py      GPU names and counts, read and checked
 estimate.py  which GPU a fine-tune fits on, and how long it may take, by the models of memory and time: pure
 limits.py    timeout and attempts from a budget: pure
 billing.py   what Modal bills for a run: pure
+options.py      the arguments of `Modal(...)`, and which of them Modal doesn't offer
 plan_launch.py  from options and a spec to the launch request: pure
 image.py     which packages the container gets: pure
 client.py    calls of Modal's client; client_errors.py turns its errors into ours

@@ -27,8 +27,9 @@ from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempt
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.image import recipe
 from ftsdk.backends.launchers.modal.limits import GRACE_S
+from ftsdk.backends.launchers.modal.options import Options
 from ftsdk.backends.launchers.modal.orphans import orphans
-from ftsdk.backends.launchers.modal.plan_launch import Options, hardware_for, plan_launch
+from ftsdk.backends.launchers.modal.plan_launch import hardware_for, plan_launch
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.volume import Volume
