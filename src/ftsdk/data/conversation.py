@@ -196,6 +196,10 @@ def check_conversation(
             field=field,
         )
     _check_answers(messages, where, field)
+    if all(message.get("weight") == 0 for message in messages if message["role"] == "assistant") and (
+        ends_with == "assistant"
+    ):
+        raise where.error("no message of the assistant is trained: all have the weight 0.", field=field)
     if ends_with == "assistant" and not messages[-1]["content"].strip() and "tool_calls" not in messages[-1]:
         raise where.error(
             f"message {len(roles) - 1}, the assistant's last, is empty.",

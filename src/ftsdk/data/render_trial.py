@@ -16,11 +16,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ftsdk.data.conversation import message_text
 from ftsdk.data.last_results import LastResults
 from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
-from ftsdk.data.rendering import facts_of, render_rows
+from ftsdk.data.rendering import render_rows
 from ftsdk.data.text_model import TextModel
+from ftsdk.data.training_sequences import facts_of
 from ftsdk.errors import DatasetError, ModelError
 from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
 from ftsdk.spec import TrainOn
@@ -84,7 +86,8 @@ def _within(positions: Sequence[int], sizes: Sequence[int], characters: int, at_
 
 def _characters(row: Mapping[str, Any]) -> int:
     sides = [row["messages"]] if "messages" in row else [row["prompt"], row["chosen"], row["rejected"]]
-    return sum(len(message["content"]) for side in sides for message in side)
+    tools = len(json.dumps(row["tools"])) if "tools" in row else 0
+    return tools + sum(len(message_text(message)) for side in sides for message in side)
 
 
 def try_rows(trial: RenderTrial) -> str | None:
@@ -201,7 +204,13 @@ def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
         facts.extend(facts_of(one) for one in found)
     _kill_after(0)
     report = summarise(facts[: request["counted"]], max_length=request["max_length"], has_template=model.has_template)
-    return replace(report, longest_row=request["rows"][report.longest_row][0])
+    places = [position for position, _ in request["rows"]]
+    first = report.first_row_losing_tools
+    return replace(
+        report,
+        longest_row=places[report.longest_row],
+        first_row_losing_tools=None if first is None else places[first],
+    )
 
 
 def _kill_after(seconds: float) -> None:
