@@ -48,7 +48,7 @@ TOOLS_LLAMA = """\
 {{- '<|im_end|>' }}{% endif %}
 {%- for m in messages %}
 {%- if m.tool_calls %}
-{%- if m.tool_calls | length != 1 %}{{- raise_exception('This model only supports single tool-calls at once!') }}{% endif %}
+{%- if m.tool_calls | length != 1 %}{{- raise_exception('only supports single tool-calls at once!') }}{% endif %}
 {%- set call = m.tool_calls[0].function %}
 {{- '<|im_start|>assistant\\n' }}
 {{- '{"name": "' + call.name + '", "parameters": ' }}

@@ -9,14 +9,14 @@ from ftsdk.data.location import Location
 from ftsdk.data.tool_calls import read_calls, read_function_call
 from ftsdk.spec.base import nearest
 
-__all__ = ["Message", "check_conversation", "check_text", "message_text", "read_messages"]
+__all__ = ["Message", "check_conversation", "check_text", "read_messages"]
 
 Message = dict[str, Any]
 """`{"role": ..., "content": ...}`, both text, and what else the message says:
 
 - `name`: who speaks, or which tool answers;
 - `reasoning_content`: what the assistant thought before it answered;
-- `tool_calls`: `[{"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}]`; `id` may be missing;
+- `tool_calls`: `[{"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}]`; some have no id;
 - `tool_call_id`: the call that a tool's message answers;
 - `weight`: 0 for an assistant's message that isn't trained.
 """
@@ -123,18 +123,6 @@ def _text(key: str, value: object, index: int, where: Location, field: str) -> s
     if not isinstance(value, str):
         raise where.error(f"message {index} has {key!r} that is a {type(value).__name__}, not text.", field=field)
     return check_text(value, where, field)
-
-
-def message_text(message: Mapping[str, Any], *, with_reasoning: bool = True) -> str:
-    """Return all that a message says as one text: its content, its reasoning before it, its calls behind it."""
-    content: str = message.get("content") or ""
-    if len(message) <= 2:
-        return content
-    calls = [
-        f"{call['function']['name']}({call['function']['arguments']})" for call in message.get("tool_calls", ())
-    ]
-    reasoning = message.get("reasoning_content", "") if with_reasoning else ""
-    return "\n".join(filter(None, [reasoning, content, *calls])) if reasoning or calls else content
 
 
 def check_text(text: str, where: Location, field: str) -> str:

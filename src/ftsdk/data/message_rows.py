@@ -1,7 +1,7 @@
 """Canonical rows in Arrow: each is one or more lists of messages, and a message is a role and a content.
 
-What few messages have besides, such as tool calls, is one JSON object in a third field, which is there where any row of a
-batch needs it. So are the columns of what rows have beside their conversation, such as tools.
+What few messages have besides, such as tool calls, is one JSON object in a third field, which is there where any row
+of a batch needs it. So are the columns of what rows have beside their conversation, such as tools.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from ftsdk._files import open_regular_file
 from ftsdk.data.batches import MISSING, Batch, Batches, BatchWriter
 from ftsdk.data.cells import decode_cells, encode_cells
-from ftsdk.data.conversation import message_text
 from ftsdk.data.row_sequence import RowSequence
+from ftsdk.models.chat_template import message_text
 
 __all__ = [
     "BESIDE",

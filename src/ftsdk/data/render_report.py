@@ -94,8 +94,9 @@ class RenderReport:
             ),
             (
                 self.rows_by_turn,
-                f"{_rows(self.rows_by_turn)} {_are(self.rows_by_turn)} trained turn by turn, each turn as serving would "
-                f"ask for it, because the chat template rewrites earlier turns: {self.sequences:,} sequences in all.",
+                f"{_rows(self.rows_by_turn)} {_are(self.rows_by_turn)} trained turn by turn, each turn as serving "
+                "would ask for it, because the chat template rewrites earlier turns: "
+                f"{self.sequences:,} sequences in all.",
             ),
             (
                 cut,

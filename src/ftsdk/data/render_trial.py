@@ -16,7 +16,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from ftsdk.data.conversation import message_text
 from ftsdk.data.last_results import LastResults
 from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
@@ -24,6 +23,7 @@ from ftsdk.data.rendering import render_rows
 from ftsdk.data.text_model import TextModel
 from ftsdk.data.training_sequences import facts_of
 from ftsdk.errors import DatasetError, ModelError
+from ftsdk.models.chat_template import message_text
 from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
 from ftsdk.spec import TrainOn
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, cast
 
-from ftsdk.data.content_check import is_content_missing, is_tool_missing
-from ftsdk.data.conversation import message_text
+from ftsdk.data.content_check import is_content_missing
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
-from ftsdk.data.template_input import Conversation, conversation_of
 from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.data.training_sequences import RenderedPair, RenderedRow, facts_of, trained_tokens
 from ftsdk.data.turns import Span, TurnTokens, find_turns, trained_turns, turn_tokens
 from ftsdk.errors import DatasetError, ModelError
+from ftsdk.models.chat_template import Conversation, message_text
+from ftsdk.models.tool_check import is_tool_missing
 from ftsdk.spec import TrainOn
 
 __all__ = [
@@ -114,7 +114,7 @@ def render_rows(
     remaining, start = iter(rows), first_row
     while chunk := list(islice(remaining, _CHUNK)):
         if "messages" in chunk[0]:
-            conversations = [conversation_of(row, "messages") for row in chunk]
+            conversations = [_conversation(row, "messages") for row in chunk]
             if train_on == "completion":
                 _refuse_untrained(conversations, start)
             yield from _chat_rows(
@@ -123,6 +123,11 @@ def render_rows(
         else:
             yield from ([pair] for pair in _pairs(chunk, model, max_length, first_row=start))
         start += len(chunk)
+
+
+def _conversation(row: Mapping[str, Any], *sides: str) -> Conversation:
+    """Return the messages of some lists of a row, one after the other, with the row's tools."""
+    return Conversation([message for side in sides for message in row[side]], row.get("tools"))
 
 
 def _refuse_untrained(conversations: Sequence[Conversation], first_row: int) -> None:
@@ -188,12 +193,15 @@ def _chat_rows(
     if rewritten and train_on == "all":
         raise _unmasked(rows[min(rewritten)])
     whole = [number for number in range(len(conversations)) if number not in rewritten]
-    kept, texts, spans = ([of[number] for number in whole] for of in (conversations, every_text, every_span))
+    kept = [conversations[number] for number in whole]
+    texts, spans = [every_text[number] for number in whole], [every_span[number] for number in whole]
     encodings = model.encode(texts)
     turns = turn_tokens(kept, texts, spans, encodings, model)
     found: list[list[RenderedRow]] = [[] for _ in conversations]
-    for number, *parts in zip(whole, kept, texts, spans, turns, encodings, strict=True):
-        found[number].append(_chat_row(*parts, model, train_on))
+    for number, one, text, row_spans, row_turns, encoding in zip(
+        whole, kept, texts, spans, turns, encodings, strict=True
+    ):
+        found[number].append(_chat_row(one, text, row_spans, row_turns, encoding, model, train_on))
     split = [(number, turn) for number in sorted(rewritten) for turn in trained_turns(conversations[number].messages)]
     alone = [conversations[number].before(turn + 1) for number, turn in split]
     if alone:
@@ -271,7 +279,7 @@ def _pairs(
     sides: list[list[RenderedRow]] = []
     starts: list[list[int]] = []
     for side in ("chosen", "rejected"):
-        conversations = [conversation_of(row, "prompt", side) for row in rows]
+        conversations = [_conversation(row, "prompt", side) for row in rows]
         texts = model.texts(conversations, rows=positions)
         spans = cast(
             "list[list[Span]]",

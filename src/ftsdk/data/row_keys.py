@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from ftsdk.data.conversation import message_text
 from ftsdk.data.message_rows import BESIDE
+from ftsdk.models.chat_template import message_text
 
 __all__ = [
     "Format",
@@ -70,7 +70,7 @@ def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002
 
 
 def answer_text(row: Mapping[str, Any]) -> str:
-    """Return the answer of a conversation with its calls and without its reasoning; of preference rows the chosen one."""
+    """Return the answer of a conversation, calls included and reasoning not; of preference rows the chosen one."""
     said = row["messages"] if "messages" in row else row["chosen"]
     return message_text(said[-1], with_reasoning=False)
 

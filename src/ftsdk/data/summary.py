@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.conversation import message_text
 from ftsdk.data.labels import MAX_CLASSES, label_counts, label_variants
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import row_hash
+from ftsdk.models.chat_template import message_text
 
 if TYPE_CHECKING:
     from ftsdk.data.rows import Rows

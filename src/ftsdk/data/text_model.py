@@ -5,7 +5,6 @@ No torch here, and no import of transformers: any fast tokenizer object will do.
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,12 +12,13 @@ from functools import cached_property
 from typing import Any, NamedTuple, cast, overload
 
 from ftsdk.data.limits import TEMPLATE_LIMITS
-from ftsdk.data.template_input import AS_PYTHON, PROBE, Conversation, TemplateShape, as_template_sees
 from ftsdk.data.template_trial import check_template
 from ftsdk.data.time_limit import time_limit
 from ftsdk.errors import ModelError
+from ftsdk.models.chat_template import Conversation, TemplateShape, render_conversations, template_shape
 
 __all__ = ["Encoding", "TextModel"]
+
 
 class Encoding(NamedTuple):
     """The tokens of a text, and the characters that each was made from."""
@@ -194,55 +194,27 @@ class TextModel:
         return token in self._special and characters.strip() == self._special[token].strip()
 
     @cached_property
-    def shape(self) -> TemplateShape:
-        """How the template takes reasoning and the arguments of calls; found by rendering a call, not by its name."""
-        template: Any = self._template or self._tokenizer.chat_template
-        source = "\n".join(map(str, template.values())) if isinstance(template, dict) else str(template)
-        known = TemplateShape._field_defaults["reasoning"], "reasoning", "thinking"
-        reasoning = next((key for key in known if re.search(rf"[.'\"]{key}\b", source)), known[0])
-        shape = TemplateShape(reasoning)
-        for arguments in ("object", "text"):
-            tried = TemplateShape(reasoning, arguments)
-            try:
-                with time_limit(TEMPLATE_LIMITS.chunk_s):
-                    text = self._render([PROBE], tried, generation_prompt=False)[0]
-            except Exception:  # noqa: BLE001, S112 - a template is a program: this one takes them in the other shape
-                continue
-            if AS_PYTHON not in text:
-                return tried
-        return shape
+    def _shape(self) -> TemplateShape:
+        with time_limit(TEMPLATE_LIMITS.chunk_s):
+            return template_shape(self._tokenizer, self._template)
 
     def _apply(self, conversations: Sequence[Conversation], generation_prompt: bool) -> list[str]:
         is_plain = all(len(message) == 2 for one in conversations for message in one.messages)
-        shape = TemplateShape() if is_plain else self.shape
         try:
+            shape = TemplateShape() if is_plain else self._shape
             with time_limit(TEMPLATE_LIMITS.chunk_s):
-                return self._render(conversations, shape, generation_prompt=generation_prompt)
+                return render_conversations(
+                    self._tokenizer,
+                    conversations,
+                    shape,
+                    template=self._template,
+                    generation_prompt=generation_prompt,
+                )
         except TimeoutError as error:
             raise _TemplateTimeoutError(
                 f"the model's chat template takes more than {TEMPLATE_LIMITS.chunk_s:g} seconds for "
                 f"{len(conversations):,} rows, so it isn't used; pass another one with Model(chat_template=...)"
             ) from error
-
-    def _render(
-        self, conversations: Sequence[Conversation], shape: TemplateShape, *, generation_prompt: bool
-    ) -> list[str]:
-        """Render conversations, those with the same tools together: a tokenizer takes one list of tools a call."""
-        groups: dict[str, list[int]] = {}
-        for index, conversation in enumerate(conversations):
-            groups.setdefault(json.dumps(conversation.tools) if conversation.tools else "", []).append(index)
-        texts: dict[int, str] = {}
-        for group in groups.values():
-            tools = conversations[group[0]].tools
-            found = self._tokenizer.apply_chat_template(
-                [as_template_sees(conversations[index].messages, shape) for index in group],
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-                **({"tools": list(tools)} if tools else {}),
-            )
-            texts.update(zip(group, found, strict=True))
-        return [texts[index] for index in range(len(conversations))]
 
     def _plain(self, conversation: Conversation, row: int) -> str:
         messages = conversation.messages

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.data.conversation import message_text
+from ftsdk.models.chat_template import message_text
 from ftsdk.spec import Range
 
 __all__ = ["GUESSED_FROM", "TokenGuesses", "guess_rows", "guess_tokens", "guess_turns"]

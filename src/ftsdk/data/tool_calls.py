@@ -13,17 +13,12 @@ from ftsdk.data.json_text import read_json, refuse_depth
 from ftsdk.data.location import Location
 from ftsdk.spec.base import nearest
 
-__all__ = ["TOOL_COLUMNS", "check_calls", "parsed_arguments", "read_calls", "read_function_call", "read_tool_columns"]
+__all__ = ["TOOL_COLUMNS", "check_calls", "read_calls", "read_function_call", "read_tool_columns"]
 
 TOOL_COLUMNS = ("tools", "functions", "parallel_tool_calls")
 """Columns beside a conversation that `read_tool_columns` reads."""
 
 Message = dict[str, Any]
-
-
-def parsed_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call of a canonical row as an object."""
-    return cast("dict[str, Any]", json.loads(call["function"]["arguments"]))
 
 
 def read_tool_columns(row: Mapping[str, Any], where: Location) -> dict[str, Any]:
@@ -206,9 +201,7 @@ def check_calls(row: Mapping[str, Any], where: Location, field: str) -> None:
     for index, message in enumerate(row["messages"]):
         calls = message.get("tool_calls", ())
         if len(calls) > 1 and row.get("parallel_tool_calls") is False:
-            raise where.error(
-                f"message {index} has {len(calls)} calls, and parallel_tool_calls is false.", field=field
-            )
+            raise where.error(f"message {index} has {len(calls)} calls, and parallel_tool_calls is false.", field=field)
         for call in calls:
             name = call["function"]["name"]
             if names and name not in names:

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from ftsdk.data.conversation import message_text
-from ftsdk.data.template_input import Conversation
 from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.errors import ModelError
+from ftsdk.models.chat_template import Conversation, message_text
 from ftsdk.spec import TrainOn
 
 __all__ = ["Span", "TurnTokens", "Turns", "find_turns", "trained_turns", "turn_tokens"]

@@ -95,6 +95,5 @@ def guesses_of(data: Dataset, ref: DatasetRef) -> TokenGuesses:
 
 def _has_several_answers(data: Dataset) -> bool:
     return data.format == "chat" and any(
-        sum(message["role"] == "assistant" for message in row["messages"]) > 1
-        for row in islice(data.rows, _LOOKED_AT)
+        sum(message["role"] == "assistant" for message in row["messages"]) > 1 for row in islice(data.rows, _LOOKED_AT)
     )

@@ -41,8 +41,8 @@ class DatasetRef(Value):
     format: DataFormat
     rows: Annotated[int, Field(ge=1)]
     sequences: Annotated[int, Field(ge=1)] | None = None
-    """Training sequences of the rows, for the model of the job; None: one each, or not known. A conversation has several
-    where the chat template rewrites earlier turns."""
+    """Training sequences of the rows, for the model of the job; None: one each, or not known. A conversation has
+    several where the chat template rewrites earlier turns."""
     name: str = "data"
     """Display name: where the rows came from."""
     tokens: Tokens | None = None

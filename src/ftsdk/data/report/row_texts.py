@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast, overload
 
-from ftsdk.data.conversation import message_text
 from ftsdk.data.message_rows import Row
 from ftsdk.data.row_keys import Format, answer_text, prompt_text
 from ftsdk.data.text_column import TextColumn, text_array
+from ftsdk.models.chat_template import message_text
 
 __all__ = ["Part", "RowTexts", "TextChunk", "read_chunks"]
 

@@ -107,9 +107,7 @@ def _make_trainer(
     return load_method(request.method.kind).make_trainer(request, shared, options, pad_token_id=tokenizer.pad_token_id)
 
 
-def _arguments(
-    request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool
-) -> dict[str, Any]:
+def _arguments(request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool) -> dict[str, Any]:
     """Return the options that all methods share."""
     device, dtype, is_full = request.device, request.dtype, not request.tuning.adapts
     is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
