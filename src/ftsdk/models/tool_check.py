@@ -23,7 +23,8 @@ def is_tool_missing(conversation: Conversation, text: str, trained: Mapping[int,
     tools = [tool["function"] for tool in conversation.tools or ()]
     if not all(_is_tool_in(tool, text) for tool in tools):
         return True
-    offered = {tool["name"] for tool in tools}
+    # What describes the tools has their names too.
+    described = json.dumps(tools, ensure_ascii=False)
     calls = [
         (call, trained.get(n))
         for n, message in enumerate(conversation.messages)
@@ -31,7 +32,7 @@ def is_tool_missing(conversation: Conversation, text: str, trained: Mapping[int,
     ]
     objects: dict[str | None, Counter[str]] = {}
     names = Counter(call["function"]["name"] for call, turn in calls if turn is None)
-    if any(text.count(name) < count + (name in offered) for name, count in names.items()):
+    if any(text.count(name) < count + described.count(name) for name, count in names.items()):
         return True
     wanted: dict[str | None, Counter[str]] = {}
     for call, turn in calls:

@@ -204,7 +204,7 @@ def test_a_call_of_no_arguments_that_is_left_out_is_found(tokenizer: Any) -> Non
 
 
 def test_a_model_without_a_template_learns_no_tools(base_tokenizer: Any) -> None:
-    with pytest.raises(ModelError, match="no chat template.* and tools"):
+    with pytest.raises(ModelError, match=r"no chat template.* and tools"):
         render_dataset(read(ASK, ANSWER, tools=[WEATHER]), base_tokenizer)
 
 
@@ -216,9 +216,9 @@ def test_weights_leave_turns_out_of_the_loss(tokenizer: Any) -> None:
     assert isinstance(everything, RenderedRow)
     assert "No rain." not in trained(everything, tokenizer)
     assert trained(everything, tokenizer).count("Rain in Rome?") == 2
+    ends = read(ASK, ANSWER, ASK, {**ANSWER, "train": False})
     with pytest.raises(DatasetError, match="last message of row 1 has the weight 0, and train_on='completion'"):
-        render_dataset(read(*talk[:3], {**ANSWER, "weight": 0}, ASK, {**ANSWER, "weight": 0}, ASK, ANSWER, ASK,
-                            {**ANSWER, "train": False}), tokenizer, chat_template=CHATML, train_on="completion")  # fmt: skip
+        render_dataset(ends, tokenizer, chat_template=CHATML, train_on="completion")
 
 
 def test_preference_pairs_may_prefer_a_call(tokenizer: Any) -> None:

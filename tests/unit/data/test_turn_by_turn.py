@@ -65,8 +65,9 @@ def test_weights_choose_the_turns_that_become_sequences(tokenizer: Any) -> None:
     rendered = render_dataset(read(talk), tokenizer, chat_template=REASONING)
     assert [trained(row, tokenizer)[-11:] for row in rendered.rows] == ["2<|im_end|>", "6<|im_end|>"]
     assert [row.row for row in preview(read(talk), tokenizer, chat_template=REASONING).rows] == [0, 0]
-    with pytest.raises(ModelError, match="row 1 has an answer of the weight 0.*train_on='assistant'"):
-        render_dataset(read([*FIRST[:1], {**FIRST[1], "weight": 0}, *THIRD]), tokenizer, chat_template=REASONING, train_on="all")  # fmt: skip
+    weighted = read([*FIRST[:1], {**FIRST[1], "weight": 0}, *THIRD])
+    with pytest.raises(ModelError, match=r"row 1 has an answer of the weight 0.*train_on='assistant'"):
+        render_dataset(weighted, tokenizer, chat_template=REASONING, train_on="all")
 
 
 def test_max_length_cuts_sequences_one_by_one(tokenizer: Any) -> None:
