@@ -36,7 +36,7 @@ def test_a_prompt_has_the_tools_of_its_row() -> None:
     assert tools_of(first.prompt) == (WEATHER,)
     assert tools_of(second.prompt) == ()
     assert "weather({})" in first.prompt_text
-    assert Eval(name="right", data=data).score(first, "<think>Hm.</think>No.").value == 1.0
+    assert Eval.exact_match(data, name="right").score(first, "<think>Hm.</think>No.").value == 1.0
     seen: list[Any] = []
 
     def answer(conversation: Any) -> str:
