@@ -123,3 +123,21 @@ XML_CALLS = """\
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
 """
 """As Qwen3-Coder."""
+
+CHAIN_DROPPED = """\
+{%- for m in messages %}
+{%- set later = namespace(answer=false) %}
+{%- for n in messages[loop.index:] %}
+{%- if n.role == 'assistant' and not n.tool_calls %}{% set later.answer = true %}{% endif %}
+{%- endfor %}
+{{- '<|im_start|>' + m.role }}
+{%- if m.thinking and not later.answer %}{{- '<think>' + m.thinking + '</think>' }}{% endif %}
+{{- '\\n' + m.content }}
+{%- for call in m.tool_calls or [] %}
+{{- call.function.name + ' ' }}{{- call.function.arguments | tojson }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant' }}{% endif %}
+"""
+"""As gpt-oss: what was thought before a call stands there until the answer follows."""

@@ -188,8 +188,8 @@ def _chat_rows(
     rows: Sequence[int],
 ) -> list[list[RenderedRow]]:
     """Render conversations, each as one sequence or, where the template rewrites earlier turns, as one a turn."""
-    every_text = model.texts(conversations, rows=rows)
-    every_span, rewritten = find_turns(conversations, every_text, model, train_on=train_on, rows=rows)
+    rendered = model.texts(conversations, rows=rows)
+    every_text, every_span, rewritten = find_turns(conversations, rendered, model, train_on=train_on, rows=rows)
     if rewritten and train_on == "all":
         raise _unmasked(rows[min(rewritten)])
     whole = [number for number in range(len(conversations)) if number not in rewritten]
@@ -280,11 +280,14 @@ def _pairs(
     starts: list[list[int]] = []
     for side in ("chosen", "rejected"):
         conversations = [_conversation(row, "prompt", side) for row in rows]
-        texts = model.texts(conversations, rows=positions)
-        spans = cast(
-            "list[list[Span]]",
-            find_turns(conversations, texts, model, train_on="completion", rows=positions).spans,
+        texts, found, _ = find_turns(
+            conversations,
+            model.texts(conversations, rows=positions),
+            model,
+            train_on="completion",
+            rows=positions,
         )
+        spans = cast("list[list[Span]]", found)
         encodings = model.encode(texts)
         turns = turn_tokens(conversations, texts, spans, encodings, model)
         sides.append(

@@ -43,6 +43,9 @@ class TurnTokens(NamedTuple):
 class Turns(NamedTuple):
     """The assistant turns of some conversations."""
 
+    texts: list[str]
+    """Each conversation as it is trained: as rendered or, where the last turn then stands behind another prompt than in
+    serving, behind that of serving."""
     spans: list[list[Span] | None]
     """Those of each conversation, the last turn last; None where the template hides them."""
     rewritten: frozenset[int]
@@ -86,6 +89,7 @@ def find_turns(
     )
     spans: list[list[Span] | None] = [[] for _ in conversations]
     rewritten: set[int] = set()
+    apart: list[tuple[int, str | None]] = []
     for (number, turn), before in zip(wanted, befores, strict=True):
         text, found = texts[number], spans[number]
         after = text if is_last(number, turn) else afters[number, turn]
@@ -97,9 +101,46 @@ def find_turns(
             spans[number] = None
         elif train_on == "all" and not any("weight" in message for message in conversations[number].messages):
             spans[number] = None
-        else:
+        elif found and train_on == "assistant":
+            rewritten.add(number)
+            spans[number] = None
+        elif number not in rewritten:
+            apart.append((number, before))
+    kept = list(texts)
+    for (number, before), completion in zip(
+        apart, _completions([(conversations[n], texts[n]) for n, _ in apart], model), strict=True
+    ):
+        turn, found = len(conversations[number].messages) - 1, spans[number]
+        if before is None or completion is None or found:
             raise _unstable(rows[number], turn)
-    return Turns(spans, frozenset(rewritten))
+        kept[number] = before + completion
+        spans[number] = [Span(len(before), len(kept[number]), turn)]
+    return Turns(kept, spans, frozenset(rewritten))
+
+
+def _completions(rendered: Sequence[tuple[Conversation, str]], model: TextModel) -> list[str | None]:
+    """Return what the template writes for the last turns of conversations; None where that can't be known.
+
+    Some templates write what was thought before a call until an answer follows. The answer then stands behind a prompt
+    without these thoughts, while serving asks for it with them.
+    """
+    prompts = model.texts(
+        [_without_reasoning(one.before(-1)) for one, _ in rendered], generation_prompt=True, rows=None
+    )
+    return [
+        text[len(prompt) :] if prompt is not None and text.startswith(prompt) else None
+        for (_, text), prompt in zip(rendered, prompts, strict=True)
+    ]
+
+
+def _without_reasoning(conversation: Conversation) -> Conversation:
+    return Conversation(
+        [
+            {key: value for key, value in message.items() if key != "reasoning_content"}
+            for message in conversation.messages
+        ],
+        conversation.tools,
+    )
 
 
 def trained_turns(messages: Sequence[Mapping[str, Any]]) -> list[int]:

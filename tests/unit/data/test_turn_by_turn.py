@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chat_templates import CHATML, REASONING
+from chat_templates import CHAIN_DROPPED, CHATML, REASONING
 
 from ftsdk.data import Dataset, RenderedRow, preview, render_chat, render_dataset
 from ftsdk.data.token_guess import guess_turns
@@ -112,6 +112,24 @@ def test_templates_find_reasoning_under_the_key_that_they_know(tokenizer: Any, k
     assert "One and one." in trained(render_dataset(read(FIRST), tokenizer, chat_template=template).rows[0], tokenizer)
     spelled = [FIRST[0], {"role": "assistant", "content": "2", key: "One and one."}]
     assert read(spelled).fingerprint == read(FIRST).fingerprint
+
+
+def test_an_answer_is_trained_behind_the_thoughts_that_serving_shows_it(tokenizer: Any) -> None:
+    """The whole conversation is rendered without the thought before the call; the prompt of the answer has it."""
+    call = {"id": "c1", "type": "function", "function": {"name": "sum", "arguments": '{"of": [1, 1]}'}}
+    thought = {"role": "assistant", "content": "", "reasoning_content": "Add them.", "tool_calls": [call]}
+    answer = {"role": "assistant", "content": "2", "reasoning_content": "Done."}
+    talk = [FIRST[0], thought, {"role": "tool", "tool_call_id": "c1", "content": "two"}, answer]
+    for train_on, count in (("assistant", 2), ("completion", 1)):
+        rendered = render_dataset(read(talk), tokenizer, chat_template=CHAIN_DROPPED, train_on=train_on)  # type: ignore[arg-type]
+        rendered.report.check()
+        assert len(rendered.rows) == count
+        last = rendered.rows[-1]
+        assert isinstance(last, RenderedRow)
+        assert trained(last, tokenizer) == "<think>Done.</think>\n2<|im_end|>"
+        assert last.text.startswith(
+            "<|im_start|>user\n1+1?<|im_end|><|im_start|>assistant<think>Add them.</think>\nsum"
+        )
 
 
 def test_one_conversation_that_is_several_sequences_is_refused_as_one(tokenizer: Any) -> None:
