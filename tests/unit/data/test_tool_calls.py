@@ -268,3 +268,8 @@ def test_a_reasoning_template_keeps_thoughts_of_a_chain_of_calls(tokenizer: Any)
     assert len(rendered.rows) == 1
     assert trained(rendered.rows[0], tokenizer).count("<think>") == 2
     rendered.report.check()
+
+
+def test_cleaning_keeps_calls_and_tools_that_answer_nothing() -> None:
+    dataset = read(ASK, call(), told(""), ANSWER, tools=[WEATHER]) + read(ASK, call("{}"))
+    assert list(dataset.clean()) == list(dataset)

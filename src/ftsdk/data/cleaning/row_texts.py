@@ -92,8 +92,10 @@ def are_labels(different: Collection[str], rows: int) -> bool:
 
 
 def with_answer(row: Row, answer: str) -> Row:
-    """Return a conversation with another last message."""
+    """Return a conversation with another last message; one that calls tools stays as it is."""
     *asked, last = row["messages"]
+    if "tool_calls" in last:
+        return row
     return {**row, "messages": [*asked, {**last, "content": answer}]}
 
 
