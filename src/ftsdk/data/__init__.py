@@ -6,10 +6,11 @@ from ftsdk.data.leak_check import JudgedBy, data_notes, leaks_of
 from ftsdk.data.preview import Preview, preview
 from ftsdk.data.render_report import RenderReport
 from ftsdk.data.render_trial import RenderTrial, try_rows
-from ftsdk.data.rendering import Rendered, RenderedPair, RenderedRow, render_chat, render_dataset, render_preference
+from ftsdk.data.rendering import Rendered, render_chat, render_dataset, render_preference
 from ftsdk.data.split import Splits
 from ftsdk.data.store import Store, read_stored_rows
 from ftsdk.data.summary import Summary
+from ftsdk.data.training_sequences import RenderedPair, RenderedRow
 
 __all__ = [
     "Dataset",

@@ -12,6 +12,7 @@ from ftsdk.data.message_rows import Row, message_rows
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.template import Template
+from ftsdk.data.tool_calls import TOOL_COLUMNS, check_calls, read_tool_columns
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
@@ -19,8 +20,6 @@ __all__ = ["Row", "chat_rows", "detect_format", "preference_rows", "ready_rows"]
 
 _MEANINGFUL_COLUMNS = frozenset(
     {
-        "tools",
-        "functions",
         "function_call",
         "tool_choice",
         "chat_template_kwargs",
@@ -81,6 +80,7 @@ def ready_rows(table: Table, format: Literal["chat", "preference"], source: str 
         make = _template_maker(
             table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True
         )
+    make = make if format == "preference" else _with_tools(make, table)
     return _built(table, source, bad, refuse, make)
 
 
@@ -102,7 +102,7 @@ def chat_rows(
             )
         column = _column(messages, "messages", table, source)
         make = _messages_maker(column, _template(system, "system", table, source))
-        return _built(table, source, bad, _refuses_columns(table), make)
+        return _built(table, source, bad, _refuses_columns(table), _with_tools(make, table))
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
@@ -133,6 +133,20 @@ def preference_rows(
 
 
 _Make = Callable[[Mapping[str, Any], Location], Row]
+
+
+def _with_tools(make: _Make, table: Table) -> _Make:
+    """Return a maker of rows that also keeps the tools beside a conversation, and holds its calls against them."""
+    if not any(column in TOOL_COLUMNS for column in table.columns):
+        return make
+
+    def make_with_tools(row: Mapping[str, Any], where: Location) -> Row:
+        made, beside = make(row, where), read_tool_columns(row, where)
+        for side, messages in made.items():
+            check_calls({"messages": messages, **beside}, where, side)
+        return {**made, **beside}
+
+    return make_with_tools
 
 
 def _built(
@@ -219,7 +233,7 @@ def _pair_maker(
         opening = _opening(row, where, systems, system_column or is_talk)
         return _pair(asked, answers, opening, where)
 
-    return make
+    return _with_tools(make, table) if is_talk or system_column else make
 
 
 def _pair(asked: list[Message], answers: dict[str, list[Message]], opening: list[Message], where: Location) -> Row:
@@ -234,7 +248,9 @@ def _pair(asked: list[Message], answers: dict[str, list[Message]], opening: list
     for name, answer in answers.items():
         if answer[0]["role"] != "assistant":
             raise where.error(f"must come from the assistant, not from {answer[0]['role']!r}.", field=name)
-        if not answer[0]["content"].strip():
+        if answer[0].get("weight") == 0:
+            raise where.error("has the weight 0, and both answers of a pair are trained.", field=name)
+        if not answer[0]["content"].strip() and "tool_calls" not in answer[0]:
             raise where.error("is empty.", field=name, hint="Fill it in, or remove the row.")
     if answers["chosen"] == answers["rejected"]:
         raise where.error(

@@ -1,9 +1,14 @@
-"""Canonical rows in Arrow: each is one or more lists of messages, and a message is a role and a content."""
+"""Canonical rows in Arrow: each is one or more lists of messages, and a message is a role and a content.
+
+What few messages have besides, such as tool calls, is one JSON object in a third field, which is there where any row
+of a batch needs it. So are the columns of what rows have beside their conversation, such as tools.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import open_regular_file
-from ftsdk.data.batches import Batch, Batches, BatchWriter
+from ftsdk.data.batches import MISSING, Batch, Batches, BatchWriter
+from ftsdk.data.cells import decode_cells, encode_cells
 from ftsdk.data.row_sequence import RowSequence
+from ftsdk.models.chat_template import message_text
 
 __all__ = [
+    "BESIDE",
     "SIDES",
     "Row",
     "as_lines",
@@ -32,6 +40,8 @@ Row = dict[str, Any]
 """Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`."""
 SIDES = {"chat": ("messages",), "preference": ("chosen", "prompt", "rejected")}
 """The lists of messages of a row, by the format of the rows."""
+BESIDE = ("parallel_tool_calls", "tools")
+"""What a row may have beside its lists of messages."""
 _ROWS = 1024
 
 
@@ -54,11 +64,19 @@ def message_rows(rows: Iterable[Row]) -> RowSequence:
 
 
 def as_lines(rows: Iterable[Row]) -> bytes:
-    """Return canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint."""
+    """Return canonical rows as JSON lines: sorted keys, UTF-8, no blanks. Their SHA-256 is the fingerprint.
+
+    Tools keep the order of their keys, in which templates show them.
+    """
     # Written by hand, because the shape is known and json.dumps takes several times as long; a test holds the two
     # equal.
     return "".join(
-        ["{" + ",".join([f'"{key}":{_array(row[key])}' for key in sorted(row)]) + "}\n" for row in rows]
+        [
+            "{"
+            + ",".join([f'"{key}":{_json(row[key]) if key in BESIDE else _array(row[key])}' for key in sorted(row)])
+            + "}\n"
+            for row in rows
+        ]
     ).encode("utf-8")
 
 
@@ -71,7 +89,7 @@ def fingerprint_of(rows: RowSequence) -> str:
 
 
 def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
-    """Yield what the last message of each row says, without building the others.
+    """Yield what the last message of each row says, its calls included, without building the others.
 
     Args:
         rows: Canonical rows.
@@ -83,7 +101,13 @@ def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
     for batch in rows.batches():
         column = batch.arrow.column(side)
         ends = numpy.cumsum(column.value_lengths().to_numpy())
-        yield from column.flatten().flatten()[1].take(pyarrow.array(ends - 1)).to_pylist()
+        last = column.flatten().take(pyarrow.array(ends - 1)).flatten()
+        contents, more = last[1].to_pylist(), last[2].to_pylist() if len(last) > 2 else ()
+        for position, text in enumerate(more):
+            if text is not None:
+                message = {"content": contents[position], **json.loads(text), "role": "assistant"}
+                contents[position] = message_text(message, with_reasoning=False)
+        yield from contents
 
 
 def write_message_rows(rows: RowSequence, path: Path) -> None:
@@ -94,13 +118,11 @@ def write_message_rows(rows: RowSequence, path: Path) -> None:
     """
     import pyarrow
 
-    batches = rows.batches()
-    first = next(batches)
+    schema = pyarrow.unify_schemas(rows.schemas(), promote_options="permissive")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, pyarrow.ipc.new_file(file, first.arrow.schema) as writer:
-        writer.write_batch(first.arrow)
-        for batch in batches:
-            writer.write_batch(batch.arrow)
+    with os.fdopen(descriptor, "wb") as file, pyarrow.ipc.new_file(file, schema) as writer:
+        for batch in rows.batches():
+            writer.write_batch(_widened(batch.arrow, schema))
 
 
 def open_message_rows(path: Path) -> RowSequence:
@@ -115,12 +137,12 @@ def open_message_rows(path: Path) -> RowSequence:
     with _mapped(path) as file:
         reader = pyarrow.ipc.open_file(file)
         found = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    sides = tuple(reader.schema.names)
-    if sides not in SIDES.values() or any(column.type != _list_type() for column in reader.schema):
+    sides = tuple(name for name in reader.schema.names if name not in BESIDE)
+    if sides not in SIDES.values() or not all(map(_is_ours, reader.schema)):
         raise ValueError(f"its columns are {', '.join(sides)[:200]}, not those of rows to train on")
     for batch in found:
         batch.validate(full=True)
-        if any(_has_gaps(column) for column in batch.columns):
+        if any(_has_gaps(batch.column(side)) for side in sides):
             raise ValueError("some messages have no role or no content")
     return RowSequence(Batches([Batch(batch.num_rows, batch) for batch in found]), message_lists)
 
@@ -146,49 +168,105 @@ def _mapped(path: Path) -> Any:
 
 def _has_gaps(lists: Any) -> bool:
     messages = lists.flatten()
-    return bool(lists.null_count or messages.null_count or any(part.null_count for part in messages.flatten()))
+    said = messages.flatten()[:2]
+    return bool(lists.null_count or messages.null_count or any(part.null_count for part in said))
 
 
-def _list_type() -> Any:
+def _is_ours(field: Any) -> bool:
     import pyarrow
 
-    return pyarrow.list_(pyarrow.struct({"role": pyarrow.string(), "content": pyarrow.large_string()}))
+    if field.name in BESIDE:
+        return field.type == pyarrow.large_string()
+    return field.type in (_list_type(), _list_type(has_more=True))
+
+
+def _list_type(*, has_more: bool = False) -> Any:
+    import pyarrow
+
+    fields = {"role": pyarrow.string(), "content": pyarrow.large_string()}
+    return pyarrow.list_(pyarrow.struct({**fields, "more": pyarrow.large_string()} if has_more else fields))
+
+
+def _widened(batch: Any, schema: Any) -> Any:
+    """Return a batch with the columns and fields that other batches have besides, empty."""
+    import pyarrow
+
+    if batch.schema == schema:
+        return batch
+    columns: list[Any] = []
+    for field in schema:
+        column = batch.column(field.name) if field.name in batch.schema.names else None
+        if column is None:
+            column = pyarrow.nulls(batch.num_rows, field.type)
+        elif column.type != field.type:
+            roles, contents = column.flatten().flatten()
+            parts = [roles, contents, pyarrow.nulls(len(roles), pyarrow.large_string())]
+            messages = pyarrow.StructArray.from_arrays(parts, ["role", "content", "more"])
+            ends = list(itertools.accumulate(column.value_lengths().to_pylist(), initial=0))
+            column = pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
+        columns.append(column)
+    return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _encoded(rows: Sequence[Row]) -> Batch:
     import pyarrow
 
-    return Batch(
-        len(rows),
-        pyarrow.RecordBatch.from_pydict({side: _column([row[side] for row in rows]) for side in sorted(rows[0])}),
-    )
+    names = set(itertools.chain.from_iterable(rows))
+    columns = {side: _column([row[side] for row in rows]) for side in sorted(names.difference(BESIDE))}
+    for name in names.intersection(BESIDE):
+        columns[name] = encode_cells([row.get(name, MISSING) for row in rows])
+    return Batch(len(rows), pyarrow.RecordBatch.from_pydict({name: columns[name] for name in sorted(columns)}))
 
 
-def _column(lists: Sequence[Sequence[dict[str, str]]]) -> Any:
+def _column(lists: Sequence[Sequence[dict[str, Any]]]) -> Any:
     import pyarrow
 
     said = list(itertools.chain.from_iterable(lists))
-    roles = pyarrow.array([message["role"] for message in said], pyarrow.string())
-    contents = pyarrow.array([message["content"] for message in said], pyarrow.large_string())
+    parts = [
+        pyarrow.array([message["role"] for message in said], pyarrow.string()),
+        pyarrow.array([message["content"] for message in said], pyarrow.large_string()),
+    ]
+    if any(len(message) > 2 for message in said):
+        parts.append(pyarrow.array(list(map(_more, said)), pyarrow.large_string()))
     ends = list(itertools.accumulate(map(len, lists), initial=0))
-    messages = pyarrow.StructArray.from_arrays([roles, contents], ["role", "content"])
+    messages = pyarrow.StructArray.from_arrays(parts, ["role", "content", "more"][: len(parts)])
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
 
 
-def message_lists(column: Any) -> list[list[dict[str, str]]]:
-    """Return the lists of messages in a column."""
-    roles, contents = (part.to_pylist() for part in column.flatten().flatten())
-    said = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+def _more(message: dict[str, Any]) -> str | None:
+    more = {key: value for key, value in message.items() if key not in ("role", "content")}
+    return _json(more) if more else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def message_lists(column: Any) -> Sequence[Any]:
+    """Return the lists of messages in a column; of a column beside them its values, `MISSING` where a row has none."""
+    import pyarrow
+
+    if not pyarrow.types.is_list(column.type):
+        return decode_cells(column)
+    roles, contents, *more = (part.to_pylist() for part in column.flatten().flatten())
+    said: list[dict[str, Any]] = [
+        {"role": role, "content": content} for role, content in zip(roles, contents, strict=True)
+    ]
+    for message, text in zip(said, more[0] if more else (), strict=bool(more)):
+        if text is not None:
+            message.update(json.loads(text))
     ends = list(itertools.accumulate(column.value_lengths().to_pylist(), initial=0))
     return [said[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def _array(messages: Sequence[dict[str, str]]) -> str:
+def _array(messages: Sequence[dict[str, Any]]) -> str:
     return (
         "["
         + ",".join(
             [
                 f'{{"content":{encode_basestring(message["content"])},"role":{encode_basestring(message["role"])}}}'
+                if len(message) == 2
+                else _json({key: message[key] for key in sorted(message)})
                 for message in messages
             ]
         )

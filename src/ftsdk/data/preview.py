@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ftsdk._format import escaped, printable
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
-from ftsdk.data.rendering import RenderedPair, RenderedRow, facts_of, render_rows
+from ftsdk.data.rendering import render_rows
 from ftsdk.data.text_model import TextModel
+from ftsdk.data.training_sequences import RenderedPair, RenderedRow, facts_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec import TrainOn
 
@@ -38,14 +39,17 @@ class PreviewToken(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreviewRow:
-    """One sequence as the trainer gets it. A preference row gives two, `chosen` and `rejected`."""
+    """One sequence as the trainer gets it.
+
+    A preference row gives two, `chosen` and `rejected`; a conversation one, or one for each trained turn.
+    """
 
     row: int
     """Position in the dataset, from 0."""
     line: int
     """Line in the file."""
     side: str
-    """`chosen` or `rejected`; empty for chat rows."""
+    """`chosen` or `rejected`; `turn 2 of 3` of a conversation that is trained turn by turn; else empty."""
     tokens: tuple[PreviewToken, ...]
     truncated_tokens: int
     flags: tuple[str, ...]
@@ -175,10 +179,13 @@ def preview(
     facts: list[RowFacts] = []
     for index, row in enumerate(render_rows(dataset.rows, model, train_on=train_on, max_length=max_length)):
         facts.append(facts_of(row))
-        if index < n and isinstance(row, RenderedRow):
-            rows.append(_chat_row(index, dataset.line_of(index), row, model))
-        elif index < n and isinstance(row, RenderedPair):
-            rows.extend(_pair_rows(index, dataset.line_of(index), row, model))
+        for turn, sequence in enumerate(row if index < n else (), start=1):
+            line = dataset.line_of(index)
+            if isinstance(sequence, RenderedPair):
+                rows.extend(_pair_rows(index, line, sequence, model))
+            else:
+                side = f"turn {turn} of {len(row)}" if len(row) > 1 else ""
+                rows.append(_chat_row(index, line, side, sequence, model))
     report = summarise(facts, max_length=max_length, has_template=model.has_template)
     return Preview(
         name=dataset.name,
@@ -188,12 +195,12 @@ def preview(
     )
 
 
-def _chat_row(index: int, line: int, row: RenderedRow, model: TextModel) -> PreviewRow:
+def _chat_row(index: int, line: int, side: str, row: RenderedRow, model: TextModel) -> PreviewRow:
     tokens = _tokens(row.text, row.input_ids, row.trained, model)
     return PreviewRow(
         row=index,
         line=line,
-        side="",
+        side=side,
         tokens=tokens,
         truncated_tokens=row.truncated_tokens,
         flags=tuple(sorted(row.flags)),

@@ -15,14 +15,16 @@ class RowFacts(NamedTuple):
     """One rendered row, as the report counts it."""
 
     tokens: int
-    """Before truncation; of a preference row, those of the longer sequence."""
+    """Before truncation, of the row's longest sequence."""
     kept: int
-    """After truncation; a preference row counts both sequences, with the prompt in each."""
+    """After truncation, of all sequences; a preference row is two, with the prompt in each."""
     trained: int
     """Trained tokens that are left; 0 means that the row is dropped."""
     truncated: int
     lost: int
     flags: frozenset[str]
+    sequences: int = 1
+    """Training sequences with trained tokens; several where the turns of a conversation are trained one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +37,7 @@ class RenderReport:
     trained_tokens: int
     """Tokens of one epoch that the loss counts."""
     length_min: int
-    """Tokens per row before truncation; of a preference row, those of the longer sequence."""
+    """Tokens per row before truncation; of a row that is several sequences, those of the longest."""
     length_median: int
     length_p95: int
     length_max: int
@@ -60,6 +62,18 @@ class RenderReport:
     rows_losing_content: int
     """Rows of which the chat template leaves out or changes what a message says."""
 
+    rows_losing_tools: int = 0
+    """Rows of which the chat template leaves out the tools, or calls of them."""
+
+    first_row_losing_tools: int | None = None
+    """Position of the first of these, from 0."""
+
+    sequences: int = 0
+    """Training sequences of one epoch; a preference pair is one."""
+
+    rows_by_turn: int = 0
+    """Rows of which each trained turn is a sequence of its own, because the chat template rewrites earlier turns."""
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is noteworthy."""
@@ -73,6 +87,16 @@ class RenderReport:
                 self.rows_losing_content,
                 f"{_rows(self.rows_losing_content)}: the model's chat template leaves out or changes "
                 "what a message says.",
+            ),
+            (
+                self.rows_losing_tools,
+                f"{_rows(self.rows_losing_tools)}: the model's chat template leaves out tools, or calls of them.",
+            ),
+            (
+                self.rows_by_turn,
+                f"{_rows(self.rows_by_turn)} {_are(self.rows_by_turn)} trained turn by turn, each turn as serving "
+                "would ask for it, because the chat template rewrites earlier turns: "
+                f"{self.sequences:,} sequences in all.",
             ),
             (
                 cut,
@@ -112,8 +136,17 @@ class RenderReport:
                 messages the chat template leaves out or changes.
 
         Raises:
-            DatasetError: More rows lose trained tokens or messages, or no row has any trained token.
+            DatasetError: More rows lose trained tokens or messages, any row loses its tools or calls, or no row has any
+                trained token.
         """
+        if self.rows_losing_tools:
+            first = "" if self.first_row_losing_tools is None else f", first in row {self.first_row_losing_tools + 1}"
+            raise DatasetError(
+                f"the model's chat template leaves out the tools or the tool calls of {self.rows_losing_tools:,} of "
+                f"{self.rows:,} rows{first}; without them something else would be trained. job.preview() shows them.",
+                hint="Use a model whose chat template knows tools, pass such a template with "
+                "Model(chat_template=...), or leave these rows out.",
+            )
         if self.rows_losing_content / self.rows > max_truncated:
             raise DatasetError(
                 f"the model's chat template leaves out or changes what a message says in "
@@ -151,8 +184,9 @@ class RenderReport:
 
     def __str__(self) -> str:
         share = self.trained_tokens / self.tokens_total if self.tokens_total else 0.0
+        sequences = f" as {self.sequences:,} sequences" if self.rows_by_turn else ""
         lines = [
-            f"{_rows(self.rows)}, {self.tokens_total:,} tokens an epoch, "
+            f"{_rows(self.rows)}{sequences}, {self.tokens_total:,} tokens an epoch, "
             f"{self.trained_tokens:,} of them trained ({share:.0%})",
             f"tokens per row: {self.length_min:,} at least, {self.length_median:,} median, "
             f"{self.length_p95:,} 95th percentile, {self.length_max:,} at most",
@@ -193,6 +227,10 @@ def summarise(facts: Sequence[RowFacts], *, max_length: int | None, has_template
         rows_double_bos=count(lambda fact: "double_bos" in fact.flags),
         boundary_mismatch=count(lambda fact: "boundary_mismatch" in fact.flags),
         rows_losing_content=count(lambda fact: "content_missing" in fact.flags),
+        rows_losing_tools=count(lambda fact: "tools_missing" in fact.flags),
+        first_row_losing_tools=next((n for n, fact in enumerate(facts) if "tools_missing" in fact.flags), None),
+        sequences=sum(fact.sequences for fact in facts),
+        rows_by_turn=count(lambda fact: fact.sequences > 1),
         rows_with_special_tokens_in_content=count(lambda fact: "special_tokens_in_content" in fact.flags),
     )
 

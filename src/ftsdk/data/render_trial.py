@@ -14,18 +14,20 @@ import subprocess
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftsdk.data.last_results import LastResults
 from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
-from ftsdk.data.rendering import facts_of, render_rows
+from ftsdk.data.rendering import render_rows
 from ftsdk.data.text_model import TextModel
+from ftsdk.data.training_sequences import facts_of
 from ftsdk.errors import DatasetError, ModelError
+from ftsdk.models.chat_template import message_text
 from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
 from ftsdk.spec import TrainOn
 
-__all__ = ["RenderTrial", "child", "sample_of", "try_rows"]
+__all__ = ["RenderTrial", "TriedRows", "child", "sample_of", "try_rows"]
 
 _CHILD = "from ftsdk.data.render_trial import child; child()"
 _OUT_OF_MEMORY = 77
@@ -52,7 +54,16 @@ class RenderTrial:
         return tuple(getattr(self, one.name) for one in fields(self) if one.name != "rows")
 
 
-_tried: LastResults[str | None] = LastResults(16)
+class TriedRows(NamedTuple):
+    """What rendering found."""
+
+    note: str | None = None
+    """A sentence about what wasn't rendered; None if all rows were."""
+    sequences: int | None = None
+    """Training sequences of all rows, by the share of those that were rendered; None: one a row, or not known."""
+
+
+_tried: LastResults[TriedRows] = LastResults(16)
 
 
 def sample_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
@@ -84,36 +95,36 @@ def _within(positions: Sequence[int], sizes: Sequence[int], characters: int, at_
 
 def _characters(row: Mapping[str, Any]) -> int:
     sides = [row["messages"]] if "messages" in row else [row["prompt"], row["chosen"], row["rejected"]]
-    return sum(len(message["content"]) for side in sides for message in side)
+    tools = len(json.dumps(row["tools"])) if "tools" in row else 0
+    return tools + sum(len(message_text(message)) for side in sides for message in side)
 
 
-def try_rows(trial: RenderTrial) -> str | None:
+def try_rows(trial: RenderTrial) -> TriedRows:
     """Render a sample of the rows, and refuse what training would refuse.
-
-    Returns:
-        A sentence about what wasn't rendered; None if all rows were.
 
     Raises:
         ModelError: The template refuses a row, can't be masked, or takes too long or too much memory.
-        DatasetError: Too many rows lose trained tokens or what their messages say.
+        DatasetError: Too many rows lose trained tokens or what their messages say, or any loses its tools.
     """
     return _tried.get(trial.key, lambda: _try(trial))
 
 
-def _try(trial: RenderTrial) -> str | None:
+def _try(trial: RenderTrial) -> TriedRows:
     sample, longest = sample_of(trial.rows)
     answer = _asked(trial, sample, longest)
     if isinstance(answer, str):
-        return f"rows were not rendered: {answer}. job.preview() renders all of them."
+        return TriedRows(f"rows were not rendered: {answer}. job.preview() renders all of them.")
     total, share = len(trial.rows), trial.max_truncated
+    sequences = round(total * answer.sequences / answer.rows) if answer.rows_by_turn else None
     if answer.rows == total:
         answer.check(share)
-        return None
+        return TriedRows(None, sequences)
     try:
         answer.check(min(1.0, share + _SURE * math.sqrt(share * (1 - share) / answer.rows) + 1 / answer.rows))
     except DatasetError as error:
         raise DatasetError(f"of {total:,} rows, {answer.rows:,} were tried: {error.reason}") from error
-    return f"{answer.rows + len(longest):,} of {total:,} rows were rendered; job.preview() renders all of them."
+    note = f"{answer.rows + len(longest):,} of {total:,} rows were rendered; job.preview() renders all of them."
+    return TriedRows(note, sequences)
 
 
 def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) -> RenderReport | str:
@@ -201,7 +212,13 @@ def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
         facts.extend(facts_of(one) for one in found)
     _kill_after(0)
     report = summarise(facts[: request["counted"]], max_length=request["max_length"], has_template=model.has_template)
-    return replace(report, longest_row=request["rows"][report.longest_row][0])
+    places = [position for position, _ in request["rows"]]
+    first = report.first_row_losing_tools
+    return replace(
+        report,
+        longest_row=places[report.longest_row],
+        first_row_losing_tools=None if first is None else places[first],
+    )
 
 
 def _kill_after(seconds: float) -> None:

@@ -3,27 +3,31 @@
 A conversation is rendered to text once and tokenised once, because what is tokenised in pieces isn't what the model
 will see. Which tokens belong to an assistant turn is then read off the character offsets: a turn starts where the
 rendering of the messages before it, with the generation prompt, ends.
+
+Some templates write earlier turns differently once more messages follow: those of reasoning models leave out what was
+thought before earlier answers. No one sequence then holds what the model would have read and written at each turn, so
+each trained turn becomes a sequence of its own, which ends with it.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, cast
 
+from ftsdk.data.content_check import is_content_missing
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.text_model import Encoding, TextModel
-from ftsdk.data.turns import Span, TurnTokens, find_turns, turn_tokens
+from ftsdk.data.training_sequences import RenderedPair, RenderedRow, facts_of, trained_tokens
+from ftsdk.data.turns import Span, TurnTokens, find_turns, trained_turns, turn_tokens
+from ftsdk.errors import DatasetError, ModelError
+from ftsdk.models.chat_template import Conversation, message_text
+from ftsdk.models.tool_check import is_tool_missing
 from ftsdk.spec import TrainOn
 
 __all__ = [
     "Rendered",
-    "RenderedPair",
-    "RenderedRow",
-    "facts_of",
     "render_chat",
     "render_dataset",
     "render_preference",
@@ -33,53 +37,17 @@ __all__ = [
 _CHUNK = 1000
 """Rows per call of the tokenizer: enough to keep its threads busy, few enough to hold the offsets in memory."""
 
-Messages = Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedRow:
-    """A conversation as the trainer gets it."""
-
-    input_ids: tuple[int, ...]
-    trained: tuple[bool, ...]
-    """For each token: does the loss count it as something to predict?"""
-    text: str
-    """The whole text, before truncation."""
-    truncated_tokens: int = 0
-    """Tokens cut off at the end."""
-    lost_trained_tokens: int = 0
-    """How many of these would have been trained."""
-    flags: frozenset[str] = frozenset()
-    """What is odd: `content_missing`, `boundary_mismatch`, `missing_eos`, `double_bos`, `special_tokens_in_content`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedPair:
-    """A preference pair as the trainer gets it. Every token of `chosen_ids` and `rejected_ids` counts."""
-
-    prompt_ids: tuple[int, ...]
-    chosen_ids: tuple[int, ...]
-    rejected_ids: tuple[int, ...]
-    prompt_text: str
-    chosen_text: str
-    """Prompt and chosen answer, as they were tokenised."""
-    rejected_text: str
-    length: int
-    """Tokens of the longer sequence, before truncation."""
-    truncated_tokens: int = 0
-    """Tokens cut off at the ends of both sequences together."""
-    lost_trained_tokens: int = 0
-    flags: frozenset[str] = frozenset()
-    """As for `RenderedRow`."""
+Messages = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A dataset as the trainer gets it: rows without anything to learn are left out, and counted in the report."""
+    """A dataset as the trainer gets it: sequences without anything to learn are left out, and rows counted."""
 
     rows: tuple[RenderedRow, ...] | tuple[RenderedPair, ...]
+    """Training sequences; a row of the dataset has several where its turns are trained one by one."""
     indices: tuple[int, ...]
-    """For each row, its position in the dataset."""
+    """For each sequence, the position of its row in the dataset."""
     report: RenderReport
 
 
@@ -105,7 +73,7 @@ def render_dataset(
         embedding_rows: How many token ids the model has; None: unknown.
 
     Returns:
-        The rows with anything to learn, and a report over all rows.
+        The sequences with anything to learn, and a report over all rows.
 
     Raises:
         ModelError: The tokenizer isn't fast, has no template for such rows, or its template refuses a row or can't be
@@ -119,9 +87,10 @@ def render_dataset(
     facts: list[RowFacts] = []
     for index, row in enumerate(render_rows(rows, model, train_on=train_on, max_length=max_length)):
         facts.append(facts_of(row))
-        if facts[-1].trained:
-            kept.append(row)
-            indices.append(index)
+        for sequence in row:
+            if trained_tokens(sequence):
+                kept.append(sequence)
+                indices.append(index)
     report = summarise(facts, max_length=max_length, has_template=model.has_template)
     return Rendered(cast("tuple[RenderedRow, ...]", tuple(kept)), tuple(indices), report)
 
@@ -133,37 +102,68 @@ def render_rows(
     train_on: TrainOn,
     max_length: int | None,
     first_row: int = 0,
-) -> Iterator[RenderedRow | RenderedPair]:
-    """Yield each canonical row as the trainer gets it, also those without anything to learn.
+) -> Iterator[Sequence[RenderedRow | RenderedPair]]:
+    """Yield the training sequences of each canonical row, also those without anything to learn.
 
     All rendering ends up here. `first_row` is the position of the first row in the data, for errors.
 
     Raises:
         ModelError: There is no template for such rows, or it refuses a row or can't be masked.
+        DatasetError: `train_on="completion"`, and the last answer of a row has the weight 0.
     """
     remaining, start = iter(rows), first_row
     while chunk := list(islice(remaining, _CHUNK)):
         if "messages" in chunk[0]:
-            yield from _chat_rows([row["messages"] for row in chunk], model, train_on, max_length, first_row=start)
+            conversations = [_conversation(row, "messages") for row in chunk]
+            if train_on == "completion":
+                _refuse_untrained(conversations, start)
+            yield from _chat_rows(
+                conversations, model, train_on, max_length, rows=range(start, start + len(conversations))
+            )
         else:
-            yield from _pairs(chunk, model, max_length, first_row=start)
+            yield from ([pair] for pair in _pairs(chunk, model, max_length, first_row=start))
         start += len(chunk)
+
+
+def _conversation(row: Mapping[str, Any], *sides: str) -> Conversation:
+    """Return the messages of some lists of a row, one after the other, with the row's tools."""
+    return Conversation([message for side in sides for message in row[side]], row.get("tools"))
+
+
+def _refuse_untrained(conversations: Sequence[Conversation], first_row: int) -> None:
+    for number, conversation in enumerate(conversations):
+        if "weight" in conversation.messages[-1]:
+            raise DatasetError(
+                f"the last message of row {first_row + number + 1} has the weight 0, and train_on='completion' trains "
+                "nothing else.",
+                hint="Use train_on='assistant', or end the conversation with an answer that is trained.",
+            )
 
 
 def render_chat(
     messages: Messages,
     tokenizer: Any,
     *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
     train_on: TrainOn = "assistant",
     max_length: int | None = None,
     eos_token_ids: Sequence[int] | None = None,
     chat_template: str | None = None,
 ) -> RenderedRow:
-    """Render one conversation. Arguments and errors are those of `render_dataset`."""
+    """Render one conversation, with the tools that it uses. Arguments and errors are those of `render_dataset`.
+
+    Raises:
+        ModelError: The template rewrites earlier turns, so that the conversation becomes several sequences.
+    """
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
-    return cast(
-        "RenderedRow", next(render_rows([{"messages": messages}], model, train_on=train_on, max_length=max_length))
-    )
+    row = {"messages": messages, **({"tools": tools} if tools else {})}
+    sequences = next(render_rows([row], model, train_on=train_on, max_length=max_length))
+    if len(sequences) > 1:
+        raise ModelError(
+            f"the model's chat template rewrites earlier turns, so this conversation becomes {len(sequences)} training "
+            "sequences; render_dataset([...]) returns them all"
+        )
+    return cast("RenderedRow", sequences[0])
 
 
 def render_preference(
@@ -176,115 +176,124 @@ def render_preference(
 ) -> RenderedPair:
     """Render one preference row. Arguments and errors are those of `render_dataset`."""
     model = TextModel(tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template)
-    return cast("RenderedPair", next(render_rows([row], model, train_on="completion", max_length=max_length)))
+    return cast("RenderedPair", next(render_rows([row], model, train_on="completion", max_length=max_length))[0])
 
 
 def _chat_rows(
-    conversations: Sequence[Messages], model: TextModel, train_on: TrainOn, max_length: int | None, *, first_row: int
-) -> list[RenderedRow]:
-    texts = model.texts(conversations, first_row=first_row)
-    spans = find_turns(
-        conversations, texts, model, every_turn=train_on == "assistant", must=train_on != "all", first_row=first_row
-    )
+    conversations: Sequence[Conversation],
+    model: TextModel,
+    train_on: TrainOn,
+    max_length: int | None,
+    *,
+    rows: Sequence[int],
+) -> list[list[RenderedRow]]:
+    """Render conversations, each as one sequence or, where the template rewrites earlier turns, as one a turn."""
+    rendered = model.texts(conversations, rows=rows)
+    every_text, every_span, rewritten = find_turns(conversations, rendered, model, train_on=train_on, rows=rows)
+    if rewritten and train_on == "all":
+        raise _unmasked(rows[min(rewritten)])
+    whole = [number for number in range(len(conversations)) if number not in rewritten]
+    kept = [conversations[number] for number in whole]
+    texts, spans = [every_text[number] for number in whole], [every_span[number] for number in whole]
     encodings = model.encode(texts)
-    turns = turn_tokens(conversations, texts, spans, encodings, model)
-    return [
-        _chat_row(messages, text, row_spans, row_turns, encoding, model, train_on, max_length)
-        for messages, text, row_spans, row_turns, encoding in zip(
-            conversations, texts, spans, turns, encodings, strict=True
-        )
-    ]
+    turns = turn_tokens(kept, texts, spans, encodings, model)
+    found: list[list[RenderedRow]] = [[] for _ in conversations]
+    for number, one, text, row_spans, row_turns, encoding in zip(
+        whole, kept, texts, spans, turns, encodings, strict=True
+    ):
+        found[number].append(_chat_row(one, text, row_spans, row_turns, encoding, model, train_on))
+    split = [(number, turn) for number in sorted(rewritten) for turn in trained_turns(conversations[number].messages)]
+    alone = [conversations[number].before(turn + 1) for number, turn in split]
+    if alone:
+        sequences = _chat_rows(alone, model, "completion", None, rows=[rows[number] for number, _ in split])
+        for (number, _), (sequence,) in zip(split, sequences, strict=True):
+            found[number].append(sequence)
+    return [[_cut(one, max_length) for one in row] for row in found]
+
+
+def _unmasked(row: int) -> ModelError:
+    return ModelError(
+        f"row {row + 1} has an answer of the weight 0, and the model's chat template writes it differently once more "
+        "messages follow, so its tokens can't be left out; use train_on='assistant', or another template with "
+        "Model(chat_template=...)"
+    )
 
 
 def _chat_row(
-    messages: Messages,
+    conversation: Conversation,
     text: str,
     spans: list[Span] | None,
     turns: list[TurnTokens],
     encoding: Encoding,
     model: TextModel,
     train_on: TrainOn,
-    max_length: int | None,
 ) -> RenderedRow:
-    ids, count = encoding.ids, len(encoding.ids)
+    ids, messages = encoding.ids, conversation.messages
     flags: set[str] = set()
-    trained = [train_on == "all"] * count
+    trained = [train_on == "all"] * len(ids)
     # Without spans, the serving prompt isn't the beginning of the training text; only train_on="all" gets here.
     if spans is None or any(not model.boundary_holds(text, encoding, span.start) for span in spans):
         flags.add("boundary_mismatch")
     if not turns[-1].has_end:
         flags.add("missing_eos")
-    if spans is not None:
-        for turn in turns:
-            trained[turn.first : turn.stop] = [True] * (turn.stop - turn.first)
-    flags.update(_content_flags(messages, text, ids, model))
-    kept = count if max_length is None else min(count, max_length)
-    return RenderedRow(
-        input_ids=tuple(ids[:kept]),
-        trained=tuple(trained[:kept]),
-        text=text,
-        truncated_tokens=count - kept,
-        lost_trained_tokens=sum(trained[kept:]),
-        flags=frozenset(flags),
+    said: dict[int, str] = {}
+    for span, turn in zip(spans or (), turns, strict=False):
+        is_trained = "weight" not in messages[span.message]
+        trained[turn.first : turn.stop] = [is_trained] * (turn.stop - turn.first)
+        if is_trained:
+            said[span.message] = text[span.start : span.end]
+    flags.update(_content_flags(conversation, text, said, ids, model))
+    return RenderedRow(input_ids=tuple(ids), trained=tuple(trained), text=text, flags=frozenset(flags))
+
+
+def _cut(row: RenderedRow, max_length: int | None) -> RenderedRow:
+    if max_length is None or len(row.input_ids) <= max_length:
+        return row
+    return replace(
+        row,
+        input_ids=row.input_ids[:max_length],
+        trained=row.trained[:max_length],
+        truncated_tokens=len(row.input_ids) - max_length,
+        lost_trained_tokens=sum(row.trained[max_length:]),
     )
 
 
-def _is_content_missing(messages: Messages, text: str) -> bool:
-    """Return whether the template left out or changed what a message says."""
-    contents = Counter(message["content"].strip() for message in messages)
-    if all(count == 1 for count in contents.values()):
-        lost = {content for content in contents if content not in text}
-    else:
-        lost = {content for content, count in contents.items() if text.count(content) < count}
-    if not lost:
-        return False
-    return any(
-        message["content"].strip() in lost and not _is_kept_otherwise(messages, n, text)
-        for n, message in enumerate(messages)
-    )
-
-
-def _is_kept_otherwise(messages: Messages, n: int, text: str) -> bool:
-    """Return whether a message is in the text in one of the two other ways that templates of well-known models have."""
-    role, content = messages[n]["role"], messages[n]["content"].strip()
-    if role == "tool":  # as a JSON string
-        return json.dumps(content, ensure_ascii=False)[1:-1] in text
-    # Earlier answers without their reasoning, as the model will read them in serving.
-    return (
-        role == "assistant"
-        and n < len(messages) - 1
-        and "</think>" in content
-        and content.rpartition("</think>")[2].strip() in text
-    )
-
-
-def _content_flags(messages: Messages, text: str, ids: Sequence[int], model: TextModel) -> Iterable[str]:
-    if _is_content_missing(messages, text):
+def _content_flags(
+    conversation: Conversation, text: str, trained: Mapping[int, str], ids: Sequence[int], model: TextModel
+) -> Iterable[str]:
+    if is_content_missing(conversation.messages, text, trained):
         yield "content_missing"
+    if conversation.uses_tools and is_tool_missing(conversation, text, trained):
+        yield "tools_missing"
     if model.bos_token_id is not None and len(ids) > 1 and ids[0] == ids[1] == model.bos_token_id:
         yield "double_bos"
-    if model.special_text is not None and any(model.special_text.search(message["content"]) for message in messages):
+    special = model.special_text
+    if special is not None and any(special.search(message_text(message)) for message in conversation.messages):
         yield "special_tokens_in_content"
 
 
 def _pairs(
     rows: Sequence[Mapping[str, Any]], model: TextModel, max_length: int | None, *, first_row: int
 ) -> list[RenderedPair]:
+    positions = range(first_row, first_row + len(rows))
     sides: list[list[RenderedRow]] = []
     starts: list[list[int]] = []
     for side in ("chosen", "rejected"):
-        conversations = [[*row["prompt"], *row[side]] for row in rows]
-        texts = model.texts(conversations, first_row=first_row)
-        spans = cast(
-            "list[list[Span]]",
-            find_turns(conversations, texts, model, every_turn=False, must=True, first_row=first_row),
+        conversations = [_conversation(row, "prompt", side) for row in rows]
+        texts, found, _ = find_turns(
+            conversations,
+            model.texts(conversations, rows=positions),
+            model,
+            train_on="completion",
+            rows=positions,
         )
+        spans = cast("list[list[Span]]", found)
         encodings = model.encode(texts)
         turns = turn_tokens(conversations, texts, spans, encodings, model)
         sides.append(
             [
-                _chat_row(messages, text, row_spans, row_turns, encoding, model, "completion", None)
-                for messages, text, row_spans, row_turns, encoding in zip(
+                _chat_row(conversation, text, row_spans, row_turns, encoding, model, "completion")
+                for conversation, text, row_spans, row_turns, encoding in zip(
                     conversations, texts, spans, turns, encodings, strict=True
                 )
             ]
@@ -321,29 +330,4 @@ def _pair(chosen: RenderedRow, rejected: RenderedRow, start: int, max_length: in
         truncated_tokens=sum(max(0, len(prompt) + len(answer) - limit) for answer in answers),
         lost_trained_tokens=sum(len(answer) - len(short) for answer, short in zip(answers, cut, strict=True)),
         flags=flags,
-    )
-
-
-def facts_of(row: RenderedRow | RenderedPair) -> RowFacts:
-    """Return what the report counts of a row."""
-    if isinstance(row, RenderedRow):
-        kept = len(row.input_ids)
-        return RowFacts(
-            kept + row.truncated_tokens,
-            kept,
-            sum(row.trained),
-            row.truncated_tokens,
-            row.lost_trained_tokens,
-            row.flags,
-        )
-    chosen, rejected = len(row.chosen_ids), len(row.rejected_ids)
-    # Answers that became the same, or of which one is gone, can't teach which one is better.
-    trained = chosen + rejected if chosen and rejected and row.chosen_ids != row.rejected_ids else 0
-    return RowFacts(
-        row.length,
-        2 * len(row.prompt_ids) + chosen + rejected,
-        trained,
-        row.truncated_tokens,
-        row.lost_trained_tokens,
-        row.flags,
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from ftsdk.data.message_rows import BESIDE
+from ftsdk.models.chat_template import message_text
 
 __all__ = [
     "Format",
@@ -26,19 +30,19 @@ def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
     """Return what two rows share if they are equal; a number and its text aren't."""
     if format == "table":
         return repr(sorted(row.items()))
-    return tuple(_said(row[name]) for name in sorted(row))
+    return tuple(_beside(row[name]) if name in BESIDE else _said(row[name]) for name in sorted(row))
 
 
 def row_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
     """Return 64 bits of a `row_key`."""
     if format == "table":
         return hash_of(str(row_key(row, format)))
-    return hash_of("\0\0".join("\0".join(_said(row[name])) for name in sorted(row)))
+    return hash_of("\0\0".join("\0".join(part) for part in cast("tuple[tuple[str, ...], ...]", row_key(row, format))))
 
 
 def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
     """Return what two rows share if they ask the same: everything before the answer. Of a table, the whole row."""
-    return row_key(row, format) if format == "table" else _said(_asked(row, format))
+    return row_key(row, format) if format == "table" else (*_said(_asked(row, format)), *_beside(row.get("tools")))
 
 
 def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
@@ -62,18 +66,31 @@ def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002
     """Return everything before the answer as one text. Of a table, all of the row's texts."""
     if format == "table":
         return "\n".join(value for _, value in sorted(row.items()) if isinstance(value, str))
-    return "\n".join(message.get("content") or "" for message in _asked(row, format))
+    return "\n".join(map(message_text, _asked(row, format)))
 
 
 def answer_text(row: Mapping[str, Any]) -> str:
-    """Return the answer of a conversation, of preference rows the chosen one."""
+    """Return the answer of a conversation, calls included and reasoning not; of preference rows the chosen one."""
     said = row["messages"] if "messages" in row else row["chosen"]
-    return str(said[-1].get("content") or "")
+    return message_text(said[-1], with_reasoning=False)
 
 
-def _asked(row: Mapping[str, Any], format: Format) -> Sequence[Mapping[str, str]]:  # noqa: A002
+def _asked(row: Mapping[str, Any], format: Format) -> Sequence[Mapping[str, Any]]:  # noqa: A002
     return row["messages"][:-1] if format == "chat" else row["prompt"]
 
 
-def _said(messages: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
-    return tuple(text for message in messages for text in (message["role"], message["content"]))
+def _said(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(text for message in messages for text in _parts(message))
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[str]:
+    yield message["role"]
+    yield message["content"]
+    if len(message) > 2:
+        # The ids of calls are drawn at random: rows that differ by them alone say the same.
+        yield message_text(message)
+        yield message.get("name", "")
+
+
+def _beside(value: object) -> tuple[str, ...]:
+    return () if value is None else (json.dumps(value, sort_keys=True),)

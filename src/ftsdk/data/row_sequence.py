@@ -65,6 +65,10 @@ class RowSequence(Sequence[Row]):
         """Yield the rows as Arrow, a batch at a time, in order."""
         return self._batches.read(self._positions)
 
+    def schemas(self) -> list[Any]:
+        """Return the `pyarrow.Schema` of each batch that the rows may be in."""
+        return [batch.arrow.schema for batch in self._batches.batches]
+
     def column(self, name: str) -> Iterator[Any]:
         """Yield the values of one column; `MISSING` where a row lacks it."""
         for batch in self.batches():

@@ -15,6 +15,7 @@ from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.message_rows import (
+    BESIDE,
     SIDES,
     fingerprint_of,
     message_rows,
@@ -87,7 +88,7 @@ class Store:
         """
         path, rows = self._checked(fingerprint)
         table = table_of_messages(rows)
-        if set(table.columns) != set(SIDES[format]):
+        if set(table.columns).difference(BESIDE) != set(SIDES[format]):
             raise DatasetError(
                 f"the stored rows have {', '.join(table.columns)}, and aren't {format} rows.", source=str(path)
             )

@@ -11,6 +11,7 @@ from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk.data.labels import MAX_CLASSES, label_counts, label_variants
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import row_hash
+from ftsdk.models.chat_template import message_text
 
 if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
@@ -105,8 +106,8 @@ def summarise(dataset: Rows) -> Summary:
             before, after = (
                 (row["messages"][:-1], row["messages"][-1]) if is_chat else (row["prompt"], row["chosen"][-1])
             )
-            prompts.append(sum(len(message["content"]) for message in before))
-            completions.append(len(after["content"]))
+            prompts.append(sum(len(message_text(message)) for message in before))
+            completions.append(len(message_text(after)))
     counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
     is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows)
     return Summary(

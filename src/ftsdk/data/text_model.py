@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, cast, overload
 
 from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.template_trial import check_template
 from ftsdk.data.time_limit import time_limit
 from ftsdk.errors import ModelError
+from ftsdk.models.chat_template import Conversation, TemplateShape, render_conversations, template_shape
 
 __all__ = ["Encoding", "TextModel"]
-
-Messages = Sequence[Mapping[str, str]]
 
 
 class Encoding(NamedTuple):
@@ -92,22 +92,22 @@ class TextModel:
 
     @overload
     def texts(
-        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int
+        self, conversations: Sequence[Conversation], *, generation_prompt: bool = False, rows: Sequence[int]
     ) -> list[str]: ...
     @overload
     def texts(
-        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: None
+        self, conversations: Sequence[Conversation], *, generation_prompt: bool = False, rows: None
     ) -> list[str | None]: ...
     def texts(
-        self, conversations: Sequence[Messages], *, generation_prompt: bool = False, first_row: int | None
+        self, conversations: Sequence[Conversation], *, generation_prompt: bool = False, rows: Sequence[int] | None
     ) -> list[str] | list[str | None]:
         """Render conversations to text.
 
         Args:
-            conversations: Each a list of messages.
+            conversations: Whole or in part.
             generation_prompt: End with what invites the assistant to speak.
-            first_row: Position of the first conversation in the data, for errors. None: these are parts of
-                conversations, and one that can't be rendered gives None.
+            rows: Position of each conversation in the data, for errors. None: these are parts of conversations, and
+                one that can't be rendered gives None.
 
         Raises:
             ModelError: The template refuses a conversation, or there is no template and it is more than one question
@@ -116,7 +116,8 @@ class TextModel:
         if not conversations:
             return []
         if not self.has_template:
-            return [self._plain(messages, row=(first_row or 0) + index) for index, messages in enumerate(conversations)]
+            positions = range(len(conversations)) if rows is None else rows
+            return [self._plain(one, row) for one, row in zip(conversations, positions, strict=True)]
         template = self._template or self._tokenizer.chat_template
         if isinstance(template, str):
             check_template(template)
@@ -127,18 +128,18 @@ class TextModel:
         except Exception:  # noqa: BLE001 - a template is a program, which may divide by zero or call itself
             pass  # some row is at fault: find out which
         texts: list[str | None] = []
-        for index, messages in enumerate(conversations):
+        for index, conversation in enumerate(conversations):
             try:
-                texts.extend(self._apply([messages], generation_prompt))
+                texts.extend(self._apply([conversation], generation_prompt))
             except _TemplateTimeoutError:
                 raise
             except Exception as error:  # a template is a program, which may divide by zero or call itself
-                if first_row is None:
+                if rows is None:
                     texts.append(None)
                     continue
-                roles = ", ".join(message["role"] for message in messages)
+                roles = ", ".join(message["role"] for message in conversation.messages)
                 raise ModelError(
-                    f"the model's chat template refuses row {first_row + index + 1} (roles: {roles}): {error}; "
+                    f"the model's chat template refuses row {rows[index] + 1} (roles: {roles}): {error}; "
                     "change the row, or use another template with Model(chat_template=...)"
                 ) from error
         return cast("list[str]", texts)
@@ -192,26 +193,39 @@ class TextModel:
         """Return whether a special token other than the unknown token (`<unk>`) is spelled out in the text."""
         return token in self._special and characters.strip() == self._special[token].strip()
 
-    def _apply(self, conversations: Sequence[Messages], generation_prompt: bool) -> list[str]:
-        batch = [list(messages) for messages in conversations]
+    @cached_property
+    def _shape(self) -> TemplateShape:
+        with time_limit(TEMPLATE_LIMITS.chunk_s):
+            return template_shape(self._tokenizer, self._template)
+
+    def _apply(self, conversations: Sequence[Conversation], generation_prompt: bool) -> list[str]:
+        is_plain = all(len(message) == 2 for one in conversations for message in one.messages)
         try:
+            shape = TemplateShape() if is_plain else self._shape
             with time_limit(TEMPLATE_LIMITS.chunk_s):
-                return self._tokenizer.apply_chat_template(
-                    batch, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt
+                return render_conversations(
+                    self._tokenizer,
+                    conversations,
+                    shape,
+                    template=self._template,
+                    generation_prompt=generation_prompt,
                 )
         except TimeoutError as error:
             raise _TemplateTimeoutError(
-                f"the model's chat template takes more than {TEMPLATE_LIMITS.chunk_s:g} seconds for {len(batch):,} "
-                "rows, so it isn't used; pass another one with Model(chat_template=...)"
+                f"the model's chat template takes more than {TEMPLATE_LIMITS.chunk_s:g} seconds for "
+                f"{len(conversations):,} rows, so it isn't used; pass another one with Model(chat_template=...)"
             ) from error
 
-    def _plain(self, messages: Messages, *, row: int) -> str:
+    def _plain(self, conversation: Conversation, row: int) -> str:
+        messages = conversation.messages
         roles = [message["role"] for message in messages]
-        if roles not in (["user"], ["user", "assistant"]):
+        if roles not in (["user"], ["user", "assistant"]) or conversation.uses_tools or len(messages[-1]) > 2:
+            more = " and tools" if conversation.uses_tools else ""
             raise ModelError(
                 "the model has no chat template, so it can only learn from one prompt and its completion; row "
                 f"{row + 1} has the roles "
-                f"{', '.join(roles)}; give it a template with Model(chat_template=...), or choose its instruct version"
+                f"{', '.join(roles)}{more}; give it a template with Model(chat_template=...), or choose its instruct "
+                "version"
             )
         end = (self._tokenizer.eos_token or "") if len(messages) == 2 else ""
         return self._opening + "".join(message["content"] for message in messages) + end

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk.models.chat_template import message_text
 from ftsdk.spec import Range
 
-__all__ = ["GUESSED_FROM", "TokenGuesses", "guess_rows", "guess_tokens"]
+__all__ = ["GUESSED_FROM", "TokenGuesses", "guess_rows", "guess_tokens", "guess_turns"]
 
 GUESSED_FROM = "guessed from the text's letters, digits, signs and scripts"
 
@@ -72,11 +74,11 @@ def guess_rows(rows: Iterable[Mapping[str, Any]]) -> TokenGuesses:
     answers: list[Any] = []
     while chunk := list(itertools.islice(remaining, _ROWS)):
         if "messages" in chunk[0]:
-            total, answer = _lists([row["messages"] for row in chunk])
+            total, answer = _lists([_read(row, "messages") for row in chunk])
             sequences.append(total[:, None])
         else:
             # The prompt is in both sequences, and so is what the template adds to a row.
-            prompt, _ = _lists([row["prompt"] for row in chunk])
+            prompt, _ = _lists([_read(row, "prompt") for row in chunk])
             sides = [_lists([row[side] for row in chunk]) for side in ("chosen", "rejected")]
             sequences.append(numpy.stack([prompt + total - numpy.asarray(_PER_ROW) for total, _ in sides], axis=1))
             answer = sides[0][0][:, 1] + sides[1][0][:, 1] - 2 * (_PER_ROW[1] + _PER_MESSAGE[1])
@@ -84,12 +86,52 @@ def guess_rows(rows: Iterable[Mapping[str, Any]]) -> TokenGuesses:
     return TokenGuesses(numpy.concatenate(sequences), numpy.concatenate(answers))
 
 
+def guess_turns(rows: Iterable[Mapping[str, Any]], *, sequences: int) -> TokenGuesses:
+    """Estimate the tokens of conversations whose turns are trained one by one: each with all that comes before it.
+
+    Args:
+        rows: Canonical chat rows.
+        sequences: How many training sequences they are. Rows with several answers are taken apart, evenly spread, until
+            there are so many.
+    """
+    return guess_rows(_by_turn(list(rows), sequences))
+
+
+def _by_turn(rows: Sequence[Mapping[str, Any]], sequences: int) -> Iterator[Mapping[str, Any]]:
+    turns = [
+        [n for n, message in enumerate(row["messages"]) if message["role"] == "assistant" and "weight" not in message]
+        for row in rows
+    ]
+    most = sum(max(1, len(found)) for found in turns)
+    share = 1.0 if most == len(rows) else min(1.0, max(0.0, (sequences - len(rows)) / (most - len(rows))))
+    several = 0
+    for row, found in zip(rows, turns, strict=True):
+        several += len(found) > 1
+        if len(found) > 1 and int(several * share) > int((several - 1) * share):
+            for turn in found:
+                # What was answered before is read, not trained.
+                before = [
+                    {**message, "role": "user"} if message["role"] == "assistant" else message
+                    for message in row["messages"][:turn]
+                ]
+                yield {**row, "messages": [*before, row["messages"][turn]]}
+        else:
+            yield row
+
+
+def _read(row: Mapping[str, Any], side: str) -> list[Mapping[str, Any]]:
+    """Return the messages of a row, and its tools, which templates show before them."""
+    if "tools" not in row:
+        return row[side]
+    return [{"role": "system", "content": json.dumps(row["tools"], ensure_ascii=False)}, *row[side]]
+
+
 def _lists(lists: list[list[Mapping[str, Any]]]) -> tuple[Any, Any]:
     """Return the tokens of each list of messages, shape (N, 3), and the likely ones of what the assistant says."""
     import numpy
 
     said = list(itertools.chain.from_iterable(lists))
-    guesses = _guess([_text(message) for message in said]).reshape(-1, 3)
+    guesses = _guess(list(map(message_text, said))).reshape(-1, 3)
     row = numpy.repeat(numpy.arange(len(lists)), list(map(len, lists)))
     totals = numpy.tile(numpy.asarray(_PER_ROW, dtype=float), (len(lists), 1))
     numpy.add.at(totals, row, guesses + numpy.asarray(_PER_MESSAGE))
@@ -120,8 +162,3 @@ def _guess(texts: list[str]) -> Any:
 def _rounded(guess: list[float]) -> Range:
     low, likely, high = guess
     return Range(low=round(low), likely=round(likely), high=round(high))
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    content = message["content"]
-    return content if isinstance(content, str) else str(content or "")

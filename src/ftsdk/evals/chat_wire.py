@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
 from ftsdk.evals.bounded_http import Answer, AnswerTooLarge, AnswerTooLate, BoundedClient, Unreachable
-from ftsdk.evals.generation import Conversation
+from ftsdk.evals.generation import Conversation, tools_of
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -182,7 +182,14 @@ class ChatWire:
     def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> str:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any, stop_when_event_set
 
-        request = {"model": self._model, "messages": list(conversation), "max_tokens": max_new_tokens, "temperature": 0}
+        request: dict[str, Any] = {
+            "model": self._model,
+            "messages": list(conversation),
+            "max_tokens": max_new_tokens,
+            "temperature": 0,
+        }
+        if tools := tools_of(conversation):
+            request["tools"] = list(tools)
         try:
             return Retrying(
                 stop=stop_any(stop_after_attempt(self._attempts), stop_when_event_set(self._is_over)),

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
+from ftsdk.models.chat_template import message_text
 
-__all__ = ["EvalData", "Example", "read_examples"]
+__all__ = ["EvalData", "Example", "Prompt", "read_examples"]
+
+
+class Prompt(list[dict[str, Any]]):
+    """A conversation up to the answer: a list of messages, and the tools that the model is offered."""
+
+    def __init__(self, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Copy messages, without the weights that training gives them."""
+        super().__init__({key: value for key, value in message.items() if key != "weight"} for message in messages)
+        self.tools = tuple(tools)
+        """As JSON Schema in OpenAI's form; empty: none."""
 
 
 @runtime_checkable
@@ -43,21 +54,22 @@ class Example(NamedTuple):
     """One prompt and its reference answer."""
 
     prompt: list[dict[str, Any]]
-    """The conversation up to the answer."""
+    """The conversation up to the answer; a `Prompt` where it has tools."""
     expected: str
-    """The reference: the last assistant message of the row."""
+    """The reference: the last assistant message of the row, after its reasoning if it has any."""
 
     @property
     def prompt_text(self) -> str:
         """The prompt as lines of `role: content`."""
-        return "\n".join(f"{message['role']}: {message['content']}" for message in self.prompt)
+        return "\n".join(f"{message['role']}: {message_text(message)}" for message in self.prompt)
 
 
 def read_examples(data: EvalData) -> list[Example]:
     """Return the examples in the order of the rows.
 
     Raises:
-        DatasetError: A row doesn't end with an assistant message that follows a prompt.
+        DatasetError: A row doesn't end with an assistant message that follows a prompt, or that message calls tools:
+            scorers compare texts, and each model writes calls in a format of its own.
     """
     found: list[Example] = []
     for index, row in enumerate(data):
@@ -65,5 +77,17 @@ def read_examples(data: EvalData) -> list[Example]:
         if len(messages) < 2 or messages[-1].get("role") != "assistant":
             message = "must end with an assistant message that follows a prompt."
             raise DatasetError(message, source=data.name, line=index + 1, field="messages")
-        found.append(Example(list(messages[:-1]), str(messages[-1]["content"])))
+        last = messages[-1]
+        if "tool_calls" in last:
+            raise DatasetError(
+                "ends with calls of tools, and evals compare texts.",
+                source=data.name,
+                line=index + 1,
+                field="messages",
+                hint="Leave the row out of the eval, or end it with the answer that follows the calls.",
+            )
+        expected = str(last["content"])
+        if "reasoning_content" in last:
+            expected = f"<think>\n{last['reasoning_content']}\n</think>\n\n{expected}"
+        found.append(Example(Prompt(messages[:-1], row.get("tools", ())), expected))
     return found

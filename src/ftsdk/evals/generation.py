@@ -9,11 +9,21 @@ from collections.abc import Generator as Yields
 from typing import Any, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
+from ftsdk.evals.examples import Prompt
+from ftsdk.models.chat_template import Conversation as TemplateInput
+from ftsdk.models.chat_template import render_conversations, template_shape
+from ftsdk.models.tool_check import is_tool_missing
 
-__all__ = ["CanMeasure", "CanStream", "Generator", "TransformersGenerator"]
+__all__ = ["CanMeasure", "CanStream", "Conversation", "Generator", "TransformersGenerator", "tools_of"]
 
 Conversation = Sequence[dict[str, Any]]
-"""Messages, each with `role` and `content`."""
+"""Messages, each with `role` and `content`; a `Prompt` where a row offers tools."""
+
+
+def tools_of(conversation: Conversation) -> Sequence[Mapping[str, Any]]:
+    """Return the tools that a prompt offers the model, in OpenAI's form; empty: none."""
+    return conversation.tools if isinstance(conversation, Prompt) else ()
+
 
 _MIN_SHARED_TOKENS = 8
 """A shared prefix shorter than this isn't worth a pass of its own."""
@@ -123,7 +133,7 @@ class TransformersGenerator:
     def answer_lengths(self, conversations: Sequence[Conversation], answers: Sequence[str]) -> list[int]:
         """Return the tokens of each answer as the chat template renders it; see `CanMeasure.answer_lengths`."""
         whole = [
-            [*conversation, {"role": "assistant", "content": answer}]
+            Prompt([*conversation, {"role": "assistant", "content": answer}], tools_of(conversation))
             for conversation, answer in zip(conversations, answers, strict=True)
         ]
         prompts = self._render(conversations, add_generation_prompt=True)
@@ -195,6 +205,8 @@ class TransformersGenerator:
         return prompts
 
     def _render(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool) -> list[list[int]]:
+        if any(tools_of(one) or any(len(message) > 2 for message in one) for one in conversations):
+            return self._render_as_training(conversations, add_generation_prompt)
         encoded = self._tokenizer.apply_chat_template(
             [list(conversation) for conversation in conversations],
             add_generation_prompt=add_generation_prompt,
@@ -202,6 +214,26 @@ class TransformersGenerator:
             return_dict=True,
         )
         return [list(ids) for ids in encoded["input_ids"]]
+
+    def _render_as_training(
+        self, conversations: Sequence[Conversation], add_generation_prompt: bool
+    ) -> list[list[int]]:
+        """Render what templates take in different shapes, such as tools and calls, as training does.
+
+        Raises:
+            DatasetError: The template leaves the tools or their calls out.
+        """
+        given = [TemplateInput(conversation, tools_of(conversation)) for conversation in conversations]
+        shape = template_shape(self._tokenizer)
+        texts = render_conversations(self._tokenizer, given, shape, generation_prompt=add_generation_prompt)
+        for index, (one, text) in enumerate(zip(given, texts, strict=True)):
+            if one.uses_tools and is_tool_missing(one, text, {}):
+                raise DatasetError(
+                    "the model's chat template leaves out the tools, or calls of them.",
+                    line=index + 1,
+                    hint="Use a model whose chat template knows tools, or leave the row out.",
+                )
+        return [list(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
     def _batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
         """Group positions by length, longest first: little is padded, and if memory runs out it does so at once."""

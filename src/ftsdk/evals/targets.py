@@ -20,7 +20,7 @@ from ftsdk.spec import Model
 __all__ = ["AnswerFunction", "FunctionTarget", "Target", "targets"]
 
 AnswerFunction = Callable[[Conversation], str]
-"""Takes the messages up to the answer, and answers."""
+"""Takes the messages up to the answer, and answers. Where rows offer tools, the list has them as `.tools`."""
 
 
 @runtime_checkable

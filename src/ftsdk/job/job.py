@@ -18,6 +18,7 @@ from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
+from ftsdk.job.rendered_rows import RenderedRows, count_sequences, guesses_of, render_rows_of, renders_rows
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
 from ftsdk.protocol.estimates import QUOTED_LATER
@@ -144,12 +145,17 @@ class FineTuneJob(JobFields):
         from ftsdk.data.report import headline
 
         backend = self.resolved_backend
-        plan = self._estimated(backend, backend.plan(self.spec()), is_exact=False)
-        tried = self._tried_rows(plan.spec) if backend.capabilities.honours("max_truncated") else ()
+        plan = backend.plan(self.spec())
+        rendered = RenderedRows(plan.spec, ())
+        if renders_rows(backend):
+            rendered = render_rows_of(plan.spec, self.train, self.validation)
+        if rendered.spec != plan.spec:
+            plan = backend.plan(rendered.spec)
+        plan = self._estimated(backend, plan, is_exact=False)
         notes = data_notes(self.train, self.validation, self._judges(), allow_leaks=self.allow_leaks)
         found = headline(self.train)
         notes = notes if found is None else (*notes, found)
-        plan = plan.replace(notes=(*plan.notes, *notes, *tried))
+        plan = plan.replace(notes=(*plan.notes, *notes, *rendered.notes))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan
@@ -195,7 +201,10 @@ class FineTuneJob(JobFields):
                 [Gap("live", True, (), "this backend offers no quote; leave live out to get ftsdk's own estimate")],
             )
         # An estimate is never refused over its cost: plan() and submit() check it against the budget.
-        planned = backend.plan(self.spec().replace(budget_usd=None))
+        spec = self.spec().replace(budget_usd=None)
+        planned = backend.plan(spec)
+        if renders_rows(backend) and (counted := count_sequences(spec, self.train, self.validation)) != spec:
+            planned = backend.plan(counted)
         if rate is not None and planned.hardware is None:
             raise SpecError(
                 f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so a price per hour "
@@ -241,7 +250,8 @@ class FineTuneJob(JobFields):
                 # What training would refuse is refused here, with the same message.
                 parts = [None if data is None else self._count_tokens(data, spec, tokenizer) for data in datasets]
         parts = parts or [
-            None if data is None else tokens_from_guesses(data.token_guesses, max_length=limit) for data in datasets
+            None if data is None or ref is None else tokens_from_guesses(guesses_of(data, ref), max_length=limit)
+            for data, ref in zip(datasets, (spec.train, spec.validation), strict=True)
         ]
         assert parts[0] is not None
         known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
@@ -262,33 +272,6 @@ class FineTuneJob(JobFields):
             max_truncated=spec.max_truncated,
             **rendering_options(spec.model, tokenizer, max_length=spec.max_length),
         )
-
-    def _tried_rows(self, spec: JobSpec) -> tuple[str, ...]:
-        """Render rows as training will, where the model's files are here; return what wasn't rendered."""
-        from ftsdk.data import RenderTrial, try_rows
-        from ftsdk.models import inspect_model, max_length_of, tokenizer_files
-
-        files = tokenizer_files(spec.model)
-        if isinstance(files, str):
-            return (f"no row was checked against the chat template and max_length ({files}); the worker checks all",)
-        max_length = spec.max_length or max_length_of(spec.model, files)
-        embedding_rows = inspect_model(spec.model).embedding_rows
-        found = [
-            try_rows(
-                RenderTrial(
-                    fingerprint=data.fingerprint,
-                    rows=data.rows,
-                    tokenizer=files,
-                    train_on=spec.method.rendered_train_on,
-                    max_length=max_length,
-                    embedding_rows=embedding_rows,
-                    max_truncated=spec.max_truncated,
-                )
-            )
-            for data in (self.train, self.validation)
-            if data is not None
-        ]
-        return tuple(dict.fromkeys(note for note in found if note is not None))
 
     def preview(self, n: int = 3) -> Preview:
         """Return what the model will see, with the tokens it will be trained on marked.

@@ -122,13 +122,18 @@ class PlainTokenizer:
         return self.backend_tokenizer.id_to_token(token)
 
     def apply_chat_template(
-        self, conversations: Sequence[Sequence[Mapping[str, str]]], *, add_generation_prompt: bool, **_options: object
+        self,
+        conversations: Sequence[Sequence[Mapping[str, Any]]],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **_options: object,
     ) -> list[str]:
         """Render conversations to text."""
         return [
             self._compiled.render(
                 messages=messages,
-                tools=None,
+                tools=tools,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
                 **self._special,

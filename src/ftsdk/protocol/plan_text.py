@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from ftsdk.protocol import Plan
+    from ftsdk.spec import DatasetRef
 
 __all__ = ["all_notes", "plan_html", "plan_rich", "plan_rows", "plan_text"]
 
@@ -22,7 +23,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("Model", str(spec.model)),
         (
             "Data",
-            f"{spec.train.rows:,} training rows"
+            f"{spec.train.rows:,} training rows{_sequences(spec.train)}"
             + (f", {spec.validation.rows:,} validation rows" if spec.validation else ", no validation"),
         ),
         ("Method", f"{type(spec.method).__name__}({_fields(spec.method.model_dump())})"),
@@ -102,6 +103,12 @@ def plan_html(plan: Plan) -> str:
 def all_notes(plan: Plan) -> tuple[str, ...]:
     """Return the notes of the estimate and the plan: the estimate's first, since they say what may end the run."""
     return (*(plan.estimate.notes if plan.estimate is not None else ()), *plan.notes)
+
+
+def _sequences(data: DatasetRef) -> str:
+    if data.sequences is None:
+        return ""
+    return f" ({data.sequences:,} sequences, turn by turn: the chat template rewrites earlier turns)"
 
 
 def _fields(values: dict[str, object]) -> str:

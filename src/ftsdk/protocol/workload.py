@@ -49,7 +49,7 @@ class Workload(Value):
     """The rows of a planned training, and how they are trained on."""
 
     rows: Count
-    """Training rows."""
+    """Training sequences: rows, or more where the turns of a conversation are trained one by one."""
     epochs: Annotated[float, Field(gt=0)]
     """Passes over the rows; fewer than the spec's where `max_steps` ends the training first."""
     tokens: Range | None = None
@@ -72,9 +72,9 @@ class Workload(Value):
         """
         epochs = spec.epochs
         if spec.max_steps is not None:
-            epochs = min(epochs, spec.max_steps * spec.batch_size / spec.train.rows)
+            epochs = min(epochs, spec.max_steps * spec.batch_size / spec.train.training_sequences)
         return cls(
-            rows=spec.train.rows,
+            rows=spec.train.training_sequences,
             epochs=epochs,
             tokens=spec.train.tokens,
             max_length=max_length,

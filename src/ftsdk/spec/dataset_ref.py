@@ -40,6 +40,9 @@ class DatasetRef(Value):
     """SHA-256 of the canonical rows, in order."""
     format: DataFormat
     rows: Annotated[int, Field(ge=1)]
+    sequences: Annotated[int, Field(ge=1)] | None = None
+    """Training sequences of the rows, for the model of the job; None: one each, or not known. A conversation has
+    several where the chat template rewrites earlier turns."""
     name: str = "data"
     """Display name: where the rows came from."""
     tokens: Tokens | None = None
@@ -50,3 +53,8 @@ class DatasetRef(Value):
     lineage: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
     """What was done to the rows, if they were cleaned, mixed or grown. A record: it decides nothing, and ends up in the
     manifest of the weights."""
+
+    @property
+    def training_sequences(self) -> int:
+        """How many sequences an epoch goes through; a preference pair is one."""
+        return self.rows if self.sequences is None else self.sequences

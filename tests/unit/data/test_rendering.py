@@ -189,21 +189,6 @@ def test_an_answer_that_merges_with_the_prompt_is_counted_and_trained(tokenizer:
     assert trained_text(rendered.rows[0], tokenizer) == " billing<|im_end|>"
 
 
-def test_a_template_that_rewrites_earlier_turns_needs_completion(tokenizer: Any) -> None:
-    """As Qwen3 does: the reasoning mark is only in the last turn."""
-    template = (
-        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last and m['role'] == 'assistant' "
-        "%}<think></think>{% endif %}"
-        "{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    with pytest.raises(ModelError, match=r"row 2, message 1\).*use train_on='completion', or another template"):
-        render_dataset(
-            [{"messages": LONG[:2]}, {"messages": LONG}], tokenizer, train_on="assistant", chat_template=template
-        )
-    row = render_chat(LONG, tokenizer, train_on="completion", chat_template=template)
-    assert trained_text(row, tokenizer) == "<think></think>billing<|im_end|>"
-
-
 def test_a_template_without_a_stable_last_turn_needs_all(tokenizer: Any) -> None:
     template = "{{ messages | length }}" + CHATML
     for train_on in ("completion", "assistant"):

@@ -88,6 +88,7 @@ def specs(draw: st.DrawFn) -> JobSpec:
         name=words,
         tokens=guesses,
         longest_tokens=guesses,
+        sequences=st.none() | st.integers(1, 10**9),
         lineage=st.none() | st.just(({"file": "a.csv"}, {"clean": {"name": "empty", "version": 1, "removed": 3}})),
     )
     train = draw(datasets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from ftsdk.backends.managed.file_cache import FileCache
 from ftsdk.backends.together.catalogue import catalogue
 from ftsdk.backends.together.client import Wire
 from ftsdk.backends.together.limits import gaps_against, read_limits
-from ftsdk.backends.together.rows import file_name, render_file
+from ftsdk.backends.together.rows import file_name, render_file, used_features
 from ftsdk.backends.together.translate import estimate_arguments
 from ftsdk.data import Store
 from ftsdk.errors import BackendError, DatasetError, Gap, RunNotFoundError, UnsupportedSpecError
@@ -79,19 +79,30 @@ class Preflight:
         """Upload the data, unless they are there already, wait until they are checked, and return the ids of the files.
 
         Raises:
-            DatasetError: The service refused them.
+            DatasetError: The service refused them, or doesn't tune the model with what they use.
         """
         request = plan.request["upload"]
         spec = plan.spec
         store = Store()
 
         def upload(fingerprint: str, name: str) -> str:
-            return self._file(store.get(fingerprint), name, train_on=request["train_on"], drafts=drafts)
+            rows = store.get(fingerprint)
+            self._check_features(used_features(rows), plan.request["create"]["model"], name)
+            return self._file(rows, name, train_on=request["train_on"], drafts=drafts)
 
         files = {"training_file": upload(request["train"], spec.train.name), "validation_file": ""}
         if spec.validation is not None:
             files["validation_file"] = upload(request["validation"], spec.validation.name)
         return files
+
+    def _check_features(self, features: Iterable[str], model: str, name: str) -> None:
+        for feature in sorted(features):
+            if (self._wire.limits(model) or {}).get(f"supports_{feature}") is False:
+                raise DatasetError(
+                    f"the rows use {feature}, and Together doesn't tune {model!r} with {feature}.",
+                    source=name,
+                    hint="Choose another model, leave these rows out, or train on another backend.",
+                )
 
     def _file(self, rows: Path, name: str, *, train_on: Any, drafts: Path) -> str:
         draft = drafts / "draft.jsonl"

@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ftsdk.data.cleaning.cleaner import Removed, Verdicts, cleaner
-from ftsdk.data.cleaning.row_texts import CleanRows, are_labels, texts_of
+from ftsdk.data.cleaning.row_texts import CleanRows, are_labels
 from ftsdk.data.duplicates.exact import normalised, text_key
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates as find_near
 from ftsdk.data.location import Location
+from ftsdk.data.message_rows import BESIDE
 from ftsdk.data.quality import languages, unusual_lengths
 from ftsdk.data.row_keys import prompt_key, row_key
 from ftsdk.errors import DatasetError
+from ftsdk.models.chat_template import message_text
 from ftsdk.spec.base import nearest
 
 __all__ = ["empty", "exact_duplicates", "language", "length", "near_duplicates"]
@@ -30,13 +32,18 @@ def empty(rows: CleanRows, *, columns: Names | None = None) -> Verdicts:
     for first, batch in rows.batches():
         for number, row in enumerate(batch, start=first):
             if rows.format != "table":
-                if any(not text or text.isspace() for text in texts_of(row, rows.format)):
+                if any(_says_nothing(message) for side in row.keys() - BESIDE for message in row[side]):
                     yield Removed(number, "an empty message")
             elif columns is None:
                 if all(map(_is_blank, row.values())):
                     yield Removed(number, "an empty row")
             elif blank := [name for name in columns if _is_blank(row.get(name))]:
                 yield Removed(number, f"nothing in {', '.join(blank)}")
+
+
+def _says_nothing(message: Mapping[str, Any]) -> bool:
+    """Return whether a message is empty; a tool may answer a call with nothing."""
+    return "tool_call_id" not in message and not message_text(message).strip()
 
 
 @cleaner(version=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -16,6 +17,9 @@ _ROWS = 8_192
 """Rows that are held as Python at a time."""
 _ROWS_PER_LABEL, _LONGEST_LABEL = 5, 80
 """Of more than `MAX_CLASSES` labels, each has so many rows on average, and so many characters at most."""
+
+_NO_TEXTS = frozenset({"role", "id", "type", "name", "tool_call_id", "tools"})
+"""Keys of conversations whose values say nothing, or whose change would break what refers to them."""
 
 Row = dict[str, Any]
 Format = Literal["table", "chat", "preference"]
@@ -88,13 +92,18 @@ def are_labels(different: Collection[str], rows: int) -> bool:
 
 
 def with_answer(row: Row, answer: str) -> Row:
-    """Return a conversation with another last message."""
+    """Return a conversation with another last message; one that calls tools stays as it is."""
     *asked, last = row["messages"]
+    if "tool_calls" in last:
+        return row
     return {**row, "messages": [*asked, {**last, "content": answer}]}
 
 
 def texts_of(row: Row, format: Format) -> list[str]:  # noqa: A002
-    """Return all texts of a row in order, also those in lists and objects. Names of columns and roles aren't texts."""
+    """Return all texts of a row in order, also those in lists and objects. Names of columns and roles aren't texts.
+
+    Of a conversation: what is said, thought and passed to tools; not the tools, nor the names and ids of calls.
+    """
     found: list[str] = []
     _collect(row, found, format != "table")
     return found
@@ -115,7 +124,9 @@ def _collect(value: object, found: list[str], is_chat: bool) -> None:
         found.append(value)
     elif isinstance(value, dict):
         for key, one in cast("dict[str, object]", value).items():
-            if not (is_chat and key == "role"):
+            if is_chat and key == "arguments":
+                _collect(json.loads(str(one)), found, False)
+            elif not (is_chat and key in _NO_TEXTS):
                 _collect(one, found, is_chat)
     elif isinstance(value, (list, tuple)):
         for one in cast("Sequence[object]", value):
@@ -127,7 +138,21 @@ def _filled(value: object, texts: Iterator[str], is_chat: bool) -> object:
         return next(texts)
     if isinstance(value, dict):
         members = cast("dict[str, object]", value).items()
-        return {key: one if is_chat and key == "role" else _filled(one, texts, is_chat) for key, one in members}
+        return {
+            key: _refilled(str(one), texts)
+            if is_chat and key == "arguments"
+            else one
+            if is_chat and key in _NO_TEXTS
+            else _filled(one, texts, is_chat)
+            for key, one in members
+        }
     if isinstance(value, (list, tuple)):
         return [_filled(one, texts, is_chat) for one in cast("Sequence[object]", value)]
     return value
+
+
+def _refilled(arguments: str, texts: Iterator[str]) -> str:
+    """Return the arguments of a call with other texts in them, and as they are written where none is another."""
+    before = json.loads(arguments)
+    after = _filled(before, texts, False)
+    return arguments if after == before else json.dumps(after, ensure_ascii=False)

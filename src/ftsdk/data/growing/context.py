@@ -114,8 +114,8 @@ class Contexts:
             rest = rest.replace("{question}", question)
         messages[last]["content"] = f"{before}{context}{rest}"
         if answer is not None:
-            messages[-1]["content"] = answer
-        return {"messages": messages}
+            messages[-1] = {"role": "assistant", "content": answer}
+        return {**row, "messages": messages}
 
 
 class _Others:

@@ -115,6 +115,12 @@ CODES: Mapping[str, Kind] = {
         "Something else is trained than what the row says.",
         "Model(chat_template=...)",
     ),
+    "template_loses_tools": Kind(
+        "error",
+        "rows of which the chat template leaves out tools or their calls",
+        "The model would learn to answer without the tools, or not to call them.",
+        "Model(chat_template=...)",
+    ),
     "truncated": Kind(
         "warning",
         "rows longer than max_length",

@@ -18,6 +18,7 @@ __all__ = ["Lengths", "TokenCounter", "counted_lengths", "guessed_lengths", "len
 _BINS = 24
 _FLAGS = {
     "content_missing": "template_loses_text",
+    "tools_missing": "template_loses_tools",
     "special_tokens_in_content": "special_tokens",
     "missing_eos": "missing_eos",
 }
@@ -79,8 +80,9 @@ def counted_lengths(dataset: Rows, counter: TokenCounter) -> tuple[Lengths, Any,
     """
     import numpy as np
 
-    from ftsdk.data.rendering import facts_of, render_rows
+    from ftsdk.data.rendering import render_rows
     from ftsdk.data.text_model import TextModel
+    from ftsdk.data.training_sequences import facts_of
 
     model = TextModel(
         counter.tokenizer,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast, overload
 from ftsdk.data.message_rows import Row
 from ftsdk.data.row_keys import Format, answer_text, prompt_text
 from ftsdk.data.text_column import TextColumn, text_array
+from ftsdk.models.chat_template import message_text
 
 __all__ = ["Part", "RowTexts", "TextChunk", "read_chunks"]
 
@@ -65,15 +66,10 @@ def _read(row: Mapping[str, Any], form: Format) -> tuple[list[str], str, str, tu
         return texts, "\n".join(texts), "", roles
     if form == "chat":
         messages = row["messages"]
-        texts = [_content(message) for message in messages]
+        texts = [message_text(message) for message in messages]
         return texts, prompt_text(row, form), answer_text(row), tuple(str(message["role"]) for message in messages)
-    texts = [_content(message) for side in ("prompt", "chosen", "rejected") for message in row[side]]
+    texts = [message_text(message) for side in ("prompt", "chosen", "rejected") for message in row[side]]
     return texts, prompt_text(row, form), answer_text(row), ()
-
-
-def _content(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else "" if content is None else str(content)
 
 
 class RowTexts:

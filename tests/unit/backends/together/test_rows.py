@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.backends.together.rows import chat_row, file_name, preference_row, render_file, trains_on_inputs
+from ftsdk.backends.together.rows import (
+    chat_row,
+    file_name,
+    preference_row,
+    render_file,
+    trains_on_inputs,
+    used_features,
+)
 from ftsdk.data.message_rows import message_rows, write_message_rows
 from ftsdk.errors import DatasetError
+from ftsdk.testing.together.formats import check_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +109,63 @@ def test_tool_messages_are_refused_with_the_row_that_has_them(tmp_path: Path) ->
     with pytest.raises(DatasetError, match=r"calls that they answer") as caught:
         render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="tools.jsonl")
     assert (caught.value.source, caught.value.line) == ("tools.jsonl", 2)
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}],
+}
+TOOL_TALK = [TALK[1], CALL, {"role": "tool", "content": "dry", "tool_call_id": "call_1"}, TALK[2]]
+
+
+def test_tools_and_calls_go_to_the_service_in_its_own_form(tmp_path: Path) -> None:
+    rows = [{"messages": TALK[:3]}, {"messages": TOOL_TALK, "tools": [WEATHER], "parallel_tool_calls": False}]
+    source = tmp_path / "rows.arrow"
+    write_message_rows(message_rows(rows), source)
+    render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="talk")
+    written = (tmp_path / "out.jsonl").read_bytes()
+    assert check_file(written, "out.jsonl").error == ""
+    plain, row = map(json.loads, written.splitlines())
+    assert plain == {"messages": TALK[:3]}
+    assert row["tools"] == [WEATHER]
+    assert row["parallel_tool_calls"] is False
+    assert row["messages"][1] == {"role": "assistant", "tool_calls": CALL["tool_calls"]}
+    assert row["messages"][2:] == TOOL_TALK[2:]
+    assert used_features(source) == {"tools"}
+    pair = preference_row({"prompt": TALK[:2], "chosen": [CALL], "rejected": TALK[2:3], "tools": [WEATHER]})
+    assert pair["input"] == {"messages": TALK[:2], "tools": [WEATHER]}
+    assert used_features(stored(tmp_path, TALK)) == set()
+
+
+def test_weights_of_messages_reach_the_service() -> None:
+    talk = [TALK[1], {**TALK[2], "weight": 0}, TALK[3], TALK[4]]
+    assert [m.get("weight") for m in chat_row(talk, train_on="assistant")["messages"]] == [None, 0, None, 1]
+    assert [m.get("weight") for m in chat_row(talk, train_on="completion")["messages"]] == [None, 0, None, 1]
+
+
+THOUGHT = {"role": "assistant", "content": "Un.", "reasoning_content": "One in French."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([TALK[1], THOUGHT, TALK[3], TALK[4]], "of such conversations Together trains the last answer only"),
+        ([TALK[1], {**TALK[2], "content": "<think>One</think>Un."}, *TALK[3:]], "trains the last answer only"),
+        ([{**TALK[1], "name": "ada"}, TALK[2]], "message 0 has 'name'"),
+        ([TALK[1], {**CALL, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}], "id"),
+    ],
+)
+def test_what_the_service_would_train_otherwise_is_refused(tmp_path: Path, messages: Any, message: str) -> None:
+    source = stored(tmp_path, TALK, messages)
+    with pytest.raises(DatasetError, match=message) as caught:
+        render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="rows.jsonl")
+    assert (caught.value.source, caught.value.line) == ("rows.jsonl", 2)
+
+
+def test_reasoning_before_the_last_answer_reaches_the_service(tmp_path: Path) -> None:
+    source = stored(tmp_path, [TALK[1], THOUGHT])
+    render_file(source, tmp_path / "out.jsonl", train_on="assistant", name="rows.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_bytes()) == {"messages": [TALK[1], THOUGHT]}
+    assert used_features(source) == {"reasoning"}

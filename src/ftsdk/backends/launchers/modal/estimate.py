@@ -111,7 +111,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
     shape = shape_of(facts)
     if shape is None or gpu.device.peak_tflops is None:
         return None
-    rows = spec.train.rows * spec.epochs
+    rows = spec.train.training_sequences * spec.epochs
     if spec.max_steps is not None:
         rows = min(rows, spec.max_steps * spec.batch_size)
     share = max(1, spec.batch_size // processes)
@@ -134,7 +134,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
             spread = spread_above(step, gpu.device, spread)
         return math.ceil(rows / at_once / processes) * time.total_s * math.exp(spreads * spread)
 
-    guess, sequences = spec.train.tokens, spec.train.rows * spec.method.sequences_per_row
+    guess, sequences = spec.train.tokens, spec.train.training_sequences * spec.method.sequences_per_row
     low, likely, high = (
         _TOKENS_A_ROW if guess is None else (max(1.0, n / sequences) for n in (guess.low, guess.likely, guess.high))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows
+from ftsdk.backends.trainers.trl.translate import steps_per_epoch
 from ftsdk.errors import Diagnosis
 from ftsdk.models import (
     base_name,
@@ -100,11 +102,12 @@ def _make_trainer(
     is_new_adapter = request.tuning.adapts and not request.model.adapter
     if is_new_adapter:
         shared["peft_config"] = lora_config(request)
-    options = _arguments(request, context, has_validation=validation is not None)
+    sequences = len(next(iter(rows.columns.values())))
+    options = _arguments(request, context, sequences=sequences, has_validation=validation is not None)
     return load_method(request.method.kind).make_trainer(request, shared, options, pad_token_id=tokenizer.pad_token_id)
 
 
-def _arguments(request: TrainingRequest, context: Context, *, has_validation: bool) -> dict[str, Any]:
+def _arguments(request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool) -> dict[str, Any]:
     """Return the options that all methods share."""
     device, dtype, is_full = request.device, request.dtype, not request.tuning.adapts
     is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -113,7 +116,7 @@ def _arguments(request: TrainingRequest, context: Context, *, has_validation: bo
     return {
         "output_dir": str(context.folder / CHECKPOINTS),
         "num_train_epochs": request.epochs,
-        "max_steps": _max_steps(request),
+        "max_steps": _max_steps(request, sequences),
         "per_device_train_batch_size": request.micro_batch_size,
         "per_device_eval_batch_size": request.micro_batch_size,
         "gradient_accumulation_steps": request.accumulation_steps,
@@ -191,9 +194,15 @@ def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
     return {name: on, f"{name}_kwargs": {"use_reentrant": False} if on else None}
 
 
-def _max_steps(request: TrainingRequest) -> int:
-    """Return transformers' `max_steps`: -1 if only `epochs` is set, else whichever ends first."""
-    return -1 if request.max_steps is None else min(request.max_steps, request.total_steps)
+def _max_steps(request: TrainingRequest, sequences: int) -> int:
+    """Return transformers' `max_steps`: -1 if only `epochs` is set, else whichever ends first.
+
+    Sequences are counted once they are rendered: the plan may have rendered a sample, or none.
+    """
+    if request.max_steps is None:
+        return -1
+    steps = math.ceil(steps_per_epoch(sequences, request.batch_size) * request.epochs)
+    return min(request.max_steps, max(1, steps))
 
 
 def _early_stopping(request: TrainingRequest) -> list[Any]:

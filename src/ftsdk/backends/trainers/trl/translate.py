@@ -63,9 +63,9 @@ CAPABILITIES = Capabilities(
 )
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Count the optimizer steps of one pass over the data; the last one may have fewer rows."""
-    return math.ceil(rows / batch_size)
+def steps_per_epoch(sequences: int, batch_size: int) -> int:
+    """Count the optimizer steps of one pass over the data; the last one may have fewer sequences."""
+    return math.ceil(sequences / batch_size)
 
 
 def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
@@ -116,7 +116,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     attention = choose("attention", *attention_for(facts.model_type))
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps)
 
-    steps = steps_per_epoch(spec.train.rows, spec.batch_size)
+    steps = steps_per_epoch(spec.train.training_sequences, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
     eval_steps = spec.eval_steps
     if spec.validation is not None and eval_steps is None:
