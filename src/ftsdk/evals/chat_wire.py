@@ -212,7 +212,7 @@ class ChatWire:
         """
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any, stop_when_event_set
 
-        request = {"model": self._model, "messages": list(conversation), "max_tokens": max_new_tokens}
+        request: dict[str, Any] = {"model": self._model, "messages": list(conversation), "max_tokens": max_new_tokens}
         if temperature is not None:
             request["temperature"] = temperature
         try:
