@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import Field
 
-from ftsdk.spec.base import UsdAmount, Value
+from ftsdk.spec.base import Usd, UsdAmount, Value
 
 __all__ = ["HasTokenPrices", "TokenPrice"]
 
 _MTOK = 1_000_000
-_Amount = Annotated[UsdAmount, Field(ge=0, le=1_000_000)]
+
+if TYPE_CHECKING:
+    _Amount = Usd
+else:
+    _Amount = Annotated[UsdAmount, Field(ge=0, le=1_000_000)]
 
 
 class HasTokenPrices(Protocol):
