@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_script import CHAT, MakeEndpoint, Script, numbered
 
-from ftsdk import BackendError, BudgetExceededError, Dataset, DatasetError, SpecError
+from ftsdk import BackendError, BudgetExceededError, Dataset, DatasetError, Model, SpecError
+from ftsdk._home import home
+from ftsdk.evals import local_target
 from ftsdk.testing.together import TogetherService
 
 
@@ -152,6 +156,19 @@ def test_one_model_can_answer_twice(script: Script, make_endpoint: MakeEndpoint)
     found = numbered(3).to_preference(endpoint, endpoint, prefers_longer, temperature=1.0, on_plan=quiet)
     assert len(script.asked) == 6
     assert len(found) == 3
+
+
+def test_a_model_on_this_machine_answers_and_its_answers_are_kept(tiny_model: Path) -> None:
+    def ask() -> list[bytes]:
+        target = local_target("tiny", Model(id=str(tiny_model)))
+        with contextlib.suppress(DatasetError):  # random weights may answer with nothing
+            numbered(3).to_preference(target, short, prefers_longer, max_new_tokens=4, on_plan=quiet)
+        (kept,) = (home() / "answers").iterdir()
+        return [line for line in kept.read_bytes().splitlines() if line]
+
+    first = ask()
+    assert len(first) == 3
+    assert ask() == first
 
 
 def test_a_part_of_the_rows_is_drawn() -> None:
