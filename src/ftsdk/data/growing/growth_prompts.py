@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from ftsdk.data.growing.model_calls import Request
 from ftsdk.data.token_guess import guess_tokens
@@ -27,6 +27,9 @@ RARE_CLASSES = (
 _OWN_FORM = (
     '\n\nReply with a JSON array of {n} objects, each with the keys "prompt" and "completion", and nothing else.'
 )
+_OPENING = re.compile(r"[\[{]")
+_PROSE = re.compile(r"\[[^\[\]\"{}]*\]")
+"""Brackets as in "rewrites [as asked]"."""
 _LEAST_TOKENS, _MOST_TOKENS = 256, 8_192
 _FORM_TOKENS = 12
 """Quotes and commas around a string, or keys around an object."""
@@ -84,37 +87,44 @@ def likely_tokens(text: str) -> float:
 def read_growth(text: str) -> list[Drawn]:
     """Read the rows in an answer: a JSON array of texts, or of objects with `prompt` and `completion`.
 
-    Text around the array, and a fence of Markdown, are left out.
+    Reasoning in front, text around the array, and a fence of Markdown are left out.
 
     Raises:
         ValueError: There is no such array; the message says what is wrong.
     """
-    return [_drawn(one) for one in _array(text)]
+    fault = "the answer isn't a JSON array"
+    for array in _arrays(text.rpartition("</think>")[2]):
+        drawn = [_drawn(one) for one in array]
+        if drawn and None not in drawn:
+            return [one for one in drawn if one is not None]
+        fault = "an element of the answer is neither text nor an object with prompt and completion"
+    raise ValueError(fault)
 
 
-def _array(text: str) -> Sequence[object]:
+def _arrays(text: str) -> Iterator[Sequence[object]]:
+    """Yield the arrays in a text, outermost ones only; an object alone counts as an array of one."""
     decoder = json.JSONDecoder()
-    for start, sign in enumerate(text):
-        if sign not in "[{":
-            continue
+    start = 0
+    while found := _OPENING.search(text, start):
+        start = found.start()
         try:
-            found: Any = decoder.raw_decode(text, start)[0]
+            value, start = cast("tuple[object, int]", decoder.raw_decode(text, start))
         except RecursionError:
-            break
+            return
         except ValueError:
-            if sign == "[":
-                break  # what is inside a broken array isn't a whole answer
+            if found.group() == "[" and not _PROSE.match(text, start):
+                return  # what is inside a broken array isn't a whole answer
+            start += 1
             continue
-        if isinstance(found, dict):
-            values = list(cast("dict[str, object]", found).values())
-            if len(values) == 1 and isinstance(values[0], list):
-                return cast("list[object]", values[0])
-            return [found]
-        return cast("list[object]", found)
-    raise ValueError("the answer isn't a JSON array")
+        if isinstance(value, dict):
+            own = cast("dict[str, object]", value)
+            inner = next(iter(own.values())) if len(own) == 1 else None
+            yield cast("list[object]", inner) if isinstance(inner, list) else [own]
+        else:
+            yield cast("list[object]", value)
 
 
-def _drawn(value: object) -> Drawn:
+def _drawn(value: object) -> Drawn | None:
     if isinstance(value, str):
         return Drawn(prompt=value, completion=None)
     if isinstance(value, dict):
@@ -122,7 +132,7 @@ def _drawn(value: object) -> Drawn:
         prompt, completion = own.get("prompt"), own.get("completion")
         if isinstance(prompt, str) and (completion is None or isinstance(completion, str)):
             return Drawn(prompt=prompt, completion=completion)
-    raise ValueError("an element of the answer is neither text nor an object with prompt and completion")
+    return None
 
 
 def _filled(template: str, fields: dict[str, str]) -> str:

@@ -112,7 +112,7 @@ class GrowingByModels(Rows):
             if count is not None:
                 check_amount(name, count, at_least=1, is_whole=True)
         asked, budget = named_model(model), _budget(budget_usd)
-        known = list(self._rows)
+        known = self._rows
         prompts = [prompt_text(row, "chat") for row in known]
         gates = Gates(
             labels=label_set(labels, [answer_text(row) for row in known]), max_similarity=max_similarity, check=check

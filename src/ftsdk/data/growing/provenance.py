@@ -40,7 +40,8 @@ def provenance_of(dataset: Rows, places: Iterable[tuple[str | None, int]]) -> di
     """
     by_place: dict[tuple[str | None, int], Provenance] = {}
     by_content: dict[str, Provenance] = {}
-    for step in augment_steps(dataset.lineage):
+    steps = list(augment_steps(dataset.lineage))
+    for step in steps:
         for line, made in enumerate(step.made, start=1):
             record = Provenance(step.model, step.endpoint, step.template, made.seeds, made.on)
             by_place[step.source, line] = record
@@ -48,12 +49,16 @@ def provenance_of(dataset: Rows, places: Iterable[tuple[str | None, int]]) -> di
     if not by_place:
         return {}
     found: dict[int, Provenance] = {}
-    for position, (place, row) in enumerate(zip(places, dataset, strict=True)):
-        record = by_place.get(place)
-        if record is None and dataset.format == "chat":
+    sources: set[str | None] = set()
+    for position, place in enumerate(places):
+        if place in by_place:
+            found[position] = by_place[place]
+            sources.add(place[0])
+    if dataset.format == "chat" and any(step.source not in sources for step in steps):
+        for position, row in enumerate(dataset):
             record = by_content.get(row_digest(row))
-        if record is not None:
-            found[position] = record
+            if record is not None:
+                found.setdefault(position, record)
     return found
 
 

@@ -18,6 +18,7 @@ from chat_script import CHAT, MODEL, MakeEndpoint, Script, numbered
 
 from ftsdk import BackendError, BudgetExceededError, CredentialsError, Dataset, DatasetError, SpecError
 from ftsdk.data import Store
+from ftsdk.data.growing.growth_prompts import read_growth
 from ftsdk.evals import FunctionTarget
 from ftsdk.testing.together import TogetherService
 
@@ -192,6 +193,31 @@ def test_the_gates_keep_every_refused_row_with_its_reason(script: Script, make_e
     assert len(found) == 12 + 3
 
 
+@pytest.mark.parametrize(
+    ("answer", "prompts"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ('Here are [2] rewrites [as asked]:\n```json\n["a"]\n```\nDone.', ["a"]),
+        ('<think>perhaps ["no"]</think>["yes"]', ["yes"]),
+        ('{"rows": [{"prompt": "a", "completion": "b"}]}', ["a"]),
+        ('{"prompt": "a", "completion": "b"}', ["a"]),
+        ('{"prompt": "a"}', ["a"]),
+        ('["a", "b', None),
+        ('[{"prompt": "a"}, {"prom', None),
+        ("[" * 100_000, None),
+        ("[]", None),
+        ("", None),
+        ('[["a"]]', None),
+    ],
+)
+def test_an_answer_is_read_whole_or_not_at_all(answer: str, prompts: list[str] | None) -> None:
+    if prompts is None:
+        with pytest.raises(ValueError, match="the answer"):
+            read_growth(answer)
+    else:
+        assert [drawn.prompt for drawn in read_growth(answer)] == prompts
+
+
 def test_rare_classes_are_filled_up_with_their_own_label(script: Script, make_endpoint: MakeEndpoint) -> None:
     def reply(question: str) -> str:
         label = re.search(r"class (\w+)\.", question)[1]  # type: ignore[index]
@@ -316,8 +342,9 @@ chat_script.numbered(30).augment(endpoint)
 """
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_call_goes_on_and_pays_for_no_answer_twice(
-    service: TogetherService, script: Script, make_endpoint: MakeEndpoint
+    how: signal.Signals, service: TogetherService, script: Script, make_endpoint: MakeEndpoint
 ) -> None:
     def slow(question: str) -> str:
         time.sleep(0.05)
@@ -330,8 +357,8 @@ def test_a_killed_call_goes_on_and_pays_for_no_answer_twice(
     )
     while len(script.asked) < 6 and child.poll() is None:
         time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.send_signal(how)
+    child.wait(timeout=20)
     time.sleep(0.2)
     killed_at = len(script.asked)
     assert 6 <= killed_at < 30
