@@ -12,15 +12,6 @@ from typing import TYPE_CHECKING
 from ftsdk._format import money, printable
 from ftsdk.data.bad_rows import BadRows, DroppedRow
 from ftsdk.data.canonical import ready_rows
-from ftsdk.data.growing.augment import Growth, grow, growth_requests, template_of
-from ftsdk.data.growing.gates import Gates, RowCheck, label_set
-from ftsdk.data.growing.growth_plan import GrowthPlan, announce
-from ftsdk.data.growing.judging import Judging
-from ftsdk.data.growing.model_calls import ModelCalls
-from ftsdk.data.growing.preference import CRITERIA, JUDGE_TEMPLATE, Judge, pairs
-from ftsdk.data.growing.provenance import Provenance, provenance_of
-from ftsdk.data.growing.spend_meter import SpendMeter
-from ftsdk.data.growing.text_models import NamedModel, TextModel, named_model
 from ftsdk.data.message_rows import message_rows
 from ftsdk.data.record_steps import AskedModel, AugmentStep, JudgedStep
 from ftsdk.data.row_keys import answer_text, prompt_text
@@ -32,6 +23,13 @@ from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.growing.augment import Growth
+    from ftsdk.data.growing.gates import RowCheck
+    from ftsdk.data.growing.growth_plan import GrowthPlan
+    from ftsdk.data.growing.preference import Judge
+    from ftsdk.data.growing.provenance import Provenance
+    from ftsdk.data.growing.spend_meter import SpendMeter
+    from ftsdk.data.growing.text_models import NamedModel, TextModel
 
 __all__ = ["GrowingByModels"]
 
@@ -100,6 +98,14 @@ class GrowingByModels(Rows):
             CredentialsError: The key was refused.
             BackendError: The endpoint failed for good; the same call goes on where this one ended.
         """
+        # They load NumPy and more.
+        from ftsdk.data.growing.augment import grow, growth_requests, template_of
+        from ftsdk.data.growing.gates import Gates, label_set
+        from ftsdk.data.growing.growth_plan import GrowthPlan, announce
+        from ftsdk.data.growing.model_calls import ModelCalls
+        from ftsdk.data.growing.spend_meter import SpendMeter
+        from ftsdk.data.growing.text_models import named_model
+
         if self._format != "chat":
             raise DatasetError(
                 f"augment needs chat rows, and these are {self._format} rows.",
@@ -158,7 +164,7 @@ class GrowingByModels(Rows):
         judge: Judge,
         *,
         rows: int | None = None,
-        criteria: str = CRITERIA,
+        criteria: str | None = None,
         max_new_tokens: int = 512,
         judge_tokens: int = 512,
         temperature: float | None = 0,
@@ -180,7 +186,7 @@ class GrowingByModels(Rows):
             judge: An endpoint or a local model, which is asked for a verdict; or a function that takes the messages
                 and two answers, and returns `"first"`, `"second"` or `"tie"`.
             rows: Ask about so many prompts, drawn by `seed`; None: all.
-            criteria: What the judge is told to look at.
+            criteria: What the judge is told to look at. None: correctness, helpfulness, and fit to what was asked.
             max_new_tokens: Longest answer in tokens; longer ones are refused.
             judge_tokens: Longest reply of the judge, in tokens.
             temperature: Of the answers; the judge's is 0. None sends none to either.
@@ -197,8 +203,14 @@ class GrowingByModels(Rows):
             CredentialsError: A key was refused.
             BackendError: An endpoint failed for good; the same call goes on where this one ended.
         """
+        from ftsdk.data.growing.growth_plan import GrowthPlan, announce
+        from ftsdk.data.growing.judging import Judging
+        from ftsdk.data.growing.preference import CRITERIA, JUDGE_TEMPLATE, pairs
+        from ftsdk.data.growing.spend_meter import SpendMeter
+
         if self._format == "table":
             raise self._not_shaped()
+        criteria = CRITERIA if criteria is None else criteria
         check_amount("max_new_tokens", max_new_tokens, at_least=1, is_whole=True)
         check_amount("judge_tokens", judge_tokens, at_least=1, is_whole=True)
         subset = self if rows is None or rows >= len(self) else self._drawn(rows, seed)
@@ -251,6 +263,8 @@ class GrowingByModels(Rows):
 
         It stays with the rows through `split`, `filter`, `+` and the like, and is no part of what is trained on.
         """
+        from ftsdk.data.growing.provenance import provenance_of
+
         return provenance_of(self, ((where.source, where.line) for where in self._places()))
 
     def _drawn(self, rows: int, seed: int) -> Dataset:
