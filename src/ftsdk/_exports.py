@@ -42,3 +42,4 @@ from ftsdk.spec import FullFineTune as FullFineTune
 from ftsdk.spec import LoRA as LoRA
 from ftsdk.spec import Model as Model
 from ftsdk.spec import QLoRA as QLoRA
+from ftsdk.spec import TokenPrice as TokenPrice

@@ -1,4 +1,4 @@
-"""`ftsdk data`: report on, clean, mix and split files of rows."""
+"""`ftsdk data`: report on, review, clean, mix and split files of rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from ftsdk._yaml import parse_yaml
 from ftsdk.cli.data_report import report_command
+from ftsdk.cli.data_review import review_command
 from ftsdk.cli.show import out, plain
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(name="data", help="Files of rows: report, clean, mix, split.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="Files of rows: report, review, clean, mix, split.", no_args_is_help=True)
 data_app.command("report")(report_command)
+data_app.command("review")(review_command)
 
 File = Annotated[str, typer.Argument(help="A data file, or an id on the Hugging Face hub.", metavar="FILE")]
 Output = Annotated[

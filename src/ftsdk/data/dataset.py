@@ -14,6 +14,7 @@ from ftsdk.data.cleaning.methods import Cleaning
 from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
+from ftsdk.data.review.methods import Reviewing
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset"]
 
 
-class Dataset(Growing, Cleaning):
+class Dataset(Growing, Cleaning, Reviewing):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held in Arrow; large ones in a file that is mapped into memory. `format` says what they are:

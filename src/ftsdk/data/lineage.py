@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["follow", "lineage_of", "recipe_of", "record_of"]
 
-_REWORKED = frozenset({"clean", "mix", "context", "canaries"})
+_REWORKED = frozenset({"clean", "mix", "context", "canaries", "augment", "judged", "review"})
 
 
 def recipe_of(dataset: Rows, base: Path) -> Recipe:
@@ -31,7 +31,7 @@ def recipe_of(dataset: Rows, base: Path) -> Recipe:
     """
     if not _is_repeatable(dataset):
         ref = dataset.ref()
-        has_lineage = dataset.source.lineage is not None or _called_functions(dataset)
+        has_lineage = dataset.source.lineage is not None or _has_records(dataset)
         record = lineage_of(dataset, base) if has_lineage else None
         stored = {"stored": ref.fingerprint, "format": ref.format, "name": dataset.name}
         return Recipe.from_dict(stored if record is None else {**stored, "lineage": record})
@@ -62,7 +62,9 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
 
 
 def record_of(dataset: Rows) -> tuple[dict[str, Any], ...] | None:
-    """Return the lineage without paths, for the manifest of what is trained; None if the rows are as they were read.
+    """Return the lineage for the manifest of what is trained; None if the rows are as they were read.
+
+    It is without paths, and without records of single rows.
 
     Filters, splits and templates alone are no reason for a record: the fingerprint names what they led to.
     """
@@ -82,6 +84,8 @@ def _without_paths(lineage: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any]
         own = dict(entry)
         if "file" in own:
             own["file"] = Path(own["file"]).name
+        if "augment" in own:  # the record of each row stays with the dataset
+            own["augment"] = {name: value for name, value in own["augment"].items() if name != "made"}
         if "concat" in own:
             own["concat"] = [list(_without_paths(part)) for part in own["concat"]]
         found.append(own)
@@ -115,14 +119,14 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
 
 
 def _is_repeatable(dataset: Rows) -> bool:
-    """Return whether a recipe can lead back: every source is a file or on the hub, and no function was called."""
-    if any(step.function is not None for step in dataset.steps):
+    """Return whether a recipe can lead back: every source is a file or on the hub, and each step can be repeated."""
+    if any(step.is_record for step in dataset.steps):
         return False
     if dataset.parts:
         return all(_is_repeatable(part) for part in dataset.parts)
     return dataset.source.recipe is not None
 
 
-def _called_functions(dataset: Rows) -> bool:
+def _has_records(dataset: Rows) -> bool:
     steps: tuple[Step, ...] = dataset.steps
-    return any(step.function is not None for step in steps) or any(_called_functions(part) for part in dataset.parts)
+    return any(step.is_record for step in steps) or any(_has_records(part) for part in dataset.parts)

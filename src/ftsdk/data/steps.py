@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ftsdk.data.bad_rows import OnBad
+from ftsdk.data.record_steps import AugmentStep, JudgedStep, ReviewStep
 from ftsdk.errors import DatasetError
 from ftsdk.spec import Value
 
@@ -157,6 +158,9 @@ _KINDS = (
     "mix",
     "context",
     "canaries",
+    "augment",
+    "judged",
+    "review",
     "filter",
     "map",
 )
@@ -179,6 +183,9 @@ class Step(Value):
     mix: MixStep | None = None
     context: ContextStep | None = None
     canaries: CanaryStep | None = None
+    augment: AugmentStep | None = None
+    judged: JudgedStep | None = None
+    review: ReviewStep | None = None
     filter: FunctionStep | None = None
     map: FunctionStep | None = None
 
@@ -197,6 +204,11 @@ class Step(Value):
     def function(self) -> FunctionStep | None:
         """The function that was called, which a record can't call again; None for all other steps."""
         return self.filter or self.map
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it can't be repeated from this record: a function was called, a model asked, or the rows judged."""
+        return (self.function or self.augment or self.judged or self.review) is not None
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the dataset after this step.
@@ -227,7 +239,9 @@ class Step(Value):
         if self.split is not None:
             return self._part_of(dataset, self.split)
         raise DatasetError(
-            f"a recipe can't call the function {self.function.name if self.function else ''!r} again.",
+            f"a recipe can't call the function {self.function.name!r} again."
+            if self.function is not None
+            else "a recipe can't ask models or reviewers again.",
             source=dataset.name,
             hint="Name the rows by content instead: Store().put(dataset), and dataset.to_dict() for the recipe.",
         )

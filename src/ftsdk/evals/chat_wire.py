@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +22,15 @@ from ftsdk.evals.generation import Conversation, tools_of
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-__all__ = ["ChatWire", "answer_in", "error_of", "seconds_to_wait"]
+__all__ = ["ChatWire", "Reply", "answer_in", "error_of", "seconds_to_wait"]
 
 _TEMPORARY = frozenset({408, 425, 429})
 """Statuses that are worth a retry, besides every 5xx."""
 _LONGEST_WAIT_S = 60.0
 _LARGEST_BODY = 4 << 20
 """Bytes; more than any answer, and small enough to hold for each request in flight."""
+_MOST_TOKENS = 10**9
+"""No request has as many."""
 _LONGEST_MESSAGE = 500
 """Characters of a server's message that are shown."""
 _ADVICE = {
@@ -42,8 +45,21 @@ _ADVICE = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """An answer, and what the server counted."""
+
+    text: str
+    input_tokens: int | None
+    """Tokens of the prompt; None: the server doesn't report them."""
+    output_tokens: int | None
+    """Tokens of the answer, reasoning included; None: the server doesn't report them."""
+    is_cut: bool
+    """Whether the answer ended at the limit of its tokens."""
+
+
 class ChatWire:
-    """A connection to one server; a `Generator`. Temperature is 0, so answers are as stable as the server allows."""
+    """A connection to one server; a `Generator`, whose temperature is 0: as stable as the server allows."""
 
     def __init__(
         self,
@@ -179,15 +195,26 @@ class ChatWire:
     def _wait_unless_over(self, seconds: float) -> None:
         self._is_over.wait(seconds)
 
-    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> str:
+    def ask(
+        self, conversation: Conversation, *, max_new_tokens: int, temperature: float | None = 0, name: str | None = None
+    ) -> Reply:
+        """Answer one conversation. Any number of threads may ask at once.
+
+        Args:
+            conversation: Messages up to the answer.
+            max_new_tokens: Longest answer in tokens.
+            temperature: None sends none, for models that refuse it.
+            name: What is asked, for a note on errors; None adds none.
+
+        Raises:
+            CredentialsError: The key was refused.
+            BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
+        """
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any, stop_when_event_set
 
-        request: dict[str, Any] = {
-            "model": self._model,
-            "messages": list(conversation),
-            "max_tokens": max_new_tokens,
-            "temperature": 0,
-        }
+        request: dict[str, Any] = {"model": self._model, "messages": list(conversation), "max_tokens": max_new_tokens}
+        if temperature is not None:
+            request["temperature"] = temperature
         if tools := tools_of(conversation):
             request["tools"] = list(tools)
         try:
@@ -197,12 +224,16 @@ class ChatWire:
                 retry=retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
                 sleep=self._sleep,
                 reraise=True,
-            )(self._ask, json.dumps(request).encode())
+            )(self._send, json.dumps(request).encode())
         except FtsdkError as error:
-            error.add_note(f"while answering example {index + 1}")
+            if name is not None:
+                error.add_note(f"while answering {name}")
             raise
 
-    def _ask(self, request: bytes) -> str:
+    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> str:
+        return self.ask(conversation, max_new_tokens=max_new_tokens, name=f"example {index + 1}").text
+
+    def _send(self, request: bytes) -> Reply:
         if self._is_over.is_set():
             raise BackendError("not sent: another request has failed for good")
         try:
@@ -223,14 +254,20 @@ class ChatWire:
         if answer.status != 200:
             raise self._refusal(answer)
         try:
-            return remove_keys(answer_in(json.loads(answer.body)), self._secrets)
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+            return self._reply_in(json.loads(answer.body))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             message = (
                 f"{self._url} did not answer with a chat completion ({type(error).__name__}); check the url (it ends "
                 "with the version, such as '/v1')"
             )
         # Out of the `except`: the parser's error holds what the server sent, which may repeat the key.
         raise BackendError(message, status_code=200)
+
+    def _reply_in(self, completion: Any) -> Reply:
+        text = remove_keys(answer_in(completion), self._secrets)
+        given, taken = _usage_in(completion)
+        is_cut = completion["choices"][0].get("finish_reason") == "length"
+        return Reply(text=text, input_tokens=given, output_tokens=taken, is_cut=is_cut)
 
     def _refusal(self, answer: Answer) -> FtsdkError:
         message = redact(_message_in(answer.body), self._secrets, limit=_LONGEST_MESSAGE)
@@ -288,6 +325,18 @@ def answer_in(completion: Any) -> str:
     if content is not None and not isinstance(content, str):
         raise TypeError("the content of the message isn't text")
     return content or ""
+
+
+def _usage_in(completion: Any) -> tuple[int | None, int | None]:
+    """Return the tokens of prompt and answer that a server reports; None for what isn't a count."""
+    usage = completion.get("usage")
+    if not isinstance(usage, dict):
+        return None, None
+    given, taken = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return (
+        given if type(given) is int and 0 <= given <= _MOST_TOKENS else None,
+        taken if type(taken) is int and 0 <= taken <= _MOST_TOKENS else None,
+    )
 
 
 def _wait_s(state: RetryCallState) -> float:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ftsdk._secrets import check_key, looks_like_key
 from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_wire import ChatWire
-from ftsdk.spec import Value
+from ftsdk.spec import TokenPrice, Value
 from ftsdk.spec.urls import check_service_url
 
 __all__ = ["Endpoint", "EndpointTarget"]
@@ -66,6 +66,8 @@ class Endpoint(Value):
     """Longest time for one answer, from the request to its last byte, in seconds."""
     attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """How often a request is sent before it counts as failed; only failures that may be temporary are retried."""
+    price: TokenPrice | None = None
+    """What its tokens cost, for calls that meter their spending; None: not known."""
 
     @model_validator(mode="after")
     def _check_encryption(self) -> Self:

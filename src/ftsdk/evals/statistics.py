@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist, fmean, stdev
 from typing import Literal, NamedTuple
 
+from ftsdk._wilson import wilson
+
 __all__ = [
     "Interval",
     "bootstrap_interval",
@@ -58,15 +60,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 def _wilson(total: float, n: int, confidence: float) -> tuple[float, float]:
     """Return the Wilson interval; a total of values between 0 and 1 need not be whole."""
-    z = NormalDist().inv_cdf((1 + _checked(confidence)) / 2)
-    share = total / n
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(max(share * (1 - share), 0.0) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # At the edges the interval touches 0 or 1 exactly; floating point would miss it by 1e-17.
-    low = 0.0 if total <= 0 else max(0.0, (centre - half) / scale)
-    high = 1.0 if total >= n else min(1.0, (centre + half) / scale)
-    return low, high
+    return wilson(total, n, _checked(confidence))
 
 
 def paired_difference_interval(

@@ -297,7 +297,8 @@ class FineTuneJob(JobFields):
     def report(self, *, queries: Sequence[str] = ()) -> DataReport:
         """Return what is wrong with `train`: rendered as this job will, and held against `validation` and the evals.
 
-        Loads the tokenizer (not the weights).
+        Loads the tokenizer (not the weights). Evaluated runs of the same job on different numbers of rows, if there are
+        any, show whether there are enough.
 
         Args:
             queries: What users ask: those without a similar prompt in `train` are found.
@@ -306,6 +307,8 @@ class FineTuneJob(JobFields):
             ModelError: The model isn't found, or its tokenizer or template can't be used.
         """
         from ftsdk.data.report.build import build_report, counter_for
+        from ftsdk.data.report.learning_curve import enough_rows
+        from ftsdk.run.learning_points import learning_points
 
         spec = self.spec()
         counter = counter_for(spec.model, max_length=spec.max_length)
@@ -316,6 +319,7 @@ class FineTuneJob(JobFields):
             max_truncated=spec.max_truncated,
             judges=[*judges, *self._judges()],
             queries=queries,
+            enough=enough_rows(learning_points(spec)),
         )
 
     def submit(self) -> Run:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftsdk._home import home
 from ftsdk.errors import RunNotReadyError
 from ftsdk.run.record import Record
 from ftsdk.spec import Model
@@ -13,7 +14,12 @@ from ftsdk.spec import Model
 if TYPE_CHECKING:
     from ftsdk.evals import Endpoint, Eval, EvalReport
 
-__all__ = ["evaluate_run"]
+__all__ = ["evaluate_run", "results_folder"]
+
+
+def results_folder(ref: str) -> Path:
+    """Return the folder for what is done with a run after training; its `evals` has the evaluation."""
+    return home() / "results" / ref.replace(":", "-")
 
 
 def evaluate_run(

@@ -13,6 +13,7 @@ from ftsdk._home import home
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import RunNotFoundError, RunNotReadyError
 from ftsdk.protocol import TERMINAL, RunRef
+from ftsdk.run.evaluation import results_folder
 from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.submission import status_of
@@ -81,7 +82,7 @@ def plan_removal(ref: str) -> Removal:
     folder = home() / "runs" / parsed.id
     if folder.is_dir() and is_held(folder):
         raise RunNotReadyError(f"a worker still uses {folder}; try again when it has ended")
-    candidates = (folder, home() / "results" / entry.ref.replace(":", "-"))
+    candidates = (folder, results_folder(entry.ref))
     folders = tuple(path for path in candidates if os.path.lexists(path))
     return Removal(ref=entry.ref, state=state, folders=folders, bytes=sum(map(_size, folders)))
 

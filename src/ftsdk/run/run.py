@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ftsdk._format import html_table
-from ftsdk._home import home
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError
 from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
@@ -19,7 +18,7 @@ from ftsdk.protocol.estimates import Quote
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
-from ftsdk.run.evaluation import evaluate_run
+from ftsdk.run.evaluation import evaluate_run, results_folder
 from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
@@ -395,4 +394,4 @@ class Run:
         return deployments_in(self._folder(), self._backend) if isinstance(self._backend, CanServe) else []
 
     def _folder(self) -> Path:
-        return home() / "results" / self.ref.replace(":", "-")
+        return results_folder(self.ref)

@@ -6,6 +6,7 @@ from ftsdk.spec.interval import Range
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
 from ftsdk.spec.method import DPO, METHODS, SFT, AnyMethod, Method, TrainOn
 from ftsdk.spec.model import Model
+from ftsdk.spec.token_price import TokenPrice
 from ftsdk.spec.tuning import TUNINGS, AnyLoRA, AnyTuning, DoRA, FullFineTune, LoRA, QLoRA, Tuning
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Model",
     "QLoRA",
     "Range",
+    "TokenPrice",
     "TrainOn",
     "Tuning",
     "Value",

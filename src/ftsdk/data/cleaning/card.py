@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ftsdk._format import printable
 from ftsdk.data.cleaning.registry import CLEANERS
 from ftsdk.data.cleaning.table_fingerprint import table_fingerprint
-from ftsdk.data.rows import Rows
+from ftsdk.data.growing.provenance import augment_steps
+from ftsdk.data.record_steps import AugmentStep
 from ftsdk.data.steps import CleanStep, Step
+
+if TYPE_CHECKING:
+    from ftsdk.data.dataset import Dataset
 
 __all__ = ["card_of"]
 
 
-def card_of(dataset: Rows, *, licence: str | None, description: str | None) -> str:
+def card_of(dataset: Dataset, *, licence: str | None, description: str | None) -> str:
     """Return the card of a dataset; see `Dataset.card`."""
     is_table = dataset.format == "table"
     fingerprint = table_fingerprint(cast("Any", dataset.rows)) if is_table else dataset.fingerprint
@@ -43,10 +48,11 @@ def card_of(dataset: Rows, *, licence: str | None, description: str | None) -> s
         ]
         lines += ["| " + " | ".join(map(_cell, step)) + " |" for step in steps]
         lines.append("")
+    lines += _by_models(dataset)
     return "\n".join(lines)
 
 
-def _source(dataset: Rows) -> str:
+def _source(dataset: Dataset) -> str:
     if dataset.parts:
         return " + ".join(f"{part.name} ({len(part):,} rows)" for part in dataset.parts)
     return dataset.name
@@ -67,8 +73,27 @@ def _steps(lineage: tuple[Mapping[str, Any], ...], part: str = "") -> Iterator[t
                     _count(step.changed),
                     f"`{(step.after or '')[:12]}`",
                 )
+            elif kind == "augment":
+                step = AugmentStep.from_dict(arguments)
+                yield f"{part}augment", f"{step.rows:,} rows by {step.model}", _count(step.refused), "", ""
             elif kind in Step.model_fields:
                 yield f"{part}{kind}", _written(arguments), "", "", ""
+
+
+def _by_models(dataset: Dataset) -> list[str]:
+    """Return the section on rows that models made; empty without any."""
+    steps = list(augment_steps(dataset.lineage))
+    if not steps:
+        return []
+    kept = Counter((one.model, one.endpoint, one.template) for one in dataset.provenance.values())
+    lines = ["## Rows made by models", "", "| model | endpoint | asked | rows here | of | from | to |"]
+    lines.append("|---|---|---|--:|--:|---|---|")
+    for step in steps:
+        days = sorted(one.on for one in step.made) or [""]
+        here = kept[step.model, step.endpoint, step.template]
+        cells = (step.model, step.endpoint or "", step.template, f"{here:,}", f"{step.rows:,}", days[0], days[-1])
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return [*lines, ""]
 
 
 def _written(arguments: object) -> str:

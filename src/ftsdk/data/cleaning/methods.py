@@ -97,7 +97,7 @@ class Cleaning(Rows):
         """
         from ftsdk.data.cleaning.card import card_of
 
-        return card_of(self, licence=licence, description=description)
+        return card_of(cast("Dataset", self), licence=licence, description=description)
 
     def clean_again(self, step: CleanStep) -> Dataset:
         """Repeat a step of a recipe; see `from_dict`.
@@ -192,6 +192,12 @@ def _changing_step(rows: Rows) -> str | None:
             return "with_context(...)"
         if step.canaries is not None:
             return "with_canaries(...)"
+        if step.augment is not None:
+            return "augment(...)"
+        if step.judged is not None:
+            return "to_preference(...)"
+        if step.review is not None and step.review.corrected:
+            return "reviewed(...)"
         if step.map is not None and step.map.name == "Dataset.restore":
             return "restore(...)"
         if step.chat is not None or step.preference is not None or step.map is not None:

@@ -11,6 +11,7 @@ from ftsdk.data.growing.canaries import Canary
 from ftsdk.data.growing.context import NO_PASSAGES, SEPARATOR, TEMPLATE, Contexts
 from ftsdk.data.growing.general import general_table
 from ftsdk.data.growing.mix import mixed_positions
+from ftsdk.data.growing.model_methods import GrowingByModels
 from ftsdk.data.growing.planted import planted, planted_canaries, planted_positions
 from ftsdk.data.message_rows import message_rows
 from ftsdk.data.rows import Rows
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Growing"]
 
 
-class Growing(Rows):
+class Growing(GrowingByModels):
     """Rows that can be mixed and grown; the public class is `Dataset`."""
 
     __slots__ = ()

@@ -13,6 +13,7 @@ from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import SEVERITIES, Finding
 from ftsdk.data.report.label_checks import are_labels, label_findings
 from ftsdk.data.report.leak_findings import leak_findings
+from ftsdk.data.report.learning_curve import NO_RUN
 from ftsdk.data.report.lengths import TokenCounter, counted_lengths, guessed_lengths, length_findings
 from ftsdk.data.report.row_checks import RowChecks
 from ftsdk.data.report.row_texts import RowTexts, read_chunks
@@ -34,6 +35,7 @@ def build_report(
     max_truncated: float = 0.01,
     judges: Sequence[JudgedBy] = (),
     queries: Sequence[str] = (),
+    enough: str = NO_RUN,
 ) -> DataReport:
     """Check a dataset.
 
@@ -44,6 +46,7 @@ def build_report(
         max_truncated: The share of rows above which truncation is an error.
         judges: Datasets that a model will be judged by.
         queries: What users ask.
+        enough: Whether there are enough rows; see `enough_rows`.
 
     Raises:
         DatasetError: `judges` or `counter` is given, and the rows are still a table.
@@ -93,6 +96,7 @@ def build_report(
         classes=tuple(answers.most_common()) if is_labelled else (),
         languages=tuple(languages.items()),
         findings=tuple(sorted(findings, key=_worst_first)),
+        enough=enough,
         not_checked=tuple(not_checked),
     )
 

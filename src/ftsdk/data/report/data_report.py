@@ -28,6 +28,8 @@ class DataReport:
     """ISO 639-1 code and share of the texts of 30 letters or more, the most frequent first."""
     findings: tuple[Finding, ...]
     """The worst first."""
+    enough: str
+    """Whether there are enough rows, by the learning curve of runs, and what that rests on."""
     not_checked: tuple[str, ...]
     """What wasn't checked, and what it needs."""
 
@@ -71,6 +73,7 @@ class DataReport:
             "classes": dict(self.classes),
             "languages": dict(self.languages),
             "findings": [finding.to_dict() for finding in self.findings],
+            "enough": self.enough,
             "not_checked": list(self.not_checked),
         }
 

@@ -16,7 +16,7 @@ __all__ = ["counted", "facts", "place", "share", "to_text", "verdict"]
 def to_text(report: DataReport) -> str:
     """Return the whole report as text."""
     lines = [printable(report.name, 120)]
-    lines += [f"  {label:<10} {printable(value, 200)}" for label, value in facts(report)]
+    lines += [f"  {label:<10} {printable(value, 400)}" for label, value in facts(report)]
     for finding in report.findings:
         lines += ["", *_finding(finding)]
     lines += ["", *(f"not checked: {printable(one, 300)}" for one in report.not_checked), verdict(report)]
@@ -45,6 +45,7 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         found.append(
             ("languages", ", ".join(f"{code} {part:.1%}".replace("%", " %") for code, part in report.languages[:5]))
         )
+    found.append(("enough", report.enough))
     return found
 
 
