@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ftsdk._format import money
+from ftsdk.cli.amounts import amount
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
@@ -76,7 +77,7 @@ def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_
 def estimate(
     job: JobFile,
     backend: BackendName = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
+    usd_per_hour: Annotated[str | None, typer.Option(help="US dollars for an hour of your hardware.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")
     ] = False,
@@ -87,9 +88,8 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Estimate tokens, time, memory and cost, each with an interval and its source."""
-    found = load_job(job, backend, changes).estimate(
-        is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live
-    )
+    price = None if usd_per_hour is None else amount("--usd-per-hour", usd_per_hour)
+    found = load_job(job, backend, changes).estimate(is_exact=False if quick else None, usd_per_hour=price, live=live)
     show_text(found, as_json=as_json)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from ftsdk.cli.amounts import amount
 from ftsdk.cli.price_update import update
 from ftsdk.cli.show import out
 
@@ -129,7 +129,7 @@ def add(
 
     given: dict[str, Any] = {
         "note": note,
-        "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch),
+        "usd_batch": None if usd_batch is None else amount("--usd-batch", usd_batch),
     }
     given |= {"valid_from": valid_from, "valid_until": valid_until}
     if gpu is not None:
@@ -138,7 +138,7 @@ def add(
         provider=provider,
         sku=sku,
         unit=unit,  # type: ignore[arg-type]  (checked when it is built)
-        usd=_amount("--usd", usd),
+        usd=amount("--usd", usd),
         source=source,
         as_of=as_of or str(date.today()),  # type: ignore[arg-type]  # noqa: DTZ011  (the reader's calendar)
         **{name: value for name, value in given.items() if value is not None},
@@ -205,12 +205,3 @@ def _price(row: Price) -> str:
 
 def _cell(column: str, text: str, width: int) -> Text:
     return Text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")
-
-
-def _amount(option: str, text: str) -> Decimal:
-    from ftsdk.errors import SpecError
-
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise SpecError(f"{option} must be an amount such as 0.49, not {text!r}") from error

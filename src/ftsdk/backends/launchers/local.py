@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from ftsdk._files import replace_file, replacing
 from ftsdk._format import money
 from ftsdk._home import home
+from ftsdk._numbers import as_json_number, exact_amount, quoted_amount
 from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
@@ -45,9 +46,10 @@ libraries ignore the variable.
 """
 
 
-def _price(usd_per_hour: Decimal | float) -> Decimal:
+def _price(usd_per_hour: object) -> Decimal:
+    usd_per_hour = quoted_amount(usd_per_hour)
     check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
-    return Decimal(str(usd_per_hour))
+    return exact_amount(cast("Decimal | float", usd_per_hour))
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class LocalLauncher:
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
-        usd_per_hour = None if self._usd_per_hour is None else float(self._usd_per_hour)
+        usd_per_hour = None if self._usd_per_hour is None else as_json_number(self._usd_per_hour)
         given = {
             "processes": self._processes,
             "device": self._device,
