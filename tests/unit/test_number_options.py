@@ -69,46 +69,6 @@ def test_no_field_of_any_value_takes_what_is_no_number() -> None:
 
 
 ROWS = ftsdk.Dataset.from_rows([{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(10)])
-CALLS: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {
-    "Eval.exact_match": (lambda **given: ftsdk.Eval.exact_match(ROWS, **given), ("max_new_tokens",)),
-    "ChatWire": (
-        lambda **given: ChatWire(**{"url": "http://127.0.0.1:1/v1", "model": "m", **given}),
-        ("concurrency", "timeout_s", "attempts"),
-    ),
-    "wilson_interval": (
-        lambda **given: wilson_interval(**{"successes": 1, "n": 5, **given}),
-        ("successes", "n", "confidence"),
-    ),
-    "paired_difference_interval": (
-        lambda **given: paired_difference_interval(
-            **{"both": 3, "only_first": 1, "only_second": 2, "neither": 4, **given}
-        ),
-        ("both", "only_first", "only_second", "neither", "confidence"),
-    ),
-    "predict_training": (
-        lambda **given: ftsdk.cost.predict_training(
-            **{"model": "Qwen/Qwen3-8B", "gpu": "H100", "tokens_per_row": 100, **given}
-        ),
-        ("tokens_per_row", "rows_at_a_time", "longest_row", "gpus", "accumulation"),
-    ),
-    "crossover": (
-        lambda **given: ftsdk.cost.crossover(
-            **{
-                "workload": ftsdk.cost.Workload(requests_per_month=1000, input_tokens=10, output_tokens=5),
-                "api": "anthropic/claude-haiku-4-5",
-                "self_hosted": ftsdk.cost.SelfHosted(
-                    model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="runpod"
-                ),
-                **given,
-            }
-        ),
-        ("training", "retrains_per_year", "scenarios", "seed", "discount_per_year"),
-    ),
-    "plan_serving": (
-        lambda **given: plan_serving([OFFER], **{"max_hours": 1, **given}),
-        ("budget_usd", "max_hours", "idle_stop_s"),
-    ),
-}
 OFFER = ServingOffer.from_dict(
     {
         "hardware": "1x_l4",
@@ -121,15 +81,42 @@ OFFER = ServingOffer.from_dict(
         "idle_stop_s_max": 600,
     }
 )
+CROSSOVER = {
+    "workload": ftsdk.cost.Workload(requests_per_month=1000, input_tokens=10, output_tokens=5),
+    "api": "anthropic/claude-haiku-4-5",
+    "self_hosted": ftsdk.cost.SelfHosted(model="mistralai/Mistral-7B-Instruct-v0.3", gpu="L4", provider="runpod"),
+}
+CALLS: list[tuple[Callable[..., object], dict[str, Any], tuple[str, ...]]] = [
+    (ftsdk.Eval.exact_match, {"data": ROWS}, ("max_new_tokens",)),
+    (ChatWire, {"url": "http://127.0.0.1:1/v1", "model": "m"}, ("concurrency", "timeout_s", "attempts")),
+    (wilson_interval, {"successes": 1, "n": 5}, ("successes", "n", "confidence")),
+    (
+        paired_difference_interval,
+        {"both": 3, "only_first": 1, "only_second": 2, "neither": 4},
+        ("both", "only_first", "only_second", "neither", "confidence"),
+    ),
+    (
+        ftsdk.cost.predict_training,
+        {"model": "Qwen/Qwen3-8B", "gpu": "H100", "tokens_per_row": 100},
+        ("tokens_per_row", "rows_at_a_time", "longest_row", "gpus", "accumulation"),
+    ),
+    (
+        ftsdk.cost.crossover,
+        CROSSOVER,
+        ("training", "retrains_per_year", "scenarios", "seed", "discount_per_year"),
+    ),
+    (plan_serving, {"offers": [OFFER], "max_hours": 1}, ("budget_usd", "max_hours", "idle_stop_s")),
+]
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_no_function_takes_what_is_no_number(name: str) -> None:
-    call, options = CALLS[name]
+@pytest.mark.parametrize(("call", "given", "options"), CALLS)
+def test_no_function_takes_what_is_no_number(
+    call: Callable[..., object], given: dict[str, Any], options: tuple[str, ...]
+) -> None:
     for option in options:
         for wrong in (*WRONG, *HUGE):
             with pytest.raises(FtsdkError, match=option):
-                call(**{option: wrong})
+                call(**{**given, option: wrong})
 
 
 @pytest.mark.parametrize("backend", [Local, Modal, Together])

@@ -179,6 +179,14 @@ class LocalLauncher:
         }
         return {key: value for key, value in given.items() if value is not None}
 
+    def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments that can be read from a run's launch request: what an hour costs."""
+        price = request.get("usd_per_hour")
+        try:
+            return {} if price is None else {"usd_per_hour": as_json_number(_price(Decimal(str(price))))}
+        except ArithmeticError as error:
+            raise SpecError(f"usd_per_hour is {price!r}, which is no price") from error
+
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
         """Return this machine's hardware, found without loading torch."""
         return find_hardware(device=self._device, processes=self._processes)
