@@ -16,6 +16,7 @@ from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
+from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
@@ -24,6 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="ftsdk",
+    cls=PrintableUsage,
     help="Fine-tune an open LLM: know what it will cost, watch it, and see whether it was worth it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -242,7 +244,7 @@ def stop(ref: Ref) -> None:
             plain(f"{deployment.record.name} is stopped; it cost at most {money(deployment.record.cost_usd or 0)}")
         )
     if not found:
-        out.print(f"run {ref} has no deployment that isn't stopped")
+        out.print(f"run {plain(ref)} has no deployment that isn't stopped")
 
 
 @app.command()
@@ -279,7 +281,8 @@ def _watch(ref: str) -> None:
         opened.wait()
     except KeyboardInterrupt:
         out.print(
-            f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}"
+            "\nStopped watching; the run continues. "
+            f"Watch again: ftsdk watch {plain(ref)}   Stop it: ftsdk cancel {plain(ref)}"
         )
         raise typer.Exit(INTERRUPTED) from None
     status = opened.status()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from ftsdk._format import printable
 from ftsdk.cli.amounts import amount
 from ftsdk.cli.price_update import update
-from ftsdk.cli.show import out
+from ftsdk.cli.show import out, shown_text
 
 if TYPE_CHECKING:
     from ftsdk.cost.pricebook.price import Price
@@ -60,7 +61,7 @@ def list_prices(
     ):
         out.print(line, soft_wrap=True)
     for number, source in enumerate(sources, start=1):
-        out.print(Text(f"[{number}] {source}"), soft_wrap=True)
+        out.print(shown_text(f"[{number}] {source}"), soft_wrap=True)
     out.print(f"{len(found)} prices, {book.today}. Tokens of an API: ftsdk prices api PROVIDER/MODEL")
 
 
@@ -74,7 +75,7 @@ def api(
     from ftsdk.cost.pricebook.api_prices import api_price
 
     found = api_price(model, batch=batch)
-    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    typer.echo(json.dumps(found.to_dict()) if as_json else printable(str(found)))
 
 
 @prices_app.command("check")
@@ -89,7 +90,7 @@ def check_prices(as_json: AsJson = False) -> None:
         typer.echo(json.dumps([{**finding._asdict(), "is_error": finding.is_error} for finding in found]))
     else:
         for finding in found:
-            out.print(Text(str(finding), style="red" if finding.is_error else ""), soft_wrap=True)
+            out.print(shown_text(str(finding), style="red" if finding.is_error else ""), soft_wrap=True)
         out.print(f"{wrong} wrong, {len(found) - wrong} to know about")
     if wrong:
         raise typer.Exit(1)
@@ -145,9 +146,9 @@ def add(
     )
     path: Path = project_file() if project else user_file()
     added = add_price(price, path, layer="project" if project else "user")
-    out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
+    out.print(shown_text(f"{added}\nadded to {path}"), soft_wrap=True)
     if odd := unusual_price(price.usd, price.unit, gpus=price.gpus or 1):
-        out.print(Text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
+        out.print(shown_text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
 
 
 def price_lines(
@@ -183,7 +184,7 @@ def price_lines(
             line
             for n in range(len(found))
             for line in (
-                Text(" ".join(columns[name][n] for name in first), style="bold"),
+                shown_text(" ".join(columns[name][n] for name in first), style="bold"),
                 Text("  ").append_text(
                     Text("  ").join(_cell(name, cells[n], 0) for name, cells in columns.items() if name not in first)
                 ),
@@ -204,4 +205,4 @@ def _price(row: Price) -> str:
 
 
 def _cell(column: str, text: str, width: int) -> Text:
-    return Text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")
+    return shown_text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")

@@ -16,7 +16,7 @@ from ftsdk._numbers import as_json_number, exact_amount, quoted_amount, written_
 from ftsdk.errors import Problem, SpecError
 from ftsdk.spec.exact_amounts import LONG_NUMBER, exact_amounts
 from ftsdk.spec.positional import positional_error
-from ftsdk.spec.problems import TAGS, models_in, nearest, problems_error, spec_error
+from ftsdk.spec.problems import TAGS, cause_of, models_in, nearest, problems_error, spec_error
 
 __all__ = [
     "OptionalPositiveUsd",
@@ -137,7 +137,7 @@ class Value(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise spec_error(type(self), error) from error
+            raise spec_error(type(self), error) from cause_of(error)
 
     if not TYPE_CHECKING:  # for type checkers all of these stay errors
         # Not in __init__, from which pydantic makes the signature.
@@ -181,7 +181,7 @@ class Value(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise spec_error(cls, error) from error
+            raise spec_error(cls, error) from cause_of(error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data with only the fields that were set; `from_dict` reads it back, equal."""

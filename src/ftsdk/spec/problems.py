@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ValidationError
 
+from ftsdk._format import printable
 from ftsdk._secrets import redact
 from ftsdk.errors import Problem, SpecError
 from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
@@ -16,7 +17,7 @@ from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["TAGS", "models_in", "nearest", "problems_error", "spec_error"]
+__all__ = ["TAGS", "cause_of", "models_in", "nearest", "problems_error", "spec_error"]
 
 
 def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
@@ -104,6 +105,12 @@ def spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
                 )
             )
     return problems_error(cls, problems)
+
+
+def cause_of(error: ValidationError) -> ValidationError | None:
+    """Return pydantic's error as a cause; None if its text, which can't be changed, holds control characters."""
+    text = str(error)
+    return error if printable(text) == text else None
 
 
 def problems_error(cls: type[BaseModel], problems: Sequence[Problem]) -> SpecError:
