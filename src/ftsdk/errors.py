@@ -117,8 +117,8 @@ class Diagnosis(NamedTuple):
 class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
 
-    def __init__(self, *args: object, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, *args: object, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         # Python prints the error that led to this one, too, with whatever a stranger's text put into it.
         _make_printable(sys.exc_info()[1])
 

@@ -9,6 +9,7 @@ from collections.abc import Generator as Yields
 from typing import Any, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
+from ftsdk.models.template_trial import RowTrial, trial_of
 
 __all__ = ["CanMeasure", "CanStream", "Generator", "TransformersGenerator"]
 
@@ -115,6 +116,7 @@ class TransformersGenerator:
         self._batch_size = batch_size or (64 if on_cpu else 256)
         self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
         self._share_prefix = share_prefix
+        self._trial: RowTrial | None = None
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
@@ -195,6 +197,9 @@ class TransformersGenerator:
         return prompts
 
     def _render(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool) -> list[list[int]]:
+        if self._trial is None:
+            self._trial = trial_of(self._tokenizer)
+        self._trial.check(conversations)
         encoded = self._tokenizer.apply_chat_template(
             [list(conversation) for conversation in conversations],
             add_generation_prompt=add_generation_prompt,
