@@ -6,14 +6,14 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Self
 
-__all__ = ["WrittenFloat", "as_json_number", "exact_amount", "quoted_amount", "written_float"]
+__all__ = ["ExactFloat", "as_json_number", "exact_amount", "exact_float", "quoted_amount"]
 
 _PLAIN = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _MOST_CHARACTERS = 1_000
 """A longer text is no amount."""
 
 
-class WrittenFloat(float):
+class ExactFloat(float):
     """A float that also keeps what was written, where that has more digits than a float."""
 
     written: Decimal
@@ -27,19 +27,19 @@ class WrittenFloat(float):
         return (self.written,)
 
 
-def written_float(text: str) -> float:
-    """Return a number in JSON's syntax as a float: a `WrittenFloat` if a float can't hold all of its digits."""
+def exact_float(text: str) -> float:
+    """Return a number in JSON's syntax as a float: a `ExactFloat` if a float can't hold all of its digits."""
     value = float(text)
     try:
         written = Decimal(text)
     except InvalidOperation:  # an exponent of too many digits
         return value
-    return value if not written.is_finite() or Decimal(repr(value)) == written else WrittenFloat(written)
+    return value if not written.is_finite() or Decimal(repr(value)) == written else ExactFloat(written)
 
 
 def exact_amount(amount: Decimal | float) -> Decimal:
     """Return a number as the Decimal that was written: 0.1 is 0.1, not the binary fraction that is nearest to it."""
-    if isinstance(amount, WrittenFloat):
+    if isinstance(amount, ExactFloat):
         return amount.written
     return Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk._numbers import written_float
+from ftsdk._numbers import exact_float
 from ftsdk.errors import SpecError
 
 __all__ = ["LIMITS", "YamlLimits", "parse_yaml", "yaml_text"]
@@ -90,7 +90,7 @@ def _loader_type() -> Any:
     def number(loader: Any, node: Any) -> float:
         value: float = loader.construct_yaml_float(node)
         text = node.value.replace("_", "")
-        return written_float(text) if _NUMBER.fullmatch(text) else value
+        return exact_float(text) if _NUMBER.fullmatch(text) else value
 
     Loader.add_constructor(_FLOAT, number)
     return Loader

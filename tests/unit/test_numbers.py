@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk import Dataset, FineTuneJob, Local
-from ftsdk._numbers import WrittenFloat
+from ftsdk._numbers import ExactFloat
 from ftsdk._yaml import parse_yaml
 from ftsdk.backends.registry import get_backend
 from ftsdk.cli.app import app
@@ -101,7 +101,7 @@ def test_a_float_in_sixties_is_refused() -> None:
 def test_what_was_written_is_copied_and_pickled_along() -> None:
     number = parse_yaml(LONG, "job.yaml")
     for same in (copy.deepcopy(number), pickle.loads(pickle.dumps(number))):
-        assert isinstance(same, WrittenFloat)
+        assert isinstance(same, ExactFloat)
         assert (same, same.written) == (float(LONG), Decimal(LONG))
 
 

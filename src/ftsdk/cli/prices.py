@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from ftsdk.cli.price_update import update
 from ftsdk.cli.show import out, shown_text
 
 if TYPE_CHECKING:
+    from ftsdk.cost.pricebook.book_check import Finding
     from ftsdk.cost.pricebook.price import Price
 
 __all__ = ["price_lines", "prices_app"]
@@ -28,6 +29,8 @@ prices_app = typer.Typer(
 prices_app.command("update")(update)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+_OF_EACH_KIND = 3
+"""Of findings that aren't errors, how many lines are shown."""
 _COLOURS = {"fresh": "green", "old": "yellow", "stale": "red"}
 
 
@@ -79,7 +82,10 @@ def api(
 
 
 @prices_app.command("check")
-def check_prices(as_json: AsJson = False) -> None:
+def check_prices(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every row, not a few of each kind.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Report duplicates, days in the future, stale and disputed prices. Exit status 1 if a row is wrong."""
     from ftsdk.cost.pricebook.book import PriceBook
     from ftsdk.cost.pricebook.book_check import check
@@ -89,8 +95,8 @@ def check_prices(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([{**finding._asdict(), "is_error": finding.is_error} for finding in found]))
     else:
-        for finding in found:
-            out.print(shown_text(str(finding), style="red" if finding.is_error else ""), soft_wrap=True)
+        for line in _finding_lines(found, is_verbose=verbose):
+            out.print(line, soft_wrap=True)
         out.print(f"{wrong} wrong, {len(found) - wrong} to know about")
     if wrong:
         raise typer.Exit(1)
@@ -149,6 +155,19 @@ def add(
     out.print(shown_text(f"{added}\nadded to {path}"), soft_wrap=True)
     if odd := unusual_price(price.usd, price.unit, gpus=price.gpus or 1):
         out.print(shown_text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
+
+
+def _finding_lines(found: Sequence[Finding], *, is_verbose: bool) -> Iterator[Text]:
+    """Yield a line for each row that is wrong, and a few of each other kind, cut to the terminal, with their count."""
+    width = None if is_verbose else max(40, out.width)
+    for kind in dict.fromkeys(finding.kind for finding in found):
+        rows = [finding for finding in found if finding.kind == kind]
+        shown = rows if is_verbose or rows[0].is_error else rows[:_OF_EACH_KIND]
+        for finding in shown:
+            text = str(finding) if finding.is_error else printable(str(finding), width)
+            yield shown_text(text, style="red" if finding.is_error else "")
+        if len(rows) > len(shown):
+            yield shown_text(f"{kind}: {len(rows) - len(shown)} more; --verbose shows them", style="dim")
 
 
 def price_lines(

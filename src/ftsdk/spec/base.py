@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast, get_orig
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from ftsdk._numbers import as_json_number, exact_amount, quoted_amount, written_float
+from ftsdk._numbers import as_json_number, exact_amount, exact_float, quoted_amount
 from ftsdk.errors import Problem, SpecError
 from ftsdk.spec.exact_amounts import LONG_NUMBER, exact_amounts
 from ftsdk.spec.positional import positional_error
@@ -175,7 +175,7 @@ class Value(BaseModel):
         """
         if LONG_NUMBER.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
             with suppress(ValueError, RecursionError):  # what isn't JSON is refused below
-                data: object = json.loads(text, parse_float=written_float)
+                data: object = json.loads(text, parse_float=exact_float)
                 exact = exact_amounts(cls, data)
                 text = text if exact is data else json.dumps(exact)
         try:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from ftsdk._numbers import WrittenFloat
+from ftsdk._numbers import ExactFloat
 from ftsdk.spec.problems import models_in
 
 __all__ = ["LONG_NUMBER", "exact_amounts"]
@@ -31,7 +31,7 @@ def _holds_written(data: object) -> bool:
         return any(map(_holds_written, cast("Mapping[object, object]", data).values()))
     if isinstance(data, list | tuple):
         return any(map(_holds_written, cast("Iterable[object]", data)))
-    return isinstance(data, WrittenFloat)
+    return isinstance(data, ExactFloat)
 
 
 def _exact(models: list[type[BaseModel]], data: Any) -> Any:
@@ -44,7 +44,7 @@ def _exact(models: list[type[BaseModel]], data: Any) -> Any:
 
 def _field(models: list[type[BaseModel]], name: str, value: Any) -> Any:
     types = [model.model_fields[name].annotation for model in models if name in model.model_fields]
-    if isinstance(value, WrittenFloat):
+    if isinstance(value, ExactFloat):
         return str(value.written) if any(map(_is_amount, types)) else value
     return _exact([model for annotation in types for model in models_in(annotation)], value)
 
