@@ -77,7 +77,7 @@ def _from(backend: Backend, folder: Path) -> Record | None:
 
 
 def _with_billing(plan: Plan, backend: Backend) -> Plan:
-    """Return the plan with what a backend adds to the request, by today's prices: without it no budget is watched."""
+    """Return the plan with what its backend adds to the request, such as workload and billing, by today's prices."""
     try:
         return backend.plan(plan.spec).replace(request=plan.request)
     except FtsdkError:

@@ -285,8 +285,7 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
     choose(
         "batch_size",
         most * accumulation,
-        f"the service takes {at_once} for this model, which can't add up to {spec.batch_size}; source: "
-        f"{limits.source}",
+        f"the service takes {at_once} for this model, which can't add up to {spec.batch_size}; source: {limits.source}",
     )
     return {"batch_size": "max", "gradient_accumulation_steps": accumulation}
 
