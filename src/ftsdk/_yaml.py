@@ -5,10 +5,12 @@ It is read strictly and within limits: a repeated key is refused, and so is what
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk._numbers import exact_float
 from ftsdk.errors import SpecError
 
 __all__ = ["LIMITS", "YamlLimits", "parse_yaml", "yaml_text"]
@@ -16,7 +18,9 @@ __all__ = ["LIMITS", "YamlLimits", "parse_yaml", "yaml_text"]
 _MERGE = "tag:yaml.org,2002:merge"
 _INT = "tag:yaml.org,2002:int"
 # YAML 1.1 reads 010 as 8 and 1:30 as 90; hardly anybody who writes them means that.
+_FLOAT = "tag:yaml.org,2002:float"
 _SURPRISING_INT = re.compile(r"[-+]?0_*[0-9][0-9_]*|[^:]*:.*")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 _SHORT_TEXT = 60
 """Up to so many characters, a text with line breaks stays on one line, as in `"{text}\\n\\nCategory:"`."""
@@ -51,10 +55,8 @@ def parse_yaml(text: str, where: str) -> Any:
 
     if len(text) > LIMITS.characters:
         raise SpecError(f"{where}: the YAML has {len(text):,} characters, more than the {LIMITS.characters:,} allowed")
-    # The C loader is ten times quicker; not every build of PyYAML has it.
-    loader_type: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loader = loader_type(text)
+        loader = _loader_type()(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -73,6 +75,25 @@ def parse_yaml(text: str, where: str) -> Any:
         raise SpecError(f"{where}: the YAML is nested too deeply to be read") from error
     except ValueError as error:  # half a surrogate pair, or a date like 2026-13-45
         raise SpecError(f"{where}: the YAML holds a value that can't be read: {error}") from error
+
+
+@functools.cache
+def _loader_type() -> Any:
+    import yaml
+
+    # The C loader is ten times quicker; not every build of PyYAML has it.
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):
+        """PyYAML's safe loader, with numbers that keep the digits that a float has no room for."""
+
+    def number(loader: Any, node: Any) -> float:
+        value: float = loader.construct_yaml_float(node)
+        text = node.value.replace("_", "")
+        return exact_float(text) if _NUMBER.fullmatch(text) else value
+
+    Loader.add_constructor(_FLOAT, number)
+    return Loader
 
 
 class _Reader:
@@ -130,7 +151,7 @@ class _Reader:
         """Read a value once, so that one that can't be read has its line in the error."""
         if node.tag == _MERGE:
             return
-        if node.tag == _INT and len(node.value) > LIMITS.number_digits:
+        if node.tag in (_INT, _FLOAT) and len(node.value) > LIMITS.number_digits:
             raise self._refused(
                 node, f"the YAML holds a value that can't be read: a number of over {LIMITS.number_digits:,} digits"
             )
@@ -139,7 +160,8 @@ class _Reader:
         except (ValueError, LookupError, AttributeError) as error:  # PyYAML's own, for `!!bool x` or `!!timestamp x`
             shown = str(node.value)[:80]
             raise self._refused(node, f"the YAML holds a value that can't be read: {shown!r} ({error})") from error
-        if node.tag == _INT and _SURPRISING_INT.fullmatch(node.value):
+        is_surprising = node.tag == _INT and _SURPRISING_INT.fullmatch(node.value)
+        if is_surprising or (node.tag == _FLOAT and ":" in node.value):
             raise self._refused(
                 node, f"YAML reads {node.value} as {value}; write that number, or put it in quotes if it is text"
             )

@@ -22,6 +22,7 @@ Every error states what happened, where, and what to do next. Errors pickle, so 
 from __future__ import annotations
 
 import copyreg
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class Diagnosis(NamedTuple):
 class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
 
+    def __init__(self, *args: object, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Python prints the error that led to this one, too, with whatever a stranger's text put into it.
+        _make_printable(sys.exc_info()[1])
+
     def __str__(self) -> str:
         # Messages quote names, rows and answers of strangers, and end up on terminals.
         from ftsdk._format import printable
@@ -125,6 +131,19 @@ class FtsdkError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__.copy()  # type: ignore[attr-defined]
+
+
+def _make_printable(error: BaseException | None) -> None:
+    """Replace control characters in the messages of an error of others and of those that led to it."""
+    from ftsdk._format import printable
+
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        texts = tuple(printable(arg) if isinstance(arg, str) else arg for arg in error.args)
+        if not isinstance(error, FtsdkError) and texts != error.args:
+            error.args = texts
+        error = error.__cause__ or error.__context__
 
 
 class SpecError(FtsdkError, ValueError):

@@ -5,12 +5,14 @@ import inspect
 import json
 import pickle
 import re
+import traceback
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 import ftsdk.errors
+from ftsdk import LoRA
 from ftsdk.errors import (
     BackendError,
     BudgetExceededError,
@@ -198,3 +200,22 @@ def test_a_message_cannot_drive_the_terminal(kind: type[FtsdkError]) -> None:
         str(kind("the name is \x1b[2J\x9b31m\u202e,\n\tand so on"))
         == "the name is \u241b[2J\ufffd31m\ufffd,\n\tand so on"
     )
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, TypeError, Exception])
+def test_a_traceback_shows_no_control_characters_of_the_cause(kind: type[Exception]) -> None:
+    try:
+        try:
+            raise kind("an answer \x1b[31m with \x07", 3)
+        except kind as error:
+            raise BackendError("the server refused") from error
+    except BackendError as error:
+        shown = "".join(traceback.format_exception(error))
+    assert "an answer" in shown
+    assert not re.search(r"[\x07\x1b]", shown)
+
+
+def test_a_traceback_shows_no_control_characters_of_a_field() -> None:
+    with pytest.raises(SpecError) as caught:
+        LoRA(**{"\x1b[31m": 1})
+    assert "\x1b" not in "".join(traceback.format_exception(caught.value))

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from ftsdk._format import money
+from ftsdk.cli.amounts import amount
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
+from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
@@ -23,6 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="ftsdk",
+    cls=PrintableUsage,
     help="Fine-tune an open LLM: know what it will cost, watch it, and see whether it was worth it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,7 +79,7 @@ def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_
 def estimate(
     job: JobFile,
     backend: BackendName = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="What an hour of your hardware costs.", min=0)] = None,
+    usd_per_hour: Annotated[str | None, typer.Option(help="US dollars for an hour of your hardware.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Guess tokens from the text; don't load the tokenizer.")
     ] = False,
@@ -87,9 +90,8 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Estimate tokens, time, memory and cost, each with an interval and its source."""
-    found = load_job(job, backend, changes).estimate(
-        is_exact=False if quick else None, usd_per_hour=usd_per_hour, live=live
-    )
+    price = None if usd_per_hour is None else amount("--usd-per-hour", usd_per_hour)
+    found = load_job(job, backend, changes).estimate(is_exact=False if quick else None, usd_per_hour=price, live=live)
     show_text(found, as_json=as_json)
 
 
@@ -242,7 +244,7 @@ def stop(ref: Ref) -> None:
             plain(f"{deployment.record.name} is stopped; it cost at most {money(deployment.record.cost_usd or 0)}")
         )
     if not found:
-        out.print(f"run {ref} has no deployment that isn't stopped")
+        out.print(f"run {plain(ref)} has no deployment that isn't stopped")
 
 
 @app.command()
@@ -279,7 +281,8 @@ def _watch(ref: str) -> None:
         opened.wait()
     except KeyboardInterrupt:
         out.print(
-            f"\nStopped watching; the run continues. Watch again: ftsdk watch {ref}   Stop it: ftsdk cancel {ref}"
+            "\nStopped watching; the run continues. "
+            f"Watch again: ftsdk watch {plain(ref)}   Stop it: ftsdk cancel {plain(ref)}"
         )
         raise typer.Exit(INTERRUPTED) from None
     status = opened.status()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ftsdk.cli.amounts import amount
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.show import show_answer
 from ftsdk.errors import SpecError
@@ -35,7 +36,7 @@ def crossover(
         str | None, typer.Option("--backend", help="The job's backend, instead of the one in its file.")
     ] = None,
     usd_per_hour: Annotated[
-        float | None, typer.Option(help="What an hour of your hardware costs, for a job on it.", min=0)
+        str | None, typer.Option(help="US dollars for an hour of your hardware, for a job on it.")
     ] = None,
     solve_for: Annotated[
         str | None, typer.Option("--solve-for", help="Find the value of this input at which both cost the same.")
@@ -51,7 +52,8 @@ def crossover(
     if job is None and (backend is not None or usd_per_hour is not None):
         raise SpecError("--backend and --usd-per-hour are about a job; pass it with --job JOB.yaml")
     question = CrossoverFile.from_yaml(file)
-    training = None if job is None else load_job(job, backend).estimate(usd_per_hour=usd_per_hour)
+    price = None if usd_per_hour is None else amount("--usd-per-hour", usd_per_hour)
+    training = None if job is None else load_job(job, backend).estimate(usd_per_hour=price)
     answer = (question if solve_for is None else question.replace(solve_for=solve_for)).answer(training=training)
     show_answer(answer, as_json=as_json, is_verbose=verbose)
     if html is not None:

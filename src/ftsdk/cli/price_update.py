@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from ftsdk.cli.show import out
+from ftsdk.cli.show import out, shown_text
 
 if TYPE_CHECKING:
     from ftsdk.cost.pricebook.price_update import Change, PriceUpdate
@@ -85,15 +85,17 @@ def update(
     for line in _lines(found, kinds, most=None if show_all else _SHOWN):
         out.print(line, soft_wrap=True)
     if write:
-        out.print(Text(f"{len(written):,} appended to {path}"), soft_wrap=True)
+        out.print(shown_text(f"{len(written):,} appended to {path}"), soft_wrap=True)
     elif found.of("new") or found.of("changed"):
-        out.print(Text(f"nothing was written; --write appends the new and the changed to {path}"), soft_wrap=True)
+        out.print(shown_text(f"nothing was written; --write appends the new and the changed to {path}"), soft_wrap=True)
 
 
 def _lines(found: PriceUpdate, kinds: tuple[str, ...], *, most: int | None) -> list[Text]:
     feed = found.feed
     lines = [
-        Text(f"{feed.source} ({feed.format}): {len(feed.prices):,} prices, {len(found.same):,} as in the price book")
+        shown_text(
+            f"{feed.source} ({feed.format}): {len(feed.prices):,} prices, {len(found.same):,} as in the price book"
+        )
     ]
     groups: dict[str, list[str]] = {
         kind: [_line(change) for change in found.changes if change.kind == kind]
@@ -104,15 +106,15 @@ def _lines(found: PriceUpdate, kinds: tuple[str, ...], *, most: int | None) -> l
         rows = groups[kind]
         if not rows:
             continue
-        lines.append(Text(f"{kind}: {len(rows):,}", style=f"bold {_COLOURS[kind]}"))
-        lines += [Text(f"  {row}") for row in rows[:most]]
+        lines.append(shown_text(f"{kind}: {len(rows):,}", style=f"bold {_COLOURS[kind]}"))
+        lines += [shown_text(f"  {row}") for row in rows[:most]]
         if most is not None and len(rows) > most:
-            lines.append(Text(f"  and {len(rows) - most:,} more: --all shows them"))
+            lines.append(shown_text(f"  and {len(rows) - most:,} more: --all shows them"))
     if feed.bad:
-        lines.append(Text(f"not prices: {len(feed.bad):,}", style="bold red"))
-        lines += [Text(f"  {bad}") for bad in feed.bad[:most]]
+        lines.append(shown_text(f"not prices: {len(feed.bad):,}", style="bold red"))
+        lines += [shown_text(f"  {bad}") for bad in feed.bad[:most]]
     if feed.free:
-        lines.append(Text(f"left out, free or without a price: {feed.free:,}"))
+        lines.append(shown_text(f"left out, free or without a price: {feed.free:,}"))
     return lines
 
 

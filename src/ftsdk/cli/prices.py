@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from ftsdk._format import printable
+from ftsdk.cli.amounts import amount
 from ftsdk.cli.price_update import update
-from ftsdk.cli.show import out
+from ftsdk.cli.show import out, shown_text
 
 if TYPE_CHECKING:
+    from ftsdk.cost.pricebook.book_check import Finding
     from ftsdk.cost.pricebook.price import Price
 
 __all__ = ["price_lines", "prices_app"]
@@ -27,6 +29,8 @@ prices_app = typer.Typer(
 prices_app.command("update")(update)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+_OF_EACH_KIND = 3
+"""Of findings that aren't errors, how many lines are shown."""
 _COLOURS = {"fresh": "green", "old": "yellow", "stale": "red"}
 
 
@@ -60,7 +64,7 @@ def list_prices(
     ):
         out.print(line, soft_wrap=True)
     for number, source in enumerate(sources, start=1):
-        out.print(Text(f"[{number}] {source}"), soft_wrap=True)
+        out.print(shown_text(f"[{number}] {source}"), soft_wrap=True)
     out.print(f"{len(found)} prices, {book.today}. Tokens of an API: ftsdk prices api PROVIDER/MODEL")
 
 
@@ -74,11 +78,14 @@ def api(
     from ftsdk.cost.pricebook.api_prices import api_price
 
     found = api_price(model, batch=batch)
-    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    typer.echo(json.dumps(found.to_dict()) if as_json else printable(str(found)))
 
 
 @prices_app.command("check")
-def check_prices(as_json: AsJson = False) -> None:
+def check_prices(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every row, not a few of each kind.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Report duplicates, days in the future, stale and disputed prices. Exit status 1 if a row is wrong."""
     from ftsdk.cost.pricebook.book import PriceBook
     from ftsdk.cost.pricebook.book_check import check
@@ -88,8 +95,8 @@ def check_prices(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([{**finding._asdict(), "is_error": finding.is_error} for finding in found]))
     else:
-        for finding in found:
-            out.print(Text(str(finding), style="red" if finding.is_error else ""), soft_wrap=True)
+        for line in _finding_lines(found, is_verbose=verbose):
+            out.print(line, soft_wrap=True)
         out.print(f"{wrong} wrong, {len(found) - wrong} to know about")
     if wrong:
         raise typer.Exit(1)
@@ -129,7 +136,7 @@ def add(
 
     given: dict[str, Any] = {
         "note": note,
-        "usd_batch": None if usd_batch is None else _amount("--usd-batch", usd_batch),
+        "usd_batch": None if usd_batch is None else amount("--usd-batch", usd_batch),
     }
     given |= {"valid_from": valid_from, "valid_until": valid_until}
     if gpu is not None:
@@ -138,16 +145,29 @@ def add(
         provider=provider,
         sku=sku,
         unit=unit,  # type: ignore[arg-type]  (checked when it is built)
-        usd=_amount("--usd", usd),
+        usd=amount("--usd", usd),
         source=source,
         as_of=as_of or str(date.today()),  # type: ignore[arg-type]  # noqa: DTZ011  (the reader's calendar)
         **{name: value for name, value in given.items() if value is not None},
     )
     path: Path = project_file() if project else user_file()
     added = add_price(price, path, layer="project" if project else "user")
-    out.print(Text(f"{added}\nadded to {path}"), soft_wrap=True)
+    out.print(shown_text(f"{added}\nadded to {path}"), soft_wrap=True)
     if odd := unusual_price(price.usd, price.unit, gpus=price.gpus or 1):
-        out.print(Text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
+        out.print(shown_text(f"check it: it is {odd}", style="yellow"), soft_wrap=True)
+
+
+def _finding_lines(found: Sequence[Finding], *, is_verbose: bool) -> Iterator[Text]:
+    """Yield a line for each row that is wrong, and a few of each other kind, cut to the terminal, with their count."""
+    width = None if is_verbose else max(40, out.width)
+    for kind in dict.fromkeys(finding.kind for finding in found):
+        rows = [finding for finding in found if finding.kind == kind]
+        shown = rows if is_verbose or rows[0].is_error else rows[:_OF_EACH_KIND]
+        for finding in shown:
+            text = str(finding) if finding.is_error else printable(str(finding), width)
+            yield shown_text(text, style="red" if finding.is_error else "")
+        if len(rows) > len(shown):
+            yield shown_text(f"{kind}: {len(rows) - len(shown)} more; --verbose shows them", style="dim")
 
 
 def price_lines(
@@ -183,7 +203,7 @@ def price_lines(
             line
             for n in range(len(found))
             for line in (
-                Text(" ".join(columns[name][n] for name in first), style="bold"),
+                shown_text(" ".join(columns[name][n] for name in first), style="bold"),
                 Text("  ").append_text(
                     Text("  ").join(_cell(name, cells[n], 0) for name, cells in columns.items() if name not in first)
                 ),
@@ -204,13 +224,4 @@ def _price(row: Price) -> str:
 
 
 def _cell(column: str, text: str, width: int) -> Text:
-    return Text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")
-
-
-def _amount(option: str, text: str) -> Decimal:
-    from ftsdk.errors import SpecError
-
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise SpecError(f"{option} must be an amount such as 0.49, not {text!r}") from error
+    return shown_text(text.ljust(width), style=_COLOURS[text] if column == "age" else "")

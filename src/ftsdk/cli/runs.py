@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftsdk._format import gigabytes
+from ftsdk._format import gigabytes, printable
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.show import out, plain, show_status
@@ -39,7 +39,7 @@ def logs_command(
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if seen < 0:
-        typer.echo(f"run {ref} has no events yet; it is {status.state}", err=True)
+        typer.echo(f"run {printable(ref)} has no events yet; it is {status.state}", err=True)
     if status.state == "failed" and status.log_tail:
         out.print(plain(f"last lines of the worker's log:\n{status.log_tail}"))
     if follow and (code := code_of_state(status.state)):

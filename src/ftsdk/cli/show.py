@@ -32,6 +32,7 @@ __all__ = [
     "show_runs",
     "show_status",
     "show_text",
+    "shown_text",
 ]
 
 
@@ -88,6 +89,11 @@ def _echo(text: str) -> None:
 def plain(text: str) -> str:
     """Return untrusted text that rich prints as it stands: no markup, no control characters."""
     return escape(printable(text))
+
+
+def shown_text(text: str, style: str = "") -> Text:
+    """Return untrusted text as rich's, without control characters."""
+    return Text(printable(text), style=style)
 
 
 def fold(text: str, width: int) -> str:

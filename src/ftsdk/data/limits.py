@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LIMITS", "TEMPLATE_LIMITS", "DataLimits", "TemplateLimits"]
+__all__ = ["LIMITS", "DataLimits"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,28 +26,3 @@ class DataLimits:
 
 
 LIMITS = DataLimits()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TemplateLimits:
-    """Limits of a chat template, which is a program, and of the rows that it is tried with."""
-
-    trial_s: float = 10.0
-    """Seconds that a process of its own has for two short messages; the templates of well-known models take
-    milliseconds."""
-    trial_bytes: int = 2**30
-    """Memory of a process that tries a template, beyond what it starts with."""
-    sample_s: float = 60.0
-    """Seconds that a process of its own has for a sample of the rows, the start of Python included."""
-    chunk_s: float = 60.0
-    """Seconds for rendering a thousand rows in this process; more than a hundred times what they take."""
-    whole_rows: int = 2_000
-    """Up to so many rows, a plan renders all of them..."""
-    sampled_rows: int = 500
-    """...and above that so many, evenly spread over the data, and the longest ones."""
-    longest_rows: int = 10
-    sampled_characters: int = 2_000_000
-    """Of the rows that a plan renders; half as many again for the longest rows."""
-
-
-TEMPLATE_LIMITS = TemplateLimits()

@@ -17,20 +17,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ftsdk.data.last_results import LastResults
-from ftsdk.data.limits import TEMPLATE_LIMITS
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.rendering import render_rows
 from ftsdk.data.text_model import TextModel
 from ftsdk.data.training_sequences import facts_of
 from ftsdk.errors import DatasetError, ModelError
 from ftsdk.models.chat_template import message_text
+from ftsdk.models.limits import TEMPLATE_LIMITS
 from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
+from ftsdk.models.template_trial import OUT_OF_MEMORY, kill_after, limit_memory, too_much
 from ftsdk.spec import TrainOn
 
 __all__ = ["RenderTrial", "TriedRows", "child", "sample_of", "try_rows"]
 
 _CHILD = "from ftsdk.data.render_trial import child; child()"
-_OUT_OF_MEMORY = 77
 _SURE = 5.0
 """Standard deviations: a share in a sample that is so far above the limit isn't chance."""
 
@@ -156,7 +156,7 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
         raise _too_much(f"more than {TEMPLATE_LIMITS.sample_s:.0f} seconds", len(sample) + len(longest)) from error
     if ended.returncode == -getattr(signal, "SIGALRM", 0) != 0:
         raise _too_much(f"more than {TEMPLATE_LIMITS.trial_s:.0f} seconds", 1)
-    if ended.returncode == _OUT_OF_MEMORY:
+    if ended.returncode == OUT_OF_MEMORY:
         raise _too_much(
             f"more than {TEMPLATE_LIMITS.trial_bytes / 2**30:.0f} GiB of memory", len(sample) + len(longest)
         )
@@ -171,12 +171,8 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
     return RenderReport(**answer["report"])
 
 
-def _too_much(what: str, rows: int) -> ModelError:
-    return ModelError(
-        f"the model's chat template takes {what} for {'one row' if rows == 1 else f'{rows:,} rows'}, so it isn't used; "
-        "pass another one with "
-        "Model(chat_template=...)"
-    )
+def _too_much(limit: str, rows: int) -> ModelError:
+    return too_much(limit, "one row" if rows == 1 else f"{rows:,} rows")
 
 
 def child() -> None:
@@ -184,20 +180,20 @@ def child() -> None:
     request: dict[str, Any] = json.load(sys.stdin)
     try:
         tokenizer = PlainTokenizer(TokenizerFiles(**request["tokenizer"]))
-        model = TextModel(tokenizer, embedding_rows=request["embedding_rows"])
+        model = TextModel(tokenizer, embedding_rows=request["embedding_rows"], has_limits=True)
     except ImportError as error:
         answer: dict[str, Any] = {"unable": f"the package {error.name} isn't installed"}
     except Exception as error:  # noqa: BLE001 - tokenizers has many
         answer = {"unable": f"the tokenizer can't be read here ({type(error).__name__})"}
     else:
-        _limit_memory()
+        limit_memory()
         try:
             answer = {"report": asdict(_rendered(request, model))}
         except MemoryError:
-            sys.exit(_OUT_OF_MEMORY)
+            sys.exit(OUT_OF_MEMORY)
         except (ModelError, DatasetError) as error:
             if isinstance(error.__cause__, MemoryError):
-                sys.exit(_OUT_OF_MEMORY)
+                sys.exit(OUT_OF_MEMORY)
             answer = {"refused": str(error)}
     json.dump(answer, sys.stdout)
 
@@ -205,12 +201,12 @@ def child() -> None:
 def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
     facts: list[RowFacts] = []
     for position, row in request["rows"]:
-        _kill_after(TEMPLATE_LIMITS.trial_s)
+        kill_after(TEMPLATE_LIMITS.trial_s)
         found = render_rows(
             [row], model, train_on=request["train_on"], max_length=request["max_length"], first_row=position
         )
         facts.extend(facts_of(one) for one in found)
-    _kill_after(0)
+    kill_after(0)
     report = summarise(facts[: request["counted"]], max_length=request["max_length"], has_template=model.has_template)
     places = [position for position, _ in request["rows"]]
     first = report.first_row_losing_tools
@@ -219,21 +215,3 @@ def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
         longest_row=places[report.longest_row],
         first_row_losing_tools=None if first is None else places[first],
     )
-
-
-def _kill_after(seconds: float) -> None:
-    """End this process after so many seconds, also inside of a library; 0 calls it off."""
-    if hasattr(signal, "setitimer"):  # not on Windows, where the time for all rows is limited alone
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-        from pathlib import Path
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * resource.getpagesize() + TEMPLATE_LIMITS.trial_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    except (ImportError, ValueError, OSError):
-        pass  # only Linux can tell: elsewhere the time is limited alone

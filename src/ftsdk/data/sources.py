@@ -21,6 +21,7 @@ from ftsdk.data.json_text import WrittenFloat, json_array, json_lines, refuse_de
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
+from ftsdk.models.hub_cache import hub_cause
 from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import is_url
 
@@ -113,15 +114,16 @@ def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | Non
         loaded = datasets.load_dataset(hub_id, name=subset, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = " ".join(redact(str(error)).split())
+        given = {"split": split, "subset": subset, "revision": revision}
+        asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
         raise DatasetError(
-            f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
-            f"{reason}",
+            f"can't be loaded from the Hugging Face hub ({asked}): {reason.rstrip('.')}.",
             source=hub_id,
             hint=(
                 "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
                 "exists."
             ),
-        ) from error
+        ) from hub_cause(error)
     named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
     recipe = {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
     return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(

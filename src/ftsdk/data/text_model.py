@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, cast, overload
 
-from ftsdk.data.limits import TEMPLATE_LIMITS
-from ftsdk.data.template_trial import check_template
 from ftsdk.data.time_limit import time_limit
 from ftsdk.errors import ModelError
 from ftsdk.models.chat_template import Conversation, TemplateShape, render_conversations, template_shape
+from ftsdk.models.limits import TEMPLATE_LIMITS
+from ftsdk.models.template_trial import RowTrial, trial_of
 
 __all__ = ["Encoding", "TextModel"]
 
@@ -42,6 +42,7 @@ class TextModel:
         eos_token_ids: Sequence[int] | None = None,
         chat_template: str | None = None,
         embedding_rows: int | None = None,
+        has_limits: bool = False,
     ) -> None:
         """Wrap a tokenizer.
 
@@ -51,6 +52,7 @@ class TextModel:
             eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
             chat_template: A Jinja template in place of the tokenizer's own.
             embedding_rows: How many token ids the model has; None: unknown, so nothing is checked.
+            has_limits: This process has limits of time and memory already, so nothing is tried in another one.
 
         Raises:
             ModelError: It isn't a fast tokenizer, or no token ends an answer.
@@ -64,6 +66,8 @@ class TextModel:
         self._template = chat_template
         self._embedding_rows = embedding_rows
         self.has_template = bool(chat_template or getattr(tokenizer, "chat_template", None))
+        self._has_limits = has_limits
+        self._trial: RowTrial | None = None
         """False: rows are rendered as plain text."""
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = frozenset(
@@ -118,9 +122,8 @@ class TextModel:
         if not self.has_template:
             positions = range(len(conversations)) if rows is None else rows
             return [self._plain(one, row) for one, row in zip(conversations, positions, strict=True)]
-        template = self._template or self._tokenizer.chat_template
-        if isinstance(template, str):
-            check_template(template)
+        if rows is not None:  # parts were tried with the whole
+            self._try(conversations)
         try:
             return self._apply(conversations, generation_prompt)
         except _TemplateTimeoutError:
@@ -197,6 +200,14 @@ class TextModel:
     def _shape(self) -> TemplateShape:
         with time_limit(TEMPLATE_LIMITS.chunk_s):
             return template_shape(self._tokenizer, self._template)
+
+    def _try(self, conversations: Sequence[Conversation]) -> None:
+        """Let another process find out first whether the template needs too much time or memory."""
+        if self._has_limits:
+            return
+        if self._trial is None:
+            self._trial = trial_of(self._tokenizer, self._template)
+        self._trial.check(conversations)
 
     def _apply(self, conversations: Sequence[Conversation], generation_prompt: bool) -> list[str]:
         is_plain = all(len(message) == 2 for one in conversations for message in one.messages)

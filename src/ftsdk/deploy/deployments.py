@@ -182,9 +182,11 @@ class Deployment:
             wait_s: Seconds to go on trying.
 
         Raises:
+            SpecError: `wait_s` isn't a number of seconds.
             BackendError: It is still there. The provider's own idle stop is the last resort; `ftsdk stop REF` tries
                 again.
         """
+        check_amount("wait_s", wait_s, at_least=0)
         with self._stopping:
             self._is_over.set()
             if self._record.state != "stopped" and self._file.exists():

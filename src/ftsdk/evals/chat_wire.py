@@ -18,6 +18,7 @@ from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
 from ftsdk.evals.bounded_http import Answer, AnswerTooLarge, AnswerTooLate, BoundedClient, Unreachable
 from ftsdk.evals.generation import Conversation, tools_of
+from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -89,7 +90,11 @@ class ChatWire:
 
         Raises:
             CredentialsError: The key can't be sent in a header.
+            SpecError: A number is out of range.
         """
+        check_amount("concurrency", concurrency, at_least=1, at_most=10_000, is_whole=True)
+        check_amount("timeout_s", timeout_s, above=0)
+        check_amount("attempts", attempts, at_least=1, at_most=10_000, is_whole=True)
         if key is not None:
             key = check_key(key, source=key_name or "key")
             redact_logs(key)

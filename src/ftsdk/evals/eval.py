@@ -14,6 +14,7 @@ from ftsdk.evals.metrics import Metric, get_metric, mean
 from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.scorers import Score, Scorer, exact_match, get_scorer
 from ftsdk.evals.scorers.scorer import RESERVED_OPTIONS
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import nearest
 from ftsdk.spec.positional import by_name_only
 
@@ -40,11 +41,8 @@ class Eval:
         if not _NAME.fullmatch(self.name):
             rule = "at most 64 letters, digits, dots, dashes and underscores (it names a folder)"
             raise SpecError(f"the name of an eval must be {rule}; got {self.name!r}")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            limit = self.max_new_tokens
-            raise SpecError(
-                f"max_new_tokens must be at least 1, or None for the longest reference and a margin; got {limit}"
-            )
+        if self.max_new_tokens is not None:
+            check_amount("max_new_tokens", self.max_new_tokens, at_least=1, at_most=1e9, is_whole=True)
         if not isinstance(self.data, EvalData):  # pyright: ignore[reportUnnecessaryIsInstance]
             kind = type(self.data).__name__
             hint = "Read a file with Dataset.from_file(path), and rows from memory with Dataset.from_rows(rows)."

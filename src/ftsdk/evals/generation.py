@@ -12,6 +12,7 @@ from ftsdk.errors import DatasetError
 from ftsdk.evals.examples import Prompt
 from ftsdk.models.chat_template import Conversation as TemplateInput
 from ftsdk.models.chat_template import render_conversations, template_shape
+from ftsdk.models.template_trial import RowTrial, trial_of
 from ftsdk.models.tool_check import is_tool_missing
 
 __all__ = ["CanMeasure", "CanStream", "Conversation", "Generator", "TransformersGenerator", "tools_of"]
@@ -125,6 +126,7 @@ class TransformersGenerator:
         self._batch_size = batch_size or (64 if on_cpu else 256)
         self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
         self._share_prefix = share_prefix
+        self._trial: RowTrial | None = None
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
@@ -205,6 +207,9 @@ class TransformersGenerator:
         return prompts
 
     def _render(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool) -> list[list[int]]:
+        if self._trial is None:
+            self._trial = trial_of(self._tokenizer)
+        self._trial.check([TemplateInput(conversation, tools_of(conversation)) for conversation in conversations])
         if any(tools_of(one) or any(len(message) > 2 for message in one) for one in conversations):
             return self._render_as_training(conversations, add_generation_prompt)
         encoded = self._tokenizer.apply_chat_template(

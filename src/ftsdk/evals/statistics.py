@@ -9,6 +9,8 @@ from statistics import NormalDist, fmean, stdev
 from typing import Literal, NamedTuple
 
 from ftsdk._wilson import wilson
+from ftsdk.errors import SpecError
+from ftsdk.spec.amounts import check_amount
 
 __all__ = [
     "Interval",
@@ -49,12 +51,12 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         The lower and the upper end, as shares.
 
     Raises:
-        ValueError: An argument is out of range.
+        SpecError: An argument isn't a number in its range.
 
     Source: E. B. Wilson, JASA 22 (1927) 209-212; Newcombe, Statistics in Medicine 17 (1998) 857-872, method 3.
     """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"successes must lie between 0 and n, and n must be at least 1; got {successes} of {n}")
+    check_amount("n", n, at_least=1, is_whole=True)
+    check_amount("successes", successes, at_least=0, at_most=n, is_whole=True)
     return _wilson(successes, n, confidence)
 
 
@@ -79,14 +81,16 @@ def paired_difference_interval(
         The lower and the upper end of the difference of shares, within -1 and 1.
 
     Raises:
-        ValueError: A count is negative, or all are 0, or `confidence` is out of range.
+        SpecError: A count is negative, or all are 0, or `confidence` is out of range.
 
     Source: Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10 (Wilson limits combined with a corrected
     correlation).
     """
-    n = both + only_first + only_second + neither
-    if n < 1 or min(both, only_first, only_second, neither) < 0:
-        raise ValueError("the counts must not be negative, and at least one must be positive")
+    counts = {"both": both, "only_first": only_first, "only_second": only_second, "neither": neither}
+    for name, count in counts.items():
+        check_amount(f"counts: {name}", count, at_least=0, is_whole=True)
+    n = sum(counts.values())
+    check_amount("the sum of the counts", n, at_least=1)
     right_first, right_second = both + only_first, both + only_second
     margins = right_first * (n - right_first) * right_second * (n - right_second)
     surplus = both * neither - only_first * only_second
@@ -212,7 +216,7 @@ def t_quantile(probability: float, degrees: int) -> float:
         degrees: Degrees of freedom, at least 1.
 
     Raises:
-        ValueError: An argument is out of range.
+        SpecError: An argument isn't a number in its range.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4 (exact), inverted by
     bisection; above 500 degrees of freedom the expansion 26.7.5, whose error is below 1e-6 there.
@@ -252,6 +256,7 @@ def _half_width(standard_error: float, n: int, confidence: float) -> float:
 
 
 def _checked(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}")
+    check_amount("confidence", confidence, above=0, at_most=1)
+    if confidence == 1:
+        raise SpecError(f"confidence must be below 1, such as 0.95; got {confidence}")
     return confidence

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, model_validator
 
 from ftsdk._format import html_table, printable
+from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
@@ -194,7 +195,7 @@ class FineTuneJob(JobFields):
         backend = self.resolved_backend
         if usd_per_hour is not None:
             check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
-        rate = None if usd_per_hour is None else Decimal(str(usd_per_hour))
+        rate = None if usd_per_hour is None else exact_amount(usd_per_hour)
         if live and not isinstance(backend, CanQuote):
             raise UnsupportedSpecError(
                 backend.name,

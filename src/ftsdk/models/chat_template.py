@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 __all__ = [
     "Conversation",
     "TemplateShape",
+    "as_template_sees",
     "message_text",
     "parsed_arguments",
     "render_conversations",
@@ -60,7 +61,7 @@ def parsed_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(call["function"]["arguments"]))
 
 
-def _as_template_sees(messages: Messages, shape: TemplateShape) -> list[Mapping[str, Any]]:
+def as_template_sees(messages: Messages, shape: TemplateShape) -> list[Mapping[str, Any]]:
     """Return messages as servers hand them to a template: without our weights, arguments as the template takes them."""
     return [message if len(message) == 2 else _shaped(message, shape) for message in messages]
 
@@ -158,7 +159,7 @@ def render_conversations(
     for group in groups.values():
         tools = conversations[group[0]].tools
         found = tokenizer.apply_chat_template(
-            [_as_template_sees(conversations[index].messages, shape) for index in group],
+            [as_template_sees(conversations[index].messages, shape) for index in group],
             chat_template=template,
             tokenize=False,
             add_generation_prompt=generation_prompt,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ftsdk.errors import ModelError
 
-__all__ = ["cached_snapshot", "check_hub_id", "hub_cache"]
+__all__ = ["cached_snapshot", "check_hub_id", "hub_cache", "hub_cause"]
 
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}")
 
@@ -58,3 +58,12 @@ def cached_snapshot(identifier: str, revision: str | None) -> Path | None:
     commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else wanted
     snapshot = folder / "snapshots" / commit
     return snapshot if snapshot.is_dir() else None
+
+
+def hub_cause(error: BaseException) -> BaseException:
+    """Return an error of the hub's libraries as a cause of one line.
+
+    Dozens of frames of theirs, and the errors of the network below, would hide the message that says what to do.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -16,7 +16,7 @@ from typing import Any, assert_never, cast
 
 from ftsdk._home import home
 from ftsdk.errors import MissingExtraError, ModelError
-from ftsdk.models.hub_cache import check_hub_id, hub_cache
+from ftsdk.models.hub_cache import check_hub_id, hub_cache, hub_cause
 from ftsdk.models.identity import base_name, file_sha256
 from ftsdk.models.source import check_stated_sizes, inspect_folder, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
@@ -111,23 +111,23 @@ def _download(model: Model, report: Callable[[str], object]) -> Path:
         raise ModelError(
             f"{model.id} is gated: accept its licence at https://huggingface.co/{model.id}, then log in with `hf auth "
             "login`."
-        ) from error
+        ) from hub_cause(error)
     except RevisionNotFoundError as error:
         raise ModelError(
             f"{model.id} has no revision {model.revision!r}. See https://huggingface.co/{model.id}/commits."
-        ) from error
+        ) from hub_cause(error)
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"the Hugging Face hub has no model {model.id!r}, or it is private: check the name, or log in with `hf "
             f"auth login`. {_folder_hint(model)}".rstrip()
-        ) from error
+        ) from hub_cause(error)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
             f"{model} isn't on this machine and the Hugging Face hub can't be reached from it (or HF_HUB_OFFLINE is "
             f"set). {_folder_hint(model)}"
             f"Where there is a network, run `{fetch}` and copy the folder here as Model('./folder'), or set "
             "HF_HUB_CACHE to a cache that has it."
-        ) from error
+        ) from hub_cause(error)
     inspect_folder(folder, model, shown=str(model))
     return folder
 

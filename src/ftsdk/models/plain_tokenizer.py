@@ -18,7 +18,7 @@ from typing import Any, cast
 from ftsdk.models.source import inspect_model, read_json
 from ftsdk.spec import Model
 
-__all__ = ["PlainTokenizer", "TokenizerFiles", "tokenizer_files"]
+__all__ = ["PlainTokenizer", "TokenizerFiles", "compiled_template", "template_environment", "tokenizer_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class PlainTokenizer:
 
     @cached_property
     def _compiled(self) -> Any:
-        return _compiled(self.chat_template["default"])
+        return compiled_template(self.chat_template["default"])
 
     def __call__(self, text: str, **_options: object) -> dict[str, list[int]]:
         """Tokenise a text as a first turn: with what the tokenizer puts in front."""
@@ -142,7 +142,13 @@ class PlainTokenizer:
         ]
 
 
-def _compiled(template: str) -> Any:
+def compiled_template(template: str) -> Any:
+    """Return a chat template, compiled as transformers does it."""
+    return template_environment().from_string(template)
+
+
+def template_environment() -> Any:
+    """Return the sandbox of chat templates, with what transformers adds to Jinja."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -171,4 +177,4 @@ def _compiled(template: str) -> Any:
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = now
-    return environment.from_string(template)
+    return environment

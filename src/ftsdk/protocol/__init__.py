@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ftsdk.protocol.backend import Backend, CanFind, CanListOrphans, CanQuote, CanResume, Orphan
+from ftsdk.protocol.backend import (
+    Backend,
+    CanFind,
+    CanListOrphans,
+    CanQuote,
+    CanRecover,
+    CanResume,
+    Orphan,
+    Recovered,
+)
 from ftsdk.protocol.billing import Billing, FixedPrice, HourlyBilling, NotBilled, Rate, TokenBilling
 from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
 from ftsdk.protocol.estimates import CostRange
@@ -20,6 +29,7 @@ __all__ = [
     "CanFind",
     "CanListOrphans",
     "CanQuote",
+    "CanRecover",
     "CanResume",
     "Capabilities",
     "CheckpointEvent",
@@ -34,6 +44,7 @@ __all__ = [
     "Orphan",
     "Plan",
     "Rate",
+    "Recovered",
     "RunRef",
     "RunState",
     "RunStatus",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ftsdk.protocol.capabilities import Capabilities
 from ftsdk.protocol.estimates import Quote
@@ -17,7 +17,7 @@ from ftsdk.protocol.plan import Plan
 from ftsdk.protocol.run_state import Artifact, RunRef, RunStatus
 from ftsdk.spec import JobSpec, Value
 
-__all__ = ["Backend", "CanFind", "CanListOrphans", "CanQuote", "CanResume", "Orphan"]
+__all__ = ["Backend", "CanFind", "CanListOrphans", "CanQuote", "CanRecover", "CanResume", "Orphan", "Recovered"]
 
 
 @runtime_checkable
@@ -124,6 +124,30 @@ class CanResume(Protocol):
         """Resume from the last whole checkpoint.
 
         Returns False if the run is in progress or over, or has crashed too often.
+        """
+        ...
+
+
+class Recovered(NamedTuple):
+    """What a backend can tell of a run whose record is lost."""
+
+    plan: Plan
+    """With at least the spec and the request."""
+    native: Mapping[str, str] | None
+    """The backend's own ids of the run; None: it was never confirmed."""
+    options: Mapping[str, Any]
+    """The arguments that rebuild the backend, as far as they are known."""
+
+
+@runtime_checkable
+class CanRecover(Protocol):
+    """A backend that can tell from a run's files what was submitted, so that a lost record can be made again."""
+
+    def recover(self, key: str) -> Recovered | None:
+        """Return what was submitted under a key, or None if its files don't say. Changes nothing.
+
+        Raises:
+            FtsdkError: The files can't be read, or don't hold all of it.
         """
         ...
 

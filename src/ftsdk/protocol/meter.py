@@ -49,7 +49,8 @@ def usd_for(terms: BillingTerms | None, seconds: float) -> Decimal:
     """Return the price of some seconds in US dollars; 0 where time isn't billed."""
     if terms is None or terms.kind != "per_hour":
         return Decimal(0)
-    return terms.usd * Decimal(str(max(0.0, seconds))) / 3600
+    # A clock may be wrong, but not by more than the age of the universe.
+    return terms.usd * Decimal(str(min(max(0.0, seconds), 4e17))) / 3600
 
 
 class Pace(NamedTuple):

@@ -62,7 +62,11 @@ class RunStatus:
     log_tail: str = ""
     attempts: int = 1
     price_usd: Decimal | None = None
-    """US dollars that the run has cost, once the provider reports it."""
+    """US dollars that the run has cost, once the provider reports it; what can't be a price counts as not reported."""
+
+    def __post_init__(self) -> None:
+        if self.price_usd is not None and not (self.price_usd.is_finite() and self.price_usd >= 0):
+            object.__setattr__(self, "price_usd", None)
 
     @property
     def is_terminal(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from ftsdk._format import money
+from ftsdk._numbers import exact_amount
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
@@ -171,6 +172,8 @@ def plan_serving(
     for word, limit in (("budget_usd", budget_usd), ("max_hours", max_hours)):
         if limit is not None:
             check_amount(word, limit, above=0, at_most=1_000_000)
+    if idle_stop_s is not None:
+        check_amount("idle_stop_s", idle_stop_s, at_least=0, is_whole=True)
     offer = _choose(offers, hardware)
     price = offer.price_usd_per_hour
     if price is None:
@@ -185,9 +188,9 @@ def plan_serving(
             f"{idle_s}"
         )
     idle_hours = Decimal(idle_s) / 3600
-    limits = [] if max_hours is None else [Decimal(str(max_hours))]
+    limits = [] if max_hours is None else [exact_amount(max_hours)]
     if budget_usd is not None:
-        budget = Decimal(str(budget_usd))
+        budget = exact_amount(budget_usd)
         affordable = budget / price - idle_hours if price else Decimal(24)
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
@@ -203,7 +206,7 @@ def plan_serving(
     max_s = int(min(limits) * 3600)
     at_most = (price * (Decimal(max_s) / 3600 + idle_hours)).quantize(Decimal("0.01"), ROUND_CEILING)
     if budget_usd is not None:
-        at_most = min(at_most, Decimal(str(budget_usd)))
+        at_most = min(at_most, exact_amount(budget_usd))
     return ServingPlan(offer=offer, max_s=max_s, idle_stop_s=idle_s, at_most_usd=at_most)
 
 

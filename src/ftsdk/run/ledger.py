@@ -22,7 +22,7 @@ from typing import Any
 from ftsdk._files import make_folder
 from ftsdk._home import home
 from ftsdk.errors import FtsdkError, RunNotFoundError, SpecError
-from ftsdk.run.record import Record, UnreadableRecord, record_from_json, record_to_json
+from ftsdk.run.record import NewerRecord, Record, UnreadableRecord, record_from_json, record_to_json
 from ftsdk.run.record_copies import read_copies, remove_copy, write_copy
 
 __all__ = ["Ledger", "Record", "Sighting", "UnreadableRecord"]
@@ -192,6 +192,12 @@ class Ledger:
                         db.execute(f"INSERT OR IGNORE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
         return aside
 
+    def restore(self, record: Record) -> None:
+        """Write down a run whose record was lost, and that was found again in its folder."""
+        with self._open() as db:
+            _put(db, record)
+            write_copy(self.path.parent, record)
+
     def _is_damaged(self) -> bool:
         try:
             with self._open(is_read=True) as db:
@@ -343,5 +349,10 @@ def _from_row(row: _Row) -> Record | UnreadableRecord:
     try:
         return record_from_json(text, ref=ref, created_at=created_at, submitted_at=submitted_at, state=state)
     except ValueError as error:
-        reason = f"damaged, or written by a newer ftsdk ({error})"
-        return UnreadableRecord(ref=ref, created_at=created_at, state=state, reason=reason)
+        is_newer = isinstance(error, NewerRecord)
+        reason = (
+            f"written by a newer ftsdk ({error}); upgrade ftsdk"
+            if is_newer
+            else f"damaged, or written by a newer ftsdk ({error}); see `ftsdk runs --rebuild`"
+        )
+        return UnreadableRecord(ref=ref, created_at=created_at, state=state, reason=reason, is_damaged=not is_newer)

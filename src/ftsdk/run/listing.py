@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import overload
 
 from ftsdk._format import html_block, html_table, text_table
@@ -14,7 +13,8 @@ from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, Backend, RunRef
 from ftsdk.run.ledger import Ledger, Record, Sighting, UnreadableRecord
 from ftsdk.run.outcome import CostReport
-from ftsdk.run.record_copies import folders_without_copy
+from ftsdk.run.record_copies import folders_without_copy, is_of_newer_version
+from ftsdk.run.recovery import recovered_record
 from ftsdk.run.run import Run
 from ftsdk.run.submission import status_of
 
@@ -64,17 +64,28 @@ class Runs(Sequence[Run]):
         return html_block(html_table(self.rows(), head=("ref", "name", "state", "started", "model")))
 
 
-def _lost(home: Path, known: Collection[str]) -> Iterator[UnreadableRecord]:
-    """Yield the folders of runs that a ledger can't be rebuilt from."""
-    for folder, reason in folders_without_copy(home):
-        if folder.name not in known:
-            yield UnreadableRecord(
-                ref=folder.name,
-                created_at=folder.stat().st_mtime,
-                state="unknown",
-                reason=f"{reason}, so it can't be put back into the ledger; its files, with the weights if it ended, "
-                f"are in {folder}",
+def _recover(ledger: Ledger) -> list[UnreadableRecord]:
+    """Put runs without a record back into the ledger; return those that nothing can put back."""
+    whole = {e.ref.partition(":")[2] for e in ledger.entries() if isinstance(e, Record) or not e.is_damaged}
+    lost: list[UnreadableRecord] = []
+    for folder, reason in folders_without_copy(ledger.path.parent):
+        if folder.name in whole:
+            continue
+        try:
+            if is_of_newer_version(folder):
+                raise FtsdkError("it was written by a newer ftsdk; upgrade ftsdk")
+            ledger.restore(recovered_record(folder))
+        except (FtsdkError, OSError) as error:
+            lost.append(
+                UnreadableRecord(
+                    ref=folder.name,
+                    created_at=folder.stat().st_mtime,
+                    state="unknown",
+                    reason=f"{reason}, so it can't be put back into the ledger ({error}); its files, with the weights "
+                    f"if it ended, are in {folder}",
+                )
             )
+    return lost
 
 
 def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
@@ -84,15 +95,18 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
 
     Args:
         refresh: Ask the backends for the state of those that hadn't ended when last seen.
-        rebuild: First fill the ledger from the runs' folders. A damaged file is kept under another name beside it, and
-            folders without a record, which can't be put back, are in `.unreadable`.
+        rebuild: First fill the ledger from the runs' folders. A damaged file is kept under another name beside it. A
+            run whose record is lost is made again, without its evals, from what its backend keeps of it; what can't
+            be put back is in `.unreadable`, with the reason.
 
     Raises:
         FtsdkError: The ledger can't be read.
     """
     ledger = Ledger()
+    lost: list[UnreadableRecord] = []
     if rebuild:
         ledger.rebuild()
+        lost = _recover(ledger)
     found: list[Run] = []
     unreadable: list[UnreadableRecord] = []
     sightings: list[Sighting] = []
@@ -114,8 +128,10 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
             found.append(run)
     ledger.saw(*sightings)
     if rebuild:
-        known = {one.ref.partition(":")[2] for one in (*found, *unreadable)}
-        unreadable.extend(_lost(ledger.path.parent, known))
+        # What can't be put back has the better reason, and the ledger's row the whole ref.
+        tried = {one.ref: one.reason for one in lost}
+        rows = [replace(one, reason=tried.pop(one.ref.partition(":")[2], one.reason)) for one in unreadable]
+        unreadable = [*rows, *(one for one in lost if one.ref in tried)]
     return Runs(found, unreadable=unreadable)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftsdk._format import printable
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
 from ftsdk.run.event_lines import step_facts
 
@@ -83,7 +84,7 @@ class LiveProgress:
             console=self._console,
             disable=not self.is_live,
         )
-        self._task = self._bar.add_task(title, total=None, facts="before the first step")
+        self._task = self._bar.add_task(_plain(title), total=None, facts="before the first step")
         self._title = title
 
     def __enter__(self) -> LiveProgress:
@@ -134,10 +135,17 @@ class LiveProgress:
         )
         if word != self._shown_state:
             self._shown_state = word
-            self._bar.update(self._task, description=f"{self._title} {word}")
+            self._bar.update(self._task, description=_plain(f"{self._title} {word}"))
 
     def _print(self, text: str, *, style: str = "") -> None:
-        self._bar.console.print(text, style=style, highlight=False, markup=False)
+        self._bar.console.print(printable(text), style=style, highlight=False, markup=False)
+
+
+def _plain(text: str) -> str:
+    """Return untrusted text for rich: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 @contextlib.contextmanager
@@ -167,7 +175,7 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
     with RichProgress(console=console, disable=not is_live) as bar:
 
         def show(progress: EvalProgress) -> None:
-            label = f"{progress.name} of {progress.target}"
+            label = _plain(f"{progress.name} of {progress.target}")
             if label not in tasks:
                 tasks[label] = bar.add_task(label, total=progress.total)
                 if not is_live:

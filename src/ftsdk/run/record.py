@@ -12,7 +12,7 @@ from typing import Any, cast
 from ftsdk.errors import SpecError
 from ftsdk.spec import Model
 
-__all__ = ["Record", "UnreadableRecord", "base_model_of", "record_from_json", "record_to_json"]
+__all__ = ["NewerRecord", "Record", "UnreadableRecord", "base_model_of", "record_from_json", "record_to_json"]
 
 _LAST_TIME = 253_402_214_400.0
 """The latest time that `datetime` can show in every time zone, in seconds since the epoch: the end of the year 9999."""
@@ -47,6 +47,10 @@ class Record:
     """What the run took, once it was seen to end; what was estimated is in `plan`."""
 
 
+class NewerRecord(ValueError):
+    """A record that a newer ftsdk wrote: whole, and not to be replaced."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnreadableRecord:
     """A run in the ledger whose record this version of ftsdk can't read, or whose backend can't be loaded here."""
@@ -56,6 +60,8 @@ class UnreadableRecord:
     state: str
     """The state when last seen."""
     reason: str
+    is_damaged: bool = False
+    """Whether the record itself is lost, so that one from the run's folder may take its place."""
 
     @property
     def started(self) -> datetime:
@@ -92,7 +98,8 @@ def record_from_json(text: str, **columns: Any) -> Record:
         columns: Fields that are known better than from the text.
 
     Raises:
-        ValueError: The text is damaged, or has fields that only a newer ftsdk knows.
+        NewerRecord: The text has fields that only a newer ftsdk knows.
+        ValueError: The text is damaged.
     """
     try:
         content: object = json.loads(text)
@@ -102,7 +109,7 @@ def record_from_json(text: str, **columns: Any) -> Record:
         raise ValueError(f"a {type(content).__name__} in place of an object")
     values = {**cast("dict[str, Any]", content), **columns}
     if unknown := sorted(values.keys() - _TYPES.keys()):
-        raise ValueError(f"unknown field {unknown[0]!r}")
+        raise NewerRecord(f"unknown field {unknown[0]!r}")
     for name, kinds in _TYPES.items():
         if name in values and (not isinstance(values[name], kinds) or isinstance(values[name], bool)):
             raise ValueError(f"{name} is a {type(values[name]).__name__}")

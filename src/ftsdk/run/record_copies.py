@@ -8,11 +8,12 @@ from pathlib import Path
 from ftsdk._files import is_run_id, replace_file
 from ftsdk.errors import SpecError
 from ftsdk.protocol import RunRef
-from ftsdk.run.record import Record, record_from_json, record_to_json
+from ftsdk.run.record import NewerRecord, Record, record_from_json, record_to_json
 
-__all__ = ["folders_without_copy", "read_copies", "remove_copy", "write_copy"]
+__all__ = ["COPY_PREFIX", "folders_without_copy", "is_of_newer_version", "read_copies", "remove_copy", "write_copy"]
 
-_PREFIX = "record."
+COPY_PREFIX = "record."
+"""How the names of the copies begin, before the backend's."""
 _MOST_BYTES = 256 * 2**20
 """A larger file is no record."""
 
@@ -41,7 +42,7 @@ def remove_copy(home: Path, ref: str) -> None:
 
 def read_copies(home: Path) -> Iterator[Record]:
     """Yield the records in the folders of runs; what can't be read is left out."""
-    for path in sorted(home.glob(f"runs/*/{_PREFIX}*.json")):
+    for path in sorted(home.glob(f"runs/*/{COPY_PREFIX}*.json")):
         try:
             if not path.is_file() or path.stat().st_size > _MOST_BYTES:
                 continue
@@ -58,8 +59,21 @@ def folders_without_copy(home: Path) -> Iterator[tuple[Path, str]]:
     whole = {record.ref.partition(":")[2] for record in read_copies(home)}
     for folder in sorted(home.glob("runs/*")):
         if folder.is_dir() and is_run_id(folder.name) and folder.name not in whole:
-            copies = sorted(path.name for path in folder.glob(f"{_PREFIX}*.json"))
+            copies = sorted(path.name for path in folder.glob(f"{COPY_PREFIX}*.json"))
             yield folder, f"its {copies[0]} can't be read or is another run's" if copies else "it has no record.*.json"
+
+
+def is_of_newer_version(folder: Path) -> bool:
+    """Return whether a record in a run's folder was written by a newer ftsdk, which can read it."""
+    for path in folder.glob(f"{COPY_PREFIX}*.json"):
+        try:
+            if path.is_file() and path.stat().st_size <= _MOST_BYTES:
+                record_from_json(path.read_bytes().decode())
+        except NewerRecord:
+            return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def _path(home: Path, ref: str) -> Path | None:
@@ -70,4 +84,4 @@ def _path(home: Path, ref: str) -> Path | None:
         return None
     if not (is_run_id(parsed.id) and is_run_id(parsed.backend)):
         return None
-    return home / "runs" / parsed.id / f"{_PREFIX}{parsed.backend}.json"
+    return home / "runs" / parsed.id / f"{COPY_PREFIX}{parsed.backend}.json"

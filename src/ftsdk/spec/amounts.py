@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ftsdk.errors import SpecError
 
-__all__ = ["check_amount"]
+__all__ = ["check_amount", "shown_number"]
 
 
 def check_amount(
@@ -39,5 +39,10 @@ def check_amount(
     is_finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     is_low = is_finite and ((above is not None and value <= above) or (at_least is not None and value < at_least))
     if not is_finite or is_low or value > at_most:
-        shown = f"{value!r}" if len(f"{value!r}") <= 40 else "a number of many digits"
-        raise SpecError(f"{name} must be a number {low} to {at_most:g}; got {shown}")
+        raise SpecError(f"{name} must be a number {low} to {at_most:g}; got {shown_number(value)}")
+
+
+def shown_number(value: object) -> str:
+    """Return a number for a message; Python itself refuses to write one of over 4,300 digits."""
+    is_huge = isinstance(value, int) and abs(value) > 10**40
+    return "a number of many digits" if is_huge or len(repr(value)) > 50 else repr(value)

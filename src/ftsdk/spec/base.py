@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast, get_origin, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from ftsdk.errors import SpecError
+from ftsdk._numbers import as_json_number, exact_amount, exact_float, quoted_amount
+from ftsdk.errors import Problem, SpecError
+from ftsdk.spec.exact_amounts import LONG_NUMBER, exact_amounts
 from ftsdk.spec.positional import positional_error
-from ftsdk.spec.problems import TAGS, models_in, nearest, spec_error
+from ftsdk.spec.problems import TAGS, cause_of, models_in, nearest, problems_error, spec_error
 
 __all__ = [
     "OptionalPositiveUsd",
@@ -30,13 +33,22 @@ __all__ = [
 ]
 
 
+_MOST_INT = 10**18 - 1
+"""Larger numbers mean nothing in any field, and overflow what computes with them."""
+_MOST_PLACES = 100
+"""Of an amount, before and after the point: what can be written out, and what arithmetic doesn't choke on."""
+
+
 def _usd(amount: object) -> object:
     """Return the amount as a Decimal, as it was written: 0.1 stays 0.1, and 20.0 becomes 20."""
+    amount = quoted_amount(amount)
     if isinstance(amount, (int, float)) and not isinstance(amount, bool):
-        amount = Decimal(str(amount))
-    if isinstance(amount, Decimal) and amount.is_finite() and amount == amount.to_integral_value():
-        return amount.to_integral_value()
-    return amount
+        amount = exact_amount(amount)
+    if not isinstance(amount, Decimal) or not amount.is_finite():
+        return amount
+    if amount and max(amount.adjusted(), -int(amount.as_tuple().exponent)) > _MOST_PLACES:
+        raise ValueError(f"should be US dollars with at most {_MOST_PLACES} places before and after the point")
+    return amount.to_integral_value() if amount == amount.to_integral_value() else amount
 
 
 UsdAmount = Annotated[
@@ -75,7 +87,13 @@ if TYPE_CHECKING:
 else:
     Usd = UsdAmount
     OptionalUsd = UsdAmount | None
-    PositiveUsd = Annotated[UsdAmount, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+    PositiveUsd = Annotated[
+        UsdAmount,
+        Field(gt=0, le=10**12),
+        # Budgets and prices are read by people's files: every digit is kept.
+        PlainSerializer(as_json_number, return_type=float | str, when_used="json"),
+        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 10**12}),
+    ]
     OptionalPositiveUsd = PositiveUsd | None
 
 
@@ -107,6 +125,11 @@ class Value(BaseModel):
             self.model_fields_set.add("kind")
 
     def __init__(self, /, **data: Any) -> None:
+        huge = [name for name, given in data.items() if type(given) is int and not -_MOST_INT <= given <= _MOST_INT]
+        if huge:
+            raise problems_error(
+                type(self), [Problem(name, "should be a number of at most 18 digits") for name in huge]
+            )
         # JSON and YAML have only lists, which strict validation refuses where a field is a tuple or a frozenset.
         for name, kind in _array_fields(type(self)).items():
             if isinstance(data.get(name), list):
@@ -114,7 +137,7 @@ class Value(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise spec_error(type(self), error) from error
+            raise spec_error(type(self), error) from cause_of(error)
 
     if not TYPE_CHECKING:  # for type checkers all of these stay errors
         # Not in __init__, from which pydantic makes the signature.
@@ -141,7 +164,7 @@ class Value(BaseModel):
         Raises:
             SpecError: An unknown key or an invalid value, at any depth.
         """
-        return cls.from_json(json.dumps(data, default=str))
+        return cls.from_json(json.dumps(exact_amounts(cls, data), default=str))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -150,10 +173,15 @@ class Value(BaseModel):
         Raises:
             SpecError: The text isn't JSON, or has an unknown key or an invalid value, at any depth.
         """
+        if LONG_NUMBER.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
+            with suppress(ValueError, RecursionError):  # what isn't JSON is refused below
+                data: object = json.loads(text, parse_float=exact_float)
+                exact = exact_amounts(cls, data)
+                text = text if exact is data else json.dumps(exact)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise spec_error(cls, error) from error
+            raise spec_error(cls, error) from cause_of(error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data with only the fields that were set; `from_dict` reads it back, equal."""

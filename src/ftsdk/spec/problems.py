@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ValidationError
 
+from ftsdk._format import printable
 from ftsdk._secrets import redact
 from ftsdk.errors import Problem, SpecError
 from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
@@ -16,7 +17,7 @@ from ftsdk.spec.other_words import INSTEAD_OF_CLASS, INSTEAD_OF_VALUE
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["TAGS", "models_in", "nearest", "spec_error"]
+__all__ = ["TAGS", "cause_of", "models_in", "nearest", "problems_error", "spec_error"]
 
 
 def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...] | set[str] | frozenset[str]) -> str:
@@ -95,7 +96,7 @@ def spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
             asked = detail["input"]
             # Of an object the keys only: it may be the options of something, with a secret among them.
             fields = cast("Mapping[object, object]", asked) if isinstance(asked, Mapping) else None
-            shown = redact(repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
+            shown = redact(_repr(asked)) if fields is None else f"an object with {', '.join(map(repr, fields))}"
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
             problems.append(
                 Problem(
@@ -103,6 +104,17 @@ def spec_error(cls: type[BaseModel], error: ValidationError) -> SpecError:
                     f"{_in_words(detail, asked) or detail['msg'][0].lower() + detail['msg'][1:]}, got {shown}",
                 )
             )
+    return problems_error(cls, problems)
+
+
+def cause_of(error: ValidationError) -> ValidationError | None:
+    """Return pydantic's error as a cause; None if its text, which can't be changed, holds control characters."""
+    text = str(error)
+    return error if printable(text) == text else None
+
+
+def problems_error(cls: type[BaseModel], problems: Sequence[Problem]) -> SpecError:
+    """Return the `SpecError` that lists what is wrong with a value of `cls`."""
     name = str(cls.model_config.get("title") or cls.__name__)
     lines = "\n".join(f"  {problem.path or name}: {problem.message}" for problem in problems)
     return SpecError(f"{name} can't be built:\n{lines}", problems=problems)
@@ -128,10 +140,17 @@ def _members_merged(cls: type[BaseModel], details: Sequence[ErrorDetails]) -> tu
         words = [words for detail in group if (words := _in_words(detail, asked))]
         wanted = " or ".join(dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in group))
         is_plain = asked is None or isinstance(asked, bool | int | float | str)
-        shown = redact(repr(asked)) if is_plain else f"a {type(asked).__name__}"
+        shown = redact(_repr(asked)) if is_plain else f"a {type(asked).__name__}"
         path = ".".join(str(part) for part in location if not _is_tag(part))
         problems.append(Problem(path, f"{words[0] if words else 'should be ' + wanted}, got {shown[:80]}"))
     return others, problems
+
+
+def _repr(asked: object) -> str:
+    try:
+        return repr(asked)
+    except ValueError:  # Python refuses to write a number of over 4,300 digits
+        return f"a {type(asked).__name__} with a number of many digits"
 
 
 _WRONG_TYPES = frozenset(

@@ -41,3 +41,11 @@ def test_python_m_is_the_command_and_the_version_needs_no_other() -> None:
     import ftsdk
 
     assert done.stdout.strip() == ftsdk.__version__
+
+
+def test_a_check_of_the_prices_fits_a_screen_unless_asked_for_more() -> None:
+    short = CliRunner().invoke(app, ["prices", "check"]).output.splitlines()
+    whole = CliRunner().invoke(app, ["prices", "check", "--verbose"]).output.splitlines()
+    assert len(short) <= 24 < len(whole)
+    assert short[-1] == whole[-1]
+    assert any("more; --verbose shows them" in line for line in short)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -247,3 +248,25 @@ def test_only_a_backend_that_quotes_may_start_below_the_upper_estimate() -> None
     refuse_over_budget(plan, Decimal("10.08"), is_quoted=True)
     with pytest.raises(BudgetExceededError, match=r"up to \$14\.07"):
         refuse_over_budget(plan, Decimal("10.08"), is_quoted=False)
+
+
+@pytest.mark.parametrize("price", ["NaN", "sNaN", "Infinity", "-1"])
+def test_a_price_that_cannot_be_one_counts_as_not_reported(price: str) -> None:
+    status = RunStatus(state="running", price_usd=Decimal(price))
+    assert status.price_usd is None
+    terms = BillingTerms(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test")
+    watch = BudgetWatch(budget_usd=Decimal(5), terms=terms)
+    assert watch.is_over(status, clock_s=0.0) is None
+    assert watch.is_over(status, clock_s=6.0) == 6
+
+
+@pytest.mark.parametrize("clock_s", [math.nan, math.inf, -math.inf, -1e300, 1e300])
+def test_a_watch_outlives_a_clock_that_is_wrong(clock_s: float) -> None:
+    terms = BillingTerms(kind="per_hour", usd=Decimal(3600), fixed_usd=Decimal(0), source="a test")
+    watch = BudgetWatch(budget_usd=Decimal(5), terms=terms)
+    status = RunStatus(state="running")
+    for at in (0.0, clock_s, 1.0, 2.0):
+        owed = watch.owed_usd(status, clock_s=at)
+        assert owed is not None
+        assert owed.is_finite()
+    assert watch.is_over(status, clock_s=100.0) is not None

@@ -79,3 +79,15 @@ def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     console = Console(file=io.StringIO(), force_jupyter=True)
     assert not LiveProgress("run", console=console).is_live
+
+
+def test_no_control_characters_of_others_reach_a_terminal() -> None:
+    progress, text = shown(terminal=True)
+    with progress:
+        progress.event(LogEvent(level="info", message="\x1b]0;title\x07"))
+        progress.event(StateEvent(state="failed", reason="\x9b31m\x1b[2J"))
+        progress.event(EvalEvent(step=1, name="\x1b[31m", metrics={"\x1b[32m": 1.0}))
+        progress.status(RunStatus(state="running", native="\x1b[33m[/odd]"))
+    for sequence in ("\x1b]0;", "\x07", "\x9b", "\x1b[2J", "\x1b[31m", "\x1b[32m", "\x1b[33m"):
+        assert sequence not in text.getvalue()
+    assert "[/odd]" in text.getvalue()

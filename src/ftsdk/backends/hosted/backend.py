@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import crash_loop
-from ftsdk.backends.hosted.launcher import Launcher, RunFiles
+from ftsdk.backends.hosted.launcher import CanReadOptions, Launcher, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
@@ -35,6 +35,7 @@ from ftsdk.protocol import (
     CheckpointEvent,
     Event,
     Plan,
+    Recovered,
     RunRef,
     RunStatus,
     StateEvent,
@@ -45,6 +46,7 @@ from ftsdk.protocol import (
 from ftsdk.protocol.estimates import PlannedHardware
 from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
+from ftsdk.spec import JobSpec
 from ftsdk.trackers import check_trackers
 
 __all__ = ["HostedBackend"]
@@ -171,6 +173,34 @@ class HostedBackend:
         if self._launcher.files(key).read(REQUEST) is None:
             return None
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
+
+    def recover(self, key: str) -> Recovered | None:
+        """Return what the request in a run's folder says; what its launcher was told beyond it isn't known.
+
+        Raises:
+            BackendError: The request can't be read.
+        """
+        content = self._launcher.files(key).read(REQUEST)
+        if content is None:
+            return None
+        try:
+            request: dict[str, Any] = json.loads(content)
+            spec = JobSpec.from_dict(request.pop("spec"))
+            launch: Mapping[str, Any] = request["launch"]
+            trainer = str(request["trainer"])
+            trackers = [str(name) for name in request.get("trackers", ())]
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise BackendError(f"the {REQUEST} of run {self.name}:{key} is damaged: {error}") from error
+        options = self._launcher.options_of(launch) if isinstance(self._launcher, CanReadOptions) else {}
+        return Recovered(
+            plan=Plan(backend=self.name, spec=spec, request=request),
+            native=self._launcher.native(key),
+            options={
+                **options,
+                **({} if trainer == DEFAULT_TRAINER else {"trainer": trainer}),
+                **({"trackers": trackers} if trackers else {}),
+            },
+        )
 
     def status(self, ref: RunRef) -> RunStatus:
         """Derive the state from the event log and from whether a worker is running. Changes nothing."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Billing, StateEvent
 from ftsdk.spec import JobSpec
 
-__all__ = ["Hardware", "LaunchPlan", "Launcher", "RunFiles"]
+__all__ = ["CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "RunFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,19 @@ class RunFiles(Protocol):
 
     def fetch(self, folder: str, into: Path) -> None:
         """Download a whole folder, its `manifest.json` last."""
+        ...
+
+
+@runtime_checkable
+class CanReadOptions(Protocol):
+    """A launcher that knows its own arguments again from a run's launch request."""
+
+    def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments, as far as the request says.
+
+        Raises:
+            ValueError: The request is damaged.
+        """
         ...
 
 

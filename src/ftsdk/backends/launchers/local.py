@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from ftsdk._files import replace_file, replacing
 from ftsdk._format import money
 from ftsdk._home import home
+from ftsdk._numbers import as_json_number, exact_amount, quoted_amount
 from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.this_machine import find_hardware
@@ -45,9 +46,10 @@ libraries ignore the variable.
 """
 
 
-def _price(usd_per_hour: Decimal | float) -> Decimal:
+def _price(usd_per_hour: object) -> Decimal:
+    usd_per_hour = quoted_amount(usd_per_hour)
     check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
-    return Decimal(str(usd_per_hour))
+    return exact_amount(cast("Decimal | float", usd_per_hour))
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class LocalLauncher:
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
-        usd_per_hour = None if self._usd_per_hour is None else float(self._usd_per_hour)
+        usd_per_hour = None if self._usd_per_hour is None else as_json_number(self._usd_per_hour)
         given = {
             "processes": self._processes,
             "device": self._device,
@@ -176,6 +178,14 @@ class LocalLauncher:
             "env": list(self._env) or None,
         }
         return {key: value for key, value in given.items() if value is not None}
+
+    def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments that can be read from a run's launch request: what an hour costs."""
+        price = request.get("usd_per_hour")
+        try:
+            return {} if price is None else {"usd_per_hour": as_json_number(_price(Decimal(str(price))))}
+        except ArithmeticError as error:
+            raise SpecError(f"usd_per_hour is {price!r}, which is no price") from error
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
         """Return this machine's hardware, found without loading torch."""

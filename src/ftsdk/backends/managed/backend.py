@@ -17,8 +17,9 @@ from ftsdk.backends.managed.run_state import RunFolder
 from ftsdk.backends.managed.service import ManagedService
 from ftsdk.backends.managed.submission import Submission, job_label
 from ftsdk.errors import BackendError, RunNotFoundError, RunNotReadyError, SpecError
-from ftsdk.protocol import Artifact, Capabilities, Event, Plan, RunRef, RunStatus
+from ftsdk.protocol import Artifact, Capabilities, Event, Plan, Recovered, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
+from ftsdk.spec import JobSpec
 from ftsdk.spec.amounts import check_amount
 
 __all__ = ["ManagedBackend"]
@@ -101,6 +102,26 @@ class ManagedBackend(ABC, Generic[ServiceT]):
             BackendError: The answer to creating it was lost, and it may still appear in the service's list.
         """
         return self._submitted(plan, key, creates=False)
+
+    def recover(self, key: str) -> Recovered | None:
+        """Return what is written down on this machine of a run's submission.
+
+        Raises:
+            BackendError: The files can't be read, or the run was submitted from another machine, which has its plan.
+        """
+        folder = RunFolder(key, service=self.name)
+        if not folder.exists:
+            return None
+        submission = folder.submission()
+        if "spec" not in submission:
+            raise BackendError(f"run {self.name}:{key} was submitted from another machine; open it there")
+        try:
+            spec = JobSpec.from_dict(submission["spec"])
+            plan = Plan(backend=self.name, spec=spec, request=submission["request"])
+        except (SpecError, TypeError, KeyError, AttributeError) as error:
+            raise BackendError(f"the {self.name}.json of run {self.name}:{key} is damaged: {error}") from error
+        native = folder.native(folder.label) if folder.jobs() else None
+        return Recovered(plan=plan, native=native, options=self.options)
 
     def status(self, ref: RunRef) -> RunStatus:
         """Return the status of the run. Once its end is recorded on this machine, nothing is requested any more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ftsdk.backends.managed.event_mirror import EventMirror
@@ -18,6 +18,13 @@ __all__ = ["JobMonitor", "status_at_end"]
 _PATIENCE_S = 0.2
 _LATE_S = 60.0
 """The last native events may come so many seconds after the state that they belong to."""
+
+
+def _price(noted: object) -> Decimal | None:
+    try:
+        return None if noted is None else Decimal(str(noted))
+    except InvalidOperation:
+        return None
 
 
 def status_at_end(folder: RunFolder) -> RunStatus | None:
@@ -34,7 +41,7 @@ def status_at_end(folder: RunFolder) -> RunStatus | None:
         diagnosis=None if found is None else Diagnosis.from_dict(found, message=last.reason),
         log_tail=_log_tail(folder.events()) if last.state == "failed" else "",
         attempts=max(1, len(folder.jobs())),
-        price_usd=None if price is None else Decimal(price),
+        price_usd=_price(price),
     )
 
 

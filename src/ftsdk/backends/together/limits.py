@@ -106,11 +106,11 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
     is_full = not spec.tuning.adapts
     if is_full and limits.supports_full is False:
         gaps.append(
-            Gap("tuning", "full", ("lora",), f"{spec.model.id} can be tuned with LoRA only (source: {limits.source})")
+            Gap("tuning", "full", ("lora",), f"{spec.model.id} can be tuned with LoRA only; source: {limits.source}")
         )
     if not is_full and not limits.supports_lora:
         gaps.append(
-            Gap("tuning", "lora", ("full",), f"{spec.model.id} can be tuned in full only (source: {limits.source})")
+            Gap("tuning", "lora", ("full",), f"{spec.model.id} can be tuned in full only; source: {limits.source}")
         )
     if gaps:
         return gaps
@@ -119,7 +119,7 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
 
     def at_most(field: str, asked: float, most: float | None) -> None:
         if most is not None and asked > most:
-            gaps.append(Gap(field, asked, (most,), f"at most {most:g} (source: {limits.source})"))
+            gaps.append(Gap(field, asked, (most,), f"at most {most:g}; source: {limits.source}"))
 
     if not is_full:
         at_most("tuning.rank", create["lora_r"], tuning.max_rank)
@@ -138,7 +138,7 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
     least = limits.min_learning_rate
     if least is not None and create["learning_rate"] < least:
         gaps.append(
-            Gap("learning_rate", create["learning_rate"], (least,), f"at least {least:g} (source: {limits.source})")
+            Gap("learning_rate", create["learning_rate"], (least,), f"at least {least:g}; source: {limits.source}")
         )
     length = create.get("max_seq_length")
     if length is not None:
@@ -149,7 +149,7 @@ def gaps_against(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> li
                     "max_length",
                     length,
                     (limits.min_length,),
-                    f"at least {limits.min_length} (source: {limits.source})",
+                    f"at least {limits.min_length}; source: {limits.source}",
                 )
             )
     return gaps
@@ -169,7 +169,7 @@ def _batch_gaps(spec: JobSpec, create: Mapping[str, Any], limits: Limits) -> lis
             "batch_size",
             spec.batch_size,
             offered,
-            f"the service takes {least} to {most} sequences at a time, not {batch} (source: {limits.source})",
+            f"the service takes {least} to {most} sequences at a time, not {batch}; source: {limits.source}",
         )
     ]
 

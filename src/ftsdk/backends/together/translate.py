@@ -267,7 +267,7 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
         choose(
             "batch_size",
             spec.batch_size,
-            f"the service takes {at_once} for this model, accumulated over {steps} (source: {limits.source})",
+            f"the service takes {at_once} for this model, accumulated over {steps}; source: {limits.source}",
         )
         return {"batch_size": "max", "gradient_accumulation_steps": steps}
     if is_asked:
@@ -278,15 +278,14 @@ def _batch(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) -> dict[
                 "batch_size",
                 spec.batch_size,
                 offered,
-                f"the service takes {at_once} for this model (source: {limits.source})",
+                f"the service takes {at_once} for this model; source: {limits.source}",
             )
         )
     accumulation = limits.accumulation or 1
     choose(
         "batch_size",
         most * accumulation,
-        f"the service takes {at_once} for this model, which can't add up to {spec.batch_size} (source: "
-        f"{limits.source})",
+        f"the service takes {at_once} for this model, which can't add up to {spec.batch_size}; source: {limits.source}",
     )
     return {"batch_size": "max", "gradient_accumulation_steps": accumulation}
 
@@ -416,8 +415,8 @@ def _total_steps(spec: JobSpec, limits: Limits, create: Mapping[str, Any]) -> in
     """Return the number of optimizer steps, or why it can't be known before the start."""
     if create["packing"]:
         return (
-            "with packing, only the service knows how many steps there are; set packing=False (every row is then "
-            "billed at the full sequence length)"
+            "with packing, only the service knows how many steps there are; set packing=False, with which every row is "
+            "billed at the full sequence length"
         )
     batch = create["batch_size"] if create["batch_size"] != "max" else limits.batch_range(spec)[1]
     if batch is None:

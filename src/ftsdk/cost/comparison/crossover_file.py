@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from ftsdk._format import money
+from ftsdk._numbers import quoted_amount
 from ftsdk._yaml import parse_yaml
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.errors import SpecError
@@ -27,6 +28,7 @@ __all__ = ["CrossoverFile", "read_yaml"]
 
 def _training(given: object) -> object:
     """Read dollars or a range before pydantic tries the union, whose messages are about types."""
+    given = quoted_amount(given)
     if isinstance(given, Mapping):
         return CostRange.from_dict(cast("Mapping[str, Any]", given))
     if isinstance(given, (bool, str, list, tuple)):
@@ -34,7 +36,7 @@ def _training(given: object) -> object:
             "US dollars of one run as a number, such as 12.5 without quotes, or low, likely, high and source; got "
             f"{given!r}"
         )
-    if isinstance(given, (int, float, Decimal)) and not 0 <= given < float("inf"):
+    if isinstance(given, (int, float, Decimal)) and not (Decimal(given).is_finite() and given >= 0):
         raise ValueError(f"US dollars of one run can't be {given}: give a number from 0 up")
     return given
 

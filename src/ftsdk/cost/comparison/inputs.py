@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from ftsdk._numbers import exact_amount
 from ftsdk.cost.comparison.workload import Api, Dedicated, Operations, Quality, SelfHosted, Serverless, Workload
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.errors import SpecError
 from ftsdk.protocol import CostRange
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["HasCost", "Inputs", "check_integer", "check_not_negative", "training_cost"]
 
@@ -63,9 +65,11 @@ def training_cost(training: HasCost | CostRange | Decimal | float | None) -> Cos
             "job.estimate()"
         )
     if isinstance(training, (int, float, Decimal)):
-        likely = Decimal(str(training))
+        likely = exact_amount(training)
         if not likely.is_finite() or likely < 0:
             raise SpecError(f"training={training} isn't an amount of US dollars; give a number from 0 up")
+        if likely.adjusted() > 100:
+            raise SpecError("training: the numbers are too far apart to compare; give US dollars of one run")
         return CostRange(
             low=likely * Decimal("0.7"),
             likely=likely,
@@ -91,6 +95,7 @@ def check_integer(name: str, given: object) -> int:
     """
     if isinstance(given, bool) or not isinstance(given, int):
         raise SpecError(f"{name}={given!r} isn't a whole number")
+    check_amount(name, abs(given), at_least=0)
     return given
 
 
@@ -102,6 +107,8 @@ def check_not_negative(name: str, given: object) -> None:
     """
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise SpecError(f"{name}={given!r} isn't a number")
+    if isinstance(given, int):
+        check_amount(name, abs(given), at_least=0)
     if not math.isfinite(given) or given < 0:
         raise SpecError(f"{name}={given} must be finite and at least 0")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount, rate
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
+from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import usd_default
 
 __all__ = ["ApiPrice", "ApiTier"]
@@ -65,7 +66,7 @@ class ApiPrice(Value):
             requests: How many such requests.
 
         Raises:
-            SpecError: A count is negative, or more tokens are cached than go in.
+            SpecError: A count isn't a number, or is negative, or more tokens are cached than go in.
         """
         counts = {
             "input_tokens": input_tokens,
@@ -74,6 +75,7 @@ class ApiPrice(Value):
             "requests": requests,
         }
         for name, count in counts.items():
+            check_amount(name, count, at_most=1e18)
             if count < 0:
                 raise SpecError(f"{name} is a count, so it can't be {count}")
         if cached_input_tokens > input_tokens:

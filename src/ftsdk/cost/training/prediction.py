@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -20,6 +19,7 @@ from ftsdk.errors import SpecError
 from ftsdk.models import inspect_model
 from ftsdk.protocol.estimates import Range
 from ftsdk.spec import LoRA, Model, Tuning, Value
+from ftsdk.spec.amounts import shown_number
 
 __all__ = ["TrainingPrediction", "predict_training"]
 
@@ -149,10 +149,13 @@ def predict_training(
     )
 
 
+_MOST = 1e12
+
+
 def _check(**amounts: object) -> None:
     for name, amount in amounts.items():
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount) or amount <= 0:
-            raise SpecError(f"{name}={amount!r}: give a number above 0")
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount <= _MOST:
+            raise SpecError(f"{name}={shown_number(amount)}: give a number above 0, up to {_MOST:g}")
 
 
 def _check_tuning(tuning: object) -> None:
@@ -162,5 +165,5 @@ def _check_tuning(tuning: object) -> None:
 
 def _check_counts(**counts: object) -> None:
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise SpecError(f"{name}={count!r}: give a whole number, 1 or more")
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
+            raise SpecError(f"{name}={shown_number(count)}: give a whole number, 1 or more, up to {_MOST:g}")
