@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from pydantic import SecretStr
 
-from ftsdk import LoRA, Model, Together
+from ftsdk import Dataset, LoRA, Model, Together
 from ftsdk.backends.managed.quotes import check_quote
 from ftsdk.backends.together.pricing import read_quote
 from ftsdk.data import Store
@@ -87,6 +87,27 @@ def test_the_rows_arrive_as_they_were_rendered(
     rows = [json.loads(line) for line in (file.content or b"").splitlines()]
     stored = Store().load(spec.train)
     assert [row["messages"] for row in rows] == [row["messages"] for row in stored]
+
+
+def test_rows_that_use_what_the_model_is_not_tuned_with_are_not_uploaded(
+    service: TogetherService, backend: Together, make_spec: Callable[..., JobSpec]
+) -> None:
+    thoughts = Dataset.from_rows(
+        [
+            {
+                "messages": [
+                    {"role": "user", "content": f"{n}?"},
+                    {"role": "assistant", "content": "yes", "reasoning_content": "Hm."},
+                ]
+            }
+            for n in range(16)
+        ]
+    )
+    Store().put(thoughts)
+    spec = make_spec().replace(train=thoughts.ref())
+    with pytest.raises(DatasetError, match=r"the rows use reasoning, and Together doesn't tune .* with reasoning"):
+        backend.submit(backend.plan(spec), key="k")
+    assert not list(service.files)
 
 
 def test_the_same_content_is_uploaded_once(
