@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -27,8 +28,8 @@ def test_a_row_of_the_price_book_is_a_price_with_its_source_and_day() -> None:
         input_usd_per_mtok=1,
         output_usd_per_mtok=5,
         source="https://p.example",
-        as_of="2026-11-01",
+        as_of=date(2026, 11, 1),
     )
-    price = TokenPrice.of(row)
+    price = row.token_price()
     assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (1, 5)
     assert price.source == "https://p.example, as of 2026-11-01"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount, rate
 from ftsdk.errors import SpecError
-from ftsdk.spec import Value
+from ftsdk.spec import TokenPrice, Value
 from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import usd_default
 
@@ -53,6 +53,14 @@ class ApiPrice(Value):
         """Return the prices for a request with so many input tokens."""
         reached = [tier for tier in self.tiers if input_tokens > tier.above_input_tokens]
         return max(reached, key=lambda tier: tier.above_input_tokens) if reached else self
+
+    def token_price(self) -> TokenPrice:
+        """Return the price for `Endpoint(price=)`. Prices for long prompts and for cached tokens are left out."""
+        return TokenPrice(
+            input_usd_per_mtok=self.input_usd_per_mtok,
+            output_usd_per_mtok=self.output_usd_per_mtok,
+            source=f"{self.source}, as of {self.as_of}",
+        )
 
     def cost_usd(
         self, *, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0, requests: int = 1

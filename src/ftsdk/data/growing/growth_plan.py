@@ -91,7 +91,7 @@ class GrowthPlan:
                 raise SpecError(
                     f"budget_usd={self.budget_usd} can't be kept, because the price of {part.model} isn't known; pass "
                     "Endpoint(price=TokenPrice(input_usd_per_mtok=..., output_usd_per_mtok=...)), or "
-                    "TokenPrice.of(api_price(...)) for a row of the price book"
+                    "api_price(...).token_price() for a row of the price book"
                 )
         likely = sum((cost[0] for cost in costs if cost is not None), Decimal(0))
         paid = sum((part.paid_usd for part in self.parts), Decimal(0))
