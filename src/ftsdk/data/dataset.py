@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
-from ftsdk.data.canonical import Row, chat_rows, detect_format, preference_rows, ready_rows
+from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.cleaning.methods import Cleaning
+from ftsdk.data.forms import detect_form
 from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
@@ -61,10 +62,15 @@ class Dataset(Growing, Cleaning):
         parts: tuple[Dataset, ...] = (),
     ) -> None:
         """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
-        found = format or detect_format(table)
         bad = bad or BadRows()
-        if rows is None and found != "table":
-            table, rows = ready_rows(table, found, source.location, bad)
+        found = format or "table"
+        if rows is None:
+            form, left_out, _ = detect_form(table)
+            if form is not None and not steps:
+                source = source.in_form(form.name, left_out)
+            if form is not None and form.format is not None and form.make is not None:
+                found = form.format
+                table, rows = ready_rows(table, form.make(table, source.location), source.location, bad)
         rows = table.rows if rows is None else rows
         dropped = (*dropped, *bad.dropped)
         super().__init__(table, source, found, rows, dropped=dropped, changed=changed, steps=steps, parts=parts)

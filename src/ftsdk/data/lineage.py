@@ -53,9 +53,10 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
     source = dataset.source
     if source.lineage is not None:
         return (*(dict(entry) for entry in source.lineage), *steps)
+    form = {} if source.form is None else {"form": source.form}
     if source.recipe is None:
-        return {"rows": dataset.name}, *steps
-    origin = dict(source.recipe)
+        return {"rows": dataset.name, **form}, *steps
+    origin: dict[str, Any] = {**source.recipe, **form}
     if "file" in origin:
         origin["file"] = Path(origin["file"]).as_posix() if base is None else portable_path(origin["file"], base)
     return origin, *steps

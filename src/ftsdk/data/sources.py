@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,8 +45,17 @@ class Source:
     lineage: tuple[Mapping[str, Any], ...] | None = None
     """Of rows that were stored: what their recipe says about where they came from."""
 
+    form: str | None = None
+    """The form that the rows were recognised in, such as `ShareGPT`; None: a table of its own."""
+    left_out: tuple[str, ...] = ()
+    """Columns with values that the form doesn't have, and that are only there for templates and splits."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", mask_urls(self.name))
+
+    def in_form(self, name: str, left_out: tuple[str, ...]) -> Source:
+        """Return this source with the form of its rows."""
+        return replace(self, form=name, left_out=left_out)
 
 
 def open_source(

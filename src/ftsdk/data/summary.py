@@ -38,6 +38,10 @@ class Summary:
     """Completions that differ by case, blanks or Unicode form alone, and so are probably meant to be one class."""
     dropped_rows: int = 0
     """Rows that were left out on the way; see `Dataset.removed`."""
+    form: str | None = None
+    """The form in which the rows were found, such as `ShareGPT`."""
+    left_out: tuple[str, ...] = ()
+    """Columns with values that this form doesn't have."""
     next_call: str = ""
     """Of a table: what to call for it to become rows that can be trained on."""
 
@@ -46,6 +50,7 @@ class Summary:
         return {
             **asdict(self),
             "columns": list(self.columns),
+            "left_out": list(self.left_out),
             "classes": dict(self.classes),
             "label_variants": [list(group) for group in self.label_variants],
         }
@@ -53,9 +58,13 @@ class Summary:
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
             ("rows", f"{self.rows:,}"),
-            ("format", self.format),
+            ("format", self.format if self.form is None else f"{self.format}, from {self.form}"),
             ("columns", printable(", ".join(self.columns), 200)),
         ]
+        if self.left_out:
+            facts.append(
+                ("not trained", f"{printable(', '.join(self.left_out), 160)} ({self.form} has no such columns)")
+            )
         if self.prompt_chars_median is not None:
             facts.append(("prompt", f"{self.prompt_chars_median:,} characters (median)"))
             facts.append(("completion", f"{self.completion_chars_median:,} characters (median)"))
@@ -120,6 +129,8 @@ def summarise(dataset: Rows) -> Summary:
         classes=tuple(counts.most_common()) if is_labelled else (),
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
+        form=dataset.form,
+        left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
 

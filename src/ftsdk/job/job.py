@@ -88,7 +88,9 @@ class FineTuneJob(JobFields):
     def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
         if data is not None and data.format == "table":
             raise DatasetError(
-                "these rows have no prompt and no completion yet.",
+                "these rows have no prompt and no completion yet."
+                if data.form is None
+                else f"these rows ({data.form}) can't be trained on as they are.",
                 source=data.name,
                 hint=data.shape_hint,
             )
