@@ -331,8 +331,9 @@ class Dataset(Growing, Cleaning):
             validation: A fraction (0.1) or a number of rows (200). None: no such part.
             test: Likewise.
             seed: Which rows go where.
-            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50
-                distinct ones, each at least twice); a column does so by that column; None doesn't.
+            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (two or
+                more, each at least twice; up to 50, or up to 1,000 with three rows each on average; at most 200
+                characters long); a column does so by that column; None doesn't.
             group: Which rows stay in one part. `"auto"`: those whose prompts are the same (case and blanks don't count)
                 or near-duplicates; of a table, rows that are. A column: also those with the same value in it, such as a
                 customer or a document. None: each row is drawn alone.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.labels import MAX_CLASSES, label_counts, label_variants
+from ftsdk.data.labels import are_labels, label_counts, label_variants
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import row_hash
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
 
 __all__ = ["Summary", "summarise"]
+
+_SHOWN_CLASSES = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +35,7 @@ class Summary:
     duplicate_rows: int
     """Rows that repeat an earlier one exactly; `drop_duplicates()` leaves them out."""
     classes: tuple[tuple[str, int], ...]
-    """Completions and how often each occurs, most frequent first, if there are at most 50 and they repeat."""
+    """Completions and how often each occurs, most frequent first, if they look like class labels."""
     label_variants: tuple[tuple[str, ...], ...] = ()
     """Completions that differ by case, blanks or Unicode form alone, and so are probably meant to be one class."""
     dropped_rows: int = 0
@@ -85,7 +87,15 @@ class Summary:
         return facts
 
     def _class_rows(self) -> list[tuple[str, str, str]]:
-        return [(printable(text, 40), f"{count:,}", f"{count / self.rows:.1%}") for text, count in self.classes]
+        found = [
+            (printable(text, 40), f"{count:,}", f"{count / self.rows:.1%}")
+            for text, count in self.classes[:_SHOWN_CLASSES]
+        ]
+        others = self.classes[_SHOWN_CLASSES:]
+        if others:
+            count = sum(count for _, count in others)
+            found.append((f"({len(others):,} others)", f"{count:,}", f"{count / self.rows:.1%}"))
+        return found
 
     def __str__(self) -> str:
         lines = [printable(self.name), *(f"  {label:<11} {value}" for label, value in self._facts())]
@@ -117,7 +127,7 @@ def summarise(dataset: Rows) -> Summary:
             prompts.append(sum(len(message["content"]) for message in before))
             completions.append(len(after["content"]))
     counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
-    is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows)
+    is_labelled = are_labels(counts, len(rows))
     return Summary(
         name=dataset.name,
         format=dataset.format,
