@@ -88,8 +88,10 @@ class Dataset(Growing, Cleaning):
         """Read data from a file, the Hugging Face hub or memory.
 
         Args:
-            path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub
-                (`"org/name"`); a pandas, polars or pyarrow table; or a list of dicts.
+            path: A `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet` or `.arrow` file, also with `.gz` or `.zst` behind
+                that; a folder of such files, or a pattern (`"data/*.jsonl"`), read in the order of their names; the
+                `https://` or `s3://` address of such a file; an id on the Hugging Face hub (`"org/name"`); a pandas,
+                polars or pyarrow table; or a list of dicts. Text is in UTF-8.
             split: Which split of a hub dataset; None is `"train"`.
             revision: Which branch, tag or commit of a hub dataset.
             subset: Which subset (configuration) of a hub dataset.
@@ -98,6 +100,7 @@ class Dataset(Growing, Cleaning):
 
         Raises:
             DatasetError: There is no such file or it can't be used; names up to ten rows, and what to do.
+            MissingExtraError: The file is on S3, and the extra `s3` isn't installed.
         """
         bad = BadRows(on_bad)
         table, source = open_source(path, split=split, revision=revision, subset=subset, bad=bad)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk.data.recipe import Recipe, portable_path
 from ftsdk.data.steps import Step
+from ftsdk.errors import DatasetError
+from ftsdk.spec.urls import is_url
 
 if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
@@ -51,13 +53,14 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
     if dataset.parts:
         return {"concat": [list(lineage_of(part, base)) for part in dataset.parts]}, *steps
     source = dataset.source
-    if source.lineage is not None:
-        return (*(dict(entry) for entry in source.lineage), *steps)
     form = {} if source.form is None else {"form": source.form}
+    if source.lineage is not None:
+        first, *others = source.lineage
+        return ({**first, **form}, *(dict(entry) for entry in others), *steps)
     if source.recipe is None:
         return {"rows": dataset.name, **form}, *steps
-    origin: dict[str, Any] = {**source.recipe, **form}
-    if "file" in origin:
+    origin: dict[str, Any] = {**source.recipe, **(source.facts or {}), **form}
+    if isinstance(origin.get("file"), Path):
         origin["file"] = Path(origin["file"]).as_posix() if base is None else portable_path(origin["file"], base)
     return origin, *steps
 
@@ -81,7 +84,7 @@ def _without_paths(lineage: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any]
     found: list[dict[str, Any]] = []
     for entry in lineage:
         own = dict(entry)
-        if "file" in own:
+        if "file" in own and not is_url(own["file"]):
             own["file"] = Path(own["file"]).name
         if "concat" in own:
             own["concat"] = [list(_without_paths(part)) for part in own["concat"]]
@@ -108,6 +111,15 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found, *others = [follow(part, base, store) for part in recipe.concat]
         for other in others:
             found = found + other
+    elif is_url(recipe.file or ""):
+        found = Dataset.from_file(recipe.file, on_bad=recipe.on_bad or "raise")
+        content = (found.source.facts or {}).get("sha256")
+        if recipe.sha256 is not None and content != recipe.sha256:
+            raise DatasetError(
+                f"the file at this address has changed: its SHA-256 is {content}, not {recipe.sha256}.",
+                source=recipe.file,
+                hint="Take sha256 out of the recipe to train on what is there now.",
+            )
     else:
         found = Dataset.from_file(base / Path(recipe.file or ""), on_bad=recipe.on_bad or "raise")
     for step in recipe.all_steps:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,22 +12,20 @@ from typing import Any, cast
 
 from ftsdk._format import printable
 from ftsdk._secrets import mask_urls, redact
+from ftsdk.data.arrow_rows import arrow_rows, class_name, short_float
 from ftsdk.data.bad_rows import BadRows
-from ftsdk.data.csv_text import csv_rows
-from ftsdk.data.file_content import COMPRESSED, read_parquet, read_text, text_blocks
-from ftsdk.data.json_text import WrittenFloat, json_array, json_lines, refuse_depth
+from ftsdk.data.files import fetched, find_shards, is_pattern, kind_of, needed_kind, read_shards, rows_in
+from ftsdk.data.json_text import refuse_depth
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import is_url
 
-__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
-
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-"""The kinds of file that can be read, by their ending."""
+__all__ = ["Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +38,10 @@ class Source:
     """The file or hub id that errors name; None for rows from memory."""
     recipe: Mapping[str, Any] | None = None
     """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
+    facts: Mapping[str, Any] | None = None
+    """What the lineage says besides: how many files, or size and hash of a file that was fetched."""
+    skipped: tuple[str, ...] = ()
+    """What else is in the folder, and wasn't read."""
     lineage: tuple[Mapping[str, Any], ...] | None = None
     """Of rows that were stored: what their recipe says about where they came from."""
 
@@ -70,9 +70,43 @@ def open_source(
     if isinstance(path, str) and _is_hub_id(path):
         return open_hub(path, split=split or "train", revision=revision, subset=subset)
     _only_for_hub(split, revision, subset, "a file")
+    if isinstance(path, str) and is_url(path) and not Path(path).exists():
+        return _open_url(path, bad)
     file = _expanded(path)
-    recipe = {"file": file.resolve(), **({"on_bad": bad.on_bad} if bad.on_bad != "raise" else {})}
+    recipe = {"file": file.resolve(), **_on_bad(bad)}
+    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
+        shards = find_shards(file)
+        name = printable(file.name or str(file))
+        source = Source(
+            name=name, location=name, recipe=recipe, facts={"files": len(shards.files)}, skipped=shards.left_out
+        )
+        return read_shards(shards, bad, source=name), source
     return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
+
+
+def _on_bad(bad: BadRows) -> dict[str, Any]:
+    return {"on_bad": bad.on_bad} if bad.on_bad != "raise" else {}
+
+
+def _open_url(address: str, bad: BadRows) -> tuple[Table, Source]:
+    """Read a file at an address. One with a signature in it can't be in a recipe, so its rows are named by content."""
+    shown = mask_urls(address)
+    on_hub = _HUB_PAGE.fullmatch(address)
+    if on_hub is not None:
+        raise DatasetError(
+            "is a page of the Hugging Face hub.", source=printable(shown, 200), hint=f"Pass the id: {on_hub[1]!r}."
+        )
+    with fetched(address) as file:
+        table = table_of(rows_in(file.path, file.name, file.kind, bad), source=file.name, bad=bad)
+    origin = {"file": shown, "sha256": file.facts["sha256"], **_on_bad(bad)}
+    is_kept = shown == address
+    return table, Source(
+        name=file.name,
+        location=file.name,
+        recipe=origin if is_kept else None,
+        facts=file.facts,
+        lineage=None if is_kept else ({**origin, **file.facts},),
+    )
 
 
 def _expanded(path: str | Path) -> Path:
@@ -82,10 +116,8 @@ def _expanded(path: str | Path) -> Path:
         DatasetError: It can't be a path, or names the home of an unknown user.
     """
     shown = printable(mask_urls(str(path)), 200)
-    if is_url(str(path)) and not Path(path).exists():
-        raise DatasetError(
-            "is a URL, and files are read from this machine.", source=shown, hint="Download it, and pass the file."
-        )
+    if isinstance(path, Path) and is_url(str(path)) and not path.exists():
+        raise DatasetError("is a URL as a Path, which loses a slash.", source=shown, hint="Pass it as text.")
     try:
         found = Path(path).expanduser()
         found.lstat()
@@ -156,9 +188,9 @@ def memory_table(table: Any) -> Table:
         for name, kind in table.schema.items():
             if str(kind) in ("Float32", "Float16"):
                 for row, value in zip(rows, table[name].to_numpy(), strict=True):
-                    row[name] = None if row[name] is None else _float32(value)
+                    row[name] = None if row[name] is None else short_float(value)
     elif library == "pyarrow" and hasattr(table, "to_pylist"):
-        rows = _arrow_rows(table)
+        rows = arrow_rows(table)
     elif library == "datasets" and hasattr(table, "to_list"):
         rows = _datasets_rows(table)
     else:
@@ -208,17 +240,12 @@ def plain(value: Any) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         if getattr(value, "dtype", None) not in ("float32", "float16"):
             return plain(value.tolist())
-        return [plain(one) for one in value] if value.ndim else _float32(value)
+        return [plain(one) for one in value] if value.ndim else short_float(value)
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
     if type(value) in (list, tuple):
         return [plain(one) for one in value]
     return value
-
-
-def _float32(value: Any) -> float:
-    """Return a short float as its library shows it: 0.1, not the 0.10000000149011612 that a long one makes of it."""
-    return WrittenFloat(str(value)) if math.isfinite(value) else float(value)
 
 
 def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
@@ -228,34 +255,11 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
         column = table[name]
         if column.dtype.kind == "f" and column.dtype.itemsize < 8:
             for row, value in zip(rows, column.to_numpy(), strict=True):
-                row[name] = None if value != value else _float32(value)
+                row[name] = None if value != value else short_float(value)
         # Whole numbers with a gap are floats in pandas; 1.0 is 1 where they came from.
         if column.dtype.kind == "f" and column.isna().any() and (column.dropna() % 1 == 0).all():
             for row in rows:
                 row[name] = None if row[name] is None else int(row[name])
-    return rows
-
-
-def _arrow_rows(table: Any, source: str | None = None) -> list[dict[str, Any]]:
-    """Read the rows of a pyarrow table; one that `datasets` wrote names its classes in the metadata."""
-    try:
-        rows: list[dict[str, Any]] = table.to_pylist()
-    except (ValueError, OverflowError) as error:  # text that isn't UTF-8, a date beyond the year 9999
-        raise DatasetError(
-            f"a value can't be read ({printable(str(error), 300)}).", source=source, hint="Remove or convert the value."
-        ) from error
-    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
-        if str(kind) in ("float", "halffloat"):
-            for row, value in zip(rows, table[name].to_numpy(), strict=True):
-                row[name] = None if row[name] is None else _float32(value)
-    try:
-        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-    except (TypeError, KeyError, ValueError):
-        return rows
-    for name, feature in features.items():
-        if isinstance(feature, dict) and cast("dict[str, Any]", feature).get("_type") == "ClassLabel":
-            for row in rows:
-                row[name] = _class_name(row[name], cast("list[str]", feature["names"]).__getitem__)
     return rows
 
 
@@ -274,7 +278,7 @@ def _class_names(feature: Any) -> Callable[[Any], Any] | None:
     """Return a function that puts class names in place of numbers, at any depth; None if the feature has no classes."""
     kind = type(feature).__name__
     if kind == "ClassLabel":
-        return lambda value: _class_name(value, feature.int2str)
+        return lambda value: class_name(value, feature.int2str)
     if isinstance(feature, Mapping):
         inner = {
             name: read
@@ -293,11 +297,6 @@ def _class_names(feature: Any) -> Callable[[Any], Any] | None:
     return lambda value: None if value is None else [each(one) for one in value]
 
 
-def _class_name(value: int | None, name_of: Callable[[int], str]) -> str | None:
-    # -1 is how sets without labels write "no label".
-    return None if value is None or value < 0 else name_of(int(value))
-
-
 def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
     for name, value in (("split", split), ("revision", revision), ("subset", subset)):
         if value is not None:
@@ -306,7 +305,7 @@ def _only_for_hub(split: str | None, revision: str | None, subset: str | None, w
 
 def _is_hub_id(text: str) -> bool:
     """Return whether `org/name` is a hub id and not a path: by what is on disk first, then by form."""
-    if _HUB_ID.fullmatch(text) is None or Path(text).suffix.lower() in SUFFIXES:
+    if _HUB_ID.fullmatch(text) is None or kind_of(text) is not None:
         return False
     return not Path(text).exists() and not Path(text).parent.is_dir()
 
@@ -314,31 +313,12 @@ def _is_hub_id(text: str) -> bool:
 def _read_file(path: Path, bad: BadRows) -> Table:
     if not path.is_file():
         raise DatasetError(_missing(path), source=printable(str(path), 400))
-    packing = path.suffix.lower() if path.suffix.lower() in COMPRESSED else ""
-    suffix = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
-    if suffix not in SUFFIXES or (packing and suffix == ".parquet"):
-        known = ", ".join(SUFFIXES)
-        raise DatasetError(
-            f"files that end in {suffix + packing or 'nothing'!r} can't be read; known: {known}, and text also with "
-            f"{' or '.join(COMPRESSED)} behind that.",
-            source=str(path),
-            hint="Convert or unpack it first.",
-        )
     name = printable(path.name)
-    if suffix == ".parquet":
-        return table_of(enumerate(_arrow_rows(read_parquet(path), name), start=1), source=name)
-    if suffix == ".jsonl":
-        found = json_lines(text_blocks(path), name, bad)
-    elif suffix == ".json":
-        found = json_array(read_text(path), name, bad)
-    else:
-        found = csv_rows(read_text(path), name, bad, delimiter="\t" if suffix == ".tsv" else ",")
-    return table_of(found, source=name, bad=bad)
+    kind = needed_kind(path.name, printable(str(path), 400))
+    return table_of(rows_in(path, name, kind, bad), source=name, bad=bad)
 
 
 def _missing(path: Path) -> str:
-    if path.is_dir():
-        return f"is a folder; name one file in it ({', '.join(SUFFIXES)})"
     if path.exists():
         return "isn't a regular file, but a pipe, a socket or a device; write the data into a file first."
     if not path.parent.is_dir():
@@ -347,7 +327,7 @@ def _missing(path: Path) -> str:
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     if close:
         return f"there is no such file; did you mean {close[0]!r}?"
-    readable = [name for name in names if name.lower().endswith(SUFFIXES)]
+    readable = [name for name in names if kind_of(name) is not None]
     return (
         f"there is no such file{nearest(path.name, readable)}"
         if readable

@@ -44,6 +44,8 @@ class Summary:
     """The form in which the rows were found, such as `ShareGPT`."""
     left_out: tuple[str, ...] = ()
     """Columns with values that this form doesn't have."""
+    skipped: tuple[str, ...] = ()
+    """What else is in the folder that was read: hidden files, other files and folders."""
     next_call: str = ""
     """Of a table: what to call for it to become rows that can be trained on."""
 
@@ -53,6 +55,7 @@ class Summary:
             **asdict(self),
             "columns": list(self.columns),
             "left_out": list(self.left_out),
+            "skipped": list(self.skipped),
             "classes": dict(self.classes),
             "label_variants": [list(group) for group in self.label_variants],
         }
@@ -63,6 +66,8 @@ class Summary:
             ("format", self.format if self.form is None else f"{self.format}, from {self.form}"),
             ("columns", printable(", ".join(self.columns), 200)),
         ]
+        if self.skipped:
+            facts.append(("not read", printable(", ".join(self.skipped), 200)))
         if self.left_out:
             facts.append(
                 ("not trained", f"{printable(', '.join(self.left_out), 160)} ({self.form} has no such columns)")
@@ -140,6 +145,7 @@ def summarise(dataset: Rows) -> Summary:
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
         form=dataset.form,
+        skipped=dataset.source.skipped,
         left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
