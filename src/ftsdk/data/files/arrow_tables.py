@@ -93,12 +93,14 @@ def arrow_tables(path: Path, name: str, size: int) -> Iterator[Any]:
         is_file = content.slice(0, len(_MAGIC)).to_pybytes() == _MAGIC
         # Its footer can point anywhere, so both forms are read from front to end.
         stream = content.slice(len(_MAGIC) + 2) if is_file else content
-        announced = pyarrow.ipc.open_file(content).num_record_batches if is_file else None
+        footer = pyarrow.ipc.open_file(content) if is_file else None
         budget.take(expanded_size(stream))
         source = pyarrow.BufferReader(stream)
         found, end = 0, 0
         with pyarrow.ipc.open_stream(source) as reader:
             _check_names(reader.schema, name)
+            if footer is not None and not footer.schema.equals(reader.schema, check_metadata=True):
+                raise DatasetError("the columns at its start and at its end differ.", source=name)
             for column in reader.schema:
                 _check_type(column.type, column.name, name)
             end = source.tell()
@@ -112,7 +114,7 @@ def arrow_tables(path: Path, name: str, size: int) -> Iterator[Any]:
                     yield pyarrow.Table.from_batches([batch.slice(start, _BATCH_ROWS)])
         # The sign at the end of a stream has 8 bytes, before Arrow 0.15 it had 4.
         is_whole = source.tell() == len(stream) and source.tell() - end in (4, 8)
-        if found != announced if is_file else not is_whole:
+        if not is_whole if footer is None else found != footer.num_record_batches:
             raise DatasetError(
                 "the file ends early, or has more behind its end.", source=name, hint="Write it again, and close it."
             )

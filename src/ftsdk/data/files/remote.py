@@ -176,7 +176,7 @@ def _s3_blocks(address: str, shown: str, facts: dict[str, Any]) -> Iterator[byte
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
     except ImportError as error:
         raise MissingExtraError("s3", needed_for="reading s3://", missing=error.name) from error
-    options = {"config_kwargs": {"connect_timeout": 10, "read_timeout": LIMITS.fetch_silence_s}}
+    options: dict[str, Any] = {"config_kwargs": {"connect_timeout": 10, "read_timeout": LIMITS.fetch_silence_s}}
     key = address.removeprefix("s3://")
     try:
         try:
@@ -192,6 +192,7 @@ def _s3_blocks(address: str, shown: str, facts: dict[str, Any]) -> Iterator[byte
         _keep_etag(before.get("ETag"), facts)
         with files.open(key, "rb", block_size=_BLOCK, cache_type="none") as file:
             while block := file.read(_BLOCK):
+                assert isinstance(block, bytes)
                 yield block
         if files.info(key, refresh=True).get("ETag") != before.get("ETag"):
             raise DatasetError("was changed while it was read.", source=shown, hint="Read it again.")
