@@ -17,7 +17,7 @@ from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
 from ftsdk.data.row_sequence import RowSequence
-from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
+from ftsdk.data.sources import Source, memory_table, open_hub, open_source, open_stream, rows_table
 from ftsdk.data.split import (
     ByColumn,
     Splits,
@@ -84,6 +84,7 @@ class Dataset(Growing, Cleaning):
         revision: str | None = None,
         subset: str | None = None,
         on_bad: OnBad = "raise",
+        stream: bool = False,
     ) -> Dataset:
         """Read data from a file, the Hugging Face hub or memory.
 
@@ -97,12 +98,20 @@ class Dataset(Growing, Cleaning):
             subset: Which subset (configuration) of a hub dataset.
             on_bad: `"raise"` lists rows that can't be used in one error; `"drop"` leaves them out and keeps them in
                 `dropped`.
+            stream: Read rows when they are needed, for data that doesn't fit on the disk twice. `take(n)` reads the
+                first rows; a job with `max_steps` reads `max_steps` times `batch_size` of them.
 
         Raises:
             DatasetError: There is no such file or it can't be used; names up to ten rows, and what to do.
             MissingExtraError: The file is on S3, and the extra `s3` isn't installed.
         """
         bad = BadRows(on_bad)
+        if stream:
+            from ftsdk.data.stream import DatasetStream
+
+            return DatasetStream(
+                *open_stream(path, split=split, revision=revision, subset=subset, bad=bad), on_bad=on_bad
+            )
         table, source = open_source(path, split=split, revision=revision, subset=subset, bad=bad)
         return cls(table, source, bad=bad)
 

@@ -6,6 +6,7 @@ import codecs
 import errno
 import gzip
 import os
+import sys
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -39,20 +40,21 @@ def read_text(path: Path, name: str) -> str:
     return "".join(text_blocks(path, name))
 
 
-def text_blocks(path: Path, name: str) -> Iterator[str]:
+def text_blocks(path: Path, name: str, *, is_streamed: bool = False) -> Iterator[str]:
     """Yield the text of a file in UTF-8 in blocks, without its byte order mark. `.gz` and `.zst` are unpacked.
 
     Args:
         path: The file; its ending says how it is packed.
         name: Its name, for errors.
+        is_streamed: Whether it may have any size; then its lines have a limit.
 
     Raises:
         DatasetError: It can't be read, is too large, is empty, or isn't text in UTF-8; says how to convert it.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    offset, lines, is_blank = 0, 0, True
+    offset, lines, is_blank, waiting_line = 0, 0, True, 0
     try:
-        for block in _blocks(path):
+        for block in _blocks(path, is_streamed=is_streamed):
             content = block
             if offset == 0:
                 _check_is_text(content, name)
@@ -66,6 +68,11 @@ def text_blocks(path: Path, name: str) -> Iterator[str]:
                 raise _not_utf8(name, offset - len(content) - waiting + error.start, error, lines) from error
             lines += content.count(b"\n")
             is_blank = is_blank and not text.strip()
+            waiting_line = len(text) - text.rfind("\n") - 1 + (0 if "\n" in text else waiting_line)
+            if is_streamed and waiting_line > LIMITS.line_characters:
+                raise DatasetError(
+                    f"the line is longer than {LIMITS.line_characters:,} characters.", source=name, line=lines + 1
+                )
             yield text
         try:
             decoder.decode(b"", final=True)
@@ -97,8 +104,8 @@ def unpacked_file(path: Path, name: str) -> Generator[Path]:
         yield copy
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file, unpacked.
+def _blocks(path: Path, *, is_streamed: bool = False) -> Iterator[bytes]:
+    """Yield the bytes of a file, unpacked. A streamed one may have any size.
 
     Raises:
         OSError: It can't be read, is damaged, or is too large.
@@ -109,6 +116,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
         most = LIMITS.file_bytes
         if ending in COMPRESSED:
             most = min(most, max(LIMITS.expanded_bytes, LIMITS.expansion * size))
+        if is_streamed:
+            most = sys.maxsize
         if size > most:
             raise file_too_large(most)
         taken = 0

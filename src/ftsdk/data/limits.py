@@ -15,6 +15,8 @@ class DataLimits:
     """Largest file of text, and largest file that is fetched."""
     memory_bytes: int = 64 << 20
     """Rows of a dataset that are held in memory; more than that goes to a file, which is mapped into memory."""
+    line_characters: int = 256 << 20
+    """Longest line of a file that is streamed, which may have any size."""
     nesting: int = 100
     """Deepest nesting of arrays and objects in one row. Python itself gives up at about 1,000."""
     expanded_bytes: int = 256 << 20

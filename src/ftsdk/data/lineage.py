@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ftsdk.data.recipe import Recipe, portable_path
 from ftsdk.data.steps import Step
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
     from ftsdk.data.rows import Rows
     from ftsdk.data.store import Store
+    from ftsdk.data.stream import DatasetStream
 
 __all__ = ["follow", "lineage_of", "recipe_of", "record_of"]
 
@@ -101,6 +102,17 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found = (store or Store()).open(
             recipe.stored, format=recipe.format or "chat", name=recipe.name or "data", lineage=recipe.lineage
         )
+    elif recipe.stream_rows is not None:
+        path = recipe.hub or (recipe.file if is_url(recipe.file or "") else base / Path(recipe.file or ""))
+        found = Dataset.from_file(
+            path,
+            split=recipe.hub_split,
+            subset=recipe.subset,
+            revision=recipe.revision,
+            on_bad=recipe.on_bad or "raise",
+            stream=True,
+        )
+        found = cast("DatasetStream", found).first(recipe.stream_rows)
     elif recipe.hub is not None:
         found = Dataset.from_hub(
             recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset

@@ -49,6 +49,8 @@ class Recipe(Value):
     """With `stored`: where the rows came from, if a function made them. For readers; nothing is done with it."""
     on_bad: OnBad | None = None
     """With `file`: what happens to rows that can't be read; None raises an error."""
+    stream_rows: Annotated[int, Field(ge=1)] | None = None
+    """With `file` or `hub`: how many of the first rows are read; None reads all."""
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
     split: SplitStep | None = None
@@ -70,6 +72,8 @@ class Recipe(Value):
             for field in fields:
                 if getattr(self, field) is not None and sources != [source]:
                     raise ValueError(f"{field} belongs to {source}, and this is {sources[0]} data")
+        if self.stream_rows is not None and sources[0] not in ("file", "hub"):
+            raise ValueError(f"stream_rows belongs to file or hub, and this is {sources[0]} data")
         if self.sha256 is not None and not is_url(self.file or ""):
             raise ValueError("sha256 belongs to a file at an address, and this one is on this machine")
         if self.stored is not None and self.format is None:

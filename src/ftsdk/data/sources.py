@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from ftsdk._format import printable
 from ftsdk._secrets import mask_urls, redact
@@ -22,7 +23,7 @@ from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import is_url
 
-__all__ = ["Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
+__all__ = ["RowSource", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?")
@@ -44,7 +45,8 @@ class Source:
     """What else is in the folder, and wasn't read."""
     lineage: tuple[Mapping[str, Any], ...] | None = None
     """Of rows that were stored: what their recipe says about where they came from."""
-
+    stream: Any = field(default=None, repr=False, compare=False)
+    """Of the first rows of a stream: the `DatasetStream`."""
     form: str | None = None
     """The form that the rows were recognised in, such as `ShareGPT`; None: a table of its own."""
     left_out: tuple[str, ...] = ()
@@ -82,6 +84,83 @@ def open_source(
         )
         return read_shards(shards, bad, source=name), source
     return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
+
+
+RowSource = Callable[[BadRows], Generator[tuple[str | None, int, dict[str, Any]]]]
+"""Starts to read rows, each with the name of its file and its line."""
+
+
+def open_stream(
+    path: Any, *, split: str | None, revision: str | None, subset: str | None, bad: BadRows
+) -> tuple[RowSource, Source]:
+    """Return what reads the rows of a file, a folder, an address or a hub dataset one after the other.
+
+    Raises:
+        DatasetError: There is no such file, or it is a table in memory.
+    """
+    if not isinstance(path, (str, Path)):
+        raise DatasetError("stream=True is for files and the hub, and this is a table in memory.")
+    if isinstance(path, str) and _is_hub_id(path):
+        return _hub_stream(path, split=split or "train", revision=revision, subset=subset)
+    _only_for_hub(split, revision, subset, "a file")
+    if isinstance(path, str) and is_url(path) and not Path(path).exists():
+        return _url_stream(path, bad)
+    file = _expanded(path)
+    recipe = {"file": file.resolve(), **_on_bad(bad)}
+    name = printable(file.name or str(file))
+    source = Source(name=name, location=name, recipe=recipe)
+    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
+        shards = find_shards(file)
+        files, names = shards.files, shards.names
+        source = replace(source, facts={"files": len(files)}, skipped=shards.left_out)
+    else:
+        if not file.is_file():
+            raise DatasetError(_missing(file), source=printable(str(file), 400))
+        needed_kind(file.name, printable(str(file), 400))
+        files, names = (file,), (name,)
+
+    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
+        for one, own in zip(files, names, strict=True):
+            for line, row in rows_in(one, own, needed_kind(one.name, own), bad, is_streamed=True):
+                yield own, line, row
+
+    return read, source
+
+
+def _url_stream(address: str, bad: BadRows) -> tuple[RowSource, Source]:
+    shown = mask_urls(address)
+    name = printable(unquote(urlsplit(shown).path.rpartition("/")[2]), 200)
+    recipe = {"file": shown, **_on_bad(bad)}
+
+    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
+        with fetched(address) as file:
+            for line, row in rows_in(file.path, file.name, file.kind, bad, is_streamed=True):
+                yield file.name, line, row
+
+    is_kept = shown == address
+    return read, Source(
+        name=name, location=name, recipe=recipe if is_kept else None, lineage=None if is_kept else (recipe,)
+    )
+
+
+def _hub_stream(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[RowSource, Source]:
+    _refuse_secrets(hub_id, split=split, revision=revision, subset=subset)
+
+    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
+        del bad  # the hub's library reads or fails
+        loaded = _loaded(hub_id, split=split, revision=revision, subset=subset, streaming=True)
+        named = {name: made for name, one in (loaded.features or {}).items() if (made := _class_names(one)) is not None}
+        rows = enumerate(loaded, start=1)
+        while True:
+            try:
+                line, row = next(rows)
+            except StopIteration:
+                return
+            except _hub_errors() as error:
+                raise _hub_error(hub_id, split, subset, revision, error) from error
+            yield hub_id, line, {name: named[name](value) if name in named else value for name, value in row.items()}
+
+    return read, Source(name=hub_id, location=hub_id, recipe=_hub_recipe(hub_id, split, revision, subset))
 
 
 def _on_bad(bad: BadRows) -> dict[str, Any]:
@@ -144,29 +223,49 @@ def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | Non
             source=printable(mask_urls(hub_id), 200),
             hint="An id looks like 'org/name'.",
         )
-    for given in (revision, subset, split):
-        if given is not None and mask_urls(given) != given:
-            raise DatasetError(f"holds a password or a signature: {printable(mask_urls(given), 200)}.", source=hub_id)
+    _refuse_secrets(hub_id, split=split, revision=revision, subset=subset)
+    loaded = _loaded(hub_id, split=split, revision=revision, subset=subset, streaming=False)
+    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(
+        name=hub_id, location=hub_id, recipe=_hub_recipe(hub_id, split, revision, subset)
+    )
+
+
+def _refuse_secrets(hub_id: str, **given: str | None) -> None:
+    for value in given.values():
+        if value is not None and mask_urls(value) != value:
+            raise DatasetError(f"holds a password or a signature: {printable(mask_urls(value), 200)}.", source=hub_id)
+
+
+def _hub_recipe(hub_id: str, split: str, revision: str | None, subset: str | None) -> dict[str, Any]:
+    named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
+    return {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
+
+
+def _loaded(hub_id: str, *, split: str, revision: str | None, subset: str | None, streaming: bool) -> Any:
     import datasets
-    from datasets.exceptions import DatasetsError
 
     try:
-        loaded = datasets.load_dataset(hub_id, name=subset, split=split, revision=revision)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        reason = " ".join(redact(str(error)).split())
-        raise DatasetError(
-            f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
-            f"{reason}",
-            source=hub_id,
-            hint=(
-                "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
-                "exists."
-            ),
-        ) from error
-    named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
-    recipe = {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
-    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(
-        name=hub_id, location=hub_id, recipe=recipe
+        return datasets.load_dataset(hub_id, name=subset, split=split, revision=revision, streaming=streaming)
+    except _hub_errors() as error:
+        raise _hub_error(hub_id, split, subset, revision, error) from error
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    from datasets.exceptions import DatasetsError
+
+    return OSError, ValueError, RuntimeError, DatasetsError
+
+
+def _hub_error(hub_id: str, split: str, subset: str | None, revision: str | None, error: Exception) -> DatasetError:
+    reason = " ".join(redact(str(error)).split())
+    return DatasetError(
+        f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
+        f"{reason}",
+        source=hub_id,
+        hint=(
+            "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
+            "exists."
+        ),
     )
 
 

@@ -59,7 +59,9 @@ def needed_kind(name: str, source: str) -> FileKind:
     )
 
 
-def rows_in(path: Path, name: str, kind: FileKind, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows_in(
+    path: Path, name: str, kind: FileKind, bad: BadRows, *, is_streamed: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a file, each with its line in a file of text or its number, from 1.
 
     Args:
@@ -67,12 +69,13 @@ def rows_in(path: Path, name: str, kind: FileKind, bad: BadRows) -> Iterator[tup
         name: Its name, for errors.
         kind: What it is.
         bad: Where rows go that can't be read.
+        is_streamed: Whether only as much is read as is taken, so that a file of JSON Lines may have any size.
 
     Raises:
         DatasetError: The file can't be read.
     """
     if kind.suffix == ".jsonl":
-        yield from json_lines(text_blocks(path, name), name, bad)
+        yield from json_lines(text_blocks(path, name, is_streamed=is_streamed), name, bad)
     elif kind.suffix == ".json":
         yield from json_array(read_text(path, name), name, bad)
     elif kind.suffix in (".csv", ".tsv"):
