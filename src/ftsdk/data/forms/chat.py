@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ftsdk.data.canonical import Make, Row, messages_maker
@@ -21,7 +21,7 @@ def _openai_maker(table: Table, source: str | None) -> Make:
     read = messages_maker("messages", None)
 
     def make(row: Mapping[str, Any], where: Location) -> Row:
-        return read(_changed(row, "messages", where, _without_settings), where)
+        return read(_changed(row, "messages", where, _without_settings, lambda message: len(message) > 2), where)
 
     return make
 
@@ -31,21 +31,34 @@ def _sharegpt_maker(table: Table, source: str | None) -> Make:
     read = messages_maker("conversations", None)
 
     def make(row: Mapping[str, Any], where: Location) -> Row:
-        return read(_changed(row, "conversations", where, _with_known_role), where)
+        return read(_changed(row, "conversations", where, _with_known_role, _has_other_name), where)
 
     return make
 
 
-def _changed(row: Mapping[str, Any], column: str, where: Location, change: Any) -> Mapping[str, Any]:
+def _changed(
+    row: Mapping[str, Any],
+    column: str,
+    where: Location,
+    change: Callable[[Mapping[str, Any], int, Location], Mapping[str, Any]],
+    needs_it: Callable[[Mapping[str, Any]], bool],
+) -> Mapping[str, Any]:
+    """Return a row with other messages where they need it; what isn't a list of messages is refused by its reader."""
     messages: object = row.get(column)
     if not isinstance(messages, (list, tuple)):
-        return row  # refused by what reads messages
-    found = cast("Sequence[object]", messages)
+        return row
+    found = cast("Sequence[Any]", messages)
+    if not any(isinstance(message, dict) and needs_it(cast("dict[str, Any]", message)) for message in found):
+        return row
     changed = [
-        change(cast("Mapping[str, Any]", message), number, where) if isinstance(message, Mapping) else message
+        change(cast("dict[str, Any]", message), number, where) if isinstance(message, dict) else message
         for number, message in enumerate(found)
     ]
     return {**row, column: changed}
+
+
+def _has_other_name(message: Mapping[str, Any]) -> bool:
+    return isinstance(speaker := message.get("from"), str) and speaker in _ASSISTANTS
 
 
 def _without_settings(message: Mapping[str, Any], number: int, where: Location) -> Mapping[str, Any]:
@@ -75,7 +88,7 @@ def _without_settings(message: Mapping[str, Any], number: int, where: Location) 
 
 def _with_known_role(message: Mapping[str, Any], number: int, where: Location) -> Mapping[str, Any]:
     del number, where
-    return {**message, "from": "gpt"} if message.get("from") in _ASSISTANTS else message
+    return {**message, "from": "gpt"} if _has_other_name(message) else message
 
 
 OPENAI_CHAT = Form(
