@@ -40,7 +40,7 @@ def test_a_stream_of_any_kind_begins_with_the_rows_of_the_file(suffix: str, tmp_
     elif suffix == ".json":
         frame.to_json(path, orient="records")
     elif suffix == ".jsonl.gz":
-        path.write_bytes(gzip.compress(frame.to_json(orient="records", lines=True).encode()))
+        path.write_bytes(gzip.compress(str(frame.to_json(orient="records", lines=True)).encode()))
     elif suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pandas(frame), path)
     else:
