@@ -181,8 +181,6 @@ def test_plain_text_is_named_and_refused_with_what_to_call() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"messages": [ASKED, {**GOOD, "weight": 0}, ASKED, GOOD]}, "field 'messages': message 1 has 'weight'"),
-        ({"messages": [{**ASKED, "name": "Ada"}, GOOD]}, "field 'messages': message 0 has 'name'"),
         (
             {"conversations": [*SHAREGPT, {"from": "function", "value": "x"}]},
             "field 'conversations': message 2 has the",
@@ -206,11 +204,6 @@ def test_what_a_form_cannot_keep_is_refused_with_row_and_field(row: dict[str, An
     with pytest.raises(DatasetError) as caught:
         Dataset.from_rows([row])
     assert f"row 1, {message}" in str(caught.value) or message in str(caught.value)
-
-
-def test_a_weight_that_changes_nothing_passes() -> None:
-    row = {"messages": [{**ASKED, "weight": 0}, {**GOOD, "weight": 1}]}
-    assert Dataset.from_rows([row])[0] == {"messages": TALK}
 
 
 def test_bad_rows_of_a_form_can_be_dropped(tmp_path: Path) -> None:
