@@ -68,7 +68,7 @@ class Dataset(Growing, Cleaning):
             form, left_out, _ = detect_form(table)
             if form is not None and not steps:
                 source = source.in_form(form.name, left_out)
-            if form is not None and form.format is not None and form.make is not None:
+            if format != "table" and form is not None and form.format is not None and form.make is not None:
                 found = form.format
                 table, rows = ready_rows(table, form.make(table, source.location), source.location, bad)
         rows = table.rows if rows is None else rows

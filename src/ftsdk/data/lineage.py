@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.recipe import Recipe, portable_path
+from ftsdk.data.sources import open_source
 from ftsdk.data.steps import Step
 from ftsdk.errors import DatasetError
 from ftsdk.spec.urls import is_url
@@ -133,10 +135,22 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
                 hint="Take sha256 out of the recipe to train on what is there now.",
             )
     else:
-        found = Dataset.from_file(base / Path(recipe.file or ""), on_bad=recipe.on_bad or "raise")
+        found = _read_file(base / Path(recipe.file or ""), recipe)
     for step in recipe.all_steps:
         found = step.apply(found)
     return found
+
+
+def _read_file(path: Path, recipe: Recipe) -> Dataset:
+    from ftsdk.data.dataset import Dataset
+
+    first = next(iter(recipe.all_steps), None)
+    if first is None or not (first.chat or first.preference) or recipe.on_bad is not None:
+        return Dataset.from_file(path, on_bad=recipe.on_bad or "raise")
+    # Templates read the columns: that a row can't be used in the form of its file is no fault then.
+    bad = BadRows()
+    table, source = open_source(path, split=None, revision=None, subset=None, bad=bad)
+    return Dataset(table, source, format="table", bad=bad)
 
 
 def _is_repeatable(dataset: Rows) -> bool:

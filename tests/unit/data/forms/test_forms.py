@@ -206,6 +206,18 @@ def test_what_a_form_cannot_keep_is_refused_with_row_and_field(row: dict[str, An
     assert f"row 1, {message}" in str(caught.value) or message in str(caught.value)
 
 
+def test_a_recipe_with_templates_reads_a_file_whatever_its_form_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"instruction": "Add", "input": "1 2", "output": "3"}, {"instruction": "Add", "input": "1 2", "output": ""}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DatasetError, match="field 'output': is empty"):
+        Dataset.from_file(path)
+    chat = {"prompt": "{instruction}: {input}", "completion": "{output}", "on_bad": "drop"}
+    data = Dataset.from_dict({"file": str(path), "chat": chat})
+    assert (len(data), len(data.dropped), data.form) == (1, 1, "Alpaca")
+    assert Dataset.from_dict(data.to_dict()).fingerprint == data.fingerprint
+
+
 def test_bad_rows_of_a_form_can_be_dropped(tmp_path: Path) -> None:
     path = tmp_path / "talks.jsonl"
     path.write_text("".join(json.dumps({"conversations": talk}) + "\n" for talk in (SHAREGPT, SHAREGPT[:1])), "utf-8")
