@@ -5,59 +5,30 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ftsdk._format import printable
-from ftsdk._secrets import mask_urls, redact
-from ftsdk.data.arrow_rows import arrow_rows, class_name, short_float
+from ftsdk._secrets import mask_urls
+from ftsdk.data.arrow_rows import arrow_rows, short_float
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.files import fetched, find_shards, is_pattern, kind_of, needed_kind, read_shards, rows_in
+from ftsdk.data.hub import datasets_rows, hub_stream, open_hub
 from ftsdk.data.json_text import refuse_depth
 from ftsdk.data.location import Location
+from ftsdk.data.source import RowSource, Source
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import is_url
 
-__all__ = ["RowSource", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
+__all__ = ["RowSource", "Source", "memory_table", "open_hub", "open_source", "open_stream", "plain_row", "rows_table"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """Where the rows of a dataset come from; passwords and signatures of URLs in its name are masked."""
-
-    name: str
-    """The display name: a file's name, a hub id, or what the caller calls it."""
-    location: str | None = None
-    """The file or hub id that errors name; None for rows from memory."""
-    recipe: Mapping[str, Any] | None = None
-    """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
-    facts: Mapping[str, Any] | None = None
-    """What the lineage says besides: how many files, or size and hash of a file that was fetched."""
-    skipped: tuple[str, ...] = ()
-    """What else is in the folder, and wasn't read."""
-    lineage: tuple[Mapping[str, Any], ...] | None = None
-    """Of rows that were stored: what their recipe says about where they came from."""
-    stream: Any = field(default=None, repr=False, compare=False)
-    """Of the first rows of a stream: the `DatasetStream`."""
-    form: str | None = None
-    """The form that the rows were recognised in, such as `ShareGPT`; None: a table of its own."""
-    left_out: tuple[str, ...] = ()
-    """Columns with values that the form doesn't have, and that are only there for templates and splits."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", mask_urls(self.name))
-
-    def in_form(self, name: str, left_out: tuple[str, ...]) -> Source:
-        """Return this source with the form of its rows."""
-        return replace(self, form=name, left_out=left_out)
 
 
 def open_source(
@@ -86,10 +57,6 @@ def open_source(
     return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
 
 
-RowSource = Callable[[BadRows], Generator[tuple[str | None, int, dict[str, Any]]]]
-"""Starts to read rows, each with the name of its file and its line."""
-
-
 def open_stream(
     path: Any, *, split: str | None, revision: str | None, subset: str | None, bad: BadRows
 ) -> tuple[RowSource, Source]:
@@ -101,7 +68,7 @@ def open_stream(
     if not isinstance(path, (str, Path)):
         raise DatasetError("stream=True is for files and the hub, and this is a table in memory.")
     if isinstance(path, str) and _is_hub_id(path):
-        return _hub_stream(path, split=split or "train", revision=revision, subset=subset)
+        return hub_stream(path, split=split or "train", revision=revision, subset=subset)
     _only_for_hub(split, revision, subset, "a file")
     if isinstance(path, str) and is_url(path) and not Path(path).exists():
         return _url_stream(path, bad)
@@ -141,26 +108,6 @@ def _url_stream(address: str, bad: BadRows) -> tuple[RowSource, Source]:
     return read, Source(
         name=name, location=name, recipe=recipe if is_kept else None, lineage=None if is_kept else (recipe,)
     )
-
-
-def _hub_stream(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[RowSource, Source]:
-    _refuse_secrets(hub_id, split=split, revision=revision, subset=subset)
-
-    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
-        del bad  # the hub's library reads or fails
-        loaded = _loaded(hub_id, split=split, revision=revision, subset=subset, streaming=True)
-        named = {name: made for name, one in (loaded.features or {}).items() if (made := _class_names(one)) is not None}
-        rows = enumerate(loaded, start=1)
-        while True:
-            try:
-                line, row = next(rows)
-            except StopIteration:
-                return
-            except _hub_errors() as error:
-                raise _hub_error(hub_id, split, subset, revision, error) from error
-            yield hub_id, line, {name: named[name](value) if name in named else value for name, value in row.items()}
-
-    return read, Source(name=hub_id, location=hub_id, recipe=_hub_recipe(hub_id, split, revision, subset))
 
 
 def _on_bad(bad: BadRows) -> dict[str, Any]:
@@ -211,64 +158,6 @@ def _expanded(path: str | Path) -> Path:
     return found
 
 
-def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[Table, Source]:
-    """Read a dataset from the Hugging Face hub, or from the local cache when offline.
-
-    Raises:
-        DatasetError: It can't be found or reached, or it has no such split or subset.
-    """
-    if is_url(hub_id):
-        raise DatasetError(
-            "is a URL, not an id on the Hugging Face hub.",
-            source=printable(mask_urls(hub_id), 200),
-            hint="An id looks like 'org/name'.",
-        )
-    _refuse_secrets(hub_id, split=split, revision=revision, subset=subset)
-    loaded = _loaded(hub_id, split=split, revision=revision, subset=subset, streaming=False)
-    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(
-        name=hub_id, location=hub_id, recipe=_hub_recipe(hub_id, split, revision, subset)
-    )
-
-
-def _refuse_secrets(hub_id: str, **given: str | None) -> None:
-    for value in given.values():
-        if value is not None and mask_urls(value) != value:
-            raise DatasetError(f"holds a password or a signature: {printable(mask_urls(value), 200)}.", source=hub_id)
-
-
-def _hub_recipe(hub_id: str, split: str, revision: str | None, subset: str | None) -> dict[str, Any]:
-    named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
-    return {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
-
-
-def _loaded(hub_id: str, *, split: str, revision: str | None, subset: str | None, streaming: bool) -> Any:
-    import datasets
-
-    try:
-        return datasets.load_dataset(hub_id, name=subset, split=split, revision=revision, streaming=streaming)
-    except _hub_errors() as error:
-        raise _hub_error(hub_id, split, subset, revision, error) from error
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    from datasets.exceptions import DatasetsError
-
-    return OSError, ValueError, RuntimeError, DatasetsError
-
-
-def _hub_error(hub_id: str, split: str, subset: str | None, revision: str | None, error: Exception) -> DatasetError:
-    reason = " ".join(redact(str(error)).split())
-    return DatasetError(
-        f"can't be loaded from the Hugging Face hub (split={split!r}, subset={subset!r}, revision={revision!r}): "
-        f"{reason}",
-        source=hub_id,
-        hint=(
-            "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
-            "exists."
-        ),
-    )
-
-
 def memory_table(table: Any) -> Table:
     """Read the rows of a pandas, polars or pyarrow table, or of a `datasets.Dataset`.
 
@@ -291,7 +180,7 @@ def memory_table(table: Any) -> Table:
     elif library == "pyarrow" and hasattr(table, "to_pylist"):
         rows = arrow_rows(table)
     elif library == "datasets" and hasattr(table, "to_list"):
-        rows = _datasets_rows(table)
+        rows = datasets_rows(table)
     else:
         raise DatasetError(
             f"can't read rows from a {type(table).__module__}.{type(table).__qualname__}.",
@@ -360,40 +249,6 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
             for row in rows:
                 row[name] = None if row[name] is None else int(row[name])
     return rows
-
-
-def _datasets_rows(table: Any) -> list[dict[str, Any]]:
-    """Read the rows of a `datasets.Dataset`, with the names of classes in place of their numbers."""
-    rows: list[dict[str, Any]] = table.to_list()
-    for name, feature in table.features.items():
-        read = _class_names(feature)
-        if read is not None:
-            for row in rows:
-                row[name] = read(row[name])
-    return rows
-
-
-def _class_names(feature: Any) -> Callable[[Any], Any] | None:
-    """Return a function that puts class names in place of numbers, at any depth; None if the feature has no classes."""
-    kind = type(feature).__name__
-    if kind == "ClassLabel":
-        return lambda value: class_name(value, feature.int2str)
-    if isinstance(feature, Mapping):
-        inner = {
-            name: read
-            for name, one in cast("Mapping[str, Any]", feature).items()
-            if (read := _class_names(one)) is not None
-        }
-        if not inner:
-            return None
-        return lambda value: (
-            None if value is None else {key: inner[key](one) if key in inner else one for key, one in value.items()}
-        )
-    item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
-    each = None if item is None else _class_names(item)
-    if each is None:
-        return None
-    return lambda value: None if value is None else [each(one) for one in value]
 
 
 def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
