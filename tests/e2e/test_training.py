@@ -145,6 +145,16 @@ def test_a_batch_is_what_was_asked_for_also_when_it_does_not_fit_at_once(make_jo
     assert plan.request["training"]["micro_batch_size"] * plan.request["training"]["accumulation_steps"] == 48
 
 
+def test_a_stream_is_trained_on_for_as_many_steps_as_were_asked_for(make_job: MakeJob, tmp_path: Path) -> None:
+    path = tmp_path / "sums.jsonl"
+    path.write_text(
+        "".join(f'{{"prompt": "{n} + 1", "completion": "{n + 1}"}}\n' for n in range(500)), encoding="utf-8"
+    )
+    job = make_job(train=Dataset.from_file(path, stream=True))
+    assert len(job.train) == 96
+    assert steps(finish(job))[-1].step == 12
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where(
     make_job: MakeJob, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,11 @@ PIECES = (
     b"\x1b[2J",
     b"," * 2000, b'""', b'"""',
 )  # fmt: skip
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow")
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": lambda content: pyarrow.compress(content, "zstd", asbytes=True),
+}
 
 
 def test_a_malformed_file_is_refused_or_read_as_python_reads_it(fuzz_cases: FuzzCases, tmp_path: Path) -> None:
@@ -63,9 +68,84 @@ def test_a_malformed_file_is_refused_or_read_as_python_reads_it(fuzz_cases: Fuzz
                 tally.refused += 1
         tally.add(used)
         if dataset is not None and dataset.format == "table" and not dataset.dropped:
-            assert repr(list(dataset)) == repr(READERS[ending](path))
-        elif dataset is not None and ending != ".parquet":
+            assert _shown(dataset) == _shown(READERS[ending](path))
+        elif dataset is not None and ending not in (".parquet", ".arrow"):
             assert len(dataset) + len(dataset.dropped) == _records(ending, path)
+    tally.show()
+
+
+def test_a_malformed_packed_file_or_folder_is_refused_or_read_whole(fuzz_cases: FuzzCases, tmp_path: Path) -> None:
+    tally = Tally("packed files and folders")
+    for rng in fuzz_cases:
+        ending, packing = rng.choice(ENDINGS), rng.choice(tuple(PACKINGS))
+        folder = tmp_path / f"{rng.random()}"
+        folder.mkdir()
+        content = _content(ending, rng)
+        packed = _mutated(PACKINGS[packing](_mutated(content, rng) if rng.random() < 0.5 else content), rng)
+        path = folder / f"data{ending}{packing}"
+        path.write_bytes(packed)
+        shards = [path]
+        if rng.random() < 0.5:
+            other = rng.choice((f"more{ending}", f"more{ending}{packing}", "notes.txt", ".more.jsonl", f"data{ending}"))
+            (folder / other).write_bytes(_mutated(_content(ending, rng), rng))
+            shards = [folder]
+        with limits(seconds=10, mib=400) as used:
+            try:
+                dataset = Dataset.from_file(shards[0], on_bad=rng.choice(("raise", "drop")))
+                str(dataset).encode()
+                tally.read += 1
+            except DatasetError:
+                dataset = None
+                tally.refused += 1
+        tally.add(used)
+        if dataset is not None and shards == [path] and not dataset.dropped and dataset.format == "table":
+            plain = tmp_path / f"plain{ending}"
+            plain.write_bytes(UNPACK[packing](packed))
+            assert _shown(dataset) == _shown(READERS[ending](plain))
+    tally.show()
+
+
+FORMS: tuple[dict[str, Any], ...] = (
+    {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 1}]},
+    {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "id": "7"},
+    {"instruction": "a", "input": "", "output": "b", "history": [["c", "d"]], "text": "a b"},
+    {"prompt": "a", "completion": "b", "label": True},
+    {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},
+    {"prompt": "a", "chosen": "b", "rejected": "c", "score": 0.5},
+    {"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "rejected": []},
+    {"input": {"messages": [], "tools": []}, "preferred_output": [], "non_preferred_output": []},
+    {"text": "a"},
+)
+VALUES: tuple[Any, ...] = (
+    None, "", " ", "b", 0, 1, 1.5, True, [], {}, [None], [[]], [{}], [{"role": "user"}], {"role": "gpt"}, "\ud83d",
+    [{"from": "human", "value": 3}], [{"role": ["user"], "content": "a"}], {"messages": [3]}, [["a", "b", "c"]],
+)  # fmt: skip
+
+
+def test_rows_that_are_nearly_in_a_form_are_refused_or_read_whole(fuzz_cases: FuzzCases, tmp_path: Path) -> None:
+    tally = Tally("forms")
+    path = tmp_path / "rows.jsonl"
+    for rng in fuzz_cases:
+        rows: list[dict[str, Any]] = []
+        for _ in range(rng.randrange(1, 5)):
+            row = {**rng.choice(FORMS), **(rng.choice(FORMS) if rng.random() < 0.2 else {})}
+            for name in list(row):
+                if rng.random() < 0.15:
+                    row[name] = rng.choice(VALUES)
+                elif rng.random() < 0.05:
+                    del row[name]
+            rows.append(row)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with limits(seconds=10, mib=400) as used:
+            try:
+                dataset = Dataset.from_file(path, on_bad=rng.choice(("raise", "drop")))
+                assert len(dataset) + len(dataset.dropped) == len(rows)
+                str(dataset).encode()
+                dataset.ref()
+                tally.read += 1
+            except DatasetError:
+                tally.refused += 1
+        tally.add(used)
     tally.show()
 
 
@@ -85,6 +165,14 @@ def _content(ending: str, rng: random.Random) -> bytes:
         pyarrow.parquet.write_table(
             pyarrow.Table.from_pylist(rows), sink, compression=rng.choice(("none", "snappy", "zstd"))
         )
+        return sink.getvalue()
+    if ending == ".arrow":
+        sink = io.BytesIO()
+        table = pyarrow.Table.from_pylist(rows)
+        options = pyarrow.ipc.IpcWriteOptions(compression=rng.choice((None, "lz4", "zstd")))
+        form = rng.choice((pyarrow.ipc.new_stream, pyarrow.ipc.new_file))
+        with form(sink, table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=rng.randrange(1, 8))
         return sink.getvalue()
     if ending == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=rng.random() < 0.5) + "\n" for row in rows).encode()
@@ -119,6 +207,11 @@ def _mutated(content: bytes, rng: random.Random) -> bytes:
     return content
 
 
+def _shown(rows: Iterable[dict[str, Any]]) -> str:
+    """Return rows as text that shows their types too. Rows of JSON Lines may have their columns in another order."""
+    return repr([dict(sorted(row.items())) for row in rows])
+
+
 def _lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_bytes().decode("utf-8-sig").split("\n") if line.strip()]
 
@@ -143,12 +236,24 @@ def _columns(path: Path) -> Any:
     return pyarrow.parquet.read_table(path).to_pylist()
 
 
+def _arrow(path: Path) -> Any:
+    content = path.read_bytes()
+    form = pyarrow.ipc.open_file if content.startswith(b"ARROW1") else pyarrow.ipc.open_stream
+    return form(pyarrow.py_buffer(content)).read_all().to_pylist()
+
+
+def _unpacked_zstd(content: bytes) -> bytes:
+    return pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd").read()
+
+
+UNPACK: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".zst": _unpacked_zstd}
 READERS: dict[str, Callable[[Path], Any]] = {
     ".csv": _separated,
     ".tsv": _separated,
     ".jsonl": _lines,
     ".json": _array,
     ".parquet": _columns,
+    ".arrow": _arrow,
 }
 
 

@@ -9,11 +9,13 @@ from ftsdk.data.render_trial import RenderTrial, try_rows
 from ftsdk.data.rendering import Rendered, render_chat, render_dataset, render_preference
 from ftsdk.data.split import Splits
 from ftsdk.data.store import Store, read_stored_rows
+from ftsdk.data.stream import DatasetStream
 from ftsdk.data.summary import Summary
 from ftsdk.data.training_sequences import RenderedPair, RenderedRow
 
 __all__ = [
     "Dataset",
+    "DatasetStream",
     "JudgedBy",
     "Leak",
     "Preview",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
@@ -16,7 +16,20 @@ from ftsdk.data.tool_calls import TOOL_COLUMNS, check_calls, read_tool_columns
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
-__all__ = ["Row", "chat_rows", "detect_format", "preference_rows", "ready_rows"]
+__all__ = [
+    "Make",
+    "Row",
+    "chat_rows",
+    "joined_row",
+    "messages_maker",
+    "opening_of",
+    "pair_maker",
+    "pair_row",
+    "preference_rows",
+    "ready_rows",
+    "template_maker",
+    "with_tools",
+]
 
 _MEANINGFUL_COLUMNS = frozenset(
     {
@@ -34,54 +47,25 @@ _MEANINGFUL_COLUMNS = frozenset(
 """Columns beside ready-made rows and conversations that change what the model reads or writes."""
 
 
-def detect_format(table: Table) -> Literal["table", "chat", "preference"]:
-    """Return what rows are by their columns.
-
-    `prompt` and `completion` beside others count only if every value is text or a list.
-    """
-    columns = set(table.columns)
-    if columns >= {"prompt", "chosen", "rejected"}:
-        return "preference"
-    if "messages" in columns:
-        return "chat"
-    if columns >= {"prompt", "completion"}:
-        if columns <= {"prompt", "completion", "system"}:
-            return "chat"
-        values = (value for name in ("prompt", "completion") for value in table.column(name))
-        return (
-            "chat"
-            if all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values)
-            else "table"
-        )
-    return "table"
-
-
 Built = tuple[Table, RowSequence]
 """The rows of the table that could be used, and what was made of each."""
+Make = Callable[[Mapping[str, Any], Location], Row]
+"""Makes a canonical row of a row of a table."""
 
 
-def ready_rows(table: Table, format: Literal["chat", "preference"], source: str | None, bad: BadRows) -> Built:  # noqa: A002
-    """Return ready-made rows in canonical form.
+def ready_rows(table: Table, make: Make, source: str | None, bad: BadRows) -> Built:
+    """Return rows that need no template in canonical form.
+
+    Args:
+        table: The rows.
+        make: What makes a canonical row of each.
+        source: The file or hub id, for errors.
+        bad: Where rows go that can't be used.
 
     Raises:
         DatasetError: A row can't be trained on; names line and field.
     """
-    refuse = _refuses_columns(table)
-    if format == "preference":
-        # A system column may have gaps; a template with gaps would be refused.
-        make = _pair_maker(
-            table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True
-        )
-    elif "messages" in table.columns:
-        make = _messages_maker("messages", None)
-    elif any(isinstance(value, (list, tuple)) for value in table.column("prompt")):
-        make = _joined
-    else:
-        make = _template_maker(
-            table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True
-        )
-    make = make if format == "preference" else _with_tools(make, table)
-    return _built(table, source, bad, refuse, make)
+    return _built(table, source, bad, _refuses_columns(table), make)
 
 
 def chat_rows(
@@ -101,8 +85,8 @@ def chat_rows(
                 "messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source
             )
         column = _column(messages, "messages", table, source)
-        make = _messages_maker(column, _template(system, "system", table, source))
-        return _built(table, source, bad, _refuses_columns(table), _with_tools(make, table))
+        make = messages_maker(column, _template(system, "system", table, source))
+        return _built(table, source, bad, _refuses_columns(table), with_tools(make, table))
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
@@ -111,7 +95,7 @@ def chat_rows(
             hint='Pass prompt="...{column}..." and completion="{column}", '
             'or messages="column" for whole conversations.',
         )
-    make = _template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
+    make = template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
     return _built(table, source, bad, None, make)
 
 
@@ -126,16 +110,13 @@ def preference_rows(
     system: str | None,
 ) -> Built:
     """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
-    make = _pair_maker(
+    make = pair_maker(
         table, source, prompt=prompt, chosen=chosen, rejected=rejected, system=system, system_column=False
     )
     return _built(table, source, bad, None, make)
 
 
-_Make = Callable[[Mapping[str, Any], Location], Row]
-
-
-def _with_tools(make: _Make, table: Table) -> _Make:
+def with_tools(make: Make, table: Table) -> Make:
     """Return a maker of rows that also keeps the tools beside a conversation, and holds its calls against them."""
     if not any(column in TOOL_COLUMNS for column in table.columns):
         return make
@@ -154,7 +135,7 @@ def _built(
     source: str | None,
     bad: BadRows,
     refuse: Callable[[Mapping[str, Any], Location], None] | None,
-    make: _Make,
+    make: Make,
 ) -> Built:
     kept: list[int] = []
 
@@ -176,9 +157,19 @@ def _built(
     return (table if len(kept) == len(table.rows) else table.at(kept)), rows
 
 
-def _template_maker(
+def template_maker(
     table: Table, source: str | None, *, prompt: str, completion: str, system: str | None, system_column: bool
-) -> _Make:
+) -> Make:
+    """Return what makes conversations by templates; arguments as for `Dataset.as_chat`.
+
+    Args:
+        table: The table, for its columns.
+        source: The file or hub id, for errors.
+        prompt: A template.
+        completion: A template.
+        system: A template; None: none.
+        system_column: Whether a column `system` goes in front, which may have gaps.
+    """
     asks, answers = _needed(prompt, "prompt", table, source), _needed(completion, "completion", table, source)
     if not answers.fields:
         raise DatasetError(
@@ -187,7 +178,7 @@ def _template_maker(
     systems = _template(system, "system", table, source)
 
     def make(row: Mapping[str, Any], where: Location) -> Row:
-        opening = _opening(row, where, systems, system_column)
+        opening = opening_of(row, where, systems, system_column)
         question = check_text(asks.render(row, where), where, "prompt")
         answer = check_text(answers.render(row, where), where, "completion")
         if not question.strip():
@@ -197,7 +188,7 @@ def _template_maker(
     return make
 
 
-def _pair_maker(
+def pair_maker(
     table: Table,
     source: str | None,
     *,
@@ -206,7 +197,8 @@ def _pair_maker(
     rejected: str,
     system: str | None,
     system_column: bool,
-) -> _Make:
+) -> Make:
+    """Return what makes preference rows; arguments as for `Dataset.as_preference` and `template_maker`."""
     systems = _template(system, "system", table, source)
     read = {
         name: _Side(text, name, table, source)
@@ -230,13 +222,24 @@ def _pair_maker(
                 )
         else:
             asked = read["prompt"].messages(row, where, role="user")
-        opening = _opening(row, where, systems, system_column or is_talk)
-        return _pair(asked, answers, opening, where)
+        opening = opening_of(row, where, systems, system_column or is_talk)
+        return pair_row(asked, answers, opening, where)
 
-    return _with_tools(make, table) if is_talk or system_column else make
+    return with_tools(make, table) if is_talk or system_column else make
 
 
-def _pair(asked: list[Message], answers: dict[str, list[Message]], opening: list[Message], where: Location) -> Row:
+def pair_row(asked: list[Message], answers: dict[str, list[Message]], opening: list[Message], where: Location) -> Row:
+    """Return a preference row.
+
+    Args:
+        asked: The prompt.
+        answers: `chosen` and `rejected`, each with or without the prompt in front.
+        opening: A system message in front of the prompt, or nothing.
+        where: The row, for errors.
+
+    Raises:
+        DatasetError: An answer is empty, isn't one answer, or is the same as the other.
+    """
     for name, answer in answers.items():
         # Many public sets repeat the prompt in both answers.
         if len(answer) > 1 and answer[:-1] == asked:
@@ -287,19 +290,27 @@ class _Side:
         return [{"role": role, "content": check_text(content, where, self.name)}]
 
 
-def _messages_maker(column: str, systems: Template | None) -> _Make:
+def messages_maker(column: str, systems: Template | None) -> Make:
+    """Return what reads conversations.
+
+    Args:
+        column: The column of lists of messages.
+        systems: A system message in front of them; None takes that of a column `system`, if there is one.
+    """
+
     def make(row: Mapping[str, Any], where: Location) -> Row:
         messages = read_messages(row.get(column), where, column)
-        messages = _opened(_opening(row, where, systems, from_column=True), messages, where, column, "conversation")
+        messages = _opened(opening_of(row, where, systems, from_column=True), messages, where, column, "conversation")
         check_conversation(messages, where, column)
         return {"messages": messages}
 
     return make
 
 
-def _joined(row: Mapping[str, Any], where: Location) -> Row:
+def joined_row(row: Mapping[str, Any], where: Location) -> Row:
+    """Return a conversation whose beginning is in `prompt` and whose answer is in `completion`, both messages."""
     asked = read_messages(row.get("prompt"), where, "prompt")
-    asked = _opened(_opening(row, where, None, from_column=True), asked, where, "system", "prompt")
+    asked = _opened(opening_of(row, where, None, from_column=True), asked, where, "system", "prompt")
     messages = asked + read_messages(row.get("completion"), where, "completion")
     check_conversation(messages, where, "completion")
     return {"messages": messages}
@@ -343,7 +354,8 @@ def _refuses_columns(table: Table) -> Callable[[Mapping[str, Any], Location], No
     return refuse
 
 
-def _opening(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:
+def opening_of(row: Mapping[str, Any], where: Location, systems: Template | None, from_column: bool) -> list[Message]:
+    """Return the system message of a row, by its template or its column `system`, as a list; empty without one."""
     if systems is not None:
         return [{"role": "system", "content": check_text(systems.render(row, where), where, "system")}]
     content = row.get("system") if from_column else None

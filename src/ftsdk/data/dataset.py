@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
-from ftsdk.data.canonical import Row, chat_rows, detect_format, preference_rows, ready_rows
+from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.cleaning.methods import Cleaning
+from ftsdk.data.forms import detect_form
 from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.review.methods import Reviewing
 from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
 from ftsdk.data.row_sequence import RowSequence
-from ftsdk.data.sources import Source, memory_table, open_hub, open_source, rows_table
+from ftsdk.data.sources import Source, memory_table, open_hub, open_source, open_stream, rows_table
 from ftsdk.data.split import (
     ByColumn,
     Splits,
@@ -62,10 +63,15 @@ class Dataset(Growing, Cleaning, Reviewing):
         parts: tuple[Dataset, ...] = (),
     ) -> None:
         """Build a dataset. Use `from_file`, `from_hub`, `from_table` or `from_rows` instead."""
-        found = format or detect_format(table)
         bad = bad or BadRows()
-        if rows is None and found != "table":
-            table, rows = ready_rows(table, found, source.location, bad)
+        found = format or "table"
+        if rows is None:
+            form, left_out, _ = detect_form(table)
+            if form is not None and not steps:
+                source = source.in_form(form.name, left_out)
+            if format != "table" and form is not None and form.format is not None and form.make is not None:
+                found = form.format
+                table, rows = ready_rows(table, form.make(table, source.location), source.location, bad)
         rows = table.rows if rows is None else rows
         dropped = (*dropped, *bad.dropped)
         super().__init__(table, source, found, rows, dropped=dropped, changed=changed, steps=steps, parts=parts)
@@ -79,22 +85,34 @@ class Dataset(Growing, Cleaning, Reviewing):
         revision: str | None = None,
         subset: str | None = None,
         on_bad: OnBad = "raise",
+        stream: bool = False,
     ) -> Dataset:
         """Read data from a file, the Hugging Face hub or memory.
 
         Args:
-            path: A `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file, in UTF-8; an id on the Hugging Face hub
-                (`"org/name"`); a pandas, polars or pyarrow table; or a list of dicts.
+            path: A `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet` or `.arrow` file, also with `.gz` or `.zst` behind
+                that; a folder of such files, or a pattern (`"data/*.jsonl"`), read in the order of their names; the
+                `https://` or `s3://` address of such a file; an id on the Hugging Face hub (`"org/name"`); a pandas,
+                polars or pyarrow table; or a list of dicts. Text is in UTF-8.
             split: Which split of a hub dataset; None is `"train"`.
             revision: Which branch, tag or commit of a hub dataset.
             subset: Which subset (configuration) of a hub dataset.
             on_bad: `"raise"` lists rows that can't be used in one error; `"drop"` leaves them out and keeps them in
                 `dropped`.
+            stream: Read rows when they are needed, for data that doesn't fit on the disk twice. `take(n)` reads the
+                first rows; a job with `max_steps` reads `max_steps` times `batch_size` of them.
 
         Raises:
             DatasetError: There is no such file or it can't be used; names up to ten rows, and what to do.
+            MissingExtraError: The file is on S3, and the extra `s3` isn't installed.
         """
         bad = BadRows(on_bad)
+        if stream:
+            from ftsdk.data.stream import DatasetStream
+
+            return DatasetStream(
+                *open_stream(path, split=split, revision=revision, subset=subset, bad=bad), on_bad=on_bad
+            )
         table, source = open_source(path, split=split, revision=revision, subset=subset, bad=bad)
         return cls(table, source, bad=bad)
 
@@ -326,8 +344,9 @@ class Dataset(Growing, Cleaning, Reviewing):
             validation: A fraction (0.1) or a number of rows (200). None: no such part.
             test: Likewise.
             seed: Which rows go where.
-            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (2 to 50
-                distinct ones, each at least twice); a column does so by that column; None doesn't.
+            stratify: `"auto"` gives every part the same mix of completions if these look like class labels (two or
+                more, each at least twice; up to 50, or up to 1,000 with three rows each on average; at most 200
+                characters long); a column does so by that column; None doesn't.
             group: Which rows stay in one part. `"auto"`: those whose prompts are the same (case and blanks don't count)
                 or near-duplicates; of a table, rows that are. A column: also those with the same value in it, such as a
                 customer or a document. None: each row is drawn alone.

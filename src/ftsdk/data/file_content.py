@@ -1,4 +1,4 @@
-"""The content of a data file, read within limits: text in UTF-8, and Parquet."""
+"""The content of a data file, read within limits: unpacked, and decoded from UTF-8."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import codecs
 import errno
 import gzip
 import os
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from ftsdk._files import file_too_large, open_regular_file
-from ftsdk._format import printable
 from ftsdk.data.limits import LIMITS
 from ftsdk.errors import DatasetError
 
-__all__ = ["COMPRESSED", "read_parquet", "read_text", "text_blocks"]
+__all__ = ["COMPRESSED", "read_text", "text_blocks", "unpacked_file"]
 
 COMPRESSED = (".gz", ".zst")
 """Endings of files whose text is packed, behind the ending of what is in them: `.jsonl.gz`."""
@@ -30,35 +32,32 @@ _PACKED = {
     b"PAR1": "Parquet",
 }
 """How files begin that aren't text, whatever they are called."""
-_BATCH_ROWS = 1024
 _BLOCK = 4 << 20
-_CELL_BYTES = 16
-"""What a value takes at least as a Python object, with the pointer to it."""
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, without its byte order mark.
-
-    Raises:
-        DatasetError: As for `text_blocks`.
-    """
-    return "".join(text_blocks(path))
+def read_text(path: Path, name: str) -> str:
+    """Return the text of a file in UTF-8, without its byte order mark; see `text_blocks`."""
+    return "".join(text_blocks(path, name))
 
 
-def text_blocks(path: Path) -> Iterator[str]:
+def text_blocks(path: Path, name: str, *, is_streamed: bool = False) -> Iterator[str]:
     """Yield the text of a file in UTF-8 in blocks, without its byte order mark. `.gz` and `.zst` are unpacked.
+
+    Args:
+        path: The file; its ending says how it is packed.
+        name: Its name, for errors.
+        is_streamed: Whether it may have any size; then its lines have a limit.
 
     Raises:
         DatasetError: It can't be read, is too large, is empty, or isn't text in UTF-8; says how to convert it.
     """
-    name = printable(path.name)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    offset, lines, is_blank = 0, 0, True
+    offset, lines, is_blank, waiting_line = 0, 0, True, 0
     try:
-        for block in _blocks(path):
+        for block in _blocks(path, is_streamed=is_streamed):
             content = block
             if offset == 0:
-                _check_is_text(content, path, name)
+                _check_is_text(content, name)
                 content = content.removeprefix(codecs.BOM_UTF8)
             offset += len(block)
             waiting = len(decoder.getstate()[0])
@@ -66,22 +65,47 @@ def text_blocks(path: Path) -> Iterator[str]:
                 text = decoder.decode(content)
             except UnicodeDecodeError as error:
                 lines += content.count(b"\n", 0, max(0, error.start - waiting))
-                raise _not_utf8(path, offset - len(content) - waiting + error.start, error, lines) from error
+                raise _not_utf8(name, offset - len(content) - waiting + error.start, error, lines) from error
             lines += content.count(b"\n")
             is_blank = is_blank and not text.strip()
+            waiting_line = len(text) - text.rfind("\n") - 1 + (0 if "\n" in text else waiting_line)
+            if is_streamed and waiting_line > LIMITS.line_characters:
+                raise DatasetError(
+                    f"the line is longer than {LIMITS.line_characters:,} characters.", source=name, line=lines + 1
+                )
             yield text
         try:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, offset - len(error.object) + error.start, error, lines) from error
+            raise _not_utf8(name, offset - len(error.object) + error.start, error, lines) from error
     except OSError as error:
         raise DatasetError(f"the file can't be read: {error.strerror or error}.", source=name) from error
     if is_blank:
         raise DatasetError("the file is empty.", source=name)
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file, unpacked.
+@contextmanager
+def unpacked_file(path: Path, name: str) -> Generator[Path]:
+    """Yield the path of a file as it is without `.gz` or `.zst`: itself, or an unpacked copy for the time being.
+
+    Raises:
+        DatasetError: It can't be read or is too large, or there is no room for the copy.
+    """
+    if path.suffix.lower() not in COMPRESSED:
+        yield path
+        return
+    with TemporaryDirectory(prefix="ftsdk-") as folder:
+        copy = Path(folder) / "unpacked"
+        try:
+            with copy.open("wb") as file:
+                file.writelines(_blocks(path))
+        except OSError as error:
+            raise DatasetError(f"the file can't be read: {error.strerror or error}.", source=name) from error
+        yield copy
+
+
+def _blocks(path: Path, *, is_streamed: bool = False) -> Iterator[bytes]:
+    """Yield the bytes of a file, unpacked. A streamed one may have any size.
 
     Raises:
         OSError: It can't be read, is damaged, or is too large.
@@ -92,6 +116,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
         most = LIMITS.file_bytes
         if ending in COMPRESSED:
             most = min(most, max(LIMITS.expanded_bytes, LIMITS.expansion * size))
+        if is_streamed:
+            most = sys.maxsize
         if size > most:
             raise file_too_large(most)
         taken = 0
@@ -125,7 +151,7 @@ def _unpacked(file: BinaryIO, ending: str) -> Iterator[bytes]:
             yield block
 
 
-def _check_is_text(content: bytes, path: Path, name: str) -> None:
+def _check_is_text(content: bytes, name: str) -> None:
     packed = next((kind for start, kind in _PACKED.items() if content.startswith(start)), None)
     if packed is not None:
         raise DatasetError(
@@ -133,15 +159,15 @@ def _check_is_text(content: bytes, path: Path, name: str) -> None:
         )
     encoding = _wide_encoding(content)
     if encoding is not None:
-        raise DatasetError(f"the file is in {encoding}, not UTF-8.", source=name, hint=_convert(path, encoding))
+        raise DatasetError(f"the file is in {encoding}, not UTF-8.", source=name, hint=_convert(name, encoding))
 
 
-def _not_utf8(path: Path, offset: int, error: UnicodeDecodeError, lines: int) -> DatasetError:
+def _not_utf8(name: str, offset: int, error: UnicodeDecodeError, lines: int) -> DatasetError:
     return DatasetError(
         f"the file isn't in UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset} can't be decoded.",
-        source=printable(path.name),
+        source=name,
         line=lines + 1,
-        hint=_convert(path, "WINDOWS-1252"),
+        hint=_convert(name, "WINDOWS-1252"),
     )
 
 
@@ -159,76 +185,6 @@ def _wide_encoding(content: bytes) -> str | None:
     return None
 
 
-def _convert(path: Path, encoding: str) -> str:
-    name, stem = printable(path.name), printable(path.stem)
-    return f"Convert it, for example: iconv -f {encoding} -t UTF-8 {name} > {stem}-utf8{path.suffix}"
-
-
-def read_parquet(path: Path) -> Any:
-    """Return a Parquet file as a `pyarrow.Table`.
-
-    Raises:
-        DatasetError: It can't be read, or holds far more than its size: half a megabyte can expand to many gigabytes.
-    """
-    import pyarrow
-
-    try:
-        return _bounded_table(path)
-    except DatasetError:
-        raise
-    # A damaged header also makes pyarrow raise what Python itself raises: UnicodeDecodeError, KeyError and so on.
-    except (pyarrow.ArrowException, OSError, MemoryError, ValueError, LookupError, TypeError, OverflowError) as error:
-        raise DatasetError(
-            f"the file can't be read as Parquet ({printable(' '.join(str(error).split()), 300)}).",
-            source=printable(path.name),
-        ) from error
-
-
-def _bounded_table(path: Path) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    allowed = max(LIMITS.expanded_bytes, LIMITS.expansion * path.stat().st_size)
-    with pyarrow.parquet.ParquetFile(path) as peeked:
-        schema, columns = peeked.schema_arrow, [peeked.schema.column(i) for i in range(len(peeked.schema.names))]
-        groups = [peeked.metadata.row_group(i) for i in range(peeked.metadata.num_row_groups)]
-        # What is unpacked, and every cell as an object: a million nulls are a few bytes in the file.
-        cells = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
-        _refuse_above(allowed, sum(group.total_byte_size for group in groups) + _CELL_BYTES * cells, path)
-    # A text that a million rows share is kept once in the file, and read as a dictionary once in memory too.
-    shared = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=shared) as file:
-        tables: list[Any] = []
-        taken = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            for column in batch.columns:
-                taken += _written_out(column)
-                _refuse_above(allowed, taken, path)
-            tables.append(pyarrow.Table.from_batches([batch]).cast(schema))
-        return pyarrow.concat_tables(tables) if tables else schema.empty_table()
-
-
-def _written_out(column: Any) -> int:
-    """Return the bytes of a column, at any depth, with every shared text written out."""
-    import pyarrow
-    import pyarrow.compute as compute
-
-    types = pyarrow.types
-    if types.is_dictionary(column.type):
-        lengths = compute.call_function("binary_length", [column.dictionary.cast(pyarrow.binary())])
-        return int(compute.call_function("sum", [lengths.take(column.indices)]).as_py() or 0)
-    if types.is_struct(column.type):
-        return sum(_written_out(inner) for inner in column.flatten())
-    if types.is_list(column.type) or types.is_large_list(column.type):
-        return _written_out(column.flatten())
-    return int(column.nbytes)
-
-
-def _refuse_above(allowed: int, needed: int, path: Path) -> None:
-    if needed > allowed:
-        raise DatasetError(
-            f"the file would take at least {needed >> 20:,} MiB of memory, and is only {path.stat().st_size:,} bytes "
-            f"long; {allowed >> 20:,} MiB is the most that a file of this size may take.",
-            source=printable(path.name),
-            hint="If it is sound, split it into several files.",
-        )
+def _convert(name: str, encoding: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return f"Convert it, for example: iconv -f {encoding} -t UTF-8 {name} > {stem}-utf8{dot}{ending}"

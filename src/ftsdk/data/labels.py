@@ -4,29 +4,56 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
-__all__ = ["MAX_CLASSES", "class_of", "label_counts", "label_variants"]
+__all__ = ["MOST_SPELLINGS", "are_labels", "class_of", "label_counts", "label_variants", "spellings"]
 
-MAX_CLASSES = 50
-"""Completions with at most this many distinct texts are taken for class labels."""
-_MAX_SPELLINGS = 20 * MAX_CLASSES
+_FEW_CLASSES, _ROWS_OF_FEW = 50, 2
+_MOST_CLASSES, _ROWS_OF_MANY = 1_000, 3
+"""Up to so many classes, each has at least so many rows on average."""
+_LONGEST = 200
+"""Characters of a label."""
+MOST_SPELLINGS = 4 * _MOST_CLASSES
+"""With more different completions than this, they can't be labels."""
 _CHUNK = 1024
 
 
-def label_variants(counts: Mapping[str, int], *, most_classes: int = MAX_CLASSES) -> tuple[tuple[str, ...], ...]:
+def are_labels(different: Collection[str], rows: int) -> bool:
+    """Return whether completions look like class labels: short, and each of them many times.
+
+    The one rule of summaries, splits, reports and cleaning. Labels have at most 200 characters, and there are up to 50
+    classes with two rows each on average, or up to 1,000 with three. Spellings that differ by case, blanks or Unicode
+    form alone are one class.
+
+    Args:
+        different: The different completions.
+        rows: How many rows have one.
+    """
+    if not 0 < len(different) <= MOST_SPELLINGS or max(map(len, different)) > _LONGEST:
+        return False
+    classes = len({_folded(text) for text in different})
+    if classes <= _FEW_CLASSES:
+        return classes * _ROWS_OF_FEW <= rows
+    return classes <= _MOST_CLASSES and classes * _ROWS_OF_MANY <= rows
+
+
+def label_variants(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
     """Return the labels that differ by case, blanks or Unicode form alone, each group with the most frequent first.
+
+    Empty if the completions aren't labels.
 
     Args:
         counts: Every distinct completion, and in how many rows it occurs.
-        most_classes: With more classes than this, the completions aren't taken for labels.
     """
+    return spellings(counts) if are_labels(counts, sum(counts.values())) else ()
+
+
+def spellings(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of texts as `label_variants` does, whether they are labels or not."""
     groups: dict[str, list[str]] = {}
     for text in counts:
         groups.setdefault(_folded(text), []).append(text)
-    if len(groups) > most_classes or len(groups) == sum(counts.values()):
-        return ()
     return tuple(
         tuple(sorted(group, key=lambda text: (-counts[text], text))) for group in groups.values() if len(group) > 1
     )
@@ -38,7 +65,7 @@ def label_counts(completions: Iterable[str]) -> Counter[str]:
     remaining = iter(completions)
     while chunk := list(islice(remaining, _CHUNK)):
         counts.update(chunk)
-        if len(counts) > _MAX_SPELLINGS:
+        if len(counts) > MOST_SPELLINGS:
             return Counter()
     return counts
 

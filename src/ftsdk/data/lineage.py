@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.recipe import Recipe, portable_path
+from ftsdk.data.sources import open_source
 from ftsdk.data.steps import Step
+from ftsdk.errors import DatasetError
+from ftsdk.spec.urls import is_url
 
 if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
     from ftsdk.data.rows import Rows
     from ftsdk.data.store import Store
+    from ftsdk.data.stream import DatasetStream
 
 __all__ = ["follow", "lineage_of", "recipe_of", "record_of"]
 
@@ -51,12 +56,14 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
     if dataset.parts:
         return {"concat": [list(lineage_of(part, base)) for part in dataset.parts]}, *steps
     source = dataset.source
+    form = {} if source.form is None else {"form": source.form}
     if source.lineage is not None:
-        return (*(dict(entry) for entry in source.lineage), *steps)
+        first, *others = source.lineage
+        return ({**first, **form}, *(dict(entry) for entry in others), *steps)
     if source.recipe is None:
-        return {"rows": dataset.name}, *steps
-    origin = dict(source.recipe)
-    if "file" in origin:
+        return {"rows": dataset.name, **form}, *steps
+    origin: dict[str, Any] = {**source.recipe, **(source.facts or {}), **form}
+    if isinstance(origin.get("file"), Path):
         origin["file"] = Path(origin["file"]).as_posix() if base is None else portable_path(origin["file"], base)
     return origin, *steps
 
@@ -82,7 +89,7 @@ def _without_paths(lineage: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any]
     found: list[dict[str, Any]] = []
     for entry in lineage:
         own = dict(entry)
-        if "file" in own:
+        if "file" in own and not is_url(own["file"]):
             own["file"] = Path(own["file"]).name
         if "augment" in own:  # the record of each row stays with the dataset
             own["augment"] = {name: value for name, value in own["augment"].items() if name != "made"}
@@ -101,6 +108,17 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found = (store or Store()).open(
             recipe.stored, format=recipe.format or "chat", name=recipe.name or "data", lineage=recipe.lineage
         )
+    elif recipe.stream_rows is not None:
+        path = recipe.hub or (recipe.file if is_url(recipe.file or "") else base / Path(recipe.file or ""))
+        found = Dataset.from_file(
+            path,
+            split=recipe.hub_split,
+            subset=recipe.subset,
+            revision=recipe.revision,
+            on_bad=recipe.on_bad or "raise",
+            stream=True,
+        )
+        found = cast("DatasetStream", found).first(recipe.stream_rows)
     elif recipe.hub is not None:
         found = Dataset.from_hub(
             recipe.hub, split=recipe.hub_split or "train", revision=recipe.revision, subset=recipe.subset
@@ -111,11 +129,32 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         found, *others = [follow(part, base, store) for part in recipe.concat]
         for other in others:
             found = found + other
+    elif is_url(recipe.file or ""):
+        found = Dataset.from_file(recipe.file, on_bad=recipe.on_bad or "raise")
+        content = (found.source.facts or {}).get("sha256")
+        if recipe.sha256 is not None and content != recipe.sha256:
+            raise DatasetError(
+                f"the file at this address has changed: its SHA-256 is {content}, not {recipe.sha256}.",
+                source=recipe.file,
+                hint="Take sha256 out of the recipe to train on what is there now.",
+            )
     else:
-        found = Dataset.from_file(base / Path(recipe.file or ""), on_bad=recipe.on_bad or "raise")
+        found = _read_file(base / Path(recipe.file or ""), recipe)
     for step in recipe.all_steps:
         found = step.apply(found)
     return found
+
+
+def _read_file(path: Path, recipe: Recipe) -> Dataset:
+    from ftsdk.data.dataset import Dataset
+
+    first = next(iter(recipe.all_steps), None)
+    if first is None or not (first.chat or first.preference) or recipe.on_bad is not None:
+        return Dataset.from_file(path, on_bad=recipe.on_bad or "raise")
+    # Templates read the columns: that a row can't be used in the form of its file is no fault then.
+    bad = BadRows()
+    table, source = open_source(path, split=None, revision=None, subset=None, bad=bad)
+    return Dataset(table, source, format="table", bad=bad)
 
 
 def _is_repeatable(dataset: Rows) -> bool:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ftsdk.data.bad_rows import OnBad
 from ftsdk.data.steps import ChatStep, PreferenceStep, SplitStep, Step
 from ftsdk.spec import DataFormat, Value
-from ftsdk.spec.urls import NoUrl, NoUrlSecret
+from ftsdk.spec.urls import NoUrl, NoUrlSecret, is_url
 
 __all__ = ["Recipe", "portable_path"]
 
@@ -24,8 +24,11 @@ class Recipe(Value):
     order.
     """
 
-    file: NoUrl | None = None
-    """A file; relative paths start at the folder of the job file."""
+    file: NoUrlSecret | None = None
+    """A file, a folder of files or a pattern of them, or the `https://` or `s3://` address of a file. Relative paths
+    start at the folder of the job file."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """With the address of a file: the SHA-256 that it must have; None takes what is there."""
     hub: NoUrl | None = None
     """A dataset on the Hugging Face hub."""
     hub_split: NoUrlSecret | None = None
@@ -46,6 +49,8 @@ class Recipe(Value):
     """With `stored`: where the rows came from, if a function made them. For readers; nothing is done with it."""
     on_bad: OnBad | None = None
     """With `file`: what happens to rows that can't be read; None raises an error."""
+    stream_rows: Annotated[int, Field(ge=1)] | None = None
+    """With `file` or `hub`: how many of the first rows are read; None reads all."""
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
     split: SplitStep | None = None
@@ -62,11 +67,15 @@ class Recipe(Value):
         for source, fields in (
             ("hub", ("hub_split", "revision", "subset")),
             ("stored", ("format", "name", "lineage")),
-            ("file", ("on_bad",)),
+            ("file", ("on_bad", "sha256")),
         ):
             for field in fields:
                 if getattr(self, field) is not None and sources != [source]:
                     raise ValueError(f"{field} belongs to {source}, and this is {sources[0]} data")
+        if self.stream_rows is not None and sources[0] not in ("file", "hub"):
+            raise ValueError(f"stream_rows belongs to file or hub, and this is {sources[0]} data")
+        if self.sha256 is not None and not is_url(self.file or ""):
+            raise ValueError("sha256 belongs to a file at an address, and this one is on this machine")
         if self.stored is not None and self.format is None:
             raise ValueError("stored data needs format: chat or preference")
         flat = [name for name in ("chat", "preference", "split") if getattr(self, name) is not None]
@@ -102,7 +111,7 @@ class Recipe(Value):
             base: The folder that a relative path will start from.
         """
         source: dict[str, Any] = dict(origin)
-        if "file" in source:
+        if isinstance(source.get("file"), Path):
             source["file"] = portable_path(source["file"], base)
         kinds = ["chat" if step.chat or step.preference else "split" if step.split else "other" for step in steps]
         if kinds not in ([], ["chat"], ["split"], ["chat", "split"]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftsdk._format import printable
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
+from ftsdk.data.forms import detect_form
 from ftsdk.data.jsonl_output import write_jsonl
 from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
@@ -120,6 +121,16 @@ class Rows:
     def format(self) -> Literal["table", "chat", "preference"]:
         """What the rows are."""
         return self._format
+
+    @property
+    def form(self) -> str | None:
+        """The form in which the rows were found, such as `"ShareGPT"`; None for a table that no form fits."""
+        return self._source.form
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The columns with values that `form` doesn't read. They are still there for templates and splits."""
+        return self._source.left_out
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -270,7 +281,7 @@ class Rows:
     @property
     def shape_hint(self) -> str:
         """What to call for a table to become rows that can be trained on, with its own columns."""
-        return shape_hint(self.columns, self._table.rows)
+        return detect_form(self._table).hint or shape_hint(self.columns, self._table.rows)
 
     def to_jsonl(self, path: str | Path) -> Path:
         """Write the rows to a JSON Lines file that `from_file` reads back, and return its path.
@@ -286,8 +297,9 @@ class Rows:
         return write_jsonl(self._rows, Path(path), self._format, self._places())
 
     def _not_shaped(self) -> DatasetError:
+        what = "a table" if self.form is None else f"{self.form} in a table"
         return DatasetError(
-            f"the rows are a table (columns: {printable(', '.join(self.columns), 200)}), not yet something to learn "
+            f"the rows are {what} (columns: {printable(', '.join(self.columns), 200)}), not yet something to learn "
             "from.",
             source=self.name,
             hint=self.shape_hint,

@@ -1,11 +1,12 @@
-"""How to make trainable rows of a table: the call with its own column names, for forms that are widely used."""
+"""How to make trainable rows of a table that is in no known form: the call with its own column names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from ftsdk._format import printable
+from ftsdk.data.forms.form import holds_messages
 
 __all__ = ["shape_hint"]
 
@@ -40,16 +41,22 @@ def shape_hint(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str
     sample = rows[:20]
     if (pair := _pair(named, sample)) is not None:
         return f"These look like preferences. Call {pair}."
-    if (talk := next((column for column in columns if _holds_messages(column, sample)), None)) is not None:
+    if (
+        talk := next(
+            (
+                column
+                for column in columns
+                if holds_messages([row[column] for row in sample if row.get(column) is not None])
+            ),
+            None,
+        )
+    ) is not None:
         return f"The column {talk!r} holds conversations. Call as_chat(messages={talk!r})."
-    if "instruction" in named and "output" in named:
-        asked = "{" + named["instruction"] + "}" + ("\\n\\n{" + named["input"] + "}" if "input" in named else "")
-        return f'These look like instructions (Alpaca). Call as_chat(prompt="{asked}", {_answer(named["output"])}).'
     question, answer = _first(named, _QUESTIONS), _first(named, _ANSWERS)
     if question is not None and answer is not None and question != answer:
         return (
-            f'Call as_chat(prompt="{{{question}}}", {_answer(answer)}), or as_preference(prompt=, chosen=, rejected=) '
-            "for pairs of answers."
+            f'Call as_chat(prompt="{{{question}}}", completion="{{{answer}}}"{_system(named)}), or '
+            "as_preference(prompt=, chosen=, rejected=) for pairs of answers."
         )
     if list(named) == ["text"]:
         return (
@@ -65,8 +72,8 @@ def shape_hint(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str
     )
 
 
-def _answer(column: str) -> str:
-    return f'completion="{{{column}}}"'
+def _system(named: Mapping[str, str]) -> str:
+    return f', system="{{{named["system"]}}}"' if "system" in named else ""
 
 
 def _pair(named: Mapping[str, str], sample: Sequence[Mapping[str, Any]]) -> str | None:
@@ -81,19 +88,7 @@ def _pair(named: Mapping[str, str], sample: Sequence[Mapping[str, Any]]) -> str 
             f'"rejected": row[{rejected!r}]}})'
         )
     prompt = "" if asked is None else f'prompt="{{{asked}}}", '
-    return f'as_preference({prompt}chosen="{{{chosen}}}", rejected="{{{rejected}}}")'
-
-
-def _holds_messages(column: str, sample: Sequence[Mapping[str, Any]]) -> bool:
-    lists = [row.get(column) for row in sample if row.get(column) is not None]
-    return bool(lists) and all(
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(item, Mapping) and ("role" in item or "from" in item) for item in cast("list[object]", value)
-        )
-        for value in lists
-    )
+    return f'as_preference({prompt}chosen="{{{chosen}}}", rejected="{{{rejected}}}"{_system(named)})'
 
 
 def _first(named: Mapping[str, str], names: Sequence[str]) -> str | None:

@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from ftsdk._format import printable
-from ftsdk._secrets import mask_urls, redact
+from ftsdk._secrets import mask_urls
+from ftsdk.data.arrow_rows import arrow_rows, short_float
 from ftsdk.data.bad_rows import BadRows
-from ftsdk.data.csv_text import csv_rows
-from ftsdk.data.file_content import COMPRESSED, read_parquet, read_text, text_blocks
-from ftsdk.data.json_text import WrittenFloat, json_array, json_lines, refuse_depth
+from ftsdk.data.files import fetched, find_shards, is_pattern, kind_of, needed_kind, read_shards, rows_in
+from ftsdk.data.hub import datasets_rows, hub_stream, open_hub
+from ftsdk.data.json_text import refuse_depth
 from ftsdk.data.location import Location
+from ftsdk.data.source import RowSource, Source
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
-from ftsdk.models.hub_cache import hub_cause
 from ftsdk.spec.base import nearest
 from ftsdk.spec.urls import is_url
 
-__all__ = ["SUFFIXES", "Source", "memory_table", "open_hub", "open_source", "plain_row", "rows_table"]
-
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-"""The kinds of file that can be read, by their ending."""
+__all__ = ["RowSource", "Source", "memory_table", "open_hub", "open_source", "open_stream", "plain_row", "rows_table"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """Where the rows of a dataset come from; passwords and signatures of URLs in its name are masked."""
-
-    name: str
-    """The display name: a file's name, a hub id, or what the caller calls it."""
-    location: str | None = None
-    """The file or hub id that errors name; None for rows from memory."""
-    recipe: Mapping[str, Any] | None = None
-    """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
-    lineage: tuple[Mapping[str, Any], ...] | None = None
-    """Of rows that were stored: what their recipe says about where they came from."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", mask_urls(self.name))
+_HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?")
 
 
 def open_source(
@@ -62,9 +43,96 @@ def open_source(
     if isinstance(path, str) and _is_hub_id(path):
         return open_hub(path, split=split or "train", revision=revision, subset=subset)
     _only_for_hub(split, revision, subset, "a file")
+    if isinstance(path, str) and is_url(path) and not Path(path).exists():
+        return _open_url(path, bad)
     file = _expanded(path)
-    recipe = {"file": file.resolve(), **({"on_bad": bad.on_bad} if bad.on_bad != "raise" else {})}
+    recipe = {"file": file.resolve(), **_on_bad(bad)}
+    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
+        shards = find_shards(file)
+        name = printable(file.name or str(file))
+        source = Source(
+            name=name, location=name, recipe=recipe, facts={"files": len(shards.files)}, skipped=shards.left_out
+        )
+        return read_shards(shards, bad, source=name), source
     return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
+
+
+def open_stream(
+    path: Any, *, split: str | None, revision: str | None, subset: str | None, bad: BadRows
+) -> tuple[RowSource, Source]:
+    """Return what reads the rows of a file, a folder, an address or a hub dataset one after the other.
+
+    Raises:
+        DatasetError: There is no such file, or it is a table in memory.
+    """
+    if not isinstance(path, (str, Path)):
+        raise DatasetError("stream=True is for files and the hub, and this is a table in memory.")
+    if isinstance(path, str) and _is_hub_id(path):
+        return hub_stream(path, split=split or "train", revision=revision, subset=subset)
+    _only_for_hub(split, revision, subset, "a file")
+    if isinstance(path, str) and is_url(path) and not Path(path).exists():
+        return _url_stream(path, bad)
+    file = _expanded(path)
+    recipe = {"file": file.resolve(), **_on_bad(bad)}
+    name = printable(file.name or str(file))
+    source = Source(name=name, location=name, recipe=recipe)
+    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
+        shards = find_shards(file)
+        files, names = shards.files, shards.names
+        source = replace(source, facts={"files": len(files)}, skipped=shards.left_out)
+    else:
+        if not file.is_file():
+            raise DatasetError(_missing(file), source=printable(str(file), 400))
+        needed_kind(file.name, printable(str(file), 400))
+        files, names = (file,), (name,)
+
+    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
+        for one, own in zip(files, names, strict=True):
+            for line, row in rows_in(one, own, needed_kind(one.name, own), bad, is_streamed=True):
+                yield own, line, row
+
+    return read, source
+
+
+def _url_stream(address: str, bad: BadRows) -> tuple[RowSource, Source]:
+    shown = mask_urls(address)
+    name = printable(unquote(urlsplit(shown).path.rpartition("/")[2]), 200)
+    recipe = {"file": shown, **_on_bad(bad)}
+
+    def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
+        with fetched(address) as file:
+            for line, row in rows_in(file.path, file.name, file.kind, bad, is_streamed=True):
+                yield file.name, line, row
+
+    is_kept = shown == address
+    return read, Source(
+        name=name, location=name, recipe=recipe if is_kept else None, lineage=None if is_kept else (recipe,)
+    )
+
+
+def _on_bad(bad: BadRows) -> dict[str, Any]:
+    return {"on_bad": bad.on_bad} if bad.on_bad != "raise" else {}
+
+
+def _open_url(address: str, bad: BadRows) -> tuple[Table, Source]:
+    """Read a file at an address. One with a signature in it can't be in a recipe, so its rows are named by content."""
+    shown = mask_urls(address)
+    on_hub = _HUB_PAGE.fullmatch(address)
+    if on_hub is not None:
+        raise DatasetError(
+            "is a page of the Hugging Face hub.", source=printable(shown, 200), hint=f"Pass the id: {on_hub[1]!r}."
+        )
+    with fetched(address) as file:
+        table = table_of(rows_in(file.path, file.name, file.kind, bad), source=file.name, bad=bad)
+    origin = {"file": shown, "sha256": file.facts["sha256"], **_on_bad(bad)}
+    is_kept = shown == address
+    return table, Source(
+        name=file.name,
+        location=file.name,
+        recipe=origin if is_kept else None,
+        facts=file.facts,
+        lineage=None if is_kept else ({**origin, **file.facts},),
+    )
 
 
 def _expanded(path: str | Path) -> Path:
@@ -74,10 +142,8 @@ def _expanded(path: str | Path) -> Path:
         DatasetError: It can't be a path, or names the home of an unknown user.
     """
     shown = printable(mask_urls(str(path)), 200)
-    if is_url(str(path)) and not Path(path).exists():
-        raise DatasetError(
-            "is a URL, and files are read from this machine.", source=shown, hint="Download it, and pass the file."
-        )
+    if isinstance(path, Path) and is_url(str(path)) and not path.exists():
+        raise DatasetError("is a URL as a Path, which loses a slash.", source=shown, hint="Pass it as text.")
     try:
         found = Path(path).expanduser()
         found.lstat()
@@ -90,45 +156,6 @@ def _expanded(path: str | Path) -> Path:
     except OSError as error:
         raise DatasetError(f"can't be read: {error.strerror or error}.", source=shown) from error
     return found
-
-
-def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | None) -> tuple[Table, Source]:
-    """Read a dataset from the Hugging Face hub, or from the local cache when offline.
-
-    Raises:
-        DatasetError: It can't be found or reached, or it has no such split or subset.
-    """
-    if is_url(hub_id):
-        raise DatasetError(
-            "is a URL, not an id on the Hugging Face hub.",
-            source=printable(mask_urls(hub_id), 200),
-            hint="An id looks like 'org/name'.",
-        )
-    for given in (revision, subset, split):
-        if given is not None and mask_urls(given) != given:
-            raise DatasetError(f"holds a password or a signature: {printable(mask_urls(given), 200)}.", source=hub_id)
-    import datasets
-    from datasets.exceptions import DatasetsError
-
-    try:
-        loaded = datasets.load_dataset(hub_id, name=subset, split=split, revision=revision)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        reason = " ".join(redact(str(error)).split())
-        given = {"split": split, "subset": subset, "revision": revision}
-        asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
-        raise DatasetError(
-            f"can't be loaded from the Hugging Face hub ({asked}): {reason.rstrip('.')}.",
-            source=hub_id,
-            hint=(
-                "Check the id and the network; for private data run `hf auth login`; a local file is read if its path "
-                "exists."
-            ),
-        ) from hub_cause(error)
-    named = {"hub_split": None if split == "train" else split, "revision": revision, "subset": subset}
-    recipe = {"hub": hub_id, **{key: value for key, value in named.items() if value is not None}}
-    return table_of(enumerate(_datasets_rows(loaded), start=1), source=hub_id), Source(
-        name=hub_id, location=hub_id, recipe=recipe
-    )
 
 
 def memory_table(table: Any) -> Table:
@@ -149,11 +176,11 @@ def memory_table(table: Any) -> Table:
         for name, kind in table.schema.items():
             if str(kind) in ("Float32", "Float16"):
                 for row, value in zip(rows, table[name].to_numpy(), strict=True):
-                    row[name] = None if row[name] is None else _float32(value)
+                    row[name] = None if row[name] is None else short_float(value)
     elif library == "pyarrow" and hasattr(table, "to_pylist"):
-        rows = _arrow_rows(table)
+        rows = arrow_rows(table)
     elif library == "datasets" and hasattr(table, "to_list"):
-        rows = _datasets_rows(table)
+        rows = datasets_rows(table)
     else:
         raise DatasetError(
             f"can't read rows from a {type(table).__module__}.{type(table).__qualname__}.",
@@ -201,17 +228,12 @@ def plain(value: Any) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         if getattr(value, "dtype", None) not in ("float32", "float16"):
             return plain(value.tolist())
-        return [plain(one) for one in value] if value.ndim else _float32(value)
+        return [plain(one) for one in value] if value.ndim else short_float(value)
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
     if type(value) in (list, tuple):
         return [plain(one) for one in value]
     return value
-
-
-def _float32(value: Any) -> float:
-    """Return a short float as its library shows it: 0.1, not the 0.10000000149011612 that a long one makes of it."""
-    return WrittenFloat(str(value)) if math.isfinite(value) else float(value)
 
 
 def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
@@ -221,74 +243,12 @@ def _pandas_rows(table: Any) -> list[dict[Any, Any]]:
         column = table[name]
         if column.dtype.kind == "f" and column.dtype.itemsize < 8:
             for row, value in zip(rows, column.to_numpy(), strict=True):
-                row[name] = None if value != value else _float32(value)
+                row[name] = None if value != value else short_float(value)
         # Whole numbers with a gap are floats in pandas; 1.0 is 1 where they came from.
         if column.dtype.kind == "f" and column.isna().any() and (column.dropna() % 1 == 0).all():
             for row in rows:
                 row[name] = None if row[name] is None else int(row[name])
     return rows
-
-
-def _arrow_rows(table: Any, source: str | None = None) -> list[dict[str, Any]]:
-    """Read the rows of a pyarrow table; one that `datasets` wrote names its classes in the metadata."""
-    try:
-        rows: list[dict[str, Any]] = table.to_pylist()
-    except (ValueError, OverflowError) as error:  # text that isn't UTF-8, a date beyond the year 9999
-        raise DatasetError(
-            f"a value can't be read ({printable(str(error), 300)}).", source=source, hint="Remove or convert the value."
-        ) from error
-    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
-        if str(kind) in ("float", "halffloat"):
-            for row, value in zip(rows, table[name].to_numpy(), strict=True):
-                row[name] = None if row[name] is None else _float32(value)
-    try:
-        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-    except (TypeError, KeyError, ValueError):
-        return rows
-    for name, feature in features.items():
-        if isinstance(feature, dict) and cast("dict[str, Any]", feature).get("_type") == "ClassLabel":
-            for row in rows:
-                row[name] = _class_name(row[name], cast("list[str]", feature["names"]).__getitem__)
-    return rows
-
-
-def _datasets_rows(table: Any) -> list[dict[str, Any]]:
-    """Read the rows of a `datasets.Dataset`, with the names of classes in place of their numbers."""
-    rows: list[dict[str, Any]] = table.to_list()
-    for name, feature in table.features.items():
-        read = _class_names(feature)
-        if read is not None:
-            for row in rows:
-                row[name] = read(row[name])
-    return rows
-
-
-def _class_names(feature: Any) -> Callable[[Any], Any] | None:
-    """Return a function that puts class names in place of numbers, at any depth; None if the feature has no classes."""
-    kind = type(feature).__name__
-    if kind == "ClassLabel":
-        return lambda value: _class_name(value, feature.int2str)
-    if isinstance(feature, Mapping):
-        inner = {
-            name: read
-            for name, one in cast("Mapping[str, Any]", feature).items()
-            if (read := _class_names(one)) is not None
-        }
-        if not inner:
-            return None
-        return lambda value: (
-            None if value is None else {key: inner[key](one) if key in inner else one for key, one in value.items()}
-        )
-    item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
-    each = None if item is None else _class_names(item)
-    if each is None:
-        return None
-    return lambda value: None if value is None else [each(one) for one in value]
-
-
-def _class_name(value: int | None, name_of: Callable[[int], str]) -> str | None:
-    # -1 is how sets without labels write "no label".
-    return None if value is None or value < 0 else name_of(int(value))
 
 
 def _only_for_hub(split: str | None, revision: str | None, subset: str | None, what: str) -> None:
@@ -299,7 +259,7 @@ def _only_for_hub(split: str | None, revision: str | None, subset: str | None, w
 
 def _is_hub_id(text: str) -> bool:
     """Return whether `org/name` is a hub id and not a path: by what is on disk first, then by form."""
-    if _HUB_ID.fullmatch(text) is None or Path(text).suffix.lower() in SUFFIXES:
+    if _HUB_ID.fullmatch(text) is None or kind_of(text) is not None:
         return False
     return not Path(text).exists() and not Path(text).parent.is_dir()
 
@@ -307,31 +267,12 @@ def _is_hub_id(text: str) -> bool:
 def _read_file(path: Path, bad: BadRows) -> Table:
     if not path.is_file():
         raise DatasetError(_missing(path), source=printable(str(path), 400))
-    packing = path.suffix.lower() if path.suffix.lower() in COMPRESSED else ""
-    suffix = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
-    if suffix not in SUFFIXES or (packing and suffix == ".parquet"):
-        known = ", ".join(SUFFIXES)
-        raise DatasetError(
-            f"files that end in {suffix + packing or 'nothing'!r} can't be read; known: {known}, and text also with "
-            f"{' or '.join(COMPRESSED)} behind that.",
-            source=str(path),
-            hint="Convert or unpack it first.",
-        )
     name = printable(path.name)
-    if suffix == ".parquet":
-        return table_of(enumerate(_arrow_rows(read_parquet(path), name), start=1), source=name)
-    if suffix == ".jsonl":
-        found = json_lines(text_blocks(path), name, bad)
-    elif suffix == ".json":
-        found = json_array(read_text(path), name, bad)
-    else:
-        found = csv_rows(read_text(path), name, bad, delimiter="\t" if suffix == ".tsv" else ",")
-    return table_of(found, source=name, bad=bad)
+    kind = needed_kind(path.name, printable(str(path), 400))
+    return table_of(rows_in(path, name, kind, bad), source=name, bad=bad)
 
 
 def _missing(path: Path) -> str:
-    if path.is_dir():
-        return f"is a folder; name one file in it ({', '.join(SUFFIXES)})"
     if path.exists():
         return "isn't a regular file, but a pipe, a socket or a device; write the data into a file first."
     if not path.parent.is_dir():
@@ -340,7 +281,7 @@ def _missing(path: Path) -> str:
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     if close:
         return f"there is no such file; did you mean {close[0]!r}?"
-    readable = [name for name in names if name.lower().endswith(SUFFIXES)]
+    readable = [name for name in names if kind_of(name) is not None]
     return (
         f"there is no such file{nearest(path.name, readable)}"
         if readable

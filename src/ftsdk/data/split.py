@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.duplicates.limits import may_be_long
-from ftsdk.data.labels import MAX_CLASSES, class_of, label_counts
+from ftsdk.data.labels import are_labels, class_of, label_counts
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import hash_of, loose_prompt_hash, prompt_text
 from ftsdk.data.row_sequence import RowSequence
@@ -100,8 +100,8 @@ def strata_of(
     Args:
         rows: The rows as they are now.
         table: The rows as they were read.
-        stratify: `"auto"` takes the completions of chat rows if they look like class labels: 2 to 50 distinct texts,
-            each at least twice, where case and blanks don't count. Or a column of the table; None and False are plain
+        stratify: `"auto"` takes the completions of chat rows if they look like class labels (`are_labels`), and there
+            are two or more, each at least twice. Or a column of the table; None and False are plain
             draws.
         is_chat: Whether the rows are chat rows.
         source: The file, for errors.
@@ -117,7 +117,7 @@ def strata_of(
         counts: Counter[str] = Counter()
         for text, count in spellings.items():
             counts[classes[text]] += count
-        is_labelled = 2 <= len(counts) <= MAX_CLASSES and min(counts.values()) >= 2
+        is_labelled = are_labels(spellings, len(rows)) and len(counts) >= 2 and min(counts.values()) >= 2
         return tuple(classes[text] for text in last_contents(rows, "messages")) if is_labelled else None
     return tuple(str(value) for value in _column(table, stratify, "stratify", source))
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.labels import MAX_CLASSES, label_counts, label_variants
+from ftsdk.data.labels import are_labels, label_counts, label_variants
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import row_hash
 from ftsdk.models.chat_template import message_text
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
 
 __all__ = ["Summary", "summarise"]
+
+_SHOWN_CLASSES = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,11 +36,17 @@ class Summary:
     duplicate_rows: int
     """Rows that repeat an earlier one exactly; `drop_duplicates()` leaves them out."""
     classes: tuple[tuple[str, int], ...]
-    """Completions and how often each occurs, most frequent first, if there are at most 50 and they repeat."""
+    """Completions and how often each occurs, most frequent first, if they look like class labels."""
     label_variants: tuple[tuple[str, ...], ...] = ()
     """Completions that differ by case, blanks or Unicode form alone, and so are probably meant to be one class."""
     dropped_rows: int = 0
     """Rows that were left out on the way; see `Dataset.removed`."""
+    form: str | None = None
+    """The form in which the rows were found, such as `ShareGPT`."""
+    left_out: tuple[str, ...] = ()
+    """Columns with values that this form doesn't have."""
+    skipped: tuple[str, ...] = ()
+    """What else is in the folder that was read: hidden files, other files and folders."""
     next_call: str = ""
     """Of a table: what to call for it to become rows that can be trained on."""
 
@@ -47,6 +55,8 @@ class Summary:
         return {
             **asdict(self),
             "columns": list(self.columns),
+            "left_out": list(self.left_out),
+            "skipped": list(self.skipped),
             "classes": dict(self.classes),
             "label_variants": [list(group) for group in self.label_variants],
         }
@@ -54,9 +64,15 @@ class Summary:
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
             ("rows", f"{self.rows:,}"),
-            ("format", self.format),
+            ("format", self.format if self.form is None else f"{self.format}, from {self.form}"),
             ("columns", printable(", ".join(self.columns), 200)),
         ]
+        if self.skipped:
+            facts.append(("not read", printable(", ".join(self.skipped), 200)))
+        if self.left_out:
+            facts.append(
+                ("not trained", f"{printable(', '.join(self.left_out), 160)} ({self.form} has no such columns)")
+            )
         if self.prompt_chars_median is not None:
             facts.append(("prompt", f"{self.prompt_chars_median:,} characters (median)"))
             facts.append(("completion", f"{self.completion_chars_median:,} characters (median)"))
@@ -77,7 +93,15 @@ class Summary:
         return facts
 
     def _class_rows(self) -> list[tuple[str, str, str]]:
-        return [(printable(text, 40), f"{count:,}", f"{count / self.rows:.1%}") for text, count in self.classes]
+        found = [
+            (printable(text, 40), f"{count:,}", f"{count / self.rows:.1%}")
+            for text, count in self.classes[:_SHOWN_CLASSES]
+        ]
+        others = self.classes[_SHOWN_CLASSES:]
+        if others:
+            count = sum(count for _, count in others)
+            found.append((f"({len(others):,} others)", f"{count:,}", f"{count / self.rows:.1%}"))
+        return found
 
     def __str__(self) -> str:
         lines = [printable(self.name), *(f"  {label:<11} {value}" for label, value in self._facts())]
@@ -109,7 +133,7 @@ def summarise(dataset: Rows) -> Summary:
             prompts.append(sum(len(message_text(message)) for message in before))
             completions.append(len(message_text(after)))
     counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
-    is_labelled = 0 < len(counts) <= MAX_CLASSES and len(counts) < len(rows)
+    is_labelled = are_labels(counts, len(rows))
     return Summary(
         name=dataset.name,
         format=dataset.format,
@@ -121,6 +145,9 @@ def summarise(dataset: Rows) -> Summary:
         classes=tuple(counts.most_common()) if is_labelled else (),
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
+        form=dataset.form,
+        skipped=dataset.source.skipped,
+        left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
 

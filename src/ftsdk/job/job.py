@@ -16,7 +16,7 @@ from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, mo
 from ftsdk._format import html_table, printable
 from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
-from ftsdk.data import Dataset, JudgedBy, Leak, Store, data_notes, leaks_of
+from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
 from ftsdk.job.rendered_rows import RenderedRows, count_sequences, guesses_of, render_rows_of, renders_rows
@@ -78,7 +78,7 @@ class FineTuneJob(JobFields):
                 hint=f"Read it: {name}=Dataset.from_file({given!r}), with .as_chat(prompt=..., completion=...) if its "
                 "rows are a table.",
             )
-        if isinstance(data, Sequence) or (hasattr(data, "columns") and not isinstance(data, Dataset)):
+        if isinstance(data, Sequence) or (not isinstance(data, Dataset) and hasattr(data, "columns")):
             reader = "from_rows" if isinstance(data, Sequence) else "from_table"
             raise DatasetError(
                 f"{name} takes a Dataset, not a {type(data).__name__}.", hint=f"Pass {name}=Dataset.{reader}(...)."
@@ -87,10 +87,28 @@ class FineTuneJob(JobFields):
 
     @field_validator("train", "validation")
     @classmethod
+    def _rows_of_a_stream(cls, data: Dataset | None, info: ValidationInfo) -> Dataset | None:
+        stream = data if isinstance(data, DatasetStream) else None if data is None else data.source.stream
+        if data is None or not isinstance(stream, DatasetStream) or "max_steps" not in info.data:
+            return data
+        if info.field_name != "train":
+            if data is not stream:
+                return data
+            raise DatasetError(
+                f"{info.field_name} is read as a whole, and this is a stream.",
+                source=stream.name,
+                hint=f"Pass {info.field_name}=stream.take(500).",
+            )
+        return stream.for_job(data, **{name: info.data.get(name) for name in ("max_steps", "batch_size", "packing")})
+
+    @field_validator("train", "validation")
+    @classmethod
     def _rows_that_can_be_trained(cls, data: Dataset | None) -> Dataset | None:
         if data is not None and data.format == "table":
             raise DatasetError(
-                "these rows have no prompt and no completion yet.",
+                "these rows have no prompt and no completion yet."
+                if data.form is None
+                else f"these rows ({data.form}) can't be trained on as they are.",
                 source=data.name,
                 hint=data.shape_hint,
             )

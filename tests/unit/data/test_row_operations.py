@@ -252,17 +252,8 @@ def test_a_pandas_table_and_back_is_the_same() -> None:
     ("row", "hint"),
     [
         ({"Question": "a", "Answer": "b"}, 'as_chat(prompt="{Question}", completion="{Answer}")'),
-        (
-            {"instruction": "a", "input": "", "output": "b"},
-            'as_chat(prompt="{instruction}\\n\\n{input}", completion="{output}")',
-        ),
-        ({"conversations": [{"from": "human", "value": "a"}]}, "as_chat(messages='conversations')"),
         ({"talk": [{"role": "user", "content": "a"}], "id": 1}, "as_chat(messages='talk')"),
         ({"chosen": "a", "rejected": "b"}, 'as_preference(chosen="{chosen}", rejected="{rejected}")'),
-        (
-            {"input": {"messages": []}, "preferred_output": [], "non_preferred_output": []},
-            '"prompt": row[\'input\']["messages"], "chosen": row[\'preferred_output\']',
-        ),
         ({"text": "once upon a time"}, "Plain text in 'text' has no answer to learn"),
         ({"foo": 1, "bar": 2}, 'as_chat(prompt="...{foo}...", completion="{bar}")'),
     ],

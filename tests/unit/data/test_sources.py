@@ -178,8 +178,9 @@ def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None
         Dataset.from_file(tmp_path / "suport_emails.csv")
     with pytest.raises(DatasetError, match="no folder"):
         Dataset.from_file(tmp_path / "nowhere" / "a.csv")
-    with pytest.raises(DatasetError, match="is a folder; name one file"):
-        Dataset.from_file(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="the folder has no data file"):
+        Dataset.from_file(tmp_path / "empty")
 
 
 def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:

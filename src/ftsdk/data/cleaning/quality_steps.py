@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ftsdk.data.cleaning.cleaner import Changed, Removed, Verdicts, cleaner
-from ftsdk.data.cleaning.row_texts import CleanRows, are_labels, with_answer
-from ftsdk.data.labels import label_variants
+from ftsdk.data.cleaning.row_texts import CleanRows, with_answer
+from ftsdk.data.labels import are_labels, spellings
 from ftsdk.data.quality import broken_json, check_texts, label_issues, wrong_roles
 from ftsdk.data.quality import cut_off as find_cut_off
 from ftsdk.errors import DatasetError
@@ -83,7 +83,7 @@ def labels(rows: CleanRows, *, column: str | None = None) -> Verdicts:
     if found is None:
         return
     counts = Counter(found)
-    groups = label_variants(counts, most_classes=len(counts))
+    groups = spellings(counts)
     spelling = {text: group[0] for group in groups for text in group[1:]}
     for first, batch in rows.batches():
         for number, row in enumerate(batch, start=first):
@@ -107,8 +107,10 @@ def label_errors(
     if found is None:
         return
     texts = rows.prompts() if column is None else _other_texts(rows, column)
+    class_of = {text: group[0] for group in spellings(Counter(found)) for text in group}
+    classes = [class_of.get(label, label) for label in found]
     issues = {
-        issue.position: issue for issue in label_issues(texts, found, seed) if issue.probability >= min_probability
+        issue.position: issue for issue in label_issues(texts, classes, seed) if issue.probability >= min_probability
     }
     for number, issue in sorted(issues.items()):
         yield Removed(

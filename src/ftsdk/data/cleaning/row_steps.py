@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ftsdk.data.cleaning.cleaner import Removed, Verdicts, cleaner
-from ftsdk.data.cleaning.row_texts import CleanRows, are_labels
+from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.duplicates.exact import normalised, text_key
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates as find_near
+from ftsdk.data.labels import are_labels
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import BESIDE
 from ftsdk.data.quality import languages, unusual_lengths
@@ -210,7 +211,6 @@ def _class_columns(rows: CleanRows) -> list[str]:
     return sorted(
         name
         for name, different in values.items()
-        if len(different) <= len(rows) / 2
-        and are_labels(different, len(rows))
+        if are_labels(different, len(rows))
         and all(len(value.split(maxsplit=MIN_WORDS)) < MIN_WORDS for value in different)
     )

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
-from ftsdk.data.labels import MAX_CLASSES
 from ftsdk.data.location import Location
 from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.row_sequence import RowSequence
 
-__all__ = ["CleanRows", "TextBatch", "are_labels", "texts_of", "with_answer", "with_texts"]
+__all__ = ["CleanRows", "TextBatch", "texts_of", "with_answer", "with_texts"]
 
 _ROWS = 8_192
 """Rows that are held as Python at a time."""
-_ROWS_PER_LABEL, _LONGEST_LABEL = 5, 80
-"""Of more than `MAX_CLASSES` labels, each has so many rows on average, and so many characters at most."""
 
 _NO_TEXTS = frozenset({"role", "id", "type", "name", "tool_call_id", "tools"})
 """Keys of conversations whose values say nothing, or whose change would break what refers to them."""
@@ -77,18 +74,6 @@ class CleanRows:
         if self.format == "table":
             return []
         return [answer_text(row) for _, rows in self.batches() for row in rows]
-
-
-def are_labels(different: Collection[str], rows: int) -> bool:
-    """Return whether values look like class labels: few of them or, if there are many classes, short and frequent.
-
-    Args:
-        different: The different values.
-        rows: How many rows have one.
-    """
-    if len(different) <= MAX_CLASSES:
-        return len(different) < rows
-    return len(different) <= rows / _ROWS_PER_LABEL and max(map(len, different)) <= _LONGEST_LABEL
 
 
 def with_answer(row: Row, answer: str) -> Row:

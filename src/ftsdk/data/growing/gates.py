@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsdk._format import printable
-from ftsdk.data.cleaning.row_texts import are_labels
 from ftsdk.data.conversation import check_conversation, read_messages
 from ftsdk.data.duplicates.between import near_matches
 from ftsdk.data.duplicates.exact import normalised
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
+from ftsdk.data.labels import are_labels
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row
 from ftsdk.data.row_keys import answer_text, prompt_text

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ftsdk.data.bad_rows import BadRows
-from ftsdk.data.canonical import ready_rows
+from ftsdk.data.canonical import chat_rows
 from ftsdk.data.growing.canaries import Canary
 from ftsdk.data.growing.context import NO_PASSAGES, SEPARATOR, TEMPLATE, Contexts
 from ftsdk.data.growing.general import general_table
@@ -153,7 +153,9 @@ class Growing(GrowingByModels):
         """
         step = CanaryStep(n=n, seed=seed, times=tuple(times))
         table = planted(step, format=self._format, source=self.name)
-        own, rows = ready_rows(table, "chat", "canaries", BadRows())
+        own, rows = chat_rows(
+            table, "canaries", BadRows(), prompt="{prompt}", completion="{completion}", system=None, messages=None
+        )
         order = planted_positions(len(self), len(rows), seed)
         joined = join_tables((self._table, self._source.location), (own, "canaries"))
         return self._derived(joined.at(order), (self._rows + rows).at(order), Step(canaries=step), format="chat")

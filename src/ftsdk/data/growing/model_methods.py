@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ftsdk._format import money, printable
 from ftsdk.data.bad_rows import BadRows, DroppedRow
-from ftsdk.data.canonical import ready_rows
+from ftsdk.data.canonical import messages_maker, ready_rows
 from ftsdk.data.message_rows import message_rows
 from ftsdk.data.record_steps import AskedModel, AugmentStep, JudgedStep
 from ftsdk.data.row_keys import answer_text, prompt_text
@@ -282,7 +282,7 @@ class GrowingByModels(Rows):
                 hint="The answers are kept: change check, labels or max_similarity, or ask in another way.",
             )
         table = table_of(enumerate(grown.rows, start=1), source=step.source)
-        own, rows = ready_rows(table, "chat", step.source, BadRows())
+        own, rows = ready_rows(table, messages_maker("messages", None), step.source, BadRows())
         joined = join_tables((self._table, self._source.location), (own, step.source))
         return self._derived(joined, self._rows + rows, Step(augment=step), format="chat", dropped=grown.removed)
 

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ftsdk.data.labels import MOST_SPELLINGS, are_labels
 from ftsdk.data.leak_check import JudgedBy
 from ftsdk.data.report.coverage import coverage_finding
 from ftsdk.data.report.data_report import DataReport
 from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import SEVERITIES, Finding
-from ftsdk.data.report.label_checks import are_labels, label_findings
+from ftsdk.data.report.label_checks import label_findings
 from ftsdk.data.report.leak_findings import leak_findings
 from ftsdk.data.report.learning_curve import NO_RUN
 from ftsdk.data.report.lengths import TokenCounter, counted_lengths, guessed_lengths, length_findings
@@ -22,9 +23,6 @@ from ftsdk.data.rows import Rows
 from ftsdk.errors import MissingExtraError
 
 __all__ = ["build_report", "counter_for"]
-
-_MANY_ANSWERS = 1_001
-"""Different answers from which on they aren't counted: they are no labels."""
 
 
 def build_report(
@@ -61,7 +59,7 @@ def build_report(
     for chunk in read_chunks(dataset.rows, dataset.format):
         texts.add(chunk)
         rows.look_at(chunk)
-        if len(answers) < _MANY_ANSWERS:
+        if len(answers) <= MOST_SPELLINGS:
             answers.update(chunk.answers)
     not_checked: list[str] = []
     is_labelled = dataset.format == "chat" and are_labels(answers, len(dataset))

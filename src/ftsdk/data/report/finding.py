@@ -83,7 +83,7 @@ _RULES: Mapping[str, tuple[Severity, str]] = {
     "cut_off": ("warning", _clean("quality")),
     "repetition": ("warning", _clean("quality")),
     "label_variants": ("warning", _clean("labels")),
-    "label_errors": ("warning", _clean("labels")),
+    "label_errors": ("warning", _clean("label_errors")),
     "very_short": ("note", _clean("length")),
     "very_long": ("note", _clean("length")),
     "language": ("note", _clean("language")),

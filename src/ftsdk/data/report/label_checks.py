@@ -11,29 +11,12 @@ from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.errors import MissingExtraError
 
-__all__ = ["are_labels", "label_findings"]
+__all__ = ["label_findings"]
 
-_MOST_CLASSES = 1_000
-_LONGEST_LABEL = 100
-_LEAST_ROWS_A_CLASS = 3
 _FAR_APART = 10
 """Rows of the largest class for each of the smallest, from which on classes count as unbalanced."""
 _MOST_ROWS = 100_000
 """Rows up to which a classifier is trained."""
-
-
-def are_labels(counts: Counter[str], rows: int) -> bool:
-    """Return whether answers look like class labels: short, and repeated.
-
-    Args:
-        counts: How often each answer occurs.
-        rows: How many answers there are.
-    """
-    return (
-        2 <= len(counts) <= _MOST_CLASSES
-        and len(counts) * _LEAST_ROWS_A_CLASS <= rows
-        and max(map(len, counts)) <= _LONGEST_LABEL
-    )
 
 
 def label_findings(
@@ -48,7 +31,7 @@ def label_findings(
         not_checked: Gets a sentence about a check that couldn't run.
     """
     counts = Counter(labels)
-    groups = label_variants(counts, most_classes=_MOST_CLASSES)
+    groups = label_variants(counts)
     better = {label: group[0] for group in groups for label in group[1:]}
     if better:
         rows = [row for row, label in enumerate(labels) if label in better]

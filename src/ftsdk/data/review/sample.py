@@ -43,7 +43,7 @@ def review_sample(dataset: Rows, rows: int, seed: int = 0) -> tuple[tuple[int, .
 
 
 def _labels(dataset: Rows) -> tuple[str, ...] | None:
-    from ftsdk.data.cleaning.row_texts import are_labels
+    from ftsdk.data.labels import are_labels
 
     if dataset.format != "chat":
         return None

@@ -278,7 +278,7 @@ def test_the_manifest_gets_the_lineage_without_paths(tmp_path: Path) -> None:
     assert rows.ref().lineage is None
     record = rows.clean("exact_duplicates").ref().lineage
     assert record is not None
-    assert record[0] == {"file": "rows.jsonl"}
+    assert record[0] == {"file": "rows.jsonl", "form": "OpenAI chat"}
     assert record[1]["clean"]["removed"] == 1
     joined = (rows.clean() + rows).filter(bool).ref().lineage
     assert joined is not None
