@@ -8,6 +8,7 @@ import re
 import traceback
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,6 +217,7 @@ def test_a_traceback_shows_no_control_characters_of_the_cause(kind: type[Excepti
 
 
 def test_a_traceback_shows_no_control_characters_of_a_field() -> None:
+    given: dict[str, Any] = {"\x1b[31m": 1}
     with pytest.raises(SpecError) as caught:
-        LoRA(**{"\x1b[31m": 1})
+        LoRA(**given)
     assert "\x1b" not in "".join(traceback.format_exception(caught.value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 import zipfile
@@ -328,6 +329,34 @@ def test_the_command_shows_the_diff_and_writes_on_request(tmp_path: Path, monkey
     assert "appended to" in written.output
     assert (tmp_path / "home" / "prices.yaml").read_text().count("2026-11-26") == 3
     assert json.loads(run("feed.json", "--json").output)["changes"] == []
+
+
+@pytest.mark.parametrize("name", ["genai-prices", "litellm", "gpuhunt"])
+def test_the_command_fetches_each_named_feed_from_its_path(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("genai_prices", reason="the extra 'cost' isn't installed")
+    monkeypatch.setenv("FTSDK_HOME", str(tmp_path))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("aws.csv", HEAD + "g6.xlarge,us-east-1,0.9,4,16,1,L4,24,False,,nvidia\n")
+    served = {
+        "genai-prices": (json.dumps(GENAI).encode(), "api/gpt-4o/input"),
+        "litellm": (litellm(**LUNA).encode(), "api/gpt-6-luna/output"),
+        "gpuhunt": (content.getvalue(), "ec2/us-east-1/g6.xlarge"),
+    }
+    # The packaged facts, with this machine's address in place of the host's.
+    rows = [
+        {key: re.sub(r"https://[^/]+", address, value) for key, value in row.items()}
+        for row in feed_source.feed_facts()["feeds"]
+    ]
+    monkeypatch.setitem(feed_source.feed_facts(), "feeds", rows)
+    row = next(row for row in rows if row["name"] == name)
+    path = row["url"].removeprefix(address).format(version="7-1")
+    _Server.pages |= {"/v2/version": b"7-1\n", path: served[name][0]}
+    shown = run("--feed", name, "--json", "--all")
+    assert shown.exit_code == 0, shown.output
+    assert served[name][1] in [change["price"]["sku"] for change in json.loads(shown.output)["changes"]]
 
 
 @pytest.mark.parametrize("arguments", [(), ("a.json", "--feed", "litellm"), ("a.json", "--only", "all")])
