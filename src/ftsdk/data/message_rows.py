@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import open_regular_file
+from ftsdk.data.arrow_lines import arrow_lines
 from ftsdk.data.batches import Batch, Batches, BatchWriter
+from ftsdk.data.message_columns import messages_of
 from ftsdk.data.row_sequence import RowSequence
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "as_lines",
     "fingerprint_of",
     "last_contents",
+    "line_blocks",
     "message_lists",
     "message_rows",
     "open_message_rows",
@@ -65,9 +68,16 @@ def as_lines(rows: Iterable[Row]) -> bytes:
 def fingerprint_of(rows: RowSequence) -> str:
     """Return the SHA-256 of canonical rows as JSON lines."""
     digest = hashlib.sha256()
-    for batch in rows.batches():
-        digest.update(as_lines(RowSequence([batch], message_lists)))
+    for lines in line_blocks(rows):
+        digest.update(lines)
     return digest.hexdigest()
+
+
+def line_blocks(rows: RowSequence) -> Iterator[bytes]:
+    """Yield canonical rows as JSON lines, many rows at a time; see `as_lines`."""
+    for batch in rows.batches():
+        lines = None if batch.objects else arrow_lines(batch.arrow)
+        yield as_lines(RowSequence([batch], message_lists)) if lines is None else lines
 
 
 def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
@@ -77,13 +87,11 @@ def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
         rows: Canonical rows.
         side: Which of their lists of messages.
     """
-    import numpy
     import pyarrow
 
     for batch in rows.batches():
-        column = batch.arrow.column(side)
-        ends = numpy.cumsum(column.value_lengths().to_numpy())
-        yield from column.flatten().flatten()[1].take(pyarrow.array(ends - 1)).to_pylist()
+        messages = messages_of(batch.arrow.column(side))
+        yield from messages.contents.take(pyarrow.array(messages.last)).to_pylist()
 
 
 def write_message_rows(rows: RowSequence, path: Path) -> None:
@@ -177,9 +185,10 @@ def _column(lists: Sequence[Sequence[dict[str, str]]]) -> Any:
 
 def message_lists(column: Any) -> list[list[dict[str, str]]]:
     """Return the lists of messages in a column."""
-    roles, contents = (part.to_pylist() for part in column.flatten().flatten())
-    said = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
-    ends = list(itertools.accumulate(column.value_lengths().to_pylist(), initial=0))
+    messages = messages_of(column)
+    pairs = zip(messages.roles.to_pylist(), messages.contents.to_pylist(), strict=True)
+    said = [{"role": role, "content": content} for role, content in pairs]
+    ends = list(itertools.accumulate(messages.counts.tolist(), initial=0))
     return [said[start:end] for start, end in itertools.pairwise(ends)]
 
 

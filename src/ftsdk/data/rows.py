@@ -12,7 +12,7 @@ from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.jsonl_output import write_jsonl
 from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
-from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
+from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
@@ -173,7 +173,7 @@ class Rows:
         Raises:
             DatasetError: The rows are still a table.
         """
-        return as_lines(self.canonical)
+        return b"".join(line_blocks(self.canonical))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a `pandas.DataFrame`: the columns of a table, `messages` of chat rows.

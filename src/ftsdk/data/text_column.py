@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from ftsdk.data.batches import Batch, Batches, BatchWriter, Positions
 
-__all__ = ["TextColumn", "text_array"]
+__all__ = ["TextColumn", "text_array", "text_buffers"]
 
 _ROWS = 1024
 
@@ -77,6 +77,21 @@ def text_array(texts: Sequence[str]) -> Any:
         return pyarrow.array(texts, pyarrow.large_string())
     except UnicodeEncodeError:
         return pyarrow.array([text.encode("utf-8", "replace").decode() for text in texts], pyarrow.large_string())
+
+
+def text_buffers(texts: Any) -> tuple[Any, Any]:
+    """Return where each text of a `pyarrow.LargeStringArray` begins and the last one ends, and the bytes of them all.
+
+    Returns:
+        NumPy arrays of int64, beginning with 0, and of uint8, without a copy of the texts.
+    """
+    import numpy
+
+    _, offsets, content = texts.buffers()
+    if not len(texts) or content is None:
+        return numpy.zeros(len(texts) + 1, dtype=numpy.int64), numpy.empty(0, dtype=numpy.uint8)
+    bounds = numpy.frombuffer(offsets, dtype=numpy.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return bounds - bounds[0], numpy.frombuffer(content, dtype=numpy.uint8)[bounds[0] : bounds[-1]]
 
 
 def _batch(array: Any) -> Batch:
