@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from ftsdk.data.bad_rows import BadRows
+from ftsdk.data.batches import Batch, BatchWriter
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
-from ftsdk.data.message_rows import Row, message_rows
+from ftsdk.data.message_rows import Row, message_batch, message_lists
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.template import Template
+from ftsdk.data.template_rows import ChatTemplates
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
@@ -78,9 +80,10 @@ def ready_rows(table: Table, format: Literal["chat", "preference"], source: str 
     elif any(isinstance(value, (list, tuple)) for value in table.column("prompt")):
         make = _joined
     else:
-        make = _template_maker(
+        made = _template_maker(
             table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True
         )
+        return _built(table, source, bad, refuse, *made)
     return _built(table, source, bad, refuse, make)
 
 
@@ -111,8 +114,8 @@ def chat_rows(
             hint='Pass prompt="...{column}..." and completion="{column}", '
             'or messages="column" for whole conversations.',
         )
-    make = _template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
-    return _built(table, source, bad, None, make)
+    made = _template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
+    return _built(table, source, bad, None, *made)
 
 
 def preference_rows(
@@ -133,6 +136,7 @@ def preference_rows(
 
 
 _Make = Callable[[Mapping[str, Any], Location], Row]
+_MakeBatch = Callable[[Batch], Batch | None]
 
 
 def _built(
@@ -141,11 +145,18 @@ def _built(
     bad: BadRows,
     refuse: Callable[[Mapping[str, Any], Location], None] | None,
     make: _Make,
+    make_batch: _MakeBatch | None = None,
 ) -> Built:
-    kept: list[int] = []
+    """Make rows, each by `make`, or a batch of them by `make_batch` where it can and nothing may be refused."""
+    import numpy
 
-    def made() -> Iterator[Row]:
-        for position, (row, where) in enumerate(table.located(source)):
+    kept: list[Any] = []
+    writer = BatchWriter()
+
+    def made(start: int, stop: int) -> Iterator[Row]:
+        positions = numpy.arange(start, stop)
+        is_kept = numpy.zeros(stop - start, dtype=bool)
+        for number, (row, where) in enumerate(table.at(positions).located(source)):
             try:
                 if refuse is not None:
                     refuse(row, where)
@@ -153,18 +164,29 @@ def _built(
             except DatasetError as error:
                 bad.add(error, row)
             else:
-                kept.append(position)
+                is_kept[number] = True
                 yield found
+        kept.append(positions[is_kept])
 
+    start = 0
     with room_on_disk(source):
-        rows = message_rows(made())
-    bad.finish(len(kept))
-    return (table if len(kept) == len(table.rows) else table.at(kept)), rows
+        for batch in table.rows.batches():
+            stop = start + batch.rows
+            filled = make_batch(batch) if make_batch is not None and refuse is None else None
+            if filled is not None:
+                writer.add(filled)
+                kept.append(numpy.arange(start, stop))
+            elif rows := list(made(start, stop)):
+                writer.add(message_batch(rows))
+            start = stop
+        rows = RowSequence(writer.finish(), message_lists)
+    bad.finish(len(rows))
+    return (table if len(rows) == len(table.rows) else table.at(numpy.concatenate(kept))), rows
 
 
 def _template_maker(
     table: Table, source: str | None, *, prompt: str, completion: str, system: str | None, system_column: bool
-) -> _Make:
+) -> tuple[_Make, _MakeBatch]:
     asks, answers = _needed(prompt, "prompt", table, source), _needed(completion, "completion", table, source)
     if not answers.fields:
         raise DatasetError(
@@ -180,7 +202,7 @@ def _template_maker(
             raise where.error("the prompt is empty.", field="prompt")
         return {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
-    return make
+    return make, ChatTemplates(asks, answers, systems, system_column).filled
 
 
 def _pair_maker(

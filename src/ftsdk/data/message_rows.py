@@ -24,6 +24,8 @@ __all__ = [
     "fingerprint_of",
     "last_contents",
     "line_blocks",
+    "list_column",
+    "message_batch",
     "message_lists",
     "message_rows",
     "open_message_rows",
@@ -49,10 +51,10 @@ def message_rows(rows: Iterable[Row]) -> RowSequence:
     for row in rows:
         waiting.append(row)
         if len(waiting) == _ROWS:
-            writer.add(_encoded(waiting))
+            writer.add(message_batch(waiting))
             waiting = []
     if waiting:
-        writer.add(_encoded(waiting))
+        writer.add(message_batch(waiting))
     return RowSequence(writer.finish(), message_lists)
 
 
@@ -163,13 +165,12 @@ def _list_type() -> Any:
     return pyarrow.list_(pyarrow.struct({"role": pyarrow.string(), "content": pyarrow.large_string()}))
 
 
-def _encoded(rows: Sequence[Row]) -> Batch:
+def message_batch(rows: Sequence[Row]) -> Batch:
+    """Return canonical rows, all of one format, as Arrow."""
     import pyarrow
 
-    return Batch(
-        len(rows),
-        pyarrow.RecordBatch.from_pydict({side: _column([row[side] for row in rows]) for side in sorted(rows[0])}),
-    )
+    columns = {side: _column([row[side] for row in rows]) for side in sorted(rows[0])}
+    return Batch(len(rows), pyarrow.RecordBatch.from_pydict(columns))
 
 
 def _column(lists: Sequence[Sequence[dict[str, str]]]) -> Any:
@@ -178,7 +179,19 @@ def _column(lists: Sequence[Sequence[dict[str, str]]]) -> Any:
     said = list(itertools.chain.from_iterable(lists))
     roles = pyarrow.array([message["role"] for message in said], pyarrow.string())
     contents = pyarrow.array([message["content"] for message in said], pyarrow.large_string())
-    ends = list(itertools.accumulate(map(len, lists), initial=0))
+    return list_column(list(itertools.accumulate(map(len, lists), initial=0)), roles, contents)
+
+
+def list_column(ends: Any, roles: Any, contents: Any) -> Any:
+    """Return lists of messages as a column of canonical rows.
+
+    Args:
+        ends: Where each list begins among the messages, and where the last one ends.
+        roles: `pyarrow.StringArray`: the role of each message.
+        contents: `pyarrow.LargeStringArray`: what it says.
+    """
+    import pyarrow
+
     messages = pyarrow.StructArray.from_arrays([roles, contents], ["role", "content"])
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
 
