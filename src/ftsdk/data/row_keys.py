@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 __all__ = [
+    "BLANKS",
     "Format",
     "answer_text",
     "hash_of",
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 Format = Literal["table", "chat", "preference"]
-_BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
+BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 """What `str.split` takes for blanks in ASCII."""
 
 
@@ -49,7 +50,7 @@ def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A
     folded = [text.lower() if text.isascii() else text.casefold() for text in _said(_asked(row, format))]
     if not all(map(str.isascii, folded)):
         folded = ["".join(text.split()) for text in folded]
-    return hash_of("\0".join(folded), without=_BLANKS)
+    return hash_of("\0".join(folded), without=BLANKS)
 
 
 def hash_of(text: str, *, without: bytes = b"") -> int:
