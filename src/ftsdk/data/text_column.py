@@ -24,7 +24,7 @@ class _Readable(Protocol):
 class TextColumn(Sequence[str]):
     """Texts that are held as rows are: in memory, or beyond a limit in a file that is mapped into it."""
 
-    __slots__ = ("_rows", "_text_of")
+    __slots__ = ("_rows", "_sizes", "_text_of")
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Collect texts. What isn't valid Unicode becomes `?`.
@@ -38,6 +38,7 @@ class TextColumn(Sequence[str]):
             writer.add(_batch(text_array(chunk)))
         self._rows: _Readable = writer.finish()
         self._text_of: Callable[[Batch], Any] = _only_column
+        self._sizes: Any = None
 
     @classmethod
     def over(cls, arrays: Iterable[Any]) -> TextColumn:
@@ -86,9 +87,11 @@ class TextColumn(Sequence[str]):
         import numpy
         import pyarrow.compute as compute
 
-        texts = map(self._text_of, self._rows.read(range(len(self))))
-        lengths = [compute.call_function("binary_length", [one]) for one in texts]
-        return numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *(one.to_numpy() for one in lengths)])
+        if self._sizes is None:
+            texts = map(self._text_of, self._rows.read(range(len(self))))
+            lengths = [compute.call_function("binary_length", [one]).to_numpy() for one in texts]
+            self._sizes = numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *lengths])
+        return self._sizes
 
 
 def text_array(texts: Sequence[str]) -> Any:
