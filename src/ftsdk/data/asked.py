@@ -1,24 +1,22 @@
-"""What rows ask: everything before the answers, as texts and as hashes, a batch at a time."""
+"""What rows ask and answer, as texts and as hashes, a batch at a time."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from ftsdk.data.batches import Batch
+from ftsdk.data.folded_hashes import folded_hashes
 from ftsdk.data.message_columns import Messages, messages_of
 from ftsdk.data.message_rows import message_lists
-from ftsdk.data.row_keys import BLANKS, loose_prompt_hash, prompt_text
+from ftsdk.data.row_keys import loose_prompt_hash, prompt_text
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_column import TextColumn, text_buffers
 
-__all__ = ["loose_prompt_hashes", "prompts_of"]
+__all__ = ["answers_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
 
 Format = Literal["table", "chat", "preference"]
 _END = b"\xff"
 """After the prompt of a row: UTF-8 has no such byte."""
-_LOWER = bytes(range(256)).lower()
 
 
 def prompts_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
@@ -30,6 +28,30 @@ def prompts_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
     if format == "table":
         return TextColumn(prompt_text(row, format) for row in rows)
     return TextColumn.made_of(rows, lambda batch: _prompts(batch, format))
+
+
+def answers_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
+    """Return the answer of each chat or preference row, as `answer_text` does."""
+    return TextColumn.made_of(rows, lambda batch: _answers(batch, format))
+
+
+def wholes_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
+    """Return prompt and answer of each chat or preference row as one text, a line each."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    def whole(batch: Batch) -> Any:
+        parts = [_prompts(batch, format), _answers(batch, format), pyarrow.scalar("\n", pyarrow.large_string())]
+        return compute.call_function("binary_join_element_wise", parts)
+
+    return TextColumn.made_of(rows, whole)
+
+
+def _answers(batch: Batch, format: Format) -> Any:  # noqa: A002
+    import pyarrow
+
+    said = messages_of(batch.arrow.column("messages" if format == "chat" else "chosen"))
+    return said.contents.take(pyarrow.array(said.last))
 
 
 def _prompts(batch: Batch, format: Format) -> Any:  # noqa: A002
@@ -100,10 +122,4 @@ def _ascii_hashes(asked: Messages) -> Any:
     roles = asked.roles.cast(pa.large_string()).cast(kind)
     parts = [roles, pa.scalar(b"\0", kind), asked.contents.cast(kind), ends, pa.scalar(b"", kind)]
     joined = text_buffers(compute.call_function("binary_join_element_wise", parts))[1].tobytes()
-    prompts = joined.translate(_LOWER, BLANKS).split(_END)[:-1]
-    return numpy.frombuffer(b"".join(_digests(prompts)), dtype="<u8").astype(numpy.uint64)
-
-
-def _digests(prompts: list[bytes]) -> Iterator[bytes]:
-    blake2b = hashlib.blake2b
-    return (blake2b(prompt, digest_size=8).digest() for prompt in prompts)
+    return folded_hashes(joined, _END)

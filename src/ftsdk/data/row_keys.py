@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ftsdk.data.folded_hashes import BLANKS
+
 __all__ = [
-    "BLANKS",
     "Format",
     "answer_text",
     "hash_of",
@@ -19,8 +20,6 @@ __all__ = [
 ]
 
 Format = Literal["table", "chat", "preference"]
-BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
-"""What `str.split` takes for blanks in ASCII."""
 
 
 def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002

@@ -59,8 +59,17 @@ class TextColumn(Sequence[str]):
         column._rows, column._text_of = rows, text_of
         return column
 
+    @classmethod
+    def joined(cls, one: TextColumn, other: TextColumn) -> TextColumn:
+        """Return the texts of two columns, one after the other, without a copy."""
+        return cls.made_of(_Both(one, other), _only_column)
+
     def __len__(self) -> int:
         return len(self._rows)
+
+    def arrays(self) -> Iterator[Any]:
+        """Yield all texts as `pyarrow.LargeStringArray`s, in order."""
+        return map(self._text_of, self._rows.read(range(len(self))))
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -72,8 +81,8 @@ class TextColumn(Sequence[str]):
         return self.take([range(len(self))[index]]).to_pylist()[0]
 
     def __iter__(self) -> Iterator[str]:
-        for batch in self._rows.read(range(len(self))):
-            yield from self._text_of(batch).to_pylist()
+        for texts in self.arrays():
+            yield from texts.to_pylist()
 
     def take(self, positions: Positions | Sequence[int]) -> Any:
         """Return the texts at these positions as a `pyarrow.LargeStringArray`."""
@@ -88,10 +97,31 @@ class TextColumn(Sequence[str]):
         import pyarrow.compute as compute
 
         if self._sizes is None:
-            texts = map(self._text_of, self._rows.read(range(len(self))))
-            lengths = [compute.call_function("binary_length", [one]).to_numpy() for one in texts]
+            lengths = [compute.call_function("binary_length", [one]).to_numpy() for one in self.arrays()]
             self._sizes = numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *lengths])
         return self._sizes
+
+
+class _Both:
+    """The rows of two columns of texts, one after the other."""
+
+    def __init__(self, one: TextColumn, other: TextColumn) -> None:
+        self._columns = (one, other)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._columns))
+
+    def read(self, positions: Positions) -> Iterator[Batch]:
+        import numpy
+
+        wanted = numpy.asarray(positions, dtype=numpy.int64)
+        first = len(self._columns[0])
+        for start in range(0, len(wanted), _ROWS):
+            chunk = wanted[start : start + _ROWS]
+            edges = numpy.flatnonzero(numpy.diff(chunk >= first)) + 1
+            for run in numpy.split(chunk, edges):
+                number = int(run[0] >= first)
+                yield _batch(self._columns[number].take(run - number * first))
 
 
 def text_array(texts: Sequence[str]) -> Any:
