@@ -56,8 +56,8 @@ def _head(judged: str, learned: str, body: bytes) -> bytes:
 
 
 def _read(entry: Any, sizes: tuple[int, int]) -> Leak:
-    kind, *rows, similarity = cast("list[Any]", entry)
-    is_sound = kind in KINDS and len(rows) == 2 and type(similarity) is float
-    if not is_sound or not all(type(row) is int and 0 <= row < size for row, size in zip(rows, sizes, strict=True)):
+    leak = Leak(*cast("tuple[Any, Any, Any, Any]", entry))
+    rows = zip((leak.position, leak.other), sizes, strict=True)
+    if leak.kind not in KINDS or not all(type(row) is int and 0 <= row < size for row, size in rows):
         raise ValueError("not a leak of these rows")
-    return Leak(kind, *rows, similarity)
+    return leak._replace(similarity=float(leak.similarity))

@@ -29,6 +29,7 @@ __all__ = [
     "message_lists",
     "message_rows",
     "open_message_rows",
+    "row_characters",
     "stored_rows",
     "write_message_rows",
 ]
@@ -94,6 +95,23 @@ def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
     for batch in rows.batches():
         messages = messages_of(batch.arrow.column(side))
         yield from messages.contents.take(pyarrow.array(messages.last)).to_pylist()
+
+
+def row_characters(rows: RowSequence) -> list[int]:
+    """Return the characters of all messages of each row."""
+    import numpy
+    import pyarrow.compute as compute
+
+    found: list[int] = []
+    for batch in rows.batches():
+        total = numpy.zeros(batch.rows, dtype=numpy.int64)
+        for column in batch.arrow.columns:
+            messages = messages_of(column)
+            lengths = compute.call_function("utf8_length", [messages.contents]).to_numpy()
+            sums = numpy.concatenate([[0], numpy.cumsum(lengths)])
+            total += numpy.diff(sums[numpy.concatenate([[0], numpy.cumsum(messages.counts)])])
+        found += total.tolist()
+    return found
 
 
 def write_message_rows(rows: RowSequence, path: Path) -> None:

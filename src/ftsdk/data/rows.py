@@ -43,6 +43,7 @@ class Rows:
         "_format",
         "_guesses",
         "_parts",
+        "_ref",
         "_rows",
         "_source",
         "_steps",
@@ -72,6 +73,7 @@ class Rows:
         self._parts = parts
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
+        self._ref: DatasetRef | None = None
 
     @property
     def name(self) -> str:
@@ -198,6 +200,11 @@ class Rows:
         Raises:
             DatasetError: The rows are still a table.
         """
+        if self._ref is None:
+            self._ref = self._named()
+        return self._ref
+
+    def _named(self) -> DatasetRef:
         fingerprint = self.fingerprint
         total, longest = self.token_guesses.total_and_longest()
         return DatasetRef(

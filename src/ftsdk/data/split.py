@@ -79,9 +79,8 @@ def split_positions(
     found = {**dict(zip(counts, drawn, strict=True)), "train": rest}
     if empty := [name for name, positions in found.items() if not positions]:
         raise DatasetError(
-            f"{empty[0]} would be empty: the {rows} rows have {0 if groups is None else len(set(groups.tolist()))} distinct "
-            "prompts or groups, and "
-            "rows of one stay together.",
+            f"{empty[0]} would be empty: the {rows} rows have {0 if groups is None else len(set(groups.tolist()))} "
+            "distinct prompts or groups, and rows of one stay together.",
             source=source,
             hint="Ask for other sizes, or pass group=None if the same prompt may be in two parts.",
         )
@@ -264,7 +263,7 @@ def draws(rows: int, seed: int) -> Any:
     # The same generator (MT19937) and the same 53 bits; a test holds the two equal.
     *key, position = random.Random(seed).getstate()[1]
     generator = numpy.random.RandomState()
-    generator.set_state(("MT19937", numpy.asarray(key, dtype=numpy.uint32), position))
+    generator.set_state(("MT19937", numpy.asarray(key, dtype=numpy.uint32), position, 0, 0.0))
     return generator.random_sample(rows)
 
 

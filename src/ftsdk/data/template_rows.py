@@ -37,7 +37,7 @@ class ChatTemplates(NamedTuple):
             if given is None or not _are_visible([given]):
                 return None
             texts, roles = [given, *texts], ["system", *roles]
-        if any(text is None for text in texts) or not self.prompt.fields and not self.prompt.text.strip():
+        if any(text is None for text in texts) or (not self.prompt.fields and not self.prompt.text.strip()):
             return None
         order = numpy.arange(len(texts) * batch.rows).reshape(len(texts), batch.rows).T.ravel()
         messages = list_column(
@@ -58,7 +58,7 @@ def _filled(template: Template, batch: Batch) -> Any | None:
     except UnicodeEncodeError:  # half a surrogate pair
         return None
     columns = [_column(name, batch) for name in template.fields]
-    if any(column is None for column in columns) or columns and not _are_visible(columns):
+    if any(column is None for column in columns) or (columns and not _are_visible(columns)):
         return None
     if not columns:
         return pyarrow.array([template.literals[0]] * batch.rows, pyarrow.large_string())
