@@ -323,7 +323,7 @@ def _read_file(path: Path, bad: BadRows) -> Table:
     elif suffix == ".json":
         found = json_array(read_text(path), name, bad)
     else:
-        found = csv_rows(read_text(path), name, bad, delimiter="\t" if suffix == ".tsv" else ",")
+        found = csv_rows(text_blocks(path), name, bad, delimiter="\t" if suffix == ".tsv" else ",")
     return table_of(found, source=name, bad=bad)
 
 
