@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from ftsdk.data.duplicates.exact import normalised, text_key
+from ftsdk.data.duplicates.exact import column_hashes, normalised, text_key, texts_at
 from ftsdk.data.duplicates.limits import may_be_long
-from ftsdk.data.folded_hashes import folded_hash, folded_hashes
-from ftsdk.data.text_column import TextColumn, text_buffers
+from ftsdk.data.folded_hashes import folded_hash
+from ftsdk.data.text_column import TextColumn
 
 if TYPE_CHECKING:
     from ftsdk.data.duplicates.signatures import Signatures
@@ -23,7 +23,6 @@ another answer. "near prompt": likewise for near-duplicates. "13-gram answer", "
 n-grams of words of the judged row's answer."""
 
 KINDS: tuple[LeakKind, ...] = get_args(LeakKind)
-_ROWS = 1024
 
 
 class Asked(NamedTuple):
@@ -67,33 +66,16 @@ class Learned:
         import numpy
 
         if self._hashes is None:
-            self._hashes = _folded_hashes(self.prompts)
+            self._hashes = column_hashes(self.prompts)
         hashes, is_ascii = self._hashes
         wanted = [folded_hash(prompt) for prompt in prompts if prompt.isascii()]
         is_wanted = numpy.isin(hashes, numpy.asarray(wanted, dtype=numpy.uint64)) | ~is_ascii
         positions = numpy.flatnonzero(is_wanted)
         answers = self.answers if isinstance(self.answers, TextColumn) else TextColumn(self.answers)
-        for start in range(0, len(positions), _ROWS):
-            rows = positions[start : start + _ROWS]
-            yield from zip(
-                rows.tolist(), self.prompts.take(rows).to_pylist(), answers.take(rows).to_pylist(), strict=True
-            )
-
-
-def _folded_hashes(texts: TextColumn) -> tuple[Any, Any]:
-    """Return a `folded_hash` of each text, which means nothing unless it is ASCII, and whether it is."""
-    import numpy
-    import pyarrow as pa
-    import pyarrow.compute as compute
-
-    end = b"\xff"  # UTF-8 has no such byte
-    hashes, is_ascii = [numpy.empty(0, dtype=numpy.uint64)], [numpy.empty(0, dtype=bool)]
-    for array in texts.arrays():
-        parts = [array.cast(pa.large_binary()), *(pa.scalar(part, pa.large_binary()) for part in (end, b""))]
-        joined = text_buffers(compute.call_function("binary_join_element_wise", parts))[1]
-        hashes.append(folded_hashes(joined.tobytes(), end))
-        is_ascii.append(compute.call_function("string_is_ascii", [array]).to_numpy(zero_copy_only=False))
-    return numpy.concatenate(hashes), numpy.concatenate(is_ascii)
+        for (row, prompt), (_, answer) in zip(
+            texts_at(self.prompts, positions), texts_at(answers, positions), strict=True
+        ):
+            yield row, prompt, answer
 
 
 class Leak(NamedTuple):
