@@ -14,6 +14,7 @@ from typing import Any
 from ftsdk._files import open_regular_file
 from ftsdk.data.arrow_lines import arrow_lines
 from ftsdk.data.batches import Batch, Batches, BatchWriter
+from ftsdk.data.in_threads import in_threads
 from ftsdk.data.message_columns import messages_of
 from ftsdk.data.row_sequence import RowSequence
 
@@ -39,6 +40,7 @@ Row = dict[str, Any]
 SIDES = {"chat": ("messages",), "preference": ("chosen", "prompt", "rejected")}
 """The lists of messages of a row, by the format of the rows."""
 _ROWS = 1024
+_FEW = 8 * _ROWS
 
 
 def message_rows(rows: Iterable[Row]) -> RowSequence:
@@ -78,9 +80,13 @@ def fingerprint_of(rows: RowSequence) -> str:
 
 def line_blocks(rows: RowSequence) -> Iterator[bytes]:
     """Yield canonical rows as JSON lines, many rows at a time; see `as_lines`."""
-    for batch in rows.batches():
-        lines = None if batch.objects else arrow_lines(batch.arrow)
-        yield as_lines(RowSequence([batch], message_lists)) if lines is None else lines
+    # With a few batches, threads take longer to start than they save.
+    return (in_threads if len(rows) > _FEW else map)(_lines, rows.batches())
+
+
+def _lines(batch: Batch) -> bytes:
+    lines = None if batch.objects else arrow_lines(batch.arrow)
+    return as_lines(RowSequence([batch], message_lists)) if lines is None else lines
 
 
 def last_contents(rows: RowSequence, side: str) -> Iterator[str]:

@@ -169,6 +169,10 @@ class Rows:
             self._fingerprint = fingerprint_of(self.canonical)
         return self._fingerprint
 
+    def named_by(self, fingerprint: str) -> None:
+        """Take a fingerprint that these very rows were just found to have, so that they aren't hashed again."""
+        self._fingerprint = fingerprint
+
     def to_bytes(self) -> bytes:
         """Return the canonical rows as JSON lines; their SHA-256 is the fingerprint.
 

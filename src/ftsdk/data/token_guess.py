@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk.data.batches import Batch
+from ftsdk.data.in_threads import in_threads
 from ftsdk.data.message_columns import Messages, messages_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_column import text_array, text_buffers
@@ -37,6 +39,8 @@ _KINDS = bytes(
 )
 """The kind of each byte: 0 letters and blanks, 1 digits, 2 signs, 3 what is beyond ASCII."""
 _ROWS = 1024
+_FEW = 8 * _ROWS
+"""Rows up to which threads take longer to start than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +74,28 @@ def guess_rows(rows: Iterable[Mapping[str, Any]]) -> TokenGuesses:
     """Estimate the tokens of canonical rows, all of one format."""
     import numpy
 
-    sequences: list[Any] = []
-    answers: list[Any] = []
-    for sides in _from_arrow(rows) if isinstance(rows, RowSequence) else _from_python(rows):
-        if "messages" in sides:
-            total, answer = _totals(sides["messages"])
-            sequences.append(total[:, None])
-        else:
-            # The prompt is in both sequences, and so is what the template adds to a row.
-            prompt, _ = _totals(sides["prompt"])
-            both = [_totals(sides[side])[0] for side in ("chosen", "rejected")]
-            sequences.append(numpy.stack([prompt + total - numpy.asarray(_PER_ROW) for total in both], axis=1))
-            answer = both[0][:, 1] + both[1][:, 1] - 2 * (_PER_ROW[1] + _PER_MESSAGE[1])
-        answers.append(answer)
+    is_large = isinstance(rows, RowSequence) and len(rows) > _FEW
+    sides = map(_sides, rows.batches()) if isinstance(rows, RowSequence) else _from_python(rows)
+    sequences, answers = zip(*(in_threads if is_large else map)(_guess_batch, sides), strict=True)
     return TokenGuesses(numpy.concatenate(sequences), numpy.concatenate(answers))
 
 
-def _from_arrow(rows: RowSequence) -> Iterator[dict[str, Messages]]:
-    for batch in rows.batches():
-        yield {side: messages_of(batch.arrow.column(side)) for side in batch.arrow.schema.names}
+def _guess_batch(sides: Mapping[str, Messages]) -> tuple[Any, Any]:
+    """Return the tokens of the sequences and answers of some rows."""
+    import numpy
+
+    if "messages" in sides:
+        total, answer = _totals(sides["messages"])
+        return total[:, None], answer
+    # The prompt is in both sequences, and so is what the template adds to a row.
+    prompt, _ = _totals(sides["prompt"])
+    both = [_totals(sides[side])[0] for side in ("chosen", "rejected")]
+    answer = both[0][:, 1] + both[1][:, 1] - 2 * (_PER_ROW[1] + _PER_MESSAGE[1])
+    return numpy.stack([prompt + total - numpy.asarray(_PER_ROW) for total in both], axis=1), answer
+
+
+def _sides(batch: Batch) -> dict[str, Messages]:
+    return {side: messages_of(batch.arrow.column(side)) for side in batch.arrow.schema.names}
 
 
 def _from_python(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Messages]]:

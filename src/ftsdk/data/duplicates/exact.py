@@ -27,8 +27,11 @@ def exact_duplicates(
     """
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
-    is_loose = ignore_case and ignore_blanks and isinstance(texts, TextColumn)
-    for position, text in _maybe_repeated(texts) if is_loose else enumerate(texts):
+    if ignore_case and ignore_blanks and isinstance(texts, TextColumn):
+        numbered = _maybe_repeated(texts)
+    else:
+        numbered = enumerate(texts)
+    for position, text in numbered:
         key = text_key(normalised(text, ignore_case=ignore_case, ignore_blanks=ignore_blanks))
         leader = first.setdefault(key, position)
         if leader != position:

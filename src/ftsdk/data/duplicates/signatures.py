@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
-from ftsdk.data.duplicates.in_threads import in_threads
 from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+from ftsdk.data.in_threads import in_threads
 
 __all__ = ["BANDS", "Signatures", "sign"]
 

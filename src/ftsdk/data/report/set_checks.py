@@ -8,10 +8,10 @@ from ftsdk.data.asked import prompts_of
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
 from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
+from ftsdk.data.repeated_rows import repeated_rows
 from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.data.report.row_texts import RowTexts
-from ftsdk.data.repeated_rows import repeated_rows
 from ftsdk.data.rows import Rows
 
 __all__ = ["answer_findings", "duplicate_findings"]
