@@ -46,6 +46,8 @@ class Peak(threading.Thread):
 
 def measure(path: Path) -> dict[str, float]:
     """Take the rows through everything that is done to them before a run."""
+    from pydantic import SecretStr
+
     from ftsdk import Dataset, FineTuneJob, Together
     from ftsdk.data import Store
     from ftsdk.data.privacy import find
@@ -82,7 +84,10 @@ def measure(path: Path) -> dict[str, float]:
         rows.summary()
     seconds, processor, own = sum(found.values()), time.process_time() - begun, peak.anonymous_mib
     job = FineTuneJob(
-        model="Qwen/Qwen3.5-0.8B", train=parts.train, validation=parts.validation, backend=Together(api_key="none")
+        model="Qwen/Qwen3.5-0.8B",
+        train=parts.train,
+        validation=parts.validation,
+        backend=Together(api_key=SecretStr("none")),
     )
     for name in ("plan", "plan, again"):
         with lap(name):
@@ -91,7 +96,7 @@ def measure(path: Path) -> dict[str, float]:
         model="Qwen/Qwen3.5-0.8B",
         train=Store().load(parts.train.ref()),
         validation=Store().load(parts.validation.ref()),
-        backend=Together(api_key="none"),
+        backend=Together(api_key=SecretStr("none")),
     )
     with lap("plan of stored rows, leaks known"):
         again.plan()
