@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ftsdk.data.bad_rows import BadRows
+from ftsdk.data.batches import Batch, BatchWriter
 from ftsdk.data.conversation import Message, check_conversation, check_text, read_messages
 from ftsdk.data.location import Location
-from ftsdk.data.message_rows import Row, message_rows
+from ftsdk.data.message_rows import Row, message_batch, message_lists
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.template import Template
+from ftsdk.data.template_rows import ChatTemplates
 from ftsdk.data.tool_calls import TOOL_COLUMNS, check_calls, read_tool_columns
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
@@ -19,6 +21,7 @@ from ftsdk.spec.base import nearest
 __all__ = [
     "Make",
     "Row",
+    "RowMaker",
     "chat_rows",
     "joined_row",
     "messages_maker",
@@ -53,19 +56,27 @@ Make = Callable[[Mapping[str, Any], Location], Row]
 """Makes a canonical row of a row of a table."""
 
 
-def ready_rows(table: Table, make: Make, source: str | None, bad: BadRows) -> Built:
+class RowMaker(NamedTuple):
+    """What makes canonical rows of those of a table."""
+
+    row: Make
+    batch: Callable[[Batch], Batch | None] | None = None
+    """Makes the rows of a whole batch, faster; None, or a call that returns None: row by row."""
+
+
+def ready_rows(table: Table, maker: RowMaker, source: str | None, bad: BadRows) -> Built:
     """Return rows that need no template in canonical form.
 
     Args:
         table: The rows.
-        make: What makes a canonical row of each.
+        maker: What makes canonical rows of them.
         source: The file or hub id, for errors.
         bad: Where rows go that can't be used.
 
     Raises:
         DatasetError: A row can't be trained on; names line and field.
     """
-    return _built(table, source, bad, _refuses_columns(table), make)
+    return _built(table, source, bad, _refuses_columns(table), maker)
 
 
 def chat_rows(
@@ -85,8 +96,8 @@ def chat_rows(
                 "messages= takes whole conversations, so prompt= and completion= can't go with it.", source=source
             )
         column = _column(messages, "messages", table, source)
-        make = messages_maker(column, _template(system, "system", table, source))
-        return _built(table, source, bad, _refuses_columns(table), with_tools(make, table))
+        maker = messages_maker(column, _template(system, "system", table, source))
+        return _built(table, source, bad, _refuses_columns(table), with_tools(maker, table))
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
@@ -95,8 +106,8 @@ def chat_rows(
             hint='Pass prompt="...{column}..." and completion="{column}", '
             'or messages="column" for whole conversations.',
         )
-    make = template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
-    return _built(table, source, bad, None, make)
+    maker = template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
+    return _built(table, source, bad, None, maker)
 
 
 def preference_rows(
@@ -110,24 +121,24 @@ def preference_rows(
     system: str | None,
 ) -> Built:
     """Make preference rows by templates, or from columns of messages; see `Dataset.as_preference`."""
-    make = pair_maker(
+    maker = pair_maker(
         table, source, prompt=prompt, chosen=chosen, rejected=rejected, system=system, system_column=False
     )
-    return _built(table, source, bad, None, make)
+    return _built(table, source, bad, None, maker)
 
 
-def with_tools(make: Make, table: Table) -> Make:
+def with_tools(maker: RowMaker, table: Table) -> RowMaker:
     """Return a maker of rows that also keeps the tools beside a conversation, and holds its calls against them."""
     if not any(column in TOOL_COLUMNS for column in table.columns):
-        return make
+        return maker
 
     def make_with_tools(row: Mapping[str, Any], where: Location) -> Row:
-        made, beside = make(row, where), read_tool_columns(row, where)
+        made, beside = maker.row(row, where), read_tool_columns(row, where)
         for side, messages in made.items():
             check_calls({"messages": messages, **beside}, where, side)
         return {**made, **beside}
 
-    return make_with_tools
+    return RowMaker(make_with_tools)
 
 
 def _built(
@@ -135,32 +146,49 @@ def _built(
     source: str | None,
     bad: BadRows,
     refuse: Callable[[Mapping[str, Any], Location], None] | None,
-    make: Make,
+    maker: RowMaker,
 ) -> Built:
-    kept: list[int] = []
+    """Make rows, a batch at a time where that is possible and no column may refuse a row."""
+    import numpy
 
-    def made() -> Iterator[Row]:
-        for position, (row, where) in enumerate(table.located(source)):
+    kept: list[Any] = []
+    writer = BatchWriter()
+
+    def made(start: int, stop: int) -> Iterator[Row]:
+        positions = numpy.arange(start, stop)
+        is_kept = numpy.zeros(stop - start, dtype=bool)
+        for number, (row, where) in enumerate(table.at(positions).located(source)):
             try:
                 if refuse is not None:
                     refuse(row, where)
-                found = make(row, where)
+                found = maker.row(row, where)
             except DatasetError as error:
                 bad.add(error, row)
             else:
-                kept.append(position)
+                is_kept[number] = True
                 yield found
+        kept.append(positions[is_kept])
 
+    start = 0
     with room_on_disk(source):
-        rows = message_rows(made())
-    bad.finish(len(kept))
-    return (table if len(kept) == len(table.rows) else table.at(kept)), rows
+        for batch in table.rows.batches():
+            stop = start + batch.rows
+            filled = maker.batch(batch) if maker.batch is not None and refuse is None else None
+            if filled is not None:
+                writer.add(filled)
+                kept.append(numpy.arange(start, stop))
+            elif rows := list(made(start, stop)):
+                writer.add(message_batch(rows))
+            start = stop
+        rows = RowSequence(writer.finish(), message_lists)
+    bad.finish(len(rows))
+    return (table if len(rows) == len(table.rows) else table.at(numpy.concatenate(kept))), rows
 
 
 def template_maker(
     table: Table, source: str | None, *, prompt: str, completion: str, system: str | None, system_column: bool
-) -> Make:
-    """Return what makes conversations by templates; arguments as for `Dataset.as_chat`.
+) -> RowMaker:
+    """Return what makes conversations by templates, a row or a batch at a time; arguments as for `Dataset.as_chat`.
 
     Args:
         table: The table, for its columns.
@@ -185,7 +213,7 @@ def template_maker(
             raise where.error("the prompt is empty.", field="prompt")
         return {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
-    return make
+    return RowMaker(make, ChatTemplates(asks, answers, systems, system_column).filled)
 
 
 def pair_maker(
@@ -197,7 +225,7 @@ def pair_maker(
     rejected: str,
     system: str | None,
     system_column: bool,
-) -> Make:
+) -> RowMaker:
     """Return what makes preference rows; arguments as for `Dataset.as_preference` and `template_maker`."""
     systems = _template(system, "system", table, source)
     read = {
@@ -225,7 +253,7 @@ def pair_maker(
         opening = opening_of(row, where, systems, system_column or is_talk)
         return pair_row(asked, answers, opening, where)
 
-    return with_tools(make, table) if is_talk or system_column else make
+    return with_tools(RowMaker(make), table) if is_talk or system_column else RowMaker(make)
 
 
 def pair_row(asked: list[Message], answers: dict[str, list[Message]], opening: list[Message], where: Location) -> Row:
@@ -290,7 +318,7 @@ class _Side:
         return [{"role": role, "content": check_text(content, where, self.name)}]
 
 
-def messages_maker(column: str, systems: Template | None) -> Make:
+def messages_maker(column: str, systems: Template | None) -> RowMaker:
     """Return what reads conversations.
 
     Args:
@@ -304,7 +332,7 @@ def messages_maker(column: str, systems: Template | None) -> Make:
         check_conversation(messages, where, column)
         return {"messages": messages}
 
-    return make
+    return RowMaker(make)
 
 
 def joined_row(row: Mapping[str, Any], where: Location) -> Row:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ftsdk._format import printable
@@ -21,10 +21,18 @@ __all__ = ["csv_rows"]
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-def csv_rows(text: str, source: str, bad: BadRows, *, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def csv_rows(
+    blocks: Iterable[str], source: str, bad: BadRows, *, delimiter: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows with the lines they start on; blank lines are skipped.
 
     Rows with more or fewer fields than the header go to `bad`.
+
+    Args:
+        blocks: The text, in pieces that end anywhere.
+        source: The file, for errors.
+        bad: Where rows go that can't be used.
+        delimiter: What is between two fields.
 
     Raises:
         DatasetError: The text isn't CSV, its header can't be used, or there are no rows.
@@ -32,7 +40,7 @@ def csv_rows(text: str, source: str, bad: BadRows, *, delimiter: str) -> Iterato
     header: list[str] | None = None
     shown = ""
     is_empty = True
-    for line, record in _records(text, source, delimiter):
+    for line, record in _records(blocks, source, delimiter):
         where = Location(source, line)
         if header is None:
             header = _header(record, where, delimiter)
@@ -56,16 +64,22 @@ def csv_rows(text: str, source: str, bad: BadRows, *, delimiter: str) -> Iterato
         raise DatasetError("has a header and no rows.", source=source)
 
 
-def _records(text: str, source: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(blocks: Iterable[str], source: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each record and the line it starts on."""
     # One field and what ends it. A quote that isn't the first character of a field is text, as in the standard library.
     field = re.compile(
         rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"\r\n{delimiter}][^\r\n{delimiter}]*+)?+)({delimiter}|\r\n|\r|\n|\Z)'
     )
-    position, line, started, end = 0, 1, 1, len(text)
+    remaining = iter(blocks)
+    text, is_whole = "", False
+    position, line, started = 0, 1, 1
     record: list[str] = []
-    while position < end or record:
+    while position < len(text) or record or not is_whole:
         found = field.match(text, position)
+        if not is_whole and (found is None or found.end() == len(text)):  # it may go on in the next block
+            text, is_whole = _longer(text[position:], remaining)
+            position = 0
+            continue
         if found is None:
             closed = re.compile(r'"[^"]*+(?:""[^"]*+)*+"').match(text, position)
             reason = "text follows a closing quote" if closed else "a quote is never closed"
@@ -86,6 +100,20 @@ def _records(text: str, source: str, delimiter: str) -> Iterator[tuple[int, list
         record = []
         line += 1
         started = line
+
+
+def _longer(text: str, blocks: Iterator[str]) -> tuple[str, bool]:
+    """Return text with what follows it, and whether that is all.
+
+    At least twice as long, so that a field of many blocks isn't searched once for each of them.
+    """
+    parts, missing = [text], len(text)
+    for block in blocks:
+        parts.append(block)
+        missing -= len(block)
+        if missing < 0:
+            return "".join(parts), False
+    return "".join(parts), True
 
 
 def _header(record: list[str], where: Location, delimiter: str) -> list[str]:

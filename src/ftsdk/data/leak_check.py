@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftsdk._format import printable
+from ftsdk.data.asked import answers_of, prompts_of, wholes_of
 from ftsdk.data.dataset import Dataset
-from ftsdk.data.duplicates.leaks import Asked, Leak, LeakKind, find_leaks
+from ftsdk.data.duplicates.leaks import Asked, Leak, LeakKind, Learned, find_leaks
+from ftsdk.data.kept_leaks import keep_leaks, kept_leaks
 from ftsdk.data.labels import label_counts, label_variants
 from ftsdk.data.last_results import LastResults
 from ftsdk.data.message_rows import last_contents
@@ -48,16 +50,17 @@ def data_notes(
             near-duplicate of it.
     """
     held_out = [] if validation is None else [JudgedBy("validation", validation)]
+    read: _Read = {}
     notes: list[str] = []
     refused: dict[str, str] = {}
     for judge in [*held_out, *evals]:
-        leaks = leaks_of(judge, train)
+        leaks = leaks_of(judge, train, read)
         certain = [leak for leak in leaks if leak.is_certain]
         if certain and judge.field not in allow_leaks:
             refused[judge.field] = _refusal(judge, certain)
         notes += _notes(judge, leaks, "train")
         if held_out and judge is not held_out[0]:
-            notes += _notes(judge, leaks_of(judge, held_out[0].rows), "validation")
+            notes += _notes(judge, leaks_of(judge, held_out[0].rows, read), "validation")
     if refused:
         raise DatasetError(
             f"{'; '.join(refused.values())}. The result would measure in part what was memorised.",
@@ -72,31 +75,60 @@ _found: LastResults[tuple[Leak, ...]] = LastResults(32)
 """By the fingerprints of both sets, since a job is planned several times."""
 
 
-def leaks_of(judge: JudgedBy, learned: Rows | Iterable[Mapping[str, Any]]) -> tuple[Leak, ...]:
+_KEPT_FROM = 10_000
+"""Rows of both sets from which on leaks are kept on disk; fewer are compared in less than a second."""
+_Read = dict[int, Learned]
+"""Rows that were read and hashed already, by the `id` of their dataset."""
+
+
+def leaks_of(
+    judge: JudgedBy, learned: Rows | Iterable[Mapping[str, Any]], read: _Read | None = None
+) -> tuple[Leak, ...]:
     """Return what rows share with those that a model learned from; see `find_leaks`.
 
     A near-duplicate with the same answer is no certain leak between two parts of one split, which keeps
     near-duplicates together except for rows of one template.
+
+    Args:
+        judge: What a model is measured on.
+        learned: What it learned from.
+        read: One dict for several calls: rows that it learned from are read and hashed once for all of them.
     """
-    leaks = _leaks_of(judge.rows, learned)
+    leaks = _leaks_of(judge.rows, learned, {} if read is None else read)
     if _are_parts_of_one_split(judge.rows, learned):
         return tuple(leak._replace(kind="near prompt") if leak.kind == "near row" else leak for leak in leaks)
     return leaks
 
 
 def _leaks_of(
-    judged: Rows | Iterable[Mapping[str, Any]], learned: Rows | Iterable[Mapping[str, Any]]
+    judged: Rows | Iterable[Mapping[str, Any]], learned: Rows | Iterable[Mapping[str, Any]], read: _Read
 ) -> tuple[Leak, ...]:
     if not (isinstance(judged, Rows) and isinstance(learned, Rows)):
         return find_leaks(_asked(judged), _asked(learned))
     key = judged.fingerprint, learned.fingerprint
-    return _found.get(key, lambda: find_leaks(_asked(judged), _asked(learned)))
+    return _found.get(key, lambda: _kept_or_found(judged, learned, read))
+
+
+def _kept_or_found(judged: Rows, learned: Rows, read: _Read) -> tuple[Leak, ...]:
+    is_large = len(judged) + len(learned) >= _KEPT_FROM
+    key = judged.fingerprint, learned.fingerprint
+    leaks = kept_leaks(*key, (len(judged), len(learned))) if is_large else None
+    if leaks is None:
+        if id(learned) not in read:
+            wholes = wholes_of(learned.canonical, learned.format)
+            read[id(learned)] = Learned(*_asked(learned), wholes)
+        leaks = find_leaks(_asked(judged), read[id(learned)])
+        if is_large:
+            keep_leaks(*key, leaks)
+    return leaks
 
 
 def _asked(data: Rows | Iterable[Mapping[str, Any]]) -> Asked:
+    if isinstance(data, Rows):
+        return Asked(prompts_of(data.canonical, data.format), answers_of(data.canonical, data.format))
     prompts: list[str] = []
     answers: list[str] = []
-    for row in data.rows if isinstance(data, Rows) else data:
+    for row in data:
         prompts.append(prompt_text(row, "chat" if "messages" in row else "preference"))
         answers.append(answer_text(row))
     return Asked(prompts, answers)
@@ -175,9 +207,14 @@ def _pairs(leaks: Sequence[Leak]) -> str:
     return "; ".join(shown) + ("; ..." if len(leaks) > 3 else "")
 
 
-def _label_notes(train: Rows) -> list[str]:
-    if train.format != "chat":
-        return []
+_labels: LastResults[tuple[str, ...]] = LastResults(32)
+
+
+def _label_notes(train: Rows) -> tuple[str, ...]:
+    return () if train.format != "chat" else _labels.get(train.fingerprint, lambda: _notes_about_labels(train))
+
+
+def _notes_about_labels(train: Rows) -> tuple[str, ...]:
     counts = label_counts(last_contents(train.canonical, "messages"))
     notes: list[str] = []
     for group in label_variants(counts):
@@ -186,4 +223,4 @@ def _label_notes(train: Rows) -> list[str]:
             f"train has labels that differ by case or blanks alone, and are learned as different answers: {shown}; "
             "make them one with Dataset.map() if they are"
         )
-    return notes
+    return tuple(notes)

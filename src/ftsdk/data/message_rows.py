@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import open_regular_file
+from ftsdk.data.arrow_lines import arrow_lines
 from ftsdk.data.batches import MISSING, Batch, Batches, BatchWriter
 from ftsdk.data.cells import decode_cells, encode_cells
+from ftsdk.data.in_threads import in_threads
+from ftsdk.data.message_columns import has_plain_messages, messages_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
 
@@ -29,9 +32,13 @@ __all__ = [
     "as_lines",
     "fingerprint_of",
     "last_contents",
+    "line_blocks",
+    "list_column",
+    "message_batch",
     "message_lists",
     "message_rows",
     "open_message_rows",
+    "row_characters",
     "stored_rows",
     "write_message_rows",
 ]
@@ -43,6 +50,7 @@ SIDES = {"chat": ("messages",), "preference": ("chosen", "prompt", "rejected")}
 BESIDE = ("parallel_tool_calls", "tools")
 """What a row may have beside its lists of messages."""
 _ROWS = 1024
+_FEW = 8 * _ROWS
 
 
 def message_rows(rows: Iterable[Row]) -> RowSequence:
@@ -56,10 +64,10 @@ def message_rows(rows: Iterable[Row]) -> RowSequence:
     for row in rows:
         waiting.append(row)
         if len(waiting) == _ROWS:
-            writer.add(_encoded(waiting))
+            writer.add(message_batch(waiting))
             waiting = []
     if waiting:
-        writer.add(_encoded(waiting))
+        writer.add(message_batch(waiting))
     return RowSequence(writer.finish(), message_lists)
 
 
@@ -83,9 +91,20 @@ def as_lines(rows: Iterable[Row]) -> bytes:
 def fingerprint_of(rows: RowSequence) -> str:
     """Return the SHA-256 of canonical rows as JSON lines."""
     digest = hashlib.sha256()
-    for batch in rows.batches():
-        digest.update(as_lines(RowSequence([batch], message_lists)))
+    for lines in line_blocks(rows):
+        digest.update(lines)
     return digest.hexdigest()
+
+
+def line_blocks(rows: RowSequence) -> Iterator[bytes]:
+    """Yield canonical rows as JSON lines, many rows at a time; see `as_lines`."""
+    # With a few batches, threads take longer to start than they save.
+    return (in_threads if len(rows) > _FEW else map)(_lines, rows.batches())
+
+
+def _lines(batch: Batch) -> bytes:
+    lines = None if batch.objects else arrow_lines(batch.arrow)
+    return as_lines(RowSequence([batch], message_lists)) if lines is None else lines
 
 
 def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
@@ -95,19 +114,41 @@ def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
         rows: Canonical rows.
         side: Which of their lists of messages.
     """
-    import numpy
     import pyarrow
 
     for batch in rows.batches():
-        column = batch.arrow.column(side)
-        ends = numpy.cumsum(column.value_lengths().to_numpy())
-        last = column.flatten().take(pyarrow.array(ends - 1)).flatten()
-        contents, more = last[1].to_pylist(), last[2].to_pylist() if len(last) > 2 else ()
-        for position, text in enumerate(more):
-            if text is not None:
-                message = {"content": contents[position], **json.loads(text), "role": "assistant"}
-                contents[position] = message_text(message, with_reasoning=False)
-        yield from contents
+        if has_plain_messages(batch):
+            messages = messages_of(batch.arrow.column(side))
+            yield from messages.contents.take(pyarrow.array(messages.last)).to_pylist()
+        else:
+            for row in RowSequence([batch], message_lists):
+                yield message_text(row[side][-1], with_reasoning=False)
+
+
+def row_characters(rows: RowSequence) -> list[int]:
+    """Return the characters of each row: of all its messages, and of its tools."""
+    import numpy
+    import pyarrow.compute as compute
+
+    found: list[int] = []
+    for batch in rows.batches():
+        if not has_plain_messages(batch):
+            found += [_characters(row) for row in RowSequence([batch], message_lists)]
+            continue
+        total = numpy.zeros(batch.rows, dtype=numpy.int64)
+        for column in batch.arrow.columns:
+            messages = messages_of(column)
+            lengths = compute.call_function("utf8_length", [messages.contents]).to_numpy()
+            sums = numpy.concatenate([[0], numpy.cumsum(lengths)])
+            total += numpy.diff(sums[numpy.concatenate([[0], numpy.cumsum(messages.counts)])])
+        found += total.tolist()
+    return found
+
+
+def _characters(row: Row) -> int:
+    sides = [row["messages"]] if "messages" in row else [row["prompt"], row["chosen"], row["rejected"]]
+    tools = len(json.dumps(row["tools"])) if "tools" in row else 0
+    return tools + sum(len(message_text(message)) for side in sides for message in side)
 
 
 def write_message_rows(rows: RowSequence, path: Path) -> None:
@@ -208,7 +249,8 @@ def _widened(batch: Any, schema: Any) -> Any:
     return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _encoded(rows: Sequence[Row]) -> Batch:
+def message_batch(rows: Sequence[Row]) -> Batch:
+    """Return canonical rows, all of one format, as Arrow."""
     import pyarrow
 
     names = set(itertools.chain.from_iterable(rows))
@@ -222,13 +264,26 @@ def _column(lists: Sequence[Sequence[dict[str, Any]]]) -> Any:
     import pyarrow
 
     said = list(itertools.chain.from_iterable(lists))
-    parts = [
-        pyarrow.array([message["role"] for message in said], pyarrow.string()),
-        pyarrow.array([message["content"] for message in said], pyarrow.large_string()),
-    ]
+    roles = pyarrow.array([message["role"] for message in said], pyarrow.string())
+    contents = pyarrow.array([message["content"] for message in said], pyarrow.large_string())
+    more = None
     if any(len(message) > 2 for message in said):
-        parts.append(pyarrow.array(list(map(_more, said)), pyarrow.large_string()))
-    ends = list(itertools.accumulate(map(len, lists), initial=0))
+        more = pyarrow.array(list(map(_more, said)), pyarrow.large_string())
+    return list_column(list(itertools.accumulate(map(len, lists), initial=0)), roles, contents, more)
+
+
+def list_column(ends: Any, roles: Any, contents: Any, more: Any = None) -> Any:
+    """Return lists of messages as a column of canonical rows.
+
+    Args:
+        ends: Where each list begins among the messages, and where the last one ends.
+        roles: `pyarrow.StringArray`: the role of each message.
+        contents: `pyarrow.LargeStringArray`: what it says.
+        more: `pyarrow.LargeStringArray`: what else it has, as JSON; None: no message has more.
+    """
+    import pyarrow
+
+    parts = [roles, contents] if more is None else [roles, contents, more]
     messages = pyarrow.StructArray.from_arrays(parts, ["role", "content", "more"][: len(parts)])
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
 

@@ -6,6 +6,7 @@ rows go through the code that renders for training and previews.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
@@ -17,12 +18,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ftsdk.data.last_results import LastResults
+from ftsdk.data.message_rows import message_rows, row_characters
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.rendering import render_rows
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_model import TextModel
 from ftsdk.data.training_sequences import facts_of
 from ftsdk.errors import DatasetError, ModelError
-from ftsdk.models.chat_template import message_text
 from ftsdk.models.limits import TEMPLATE_LIMITS
 from ftsdk.models.plain_tokenizer import PlainTokenizer, TokenizerFiles
 from ftsdk.models.template_trial import OUT_OF_MEMORY, kill_after, limit_memory, too_much
@@ -73,14 +75,16 @@ def sample_of(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
         Positions that stand for the data, all of them if it is small, and positions of the longest rows besides.
     """
     limits = TEMPLATE_LIMITS
-    sizes = [_characters(row) for row in rows]
+    sizes = row_characters(rows if isinstance(rows, RowSequence) else message_rows(map(dict, rows)))
     if len(rows) <= limits.whole_rows and sum(sizes) <= limits.sampled_characters:
         return list(range(len(rows))), []
     count = min(len(rows), limits.sampled_rows)
     spread = [n * len(rows) // count for n in range(count)]
     # Every second one, then the rest: a cut at the limit of characters leaves rows from everywhere.
     spread = _within([*spread[::2], *spread[1::2]], sizes, limits.sampled_characters)
-    longest = sorted(set(range(len(rows))) - set(spread), key=lambda n: -sizes[n])[: limits.longest_rows]
+    is_spread = set(spread)
+    others = (position for position in range(len(rows)) if position not in is_spread)
+    longest = heapq.nlargest(limits.longest_rows, others, key=sizes.__getitem__)
     return spread, _within(longest, sizes, limits.sampled_characters // 2, at_least=0)
 
 
@@ -91,12 +95,6 @@ def _within(positions: Sequence[int], sizes: Sequence[int], characters: int, at_
         if characters >= 0 or len(found) < at_least:
             found.append(position)
     return sorted(found)
-
-
-def _characters(row: Mapping[str, Any]) -> int:
-    sides = [row["messages"]] if "messages" in row else [row["prompt"], row["chosen"], row["rejected"]]
-    tools = len(json.dumps(row["tools"])) if "tools" in row else 0
-    return tools + sum(len(message_text(message)) for side in sides for message in side)
 
 
 def try_rows(trial: RenderTrial) -> TriedRows:

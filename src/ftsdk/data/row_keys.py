@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
+from ftsdk.data.folded_hashes import BLANKS
 from ftsdk.data.message_rows import BESIDE
 from ftsdk.models.chat_template import message_text
 
@@ -22,8 +23,6 @@ __all__ = [
 ]
 
 Format = Literal["table", "chat", "preference"]
-_BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
-"""What `str.split` takes for blanks in ASCII."""
 
 
 def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
@@ -53,7 +52,7 @@ def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A
     folded = [text.lower() if text.isascii() else text.casefold() for text in _said(_asked(row, format))]
     if not all(map(str.isascii, folded)):
         folded = ["".join(text.split()) for text in folded]
-    return hash_of("\0".join(folded), without=_BLANKS)
+    return hash_of("\0".join(folded), without=BLANKS)
 
 
 def hash_of(text: str, *, without: bytes = b"") -> int:

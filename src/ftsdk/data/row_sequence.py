@@ -82,9 +82,18 @@ class RowSequence(Sequence[Row]):
         import numpy
 
         wanted = numpy.asarray(positions, dtype=numpy.int64)
-        if not isinstance(self._positions, range) or self._positions != range(len(self)):
-            wanted = numpy.asarray(self._positions, dtype=numpy.int64)[wanted]
-        return RowSequence(self._batches, self._values, wanted)
+        own = self._positions
+        if not isinstance(own, range) or own.step != 1:
+            return RowSequence(self._batches, self._values, numpy.asarray(own, dtype=numpy.int64)[wanted])
+        wanted = wanted if own.start == 0 else wanted + own.start
+        # Neighbours are read without a copy.
+        is_run = len(wanted) > 0 and wanted[-1] - wanted[0] == len(wanted) - 1 and bool((numpy.diff(wanted) == 1).all())
+        run = range(int(wanted[0]), int(wanted[-1]) + 1) if is_run else wanted
+        return RowSequence(self._batches, self._values, run)
+
+    def read(self, positions: Positions | Sequence[int]) -> Iterator[Batch]:
+        """Yield the rows at these positions as Arrow, a batch at a time."""
+        return self.at(positions).batches()
 
     def read_by(self, values: Callable[[Any], Sequence[Any]]) -> RowSequence:
         """Return the rows, of which the columns are read in another way."""

@@ -13,7 +13,7 @@ from ftsdk.data.forms import detect_form
 from ftsdk.data.jsonl_output import write_jsonl
 from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
-from ftsdk.data.message_rows import Row, as_lines, fingerprint_of
+from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
@@ -44,6 +44,7 @@ class Rows:
         "_format",
         "_guesses",
         "_parts",
+        "_ref",
         "_rows",
         "_source",
         "_steps",
@@ -73,6 +74,7 @@ class Rows:
         self._parts = parts
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
+        self._ref: DatasetRef | None = None
 
     @property
     def name(self) -> str:
@@ -178,13 +180,17 @@ class Rows:
             self._fingerprint = fingerprint_of(self.canonical)
         return self._fingerprint
 
+    def named_by(self, fingerprint: str) -> None:
+        """Take a fingerprint that these very rows were just found to have, so that they aren't hashed again."""
+        self._fingerprint = fingerprint
+
     def to_bytes(self) -> bytes:
         """Return the canonical rows as JSON lines; their SHA-256 is the fingerprint.
 
         Raises:
             DatasetError: The rows are still a table.
         """
-        return as_lines(self.canonical)
+        return b"".join(line_blocks(self.canonical))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a `pandas.DataFrame`: the columns of a table, `messages` of chat rows.
@@ -209,6 +215,11 @@ class Rows:
         Raises:
             DatasetError: The rows are still a table.
         """
+        if self._ref is None:
+            self._ref = self._named()
+        return self._ref
+
+    def _named(self) -> DatasetRef:
         fingerprint = self.fingerprint
         total, longest = self.token_guesses.total_and_longest()
         return DatasetRef(

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
+from ftsdk.data.asked import loose_prompt_hashes, prompts_of
 from ftsdk.data.duplicates.limits import may_be_long
 from ftsdk.data.labels import are_labels, class_of, label_counts
 from ftsdk.data.message_rows import last_contents
-from ftsdk.data.row_keys import hash_of, loose_prompt_hash, prompt_text
+from ftsdk.data.row_keys import hash_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
-from ftsdk.data.text_column import TextColumn
 from ftsdk.errors import DatasetError
 from ftsdk.spec.base import nearest
 
@@ -51,7 +51,7 @@ def split_positions(
     sizes: Mapping[str, float],
     seed: int,
     strata: Sequence[str] | None,
-    groups: Sequence[int] | None,
+    groups: Any | None,
     *,
     source: str | None,
 ) -> dict[str, tuple[int, ...]]:
@@ -79,8 +79,8 @@ def split_positions(
     found = {**dict(zip(counts, drawn, strict=True)), "train": rest}
     if empty := [name for name, positions in found.items() if not positions]:
         raise DatasetError(
-            f"{empty[0]} would be empty: the {rows} rows have {len(set(groups or ()))} distinct prompts or groups, and "
-            "rows of one stay together.",
+            f"{empty[0]} would be empty: the {rows} rows have {0 if groups is None else len(set(groups.tolist()))} "
+            "distinct prompts or groups, and rows of one stay together.",
             source=source,
             hint="Ask for other sizes, or pass group=None if the same prompt may be in two parts.",
         )
@@ -123,14 +123,14 @@ def strata_of(
 
 
 def groups_of(
-    rows: Sequence[Mapping[str, Any]],
+    rows: RowSequence,
     table: Table,
     group: ByColumn,
     *,
     format: Literal["table", "chat", "preference"],  # noqa: A002
     source: str | None,
-) -> list[int] | None:
-    """Return the group of each row: rows of one group stay in one part.
+) -> Any | None:
+    """Return the group of each row: rows of one group stay in one part. A NumPy array of integers.
 
     Args:
         rows: The rows as they are now.
@@ -152,31 +152,23 @@ def groups_of(
     from ftsdk.data.duplicates.components import Components
     from ftsdk.data.duplicates.near import split_clusters
 
-    keys: list[int] = []
-    is_long = False
-
-    def texts() -> Iterator[str]:
-        nonlocal is_long
-        for row in rows:
-            text = prompt_text(row, format)
-            keys.append(loose_prompt_hash(row, format))
-            is_long = is_long or may_be_long((text,))
-            yield text
-
     with room_on_disk(source):
-        prompts = TextColumn(texts())
-    columns = [keys]
+        prompts = prompts_of(rows, format)
+    keys = [loose_prompt_hashes(rows, format)]
     if group != "auto":
-        columns.append([hash_of(repr(value)) for value in _column(table, group, "group", source)])
-    components = Components(len(keys))
-    for column in columns:
-        _, first, inverse = numpy.unique(
-            numpy.asarray(column, dtype=numpy.uint64), return_index=True, return_inverse=True
+        values = (hash_of(repr(value)) for value in _column(table, group, "group", source))
+        keys.append(numpy.fromiter(values, dtype=numpy.uint64, count=len(rows)))
+    components = Components(len(rows))
+    for column in keys:
+        _, first, inverse = numpy.unique(column, return_index=True, return_inverse=True)
+        components.join(numpy.arange(len(rows)), first[inverse])
+    clusters = split_clusters(prompts) if may_be_long(prompts) else ()
+    if clusters:
+        components.join(
+            numpy.concatenate([cluster[:-1] for cluster in clusters]),
+            numpy.concatenate([cluster[1:] for cluster in clusters]),
         )
-        components.join(numpy.arange(len(keys)), first[inverse])
-    for cluster in split_clusters(prompts) if is_long else ():
-        components.join(numpy.asarray(cluster[:-1]), numpy.asarray(cluster[1:]))
-    return components.roots().tolist()
+    return components.roots()
 
 
 def slice_positions(index: slice, rows: int, *, source: str | None) -> tuple[int, ...]:
@@ -216,7 +208,7 @@ def _column(table: Table, column: str, parameter: str, source: str | None) -> It
 
 
 def choose(
-    rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | None, groups: Sequence[int] | None = None
+    rows: int, sizes: Sequence[int], seed: int, strata: Sequence[str] | None, groups: Any | None = None
 ) -> list[tuple[int, ...]]:
     """Draw parts from `range(rows)`.
 
@@ -232,64 +224,107 @@ def choose(
     Returns:
         The positions of each part, then those of the rest, each in ascending order. No position is in two of them.
     """
+    import numpy
+
     # random() is the one method whose sequence Python promises to keep; shuffle() may change.
-    draw = random.Random(seed)
-    order = sorted(range(rows), key=[draw.random() for _ in range(rows)].__getitem__)
-    members: dict[int, list[int]] = {}
-    for position in range(rows):
-        members.setdefault(position if groups is None else groups[position], []).append(position)
-    classes: dict[str, list[int]] = {}
-    for position in order:
-        if position in members:
-            classes.setdefault("" if strata is None else strata[position], []).append(position)
-    names = sorted(classes)  # not in order of first appearance, which depends on the draw
-    totals = {name: sum(len(members[first]) for first in classes[name]) for name in names}
+    order = numpy.argsort(draws(rows, seed), kind="stable")
+    group = numpy.arange(rows) if groups is None else numpy.asarray(groups, dtype=numpy.int64)
+    members = numpy.bincount(group, minlength=rows)  # of each group, by its first row
+    classes = _by_class(order[members[order] > 0], strata)
+    totals = {name: int(members[waiting].sum()) for name, waiting in classes.items()}
     left = dict(totals)
-    parts: list[list[int]] = []
+    parts: list[Any] = []
     for number, size in enumerate(sizes):
         # The parts to come and the rest need a group each.
         spare = sum(map(len, classes.values())) - (len(sizes) - number)
-        taken: list[int] = []
+        taken = numpy.empty(0, dtype=numpy.int64)
         for name, count in _shares(size, rows, totals, left).items():
-            taken += _drawn(classes[name], members, count, spare - len(taken))
+            found, classes[name] = _drawn(classes[name], members, count, spare - len(taken))
+            taken = numpy.concatenate([taken, found])
         # Groups that don't fit into the share of their class leave a gap, which others may fill.
-        for name in names:
-            gap = size - sum(len(members[first]) for first in taken)
-            taken += _drawn(classes[name], members, gap, spare - len(taken))
-        if not taken and spare > 0:
-            taken = [_smallest(classes, members)]
-        part = [position for first in taken for position in members[first]]
-        left = {name: sum(len(members[first]) for first in classes[name]) for name in names}
-        parts.append(part)
-    parts.append([position for name in names for first in classes[name] for position in members[first]])
-    return [tuple(sorted(part)) for part in parts]
+        for name in classes:
+            gap = size - int(members[taken].sum())
+            if gap <= 0:
+                break
+            found, classes[name] = _drawn(classes[name], members, gap, spare - len(taken))
+            taken = numpy.concatenate([taken, found])
+        if not len(taken) and spare > 0:
+            taken = _smallest(classes, members)
+        left = {name: int(members[waiting].sum()) for name, waiting in classes.items()}
+        parts.append(taken)
+    parts.append(numpy.concatenate([*classes.values()]) if classes else numpy.empty(0, dtype=numpy.int64))
+    return [_rows_of(part, group) for part in parts]
 
 
-def _drawn(waiting: list[int], members: Mapping[int, Sequence[int]], rows: int, groups: int) -> list[int]:
-    """Take groups from the front, with at most so many rows in all; those that don't fit stay for another part."""
-    found: list[int] = []
-    kept: list[int] = []
-    for number, first in enumerate(waiting):
-        if rows <= 0 or len(found) >= groups:
-            kept += waiting[number:]
+def draws(rows: int, seed: int) -> Any:
+    """Return what `random.Random(seed).random()` gives in so many calls, as a NumPy array."""
+    import numpy
+
+    # The same generator (MT19937) and the same 53 bits; a test holds the two equal.
+    *key, position = random.Random(seed).getstate()[1]
+    generator = numpy.random.RandomState()
+    generator.set_state(("MT19937", numpy.asarray(key, dtype=numpy.uint32), position, 0, 0.0))
+    return generator.random_sample(rows)
+
+
+def _by_class(waiting: Any, strata: Sequence[str] | None) -> dict[str, Any]:
+    """Return the first rows of groups by class, in the order drawn; classes by name, which no draw changes."""
+    import numpy
+
+    if not strata:
+        return {"": waiting} if len(waiting) else {}
+    names = sorted(set(strata))
+    number = {name: n for n, name in enumerate(names)}
+    codes = numpy.fromiter(map(number.__getitem__, strata), dtype=numpy.int64, count=len(strata))[waiting]
+    order = numpy.argsort(codes, kind="stable")
+    ends = numpy.searchsorted(codes[order], numpy.arange(1, len(names)))
+    found = zip(names, numpy.split(waiting[order], ends), strict=True)
+    return {name: firsts for name, firsts in found if len(firsts)}
+
+
+def _drawn(waiting: Any, members: Any, rows: int, groups: int) -> tuple[Any, Any]:
+    """Take groups from the front, with at most so many rows in all; those that don't fit stay for another part.
+
+    Returns:
+        The groups that were taken, and those that weren't.
+    """
+    import numpy
+
+    is_taken = numpy.zeros(len(waiting), dtype=bool)
+    sizes = members[waiting]
+    start = 0
+    while rows > 0 and groups > 0 and start < len(waiting):
+        # Of those that would fit alone, all up to the first that no longer does.
+        fitting = start + numpy.flatnonzero(sizes[start:] <= rows)
+        count = min(int(numpy.searchsorted(numpy.cumsum(sizes[fitting]), rows, side="right")), groups)
+        is_taken[fitting[:count]] = True
+        rows -= int(sizes[fitting[:count]].sum())
+        groups -= count
+        if count == len(fitting):
             break
-        if len(members[first]) <= rows:
-            found.append(first)
-            rows -= len(members[first])
-        else:
-            kept.append(first)
-    waiting[:] = kept
-    return found
+        start = int(fitting[count]) + 1
+    return waiting[is_taken], waiting[~is_taken]
 
 
-def _smallest(classes: Mapping[str, list[int]], members: Mapping[int, Sequence[int]]) -> int:
+def _smallest(classes: dict[str, Any], members: Any) -> Any:
     """Take the smallest group that is left, for a part that would be empty otherwise."""
+    import numpy
+
     name, first = min(
-        ((name, first) for name, waiting in classes.items() for first in waiting),
-        key=lambda pair: (len(members[pair[1]]), pair),
+        ((name, first) for name, waiting in classes.items() for first in waiting.tolist()),
+        key=lambda pair: (int(members[pair[1]]), pair),
     )
-    classes[name].remove(first)
-    return first
+    classes[name] = classes[name][classes[name] != first]
+    return numpy.asarray([first])
+
+
+def _rows_of(firsts: Any, group: Any) -> tuple[int, ...]:
+    """Return the rows of groups, ascending."""
+    import numpy
+
+    is_chosen = numpy.zeros(len(group), dtype=bool)
+    is_chosen[firsts] = True
+    return tuple(numpy.flatnonzero(is_chosen[group]).tolist())
 
 
 def _shares(size: int, rows: int, totals: dict[str, int], left: dict[str, int]) -> dict[str, int]:

@@ -92,7 +92,9 @@ class Store:
             raise DatasetError(
                 f"the stored rows have {', '.join(table.columns)}, and aren't {format} rows.", source=str(path)
             )
-        return Dataset(table, Source(name=name, lineage=lineage), format=format, rows=rows)
+        found = Dataset(table, Source(name=name, lineage=lineage), format=format, rows=rows)
+        found.named_by(fingerprint)
+        return found
 
     def _checked(self, fingerprint: str) -> tuple[Path, RowSequence]:
         path = self._path(fingerprint)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk.data.labels import are_labels, label_counts, label_variants
-from ftsdk.data.message_rows import last_contents
+from ftsdk.data.message_columns import has_plain_messages, messages_of
+from ftsdk.data.message_rows import Row, last_contents, line_blocks, message_lists
 from ftsdk.data.row_keys import row_hash
+from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
 
 if TYPE_CHECKING:
@@ -121,17 +123,7 @@ class Summary:
 def summarise(dataset: Rows) -> Summary:
     """Describe a dataset."""
     rows, is_chat = dataset.rows, dataset.format == "chat"
-    prompts: list[int] = []
-    completions: list[int] = []
-    seen: set[int] = set()
-    for row in rows:
-        seen.add(row_hash(row, dataset.format))
-        if dataset.format != "table":
-            before, after = (
-                (row["messages"][:-1], row["messages"][-1]) if is_chat else (row["prompt"], row["chosen"][-1])
-            )
-            prompts.append(sum(len(message_text(message)) for message in before))
-            completions.append(len(message_text(after)))
+    prompts, completions = _characters(dataset) if dataset.format != "table" else (None, None)
     counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
     is_labelled = are_labels(counts, len(rows))
     return Summary(
@@ -139,9 +131,9 @@ def summarise(dataset: Rows) -> Summary:
         format=dataset.format,
         rows=len(rows),
         columns=dataset.columns,
-        prompt_chars_median=_median(prompts) if prompts else None,
-        completion_chars_median=_median(completions) if completions else None,
-        duplicate_rows=len(rows) - len(seen),
+        prompt_chars_median=None if prompts is None else _median(prompts),
+        completion_chars_median=None if completions is None else _median(completions),
+        duplicate_rows=len(rows) - _different(dataset),
         classes=tuple(counts.most_common()) if is_labelled else (),
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
@@ -152,5 +144,52 @@ def summarise(dataset: Rows) -> Summary:
     )
 
 
-def _median(values: Sequence[int]) -> int:
-    return sorted(values)[(len(values) - 1) // 2]
+def _different(dataset: Rows) -> int:
+    """Return how many different rows there are."""
+    if dataset.format == "table":
+        return len({row_hash(row, "table") for row in dataset.rows})
+    if not all(map(has_plain_messages, dataset.canonical.batches())):
+        # Two rows may differ by the random ids of their calls.
+        return len({row_hash(row, dataset.format) for row in dataset.canonical})
+    seen: set[int] = set()
+    for lines in line_blocks(dataset.canonical):
+        seen.update(map(hash, lines.split(b"\n")[:-1]))
+    return len(seen)
+
+
+def _characters(dataset: Rows) -> tuple[Any, Any]:
+    """Return the characters before the answer of each row, and those of the answer, as NumPy arrays."""
+    import numpy
+    import pyarrow.compute as compute
+
+    before: list[Any] = []
+    answers: list[Any] = []
+    for batch in dataset.canonical.batches():
+        if not has_plain_messages(batch):
+            said = [_asked_and_answered(row) for row in RowSequence([batch], message_lists)]
+            before.append(numpy.asarray([sum(len(message_text(one)) for one in asked) for asked, _ in said]))
+            answers.append(numpy.asarray([len(message_text(answer)) for _, answer in said]))
+            continue
+        sides = {name: messages_of(batch.arrow.column(name)) for name in batch.arrow.schema.names}
+        answered = sides["messages" if dataset.format == "chat" else "chosen"]
+        asked = answered if dataset.format == "chat" else sides["prompt"]
+        lengths, answer = (compute.call_function("utf8_length", [side.contents]) for side in (asked, answered))
+        answer = answer.to_numpy()[answered.last]
+        sums = numpy.concatenate([[0], numpy.cumsum(lengths.to_numpy())])
+        total = numpy.diff(sums[numpy.concatenate([[0], asked.last + 1])])
+        before.append(total - answer if asked is answered else total)
+        answers.append(answer)
+    return numpy.concatenate(before), numpy.concatenate(answers)
+
+
+def _asked_and_answered(row: Row) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+    if "messages" in row:
+        return row["messages"][:-1], row["messages"][-1]
+    return row["prompt"], row["chosen"][-1]
+
+
+def _median(values: Any) -> int:
+    import numpy
+
+    middle = (len(values) - 1) // 2
+    return int(numpy.partition(values, middle)[middle])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ftsdk.data.bad_rows import BadRows
-from ftsdk.data.batches import MISSING, Batch, BatchWriter
+from ftsdk.data.batches import MISSING, Batch, BatchWriter, Positions
 from ftsdk.data.cells import decode_cells, encode_cells
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import message_lists
@@ -32,7 +32,7 @@ class Table(NamedTuple):
     sources: tuple[Any, tuple[str | None, ...]] | None = None
     """Where several datasets were joined: for each row the number of its source (NumPy), and the sources."""
 
-    def at(self, positions: Sequence[int]) -> Table:
+    def at(self, positions: Positions | Sequence[int]) -> Table:
         """Return the rows at these positions."""
         import numpy
 

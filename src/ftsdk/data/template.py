@@ -87,6 +87,11 @@ class Template:
         self._fields.append(field)
 
     @property
+    def literals(self) -> tuple[str, ...]:
+        """The text before each field, and after the last one."""
+        return tuple(self._literals)
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """The columns that it uses, in order, with repetitions."""
         return tuple(self._fields)

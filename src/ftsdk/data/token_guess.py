@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
+from ftsdk.data.batches import Batch
+from ftsdk.data.in_threads import in_threads
+from ftsdk.data.message_columns import Messages, has_plain_messages, messages_of
+from ftsdk.data.message_rows import message_lists
+from ftsdk.data.row_sequence import RowSequence
+from ftsdk.data.text_column import text_array, text_buffers
 from ftsdk.models.chat_template import message_text
 from ftsdk.spec import Range
 
@@ -36,6 +42,8 @@ _KINDS = bytes(
 )
 """The kind of each byte: 0 letters and blanks, 1 digits, 2 signs, 3 what is beyond ASCII."""
 _ROWS = 1024
+_FEW = 8 * _ROWS
+"""Rows up to which threads take longer to start than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ def guess_tokens(text: str) -> tuple[float, float, float]:
     Returns:
         Low, likely and high: with 80 % confidence between the outer two.
     """
-    low, likely, high = _guess([text])[0].tolist()
+    low, likely, high = _guess(text_array([text]))[0].tolist()
     return low, likely, high
 
 
@@ -69,21 +77,49 @@ def guess_rows(rows: Iterable[Mapping[str, Any]]) -> TokenGuesses:
     """Estimate the tokens of canonical rows, all of one format."""
     import numpy
 
-    remaining = iter(rows)
-    sequences: list[Any] = []
-    answers: list[Any] = []
-    while chunk := list(itertools.islice(remaining, _ROWS)):
-        if "messages" in chunk[0]:
-            total, answer = _lists([_read(row, "messages") for row in chunk])
-            sequences.append(total[:, None])
-        else:
-            # The prompt is in both sequences, and so is what the template adds to a row.
-            prompt, _ = _lists([_read(row, "prompt") for row in chunk])
-            sides = [_lists([row[side] for row in chunk]) for side in ("chosen", "rejected")]
-            sequences.append(numpy.stack([prompt + total - numpy.asarray(_PER_ROW) for total, _ in sides], axis=1))
-            answer = sides[0][0][:, 1] + sides[1][0][:, 1] - 2 * (_PER_ROW[1] + _PER_MESSAGE[1])
-        answers.append(answer)
+    is_large = isinstance(rows, RowSequence) and len(rows) > _FEW
+    sides = chain.from_iterable(map(_sides, rows.batches())) if isinstance(rows, RowSequence) else _from_python(rows)
+    sequences, answers = zip(*(in_threads if is_large else map)(_guess_batch, sides), strict=True)
     return TokenGuesses(numpy.concatenate(sequences), numpy.concatenate(answers))
+
+
+def _guess_batch(sides: Mapping[str, Messages]) -> tuple[Any, Any]:
+    """Return the tokens of the sequences and answers of some rows."""
+    import numpy
+
+    if "messages" in sides:
+        total, answer = _totals(sides["messages"])
+        return total[:, None], answer
+    # The prompt is in both sequences, and so is what the template adds to a row.
+    prompt, _ = _totals(sides["prompt"])
+    both = [_totals(sides[side])[0] for side in ("chosen", "rejected")]
+    answer = both[0][:, 1] + both[1][:, 1] - 2 * (_PER_ROW[1] + _PER_MESSAGE[1])
+    return numpy.stack([prompt + total - numpy.asarray(_PER_ROW) for total in both], axis=1), answer
+
+
+def _sides(batch: Batch) -> Iterable[dict[str, Messages]]:
+    if not has_plain_messages(batch):
+        return _from_python(RowSequence([batch], message_lists))
+    return ({side: messages_of(batch.arrow.column(side)) for side in batch.arrow.schema.names},)
+
+
+def _from_python(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Messages]]:
+    import numpy
+    import pyarrow
+
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _ROWS)):
+        found: dict[str, Messages] = {}
+        for side in ("messages",) if "messages" in chunk[0] else ("prompt", "chosen", "rejected"):
+            # The tools are in the prompt: they stand in one of the two sides that make a sequence.
+            lists = [_read(row, side) if side in ("messages", "prompt") else row[side] for row in chunk]
+            said = list(chain.from_iterable(lists))
+            found[side] = Messages(
+                numpy.fromiter(map(len, lists), dtype=numpy.int64, count=len(chunk)),
+                pyarrow.array([message["role"] for message in said], pyarrow.string()),
+                text_array(list(map(message_text, said))),
+            )
+        yield found
 
 
 def guess_turns(rows: Iterable[Mapping[str, Any]], *, sequences: int) -> TokenGuesses:
@@ -126,32 +162,30 @@ def _read(row: Mapping[str, Any], side: str) -> list[Mapping[str, Any]]:
     return [{"role": "system", "content": json.dumps(row["tools"], ensure_ascii=False)}, *row[side]]
 
 
-def _lists(lists: list[list[Mapping[str, Any]]]) -> tuple[Any, Any]:
+def _totals(lists: Messages) -> tuple[Any, Any]:
     """Return the tokens of each list of messages, shape (N, 3), and the likely ones of what the assistant says."""
     import numpy
+    import pyarrow.compute as compute
 
-    said = list(itertools.chain.from_iterable(lists))
-    guesses = _guess(list(map(message_text, said))).reshape(-1, 3)
-    row = numpy.repeat(numpy.arange(len(lists)), list(map(len, lists)))
-    totals = numpy.tile(numpy.asarray(_PER_ROW, dtype=float), (len(lists), 1))
+    guesses = _guess(lists.contents)
+    row = numpy.repeat(numpy.arange(len(lists.counts)), lists.counts)
+    totals = numpy.tile(numpy.asarray(_PER_ROW, dtype=float), (len(lists.counts), 1))
     numpy.add.at(totals, row, guesses + numpy.asarray(_PER_MESSAGE))
-    is_answer = numpy.fromiter((message["role"] == "assistant" for message in said), dtype=bool, count=len(said))
-    answers = numpy.bincount(row, weights=guesses[:, 1] * is_answer, minlength=len(lists))
+    is_answer = compute.call_function("equal", [lists.roles, "assistant"]).to_numpy(zero_copy_only=False)
+    answers = numpy.bincount(row, weights=guesses[:, 1] * is_answer, minlength=len(lists.counts))
     return totals, answers
 
 
-def _guess(texts: list[str]) -> Any:
-    """Return low, likely and high for each text, shape (N, 3)."""
+def _guess(texts: Any) -> Any:
+    """Return low, likely and high for each text of a `pyarrow.LargeStringArray`, shape (N, 3)."""
     import numpy
 
-    contents = [text.encode("utf-8", "replace") for text in texts]
-    lengths = numpy.fromiter(map(len, contents), dtype=numpy.int64, count=len(contents))
-    kinds = numpy.frombuffer(b"".join(contents).translate(_KINDS), dtype=numpy.uint8)
-    ends = numpy.cumsum(lengths)
+    offsets, content = text_buffers(texts)
+    kinds = numpy.frombuffer(content.tobytes().translate(_KINDS), dtype=numpy.uint8)
     digits, signs, scripts = (
-        numpy.diff(numpy.searchsorted(numpy.flatnonzero(kinds == kind), ends), prepend=0) for kind in (1, 2, 3)
+        numpy.diff(numpy.searchsorted(numpy.flatnonzero(kinds == kind), offsets)) for kind in (1, 2, 3)
     )
-    letters = lengths - digits - signs - scripts
+    letters = numpy.diff(offsets) - digits - signs - scripts
     bytes_a_token = zip(_LETTERS, _OF_DIGITS, _OF_SIGNS, _OF_SCRIPTS, strict=True)
     found = numpy.stack([letters / a + digits / b + signs / c + scripts / d for a, b, c, d in bytes_a_token], axis=1)
     is_foreign = scripts > 0.005 * letters

@@ -44,7 +44,8 @@ def read_tool_columns(row: Mapping[str, Any], where: Location) -> dict[str, Any]
     if parallel is not None:
         if not isinstance(parallel, bool):
             raise where.error(f"is {parallel!r:.80}, not true or false.", field="parallel_tool_calls")
-        found["parallel_tool_calls"] = parallel
+        if read:  # without tools it means nothing
+            found["parallel_tool_calls"] = parallel
     return found
 
 

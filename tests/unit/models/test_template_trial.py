@@ -8,6 +8,7 @@ import pytest
 
 from ftsdk.errors import ModelError
 from ftsdk.models import limits, template_trial
+from ftsdk.models.chat_template import Conversation
 
 pytest.importorskip("jinja2", reason="the extra 'local' isn't installed")
 
@@ -36,8 +37,8 @@ CHATML = (
 )
 
 
-def rows(count: int, word: str = "fine") -> list[list[dict[str, str]]]:
-    return [[{"role": "user", "content": f"{word} {n}"}] for n in range(count)]
+def rows(count: int, word: str = "fine") -> list[Conversation]:
+    return [Conversation([{"role": "user", "content": f"{word} {n}"}]) for n in range(count)]
 
 
 @pytest.mark.parametrize(

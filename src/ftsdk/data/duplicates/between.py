@@ -12,6 +12,7 @@ from ftsdk.data.duplicates.shingles import Positions, WordShingles, text_sizes
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
 from ftsdk.data.duplicates.template_wording import common_shingles
+from ftsdk.data.text_column import TextColumn
 
 __all__ = ["NearMatch", "near_matches"]
 
@@ -28,7 +29,13 @@ class NearMatch(NamedTuple):
     """The Jaccard similarity of the words' 3-grams, from 0 to 1."""
 
 
-def near_matches(texts: Sequence[str], others: Sequence[str], *, threshold: float = 0.7) -> list[NearMatch]:
+def near_matches(
+    texts: Sequence[str],
+    others: Sequence[str],
+    *,
+    threshold: float = 0.7,
+    signed: dict[bytes, Signatures] | None = None,
+) -> list[NearMatch]:
     """Return the near-duplicates that `texts` have among `others`, in the order of the texts.
 
     Texts of fewer than 20 words have none. Wording that 1 % of all different texts share, and at least 5 of them, is a
@@ -38,18 +45,26 @@ def near_matches(texts: Sequence[str], others: Sequence[str], *, threshold: floa
         texts: The texts to look for.
         others: The texts to look in.
         threshold: The least Jaccard similarity.
+        signed: The signatures of `others`, by the wording that doesn't count: those that an earlier call made for the
+            same `others` are taken, and new ones replace them.
     """
     if not texts or not others:
         return []
     shingler = WordShingles()
-    together = [*texts, *others]
+    columns = [one if isinstance(one, TextColumn) else TextColumn(one) for one in (texts, others)]
+    together = TextColumn.joined(*columns)
     sizes = text_sizes(together)
     common = common_shingles(together, shingler, share=0.01, at_least=5)
     at_least = MIN_WORDS - shingler.n + 1
-    sought = sign(texts, sizes[: len(texts)], shingler, common, at_least=at_least)
+    sought = sign(columns[0], sizes[: len(texts)], shingler, common, at_least=at_least)
     if not len(sought.positions):
         return []
-    known = sign(others, sizes[len(texts) :], shingler, common, at_least=at_least)
+    known = None if signed is None else signed.get(common.tobytes())
+    if known is None:
+        known = sign(columns[1], sizes[len(texts) :], shingler, common, at_least=at_least)
+        if signed is not None:
+            signed.clear()
+            signed[common.tobytes()] = known
     if not len(known.positions):
         return []
     # The rows of each wording, in a run; the first row of a run stands for it.

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-__all__ = ["exact_duplicates", "normalised", "text_key"]
+from ftsdk.data.folded_hashes import folded_hashes
+from ftsdk.data.text_column import TextColumn, text_buffers
+
+__all__ = ["column_hashes", "exact_duplicates", "normalised", "text_key", "texts_at"]
+
+_ROWS = 1024
 
 
 def exact_duplicates(
@@ -21,12 +27,48 @@ def exact_duplicates(
     """
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
-    for position, text in enumerate(texts):
+    if ignore_case and ignore_blanks and isinstance(texts, TextColumn):
+        numbered = _maybe_repeated(texts)
+    else:
+        numbered = enumerate(texts)
+    for position, text in numbered:
         key = text_key(normalised(text, ignore_case=ignore_case, ignore_blanks=ignore_blanks))
         leader = first.setdefault(key, position)
         if leader != position:
             groups.setdefault(leader, [leader]).append(position)
     return tuple(tuple(groups[leader]) for leader in sorted(groups))
+
+
+def _maybe_repeated(texts: TextColumn) -> Iterator[tuple[int, str]]:
+    """Yield the texts that may occur twice, where case and blanks don't count, and perhaps others."""
+    import numpy
+
+    hashes, is_ascii = column_hashes(texts)
+    _, number, counts = numpy.unique(hashes, return_inverse=True, return_counts=True)
+    yield from texts_at(texts, numpy.flatnonzero((counts[number] > 1) | ~is_ascii))
+
+
+def texts_at(texts: TextColumn, positions: Any) -> Iterator[tuple[int, str]]:
+    """Yield texts with their positions, a NumPy array."""
+    for start in range(0, len(positions), _ROWS):
+        rows = positions[start : start + _ROWS]
+        yield from zip(rows.tolist(), texts.take(rows).to_pylist(), strict=True)
+
+
+def column_hashes(texts: TextColumn) -> tuple[Any, Any]:
+    """Return a `folded_hash` of each text, which means nothing unless it is ASCII, and whether it is."""
+    import numpy
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    end = b"\xff"  # UTF-8 has no such byte
+    hashes, is_ascii = [numpy.empty(0, dtype=numpy.uint64)], [numpy.empty(0, dtype=bool)]
+    for array in texts.arrays():
+        parts = [array.cast(pa.large_binary()), *(pa.scalar(part, pa.large_binary()) for part in (end, b""))]
+        joined = text_buffers(compute.call_function("binary_join_element_wise", parts))[1]
+        hashes.append(folded_hashes(joined.tobytes(), end))
+        is_ascii.append(compute.call_function("string_is_ascii", [array]).to_numpy(zero_copy_only=False))
+    return numpy.concatenate(hashes), numpy.concatenate(is_ascii)
 
 
 def normalised(text: str, *, ignore_case: bool = True, ignore_blanks: bool = True) -> str:

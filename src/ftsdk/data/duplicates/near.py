@@ -158,7 +158,8 @@ def _candidates(
     """Return pairs of contents that share the key of a band, unless they are joined by then."""
     for keys in signatures.bands:
         keys = keys[first]
-        order = np.argsort(keys, kind="stable")
+        shared = _shared(keys)
+        order = shared[np.argsort(keys[shared], kind="stable")]
         buckets = np.cumsum(np.diff(keys[order], prepend=keys[order[:1]]) != 0)
         sizes = np.bincount(buckets)[buckets] if len(buckets) else buckets
         is_small = (sizes > 1) & (sizes <= _FULLY_COMPARED)
@@ -168,6 +169,15 @@ def _candidates(
             yield from components.apart(members[:-distance][is_pair], members[distance:][is_pair])
         is_large = sizes > _FULLY_COMPARED
         yield from _led(order[is_large], buckets[is_large], components)
+
+
+def _shared(keys: Hashes) -> Positions:
+    """Return where the keys are that occur twice or more, and few others. Sorting what is left takes less time."""
+    ordered = np.sort(keys)
+    last_bits = np.uint64((1 << max(len(keys).bit_length() + 1, 8)) - 1)
+    table = np.zeros(int(last_bits) + 1, dtype=np.bool_)
+    table[ordered[1:][ordered[1:] == ordered[:-1]] & last_bits] = True
+    return np.flatnonzero(table[keys & last_bits])
 
 
 def _led(members: Positions, bucket: Positions, components: Components) -> Iterator[tuple[Positions, Positions]]:

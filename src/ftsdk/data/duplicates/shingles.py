@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ftsdk.data.text_column import TextColumn, text_array
+from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
 __all__ = [
     "CharacterShingles",
@@ -32,8 +32,9 @@ Positions = NDArray[np.int64]
 Texts = Sequence[str] | Any
 """Texts as a sequence, a `TextColumn` or a pyarrow array; of the last two no Python strings are made."""
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8_192
 BATCH_CHARACTERS = 8_000_000
+_LAST_BITS = (1 << 18) - 1
 
 # Scripts that put no blanks between words: each character counts as a word.
 _UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
@@ -68,14 +69,15 @@ class WordShingles(NamedTuple):
     def __call__(self, texts: Any) -> Shingles:
         """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
         pc = _compute()
-        if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        if _is_plain_ascii(texts):
+            words = pc.ascii_split_whitespace(pc.ascii_trim_whitespace(pc.ascii_lower(texts)))
+        else:
             texts = pc.utf8_normalize(texts, form="NFC")
             if pc.any(pc.match_substring_regex(texts, _UNSPACED), min_count=0).as_py():
                 texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
-        words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
+            words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
         encoded = words.flatten().dictionary_encode()
-        digests = [hashlib.blake2b(word, digest_size=8).digest() for word in _as_bytes(encoded.dictionary)]
-        hashes = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+        hashes = _word_hashes(_as_bytes(encoded.dictionary))
         offsets = words.offsets.to_numpy().astype(np.int64)
         return _ngrams(hashes[encoded.indices.to_numpy()], offsets - offsets[0], self.n)
 
@@ -106,11 +108,35 @@ def _as_bytes(words: Any) -> list[bytes]:
     return words.cast(pa.large_binary()).to_pylist()
 
 
+def _is_plain_ascii(texts: Any) -> bool:
+    """Return whether texts are ASCII without the four control characters that Unicode takes for blanks."""
+    _, content = text_buffers(texts)
+    return bool((content < 0x80).all() and not (content - np.uint8(0x1C) < 4).any())
+
+
+_known: dict[bytes, bytes] = {}
+"""Hashes of words, since most words of a batch were in the one before."""
+_MOST_KNOWN = 1 << 17
+
+
+def _word_hashes(words: list[bytes]) -> Hashes:
+    found = [*map(_known.get, words)]
+    for place, digest in enumerate(found):
+        if digest is None:
+            found[place] = digest = hashlib.blake2b(words[place], digest_size=8).digest()
+            if len(_known) < _MOST_KNOWN:
+                _known[words[place]] = digest
+    return np.frombuffer(b"".join(cast("list[bytes]", found)), dtype="<u8").astype(np.uint64)
+
+
 def _mixed(values: Hashes) -> Hashes:
     """Scatter values over all 64 bits (the finaliser of SplitMix64)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
@@ -134,8 +160,13 @@ def without(shingles: Shingles, common: Hashes) -> Shingles:
     """Return the n-grams that aren't among `common`, which is sorted."""
     if not len(common):
         return shingles
-    found = np.minimum(np.searchsorted(common, shingles.hashes), len(common) - 1)
-    is_kept = common[found] != shingles.hashes
+    # Few n-grams share their last bits with a common one, and only these are looked up.
+    table = np.zeros(_LAST_BITS + 1, dtype=np.bool_)
+    table[common & np.uint64(_LAST_BITS)] = True
+    maybe = np.flatnonzero(table[shingles.hashes & np.uint64(_LAST_BITS)])
+    found = np.minimum(np.searchsorted(common, shingles.hashes[maybe]), len(common) - 1)
+    is_kept = np.ones(len(shingles.hashes), dtype=np.bool_)
+    is_kept[maybe] = common[found] != shingles.hashes[maybe]
     kept = np.concatenate(([0], np.cumsum(is_kept)))
     return Shingles(shingles.hashes[is_kept], kept[shingles.offsets])
 

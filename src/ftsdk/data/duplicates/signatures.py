@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
-from ftsdk.data.duplicates.in_threads import in_threads
 from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+from ftsdk.data.in_threads import in_threads
 
 __all__ = ["BANDS", "Signatures", "sign"]
 
@@ -19,6 +19,8 @@ _ROWS = 4
 """Hashes of a band. With 16 bands of 4, two texts of Jaccard similarity 0.7 share a key with probability 0.988, of
 0.8 with 0.9998, of 0.3 with 0.12; see `docs/explanation/duplicates.md`."""
 _SEED = 42
+_CHUNK = 1_024
+"""Rows whose hashes are Python numbers at a time."""
 
 
 class Signatures(NamedTuple):
@@ -74,9 +76,17 @@ def _those(shingles: Shingles, is_chosen: NDArray[np.bool_]) -> Shingles:
 
 
 def _band_keys(shingles: Shingles) -> Hashes:
-    offsets = shingles.offsets.astype(np.uint64)
-    digests = RMinHash.digest_matrix_from_flat_token_hashes(shingles.hashes, offsets, BANDS * _ROWS, _SEED)
-    rows = len(offsets) - 1
+    rows = len(shingles.offsets) - 1
+    cuts = [*range(0, rows, _CHUNK), rows]
+    return np.concatenate([_keys_of(shingles, start, stop) for start, stop in pairwise(cuts)])
+
+
+def _keys_of(shingles: Shingles, start: int, stop: int) -> Hashes:
+    offsets = shingles.offsets[start : stop + 1]
+    hashes = shingles.hashes[offsets[0] : offsets[-1]]
+    offsets = (offsets - offsets[0]).astype(np.uint64)
+    digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * _ROWS, _SEED)
+    rows = stop - start
     flat = np.fromiter(chain.from_iterable(digests.to_rows()), dtype=np.uint32, count=rows * BANDS * _ROWS)
     halves = flat.view(np.uint64).reshape(rows, BANDS, 2)
     mixed = halves[..., 0] * np.uint64(0x9E3779B97F4A7C15)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ftsdk.data.canonical import Make, Row, template_maker, with_tools
+from ftsdk.data.canonical import Make, Row, RowMaker, template_maker, with_tools
 from ftsdk.data.conversation import Message, check_text
 from ftsdk.data.forms.form import Form, is_empty, sample_of
 from ftsdk.data.location import Location
@@ -15,9 +15,9 @@ from ftsdk.data.tool_calls import TOOL_COLUMNS
 __all__ = ["ALPACA"]
 
 
-def _maker(table: Table, source: str | None) -> Make:
+def _maker(table: Table, source: str | None) -> RowMaker:
     def made_from(prompt: str) -> Make:
-        return template_maker(table, source, prompt=prompt, completion="{output}", system=None, system_column=True)
+        return template_maker(table, source, prompt=prompt, completion="{output}", system=None, system_column=True).row
 
     alone = made_from("{instruction}")
     with_input = made_from("{instruction}\n\n{input}") if "input" in table.columns else alone
@@ -29,7 +29,7 @@ def _maker(table: Table, source: str | None) -> Make:
         *opening, question, answer = made["messages"]
         return {"messages": [*opening, *_earlier_turns(row["history"], where), question, answer]}
 
-    return with_tools(make, table)
+    return with_tools(RowMaker(make), table)
 
 
 def _earlier_turns(history: object, where: Location) -> list[Message]:

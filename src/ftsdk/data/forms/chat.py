@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ftsdk.data.canonical import Make, Row, messages_maker, with_tools
+from ftsdk.data.canonical import Row, RowMaker, messages_maker, with_tools
 from ftsdk.data.forms.form import Form, holds_messages, sample_of
 from ftsdk.data.location import Location
 from ftsdk.data.table import Table
@@ -17,14 +17,14 @@ _ASSISTANTS = ("chatgpt", "bard", "bing", "claude", "model", "bot")
 """Who answers in the conversations of the first ShareGPT sets, besides `gpt`."""
 
 
-def _openai_maker(table: Table, source: str | None) -> Make:
+def _openai_maker(table: Table, source: str | None) -> RowMaker:
     del source
     return with_tools(messages_maker("messages", None), table)
 
 
-def _sharegpt_maker(table: Table, source: str | None) -> Make:
+def _sharegpt_maker(table: Table, source: str | None) -> RowMaker:
     del source
-    read = messages_maker("conversations", None)
+    read = messages_maker("conversations", None).row
 
     def make(row: Mapping[str, Any], where: Location) -> Row:
         messages: object = row.get("conversations")
@@ -36,7 +36,7 @@ def _sharegpt_maker(table: Table, source: str | None) -> Make:
             row = {**row, "conversations": renamed}
         return read(row, where)
 
-    return with_tools(make, table)
+    return with_tools(RowMaker(make), table)
 
 
 def _has_other_name(message: object) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
-from ftsdk.data.canonical import Make
+from ftsdk.data.canonical import RowMaker
 from ftsdk.data.table import Table
 from ftsdk.spec import DataFormat
 
@@ -33,8 +33,8 @@ class Form:
     """Further columns that it reads if they are there."""
     fits: Callable[[Table], bool]
     """Whether the values are what they are in this form. The columns in `needs` are there."""
-    make: Callable[[Table, str | None], Make] | None = None
-    """Returns what makes a canonical row of a row, given the table and the name of its source; with `format`."""
+    make: Callable[[Table, str | None], RowMaker] | None = None
+    """Returns what makes canonical rows, given the table and the name of its source; with `format`."""
     call: str
     """What to call to read a table in this form, where another one fits too."""
     hint: Callable[[Table], str] | None = None

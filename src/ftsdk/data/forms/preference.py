@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ftsdk.data.canonical import Make, Row, opening_of, pair_maker, pair_row, with_tools
+from ftsdk.data.canonical import Row, RowMaker, opening_of, pair_maker, pair_row, with_tools
 from ftsdk.data.conversation import read_messages
 from ftsdk.data.forms.form import Form, holds_messages, is_empty, sample_of
 from ftsdk.data.location import Location
@@ -17,14 +17,14 @@ __all__ = ["ANSWER_PAIRS", "IMPLICIT_PREFERENCE", "OPENAI_PREFERENCE", "PREFEREN
 _PAIR = frozenset({"chosen", "rejected"})
 
 
-def _explicit_maker(table: Table, source: str | None) -> Make:
+def _explicit_maker(table: Table, source: str | None) -> RowMaker:
     # A system column may have gaps; a template with gaps would be refused.
     return pair_maker(
         table, source, prompt="{prompt}", chosen="{chosen}", rejected="{rejected}", system=None, system_column=True
     )
 
 
-def _implicit_maker(table: Table, source: str | None) -> Make:
+def _implicit_maker(table: Table, source: str | None) -> RowMaker:
     return pair_maker(
         table, source, prompt=None, chosen="{chosen}", rejected="{rejected}", system=None, system_column=True
     )
@@ -34,9 +34,9 @@ def _holds_conversations(table: Table) -> bool:
     return all(holds_messages(sample_of(table, column)) for column in sorted(_PAIR))
 
 
-def _openai_maker(table: Table, source: str | None) -> Make:
+def _openai_maker(table: Table, source: str | None) -> RowMaker:
     del table, source
-    return _openai_row
+    return RowMaker(_openai_row)
 
 
 def _openai_row(row: Mapping[str, Any], where: Location) -> Row:
@@ -62,9 +62,9 @@ def _openai_row(row: Mapping[str, Any], where: Location) -> Row:
     return {**made, **beside}
 
 
-def _sharegpt_maker(table: Table, source: str | None) -> Make:
+def _sharegpt_maker(table: Table, source: str | None) -> RowMaker:
     del source
-    return with_tools(_sharegpt_row, table)
+    return with_tools(RowMaker(_sharegpt_row), table)
 
 
 def _sharegpt_row(row: Mapping[str, Any], where: Location) -> Row:

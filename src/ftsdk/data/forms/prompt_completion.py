@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftsdk.data.canonical import Make, joined_row, template_maker, with_tools
+from ftsdk.data.canonical import RowMaker, joined_row, template_maker, with_tools
 from ftsdk.data.forms.form import Form
 from ftsdk.data.table import Table
 from ftsdk.data.tool_calls import TOOL_COLUMNS
@@ -18,12 +18,12 @@ def _fits(table: Table) -> bool:
     return all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values)
 
 
-def _maker(table: Table, source: str | None) -> Make:
+def _maker(table: Table, source: str | None) -> RowMaker:
     if any(isinstance(value, (list, tuple)) for value in table.column("prompt")):
-        return with_tools(joined_row, table)
+        return with_tools(RowMaker(joined_row), table)
     # A system column may have gaps; a template with gaps would be refused.
-    make = template_maker(table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True)
-    return with_tools(make, table)
+    maker = template_maker(table, source, prompt="{prompt}", completion="{completion}", system=None, system_column=True)
+    return with_tools(maker, table)
 
 
 PROMPT_COMPLETION = Form(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftsdk.data.duplicates.exact import exact_duplicates
+from ftsdk.data.asked import prompts_of
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
 from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
+from ftsdk.data.repeated_rows import repeated_rows
 from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.data.report.row_texts import RowTexts
-from ftsdk.data.row_keys import row_key
 from ftsdk.data.rows import Rows
 
 __all__ = ["answer_findings", "duplicate_findings"]
@@ -23,27 +23,27 @@ _MOST_SHORT = 50_000
 def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> Iterator[Finding]:
     """Yield findings about rows that are the same, almost the same, or ask the same."""
     count = len(dataset)
-    exact = exact_duplicates(repr(row_key(row, dataset.format)) for row in dataset.rows)
+    exact = repeated_rows(dataset.rows, dataset.format)
     copies = sorted(row for group in exact for row in group[1:])
     if copies:
         first = {row: group[0] for group in exact for row in group[1:]}
         notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
         yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
-    repeated_rows = set(copies)
+    is_copy = set(copies)
     near = near_duplicates(texts.whole, ignore_templates=True)
     # A copy is counted once, as what it is.
     later: dict[int, int] = {}
     for cluster in near.clusters:
-        different = [row for row in cluster if row not in repeated_rows]
+        different = [row for row in cluster if row not in is_copy]
         later.update(dict.fromkeys(different[1:], different[0]) if different else {})
     if later:
         rows = sorted(later)
         notes = [f"like line {dataset.line_of(later[row])}" for row in rows[:5]]
         yield make_finding("near_duplicates", rows, count, excerpts.of(rows, notes))
     if dataset.format != "table":
-        yield from _prompt_findings(dataset, texts, excerpts, repeated_rows)
+        yield from _prompt_findings(dataset, texts, excerpts, is_copy)
     if count <= _MOST_SHORT:
-        pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in repeated_rows]
+        pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in is_copy]
         other = {pair.other: pair.position for pair in reversed(pairs)}
         rows = sorted(other)
         if rows:
@@ -52,7 +52,7 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> It
 
 
 def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
-    groups = prompt_duplicates(texts.prompts, texts.answers)
+    groups = prompt_duplicates(prompts_of(dataset.canonical, dataset.format), texts.answers)
     conflicting = [group for group in groups if group.is_conflicting]
     rows = sorted(row for group in conflicting for row in group.positions)
     if rows:

@@ -70,6 +70,22 @@ def test_every_form_of_a_pair_becomes_the_same_rows(form: str, row: dict[str, An
     assert data.left_out == ()
 
 
+def test_tools_are_kept_wherever_a_form_has_them() -> None:
+    tool = {"type": "function", "function": {"name": "track", "parameters": {"type": "object", "properties": {}}}}
+    pair: dict[str, Any] = {"preferred_output": [GOOD], "non_preferred_output": [BAD]}
+    for row in (
+        {"messages": TALK, "tools": [tool]},
+        {"conversations": SHAREGPT, "tools": json.dumps([tool])},
+        {"prompt": [ASKED], "completion": [GOOD], "tools": [tool]},
+        {"instruction": ASKED["content"], "output": GOOD["content"], "tools": [tool]},
+        {**PAIR, "tools": [tool]},
+        {"input": {"messages": [ASKED], "tools": [tool]}, **pair},
+    ):
+        data = Dataset.from_rows([row])
+        assert data[0]["tools"] == [tool]
+        assert data.left_out == ()
+
+
 def test_every_form_has_a_test_and_is_told_from_the_others() -> None:
     trained = {form.name for form in FORMS if form.format is not None}
     assert {name for name, _ in CHAT_FORMS + PAIR_FORMS} == trained
@@ -185,14 +201,14 @@ def test_plain_text_is_named_and_refused_with_what_to_call() -> None:
             {"conversations": [*SHAREGPT, {"from": "function", "value": "x"}]},
             "field 'conversations': message 2 has the",
         ),
-        ({"conversations": SHAREGPT, "tools": "[{}]"}, "field 'tools': can't be trained on yet"),
+        ({"conversations": SHAREGPT, "tools": "[{}]"}, "field 'tools': "),
         ({"conversations": SHAREGPT[:1]}, "field 'conversations': the conversation must end with 'assistant'"),
         ({"instruction": "a", "output": ""}, "field 'output': is empty"),
         ({"instruction": None, "output": "b"}, "field 'instruction': has no value"),
         ({"chosen": TALK, "rejected": [BAD]}, "don't begin with the same conversation"),
         (
             {"input": {"messages": [ASKED], "tools": [{}]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
-            "field 'input': has 'tools'",
+            "field 'tools': ",
         ),
         (
             {"input": {"messages": [ASKED]}, "preferred_output": [GOOD], "non_preferred_output": None},

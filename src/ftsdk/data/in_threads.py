@@ -20,7 +20,7 @@ def in_threads(function: Callable[[_In], _Out], batches: Iterable[_In]) -> Itera
     """Yield what the function makes of each batch, in their order. At most a few batches are in memory at a time."""
     workers = min(_MOST, os.cpu_count() or 1)
     waiting: deque[Future[_Out]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="ftsdk-duplicates") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="ftsdk-data") as pool:
         for batch in batches:
             waiting.append(pool.submit(function, batch))
             if len(waiting) > workers:

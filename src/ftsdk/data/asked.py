@@ -1,0 +1,129 @@
+"""What rows ask and answer, as texts and as hashes, a batch at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ftsdk.data.batches import Batch
+from ftsdk.data.folded_hashes import folded_hashes
+from ftsdk.data.message_columns import Messages, has_plain_messages, messages_of
+from ftsdk.data.message_rows import message_lists
+from ftsdk.data.row_keys import answer_text, loose_prompt_hash, prompt_text
+from ftsdk.data.row_sequence import RowSequence
+from ftsdk.data.text_column import TextColumn, text_array, text_buffers
+
+__all__ = ["answers_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
+
+Format = Literal["table", "chat", "preference"]
+_END = b"\xff"
+"""After the prompt of a row: UTF-8 has no such byte."""
+
+
+def prompts_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
+    """Return the prompt of each row, as `prompt_text` does.
+
+    Raises:
+        OSError: The rows are a table, and the disk is full.
+    """
+    if format == "table":
+        return TextColumn(prompt_text(row, format) for row in rows)
+    return TextColumn.made_of(rows, lambda batch: _prompts(batch, format))
+
+
+def answers_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
+    """Return the answer of each chat or preference row, as `answer_text` does."""
+    return TextColumn.made_of(rows, lambda batch: _answers(batch, format))
+
+
+def wholes_of(rows: RowSequence, format: Format) -> TextColumn:  # noqa: A002
+    """Return prompt and answer of each chat or preference row as one text, a line each."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    def whole(batch: Batch) -> Any:
+        parts = [_prompts(batch, format), _answers(batch, format), pyarrow.scalar("\n", pyarrow.large_string())]
+        return compute.call_function("binary_join_element_wise", parts)
+
+    return TextColumn.made_of(rows, whole)
+
+
+def _answers(batch: Batch, format: Format) -> Any:  # noqa: A002
+    import pyarrow
+
+    if not has_plain_messages(batch):
+        return text_array(list(map(answer_text, RowSequence([batch], message_lists))))
+    said = messages_of(batch.arrow.column("messages" if format == "chat" else "chosen"))
+    return said.contents.take(pyarrow.array(said.last))
+
+
+def _prompts(batch: Batch, format: Format) -> Any:  # noqa: A002
+    import numpy
+    import pyarrow
+    import pyarrow.compute as compute
+
+    if not has_plain_messages(batch):
+        return text_array([prompt_text(row, format) for row in RowSequence([batch], message_lists)])
+    asked = _asked(batch, format)
+    if (asked.counts == 1).all():
+        return asked.contents
+    ends = pyarrow.array(numpy.concatenate([[0], numpy.cumsum(asked.counts)]), pyarrow.int32())
+    lists = pyarrow.ListArray.from_arrays(ends, asked.contents)
+    return compute.call_function("binary_join", [lists, pyarrow.scalar("\n", pyarrow.large_string())])
+
+
+def _asked(batch: Batch, format: Format) -> Messages:  # noqa: A002
+    import numpy
+    import pyarrow
+
+    if format == "preference":
+        return messages_of(batch.arrow.column("prompt"))
+    said = messages_of(batch.arrow.column("messages"))
+    is_asked = numpy.ones(len(said.contents), dtype=bool)
+    is_asked[said.last] = False
+    chosen = pyarrow.array(numpy.flatnonzero(is_asked))
+    return Messages(said.counts - 1, said.roles.take(chosen), said.contents.take(chosen))
+
+
+def loose_prompt_hashes(rows: RowSequence, format: Format) -> Any:  # noqa: A002
+    """Return the `loose_prompt_hash` of each row, a NumPy array of uint64."""
+    import numpy
+
+    found = [numpy.empty(0, dtype=numpy.uint64)]
+    if format == "table":
+        hashes = [loose_prompt_hash(row, format) for row in rows]
+        return numpy.asarray(hashes, dtype=numpy.uint64)
+    for batch in rows.batches():
+        asked = _asked(batch, format) if has_plain_messages(batch) else None
+        if asked is None or (asked.counts == 0).any():
+            found.append(_one_by_one(RowSequence([batch], message_lists), format))
+            continue
+        hashes, offsets, content = _ascii_hashes(asked), *text_buffers(asked.contents)
+        # The case of other letters is Python's business.
+        message = numpy.unique(numpy.searchsorted(offsets, numpy.flatnonzero(content >= 0x80), side="right") - 1)
+        if len(message):
+            others = numpy.unique(numpy.searchsorted(asked.last, message))
+            hashes[others] = _one_by_one(RowSequence([batch], message_lists).at(others), format)
+        found.append(hashes)
+    return numpy.concatenate(found)
+
+
+def _one_by_one(rows: RowSequence, format: Format) -> Any:  # noqa: A002
+    import numpy
+
+    return numpy.fromiter((loose_prompt_hash(row, format) for row in rows), dtype=numpy.uint64, count=len(rows))
+
+
+def _ascii_hashes(asked: Messages) -> Any:
+    """Return the hashes of the prompts that are ASCII; those of the others mean nothing."""
+    import numpy
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    kind = pa.large_binary()
+    is_last = numpy.zeros(len(asked.contents), dtype=numpy.int64)
+    is_last[asked.last] = 1
+    ends = pa.array([b"\0", _END], kind).take(pa.array(is_last))
+    roles = asked.roles.cast(pa.large_string()).cast(kind)
+    parts = [roles, pa.scalar(b"\0", kind), asked.contents.cast(kind), ends, pa.scalar(b"", kind)]
+    joined = text_buffers(compute.call_function("binary_join_element_wise", parts))[1].tobytes()
+    return folded_hashes(joined, _END)

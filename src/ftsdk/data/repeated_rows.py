@@ -1,0 +1,43 @@
+"""Rows that are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ftsdk.data.duplicates.exact import exact_duplicates
+from ftsdk.data.message_rows import line_blocks
+from ftsdk.data.row_keys import Format, row_key
+from ftsdk.data.row_sequence import RowSequence
+
+__all__ = ["repeated_rows"]
+
+
+def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple[int, ...], ...]:  # noqa: A002
+    """Return the groups of equal rows, by position, in the order of their first rows.
+
+    Texts are compared in Unicode's composed form (NFC).
+
+    Args:
+        rows: The rows.
+        format: What they are, as `Dataset.format`.
+    """
+    if format == "table" or not isinstance(rows, RowSequence):
+        return exact_duplicates(repr(row_key(row, format)) for row in rows)
+    first: dict[bytes, int] = {}
+    groups: dict[int, list[int]] = {}
+    for position, key in enumerate(_keys(rows)):
+        leader = first.setdefault(key, position)
+        if leader != position:
+            groups.setdefault(leader, [leader]).append(position)
+    return tuple(tuple(groups[leader]) for leader in sorted(groups))
+
+
+def _keys(rows: RowSequence) -> Iterator[bytes]:
+    for block in line_blocks(rows):
+        lines = block.split(b"\n")[:-1]
+        if not block.isascii():
+            lines = [line if line.isascii() else unicodedata.normalize("NFC", line.decode()).encode() for line in lines]
+        yield from (hashlib.blake2b(line, digest_size=16).digest() for line in lines)
