@@ -25,7 +25,8 @@ _CASES = pytest.StashKey[FuzzCases]()
 @pytest.fixture
 def fuzz_count(pytestconfig: pytest.Config) -> int:
     """How many inputs to try: `--count`, or as many as every run of the tests has time for."""
-    return pytestconfig.getoption("--count")
+    count: int = pytestconfig.getoption("--count")
+    return count
 
 
 @pytest.fixture
