@@ -25,8 +25,7 @@ _CASES = pytest.StashKey[FuzzCases]()
 @pytest.fixture
 def fuzz_count(pytestconfig: pytest.Config) -> int:
     """How many inputs to try: `--count`, or as many as every run of the tests has time for."""
-    count: int = pytestconfig.getoption("--count")
-    return count
+    return int(pytestconfig.getoption("--count") or 0)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,12 +16,12 @@ from ftsdk._format import html_table, printable
 from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
-from ftsdk.errors import DatasetError, Gap, ModelError, SpecError, UnsupportedSpecError
+from ftsdk.errors import DatasetError, Gap, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval
-from ftsdk.job.rendered_rows import RenderedRows, count_sequences, guesses_of, render_rows_of, renders_rows
+from ftsdk.job.estimated import estimated
+from ftsdk.job.rendered_rows import RenderedRows, count_sequences, render_rows_of, renders_rows
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
-from ftsdk.protocol.estimates import QUOTED_LATER
 from ftsdk.run.budget import refuse_over_budget
 from ftsdk.run.home_access import check_home, usable_home
 from ftsdk.run.ledger import Ledger, Record
@@ -34,7 +33,6 @@ from ftsdk.spec.base import Value, nearest
 from ftsdk.spec.urls import NoUrl
 
 if TYPE_CHECKING:
-    from ftsdk.cost.training.tokens import RowTokens
     from ftsdk.data import Preview
     from ftsdk.data.report import DataReport
     from ftsdk.protocol.estimates import Estimate
@@ -170,7 +168,7 @@ class FineTuneJob(JobFields):
             rendered = render_rows_of(plan.spec, self.train, self.validation)
         if rendered.spec != plan.spec:
             plan = backend.plan(rendered.spec)
-        plan = self._estimated(backend, plan, is_exact=False)
+        plan = estimated(plan, backend, self.train, self.validation, is_exact=False)
         notes = data_notes(self.train, self.validation, self._judges(), allow_leaks=self.allow_leaks)
         found = headline(self.train)
         notes = notes if found is None else (*notes, found)
@@ -229,7 +227,7 @@ class FineTuneJob(JobFields):
                 f"usd_per_hour={rate}: {backend.name} doesn't bill hardware by the hour, so a price per hour "
                 "changes nothing. Leave it out"
             )
-        plan = self._estimated(backend, planned, is_exact=is_exact, usd_per_hour=rate)
+        plan = estimated(planned, backend, self.train, self.validation, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
             self._store_data()
             plan = plan.quoted(backend.quote(plan))
@@ -243,54 +241,6 @@ class FineTuneJob(JobFields):
                 )
             )
         return found
-
-    def _estimated(
-        self, backend: Backend, plan: Plan, *, is_exact: bool | None, usd_per_hour: Decimal | None = None
-    ) -> Plan:
-        from ftsdk.cost.training.calibration import read_calibration, software_version
-        from ftsdk.cost.training.estimate import estimate
-        from ftsdk.cost.training.tokens import tokens_from_guesses
-        from ftsdk.models import inspect_model, load_tokenizer
-
-        spec = plan.spec
-        facts = inspect_model(spec.model)
-        limit = spec.max_length or facts.max_position_embeddings
-        datasets = (self.train, self.validation)
-        parts: list[RowTokens | None] = []
-        note = ""
-        if is_exact is True or (is_exact is None and facts.is_downloaded and find_spec("transformers") is not None):
-            try:
-                tokenizer = load_tokenizer(spec.model)
-            except ModelError as error:
-                if is_exact is True:
-                    raise
-                note = f"the tokenizer couldn't be used, so tokens are guessed: {error}"
-            else:
-                # What training would refuse is refused here, with the same message.
-                parts = [None if data is None else self._count_tokens(data, spec, tokenizer) for data in datasets]
-        parts = parts or [
-            None if data is None or ref is None else tokens_from_guesses(guesses_of(data, ref), max_length=limit)
-            for data, ref in zip(datasets, (spec.train, spec.validation), strict=True)
-        ]
-        assert parts[0] is not None
-        known = None if plan.hardware is None else read_calibration(plan.hardware.name, software=software_version())
-        found = estimate(plan, facts, parts[0], validation=parts[1], calibration=known, usd_per_hour=usd_per_hour)
-        if not isinstance(backend, CanQuote):
-            found = found.replace(notes=tuple(other for other in found.notes if other != QUOTED_LATER))
-        found = found.replace(notes=(*found.notes, note)) if note else found
-        return plan.replace(estimate=found)
-
-    def _count_tokens(self, data: Dataset, spec: JobSpec, tokenizer: Any) -> RowTokens:
-        from ftsdk.cost.training.tokens import tokens_through
-        from ftsdk.models import rendering_options
-
-        return tokens_through(
-            data.rows,
-            tokenizer,
-            train_on=spec.method.rendered_train_on,
-            max_truncated=spec.max_truncated,
-            **rendering_options(spec.model, tokenizer, max_length=spec.max_length),
-        )
 
     def preview(self, n: int = 3) -> Preview:
         """Return what the model will see, with the tokens it will be trained on marked.
