@@ -1,11 +1,10 @@
-"""The guide's three cases run offline, quickly, and print what the book's prices give."""
+"""The guide's three cases run offline, and print what the book's prices give."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "cost"
 
 
 def run(name: str) -> str:
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name)],
         check=True,
@@ -22,7 +20,6 @@ def run(name: str) -> str:
         text=True,
         env={**os.environ},
     )
-    assert time.monotonic() - start < 10
     return done.stdout
 
 

@@ -10,7 +10,12 @@ import ftsdk
 SRC = Path(ftsdk.__file__).parent
 FOR_ANY_BACKEND = {"_exports.py", "spec/__init__.py", "spec/method.py"}
 FOR_TRL = {"backends/trainers/trl/methods/__init__.py", "backends/trainers/trl/methods/dpo.py"}
-FOR_TOGETHER = {"backends/together/limits.py", "backends/together/translate.py", "cost/pricebook/finetune_prices.py"}
+FOR_TOGETHER = {
+    "backends/together/limits.py",
+    "backends/together/request_fields.py",
+    "backends/together/translate.py",
+    "cost/pricebook/finetune_prices.py",
+}
 
 
 def names_dpo(path: Path) -> bool:

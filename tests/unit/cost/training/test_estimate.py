@@ -215,7 +215,7 @@ def test_a_service_with_quotes_is_refused_only_if_the_least_is_too_much() -> Non
 
 def test_an_estimate_without_a_tokenizer_reads_no_row_twice() -> None:
     job_of().estimate(is_exact=False)  # imports and tables
-    rows = [{"text": f"mail {n}: " + "where is my parcel? " * 40, "label": "shipping"} for n in range(2_000)]
+    rows = [{"text": f"mail {n}: " + "where is my parcel? " * 40, "label": "shipping"} for n in range(20_000)]
     job = job_of().replace(train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"))
     taken: list[float] = []
     for _ in range(4):

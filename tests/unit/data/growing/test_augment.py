@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -346,8 +347,11 @@ chat_script.numbered(30).augment(endpoint)
 def test_a_killed_call_goes_on_and_pays_for_no_answer_twice(
     how: signal.Signals, service: TogetherService, script: Script, make_endpoint: MakeEndpoint
 ) -> None:
+    killed = threading.Event()
+
     def slow(question: str) -> str:
-        time.sleep(0.05)
+        if len(script.asked) >= 6:
+            killed.wait(60)
         return rewritten(question)
 
     script.reply = slow
@@ -358,8 +362,8 @@ def test_a_killed_call_goes_on_and_pays_for_no_answer_twice(
     while len(script.asked) < 6 and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(how)
-    child.wait(timeout=20)
-    time.sleep(0.2)
+    child.wait(timeout=60)
+    killed.set()
     killed_at = len(script.asked)
     assert 6 <= killed_at < 30
     numbered(30).augment(make_endpoint(concurrency=1), on_plan=quiet)
