@@ -99,7 +99,7 @@ def label_errors(
     rows: CleanRows,
     *,
     column: str | None = None,
-    min_probability: Annotated[float, Field(ge=0.5, le=1)] = 0.5,
+    min_probability: Annotated[float, Field(ge=0.6, le=1)] = 0.6,
     seed: int = 0,
 ) -> Verdicts:
     """Remove rows whose label is probably wrong, by a classifier that hasn't seen them (needs the extra 'data')."""
