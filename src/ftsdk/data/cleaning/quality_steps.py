@@ -115,7 +115,7 @@ def label_errors(
     for number, issue in sorted(issues.items()):
         yield Removed(
             number,
-            f"label {issue.label!r} is probably wrong ({issue.probability:.0%}); {issue.suggested!r} fits better",
+            f"label {issue.label!r} is probably wrong ({min(issue.probability, 0.99):.0%}); {issue.suggested!r} fits better",
         )
 
 
