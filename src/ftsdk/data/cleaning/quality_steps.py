@@ -113,10 +113,8 @@ def label_errors(
         issue.position: issue for issue in label_issues(texts, classes, seed) if issue.probability >= min_probability
     }
     for number, issue in sorted(issues.items()):
-        yield Removed(
-            number,
-            f"label {issue.label!r} is probably wrong ({min(issue.probability, 0.99):.0%}); {issue.suggested!r} fits better",
-        )
+        sure = f"{min(issue.probability, 0.99):.0%}"
+        yield Removed(number, f"label {issue.label!r} is probably wrong ({sure}); {issue.suggested!r} fits better")
 
 
 def _by_rule(rows: CleanRows, rule: str, reason: str) -> Verdicts:
