@@ -11,14 +11,14 @@ import typer
 from ftsdk._yaml import parse_yaml
 from ftsdk.cli.data_report import report_command
 from ftsdk.cli.data_review import review_command
-from ftsdk.cli.show import out, plain
+from ftsdk.cli.show import fold, out, plain
 
 if TYPE_CHECKING:
     from ftsdk.data import Dataset
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(name="data", help="Files of rows: report, review, clean, mix, split.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="Report on, review, clean, mix and split data files.", no_args_is_help=True)
 data_app.command("report")(report_command)
 data_app.command("review")(review_command)
 
@@ -70,8 +70,11 @@ def clean(
             done = step.clean
             out.print(plain(f"{done.name:<18} {done.removed or 0:>9,} removed {done.changed or 0:>9,} changed"))
     for target, rows in ((removed, found.removed), (changed, found.changed)):
-        if target is not None and len(rows):
-            Dataset.from_rows([row._asdict() for row in rows]).to_jsonl(target)
+        if target is not None:
+            if len(rows):
+                Dataset.from_rows([row._asdict() for row in rows]).to_jsonl(target)
+            else:  # an earlier call's rows must not stay there
+                replace_file(target, b"", is_private=False)
             _wrote(target, len(rows))
     if card is not None:
         replace_file(card, found.card().encode(), is_private=False)
@@ -84,13 +87,14 @@ def list_steps() -> None:
     from ftsdk.data.cleaning import GROUPS
     from ftsdk.data.cleaning.registry import CLEANERS
 
-    for step in CLEANERS.values():
-        out.print(plain(f"{step.name}: {step.does}."))
+    first = GROUPS["safe"]
+    for step in (*(CLEANERS[name] for name in first), *(step for name, step in CLEANERS.items() if name not in first)):
+        typer.echo(_folded(f"{step.name}: {step.does}."))
         if step.parameters.model_fields:
             given = ", ".join(f"{name}={field.default!r}" for name, field in step.parameters.model_fields.items())
-            out.print(plain(f"    {given}"))
+            typer.echo(_folded(f"    {given}"))
     for name, members in GROUPS.items():
-        out.print(plain(f"{name} stands for {', '.join(members)}."))
+        typer.echo(_folded(f"{name} stands for {', '.join(members)}."))
 
 
 @data_app.command("mix")
@@ -123,6 +127,8 @@ def mix(
     found = Dataset.mix(shares, rows, seed, repeat=repeat)
     found.to_jsonl(output)
     _wrote(output, len(found))
+    if rows is None and len(found) < (given := sum(map(len, shares))):
+        out.print(plain(f"{given - len(found):,} of the {given:,} rows given are left out, to keep the shares."))
 
 
 @data_app.command("split")
@@ -172,6 +178,10 @@ def _size(text: str | None) -> int | float | None:
         return float(text) if "." in text else int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a fraction nor a number of rows") from None
+
+
+def _folded(text: str) -> str:
+    return fold(text, out.width) if out.is_terminal else text
 
 
 def _wrote(path: Path, rows: int) -> None:

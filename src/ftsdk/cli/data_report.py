@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftsdk._format import printable
 from ftsdk.cli.exit_codes import ERROR
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.show import show_text
@@ -75,6 +76,7 @@ def report_command(
     show_text(found, as_json=as_json)
     if html is not None:
         _write(found, html)
+        typer.echo(f"{printable(str(html))}: the report as a page", err=True)
     if has_failed:
         raise typer.Exit(ERROR)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "summarise"]
 
-_SHOWN_CLASSES = 50
+_SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

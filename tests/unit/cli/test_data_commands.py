@@ -47,6 +47,20 @@ def test_split_and_mix_write_parts(tmp_path: Path) -> None:
     assert len(Dataset.from_file(tmp_path / "mix.jsonl")) == 50
 
 
+def test_a_mix_names_the_rows_that_it_leaves_out(tmp_path: Path) -> None:
+    file = rows_file(tmp_path / "rows.jsonl", count=2_000)
+    shown = run("mix", f"{file}=0.5", "general=0.5", "-o", tmp_path / "mix.jsonl")
+    assert "1,801 of the 2,201 rows given are left out" in shown
+
+
+def test_a_second_clean_leaves_no_removed_rows_of_the_first(tmp_path: Path) -> None:
+    file, removed = rows_file(tmp_path / "rows.jsonl"), tmp_path / "removed.jsonl"
+    run("clean", file, "-o", tmp_path / "one.jsonl", "--removed", removed)
+    assert removed.read_text()
+    run("clean", tmp_path / "one.jsonl", "-o", tmp_path / "two.jsonl", "--removed", removed)
+    assert removed.read_text() == ""
+
+
 def test_steps_are_listed_with_their_parameters() -> None:
     shown = run("steps")
     assert "near_duplicates: Remove rows" in shown

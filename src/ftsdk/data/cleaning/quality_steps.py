@@ -99,7 +99,7 @@ def label_errors(
     rows: CleanRows,
     *,
     column: str | None = None,
-    min_probability: Annotated[float, Field(ge=0.5, le=1)] = 0.5,
+    min_probability: Annotated[float, Field(ge=0.6, le=1)] = 0.6,
     seed: int = 0,
 ) -> Verdicts:
     """Remove rows whose label is probably wrong, by a classifier that hasn't seen them (needs the extra 'data')."""
@@ -113,10 +113,8 @@ def label_errors(
         issue.position: issue for issue in label_issues(texts, classes, seed) if issue.probability >= min_probability
     }
     for number, issue in sorted(issues.items()):
-        yield Removed(
-            number,
-            f"label {issue.label!r} is probably wrong ({issue.probability:.0%}); {issue.suggested!r} fits better",
-        )
+        sure = f"{min(issue.probability, 0.99):.0%}"
+        yield Removed(number, f"label {issue.label!r} is probably wrong ({sure}); {issue.suggested!r} fits better")
 
 
 def _by_rule(rows: CleanRows, rule: str, reason: str) -> Verdicts:

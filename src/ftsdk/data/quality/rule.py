@@ -105,7 +105,8 @@ _ALL = (
     Rule(
         name="label_errors",
         title="labels that are probably wrong",
-        why="Wrong labels are learned, and where they are in the test split they hide which model is better.",
+        why="Wrong labels are learned, and in a test split they hide which model is better. Read these first: a hard "
+        "row with the right label looks the same.",
         step="label_errors",
         source="https://doi.org/10.1613/jair.1.12125",
     ),

@@ -95,6 +95,7 @@ def build_report(
         languages=tuple(languages.items()),
         findings=tuple(sorted(findings, key=_worst_first)),
         enough=enough,
+        against=tuple((judge.label, len(judge.rows)) for judge in judges if isinstance(judge.rows, Rows)),
         not_checked=tuple(not_checked),
     )
 

@@ -30,6 +30,8 @@ class DataReport:
     """The worst first."""
     enough: str
     """Whether there are enough rows, by the learning curve of runs, and what that rests on."""
+    against: tuple[tuple[str, int], ...] = ()
+    """Name and rows of each dataset that was searched for leaks."""
     not_checked: tuple[str, ...]
     """What wasn't checked, and what it needs."""
 
@@ -74,6 +76,7 @@ class DataReport:
             "languages": dict(self.languages),
             "findings": [finding.to_dict() for finding in self.findings],
             "enough": self.enough,
+            "against": dict(self.against),
             "not_checked": list(self.not_checked),
         }
 

@@ -24,7 +24,7 @@ _BLOCK_STYLE = (
     ".ftsdk .badge{font-size:.8em;font-weight:600;text-transform:uppercase;letter-spacing:.04em;margin-right:.5em}"
     ".ftsdk .error .badge{color:#dc2626}.ftsdk .warning .badge{color:#d97706}"
     ".ftsdk .finding table{width:100%}.ftsdk td{overflow-wrap:anywhere}"
-    ".ftsdk td:first-child,.ftsdk th{white-space:nowrap}"
+    ".ftsdk td:first-child,.ftsdk th{white-space:nowrap}.ftsdk .finding td:first-child{width:1%;padding-right:1em}"
     ".ftsdk svg{max-width:100%;height:auto;display:block}.ftsdk h4{font-size:1em;margin:1.2em 0 .3em}"
     ".ftsdk code{background:rgba(128,128,128,.15);padding:.1em .35em;border-radius:3px;overflow-wrap:anywhere}"
 )

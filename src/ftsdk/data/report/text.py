@@ -45,6 +45,11 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         found.append(
             ("languages", ", ".join(f"{code} {part:.1%}".replace("%", " %") for code, part in report.languages[:5]))
         )
+    if report.against:
+        shared = "" if any(finding.code == "leaks" for finding in report.findings) else ": no row or prompt is shared"
+        found.append(
+            ("against", ", ".join(f"{name} ({counted(rows, 'row')})" for name, rows in report.against) + shared)
+        )
     found.append(("enough", report.enough))
     return found
 

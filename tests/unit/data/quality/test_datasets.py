@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,27 @@ def test_planted_label_errors_are_found() -> None:
     found = {issue.position for issue in label_issues(texts, labels, seed=0)}
     assert len(found & wrong) >= 0.9 * len(wrong)
     assert len(found & wrong) >= 0.9 * len(found)
+
+
+def test_label_errors_are_the_same_at_each_call_and_in_each_thread() -> None:
+    pytest.importorskip("sklearn", reason="the extra 'data' isn't installed")
+    draw = random.Random(7)
+    words = [f"word{n}" for n in range(60)]
+    labels = [draw.choice("abcdefgh") for _ in range(1_500)]
+    texts = [" ".join(draw.choices(words[6 * "abcdefgh".index(label) :][:12], k=5)) for label in labels]
+    labels[::20] = [draw.choice("abcdefgh") for _ in labels[::20]]
+    first = label_issues(texts, labels, seed=3)
+    assert len(first) > 5
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: label_issues(texts, labels, seed=3), range(2))) == [first, first]
+
+
+def test_labels_that_cannot_be_learned_are_not_called_wrong() -> None:
+    pytest.importorskip("sklearn", reason="the extra 'data' isn't installed")
+    for seed in range(6):
+        draw = random.Random(seed)
+        texts = [" ".join(draw.choices([f"word{n}" for n in range(300)], k=8)) for _ in range(240)]
+        assert label_issues(texts, [draw.choice("abcdefgh") for _ in texts]) == []
 
 
 @pytest.mark.slow

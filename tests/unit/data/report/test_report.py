@@ -129,6 +129,14 @@ def test_the_command_finds_leaks_and_uncovered_queries(file: Path, tmp_path: Pat
     assert "mails.jsonl line 1" in done.output
 
 
+def test_a_report_names_what_was_searched_for_leaks_in_vain() -> None:
+    rows = Dataset.from_rows([{"prompt": f"What is {n} plus {n}?", "completion": str(2 * n)} for n in range(5)])
+    other = Dataset.from_rows([{"prompt": "Who wrote Faust?", "completion": "Goethe wrote it."}])
+    report = rows.report(against={"test": other})
+    assert "test (1 row): no row or prompt is shared" in str(report)
+    assert report.to_dict()["against"] == {"test": 1}
+
+
 def test_the_command_refuses_a_file_beside_a_job(file: Path) -> None:
     for arguments in ((), (file, "--job", "job.yaml"), ("--job", "job.yaml", "--model", "some/model")):
         done = run(*arguments)
