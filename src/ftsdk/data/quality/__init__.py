@@ -2,7 +2,7 @@
 
 from ftsdk.data.quality.encoding import repair
 from ftsdk.data.quality.label_errors import LabelIssue, label_issues
-from ftsdk.data.quality.label_sample import label_sample
+from ftsdk.data.quality.label_samples import label_sample
 from ftsdk.data.quality.labels import ClassBalance, class_balance, normal_labels
 from ftsdk.data.quality.languages import Languages, languages
 from ftsdk.data.quality.outliers import broken_json, cut_off, unusual_lengths
