@@ -10,6 +10,7 @@ import pytest
 from ftsdk import Dataset
 from ftsdk.data.duplicates.prompts import prompt_duplicates
 from ftsdk.data.quality import broken_json, cut_off, label_sample, unusual_lengths
+from ftsdk.data.report.coverage import coverage_finding
 from ftsdk.data.report.row_texts import RowTexts, read_chunks
 from ftsdk.data.text_column import TextColumn
 
@@ -86,3 +87,11 @@ def test_a_report_says_of_which_sample_label_errors_are(monkeypatch: pytest.Monk
     assert {row % 10 for row in found.positions} == {0}
     assert found.examples[0].row in found.positions
     assert any("label errors in 240 rows: a sample of 60 was checked" in one for one in report.not_checked)
+
+
+def test_coverage_names_how_many_prompts_it_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr("ftsdk.data.report.coverage._MOST_PROMPTS", 10)
+    found = coverage_finding([f"where is my parcel {n}" for n in range(40)], ["cook rice"])
+    assert found is not None
+    assert found.detail == "of 1 queries, compared with 10 of 40 prompts, evenly spread"
