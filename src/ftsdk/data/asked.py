@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 from ftsdk.data.batches import Batch
 from ftsdk.data.folded_hashes import folded_hashes
+from ftsdk.data.labels import MOST_SPELLINGS
 from ftsdk.data.message_columns import Messages, has_plain_messages, messages_of
 from ftsdk.data.message_rows import message_lists
 from ftsdk.data.row_keys import answer_text, loose_prompt_hash, prompt_text
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
-__all__ = ["answers_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
+__all__ = ["answers_of", "labels_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
 
 Format = Literal["table", "chat", "preference"]
 _END = b"\xff"
@@ -82,6 +84,20 @@ def _asked(batch: Batch, format: Format) -> Messages:  # noqa: A002
     is_asked[said.last] = False
     chosen = pyarrow.array(numpy.flatnonzero(is_asked))
     return Messages(said.counts - 1, said.roles.take(chosen), said.contents.take(chosen))
+
+
+def labels_of(rows: RowSequence) -> Counter[str]:
+    """Count the answers of chat rows; empty if there are so many different ones that they can't be labels."""
+    import pyarrow.compute as compute
+
+    counts: Counter[str] = Counter()
+    for batch in rows.batches():
+        found = compute.call_function("value_counts", [_answers(batch, "chat")])
+        for text, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+            counts[text] += count
+        if len(counts) > MOST_SPELLINGS:
+            return Counter()
+    return counts
 
 
 def loose_prompt_hashes(rows: RowSequence, format: Format) -> Any:  # noqa: A002

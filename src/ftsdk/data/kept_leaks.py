@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
-from ftsdk._files import read_regular_file, replace_file
-from ftsdk._home import home
 from ftsdk.data.duplicates.leaks import KINDS, Leak
+from ftsdk.data.kept_results import keep_result, kept_result
 
 __all__ = ["keep_leaks", "kept_leaks"]
 
-_RULE = 1
+_RULE = "2"
 """Raise it when something else counts as a leak: what an earlier rule found isn't read then."""
-_MOST_BYTES = 256 << 20
+_FOLDER = "leaks"
 
 
 def kept_leaks(judged: str, learned: str, sizes: tuple[int, int]) -> tuple[Leak, ...] | None:
@@ -27,32 +24,22 @@ def kept_leaks(judged: str, learned: str, sizes: tuple[int, int]) -> tuple[Leak,
         learned: Fingerprint of the rows that are learned from.
         sizes: How many rows either has.
     """
+    body = kept_result(_FOLDER, _name(judged, learned), _RULE)
+    if body is None:
+        return None
     try:
-        content = read_regular_file(_path(judged, learned), most_bytes=_MOST_BYTES)
-        head, _, body = content.partition(b"\n")
-        if head != _head(judged, learned, body):
-            return None
         return tuple(_read(entry, sizes) for entry in json.loads(body))
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
 def keep_leaks(judged: str, learned: str, leaks: Sequence[Leak]) -> None:
     """Keep the leaks of two sets of rows, if the folder can be written to."""
-    body = json.dumps(leaks).encode()
-    try:
-        replace_file(_path(judged, learned), _head(judged, learned, body) + b"\n" + body)
-    except OSError:  # they are found again
-        return
+    keep_result(_FOLDER, _name(judged, learned), _RULE, json.dumps(leaks).encode())
 
 
-def _path(judged: str, learned: str) -> Path:
-    return home() / "data" / "leaks" / f"{judged}-{learned}.json"
-
-
-def _head(judged: str, learned: str, body: bytes) -> bytes:
-    said = {"rule": _RULE, "judged": judged, "learned": learned, "sha256": hashlib.sha256(body).hexdigest()}
-    return json.dumps(said).encode()
+def _name(judged: str, learned: str) -> str:
+    return f"{judged}-{learned}.json"
 
 
 def _read(entry: Any, sizes: tuple[int, int]) -> Leak:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
+from collections.abc import Collection, Mapping
 
-__all__ = ["MOST_SPELLINGS", "are_labels", "class_of", "label_counts", "label_variants", "spellings"]
+__all__ = ["MOST_SPELLINGS", "are_labels", "class_of", "label_variants", "spellings"]
 
 _FEW_CLASSES, _ROWS_OF_FEW = 50, 2
 _MOST_CLASSES, _ROWS_OF_MANY = 1_000, 3
@@ -16,7 +14,6 @@ _LONGEST = 200
 """Characters of a label."""
 MOST_SPELLINGS = 4 * _MOST_CLASSES
 """With more different completions than this, they can't be labels."""
-_CHUNK = 1024
 
 
 def are_labels(different: Collection[str], rows: int) -> bool:
@@ -57,17 +54,6 @@ def spellings(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         tuple(sorted(group, key=lambda text: (-counts[text], text))) for group in groups.values() if len(group) > 1
     )
-
-
-def label_counts(completions: Iterable[str]) -> Counter[str]:
-    """Count completions; empty if there are so many different ones that they can't be labels."""
-    counts: Counter[str] = Counter()
-    remaining = iter(completions)
-    while chunk := list(islice(remaining, _CHUNK)):
-        counts.update(chunk)
-        if len(counts) > MOST_SPELLINGS:
-            return Counter()
-    return counts
 
 
 def class_of(counts: Mapping[str, int]) -> dict[str, str]:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftsdk._format import printable
-from ftsdk.data.asked import answers_of, prompts_of, wholes_of
+from ftsdk.data.asked import answers_of, labels_of, prompts_of, wholes_of
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.duplicates.leaks import Asked, Leak, LeakKind, Learned, find_leaks
 from ftsdk.data.kept_leaks import keep_leaks, kept_leaks
-from ftsdk.data.labels import label_counts, label_variants
+from ftsdk.data.kept_results import KEPT_FROM
+from ftsdk.data.labels import label_variants
 from ftsdk.data.last_results import LastResults
-from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.rows import Rows
 from ftsdk.errors import DatasetError
@@ -75,8 +75,6 @@ _found: LastResults[tuple[Leak, ...]] = LastResults(32)
 """By the fingerprints of both sets, since a job is planned several times."""
 
 
-_KEPT_FROM = 10_000
-"""Rows of both sets from which on leaks are kept on disk; fewer are compared in less than a second."""
 _Read = dict[int, Learned]
 """Rows that were read and hashed already, by the `id` of their dataset."""
 
@@ -110,7 +108,7 @@ def _leaks_of(
 
 
 def _kept_or_found(judged: Rows, learned: Rows, read: _Read) -> tuple[Leak, ...]:
-    is_large = len(judged) + len(learned) >= _KEPT_FROM
+    is_large = len(judged) + len(learned) >= KEPT_FROM
     key = judged.fingerprint, learned.fingerprint
     leaks = kept_leaks(*key, (len(judged), len(learned))) if is_large else None
     if leaks is None:
@@ -215,7 +213,7 @@ def _label_notes(train: Rows) -> tuple[str, ...]:
 
 
 def _notes_about_labels(train: Rows) -> tuple[str, ...]:
-    counts = label_counts(last_contents(train.canonical, "messages"))
+    counts = labels_of(train.canonical)
     notes: list[str] = []
     for group in label_variants(counts):
         shown = ", ".join(f"{printable(text, 40)!r} ({counts[text]:,})" for text in group)

@@ -11,6 +11,7 @@ from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.forms import detect_form
 from ftsdk.data.jsonl_output import write_jsonl
+from ftsdk.data.kept_guesses import guesses_of_rows
 from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
@@ -18,7 +19,7 @@ from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
 from ftsdk.data.table import Table
-from ftsdk.data.token_guess import TokenGuesses, guess_rows
+from ftsdk.data.token_guess import TokenGuesses
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
 
@@ -206,7 +207,7 @@ class Rows:
     def token_guesses(self) -> TokenGuesses:
         """The tokens of each row, estimated from its text once."""
         if self._guesses is None:
-            self._guesses = guess_rows(self._rows)
+            self._guesses = guesses_of_rows(self._rows, self._fingerprint)
         return self._guesses
 
     def ref(self) -> DatasetRef:

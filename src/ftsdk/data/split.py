@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from ftsdk.data.asked import loose_prompt_hashes, prompts_of
+from ftsdk.data.asked import labels_of, loose_prompt_hashes, prompts_of
 from ftsdk.data.duplicates.limits import may_be_long
-from ftsdk.data.labels import are_labels, class_of, label_counts
+from ftsdk.data.labels import are_labels, class_of
 from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import hash_of
 from ftsdk.data.row_sequence import RowSequence
@@ -112,7 +112,7 @@ def strata_of(
     if stratify is None or stratify is False:
         return None
     if stratify == "auto":
-        spellings = label_counts(last_contents(rows, "messages")) if is_chat else Counter[str]()
+        spellings = labels_of(rows) if is_chat else Counter[str]()
         classes = class_of(spellings)
         counts: Counter[str] = Counter()
         for text, count in spellings.items():

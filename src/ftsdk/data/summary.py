@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
-from ftsdk.data.labels import are_labels, label_counts, label_variants
+from ftsdk.data.asked import labels_of
+from ftsdk.data.labels import are_labels, label_variants
 from ftsdk.data.message_columns import has_plain_messages, messages_of
-from ftsdk.data.message_rows import Row, last_contents, line_blocks, message_lists
+from ftsdk.data.message_rows import Row, line_blocks, message_lists
 from ftsdk.data.row_keys import row_hash
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
@@ -124,7 +125,7 @@ def summarise(dataset: Rows) -> Summary:
     """Describe a dataset."""
     rows, is_chat = dataset.rows, dataset.format == "chat"
     prompts, completions = _characters(dataset) if dataset.format != "table" else (None, None)
-    counts = label_counts(last_contents(dataset.canonical, "messages")) if is_chat else Counter[str]()
+    counts = labels_of(dataset.canonical) if is_chat else Counter[str]()
     is_labelled = are_labels(counts, len(rows))
     return Summary(
         name=dataset.name,

@@ -214,7 +214,7 @@ def test_leaks_are_the_same_for_texts_in_arrow_and_in_lists() -> None:
 
 
 def test_leaks_are_kept_for_large_data_and_found_anew_if_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftsdk.data.leak_check._KEPT_FROM", 2)
+    monkeypatch.setattr("ftsdk.data.leak_check.KEPT_FROM", 2)
     rows = [{"prompt": words_of(n), "completion": "a"} for n in range(4)]
     train, test = Dataset.from_rows(rows), Dataset.from_rows(rows[2:])
     key, sizes = (test.fingerprint, train.fingerprint), (2, 4)

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from ftsdk import Dataset
-from ftsdk.data.labels import are_labels, label_counts, label_variants
+from ftsdk.data.asked import labels_of
+from ftsdk.data.labels import are_labels, label_variants
 
 TEXTS = (
     "where is my parcel", "the app crashes when I log in", "please refund my last order", "how do I change my name",
@@ -39,7 +40,7 @@ def rows_of(classes: int, rows: int, label: str = "class {}") -> list[dict[str, 
 )
 def test_report_summary_split_and_cleaning_agree_on_labels(classes: int, rows: int, label: str, expected: bool) -> None:
     data = Dataset.from_rows(rows_of(classes, rows, label))
-    counts = label_counts(row["messages"][-1]["content"] for row in data)
+    counts = labels_of(data.canonical)
     assert are_labels(counts, rows) is bool(label_variants(counts)) is expected
     assert bool(data.summary().classes) is bool(data.summary().label_variants) is expected
     report = data.report()

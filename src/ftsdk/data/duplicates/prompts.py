@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ftsdk.data.duplicates.exact import exact_duplicates, normalised, text_key
+from ftsdk.data.duplicates.exact import exact_duplicates, normalised, text_key, texts_at
+from ftsdk.data.text_column import TextColumn
 
 __all__ = ["RepeatedPrompt", "conflicting_answers", "prompt_duplicates"]
 
@@ -36,12 +37,26 @@ def prompt_duplicates(
         ignore_blanks: Whether prompts that differ by runs of blanks alone are the same.
     """
     found: list[RepeatedPrompt] = []
-    for group in exact_duplicates(prompts, ignore_case=ignore_case, ignore_blanks=ignore_blanks):
+    groups = exact_duplicates(prompts, ignore_case=ignore_case, ignore_blanks=ignore_blanks)
+    keys = _answer_keys(answers, [position for group in groups for position in group])
+    for group in groups:
         by_answer: dict[bytes, list[int]] = {}
         for position in group:
-            by_answer.setdefault(text_key(normalised(answers[position])), []).append(position)
+            by_answer.setdefault(keys[position], []).append(position)
         found.append(RepeatedPrompt(group, tuple(map(tuple, by_answer.values()))))
     return tuple(found)
+
+
+def _answer_keys(answers: Sequence[str], positions: Sequence[int]) -> dict[int, bytes]:
+    """Return by position what equal answers have in common."""
+    chosen: Iterable[tuple[int, str]]
+    if isinstance(answers, TextColumn):
+        import numpy
+
+        chosen = texts_at(answers, numpy.sort(numpy.asarray(positions, dtype=numpy.int64)))
+    else:
+        chosen = ((position, answers[position]) for position in positions)
+    return {position: text_key(normalised(text)) for position, text in chosen}
 
 
 def conflicting_answers(prompts: Sequence[str], answers: Sequence[str]) -> tuple[RepeatedPrompt, ...]:

@@ -2,6 +2,7 @@
 
 from ftsdk.data.quality.encoding import repair
 from ftsdk.data.quality.label_errors import LabelIssue, label_issues
+from ftsdk.data.quality.label_samples import label_sample
 from ftsdk.data.quality.labels import ClassBalance, class_balance, normal_labels
 from ftsdk.data.quality.languages import Languages, languages
 from ftsdk.data.quality.outliers import broken_json, cut_off, unusual_lengths
@@ -20,6 +21,7 @@ __all__ = [
     "class_balance",
     "cut_off",
     "label_issues",
+    "label_sample",
     "languages",
     "normal_labels",
     "repair",

@@ -102,10 +102,10 @@ def _held_out_scores(texts: list[str], given: NDArray[np.int64], classes: int, s
         return TfidfVectorizer(sublinear_tf=True, min_df=fewest, dtype=np.float64, **options).fit_transform(texts)
 
     try:
-        parts = [features(ngram_range=(1, 2)), features(analyzer="char_wb", ngram_range=(4, 4))]
+        options = ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (4, 4)})
+        table: Any = scipy.sparse.hstack([features(**one) for one in options], format="csr")
     except ValueError:  # no words at all
         return None
-    table: Any = scipy.sparse.hstack(parts).tocsr()
     count = _FOLDS if len(texts) < _MANY_ROWS else 2
     folds = StratifiedKFold(count, shuffle=True, random_state=seed).split(table, given)
 

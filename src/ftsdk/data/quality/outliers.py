@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from ftsdk.data.text_column import TextColumn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["UnusualLengths", "broken_json", "cut_off", "unusual_lengths"]
 
@@ -42,7 +49,7 @@ def unusual_lengths(texts: Sequence[str]) -> UnusualLengths:
     """
     import numpy as np
 
-    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    lengths = _lengths(texts)
     filled = lengths[lengths > 0]
     if len(filled) < _FEWEST_TEXTS:
         return UnusualLengths([], [], 0, int(lengths.max(initial=0)))
@@ -54,6 +61,17 @@ def unusual_lengths(texts: Sequence[str]) -> UnusualLengths:
     return UnusualLengths(short, np.flatnonzero(lengths > longest).tolist(), shortest, longest)
 
 
+def _lengths(texts: Sequence[str]) -> NDArray[np.int64]:
+    import numpy as np
+
+    if not isinstance(texts, TextColumn):
+        return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    import pyarrow.compute as compute
+
+    counted = [compute.call_function("utf8_length", [part]).to_numpy() for part in texts.arrays()]
+    return np.concatenate([np.empty(0, dtype=np.int64), *counted])
+
+
 def cut_off(texts: Sequence[str]) -> list[int]:
     """Return which texts stop in mid-sentence where most others don't.
 
@@ -61,16 +79,22 @@ def cut_off(texts: Sequence[str]) -> list[int]:
     three texts or more have the greatest length of all and end in mid-word or mid-sentence, as behind a fixed limit.
     Texts of fewer than eight words are left out.
     """
-    long_enough = [(position, text) for position, text in enumerate(texts) if text.count(" ") >= _FEWEST_WORDS - 1]
+    long_enough = greatest = 0
+    open_ended: list[tuple[int, int]] = []
+    for position, text in enumerate(texts):
+        if text.count(" ") < _FEWEST_WORDS - 1:
+            continue
+        long_enough += 1
+        greatest = max(greatest, len(text))
+        if not _END.search(text[-24:]):
+            open_ended.append((position, len(text)))
     if not long_enough:
         return []
-    open_ended = [(position, len(text)) for position, text in long_enough if not _END.search(text[-24:])]
-    if len(long_enough) >= _FEWEST_TEXTS and len(open_ended) <= (1 - _SURE_SHARE) * len(long_enough):
+    if long_enough >= _FEWEST_TEXTS and len(open_ended) <= (1 - _SURE_SHARE) * long_enough:
         return [position for position, _ in open_ended]
-    greatest = max(len(text) for _, text in long_enough)
     at_limit = [position for position, length in open_ended if length == greatest]
     # Where most have the same length, it is no limit.
-    return at_limit if _SAME_LENGTH <= len(at_limit) <= len(long_enough) / 2 else []
+    return at_limit if _SAME_LENGTH <= len(at_limit) <= long_enough / 2 else []
 
 
 def broken_json(texts: Sequence[str]) -> list[int]:
@@ -78,15 +102,20 @@ def broken_json(texts: Sequence[str]) -> list[int]:
 
     A fence of Markdown around JSON is allowed where it is around most.
     """
-    if not texts:
+    # There may be millions: they are read again rather than held.
+    starts = Counter(map(_start, texts))
+    filled = starts.total() - starts[""]
+    is_fenced = starts["```"] > filled / 2
+    begun = sum(_unfenced(text.strip())[:1] in ("{", "[") for text in texts) if is_fenced else starts["{"] + starts["["]
+    if begun < max(_SURE_SHARE * filled, 1):
         return []
-    filled = [(position, text.strip()) for position, text in enumerate(texts) if text and not text.isspace()]
-    fenced = sum(text.startswith("```") for _, text in filled)
-    is_fenced = fenced > len(filled) / 2
-    bodies = [(position, _unfenced(text) if is_fenced else text) for position, text in filled]
-    if sum(text[:1] in "{[" for _, text in bodies if text) < max(_SURE_SHARE * len(bodies), 1):
-        return []
-    return [position for position, text in bodies if not _is_json(text)]
+    stripped = enumerate(text.strip() for text in texts)
+    return [n for n, text in stripped if text and not _is_json(_unfenced(text) if is_fenced else text)]
+
+
+def _start(text: str) -> str:
+    start = text.lstrip()[:3]
+    return start if start == "```" else start[:1]
 
 
 def _unfenced(text: str) -> str:

@@ -13,8 +13,15 @@ def wrong_roles(rows: Iterable[Sequence[str]]) -> dict[int, str]:
     Args:
         rows: The roles of each row's messages, such as `("system", "user", "assistant")`.
     """
-    faults = ((position, role_fault(roles)) for position, roles in enumerate(rows))
-    return {position: fault for position, fault in faults if fault is not None}
+    found: dict[int, str] = {}
+    known: dict[tuple[str, ...], str | None] = {}
+    for position, roles in enumerate(map(tuple, rows)):
+        if roles not in known:
+            known[roles] = role_fault(roles)
+        fault = known[roles]
+        if fault is not None:
+            found[position] = fault
+    return found
 
 
 def role_fault(roles: Sequence[str]) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ftsdk.data.labels import MOST_SPELLINGS, are_labels
@@ -52,23 +52,23 @@ def build_report(
     """
     if judges or counter is not None:
         _ = dataset.canonical  # refuses a table, with what to call
-    texts = RowTexts()
-    excerpts = Excerpts(dataset, texts.prompts)
-    rows = RowChecks(dataset, excerpts)
+    rows = RowChecks(dataset)
     answers: Counter[str] = Counter()
-    for chunk in read_chunks(dataset.rows, dataset.format):
-        texts.add(chunk)
-        rows.look_at(chunk)
-        if len(answers) <= MOST_SPELLINGS:
-            answers.update(chunk.answers)
+    prompts = _prompts(dataset, rows, answers)
+    if dataset.format == "table":
+        texts = RowTexts.of_cells(prompts)
+    else:
+        deque(prompts, maxlen=0)
+        texts = RowTexts.of_messages(dataset.canonical, dataset.format)
+    excerpts = Excerpts(dataset, texts.prompts)
     not_checked: list[str] = []
     is_labelled = dataset.format == "chat" and are_labels(answers, len(dataset))
-    languages, findings = rows.languages(not_checked)
+    languages, findings = rows.languages(excerpts, not_checked)
     findings += rows.findings()
-    findings += duplicate_findings(dataset, texts, excerpts)
+    findings += duplicate_findings(dataset, texts, excerpts, not_checked)
     findings += answer_findings(dataset, texts, excerpts, is_labelled=is_labelled)
     if is_labelled:
-        findings += label_findings(list(texts.prompts), list(texts.answers), excerpts, not_checked)
+        findings += label_findings(texts.prompts, texts.answers, excerpts, not_checked)
     elif dataset.format == "table":
         not_checked.append(f"prompts, answers and labels: the rows are still a table. {dataset.shape_hint}")
     rendered: dict[str, list[int]] = {}
@@ -120,6 +120,15 @@ def counter_for(model: Any, *, max_length: int | None) -> TokenCounter:
         name=chosen.id,
         **rendering_options(chosen, tokenizer, max_length=max_length),
     )
+
+
+def _prompts(dataset: Rows, checks: RowChecks, answers: Counter[str]) -> Iterator[str]:
+    """Yield the prompt of each row after checking it; count its answer while they may be labels."""
+    for chunk in read_chunks(dataset.rows, dataset.format):
+        checks.look_at(chunk)
+        if len(answers) <= MOST_SPELLINGS:
+            answers.update(chunk.answers)
+        yield from chunk.prompts
 
 
 def _worst_first(finding: Finding) -> tuple[int, float, str]:

@@ -60,6 +60,8 @@ def coverage_finding(prompts: Sequence[str], queries: Sequence[str]) -> Finding 
     strangest = sorted(rows, key=lambda row: similarity[row])[:MOST_EXAMPLES]
     examples = [Example(row=row, line=row + 1, excerpt=excerpt(queries[row]), dataset="queries") for row in strangest]
     detail = f"of {len(queries):,} queries"
+    if step > 1:
+        detail += f", compared with {len(known):,} of {len(prompts):,} prompts, evenly spread"
     is_much = len(rows) > _MUCH * len(queries)
     return make_finding(
         "coverage", rows, len(queries), examples, detail=detail, severity="warning" if is_much else "note"

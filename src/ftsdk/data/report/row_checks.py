@@ -24,10 +24,9 @@ _LANGUAGE_CHARACTERS = 600
 class RowChecks:
     """Collects what is wrong with rows, each by itself."""
 
-    def __init__(self, dataset: Rows, excerpts: Excerpts) -> None:
+    def __init__(self, dataset: Rows) -> None:
         """Start before the first row."""
         self._dataset = dataset
-        self._excerpts = excerpts
         self._rows: dict[str, list[int]] = {}
         self._examples: dict[str, list[Example]] = {}
         self._kinds: dict[str, Counter[str]] = {"credentials": Counter(), "pii": Counter()}
@@ -68,7 +67,7 @@ class RowChecks:
             )
             yield make_finding(code, rows, len(self._dataset), self._examples.get(code, ()), detail=detail)
 
-    def languages(self, not_checked: list[str]) -> tuple[dict[str, float], list[Finding]]:
+    def languages(self, excerpts: Excerpts, not_checked: list[str]) -> tuple[dict[str, float], list[Finding]]:
         """Return the share of each language, and the finding of rows in another one than most."""
         try:
             found = languages(self._sample, sample=None)
@@ -79,7 +78,7 @@ class RowChecks:
             return found.shares, []
         rows = [self._sampled[place] for place in found.others]
         looked_at = f"of {found.checked:,} rows that were looked at and are long enough; most are in {found.main!r}"
-        examples = self._excerpts.of(rows, [f"looks like {code!r}" for code in found.others.values()])
+        examples = excerpts.of(rows, [f"looks like {code!r}" for code in found.others.values()])
         return found.shares, [make_finding("language", rows, found.checked, examples, detail=looked_at)]
 
     def _empty(self, chunk: TextChunk) -> Iterator[int]:

@@ -1,18 +1,25 @@
-"""The texts of a dataset's rows, held once in Arrow, and one pass over them for all checks that need a row alone."""
+"""The texts of a dataset's rows, read a batch at a time for all checks that need a row alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast, overload
+from itertools import accumulate, islice, pairwise
+from typing import Any, NamedTuple, cast
 
-from ftsdk.data.message_rows import Row
+from ftsdk.data.asked import answers_of, prompts_of, wholes_of
+from ftsdk.data.batches import Batch
+from ftsdk.data.message_columns import has_plain_messages, messages_of
+from ftsdk.data.message_rows import Row, message_lists
 from ftsdk.data.row_keys import Format, answer_text, prompt_text
-from ftsdk.data.text_column import TextColumn, text_array
+from ftsdk.data.row_sequence import RowSequence
+from ftsdk.data.text_column import TextColumn
 from ftsdk.models.chat_template import message_text
 
-__all__ = ["Part", "RowTexts", "TextChunk", "read_chunks"]
+__all__ = ["RowTexts", "TextChunk", "read_chunks"]
 
-_ROWS = 4_096
+_BATCHES = 4
+"""Batches of a chunk, so that a chunk fills a block of `byte_scan`."""
+_ROWS = 1024 * _BATCHES
 
 
 class TextChunk(NamedTuple):
@@ -30,29 +37,84 @@ class TextChunk(NamedTuple):
     """The roles of the conversation of each row; empty where there is none."""
 
 
+class RowTexts(NamedTuple):
+    """The texts that checks of a whole dataset read, each made anew from the rows whenever it is read."""
+
+    whole: TextColumn
+    """Prompt and answer of each row as one text."""
+    prompts: TextColumn
+    """What comes before the answer of each row; of a table all its texts."""
+    answers: TextColumn
+    """The answer of each row; a table has none."""
+
+    @classmethod
+    def of_messages(cls, rows: RowSequence, form: Format) -> RowTexts:
+        """Return the texts of chat or preference rows. No copy is made."""
+        return cls(wholes_of(rows, form), prompts_of(rows, form), answers_of(rows, form))
+
+    @classmethod
+    def of_cells(cls, texts: Iterable[str]) -> RowTexts:
+        """Return the texts of the rows of a table: collected once, in a mapped file where they are many."""
+        cells = TextColumn(texts)
+        return cls(cells, cells, TextColumn(()))
+
+
 def read_chunks(rows: Iterable[Row], form: Format) -> Iterator[TextChunk]:
-    """Yield the texts of rows, 4,096 rows at a time.
+    """Yield the texts of rows, about 4,096 rows at a time.
 
     Args:
         rows: The rows.
         form: What they are, as `Dataset.format`.
     """
-    chunk = TextChunk([], [], [], [], [])
-    for number, row in enumerate(rows):
+    if form == "chat" and isinstance(rows, RowSequence):
+        yield from _read_chat(rows.batches())
+        return
+    remaining, first = iter(rows), 0
+    while part := list(islice(remaining, _ROWS)):
+        chunk = TextChunk([], [], [], [], [])
+        _add_rows(chunk, part, form, first)
+        yield chunk
+        first += len(part)
+
+
+def _read_chat(batches: Iterator[Batch]) -> Iterator[TextChunk]:
+    first = 0
+    while some := list(islice(batches, _BATCHES)):
+        chunk = TextChunk([], [], [], [], [])
+        for batch in some:
+            if has_plain_messages(batch):
+                _add_plain(chunk, batch, first)
+            else:
+                _add_rows(chunk, RowSequence([batch], message_lists), "chat", first)
+            first += batch.rows
+        yield chunk
+
+
+def _add_plain(chunk: TextChunk, batch: Batch, first: int) -> None:
+    """Append chat rows whose messages have a role and a content alone."""
+    said = messages_of(batch.arrow.column("messages"))
+    texts: list[str] = said.contents.to_pylist()
+    roles: list[str] = said.roles.to_pylist()
+    counts: list[int] = said.counts.tolist()
+    chunk.texts.extend(texts)
+    for row, (count, (start, end)) in enumerate(zip(counts, pairwise(accumulate(counts, initial=0)), strict=True)):
+        chunk.rows.extend([first + row] * count)
+        chunk.prompts.append(texts[start] if count == 2 else "\n".join(texts[start : end - 1]))
+        chunk.answers.append(texts[end - 1])
+        chunk.roles.append(tuple(roles[start:end]))
+
+
+def _add_rows(chunk: TextChunk, rows: Iterable[Row], form: Format, first: int) -> None:
+    for number, row in enumerate(rows, start=first):
         texts, prompt, answer, roles = _read(row, form)
         chunk.texts.extend(texts)
         chunk.rows.extend([number] * len(texts))
         chunk.prompts.append(prompt)
         chunk.answers.append(answer)
         chunk.roles.append(roles)
-        if len(chunk.prompts) == _ROWS:
-            yield chunk
-            chunk = TextChunk([], [], [], [], [])
-    if chunk.prompts:
-        yield chunk
 
 
-def _read(row: Mapping[str, Any], form: Format) -> tuple[list[str], str, str, tuple[str, ...]]:
+def _read(row: Mapping[str, Any], form: Format) -> tuple[Sequence[str], str, str, tuple[str, ...]]:
     if form == "table":
         texts: list[str] = []
         roles: tuple[str, ...] = ()
@@ -70,78 +132,3 @@ def _read(row: Mapping[str, Any], form: Format) -> tuple[list[str], str, str, tu
         return texts, prompt_text(row, form), answer_text(row), tuple(str(message["role"]) for message in messages)
     texts = [message_text(message) for side in ("prompt", "chosen", "rejected") for message in row[side]]
     return texts, prompt_text(row, form), answer_text(row), ()
-
-
-class RowTexts:
-    """The prompts and answers of all rows, held once, in Arrow."""
-
-    def __init__(self) -> None:
-        """Start without rows."""
-        self._chunks: list[Any] = []
-        self._cuts: list[Any] = []
-        self._answers: list[Any] = []
-
-    def add(self, chunk: TextChunk) -> None:
-        """Append rows."""
-        import numpy as np
-
-        pairs = zip(chunk.prompts, chunk.answers, strict=True)
-        texts = [f"{prompt}\n{answer}" if answer else prompt for prompt, answer in pairs]
-        self._chunks.append(text_array(texts))
-        self._cuts.append(np.fromiter(map(len, chunk.prompts), dtype=np.int64, count=len(texts)))
-        self._answers.append(np.fromiter(map(len, chunk.answers), dtype=np.int64, count=len(texts)))
-
-    @property
-    def whole(self) -> TextColumn:
-        """Prompt and answer of each row as one text."""
-        return TextColumn.over(self._chunks)
-
-    @property
-    def answer_lengths(self) -> Any:
-        """Characters of each answer, as a NumPy array."""
-        import numpy as np
-
-        return np.concatenate(self._answers) if self._answers else np.empty(0, dtype=np.int64)
-
-    @property
-    def prompts(self) -> Part:
-        """The prompts."""
-        return Part(self._chunks, self._cuts, is_prompt=True)
-
-    @property
-    def answers(self) -> Part:
-        """The answers."""
-        return Part(self._chunks, self._cuts, is_prompt=False)
-
-
-class Part(Sequence[str]):
-    """The prompt or the answer of each row, made a Python string when somebody asks for it."""
-
-    def __init__(self, chunks: Sequence[Any], cuts: Sequence[Any], *, is_prompt: bool) -> None:
-        """Look at the rows of some chunks."""
-        self._chunks = chunks
-        self._cuts = cuts
-        self._is_prompt = is_prompt
-
-    def __len__(self) -> int:
-        return sum(map(len, self._chunks))
-
-    def __iter__(self) -> Iterator[str]:
-        for texts, cuts in zip(self._chunks, self._cuts, strict=True):
-            pairs = zip(texts.to_pylist(), cuts.tolist(), strict=True)
-            yield from (
-                (text[:cut] for text, cut in pairs) if self._is_prompt else (text[cut + 1 :] for text, cut in pairs)
-            )
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        chunk, place = divmod(index, _ROWS)  # all chunks but the last have so many rows
-        text, cut = self._chunks[chunk][place].as_py(), int(self._cuts[chunk][place])
-        return text[:cut] if self._is_prompt else text[cut + 1 :]

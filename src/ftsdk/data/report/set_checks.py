@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftsdk.data.asked import prompts_of
+from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
 from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
@@ -13,6 +13,7 @@ from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.data.report.row_texts import RowTexts
 from ftsdk.data.rows import Rows
+from ftsdk.data.text_column import TextColumn
 
 __all__ = ["answer_findings", "duplicate_findings"]
 
@@ -20,8 +21,15 @@ _MOST_SHORT = 50_000
 """Rows up to which short texts are compared."""
 
 
-def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> Iterator[Finding]:
-    """Yield findings about rows that are the same, almost the same, or ask the same."""
+def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_checked: list[str]) -> Iterator[Finding]:
+    """Yield findings about rows that are the same, almost the same, or ask the same.
+
+    Args:
+        dataset: The rows.
+        texts: Their texts.
+        excerpts: Makes examples.
+        not_checked: Gets a sentence about short texts that are too many to be compared.
+    """
     count = len(dataset)
     exact = repeated_rows(dataset.rows, dataset.format)
     copies = sorted(row for group in exact for row in group[1:])
@@ -49,10 +57,21 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts) -> It
         if rows:
             notes = [f"like line {dataset.line_of(other[row])}" for row in rows[:5]]
             yield make_finding("similar_short_texts", rows, count, excerpts.of(rows, notes))
+    elif _has_short(texts.prompts):
+        not_checked.append(
+            f"similar short texts: they are compared up to {_MOST_SHORT:,} rows; report() a sample({_MOST_SHORT:,})"
+        )
+
+
+def _has_short(prompts: TextColumn) -> bool:
+    import numpy as np
+
+    looked_at = prompts.take(np.linspace(0, len(prompts) - 1, 1_000).astype(np.int64)).to_pylist()
+    return any(len(text.split(maxsplit=MIN_WORDS)) < MIN_WORDS for text in looked_at)
 
 
 def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
-    groups = prompt_duplicates(prompts_of(dataset.canonical, dataset.format), texts.answers)
+    groups = prompt_duplicates(texts.prompts, texts.answers)
     conflicting = [group for group in groups if group.is_conflicting]
     rows = sorted(row for group in conflicting for row in group.positions)
     if rows:
