@@ -63,7 +63,7 @@ def review_command(
         review_sample,
         row_ids,
         summarise_review,
-        write_verdicts,
+        update_verdicts,
     )
 
     dataset = Dataset.from_file(file)
@@ -76,9 +76,12 @@ def review_command(
         return
     kept_in = verdicts or _beside(file)
     known = read_verdicts(kept_in)
+    saved = dict(known)
 
     def save() -> None:
-        write_verdicts(kept_in, known, name=dataset.name)
+        changed = {one: verdict for one, verdict in known.items() if saved.get(one) != verdict}
+        update_verdicts(kept_in, changed, name=dataset.name)
+        saved.update(changed)
 
     every = list(row_ids(dataset))
     ids = [every[position] for position in positions]

@@ -61,9 +61,9 @@ def chosen_cleaners(
 
 def _expanded(names: Sequence[str], source: str | None) -> Iterator[str]:
     for name in names:
-        if name in GROUPS:
+        if isinstance(name, str) and name in GROUPS:  # pyright: ignore[reportUnnecessaryIsInstance]
             yield from GROUPS[name]
-        elif name in CLEANERS:
+        elif isinstance(name, str) and name in CLEANERS:  # pyright: ignore[reportUnnecessaryIsInstance]
             yield name
         else:
             known = [*GROUPS, *CLEANERS]

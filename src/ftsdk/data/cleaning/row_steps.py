@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.duplicates.exact import normalised, text_key
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates as find_near
+from ftsdk.data.duplicates.same_answers import class_columns, class_labels, repeats_in, short_answers
 from ftsdk.data.labels import are_labels
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import BESIDE
@@ -60,12 +62,13 @@ def exact_duplicates(
     _check_columns(rows, columns)
     if by == "prompt" and rows.format == "table":
         raise DatasetError('by="prompt" needs prompts; shape the table first with as_chat(...) or as_preference(...).')
-    key = _row_identity(rows, by, columns)
+    folded = partial(normalised, ignore_case=ignore_case, ignore_blanks=ignore_blanks)
+    key = _row_identity(rows, by, columns, folded)
 
     def keys() -> Iterator[bytes]:
         for _, batch in rows.batches():
             for row in batch:
-                yield text_key(normalised(key(row), ignore_case=ignore_case, ignore_blanks=ignore_blanks))
+                yield text_key(key(row))
 
     seen: dict[bytes, int] = {}
     repeats = {number: seen[found] for number, found in enumerate(keys()) if seen.setdefault(found, number) != number}
@@ -92,12 +95,10 @@ def near_duplicates(
         if found != number:
             leader[number], reason[number] = found, "repeats but for case and blanks"
     # What most rows share is a template, and says nothing about what they have in common.
-    for cluster in find_near(texts, threshold=threshold, min_words=min_words, ignore_templates=True).clusters:
-        kept: dict[object, int] = {}
-        for number in cluster:
-            head = kept.setdefault(labels[number], number)
-            if head != number and number not in leader:
-                leader[number], reason[number] = head, "almost the same as"
+    clusters = find_near(texts, threshold=threshold, min_words=min_words, ignore_templates=True).clusters
+    for number, head in repeats_in(clusters, labels).items():
+        if number not in leader:
+            leader[number], reason[number] = head, "almost the same as"
     yield from _repeats(rows, leader, lambda number, where: f"{reason[number]} {where}")
 
 
@@ -157,22 +158,28 @@ def _check_columns(rows: CleanRows, columns: Sequence[str] | None) -> None:
 
 
 def _row_identity(
-    rows: CleanRows, by: Literal["row", "prompt"], columns: Sequence[str] | None
+    rows: CleanRows, by: Literal["row", "prompt"], columns: Sequence[str] | None, folded: Callable[[str], str]
 ) -> Callable[[Mapping[str, Any]], str]:
-    key = row_key if by == "row" else prompt_key
     if columns is not None:
-        return lambda row: repr([row.get(name) for name in columns])
+        return lambda row: "".join(_flat([_cell(row.get(name)) for name in columns], folded))
     if rows.format == "table":
-        return lambda row: str(row_key(row, "table"))
-    return lambda row: "\0".join(_flat(key(row, rows.format)))
+        return lambda row: "".join(_flat([(name, *_cell(row[name])) for name in sorted(row)], folded))
+    key = row_key if by == "row" else prompt_key
+    return lambda row: "\0".join(_flat(key(row, rows.format), folded))
 
 
-def _flat(key: Any) -> Iterator[str]:
+def _cell(value: object) -> tuple[str, str]:
+    """Return a cell as text and of which kind: a number and its text aren't equal."""
+    return ("text", value) if isinstance(value, str) else ("value", repr(value))
+
+
+def _flat(key: Any, folded: Callable[[str], str]) -> Iterator[str]:
     for one in key:
         if isinstance(one, str):
-            yield f"{len(one)}:{one}"
+            text = folded(one)  # before its length is taken, which folding changes
+            yield f"{len(text)}:{text}"
         else:
-            yield from _flat(one)
+            yield from _flat(one, folded)
             yield "|"
 
 
@@ -186,31 +193,13 @@ def _repeats(rows: CleanRows, leaders: Mapping[int, int], reason: Callable[[int,
 def _compared(rows: CleanRows, columns: Sequence[str] | None) -> tuple[list[str], list[object]]:
     """Return the text of each row, and what two rows must share beside similar texts: a short answer, a class."""
     if rows.format != "table":
-        answers = [normalised(answer) for answer in rows.answers()]
-        short = [answer if len(answer.split(maxsplit=MIN_WORDS)) < MIN_WORDS else None for answer in answers]
-        return rows.whole_texts(), list(short)
-    classes = _class_columns(rows)
+        return rows.whole_texts(), short_answers(rows.answers())
+    classes = class_columns((row for _, batch in rows.batches() for row in batch), len(rows))
     texts: list[str] = []
     labels: list[object] = []
     for _, batch in rows.batches():
         for row in batch:
             cells = [(name, row.get(name)) for name in (sorted(row) if columns is None else columns)]
             texts.append("\n".join(value for name, value in cells if isinstance(value, str) and name not in classes))
-            labels.append(tuple(normalised(str(row.get(name))) for name in classes))
+            labels.append(class_labels(row, classes))
     return texts, labels
-
-
-def _class_columns(rows: CleanRows) -> list[str]:
-    """Return the columns of short texts of which few are different: those are classes, not wording."""
-    values: dict[str, set[str]] = {}
-    for _, batch in rows.batches():
-        for row in batch:
-            for name, value in row.items():
-                if isinstance(value, str):
-                    values.setdefault(name, set()).add(value)
-    return sorted(
-        name
-        for name, different in values.items()
-        if are_labels(different, len(rows))
-        and all(len(value.split(maxsplit=MIN_WORDS)) < MIN_WORDS for value in different)
-    )

@@ -52,10 +52,11 @@ def fetched(address: str, *, clock: Callable[[], float] = time.monotonic) -> Gen
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
+        _ = parts.port  # refuses what is no number, such as a password without its "@"
     except ValueError:
         parts, host = None, ""
     if parts is None:  # out of the `except`: the parser's error may repeat a password
-        raise DatasetError("isn't a valid URL.", source=shown)
+        raise DatasetError("isn't a valid URL.", source=_without_authority(shown))
     if parts.scheme not in ("https", "http", "s3") or not host:
         raise DatasetError(
             "is a URL of a kind that isn't read; https:// and s3:// are.",
@@ -130,12 +131,21 @@ def _http_blocks(address: str, shown: str, facts: dict[str, Any]) -> Iterator[by
         raise
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         reason = printable(redact(str(error)) or type(error).__name__, 300)
+        if not isinstance(error, httpx.HTTPError) or "location" in reason:  # repeats it, with its signature
+            reason = "it leads to an address that isn't valid"
     # Out of the `except`: the client's error may repeat an address with a signature.
     raise DatasetError(
         f"can't be fetched: {reason}.",
         source=shown,
         hint="Check the address and the network; or download it, and pass the file.",
     )
+
+
+def _without_authority(shown: str) -> str:
+    """Return an address that can't be taken apart without what may be a host, or a password."""
+    scheme, mark, rest = shown.partition("://")
+    path = rest.partition("?")[0].partition("/")[2]
+    return f"{scheme}://***/{path}" if mark else shown
 
 
 def _check_transport(address: str, shown: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,9 +72,10 @@ def find_shards(path: Path) -> Shards:
     except (OSError, ValueError, re.error) as error:
         raise DatasetError(f"the folder can't be read: {error}.", source=shown) from error
     files = tuple(
-        entry for entry in found if not entry.name.startswith(".") and kind_of(entry.name) and entry.is_file()
+        entry for entry in found if not _is_hidden(entry, base, path) and kind_of(entry.name) and entry.is_file()
     )
-    others = [entry for entry in found if entry not in set(files)]
+    chosen = set(files)
+    others = [entry for entry in found if entry not in chosen]
     names = tuple(printable(entry.relative_to(base).as_posix() + ("/" if entry.is_dir() else "")) for entry in others)
     if not files:
         raise DatasetError(_nothing(path, names), source=shown, hint=_advice(path, base))
@@ -81,6 +83,7 @@ def find_shards(path: Path) -> Shards:
         raise DatasetError(f"has {len(files):,} files; {LIMITS.shards:,} is the most that is read.", source=shown)
     shards = Shards(base, files, names)
     _check_kinds(shards, shown)
+    _check_repeats(shards, shown)
     _check_parts(shards, shown)
     if path.is_dir():
         _check_numbers(shards, shown)
@@ -135,6 +138,15 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
+def _is_hidden(entry: Path, base: Path, pattern: Path) -> bool:
+    """Return whether a file is hidden, or a folder on the way to it that the pattern doesn't name."""
+    named = [part for part in pattern.parts if part.startswith(".")]
+    *folders, name = entry.relative_to(base).parts
+    return name.startswith(".") or any(
+        folder.startswith(".") and not any(fnmatchcase(folder, part) for part in named) for folder in folders
+    )
+
+
 def _nothing(path: Path, names: Sequence[str]) -> str:
     if not path.is_dir():
         others = f"; it matches {', '.join(names[:5])}" if names else ""
@@ -159,8 +171,21 @@ def _check_kinds(shards: Shards, shown: str) -> None:
             source=shown,
             hint=f"Name one kind by a pattern: *{next(iter(suffixes))}.",
         )
+
+
+def _check_repeats(shards: Shards, shown: str) -> None:
+    """Refuse a file beside its packed copy, and one under two names: a link to it, or to a folder around it."""
     first: dict[str, str] = {}
+    known: dict[tuple[int, int], str] = {}
     for file, name in zip(shards.files, shards.names, strict=True):
+        found = file.stat()
+        other = known.setdefault((found.st_dev, found.st_ino), name)
+        if other != name:
+            raise DatasetError(
+                f"has {other} and {name}, which are one file under two names.",
+                source=shown,
+                hint="Remove the link, or name the files by a pattern.",
+            )
         kind = kind_of(file.name)
         packing = "" if kind is None else kind.packing
         seen = first.setdefault(name[: len(name) - len(packing)], name)

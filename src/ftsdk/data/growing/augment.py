@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Literal
 
@@ -106,14 +107,15 @@ def growth_requests(
         if template == RARE_CLASSES
         else _row_seeds(rows, per_row, most, draw, is_whole=template != PARAPHRASE)
     )
-    return [
-        GrowthRequest(
-            seed=one,
-            count=count,
-            request=growth_request(template, one, count=count, sample=seed, temperature=temperature),
-        )
-        for one, count in seeds
-    ]
+    repeats: Counter[str] = Counter()
+    found: list[GrowthRequest] = []
+    for one, count in seeds:
+        request = growth_request(template, one, count=count, sample=seed, temperature=temperature)
+        # A small class is asked about several times in the same words, each time for other rows.
+        repeat = repeats[request.key("")]
+        repeats[request.key("")] += 1
+        found.append(GrowthRequest(seed=one, count=count, request=replace(request, sample=seed + (repeat << 32))))
+    return found
 
 
 def _row_seeds(

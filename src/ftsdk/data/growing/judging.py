@@ -88,7 +88,7 @@ class Judging:
     def costs(self) -> tuple[ModelCost, ...]:
         """Estimate what each of the three will cost. The judge's prompts are taken with the rows' own answers."""
         found = [
-            calls.cost(requests, role)
+            calls.cost(list({request.key(""): request for request in requests}.values()), role)
             for calls, requests, role in zip(self._calls, self._requests, ("first", "second"), strict=False)
         ]
         if self.is_asked:

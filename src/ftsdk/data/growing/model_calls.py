@@ -97,7 +97,7 @@ class ModelCalls:
         """Estimate what requests will cost; those whose answers are on disk cost nothing.
 
         Args:
-            requests: The requests.
+            requests: The requests, each of which counts; `run` asks equal ones once.
             role: What the model is for, such as "judge".
         """
         known = self._known()
@@ -148,18 +148,26 @@ class ModelCalls:
     ) -> list[Answer]:
         keys = [request.key(self._asked) for request in requests]
         found: list[Answer] = [known.get(key) for key in keys]
-        for request, answer in zip(requests, found, strict=True):
+        paid = {key: number for number, key in enumerate(keys) if found[number] is not None}
+        for number in paid.values():
+            answer = found[number]
             if isinstance(answer, KeptAnswer):
-                self._meter.add(self._usd(request, answer))
-        missing = [number for number, answer in enumerate(found) if answer is None]
-        done = len(requests) - len(missing)
+                self._meter.add(self._usd(requests[number], answer))
+        # Equal requests have one answer, as they would after a call that was killed and goes on.
+        alike: dict[str, list[int]] = {}
+        for number, key in enumerate(keys):
+            if found[number] is None:
+                alike.setdefault(key, []).append(number)
+        missing = [numbers[0] for numbers in alike.values()]
+        done = sum(answer is not None for answer in found)
 
         def came(number: int, answer: KeptAnswer | Refused) -> None:
             nonlocal done
             if log is not None and isinstance(answer, KeptAnswer):
                 log.append(keys[number], answer)
-            found[number] = answer
-            done += 1
+            for other in alike[keys[number]]:
+                found[other] = answer
+            done += len(alike[keys[number]])
             if on_progress is not None:
                 on_progress(done, len(requests))
 

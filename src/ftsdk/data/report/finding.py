@@ -143,7 +143,7 @@ CODES: Mapping[str, Kind] = {
         "warning",
         "the same prompt with different answers",
         "With class labels at most one of them is right, and the others are learned as well.",
-        'dataset.drop_duplicates(by="prompt")',
+        'dataset.clean("exact_duplicates", by="prompt", ignore_case=True, ignore_blanks=True)',
     ),
     "exact_duplicates": Kind(
         "warning",
@@ -167,7 +167,7 @@ CODES: Mapping[str, Kind] = {
         "note",
         "prompts that occur in several rows with the same answer",
         "They count several times in training; case and blanks aside they are copies.",
-        'dataset.drop_duplicates(by="prompt")',
+        'dataset.clean("exact_duplicates", by="prompt", ignore_case=True, ignore_blanks=True)',
     ),
     "similar_short_texts": Kind(
         "note",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
+from ftsdk.data.duplicates.same_answers import class_columns, class_labels, repeats_in, short_answers
 from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
 from ftsdk.data.repeated_rows import repeated_rows
 from ftsdk.data.report.excerpts import Excerpts
@@ -40,14 +41,8 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
     is_copy = set(copies)
     near = near_duplicates(texts.whole, ignore_templates=True)
     # A copy is counted once, as what it is.
-    later: dict[int, int] = {}
-    for cluster in near.clusters:
-        different = [row for row in cluster if row not in is_copy]
-        later.update(dict.fromkeys(different[1:], different[0]) if different else {})
-    if later:
-        rows = sorted(later)
-        notes = [f"like line {dataset.line_of(later[row])}" for row in rows[:5]]
-        yield make_finding("near_duplicates", rows, count, excerpts.of(rows, notes))
+    clusters = [[row for row in cluster if row not in is_copy] for cluster in near.clusters]
+    yield from _near_findings(dataset, clusters, texts, excerpts)
     if dataset.format != "table":
         yield from _prompt_findings(dataset, texts, excerpts, is_copy)
     if count <= _MOST_SHORT:
@@ -70,6 +65,33 @@ def _has_short(prompts: TextColumn) -> bool:
     return any(len(text.split(maxsplit=MIN_WORDS)) < MIN_WORDS for text in looked_at)
 
 
+def _near_findings(
+    dataset: Rows, clusters: Sequence[Sequence[int]], texts: RowTexts, excerpts: Excerpts
+) -> Iterator[Finding]:
+    """Yield what the step `near_duplicates` would remove; only where that is nothing, what it would keep."""
+    first = {row: cluster[0] for cluster in clusters for row in cluster[1:]}
+    if not first:
+        return
+    repeats = repeats_in(clusters, _labels(dataset, texts))
+    kept = len(first.keys() - repeats.keys())
+    detail = f"{kept:,} more with another answer, which clean keeps" if repeats and kept else ""
+    shown = repeats or first
+    rows = sorted(shown)
+    examples = excerpts.of(rows, [f"like line {dataset.line_of(shown[row])}" for row in rows[:5]])
+    if repeats:
+        yield make_finding("near_duplicates", rows, len(dataset), examples, detail=detail)
+    else:
+        title = "rows that are almost the same as another one, with another answer"
+        yield make_finding("near_duplicates", rows, len(dataset), examples, severity="note", title=title, fix="")
+
+
+def _labels(dataset: Rows, texts: RowTexts) -> list[object]:
+    if dataset.format != "table":
+        return short_answers(texts.answers)
+    classes = class_columns(dataset.rows, len(dataset))
+    return [class_labels(row, classes) for row in dataset.rows]
+
+
 def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
     groups = prompt_duplicates(texts.prompts, texts.answers)
     conflicting = [group for group in groups if group.is_conflicting]
@@ -81,7 +103,9 @@ def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies:
         yield make_finding("conflicting_answers", rows, len(dataset), excerpts.of(shown, notes), detail=detail)
     repeated = sorted(row for group in groups for answer in group.answers for row in answer[1:] if row not in copies)
     if repeated:
-        yield make_finding("repeated_prompts", repeated, len(dataset), excerpts.of(repeated))
+        by = 'by="prompt", ' if dataset.format == "preference" else ""  # rows with another rejected answer
+        fix = f'dataset.clean("exact_duplicates", {by}ignore_case=True, ignore_blanks=True)'
+        yield make_finding("repeated_prompts", repeated, len(dataset), excerpts.of(repeated), fix=fix)
 
 
 def answer_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, *, is_labelled: bool) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from ftsdk.data.review.review_file import ReviewFile, read_review
 from ftsdk.data.review.sample import review_sample
 from ftsdk.data.review.session import ReviewSession
 from ftsdk.data.review.summary import ReviewSummary, summarise_review
-from ftsdk.data.review.verdicts import RowVerdict, read_verdicts, row_ids, write_verdicts
+from ftsdk.data.review.verdicts import RowVerdict, read_verdicts, row_ids, update_verdicts, write_verdicts
 
 __all__ = [
     "LABEL_CONFIG",
@@ -18,6 +18,7 @@ __all__ = [
     "review_sample",
     "row_ids",
     "summarise_review",
+    "update_verdicts",
     "write_label_studio",
     "write_verdicts",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +19,7 @@ from ftsdk.data.rows import Rows
 from ftsdk.errors import DatasetError, SpecError
 from ftsdk.spec import Value
 
-__all__ = ["Judgement", "RowVerdict", "parse_verdicts", "read_verdicts", "row_ids", "write_verdicts"]
+__all__ = ["Judgement", "RowVerdict", "parse_verdicts", "read_verdicts", "row_ids", "update_verdicts", "write_verdicts"]
 
 Judgement = Literal["good", "bad", "skip"]
 _MOST_BYTES = 1 << 30
@@ -96,6 +99,32 @@ def write_verdicts(path: Path, verdicts: Mapping[str, RowVerdict], *, name: str 
             source=printable(str(path)),
             hint="Name another file with --verdicts.",
         ) from error
+
+
+def update_verdicts(path: Path, changed: Mapping[str, RowVerdict], *, name: str = "") -> None:
+    """Put verdicts into the file beside those that it holds by now, which another reviewer may have added.
+
+    Raises:
+        DatasetError: It can't be read or written, or isn't such a file.
+    """
+    with _alone_in(path.parent):
+        write_verdicts(path, {**read_verdicts(path), **changed}, name=name)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Wait until no other process updates a file of the folder. Where a folder can't be locked, it isn't."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(path: Path, why: str) -> DatasetError:

@@ -311,3 +311,21 @@ def test_spellings_of_many_classes_are_mended_too() -> None:
         Dataset.from_rows(rows).as_chat("{text}", "{label}").clean("labels"),
     ):
         assert [row.line for row in found.changed] == [8]
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_copies_can_differ_by_case_and_blanks(is_chat: bool) -> None:
+    prompts = ["now  here", "now here ", "Now\nhere", "straße", "STRASSE", "nowhere"]
+    rows = [{"prompt": prompt, "completion": "same"} for prompt in prompts]
+    data = chat_of(rows) if is_chat else Dataset.from_rows([{"a": one["prompt"], "b": 1} for one in rows])
+    assert len(data.clean("exact_duplicates", ignore_blanks=True)) == 5
+    assert len(data.clean("exact_duplicates", ignore_case=True)) == 5
+    assert len(data.clean("exact_duplicates", ignore_case=True, ignore_blanks=True)) == 3
+    if not is_chat:
+        assert len(data.clean("exact_duplicates", columns=["a"], ignore_case=True, ignore_blanks=True)) == 3
+
+
+def test_a_step_that_is_no_name_is_refused() -> None:
+    for step in ({"empty": True}, ["empty"], None, 5):
+        with pytest.raises(DatasetError, match="there is no step"):
+            chat_of(good_rows(3)).clean(step)  # type: ignore[arg-type]

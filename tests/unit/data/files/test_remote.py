@@ -167,7 +167,8 @@ def test_redirects_and_answers_of_unknown_length_are_followed(server: Server) ->
         (redirect("http://example.org/a.jsonl"), "is or leads to plain http"),
         (redirect("file:///etc/passwd"), "leads to an address of the kind 'file'"),
         (redirect("/a.jsonl"), "redirects more than 5 times"),
-        (redirect(f"https://[oops?sig={KEY}"), "can't be fetched"),
+        (redirect(f"https://[oops?sig={KEY}"), "leads to an address that isn't valid"),
+        (redirect(f"https://127.0.0.1:{KEY}/a.jsonl"), "leads to an address that isn't valid"),
         (cut_off, "can't be fetched: peer closed connection"),
         (lambda request: send(request, 200, b"", {"Content-Length": str(3 << 30)}), "is larger than 2,147,483,648"),
         (lambda request: send(request, 200, b"x", {"Content-Encoding": "br"}), "the server sends it compressed"),
@@ -196,6 +197,7 @@ def test_what_a_server_answers_instead_is_refused(
         ("https://[oops/a.jsonl", "isn't a valid URL"),
         ("https://huggingface.co/datasets/org/name", "Pass the id: 'org/name'"),
         ("https://127.0.0.1:1/a.jsonl", "can't be fetched"),
+        ("https://127.0.0.1:pass/a.jsonl", "https://***/a.jsonl: isn't a valid URL"),
     ],
 )
 def test_an_address_that_is_not_read_is_refused(address: str, message: str) -> None:

@@ -125,3 +125,22 @@ def test_a_folder_or_pattern_without_data_is_refused(name: str, message: str, tm
     (tmp_path / "deep").mkdir()
     with pytest.raises(DatasetError, match=message):
         Dataset.from_file(tmp_path / name)
+
+
+def test_a_file_under_two_names_is_refused(folder: Path) -> None:
+    (folder / "d.jsonl").symlink_to(folder / "b.jsonl")
+    with pytest.raises(DatasetError, match=r"has b\.jsonl and d\.jsonl, which are one file under two names"):
+        Dataset.from_file(folder)
+    (folder / "d.jsonl").unlink()
+    (folder / "again").symlink_to(folder)
+    with pytest.raises(DatasetError, match="one file under two names"):
+        Dataset.from_file(str(folder / "**" / "*.jsonl"))
+
+
+def test_files_of_hidden_folders_are_read_only_if_they_are_named(folder: Path) -> None:
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "d.jsonl").write_bytes(lines(5))
+    data = Dataset.from_file(str(folder / "**" / "*.jsonl"))
+    assert (len(data), data.summary().skipped) == (3, (".cache/d.jsonl",))
+    assert len(Dataset.from_file(str(folder / ".cache" / "*.jsonl"))) == 1
+    assert len(Dataset.from_file(str(folder / ".c*" / "*.jsonl"))) == 1

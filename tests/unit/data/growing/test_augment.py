@@ -395,3 +395,13 @@ def test_lines_of_the_answer_file_that_are_broken_are_asked_again(
     numbered(4).augment(make_endpoint(), answers=file, on_plan=quiet)
     assert len(script.asked) == 6
     assert file.stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+def test_equal_rows_are_asked_for_different_answers_once_each(script: Script, make_endpoint: MakeEndpoint) -> None:
+    replies = iter(range(100))
+    script.reply = lambda question: json.dumps([f"{WORDS[next(replies)]} {WORDS[next(replies)]} please"])
+    rows = numbered(1) + numbered(1) + numbered(1)
+    first = rows.augment(make_endpoint(concurrency=1), per_row=1, on_plan=quiet)
+    again = rows.augment(make_endpoint(concurrency=1), per_row=1, on_plan=quiet)
+    assert (len(script.asked), len(first)) == (3, 6)
+    assert asked(again) == asked(first)

@@ -174,3 +174,13 @@ def test_a_model_on_this_machine_answers_and_its_answers_are_kept(tiny_model: Pa
 def test_a_part_of_the_rows_is_drawn() -> None:
     found = numbered(30).to_preference(short, long, prefers_longer, rows=7, on_plan=quiet)
     assert len(found) == 7
+
+
+def test_equal_rows_are_asked_and_paid_once(script: Script, make_endpoint: MakeEndpoint) -> None:
+    rows = numbered(1) + numbered(1) + numbered(1)
+    plans: list[str] = []
+    found = rows.to_preference(
+        make_endpoint(), long, prefers_longer, on_plan=lambda plan: plans.append(str(plan)), budget_usd=1
+    )
+    assert (len(script.asked), len(found)) == (1, 3)
+    assert "1 requests" in plans[0]

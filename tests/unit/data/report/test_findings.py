@@ -209,3 +209,26 @@ def test_a_table_says_what_it_takes_to_check_the_rest() -> None:
         Dataset.from_rows([{"text": "a", "category": "b"}]).report(
             against={"test": Dataset.from_rows([{"prompt": "a", "completion": "b"}])}
         )
+
+
+def test_the_call_of_a_finding_mends_what_it_counts() -> None:
+    rows = mails()
+    rows[40] = {"prompt": f" {rows[3]['prompt'].upper()}", "completion": "shipping"}
+    rows[50] = {"prompt": f"{rows[2]['prompt'].lower()}\n", "completion": rows[2]["completion"]}
+    dataset = Dataset.from_rows(rows)
+    for code in ("repeated_prompts", "conflicting_answers"):
+        mended = eval(finding(dataset.report(), code).fix, {"dataset": dataset})
+        assert code not in [one.code for one in mended.report().findings]
+
+
+def test_near_copies_with_other_answers_are_told_from_those_that_clean_removes() -> None:
+    rows = mails()
+    rows[40] = {"prompt": rows[3]["prompt"].replace("Mail 3", "Mail three"), "completion": "shipping"}
+    found = finding(report_of(rows), "near_duplicates")
+    assert (found.positions, found.severity, found.fix) == ((40,), "note", "")
+    assert "with another answer" in found.title
+    rows[50] = {**rows[2], "prompt": rows[2]["prompt"].replace("Mail 2", "Mail two")}
+    found = finding(report_of(rows), "near_duplicates")
+    assert (found.positions, found.severity) == ((50,), "warning")
+    assert found.detail.startswith("1 more with another answer")
+    assert len(Dataset.from_rows(rows).clean("near_duplicates").removed) == found.rows

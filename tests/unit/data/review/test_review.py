@@ -19,6 +19,7 @@ from ftsdk.data.review import (
     review_sample,
     row_ids,
     summarise_review,
+    update_verdicts,
     write_verdicts,
 )
 from ftsdk.evals import wilson_interval
@@ -231,3 +232,12 @@ def test_tables_have_no_tasks_but_can_be_reviewed(tmp_path: Path) -> None:
         table.to_label_studio(tmp_path / "tasks.json")
     write_verdicts(tmp_path / "v.json", {list(row_ids(table))[1]: RowVerdict(verdict="bad")})
     assert [row["x"] for row in table.reviewed(tmp_path / "v.json")] == ["1", "3"]
+
+
+def test_two_reviewers_of_one_file_keep_the_verdicts_of_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "rows.review.json"
+    good, bad = RowVerdict(verdict="good"), RowVerdict(verdict="bad")
+    update_verdicts(file, {"a": good, "b": good})
+    update_verdicts(file, {"c": bad})
+    update_verdicts(file, {"b": bad})
+    assert read_verdicts(file) == {"a": good, "b": bad, "c": bad}
