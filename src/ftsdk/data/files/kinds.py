@@ -79,7 +79,7 @@ def rows_in(
     elif kind.suffix == ".json":
         yield from json_array(read_text(path, name), name, bad)
     elif kind.suffix in (".csv", ".tsv"):
-        yield from csv_rows(read_text(path, name), name, bad, delimiter="\t" if kind.suffix == ".tsv" else ",")
+        yield from csv_rows(text_blocks(path, name), name, bad, delimiter="\t" if kind.suffix == ".tsv" else ",")
     else:
         tables = parquet_tables if kind.suffix == ".parquet" else arrow_tables
         with unpacked_file(path, name) as file:
