@@ -152,6 +152,8 @@ def _read_line() -> tuple[str, str]:
 
 
 def _row_text(dataset: Dataset, position: int, heading: str) -> str:
+    from ftsdk.models.chat_template import message_text
+
     row = dataset[position]
     lines = ["", f"{heading} {dataset.name}:{dataset.line_of(position)}"]
     if dataset.format == "table":
@@ -159,7 +161,7 @@ def _row_text(dataset: Dataset, position: int, heading: str) -> str:
     else:
         sides = ("messages",) if dataset.format == "chat" else ("prompt", "chosen", "rejected")
         parts = [
-            (message["role"] if side in ("messages", "prompt") else side, str(message.get("content") or ""))
+            (message["role"] if side in ("messages", "prompt") else side, message_text(message))
             for side in sides
             for message in cast("list[Mapping[str, Any]]", row[side])
         ]

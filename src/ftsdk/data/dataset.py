@@ -210,8 +210,7 @@ class Dataset(Growing, Cleaning, Reviewing):
         table, rows = chat_rows(
             self._table, source, bad, prompt=prompt, completion=completion, system=system, messages=messages
         )
-        kept = None if on_bad == "raise" else on_bad
-        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=kept)
+        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=on_bad)
         return self._derived(table, rows, Step(chat=step), format="chat", dropped=bad.dropped)
 
     def as_preference(
@@ -240,8 +239,7 @@ class Dataset(Growing, Cleaning, Reviewing):
         table, rows = preference_rows(
             self._table, self._source.location, bad, prompt=prompt, chosen=chosen, rejected=rejected, system=system
         )
-        kept = None if on_bad == "raise" else on_bad
-        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=kept)
+        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=on_bad)
         return self._derived(table, rows, Step(preference=step), format="preference", dropped=bad.dropped)
 
     def filter(self, function: Callable[[Row], object]) -> Dataset:

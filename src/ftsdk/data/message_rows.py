@@ -31,7 +31,6 @@ __all__ = [
     "Row",
     "as_lines",
     "fingerprint_of",
-    "last_contents",
     "line_blocks",
     "list_column",
     "message_batch",
@@ -105,24 +104,6 @@ def line_blocks(rows: RowSequence) -> Iterator[bytes]:
 def _lines(batch: Batch) -> bytes:
     lines = None if batch.objects else arrow_lines(batch.arrow)
     return as_lines(RowSequence([batch], message_lists)) if lines is None else lines
-
-
-def last_contents(rows: RowSequence, side: str) -> Iterator[str]:
-    """Yield what the last message of each row says, its calls included, without building the others.
-
-    Args:
-        rows: Canonical rows.
-        side: Which of their lists of messages.
-    """
-    import pyarrow
-
-    for batch in rows.batches():
-        if has_plain_messages(batch):
-            messages = messages_of(batch.arrow.column(side))
-            yield from messages.contents.take(pyarrow.array(messages.last)).to_pylist()
-        else:
-            for row in RowSequence([batch], message_lists):
-                yield message_text(row[side][-1], with_reasoning=False)
 
 
 def row_characters(rows: RowSequence) -> list[int]:
@@ -241,10 +222,8 @@ def _widened(batch: Any, schema: Any) -> Any:
             column = pyarrow.nulls(batch.num_rows, field.type)
         elif column.type != field.type:
             roles, contents = column.flatten().flatten()
-            parts = [roles, contents, pyarrow.nulls(len(roles), pyarrow.large_string())]
-            messages = pyarrow.StructArray.from_arrays(parts, ["role", "content", "more"])
             ends = list(itertools.accumulate(column.value_lengths().to_pylist(), initial=0))
-            column = pyarrow.ListArray.from_arrays(pyarrow.array(ends, pyarrow.int32()), messages)
+            column = list_column(ends, roles, contents, pyarrow.nulls(len(roles), pyarrow.large_string()))
         columns.append(column)
     return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 

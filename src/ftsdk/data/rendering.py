@@ -20,9 +20,9 @@ from ftsdk.data.content_check import is_content_missing
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.data.training_sequences import RenderedPair, RenderedRow, facts_of, trained_tokens
-from ftsdk.data.turns import Span, TurnTokens, find_turns, trained_turns, turn_tokens
+from ftsdk.data.turns import Span, TurnTokens, find_turns, turn_tokens
 from ftsdk.errors import DatasetError, ModelError
-from ftsdk.models.chat_template import Conversation, message_text
+from ftsdk.models.chat_template import Conversation, message_text, trained_turns
 from ftsdk.models.tool_check import is_tool_missing
 from ftsdk.spec import TrainOn
 

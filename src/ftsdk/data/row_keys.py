@@ -14,6 +14,7 @@ from ftsdk.models.chat_template import message_text
 __all__ = [
     "Format",
     "answer_text",
+    "asked_of",
     "hash_of",
     "loose_prompt_hash",
     "prompt_key",
@@ -41,7 +42,7 @@ def row_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
 
 def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
     """Return what two rows share if they ask the same: everything before the answer. Of a table, the whole row."""
-    return row_key(row, format) if format == "table" else (*_said(_asked(row, format)), *_beside(row.get("tools")))
+    return row_key(row, format) if format == "table" else (*_said(asked_of(row)), *_beside(row.get("tools")))
 
 
 def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
@@ -49,7 +50,7 @@ def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A
     if format == "table":
         return row_hash(row, format)
     # Blanks are left out altogether: it is fast, and "now here" and "nowhere" may be drawn together.
-    folded = [text.lower() if text.isascii() else text.casefold() for text in _said(_asked(row, format))]
+    folded = [text.lower() if text.isascii() else text.casefold() for text in _said(asked_of(row))]
     if not all(map(str.isascii, folded)):
         folded = ["".join(text.split()) for text in folded]
     return hash_of("\0".join(folded), without=BLANKS)
@@ -65,17 +66,18 @@ def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002
     """Return everything before the answer as one text. Of a table, all of the row's texts."""
     if format == "table":
         return "\n".join(value for _, value in sorted(row.items()) if isinstance(value, str))
-    return "\n".join(map(message_text, _asked(row, format)))
+    return "\n".join(map(message_text, asked_of(row)))
+
+
+def asked_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages before the answer of a chat or preference row."""
+    return row["messages"][:-1] if "messages" in row else row["prompt"]
 
 
 def answer_text(row: Mapping[str, Any]) -> str:
     """Return the answer of a conversation, calls included and reasoning not; of preference rows the chosen one."""
     said = row["messages"] if "messages" in row else row["chosen"]
     return message_text(said[-1], with_reasoning=False)
-
-
-def _asked(row: Mapping[str, Any], format: Format) -> Sequence[Mapping[str, Any]]:  # noqa: A002
-    return row["messages"][:-1] if format == "chat" else row["prompt"]
 
 
 def _said(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -15,7 +15,17 @@ from ftsdk._format import printable
 from ftsdk._secrets import mask_urls
 from ftsdk.data.arrow_rows import arrow_rows, short_float
 from ftsdk.data.bad_rows import BadRows
-from ftsdk.data.files import fetched, find_shards, is_pattern, kind_of, needed_kind, read_shards, rows_in
+from ftsdk.data.files import (
+    FileKind,
+    Shards,
+    fetched,
+    find_shards,
+    is_pattern,
+    kind_of,
+    needed_kind,
+    read_shards,
+    rows_in,
+)
 from ftsdk.data.hub import datasets_rows, hub_stream, open_hub
 from ftsdk.data.json_text import refuse_depth
 from ftsdk.data.location import Location
@@ -46,15 +56,10 @@ def open_source(
     if isinstance(path, str) and is_url(path) and not Path(path).exists():
         return _open_url(path, bad)
     file = _expanded(path)
-    recipe = {"file": file.resolve(), **_on_bad(bad)}
-    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
-        shards = find_shards(file)
-        name = printable(file.name or str(file))
-        source = Source(
-            name=name, location=name, recipe=recipe, facts={"files": len(shards.files)}, skipped=shards.left_out
-        )
-        return read_shards(shards, bad, source=name), source
-    return _read_file(file, bad), Source(name=printable(file.name), location=printable(file.name), recipe=recipe)
+    shards, source = _on_disk(file, bad)
+    if shards is not None:
+        return read_shards(shards, bad, source=source.name), source
+    return table_of(rows_in(file, source.name, _kind(file), bad), source=source.name, bad=bad), source
 
 
 def open_stream(
@@ -73,18 +78,10 @@ def open_stream(
     if isinstance(path, str) and is_url(path) and not Path(path).exists():
         return _url_stream(path, bad)
     file = _expanded(path)
-    recipe = {"file": file.resolve(), **_on_bad(bad)}
-    name = printable(file.name or str(file))
-    source = Source(name=name, location=name, recipe=recipe)
-    if file.is_dir() or (is_pattern(str(file)) and not file.exists()):
-        shards = find_shards(file)
-        files, names = shards.files, shards.names
-        source = replace(source, facts={"files": len(files)}, skipped=shards.left_out)
-    else:
-        if not file.is_file():
-            raise DatasetError(_missing(file), source=printable(str(file), 400))
-        needed_kind(file.name, printable(str(file), 400))
-        files, names = (file,), (name,)
+    shards, source = _on_disk(file, bad)
+    if shards is None:
+        _kind(file)  # refused now, and not when it is read
+    files, names = ((file,), (source.name,)) if shards is None else (shards.files, shards.names)
 
     def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
         for one, own in zip(files, names, strict=True):
@@ -94,20 +91,54 @@ def open_stream(
     return read, source
 
 
+def _on_disk(file: Path, bad: BadRows) -> tuple[Shards | None, Source]:
+    """Return the files of a folder or a pattern, or None for one file, and where the rows come from."""
+    name = printable(file.name or str(file))
+    source = Source(name=name, location=name, recipe={"file": file.resolve(), **_on_bad(bad)})
+    if not file.is_dir() and (file.exists() or not is_pattern(str(file))):
+        return None, source
+    shards = find_shards(file)
+    return shards, replace(source, facts={"files": len(shards.files)}, skipped=shards.left_out)
+
+
+def _kind(file: Path) -> FileKind:
+    """Return the kind of a file.
+
+    Raises:
+        DatasetError: There is no such file, or it isn't of a kind that can be read.
+    """
+    shown = printable(str(file), 400)
+    if not file.is_file():
+        raise DatasetError(_missing(file), source=shown)
+    return needed_kind(file.name, shown)
+
+
 def _url_stream(address: str, bad: BadRows) -> tuple[RowSource, Source]:
-    shown = mask_urls(address)
-    name = printable(unquote(urlsplit(shown).path.rpartition("/")[2]), 200)
-    recipe = {"file": shown, **_on_bad(bad)}
+    name = printable(unquote(urlsplit(mask_urls(address)).path.rpartition("/")[2]), 200)
 
     def read(bad: BadRows) -> Generator[tuple[str | None, int, dict[str, Any]]]:
         with fetched(address) as file:
             for line, row in rows_in(file.path, file.name, file.kind, bad, is_streamed=True):
                 yield file.name, line, row
 
-    is_kept = shown == address
-    return read, Source(
-        name=name, location=name, recipe=recipe if is_kept else None, lineage=None if is_kept else (recipe,)
-    )
+    return read, _at_address(address, name, bad)
+
+
+def _at_address(address: str, name: str, bad: BadRows, facts: Mapping[str, Any] | None = None) -> Source:
+    """Return where rows at an address come from. One with a signature in it can't be in a recipe.
+
+    Args:
+        address: The address.
+        name: The name of the file there.
+        bad: What becomes of rows that can't be used.
+        facts: What is known of the file, once it was fetched.
+    """
+    shown = mask_urls(address)
+    fetched_as = {} if facts is None else {"sha256": facts["sha256"]}
+    origin = {"file": shown, **fetched_as, **_on_bad(bad)}
+    if shown == address:
+        return Source(name=name, location=name, recipe=origin, facts=facts)
+    return Source(name=name, location=name, facts=facts, lineage=({**origin, **(facts or {})},))
 
 
 def _on_bad(bad: BadRows) -> dict[str, Any]:
@@ -115,24 +146,17 @@ def _on_bad(bad: BadRows) -> dict[str, Any]:
 
 
 def _open_url(address: str, bad: BadRows) -> tuple[Table, Source]:
-    """Read a file at an address. One with a signature in it can't be in a recipe, so its rows are named by content."""
-    shown = mask_urls(address)
+    """Read a file at an address."""
     on_hub = _HUB_PAGE.fullmatch(address)
     if on_hub is not None:
         raise DatasetError(
-            "is a page of the Hugging Face hub.", source=printable(shown, 200), hint=f"Pass the id: {on_hub[1]!r}."
+            "is a page of the Hugging Face hub.",
+            source=printable(mask_urls(address), 200),
+            hint=f"Pass the id: {on_hub[1]!r}.",
         )
     with fetched(address) as file:
         table = table_of(rows_in(file.path, file.name, file.kind, bad), source=file.name, bad=bad)
-    origin = {"file": shown, "sha256": file.facts["sha256"], **_on_bad(bad)}
-    is_kept = shown == address
-    return table, Source(
-        name=file.name,
-        location=file.name,
-        recipe=origin if is_kept else None,
-        facts=file.facts,
-        lineage=None if is_kept else ({**origin, **file.facts},),
-    )
+    return table, _at_address(address, file.name, bad, file.facts)
 
 
 def _expanded(path: str | Path) -> Path:
@@ -262,14 +286,6 @@ def _is_hub_id(text: str) -> bool:
     if _HUB_ID.fullmatch(text) is None or kind_of(text) is not None:
         return False
     return not Path(text).exists() and not Path(text).parent.is_dir()
-
-
-def _read_file(path: Path, bad: BadRows) -> Table:
-    if not path.is_file():
-        raise DatasetError(_missing(path), source=printable(str(path), 400))
-    name = printable(path.name)
-    kind = needed_kind(path.name, printable(str(path), 400))
-    return table_of(rows_in(path, name, kind, bad), source=name, bad=bad)
 
 
 def _missing(path: Path) -> str:

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from ftsdk.data.asked import labels_of, loose_prompt_hashes, prompts_of
+from ftsdk.data.asked import answers_of, labels_of, loose_prompt_hashes, prompts_of
 from ftsdk.data.duplicates.limits import may_be_long
 from ftsdk.data.labels import are_labels, class_of
-from ftsdk.data.message_rows import last_contents
 from ftsdk.data.row_keys import hash_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
@@ -26,6 +25,7 @@ __all__ = [
     "checked_count",
     "choose",
     "groups_of",
+    "shuffled",
     "slice_positions",
     "split_positions",
     "strata_of",
@@ -118,7 +118,7 @@ def strata_of(
         for text, count in spellings.items():
             counts[classes[text]] += count
         is_labelled = are_labels(spellings, len(rows)) and len(counts) >= 2 and min(counts.values()) >= 2
-        return tuple(classes[text] for text in last_contents(rows, "messages")) if is_labelled else None
+        return tuple(classes[text] for text in answers_of(rows, "chat")) if is_labelled else None
     return tuple(str(value) for value in _column(table, stratify, "stratify", source))
 
 
@@ -196,6 +196,13 @@ def checked_count(n: int, rows: int, *, source: str | None) -> int:
             f"can't take {n!r} of {rows} rows.", source=source, hint=f"Pass a whole number from 1 to {rows}."
         )
     return n
+
+
+def shuffled(positions: Sequence[int], draw: random.Random) -> list[int]:
+    """Return positions in a random order, which is the same with every version of Python."""
+    # random() is the one method whose sequence Python promises to keep.
+    keys = [draw.random() for _ in positions]
+    return [positions[index] for index in sorted(range(len(positions)), key=keys.__getitem__)]
 
 
 def _column(table: Table, column: str, parameter: str, source: str | None) -> Iterator[Any]:

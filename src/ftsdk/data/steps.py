@@ -38,8 +38,11 @@ class _Arguments(Value):
 
     @classmethod
     def of(cls, **arguments: Any) -> Self:
-        """Record the arguments that aren't None."""
-        return cls(**{name: value for name, value in arguments.items() if value is not None})
+        """Record the arguments that aren't None, and `on_bad` where it isn't its default."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if given.get("on_bad") == "raise":
+            del given["on_bad"]
+        return cls(**given)
 
 
 class ChatStep(_Arguments):

@@ -127,8 +127,7 @@ class DatasetStream(Dataset):
         on_bad: OnBad = "raise",
     ) -> Dataset:
         """Make conversations of the rows that will be read; see `Dataset.as_chat`."""
-        kept = None if on_bad == "raise" else on_bad
-        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=kept)
+        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=on_bad)
         return self._shaped(Step(chat=step))
 
     def as_preference(
@@ -140,8 +139,7 @@ class DatasetStream(Dataset):
         on_bad: OnBad = "raise",
     ) -> Dataset:
         """Make pairs of answers of the rows that will be read; see `Dataset.as_preference`."""
-        kept = None if on_bad == "raise" else on_bad
-        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=kept)
+        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=on_bad)
         return self._shaped(Step(preference=step))
 
     def _shaped(self, step: Step) -> Dataset:

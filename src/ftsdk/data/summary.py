@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +10,8 @@ from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk.data.asked import labels_of
 from ftsdk.data.labels import are_labels, label_variants
 from ftsdk.data.message_columns import has_plain_messages, messages_of
-from ftsdk.data.message_rows import Row, line_blocks, message_lists
-from ftsdk.data.row_keys import row_hash
+from ftsdk.data.message_rows import line_blocks, message_lists
+from ftsdk.data.row_keys import asked_of, row_hash
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
 
@@ -163,30 +162,25 @@ def _characters(dataset: Rows) -> tuple[Any, Any]:
     import numpy
     import pyarrow.compute as compute
 
+    side = "messages" if dataset.format == "chat" else "chosen"
     before: list[Any] = []
     answers: list[Any] = []
     for batch in dataset.canonical.batches():
         if not has_plain_messages(batch):
-            said = [_asked_and_answered(row) for row in RowSequence([batch], message_lists)]
-            before.append(numpy.asarray([sum(len(message_text(one)) for one in asked) for asked, _ in said]))
-            answers.append(numpy.asarray([len(message_text(answer)) for _, answer in said]))
+            said = list(RowSequence([batch], message_lists))
+            before.append(numpy.asarray([sum(len(message_text(one)) for one in asked_of(row)) for row in said]))
+            answers.append(numpy.asarray([len(message_text(row[side][-1])) for row in said]))
             continue
         sides = {name: messages_of(batch.arrow.column(name)) for name in batch.arrow.schema.names}
-        answered = sides["messages" if dataset.format == "chat" else "chosen"]
+        answered = sides[side]
         asked = answered if dataset.format == "chat" else sides["prompt"]
-        lengths, answer = (compute.call_function("utf8_length", [side.contents]) for side in (asked, answered))
+        lengths, answer = (compute.call_function("utf8_length", [one.contents]) for one in (asked, answered))
         answer = answer.to_numpy()[answered.last]
         sums = numpy.concatenate([[0], numpy.cumsum(lengths.to_numpy())])
         total = numpy.diff(sums[numpy.concatenate([[0], asked.last + 1])])
         before.append(total - answer if asked is answered else total)
         answers.append(answer)
     return numpy.concatenate(before), numpy.concatenate(answers)
-
-
-def _asked_and_answered(row: Row) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-    if "messages" in row:
-        return row["messages"][:-1], row["messages"][-1]
-    return row["prompt"], row["chosen"][-1]
 
 
 def _median(values: Any) -> int:

@@ -15,7 +15,7 @@ from ftsdk.data.message_columns import Messages, has_plain_messages, messages_of
 from ftsdk.data.message_rows import message_lists
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_column import text_array, text_buffers
-from ftsdk.models.chat_template import message_text
+from ftsdk.models.chat_template import message_text, trained_turns
 from ftsdk.spec import Range
 
 __all__ = ["GUESSED_FROM", "TokenGuesses", "guess_rows", "guess_tokens", "guess_turns"]
@@ -134,10 +134,7 @@ def guess_turns(rows: Iterable[Mapping[str, Any]], *, sequences: int) -> TokenGu
 
 
 def _by_turn(rows: Sequence[Mapping[str, Any]], sequences: int) -> Iterator[Mapping[str, Any]]:
-    turns = [
-        [n for n, message in enumerate(row["messages"]) if message["role"] == "assistant" and "weight" not in message]
-        for row in rows
-    ]
+    turns = [trained_turns(row["messages"]) for row in rows]
     most = sum(max(1, len(found)) for found in turns)
     share = 1.0 if most == len(rows) else min(1.0, max(0.0, (sequences - len(rows)) / (most - len(rows))))
     several = 0

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from ftsdk.data.text_model import Encoding, TextModel
 from ftsdk.errors import ModelError
-from ftsdk.models.chat_template import Conversation, message_text
+from ftsdk.models.chat_template import Conversation, message_text, trained_turns
 from ftsdk.spec import TrainOn
 
-__all__ = ["Span", "TurnTokens", "Turns", "find_turns", "trained_turns", "turn_tokens"]
+__all__ = ["Span", "TurnTokens", "Turns", "find_turns", "turn_tokens"]
 
 _PROBES = "qvz"
 
@@ -141,11 +141,6 @@ def _without_reasoning(conversation: Conversation) -> Conversation:
         ],
         conversation.tools,
     )
-
-
-def trained_turns(messages: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return which messages of the assistant are trained, wherever they are in the conversation."""
-    return [turn for turn, message in enumerate(messages) if message["role"] == "assistant" and "weight" not in message]
 
 
 def _deciding(messages: Sequence[Mapping[str, Any]], train_on: TrainOn) -> list[int]:

@@ -15,6 +15,7 @@ __all__ = [
     "parsed_arguments",
     "render_conversations",
     "template_shape",
+    "trained_turns",
 ]
 
 Messages = Sequence[Mapping[str, Any]]
@@ -54,6 +55,11 @@ def message_text(message: Mapping[str, Any], *, with_reasoning: bool = True) -> 
     calls = [f"{call['function']['name']}({call['function']['arguments']})" for call in message.get("tool_calls", ())]
     reasoning = message.get("reasoning_content", "") if with_reasoning else ""
     return "\n".join(filter(None, [reasoning, content, *calls])) if reasoning or calls else content
+
+
+def trained_turns(messages: Messages) -> list[int]:
+    """Return which messages of the assistant are trained, wherever they are in the conversation."""
+    return [turn for turn, message in enumerate(messages) if message["role"] == "assistant" and "weight" not in message]
 
 
 def parsed_arguments(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_process import output_with_hub
 
 from ftsdk import Dataset, DatasetError, Eval, FineTuneJob, SpecError
 from ftsdk.data import file_content
@@ -183,13 +181,4 @@ def test_the_hub_is_streamed_by_its_own_library(tmp_path: Path) -> None:
         "assert len(data) == 80 and data.form == 'prompt and completion', data\n"
         "assert data.to_dict() == {'hub': 'org/sums', 'stream_rows': 80}, data.to_dict()\n"
     )
-    env = {
-        **os.environ,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    output_with_hub(code, tmp_path)

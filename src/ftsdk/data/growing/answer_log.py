@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -102,14 +102,7 @@ class AnswerLog:
         Raises:
             DatasetError: The disk is full.
         """
-        line = {
-            "key": key,
-            "text": answer.text,
-            "is_cut": answer.is_cut,
-            "input_tokens": answer.input_tokens,
-            "output_tokens": answer.output_tokens,
-            "on": answer.on,
-        }
+        line = {"key": key, **asdict(answer)}
         # The first line break ends a line that a crash cut off.
         content = f"\n{json.dumps(line)}\n".encode()
         with self._lock:

@@ -26,6 +26,7 @@ from ftsdk.data.growing.model_calls import Answer, Refused, Request
 from ftsdk.data.message_rows import Row
 from ftsdk.data.record_steps import MadeRow
 from ftsdk.data.row_keys import answer_text, row_hash
+from ftsdk.data.split import shuffled
 from ftsdk.errors import DatasetError
 
 __all__ = ["Growth", "GrowthRequest", "grow", "growth_requests", "row_digest", "template_of"]
@@ -121,7 +122,7 @@ def growth_requests(
 def _row_seeds(
     rows: Sequence[Row], per_row: int, most: int | None, draw: random.Random, *, is_whole: bool
 ) -> Iterator[tuple[Seed, int]]:
-    order = _shuffled(range(len(rows)), draw)
+    order = shuffled(range(len(rows)), draw)
     wanted = len(rows) if most is None else min(len(rows), math.ceil(most / per_row))
     for position in order[:wanted]:
         prompt, completion = _last_question(rows[position]), answer_text(rows[position])
@@ -141,7 +142,7 @@ def _class_seeds(
         missing = min(wanted - len(own), left)
         while missing > 0:
             count = int(min(missing, _AT_ONCE))
-            shown = sorted(_shuffled(own, draw)[:_EXAMPLES])
+            shown = sorted(shuffled(own, draw)[:_EXAMPLES])
             texts = [_last_question(rows[position]) for position in shown]
             listed = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, start=1))
             likely = sum(map(likely_tokens, texts)) / len(texts)
@@ -225,9 +226,3 @@ def _read(answer: KeptAnswer | Refused, asked: GrowthRequest) -> tuple[list[Draw
 
 def _last_question(row: Row) -> str:
     return str(next(message["content"] for message in reversed(row["messages"]) if message["role"] == "user"))
-
-
-def _shuffled(positions: Sequence[int], draw: random.Random) -> list[int]:
-    # random() is the one method whose sequence Python promises to keep.
-    keys = [draw.random() for _ in positions]
-    return [positions[index] for index in sorted(range(len(positions)), key=keys.__getitem__)]

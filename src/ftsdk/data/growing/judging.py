@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,19 +99,7 @@ class Judging:
             ]
             cost = self._calls[2].cost(likely, "judge")
             high = cost.input_tokens.high + 2 * self._max_new_tokens * len(likely)
-            found.append(
-                ModelCost(
-                    role=cost.role,
-                    model=cost.model,
-                    is_billed=cost.is_billed,
-                    requests=cost.requests,
-                    kept=cost.kept,
-                    input_tokens=cost.input_tokens.replace(high=high),
-                    output_tokens=cost.output_tokens,
-                    price=cost.price,
-                    paid_usd=cost.paid_usd,
-                )
-            )
+            found.append(replace(cost, input_tokens=cost.input_tokens.replace(high=high)))
         return tuple(found)
 
     def run(self, on_progress: Callable[[int, int], None] | None) -> Judged:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import floor, isfinite
 
+from ftsdk.data.split import shuffled
 from ftsdk.data.steps import MixStep
 from ftsdk.errors import DatasetError
 
@@ -37,14 +38,8 @@ def mixed_positions(parts: Sequence[tuple[str, int]], step: MixStep) -> tuple[in
             )
         whole, rest = divmod(count, rows)
         chosen += [*range(start, start + rows)] * whole
-        chosen += sorted(_order(range(start, start + rows), draw)[:rest])
-    return tuple(_order(chosen, draw))
-
-
-def _order(positions: Sequence[int], draw: random.Random) -> list[int]:
-    # random() is the one method whose sequence Python promises to keep.
-    keys = [draw.random() for _ in positions]
-    return [positions[index] for index in sorted(range(len(positions)), key=keys.__getitem__)]
+        chosen += sorted(shuffled(range(start, start + rows), draw)[:rest])
+    return tuple(shuffled(chosen, draw))
 
 
 def _counts(parts: Sequence[tuple[str, int]], step: MixStep) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftsdk._format import money, printable
+from ftsdk._numbers import exact_amount
 from ftsdk.data.bad_rows import BadRows, DroppedRow
 from ftsdk.data.canonical import messages_maker, ready_rows
 from ftsdk.data.message_rows import message_rows
@@ -291,7 +292,7 @@ def _budget(budget_usd: Decimal | float | None) -> Decimal | None:
     if budget_usd is None:
         return None
     check_amount("budget_usd", budget_usd, above=0)
-    return Decimal(str(budget_usd))
+    return exact_amount(budget_usd)
 
 
 def _asked(model: NamedModel) -> AskedModel:

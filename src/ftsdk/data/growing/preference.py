@@ -14,6 +14,7 @@ from ftsdk.data.growing.model_calls import Answer, Refused, Request
 from ftsdk.data.growing.text_models import ChatEndpoint, Conversation, LocalModel
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row
+from ftsdk.data.row_keys import asked_of
 from ftsdk.errors import DatasetError, SpecError
 
 __all__ = [
@@ -62,12 +63,11 @@ def answer_requests(
     """Return the requests for answers to the prompts of chat or preference rows."""
     found: list[Request] = []
     for row in rows:
-        prompt = row["messages"][:-1] if "messages" in row else row["prompt"]
         own = row["messages"][-1:] if "messages" in row else row["chosen"]
         likely = sum(likely_tokens(str(message["content"])) for message in own)
         found.append(
             Request(
-                messages=tuple(dict(message) for message in prompt),
+                messages=tuple(dict(message) for message in asked_of(row)),
                 max_new_tokens=max_new_tokens,
                 likely_tokens=min(likely, max_new_tokens),
                 temperature=temperature,
@@ -168,10 +168,8 @@ def pairs(rows: Sequence[Row], outcomes: Sequence[tuple[int, str, str]]) -> Iter
         outcomes: Position of the row, the better and the worse answer.
     """
     for position, chosen, rejected in outcomes:
-        row = rows[position]
-        prompt = row["messages"][:-1] if "messages" in row else row["prompt"]
         yield {
-            "prompt": [dict(message) for message in prompt],
+            "prompt": [dict(message) for message in asked_of(rows[position])],
             "chosen": [{"role": "assistant", "content": chosen}],
             "rejected": [{"role": "assistant", "content": rejected}],
         }

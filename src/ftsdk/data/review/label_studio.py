@@ -13,9 +13,10 @@ from typing import Any, cast
 from ftsdk._files import replace_file
 from ftsdk._format import printable
 from ftsdk.data.review.verdicts import RowVerdict, row_ids
-from ftsdk.data.row_keys import answer_text
+from ftsdk.data.row_keys import answer_text, asked_of
 from ftsdk.data.rows import Rows
 from ftsdk.errors import DatasetError
+from ftsdk.models.chat_template import message_text
 
 __all__ = ["LABEL_CONFIG", "parse_label_studio", "write_label_studio"]
 
@@ -58,8 +59,7 @@ def write_label_studio(dataset: Rows, positions: Sequence[int], path: Path) -> P
     tasks: dict[int, dict[str, Any]] = {}
     for position, (row, one) in enumerate(zip(dataset, row_ids(dataset), strict=True)):
         if position in wanted:
-            prompt = row["messages"][:-1] if "messages" in row else row["prompt"]
-            data = {"prompt": _said(prompt), "completion": answer_text(row), "row": one}
+            data = {"prompt": _said(asked_of(row)), "completion": answer_text(row), "row": one}
             tasks[position] = {"data": {**data, "line": dataset.line_of(position)}}
     config = path.with_suffix(".xml")
     try:
@@ -152,5 +152,5 @@ def _foreign(path: Path, number: int, what: str) -> DatasetError:
 
 def _said(messages: Sequence[Mapping[str, Any]]) -> str:
     if len(messages) == 1:
-        return str(messages[0]["content"])
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+        return message_text(messages[0])
+    return "\n\n".join(f"{message['role']}: {message_text(message)}" for message in messages)

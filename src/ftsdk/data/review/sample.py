@@ -6,7 +6,7 @@ import random
 
 from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.rows import Rows
-from ftsdk.data.split import choose
+from ftsdk.data.split import choose, shuffled
 from ftsdk.errors import DatasetError
 
 __all__ = ["review_sample"]
@@ -36,10 +36,7 @@ def review_sample(dataset: Rows, rows: int, seed: int = 0) -> tuple[tuple[int, .
     strata = labels or _length_bands(dataset)
     everything = tuple(range(len(dataset)))
     chosen = everything if rows >= len(dataset) else choose(len(dataset), [rows], seed, strata)[0]
-    # random() is the one method whose sequence Python promises to keep.
-    keys = [draw.random() for _ in chosen]
-    order = sorted(range(len(chosen)), key=keys.__getitem__)
-    return tuple(chosen[place] for place in order), "label" if labels else "length"
+    return tuple(shuffled(chosen, draw)), "label" if labels else "length"
 
 
 def _labels(dataset: Rows) -> tuple[str, ...] | None:
