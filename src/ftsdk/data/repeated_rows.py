@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ftsdk.data.duplicates.exact import exact_duplicates
+from ftsdk.data.message_columns import has_plain_messages
 from ftsdk.data.message_rows import line_blocks
 from ftsdk.data.row_keys import Format, row_key
 from ftsdk.data.row_sequence import RowSequence
@@ -18,13 +19,13 @@ __all__ = ["repeated_rows"]
 def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple[int, ...], ...]:  # noqa: A002
     """Return the groups of equal rows, by position, in the order of their first rows.
 
-    Texts are compared in Unicode's composed form (NFC).
+    Texts are compared in Unicode's composed form (NFC), calls without their ids, which are random.
 
     Args:
         rows: The rows.
         format: What they are, as `Dataset.format`.
     """
-    if format == "table" or not isinstance(rows, RowSequence):
+    if format == "table" or not isinstance(rows, RowSequence) or not all(map(has_plain_messages, rows.batches())):
         return exact_duplicates(repr(row_key(row, format)) for row in rows)
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}

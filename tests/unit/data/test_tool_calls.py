@@ -250,6 +250,24 @@ def test_rows_that_call_tools_differently_differ() -> None:
     dataset = Dataset.from_rows(rows)
     assert len(dataset.drop_duplicates()) == 2
     assert dataset.summary().duplicate_rows == 1
+    assert [(found.code, found.rows) for found in dataset.report().findings if "duplicates" in found.code] == [
+        ("exact_duplicates", 1)
+    ]
+
+
+def test_growing_by_models_refuses_rows_that_use_tools() -> None:
+    rows = [{"messages": [ASK, ANSWER]}, {"messages": TALK, "tools": [WEATHER]}]
+    dataset = Dataset.from_rows(rows)
+    with pytest.raises(DatasetError, match="row 2: uses tools, and augment asks models for text alone"):
+        dataset.augment(lambda _: "never asked")
+    with pytest.raises(DatasetError, match="row 2: uses tools, and to_preference asks"):
+        dataset.to_preference(lambda _: "a", lambda _: "b", lambda *_: "tie")
+
+
+def test_tasks_for_reviewers_show_calls(tmp_path: Path) -> None:
+    read(*TALK, tools=[WEATHER]).to_label_studio(tmp_path / "tasks.json")
+    (task,) = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+    assert 'weather({"days":2,"city":"Rome"})' in task["data"]["prompt"]
 
 
 def test_scrubbing_leaves_calls_that_can_be_parsed() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ftsdk.data import read_stored_rows
 from ftsdk.data.location import Location
+from ftsdk.data.message_columns import has_plain_messages
 from ftsdk.data.message_rows import BESIDE
 from ftsdk.spec import TrainOn
 
@@ -67,7 +68,7 @@ def used_features(source: Path) -> frozenset[str]:
     rows = read_stored_rows(source)
     found: set[str] = set()
     # Rows of plain messages, which most files have, can use neither.
-    if any(set(schema.names) & set(BESIDE) or "more" in str(schema) for schema in rows.schemas()):
+    if not all(map(has_plain_messages, rows.batches())):
         for row in rows:
             said = [message for side, messages in row.items() if side not in BESIDE for message in messages]
             if "tools" in row or any("tool_calls" in message for message in said):

@@ -93,7 +93,7 @@ class GrowingByModels(Rows):
             on_progress: Called with how many requests are answered, and of how many.
 
         Raises:
-            DatasetError: The rows aren't chat rows, no class is rare, or no new row passes the gates.
+            DatasetError: The rows aren't chat rows or use tools, no class is rare, or no new row passes the gates.
             SpecError: A number is out of range, or there is a budget and the price isn't known.
             BudgetExceededError: The likely cost is above the budget; nothing was asked.
             CredentialsError: The key was refused.
@@ -113,6 +113,7 @@ class GrowingByModels(Rows):
                 source=self.name,
                 hint="Shape a table with as_chat(...) first." if self._format == "table" else None,
             )
+        self._refuse_tools("augment")
         check_amount("per_row", per_row, at_least=1, at_most=50, is_whole=True)
         check_amount("max_similarity", max_similarity, above=0, at_most=1)
         for name, count in (("rows", rows), ("per_class", per_class)):
@@ -198,7 +199,7 @@ class GrowingByModels(Rows):
             on_progress: Called with how many requests of a model are answered, and of how many; three times.
 
         Raises:
-            DatasetError: The rows are still a table, or no prompt has a better and a worse answer.
+            DatasetError: The rows are still a table or use tools, or no prompt has a better and a worse answer.
             SpecError: As for `augment`, or a function returns no answer or verdict.
             BudgetExceededError: The likely cost is above the budget; nothing was asked.
             CredentialsError: A key was refused.
@@ -211,6 +212,7 @@ class GrowingByModels(Rows):
 
         if self._format == "table":
             raise self._not_shaped()
+        self._refuse_tools("to_preference")
         criteria = CRITERIA if criteria is None else criteria
         check_amount("max_new_tokens", max_new_tokens, at_least=1, is_whole=True)
         check_amount("judge_tokens", judge_tokens, at_least=1, is_whole=True)
@@ -267,6 +269,16 @@ class GrowingByModels(Rows):
         from ftsdk.data.growing.provenance import provenance_of
 
         return provenance_of(self, ((where.source, where.line) for where in self._places()))
+
+    def _refuse_tools(self, call: str) -> None:
+        """Refuse rows with tools: models are asked for text alone, and what they write would stand beside no tools."""
+        for where, row in zip(self._places(), self._rows, strict=True):
+            messages = row["messages"] if "messages" in row else row["prompt"]
+            if "tools" in row or any("tool_calls" in message for message in messages):
+                raise where.error(
+                    f"uses tools, and {call} asks models for text alone.",
+                    hint="Leave such rows out with filter(...), and join them again with +.",
+                )
 
     def _drawn(self, rows: int, seed: int) -> Dataset:
         from ftsdk.data.dataset import Dataset
