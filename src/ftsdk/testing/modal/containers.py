@@ -31,6 +31,12 @@ TASK_HEADER = "x-loopback-task"
 """Identifies the container that sends a request: the client's own requests don't."""
 _LOOK_EVERY_S = 0.03
 _ROOT = "root"
+# A process started by nohup, or by a shell in the background, ignores SIGINT, and so would all that it starts; in a
+# real container nobody ignores it, and a preemption is told by it.
+_ENTRY = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " runpy.run_module('modal._container_entrypoint', run_name='__main__', alter_sys=True)"
+)
 
 
 @dataclass(eq=False)
@@ -120,8 +126,8 @@ class Containers:
         try:
             process = container.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "modal._container_entrypoint",
+                "-c",
+                _ENTRY,
                 env=environment,
                 cwd=container.folder / _ROOT,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -335,7 +335,8 @@ def test_rows_that_are_a_table_are_refused(make_endpoint: MakeEndpoint) -> None:
 
 
 KILLED = """
-import sys, chat_script
+import signal, sys, chat_script
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from ftsdk import Endpoint, TokenPrice
 price = TokenPrice(input_usd_per_mtok=1, output_usd_per_mtok=10, source="a price list")
 endpoint = Endpoint(url=sys.argv[1], model=chat_script.MODEL, api_key_env="TEACHER_KEY", price=price, concurrency=1)
@@ -359,11 +360,15 @@ def test_a_killed_call_goes_on_and_pays_for_no_answer_twice(
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"{service.base_url}/v1"], env={**os.environ, "PYTHONPATH": path}
     )
-    while len(script.asked) < 6 and child.poll() is None:
-        time.sleep(0.01)
-    child.send_signal(how)
-    child.wait(timeout=60)
-    killed.set()
+    try:
+        while len(script.asked) < 6 and child.poll() is None:
+            time.sleep(0.01)
+        child.send_signal(how)
+        child.wait(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
+        killed.set()
     killed_at = len(script.asked)
     assert 6 <= killed_at < 30
     numbered(30).augment(make_endpoint(concurrency=1), on_plan=quiet)
