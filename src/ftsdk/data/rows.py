@@ -22,6 +22,7 @@ from ftsdk.data.table import Table
 from ftsdk.data.token_guess import TokenGuesses
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
+from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
     import pandas
@@ -139,6 +140,17 @@ class Rows:
     def columns(self) -> tuple[str, ...]:
         """The columns as they were read; templates may use them."""
         return self._table.columns
+
+    def column(self, name: str) -> list[Any]:
+        """Return the values of a column as it was read, one for each row.
+
+        Raises:
+            DatasetError: No such column.
+        """
+        if name not in self.columns:
+            message = f"there is no column {name!r}{nearest(str(name), list(self.columns))}"
+            raise DatasetError(message, source=self._source.location)
+        return list(self._table.column(name))
 
     @property
     def rows(self) -> Sequence[Row]:

@@ -1,10 +1,13 @@
 """Evals: examples, scorers, metrics, and base against tuned on the same examples. Importing this loads no torch."""
 
+from ftsdk.evals.answers import Answer
 from ftsdk.evals.chat_wire import ChatWire
+from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, JsonSchema, constrained
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import EvalData, Example
-from ftsdk.evals.generation import CanStream, Generator, TransformersGenerator
+from ftsdk.evals.generation import CanMeasureLikelihood, CanStream, Generator, TransformersGenerator
+from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
 from ftsdk.evals.metrics import Metric, get_metric, metric, metric_names
 from ftsdk.evals.report import EvalReport
@@ -15,8 +18,13 @@ from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
 from ftsdk.evals.targets import FunctionTarget, Target, targets
 
 __all__ = [
+    "Answer",
+    "CanConstrain",
+    "CanMeasureLikelihood",
     "CanStream",
     "ChatWire",
+    "Choices",
+    "ConstrainedTarget",
     "Endpoint",
     "EndpointTarget",
     "Eval",
@@ -28,6 +36,8 @@ __all__ = [
     "ExampleResult",
     "FunctionTarget",
     "Generator",
+    "JsonSchema",
+    "Likelihood",
     "LocalTarget",
     "Metric",
     "PairedScore",
@@ -35,6 +45,7 @@ __all__ = [
     "Scorer",
     "Target",
     "TransformersGenerator",
+    "constrained",
     "evaluate",
     "get_metric",
     "get_scorer",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx
     from anyio.from_thread import BlockingPortal
 
-__all__ = ["Answer", "AnswerTooLarge", "AnswerTooLate", "BoundedClient", "Unreachable"]
+__all__ = ["AnswerTooLarge", "AnswerTooLate", "BoundedClient", "HttpAnswer", "Unreachable"]
 
 _CONNECT_S = 10.0
 
@@ -31,7 +31,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """An answer, read to its end."""
 
     status: int
@@ -63,7 +63,7 @@ class BoundedClient:
         self._running: tuple[BlockingPortal, httpx.AsyncClient] | None = None
         self._lock = threading.Lock()
 
-    def post(self, url: str, content: bytes) -> Answer:
+    def post(self, url: str, content: bytes) -> HttpAnswer:
         """Send JSON and return the answer.
 
         Raises:
@@ -100,7 +100,7 @@ class BoundedClient:
                 self._running = portal, client
             return self._running
 
-    async def _post(self, client: httpx.AsyncClient, url: str, content: bytes) -> Answer:
+    async def _post(self, client: httpx.AsyncClient, url: str, content: bytes) -> HttpAnswer:
         import anyio
         import httpx
 
@@ -118,7 +118,7 @@ class BoundedClient:
         # Out of the `except`: the client's error holds the request, and with it the key, and what the server sent.
         raise failure
 
-    async def _read(self, response: httpx.Response) -> Answer:
+    async def _read(self, response: httpx.Response) -> HttpAnswer:
         body = bytearray()
         try:
             announced = response.headers.get("Content-Length", "0")
@@ -133,7 +133,7 @@ class BoundedClient:
             if response.status_code == 200:
                 raise
             content = b""  # the status is enough
-        return Answer(
+        return HttpAnswer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=content,

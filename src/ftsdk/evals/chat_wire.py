@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError
-from ftsdk.evals.bounded_http import Answer, AnswerTooLarge, AnswerTooLate, BoundedClient, Unreachable
+from ftsdk.evals.answers import Answer
+from ftsdk.evals.bounded_http import AnswerTooLarge, AnswerTooLate, BoundedClient, HttpAnswer, Unreachable
 from ftsdk.evals.generation import Conversation, tools_of
 from ftsdk.spec.amounts import check_amount
 
@@ -148,14 +149,14 @@ class ChatWire:
         """
         outputs = [""] * len(conversations)
         for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
-            outputs[index] = answer
+            outputs[index] = answer.text
             if on_progress is not None:
                 on_progress(done, len(conversations))
         return outputs
 
     def stream(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
-    ) -> Generator[tuple[int, str]]:
+    ) -> Generator[tuple[int, Answer]]:
         """Yield the answers as they come; see `CanStream.stream`.
 
         When a request has failed for good, no more are sent, the answers to those in flight are still yielded, and
@@ -166,8 +167,8 @@ class ChatWire:
             BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
         """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="ftsdk-chat")
-        finished: SimpleQueue[tuple[int, Future[str]]] = SimpleQueue()
-        futures: list[Future[str]] = []
+        finished: SimpleQueue[tuple[int, Future[Answer]]] = SimpleQueue()
+        futures: list[Future[Answer]] = []
         failure: BaseException | None = None
         is_patient = False
         try:
@@ -235,8 +236,16 @@ class ChatWire:
                 error.add_note(f"while answering {name}")
             raise
 
-    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> str:
-        return self.ask(conversation, max_new_tokens=max_new_tokens, name=f"example {index + 1}").text
+    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> Answer:
+        started = time.monotonic()
+        reply = self.ask(conversation, max_new_tokens=max_new_tokens, name=f"example {index + 1}")
+        return Answer(
+            text=reply.text,
+            is_cut=reply.is_cut,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            seconds=time.monotonic() - started,
+        )
 
     def _send(self, request: bytes) -> Reply:
         if self._is_over.is_set():
@@ -274,7 +283,7 @@ class ChatWire:
         is_cut = completion["choices"][0].get("finish_reason") == "length"
         return Reply(text=text, input_tokens=given, output_tokens=taken, is_cut=is_cut)
 
-    def _refusal(self, answer: Answer) -> FtsdkError:
+    def _refusal(self, answer: HttpAnswer) -> FtsdkError:
         message = redact(_message_in(answer.body), self._secrets, limit=_LONGEST_MESSAGE)
         wait_s = seconds_to_wait(answer.headers.get("retry-after"), self._clock())
         return error_of(answer.status, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)

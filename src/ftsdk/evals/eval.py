@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.examples import EvalData, Example, read_examples
@@ -20,6 +22,20 @@ from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Eval"]
 
+_FIELD_TYPES: dict[str, Any] = {
+    "name": str,
+    "metric": str | list[str],
+    "max_new_tokens": int,
+    "slices": list[str],
+    "group": str,
+    "columns": list[str],
+}
+_FIELD_WORDS = {
+    "metric": "the name of a metric, or a list of names",
+    "max_new_tokens": "a whole number",
+    "slices": "a list of columns",
+    "columns": "a list of columns",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -34,13 +50,22 @@ class Eval:
     name: str
     data: EvalData
     scorer: Scorer
-    metric: Metric = field(default=mean)
+    metrics: tuple[Metric, ...] = (mean,)
+    """What sums up the scores; the first is the headline."""
     max_new_tokens: int | None = None
+    slices: tuple[str, ...] = ()
+    """Columns of the data; the report has the numbers for each of their values, too."""
+    group: str | None = None
+    """A column that tells which examples belong together, such as the customer; intervals draw them together."""
+    columns: tuple[str, ...] = ()
+    """Columns that the scorer reads, as `example.columns`."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             rule = "at most 64 letters, digits, dots, dashes and underscores (it names a folder)"
             raise SpecError(f"the name of an eval must be {rule}; got {self.name!r}")
+        if not self.metrics or len({metric.name for metric in self.metrics}) < len(self.metrics):
+            raise SpecError(f"an eval needs at least one metric, and each once; got {[m.name for m in self.metrics]}")
         if self.max_new_tokens is not None:
             check_amount("max_new_tokens", self.max_new_tokens, at_least=1, at_most=1e9, is_whole=True)
         if not isinstance(self.data, EvalData):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -58,6 +83,11 @@ class Eval:
         if len(self.data) == 0:
             raise DatasetError("an eval needs at least one row.", source=self.data.name)
 
+    @property
+    def metric(self) -> Metric:
+        """The metric of the headline."""
+        return self.metrics[0]
+
     @classmethod
     def of(
         cls,
@@ -65,8 +95,11 @@ class Eval:
         scorer: str | Scorer,
         *,
         name: str | None = None,
-        metric: str | Metric = "mean",
+        metric: str | Metric | Sequence[str | Metric] = "mean",
         max_new_tokens: int | None = None,
+        slices: Sequence[str] = (),
+        group: str | None = None,
+        columns: Sequence[str] = (),
         **options: Any,
     ) -> Eval:
         """Judge answers by any scorer.
@@ -75,8 +108,12 @@ class Eval:
             data: Chat rows; everything before the last message is the prompt, and that message is the reference.
             scorer: The name of a scorer, or the scorer itself.
             name: Display name, and the name of the folder of results; the scorer's name by default.
-            metric: What sums up the scores: its name, or the metric itself.
+            metric: What sums up the scores: the name of a metric, the metric itself, or several of them; the first
+                is the headline.
             max_new_tokens: Longest answer in tokens. None: as long as the longest reference, and a margin.
+            slices: Columns of the data to report on by value.
+            group: A column that tells which examples belong together; intervals take that into account.
+            columns: Columns that the scorer reads, as `example.columns`.
             **options: Options of the scorer.
 
         Raises:
@@ -85,12 +122,16 @@ class Eval:
             MissingExtraError: A package that the scorer or metric imports isn't installed.
         """
         chosen = get_scorer(scorer, options) if isinstance(scorer, str) else scorer.with_options(**options)
+        several = metric if isinstance(metric, Sequence) and not isinstance(metric, str) else [metric]
         return cls(
             name=chosen.name if name is None else name,
             data=data,
             scorer=chosen,
-            metric=get_metric(metric) if isinstance(metric, str) else metric,
+            metrics=tuple(get_metric(one) if isinstance(one, str) else one for one in several),
             max_new_tokens=max_new_tokens,
+            slices=tuple(slices),
+            group=group,
+            columns=tuple(columns),
         )
 
     @classmethod
@@ -102,6 +143,8 @@ class Eval:
         max_new_tokens: int | None = None,
         ignore_case: bool = False,
         strip: bool = True,
+        slices: Sequence[str] = (),
+        group: str | None = None,
     ) -> Eval:
         """Count how many answers are exactly the last assistant message of their row.
 
@@ -111,20 +154,33 @@ class Eval:
             max_new_tokens: Longest answer in tokens. None: as long as the longest reference, and a margin.
             ignore_case: Accept `Travel` for `travel`.
             strip: Ignore whitespace around both texts.
+            slices: Columns of the data to report on by value.
+            group: A column that tells which examples belong together; intervals take that into account.
 
         Raises:
             SpecError: An impossible name or number.
             DatasetError: Rows of another format, or none.
         """
-        return cls.of(data, exact_match, name=name, max_new_tokens=max_new_tokens, ignore_case=ignore_case, strip=strip)
+        return cls.of(
+            data,
+            exact_match,
+            name=name,
+            max_new_tokens=max_new_tokens,
+            slices=slices,
+            group=group,
+            ignore_case=ignore_case,
+            strip=strip,
+        )
 
     def examples(self) -> list[Example]:
         """Return the examples in the order of the rows.
 
         Raises:
-            DatasetError: A row doesn't end with an assistant message that follows a prompt.
+            DatasetError: A row doesn't end with an assistant message that follows a prompt, or there is no column
+                of a name that the eval names.
         """
-        return read_examples(self.data)
+        named = (*self.slices, *self.columns, *(() if self.group is None else (self.group,)))
+        return read_examples(self.data, tuple(dict.fromkeys(named)))
 
     def score(self, example: Example, answer: str) -> Score:
         """Judge one answer, without the reasoning before it; reasoning in the reference is left out, too.
@@ -139,8 +195,12 @@ class Eval:
         written: dict[str, Any] = {"scorer": self.scorer.name, "name": self.name, "data": self.data.to_dict(base)}
         if self.max_new_tokens is not None:
             written["max_new_tokens"] = self.max_new_tokens
-        if self.metric.name != mean.name:
-            written["metric"] = self.metric.name
+        names = [metric.name for metric in self.metrics]
+        if names != [mean.name]:
+            written["metric"] = names[0] if len(names) == 1 else names
+        if self.group is not None:
+            written["group"] = self.group
+        written |= {key: list(value) for key, value in (("slices", self.slices), ("columns", self.columns)) if value}
         return written | dict(self.scorer.options)
 
     @classmethod
@@ -161,12 +221,13 @@ class Eval:
                 f"an eval has one scorer; got scorer={data['scorer']!r} and kind={data['kind']!r}, its older name"
             )
         chosen = data.get("scorer", data.get("kind", exact_match.name))
-        types = {"name": str, "metric": str, "max_new_tokens": int}
-        fields = {key: data[key] for key in types if data.get(key) is not None}
+        fields = {key: data[key] for key in _FIELD_TYPES if data.get(key) is not None}
         for key, value in {"scorer": chosen, **fields}.items():
-            expected = types.get(key, str)
-            if not isinstance(value, expected) or isinstance(value, bool):
-                raise SpecError(f"{key} of an eval must be {expected.__name__}; got {value!r}")
+            try:
+                TypeAdapter[Any](_FIELD_TYPES.get(key, str)).validate_python(value, strict=True)
+            except ValidationError as error:
+                expected = _FIELD_WORDS.get(key, "text")
+                raise SpecError(f"{key} of an eval must be {expected}; got {value!r}") from error
         found = get_scorer(chosen)
         known = RESERVED_OPTIONS | set(found.option_names)
         for key in data:

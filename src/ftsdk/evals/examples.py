@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
 from ftsdk.models.chat_template import message_text
 
-__all__ = ["EvalData", "Example", "Prompt", "read_examples"]
+__all__ = ["EvalData", "Example", "HasColumns", "Prompt", "read_examples"]
 
 
 class Prompt(list[dict[str, Any]]):
@@ -57,6 +58,8 @@ class Example(NamedTuple):
     """The conversation up to the answer; a `Prompt` where it has tools."""
     expected: str
     """The reference: the last assistant message of the row, after its reasoning if it has any."""
+    columns: Mapping[str, Any] = MappingProxyType({})
+    """The values of the row in the columns that the eval names: its slices, its group, and what its scorer reads."""
 
     @property
     def prompt_text(self) -> str:
@@ -64,13 +67,33 @@ class Example(NamedTuple):
         return "\n".join(f"{message['role']}: {message_text(message)}" for message in self.prompt)
 
 
-def read_examples(data: EvalData) -> list[Example]:
+@runtime_checkable
+class HasColumns(Protocol):
+    """An optional ability of the data of an eval: the values of a column beside the conversations."""
+
+    def column(self, name: str) -> list[Any]:
+        """Return one value for each row, in their order.
+
+        Raises:
+            DatasetError: No such column.
+        """
+        ...
+
+
+def read_examples(data: EvalData, columns: Sequence[str] = ()) -> list[Example]:
     """Return the examples in the order of the rows.
+
+    Args:
+        data: Chat rows.
+        columns: Columns whose values the examples carry.
 
     Raises:
         DatasetError: A row doesn't end with an assistant message that follows a prompt, or that message calls tools:
             scorers compare texts, and each model writes calls in a format of its own.
     """
+    if columns and not isinstance(data, HasColumns):
+        raise DatasetError(f"an eval reads the column {columns[0]!r}, and this data has no columns.", source=data.name)
+    values = {name: data.column(name) for name in columns} if isinstance(data, HasColumns) else {}
     found: list[Example] = []
     for index, row in enumerate(data):
         messages = row["messages"]
@@ -89,5 +112,6 @@ def read_examples(data: EvalData) -> list[Example]:
         expected = str(last["content"])
         if "reasoning_content" in last:
             expected = f"<think>\n{last['reasoning_content']}\n</think>\n\n{expected}"
-        found.append(Example(Prompt(messages[:-1], row.get("tools", ())), expected))
+        prompt = Prompt(messages[:-1], row.get("tools", ()))
+        found.append(Example(prompt, expected, {name: column[index] for name, column in values.items()}))
     return found

@@ -9,13 +9,23 @@ from collections.abc import Generator as Yields
 from typing import Any, Protocol, runtime_checkable
 
 from ftsdk.errors import DatasetError
+from ftsdk.evals.answers import Answer
 from ftsdk.evals.examples import Prompt
+from ftsdk.evals.likelihood import Likelihood
 from ftsdk.models.chat_template import Conversation as TemplateInput
 from ftsdk.models.chat_template import render_conversations, template_shape
 from ftsdk.models.template_trial import RowTrial, trial_of
 from ftsdk.models.tool_check import is_tool_missing
 
-__all__ = ["CanMeasure", "CanStream", "Conversation", "Generator", "TransformersGenerator", "tools_of"]
+__all__ = [
+    "CanMeasure",
+    "CanMeasureLikelihood",
+    "CanStream",
+    "Conversation",
+    "Generator",
+    "TransformersGenerator",
+    "tools_of",
+]
 
 Conversation = Sequence[dict[str, Any]]
 """Messages, each with `role` and `content`; a `Prompt` where a row offers tools."""
@@ -63,7 +73,7 @@ class CanStream(Protocol):
 
     def stream(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
-    ) -> Yields[tuple[int, str]]:
+    ) -> Yields[tuple[int, Answer]]:
         """Yield each answer as soon as it is there, with the position of its conversation, in any order.
 
         Args:
@@ -80,6 +90,22 @@ class CanMeasure(Protocol):
 
     def answer_lengths(self, conversations: Sequence[Conversation], answers: Sequence[str]) -> list[int]:
         """Return the tokens of each answer, with all that the chat template puts around it, such as empty reasoning.
+
+        Args:
+            conversations: Messages up to the answer, each conversation on its own.
+            answers: One for each.
+        """
+        ...
+
+
+@runtime_checkable
+class CanMeasureLikelihood(Protocol):
+    """An optional ability of a generator: how likely the model finds given answers."""
+
+    def likelihoods(
+        self, conversations: Sequence[Conversation], answers: Sequence[str]
+    ) -> Yields[tuple[int, Likelihood]]:
+        """Yield the likelihood of each answer with its position, in any order.
 
         Args:
             conversations: Messages up to the answer, each conversation on its own.
@@ -167,14 +193,15 @@ class TransformersGenerator:
 
     def stream(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
-    ) -> Yields[tuple[int, str]]:
+    ) -> Yields[tuple[int, Answer]]:
         """Yield the answers batch by batch; see `CanStream.stream`.
 
         Raises:
             DatasetError: A prompt and its answer don't fit into the context of the model.
         """
         for batch in self._answer_batches(conversations, max_new_tokens, skip=skip):
-            yield from batch.items()
+            for index, text in batch.items():
+                yield index, Answer(text=text)
 
     def _answer_batches(
         self, conversations: Sequence[Conversation], max_new_tokens: int, *, skip: Collection[int]

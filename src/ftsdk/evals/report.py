@@ -20,7 +20,7 @@ _SMALL = 100
 @by_name_only
 @dataclass(frozen=True, kw_only=True)
 class EvalReport:
-    """Base against tuned on the same examples. Print it, or show it in a notebook."""
+    """Targets on the same examples: usually base against tuned. Print it, or show it in a notebook."""
 
     title: str
     """What was evaluated, such as the ref of the run."""
@@ -29,14 +29,14 @@ class EvalReport:
     folder: Path | None = None
     """Where every single answer can be read: `<eval>/<target>.jsonl`."""
 
-    def score(self, name: str, target: str) -> EvalScore:
-        """Return one score.
+    def score(self, name: str, target: str, metric: str | None = None) -> EvalScore:
+        """Return one score: by the eval's first metric, unless another is named.
 
         Raises:
             KeyError: No such eval or target in the report.
         """
         for score in self.scores:
-            if (score.name, score.target) == (name, target):
+            if (score.name, score.target) == (name, target) and metric in (None, score.metric):
                 return score
         known = ", ".join(f"{score.target} on {score.name}" for score in self.scores)
         raise KeyError(f"no score of {target!r} on {name!r}; known: {known}")
@@ -46,22 +46,23 @@ class EvalReport:
         """What to keep in mind when reading the numbers."""
         found: list[str] = []
         for pair in self.pairs:
-            base, tuned = (score for score in self.scores if score.name == pair.name and score.target in self._compared)
+            base, tuned = (self.score(pair.name, target, pair.metric) for target in (pair.base, pair.tuned))
             if base.low <= tuned.high and tuned.low <= base.high:
                 found.append(
-                    f"{pair.name}: the intervals of base and tuned overlap; the difference on the same examples is the "
-                    "sharper test."
+                    f"{pair.name}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the same "
+                    "examples is the sharper test."
                 )
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):
             if n < _SMALL:
-                is_counted = all(score.correct is not None for score in self.scores if score.name == name)
+                is_counted = any(score.correct is not None for score in self.scores if score.name == name)
                 worth = f", one example is worth {100 / n:.1f} points" if is_counted else ""
                 found.append(f"{name}: n = {n} is small{worth}; use more examples for a firmer answer.")
+        for score in self.scores:
+            missing = f"{score.errors} of {score.n} examples have no answer from {score.target}"
+            note = f"{score.name}: {missing}; they count as wrong."
+            if score.errors and note not in found:
+                found.append(note)
         return tuple(found)
-
-    @property
-    def _compared(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(score.target for score in self.scores))[:2]
 
     def __str__(self) -> str:
         return report_text.to_text(self)

@@ -41,8 +41,10 @@ def sentences(report: EvalReport) -> list[str]:
     """Return two sentences for each comparison: the difference, and the counts of outcomes."""
     lines: list[str] = []
     for pair in report.pairs:
-        lines.append(f"{pair.name}: tuned minus base {_difference(pair)}: {pair.verdict}.")
-        lines.append(f"{pair.name}: {pair.counts}.")
+        by = "" if pair.metric == "mean" else f", {pair.metric}"
+        lines.append(f"{pair.name}{by}: {pair.tuned} minus {pair.base} {_difference(pair)}: {pair.verdict}.")
+        if pair.metric == "mean":
+            lines.append(f"{pair.name}: {pair.counts}.")
     return lines
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftsdk.evals.scorers.scorer import Score
 
 __all__ = ["EvalScore", "ExampleResult", "PairedScore"]
 
@@ -20,16 +24,37 @@ class ExampleResult:
     """The score: between 0 and 1 unless the scorer is unbounded."""
     reason: str
     """Why the scorer gave this value."""
+    label: str | None = None
+    """The class that the answer names, where the scorer has classes."""
+    expected_label: str | None = None
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the value is made of, by name: the score of each field, or counts that a metric sums up."""
+    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The values of the row in the columns that the eval names, such as those of its slices."""
+    error: str | None = None
+    """Why there is no answer; it counts as the worst score."""
+    is_cut: bool | None = None
+    """Whether the answer ended at the limit of its tokens; None: not known."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    usd: str | None = None
+    """What the answer cost, in US dollars, as decimal text; None: not known."""
+
+    @property
+    def score(self) -> Score:
+        """The verdict of the scorer."""
+        return Score(self.value, self.reason, self.label, self.expected_label, self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalScore:
-    """How one target did on one eval."""
+    """How one target did on one eval, by one metric."""
 
     name: str
     """The eval."""
     target: str
-    """What was measured: `"base"` or `"tuned"`."""
+    """What was measured, such as `"base"` or `"tuned"`."""
     n: int
     """Examples."""
     correct: int | None
@@ -43,7 +68,12 @@ class EvalScore:
     interval: str = "wilson"
     """How the interval was computed: `"wilson"`, `"t"` or `"bootstrap"`."""
     is_bounded: bool = True
-    """Whether scores lie between 0 and 1, so that they can be read as percentages."""
+    """Whether the value lies between 0 and 1, so that it can be read as a percentage."""
+    is_lower_better: bool = False
+    errors: int = 0
+    """Examples without an answer; they count as the worst score."""
+    data: str = ""
+    """SHA-256 of the rows: only numbers of the same rows can be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +82,10 @@ class PairedScore:
 
     name: str
     """The eval."""
+    metric: str = "mean"
+    base: str = "base"
+    """The target that the other is compared with."""
+    tuned: str = "tuned"
     both: int | None = None
     """Examples that both got right, where every score is 0 or 1; else None, as the next three."""
     only_base: int | None = None
@@ -69,22 +103,23 @@ class PairedScore:
     interval: str = "newcombe"
     """How the interval was computed: `"newcombe"` (method 10), `"t"` or `"bootstrap"`."""
     is_bounded: bool = True
+    is_lower_better: bool = False
 
     @property
     def verdict(self) -> str:
         """What the difference means, in one sentence."""
-        if self.low > 0:
-            return "better than the base, and by more than chance would explain"
-        if self.high < 0:
-            return "worse than the base, and by more than chance would explain"
+        if self.low > 0 or self.high < 0:
+            is_better = (self.low > 0) is not self.is_lower_better
+            return f"{'better' if is_better else 'worse'} than the {self.base}, and by more than chance would explain"
         return "the interval of the difference includes 0: these examples can't tell the two apart"
 
     @property
     def counts(self) -> str:
         """The counts of outcomes in words."""
         if self.both is None:
-            return f"the tuned scored higher on {self.higher}, lower on {self.lower}, the same on {self.equal}"
+            return f"the {self.tuned} scored higher on {self.higher}, lower on {self.lower}, the same on {self.equal}"
         return (
-            f"both right on {self.both}, only the base on {self.only_base}, only the tuned on {self.only_tuned}, "
+            f"both right on {self.both}, only the {self.base} on {self.only_base}, only the {self.tuned} on "
+            f"{self.only_tuned}, "
             f"neither on {self.neither}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist, fmean, stdev
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from ftsdk.errors import SpecError
 from ftsdk.spec.amounts import check_amount
 
 __all__ = [
+    "Groups",
     "Interval",
     "bootstrap_interval",
     "is_binary",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 IntervalMethod = Literal["wilson", "newcombe", "t", "bootstrap"]
+Groups = Sequence[Hashable] | None
+"""The group of each example; examples of one group are alike, such as the mails of one customer. None: no groups."""
 _RESAMPLES = 2000
 
 
@@ -119,7 +122,9 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(value in (0.0, 1.0) for value in values)
 
 
-def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: float = 0.95) -> Interval:
+def mean_interval(
+    values: Sequence[float], *, is_bounded: bool, groups: Groups = None, confidence: float = 0.95
+) -> Interval:
     """Return an interval of the mean: Wilson's for values that are all 0 or 1, else Student's t.
 
     Values between 0 and 1 that are all equal, or a single one, get Wilson's too: no values within these bounds vary
@@ -128,6 +133,7 @@ def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: floa
     Args:
         values: At least one.
         is_bounded: The values lie between 0 and 1, and so must the interval.
+        groups: The group of each value.
         confidence: The level, between 0 and 1.
 
     Raises:
@@ -135,6 +141,10 @@ def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: floa
     """
     if not values:
         raise ValueError("an interval needs at least one value")
+    if groups is not None:
+        return bootstrap_interval(
+            len(values), lambda drawn: fmean(values[n] for n in drawn), groups=groups, confidence=confidence
+        )
     mean, spread = fmean(values), _standard_error(values)
     if is_bounded and (is_binary(values) or not 0 < spread < math.inf):
         return Interval(*_wilson(math.fsum(values), len(values), confidence), "wilson")
@@ -144,7 +154,12 @@ def mean_interval(values: Sequence[float], *, is_bounded: bool, confidence: floa
 
 
 def paired_mean_interval(
-    first: Sequence[float], second: Sequence[float], *, is_bounded: bool, confidence: float = 0.95
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    is_bounded: bool,
+    groups: Groups = None,
+    confidence: float = 0.95,
 ) -> Interval:
     """Return an interval of the mean of the second minus the first, measured on the same examples.
 
@@ -155,6 +170,7 @@ def paired_mean_interval(
         first: One value for each example, at least one.
         second: The same examples, in the same order.
         is_bounded: The values lie between 0 and 1.
+        groups: The group of each example.
         confidence: The level, between 0 and 1.
 
     Raises:
@@ -163,6 +179,10 @@ def paired_mean_interval(
     if not first:
         raise ValueError("an interval needs at least one value")
     differences = [other - one for one, other in zip(first, second, strict=True)]
+    if groups is not None:
+        return bootstrap_interval(
+            len(differences), lambda drawn: fmean(differences[n] for n in drawn), groups=groups, confidence=confidence
+        )
     if is_bounded and is_binary([*first, *second]):
         pairs = list(zip(first, second, strict=True))
         counts = (pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1)), pairs.count((0, 0)))
@@ -177,13 +197,19 @@ def paired_mean_interval(
 
 
 def bootstrap_interval(
-    n: int, statistic: Callable[[Sequence[int]], float], *, confidence: float = 0.95, seed: int = 0
+    n: int,
+    statistic: Callable[[Sequence[int]], float],
+    *,
+    groups: Groups = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Return the percentile bootstrap interval of any statistic.
 
     Args:
         n: How many examples there are, at least 1.
         statistic: Its value for a resample, given as positions of examples.
+        groups: The group of each example; groups are drawn whole.
         confidence: The level, between 0 and 1.
         seed: The same seed gives the same interval.
 
@@ -191,7 +217,11 @@ def bootstrap_interval(
     """
     tail = (1 - _checked(confidence)) / 2
     chance = random.Random(seed)
-    found = sorted(statistic(chance.choices(range(n), k=n)) for _ in range(_RESAMPLES))
+    clusters = _clusters(n, groups)
+    found = sorted(
+        statistic([index for cluster in chance.choices(clusters, k=len(clusters)) for index in cluster])
+        for _ in range(_RESAMPLES)
+    )
     last = _RESAMPLES - 1
     return Interval(found[math.floor(tail * last)], found[math.ceil((1 - tail) * last)], "bootstrap")
 
@@ -201,11 +231,24 @@ def paired_bootstrap_interval(
     first: Callable[[Sequence[int]], float],
     second: Callable[[Sequence[int]], float],
     *,
+    groups: Groups = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """Return the percentile bootstrap interval of the second statistic minus the first, on the same resamples."""
-    return bootstrap_interval(n, lambda drawn: second(drawn) - first(drawn), confidence=confidence, seed=seed)
+    return bootstrap_interval(
+        n, lambda drawn: second(drawn) - first(drawn), groups=groups, confidence=confidence, seed=seed
+    )
+
+
+def _clusters(n: int, groups: Groups) -> list[list[int]]:
+    """Return the positions of each group."""
+    if groups is None:
+        return [[index] for index in range(n)]
+    found: dict[Hashable, list[int]] = {}
+    for index, group in zip(range(n), groups, strict=True):
+        found.setdefault(group, []).append(index)
+    return list(found.values())
 
 
 def t_quantile(probability: float, degrees: int) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
 
 from ftsdk.errors import SpecError
+from ftsdk.evals.answers import Answer
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.evals.generation import Conversation, Generator
 from ftsdk.evals.local import local_target, local_targets
@@ -80,14 +81,14 @@ class _FunctionGenerator:
         """Answer every conversation; see `Generator.generate`."""
         outputs: list[str] = []
         for _, answer in self.stream(conversations, max_new_tokens=max_new_tokens):
-            outputs.append(answer)
+            outputs.append(answer.text)
             if on_progress is not None:
                 on_progress(len(outputs), len(conversations))
         return outputs
 
     def stream(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()
-    ) -> Yields[tuple[int, str]]:
+    ) -> Yields[tuple[int, Answer]]:
         """Yield each answer; see `CanStream.stream`."""
         del max_new_tokens  # the function decides
         for index, conversation in enumerate(conversations):
@@ -102,7 +103,7 @@ class _FunctionGenerator:
                 raise SpecError(
                     f"a function that is evaluated must return text; it returned {answer!r} for example {index + 1}"
                 )
-            yield index, answer
+            yield index, Answer(text=answer)
 
 
 def targets(base: Model | Endpoint | AnswerFunction, tuned: Model | Endpoint | AnswerFunction) -> tuple[Target, Target]:

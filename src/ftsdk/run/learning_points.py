@@ -61,7 +61,8 @@ def _scores(folder: Path, ref: str, rows: object) -> Iterator[CurvePoint]:
                 continue
             name = str(score["name"])
             value, low, high = (float(score[key]) for key in ("value", "low", "high"))
-            data = str(_read(folder / name / "tuned.meta.json")["data"])
+            # Reports of earlier versions name the rows in a file beside the answers.
+            data = str(score.get("data") or _read(folder / name / "tuned.meta.json")["data"])
         except (KeyError, TypeError, ValueError):
             continue
         yield CurvePoint(run=ref, rows=rows, name=name, data=data, value=value, low=low, high=high)

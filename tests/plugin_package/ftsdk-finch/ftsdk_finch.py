@@ -17,6 +17,6 @@ def f1(example: Example, answer: str, *, ignore_case: bool = True) -> Score:
 
 
 @metric
-def worst(values: Sequence[float]) -> float:
+def worst(scores: Sequence[Score]) -> float:
     """Return the lowest score."""
-    return min(values)
+    return min(score.value for score in scores)

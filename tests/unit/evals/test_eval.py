@@ -99,10 +99,10 @@ def test_an_eval_survives_the_way_through_plain_data(make_rows: MakeRows, option
         ({"kind": "exact_match"}, "one scorer"),
         ({"metric": "meen"}, "unknown metric 'meen'; did you mean 'mean'"),
         ({"ignore_case": "yes"}, "ignore_case of the scorer 'exact_match' must be bool; got 'yes'"),
-        ({"name": 7}, "name of an eval must be str; got 7"),
+        ({"name": 7}, "name of an eval must be text; got 7"),
         ({"data": None}, "needs data"),
-        ({"max_new_tokens": "5"}, "max_new_tokens of an eval must be int; got '5'"),
-        ({"max_new_tokens": True}, "must be int; got True"),
+        ({"max_new_tokens": "5"}, "max_new_tokens of an eval must be a whole number; got '5'"),
+        ({"max_new_tokens": True}, "must be a whole number; got True"),
     ],
 )
 def test_wrong_plain_data_is_refused(make_rows: MakeRows, change: dict[str, Any], message: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from ftsdk.errors import SpecError
-from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, Target, evaluate
+from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, FunctionTarget, Target, evaluate
+from ftsdk.evals.generation import Conversation
 
 MakeRows = Callable[..., Any]
 
@@ -101,8 +102,8 @@ def test_every_answer_is_kept_with_its_score_and_reason(accuracy: Eval, tmp_path
     assert str(tmp_path) not in json.dumps(report)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         "accuracy",
+        "base.answers.jsonl",
         "base.jsonl",
-        "base.meta.json",
         "report.json",
     ]
 
@@ -133,6 +134,20 @@ def test_only_what_changed_is_measured_again(accuracy: Eval, make_rows: MakeRows
     assert parrot.opened == 4
 
 
+def test_rows_that_are_added_cost_only_themselves(make_rows: MakeRows, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(conversation: Conversation) -> str:
+        asked.append(conversation[-1]["content"])
+        return "odd"
+
+    for rows in ([("1", "odd"), ("2", "even")], [("0", "even"), ("1", "odd"), ("2", "even"), ("1", "even")]):
+        target = FunctionTarget(name="base", function=answer, revision="1")
+        report = evaluate([Eval.exact_match(make_rows(*rows))], [target], into=tmp_path)
+    assert asked == ["1", "2", "0"]  # and what two rows ask is asked once
+    assert (report.scores[0].n, report.scores[0].correct) == (4, 1)
+
+
 def test_another_scorer_judges_the_kept_answers(make_rows: MakeRows, tmp_path: Path) -> None:
     rows, parrot = make_rows(("1", "ODD"), ("2", "even")), odd_only()
     strict = evaluate([Eval.exact_match(rows)], [parrot.target("base")], into=tmp_path)
@@ -142,9 +157,6 @@ def test_another_scorer_judges_the_kept_answers(make_rows: MakeRows, tmp_path: P
     assert parrot.opened == 1
     kept = [json.loads(line)["value"] for line in (tmp_path / "exact_match" / "base.jsonl").read_text().splitlines()]
     assert kept == [1.0, 0.0]
-    assert json.loads((tmp_path / "exact_match" / "base.meta.json").read_text())["scorer"]["options"] == {
-        "ignore_case": True
-    }
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"index": 0}\n'])
@@ -152,6 +164,10 @@ def test_damaged_results_are_measured_again(accuracy: Eval, tmp_path: Path, dama
     parrot = odd_only()
     first = evaluate([accuracy], [parrot.target("base")], into=tmp_path)
     (tmp_path / "accuracy" / "base.jsonl").write_text(damage)
+
+    assert evaluate([accuracy], [parrot.target("base")], into=tmp_path) == first
+    assert parrot.opened == 1  # the answers are in a file of their own
+    (tmp_path / "accuracy" / "base.answers.jsonl").write_text(damage)
 
     assert evaluate([accuracy], [parrot.target("base")], into=tmp_path) == first
     assert parrot.opened == 2
@@ -258,4 +274,4 @@ def test_an_unknown_score_names_those_there_are(accuracy: Eval, tmp_path: Path) 
 
 
 def test_examples_are_plain_tuples() -> None:
-    assert Example([{"role": "user", "content": "q"}], "a") == ([{"role": "user", "content": "q"}], "a")
+    assert Example([{"role": "user", "content": "q"}], "a") == ([{"role": "user", "content": "q"}], "a", {})

@@ -43,8 +43,8 @@ def length(example: Example, answer: str) -> Score:
 
 
 @metric
-def middle(values: Sequence[float]) -> float:
-    return statistics.median(values)
+def middle(scores: Sequence[Score]) -> float:
+    return statistics.median(score.value for score in scores)
 
 
 def measure(item: Eval, into: Path, base: str = "a b", tuned: str = "a b c") -> EvalReport:

@@ -74,7 +74,7 @@ def test_a_failure_keeps_the_answers_before_it(item: Eval, tmp_path: Path) -> No
     assert answers.asked == ["0", "1", "2", "3", "4", "4", "5"]
     assert report.scores[0].correct == 6
     names = sorted(path.name for path in (tmp_path / "exact_match").iterdir())
-    assert names == ["tuned.jsonl", "tuned.meta.json"]
+    assert names == ["tuned.answers.jsonl", "tuned.jsonl"]
 
 
 def test_kept_answers_of_another_model_are_not_used(item: Eval, tmp_path: Path) -> None:
@@ -85,11 +85,11 @@ def test_kept_answers_of_another_model_are_not_used(item: Eval, tmp_path: Path) 
     assert len(answers.asked) == 5 + 6
 
 
-@pytest.mark.parametrize("tail", ['{"key": "', "\n[1]\n7\n", "\x00", '{"key": "0", "index": 5, "output": "wrong"}\n'])
+@pytest.mark.parametrize("tail", ['{"key": "', "\n[1]\n7\n", "\x00", '{"key": "0", "text": "wrong"}\n'])
 def test_a_torn_or_foreign_line_costs_only_itself(item: Eval, tmp_path: Path, tail: str) -> None:
     answers = Answers(fails_at="4")
     fail(item, answers, tmp_path)
-    with (tmp_path / "exact_match" / "tuned.partial.jsonl").open("a") as file:
+    with (tmp_path / "exact_match" / "tuned.answers.jsonl").open("a") as file:
         file.write(tail)
     answers.fails_at = "5"
     with pytest.raises(OSError, match="out of memory"):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, overload, runtime_checkable
 
 from ftsdk.evals.registry import Registry
-from ftsdk.evals.statistics import Interval, bootstrap_interval, paired_bootstrap_interval
+from ftsdk.evals.scorers.scorer import Score
+from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, paired_bootstrap_interval
 
 __all__ = ["FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
 
@@ -22,25 +23,63 @@ class Metric(Protocol):
         """The name that it is found by, in job files too."""
         ...
 
-    def __call__(self, values: Sequence[float]) -> float:
-        """Return the number; there is at least one value."""
+    @property
+    def is_bounded(self) -> bool | None:
+        """Whether it lies between 0 and 1; None: as the values of the scores."""
         ...
 
-    def interval(self, values: Sequence[float], *, is_bounded: bool) -> Interval:
-        """Return its 95 % interval; `is_bounded` says that the values lie between 0 and 1."""
+    @property
+    def is_lower_better(self) -> bool | None:
+        """Whether a lower number is the better one; None: as the values of the scores."""
         ...
 
-    def difference(self, first: Sequence[float], second: Sequence[float], *, is_bounded: bool) -> Interval:
-        """Return the 95 % interval of the second minus the first, measured on the same examples."""
+    def __call__(self, scores: Sequence[Score]) -> float:
+        """Return the number; there is at least one score."""
+        ...
+
+    def interval(
+        self, scores: Sequence[Score], *, is_bounded: bool, groups: Groups = None, confidence: float = 0.95
+    ) -> Interval:
+        """Return its confidence interval.
+
+        Args:
+            scores: At least one.
+            is_bounded: The values of the scores lie between 0 and 1.
+            groups: The group of each example, where examples come in groups that are alike; None: each on its own.
+            confidence: The level, between 0 and 1.
+        """
+        ...
+
+    def difference(
+        self,
+        first: Sequence[Score],
+        second: Sequence[Score],
+        *,
+        is_bounded: bool,
+        groups: Groups = None,
+        confidence: float = 0.95,
+    ) -> Interval:
+        """Return the confidence interval of the second minus the first, measured on the same examples."""
         ...
 
 
 class _IntervalRule(Protocol):
-    def __call__(self, values: Sequence[float], /, *, is_bounded: bool) -> Interval: ...
+    def __call__(
+        self, scores: Sequence[Score], /, *, is_bounded: bool, groups: Groups, confidence: float
+    ) -> Interval: ...
 
 
 class _DifferenceRule(Protocol):
-    def __call__(self, first: Sequence[float], second: Sequence[float], /, *, is_bounded: bool) -> Interval: ...
+    def __call__(
+        self,
+        first: Sequence[Score],
+        second: Sequence[Score],
+        /,
+        *,
+        is_bounded: bool,
+        groups: Groups,
+        confidence: float,
+    ) -> Interval: ...
 
 
 @dataclass(frozen=True)
@@ -48,26 +87,44 @@ class FunctionMetric:
     """A metric made of a function; see `metric`."""
 
     name: str
-    function: Callable[[Sequence[float]], float] = field(repr=False)
+    function: Callable[[Sequence[Score]], float] = field(repr=False)
+    is_bounded: bool | None = None
+    is_lower_better: bool | None = None
     interval_rule: _IntervalRule | None = field(default=None, repr=False)
     difference_rule: _DifferenceRule | None = field(default=None, repr=False)
 
-    def __call__(self, values: Sequence[float]) -> float:
+    def __call__(self, scores: Sequence[Score]) -> float:
         """Return the number."""
-        return float(self.function(values))
+        return float(self.function(scores))
 
-    def interval(self, values: Sequence[float], *, is_bounded: bool) -> Interval:
-        """Return the 95 % interval: by the metric's own rule, else by the bootstrap."""
+    def interval(
+        self, scores: Sequence[Score], *, is_bounded: bool, groups: Groups = None, confidence: float = 0.95
+    ) -> Interval:
+        """Return the confidence interval: by the metric's own rule, else by the bootstrap."""
         if self.interval_rule is not None:
-            return self.interval_rule(values, is_bounded=is_bounded)
-        return bootstrap_interval(len(values), lambda drawn: self([values[n] for n in drawn]))
+            return self.interval_rule(scores, is_bounded=is_bounded, groups=groups, confidence=confidence)
+        return bootstrap_interval(
+            len(scores), lambda drawn: self([scores[n] for n in drawn]), groups=groups, confidence=confidence
+        )
 
-    def difference(self, first: Sequence[float], second: Sequence[float], *, is_bounded: bool) -> Interval:
-        """Return the 95 % interval of the second minus the first: by the metric's own rule, else by bootstrap."""
+    def difference(
+        self,
+        first: Sequence[Score],
+        second: Sequence[Score],
+        *,
+        is_bounded: bool,
+        groups: Groups = None,
+        confidence: float = 0.95,
+    ) -> Interval:
+        """Return the interval of the second minus the first: by the metric's own rule, else by the bootstrap."""
         if self.difference_rule is not None:
-            return self.difference_rule(first, second, is_bounded=is_bounded)
+            return self.difference_rule(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
         return paired_bootstrap_interval(
-            len(first), lambda drawn: self([first[n] for n in drawn]), lambda drawn: self([second[n] for n in drawn])
+            len(first),
+            lambda drawn: self([first[n] for n in drawn]),
+            lambda drawn: self([second[n] for n in drawn]),
+            groups=groups,
+            confidence=confidence,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -101,37 +158,46 @@ def get_metric(name: str) -> Metric:
 
 
 @overload
-def metric(function: Callable[[Sequence[float]], float], /) -> FunctionMetric: ...
+def metric(function: Callable[[Sequence[Score]], float], /) -> FunctionMetric: ...
 
 
 @overload
 def metric(
-    *, name: str | None = None, interval: _IntervalRule | None = None, difference: _DifferenceRule | None = None
-) -> Callable[[Callable[[Sequence[float]], float]], FunctionMetric]: ...
+    *,
+    name: str | None = None,
+    is_bounded: bool | None = None,
+    is_lower_better: bool | None = None,
+    interval: _IntervalRule | None = None,
+    difference: _DifferenceRule | None = None,
+) -> Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]: ...
 
 
 def metric(
-    function: Callable[[Sequence[float]], float] | None = None,
+    function: Callable[[Sequence[Score]], float] | None = None,
     /,
     *,
     name: str | None = None,
+    is_bounded: bool | None = None,
+    is_lower_better: bool | None = None,
     interval: _IntervalRule | None = None,
     difference: _DifferenceRule | None = None,
-) -> FunctionMetric | Callable[[Callable[[Sequence[float]], float]], FunctionMetric]:
+) -> FunctionMetric | Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]:
     """Make a metric of a function and register it under its name.
 
     ```python
     @metric
-    def median(values: Sequence[float]) -> float:
-        return statistics.median(values)
+    def median(scores: Sequence[Score]) -> float:
+        return statistics.median(score.value for score in scores)
 
 
-    Eval.of(test, "f1", metric="median")
+    Eval.of(test, "numeric", metric="median")
     ```
 
     Args:
-        function: Takes the values of all scores, at least one, and returns a number.
+        function: Takes the scores of all examples, at least one, and returns a number.
         name: What to call it; the function's name by default.
+        is_bounded: It lies between 0 and 1; None: as the values of the scores.
+        is_lower_better: A lower number is the better one; None: as the values of the scores.
         interval: A rule for its interval; None takes the percentile bootstrap.
         difference: A rule for the interval of a paired difference; None takes the paired bootstrap.
 
@@ -139,8 +205,8 @@ def metric(
         SpecError: Another function has registered the name.
     """
 
-    def make(function: Callable[[Sequence[float]], float]) -> FunctionMetric:
-        made = FunctionMetric(name or function.__name__, function, interval, difference)
+    def make(function: Callable[[Sequence[Score]], float]) -> FunctionMetric:
+        made = FunctionMetric(name or function.__name__, function, is_bounded, is_lower_better, interval, difference)
         _METRICS.register(made.name, made, origin=f"{function.__module__}.{function.__qualname__}")
         return made
 

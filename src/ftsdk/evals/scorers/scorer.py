@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
-from typing import Any, Protocol, cast, get_type_hints, overload, runtime_checkable
+from typing import Any, Literal, Protocol, cast, get_type_hints, overload, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,7 +20,9 @@ from ftsdk.spec.base import nearest
 
 __all__ = ["RESERVED_OPTIONS", "FunctionScorer", "Score", "Scorer", "get_scorer", "scorer", "scorer_names"]
 
-RESERVED_OPTIONS = frozenset({"data", "kind", "max_new_tokens", "metric", "name", "scorer"})
+RESERVED_OPTIONS = frozenset(
+    {"columns", "data", "group", "kind", "max_new_tokens", "metric", "name", "scorer", "slices"}
+)
 """Keys of an eval in a job file; the options of its scorer stand beside them."""
 
 
@@ -32,6 +34,12 @@ class Score:
     """Between 0 (worst) and 1 (best), unless the scorer is unbounded."""
     reason: str
     """Why, in a few words; kept beside the answer."""
+    label: str | None = None
+    """The class that the answer names, for metrics that count classes; None: none, or the scorer has no classes."""
+    expected_label: str | None = None
+    """The class that the reference names; None: the scorer has no classes."""
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the value is made of, by name: the score of each field, or counts that a metric sums up."""
 
     def __post_init__(self) -> None:
         value, reason = cast("object", self.value), cast("object", self.reason)
@@ -66,6 +74,16 @@ class Scorer(Protocol):
     @property
     def is_unbounded(self) -> bool:
         """Whether values may lie outside 0 to 1."""
+        ...
+
+    @property
+    def is_lower_better(self) -> bool:
+        """Whether a lower value is the better one, as with a loss."""
+        ...
+
+    @property
+    def reads(self) -> Literal["answer", "likelihood"]:
+        """What it judges: the text that a model answers, or how likely the model finds the reference."""
         ...
 
     def with_options(self, **options: Any) -> Scorer:
@@ -111,6 +129,8 @@ class FunctionScorer:
     function: Callable[..., Score] = field(repr=False)
     """Takes the example, the answer and its options by keyword."""
     is_unbounded: bool = False
+    is_lower_better: bool = False
+    reads: Literal["answer", "likelihood"] = "answer"
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def __call__(self, example: Example, answer: str) -> Score:
@@ -178,12 +198,22 @@ def scorer(function: Callable[..., Score], /) -> FunctionScorer: ...
 
 @overload
 def scorer(
-    *, name: str | None = None, is_unbounded: bool = False
+    *,
+    name: str | None = None,
+    is_unbounded: bool = False,
+    is_lower_better: bool = False,
+    reads: Literal["answer", "likelihood"] = "answer",
 ) -> Callable[[Callable[..., Score]], FunctionScorer]: ...
 
 
 def scorer(
-    function: Callable[..., Score] | None = None, /, *, name: str | None = None, is_unbounded: bool = False
+    function: Callable[..., Score] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    is_unbounded: bool = False,
+    is_lower_better: bool = False,
+    reads: Literal["answer", "likelihood"] = "answer",
 ) -> FunctionScorer | Callable[[Callable[..., Score]], FunctionScorer]:
     """Make a scorer of a function and register it under its name.
 
@@ -203,13 +233,16 @@ def scorer(
         function: Takes an `Example` and the answer, then its options as keyword-only arguments; returns a `Score`.
         name: What to call it; the function's name by default.
         is_unbounded: Values may lie outside 0 to 1.
+        is_lower_better: A lower value is the better one.
+        reads: What the function gets as the answer: the text that the model answers, or, with `"likelihood"`, the
+            `Likelihood` of the reference as JSON. Only models on this machine tell it.
 
     Raises:
         SpecError: A signature that can't work, or a name that another function has.
     """
 
     def make(function: Callable[..., Score]) -> FunctionScorer:
-        made = FunctionScorer(name or function.__name__, function, is_unbounded)
+        made = FunctionScorer(name or function.__name__, function, is_unbounded, is_lower_better, reads)
         _check_signature(made)
         _SCORERS.register(made.name, made, origin=f"{function.__module__}.{function.__qualname__}")
         return made
