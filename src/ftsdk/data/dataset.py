@@ -11,12 +11,13 @@ from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.cleaning.methods import Cleaning
+from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.forms import detect_form
 from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.review.methods import Reviewing
-from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
+from ftsdk.data.row_functions import kept_by, mapped_table
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, open_stream, rows_table
 from ftsdk.data.split import (
@@ -283,6 +284,8 @@ class Dataset(Growing, Cleaning, Reviewing):
     def drop_duplicates(self, by: Literal["row", "prompt"] = "row") -> Dataset:
         """Keep the first of rows that are equal. The others are in `dropped`.
 
+        The same rows as `clean("exact_duplicates")`, which has more to choose: single columns, case and blanks.
+
         Args:
             by: `"row"` compares whole rows, `"prompt"` everything before the answer.
 
@@ -293,7 +296,16 @@ class Dataset(Growing, Cleaning, Reviewing):
             raise DatasetError(f'by={by!r} isn\'t known: pass "row" or "prompt".', source=self.name)
         if by == "prompt" and self._format == "table":
             raise self._not_shaped()
-        kept, dropped = without_repeats(self._rows, self._table, self._source.location, by, format=self._format)
+        from ftsdk.data.cleaning.row_steps import exact_duplicates
+
+        rows = CleanRows(self._rows, self._format, self._places)
+        repeats = {found.position: found.reason for found in exact_duplicates(rows, by=by)}
+        dropped = [
+            DroppedRow(where.source, where.line, repeats[position], row)
+            for position, (row, where) in enumerate(self._table.located(self._source.location))
+            if position in repeats
+        ]
+        kept = [position for position in range(len(self)) if position not in repeats]
         return self._selected(kept, Step(drop_duplicates=by), dropped=dropped)
 
     @overload

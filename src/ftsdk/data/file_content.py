@@ -174,7 +174,7 @@ def _not_utf8(name: str, offset: int, error: UnicodeDecodeError, lines: int) -> 
 
 
 def _wide_encoding(content: bytes) -> str | None:
-    """Return UTF-16 or UTF-32 if the text is in one of them: by its byte order mark, or by what its beginning decodes to.
+    """Return UTF-16 or UTF-32 if the text is in one of them: by its byte order mark, or by what its beginning reads as.
 
     Rows of any language have ASCII in them: names of columns, quotes, commas, line breaks.
     """
