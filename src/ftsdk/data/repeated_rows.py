@@ -13,7 +13,7 @@ from ftsdk.data.message_rows import line_blocks
 from ftsdk.data.row_keys import Format, row_key
 from ftsdk.data.row_sequence import RowSequence
 
-__all__ = ["repeated_rows"]
+__all__ = ["different_rows", "repeated_rows"]
 
 
 def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple[int, ...], ...]:  # noqa: A002
@@ -36,9 +36,20 @@ def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple
     return tuple(tuple(groups[leader]) for leader in sorted(groups))
 
 
+def different_rows(rows: Sequence[dict[str, Any]], format: Format) -> int:  # noqa: A002
+    """Return how many different rows there are: one of each group, and those in none."""
+    if format == "table" or not isinstance(rows, RowSequence) or not all(map(has_plain_messages, rows.batches())):
+        return len(rows) - sum(len(group) - 1 for group in repeated_rows(rows, format))
+    return len(set(map(hash, _lines(rows))))
+
+
 def _keys(rows: RowSequence) -> Iterator[bytes]:
+    return (hashlib.blake2b(line, digest_size=16).digest() for line in _lines(rows))
+
+
+def _lines(rows: RowSequence) -> Iterator[bytes]:
     for block in line_blocks(rows):
         lines = block.split(b"\n")[:-1]
         if not block.isascii():
             lines = [line if line.isascii() else unicodedata.normalize("NFC", line.decode()).encode() for line in lines]
-        yield from (hashlib.blake2b(line, digest_size=16).digest() for line in lines)
+        yield from lines

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import printable
+from ftsdk.data.argument_checks import checked_index, checked_whole
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.forms import detect_form
@@ -175,12 +176,20 @@ class Rows:
         return iter(self._rows)
 
     def head(self, n: int = 5) -> list[Row]:
-        """Return the first rows, at most `n`."""
-        return list(self._rows[:n])
+        """Return the first rows, at most `n`.
+
+        Raises:
+            DatasetError: `n` isn't a whole number, or is below 0.
+        """
+        return list(self._rows[: checked_whole("n", n, at_least=0, source=self.name)])
 
     def line_of(self, index: int) -> int:
-        """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
-        return int(self._table.lines[index])
+        """Return the line of a row in its text file; elsewhere its number. Both count from 1.
+
+        Raises:
+            DatasetError: There is no row with this number; also an `IndexError`.
+        """
+        return int(self._table.lines[checked_index(index, len(self), source=self.name)])
 
     @property
     def fingerprint(self) -> str:
@@ -279,12 +288,15 @@ class Rows:
             queries: What users ask: those without a similar prompt in the data are found.
 
         Raises:
-            DatasetError: `model` or `against` is given, and the rows are still a table.
+            DatasetError: `model` or `against` is given, and the rows are still a table; or `max_length` isn't a whole
+                number of at least 1.
             ModelError: The model isn't found, or its tokenizer or template can't be used.
         """
         from ftsdk.data.leak_check import JudgedBy
         from ftsdk.data.report.build import build_report, counter_for
 
+        if max_length is not None:
+            max_length = checked_whole("max_length", max_length, at_least=1, source=self.name)
         return build_report(
             self,
             counter=None if model is None else counter_for(model, max_length=max_length),
