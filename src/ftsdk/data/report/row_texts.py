@@ -17,8 +17,8 @@ from ftsdk.models.chat_template import message_text
 
 __all__ = ["RowTexts", "TextChunk", "read_chunks"]
 
-_BATCHES = 4
-"""Batches of a chunk, so that a chunk fills a block of `byte_scan`."""
+_BATCHES = 2
+"""Batches of a chunk, so that a prompt and an answer a row fill a block of `byte_scan`."""
 _ROWS = 1024 * _BATCHES
 
 

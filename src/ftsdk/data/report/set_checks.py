@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ftsdk.data.duplicates.exact import maybe_repeated, texts_at
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
@@ -32,7 +36,9 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         not_checked: Gets a sentence about short texts that are too many to be compared.
     """
     count = len(dataset)
-    exact = repeated_rows(dataset.rows, dataset.format)
+    # Only rows with the same prompt can be the same.
+    asked_again = None if dataset.format == "table" else maybe_repeated(texts.prompts)
+    exact = repeated_rows(dataset.rows, dataset.format, among=asked_again)
     copies = sorted(row for group in exact for row in group[1:])
     if copies:
         first = {row: group[0] for group in exact for row in group[1:]}
@@ -44,7 +50,7 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
     clusters = [[row for row in cluster if row not in is_copy] for cluster in near.clusters]
     yield from _near_findings(dataset, clusters, texts, excerpts)
     if dataset.format != "table":
-        yield from _prompt_findings(dataset, texts, excerpts, is_copy)
+        yield from _prompt_findings(dataset, texts, excerpts, is_copy, asked_again)
     if count <= _MOST_SHORT:
         pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in is_copy]
         other = {pair.other: pair.position for pair in reversed(pairs)}
@@ -59,8 +65,6 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
 
 
 def _has_short(prompts: TextColumn) -> bool:
-    import numpy as np
-
     looked_at = prompts.take(np.linspace(0, len(prompts) - 1, 1_000).astype(np.int64)).to_pylist()
     return any(len(text.split(maxsplit=MIN_WORDS)) < MIN_WORDS for text in looked_at)
 
@@ -72,7 +76,7 @@ def _near_findings(
     first = {row: cluster[0] for cluster in clusters for row in cluster[1:]}
     if not first:
         return
-    repeats = repeats_in(clusters, _labels(dataset, texts))
+    repeats = repeats_in(clusters, _labels(dataset, texts, sorted(row for cluster in clusters for row in cluster)))
     kept = len(first.keys() - repeats.keys())
     detail = f"{kept:,} more with another answer, which clean keeps" if repeats and kept else ""
     shown = repeats or first
@@ -85,15 +89,19 @@ def _near_findings(
         yield make_finding("near_duplicates", rows, len(dataset), examples, severity="note", title=title, fix="")
 
 
-def _labels(dataset: Rows, texts: RowTexts) -> list[object]:
+def _labels(dataset: Rows, texts: RowTexts, rows: Sequence[int]) -> dict[int, object]:
+    """Return what near-duplicates must share to be repeats, for the rows that are some."""
     if dataset.format != "table":
-        return short_answers(texts.answers)
-    classes = class_columns(dataset.rows, len(dataset))
-    return [class_labels(row, classes) for row in dataset.rows]
+        answers = (text for _, text in texts_at(texts.answers, np.asarray(rows, dtype=np.int64)))
+        return dict(zip(rows, short_answers(answers), strict=True))
+    classes, wanted = class_columns(dataset.rows, len(dataset)), set(rows)
+    return {n: class_labels(row, classes) for n, row in enumerate(dataset.rows) if n in wanted}
 
 
-def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
-    groups = prompt_duplicates(texts.prompts, texts.answers)
+def _prompt_findings(
+    dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int], asked_again: NDArray[np.int64] | None
+) -> Iterator[Finding]:
+    groups = prompt_duplicates(texts.prompts, texts.answers, among=asked_again)
     conflicting = [group for group in groups if group.is_conflicting]
     rows = sorted(row for group in conflicting for row in group.positions)
     if rows:
