@@ -62,7 +62,7 @@ def _classified(identifier: Any, texts: list[bytes]) -> Iterator[tuple[str, floa
 
 
 def _visits(identifier: Any, texts: list[bytes]) -> list[Any]:
-    """Return the features that each text visits, a NumPy array each: the automaton reads a byte of all texts at a time."""
+    """Return the features that each text visits, a NumPy array each: a byte of all texts is read at a time."""
     import numpy as np
 
     moves, outputs = np.asarray(identifier.tk_nextmove), np.asarray(identifier.tk_output)

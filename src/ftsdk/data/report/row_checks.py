@@ -45,9 +45,7 @@ class RowChecks:
             self._look_at(chunk, broken, private)
             yield chunk
 
-    def _look_at(
-        self, chunk: TextChunk, broken: dict[str, list[int]], private: dict[int, tuple[Found, ...]]
-    ) -> None:
+    def _look_at(self, chunk: TextChunk, broken: dict[str, list[int]], private: dict[int, tuple[Found, ...]]) -> None:
         empty = broken.pop("empty")
         for rule, places in broken.items():
             self._add(rule, [(chunk.rows[place], chunk.texts[place]) for place in places])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ftsdk.data.asked import asked_again
 from ftsdk.data.duplicates.exact import maybe_repeated, texts_at
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
@@ -37,20 +38,20 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
     """
     count = len(dataset)
     # Only rows with the same prompt can be the same.
-    asked_again = None if dataset.format == "table" else maybe_repeated(texts.prompts)
-    exact = repeated_rows(dataset.rows, dataset.format, among=asked_again)
+    candidates = None if dataset.format == "table" else _asked_again(dataset, texts)
+    exact = repeated_rows(dataset.rows, dataset.format, among=candidates)
     copies = sorted(row for group in exact for row in group[1:])
     if copies:
         first = {row: group[0] for group in exact for row in group[1:]}
         notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
         yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
     is_copy = set(copies)
-    near = near_duplicates(texts.whole, ignore_templates=True)
+    near = dataset.found_once("near-duplicates", lambda: near_duplicates(texts.whole, ignore_templates=True).clusters)
     # A copy is counted once, as what it is.
-    clusters = [[row for row in cluster if row not in is_copy] for cluster in near.clusters]
+    clusters = [[row for row in cluster if row not in is_copy] for cluster in near]
     yield from _near_findings(dataset, clusters, texts, excerpts)
     if dataset.format != "table":
-        yield from _prompt_findings(dataset, texts, excerpts, is_copy, asked_again)
+        yield from _prompt_findings(dataset, texts, excerpts, is_copy, candidates)
     if count <= _MOST_SHORT:
         pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in is_copy]
         other = {pair.other: pair.position for pair in reversed(pairs)}
@@ -62,6 +63,12 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         not_checked.append(
             f"similar short texts: they are compared up to {_MOST_SHORT:,} rows; report() a sample({_MOST_SHORT:,})"
         )
+
+
+def _asked_again(dataset: Rows, texts: RowTexts) -> NDArray[np.int64]:
+    """Return the rows whose prompt may occur twice, from the hashes by which `split` groups rows where they tell."""
+    found = asked_again(dataset.canonical, dataset.format, lambda: dataset.prompt_hashes)
+    return maybe_repeated(texts.prompts) if found is None else found
 
 
 def _has_short(prompts: TextColumn) -> bool:
@@ -99,9 +106,9 @@ def _labels(dataset: Rows, texts: RowTexts, rows: Sequence[int]) -> dict[int, ob
 
 
 def _prompt_findings(
-    dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int], asked_again: NDArray[np.int64] | None
+    dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int], candidates: NDArray[np.int64] | None
 ) -> Iterator[Finding]:
-    groups = prompt_duplicates(texts.prompts, texts.answers, among=asked_again)
+    groups = prompt_duplicates(texts.prompts, texts.answers, among=candidates)
     conflicting = [group for group in groups if group.is_conflicting]
     rows = sorted(row for group in conflicting for row in group.positions)
     if rows:
