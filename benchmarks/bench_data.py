@@ -131,7 +131,7 @@ def run(count: int, folder: Path) -> dict[str, float]:
     path = folder / f"rows-{count}.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for number, row in enumerate(generated_rows(count)):
-            file.write(json.dumps({"text": row.text, "label": f"label {number % 20}", "id": number}) + "\n")
+            file.write(json.dumps({"text": row.text, "label": f"label {number % 20}", "id": f"{number}"}) + "\n")
     done = subprocess.run(
         [sys.executable, __file__, "--file", str(path)],
         env={**os.environ, "FTSDK_HOME": str(folder / "home")},
