@@ -365,7 +365,7 @@ class Dataset(Growing, Cleaning, Reviewing):
         seed = checked_seed(seed, source=self.name)
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
         location = self._source.location
-        groups = groups_of(self._rows, self._table, group, format=self._format, source=location)
+        groups = self.found_once(f"groups by {group!r}", lambda: self._groups(group))
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), groups, source=location)
         step = SplitStep.of(
             **sizes,
@@ -417,6 +417,16 @@ class Dataset(Growing, Cleaning, Reviewing):
             DatasetError: The rows can't be found or can't be used.
         """
         return follow(Recipe.from_dict(data), base or Path.cwd(), store)
+
+    def _groups(self, group: ByColumn) -> Any | None:
+        return groups_of(
+            self._rows,
+            self._table,
+            group,
+            format=self._format,
+            source=self._source.location,
+            prompt_hashes=lambda: self.prompt_hashes,
+        )
 
     def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:
         return strata_of(

@@ -16,7 +16,12 @@ from ftsdk.data.row_sequence import RowSequence
 __all__ = ["different_rows", "repeated_rows"]
 
 
-def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple[int, ...], ...]:  # noqa: A002
+def repeated_rows(
+    rows: Sequence[dict[str, Any]],
+    format: Format,  # noqa: A002
+    *,
+    among: Any = None,
+) -> tuple[tuple[int, ...], ...]:
     """Return the groups of equal rows, by position, in the order of their first rows.
 
     Texts are compared in Unicode's composed form (NFC), calls without their ids, which are random.
@@ -24,12 +29,14 @@ def repeated_rows(rows: Sequence[dict[str, Any]], format: Format) -> tuple[tuple
     Args:
         rows: The rows.
         format: What they are, as `Dataset.format`.
+        among: Positions outside of which no row with plain messages is repeated, a NumPy array; None: not known.
     """
     if format == "table" or not isinstance(rows, RowSequence) or not all(map(has_plain_messages, rows.batches())):
         return exact_duplicates(repr(row_key(row, format)) for row in rows)
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
-    for position, key in enumerate(_keys(rows)):
+    positions = range(len(rows)) if among is None else among.tolist()
+    for position, key in zip(positions, _keys(rows if among is None else rows.at(among)), strict=True):
         leader = first.setdefault(key, position)
         if leader != position:
             groups.setdefault(leader, [leader]).append(position)

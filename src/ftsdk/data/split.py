@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.asked import answers_of, labels_of, loose_prompt_hashes, prompts_of
@@ -129,6 +129,7 @@ def groups_of(
     *,
     format: Literal["table", "chat", "preference"],  # noqa: A002
     source: str | None,
+    prompt_hashes: Callable[[], Any] | None = None,
 ) -> Any | None:
     """Return the group of each row: rows of one group stay in one part. A NumPy array of integers.
 
@@ -140,6 +141,7 @@ def groups_of(
             nothing.
         format: What the rows are.
         source: The file, for errors.
+        prompt_hashes: Returns `loose_prompt_hashes` of the rows, where they may be known already.
 
     Raises:
         DatasetError: There is no such column.
@@ -154,7 +156,7 @@ def groups_of(
 
     with room_on_disk(source):
         prompts = prompts_of(rows, format)
-    keys = [loose_prompt_hashes(rows, format)]
+    keys = [loose_prompt_hashes(rows, format) if prompt_hashes is None else prompt_hashes()]
     if group != "auto":
         values = (hash_of(repr(value)) for value in _column(table, group, "group", source))
         keys.append(numpy.fromiter(values, dtype=numpy.uint64, count=len(rows)))
