@@ -21,7 +21,7 @@ from ftsdk.data.growing.preference import (
     read_verdict,
     verdict_of_function,
 )
-from ftsdk.data.growing.spend_meter import SpendMeter
+from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.text_models import ChatEndpoint, LocalModel, TextModel, named_model
 from ftsdk.data.message_rows import Row
 from ftsdk.data.row_keys import answer_text

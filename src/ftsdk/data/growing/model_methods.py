@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ftsdk.data.growing.growth_plan import GrowthPlan
     from ftsdk.data.growing.preference import Judge
     from ftsdk.data.growing.provenance import Provenance
-    from ftsdk.data.growing.spend_meter import SpendMeter
+    from ftsdk._spend import SpendMeter
     from ftsdk.data.growing.text_models import NamedModel, TextModel
 
 __all__ = ["GrowingByModels"]
@@ -104,7 +104,7 @@ class GrowingByModels(Rows):
         from ftsdk.data.growing.gates import Gates, label_set
         from ftsdk.data.growing.growth_plan import GrowthPlan, announce
         from ftsdk.data.growing.model_calls import ModelCalls
-        from ftsdk.data.growing.spend_meter import SpendMeter
+        from ftsdk._spend import SpendMeter
         from ftsdk.data.growing.text_models import named_model
 
         if self._format != "chat":
@@ -208,7 +208,7 @@ class GrowingByModels(Rows):
         from ftsdk.data.growing.growth_plan import GrowthPlan, announce
         from ftsdk.data.growing.judging import Judging
         from ftsdk.data.growing.preference import CRITERIA, JUDGE_TEMPLATE, pairs
-        from ftsdk.data.growing.spend_meter import SpendMeter
+        from ftsdk._spend import SpendMeter
 
         if self._format == "table":
             raise self._not_shaped()
