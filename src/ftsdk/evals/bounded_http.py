@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx
     from anyio.from_thread import BlockingPortal
 
-__all__ = ["AnswerTooLarge", "AnswerTooLate", "BoundedClient", "HttpAnswer", "Unreachable"]
+__all__ = ["AnswerTooLarge", "AnswerTooLate", "BoundedClient", "HttpAnswer", "NoConnection", "Unreachable"]
 
 _CONNECT_S = 10.0
 
@@ -28,6 +28,10 @@ class AnswerTooLarge(Exception):
 
 class Unreachable(Exception):
     """No HTTP answer came; the text is the kind of failure."""
+
+
+class NoConnection(Unreachable):
+    """No connection could be made, so nothing was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,7 @@ class BoundedClient:
         Raises:
             AnswerTooLate: It was not whole at the deadline.
             AnswerTooLarge: It exceeds the limit, and its status is 200.
+            NoConnection: Nothing was sent.
             Unreachable: There was none.
         """
         portal, client = self._start()
@@ -111,9 +116,11 @@ class BoundedClient:
                     "POST", url, content=content, headers={"Content-Type": "application/json"}
                 ) as response:
                     return await self._read(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            failure = NoConnection(type(error).__name__)
         except (TimeoutError, httpx.TimeoutException) as error:
             failure = AnswerTooLate(type(error).__name__)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.HTTPError, UnicodeError) as error:
             failure = Unreachable(type(error).__name__)
         # Out of the `except`: the client's error holds the request, and with it the key, and what the server sent.
         raise failure

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter
 from ftsdk import Endpoint, Eval, Model
 from ftsdk.errors import BackendError, CredentialsError, SpecError
 from ftsdk.evals import evaluate, targets
-from ftsdk.evals.chat_wire import ChatWire, seconds_to_wait
+from ftsdk.evals.chat_errors import seconds_to_wait
+from ftsdk.evals.chat_wire import ChatWire
 
 MakeRows = Callable[..., Any]
 KEY = "sk-endpoint-0123456789"
