@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _tokens(request: dict[str, Any], text: str) -> tuple[int, int]:
     """Return what is billed: a token for each byte, but no more of them than the limit."""
-    limit = request.get("max_tokens", request.get("max_completion_tokens"))
+    limit: int = request["max_tokens" if "max_tokens" in request else "max_completion_tokens"]
     given = sum(len(message["content"].encode()) + 4 for message in request["messages"])
     return given, min(limit, len(text.encode()) + 1)
 
