@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import ssl
 import threading
 import zlib
 from collections.abc import Mapping
@@ -43,6 +45,14 @@ class HttpAnswer:
     """Names are lower-case."""
     body: bytes
     """Decompressed; empty if it was too large and the status is an error."""
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Return the certificates that are trusted: reading them takes longer than many an answer."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 class BoundedClient:
@@ -99,6 +109,7 @@ class BoundedClient:
                 portal = self._stack.enter_context(start_blocking_portal())
                 client = httpx.AsyncClient(
                     headers=self._headers,
+                    verify=_certificates(),
                     timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_S), pool=None),
                     limits=httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
                 )
