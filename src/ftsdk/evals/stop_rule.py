@@ -22,7 +22,7 @@ class NotConnected(BackendError):
 
 
 class StopRule:
-    """Tells failures of single examples from those of the whole server.
+    """Separates failures of single examples from those of the whole server.
 
     An example that fails is recorded with its error, and the rest are asked. No more are asked if
 
@@ -36,7 +36,7 @@ class StopRule:
     """
 
     def __init__(self, *, has_answers: bool) -> None:
-        """Start; `has_answers` tells whether the server has answered before."""
+        """Start; `has_answers` is whether the server has answered before."""
         self._has_answers = has_answers
         self._first: BackendError | None = None
         self._failures = 0
