@@ -2,8 +2,9 @@
 
 In the folder of an evaluation, for each eval and target:
 
-- `<eval>/<target>.answers.jsonl`: every answer as it came, under a key of target, example and settings. Appended only:
-  a failure or a kill costs no answer, and no answer is asked for, or paid for, twice.
+- `<eval>/<target>.answers.jsonl`: every answer as it came, under a key of target, example and settings, and every
+  error. Appended only, by one process at a time: a failure or a kill costs no answer, and no answer is asked for, or
+  paid for, twice. Errors are a record; the next evaluation asks again.
 - `<eval>/<target>.jsonl`: the results of all examples of the last evaluation, one line each. Written whole, at the end.
 """
 
@@ -11,19 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from ftsdk._files import make_folder, replace_file
+from ftsdk._files import replace_file
+from ftsdk._line_log import LineLog
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 
-__all__ = ["AnswerFile", "answer_key", "write_report"]
+__all__ = ["AnswerFile", "answer_key", "mark_finished", "write_report"]
 
 _EARLIER = (1, 2)
 """Versions that kept answers in the file of results, vouched for by a `.meta.json`, with one key for all of them."""
@@ -43,7 +46,15 @@ def answer_key(identity: str, example: Mapping[str, Any]) -> str:
 class AnswerFile:
     """The answers of one target to one eval."""
 
-    def __init__(self, folder: Path, target: str, *, keys: Sequence[str], earlier: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        keys: Sequence[str],
+        earlier: Mapping[str, Any],
+        session: str | None = None,
+    ) -> None:
         """Name the files; nothing is read or written yet.
 
         Args:
@@ -51,13 +62,14 @@ class AnswerFile:
             target: The name of what is measured.
             keys: The key of each example; two examples with the same prompt share one.
             earlier: What an earlier version wrote beside its answers if they are answers to these examples.
+            session: Answers of an evaluation that has come to its end are used only in the same session. None: always.
         """
         self._results_file = folder / f"{target}.jsonl"
-        self._answers_file = folder / f"{target}.answers.jsonl"
+        self._log = _log(folder, target)
+        self._session = session
         self._earlier_files = folder / f"{target}.meta.json", folder / f"{target}.partial.jsonl"
         self._keys = list(keys)
         self._earlier = dict(earlier)
-        self._appended: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,9 +77,15 @@ class AnswerFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._appended is not None:
-            self._appended.close()
-            self._appended = None
+        self._log.close()
+
+    def open(self) -> None:
+        """Open the file for answers, for this process alone, until the block of `with` ends.
+
+        Raises:
+            DatasetError: It can't be written, or another process is using it.
+        """
+        self._log.open()
 
     def read(self) -> dict[int, Answer]:
         """Return the known answers by the position of their example; errors aren't answers."""
@@ -76,17 +94,17 @@ class AnswerFile:
         return found if found else self._read_earlier()
 
     def append(self, index: int, answer: Answer) -> None:
-        """Keep the answer to one example, so that it is still there if the next one fails."""
-        if self._appended is None:
-            make_folder(self._answers_file.parent)
-            self._appended = self._answers_file.open("ab")
-            self._appended.write(b"\n")  # after a line that a crash cut off
+        """Keep the answer to one example, or the error in its place, once the file is open.
+
+        Raises:
+            DatasetError: The disk is full.
+        """
         line = {
             "key": self._keys[index],
             **{name: value for name, value in asdict(answer).items() if value is not None},
         }
-        self._appended.write((json.dumps(line, default=str) + "\n").encode())
-        self._appended.flush()
+        # What cost money survives a power cut; answers of models on this machine survive a crash.
+        self._log.append(line, sync=answer.usd is not None)
 
     def finish(self, results: Iterable[ExampleResult]) -> None:
         """Write the results of all examples, in their order."""
@@ -98,9 +116,11 @@ class AnswerFile:
     def _read_answers(self) -> dict[str, Answer]:
         wanted = set(self._keys)
         found: dict[str, Answer] = {}
-        for line in _lines(self._answers_file):
+        for line in self._log.lines():
             try:
-                if line["key"] in wanted and line.get("error") is None:
+                if "finished" in line and self._session not in (None, line["finished"]):
+                    found.clear()
+                elif line["key"] in wanted and line.get("error") is None:
                     found[line["key"]] = _answer_in(line)
             except (KeyError, TypeError, AttributeError, ValueError, InvalidOperation):
                 continue  # cut off by a crash, or not ours
@@ -125,16 +145,28 @@ class AnswerFile:
         return {line["index"]: Answer(text=line["output"]) for line in lines}
 
 
-def _lines(path: Path) -> Iterable[Any]:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return
-    for text in content.split(b"\n"):
-        try:
-            yield json.loads(text)
-        except (ValueError, RecursionError):
-            continue  # empty, or cut off by a crash
+def mark_finished(folder: Path, target: str, session: str) -> None:
+    """Note that an evaluation has come to its end, so that other sessions ask again.
+
+    Args:
+        folder: The folder of the eval.
+        target: The name of what was measured.
+        session: That of the target.
+
+    Raises:
+        DatasetError: The note can't be written.
+    """
+    with _log(folder, target) as log:
+        log.append({"finished": session})
+
+
+def _log(folder: Path, target: str) -> LineLog:
+    return LineLog(
+        folder / f"{target}.answers.jsonl",
+        busy="another process is evaluating the same target into this folder, and would pay for the same answers.",
+        busy_hint="Wait until it has finished, or pass into= with another folder.",
+        hint="Pass into= with a folder that can be written to.",
+    )
 
 
 def _answer_in(line: Mapping[str, Any]) -> Answer:
@@ -142,13 +174,14 @@ def _answer_in(line: Mapping[str, Any]) -> Answer:
     counts = [line.get(name) for name in ("input_tokens", "output_tokens")]
     if not isinstance(text, str):
         raise TypeError("the answer isn't text")
+    cost = None if usd is None else Decimal(str(usd))
     return Answer(
         text=text,
         is_cut=is_cut if isinstance(is_cut, bool) else None,
         input_tokens=counts[0] if type(counts[0]) is int else None,
         output_tokens=counts[1] if type(counts[1]) is int else None,
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        usd=None if usd is None else Decimal(str(usd)),
+        seconds=seconds if isinstance(seconds, float) and math.isfinite(seconds) else None,
+        usd=cost if cost is not None and cost.is_finite() else None,
     )
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from ftsdk._files import make_folder
-from ftsdk._format import printable
 from ftsdk._home import home
-from ftsdk.errors import DatasetError
+from ftsdk._line_log import LineLog
 
 __all__ = ["AnswerLog", "KeptAnswer", "default_log_path"]
 
@@ -44,9 +38,12 @@ class AnswerLog:
 
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is read or written yet."""
-        self._path = path
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
+        self._log = LineLog(
+            path,
+            busy="another process is asking the same model, and would be paid for the same answers.",
+            busy_hint="Wait until it has finished, or pass answers= with another file.",
+            hint="Pass answers= with a file that can be written to.",
+        )
 
     def __enter__(self) -> Self:
         """Open the file, for this process alone.
@@ -54,37 +51,19 @@ class AnswerLog:
         Raises:
             DatasetError: It can't be written, or another process is using it.
         """
-        try:
-            make_folder(self._path.parent)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._close()
-            raise DatasetError(
-                "another process is asking the same model, and would be paid for the same answers.",
-                source=printable(str(self._path)),
-                hint="Wait until it has finished, or pass answers= with another file.",
-            ) from error
-        except OSError as error:
-            self._close()
-            raise self._unwritable(error) from error
+        self._log.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._log.close()
 
     def read(self) -> dict[str, KeptAnswer]:
         """Return the answers so far by the keys of their requests. Lines that a crash cut off are skipped."""
         found: dict[str, KeptAnswer] = {}
-        try:
-            content = self._path.read_bytes()
-        except OSError:
-            return found
-        for text in content.split(b"\n"):
+        for line in self._log.lines():
             try:
-                line: Any = json.loads(text)
                 found[str(line["key"])] = KeptAnswer(
                     text=_text(line["text"]),
                     is_cut=line["is_cut"] is True,
@@ -92,7 +71,7 @@ class AnswerLog:
                     output_tokens=_count(line["output_tokens"]),
                     on=_text(line["on"])[:10],
                 )
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 continue
         return found
 
@@ -102,32 +81,7 @@ class AnswerLog:
         Raises:
             DatasetError: The disk is full.
         """
-        line = {"key": key, **asdict(answer)}
-        # The first line break ends a line that a crash cut off.
-        content = f"\n{json.dumps(line)}\n".encode()
-        with self._lock:
-            descriptor = self._descriptor
-            if descriptor is None:  # the caller was interrupted
-                return
-            try:
-                while content:
-                    content = content[os.write(descriptor, content) :]
-                os.fsync(descriptor)
-            except OSError as error:
-                raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> DatasetError:
-        return DatasetError(
-            f"answers can't be kept: {error.strerror or error}.",
-            source=printable(str(self._path)),
-            hint="Pass answers= with a file that can be written to.",
-        )
-
-    def _close(self) -> None:
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+        self._log.append({"key": key, **asdict(answer)})
 
 
 def _text(value: object) -> str:

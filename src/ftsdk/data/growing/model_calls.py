@@ -14,9 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.answer_log import AnswerLog, KeptAnswer, default_log_path
 from ftsdk.data.growing.growth_plan import ModelCost
-from ftsdk.data.growing.spend_meter import SpendMeter
 from ftsdk.data.growing.text_models import AnswerFunction, ChatConnection, ChatEndpoint, LocalModel, NamedModel
 from ftsdk.data.token_guess import guess_tokens
 from ftsdk.errors import BackendError, SpecError
@@ -26,7 +26,7 @@ __all__ = ["Answer", "ModelCalls", "Refused", "Request"]
 
 _LOCAL_BATCH = 16
 """Conversations that a local model answers before they are kept on disk."""
-_OF_ONE_REQUEST = (400, 413, 422)
+_OF_ONE_REQUEST = (400, 403, 413, 422)
 """Statuses by which a server refuses one request, such as a prompt that is too long or that its filter stops."""
 _MOST_REFUSALS = 8
 """With as many and no answer, all requests are refused alike."""
