@@ -37,6 +37,7 @@ class _AveragedF1:
         return float(self._statistic((np.bincount(row_of) @ rows)[None, :])[0])
 
     def interval(self, scores: Sequence[Score], /, *, is_bounded: bool, groups: Groups, confidence: float) -> Interval:
+        del is_bounded
         rows, row_of = self._rows(scores)
         found = interval_of_sums(rows, row_of, self._statistic, groups=groups, confidence=confidence)
         if found.low < found.high:
@@ -54,6 +55,7 @@ class _AveragedF1:
         groups: Groups,
         confidence: float,
     ) -> Interval:
+        del is_bounded
         classes = self._classes([*first, *second])
         pairs = np.hstack([self._cells(first, classes), self._cells(second, classes)])
         cells, cell_of = np.unique(pairs, axis=0, return_inverse=True)

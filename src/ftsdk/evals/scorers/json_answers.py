@@ -12,6 +12,8 @@ from ftsdk.errors import FtsdkError
 __all__ = ["NotJson", "fields_of", "is_same", "read_json"]
 
 _DEEPEST = 100
+_MOST_DIGITS = 4300
+"""Python reads no longer ones: it takes quadratic time."""
 _FENCE = re.compile(r"\A\s*```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n[ \t]*```\s*\Z", re.DOTALL)
 
 
@@ -32,7 +34,7 @@ def read_json(text: str, *, allow_fence: bool = False) -> Any:
     if allow_fence and (fenced := _FENCE.match(text)) is not None:
         text = fenced[1]
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=_refuse, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise NotJson(f"not JSON: {error.msg} at character {error.pos + 1}") from error
     except RecursionError as error:
@@ -45,6 +47,12 @@ def read_json(text: str, *, allow_fence: bool = False) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS:,} digits can't be read")
+    return int(digits)
 
 
 def _check_depth(value: Any) -> None:
@@ -62,9 +70,9 @@ def _check_depth(value: Any) -> None:
 
 
 def fields_of(value: Any, path: str = "") -> dict[str, Any]:
-    """Return the fields of a JSON value by dotted path, such as `items.0.name`; empty objects and lists are fields.
+    r"""Return the fields of a JSON value by dotted path, such as `items.0.name`; empty objects and lists are fields.
 
-    Dots in keys are written as `\\.`; the path of a value without fields is empty.
+    Dots in keys are written as `\.`; the path of a value without fields is empty.
     """
     if isinstance(value, Mapping) and value:
         parts = {key.replace(".", "\\."): child for key, child in cast("Mapping[str, Any]", value).items()}

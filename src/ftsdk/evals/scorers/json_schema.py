@@ -107,7 +107,7 @@ def _schema_in(example: Example, column: str, which: str) -> str:
 
 def _problem(schema: str, value: Any) -> str | None:
     """Return why a value doesn't fit; None if it does."""
-    import jsonschema
+    from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
     try:
@@ -116,7 +116,7 @@ def _problem(schema: str, value: Any) -> str | None:
         raise NotJson("nested too deeply for the schema") from error
     except TimeoutError:
         return f"a pattern of the schema took longer than {_PATTERN_TIMEOUT_S:g} s"
-    except (Unresolvable, jsonschema.exceptions.UnknownType) as error:
+    except (Unresolvable, UnknownType) as error:
         raise SpecError(f"the JSON Schema can't be used: {error}") from error
     if error is None:
         return None

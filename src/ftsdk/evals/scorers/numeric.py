@@ -25,8 +25,11 @@ _GROUPED = {
     for mark, comma in ((".", ","), (",", "."))
 }
 _BEFORE = re.compile(
-    r"(?:(?<![\w)])([-+]))?(?:[$€£¥₹₩₽₺₴฿]|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD)\b)?\s?([-+])?([.,])?\Z"
+    r"(?:(?<![\w)])([-+]))?(?:(?:[$€£¥₹₩₽₺₴฿]|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD)\b)\s?)?"
+    r"(?:(?<![\w)])([-+]))?([.,])?\Z"
 )
+"""A sign and a currency, in either order, and a mark without digits before it."""
+_OF_WORD = re.compile(r"(?:\w-?|/)\Z")
 _LONGEST_BEFORE = 8
 _EXPONENT = re.compile(r"[eE]([-+]?[0-9]{1,5})(?![\w])|\s?[×x*·]\s?10(?:\^|\*\*)[({]?([-+]?[0-9]{1,5})[)}]?")
 _SCALE = re.compile(r"\s(thousand|million|billion|trillion)\b", re.IGNORECASE)
@@ -65,7 +68,7 @@ def numeric(
     percent sign. Where a text has `#### 12`, as in GSM8K, the number after the last `####` counts.
 
     Doesn't read number words (`twelve`), fractions (`3/4`), dates, times and versions (`2024-05-01`, `10:30`, `1.2.3`),
-    ranges (`3-4`), digits after letters (`x2`), digits of other scripts, and numbers of more than 200 digits; none of
+    ranges (`3-4`), digits after letters (`x2`, `GPT-4`), digits of other scripts, and numbers of more than 200 digits; none of
     them count as numbers. An ordinary space is no separator: `1 234` is two numbers.
 
     Args:
@@ -101,7 +104,8 @@ def _is_near(found: Decimal, expected: Decimal, absolute: float, relative: float
 
 
 def _shown(number: _Number) -> str:
-    text = f"{number.value:f}" if -30 < number.value.adjusted() < 30 else f"{number.value:e}"
+    value = number.value.normalize(_CONTEXT)
+    text = f"{value:f}" if -30 < value.adjusted() < 30 else f"{value:e}"
     return f"{text[:40]}{'%' if number.is_percent else ''}"
 
 
@@ -135,10 +139,10 @@ def _read(text: str, run: re.Match[str], mark: Mark) -> tuple[_Number | None, in
     if parts is None or prefix is None or len(run.group()) > _MOST_DIGITS:
         return None, end
     rest = before[: prefix.start()] if prefix.group() else before
-    if not prefix.group().strip() and re.search(r"[\w/]\Z", before) is not None:
+    if not prefix.group().strip() and _OF_WORD.search(before) is not None:
         return None, end  # a part of a word
     whole, fraction = re.sub(r"[^0-9]", "", parts[1]), parts[2] or ""
-    if prefix[3] == mark and not re.search(r"\w\Z", rest):
+    if prefix[3] == mark and _OF_WORD.search(rest) is None:
         whole, fraction = "0", whole + fraction
     exponent = 0
     if (power := _EXPONENT.match(text, end)) is not None:

@@ -63,6 +63,6 @@ def _match(pattern: Any, text: str, which: str, whole: bool, timeout_s: float) -
     if which == "first":
         return pattern.search(text, timeout=timeout_s)
     last = None
-    for last in pattern.finditer(text, timeout=timeout_s):
-        pass
+    for match in pattern.finditer(text, timeout=timeout_s):
+        last = match
     return last
