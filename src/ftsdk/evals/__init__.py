@@ -14,13 +14,16 @@ from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.runner import EvalProgress, evaluate
 from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
+from ftsdk.evals.spending import BilledTarget, CanMeter
 from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
-from ftsdk.evals.targets import FunctionTarget, Target, targets
+from ftsdk.evals.targets import FunctionTarget, NamedTarget, Target, as_target, targets
 
 __all__ = [
     "Answer",
+    "BilledTarget",
     "CanConstrain",
     "CanMeasureLikelihood",
+    "CanMeter",
     "CanStream",
     "ChatWire",
     "Choices",
@@ -40,11 +43,13 @@ __all__ = [
     "Likelihood",
     "LocalTarget",
     "Metric",
+    "NamedTarget",
     "PairedScore",
     "Score",
     "Scorer",
     "Target",
     "TransformersGenerator",
+    "as_target",
     "constrained",
     "evaluate",
     "get_metric",

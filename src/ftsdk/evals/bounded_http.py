@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import ssl
 import threading
 import zlib
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import httpx
     from anyio.from_thread import BlockingPortal
 
-__all__ = ["AnswerTooLarge", "AnswerTooLate", "BoundedClient", "HttpAnswer", "Unreachable"]
+__all__ = ["AnswerTooLarge", "AnswerTooLate", "BoundedClient", "HttpAnswer", "NoConnection", "Unreachable"]
 
 _CONNECT_S = 10.0
 
@@ -30,6 +32,10 @@ class Unreachable(Exception):
     """No HTTP answer came; the text is the kind of failure."""
 
 
+class NoConnection(Unreachable):
+    """No connection could be made, so nothing was sent."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpAnswer:
     """An answer, read to its end."""
@@ -39,6 +45,14 @@ class HttpAnswer:
     """Names are lower-case."""
     body: bytes
     """Decompressed; empty if it was too large and the status is an error."""
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Return the certificates that are trusted: reading them takes longer than many an answer."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 class BoundedClient:
@@ -69,6 +83,7 @@ class BoundedClient:
         Raises:
             AnswerTooLate: It was not whole at the deadline.
             AnswerTooLarge: It exceeds the limit, and its status is 200.
+            NoConnection: Nothing was sent.
             Unreachable: There was none.
         """
         portal, client = self._start()
@@ -94,6 +109,7 @@ class BoundedClient:
                 portal = self._stack.enter_context(start_blocking_portal())
                 client = httpx.AsyncClient(
                     headers=self._headers,
+                    verify=_certificates(),
                     timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_S), pool=None),
                     limits=httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
                 )
@@ -111,9 +127,11 @@ class BoundedClient:
                     "POST", url, content=content, headers={"Content-Type": "application/json"}
                 ) as response:
                     return await self._read(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            failure = NoConnection(type(error).__name__)
         except (TimeoutError, httpx.TimeoutException) as error:
             failure = AnswerTooLate(type(error).__name__)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.HTTPError, UnicodeError) as error:
             failure = Unreachable(type(error).__name__)
         # Out of the `except`: the client's error holds the request, and with it the key, and what the server sent.
         raise failure

@@ -34,7 +34,13 @@ _NOT_TAKEN = re.compile(
 
 
 def error_of(
-    status: int, message: str, *, address: str, key_name: str = "", retry_after_s: float | None = None
+    status: int,
+    message: str,
+    *,
+    address: str,
+    key_name: str = "",
+    retry_after_s: float | None = None,
+    advice: str | None = None,
 ) -> FtsdkError:
     """Return our error for an HTTP status.
 
@@ -44,6 +50,7 @@ def error_of(
         address: The server, for the message.
         key_name: The environment variable that held the key.
         retry_after_s: Seconds to wait, from `Retry-After`.
+        advice: What to do about a refusal; None: what its status suggests.
     """
     detail = f": {message}" if message else ""
     if status in (401, 403):
@@ -60,7 +67,7 @@ def error_of(
             retry_after_s=retry_after_s,
             status_code=status,
         )
-    advice = _ADVICE.get(status, "check the url and the request")
+    advice = advice or _ADVICE.get(status, "check the url and the request")
     return BackendError(f"{address} refused the request (HTTP {status}){detail}; {advice}", status_code=status)
 
 

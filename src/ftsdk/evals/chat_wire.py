@@ -1,63 +1,42 @@
-"""A client of OpenAI-compatible servers: many conversations at once, with retries and our errors."""
+"""A client of OpenAI-compatible servers: many conversations at once, with retries, a budget and our errors."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
+import copy
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from queue import SimpleQueue
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
-from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
-from ftsdk.errors import BackendError, CredentialsError, FtsdkError
+from ftsdk._secrets import check_key, redact_logs
+from ftsdk._spend import SpendMeter
+from ftsdk.errors import BackendError, FtsdkError
 from ftsdk.evals.answers import Answer
-from ftsdk.evals.bounded_http import AnswerTooLarge, AnswerTooLate, BoundedClient, HttpAnswer, Unreachable
-from ftsdk.evals.generation import Conversation, tools_of
+from ftsdk.evals.chat_request import (
+    ChatRequest,
+    LimitName,
+    RequestWords,
+    StructuredName,
+    constraint_fields,
+    unwrapped_choice,
+)
+from ftsdk.evals.chat_server import Bill, ChatServer, NotSent, Reply
+from ftsdk.evals.generation import Conversation
+from ftsdk.evals.in_flight import finished
+from ftsdk.evals.stop_rule import StopRule
+from ftsdk.spec import TokenPrice
 from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-__all__ = ["ChatWire", "Reply", "answer_in", "error_of", "seconds_to_wait"]
+    from ftsdk.evals.constraints import Constraint
 
-_TEMPORARY = frozenset({408, 425, 429})
-"""Statuses that are worth a retry, besides every 5xx."""
+__all__ = ["ChatWire"]
+
 _LONGEST_WAIT_S = 60.0
-_LARGEST_BODY = 4 << 20
-"""Bytes; more than any answer, and small enough to hold for each request in flight."""
-_MOST_TOKENS = 10**9
-"""No request has as many."""
-_LONGEST_MESSAGE = 500
-"""Characters of a server's message that are shown."""
-_ADVICE = {
-    400: "check the model's name, and that prompt and max_new_tokens fit into its context",
-    402: "the account is out of credit or over its limit; see the provider's billing page",
-    404: (
-        "check the url (it ends with the version, such as '/v1') and the model's name, and that the model is deployed "
-        "and ready"
-    ),
-    413: "the prompt is too long for the server",
-    422: "check the model's name, and that prompt and max_new_tokens fit into its context",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """An answer, and what the server counted."""
-
-    text: str
-    input_tokens: int | None
-    """Tokens of the prompt; None: the server doesn't report them."""
-    output_tokens: int | None
-    """Tokens of the answer, reasoning included; None: the server doesn't report them."""
-    is_cut: bool
-    """Whether the answer ended at the limit of its tokens."""
 
 
 class ChatWire:
@@ -73,6 +52,10 @@ class ChatWire:
         concurrency: int = 8,
         timeout_s: float = 120.0,
         attempts: int = 5,
+        price: TokenPrice | None = None,
+        limit_parameter: LimitName | None = None,
+        sends_temperature: bool = True,
+        structured: StructuredName = "response_format",
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
@@ -86,6 +69,11 @@ class ChatWire:
             concurrency: Most requests in flight at once.
             timeout_s: Longest time for one answer, from the request to its last byte, in seconds.
             attempts: How often a request is sent before it counts as failed.
+            price: What tokens cost; None: not known.
+            limit_parameter: The parameter for the longest answer. None: `max_tokens`, and `max_completion_tokens` once
+                the server has refused that.
+            sends_temperature: Whether requests have a temperature. A server that refuses it gets none from then on.
+            structured: The parameters that hold answers to choices or a schema; see `Endpoint.structured`.
             clock: Returns seconds since the epoch, to read a date in `Retry-After`.
             sleep: Waits for a number of seconds. None waits too, but stops once another request has failed for good.
 
@@ -99,32 +87,50 @@ class ChatWire:
         if key is not None:
             key = check_key(key, source=key_name or "key")
             redact_logs(key)
-        self._url = url
         self._model = model
-        self._secrets = () if key is None else (key,)
-        self._key_name = key_name
         self._concurrency = concurrency
         self._attempts = attempts
-        self._timeout_s = timeout_s
-        self._clock = clock
+        self._structured: StructuredName = structured
+        self._constraint: Constraint | None = None
+        self._meter: SpendMeter | None = None
         self._is_over = threading.Event()
         self._sleep = sleep or self._wait_unless_over
-        self._client = BoundedClient(
-            headers={} if key is None else {"Authorization": f"Bearer {key}"},
-            timeout_s=timeout_s,
+        self._server = ChatServer(
+            url=url,
+            key=key,
+            key_name=key_name,
             connections=concurrency,
-            most_bytes=_LARGEST_BODY,
+            timeout_s=timeout_s,
+            price=price,
+            words=RequestWords(limit=limit_parameter or "max_tokens", sends_temperature=sends_temperature),
+            is_over=self._is_over,
+            clock=clock,
         )
 
     def __repr__(self) -> str:
-        return f"ChatWire(url={self._url!r}, model={self._model!r})"
+        return f"ChatWire(url={self._server.url!r}, model={self._model!r})"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        self._client.close()
+        self._server.close()
+
+    def constrained(self, constraint: Constraint) -> ChatWire:
+        """Return this connection with answers that the server holds to a constraint.
+
+        An answer that doesn't keep to it, because the server ignores the parameter, is returned as it came.
+        """
+        view = copy.copy(self)
+        view._constraint = constraint
+        return view
+
+    def metered(self, meter: SpendMeter) -> ChatWire:
+        """Return this connection with requests that are paid from a budget; see `CanMeter`."""
+        view = copy.copy(self)
+        view._meter = meter
+        return view
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return an upper bound of the tokens of each text: its bytes in UTF-8.
@@ -141,17 +147,29 @@ class ChatWire:
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Answer every conversation; see `Generator.generate`.
+        """Answer every conversation; see `Generator.generate`. The first failure ends it.
 
         Raises:
             CredentialsError: The key was refused.
             BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
+            BudgetExceededError: The budget doesn't cover the next request.
         """
         outputs = [""] * len(conversations)
-        for done, (index, answer) in enumerate(self.stream(conversations, max_new_tokens=max_new_tokens), start=1):
-            outputs[index] = answer.text
-            if on_progress is not None:
-                on_progress(done, len(conversations))
+        failure: BaseException | None = None
+        done = 0
+        with contextlib.closing(self._finished(conversations, max_new_tokens, frozenset())) as coming:
+            for index, future in coming:
+                answer, error = _outcome(future)
+                if error is not None:
+                    failure = failure or error
+                    self._is_over.set()
+                elif answer is not None:
+                    outputs[index] = answer.text
+                    done += 1
+                    if on_progress is not None:
+                        on_progress(done, len(conversations))
+        if failure is not None:
+            raise failure
         return outputs
 
     def stream(
@@ -159,70 +177,103 @@ class ChatWire:
     ) -> Generator[tuple[int, Answer]]:
         """Yield the answers as they come; see `CanStream.stream`.
 
-        When a request has failed for good, no more are sent, the answers to those in flight are still yielded, and
-        then the failure is raised: every answer that was paid for comes out.
+        A conversation that the server refuses, or that has no answer after all attempts, ends as an `Answer` with an
+        error. What concerns all conversations alike is raised (see `StopRule`): then no more are sent, the answers to
+        those in flight are still yielded, and the failure comes last, so every answer that was paid for comes out.
 
         Raises:
             CredentialsError: The key was refused.
-            BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
+            BackendError: The server failed for good; `retryable` tells whether it may work later.
+            BudgetExceededError: The budget doesn't cover the next request.
         """
-        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="ftsdk-chat")
-        finished: SimpleQueue[tuple[int, Future[Answer]]] = SimpleQueue()
-        futures: list[Future[Answer]] = []
+        rule = StopRule(has_answers=self._server.has_answered or bool(skip))
         failure: BaseException | None = None
-        is_patient = False
-        try:
-            for index, conversation in enumerate(conversations):
-                if index not in skip:
-                    future = pool.submit(self._answer, index, conversation, max_new_tokens)
-                    future.add_done_callback(lambda future, index=index: finished.put((index, future)))
-                    futures.append(future)
-            for _ in range(len(futures)):
-                index, future = finished.get()
-                if future.cancelled():
-                    continue
-                error = future.exception()
+        with contextlib.closing(self._finished(conversations, max_new_tokens, skip)) as coming:
+            for index, future in coming:
+                answer, error = _outcome(future)
+                if answer is not None:
+                    yield index, answer
+                stop = error
                 if error is None:
-                    yield index, future.result()
-                elif failure is None:
-                    failure = error
+                    rule.answered()
+                elif isinstance(error, NotSent):
+                    continue
+                elif isinstance(error, BackendError):
+                    stop = rule.failed(error)
+                if stop is not None:
+                    failure = failure or stop
                     self._is_over.set()
-                    for other in futures:
-                        other.cancel()  # those in flight go on
-            is_patient = True
-            if failure is not None:
-                raise failure
-        finally:
-            if not is_patient or failure is not None:
-                self._is_over.set()
-            # Wait for what is in flight, so that connections close cleanly, but not on Ctrl-C.
-            pool.shutdown(wait=is_patient, cancel_futures=True)
+        failure = failure or rule.at_end()
+        if failure is not None:
+            self._is_over.set()
+            raise failure
+
+    def _finished(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, skip: Collection[int]
+    ) -> Generator[tuple[int, Future[tuple[Answer, BackendError | None]]]]:
+        def work(index: int) -> tuple[Answer, BackendError | None]:
+            return self._answer(index, conversations[index], max_new_tokens)
+
+        wanted = (index for index in range(len(conversations)) if index not in skip)
+        return finished(work, wanted, concurrency=self._concurrency, is_over=self._is_over)
 
     def _wait_unless_over(self, seconds: float) -> None:
         self._is_over.wait(seconds)
 
     def ask(
-        self, conversation: Conversation, *, max_new_tokens: int, temperature: float | None = 0, name: str | None = None
+        self,
+        conversation: Conversation,
+        *,
+        max_new_tokens: int,
+        temperature: float | None = 0,
+        response_format: Mapping[str, Any] | None = None,
+        name: str | None = None,
     ) -> Reply:
         """Answer one conversation. Any number of threads may ask at once.
 
         Args:
             conversation: Messages up to the answer.
             max_new_tokens: Longest answer in tokens.
-            temperature: None sends none, for models that refuse it.
+            temperature: None sends none, for models that refuse it; a server that says that it does gets none either.
+            response_format: Sent as it is, for servers that hold answers to a JSON Schema.
             name: What is asked, for a note on errors; None adds none.
 
         Raises:
             CredentialsError: The key was refused.
             BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
+            BudgetExceededError: The budget doesn't cover the request.
         """
+        return self._ask(
+            conversation,
+            max_new_tokens,
+            Bill(self._meter),
+            temperature=temperature,
+            fields={} if response_format is None else {"response_format": dict(response_format)},
+            name=name,
+        )
+
+    def _ask(
+        self,
+        conversation: Conversation,
+        max_new_tokens: int,
+        bill: Bill,
+        *,
+        temperature: float | None = 0,
+        fields: Mapping[str, Any],
+        name: str | None,
+    ) -> Reply:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any, stop_when_event_set
 
-        request: dict[str, Any] = {"model": self._model, "messages": list(conversation), "max_tokens": max_new_tokens}
-        if temperature is not None:
-            request["temperature"] = temperature
-        if tools := tools_of(conversation):
-            request["tools"] = list(tools)
+        if self._constraint is not None:
+            held, least = constraint_fields(self._constraint, self._structured)
+            fields, max_new_tokens = held | dict(fields), max(max_new_tokens, least)
+        request = ChatRequest(
+            model=self._model,
+            conversation=conversation,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            fields=fields,
+        )
         try:
             return Retrying(
                 stop=stop_any(stop_after_attempt(self._attempts), stop_when_event_set(self._is_over)),
@@ -230,142 +281,42 @@ class ChatWire:
                 retry=retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
                 sleep=self._sleep,
                 reraise=True,
-            )(self._send, json.dumps(request).encode())
+            )(self._server.answer, request, bill)
         except FtsdkError as error:
             if name is not None:
                 error.add_note(f"while answering {name}")
             raise
 
-    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> Answer:
-        started = time.monotonic()
-        reply = self.ask(conversation, max_new_tokens=max_new_tokens, name=f"example {index + 1}")
-        return Answer(
-            text=reply.text,
+    def _answer(
+        self, index: int, conversation: Conversation, max_new_tokens: int
+    ) -> tuple[Answer, BackendError | None]:
+        bill = Bill(self._meter)
+        try:
+            reply = self._ask(conversation, max_new_tokens, bill, fields={}, name=f"example {index + 1}")
+        except NotSent:
+            raise
+        except BackendError as error:
+            return Answer(text="", error=str(error), usd=bill.usd), error
+        answer = Answer(
+            text=unwrapped_choice(reply.text, self._constraint),
             is_cut=reply.is_cut,
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens,
-            seconds=time.monotonic() - started,
+            seconds=reply.seconds,
+            usd=reply.usd,
         )
-
-    def _send(self, request: bytes) -> Reply:
-        if self._is_over.is_set():
-            raise BackendError("not sent: another request has failed for good")
-        try:
-            answer = self._client.post(f"{self._url}/chat/completions", request)
-        except AnswerTooLate as error:
-            raise BackendError(
-                f"no answer from {self._url} within {self._timeout_s:g} s ({error}); raise timeout_s or try later",
-                retryable=True,
-            ) from error
-        except AnswerTooLarge as error:
-            limit = f"{_LARGEST_BODY >> 20} MiB"
-            raise BackendError(
-                f"{self._url} sent more than {limit} for one answer; check the url", status_code=200
-            ) from error
-        except Unreachable as error:
-            message = f"can't reach {self._url} ({error}); check the url and the network"
-            raise BackendError(message, retryable=True) from error
-        if answer.status != 200:
-            raise self._refusal(answer)
-        try:
-            return self._reply_in(json.loads(answer.body))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            message = (
-                f"{self._url} did not answer with a chat completion ({type(error).__name__}); check the url (it ends "
-                "with the version, such as '/v1')"
-            )
-        # Out of the `except`: the parser's error holds what the server sent, which may repeat the key.
-        raise BackendError(message, status_code=200)
-
-    def _reply_in(self, completion: Any) -> Reply:
-        text = remove_keys(answer_in(completion), self._secrets)
-        given, taken = _usage_in(completion)
-        is_cut = completion["choices"][0].get("finish_reason") == "length"
-        return Reply(text=text, input_tokens=given, output_tokens=taken, is_cut=is_cut)
-
-    def _refusal(self, answer: HttpAnswer) -> FtsdkError:
-        message = redact(_message_in(answer.body), self._secrets, limit=_LONGEST_MESSAGE)
-        wait_s = seconds_to_wait(answer.headers.get("retry-after"), self._clock())
-        return error_of(answer.status, message, address=self._url, key_name=self._key_name, retry_after_s=wait_s)
+        return answer, None
 
 
-def error_of(
-    status: int, message: str, *, address: str, key_name: str = "", retry_after_s: float | None = None
-) -> FtsdkError:
-    """Return our error for an HTTP status.
-
-    Args:
-        status: The HTTP status, not 200.
-        message: The server's message, redacted.
-        address: The server, for the message.
-        key_name: The environment variable that held the key.
-        retry_after_s: Seconds to wait, from `Retry-After`.
-    """
-    detail = f": {message}" if message else ""
-    if status in (401, 403):
-        next_step = (
-            f"check the environment variable {key_name}"
-            if key_name
-            else "the server needs a key: Endpoint(api_key_env='...')"
-        )
-        return CredentialsError(f"{address} refused the key (HTTP {status}){detail}; {next_step}")
-    if status in _TEMPORARY or status >= 500:
-        return BackendError(
-            f"{address} can't answer now (HTTP {status}){detail}; try later, or with less concurrency",
-            retryable=True,
-            retry_after_s=retry_after_s,
-            status_code=status,
-        )
-    advice = _ADVICE.get(status, "check the url and the request")
-    return BackendError(f"{address} refused the request (HTTP {status}){detail}; {advice}", status_code=status)
-
-
-def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
-    """Return the seconds in a `Retry-After` header, a number or a date; None if there is none or it can't be read."""
-    if not retry_after:
-        return None
-    with contextlib.suppress(ValueError):
-        seconds = float(retry_after)
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
-def answer_in(completion: Any) -> str:
-    """Return the text of the first choice; empty for a choice without text, such as a tool call."""
-    content = completion["choices"][0]["message"]["content"]
-    if content is not None and not isinstance(content, str):
-        raise TypeError("the content of the message isn't text")
-    return content or ""
-
-
-def _usage_in(completion: Any) -> tuple[int | None, int | None]:
-    """Return the tokens of prompt and answer that a server reports; None for what isn't a count."""
-    usage = completion.get("usage")
-    if not isinstance(usage, dict):
-        return None, None
-    given, taken = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    return (
-        given if type(given) is int and 0 <= given <= _MOST_TOKENS else None,
-        taken if type(taken) is int and 0 <= taken <= _MOST_TOKENS else None,
-    )
+def _outcome(
+    future: Future[tuple[Answer, BackendError | None]],
+) -> tuple[Answer | None, BaseException | None]:
+    """Return the answer of a request and its error; a failure of more than one conversation has no answer."""
+    error = future.exception()
+    return (None, error) if error is not None else future.result()
 
 
 def _wait_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     wanted_s = error.retry_after_s if isinstance(error, BackendError) else None
     return min(_LONGEST_WAIT_S, float(2 ** (state.attempt_number - 1)) if wanted_s is None else wanted_s)
-
-
-def _message_in(content: bytes) -> str:
-    """Return the server's error message, as it came; empty for anything but JSON, such as a page of HTML."""
-    try:
-        body: Any = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    found: Any = body.get("error", body) if isinstance(body, dict) else ""
-    if isinstance(found, dict):
-        found = found.get("message") or found.get("detail") or ""
-    return found if isinstance(found, str) else ""

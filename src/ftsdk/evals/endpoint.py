@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ftsdk._secrets import check_key, looks_like_key
 from ftsdk.errors import CredentialsError
+from ftsdk.evals.chat_request import LimitName, StructuredName
 from ftsdk.evals.chat_wire import ChatWire
 from ftsdk.spec import TokenPrice, Value
 from ftsdk.spec.urls import check_service_url
@@ -59,7 +60,8 @@ class Endpoint(Value):
     """Send the key over plain http to another machine, where anybody on the way can read it."""
     revision: str | None = None
     """A name for exactly what answers: weights and settings. Answers are kept under it, and used again even if the
-    endpoint has moved. None: the same model may or may not still answer there, so each evaluation asks again."""
+    endpoint has moved. None: the same model may or may not still answer there, so each evaluation asks again; where
+    tokens have a price, one that was killed, or that has errors, goes on with the answers that it has."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """The most requests in flight at once."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
@@ -67,7 +69,17 @@ class Endpoint(Value):
     attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """How often a request is sent before it counts as failed; only failures that may be temporary are retried."""
     price: TokenPrice | None = None
-    """What its tokens cost, for calls that meter their spending; None: not known."""
+    """What its tokens cost, for calls that meter their spending; None: not known. The price book has those of many
+    APIs: `api_price("anthropic/claude-haiku-4-5").token_price()`."""
+    limit_parameter: LimitName | None = None
+    """The parameter for the longest answer. None: `max_tokens`, and `max_completion_tokens` once the server refuses
+    that, as OpenAI's newer models do."""
+    sends_temperature: bool = True
+    """Ask for temperature 0. Reasoning models refuse it; once a server has said so, it gets none anyway."""
+    structured: StructuredName = "response_format"
+    """How the server is told to hold answers to choices or a JSON Schema: `"response_format"` is OpenAI's, and vLLM,
+    llama.cpp and most others know it; `"structured_outputs"` is vLLM's own, and `"guided"` that of vLLM before 0.12.
+    Choices become an object with one property in the first form, which is unwrapped again."""
 
     @model_validator(mode="after")
     def _check_encryption(self) -> Self:
@@ -92,15 +104,25 @@ class Endpoint(Value):
             concurrency=self.concurrency,
             timeout_s=self.timeout_s,
             attempts=self.attempts,
+            price=self.price,
+            limit_parameter=self.limit_parameter,
+            sends_temperature=self.sends_temperature,
+            structured=self.structured,
         ) as wire:
             yield wire
 
     def target(self, name: str = "tuned") -> EndpointTarget:
         """Return something to measure: `evaluate([accuracy], [endpoint.target()], into=...)`."""
-        known = ("revision", self.revision) if self.revision is not None else (self.url, self.model, uuid.uuid4().hex)
-        return EndpointTarget(
-            name=name, endpoint=self, identity=hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest()
-        )
+        session = None
+        if self.revision is not None:
+            known = ("revision", self.revision)
+        elif self.price is not None and (self.price.input_usd_per_mtok or self.price.output_usd_per_mtok):
+            session = uuid.uuid4().hex
+            known = ("unnamed", self.url, self.model)
+        else:
+            known = (self.url, self.model, uuid.uuid4().hex)
+        identity = hashlib.sha256("\0".join(("endpoint", *known)).encode()).hexdigest()
+        return EndpointTarget(name=name, endpoint=self, identity=identity, session=session)
 
     def _key(self) -> str | None:
         if self.api_key_env is None:
@@ -120,6 +142,14 @@ class EndpointTarget:
     name: str
     endpoint: Endpoint
     identity: str
+    session: str | None = None
+    """Where nothing tells whether the same model still answers: answers of other sessions are used only if their
+    evaluation has not come to its end. None: answers are used whenever the identity is the same."""
+
+    @property
+    def price(self) -> TokenPrice | None:
+        """What its tokens cost; None: not known."""
+        return self.endpoint.price
 
     def open(self) -> AbstractContextManager[ChatWire]:
         """Connect, for as long as the block lasts."""

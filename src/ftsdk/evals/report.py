@@ -62,6 +62,12 @@ class EvalReport:
             note = f"{score.name}: {missing}; they count as wrong."
             if score.errors and note not in found:
                 found.append(note)
+            note = (
+                f"{score.name}: {score.unkept} of {score.n} answers of {score.target} don't keep to its choices or "
+                "schema: the server ignored them, or the answer was cut off; they are scored as they came."
+            )
+            if score.unkept and note not in found:
+                found.append(note)
         return tuple(found)
 
     def __str__(self) -> str:

@@ -72,6 +72,8 @@ class EvalScore:
     is_lower_better: bool = False
     errors: int = 0
     """Examples without an answer; they count as the worst score."""
+    unkept: int = 0
+    """Answers that don't keep to the choices or the schema of the target."""
     data: str = ""
     """SHA-256 of the rows: only numbers of the same rows can be compared."""
 

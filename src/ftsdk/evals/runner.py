@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Generator as Yields
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
-from ftsdk.errors import SpecError
+from ftsdk._spend import SpendMeter
+from ftsdk.errors import BackendError, BudgetExceededError, SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.comparison import compare, summarize
 from ftsdk.evals.eval import Eval
@@ -19,13 +22,17 @@ from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
-from ftsdk.evals.storage import AnswerFile, answer_key, write_report
+from ftsdk.evals.spending import CanMeter, meter_for
+from ftsdk.evals.storage import AnswerFile, answer_key, mark_finished, write_report
 from ftsdk.evals.targets import Target
+from ftsdk.evals.wrapped_targets import count_unkept, session_of
 
 __all__ = ["EvalProgress", "evaluate"]
 
 _MARGIN_TOKENS = 8
 _LEAST_TOKENS = 16
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}")
+_OF_OTHER_FILES = (".answers", ".meta", ".partial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ def evaluate(
     into: Path,
     title: str = "",
     compare_with: str | None = None,
+    budget_usd: Decimal | float | None = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
     """Measure every target on every eval, and compare one of them with each of the others, example by example.
@@ -55,6 +63,11 @@ def evaluate(
     and a target is never asked the same again: a second evaluation loads nothing, after a failure only the missing
     answers are asked for, and new rows cost only themselves. Scores are always computed anew from the answers.
 
+    An example that an endpoint refuses, or doesn't answer after all attempts, is recorded with its error: it counts as
+    the worst score, and the next evaluation asks for it again. What concerns all examples alike is raised, once the
+    answers so far are kept: a refused key, a server that can't be reached, or failures without any answer
+    (`ftsdk.evals.stop_rule.StopRule` has the rule).
+
     Args:
         evals: What to measure; their names must differ.
         targets: Usually `targets(base, tuned)`; their names must differ.
@@ -62,19 +75,29 @@ def evaluate(
         title: What the report is about, such as the ref of a run.
         compare_with: The name of the target that the others are compared with. None: the second one, which is the
             tuned model in `targets(base, tuned)`.
+        budget_usd: The most that this call may spend on endpoints, in US dollars; answers that are on disk already
+            don't count. Money is set aside for the longest possible answer before each request, and an attempt that
+            may be billed though no answer arrived counts at its most, so the budget holds. None: no limit.
         on_progress: Called as answers come.
 
     Raises:
-        SpecError: No evals, no targets, or two with the same name.
-        DatasetError: A row isn't an example, or is too long for a model.
+        SpecError: No evals, no targets, or two with the same name; or a budget, and a price that isn't known.
+        DatasetError: A row isn't an example, or is too long for a model; or answers can't be kept, because the disk is
+            full or another process is evaluating the same target into the same folder.
         ModelError: A model can't be loaded.
         CredentialsError: An endpoint refused the key.
-        BackendError: An endpoint failed.
+        BackendError: An endpoint failed for good, or answered no example at all.
+        BudgetExceededError: The budget is reached. Answers are kept: the next call goes on with a budget of its own.
     """
     for what, names in (("evals", [item.name for item in evals]), ("targets", [target.name for target in targets])):
         if not names or len(set(names)) < len(names):
             raise SpecError(f"evaluate needs at least one of {what}, each with a name of its own; got {names}")
     names = [target.name for target in targets]
+    for name in names:
+        if not _NAME.fullmatch(name) or name.endswith(_OF_OTHER_FILES):
+            rule = "at most 100 letters, digits, dots, dashes, underscores and plus signs (it names files)"
+            raise SpecError(f"the name of a target must be {rule}; got {name!r}")
+    meter = meter_for(targets, budget_usd)
     if compare_with is not None and compare_with not in names:
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
     examples = {item.name: item.examples() for item in evals}
@@ -82,12 +105,17 @@ def evaluate(
     # One target after the other, not one eval after the other: two models never have to be in memory at once.
     for target in targets:
         with contextlib.ExitStack() as stack:
-            open_once = _open_once(target, stack)
+            open_once = _open_once(target, stack, meter)
             for item in evals:
                 measurement = _Measurement(item, examples[item.name], target, on_progress)
                 results[item.name, target.name] = measurement.run(into / item.name, open_once)
     scores = tuple(
-        score for item in evals for name in names for score in summarize(item, name, results[item.name, name])
+        replace(score, unkept=unkept)
+        for item in evals
+        for target in targets
+        for found in (results[item.name, target.name],)
+        for unkept in (count_unkept(target, (result.output for result in found if result.error is None)),)
+        for score in summarize(item, target.name, found)
     )
     subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
     pairs = tuple(
@@ -99,15 +127,22 @@ def evaluate(
     )
     report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
     write_report(report, into)
+    for target in targets:
+        session = session_of(target)
+        has_errors = any(result.error is not None for item in evals for result in results[item.name, target.name])
+        if session is not None and not has_errors:
+            for item in evals:
+                mark_finished(into / item.name, target.name, session)
     return report
 
 
-def _open_once(target: Target, stack: contextlib.ExitStack) -> Callable[[], Generator]:
+def _open_once(target: Target, stack: contextlib.ExitStack, meter: SpendMeter | None) -> Callable[[], Generator]:
     """Return a function that opens the target when it is first called, for as long as the stack lasts."""
 
     @functools.cache
     def open_target() -> Generator:
-        return stack.enter_context(target.open())
+        generator = stack.enter_context(target.open())
+        return generator.metered(meter) if meter is not None and isinstance(generator, CanMeter) else generator
 
     return open_target
 
@@ -131,22 +166,15 @@ class _Measurement:
             "data": self._eval.data.fingerprint,
             "max_new_tokens": self._eval.max_new_tokens,
         }
-        with AnswerFile(folder, self._target.name, keys=keys, earlier=earlier) as file:
+        session = session_of(self._target)
+        with AnswerFile(folder, self._target.name, keys=keys, earlier=earlier, session=session) as file:
             answers = file.read()
-            if len(answers) == total:
-                self._report(total)
+            if len(answers) < total:
+                file.open()
+                answers = file.read()  # another process may have added some
+                self._ask_for_rest(file, keys, answers, open_once)
             else:
-                self._report(len(answers))  # loading the model and the first batch may take a minute
-                positions: dict[str, list[int]] = {}
-                for index, key in enumerate(keys):
-                    positions.setdefault(key, []).append(index)
-                # Of examples that ask the same, one is asked.
-                known = {index for found in positions.values() for index in found[1:]} | answers.keys()
-                with contextlib.closing(self._ask(open_once(), known)) as coming:
-                    for index, answer in coming:
-                        file.append(index, answer)
-                        answers |= dict.fromkeys(positions[keys[index]], answer)
-                        self._report(len(answers))
+                self._report(total)
             scores = judge_answers(self._eval, self._examples, answers, target=self._target.name, folder=folder)
             results = [
                 self._result(index, example, answers[index], scores[index])
@@ -154,6 +182,36 @@ class _Measurement:
             ]
             file.finish(results)
         return results
+
+    def _ask_for_rest(
+        self, file: AnswerFile, keys: Sequence[str], answers: dict[int, Answer], open_once: Callable[[], Generator]
+    ) -> None:
+        """Add the answers that are missing, each kept before the next is asked for."""
+        total = len(self._examples)
+        self._report(len(answers))  # loading the model and the first batch may take a minute
+        positions: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            positions.setdefault(key, []).append(index)
+        # Of examples that ask the same, one is asked.
+        known = {index for found in positions.values() for index in found[1:]} | answers.keys()
+        try:
+            with contextlib.closing(self._ask(open_once(), known)) as coming:
+                for index, answer in coming:
+                    file.append(index, answer)
+                    answers |= dict.fromkeys(positions[keys[index]], answer)
+                    self._report(len(answers))
+        except (BackendError, BudgetExceededError) as error:
+            answered = sum(answer.error is None for answer in answers.values())
+            error.add_note(
+                f"{self._target.name} has answered {answered} of {total} examples of the eval {self._eval.name!r}; "
+                "the next evaluation goes on from there"
+            )
+            raise
+        if all(answer.error is not None for answer in answers.values()):
+            raise BackendError(
+                f"{self._target.name} answered none of {total} examples of the eval {self._eval.name!r}; the first "
+                f"failed with: {answers[min(answers)].error}"
+            )
 
     def _keys(self) -> list[str]:
         """Return the key of each example: what is asked, and the settings that decide the answer."""

@@ -26,7 +26,7 @@ from ftsdk.evals.answers import Answer
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 
-__all__ = ["AnswerFile", "answer_key", "write_report"]
+__all__ = ["AnswerFile", "answer_key", "mark_finished", "write_report"]
 
 _EARLIER = (1, 2)
 """Versions that kept answers in the file of results, vouched for by a `.meta.json`, with one key for all of them."""
@@ -46,7 +46,15 @@ def answer_key(identity: str, example: Mapping[str, Any]) -> str:
 class AnswerFile:
     """The answers of one target to one eval."""
 
-    def __init__(self, folder: Path, target: str, *, keys: Sequence[str], earlier: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        keys: Sequence[str],
+        earlier: Mapping[str, Any],
+        session: str | None = None,
+    ) -> None:
         """Name the files; nothing is read or written yet.
 
         Args:
@@ -54,14 +62,11 @@ class AnswerFile:
             target: The name of what is measured.
             keys: The key of each example; two examples with the same prompt share one.
             earlier: What an earlier version wrote beside its answers if they are answers to these examples.
+            session: Answers of an evaluation that has come to its end are used only in the same session. None: always.
         """
         self._results_file = folder / f"{target}.jsonl"
-        self._log = LineLog(
-            folder / f"{target}.answers.jsonl",
-            busy="another process is evaluating the same target in the same folder, and would pay for the same answers.",
-            busy_hint="Wait until it has finished, or pass into= with another folder.",
-            hint="Pass into= with a folder that can be written to.",
-        )
+        self._log = _log(folder, target)
+        self._session = session
         self._earlier_files = folder / f"{target}.meta.json", folder / f"{target}.partial.jsonl"
         self._keys = list(keys)
         self._earlier = dict(earlier)
@@ -113,7 +118,9 @@ class AnswerFile:
         found: dict[str, Answer] = {}
         for line in self._log.lines():
             try:
-                if line["key"] in wanted and line.get("error") is None:
+                if "finished" in line and self._session not in (None, line["finished"]):
+                    found.clear()
+                elif line["key"] in wanted and line.get("error") is None:
                     found[line["key"]] = _answer_in(line)
             except (KeyError, TypeError, AttributeError, ValueError, InvalidOperation):
                 continue  # cut off by a crash, or not ours
@@ -138,6 +145,30 @@ class AnswerFile:
         return {line["index"]: Answer(text=line["output"]) for line in lines}
 
 
+def mark_finished(folder: Path, target: str, session: str) -> None:
+    """Note that an evaluation has come to its end, so that other sessions ask again.
+
+    Args:
+        folder: The folder of the eval.
+        target: The name of what was measured.
+        session: That of the target.
+
+    Raises:
+        DatasetError: The note can't be written.
+    """
+    with _log(folder, target) as log:
+        log.append({"finished": session})
+
+
+def _log(folder: Path, target: str) -> LineLog:
+    return LineLog(
+        folder / f"{target}.answers.jsonl",
+        busy="another process is evaluating the same target into this folder, and would pay for the same answers.",
+        busy_hint="Wait until it has finished, or pass into= with another folder.",
+        hint="Pass into= with a folder that can be written to.",
+    )
+
+
 def _answer_in(line: Mapping[str, Any]) -> Answer:
     text, is_cut, usd, seconds = line["text"], line.get("is_cut"), line.get("usd"), line.get("seconds")
     counts = [line.get(name) for name in ("input_tokens", "output_tokens")]
@@ -149,7 +180,7 @@ def _answer_in(line: Mapping[str, Any]) -> Answer:
         is_cut=is_cut if isinstance(is_cut, bool) else None,
         input_tokens=counts[0] if type(counts[0]) is int else None,
         output_tokens=counts[1] if type(counts[1]) is int else None,
-        seconds=float(seconds) if type(seconds) in (int, float) and math.isfinite(seconds) else None,
+        seconds=seconds if isinstance(seconds, float) and math.isfinite(seconds) else None,
         usd=cost if cost is not None and cost.is_finite() else None,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.answer_log import KeptAnswer
 from ftsdk.data.growing.growth_plan import ModelCost
 from ftsdk.data.growing.model_calls import ModelCalls, Request
@@ -21,7 +22,6 @@ from ftsdk.data.growing.preference import (
     read_verdict,
     verdict_of_function,
 )
-from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.text_models import ChatEndpoint, LocalModel, TextModel, named_model
 from ftsdk.data.message_rows import Row
 from ftsdk.data.row_keys import answer_text

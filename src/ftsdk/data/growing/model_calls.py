@@ -14,9 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.answer_log import AnswerLog, KeptAnswer, default_log_path
 from ftsdk.data.growing.growth_plan import ModelCost
-from ftsdk._spend import SpendMeter
 from ftsdk.data.growing.text_models import AnswerFunction, ChatConnection, ChatEndpoint, LocalModel, NamedModel
 from ftsdk.data.token_guess import guess_tokens
 from ftsdk.errors import BackendError, SpecError

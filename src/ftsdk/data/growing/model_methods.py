@@ -23,13 +23,13 @@ from ftsdk.errors import DatasetError
 from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
+    from ftsdk._spend import SpendMeter
     from ftsdk.data.dataset import Dataset
     from ftsdk.data.growing.augment import Growth
     from ftsdk.data.growing.gates import RowCheck
     from ftsdk.data.growing.growth_plan import GrowthPlan
     from ftsdk.data.growing.preference import Judge
     from ftsdk.data.growing.provenance import Provenance
-    from ftsdk._spend import SpendMeter
     from ftsdk.data.growing.text_models import NamedModel, TextModel
 
 __all__ = ["GrowingByModels"]
@@ -100,11 +100,11 @@ class GrowingByModels(Rows):
             BackendError: The endpoint failed for good; the same call goes on where this one ended.
         """
         # They load NumPy and more.
+        from ftsdk._spend import SpendMeter
         from ftsdk.data.growing.augment import grow, growth_requests, template_of
         from ftsdk.data.growing.gates import Gates, label_set
         from ftsdk.data.growing.growth_plan import GrowthPlan, announce
         from ftsdk.data.growing.model_calls import ModelCalls
-        from ftsdk._spend import SpendMeter
         from ftsdk.data.growing.text_models import named_model
 
         if self._format != "chat":
@@ -205,10 +205,10 @@ class GrowingByModels(Rows):
             CredentialsError: A key was refused.
             BackendError: An endpoint failed for good; the same call goes on where this one ended.
         """
+        from ftsdk._spend import SpendMeter
         from ftsdk.data.growing.growth_plan import GrowthPlan, announce
         from ftsdk.data.growing.judging import Judging
         from ftsdk.data.growing.preference import CRITERIA, JUDGE_TEMPLATE, pairs
-        from ftsdk._spend import SpendMeter
 
         if self._format == "table":
             raise self._not_shaped()
