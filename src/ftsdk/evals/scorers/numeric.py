@@ -68,8 +68,8 @@ def numeric(
     percent sign. Where a text has `#### 12`, as in GSM8K, the number after the last `####` counts.
 
     Doesn't read number words (`twelve`), fractions (`3/4`), dates, times and versions (`2024-05-01`, `10:30`, `1.2.3`),
-    ranges (`3-4`), digits after letters (`x2`, `GPT-4`), digits of other scripts, and numbers of more than 200 digits; none of
-    them count as numbers. An ordinary space is no separator: `1 234` is two numbers.
+    ranges (`3-4`), digits after letters (`x2`, `GPT-4`), digits of other scripts, and numbers of more than 200 digits;
+    none of them count. An ordinary space is no separator: `1 234` is two numbers.
 
     Args:
         example: The prompt with its reference.
