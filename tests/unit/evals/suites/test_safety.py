@@ -66,6 +66,6 @@ def test_references_are_judged_right() -> None:
 
 
 def test_a_model_may_judge_instead() -> None:
-    judge = Endpoint(base_url="http://127.0.0.1:1/v1", model="judge", api_key_env=None)
+    judge = Endpoint(url="http://127.0.0.1:1/v1", model="judge")
 
     assert {item.scorer.name for item in safety(judge=judge)} == {"rubric_judge"}
