@@ -23,7 +23,7 @@ class SuiteRows:
     name: str
     """Display name, such as `"suite general"`."""
     rows: Sequence[Mapping[str, Any]] = field(repr=False)
-    """Each with `messages`; every other key is a column."""
+    """Each with `messages`, and perhaps `tools`; every other key is a column."""
     format: str = "chat"
 
     @cached_property
@@ -36,7 +36,9 @@ class SuiteRows:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return ({"messages": [dict(message) for message in row["messages"]]} for row in self.rows)
+        for row in self.rows:
+            tools = {"tools": row["tools"]} if row.get("tools") else {}
+            yield {"messages": [dict(message) for message in row["messages"]], **tools}
 
     def column(self, name: str) -> list[Any]:
         """Return one value for each row; see `HasColumns.column`."""
