@@ -45,7 +45,9 @@ class AnswerFormat:
             return f"is the label {plain[:40]!r}"
         found = _json_keys(answer)
         if self.json_keys and found is not None and 2 * len(found & set(self.json_keys)) >= len(self.json_keys):
-            return f"is JSON with the keys of the training answers: {', '.join(sorted(found & set(self.json_keys)))[:60]}"
+            return (
+                f"is JSON with the keys of the training answers: {', '.join(sorted(found & set(self.json_keys)))[:60]}"
+            )
         if self.heads and 2 * len(_heads(answer) & set(self.heads)) >= len(self.heads):
             return f"has the headings of the training answers: {', '.join(self.heads)[:60]}"
         if self.opening and _opening(answer) == self.opening:

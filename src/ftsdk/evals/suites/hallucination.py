@@ -55,7 +55,9 @@ def hallucination(*, unanswerable: str = UNANSWERABLE) -> list[Eval]:
         row
         for item in read_prompts("context_questions")
         for row in (
-            chat_row(_prompt(item["context"], item["question"]), item["accept"][0], kind="answer", accept=item["accept"]),
+            chat_row(
+                _prompt(item["context"], item["question"]), item["accept"][0], kind="answer", accept=item["accept"]
+            ),
             chat_row(_prompt(item["context"], item["other"]), unanswerable, kind="no answer", accept=[]),
         )
     ]

@@ -39,7 +39,9 @@ class ExposureScorer(FunctionScorer):
         members: dict[Any, list[int]] = {}
         for index, example in enumerate(examples):
             if example.columns.get("canary") is None or example.columns.get("is_secret") is None:
-                raise SpecError("exposure reads the columns 'canary' and 'is_secret'; pass them to Eval.of(columns=...)")
+                raise SpecError(
+                    "exposure reads the columns 'canary' and 'is_secret'; pass them to Eval.of(columns=...)"
+                )
             members.setdefault(example.columns["canary"], []).append(index)
         for found in members.values():
             known = np.array([Likelihood.from_json(answers[index]).log_probability for index in found])
