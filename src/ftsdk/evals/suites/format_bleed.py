@@ -19,7 +19,7 @@ _MAX_NEW_TOKENS = 64
 
 
 def format_bleed(train: EvalData) -> list[Eval]:
-    """Return one eval, `format_bleed`: 40 unrelated questions, each scored 1 if the answer isn't in the training format.
+    """Return one eval, `format_bleed`: 40 unrelated questions; an answer scores 1 if it isn't in the training format.
 
     Every question asks for sentences, so that a label, a JSON object or two words are no answer. A lower score of the
     tuned model than of the base means that the format bleeds.

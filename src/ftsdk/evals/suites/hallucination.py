@@ -98,5 +98,4 @@ def _says(answer: str, sentence: str) -> bool:
 
 
 def _prompt(context: str, question: str) -> str:
-    before, _, rest = TEMPLATE.partition("{context}")
-    return f"{before}{context}{rest.replace('{question}', question)}"
+    return TEMPLATE.format(context=context, question=question)

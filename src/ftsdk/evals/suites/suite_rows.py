@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ class SuiteRows:
     """Each with `messages`, and perhaps `tools`; every other key is a column."""
     format: str = "chat"
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the rows, columns included."""
-        text = json.dumps([dict(row) for row in self.rows], sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+    fingerprint: str = field(init=False)
+    """SHA-256 of the rows, columns included."""
+
+    def __post_init__(self) -> None:
+        text = json.dumps([dict(row) for row in self.rows], sort_keys=True, ensure_ascii=True, default=str)
+        object.__setattr__(self, "fingerprint", hashlib.sha256(text.encode()).hexdigest())
 
     def __len__(self) -> int:
         return len(self.rows)
