@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.answers import Answer
-from ftsdk.evals.comparison import compare, summarize
+from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
+from ftsdk.evals.gate import Gate, judge_gate
 from ftsdk.evals.generation import CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
@@ -46,6 +47,7 @@ def evaluate(
     into: Path,
     title: str = "",
     compare_with: str | None = None,
+    gate: Gate | None = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
     """Measure every target on every eval, and compare one of them with each of the others, example by example.
@@ -61,6 +63,8 @@ def evaluate(
         title: What the report is about, such as the ref of a run.
         compare_with: The name of the target that the others are compared with. None: the second one, which is the
             tuned model in `targets(base, tuned)`.
+        gate: What the tuned model must show; the report has the verdict. `no_regression` is held against the first
+            target.
         on_progress: Called as answers come.
 
     Raises:
@@ -89,14 +93,17 @@ def evaluate(
         score for item in evals for name in names for score in summarize(item, name, results[item.name, name])
     )
     subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
-    pairs = tuple(
-        pair
-        for item in evals
-        for other in names
-        if subject is not None and other != subject
-        for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+    pairs = allow_for_all(
+        [
+            pair
+            for item in evals
+            for other in names
+            if subject is not None and other != subject
+            for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+        ]
     )
-    report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
+    verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
+    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into)
     write_report(report, into)
     return report
 

@@ -82,8 +82,7 @@ class Bets:
         import numpy as np
 
         bets = np.sin(np.pi / 2 * (np.arange(_GRID) + 0.5) / _GRID) ** 2
-        worst = mean if is_above else 1 - mean
-        """What a value can be off by, against the bet."""
+        worst = mean if is_above else 1 - mean  # how far a value can lie on the other side of the mean
         if worst <= 0:
             return (0.0,) * _GRID  # no mean lies below 0 or above 1, and no bet on it is fair
         seen = np.array(list(self._counts), dtype=float).reshape(-1, 2)

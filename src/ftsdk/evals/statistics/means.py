@@ -80,9 +80,9 @@ def paired_mean_interval(
     """Return an interval of the mean of the second minus the first, measured on the same examples.
 
     Tango's where all values are 0 or 1, else Student's t of the differences, widened to that of t corrected for
-    skewness. With groups, Tango's takes the effective number of examples. Where t has no width or no end, values between
-    0 and 1 get Newcombe's without correlation, which errs on the wide side. A single group shows nothing: its interval
-    has no end, or is -1 to 1.
+    skewness. With groups, Tango's takes the effective number of examples. Where t has no width or no end, values
+    between 0 and 1 get Newcombe's without correlation, which errs on the wide side. A single group shows nothing: its
+    interval has no end, or is -1 to 1.
 
     Args:
         first: One value for each example, at least one.

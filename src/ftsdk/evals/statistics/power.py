@@ -195,17 +195,16 @@ def _power_of_mcnemar(n: int, difference: float, discordance: float, alpha: floa
 
     middle, width = n * discordance, 8 * math.sqrt(n * discordance * (1 - discordance)) + 8
     low, high = max(0, math.floor(middle - width)), min(n, math.ceil(middle + width))
-    discordant = np.arange(low, high + 1, dtype=np.int64)[:: 1 + (high - low) // 200]
     logs = _log_factorials(_round_up(high))
-    # Of n, whose factorial is the same in every term, only the difference matters: the weights are normalised.
-    weights = -logs[discordant] + discordant * math.log(discordance)
-    rest = n - discordant
-    weights = weights - np.array([math.lgamma(k + 1) for k in rest.tolist()])
-    if discordance < 1:
-        weights = weights + rest * math.log1p(-discordance)
+    if discordance == 1:
+        discordant, weights = np.array([n]), np.array([1.0])
     else:
-        weights = np.where(rest == 0, 0.0, -np.inf)
-    weights = np.exp(weights - weights.max())
+        discordant = np.arange(low, high + 1, dtype=np.int64)[:: 1 + (high - low) // 200]
+        rest = n - discordant
+        # Without the factorial of n, which is the same in every term: the weights are normalised.
+        weights = -logs[discordant] - np.array([math.lgamma(k + 1) for k in rest.tolist()])
+        weights = weights + discordant * math.log(discordance) + rest * math.log1p(-discordance)
+        weights = np.exp(weights - weights.max())
     lean = (1 + difference / discordance) / 2
     total = 0.0
     for trials, weight in zip(discordant.tolist(), (weights / weights.sum()).tolist(), strict=True):
