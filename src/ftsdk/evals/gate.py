@@ -90,7 +90,9 @@ class Verdict:
         decision, reasons, to_settle = data.get("decision"), data.get("reasons"), data.get("to_settle", [])
         if decision not in get_args(Decision) or not isinstance(reasons, list) or not isinstance(to_settle, list):
             raise SpecError("this is not the data of a verdict; pass what to_dict() returned")
-        return cls(decision=cast("Decision", decision), reasons=tuple(map(str, reasons)), to_settle=tuple(map(str, to_settle)))
+        return cls(
+            decision=cast("Decision", decision), reasons=tuple(map(str, reasons)), to_settle=tuple(map(str, to_settle))
+        )
 
 
 def judge_gate(

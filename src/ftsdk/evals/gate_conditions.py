@@ -16,6 +16,8 @@ from ftsdk.evals.metrics import Metric
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.statistics import Bets, Interval
 from ftsdk.evals.statistics.betting import lower_end
+from ftsdk.evals.statistics.power import two_digits
+from ftsdk.evals.statistics.shares import tango
 
 __all__ = ["Condition", "Outcome", "difference_above", "value_within"]
 
@@ -122,7 +124,9 @@ def value_within(
                 Interval(1 - interval.high, 1 - interval.low, interval.method),
                 1 - limit,
             )
-        finding = _by_interval(condition, value, interval, limit, n=len(results))
+        # Where no resample differs, the share of so many right answers is uncertain all the same.
+        low, high = wilson(len(results) * value, len(results))
+        finding = _by_interval(condition, value, interval, limit, n=len(results), least=(value - low, high - value))
     value, end = (finding.value, finding.end) if is_least else (1 - finding.value, 1 - finding.end)
     return _outcome(condition, finding, f"{target} {value:.1%}", f"{side} {end:.1%}", goal)
 
@@ -144,7 +148,7 @@ def difference_above(
         names: Of the two targets.
         margin: By how much the second may be worse, as a share; None: it must be better.
     """
-    goal = f"must be better than {names[0]}" if margin is None else f"may be {100 * margin:.4g} points worse"
+    goal = f"must be better than {names[0]}" if margin is None else f"may be {_points(100 * margin)} worse"
     by_index = {result.index: result for result in first}
     pairs = [(by_index[result.index], result) for result in second if result.index in by_index]
     if not pairs:
@@ -162,11 +166,18 @@ def difference_above(
         ends = sorted((sign * low, sign * high))
         scaled = Interval((ends[0] + 1) / 2, (ends[1] + 1) / 2, method)
         gain = sign * (condition.metric(scores) - condition.metric(base))
-        finding = _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs))
+        # Where no answers differ, the next ones may.
+        unseen = (tango(0, 0, len(pairs), NormalDist().inv_cdf(0.975))[1] / 2,) * 2
+        finding = _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs), least=unseen)
     gain, end = 200 * finding.value - 100, 200 * finding.end - 100
-    title = f"{names[1]} {abs(gain):.1f} points {'better' if gain >= 0 else 'worse'} than {names[0]}"
+    size = f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than" if abs(gain) >= 0.05 else "as good as"
+    title = f"{names[1]} {size} {names[0]}"
     bound = f"at least {end:.1f} better" if end > 0 else f"at most {-end:.1f} worse"
     return _outcome(condition, finding, title, bound, goal)
+
+
+def _points(points: float) -> str:
+    return f"{points:.4g} point{'' if points == 1 else 's'}"
 
 
 def _without_answers(condition: Condition, goal: str) -> Outcome:
@@ -184,7 +195,7 @@ def _outcome(condition: Condition, finding: _Finding, title: str, bound: str, go
     if finding.times > _MANY_TIMES:
         settle = f"{condition.name}: these examples lie too close to the limit for more of them to settle it"
     else:
-        more = max(1, math.ceil(finding.n * (finding.times - 1)))
+        more = two_digits(max(1, math.ceil(finding.n * (finding.times - 1))))
         way = "that it holds" if finding.toward == "shown" else "that it doesn't hold"
         settle = f"{condition.name}: about {more:,} more examples, if they come out alike, would show {way}"
     return Outcome("open", reason, settle)
@@ -223,25 +234,31 @@ def _by_bets(condition: Condition, bets: Bets, least: float) -> _Finding:
     return _Finding(bets.n, bets.mean, end, "open", min(up, down), "shown" if up <= down else "refuted")
 
 
-def _by_interval(condition: Condition, value: float, interval: Interval, least: float, *, n: int) -> _Finding:
+def _by_interval(
+    condition: Condition, value: float, interval: Interval, goal: float, *, n: int, least: tuple[float, float]
+) -> _Finding:
     """Return what the 95 % interval of a metric that isn't a mean shows; approximate, as the interval is.
 
     The level is shared among looks after every 50 examples: the k-th gets 6 / (pi k)^2 of it, which sums to 1.
+
+    Args:
+        condition: The metric.
+        value: Its value, between 0 and 1.
+        interval: The interval of the value.
+        goal: What the value must be at least.
+        n: Examples.
+        least: The least distances of the value from the ends of its interval.
     """
     usual = NormalDist().inv_cdf(0.975)
     part = 6 / (math.pi * math.ceil(n / _LOOK_EVERY)) ** 2
-    up, down = value - interval.low, interval.high - value
-    if up <= 0 or down <= 0:
-        # No resample differs, or the value is at its end; the share of so many right answers is uncertain, too.
-        low, high = wilson(n * min(max(value, 0.0), 1.0), n)
-        up, down = up if up > 0 else value - low, down if down > 0 else high - value
+    up, down = max(value - interval.low, least[0]), max(interval.high - value, least[1])
     up *= NormalDist().inv_cdf(1 - condition.ship_level * part) / usual
     down *= NormalDist().inv_cdf(1 - condition.stop_level * part) / usual
     end = max(0.0, value - up)
-    if end > least:
+    if end > goal:
         return _Finding(n, value, end, "shown")
-    if value + down < least:
+    if value + down < goal:
         return _Finding(n, value, end, "refuted")
-    gap = value - least
+    gap = value - goal
     width, toward = (up, "shown") if gap >= 0 else (down, "refuted")
     return _Finding(n, value, end, "open", (width / gap) ** 2 if gap else math.inf, toward)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftsdk.evals.scorers.scorer import Score
+from ftsdk.evals.statistics.power import two_digits
 
 __all__ = ["EvalScore", "ExampleResult", "PairedScore"]
 
@@ -152,7 +153,7 @@ class PairedScore:
             return found
         if self.examples_needed is None:
             return f"{found}; the observed one would take over a billion"
-        return f"{found}; the observed one would take about {_rounded(self.examples_needed):,}"
+        return f"{found}; the observed one would take about {two_digits(self.examples_needed):,}"
 
     @property
     def counts(self) -> str:
@@ -168,8 +169,3 @@ class PairedScore:
 
 def _shown_p(p_value: float) -> str:
     return f"= {p_value:.2g}" if p_value >= 0.001 else "< 0.001"
-
-
-def _rounded(n: int) -> int:
-    """Return two digits of a number: more aren't known."""
-    return n if n < 100 else round(n, 1 - math.floor(math.log10(n)))

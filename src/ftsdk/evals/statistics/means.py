@@ -17,6 +17,8 @@ __all__ = ["is_binary", "mean_interval", "paired_mean_interval"]
 
 _NEGLIGIBLE = 1e-12
 """Standard errors below this are rounding."""
+_LEAST_FOR_SKEWNESS = 8
+"""Values or groups from which on their skewness can be seen."""
 
 
 def is_binary(values: Sequence[float]) -> bool:
@@ -61,12 +63,10 @@ def mean_interval(
     if math.isinf(found.standard_error):
         return Interval(-math.inf, math.inf, method)
     quantile = t_quantile((1 + confidence) / 2, found.degrees)
-    low, high = _skewed_t(found, quantile)
     if is_bounded:
-        shaped = _wilson_shaped(found, quantile)
-        return Interval(max(min(low, shaped[0]), 0.0), min(max(high, shaped[1]), 1.0), method)
-    half = quantile * found.standard_error
-    return Interval(min(low, found.mean - half), max(high, found.mean + half), method)
+        low, high = _hull(_skewed_t(found, quantile), _wilson_shaped(found, quantile))
+        return Interval(max(low, 0.0), min(high, 1.0), method)
+    return Interval(*_plain_or_skewed_t(found, quantile), method)
 
 
 def paired_mean_interval(
@@ -125,10 +125,7 @@ def paired_mean_interval(
         return Interval(low, high, "newcombe" if groups is None else method)
     if math.isinf(found.standard_error):
         return Interval(-math.inf, math.inf, method)
-    quantile = t_quantile((1 + confidence) / 2, found.degrees)
-    half = quantile * found.standard_error
-    low, high = _skewed_t(found, quantile)
-    low, high = min(low, found.mean - half), max(high, found.mean + half)
+    low, high = _plain_or_skewed_t(found, t_quantile((1 + confidence) / 2, found.degrees))
     return Interval(max(low, -1.0), min(high, 1.0), method) if is_bounded else Interval(low, high, method)
 
 
@@ -146,6 +143,17 @@ def _wilson_shaped(found: ClusteredMean, quantile: float) -> tuple[float, float]
     centre, scale = found.mean + 1 / (2 * effective), 1 + 1 / effective
     half = math.sqrt(found.mean * (1 - found.mean) / effective + 1 / (4 * effective**2))
     return (centre - half) / scale, (centre + half) / scale
+
+
+def _hull(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _plain_or_skewed_t(found: ClusteredMean, quantile: float) -> tuple[float, float]:
+    """Return the interval by t, widened to that of t corrected for skewness where there are values enough to see it."""
+    half = quantile * found.standard_error
+    plain = found.mean - half, found.mean + half
+    return plain if found.clusters < _LEAST_FOR_SKEWNESS else _hull(plain, _skewed_t(found, quantile))
 
 
 def _skewed_t(found: ClusteredMean, quantile: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from ftsdk.evals.statistics.distributions import binomial_half, t_quantile, t_tw
 from ftsdk.evals.statistics.interval import check_confidence
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["chance_to_see", "examples_needed", "smallest_difference"]
+__all__ = ["chance_to_see", "examples_needed", "smallest_difference", "two_digits"]
 
 _MOST_EXACT = 1000
 """Expected discordant examples up to which the exact test is worked out; above, the normal distribution is exact."""
@@ -137,6 +137,11 @@ def examples_needed(
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high
+
+
+def two_digits(n: int) -> int:
+    """Return an estimated number of examples rounded to two digits, below 100 as it is: more aren't known."""
+    return n if n < 100 else round(n, 1 - math.floor(math.log10(n)))
 
 
 def _outcomes(discordance: float | None, spread: float | None, share: float | None) -> dict[str, float]:
