@@ -6,7 +6,7 @@ from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, Js
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import EvalData, Example
-from ftsdk.evals.gate import Gate, Verdict, judge_gate
+from ftsdk.evals.gate import Gate, Verdict, check_gate, judge_gate
 from ftsdk.evals.generation import CanMeasureLikelihood, CanStream, Generator, TransformersGenerator
 from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
@@ -56,6 +56,7 @@ __all__ = [
     "Target",
     "TransformersGenerator",
     "Verdict",
+    "check_gate",
     "confidence_sequence",
     "constrained",
     "evaluate",

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.eval import Eval
-from ftsdk.evals.gate_conditions import Condition, Outcome, difference_above, value_within
+from ftsdk.evals.gate_conditions import Condition, Outcome, check_side, difference_above, value_within
 from ftsdk.evals.metrics import Metric
 from ftsdk.evals.results import ExampleResult
 from ftsdk.spec.base import Value, nearest
 
-__all__ = ["Decision", "Gate", "Verdict", "judge_gate"]
+__all__ = ["Decision", "Gate", "Verdict", "check_gate", "judge_gate"]
 
 Decision = Literal["ship", "don't ship", "can't tell"]
 
@@ -93,6 +93,19 @@ class Verdict:
         return cls(
             decision=cast("Decision", decision), reasons=tuple(map(str, reasons)), to_settle=tuple(map(str, to_settle))
         )
+
+
+def check_gate(gate: Gate, evals: Sequence[Eval]) -> None:
+    """Raise unless a gate can be judged by evals, before any of them has run.
+
+    Raises:
+        SpecError: It names what they don't measure, a metric without bounds, or a limit on the wrong side.
+    """
+    for name in (gate.metric, *gate.no_regression):
+        condition = Condition(*_find(name, evals), 1 - gate.confidence, 1 - gate.confidence)
+        for limit, is_least in ((gate.at_least, True), (gate.at_most, False)):
+            if name == gate.metric and limit is not None:
+                check_side(condition, is_least=is_least)
 
 
 def judge_gate(

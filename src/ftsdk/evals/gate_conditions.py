@@ -19,7 +19,7 @@ from ftsdk.evals.statistics.betting import lower_end
 from ftsdk.evals.statistics.power import two_digits
 from ftsdk.evals.statistics.shares import tango
 
-__all__ = ["Condition", "Outcome", "difference_above", "value_within"]
+__all__ = ["Condition", "Outcome", "check_side", "difference_above", "value_within"]
 
 _LOOK_EVERY = 50
 """Examples between two looks at a metric that isn't a mean."""
@@ -88,6 +88,17 @@ class _Finding:
     toward: State = "shown"
 
 
+def check_side(condition: Condition, *, is_least: bool) -> None:
+    """Raise if a limit is on the side on which the metric is better.
+
+    Raises:
+        SpecError: It is.
+    """
+    if is_least == condition.is_lower_better:
+        better, right = ("less", "at_most") if condition.is_lower_better else ("more", "at_least")
+        raise SpecError(f"{better} of {condition.name} is better: a gate limits it by {right}")
+
+
 def value_within(
     condition: Condition, results: Sequence[ExampleResult], target: str, *, limit: float, is_least: bool
 ) -> Outcome:
@@ -104,9 +115,7 @@ def value_within(
         SpecError: The limit is on the side on which the metric is better.
     """
     side = "at least" if is_least else "at most"
-    if is_least == condition.is_lower_better:
-        better, right = ("less", "at_most") if condition.is_lower_better else ("more", "at_least")
-        raise SpecError(f"{better} of {condition.name} is better: a gate limits it by {right}")
+    check_side(condition, is_least=is_least)
     goal = f"must be {side} {100 * limit:.4g} %"
     if not results:
         return _without_answers(condition, goal)

@@ -17,7 +17,7 @@ from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, SpecError, UnsupportedSpecError
-from ftsdk.evals import Eval, Gate
+from ftsdk.evals import Eval, Gate, check_gate
 from ftsdk.job.estimated import estimated
 from ftsdk.job.rendered_rows import RenderedRows, count_sequences, render_rows_of, renders_rows
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -121,6 +121,12 @@ class FineTuneJob(JobFields):
             if name not in parts:
                 known = nearest(name, parts) if parts else "; the job has no validation and no evals"
                 raise ValueError(f"allow_leaks names {name!r}, which is no part of the job{known}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_on_what_is_measured(self) -> Self:
+        if self.gate is not None:
+            check_gate(self.gate, self.evals)
         return self
 
     @field_validator("backend")
