@@ -176,8 +176,8 @@ def difference_above(
         scaled = Interval((ends[0] + 1) / 2, (ends[1] + 1) / 2, method)
         gain = sign * (condition.metric(scores) - condition.metric(base))
         # Where no answers differ, the next ones may.
-        unseen = (tango(0, 0, len(pairs), NormalDist().inv_cdf(0.975))[1] / 2,) * 2
-        finding = _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs), least=unseen)
+        unseen = tango(0, 0, len(pairs), NormalDist().inv_cdf(0.975))[1] / 2
+        finding = _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs), least=(unseen, unseen))
     gain, end = 200 * finding.value - 100, 200 * finding.end - 100
     size = f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than" if abs(gain) >= 0.05 else "as good as"
     title = f"{names[1]} {size} {names[0]}"
