@@ -2,7 +2,7 @@
 
     python benchmarks/bench_intervals.py [TRIALS]
 
-Simulated results with a known truth, 2,000 trials each; three to four minutes. Limits: 95 % intervals hold the truth in
+Simulated results with a known truth, 2,000 trials each; two to three minutes. Limits: 95 % intervals hold the truth in
 93 to 97 % of trials. Lines marked * rest on a handful of examples: fewer than five on which two targets differ, about
 ten scores below 1, about 15 wrong answers in all groups. There the outcomes are too few to make up 95 %, and an
 interval must err on the safe side: at least 93 %. A gate that is looked at after every 50 examples ships a model that
