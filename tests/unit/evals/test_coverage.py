@@ -100,6 +100,11 @@ def test_the_bootstrap_of_few_groups_is_as_wide_as_t() -> None:
     assert found.high - found.low > 0.75 * (plain.high - plain.low)
 
 
+def test_huge_values_overflow_nothing() -> None:
+    low, high, _ = mean_interval([1e300, -1e300, 1e299], is_bounded=False)
+    assert -math.inf < low < 3.4e298 < high < math.inf
+
+
 def test_as_many_groups_as_examples_are_needed() -> None:
     with pytest.raises(SpecError, match="groups"):
         mean_interval([1.0, 0.0], is_bounded=True, groups=["one"])

@@ -63,14 +63,15 @@ def clustered_mean(values: Sequence[float], groups: Groups) -> ClusteredMean:
         math.fsum(values[index] - mean for index in cluster) / math.sqrt(1 - share)
         for cluster, share in zip(clusters, shares, strict=True)
     ]
-    squares = math.fsum(deviation**2 for deviation in deviations)
+    # As parts of the largest, whose square may be too large for a float.
+    largest = max(map(abs, deviations)) or 1.0
+    squares = math.fsum((deviation / largest) ** 2 for deviation in deviations)
     # The degrees of freedom are (sum b_gg)^2 / sum b_gh^2 for the products b of the groups' weights.
     diagonal = math.fsum(share**2 for share in shares)
     ratios = math.fsum(share**2 / (1 - share) for share in shares)
     own = math.fsum((share**2 / (1 - share)) ** 2 for share in shares)
     degrees = 1 / (diagonal + ratios**2 - own)
-    typical = math.sqrt(squares / len(deviations))
-    skewness = (
-        math.fsum((deviation / typical) ** 3 for deviation in deviations) / len(deviations) if typical > 0 else 0.0
-    )
-    return ClusteredMean(mean, math.sqrt(squares) / n, degrees, len(clusters), skewness)
+    typical = largest * math.sqrt(squares / len(deviations))
+    cubes = math.fsum((deviation / typical) ** 3 for deviation in deviations) if typical > 0 else 0.0
+    error = largest * math.sqrt(squares) / n
+    return ClusteredMean(mean, error, degrees, len(clusters), cubes / len(deviations))
