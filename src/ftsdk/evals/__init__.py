@@ -2,6 +2,7 @@
 
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.chat_wire import ChatWire
+from ftsdk.evals.confusion import ClassScore, ConfusionMatrix, confusion_matrix
 from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, JsonSchema, constrained
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
@@ -14,19 +15,25 @@ from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.runner import EvalProgress, evaluate
 from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
+from ftsdk.evals.scorers.abilities import CanJudgeMany, CanPrepare
 from ftsdk.evals.spending import BilledTarget, CanMeter
 from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
+from ftsdk.evals.storage import read_results
 from ftsdk.evals.targets import FunctionTarget, NamedTarget, Target, as_target, targets
 
 __all__ = [
     "Answer",
     "BilledTarget",
     "CanConstrain",
+    "CanJudgeMany",
     "CanMeasureLikelihood",
     "CanMeter",
+    "CanPrepare",
     "CanStream",
     "ChatWire",
     "Choices",
+    "ClassScore",
+    "ConfusionMatrix",
     "ConstrainedTarget",
     "Endpoint",
     "EndpointTarget",
@@ -50,6 +57,7 @@ __all__ = [
     "Target",
     "TransformersGenerator",
     "as_target",
+    "confusion_matrix",
     "constrained",
     "evaluate",
     "get_metric",
@@ -59,6 +67,7 @@ __all__ = [
     "metric",
     "metric_names",
     "paired_difference_interval",
+    "read_results",
     "scorer",
     "scorer_names",
     "targets",
