@@ -2,6 +2,7 @@
 
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.chat_wire import ChatWire
+from ftsdk.evals.confusion import ClassScore, ConfusionMatrix, confusion_matrix
 from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, JsonSchema, constrained
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
@@ -15,6 +16,7 @@ from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.runner import EvalProgress, evaluate
 from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
+from ftsdk.evals.scorers.abilities import CanJudgeMany, CanPrepare
 from ftsdk.evals.spending import BilledTarget, CanMeter
 from ftsdk.evals.statistics import (
     confidence_sequence,
@@ -25,17 +27,22 @@ from ftsdk.evals.statistics import (
     smallest_difference,
     wilson_interval,
 )
+from ftsdk.evals.storage import read_results
 from ftsdk.evals.targets import FunctionTarget, NamedTarget, Target, as_target, targets
 
 __all__ = [
     "Answer",
     "BilledTarget",
     "CanConstrain",
+    "CanJudgeMany",
     "CanMeasureLikelihood",
     "CanMeter",
+    "CanPrepare",
     "CanStream",
     "ChatWire",
     "Choices",
+    "ClassScore",
+    "ConfusionMatrix",
     "ConstrainedTarget",
     "Endpoint",
     "EndpointTarget",
@@ -63,6 +70,7 @@ __all__ = [
     "as_target",
     "check_gate",
     "confidence_sequence",
+    "confusion_matrix",
     "constrained",
     "evaluate",
     "examples_needed",
@@ -76,6 +84,7 @@ __all__ = [
     "metric",
     "metric_names",
     "paired_difference_interval",
+    "read_results",
     "scorer",
     "scorer_names",
     "smallest_difference",

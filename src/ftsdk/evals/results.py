@@ -34,7 +34,7 @@ class ExampleResult:
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The values of the row in the columns that the eval names, such as those of its slices."""
     error: str | None = None
-    """Why there is no answer; it counts as the worst score."""
+    """Why there is no answer, or no verdict on it; it counts as the worst score."""
     is_cut: bool | None = None
     """Whether the answer ended at the limit of its tokens; None: not known."""
     input_tokens: int | None = None
@@ -46,7 +46,7 @@ class ExampleResult:
     @property
     def score(self) -> Score:
         """The verdict of the scorer."""
-        return Score(self.value, self.reason, self.label, self.expected_label, self.parts)
+        return Score(self.value, self.reason, self.label, self.expected_label, self.parts, self.error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
 from ftsdk.evals.gate import Gate, judge_gate
 from ftsdk.evals.generation import CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
+from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
@@ -181,7 +182,11 @@ class _Measurement:
                 self._ask_for_rest(file, keys, answers, open_once)
             else:
                 self._report(total)
-            results = [self._result(index, example, answers[index]) for index, example in enumerate(self._examples)]
+            scores = judge_answers(self._eval, self._examples, answers, target=self._target.name, folder=folder)
+            results = [
+                self._result(index, example, answers[index], scores[index])
+                for index, example in enumerate(self._examples)
+            ]
             file.finish(results)
         return results
 
@@ -271,17 +276,7 @@ class _Measurement:
         for position, found in generator.likelihoods(prompts, expected):
             yield wanted[position], Answer(text=found.to_json())
 
-    def _result(self, index: int, example: Example, answer: Answer) -> ExampleResult:
-        scorer = self._eval.scorer
-        if answer.error is None:
-            score = self._eval.score(example, answer.text)
-        elif scorer.is_unbounded:
-            raise SpecError(
-                f"example {index + 1} of the eval {self._eval.name!r} has no answer from {self._target.name} "
-                f"({answer.error}), and values of the scorer {scorer.name!r} have no worst one; evaluate again later"
-            )
-        else:
-            score = Score(1.0 if scorer.is_lower_better else 0.0, f"no answer: {answer.error}")
+    def _result(self, index: int, example: Example, answer: Answer, score: Score) -> ExampleResult:
         return ExampleResult(
             index=index,
             prompt=example.prompt_text,
@@ -293,7 +288,7 @@ class _Measurement:
             expected_label=score.expected_label,
             parts=score.parts,
             columns=example.columns,
-            error=answer.error,
+            error=answer.error or score.error,
             is_cut=answer.is_cut,
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
