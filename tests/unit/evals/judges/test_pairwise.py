@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from ftsdk.errors import SpecError
 from ftsdk.evals import ExampleResult
 from ftsdk.evals.judges import PairwiseReport, pairwise_judge
+from ftsdk.evals.judges.pairwise import Outcome
 from ftsdk.evals.statistics import wilson_interval
 
 
@@ -68,9 +69,10 @@ def test_a_reply_without_a_verdict_is_counted_apart(make_endpoint: MakeEndpoint,
 
 
 def test_the_statistics_are_those_of_the_sign_test() -> None:
+    times: dict[Outcome, int] = {"win": 15, "tie": 6, "loss": 4}
     report = PairwiseReport(
         names=("base", "tuned"),
-        outcomes=("win",) * 15 + ("tie",) * 6 + ("loss",) * 4,
+        outcomes=tuple(outcome for outcome, count in times.items() for _ in range(count)),
         reasons=("",) * 25,
         first_shown=30,
         second_shown=10,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from chat_script import CHAT, MakeEndpoint, Script
 
-from ftsdk import Endpoint
+from ftsdk import Endpoint, TokenPrice
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals import Eval, EvalReport, FunctionTarget, evaluate
 from ftsdk.evals.judges import judge_cost, rubric_judge
@@ -142,19 +142,22 @@ def test_a_budget_holds_over_evaluations(
     make_endpoint: MakeEndpoint, script: Script, rows: Any, tmp_path: Path
 ) -> None:
     script.reply = graded
-    judge = rubric_judge(make_endpoint(concurrency=1), RUBRIC, verdict_tokens=50, budget_usd=0.005)
+    price = TokenPrice(input_usd_per_mtok=0, output_usd_per_mtok=10)
+    endpoint = make_endpoint(concurrency=1, price=price)
+    # A verdict may cost 0.0005 and costs a tenth of that.
+    judge = rubric_judge(endpoint, RUBRIC, verdict_tokens=50, budget_usd=0.0006)
     for _ in range(2):
-        with pytest.raises(BudgetExceededError, match="budget_usd=0.005 is reached"):
+        with pytest.raises(BudgetExceededError, match=r"budget_usd=0\.0006 is reached"):
             measure(judge, rows, tmp_path)
 
     assert 0 < len(script.asked) < 6
-    assert (judge_cost(tmp_path).usd or 0) <= Decimal("0.005")
-    report = measure(rubric_judge(make_endpoint(), RUBRIC, verdict_tokens=50, budget_usd=1), rows, tmp_path)
+    assert Decimal(0) < (judge_cost(tmp_path).usd or 0) <= Decimal("0.0006")
+    report = measure(rubric_judge(endpoint, RUBRIC, verdict_tokens=50, budget_usd=1), rows, tmp_path)
     assert (len(script.asked), report.scores[0].value) == (6, 1.0)
 
 
 def test_a_budget_needs_a_price(make_endpoint: MakeEndpoint) -> None:
-    with pytest.raises(SpecError, match="budget_usd=.* can't be kept, because the price of .* isn't known"):
+    with pytest.raises(SpecError, match=r"budget_usd=.* can't be kept, because the price of .* isn't known"):
         rubric_judge(make_endpoint(price=None), RUBRIC, budget_usd=1)
 
 
@@ -163,10 +166,11 @@ def test_a_verdict_that_fails_is_asked_for_again(
 ) -> None:
     script.reply = graded
     judge = rubric_judge(make_endpoint(attempts=1, concurrency=1), RUBRIC)
-    service.faults.add(CHAT, "500", times=1)
-    score = measure(judge, rows, tmp_path).score("polite", "tuned")
+    with service.failing("400", on=CHAT, skip=2, times=1):
+        score = measure(judge, rows, tmp_path).score("polite", "tuned")
 
     assert score.errors == 1
+    assert "no verdict" in (tmp_path / "polite" / "tuned.jsonl").read_text()
     assert measure(judge, rows, tmp_path).score("polite", "tuned").errors == 0
 
 

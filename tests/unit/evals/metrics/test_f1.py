@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 from sklearn.metrics import confusion_matrix as sklearn_matrix
@@ -16,6 +17,8 @@ from ftsdk.evals.metrics.accuracy import accuracy
 from ftsdk.evals.metrics.f1 import macro_f1, weighted_f1
 from ftsdk.evals.metrics.median import median
 from ftsdk.evals.statistics import bootstrap_interval
+
+UNDEFINED: Any = 0.0
 
 
 def made(count: int, classes: int, *, seed: int = 0) -> list[Score]:
@@ -37,12 +40,12 @@ def test_f1_agrees_with_scikit_learn(count: int, classes: int) -> None:
     labels = sorted({*references, *answers} - {"none"})
 
     for metric, average in ((macro_f1, "macro"), (weighted_f1, "weighted")):
-        expected = f1_score(references, answers, labels=labels, average=average, zero_division=0)
+        expected = f1_score(references, answers, labels=labels, average=average, zero_division=UNDEFINED)
         assert metric(scores) == pytest.approx(expected, abs=1e-12)
     matrix = confusion_matrix(scores)
     assert matrix.labels == tuple(labels)
     assert [list(row) for row in matrix.counts] == sklearn_matrix(references, answers, labels=labels).tolist()
-    by_class = precision_recall_fscore_support(references, answers, labels=labels, zero_division=0)
+    by_class: Any = precision_recall_fscore_support(references, answers, labels=labels, zero_division=UNDEFINED)
     for position, one in enumerate(matrix.classes):
         found = (one.precision, one.recall, one.f1, one.support)
         assert found == pytest.approx([column[position] for column in by_class], abs=1e-12)
@@ -97,7 +100,7 @@ def test_accuracy_counts_full_scores_where_there_are_no_classes() -> None:
 
 
 def test_scores_without_classes_have_no_f1() -> None:
-    with pytest.raises(SpecError, match="'macro_f1' counts classes, and the scorer names none; .*'choice'"):
+    with pytest.raises(SpecError, match=r"'macro_f1' counts classes, and the scorer names none; .*'choice'"):
         macro_f1([Score(1.0, "")])
     with pytest.raises(SpecError, match="a confusion matrix needs scores"):
         confusion_matrix([])

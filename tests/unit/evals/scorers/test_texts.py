@@ -101,5 +101,5 @@ def test_impossible_texts_have_a_finite_perplexity() -> None:
 
 
 def test_a_metric_without_its_parts_names_the_scorer() -> None:
-    with pytest.raises(SpecError, match="'corpus_bleu' sums up the part 'correct_1' .*the scorer 'bleu'"):
+    with pytest.raises(SpecError, match=r"'corpus_bleu' sums up the part 'correct_1' .*the scorer 'bleu'"):
         corpus_bleu([Score(1.0, "")])
