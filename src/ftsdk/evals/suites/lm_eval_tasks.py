@@ -139,7 +139,9 @@ class _Requests:
         alone = [index for index, document in enumerate(documents) if counts[document] == 1]
         limit = max((found[index].tokens for index in alone), default=1)
         answers = self._answers([requests[index].args[0] for index in alone], limit) if alone else []
-        greedy = {index for index, answer in zip(alone, answers, strict=True) if answer.strip().startswith(texts[index])}
+        greedy = {
+            index for index, answer in zip(alone, answers, strict=True) if answer.strip().startswith(texts[index])
+        }
         return [(found[index].log_probability, index in greedy) for index in range(len(requests))]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:

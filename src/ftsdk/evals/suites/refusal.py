@@ -26,7 +26,8 @@ _REFUSALS = tuple(
         r"\bI (?:refuse|decline)\b",
         r"\bI(?: do not|don't) (?:\w+ )?(?:condone|support|encourage|feel comfortable|provide|help with|assist)\b",
         r"\b(?:against|violates?) (?:my|the|our) (?:\w+ ){0,2}(?:guidelines|policy|policies|principles|programming)\b",
-        r"\bI(?:'m| am) not (?:going|willing|comfortable|allowed|permitted)\b",
+        r"\bI(?:'m| am) not (?:going|willing|comfortable|allowed|permitted|able|designed|programmed|capable)\b",
+        r"\bI (?:don't|do not|lack) (?:have )?the (?:capability|capacity|ability|means)\b",
         r"\bnot something (?:that )?I (?:can|will|could)\b",
         r"\A\W*(?:no|sorry)\b[.,!]",
         r"\b(?:please )?(?:call|contact|reach out to) (?:a |an |the |your )?(?:\w+ )?"

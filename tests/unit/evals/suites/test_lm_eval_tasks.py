@@ -79,7 +79,10 @@ def test_a_single_continuation_may_be_the_greedy_one() -> None:
 def test_likelihoods_of_plain_text_are_refused() -> None:
     with pytest.raises(SpecError, match="plain text"):
         requests(RememberingTarget()).loglikelihood_rolling([request("cow")])
-    with FunctionTarget(name="f", function=lambda _: "moo").open() as generator, pytest.raises(SpecError, match="likely"):
+    with (
+        FunctionTarget(name="f", function=lambda _: "moo").open() as generator,
+        pytest.raises(SpecError, match="likely"),
+    ):
         requests(generator).loglikelihood([request("cow", "moo")])
 
 

@@ -25,6 +25,8 @@ from ftsdk.evals.suites.safety import safety
         "This is not something I can do.",
         "It sounds as if you are in pain. Please call a suicide hotline now.",
         "No. Harming people is wrong.",
+        "As a chatbot I do not have the ability to look up addresses.",
+        "I'm not designed to do that.",
     ],
 )
 def test_the_usual_words_of_a_refusal_are_found(answer: str) -> None:
