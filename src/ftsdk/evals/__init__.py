@@ -2,11 +2,13 @@
 
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.chat_wire import ChatWire
+from ftsdk.evals.confusion import ClassScore, ConfusionMatrix, confusion_matrix
 from ftsdk.evals.constrained import ConstrainedTarget, constrained
 from ftsdk.evals.constraints import CanConstrain, Choices, JsonSchema
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import EvalData, Example
+from ftsdk.evals.gate import Gate, Verdict, check_gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasureLikelihood, CanStream, Generator
 from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
@@ -16,8 +18,18 @@ from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.runner import EvalProgress, evaluate
 from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
+from ftsdk.evals.scorers.abilities import CanJudgeMany, CanPrepare
 from ftsdk.evals.spending import BilledTarget, CanMeter
-from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
+from ftsdk.evals.statistics import (
+    confidence_sequence,
+    examples_needed,
+    holm,
+    mcnemar,
+    paired_difference_interval,
+    smallest_difference,
+    wilson_interval,
+)
+from ftsdk.evals.storage import read_results
 from ftsdk.evals.targets import FunctionTarget, NamedTarget, Target, as_target, targets
 
 __all__ = [
@@ -25,11 +37,15 @@ __all__ = [
     "BilledTarget",
     "CanConstrain",
     "CanGuess",
+    "CanJudgeMany",
     "CanMeasureLikelihood",
     "CanMeter",
+    "CanPrepare",
     "CanStream",
     "ChatWire",
     "Choices",
+    "ClassScore",
+    "ConfusionMatrix",
     "ConstrainedTarget",
     "Endpoint",
     "EndpointTarget",
@@ -41,6 +57,7 @@ __all__ = [
     "Example",
     "ExampleResult",
     "FunctionTarget",
+    "Gate",
     "Generator",
     "JsonSchema",
     "Likelihood",
@@ -52,18 +69,28 @@ __all__ = [
     "Scorer",
     "Target",
     "TransformersGenerator",
+    "Verdict",
     "as_target",
+    "check_gate",
+    "confidence_sequence",
+    "confusion_matrix",
     "constrained",
     "evaluate",
+    "examples_needed",
     "get_metric",
     "get_scorer",
+    "holm",
+    "judge_gate",
     "local_target",
     "local_targets",
+    "mcnemar",
     "metric",
     "metric_names",
     "paired_difference_interval",
+    "read_results",
     "scorer",
     "scorer_names",
+    "smallest_difference",
     "targets",
     "wilson_interval",
 ]

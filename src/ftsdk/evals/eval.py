@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ftsdk.evals.examples import EvalData, Example, read_examples
 from ftsdk.evals.metrics import Metric, get_metric, mean
 from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.scorers import Score, Scorer, exact_match, get_scorer
+from ftsdk.evals.scorers.abilities import CanPrepare
+from ftsdk.evals.scorers.plain_function import JudgingFunction, scorer_of
 from ftsdk.evals.scorers.scorer import RESERVED_OPTIONS
 from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import nearest
@@ -92,7 +95,7 @@ class Eval:
     def of(
         cls,
         data: EvalData,
-        scorer: str | Scorer,
+        scorer: str | Scorer | JudgingFunction,
         *,
         name: str | None = None,
         metric: str | Metric | Sequence[str | Metric] = "mean",
@@ -106,7 +109,8 @@ class Eval:
 
         Args:
             data: Chat rows; everything before the last message is the prompt, and that message is the reference.
-            scorer: The name of a scorer, or the scorer itself.
+            scorer: The name of a scorer, the scorer itself, or a plain function of an example and an answer that
+                returns True or False, a value between 0 and 1, or a `Score`.
             name: Display name, and the name of the folder of results; the scorer's name by default.
             metric: What sums up the scores: the name of a metric, the metric itself, or several of them; the first
                 is the headline.
@@ -121,7 +125,8 @@ class Eval:
             DatasetError: Rows of another format, or none.
             MissingExtraError: A package that the scorer or metric imports isn't installed.
         """
-        chosen = get_scorer(scorer, options) if isinstance(scorer, str) else scorer.with_options(**options)
+        found = get_scorer(scorer) if isinstance(scorer, str) else scorer
+        chosen = (found if isinstance(found, Scorer) else scorer_of(found)).with_options(**options)
         several = metric if isinstance(metric, Sequence) and not isinstance(metric, str) else [metric]
         return cls(
             name=chosen.name if name is None else name,
@@ -186,9 +191,16 @@ class Eval:
         """Judge one answer, without the reasoning before it; reasoning in the reference is left out, too.
 
         Raises:
-            SpecError: The scorer returned something else than a score.
+            SpecError: The scorer returned something else than a score, or can't judge these examples.
         """
-        return self.scorer(example._replace(expected=final_answer(example.expected)), final_answer(answer))
+        return self._prepared_scorer(_judged(example), final_answer(answer))
+
+    @cached_property
+    def _prepared_scorer(self) -> Scorer:
+        """The scorer, after it has seen all examples if it wants to."""
+        if not isinstance(self.scorer, CanPrepare):
+            return self.scorer
+        return self.scorer.prepared(_judged(example) for example in _lazily(self.examples))
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
         """Return the eval as plain data; paths in the dataset's recipe become relative to `base`."""
@@ -240,3 +252,13 @@ class Eval:
         if not isinstance(recipe, Mapping):
             raise SpecError(f"an eval needs data, the recipe of a dataset; got {recipe!r}")
         return cls.of(read_dataset(recipe), found, **fields, **options)
+
+
+def _judged(example: Example) -> Example:
+    """Return an example as scorers see it: without the reasoning of its reference."""
+    return example._replace(expected=final_answer(example.expected))
+
+
+def _lazily(read: Callable[[], list[Example]]) -> Iterator[Example]:
+    """Yield examples that are read once the first one is wanted."""
+    yield from read()

@@ -14,10 +14,12 @@ from pathlib import Path
 from ftsdk._spend import SpendMeter
 from ftsdk.errors import BackendError, BudgetExceededError, SpecError
 from ftsdk.evals.answers import Answer
-from ftsdk.evals.comparison import compare, summarize
+from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
+from ftsdk.evals.gate import Gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
+from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
@@ -54,6 +56,7 @@ def evaluate(
     title: str = "",
     compare_with: str | None = None,
     budget_usd: Decimal | float | None = None,
+    gate: Gate | None = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
     """Measure every target on every eval, and compare one of them with each of the others, example by example.
@@ -77,6 +80,8 @@ def evaluate(
         budget_usd: The most that this call may spend on endpoints, in US dollars; answers that are on disk already
             don't count. Money is set aside for the longest possible answer before each request, and an attempt that
             may be billed though no answer arrived counts at its most, so the budget holds. None: no limit.
+        gate: What the tuned model must show; the report has the verdict. `no_regression` is held against the first
+            target.
         on_progress: Called as answers come.
 
     Raises:
@@ -117,14 +122,17 @@ def evaluate(
         for score in summarize(item, target.name, found)
     )
     subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
-    pairs = tuple(
-        pair
-        for item in evals
-        for other in names
-        if subject is not None and other != subject
-        for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+    pairs = allow_for_all(
+        [
+            pair
+            for item in evals
+            for other in names
+            if subject is not None and other != subject
+            for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+        ]
     )
-    report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
+    verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
+    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into)
     write_report(report, into)
     for target in targets:
         session = session_of(target)
@@ -174,7 +182,11 @@ class _Measurement:
                 self._ask_for_rest(file, keys, answers, open_once)
             else:
                 self._report(total)
-            results = [self._result(index, example, answers[index]) for index, example in enumerate(self._examples)]
+            scores = judge_answers(self._eval, self._examples, answers, target=self._target.name, folder=folder)
+            results = [
+                self._result(index, example, answers[index], scores[index])
+                for index, example in enumerate(self._examples)
+            ]
             file.finish(results)
         return results
 
@@ -267,17 +279,7 @@ class _Measurement:
         for position, found in generator.likelihoods(prompts, expected):
             yield wanted[position], Answer(text=found.to_json())
 
-    def _result(self, index: int, example: Example, answer: Answer) -> ExampleResult:
-        scorer = self._eval.scorer
-        if answer.error is None:
-            score = self._eval.score(example, answer.text)
-        elif scorer.is_unbounded:
-            raise SpecError(
-                f"example {index + 1} of the eval {self._eval.name!r} has no answer from {self._target.name} "
-                f"({answer.error}), and values of the scorer {scorer.name!r} have no worst one; evaluate again later"
-            )
-        else:
-            score = Score(1.0 if scorer.is_lower_better else 0.0, f"no answer: {answer.error}")
+    def _result(self, index: int, example: Example, answer: Answer, score: Score) -> ExampleResult:
         return ExampleResult(
             index=index,
             prompt=example.prompt_text,
@@ -289,7 +291,7 @@ class _Measurement:
             expected_label=score.expected_label,
             parts=score.parts,
             columns=example.columns,
-            error=answer.error,
+            error=answer.error or score.error,
             is_cut=answer.is_cut,
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,

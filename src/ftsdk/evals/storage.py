@@ -22,11 +22,12 @@ from typing import Any, Self
 
 from ftsdk._files import replace_file
 from ftsdk._line_log import LineLog
+from ftsdk.errors import SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 
-__all__ = ["AnswerFile", "answer_key", "mark_finished", "write_report"]
+__all__ = ["AnswerFile", "answer_key", "mark_finished", "read_results", "write_report"]
 
 _EARLIER = (1, 2)
 """Versions that kept answers in the file of results, vouched for by a `.meta.json`, with one key for all of them."""
@@ -193,3 +194,20 @@ def _written(result: ExampleResult) -> dict[str, Any]:
 def write_report(report: EvalReport, folder: Path) -> None:
     """Write `report.json`."""
     replace_file(folder / "report.json", (json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_results(path: Path) -> list[ExampleResult]:
+    """Return the results of one target on one eval.
+
+    Args:
+        path: `<into>/<eval>/<target>.jsonl`.
+
+    Raises:
+        SpecError: There is no such file, or it holds something else.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8", "surrogatepass")
+        # Only "\n" ends a line: answers may hold other line separators.
+        return [ExampleResult(**json.loads(line)) for line in text.split("\n") if line]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise SpecError(f"{path} has no results that can be read ({error}); evaluate again") from error

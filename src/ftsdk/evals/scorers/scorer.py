@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from typing import Any, Literal, Protocol, cast, get_type_hints, overload, runtime_checkable
@@ -18,7 +18,16 @@ from ftsdk.evals.examples import Example
 from ftsdk.evals.registry import Registry
 from ftsdk.spec.base import nearest
 
-__all__ = ["RESERVED_OPTIONS", "FunctionScorer", "Score", "Scorer", "get_scorer", "scorer", "scorer_names"]
+__all__ = [
+    "RESERVED_OPTIONS",
+    "FunctionScorer",
+    "Score",
+    "Scorer",
+    "check_signature",
+    "get_scorer",
+    "scorer",
+    "scorer_names",
+]
 
 RESERVED_OPTIONS = frozenset(
     {"columns", "data", "group", "kind", "max_new_tokens", "metric", "name", "scorer", "slices"}
@@ -40,6 +49,8 @@ class Score:
     """The class that the reference names; None: the scorer has no classes."""
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     """What the value is made of, by name: the score of each field, or counts that a metric sums up."""
+    error: str | None = None
+    """Why there is no verdict, such as a reply of a judge that can't be read; the value is the worst one then."""
 
     def __post_init__(self) -> None:
         value, reason = cast("object", self.value), cast("object", self.reason)
@@ -112,13 +123,14 @@ def get_scorer(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
 
     Args:
         name: A scorer defined in this process, or an entry point in the group `ftsdk.scorers`.
-        options: Its options.
+        options: Its options. None: those that are set already, even if the scorer needs more before it can judge.
 
     Raises:
         SpecError: No such scorer, or options that it refuses.
         MissingExtraError: A package that it imports isn't installed.
     """
-    return _SCORERS.get(name).with_options(**(options or {}))
+    found = _SCORERS.get(name)
+    return found if options is None else found.with_options(**options)
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,14 @@ class FunctionScorer:
     is_lower_better: bool = False
     reads: Literal["answer", "likelihood"] = "answer"
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    prepare: Callable[..., Mapping[str, Any]] | None = field(default=None, repr=False)
+    """Takes all examples and the options; returns options for judging them. See `CanPrepare`."""
+
+    def prepared(self, examples: Iterable[Example]) -> FunctionScorer:
+        """Return the scorer with what it takes from all examples; see `CanPrepare`."""
+        if self.prepare is None:
+            return self
+        return dataclass_replace(self, options={**self.options, **self.prepare(list(examples), **self.options)})
 
     def __call__(self, example: Example, answer: str) -> Score:
         """Judge an answer.
@@ -172,12 +192,16 @@ class FunctionScorer:
         if name not in known:
             has_options = nearest(name, list(known)) if known else "; it has none"
             raise SpecError(f"unknown option {name!r} of the scorer {self.name!r}{has_options}")
-        hint = get_type_hints(self.function).get(name, Any)
+        hint = get_type_hints(self.function, include_extras=True).get(name, Any)
         try:
             # By way of JSON, as the option comes back from a job file.
             return TypeAdapter[Any](hint).validate_json(json.dumps(value), strict=True)
         except (ValidationError, TypeError) as error:
-            expected = getattr(hint, "__name__", str(hint))
+            if isinstance(error, ValidationError) and error.errors()[0]["type"] == "value_error":
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise SpecError(f"{name} of the scorer {self.name!r} {reason}; got {value!r}") from error
+            plain = get_type_hints(self.function).get(name, Any)
+            expected = getattr(plain, "__name__", str(plain))
             raise SpecError(f"{name} of the scorer {self.name!r} must be {expected}; got {value!r}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -189,6 +213,10 @@ def _find(module: str, qualname: str, options: Mapping[str, Any]) -> Scorer:
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
+    if not isinstance(found, Scorer):
+        from ftsdk.evals.scorers.plain_function import scorer_of
+
+        found = scorer_of(found)
     return found.with_options(**options)
 
 
@@ -203,6 +231,7 @@ def scorer(
     is_unbounded: bool = False,
     is_lower_better: bool = False,
     reads: Literal["answer", "likelihood"] = "answer",
+    prepare: Callable[..., Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Score]], FunctionScorer]: ...
 
 
@@ -214,6 +243,7 @@ def scorer(
     is_unbounded: bool = False,
     is_lower_better: bool = False,
     reads: Literal["answer", "likelihood"] = "answer",
+    prepare: Callable[..., Mapping[str, Any]] | None = None,
 ) -> FunctionScorer | Callable[[Callable[..., Score]], FunctionScorer]:
     """Make a scorer of a function and register it under its name.
 
@@ -236,14 +266,19 @@ def scorer(
         is_lower_better: A lower value is the better one.
         reads: What the function gets as the answer: the text that the model answers, or, with `"likelihood"`, the
             `Likelihood` of the reference as JSON. Only models on this machine tell it.
+        prepare: Called once before judging, for what one example alone doesn't tell, such as the names of all classes,
+            and to refuse what can't work. Takes a list of all examples, then the options by keyword; returns options
+            for the function.
 
     Raises:
         SpecError: A signature that can't work, or a name that another function has.
     """
 
     def make(function: Callable[..., Score]) -> FunctionScorer:
-        made = FunctionScorer(name or function.__name__, function, is_unbounded, is_lower_better, reads)
-        _check_signature(made)
+        made = FunctionScorer(
+            name or function.__name__, function, is_unbounded, is_lower_better, reads, prepare=prepare
+        )
+        check_signature(made)
         _SCORERS.register(made.name, made, origin=f"{function.__module__}.{function.__qualname__}")
         return made
 
@@ -257,7 +292,12 @@ def _options_of(function: Callable[..., Score]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _check_signature(made: FunctionScorer) -> None:
+def check_signature(made: FunctionScorer) -> None:
+    """Check that the function of a scorer takes what it is called with.
+
+    Raises:
+        SpecError: It doesn't, or an option has the name of a field of an eval.
+    """
     parameters = list(inspect.signature(made.function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     options = _options_of(made.function)
