@@ -262,6 +262,13 @@ def minimums(session: nox.Session, extra: str) -> None:
     session.run("python", "-m", "pytest", "-q", *warnings, *MINIMUMS[extra], *session.posargs, env=OFFLINE)
 
 
+@nox.session(name="lm-eval")
+def lm_eval(session: nox.Session) -> None:
+    """The tests that run tasks of lm-eval, in an environment of their own: it brings many packages."""
+    session.install("-q", "-c", "constraints.txt", "-e", ".[evals,local,lm-eval]", *group("test"))
+    session.run("python", "-m", "pytest", "-q", "tests/unit/evals/suites", *session.posargs, env=OFFLINE)
+
+
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
     """Lines and branches that the quick tests run, in the terminal and in htmlcov/; fails below `fail_under`.
