@@ -11,6 +11,7 @@ from ftsdk.evals import Example, FunctionTarget, evaluate
 from ftsdk.evals.suites.general import general
 from ftsdk.evals.suites.item_check import item_check
 
+
 @pytest.mark.parametrize(
     ("check", "right", "wrong"),
     [

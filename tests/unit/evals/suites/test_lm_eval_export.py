@@ -34,7 +34,9 @@ def test_an_exact_match_becomes_a_task_that_generates(make_rows: Callable[..., A
 
 
 def test_a_choice_becomes_multiple_choice(make_rows: Callable[..., Any], tmp_path: Path) -> None:
-    written = yaml.safe_load(write_lm_eval_task(Eval.of(make_rows(*FARM), "choice", name="sound"), tmp_path).read_text())
+    written = yaml.safe_load(
+        write_lm_eval_task(Eval.of(make_rows(*FARM), "choice", name="sound"), tmp_path).read_text()
+    )
     docs = [json.loads(line) for line in (tmp_path / "sound.jsonl").read_text().splitlines()]
 
     assert written["output_type"] == "multiple_choice"
