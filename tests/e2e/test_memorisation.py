@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 
 from ftsdk import Dataset, FineTuneJob, FullFineTune, Model
-from ftsdk.evals import CanMeasureLikelihood, evaluate, local_target, targets
+from ftsdk.evals import evaluate, targets
 from ftsdk.evals.storage import read_results
 from ftsdk.evals.suites import memorisation
 
@@ -21,9 +20,6 @@ def test_exposure_rises_with_repetition(
     make_job: Callable[..., FineTuneJob], chat_rows: Callable[[int], Dataset], tiny_model: Path, tmp_path: Path
 ) -> None:
     base = Model(id=str(tiny_model))
-    with local_target("base", base).open() as generator:
-        if not isinstance(generator, CanMeasureLikelihood):
-            pytest.skip("models on this machine don't tell likelihoods")
     train, _, test = chat_rows(32).split(test=0.5, seed=3)
     assert test is not None
     train = train.with_canaries(6, seed=1, times=(1, 16))
