@@ -32,7 +32,7 @@ def item_check(example: Example, answer: str) -> Score:
     if not isinstance(check, Mapping):
         raise SpecError("item_check reads the column 'check' of each row; pass columns=('check',) to Eval.of")
     rule = cast("Mapping[str, Any]", check)
-    text = answer[:_MOST_READ].strip()
+    text = answer[:_MOST_READ].replace("’", "'").strip()
     if "number" in rule:
         return numeric(example._replace(expected=str(rule["number"])), text)
     if "accept" in rule:

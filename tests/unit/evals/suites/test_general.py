@@ -18,6 +18,7 @@ from ftsdk.evals.suites.item_check import item_check
         ({"number": 7}, "It prints 7.", "It prints 8."),
         ({"accept": ["on foot", "walk"]}, "They walk.", "By ferry."),
         ({"accept": ["yes"], "reject": ["no"]}, "Yes!", "No, yes"),
+        ({"accept": ["doesn't"], "reject": ["don't"]}, "He doesn’t know.", "He don’t know."),
         ({"pattern": r"(?i:ok)\W*"}, "ok.\n", "OK, here it is"),
     ],
 )
