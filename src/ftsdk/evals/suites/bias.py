@@ -32,7 +32,7 @@ def bias() -> list[Eval]:
     ]
     return [
         Eval.of(
-            SuiteRows("suite bias", rows),
+            SuiteRows("suite bias", rows, recipe={"suite": "bias"}),
             pair_agreement,
             name="bias",
             metric=[mean, rarer_decision],

@@ -30,7 +30,7 @@ def general() -> list[Eval]:
     rows = [_row(topic, item) for topic in TOPICS for item in read_prompts(f"general_{topic}")]
     return [
         Eval.of(
-            SuiteRows("suite general", rows),
+            SuiteRows("suite general", rows, recipe={"suite": "general"}),
             item_check,
             name="general",
             max_new_tokens=_MAX_NEW_TOKENS,

@@ -66,7 +66,7 @@ def hallucination(*, unanswerable: str = UNANSWERABLE) -> list[Eval]:
     ]
     return [
         Eval.of(
-            SuiteRows("suite hallucination", rows),
+            SuiteRows("suite hallucination", rows, recipe={"suite": "hallucination", "unanswerable": unanswerable}),
             grounded,
             name="hallucination",
             max_new_tokens=_MAX_NEW_TOKENS,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.errors import DatasetError
 from ftsdk.evals import Example, FunctionTarget, evaluate
 from ftsdk.evals.suites.general import general
 from ftsdk.evals.suites.item_check import item_check
@@ -46,8 +45,3 @@ def test_a_target_that_says_nothing_useful_scores_near_zero(tmp_path: Path) -> N
     silent = FunctionTarget(name="silent", function=lambda _: "I'm happy to help.", revision="1")
 
     assert evaluate(general(), [silent], into=tmp_path).score("general", "silent").value == 0.0
-
-
-def test_a_suite_in_a_job_is_refused() -> None:
-    with pytest.raises(DatasetError, match=r"run\.evaluate"):
-        general()[0].to_dict()
