@@ -53,7 +53,7 @@ def evals_of_suite(recipe: Mapping[str, Any]) -> list[Eval]:
         inspect.signature(suite).bind(**arguments)
     except TypeError as error:
         raise SpecError(
-            f"the suite {name!r} can't be called with {sorted(arguments) or 'no arguments'}: {error}. A suite that needs "
-            "data isn't part of a job file; pass it to run.evaluate"
+            f"the suite {name!r} can't be called with {sorted(arguments) or 'no arguments'}: {error}. A suite that "
+            "needs data isn't part of a job file; pass it to run.evaluate"
         ) from error
     return suite(**arguments)
