@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from ftsdk import Dataset
 from ftsdk.evals import Example, FunctionTarget, evaluate
 from ftsdk.evals.suites.general import general
+from ftsdk.evals.suites.hallucination import hallucination
 from ftsdk.evals.suites.item_check import item_check
+from ftsdk.evals.suites.suite_rows import read_prompts
 
 
 @pytest.mark.parametrize(
@@ -45,3 +49,15 @@ def test_a_target_that_says_nothing_useful_scores_near_zero(tmp_path: Path) -> N
     silent = FunctionTarget(name="silent", function=lambda _: "I'm happy to help.", revision="1")
 
     assert evaluate(general(), [silent], into=tmp_path).score("general", "silent").value == 0.0
+
+
+def test_no_prompt_is_among_the_rows_that_are_mixed_into_training() -> None:
+    def words(text: str) -> frozenset[str]:
+        asked = re.sub(r"Answer (in|with) [^.]*\.|Explain [^.]*\.", "", text).lower()
+        return frozenset(re.findall(r"\w+", asked)) - {"a", "an", "the", "of", "for", "in", "is", "what"}
+
+    trained = {words(row["messages"][0]["content"]) for row in Dataset.general()}
+    asked = [one.prompt[-1]["content"] for item in (*general(), *hallucination()) for one in item.examples()]
+    asked += [item["question"] for item in read_prompts("unrelated")]
+
+    assert [text for text in asked if words(text) in trained] == []
