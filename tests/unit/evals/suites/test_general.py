@@ -53,7 +53,7 @@ def test_a_target_that_says_nothing_useful_scores_near_zero(tmp_path: Path) -> N
 
 def test_no_prompt_is_among_the_rows_that_are_mixed_into_training() -> None:
     def words(text: str) -> frozenset[str]:
-        asked = re.sub(r"Answer (in|with) [^.]*\.|Explain [^.]*\.", "", text).lower()
+        asked = re.sub(r"(?<=[.?!] )(Answer|Explain) [^.]*\.", "", text).lower()
         return frozenset(re.findall(r"\w+", asked)) - {"a", "an", "the", "of", "for", "in", "is", "what"}
 
     trained = {words(row["messages"][0]["content"]) for row in Dataset.general()}
