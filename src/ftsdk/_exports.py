@@ -24,6 +24,7 @@ from ftsdk.errors import UnsupportedSpecError as UnsupportedSpecError
 from ftsdk.evals import Endpoint as Endpoint
 from ftsdk.evals import Eval as Eval
 from ftsdk.evals import EvalReport as EvalReport
+from ftsdk.evals import Gate as Gate
 from ftsdk.job.job import FineTuneJob as FineTuneJob
 from ftsdk.protocol import Artifact as Artifact
 from ftsdk.protocol import Backend as Backend

@@ -7,6 +7,7 @@ from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, Js
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import EvalData, Example
+from ftsdk.evals.gate import Gate, Verdict, check_gate, judge_gate
 from ftsdk.evals.generation import CanMeasureLikelihood, CanStream, Generator, TransformersGenerator
 from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
@@ -17,7 +18,15 @@ from ftsdk.evals.runner import EvalProgress, evaluate
 from ftsdk.evals.scorers import Score, Scorer, get_scorer, scorer, scorer_names
 from ftsdk.evals.scorers.abilities import CanJudgeMany, CanPrepare
 from ftsdk.evals.spending import BilledTarget, CanMeter
-from ftsdk.evals.statistics import paired_difference_interval, wilson_interval
+from ftsdk.evals.statistics import (
+    confidence_sequence,
+    examples_needed,
+    holm,
+    mcnemar,
+    paired_difference_interval,
+    smallest_difference,
+    wilson_interval,
+)
 from ftsdk.evals.storage import read_results
 from ftsdk.evals.targets import FunctionTarget, NamedTarget, Target, as_target, targets
 
@@ -45,6 +54,7 @@ __all__ = [
     "Example",
     "ExampleResult",
     "FunctionTarget",
+    "Gate",
     "Generator",
     "JsonSchema",
     "Likelihood",
@@ -56,20 +66,28 @@ __all__ = [
     "Scorer",
     "Target",
     "TransformersGenerator",
+    "Verdict",
     "as_target",
+    "check_gate",
+    "confidence_sequence",
     "confusion_matrix",
     "constrained",
     "evaluate",
+    "examples_needed",
     "get_metric",
     "get_scorer",
+    "holm",
+    "judge_gate",
     "local_target",
     "local_targets",
+    "mcnemar",
     "metric",
     "metric_names",
     "paired_difference_interval",
     "read_results",
     "scorer",
     "scorer_names",
+    "smallest_difference",
     "targets",
     "wilson_interval",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.evals import report_data, report_html, report_text
+from ftsdk.evals.gate import Gate, Verdict
 from ftsdk.evals.results import EvalScore, PairedScore
 from ftsdk.spec.positional import by_name_only
 
@@ -26,6 +27,10 @@ class EvalReport:
     """What was evaluated, such as the ref of the run."""
     scores: tuple[EvalScore, ...]
     pairs: tuple[PairedScore, ...] = ()
+    gate: Gate | None = None
+    """What the model had to show; None: no gate was set."""
+    verdict: Verdict | None = None
+    """Whether it has shown it; None: no gate was set."""
     folder: Path | None = None
     """Where every single answer can be read: `<eval>/<target>.jsonl`."""
 
@@ -52,6 +57,9 @@ class EvalReport:
                     f"{pair.name}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the same "
                     "examples is the sharper test."
                 )
+            if pair.reach:
+                by = "" if pair.metric == "mean" else f", {pair.metric}"
+                found.append(f"{pair.name}{by}, {pair.tuned} against {pair.base}: {pair.reach}.")
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):
             if n < _SMALL:
                 is_counted = any(score.correct is not None for score in self.scores if score.name == name)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.errors import SpecError
+from ftsdk.evals.gate import Gate, Verdict
 from ftsdk.evals.results import EvalScore, PairedScore
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def to_dict(report: EvalReport) -> dict[str, Any]:
         "scores": [_written(asdict(score)) for score in report.scores],
         "pairs": [_written(asdict(pair)) for pair in report.pairs],
         "notes": list(report.notes),
+        **({} if report.gate is None else {"gate": report.gate.to_dict()}),
+        **({} if report.verdict is None else {"verdict": report.verdict.to_dict()}),
     }
 
 
@@ -37,6 +40,8 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
             "title": data["title"],
             "scores": tuple(EvalScore(**_score_fields(score)) for score in data["scores"]),
             "pairs": tuple(PairedScore(**_pair_fields(pair)) for pair in data["pairs"]),
+            "gate": None if data.get("gate") is None else Gate.from_dict(data["gate"]),
+            "verdict": None if data.get("verdict") is None else Verdict.from_dict(data["verdict"]),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise SpecError(

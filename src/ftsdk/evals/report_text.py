@@ -38,13 +38,17 @@ def rows(report: EvalReport) -> list[tuple[str, ...]]:
 
 
 def sentences(report: EvalReport) -> list[str]:
-    """Return two sentences for each comparison: the difference, and the counts of outcomes."""
+    """Return the sentences on each comparison: difference, counts and p-value; then the verdict."""
     lines: list[str] = []
     for pair in report.pairs:
         by = "" if pair.metric == "mean" else f", {pair.metric}"
         lines.append(f"{pair.name}{by}: {pair.tuned} minus {pair.base} {_difference(pair)}: {pair.verdict}.")
         if pair.metric == "mean":
             lines.append(f"{pair.name}: {pair.counts}.")
+        if pair.significance:
+            lines.append(f"{pair.name}{by}: {pair.significance}.")
+    if report.verdict is not None:
+        lines += str(report.verdict).splitlines()
     return lines
 
 

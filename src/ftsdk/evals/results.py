@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftsdk.evals.scorers.scorer import Score
+from ftsdk.evals.statistics.power import two_digits
 
 __all__ = ["EvalScore", "ExampleResult", "PairedScore"]
 
@@ -66,7 +68,7 @@ class EvalScore:
     high: float
     metric: str = "mean"
     interval: str = "wilson"
-    """How the interval was computed: `"wilson"`, `"t"` or `"bootstrap"`."""
+    """How the interval was computed: `"wilson"`, `"t"`, `"clustered"` (by groups) or `"bootstrap"`."""
     is_bounded: bool = True
     """Whether the value lies between 0 and 1, so that it can be read as a percentage."""
     is_lower_better: bool = False
@@ -102,18 +104,58 @@ class PairedScore:
     low: float
     """Lower end of the 95 % interval of the difference, which takes into account that the examples are the same."""
     high: float
-    interval: str = "newcombe"
-    """How the interval was computed: `"newcombe"` (method 10), `"t"` or `"bootstrap"`."""
+    interval: str = "tango"
+    """How the interval was computed: `"tango"`, `"newcombe"`, `"t"`, `"clustered"` (by groups) or `"bootstrap"`."""
     is_bounded: bool = True
     is_lower_better: bool = False
+    p_value: float | None = None
+    """Two-sided; None: not tested."""
+    p_holm: float | None = None
+    """The p-value that allows for all comparisons of the report, by Holm's method."""
+    test: str = ""
+    """What the p-value is of: `"McNemar's exact test"`, `"paired t"`, `"clustered t"` or `"swapped answers"`."""
+    comparisons: int = 1
+    """How many comparisons `p_holm` allows for."""
+    visible: float | None = None
+    """The smallest true difference that these examples show four times in five; None: not known."""
+    examples_needed: int | None = None
+    """How many examples show a difference like the observed one four times in five; None: not known, or over 10^9."""
 
     @property
     def verdict(self) -> str:
         """What the difference means, in one sentence."""
         if self.low > 0 or self.high < 0:
             is_better = (self.low > 0) is not self.is_lower_better
-            return f"{'better' if is_better else 'worse'} than the {self.base}, and by more than chance would explain"
+            found = f"{'better' if is_better else 'worse'} than the {self.base}, "
+            if self.p_value is not None and self.p_value > 0.05:
+                return f"{found}but narrowly: {self.test}, which is more cautious, leaves it to chance"
+            if self.p_holm is not None and self.p_holm > 0.05:
+                return f"{found}but among {self.comparisons} comparisons chance would explain one like it"
+            return f"{found}and by more than chance would explain"
         return "the interval of the difference includes 0: these examples can't tell the two apart"
+
+    @property
+    def significance(self) -> str:
+        """The p-values in words; empty if nothing was tested."""
+        if self.p_value is None:
+            return ""
+        by_holm = ""
+        if self.comparisons > 1 and self.p_holm is not None:
+            by_holm = f", or {_shown_p(self.p_holm)} among {self.comparisons} comparisons (Holm)"
+        return f"p {_shown_p(self.p_value)} by {self.test}{by_holm}"
+
+    @property
+    def reach(self) -> str:
+        """What these examples can see, in one sentence; empty if that isn't known."""
+        if self.visible is None or not math.isfinite(self.visible):
+            return ""
+        least = f"{100 * self.visible:.1f} points" if self.is_bounded else f"{self.visible:.3g}"
+        found = f"these examples show a difference from {least} on (4 times in 5)"
+        if self.low > 0 or self.high < 0 or not self.difference:
+            return found
+        if self.examples_needed is None:
+            return f"{found}; the observed one would take over a billion"
+        return f"{found}; the observed one would take about {two_digits(self.examples_needed):,}"
 
     @property
     def counts(self) -> str:
@@ -125,3 +167,7 @@ class PairedScore:
             f"{self.only_tuned}, "
             f"neither on {self.neither}"
         )
+
+
+def _shown_p(p_value: float) -> str:
+    return f"= {p_value:.2g}" if p_value >= 0.001 else "< 0.001"

@@ -14,9 +14,10 @@ from pathlib import Path
 from ftsdk._spend import SpendMeter
 from ftsdk.errors import BackendError, BudgetExceededError, SpecError
 from ftsdk.evals.answers import Answer
-from ftsdk.evals.comparison import compare, summarize
+from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
+from ftsdk.evals.gate import Gate, judge_gate
 from ftsdk.evals.generation import CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
@@ -55,6 +56,7 @@ def evaluate(
     title: str = "",
     compare_with: str | None = None,
     budget_usd: Decimal | float | None = None,
+    gate: Gate | None = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
     """Measure every target on every eval, and compare one of them with each of the others, example by example.
@@ -78,6 +80,8 @@ def evaluate(
         budget_usd: The most that this call may spend on endpoints, in US dollars; answers that are on disk already
             don't count. Money is set aside for the longest possible answer before each request, and an attempt that
             may be billed though no answer arrived counts at its most, so the budget holds. None: no limit.
+        gate: What the tuned model must show; the report has the verdict. `no_regression` is held against the first
+            target.
         on_progress: Called as answers come.
 
     Raises:
@@ -118,14 +122,17 @@ def evaluate(
         for score in summarize(item, target.name, found)
     )
     subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
-    pairs = tuple(
-        pair
-        for item in evals
-        for other in names
-        if subject is not None and other != subject
-        for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+    pairs = allow_for_all(
+        [
+            pair
+            for item in evals
+            for other in names
+            if subject is not None and other != subject
+            for pair in compare(item, results[item.name, other], results[item.name, subject], names=(other, subject))
+        ]
     )
-    report = EvalReport(title=title, scores=scores, pairs=pairs, folder=into)
+    verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
+    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into)
     write_report(report, into)
     for target in targets:
         session = session_of(target)

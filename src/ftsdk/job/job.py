@@ -17,7 +17,7 @@ from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, SpecError, UnsupportedSpecError
-from ftsdk.evals import Eval
+from ftsdk.evals import Eval, Gate, check_gate
 from ftsdk.job.estimated import estimated
 from ftsdk.job.rendered_rows import RenderedRows, count_sequences, render_rows_of, renders_rows
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
@@ -57,6 +57,8 @@ class FineTuneJob(JobFields):
     """What to measure the loss on while training; never trained on."""
     evals: Sequence[InstanceOf[Eval]] = ()
     """How the result is judged against the base model."""
+    gate: Gate | None = None
+    """What the evals must show before the model is shipped; changes no weight."""
     allow_leaks: Sequence[str] = ()
     """The parts that may share rows with `train`: `"validation"`, or `"evals."` and the name of an eval. Without its
     name here, a job isn't planned if a part has rows of `train`: the same answer to the same prompt or to a
@@ -119,6 +121,12 @@ class FineTuneJob(JobFields):
             if name not in parts:
                 known = nearest(name, parts) if parts else "; the job has no validation and no evals"
                 raise ValueError(f"allow_leaks names {name!r}, which is no part of the job{known}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_on_what_is_measured(self) -> Self:
+        if self.gate is not None:
+            check_gate(self.gate, self.evals)
         return self
 
     @field_validator("backend")
@@ -315,6 +323,7 @@ class FineTuneJob(JobFields):
                 plan=plan.to_dict(),
                 options=dict(backend.options),
                 evals=tuple(_stored(e) for e in self.evals),
+                gate=None if self.gate is None else self.gate.to_dict(),
             )
         )
         return Run(submit(record, plan, backend, ledger, is_first=True), backend, ledger=ledger)
@@ -339,6 +348,8 @@ class FineTuneJob(JobFields):
         found.update(JobFields(**self._set_fields()).to_dict())
         if self.evals:
             found["evals"] = [e.to_dict(base) for e in self.evals]
+        if self.gate is not None:
+            found["gate"] = self.gate.to_dict()
         if self.allow_leaks:
             found["allow_leaks"] = list(self.allow_leaks)
         if "backend" in self.model_fields_set:

@@ -14,7 +14,7 @@ from ftsdk.backends.registry import get_backend
 from ftsdk.data import Dataset
 from ftsdk.data.recipe import Recipe
 from ftsdk.errors import SpecError
-from ftsdk.evals import Eval
+from ftsdk.evals import Eval, Gate
 from ftsdk.spec import JobFields, Model, Value
 
 __all__ = ["BackendEntry", "JobFile", "load_yaml", "read_job"]
@@ -41,6 +41,8 @@ class JobFile(JobFields):
     validation: Recipe | None = None
     evals: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = ()
     """Each with `kind`, `name`, `data` (a recipe) and the options of its kind."""
+    gate: Gate | None = None
+    """What the evals must show before the model is shipped."""
     allow_leaks: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
     """The parts that may share rows with `train`: `validation`, or `evals.` and the name of an eval."""
     backend: str | BackendEntry = "local"
@@ -68,6 +70,8 @@ def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
         arguments["evals"] = tuple(
             Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals
         )
+    if file.gate is not None:
+        arguments["gate"] = file.gate
     if file.allow_leaks:
         arguments["allow_leaks"] = file.allow_leaks
     if "backend" in file.model_fields_set:

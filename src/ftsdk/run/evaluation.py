@@ -35,7 +35,7 @@ def evaluate_run(
 
     Args:
         record: The run.
-        evals: None means those of the job.
+        evals: None means those of the job, and its gate.
         base: Returns the base; called once it is known that there are evals.
         tuned: Returns the tuned model, which may have to be downloaded.
         into: The folder for the results.
@@ -45,12 +45,13 @@ def evaluate_run(
         RunNotReadyError: There are no evals.
     """
     from ftsdk.data import Dataset
-    from ftsdk.evals import Eval, evaluate, targets
+    from ftsdk.evals import Eval, Gate, evaluate, targets
     from ftsdk.run.progress import make_bar
 
     chosen = [Eval.from_dict(e, Dataset.from_dict) for e in record.evals] if evals is None else list(evals)
     if not chosen:
         raise RunNotReadyError(f"run {record.ref} has no evals; pass some: run.evaluate([Eval.exact_match(test)])")
+    gate = None if record.gate is None or evals is not None else Gate.from_dict(record.gate)
     pair = targets(base(), tuned())
     with make_bar(progress) as on_progress:
-        return evaluate(chosen, pair, into=into, title=f"run {record.ref}", on_progress=on_progress)
+        return evaluate(chosen, pair, into=into, title=f"run {record.ref}", gate=gate, on_progress=on_progress)

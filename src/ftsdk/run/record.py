@@ -30,6 +30,8 @@ class Record:
     options: Mapping[str, Any]
     """Arguments that rebuild the backend."""
     evals: tuple[Mapping[str, Any], ...] = ()
+    gate: Mapping[str, Any] | None = None
+    """What the evals must show before the model is shipped."""
     native: Mapping[str, str] = field(default_factory=dict[str, str])
     """The backend's own ids of the run, once it was submitted."""
     created_at: float = 0.0
@@ -146,6 +148,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "options": (dict,),
     "native": (dict,),
     "evals": (list,),
+    "gate": (dict, type(None)),
     "outcome": (dict, type(None)),
     "created_at": (float, int),
     "submitted_at": (float, int, type(None)),

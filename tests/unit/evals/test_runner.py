@@ -224,11 +224,13 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
         "accuracy  base   10      5   50.0%  23.7% to 76.3%",
         "accuracy  tuned  10     10  100.0%  72.2% to 100.0%",
         "",
-        "accuracy: tuned minus base +50.0 points (95 % interval +11.7 to +76.3): better than the base, and by more "
-        "than chance would explain.",
+        "accuracy: tuned minus base +50.0 points (95 % interval +8.4 to +76.3): better than the base, but narrowly: "
+        "McNemar's exact test, which is more cautious, leaves it to chance.",
         "accuracy: both right on 5, only the base on 0, only the tuned on 5, neither on 0.",
+        "accuracy: p = 0.062 by McNemar's exact test.",
         "Note: accuracy: the intervals of base and tuned overlap; the difference on the same examples is the sharper "
         "test.",
+        "Note: accuracy, tuned against base: these examples show a difference from 67.3 points on (4 times in 5).",
         "Note: accuracy: n = 10 is small, one example is worth 10.0 points; use more examples for a firmer answer.",
         f"Every answer: {tmp_path}",
     ]

@@ -26,7 +26,10 @@ def test_the_wilson_interval_gives_the_published_values(successes: int, n: int, 
 
 def test_the_paired_interval_gives_the_published_value() -> None:
     # Newcombe, Statistics in Medicine 17 (1998) 2635-2650, table II, method 10, for the counts 36, 12, 2, 0.
-    assert paired_difference_interval(36, 2, 12, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    newcombe = paired_difference_interval(36, 2, 12, 0, method="newcombe")
+    assert newcombe == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    # The airway data of Fagerland, Lydersen and Laake, Statistics in Medicine 33 (2014) 2850-2875: 1, 1, 7, 12.
+    assert paired_difference_interval(1, 7, 1, 12) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 @settings(deadline=None)
@@ -102,7 +105,7 @@ def test_graded_values_get_a_t_interval() -> None:
 def test_zeros_and_ones_get_the_intervals_of_shares() -> None:
     assert mean_interval([1.0, 0.0, 1.0], is_bounded=True) == (*wilson_interval(2, 3), "wilson")
     paired = paired_mean_interval([1.0, 0.0, 0.0], [1.0, 1.0, 0.0], is_bounded=True)
-    assert paired == (*paired_difference_interval(1, 0, 1, 1), "newcombe")
+    assert paired == (*paired_difference_interval(1, 0, 1, 1), "tango")
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5]])

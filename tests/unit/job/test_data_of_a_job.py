@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk import Dataset, Eval, FineTuneJob
+from ftsdk import Dataset, Eval, FineTuneJob, Gate
 from ftsdk.errors import DatasetError, SpecError
 
 
@@ -67,6 +67,23 @@ def test_a_job_with_leaks_is_refused_unless_they_are_allowed(model_of_headers: P
     assert FineTuneJob.from_yaml(tmp_path / "job.yaml").allow_leaks == ("evals.accuracy",)
     with pytest.raises(SpecError, match=r"allow_leaks names 'evals\.acuracy'.*did you mean 'evals\.accuracy'"):
         job.replace(allow_leaks=["evals.acuracy"])
+
+
+def test_a_gate_is_kept_in_the_job_file_and_names_what_is_measured(tmp_path: Path) -> None:
+    gate = Gate(metric="accuracy", at_least=0.9, no_regression={"general": 0.01})
+    job = FineTuneJob(
+        model="org/name",
+        train=chat("a", "b"),
+        evals=[Eval.exact_match(chat("x"), name="accuracy"), Eval.exact_match(chat("y"), name="general")],
+        gate=gate,
+    )
+    job.to_yaml(tmp_path / "job.yaml")
+    assert FineTuneJob.from_yaml(tmp_path / "job.yaml").gate == gate
+    assert job.spec() == job.replace(gate=None).spec()
+    with pytest.raises(SpecError, match="did you mean 'accuracy'"):
+        job.replace(gate=Gate(metric="acuracy", at_least=0.9))
+    with pytest.raises(SpecError, match="by at_least"):
+        job.replace(gate=Gate(metric="accuracy", at_most=0.9))
 
 
 def test_a_job_file_that_is_no_file_is_refused(tmp_path: Path) -> None:
