@@ -210,8 +210,8 @@ class ChatWire:
 
     def _finished(
         self, conversations: Sequence[Conversation], max_new_tokens: int, skip: Collection[int]
-    ) -> Generator[tuple[int, Future[tuple[Answer, BackendError | None]]]]:
-        def work(index: int) -> tuple[Answer, BackendError | None]:
+    ) -> Generator[tuple[int, Future[tuple[Answer, FtsdkError | None]]]]:
+        def work(index: int) -> tuple[Answer, FtsdkError | None]:
             return self._answer(index, conversations[index], max_new_tokens)
 
         wanted = (index for index in range(len(conversations)) if index not in skip)
@@ -287,15 +287,15 @@ class ChatWire:
                 error.add_note(f"while answering {name}")
             raise
 
-    def _answer(
-        self, index: int, conversation: Conversation, max_new_tokens: int
-    ) -> tuple[Answer, BackendError | None]:
+    def _answer(self, index: int, conversation: Conversation, max_new_tokens: int) -> tuple[Answer, FtsdkError | None]:
         bill = Bill(self._meter)
         try:
             reply = self._ask(conversation, max_new_tokens, bill, fields={}, name=f"example {index + 1}")
         except NotSent:
             raise
-        except BackendError as error:
+        except FtsdkError as error:
+            if not isinstance(error, BackendError) and not bill.usd:
+                raise
             return Answer(text="", error=str(error), usd=bill.usd), error
         answer = Answer(
             text=unwrapped_choice(reply.text, self._constraint),
@@ -309,7 +309,7 @@ class ChatWire:
 
 
 def _outcome(
-    future: Future[tuple[Answer, BackendError | None]],
+    future: Future[tuple[Answer, FtsdkError | None]],
 ) -> tuple[Answer | None, BaseException | None]:
     """Return the answer of a request and its error; a failure of more than one conversation has no answer."""
     error = future.exception()

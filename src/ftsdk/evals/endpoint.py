@@ -77,7 +77,7 @@ class Endpoint(Value):
     sends_temperature: bool = True
     """Ask for temperature 0. Reasoning models refuse it; once a server has said so, it gets none anyway."""
     structured: StructuredName = "response_format"
-    """How the server is told to hold answers to choices or a JSON Schema: `"response_format"` is OpenAI's, and vLLM,
+    """The parameter that holds answers to choices or a JSON Schema: `"response_format"` is OpenAI's, and vLLM,
     llama.cpp and most others know it; `"structured_outputs"` is vLLM's own, and `"guided"` that of vLLM before 0.12.
     Choices become an object with one property in the first form, which is unwrapped again."""
 

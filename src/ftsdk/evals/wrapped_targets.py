@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
 from ftsdk.evals.constraints import Choices, ConstrainedTarget, Constraint, JsonSchema
@@ -33,29 +33,42 @@ def count_unkept(target: Target, answers: Iterable[str]) -> int:
         target = target.target
     if not isinstance(target, ConstrainedTarget):
         return 0
-    return sum(not _is_kept(target.constraint, final_answer(answer)) for answer in answers)
+    is_kept = _check_of(target.constraint)
+    return sum(not is_kept(final_answer(answer)) for answer in answers)
 
 
-def _is_kept(constraint: Constraint, answer: str) -> bool:
+def _check_of(constraint: Constraint) -> Callable[[str], bool]:
     match constraint:
         case Choices(choices):
-            return answer.strip() in {choice.strip() for choice in choices}
+            stripped = {choice.strip() for choice in choices}
+            return lambda answer: answer.strip() in stripped
         case JsonSchema(schema):
-            try:
-                return _fits(json.loads(answer), schema)
-            except (ValueError, RecursionError):
-                return False
+            fits = _fits(schema)
+
+            def is_kept(answer: str) -> bool:
+                try:
+                    return fits(json.loads(answer))
+                except (ValueError, RecursionError):
+                    return False
+
+            return is_kept
         case _:
             assert_never(constraint)
 
 
-def _fits(value: Any, schema: Any) -> bool:
+def _fits(schema: Any) -> Callable[[Any], bool]:
     try:
-        from jsonschema import SchemaError, ValidationError, validate
-    except ImportError:  # an extra; JSON is better than nothing
-        return True
+        from jsonschema import SchemaError
+        from jsonschema.validators import validator_for
+    except ImportError:  # an extra; that it is JSON is worth knowing, too
+        return _always
+    checks = validator_for(schema)
     try:
-        validate(value, schema)
-    except (ValidationError, SchemaError):
-        return False
+        checks.check_schema(schema)
+    except SchemaError:  # the server took it
+        return _always
+    return checks(schema).is_valid
+
+
+def _always(_: Any) -> bool:
     return True

@@ -136,7 +136,7 @@ def test_choices_are_an_object_that_is_unwrapped(server: ApiServer, make_rows: M
         ("guided", JsonSchema(SCHEMA), {"guided_json": SCHEMA}),
     ],
 )
-def test_other_servers_are_told_in_their_words(
+def test_other_servers_get_parameters_of_their_own(
     server: ApiServer, structured: Any, constraint: Choices | JsonSchema, fields: dict[str, Any]
 ) -> None:
     with Endpoint(url=server.url, model="m", structured=structured).open() as wire:

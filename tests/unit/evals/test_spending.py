@@ -101,7 +101,8 @@ def test_answers_that_never_arrive_count_at_their_most(server: ApiServer, item: 
             correct = evaluate([item], [target], into=tmp_path, budget_usd=0.15).scores[0].correct
         assert server.billed_usd - before <= Decimal("0.15")
     assert correct == 20
-    assert server.billed_usd <= sum(Decimal(line["usd"]) for line in lines_of(tmp_path))
+    written = (tmp_path / "exact_match" / "tuned.answers.jsonl").read_text().split("\n")
+    assert server.billed_usd <= sum(Decimal(json.loads(line).get("usd", 0)) for line in written if line)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,20 @@ def test_a_server_that_goes_away_stops_with_all_answers_kept(server: ApiServer, 
         evaluate([item], [endpoint(server, concurrency=1).target()], into=tmp_path)
     assert "tuned has answered 10 of 20 examples" in caught.value.__notes__[-1]
     assert (tmp_path / "exact_match" / "tuned.answers.jsonl").read_text().count('"text": "question') == 10
+
+
+def test_a_server_that_breaks_down_stops_after_some_failures(
+    server: ApiServer, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    many = Eval.exact_match(make_rows(*((str(n), str(n)) for n in range(100))))
+    server.respond = lambda request, n: Response(status=500) if len(server.answered) >= 10 else None
+    with pytest.raises(BackendError, match="HTTP 500") as caught:
+        evaluate([many], [endpoint(server).target()], into=tmp_path)
+    assert caught.value.retryable
+    assert len(server.requests) <= 10 + 16 + 2 * 3
+    server.respond = lambda request, n: None
+    assert evaluate([many], [endpoint(server).target()], into=tmp_path).scores[0].correct == 100
+    assert set(server.answered.values()) == {1}
 
 
 def test_a_filter_that_answers_403_is_of_its_example(server: ApiServer, item: Eval, tmp_path: Path) -> None:

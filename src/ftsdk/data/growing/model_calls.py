@@ -26,7 +26,7 @@ __all__ = ["Answer", "ModelCalls", "Refused", "Request"]
 
 _LOCAL_BATCH = 16
 """Conversations that a local model answers before they are kept on disk."""
-_OF_ONE_REQUEST = (400, 413, 422)
+_OF_ONE_REQUEST = (400, 403, 413, 422)
 """Statuses by which a server refuses one request, such as a prompt that is too long or that its filter stops."""
 _MOST_REFUSALS = 8
 """With as many and no answer, all requests are refused alike."""
