@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 from ftsdk.errors import CredentialsError
 
-__all__ = ["check_key", "looks_like_key", "mask_urls", "redact", "redact_logs", "remove_keys"]
+__all__ = ["check_key", "has_url_secret", "looks_like_key", "mask_urls", "redact", "redact_logs", "remove_keys"]
 
 _SHORTEST = 4
 """Shorter secrets are left in texts: their letters are parts of words."""
@@ -36,7 +36,15 @@ _HTTP_LOGGERS = (
 )
 
 _BEARER = re.compile(r"(?i)(\bbearer(?:\s|%20|\+)+|\bauthorization['\"]?\s*[:=]\s*['\"]?basic\s+)[^\s'\",}\]]+")
-_QUERY = re.compile(r"(https?://[^\s?'\"<>]{1,2000})\?[^\s'\"<>]*")
+_QUERY = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}://[^\s?'\"<>]{1,2000})\?[^\s'\"<>]*", re.IGNORECASE)
+_URL = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}:/{1,2}[^\s'\"<>/][^\s'\"<>]*", re.IGNORECASE)
+"""Also where a `Path` has taken a slash out of `https://`."""
+_VALUE = re.compile(r"([?&;#](?:[^=&;#]{0,200}=)?+)(?!(?:true|false|\d{1,3})(?:[&;#]|$))[^&;#]+", re.IGNORECASE)
+"""A value of a query or a fragment, whatever its name, and a query that has no names; `true` and `1` hold no secret."""
+_TOKEN_OF_PATH = re.compile(
+    r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{24,}(?![A-Za-z0-9])"
+)
+"""Letters of both cases and digits in a row: no word, and no hash in hexadecimals."""
 _USER = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/?#'\"<>]{1,500}@", re.IGNORECASE)
 _USER_OF_PATH = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}:/{1,2})[^\s/?#'\"<>]{1,500}@", re.IGNORECASE)
 """As `_USER`, and also where a `Path` has taken a slash out of `https://`."""
@@ -80,11 +88,38 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = None) 
 
 
 def mask_urls(text: str) -> str:
-    """Return a name or a location without the user names, passwords, keys and signatures of URLs; each becomes `***`.
+    """Return a name or a location without what may be secret in URLs; each such part becomes `***`.
 
-    For what the user gave and what is shown or kept with a run. Unlike `redact`, it leaves the rest of a query.
+    For what the user gave and what is shown or kept with a run: user names and passwords, every value of a query but
+    `true` and the like, since any name may stand for a key, and parts of a path that look like one.
     """
+    return _URL.sub(lambda found: _masked_url(found[0]), _without_signatures(text))
+
+
+def has_url_secret(text: str) -> bool:
+    """Return whether a text has a URL with a user name, a password, a key or a signature.
+
+    A value of a query under any other name may be none, so an address with one can be kept, but not shown.
+    """
+    return _without_signatures(text) != text or any(_masked_path(found[0]) != found[0] for found in _URL.finditer(text))
+
+
+def _without_signatures(text: str) -> str:
     return _SIGNING.sub(r"\1***", _USER_OF_PATH.sub(r"\1***@", text))
+
+
+def _masked_url(url: str) -> str:
+    path = re.split("[?#]", url, maxsplit=1)[0]
+    rest = url[len(path) :]
+    query, mark, fragment = rest.partition("#")
+    shown = _masked_path(path) + _VALUE.sub(r"\1***", query)
+    return shown + mark + (_VALUE.sub(r"\1***", f"#{fragment}")[1:] if "=" in fragment else fragment)
+
+
+def _masked_path(url: str) -> str:
+    scheme, slashes, path = url.partition("/")
+    path = re.split("[?#]", path, maxsplit=1)[0]
+    return scheme + slashes + _TOKEN_OF_PATH.sub("***", _SHAPES.sub("***", path)) + url[len(scheme + slashes + path) :]
 
 
 def remove_keys(text: str, keys: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+import ftsdk
 from ftsdk import BackendError, CredentialsError, FineTuneJob, Modal, Run, RunFailedError, RunNotReadyError
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.modal.apps import Apps
@@ -425,3 +426,26 @@ def test_a_container_that_outlives_its_budget_is_ended_by_whoever_watches(
     (cancel,) = modal_service.requests("FunctionCallCancel")
     assert cancel.message.terminate_containers
     assert run.status().diagnosis is not None
+
+
+@pytest.mark.parametrize("is_copy_damaged", [False, True])
+def test_a_lost_ledger_is_rebuilt_from_the_folders(
+    modal_job: MakeJob, modal_service: ModalService, ftsdk_home: Path, is_copy_damaged: bool
+) -> None:
+    run = modal_job(max_steps=6, budget_usd=20).submit()
+    before = Ledger().get(run.ref)
+    for file in ftsdk_home.glob("ledger.sqlite*"):
+        file.unlink()
+    folder = ftsdk_home / "runs" / run.ref.partition(":")[2]
+    if is_copy_damaged:  # what the volume holds says what was submitted
+        (folder / "record.modal.json").write_text("{")
+    (again,) = ftsdk.runs(rebuild=True)
+    after = Ledger().get(run.ref)
+    assert (again.ref, after.options["gpu"], after.native) == (run.ref, "cpu", before.native)
+    assert again.plan.request == run.plan.request
+    assert again.plan.billing == run.plan.billing
+    assert again.plan.estimate is not None
+    assert run.plan.estimate is not None
+    assert again.plan.estimate.billing_terms == run.plan.estimate.billing_terms, "wait() holds the budget by them"
+    assert finished(again).status().state == "succeeded"
+    assert len(modal_service.apps()) == 1

@@ -202,6 +202,24 @@ def evaluate(ref: Ref, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def diagnose(ref: Ref, as_json: AsJson = False) -> None:
+    """Look at a run's losses and evaluation, and say what to change next."""
+    from ftsdk.run.run import Run
+
+    show_text(Run.open(ref).diagnose(), as_json=as_json)
+
+
+@app.command()
+def diff(
+    ref: Ref, other: Annotated[str, typer.Argument(help="Another run.", metavar="REF")], as_json: AsJson = False
+) -> None:
+    """Show what differs between two runs: what was asked for, and what came out."""
+    from ftsdk.run.run import Run
+
+    show_text(Run.open(ref).diff(Run.open(other)), as_json=as_json)
+
+
+@app.command()
 def cancel(ref: Ref) -> None:
     """Stop a run."""
     from ftsdk.run.run import Run

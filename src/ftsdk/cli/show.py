@@ -26,6 +26,7 @@ __all__ = [
     "fold",
     "out",
     "plain",
+    "short_path",
     "show_answer",
     "show_error",
     "show_preview",
@@ -47,6 +48,10 @@ class HasDict(Protocol):
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
+_LEAST_ROOM = 24
+"""Characters for name and model in the list of runs; a terminal without them gets no column for the start."""
+_LEAST_START = 4
+"""Characters of the beginning of a path that are worth showing."""
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "unreadable": "red"}
 
 
@@ -138,12 +143,34 @@ def show_runs(found: Runs) -> None:
     if not rows:
         out.print("no runs yet; start one with `ftsdk run job.yaml`")
         return
+    taken = sum(max(len(row[column]) for row in rows) + 2 for column in (0, 2, 3))
+    has_start = out.width - taken >= _LEAST_ROOM
+    room = max(_LEAST_ROOM, out.width - taken + (0 if has_start else len(rows[0][3]) + 2)) - 2
+    of_names = min(max(len(row[1]) for row in rows), room // 3)
+    of_models = room - max(of_names, len("name"))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("ref", "name", "state", "started", "model"):
-        table.add_column(column, no_wrap=column in ("ref", "state", "started"), overflow="fold")
+        if column != "started" or has_start:
+            width = {"name": of_names, "model": of_models}.get(column)
+            table.add_column(column, no_wrap=column in ("ref", "state", "started"), overflow="fold", max_width=width)
     for ref, name, state, started, model in rows:
-        table.add_row(plain(ref), plain(name), f"[{_COLOURS.get(state, 'white')}]{plain(state)}", started, plain(model))
+        # A model that is no model is the reason why the run can't be opened, and stays whole.
+        shown = plain(model if state == "unreadable" else short_path(model, of_models - 2))
+        colour = _COLOURS.get(state, "white")
+        cells = [plain(ref), plain(name), f"[{colour}]{plain(state)}", started, shown]
+        table.add_row(*(cells if has_start else [*cells[:3], shown]))
     out.print(table)
+
+
+def short_path(path: str, width: int) -> str:
+    """Return a path without its middle where it is longer than `width`; its last part is kept if it fits."""
+    if len(path) <= width:
+        return path
+    first, _, last = path.rpartition("/")
+    if not first or len(last) + 2 > width:
+        return f"{path[: width // 3]}…{path[len(path) - (width - width // 3 - 1) :]}"
+    left = width - len(last) - 2
+    return f"{first[:left] if left >= _LEAST_START else ''}…/{last}"
 
 
 def show_status(ref: str, status: RunStatus) -> None:

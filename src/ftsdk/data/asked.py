@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ftsdk.data.batches import Batch
@@ -14,7 +15,7 @@ from ftsdk.data.row_keys import answer_text, loose_prompt_hash, prompt_text
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
-__all__ = ["answers_of", "labels_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
+__all__ = ["answers_of", "asked_again", "labels_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
 
 Format = Literal["table", "chat", "preference"]
 _END = b"\xff"
@@ -121,6 +122,35 @@ def loose_prompt_hashes(rows: RowSequence, format: Format) -> Any:  # noqa: A002
             hashes[others] = _one_by_one(RowSequence([batch], message_lists).at(others), format)
         found.append(hashes)
     return numpy.concatenate(found)
+
+
+def asked_again(rows: RowSequence, format: Format, hashes: Callable[[], Any]) -> Any | None:  # noqa: A002
+    """Return where the prompts of rows are that may occur twice, and perhaps others: as `maybe_repeated` does.
+
+    Args:
+        rows: Chat or preference rows.
+        format: What they are.
+        hashes: Returns their `loose_prompt_hashes`.
+
+    Returns:
+        A NumPy array of positions; None: some prompts aren't one message of one role, so that their hashes hold more
+        than their texts.
+    """
+    import numpy
+    import pyarrow.compute as compute
+
+    is_ascii = [numpy.empty(0, dtype=bool)]
+    roles: set[str] = set()
+    for batch in rows.batches():
+        if not has_plain_messages(batch):
+            return None
+        asked = _asked(batch, format)
+        roles.update(compute.call_function("unique", [asked.roles]).to_pylist())
+        if len(roles) > 1 or (asked.counts != 1).any():
+            return None
+        is_ascii.append(compute.call_function("string_is_ascii", [asked.contents]).to_numpy(zero_copy_only=False))
+    _, number, counts = numpy.unique(hashes(), return_inverse=True, return_counts=True)
+    return numpy.flatnonzero((counts[number] > 1) | ~numpy.concatenate(is_ascii))
 
 
 def _one_by_one(rows: RowSequence, format: Format) -> Any:  # noqa: A002

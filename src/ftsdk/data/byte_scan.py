@@ -49,6 +49,12 @@ class Block:
             return []
         return np.unique(np.searchsorted(self.starts, offsets, side="right") - 1).tolist()
 
+    def rows_at_any(self, *parts: bytes) -> list[int]:
+        """Return the positions within the block of the texts that hold one of these parts, ascending, each once."""
+        import numpy as np
+
+        return self.rows_at(np.array([at for part in parts for at in _found(self.raw, part)], dtype=np.int64))
+
 
 def map_blocks(texts: Sequence[str], work: Callable[[Block], T]) -> Iterator[T]:
     """Call a function on every block of the texts, on two threads, and return the results in order.
@@ -80,6 +86,13 @@ def byte_classes(characters: Mapping[int, str]) -> bytes:
         for byte in members.encode("ascii"):
             table[byte] |= flag
     return bytes(table)
+
+
+def _found(content: bytes, part: bytes) -> Iterator[int]:
+    at = content.find(part)
+    while at >= 0:
+        yield at
+        at = content.find(part, at + len(part))
 
 
 def _block(texts: Sequence[str], first: int) -> Block:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from operator import index as as_int
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ftsdk.data.argument_checks import checked_count, checked_index, checked_seed, checked_slice
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.cleaning.methods import Cleaning
+from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.forms import detect_form
 from ftsdk.data.growing.methods import Growing
 from ftsdk.data.lineage import follow
 from ftsdk.data.recipe import Recipe
 from ftsdk.data.review.methods import Reviewing
-from ftsdk.data.row_functions import kept_by, mapped_table, without_repeats
+from ftsdk.data.row_functions import kept_by, mapped_table
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, open_stream, rows_table
 from ftsdk.data.split import (
     ByColumn,
     Splits,
-    checked_count,
     choose,
     groups_of,
     slice_positions,
@@ -153,10 +153,9 @@ class Dataset(Growing, Cleaning, Reviewing):
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Row | Dataset:
         if not isinstance(index, slice):
-            return self._rows[index]
+            return self._rows[checked_index(index, len(self), source=self.name)]
+        index, bounds = checked_slice(index, source=self.name)
         positions = slice_positions(index, len(self), source=self.name)
-        given = {"start": index.start, "stop": index.stop, "step": index.step}
-        bounds = {name: None if value is None else as_int(value) for name, value in given.items()}
         return self._selected(positions, Step(slice=SliceStep.of(**bounds)))
 
     def __add__(self, other: object) -> Dataset:
@@ -285,6 +284,8 @@ class Dataset(Growing, Cleaning, Reviewing):
     def drop_duplicates(self, by: Literal["row", "prompt"] = "row") -> Dataset:
         """Keep the first of rows that are equal. The others are in `dropped`.
 
+        The same rows as `clean("exact_duplicates")`, which has more to choose: single columns, case and blanks.
+
         Args:
             by: `"row"` compares whole rows, `"prompt"` everything before the answer.
 
@@ -295,7 +296,16 @@ class Dataset(Growing, Cleaning, Reviewing):
             raise DatasetError(f'by={by!r} isn\'t known: pass "row" or "prompt".', source=self.name)
         if by == "prompt" and self._format == "table":
             raise self._not_shaped()
-        kept, dropped = without_repeats(self._rows, self._table, self._source.location, by, format=self._format)
+        from ftsdk.data.cleaning.row_steps import exact_duplicates
+
+        rows = CleanRows(self._rows, self._format, self._places)
+        repeats = {found.position: found.reason for found in exact_duplicates(rows, by=by)}
+        dropped = [
+            DroppedRow(where.source, where.line, repeats[position], row)
+            for position, (row, where) in enumerate(self._table.located(self._source.location))
+            if position in repeats
+        ]
+        kept = [position for position in range(len(self)) if position not in repeats]
         return self._selected(kept, Step(drop_duplicates=by), dropped=dropped)
 
     @overload
@@ -350,11 +360,12 @@ class Dataset(Growing, Cleaning, Reviewing):
                 customer or a document. None: each row is drawn alone.
 
         Raises:
-            DatasetError: A part would be empty, or no part has a size.
+            DatasetError: A part would be empty, no part has a size, or the seed can't be used.
         """
+        seed = checked_seed(seed, source=self.name)
         sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
         location = self._source.location
-        groups = groups_of(self._rows, self._table, group, format=self._format, source=location)
+        groups = self.found_once(f"groups by {group!r}", lambda: self._groups(group))
         chosen = split_positions(len(self), sizes, seed, self._strata(stratify), groups, source=location)
         step = SplitStep.of(
             **sizes,
@@ -378,9 +389,10 @@ class Dataset(Growing, Cleaning, Reviewing):
         Raises:
             DatasetError: There are fewer rows, or `n` is below 1.
         """
-        size = checked_count(n, len(self), source=self._source.location)
+        size = checked_count(n, len(self), source=self.name)
+        seed = checked_seed(seed, source=self.name)
         positions = choose(len(self), [size], seed, self._strata("auto"))[0]
-        return self._selected(positions, Step(sample=SampleStep(n=n, seed=seed)))
+        return self._selected(positions, Step(sample=SampleStep(n=size, seed=seed)))
 
     def take(self, n: int) -> Dataset:
         """Take the first `n` rows.
@@ -388,7 +400,8 @@ class Dataset(Growing, Cleaning, Reviewing):
         Raises:
             DatasetError: There are fewer rows, or `n` is below 1.
         """
-        return self._selected(tuple(range(checked_count(n, len(self), source=self._source.location))), Step(take=n))
+        size = checked_count(n, len(self), source=self.name)
+        return self._selected(tuple(range(size)), Step(take=size))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: Path | None = None, *, store: Store | None = None) -> Dataset:
@@ -404,6 +417,16 @@ class Dataset(Growing, Cleaning, Reviewing):
             DatasetError: The rows can't be found or can't be used.
         """
         return follow(Recipe.from_dict(data), base or Path.cwd(), store)
+
+    def _groups(self, group: ByColumn) -> Any | None:
+        return groups_of(
+            self._rows,
+            self._table,
+            group,
+            format=self._format,
+            source=self._source.location,
+            prompt_hashes=lambda: self.prompt_hashes,
+        )
 
     def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:
         return strata_of(

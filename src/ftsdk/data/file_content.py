@@ -7,6 +7,7 @@ import errno
 import gzip
 import os
 import sys
+import unicodedata
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _PACKED = {
     b"PAR1": "Parquet",
 }
 """How files begin that aren't text, whatever they are called."""
+_WIDE = ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
 _BLOCK = 4 << 20
 
 
@@ -172,17 +174,31 @@ def _not_utf8(name: str, offset: int, error: UnicodeDecodeError, lines: int) -> 
 
 
 def _wide_encoding(content: bytes) -> str | None:
-    """Return UTF-16 or UTF-32 if the text is in one of them: by its byte order mark, or by every other byte being 0."""
+    """Return UTF-16 or UTF-32 if the text is in one of them: by its byte order mark, or by what its beginning reads as.
+
+    Rows of any language have ASCII in them: names of columns, quotes, commas, line breaks.
+    """
     if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     start = content[:4096]
-    if len(start) >= 4 and not any(start[::2]):
-        return "UTF-16BE" if any(start[1::2]) and any(start[1::4]) and any(start[3::4]) else "UTF-32BE"
-    if len(start) >= 4 and not any(start[1::2]):
-        return "UTF-16LE" if any(start[2::4]) else "UTF-32LE"
-    return None
+    if start.count(0) * 50 < max(1, len(start)) and _ascii_letters(start, "UTF-8") is not None:
+        return None
+    letters = {encoding: _ascii_letters(start, encoding) or 0 for encoding in _WIDE}
+    best = max(letters, key=letters.__getitem__)
+    return best if letters[best] else None
+
+
+def _ascii_letters(content: bytes, encoding: str) -> int | None:
+    """Return how many characters of the beginning of a text are ASCII; None if it isn't text in this encoding."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(content)
+    except UnicodeDecodeError:
+        return None
+    if any(unicodedata.category(character) in ("Cc", "Cn") and character not in "\t\r\n" for character in text):
+        return None
+    return sum(map(str.isascii, text))
 
 
 def _convert(name: str, encoding: str) -> str:

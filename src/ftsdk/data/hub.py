@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
 from ftsdk._format import printable
-from ftsdk._secrets import mask_urls, redact
+from ftsdk._secrets import has_url_secret, mask_urls, redact
 from ftsdk.data.arrow_rows import class_name
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.source import RowSource, Source
@@ -39,7 +39,7 @@ def open_hub(hub_id: str, *, split: str, revision: str | None, subset: str | Non
 
 def _refuse_secrets(hub_id: str, **given: str | None) -> None:
     for value in given.values():
-        if value is not None and mask_urls(value) != value:
+        if value is not None and has_url_secret(value):
             raise DatasetError(f"holds a password or a signature: {printable(mask_urls(value), 200)}.", source=hub_id)
 
 

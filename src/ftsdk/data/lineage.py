@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ftsdk._secrets import mask_urls
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.recipe import Recipe, portable_path
 from ftsdk.data.sources import open_source
@@ -63,7 +64,9 @@ def lineage_of(dataset: Rows, base: Path | None = None) -> tuple[dict[str, Any],
     if source.recipe is None:
         return {"rows": dataset.name, **form}, *steps
     origin: dict[str, Any] = {**source.recipe, **(source.facts or {}), **form}
-    if isinstance(origin.get("file"), Path):
+    if is_url(str(origin.get("file", ""))):
+        origin["file"] = mask_urls(str(origin["file"]))
+    elif isinstance(origin.get("file"), Path):
         origin["file"] = Path(origin["file"]).as_posix() if base is None else portable_path(origin["file"], base)
     return origin, *steps
 
@@ -135,7 +138,7 @@ def follow(recipe: Recipe, base: Path, store: Store | None) -> Dataset:
         if recipe.sha256 is not None and content != recipe.sha256:
             raise DatasetError(
                 f"the file at this address has changed: its SHA-256 is {content}, not {recipe.sha256}.",
-                source=recipe.file,
+                source=mask_urls(recipe.file or ""),
                 hint="Take sha256 out of the recipe to train on what is there now.",
             )
     else:

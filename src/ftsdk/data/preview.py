@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftsdk._format import escaped, printable
+from ftsdk.data.argument_checks import checked_whole
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.rendering import render_rows
@@ -165,13 +166,14 @@ def preview(
         embedding_rows: How many token ids the model has; None: unknown.
 
     Raises:
-        DatasetError: The rows are still a table.
+        DatasetError: The rows are still a table, or a number is out of range.
         ModelError: The tokenizer or its template can't be used.
     """
     if dataset.format == "table":
         raise DatasetError(
             "the rows are still a table.", source=dataset.name, hint="Call as_chat(...) or as_preference(...) first."
         )
+    n = checked_whole("n", n, at_least=0, source=dataset.name)
     model = TextModel(
         tokenizer, eos_token_ids=eos_token_ids, chat_template=chat_template, embedding_rows=embedding_rows
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, cast
 
+from ftsdk.data.argument_checks import checked_whole
 from ftsdk.data.content_check import is_content_missing
 from ftsdk.data.render_report import RenderReport, RowFacts, summarise
 from ftsdk.data.text_model import Encoding, TextModel
@@ -109,8 +110,11 @@ def render_rows(
 
     Raises:
         ModelError: There is no template for such rows, or it refuses a row or can't be masked.
-        DatasetError: `train_on="completion"`, and the last answer of a row has the weight 0.
+        DatasetError: `train_on="completion"`, and the last answer of a row has the weight 0; or `max_length` is no
+            whole number of at least 1.
     """
+    if max_length is not None:
+        max_length = checked_whole("max_length", max_length, at_least=1)
     remaining, start = iter(rows), first_row
     while chunk := list(islice(remaining, _CHUNK)):
         if "messages" in chunk[0]:

@@ -1,18 +1,16 @@
-"""Functions of the user that are called for each row, and rows that repeat another."""
+"""Functions of the user that are called for each row."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.location import Location
-from ftsdk.data.row_keys import prompt_key, row_key
 from ftsdk.data.sources import plain_row
-from ftsdk.data.table import Table
 
-__all__ = ["kept_by", "mapped_table", "without_repeats"]
+__all__ = ["kept_by", "mapped_table"]
 
 
 def mapped_table(
@@ -78,37 +76,6 @@ def _close(result: object) -> None:
     """Close a coroutine, since one that is dropped warns."""
     if inspect.iscoroutine(result):
         result.close()
-
-
-def without_repeats(
-    rows: Iterable[Mapping[str, Any]],
-    table: Table,
-    source: str | None,
-    by: Literal["row", "prompt"],
-    *,
-    format: Literal["table", "chat", "preference"],  # noqa: A002
-) -> tuple[tuple[int, ...], tuple[DroppedRow, ...]]:
-    """Return the positions of the first of equal rows or prompts, and the rows that repeat one.
-
-    Args:
-        rows: The rows as they are now.
-        table: The rows as they were read.
-        source: The file or hub id of the table.
-        by: What is compared: whole rows, or everything before the answer.
-        format: What the rows are.
-    """
-    key = row_key if by == "row" else prompt_key
-    first: dict[object, Location] = {}
-    kept: list[int] = []
-    dropped: list[DroppedRow] = []
-    what = "" if by == "row" else f" the {by} of"
-    for position, (row, (original, where)) in enumerate(zip(rows, table.located(source), strict=True)):
-        seen = first.setdefault(key(row, format), where)
-        if seen is where:
-            kept.append(position)
-        else:
-            dropped.append(DroppedRow(where.source, where.line, f"repeats{what} {seen}", original))
-    return tuple(kept), tuple(dropped)
 
 
 def _called(function: Callable[[Any], Any], row: object, where: Location, what: str) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ftsdk._format import printable
+from ftsdk.data.argument_checks import checked_index, checked_whole
+from ftsdk.data.asked import loose_prompt_hashes
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.forms import detect_form
 from ftsdk.data.jsonl_output import write_jsonl
 from ftsdk.data.kept_guesses import guesses_of_rows
+from ftsdk.data.last_results import LastResults
 from ftsdk.data.lineage import lineage_of, recipe_of, record_of
 from ftsdk.data.location import Location
 from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows"]
 
+_Found = TypeVar("_Found")
+_MOST_FOUND = 8
+
 
 class Rows:
     """Rows, where they come from, and how they are counted and shown; the public class is `Dataset`."""
@@ -44,6 +50,7 @@ class Rows:
         "_dropped",
         "_fingerprint",
         "_format",
+        "_found",
         "_guesses",
         "_parts",
         "_ref",
@@ -77,6 +84,7 @@ class Rows:
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
         self._ref: DatasetRef | None = None
+        self._found: LastResults[Any] = LastResults(_MOST_FOUND)
 
     @property
     def name(self) -> str:
@@ -175,12 +183,20 @@ class Rows:
         return iter(self._rows)
 
     def head(self, n: int = 5) -> list[Row]:
-        """Return the first rows, at most `n`."""
-        return list(self._rows[:n])
+        """Return the first rows, at most `n`.
+
+        Raises:
+            DatasetError: `n` isn't a whole number, or is below 0.
+        """
+        return list(self._rows[: checked_whole("n", n, at_least=0, source=self.name)])
 
     def line_of(self, index: int) -> int:
-        """Return the line of a row in its text file; elsewhere its number. Both count from 1."""
-        return int(self._table.lines[index])
+        """Return the line of a row in its text file; elsewhere its number. Both count from 1.
+
+        Raises:
+            DatasetError: There is no row with this number; also an `IndexError`.
+        """
+        return int(self._table.lines[checked_index(index, len(self), source=self.name)])
 
     @property
     def fingerprint(self) -> str:
@@ -221,6 +237,20 @@ class Rows:
         if self._guesses is None:
             self._guesses = guesses_of_rows(self._rows, self._fingerprint)
         return self._guesses
+
+    def found_once(self, what: str, find: Callable[[], _Found]) -> _Found:
+        """Return what was found out about these rows before, or find it out. Parts and slices start anew.
+
+        Args:
+            what: Names the result, whatever called for it: `split` and `report` share what both need.
+            find: What finds it out. The result mustn't be changed.
+        """
+        return self._found.get(what, find)
+
+    @property
+    def prompt_hashes(self) -> Any:
+        """The `loose_prompt_hashes` of the rows, a NumPy array."""
+        return self.found_once("prompt hashes", lambda: loose_prompt_hashes(self._rows, self._format))
 
     def ref(self) -> DatasetRef:
         """Return the dataset as a spec names it.
@@ -279,12 +309,15 @@ class Rows:
             queries: What users ask: those without a similar prompt in the data are found.
 
         Raises:
-            DatasetError: `model` or `against` is given, and the rows are still a table.
+            DatasetError: `model` or `against` is given, and the rows are still a table; or `max_length` isn't a whole
+                number of at least 1.
             ModelError: The model isn't found, or its tokenizer or template can't be used.
         """
         from ftsdk.data.leak_check import JudgedBy
         from ftsdk.data.report.build import build_report, counter_for
 
+        if max_length is not None:
+            max_length = checked_whole("max_length", max_length, at_least=1, source=self.name)
         return build_report(
             self,
             counter=None if model is None else counter_for(model, max_length=max_length),

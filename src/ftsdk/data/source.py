@@ -17,14 +17,15 @@ RowSource = Callable[[BadRows], Generator[tuple[str | None, int, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where the rows of a dataset come from; passwords and signatures of URLs in its name are masked."""
+    """Where the rows of a dataset come from; user names, passwords and queries of URLs in its name are masked."""
 
     name: str
     """The display name: a file's name, a hub id, or what the caller calls it."""
     location: str | None = None
     """The file or hub id that errors name; None for rows from memory."""
-    recipe: Mapping[str, Any] | None = None
-    """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory."""
+    recipe: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The fields of a `Recipe` that lead back to these rows, with an absolute path; None for rows from memory. Has the
+    address of a file as it is, to read it again."""
     facts: Mapping[str, Any] | None = None
     """What the lineage says besides: how many files, or size and hash of a file that was fetched."""
     skipped: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ftsdk._format import printable
-from ftsdk._secrets import mask_urls
+from ftsdk._secrets import has_url_secret, mask_urls
 from ftsdk.data.arrow_rows import arrow_rows, short_float
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.files import (
@@ -136,8 +136,8 @@ def _at_address(address: str, name: str, bad: BadRows, facts: Mapping[str, Any] 
     shown = mask_urls(address)
     fetched_as = {} if facts is None else {"sha256": facts["sha256"]}
     origin = {"file": shown, **fetched_as, **_on_bad(bad)}
-    if shown == address:
-        return Source(name=name, location=name, recipe=origin, facts=facts)
+    if not has_url_secret(address):
+        return Source(name=name, location=name, recipe={**origin, "file": address}, facts=facts)
     return Source(name=name, location=name, facts=facts, lineage=({**origin, **(facts or {})},))
 
 

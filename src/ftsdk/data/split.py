@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from ftsdk.data.asked import answers_of, labels_of, loose_prompt_hashes, prompts_of
@@ -14,6 +14,7 @@ from ftsdk.data.row_keys import hash_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.table import Table, room_on_disk
 from ftsdk.errors import DatasetError
+from ftsdk.spec.amounts import shown_number
 from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ByColumn",
     "Splits",
-    "checked_count",
     "choose",
     "groups_of",
     "shuffled",
@@ -72,7 +72,7 @@ def split_positions(
         raise DatasetError("split needs validation= or test=, such as validation=0.1.", source=source)
     counts = {name: _part_size(name, size, rows, source=source) for name, size in sizes.items()}
     if sum(counts.values()) >= rows:
-        parts = " + ".join(f"{count} for {name}" for name, count in counts.items())
+        parts = " + ".join(f"{shown_number(count)} for {name}" for name, count in counts.items())
         there = "there is 1 row" if rows == 1 else f"there are {rows:,} rows"
         raise DatasetError(f"{parts} leave no row for train: {there}. Ask for less, or add rows.", source=source)
     *drawn, rest = choose(rows, list(counts.values()), seed, strata, groups)
@@ -129,6 +129,7 @@ def groups_of(
     *,
     format: Literal["table", "chat", "preference"],  # noqa: A002
     source: str | None,
+    prompt_hashes: Callable[[], Any] | None = None,
 ) -> Any | None:
     """Return the group of each row: rows of one group stay in one part. A NumPy array of integers.
 
@@ -140,6 +141,7 @@ def groups_of(
             nothing.
         format: What the rows are.
         source: The file, for errors.
+        prompt_hashes: Returns `loose_prompt_hashes` of the rows, where they may be known already.
 
     Raises:
         DatasetError: There is no such column.
@@ -154,7 +156,7 @@ def groups_of(
 
     with room_on_disk(source):
         prompts = prompts_of(rows, format)
-    keys = [loose_prompt_hashes(rows, format)]
+    keys = [loose_prompt_hashes(rows, format) if prompt_hashes is None else prompt_hashes()]
     if group != "auto":
         values = (hash_of(repr(value)) for value in _column(table, group, "group", source))
         keys.append(numpy.fromiter(values, dtype=numpy.uint64, count=len(rows)))
@@ -183,19 +185,6 @@ def slice_positions(index: slice, rows: int, *, source: str | None) -> tuple[int
             f"the slice {index.start}:{index.stop}:{index.step} has none of the {rows} rows.", source=source
         )
     return positions
-
-
-def checked_count(n: int, rows: int, *, source: str | None) -> int:
-    """Return a number of rows to take.
-
-    Raises:
-        DatasetError: There are fewer, or it is below 1.
-    """
-    if not isinstance(n, int) or not 1 <= n <= rows:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DatasetError(
-            f"can't take {n!r} of {rows} rows.", source=source, hint=f"Pass a whole number from 1 to {rows}."
-        )
-    return n
 
 
 def shuffled(positions: Sequence[int], draw: random.Random) -> list[int]:
@@ -353,12 +342,13 @@ def _part_size(name: str, size: float, rows: int, *, source: str | None) -> int:
     # NaN is neither above 0 nor below it, so that only what is inside may pass.
     if not is_number or not size > 0 or (isinstance(size, float) and size >= 1):
         raise DatasetError(
-            f"{name}={size!r} must be a fraction between 0 and 1 (0.1) or a number of rows (200).", source=source
+            f"{name}={shown_number(size)} must be a fraction between 0 and 1 (0.1) or a number of rows (200).",
+            source=source,
         )
     count = size if isinstance(size, int) else round(size * rows)
     if count == 0:
         raise DatasetError(
-            f"{name}={size!r} of {rows} rows comes to none.",
+            f"{name}={shown_number(size)} of {rows} rows comes to none.",
             source=source,
             hint="Ask for a larger part, or for a number of rows.",
         )

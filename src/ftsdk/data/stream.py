@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from ftsdk._format import printable
+from ftsdk.data.argument_checks import checked_count
 from ftsdk.data.bad_rows import BadRows, OnBad
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.sources import RowSource, Source
@@ -52,8 +53,7 @@ class DatasetStream(Dataset):
         Raises:
             DatasetError: There are fewer rows, `n` is below 1, or a row can't be used.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DatasetError(f"can't take {n!r} rows. Pass a whole number, at least 1.", source=self.name)
+        n = checked_count(n, None, source=self.name)
         found = self.first(n)
         if len(found) + len(found.dropped) < n:
             raise DatasetError(f"can't take {n:,} rows of a stream that has {len(found):,}.", source=self.name)
@@ -67,10 +67,11 @@ class DatasetStream(Dataset):
             for_job: Whether a job that takes more steps may replace them by more rows.
 
         Raises:
-            DatasetError: There are none, or one can't be used.
+            DatasetError: There are none, one can't be used, or `n` is below 1.
         """
         import numpy
 
+        n = checked_count(n, None, source=self.name)
         bad = BadRows(self._on_bad)
         names: dict[str | None, int] = {}
         numbers: list[int] = []

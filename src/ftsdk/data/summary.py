@@ -10,8 +10,9 @@ from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk.data.asked import labels_of
 from ftsdk.data.labels import are_labels, label_variants
 from ftsdk.data.message_columns import has_plain_messages, messages_of
-from ftsdk.data.message_rows import line_blocks, message_lists
-from ftsdk.data.row_keys import asked_of, row_hash
+from ftsdk.data.message_rows import message_lists
+from ftsdk.data.repeated_rows import different_rows
+from ftsdk.data.row_keys import asked_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
 
@@ -133,7 +134,7 @@ def summarise(dataset: Rows) -> Summary:
         columns=dataset.columns,
         prompt_chars_median=None if prompts is None else _median(prompts),
         completion_chars_median=None if completions is None else _median(completions),
-        duplicate_rows=len(rows) - _different(dataset),
+        duplicate_rows=len(rows) - different_rows(rows, dataset.format),
         classes=tuple(counts.most_common()) if is_labelled else (),
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
@@ -142,19 +143,6 @@ def summarise(dataset: Rows) -> Summary:
         left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
-
-
-def _different(dataset: Rows) -> int:
-    """Return how many different rows there are."""
-    if dataset.format == "table":
-        return len({row_hash(row, "table") for row in dataset.rows})
-    if not all(map(has_plain_messages, dataset.canonical.batches())):
-        # Two rows may differ by the random ids of their calls.
-        return len({row_hash(row, dataset.format) for row in dataset.canonical})
-    seen: set[int] = set()
-    for lines in line_blocks(dataset.canonical):
-        seen.update(map(hash, lines.split(b"\n")[:-1]))
-    return len(seen)
 
 
 def _characters(dataset: Rows) -> tuple[Any, Any]:

@@ -1,5 +1,7 @@
 """From a named `Model` to its facts, its files and its loaded weights. Importing this package loads no torch."""
 
+from ftsdk.models.adapter_files import has_own_embeddings, has_unlisted_embeddings
+from ftsdk.models.folder_files import read_json
 from ftsdk.models.identity import base_name, model_identity
 from ftsdk.models.loading import (
     embedding_rows_of,
@@ -16,10 +18,7 @@ from ftsdk.models.plain_tokenizer import tokenizer_files
 from ftsdk.models.source import (
     ModelFacts,
     check_stated_sizes,
-    has_own_embeddings,
-    has_unlisted_embeddings,
     inspect_model,
-    read_json,
 )
 from ftsdk.models.torch_stack import loading_errors
 from ftsdk.models.upload_files import files_of_model

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from ftsdk.errors import ModelError
+from ftsdk.models.folder_files import read_json
 from ftsdk.models.materialize import materialize
-from ftsdk.models.source import check_stated_sizes, inspect_model, read_json
+from ftsdk.models.source import check_stated_sizes, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
 

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from ftsdk.models.source import inspect_model, read_json
+from ftsdk.models.folder_files import read_json
+from ftsdk.models.source import inspect_model
 from ftsdk.spec import Model
 
 __all__ = ["PlainTokenizer", "TokenizerFiles", "compiled_template", "template_environment", "tokenizer_files"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, assert_never, cast
 
 from ftsdk.errors import ModelError
+from ftsdk.models.adapter_files import check_adapter
 from ftsdk.models.config_sizes import check_adapter_sizes, check_sizes
-from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header, regular_size
+from ftsdk.models.folder_files import describe_missing, read_json
+from ftsdk.models.headers import GgufHeader, read_gguf_header, read_safetensors_header
 from ftsdk.models.hub_cache import cached_snapshot, check_hub_id
 from ftsdk.models.identity import base_name
 from ftsdk.models.limits import LIMITS
@@ -20,19 +20,13 @@ from ftsdk.spec import Model
 __all__ = [
     "ModelFacts",
     "check_stated_sizes",
-    "has_own_embeddings",
-    "has_unlisted_embeddings",
     "inspect_folder",
     "inspect_model",
-    "read_json",
 ]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
 """Ends of the names that token embeddings have in published models."""
-_LOW_RANK = frozenset(
-    {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_bias"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +73,14 @@ def inspect_model(model: Model) -> ModelFacts:
             without `trust_remote_code`. A hub model that isn't downloaded is not an error: `is_downloaded` is False.
     """
     if model.adapter is not None:
-        _check_adapter(model.adapter)
+        check_adapter(model.adapter)
     match model.source:
         case "gguf":
             return _inspect_gguf(model)
         case "folder":
             folder = Path(model.id).expanduser()
             if not folder.is_dir():
-                raise ModelError(_missing(folder, model.id, "folder"))
+                raise ModelError(describe_missing(folder, model.id, "folder"))
             return inspect_folder(folder, model, shown=model.id)
         case "hub":
             return _inspect_hub(model)
@@ -196,7 +190,7 @@ def _inspect_hub(model: Model) -> ModelFacts:
 def _inspect_gguf(model: Model) -> ModelFacts:
     path = Path(model.id).expanduser()
     if not path.is_file():
-        raise ModelError(_missing(path, model.id, "file"))
+        raise ModelError(describe_missing(path, model.id, "file"))
     header = read_gguf_header(path)
     return _facts_of_gguf(header, ModelFacts(source="gguf", name=base_name(model), is_downloaded=True, path=path))
 
@@ -308,101 +302,3 @@ def _refuse_remote_code(folder: Path, config: Mapping[str, Any], model: Model, s
                 "you can. "
                 "Read that code, then allow it with Model(..., trust_remote_code=True)."
             )
-
-
-def has_own_embeddings(adapter: str) -> bool:
-    """Return whether an adapter replaces or trains embeddings or whole layers beside its low-rank weights.
-
-    PEFT writes such weights over the base's when it loads the adapter, so that switching the adapter off doesn't bring
-    the base back.
-
-    Raises:
-        ModelError: The adapter isn't there or isn't whole.
-    """
-    _check_adapter(adapter)
-    folder = Path(adapter).expanduser()
-    config = read_json(folder / "adapter_config.json", adapter)
-    if config.get("modules_to_save") or config.get("trainable_token_indices") or config.get("bias", "none") != "none":
-        return True
-    names = read_safetensors_header(folder / "adapter_model.safetensors").shapes
-    return any(not _LOW_RANK & set(name.split(".")) for name in names)
-
-
-def has_unlisted_embeddings(adapter: str) -> bool:
-    """Return whether an adapter's file has whole embeddings that its config doesn't list in `modules_to_save`.
-
-    PEFT writes such a file for a model whose embeddings were resized, and saves them again only on request.
-
-    Raises:
-        ModelError: The adapter isn't there or isn't whole.
-    """
-    _check_adapter(adapter)
-    folder = Path(adapter).expanduser()
-    listed = read_json(folder / "adapter_config.json", adapter).get("modules_to_save")
-    known = set(cast("list[str]", listed)) if isinstance(listed, list) else set[str]()
-    for name in read_safetensors_header(folder / "adapter_model.safetensors").shapes:
-        parts = name.split(".")
-        if parts[-1] == "weight" and not (_LOW_RANK | known) & set(parts):
-            return True
-    return False
-
-
-def _check_adapter(adapter: str) -> None:
-    folder = Path(adapter).expanduser()
-    if not folder.is_dir():
-        raise ModelError(_missing(folder, adapter, "adapter folder"))
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{adapter} is not an adapter: it has no adapter_config.json. Pass the folder that PEFT or ftsdk wrote."
-        )
-    read_json(folder / "adapter_config.json", adapter)
-    weights = folder / "adapter_model.safetensors"
-    if not weights.is_file():
-        has_pickle = (folder / "adapter_model.bin").is_file()
-        what = (
-            "only pickle weights (adapter_model.bin), and ftsdk loads only safetensors"
-            if has_pickle
-            else "no adapter_model.safetensors"
-        )
-        raise ModelError(f"the adapter {adapter} has {what}. Save it again with save_pretrained of a recent PEFT.")
-    read_safetensors_header(weights)
-
-
-def read_json(path: Path, shown: str) -> dict[str, Any]:
-    """Read a JSON object from a file of a model; `shown` names the model in errors.
-
-    Raises:
-        ModelError: It isn't a regular file with a JSON object, or is too large.
-    """
-    size = regular_size(path)
-    if size > LIMITS.json_bytes:
-        raise ModelError(
-            f"{shown}: {path.name} has {size:,} bytes, over {LIMITS.json_bytes:,}. Copy or download the model again."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise ModelError(
-            f"{shown}: {path.name} can't be read as JSON ({error}). Copy or download the model again."
-        ) from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{shown}: {path.name} isn't a JSON object. Copy or download the model again.")
-    return cast("dict[str, Any]", content)
-
-
-def _missing(path: Path, shown: str, what: str) -> str:
-    if path.exists():
-        kind = "file" if path.is_file() else "folder"
-        advice = "A model is a folder with config.json and *.safetensors, or a file that ends in .gguf."
-        return f"{shown} is a {kind}, but a {what} was expected. {advice}"
-    if not path.parent.is_dir():
-        return (
-            f"there is no {what} {shown}, nor the folder above it. Check the path; it is looked up from {Path.cwd()}."
-        )
-    close = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.6)
-    hint = (
-        f"; did you mean {str(path.parent / close[0])!r}?"
-        if close
-        else f". Check the path; it is looked up from {Path.cwd()}."
-    )
-    return f"there is no {what} {shown}{hint}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ftsdk.backends.registry import backend_names, get_backend
 from ftsdk.errors import FtsdkError, RunNotFoundError
@@ -14,9 +15,13 @@ from ftsdk.protocol import Backend, CanRecover, Plan
 from ftsdk.run.record import Record
 from ftsdk.run.record_copies import COPY_PREFIX
 
+if TYPE_CHECKING:
+    from ftsdk.cost.training.tokens import RowTokens
+
 __all__ = ["recovered_record"]
 
 _REQUEST = "run.json"
+_log = logging.getLogger("ftsdk")
 
 
 def recovered_record(folder: Path) -> Record:
@@ -67,7 +72,7 @@ def _from(backend: Backend, folder: Path) -> Record | None:
     return Record(
         ref=f"{backend.name}:{folder.name}",
         name=found.plan.spec.name,
-        plan=_with_billing(found.plan, backend).to_dict(),
+        plan=_with_estimate(_with_billing(found.plan, backend, found.options), folder.name).to_dict(),
         options=dict(found.options),
         native=dict(found.native or {}),
         created_at=written_at,
@@ -76,9 +81,48 @@ def _from(backend: Backend, folder: Path) -> Record | None:
     )
 
 
-def _with_billing(plan: Plan, backend: Backend) -> Plan:
-    """Return the plan with what its backend adds to the request, such as workload and billing, by today's prices."""
+def _with_billing(plan: Plan, backend: Backend, options: Mapping[str, Any]) -> Plan:
+    """Return the plan with what its backend adds to the request: workload, estimate and billing, by today's prices."""
     try:
-        return backend.plan(plan.spec).replace(request=plan.request)
+        return get_backend(backend.name, options).plan(plan.spec).replace(request=plan.request)
     except FtsdkError:
+        return plan
+
+
+def _with_estimate(plan: Plan, run_id: str) -> Plan:
+    """Return the plan with an estimate anew, by guessed tokens: the budget of a run is held by its price in it.
+
+    Without the rows, which the store has, or the model's facts there is none, and a warning says so.
+    """
+    from ftsdk.cost.training.estimate import estimate
+    from ftsdk.cost.training.tokens import tokens_from_guesses
+    from ftsdk.data import Store
+    from ftsdk.data.token_guess import guess_turns
+    from ftsdk.models import inspect_model
+
+    spec = plan.spec
+    try:
+        facts = inspect_model(spec.model)
+        limit = spec.max_length or facts.max_position_embeddings
+        parts: list[RowTokens | None] = []
+        for ref in (spec.train, spec.validation):
+            if ref is None:
+                parts.append(None)
+                continue
+            rows = Store().open(ref.fingerprint, format=ref.format, name=ref.name or "data")
+            is_plain = ref.sequences is None
+            guesses = rows.token_guesses if is_plain else guess_turns(rows.rows, sequences=ref.sequences or 1)
+            parts.append(tokens_from_guesses(guesses, max_length=limit))
+        train, validation = parts
+        assert train is not None
+        return plan.replace(estimate=estimate(plan, facts, train, validation=validation))
+    except FtsdkError as error:
+        if spec.budget_usd is not None:
+            _log.warning(
+                "run %s is put back without an estimate (%s), so wait() can't hold it to budget_usd=%s; watch what it "
+                "costs at the provider",
+                run_id,
+                error,
+                spec.budget_usd,
+            )
         return plan

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ftsdk.deploy.deployments import Deployment
     from ftsdk.evals import Endpoint, Eval, EvalReport
     from ftsdk.protocol.serving import ServingOffer
+    from ftsdk.run.diagnosis import RunDiagnosis
+    from ftsdk.run.difference import RunDifference
     from ftsdk.run.progress import Progress
 
 __all__ = ["Run"]
@@ -335,6 +337,26 @@ class Run:
             into=self._folder() / "evals",
             progress=progress,
         )
+
+    def diagnose(self) -> RunDiagnosis:
+        """Look at the run's losses and at its evaluation, and say what to change next, one thing at a time.
+
+        Reads the events and the results that are on disk; loads no model. Evaluate first, with the suites too:
+        `run.evaluate([*evals, *general(), *format_bleed(train)])`.
+
+        Raises:
+            RunNotFoundError: The backend doesn't know the run.
+            BackendError: The backend can't be reached.
+        """
+        from ftsdk.run.diagnosis import diagnose_run
+
+        return diagnose_run(self._record, self.events())
+
+    def diff(self, other: Run) -> RunDifference:
+        """Return what differs between this run and another: what was asked for, and what came out."""
+        from ftsdk.run.difference import difference
+
+        return difference(self._record, other._record)
 
     def serve(
         self,

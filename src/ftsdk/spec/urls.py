@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from ftsdk._secrets import mask_urls
+from ftsdk._secrets import has_url_secret, mask_urls
 from ftsdk.errors import SpecError
 
 __all__ = ["NoUrl", "NoUrlSecret", "check_service_url", "is_loopback", "is_url"]
@@ -24,7 +24,7 @@ def is_url(text: str) -> bool:
 
 
 def _no_url_secret(text: str) -> str:
-    if mask_urls(text) != text:
+    if has_url_secret(text):
         raise ValueError(
             f"holds a password, a key or a signature in a URL, and is kept with each run: {mask_urls(text)[:200]}; "
             "leave it out"

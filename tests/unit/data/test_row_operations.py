@@ -219,6 +219,20 @@ def test_repeated_rows_and_prompts_can_be_dropped() -> None:
         data.drop_duplicates(by="prompt")
 
 
+def test_equal_rows_are_the_same_for_all_that_counts_them() -> None:
+    texts = ["caf\u00e9", "cafe\u0301", "caf\u00e9 ", "CAF\u00c9", "1"]
+    table = Dataset.from_rows([{"text": text, "label": "x", "n": n % 2} for n, text in enumerate([*texts, *texts, 1])])
+    pairs = table.as_preference("{text}", "{label}", "no")
+    for data in (table, table.as_chat(**TEMPLATES), pairs):
+        once = data.drop_duplicates()
+        cleaned = data.clean("exact_duplicates")
+        assert once.to_pandas().equals(cleaned.to_pandas())
+        assert [row[:3] for row in once.dropped] == [
+            (row.source, row.line, row.reason.removeprefix("exact_duplicates: ")) for row in cleaned.removed
+        ]
+        assert data.summary().duplicate_rows == len(once.dropped)
+
+
 def test_slices_are_datasets_and_keep_their_recipe(file: Path) -> None:
     data = Dataset.from_file(file).as_chat(**TEMPLATES)
     for part, lines in ((data[1:3], [2, 3]), (data[-2:], [5, 6]), (data[::-1], [6, 5, 4, 3, 2, 1])):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ftsdk._format import money
+from ftsdk._numbers import as_json_number
 from ftsdk.backends.together.catalogue import Catalogue, KnownModel
 from ftsdk.backends.together.limits import Limits, gaps_against
 from ftsdk.backends.together.request_fields import (
@@ -183,7 +184,7 @@ def translate(spec: JobSpec, choice: Choice, book: Catalogue) -> RequestPlan:
             "validation": None if spec.validation is None else spec.validation.fingerprint,
         },
         "create": create,
-        "budget_usd": None if spec.budget_usd is None else float(spec.budget_usd),
+        "budget_usd": None if spec.budget_usd is None else as_json_number(spec.budget_usd),
     }
     return RequestPlan(request, tuple(adjustments), tuple(gaps), tuple(notes))
 

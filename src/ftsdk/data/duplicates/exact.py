@@ -10,13 +10,13 @@ from typing import Any
 from ftsdk.data.folded_hashes import folded_hashes
 from ftsdk.data.text_column import TextColumn, text_buffers
 
-__all__ = ["column_hashes", "exact_duplicates", "normalised", "text_key", "texts_at"]
+__all__ = ["column_hashes", "exact_duplicates", "maybe_repeated", "normalised", "text_key", "texts_at"]
 
 _ROWS = 1024
 
 
 def exact_duplicates(
-    texts: Iterable[str], *, ignore_case: bool = False, ignore_blanks: bool = False
+    texts: Iterable[str], *, ignore_case: bool = False, ignore_blanks: bool = False, among: Any = None
 ) -> tuple[tuple[int, ...], ...]:
     """Return the groups of equal texts, by position, in the order of their first rows; each group has at least two.
 
@@ -24,11 +24,12 @@ def exact_duplicates(
         texts: The texts of the rows. They are read once and not kept.
         ignore_case: Whether "Billing" equals "billing".
         ignore_blanks: Whether a run of blanks or line breaks equals one blank, and blanks at the ends none.
+        among: What `maybe_repeated` returned for these texts, where it is known.
     """
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
     if ignore_case and ignore_blanks and isinstance(texts, TextColumn):
-        numbered = _maybe_repeated(texts)
+        numbered = texts_at(texts, maybe_repeated(texts) if among is None else among)
     else:
         numbered = enumerate(texts)
     for position, text in numbered:
@@ -39,13 +40,13 @@ def exact_duplicates(
     return tuple(tuple(groups[leader]) for leader in sorted(groups))
 
 
-def _maybe_repeated(texts: TextColumn) -> Iterator[tuple[int, str]]:
-    """Yield the texts that may occur twice, where case and blanks don't count, and perhaps others."""
+def maybe_repeated(texts: TextColumn) -> Any:
+    """Return where the texts are that may occur twice, case and blanks aside, and perhaps others: a NumPy array."""
     import numpy
 
     hashes, is_ascii = column_hashes(texts)
     _, number, counts = numpy.unique(hashes, return_inverse=True, return_counts=True)
-    yield from texts_at(texts, numpy.flatnonzero((counts[number] > 1) | ~is_ascii))
+    return numpy.flatnonzero((counts[number] > 1) | ~is_ascii)
 
 
 def texts_at(texts: TextColumn, positions: Any) -> Iterator[tuple[int, str]]:

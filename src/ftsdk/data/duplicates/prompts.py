@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ftsdk.data.duplicates.exact import exact_duplicates, normalised, text_key, texts_at
 from ftsdk.data.text_column import TextColumn
@@ -26,7 +26,12 @@ class RepeatedPrompt(NamedTuple):
 
 
 def prompt_duplicates(
-    prompts: Sequence[str], answers: Sequence[str], *, ignore_case: bool = True, ignore_blanks: bool = True
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    *,
+    ignore_case: bool = True,
+    ignore_blanks: bool = True,
+    among: Any = None,
 ) -> tuple[RepeatedPrompt, ...]:
     """Return the prompts that occur in several rows, in the order of their first rows.
 
@@ -35,9 +40,10 @@ def prompt_duplicates(
         answers: The answer of each row.
         ignore_case: Whether prompts that differ by case alone are the same.
         ignore_blanks: Whether prompts that differ by runs of blanks alone are the same.
+        among: As for `exact_duplicates`.
     """
     found: list[RepeatedPrompt] = []
-    groups = exact_duplicates(prompts, ignore_case=ignore_case, ignore_blanks=ignore_blanks)
+    groups = exact_duplicates(prompts, ignore_case=ignore_case, ignore_blanks=ignore_blanks, among=among)
     keys = _answer_keys(answers, [position for group in groups for position in group])
     for group in groups:
         by_answer: dict[bytes, list[int]] = {}

@@ -41,8 +41,13 @@ def class_labels(row: Mapping[str, object], classes: Sequence[str]) -> object:
     return tuple(normalised(str(row.get(name))) for name in classes)
 
 
-def repeats_in(clusters: Iterable[Sequence[int]], labels: Sequence[object]) -> dict[int, int]:
-    """Return the rows that are almost the same as an earlier one with the same label, each with that one."""
+def repeats_in(clusters: Iterable[Sequence[int]], labels: Sequence[object] | Mapping[int, object]) -> dict[int, int]:
+    """Return the rows that are almost the same as an earlier one with the same label, each with that one.
+
+    Args:
+        clusters: Rows that are almost the same, ascending.
+        labels: The label of each row, or of those in clusters by position.
+    """
     found: dict[int, int] = {}
     for cluster in clusters:
         first: dict[object, int] = {}

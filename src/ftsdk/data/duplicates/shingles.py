@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, cast
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ftsdk.data.duplicates.word_hashes import word_bounds, word_hashes
 from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
 __all__ = [
@@ -32,7 +32,8 @@ Positions = NDArray[np.int64]
 Texts = Sequence[str] | Any
 """Texts as a sequence, a `TextColumn` or a pyarrow array; of the last two no Python strings are made."""
 
-BATCH_ROWS = 8_192
+BATCH_ROWS = 2_048
+"""The arrays of so many texts stay in the processor's cache."""
 BATCH_CHARACTERS = 8_000_000
 _LAST_BITS = (1 << 18) - 1
 
@@ -68,18 +69,11 @@ class WordShingles(NamedTuple):
 
     def __call__(self, texts: Any) -> Shingles:
         """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
-        pc = _compute()
         if _is_plain_ascii(texts):
-            words = pc.ascii_split_whitespace(pc.ascii_trim_whitespace(pc.ascii_lower(texts)))
+            hashes, offsets = _ascii_words(texts)
         else:
-            texts = pc.utf8_normalize(texts, form="NFC")
-            if pc.any(pc.match_substring_regex(texts, _UNSPACED), min_count=0).as_py():
-                texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
-            words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
-        encoded = words.flatten().dictionary_encode()
-        hashes = _word_hashes(_as_bytes(encoded.dictionary))
-        offsets = words.offsets.to_numpy().astype(np.int64)
-        return _ngrams(hashes[encoded.indices.to_numpy()], offsets - offsets[0], self.n)
+            hashes, offsets = _unicode_words(texts)
+        return _ngrams(hashes, offsets, self.n)
 
 
 class CharacterShingles(NamedTuple):
@@ -102,31 +96,32 @@ def _compute() -> Any:
     return pyarrow.compute
 
 
-def _as_bytes(words: Any) -> list[bytes]:
+def _ascii_words(texts: Any) -> tuple[Hashes, Positions]:
+    """Return the hash of each word, and where those of each text begin."""
     import pyarrow as pa
 
-    return words.cast(pa.large_binary()).to_pylist()
+    pc = _compute()
+    parts = [pc.ascii_lower(texts), *(pa.scalar(part, pa.large_string()) for part in ("", " "))]
+    offsets, content = text_buffers(pc.binary_join_element_wise(*parts))
+    starts, ends = word_bounds(content)
+    return word_hashes(content, starts, ends), np.searchsorted(starts, offsets).astype(np.int64)
+
+
+def _unicode_words(texts: Any) -> tuple[Hashes, Positions]:
+    pc = _compute()
+    texts = pc.utf8_normalize(texts, form="NFC")
+    if pc.any(pc.match_substring_regex(texts, _UNSPACED), min_count=0).as_py():
+        texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
+    bounds, content = text_buffers(words.flatten())
+    offsets = words.offsets.to_numpy().astype(np.int64)
+    return word_hashes(content, bounds[:-1], bounds[1:]), offsets - offsets[0]
 
 
 def _is_plain_ascii(texts: Any) -> bool:
     """Return whether texts are ASCII without the four control characters that Unicode takes for blanks."""
     _, content = text_buffers(texts)
     return bool((content < 0x80).all() and not (content - np.uint8(0x1C) < 4).any())
-
-
-_known: dict[bytes, bytes] = {}
-"""Hashes of words, since most words of a batch were in the one before."""
-_MOST_KNOWN = 1 << 17
-
-
-def _word_hashes(words: list[bytes]) -> Hashes:
-    found = [*map(_known.get, words)]
-    for place, digest in enumerate(found):
-        if digest is None:
-            found[place] = digest = hashlib.blake2b(words[place], digest_size=8).digest()
-            if len(_known) < _MOST_KNOWN:
-                _known[words[place]] = digest
-    return np.frombuffer(b"".join(cast("list[bytes]", found)), dtype="<u8").astype(np.uint64)
 
 
 def _mixed(values: Hashes) -> Hashes:

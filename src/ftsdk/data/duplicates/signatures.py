@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
+from array import array
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -87,8 +88,10 @@ def _keys_of(shingles: Shingles, start: int, stop: int) -> Hashes:
     offsets = (offsets - offsets[0]).astype(np.uint64)
     digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * _ROWS, _SEED)
     rows = stop - start
-    flat = np.fromiter(chain.from_iterable(digests.to_rows()), dtype=np.uint32, count=rows * BANDS * _ROWS)
-    halves = flat.view(np.uint64).reshape(rows, BANDS, 2)
+    flat = array("I")
+    for digest in digests.to_rows():
+        flat.fromlist(digest)
+    halves = np.frombuffer(flat, dtype=np.uint32).view(np.uint64).reshape(rows, BANDS, 2)
     mixed = halves[..., 0] * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed += halves[..., 1]

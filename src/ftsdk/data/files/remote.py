@@ -69,7 +69,7 @@ def fetched(address: str, *, clock: Callable[[], float] = time.monotonic) -> Gen
             source=shown,
             hint="Download it, and pass the file.",
         )
-    name = printable(unquote(PurePosixPath(parts.path).name), 200)
+    name = printable(unquote(PurePosixPath(urlsplit(mask_urls(address)).path).name), 200)
     kind = needed_kind(name, shown)
     blocks = _s3_blocks if parts.scheme == "s3" else _http_blocks
     facts: dict[str, Any] = {}

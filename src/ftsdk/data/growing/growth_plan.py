@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ftsdk._format import money
+from ftsdk._numbers import as_json_number
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.spec import Range, TokenPrice
 
@@ -107,7 +108,7 @@ class GrowthPlan:
         """Return the plan as plain data."""
         return {
             "call": self.call,
-            "budget_usd": None if self.budget_usd is None else float(self.budget_usd),
+            "budget_usd": None if self.budget_usd is None else as_json_number(self.budget_usd),
             "parts": [
                 {
                     "role": part.role,
@@ -117,8 +118,8 @@ class GrowthPlan:
                     "input_tokens": part.input_tokens.to_dict(),
                     "output_tokens": part.output_tokens.to_dict(),
                     "price": None if part.price is None else part.price.to_dict(),
-                    "usd": None if (cost := part.usd()) is None else [float(one) for one in cost],
-                    "paid_usd": float(part.paid_usd),
+                    "usd": None if (cost := part.usd()) is None else [as_json_number(one) for one in cost],
+                    "paid_usd": as_json_number(part.paid_usd),
                 }
                 for part in self.parts
             ],

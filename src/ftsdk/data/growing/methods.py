@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import index as as_int
 from typing import TYPE_CHECKING, Any, cast
 
+from ftsdk.data.argument_checks import checked_number, checked_seed, checked_whole
 from ftsdk.data.bad_rows import BadRows
 from ftsdk.data.canonical import chat_rows
 from ftsdk.data.growing.canaries import Canary
 from ftsdk.data.growing.context import NO_PASSAGES, SEPARATOR, TEMPLATE, Contexts
 from ftsdk.data.growing.general import general_table
-from ftsdk.data.growing.mix import mixed_positions
+from ftsdk.data.growing.mix import MOST_ROWS, mixed_positions
 from ftsdk.data.growing.model_methods import GrowingByModels
-from ftsdk.data.growing.planted import planted, planted_canaries, planted_positions
+from ftsdk.data.growing.planted import checked_times, planted, planted_canaries, planted_positions
 from ftsdk.data.message_rows import message_rows
 from ftsdk.data.rows import Rows
 from ftsdk.data.sources import Source
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
 
 __all__ = ["Growing"]
+
+_MOST_DISTRACTORS = 1_000
 
 
 class Growing(GrowingByModels):
@@ -56,8 +60,8 @@ class Growing(GrowingByModels):
             repeat: Let rows of a part that is too small appear more than once.
 
         Raises:
-            DatasetError: The shares aren't a mix, the formats differ, or a part has too few rows.
-            SpecError: A share isn't a finite number.
+            DatasetError: The shares aren't a mix, the formats differ, a part has too few rows, or a number is out of
+                range.
         """
         parts = list(shares)
         if len(parts) < 2:
@@ -65,7 +69,10 @@ class Growing(GrowingByModels):
         joined = parts[0]
         for part in parts[1:]:
             joined = joined + part
-        weights = tuple(float(share) for share in shares.values())
+        weights = tuple(checked_number("the share of " + repr(part.name), share) for part, share in shares.items())
+        seed = checked_seed(seed)
+        if rows is not None:
+            rows = checked_whole("rows", rows, at_least=1, at_most=MOST_ROWS)
         return joined._mixed(parts, MixStep.of(shares=weights, rows=rows, seed=seed, repeat=repeat))
 
     def mix_again(self, step: MixStep) -> Dataset:
@@ -117,9 +124,13 @@ class Growing(GrowingByModels):
             seed: Which rows get which passages.
 
         Raises:
-            DatasetError: The rows aren't chat rows, there is no such column, a row has no passage, a share is out of
+            DatasetError: The rows aren't chat rows, there is no such column, a row has no passage, a number is out of
                 range, or there are too few different passages.
         """
+        wrong = checked_number("wrong", wrong, at_least=0, at_most=1, source=self.name)
+        empty = checked_number("empty", empty, at_least=0, at_most=1, source=self.name)
+        distractors = checked_whole("distractors", distractors, at_least=0, at_most=_MOST_DISTRACTORS, source=self.name)
+        seed = checked_seed(seed, source=self.name)
         step = ContextStep.of(
             passages=passages,
             wrong=wrong,
@@ -144,14 +155,16 @@ class Growing(GrowingByModels):
         trained on.
 
         Args:
-            n: How many canaries.
+            n: How many canaries; with repetitions at most a million rows.
             seed: Decides their texts and where they stand among the rows.
             times: How often each is repeated, in turns; `(1, 4, 16)` shows how memorisation grows.
 
         Raises:
             DatasetError: The rows aren't chat rows, or `n` or `times` is out of range.
         """
-        step = CanaryStep(n=n, seed=seed, times=tuple(times))
+        seed = checked_seed(seed, source=self.name)
+        repeats = checked_times(n, times, source=self.name)
+        step = CanaryStep(n=as_int(n), seed=seed, times=repeats)
         table = planted(step, format=self._format, source=self.name)
         own, rows = chat_rows(
             table, "canaries", BadRows(), prompt="{prompt}", completion="{completion}", system=None, messages=None

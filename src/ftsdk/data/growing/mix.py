@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import floor, isfinite
 
+from ftsdk.data.argument_checks import checked_whole
 from ftsdk.data.split import shuffled
 from ftsdk.data.steps import MixStep
 from ftsdk.errors import DatasetError
 
-__all__ = ["mixed_positions"]
+__all__ = ["MOST_ROWS", "mixed_positions"]
 
+MOST_ROWS = 100_000_000
+"""Of a mix that may repeat rows."""
 _CLOSE = 1e-6
 
 
@@ -52,8 +55,7 @@ def _counts(parts: Sequence[tuple[str, int]], step: MixStep) -> list[int]:
     total = step.rows
     if total is None:
         total = max(1, floor(min(rows / share for (_, rows), share in zip(parts, shares, strict=True)) + _CLOSE))
-    if total < 1:
-        raise DatasetError(f"rows={total} is below 1.")
+    total = checked_whole("rows", total, at_least=1, at_most=MOST_ROWS)
     exact = [share * total for share in shares]
     counts = [floor(share + _CLOSE) for share in exact]
     # What rounding left over goes to the largest remainders.

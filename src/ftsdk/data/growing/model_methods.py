@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ftsdk._format import money, printable
 from ftsdk._numbers import exact_amount
+from ftsdk.data.argument_checks import checked_seed
 from ftsdk.data.bad_rows import BadRows, DroppedRow
 from ftsdk.data.canonical import messages_maker, ready_rows
 from ftsdk.data.message_rows import message_rows
@@ -114,6 +115,8 @@ class GrowingByModels(Rows):
                 hint="Shape a table with as_chat(...) first." if self._format == "table" else None,
             )
         self._refuse_tools("augment")
+        seed = checked_seed(seed, source=self.name)
+        temperature = _temperature(temperature)
         check_amount("per_row", per_row, at_least=1, at_most=50, is_whole=True)
         check_amount("max_similarity", max_similarity, above=0, at_most=1)
         for name, count in (("rows", rows), ("per_class", per_class)):
@@ -148,7 +151,7 @@ class GrowingByModels(Rows):
         step = AugmentStep(
             **_asked(asked).to_dict(),
             template=template,
-            temperature=None if temperature is None else float(temperature),
+            temperature=temperature,
             seed=seed,
             source=label,
             rows=len(grown.rows),
@@ -216,6 +219,10 @@ class GrowingByModels(Rows):
         criteria = CRITERIA if criteria is None else criteria
         check_amount("max_new_tokens", max_new_tokens, at_least=1, is_whole=True)
         check_amount("judge_tokens", judge_tokens, at_least=1, is_whole=True)
+        seed = checked_seed(seed, source=self.name)
+        temperature = _temperature(temperature)
+        if rows is not None:
+            check_amount("rows", rows, at_least=1, is_whole=True)
         subset = self if rows is None or rows >= len(self) else self._drawn(rows, seed)
         known, budget = list(subset._rows), _budget(budget_usd)
         judging = Judging(
@@ -305,6 +312,13 @@ def _budget(budget_usd: Decimal | float | None) -> Decimal | None:
         return None
     check_amount("budget_usd", budget_usd, above=0)
     return exact_amount(budget_usd)
+
+
+def _temperature(temperature: float | None) -> float | None:
+    if temperature is None:
+        return None
+    check_amount("temperature", temperature, at_least=0, at_most=100)
+    return float(temperature)
 
 
 def _asked(model: NamedModel) -> AskedModel:

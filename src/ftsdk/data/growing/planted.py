@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from ftsdk._format import printable
+from ftsdk.data.argument_checks import checked_whole
 from ftsdk.data.growing.canaries import Canary, canaries
 from ftsdk.data.steps import CanaryStep
 from ftsdk.data.table import Table, table_of
 from ftsdk.errors import DatasetError
+from ftsdk.spec.amounts import shown_number
 
 if TYPE_CHECKING:
     from ftsdk.data.rows import Rows
 
-__all__ = ["planted", "planted_canaries", "planted_positions"]
+__all__ = ["checked_times", "planted", "planted_canaries", "planted_positions"]
+
+_MOST_ROWS = 1_000_000
 
 
 def planted(step: CanaryStep, *, format: Literal["table", "chat", "preference"], source: str) -> Table:  # noqa: A002
@@ -29,10 +34,33 @@ def planted(step: CanaryStep, *, format: Literal["table", "chat", "preference"],
             source=source,
             hint="Shape a table with as_chat(...) first." if format == "table" else None,
         )
-    if step.n < 1 or min(step.times) < 1:
-        raise DatasetError(f"n={step.n} and times={step.times} must be at least 1.", source=source)
+    checked_times(step.n, step.times, source=source)
     rows = [{"prompt": one.prompt, "completion": one.secret} for one in _of(step) for _ in range(one.times)]
     return table_of(enumerate(rows, start=1), source="canaries")
+
+
+def checked_times(n: object, times: object, *, source: str) -> tuple[int, ...]:
+    """Return how often each of `n` canaries is repeated.
+
+    Raises:
+        DatasetError: `n` or `times` is out of range, or it comes to more rows than anybody plants.
+    """
+    count = checked_whole("n", n, at_least=1, at_most=_MOST_ROWS, source=source)
+    if not isinstance(times, Iterable) or isinstance(times, str | bytes) or not (given := tuple(times)):
+        raise DatasetError(
+            f"times={shown_number(times)} isn't a list of numbers.",
+            source=source,
+            hint="Pass such as times=(1, 4, 16), or leave it out for one of each.",
+        )
+    found = tuple(checked_whole("times", one, at_least=1, at_most=_MOST_ROWS, source=source) for one in given)
+    rows = count // len(found) * sum(found) + sum(found[: count % len(found)])
+    if rows > _MOST_ROWS:
+        raise DatasetError(
+            f"n={count:,} and times={printable(str(found), 50)} come to {rows:,} rows of canaries.",
+            source=source,
+            hint=f"Plant at most {_MOST_ROWS:,} rows.",
+        )
+    return found
 
 
 def planted_positions(rows: int, planted: int, seed: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from ftsdk.data.privacy.gates import rows_by_gate
 from ftsdk.data.privacy.kind import Kind
 from ftsdk.data.privacy.pii import PII
 
-__all__ = ["ALL_KINDS", "Finding", "find"]
+__all__ = ["ALL_KINDS", "Finding", "find", "find_in_block"]
 
 ALL_KINDS: tuple[Kind, ...] = (*CREDENTIALS, *PII)
 
@@ -43,21 +43,22 @@ def find(texts: Sequence[str], kinds: Iterable[Kind] = ALL_KINDS) -> dict[int, t
         kinds: What to look for, in order of preference; all credentials and all personal data if not given.
     """
     kinds = tuple(kinds)
-
-    def search(block: Block) -> dict[int, tuple[Finding, ...]]:
-        rows = rows_by_gate(block)
-        tried: dict[int, list[Kind]] = {}
-        for kind in kinds:
-            for row in rows[kind.gate]:
-                if not kind.needs or _has_one(block.texts[row], kind.needs):
-                    tried.setdefault(row, []).append(kind)
-        found = {block.first + row: _find_one(block.texts[row], tried[row]) for row in sorted(tried)}
-        return {position: findings for position, findings in found.items() if findings}
-
     found: dict[int, tuple[Finding, ...]] = {}
-    for part in map_blocks(texts, search):
+    for part in map_blocks(texts, lambda block: find_in_block(block, kinds)):
         found.update(part)
     return found
+
+
+def find_in_block(block: Block, kinds: Iterable[Kind] = ALL_KINDS) -> dict[int, tuple[Finding, ...]]:
+    """Return the same for the texts of a block, by their positions among all texts."""
+    rows = rows_by_gate(block)
+    tried: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        for row in rows[kind.gate]:
+            if not kind.needs or _has_one(block.texts[row], kind.needs):
+                tried.setdefault(row, []).append(kind)
+    found = {block.first + row: _find_one(block.texts[row], tried[row]) for row in sorted(tried)}
+    return {position: findings for position, findings in found.items() if findings}
 
 
 def _has_one(text: str, parts: Sequence[str]) -> bool:

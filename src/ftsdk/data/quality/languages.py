@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk.data.quality.language_scores import classified
 from ftsdk.errors import MissingExtraError
 
 __all__ = ["Languages", "languages"]
@@ -34,7 +35,7 @@ class Languages:
 
 
 def languages(texts: Sequence[str], *, sample: int | None = 20_000) -> Languages:
-    """Return which languages texts are in; about 35,000 texts/s.
+    """Return which languages texts are in; about 10,000 texts/s.
 
     Args:
         texts: The texts. Those with fewer than 30 letters are left out.
@@ -43,17 +44,17 @@ def languages(texts: Sequence[str], *, sample: int | None = 20_000) -> Languages
     Raises:
         MissingExtraError: py3langid isn't installed.
     """
-    classify = _identifier().classify
+    identifier = _identifier()
     step = 1 if sample is None or len(texts) <= sample else len(texts) / sample
     positions = range(len(texts)) if step == 1 else (int(n * step) for n in range(sample or 0))
-    found: dict[int, str] = {}
-    for position in positions:
-        text = texts[position][:_LONGEST]
-        if sum(map(str.isalpha, text)) < _FEWEST_LETTERS:
-            continue
-        language, probability = classify(text)
-        if probability >= _SURE:
-            found[position] = language
+    looked_at = ((position, texts[position][:_LONGEST]) for position in positions)
+    long_enough = {position: text for position, text in looked_at if _has_letters(text)}
+    judged = classified(identifier, list(long_enough.values()))
+    found = {
+        position: language
+        for position, (language, probability) in zip(long_enough, judged, strict=True)
+        if probability >= _SURE
+    }
     counts = Counter(found.values()).most_common()
     main = counts[0][0] if counts else None
     return Languages(
@@ -62,6 +63,10 @@ def languages(texts: Sequence[str], *, sample: int | None = 20_000) -> Languages
         {position: language for position, language in found.items() if language != main},
         len(found),
     )
+
+
+def _has_letters(text: str) -> bool:
+    return sum(map(str.isalpha, text)) >= _FEWEST_LETTERS
 
 
 @functools.cache

@@ -81,12 +81,12 @@ def _suspects(block: Block) -> list[int]:
         return []
     windows = np.ndarray(shape=(len(data) - _WINDOW + 1,), dtype=np.uint64, buffer=block.raw, strides=(1,))
     keys = windows[starts]
-    rows = np.searchsorted(block.starts, starts, side="right").astype(np.uint64) - np.uint64(1)
+    words = np.diff(np.searchsorted(starts, block.starts), append=len(starts))
+    rows = np.repeat(np.arange(len(words), dtype=np.uint64), words)
     # A mixed hash below, the row above: sorting brings what is equal within a row together.
     mixed = (keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(16)
     mixed |= rows << np.uint64(48)
     mixed.sort()
     again = mixed[1:][mixed[1:] == mixed[:-1]] >> np.uint64(48)
     counts = np.bincount(again.astype(np.int64), minlength=len(block.texts))
-    words = np.bincount(rows.astype(np.int64), minlength=len(block.texts))
     return np.flatnonzero((counts > 1) & (counts >= _SUSPICIOUS * words)).tolist()

@@ -13,7 +13,7 @@ from ftsdk.data.quality.repetition import rows_that_repeat
 if TYPE_CHECKING:
     from ftsdk.data.byte_scan import Positions
 
-__all__ = ["TEXT_RULES", "check_texts"]
+__all__ = ["TEXT_RULES", "check_block", "check_texts"]
 
 _MARK, _FENCE, _HIGH = 1, 2, 4
 _CLASSES = bytearray(byte_classes({_MARK: "{<[#", _FENCE: "`~"}))
@@ -84,17 +84,18 @@ def check_texts(texts: Sequence[str], rules: Iterable[str] = TEXT_RULES) -> dict
     Raises:
         KeyError: A name is none of these.
     """
-    chosen = {name: _FINDERS[name] for name in rules}
+    chosen = list(rules)
     found: dict[str, list[int]] = {name: [] for name in chosen}
-
-    def search(block: Block) -> dict[str, list[int]]:
-        scan = _Scan(block)
-        return {name: [block.first + row for row in finder(scan)] for name, finder in chosen.items()}
-
-    for part in map_blocks(texts, search):
+    for part in map_blocks(texts, lambda block: check_block(block, chosen)):
         for name, positions in part.items():
             found[name] += positions
     return found
+
+
+def check_block(block: Block, rules: Iterable[str] = TEXT_RULES) -> dict[str, list[int]]:
+    """Return the same for the texts of a block, by their positions among all texts."""
+    scan = _Scan(block)
+    return {name: [block.first + row for row in _FINDERS[name](scan)] for name in rules}
 
 
 class _Scan:
@@ -111,12 +112,7 @@ class _Scan:
 
     def rows_with_stock_phrase(self) -> list[int]:
         """Return the rows in which a model may speak of itself."""
-        # Each test is a search for one literal, 0.1 us per text.
-        return [
-            row
-            for row, text in enumerate(self.block.texts)
-            if "guage mod" in text or "AI mod" in text or "AI ass" in text
-        ]
+        return self.block.rows_at_any(b"guage mod", b"AI mod", b"AI ass")
 
     def _where(self, mask: int) -> Positions:
         import numpy as np

@@ -124,8 +124,7 @@ def counter_for(model: Any, *, max_length: int | None) -> TokenCounter:
 
 def _prompts(dataset: Rows, checks: RowChecks, answers: Counter[str]) -> Iterator[str]:
     """Yield the prompt of each row after checking it; count its answer while they may be labels."""
-    for chunk in read_chunks(dataset.rows, dataset.format):
-        checks.look_at(chunk)
+    for chunk in checks.look_at_all(read_chunks(dataset.rows, dataset.format)):
         if len(answers) <= MOST_SPELLINGS:
             answers.update(chunk.answers)
         yield from chunk.prompts

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ftsdk.data.privacy import CREDENTIALS, find
-from ftsdk.data.quality import check_texts, languages, wrong_roles
-from ftsdk.data.quality.text_rules import TEXT_RULES
+from ftsdk.data.byte_scan import Block, map_blocks
+from ftsdk.data.in_threads import in_threads
+from ftsdk.data.privacy import CREDENTIALS
+from ftsdk.data.privacy import Finding as Found
+from ftsdk.data.privacy.find import find_in_block
+from ftsdk.data.quality import languages, wrong_roles
+from ftsdk.data.quality.text_rules import TEXT_RULES, check_block
 from ftsdk.data.report.excerpts import MOST_EXAMPLES, Excerpts, excerpt
 from ftsdk.data.report.finding import Example, Finding, make_finding
 from ftsdk.data.report.row_texts import TextChunk
@@ -35,13 +39,22 @@ class RowChecks:
         self._sampled: list[int] = []
         self._sample: list[str] = []
 
-    def look_at(self, chunk: TextChunk) -> None:
-        """Check the next rows."""
-        broken = check_texts(chunk.texts, [rule for rule in TEXT_RULES if rule != "empty"])
+    def look_at_all(self, chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
+        """Check rows in a few threads, and yield them in their order."""
+        for chunk, broken, private in in_threads(_checked, chunks):
+            self._look_at(chunk, broken, private)
+            yield chunk
+
+    def _look_at(self, chunk: TextChunk, broken: dict[str, list[int]], private: dict[int, tuple[Found, ...]]) -> None:
+        empty = broken.pop("empty")
         for rule, places in broken.items():
             self._add(rule, [(chunk.rows[place], chunk.texts[place]) for place in places])
-        self._add("empty", [(self._done + n, "") for n in self._empty(chunk)])
-        for place, found in sorted(find(chunk.texts).items()):
+        if self._dataset.format == "table":  # an empty column is usual, such as Alpaca's `input`
+            rows = [self._done + n for n, text in enumerate(chunk.prompts) if not text or text.isspace()]
+        else:
+            rows = sorted({chunk.rows[place] for place in empty})
+        self._add("empty", [(row, "") for row in rows])
+        for place, found in sorted(private.items()):
             for code in ("credentials", "pii"):
                 own = [one for one in found if (one.kind in _CREDENTIALS) == (code == "credentials")]
                 if own:
@@ -81,13 +94,6 @@ class RowChecks:
         examples = excerpts.of(rows, [f"looks like {code!r}" for code in found.others.values()])
         return found.shares, [make_finding("language", rows, found.checked, examples, detail=looked_at)]
 
-    def _empty(self, chunk: TextChunk) -> Iterator[int]:
-        if self._dataset.format == "table":  # an empty column is usual, such as Alpaca's `input`
-            yield from (n for n, text in enumerate(chunk.prompts) if not text or text.isspace())
-            return
-        found = check_texts(chunk.texts, ["empty"])["empty"]
-        yield from sorted({chunk.rows[place] - self._done for place in found})
-
     def _add(self, code: str, places: Sequence[tuple[int, str]]) -> None:
         for row, text in places:
             if self._is_new(code, row) and self._has_room(code):
@@ -103,3 +109,18 @@ class RowChecks:
 
     def _has_room(self, code: str) -> bool:
         return len(self._examples.get(code, ())) < MOST_EXAMPLES
+
+
+def _checked(chunk: TextChunk) -> tuple[TextChunk, dict[str, list[int]], dict[int, tuple[Found, ...]]]:
+    """Return what breaks a rule and what is private in a chunk, by the positions of its texts."""
+    broken: dict[str, list[int]] = {name: [] for name in TEXT_RULES}
+    private: dict[int, tuple[Found, ...]] = {}
+    for rules, found in map_blocks(chunk.texts, _checked_block):
+        private.update(found)
+        for name, places in rules.items():
+            broken[name] += places
+    return chunk, broken, private
+
+
+def _checked_block(block: Block) -> tuple[dict[str, list[int]], dict[int, tuple[Found, ...]]]:
+    return check_block(block), find_in_block(block)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from typing import Any, NamedTuple, cast
 
 from ftsdk.data.asked import answers_of, prompts_of, wholes_of
@@ -17,8 +17,8 @@ from ftsdk.models.chat_template import message_text
 
 __all__ = ["RowTexts", "TextChunk", "read_chunks"]
 
-_BATCHES = 4
-"""Batches of a chunk, so that a chunk fills a block of `byte_scan`."""
+_BATCHES = 2
+"""Batches of a chunk, so that a prompt and an answer a row fill a block of `byte_scan`."""
 _ROWS = 1024 * _BATCHES
 
 
@@ -97,6 +97,13 @@ def _add_plain(chunk: TextChunk, batch: Batch, first: int) -> None:
     roles: list[str] = said.roles.to_pylist()
     counts: list[int] = said.counts.tolist()
     chunk.texts.extend(texts)
+    if counts.count(2) == len(counts):  # one question and its answer
+        numbers = range(first, first + batch.rows)
+        chunk.rows.extend(chain.from_iterable(zip(numbers, numbers, strict=True)))
+        chunk.prompts.extend(texts[::2])
+        chunk.answers.extend(texts[1::2])
+        chunk.roles.extend(zip(roles[::2], roles[1::2], strict=True))
+        return
     for row, (count, (start, end)) in enumerate(zip(counts, pairwise(accumulate(counts, initial=0)), strict=True)):
         chunk.rows.extend([first + row] * count)
         chunk.prompts.append(texts[start] if count == 2 else "\n".join(texts[start : end - 1]))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ftsdk.data.asked import asked_again
+from ftsdk.data.duplicates.exact import maybe_repeated, texts_at
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
@@ -32,19 +37,21 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         not_checked: Gets a sentence about short texts that are too many to be compared.
     """
     count = len(dataset)
-    exact = repeated_rows(dataset.rows, dataset.format)
+    # Only rows with the same prompt can be the same.
+    candidates = None if dataset.format == "table" else _asked_again(dataset, texts)
+    exact = repeated_rows(dataset.rows, dataset.format, among=candidates)
     copies = sorted(row for group in exact for row in group[1:])
     if copies:
         first = {row: group[0] for group in exact for row in group[1:]}
         notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
         yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
     is_copy = set(copies)
-    near = near_duplicates(texts.whole, ignore_templates=True)
+    near = dataset.found_once("near-duplicates", lambda: near_duplicates(texts.whole, ignore_templates=True).clusters)
     # A copy is counted once, as what it is.
-    clusters = [[row for row in cluster if row not in is_copy] for cluster in near.clusters]
+    clusters = [[row for row in cluster if row not in is_copy] for cluster in near]
     yield from _near_findings(dataset, clusters, texts, excerpts)
     if dataset.format != "table":
-        yield from _prompt_findings(dataset, texts, excerpts, is_copy)
+        yield from _prompt_findings(dataset, texts, excerpts, is_copy, candidates)
     if count <= _MOST_SHORT:
         pairs = [pair for pair in similar_short_texts(texts.prompts, threshold=0.8) if pair.other not in is_copy]
         other = {pair.other: pair.position for pair in reversed(pairs)}
@@ -58,9 +65,13 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         )
 
 
-def _has_short(prompts: TextColumn) -> bool:
-    import numpy as np
+def _asked_again(dataset: Rows, texts: RowTexts) -> NDArray[np.int64]:
+    """Return the rows whose prompt may occur twice, from the hashes by which `split` groups rows where they tell."""
+    found = asked_again(dataset.canonical, dataset.format, lambda: dataset.prompt_hashes)
+    return maybe_repeated(texts.prompts) if found is None else found
 
+
+def _has_short(prompts: TextColumn) -> bool:
     looked_at = prompts.take(np.linspace(0, len(prompts) - 1, 1_000).astype(np.int64)).to_pylist()
     return any(len(text.split(maxsplit=MIN_WORDS)) < MIN_WORDS for text in looked_at)
 
@@ -72,7 +83,7 @@ def _near_findings(
     first = {row: cluster[0] for cluster in clusters for row in cluster[1:]}
     if not first:
         return
-    repeats = repeats_in(clusters, _labels(dataset, texts))
+    repeats = repeats_in(clusters, _labels(dataset, texts, sorted(row for cluster in clusters for row in cluster)))
     kept = len(first.keys() - repeats.keys())
     detail = f"{kept:,} more with another answer, which clean keeps" if repeats and kept else ""
     shown = repeats or first
@@ -85,15 +96,19 @@ def _near_findings(
         yield make_finding("near_duplicates", rows, len(dataset), examples, severity="note", title=title, fix="")
 
 
-def _labels(dataset: Rows, texts: RowTexts) -> list[object]:
+def _labels(dataset: Rows, texts: RowTexts, rows: Sequence[int]) -> dict[int, object]:
+    """Return what near-duplicates must share to be repeats, for the rows that are some."""
     if dataset.format != "table":
-        return short_answers(texts.answers)
-    classes = class_columns(dataset.rows, len(dataset))
-    return [class_labels(row, classes) for row in dataset.rows]
+        answers = (text for _, text in texts_at(texts.answers, np.asarray(rows, dtype=np.int64)))
+        return dict(zip(rows, short_answers(answers), strict=True))
+    classes, wanted = class_columns(dataset.rows, len(dataset)), set(rows)
+    return {n: class_labels(row, classes) for n, row in enumerate(dataset.rows) if n in wanted}
 
 
-def _prompt_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int]) -> Iterator[Finding]:
-    groups = prompt_duplicates(texts.prompts, texts.answers)
+def _prompt_findings(
+    dataset: Rows, texts: RowTexts, excerpts: Excerpts, copies: set[int], candidates: NDArray[np.int64] | None
+) -> Iterator[Finding]:
+    groups = prompt_duplicates(texts.prompts, texts.answers, among=candidates)
     conflicting = [group for group in groups if group.is_conflicting]
     rows = sorted(row for group in conflicting for row in group.positions)
     if rows:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import printable
+from ftsdk.data.argument_checks import checked_seed
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.apply import replaced
 from ftsdk.data.cleaning.changes import ChangedRows, Changes
@@ -95,11 +96,12 @@ class Reviewing(Rows):
             seed: Which rows.
 
         Raises:
-            DatasetError: The rows are still a table, or a file can't be written.
+            DatasetError: The rows are still a table, a number is out of range, or a file can't be written.
         """
         from ftsdk.data.review.label_studio import write_label_studio
         from ftsdk.data.review.sample import review_sample
 
+        seed = checked_seed(seed, source=self.name)
         positions = range(len(self)) if rows is None else review_sample(self, rows, seed)[0]
         return write_label_studio(self, positions, Path(path))
 

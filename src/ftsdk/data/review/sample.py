@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
+from ftsdk.data.argument_checks import checked_seed, checked_whole
 from ftsdk.data.row_keys import answer_text, prompt_text
 from ftsdk.data.rows import Rows
 from ftsdk.data.split import choose, shuffled
-from ftsdk.errors import DatasetError
 
 __all__ = ["review_sample"]
 
@@ -27,10 +27,10 @@ def review_sample(dataset: Rows, rows: int, seed: int = 0) -> tuple[tuple[int, .
         seed: Which ones.
 
     Raises:
-        DatasetError: `rows` is below 1.
+        DatasetError: `rows` or `seed` is out of range.
     """
-    if rows < 1:
-        raise DatasetError(f"a sample needs at least 1 row, not {rows}.", source=dataset.name)
+    rows = checked_whole("rows", rows, at_least=1, source=dataset.name)
+    seed = checked_seed(seed, source=dataset.name)
     draw = random.Random(f"ftsdk review {seed}")
     labels = _labels(dataset)
     strata = labels or _length_bands(dataset)

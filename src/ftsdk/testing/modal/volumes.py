@@ -182,12 +182,13 @@ class Volumes:
         volume = self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V1)
         paths = [volume.path(file.filename) for file in request.files]
         self._check_overwriting(paths, forbidden=request.disallow_overwrite_existing_files)
-        for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.upload")
-            shutil.copyfile(self._mounts.content(file.sha256_hex), draft)
-            draft.replace(path)
-            volume.publish(path)
+        async with volume.lock:  # a commit in between would take them for files that a container has removed
+            for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draft = path.with_name(f".{path.name}.upload")
+                shutil.copyfile(self._mounts.content(file.sha256_hex), draft)
+                draft.replace(path)
+                volume.publish(path)
         self._break_off(len(paths))
         return Empty()
 
@@ -206,9 +207,10 @@ class Volumes:
         ]
         if missing:
             return pb.VolumePutFiles2Response(missing_blocks=missing)
-        for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
-            self._assemble(path, file)
-            volume.publish(path)
+        async with volume.lock:
+            for path, file in zip(paths[: self._arriving(len(paths))], request.files, strict=False):
+                self._assemble(path, file)
+                volume.publish(path)
         self._break_off(len(paths))
         return pb.VolumePutFiles2Response()
 
@@ -275,14 +277,12 @@ class Volumes:
         yield pb.VolumeListFiles2Response(entries=_entries(volume, request.path, is_recursive=request.recursive))
 
     async def VolumeRemoveFile(self, request: pb.VolumeRemoveFileRequest) -> Empty:
-        return _remove(
-            self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V1), request.path, is_recursive=request.recursive
-        )
+        volume = self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V1)
+        return await _remove(volume, request.path, is_recursive=request.recursive)
 
     async def VolumeRemoveFile2(self, request: pb.VolumeRemoveFile2Request) -> Empty:
-        return _remove(
-            self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V2), request.path, is_recursive=request.recursive
-        )
+        volume = self._of_version(request.volume_id, pb.VOLUME_FS_VERSION_V2)
+        return await _remove(volume, request.path, is_recursive=request.recursive)
 
 
 def _entries(volume: Volume, name: str, *, is_recursive: bool) -> list[pb.FileEntry]:
@@ -306,15 +306,16 @@ def _entries(volume: Volume, name: str, *, is_recursive: bool) -> list[pb.FileEn
     return entries
 
 
-def _remove(volume: Volume, name: str, *, is_recursive: bool) -> Empty:
-    path = volume.path(name)
-    if not path.exists():
-        raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {name}")
-    if not path.is_dir() or path.is_symlink():
-        path.unlink()
-    elif is_recursive:
-        shutil.rmtree(path)
-    else:
-        raise refused(f"{name} is a directory")
-    volume.publish(path)
+async def _remove(volume: Volume, name: str, *, is_recursive: bool) -> Empty:
+    async with volume.lock:
+        path = volume.path(name)
+        if not path.exists():
+            raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {name}")
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+        elif is_recursive:
+            shutil.rmtree(path)
+        else:
+            raise refused(f"{name} is a directory")
+        volume.publish(path)
     return Empty()

@@ -261,6 +261,12 @@ def test_a_budget_of_just_the_least_is_taken() -> None:
     assert Together().plan(spec(budget_usd=4)).request["budget_usd"] == 4.0
 
 
+@pytest.mark.parametrize("budget", ["12.3456789012345678901", "12.5"])
+def test_a_budget_is_requested_to_its_last_digit(budget: str) -> None:
+    request = json.loads(json.dumps(Together().plan(spec(budget_usd=Decimal(budget))).request))
+    assert str(request["budget_usd"]) == budget
+
+
 @given(key=st.text("abcXYZ0123456789._-", min_size=1, max_size=80), name=st.one_of(st.none(), st.text(max_size=60)))
 def test_suffixes_fit_and_differ_by_key(key: str, name: str | None) -> None:
     suffix = job_label(key, {"a": 1}, name=name)

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from ftsdk import Dataset, DatasetError, MissingExtraError
+from ftsdk import Dataset, DatasetError, FtsdkError, MissingExtraError
 from ftsdk.data.files import remote
 from ftsdk.data.files.remote import fetched
 
@@ -132,6 +132,38 @@ def test_rows_of_a_signed_address_are_named_by_content(server: Server) -> None:
     assert data.lineage[0]["file"] == f"{server.url}/a.jsonl?sv=1&sig=***"
     assert "stored" in data.to_dict()
     assert "S3cret" not in f"{data}{data.lineage}{data.to_dict()}{data.ref()}{data.source}"
+
+
+def test_values_of_a_query_are_shown_nowhere(server: Server) -> None:
+    server.files["/a.jsonl"] = server.files["/b.jsonl"] = LINES
+    address = f"{server.url}/a.jsonl?k=S3cret"
+    data = Dataset.from_file(address)
+    both = data.clean() + Dataset.from_file(f"{server.url}/b.jsonl?S3cret").clean()
+    for one in (data, both):
+        texts = (one, one.summary(), one.lineage, one.card(), one.ref(), one.source, one.report())
+        assert "S3cret" not in "".join(f"{text}{text!r}" for text in texts)
+    assert data.lineage[0]["file"] == f"{server.url}/a.jsonl?k=***"
+    recipe = data.to_dict()
+    assert recipe["file"] == address, "a recipe reads it again"
+    server.files["/a.jsonl"] += LINES
+    with pytest.raises(DatasetError, match="has changed") as caught:
+        Dataset.from_dict(recipe)
+    assert "S3cret" not in f"{caught.value}{caught.value.source}"
+    stream = Dataset.from_file(address, stream=True)
+    assert "S3cret" not in f"{stream}{stream!r}{stream.take(1).lineage}"
+
+
+@pytest.mark.parametrize(
+    "address", ["{}/none.jsonl?k=S3cret", "{}/a.docx?k=S3cret", "s3:/b/a.jsonl?k=S3cret", "ftp://h/a.jsonl?k=S3cret"]
+)
+def test_an_error_about_an_address_shows_no_value_of_its_query(server: Server, address: str) -> None:
+    for path in (address.format(server.url), Path(address.format(server.url))):
+        with pytest.raises(DatasetError) as caught:
+            Dataset.from_file(path)
+        assert "S3cret" not in "".join(traceback.format_exception(caught.value)).replace(repr(address), "")
+    with pytest.raises(FtsdkError) as refused:
+        Dataset.from_dict({"file": address.format(server.url), "chat": {"prompt": 1}})
+    assert "S3cret" not in str(refused.value)
 
 
 def redirect(target: str) -> Callable[[BaseHTTPRequestHandler], None]:

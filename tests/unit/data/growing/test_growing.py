@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ftsdk import Dataset, DatasetError, SpecError
+from ftsdk import Dataset, DatasetError
 from ftsdk.data import Store
 from ftsdk.data.cleaning import GROUPS
 
@@ -46,7 +46,7 @@ def test_a_mix_says_when_a_part_is_too_small() -> None:
     for shares in ({one: 0.9, other: 0.2}, {one: 1.0, other: 0.0}, {one: 1.0}):
         with pytest.raises(DatasetError, match=r"sum to 1|two datasets"):
             Dataset.mix(shares)
-    with pytest.raises(SpecError, match="finite"):
+    with pytest.raises(DatasetError, match="finite"):
         Dataset.mix({one: float("nan"), other: 0.5})
     with pytest.raises(DatasetError, match="table rows"):
         Dataset.mix({one: 0.5, Dataset.from_rows([{"x": 1}]): 0.5})

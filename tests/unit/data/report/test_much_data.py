@@ -37,6 +37,11 @@ def test_chunks_in_arrow_equal_those_of_single_rows() -> None:
     assert list(read_chunks(rows, "chat")) == list(read_chunks(list(rows), "chat"))
 
 
+def test_chunks_of_single_questions_equal_those_of_single_rows() -> None:
+    rows = Dataset.from_rows({"prompt": f"ask {n}", "completion": f"answer {n}"} for n in range(3_000)).canonical
+    assert list(read_chunks(rows, "chat")) == list(read_chunks(list(rows), "chat"))
+
+
 def test_texts_of_all_rows_equal_those_of_chunks() -> None:
     rows = conversations().canonical
     texts = RowTexts.of_messages(rows, "chat")

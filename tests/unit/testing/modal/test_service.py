@@ -628,6 +628,26 @@ def test_a_killed_container_loses_what_it_had_not_committed(job: Any) -> None:
             assert not live.parent.exists()
 
 
+def test_a_commit_in_the_background_loses_no_upload(job: Any) -> None:
+    with ModalService(commit_every_s=0.01) as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in service.env.items():
+            patch.setenv(name, value)
+        with modal.Client.from_credentials(service.env["MODAL_TOKEN_ID"], service.env["MODAL_TOKEN_SECRET"]) as client:
+            app, remote = build(job, client)
+            with app.run(client=client):
+                live = service.volume("runs").folder
+                for n in range(4000):  # a commit that takes a while
+                    (live / str(n)).write_text("")
+                call = remote.spawn(json.dumps({"run": "r1", "steps": 400, "pause": 0.01}))
+                until(lambda: (live / "r1" / "events.jsonl").exists())
+                volume = volume_of(client)
+                for n in range(40):
+                    with volume.batch_upload() as batch:
+                        batch.put_file(io.BytesIO(b"new"), f"/more/{n}")
+                    assert b"".join(volume.read_file(f"more/{n}")) == b"new"
+                call.cancel()
+
+
 def test_nothing_is_left_behind_by_a_process_that_is_killed(job: Any) -> None:
     code = """
         import json, os, sys, time

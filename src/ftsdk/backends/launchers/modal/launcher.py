@@ -25,6 +25,7 @@ from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.modal.apps import AppInfo, Apps
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
+from ftsdk.backends.launchers.modal.gpus import CPU_ONLY
 from ftsdk.backends.launchers.modal.image import recipe
 from ftsdk.backends.launchers.modal.limits import GRACE_S
 from ftsdk.backends.launchers.modal.options import Options
@@ -48,6 +49,17 @@ _LAUNCH_MAY_TAKE_S = 1800.0
 
 Until then an image may be building.
 """
+_OPTIONS_OF_REQUEST = (
+    "cpu",
+    "region",
+    "timeout_s",
+    "max_attempts",
+    "nodes",
+    "environment",
+    "volume",
+    "secret",
+)
+"""Arguments that a launch request has under the same names."""
 
 
 class ModalLauncher:
@@ -90,6 +102,18 @@ class ModalLauncher:
             for name, value in set_ones.items()
             if value != getattr(defaults, name)
         }
+
+    def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments that lead to a run's launch request again.
+
+        Those that were left open are what the plan chose then, so that the run has the same limits and the same price.
+        """
+        gpu, memory_mib = request.get("gpu"), request.get("memory_mib")
+        found = {name: request.get(name) for name in _OPTIONS_OF_REQUEST}
+        found["gpu"] = CPU_ONLY if gpu is None else gpu[0] if isinstance(gpu, list) and len(gpu) == 1 else gpu
+        found["memory_gib"] = memory_mib / 1024 if isinstance(memory_mib, int) else None
+        defaults = Options()
+        return {name: value for name, value in found.items() if value not in (None, getattr(defaults, name))}
 
     def hardware(self, spec: JobSpec) -> Hardware:
         """Describe the chosen GPU."""

@@ -68,7 +68,7 @@ class TrainingRequest(Value):
     eval_steps: Steps | None = None
     checkpoint_steps: Steps
     early_stopping: EarlyStopping | None = None
-    budget_usd: float | None = None
+    budget_usd: float | str | None = None
     train: str
     """Fingerprint of the rows."""
     validation: str | None = None

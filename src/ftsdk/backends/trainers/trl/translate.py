@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, assert_never, cast
 
+from ftsdk._numbers import as_json_number
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
 from ftsdk.backends.hosted.trainer import TrainingPlan
@@ -156,7 +157,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         "early_stopping": None
         if spec.early_stopping is None
         else {"patience": spec.early_stopping.patience, "min_delta": spec.early_stopping.min_delta},
-        "budget_usd": None if spec.budget_usd is None else float(spec.budget_usd),
+        "budget_usd": None if spec.budget_usd is None else as_json_number(spec.budget_usd),
         "train": spec.train.fingerprint,
         "validation": None if spec.validation is None else spec.validation.fingerprint,
     }

@@ -1,0 +1,168 @@
+"""What differs between two runs, so that one thing changes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftsdk._format import duration, html_block, html_table, money, notes_html, text_table
+from ftsdk.run.diagnosis.evidence import report_in
+from ftsdk.run.evaluation import results_folder
+from ftsdk.run.record import Record
+
+if TYPE_CHECKING:
+    from ftsdk.evals import EvalReport
+
+__all__ = ["Change", "RunDifference", "difference"]
+
+_LONGEST = 48
+"""Characters of a value that a table shows."""
+_REQUEST = "request."
+_LABELS = frozenset({"name"})
+"""Fields that change nothing about what a run does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One field that two runs don't share."""
+
+    field: str
+    """Dotted, such as `tuning.rank`."""
+    first: Any
+    """None: the run doesn't have it."""
+    second: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain data."""
+        return {"field": self.field, "first": self.first, "second": self.second}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDifference:
+    """What differs between two runs, and what came out of each. Print it, or show it in a notebook."""
+
+    refs: tuple[str, str]
+    changes: tuple[Change, ...]
+    """What was asked for: the fields of the job, its data by content, the backend and its options."""
+    results: tuple[Change, ...]
+    """What came out: scores, price and time."""
+    notes: tuple[str, ...] = ()
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        rows = [("what was asked for", "", ""), *map(_row, self.changes)]
+        if not self.changes:
+            rows.append(("  nothing differs", "", ""))
+        if self.results:
+            rows += [("what came out", "", ""), *map(_row, self.results)]
+        return rows
+
+    def __str__(self) -> str:
+        table = text_table([("", *self.refs), *self._rows()], has_rule=True)
+        return "\n".join([table, *([""] if self.notes else []), *(f"Note: {note}" for note in self.notes)])
+
+    def to_html(self) -> str:
+        """Return the difference as a self-contained piece of HTML."""
+        return html_block(
+            html_table(self._rows(), head=("", *self.refs)), notes_html(self.notes), title="Difference of two runs"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the difference as plain data."""
+        return {
+            "refs": list(self.refs),
+            "changes": [change.to_dict() for change in self.changes],
+            "results": [change.to_dict() for change in self.results],
+            "notes": list(self.notes),
+        }
+
+
+def difference(first: Record, second: Record) -> RunDifference:
+    """Compare two runs: what was asked for, and what came out.
+
+    Args:
+        first: A run as the ledger keeps it.
+        second: Another one.
+    """
+    asked = [_asked(record) for record in (first, second)]
+    found = list(_changes(*asked))
+    fields = {change.field.rpartition(".")[2] for change in found if not change.field.startswith(_REQUEST)}
+    # What follows from the spec needs no second line.
+    changes = tuple(
+        change
+        for change in found
+        if not change.field.startswith(_REQUEST) or change.field.rpartition(".")[2] not in fields
+    )
+    reports = [report_in(results_folder(record.ref) / "evals") for record in (first, second)]
+    came = [_came_out(record, report) for record, report in zip((first, second), reports, strict=True)]
+    notes: list[str] = []
+    named = {change.field.partition(".")[0] for change in changes} - _LABELS
+    if len(named) > 1:
+        notes.append(
+            f"{len(named)} things differ ({', '.join(sorted(named))}), so neither explains what came out; change one "
+            "at a time"
+        )
+    rows = [{score.name: score.data for score in report.scores} if report else {} for report in reports]
+    other_rows = sorted(name for name in rows[0].keys() & rows[1].keys() if rows[0][name] != rows[1][name])
+    if other_rows:
+        notes.append(f"measured on different rows, so the scores can't be compared: {', '.join(other_rows)}")
+    return RunDifference(
+        refs=(first.ref, second.ref), changes=changes, results=tuple(_changes(*came, all_of=True)), notes=tuple(notes)
+    )
+
+
+def _asked(record: Record) -> dict[str, Any]:
+    spec: Any = record.plan.get("spec")
+    request: Any = record.plan.get("request")
+    found = dict(_flat(spec)) if isinstance(spec, Mapping) else {}
+    found["backend"] = record.ref.partition(":")[0]
+    found |= {f"backend.{name}": value for name, value in _flat(record.options)}
+    if isinstance(request, Mapping):
+        # What the backend chose where the spec left it open.
+        found |= {f"{_REQUEST}{name}": value for name, value in _flat(request) if not name.startswith("inputs")}
+    return found
+
+
+def _came_out(record: Record, report: EvalReport | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"state": record.state}
+    outcome = record.outcome or {}
+    for name, shown in (("cost_usd", _usd), ("seconds", duration), ("tokens", str), ("peak_memory_gb", str)):
+        if outcome.get(name) is not None:
+            found[name] = shown(outcome[name])
+    for score in report.scores if report is not None else ():
+        by = "" if score.metric == "mean" else f", {score.metric}"
+        value = f"{score.value:.1%}" if score.is_bounded else f"{score.value:.4g}"
+        found[f"{score.name}{by} ({score.target})"] = value
+    return found
+
+
+def _usd(value: Any) -> str:
+    return money(float(value))
+
+
+def _changes(first: Mapping[str, Any], second: Mapping[str, Any], *, all_of: bool = False) -> Iterator[Change]:
+    for name in dict.fromkeys([*first, *second]):
+        one, other = first.get(name), second.get(name)
+        if all_of or one != other:
+            yield Change(field=name, first=one, second=other)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            yield from _flat(part, f"{prefix}{name}.")
+        elif part is not None:
+            yield f"{prefix}{name}", part
+
+
+def _row(change: Change) -> tuple[str, str, str]:
+    first, second = (_shown(value) for value in (change.first, change.second))
+    return f"  {change.field}", first, second
+
+
+def _shown(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 + 1 :]}"

@@ -1,0 +1,164 @@
+"""Each fault is named from what a run reported and answered, with the change to try; a healthy run gets no finding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk import Dataset, Eval, FineTuneJob, Model
+from ftsdk.evals import EvalReport, evaluate, targets
+from ftsdk.protocol import EvalEvent, Event, StepEvent
+from ftsdk.run.diagnosis import RunDiagnosis, diagnose, evidence_of
+
+TRAIN = Dataset.from_rows([{"prompt": f"train {n}", "completion": "yes"} for n in range(400)], name="train")
+VALIDATION = Dataset.from_rows([{"prompt": f"validation {n}", "completion": "yes"} for n in range(40)], name="v")
+TEST = Dataset.from_rows([{"prompt": f"test {n}", "completion": "yes"} for n in range(100)], name="test")
+STEPS = 100
+Loss = Callable[[float], float]
+
+
+def falling(share: float) -> float:
+    return 0.2 + 2 * math.exp(-6 * share)
+
+
+def job(**changes: Any) -> FineTuneJob:
+    return FineTuneJob(model="org/name", train=TRAIN, **changes)
+
+
+def events(loss: Loss, validation: Loss | None = None, *, epochs: float = 2.0) -> list[Event]:
+    found: list[Event] = []
+    for step in range(1, STEPS + 1):
+        share = step / STEPS
+        found.append(StepEvent(seq=len(found), step=step, epoch=epochs * share, loss=loss(share)))
+        if validation is not None and step % 20 == 0:
+            found.append(EvalEvent(seq=len(found), step=step, metrics={"loss": validation(share)}))
+    return found
+
+
+def diagnosed(
+    happened: Sequence[Event], made: FineTuneJob, report: EvalReport | None = None, folder: Path | None = None
+) -> RunDiagnosis:
+    return diagnose(evidence_of(made.spec(), happened, report=report, folder=folder), title="run local:1")
+
+
+def kinds(found: RunDiagnosis) -> list[str]:
+    return [finding.kind for finding in found.findings]
+
+
+def evaluated(
+    tmp_path: Path, tuned: Callable[[int], str], *, name: str = "accuracy", base: Callable[[int], str] = lambda _: "no"
+) -> EvalReport:
+    def answer(by: Callable[[int], str]) -> Callable[[Any], str]:
+        return lambda messages: by(int(messages[-1]["content"].split()[1]))
+
+    return evaluate([Eval.exact_match(TEST, name=name)], targets(answer(base), answer(tuned)), into=tmp_path)
+
+
+def test_a_healthy_run_gets_no_finding(tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "yes" if n % 10 else "no")
+    found = diagnosed(events(falling, falling), job(validation=VALIDATION), report, tmp_path)
+    assert kinds(found) == []
+    assert "Nothing found that wants a change." in str(found)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda share: falling(share) if share < 0.4 else 2.5,
+        lambda share: 2.2 + 4 * min(1.0, 5 * share),
+    ],
+)
+def test_a_loss_that_goes_up_and_stays_there_asks_for_a_lower_learning_rate(loss: Loss) -> None:
+    made = job(learning_rate=2e-3)
+    [finding] = diagnosed(events(loss), made).findings
+    assert finding.kind == "diverging"
+    assert finding.apply(made).learning_rate == 2e-4
+    assert finding.code == "job.replace(learning_rate=0.0002)"
+    assert finding.apply(made).replace(learning_rate=2e-3).spec() == made.spec()  # one thing changes
+
+
+@pytest.mark.parametrize(
+    ("rate", "field", "value"), [(1e-6, "learning_rate", 2e-4), (1e-2, "learning_rate", 1e-3), (2e-4, "epochs", 9.0)]
+)
+def test_a_loss_that_stays_where_it_was_asks_for_what_explains_it(rate: float, field: str, value: float) -> None:
+    made = job(learning_rate=rate)
+    [finding] = diagnosed(events(lambda share: 2.2 - 0.1 * share), made).findings
+    assert finding.kind == "loss_not_falling"
+    assert getattr(finding.apply(made), field) == value
+
+
+def test_a_rising_validation_loss_asks_for_fewer_epochs() -> None:
+    made = job(validation=VALIDATION, epochs=5)
+    happened = events(falling, lambda share: 0.5 + abs(share - 0.4), epochs=5)
+    [finding] = diagnosed(happened, made).findings
+    assert finding.kind == "overfitting"
+    assert finding.apply(made).epochs == 2
+    assert "lowest at step 40 (0.5) and rose to 1.1 at step 100" in finding.evidence[0]
+
+
+def test_rows_known_by_heart_are_found_without_validation() -> None:
+    made = job(epochs=20)
+    [finding] = diagnosed(events(lambda share: 3 * math.exp(-20 * share), epochs=20), made).findings
+    assert finding.kind == "overfitting"
+    assert 1 <= finding.apply(made).epochs <= 6
+
+
+def test_answers_worse_than_the_loss_promises_are_a_template_mismatch(tmp_path: Path) -> None:
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    made = job().replace(model=Model(id="org/name", chat_template=template))
+    report = evaluated(tmp_path, lambda n: "### Response: yes" if n % 3 else "yes")
+    [finding] = diagnosed(events(lambda share: 0.01 + falling(share) - 0.2), made, report, tmp_path).findings
+    assert finding.kind == "template_mismatch"
+    assert "66% of the answers hold pieces of a chat template, such as '### Response'" in finding.evidence
+    assert finding.apply(made).model == Model(id="org/name")
+
+
+def test_answers_that_go_on_after_the_reference_lack_an_end(tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "yes and so on and so on")
+    lines = (tmp_path / "accuracy" / "tuned.jsonl").read_text().splitlines()
+    (tmp_path / "accuracy" / "tuned.jsonl").write_text("\n".join(line[:-1] + ', "is_cut": true}' for line in lines))
+    found = diagnosed(events(lambda share: 0.01 + falling(share) - 0.2), job(), report, tmp_path)
+    assert kinds(found) == ["no_end_of_text"]
+    assert "100% begin with the reference and go on after it" in found.findings[0].evidence
+
+
+@pytest.mark.parametrize(("name", "kind"), [("general", "abilities_lost"), ("format_bleed", "format_bleed")])
+def test_suites_tell_of_lost_abilities_and_of_a_format_that_bleeds(name: str, kind: str, tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "no", name=name, base=lambda n: "yes" if n % 2 else "no")
+    found = diagnosed(events(falling), job(), report)
+    assert kinds(found) == [kind]
+    assert "Dataset.mix" in found.findings[0].advice
+
+
+def test_what_could_not_be_looked_at_is_named() -> None:
+    found = diagnosed(events(falling)[:5], job())
+    assert kinds(found) == []
+    assert len(found.unknown) == 3
+    assert "only 5 steps" in str(found)
+    assert found.to_dict()["unknown"] == list(found.unknown)
+
+
+def test_a_step_done_again_after_a_crash_counts_once() -> None:
+    happened = events(falling)
+    again = [event.replace(seq=event.seq + 1000) for event in happened[50:]]
+    first, second = (evidence_of(job().spec(), found).training for found in (happened, [*happened, *again]))
+    assert first == second
+    assert len(first) == STEPS
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"index": 0}\n', "[" * 100_000, "[1]\n7\n"])
+def test_damaged_answers_are_left_out(tmp_path: Path, damage: str) -> None:
+    report = evaluated(tmp_path, lambda n: "yes")
+    (tmp_path / "accuracy" / "tuned.jsonl").write_text(damage)
+    assert kinds(diagnosed(events(falling), job(), report, tmp_path)) == []
+
+
+def test_strangers_text_in_answers_is_made_visible(tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "<|im_\x1b[31mstart|> <|end|>")
+    found = diagnosed(events(falling), job(), report, tmp_path)
+    assert "\x1b" not in str(found)
+    assert "<|end|>" not in found.to_html()
