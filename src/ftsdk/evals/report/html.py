@@ -56,7 +56,9 @@ def to_block(report: EvalReport) -> Html:
         _costs(report),
         _slices(report),
         *(_confusion(one, is_open=one.target in subjects) for one in report.confusions),
-        examples_html(report.lists, report.examples),
+        examples_html(
+            report.lists, report.examples, has_scale={one.name for one in report.costs if one.accepted is not None}
+        ),
         "<h4>Notes</h4>" if report.notes else "",
         notes_html(report.notes),
     ]

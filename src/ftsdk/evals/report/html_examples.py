@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import SequenceMatcher
 
 from ftsdk._format import Html, escaped
@@ -31,8 +31,16 @@ _LEAST_ALIKE = 0.35
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 
 
-def examples_html(lists: Sequence[ExampleList], examples: Sequence[ExampleShown]) -> str:
-    """Return the lists of the compared target, each example once; of the other targets only what has no answer."""
+def examples_html(
+    lists: Sequence[ExampleList], examples: Sequence[ExampleShown], *, has_scale: Collection[str] = ()
+) -> str:
+    """Return the lists of the compared target, each example once; of the other targets only what has no answer.
+
+    Args:
+        lists: The lists of all evals.
+        examples: Their examples.
+        has_scale: The evals on whose scale 1 is right and 0 is wrong.
+    """
     if not lists:
         return ""
     shown = {(one.name, one.index): one for one in examples}
@@ -42,7 +50,7 @@ def examples_html(lists: Sequence[ExampleList], examples: Sequence[ExampleShown]
     for one in lists:
         if one.kind == "worst" and subject.get(one.name, one.target) != one.target:
             continue
-        fresh = [index for index in one.indexes if (one.name, index) not in seen]
+        fresh = [index for index in one.indexes if one.kind == "failed" or (one.name, index) not in seen]
         seen |= {(one.name, index) for index in fresh}
         if not fresh:
             continue
@@ -52,7 +60,7 @@ def examples_html(lists: Sequence[ExampleList], examples: Sequence[ExampleShown]
             if rest
             else ""
         )
-        cards = "".join(_example(shown[one.name, index], one) for index in fresh)
+        cards = "".join(_example(shown[one.name, index], one, has_scale=one.name in has_scale) for index in fresh)
         is_open = " open" if one.kind in ("lost", "failed") else ""
         parts.append(f"<details{is_open}><summary><b>{escaped(_title(one))}</b>{note}</summary>{cards}</details>")
     marks = '<p class="muted">Marked: words that the reference doesn\'t have; struck out: words that are missing.</p>'
@@ -70,11 +78,11 @@ def _title(one: ExampleList) -> str:
     return f"{one.name}: {titles[one.kind]} ({one.total:,})"
 
 
-def _example(example: ExampleShown, chosen: ExampleList) -> str:
+def _example(example: ExampleShown, chosen: ExampleList, *, has_scale: bool) -> str:
     by_relevance = sorted(
         example.answers, key=lambda answer: (answer.target != chosen.target, answer.target != chosen.other)
     )
-    answers = "".join(_answer(answer, example.expected) for answer in by_relevance)
+    answers = "".join(_answer(answer, example.expected, has_scale=has_scale) for answer in by_relevance)
     return (
         f'<div class="example"><div class="who muted">row {example.index + 1}</div>'
         f'<div class="text prompt" dir="auto">{escaped(example.prompt)}</div><div class="side">'
@@ -84,8 +92,12 @@ def _example(example: ExampleShown, chosen: ExampleList) -> str:
     )
 
 
-def _answer(answer: AnswerShown, expected: str) -> str:
-    kind = "right" if answer.value == 1 else "wrong" if answer.value == 0 or answer.error is not None else "between"
+def _answer(answer: AnswerShown, expected: str, *, has_scale: bool) -> str:
+    kind = "between"
+    if answer.error is not None or (has_scale and answer.value == 0):
+        kind = "wrong"
+    elif has_scale and answer.value == 1:
+        kind = "right"
     text = escaped(f"no answer: {answer.error}") if answer.error is not None else _compared(answer.output, expected)
     return (
         f'<div class="{kind}"><div class="who muted">{escaped(answer.target)} '

@@ -39,7 +39,8 @@ def to_junit(report: EvalReport, *, most_failures: int = 20, timestamp: datetime
                 suite.note(score.metric, f"{value} ({interval})")
                 suite.add(f"{score.metric}: {value} of {score.n} examples, 95 % interval {interval}")
         left = most_failures
-        for kind in ("failed", "worst"):
+        # Without bounds, such as a loss, the worst answer need not be wrong.
+        for kind in ("failed", "worst") if report.score(name, target).is_bounded else ("failed",):
             for one in report.lists:
                 if (one.name, one.target, one.kind) == (name, target, kind):
                     left -= _add_answers(suite, one, shown, left)
