@@ -68,6 +68,8 @@ class EvalRequest:
     def _evaluate_run(self, *, progress: bool) -> EvalReport:
         from ftsdk.run.run import Run
 
+        if ":" not in self.what:
+            raise SpecError(f"{self.what!r} is neither a file on this machine nor a run's ref; see `ftsdk runs`")
         if self.into is not None:
             raise SpecError("--into is for jobs and files; a run keeps its answers with its other results")
         run = Run.open(self.what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -124,8 +125,8 @@ def _cost(
     if answered and all(one.usd is not None for one in answered):
         usd, basis = sum((Decimal(one.usd) for one in results if one.usd is not None), Decimal(0)), "metered"
     elif usd_per_hour is not None and answered and len(seconds) == len(answered):
-        spent = sum(one.seconds for one in results if one.seconds is not None)
-        usd, basis = Decimal(str(spent)) * usd_per_hour / 3600, "hourly"
+        spent = math.fsum(one.seconds for one in results if one.seconds is not None)
+        usd, basis = Decimal(f"{spent:.6f}") * usd_per_hour / 3600, "hourly"
     has_scale = not item.scorer.is_unbounded and not item.scorer.is_lower_better
     return TargetCost(
         name=item.name,
