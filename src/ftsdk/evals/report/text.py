@@ -143,7 +143,7 @@ def to_text(report: EvalReport) -> str:
     lines += [*sentences(report), *(f"Note: {note}" for note in report.notes)]
     if report.folder is not None:
         lines.append(f"Every answer: {report.folder}")
-    return "\n".join(lines).rstrip()
+    return printable("\n".join(lines).rstrip())
 
 
 def to_rich(report: EvalReport) -> Any:
