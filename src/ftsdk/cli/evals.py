@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["eval_app"]
 
-_DEFAULT = "run"
-
 
 class _RunByDefault(TyperGroup):
     """Commands, of which the first may be left out: `ftsdk eval RUN` is `ftsdk eval run RUN`."""
 
+    default_command = "run"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command before what is evaluated."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = [_DEFAULT, *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 
