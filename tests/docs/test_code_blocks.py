@@ -110,6 +110,8 @@ def test_a_command_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.split(">")[0])[1:]
     command = cli()
     while hasattr(command, "commands"):  # a group, such as `ftsdk prices`
+        if words[0] not in command.commands and hasattr(command, "default_command"):
+            words = [command.default_command, *words]
         assert words[0] in command.commands
         command, words = command.commands[words[0]], words[1:]
     parameters = command.params

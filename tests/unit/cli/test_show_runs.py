@@ -38,7 +38,7 @@ def test_each_run_is_one_line_however_long_its_path(
     for number, model in enumerate((DEEP, "Qwen/Qwen3-8B")):
         plan = Plan(backend="local", spec=spec.replace(model=spec.model.replace(id=model)), request={})
         Ledger().intend(Record(ref=f"local:20261123-ab12c{number}", name="mails", plan=plan.to_dict(), options={}))
-    monkeypatch.setattr(show.out, "width", width)
+    monkeypatch.setattr(show.out, "_width", width)  # the property would stay set afterwards
     show_runs(runs(refresh=False))
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 3, lines

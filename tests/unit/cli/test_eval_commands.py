@@ -1,0 +1,145 @@
+"""`ftsdk eval`: a file by an endpoint, a report that is shown again, a blind comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyte
+import pytest
+from api_server import ApiServer
+from typer.testing import CliRunner, Result
+
+from ftsdk import Dataset, Eval, SpecError
+from ftsdk.cli.app import app
+from ftsdk.evals import evaluate, targets
+
+
+def ftsdk_eval(*words: object, keys: str = "") -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["eval", *map(str, words)], input=keys)
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with ApiServer() as made:
+        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    rows = Dataset.from_rows([{"prompt": f"question {n} \x1b[2J", "completion": f"{n}"} for n in range(6)])
+    measured = targets(lambda _: "old \x1b[2J", lambda _: "new")
+    evaluate([Eval.exact_match(rows, name="accuracy")], measured, into=tmp_path / "results", title="[red]x")
+    return tmp_path / "results"
+
+
+def test_a_file_is_measured_at_an_endpoint_with_a_gate(server: ApiServer, tmp_path: Path) -> None:
+    rows = Dataset.from_rows([{"prompt": f"{n}", "completion": f"{n if n else 'none'}"} for n in range(30)])
+    file = rows.to_jsonl(tmp_path / "rows.jsonl")
+    port = server.server_address[1]
+    words = [file, "--endpoint", f"http://127.0.0.1:{port}/v1#echo", "--set", "ignore_case=true", "--price", "1/2"]
+    page, xml = tmp_path / "page.html", tmp_path / "junit.xml"
+    passed = ftsdk_eval(*words, "--gate-at-least", 0.5, "--budget", 1, "--html", page, "--junit", xml)
+    assert passed.exit_code == 0, (passed.output, passed.exception)
+    assert "29" in passed.output
+    assert "Verdict: ship" in passed.output
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(ElementTree.parse(xml).getroot()) == 2
+    failed = ftsdk_eval(*words, "--gate-at-least", 1, "--json")
+    assert failed.exit_code == 1
+    assert json.loads(failed.stdout.splitlines()[-1])["verdict"]["decision"] != "ship"
+    assert ftsdk_eval("--json", *words).exit_code == 0  # options first
+
+
+def test_a_report_is_shown_again(results: Path) -> None:
+    shown = ftsdk_eval("show", results)
+    assert shown.exit_code == 0
+    assert "Evaluation of [red]x" in shown.output
+    assert json.loads(ftsdk_eval("show", results, "--json").stdout)["title"] == "[red]x"
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["rows.jsonl"], "neither a file"),
+        (["local:20260101-abcdef", "--model", "x"], "--model is for a data file"),
+        (["show", "nowhere"], "no report"),
+        (["compare", "a", "b"], "--human"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(words: list[str], match: str) -> None:
+    with pytest.raises(SpecError, match=match):
+        CliRunner().invoke(app, ["eval", *words], catch_exceptions=False)
+
+
+def test_a_blind_comparison_in_a_pipe_goes_on_later(results: Path, tmp_path: Path) -> None:
+    words = ["compare", f"{results}@base", f"{results}@tuned", "--human", "--verdicts", tmp_path / "v.jsonl", "--by"]
+    first = ftsdk_eval(*words, "ann", keys="a\nwhat\nb\n")
+    assert "[1/6]" in first.output
+    assert "\x1b[2J" not in first.output
+    assert "'what' isn't a key" in first.output
+    assert "4 left" in first.output
+    again = ftsdk_eval(*words, "ann", keys="t\nt\nt\nt\n")
+    assert "[3/6]" in again.output
+    assert "4 ties" in again.output
+    outcome = json.loads(ftsdk_eval(*words, "bob", "--json", keys="t\n" * 6).stdout.splitlines()[-1])
+    assert outcome["agreements"][0]["judges"] == ["ann", "bob"]
+    assert (outcome["names"], outcome["left"]) == (["base", "tuned"], 0)
+
+
+def test_the_same_answers_are_not_compared_with_themselves(results: Path) -> None:
+    with pytest.raises(SpecError, match="choose targets"):
+        CliRunner().invoke(app, ["eval", "compare", str(results), str(results), "--human"], catch_exceptions=False)
+
+
+def test_a_terminal_takes_one_key_a_verdict_and_hides_names(results: Path, tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (40, 80))
+    words = ["compare", f"{results}@base", f"{results}@tuned", "--human", "--verdicts", str(tmp_path / "v.jsonl")]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ftsdk", "eval", *words],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        close_fds=True,
+    )
+    os.close(follower)
+    screen = pyte.Screen(80, 40)
+    stream = pyte.ByteStream(screen)
+    waiting = [("[1/6]", b"a"), ("[2/6]", b"t"), ("[3/6]", b"z"), ("[2/6]", b"b"), ("[3/6]", b"q")]
+    shown, start, deadline = "", 0, time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if select.select([leader], [], [], 0.2)[0]:
+            try:
+                piece = os.read(leader, 65_536)
+            except OSError:
+                break
+            if not piece:
+                break
+            stream.feed(piece)
+            shown += piece.decode()
+        takes_keys = not termios.tcgetattr(leader)[3] & termios.ICANON
+        if waiting and waiting[0][0] in shown[start:] and takes_keys:
+            start = shown.index(waiting[0][0], start) + 1
+            os.write(leader, waiting.pop(0)[1])
+    child.kill()
+    child.wait()
+    os.close(leader)
+    lines = [line.rstrip() for line in screen.display]
+    assert any("4 left" in line for line in lines), lines
+    before = shown.rpartition("quit")[0]
+    assert "base" not in before
+    assert "tuned" not in before
+    assert len((tmp_path / "v.jsonl").read_text().split()) > 3
