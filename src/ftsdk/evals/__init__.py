@@ -3,14 +3,16 @@
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.chat_wire import ChatWire
 from ftsdk.evals.confusion import ClassScore, ConfusionMatrix, confusion_matrix
-from ftsdk.evals.constraints import CanConstrain, Choices, ConstrainedTarget, JsonSchema, constrained
+from ftsdk.evals.constrained import ConstrainedTarget, constrained
+from ftsdk.evals.constraints import CanConstrain, Choices, JsonSchema
 from ftsdk.evals.endpoint import Endpoint, EndpointTarget
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import EvalData, Example
 from ftsdk.evals.gate import Gate, Verdict, check_gate, judge_gate
-from ftsdk.evals.generation import CanMeasureLikelihood, CanStream, Generator, TransformersGenerator
+from ftsdk.evals.generation import CanGuess, CanMeasureLikelihood, CanStream, Generator
 from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
+from ftsdk.evals.local_generation import TransformersGenerator
 from ftsdk.evals.metrics import Metric, get_metric, metric, metric_names
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
@@ -34,6 +36,7 @@ __all__ = [
     "Answer",
     "BilledTarget",
     "CanConstrain",
+    "CanGuess",
     "CanJudgeMany",
     "CanMeasureLikelihood",
     "CanMeter",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, assert_never, cast
+from typing import Any, Literal, assert_never, cast
 
+from ftsdk.evals.constraints import Choices, Constraint, JsonSchema
 from ftsdk.evals.generation import Conversation, tools_of
-
-if TYPE_CHECKING:
-    from ftsdk.evals.constraints import Constraint
 
 __all__ = ["ChatRequest", "LimitName", "RequestWords", "StructuredName", "constraint_fields", "unwrapped_choice"]
 
@@ -83,8 +81,6 @@ def constraint_fields(constraint: Constraint, name: StructuredName) -> tuple[dic
         constraint: Choices or a schema.
         name: How the server calls it.
     """
-    from ftsdk.evals.constraints import Choices, JsonSchema
-
     least = 0
     match constraint:
         case Choices(choices):
@@ -121,8 +117,6 @@ def constraint_fields(constraint: Constraint, name: StructuredName) -> tuple[dic
 
 def unwrapped_choice(text: str, constraint: Constraint | None) -> str:
     """Return the choice in an object that holds it; any other text as it came."""
-    from ftsdk.evals.constraints import Choices
-
     if not isinstance(constraint, Choices):
         return text
     try:

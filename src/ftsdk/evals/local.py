@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.evals.generation import TransformersGenerator
+from ftsdk.evals.local_generation import TransformersGenerator
 from ftsdk.models import (
     eos_token_ids,
     has_own_embeddings,

@@ -18,7 +18,7 @@ from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
 from ftsdk.evals.gate import Gate, judge_gate
-from ftsdk.evals.generation import CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
+from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
@@ -252,6 +252,9 @@ class _Measurement:
                 else generator.count_tokens(expected)
             )
             limit = max(max(lengths) + _MARGIN_TOKENS, _LEAST_TOKENS)
+        if isinstance(generator, CanGuess):
+            # The reference is the best guess there is: it changes the time, and never the answer.
+            generator = generator.guessing(expected)
         if isinstance(generator, CanStream):
             yield from generator.stream(prompts, max_new_tokens=limit, skip=frozenset(known))
             return

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
-from ftsdk.evals.constraints import Choices, ConstrainedTarget, Constraint, JsonSchema
+from ftsdk.evals.constrained import ConstrainedTarget
+from ftsdk.evals.constraints import Choices, Constraint, JsonSchema
 from ftsdk.evals.endpoint import EndpointTarget
 from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.targets import NamedTarget, Target
