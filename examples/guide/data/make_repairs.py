@@ -1,6 +1,6 @@
 """Write repairs.jsonl: what customers wrote to a repair shop, and the order that somebody typed in from it, as JSON.
 
-    python examples/guide/data/make_repairs.py
+python examples/guide/data/make_repairs.py
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ MONTHS = ["January", "February", "March", "April", "May", "June", "July", "Augus
 def spoken(rng: Random, day: date) -> str:
     """Return a date as people write it."""
     month = MONTHS[day.month - 1]
-    forms = (f"{day.day} {month} {day.year}", f"{month} {day.day}, {day.year}", f"{day.day:02}.{day.month:02}.{day.year}")
+    forms = (
+        f"{day.day} {month} {day.year}",
+        f"{month} {day.day}, {day.year}",
+        f"{day.day:02}.{day.month:02}.{day.year}",
+    )
     return rng.choice(forms)
 
 
