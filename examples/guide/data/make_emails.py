@@ -185,8 +185,18 @@ FILLERS = [
 ]
 GREETINGS = ["Hello,", "Hi,", "Good morning,", "Dear team,", "Hey there,", "To whom it may concern,", "", "", ""]
 ENDS = ["Thanks", "Kind regards", "Best, M.", "Regards, Zoë", "Thank you!", "Cheers", "sent from my phone", "", "", ""]
-ITEMS = ["desk lamp", "kettle", "floor lamp", "toaster", "stand mixer", "coffee grinder", "bedside lamp", "hand blender",
-         "table fan", "egg boiler"]  # fmt: skip
+ITEMS = [
+    "desk lamp",
+    "kettle",
+    "floor lamp",
+    "toaster",
+    "stand mixer",
+    "coffee grinder",
+    "bedside lamp",
+    "hand blender",
+    "table fan",
+    "egg boiler",
+]
 CITIES = ["Graz", "Leeds", "Malmö", "Ghent", "Porto", "Aarhus", "Lyon", "Galway", "Trieste", "Gdańsk"]
 DAYS = ["Monday", "Tuesday", "the 3rd", "12 May", "Friday", "last Thursday", "1 October", "Saturday", "the 21st"]
 

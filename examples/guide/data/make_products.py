@@ -17,26 +17,71 @@ CLOSING = "Use it. Mend it. Keep it."
 
 KINDS = {
     "kettle": (["enamelled steel", "brushed steel", "copper"], ["boils {size} of water", "keeps a table in tea"]),
-    "desk lamp": (["oiled oak and brass", "powder-coated steel", "birch plywood"], ["lights a page and not the room", "turns where you turn it"]),
-    "bread knife": (["carbon steel and plum wood", "stainless steel and ash", "forged steel and walnut"], ["goes through a crust without tearing it", "cuts soft tomatoes, too"]),
+    "desk lamp": (
+        ["oiled oak and brass", "powder-coated steel", "birch plywood"],
+        ["lights a page and not the room", "turns where you turn it"],
+    ),
+    "bread knife": (
+        ["carbon steel and plum wood", "stainless steel and ash", "forged steel and walnut"],
+        ["goes through a crust without tearing it", "cuts soft tomatoes, too"],
+    ),
     "wool blanket": (["Gotland wool", "lambswool", "wool and linen"], ["covers two on a sofa", "warms a cold chair"]),
     "chopping board": (["beech", "cherry wood", "maple end grain"], ["holds a whole loaf", "stays where you put it"]),
     "teapot": (["stoneware", "cast iron", "glass and cork"], ["pours without a drip", "holds tea for four"]),
     "apron": (["washed linen", "cotton canvas", "hemp"], ["has a pocket for a spoon", "ties at the front"]),
     "storage jar": (["glass and cork", "stoneware", "enamelled steel"], ["keeps coffee dry", "shows how much is left"]),
-    "broom": (["beech and horsehair", "ash and rice straw", "oak and coconut fibre"], ["reaches under a low bed", "stands by itself in a corner"]),
-    "door mat": (["coir", "recycled rubber", "woven sisal"], ["takes the mud of four boots", "lies flat from the first day"]),
-}  # fmt: skip
+    "broom": (
+        ["beech and horsehair", "ash and rice straw", "oak and coconut fibre"],
+        ["reaches under a low bed", "stands by itself in a corner"],
+    ),
+    "door mat": (
+        ["coir", "recycled rubber", "woven sisal"],
+        ["takes the mud of four boots", "lies flat from the first day"],
+    ),
+}
 SIZES = {
-    "kettle": ["1.2 l", "1.5 l", "0.8 l"], "desk lamp": ["42 cm", "38 cm", "55 cm"], "bread knife": ["34 cm", "31 cm"],
-    "wool blanket": ["130 x 180 cm", "150 x 200 cm"], "chopping board": ["40 x 28 cm", "50 x 32 cm"],
-    "teapot": ["1.1 l", "0.9 l"], "apron": ["85 cm", "92 cm"], "storage jar": ["0.7 l", "1.4 l", "2 l"],
-    "broom": ["128 cm", "140 cm"], "door mat": ["60 x 40 cm", "75 x 45 cm"],
-}  # fmt: skip
-CARE = ["wipe with a damp cloth", "wash by hand", "oil twice a year", "air it in the shade", "dry it at once", "brush it out"]  # fmt: skip
+    "kettle": ["1.2 l", "1.5 l", "0.8 l"],
+    "desk lamp": ["42 cm", "38 cm", "55 cm"],
+    "bread knife": ["34 cm", "31 cm"],
+    "wool blanket": ["130 x 180 cm", "150 x 200 cm"],
+    "chopping board": ["40 x 28 cm", "50 x 32 cm"],
+    "teapot": ["1.1 l", "0.9 l"],
+    "apron": ["85 cm", "92 cm"],
+    "storage jar": ["0.7 l", "1.4 l", "2 l"],
+    "broom": ["128 cm", "140 cm"],
+    "door mat": ["60 x 40 cm", "75 x 45 cm"],
+}
+CARE = [
+    "wipe with a damp cloth",
+    "wash by hand",
+    "oil twice a year",
+    "air it in the shade",
+    "dry it at once",
+    "brush it out",
+]
 COLOURS = ["ash grey", "moss green", "chalk white", "rust red", "ink blue", "sand"]
-NAMES = ["Alder", "Bracken", "Corrie", "Dunlin", "Esker", "Fallow", "Gannet", "Heath", "Inver", "Juniper", "Kestrel",
-         "Lomond", "Merle", "Nettle", "Osier", "Plover", "Quern", "Rowan", "Sorrel", "Teasel"]  # fmt: skip
+NAMES = [
+    "Alder",
+    "Bracken",
+    "Corrie",
+    "Dunlin",
+    "Esker",
+    "Fallow",
+    "Gannet",
+    "Heath",
+    "Inver",
+    "Juniper",
+    "Kestrel",
+    "Lomond",
+    "Merle",
+    "Nettle",
+    "Osier",
+    "Plover",
+    "Quern",
+    "Rowan",
+    "Sorrel",
+    "Teasel",
+]
 
 OPENINGS = [
     "{name} is a {kind} of {material}, in {colour}.",

@@ -36,8 +36,20 @@ URGENCY = {
 }
 FIRST = ["Ines", "Tomas", "Greta", "Amadou", "Zoë", "Piotr", "Lena", "Björn", "Mei", "Ruth", "Carlos", "Aoife", "Nuno"]
 LAST = ["Halvorsen", "Okafor", "Lindqvist", "Marsh", "Kowalska", "Ferreira", "Brandt", "Sato", "Byrne", "Nagy", "Roux"]
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-          "December"]  # fmt: skip
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 
 def spoken(rng: Random, day: date) -> str:

@@ -1,0 +1,171 @@
+"""Read a customer's message into a repair order: strict JSON, valid by a schema, with the right values in it.
+
+    python examples/guide/json_extraction.py            (a quarter of an hour on two fast cores)
+    python examples/guide/json_extraction.py --small    (a minute or two; shows that it works, not how good it gets)
+
+Constrained decoding makes every answer valid, without any training. It doesn't make the values right. So both are
+measured, from the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from steps import BUDGET_USD, DATA, Arguments, frontier, heading, show, show_costs
+
+from ftsdk import SFT, Dataset, Eval, FineTuneJob, Gate, LoRA, Model
+from ftsdk.cost import Situation, Workload, advise
+from ftsdk.evals import constrained, evaluate, prompted, read_results, targets
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "customer": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "phone": {"type": "string"}},
+            "required": ["name"],
+            "additionalProperties": False,
+        },
+        "device": {
+            "type": "object",
+            "properties": {
+                "kind": {"enum": ["kettle", "toaster", "lamp", "radio", "fan", "mixer"]},
+                "bought_on": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+            },
+            "required": ["kind"],
+            "additionalProperties": False,
+        },
+        "fault": {"enum": ["no_power", "noise", "leak", "smell", "broken_part"]},
+        "urgency": {"enum": ["low", "normal", "high"]},
+        "limit_eur": {"type": "number"},
+        "visit": {
+            "type": "object",
+            "properties": {
+                "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+                "time": {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"},
+            },
+            "required": ["date", "time"],
+            "additionalProperties": False,
+        },
+    },
+    "required": ["customer", "device", "fault", "urgency"],
+    "additionalProperties": False,
+}
+SYSTEM = "Write the repair order as JSON."
+CAREFUL = f"""You read messages of customers into repair orders. Answer with JSON on one line, and nothing else.
+It has to fit this schema: {json.dumps(SCHEMA)}
+Leave out what the message doesn't have. Urgency is "normal" unless the message has a word about it."""
+FORM = {"system": SYSTEM, "prompt": "{message}", "completion": "{order}"}
+NEEDED_VALID, NEEDED_FIELDS = 0.99, 0.95
+
+
+def is_of_this_message(row: dict[str, Any]) -> bool:
+    """Return whether an order has the name that the message has: some were typed in from another one."""
+    return json.loads(row["order"])["customer"]["name"].lower() in row["message"].lower()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Go the whole way."""
+    asked = Arguments.read("Read messages into repair orders.", arguments)
+
+    heading("1. The data")
+    table = Dataset.from_file(DATA / "repairs.jsonl")
+    chats = table.as_chat(**FORM)
+    show(chats.report())
+    # The phone numbers stay: the order must have them. The shop's customers agreed to that, and the model stays here.
+    cleaned = table.clean("encoding", "quality").clean("exact_duplicates")
+    orders = cleaned.filter(is_of_this_message).as_chat(**FORM)
+    show(
+        f"{len(table)} orders came; {len(table) - len(cleaned)} were cleaned away, {len(cleaned) - len(orders)} more "
+        f"belong to another message, {len(orders)} are left."
+    )
+    train, validation, test = orders.split(validation=0.1, test=0.2, seed=7)
+    if asked.small:
+        train, validation, test = train.sample(24, seed=7), validation.sample(8, seed=7), test.sample(6, seed=7)
+
+    heading("2. Does prompting, or decoding that is held to the schema, do it already?")
+    limit = 40 if asked.small else None
+    # Of one name, so that the second judges the answers to the first, and nothing is generated twice.
+    valid = Eval.of(test, "json_schema", name="orders", schema=SCHEMA, conformance_only=True, max_new_tokens=limit)
+    fields = Eval.of(test, "json_schema", name="orders", schema=SCHEMA, max_new_tokens=limit)
+    base, *_ = targets(Model(id=asked.model))
+    examples = train.sample(3, seed=1)
+    few_shot = prompted(base, system=CAREFUL, examples=examples, name="few-shot")
+    baselines = [base, few_shot, constrained(few_shot, schema=SCHEMA), *frontier(CAREFUL, examples)]
+    folder = asked.folder / "json"
+    show(evaluate([valid], baselines, into=folder, title="prompting: valid by the schema", budget_usd=BUDGET_USD))
+    show(evaluate([fields], baselines, into=folder, title="prompting: right values"))
+
+    heading("3. The plan, and what it costs")
+    job = FineTuneJob(
+        name="guide-json",
+        model=asked.model,
+        train=train,
+        validation=validation,
+        method=SFT(train_on="completion"),
+        tuning=LoRA(rank=16, dropout=0.0),
+        epochs=1 if asked.small else 3,
+        batch_size=8,
+        learning_rate=1e-3,
+        backend=asked.backend,
+    )
+    show(job.plan())
+    estimate = job.estimate(usd_per_hour=0.10)  # two cores, rented
+    show(estimate)
+    show(
+        advise(
+            Situation(
+                task="extraction",
+                workload=Workload(requests_per_month=100_000, input_tokens=90, output_tokens=70, peak_to_mean=4),
+                api="anthropic/claude-haiku-4-5",
+                has_metric=True,
+                examples=len(orders),
+                tried=("prompt", "few-shot", "structured-output", "base-model"),
+                needed_score=NEEDED_FIELDS,
+            )
+        )
+    )
+
+    heading("4. The run")
+    run = job.submit()
+    run.wait()
+
+    heading("5. Ship it?")
+    tuned = targets(Model(id=asked.model), run.model())[1]
+    compared = [*baselines, tuned, constrained(tuned, schema=SCHEMA)]
+    report = evaluate(
+        [valid],
+        compared,
+        into=folder,
+        title=f"{run.ref}: valid by the schema",
+        compare_with="tuned",
+        gate=Gate(metric="orders", at_least=NEEDED_VALID),
+        budget_usd=BUDGET_USD,
+    )
+    show(report)
+    report = evaluate(
+        [fields],
+        compared,
+        into=folder,
+        title=f"{run.ref}: right values",
+        compare_with="tuned",
+        gate=Gate(metric="orders", at_least=NEEDED_FIELDS, better_than="few-shot+schema"),
+    )
+    show(report)
+    answers = read_results(folder / "orders" / "tuned.jsonl")
+    for name in sorted({name for answer in answers for name in answer.parts}):
+        having = [answer.parts[name] for answer in answers if name in answer.parts]
+        show(f"  {name:<20}{sum(having):>4.0f} of {len(having)} right")
+
+    heading("6. What went wrong in training, if anything?")
+    show(run.diagnose())
+
+    heading("7. What do a thousand orders cost?")
+    show_costs(report, "orders", training=estimate, input_tokens=90, output_tokens=70, assumed_api=NEEDED_FIELDS)
+    show("\nTo export or serve the model, see docs/how-to/serve-and-evaluate.md.")
+
+
+if __name__ == "__main__":
+    main()
