@@ -31,6 +31,7 @@ warranty: what broke after some time, repairs, spare parts.
 {SYSTEM}"""
 GUIDE_SHARE = 0.94
 """What a practitioner's guide reports for prompting a large model."""
+WORKLOAD = Workload(requests_per_month=100_000, input_tokens=70, output_tokens=3, peak_to_mean=4)
 FORM = {"system": SYSTEM, "prompt": "{text}\n\nCategory:", "completion": "{category}"}
 
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(f"{len(table)} mails came, {len(mails)} are left to train on; {len(test)} checked ones are for the test.")
     train, validation, _ = mails.split(validation=0.1, seed=7)
     if asked.small:
-        train, validation, test = train.sample(48, seed=7), validation.sample(16, seed=7), test.sample(16, seed=7)
+        train, validation, test = train.sample(32, seed=7), validation.sample(8, seed=7), test.sample(16, seed=7)
 
     heading("2. Does prompting do it already?")
     accuracy = Eval.of(test, "choice", name="accuracy", choices=CATEGORIES, metric=["mean", "macro_f1"])
@@ -91,12 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(job.plan())
     estimate = job.estimate(usd_per_hour=0.10)  # two cores, rented
     show(estimate)
-    workload = Workload(requests_per_month=100_000, input_tokens=70, output_tokens=3, peak_to_mean=4)
     show(
         advise(
             Situation(
                 task="classification",
-                workload=workload,
+                workload=WORKLOAD,
                 api="anthropic/claude-haiku-4-5",
                 has_metric=True,
                 examples=len(mails),
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(run.diagnose())
 
     heading("7. What do a thousand answers cost?")
-    show_costs(report, "accuracy", training=estimate, input_tokens=70, output_tokens=3, assumed_api=GUIDE_SHARE)
+    show_costs(report, "accuracy", training=estimate, workload=WORKLOAD, assumed_api=GUIDE_SHARE)
     show("\nTo export or serve the model, see docs/how-to/serve-and-evaluate.md.")
 
 

@@ -57,13 +57,15 @@ SYSTEM = "Write the repair order as JSON."
 CAREFUL = f"""You read messages of customers into repair orders. Answer with JSON on one line, and nothing else.
 It has to fit this schema: {json.dumps(SCHEMA)}
 Leave out what the message doesn't have. Urgency is "normal" unless the message has a word about it."""
+WORKLOAD = Workload(requests_per_month=100_000, input_tokens=90, output_tokens=70, peak_to_mean=4)
 FORM = {"system": SYSTEM, "prompt": "{message}", "completion": "{order}"}
 NEEDED_VALID, NEEDED_FIELDS = 0.99, 0.95
 
 
 def is_of_this_message(row: dict[str, Any]) -> bool:
     """Return whether an order has the name that the message has: some were typed in from another one."""
-    return json.loads(row["order"])["customer"]["name"].lower() in row["message"].lower()
+    *_, message, order = (said["content"] for said in row["messages"])
+    return json.loads(order)["customer"]["name"].lower() in message.lower()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chats = table.as_chat(**FORM)
     show(chats.report())
     # The phone numbers stay: the order must have them. The shop's customers agreed to that, and the model stays here.
-    cleaned = table.clean("encoding", "quality").clean("exact_duplicates")
-    orders = cleaned.filter(is_of_this_message).as_chat(**FORM)
+    cleaned = chats.clean("encoding", "quality").clean("exact_duplicates")
+    orders = cleaned.filter(is_of_this_message)
     show(
         f"{len(table)} orders came; {len(table) - len(cleaned)} were cleaned away, {len(cleaned) - len(orders)} more "
         f"belong to another message, {len(orders)} are left."
@@ -118,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         advise(
             Situation(
                 task="extraction",
-                workload=Workload(requests_per_month=100_000, input_tokens=90, output_tokens=70, peak_to_mean=4),
+                workload=WORKLOAD,
                 api="anthropic/claude-haiku-4-5",
                 has_metric=True,
                 examples=len(orders),
@@ -163,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(run.diagnose())
 
     heading("7. What do a thousand orders cost?")
-    show_costs(report, "orders", training=estimate, input_tokens=90, output_tokens=70, assumed_api=NEEDED_FIELDS)
+    show_costs(report, "orders", training=estimate, workload=WORKLOAD, assumed_api=NEEDED_FIELDS)
     show("\nTo export or serve the model, see docs/how-to/serve-and-evaluate.md.")
 
 

@@ -93,17 +93,14 @@ def frontier(system: str, examples: Dataset) -> list[Target]:
     return [prompted(endpoint.target("api"), system=system, examples=examples, name="api")]
 
 
-def show_costs(
-    report: EvalReport, name: str, *, training: Estimate, input_tokens: int, output_tokens: int, assumed_api: float
-) -> None:
-    """Print what a month with 100,000 answers costs, from the API and from the tuned model.
+def show_costs(report: EvalReport, name: str, *, training: Estimate, workload: Workload, assumed_api: float) -> None:
+    """Print what a month costs, and a thousand good answers, from the API and from the tuned model.
 
     Args:
         report: Has the tuned model, and the API if it was measured.
         name: Of the eval whose value is the share of good answers.
         training: What one training costs.
-        input_tokens: Of a prompt, without the careful instructions that only an API needs.
-        output_tokens: Of an answer.
+        workload: Requests a month, and the tokens of each.
         assumed_api: The API's share of good answers where it wasn't measured.
     """
     measured = {score.target: score for score in report.scores if score.name == name}
@@ -113,9 +110,7 @@ def show_costs(
         show("One of the two has no good answer, so there is no price for a thousand of them.")
         return
     answer = crossover(
-        workload=Workload(
-            requests_per_month=100_000, input_tokens=input_tokens, output_tokens=output_tokens, peak_to_mean=4
-        ),
+        workload=workload,
         api=API,
         self_hosted=SelfHosted(model="HuggingFaceTB/SmolLM2-135M-Instruct", gpu="L4", provider="runpod"),
         training=training,

@@ -25,6 +25,7 @@ CAREFUL = f"""You write about products for a house that makes few things and mak
 Begin with the product's name. Write 30 to 75 words. Speak to the reader as "you". Name the material, the size and the
 care, in the words that you are given. Be plain: no superlatives, no exclamation marks. End with a line of its own:
 {CLOSING}"""
+WORKLOAD = Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6)
 FORM = {
     "system": SYSTEM,
     "prompt": "{name}, {kind}: {material}; {size}; {colour}; it {use}; care: {care}",
@@ -47,12 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     heading("1. The data")
     table = Dataset.from_file(DATA / "products.jsonl")
     show(table.as_chat(**FORM).report())
-    cleaned = table.clean("encoding", "quality").clean("exact_duplicates")
-    # No report knows the rules of the house; the scorer does.
-    texts = cleaned.filter(keeps_the_rules).as_chat(**FORM)
+    cleaned = table.clean("encoding").clean("exact_duplicates")
+    # No report knows the rules of the house; the scorer does. It finds the loud texts, and those that were cut off.
+    kept = cleaned.filter(keeps_the_rules)
+    texts = kept.as_chat(**FORM).clean("quality")
     show(
-        f"{len(table)} texts came; {len(table) - len(cleaned)} were cleaned away, {len(cleaned) - len(texts)} more "
-        f"break the rules of the house, {len(texts)} are left."
+        f"{len(table)} texts came; {len(table) - len(cleaned)} were repeats, {len(cleaned) - len(kept)} break the "
+        f"rules of the house, {len(kept) - len(texts)} more have faults; {len(texts)} are left."
     )
     # Texts about products of one name stay together, so that the test asks for names that the model hasn't seen.
     train, validation, test = texts.split(validation=0.1, test=0.2, seed=7, group="name")
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         advise(
             Situation(
                 task="style",
-                workload=Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6),
+                workload=WORKLOAD,
                 api="anthropic/claude-haiku-4-5",
                 has_metric=True,
                 examples=len(texts),
@@ -145,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(run.diagnose())
 
     heading("8. What do a thousand texts cost?")
-    show_costs(report, "style", training=estimate, input_tokens=60, output_tokens=90, assumed_api=NEEDED)
+    show_costs(report, "style", training=estimate, workload=WORKLOAD, assumed_api=NEEDED)
     show("\nTo export or serve the model, see docs/how-to/serve-and-evaluate.md.")
 
 
