@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps import BUDGET_USD, DATA, Arguments, frontier, heading, show, show_costs, without_leaks
+from steps import BUDGET_USD, DATA, USD_PER_HOUR, Arguments, frontier, heading, show, show_costs, without_leaks
 
 from ftsdk import SFT, Dataset, Eval, FineTuneJob, Gate, LoRA, Model
 from ftsdk.cost import Situation, Workload, advise
@@ -65,14 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train, validation, test = train.sample(32, seed=7), validation.sample(8, seed=7), test.sample(16, seed=7)
 
     heading("2. Does prompting do it already?")
-    accuracy = Eval.of(test, "choice", name="accuracy", choices=CATEGORIES, metric=["mean", "macro_f1"])
     base, *_ = targets(Model(id=asked.model))
     examples = one_of_each(train)
     few_shot = prompted(base, system=CAREFUL, examples=examples, name="few-shot")
-    baselines = [base, few_shot, constrained(few_shot, choices=CATEGORIES), *frontier(CAREFUL, examples)]
-    folder = asked.folder / "emails"
-    before = evaluate([accuracy], baselines, into=folder, title="prompting", budget_usd=BUDGET_USD)
-    show(before)
+    others = [few_shot, constrained(few_shot, choices=CATEGORIES), *frontier(CAREFUL, examples)]
+    # On the validation part: who tries prompts on the test part chooses the one that suits it.
+    tried = Eval.of(validation, "choice", name="accuracy", choices=CATEGORIES)
+    show(evaluate([tried], [base, *others], into=asked.folder / "emails", title="prompting", budget_usd=BUDGET_USD))
 
     heading("3. The plan, and what it costs")
     job = FineTuneJob(
@@ -85,12 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epochs=1 if asked.small else 3,
         batch_size=8,
         learning_rate=1e-3,  # a small model: five times the default
-        evals=[accuracy],
+        evals=[Eval.of(test, "choice", name="accuracy", choices=CATEGORIES, metric=["mean", "macro_f1"])],
         gate=Gate(metric="accuracy", at_least=GUIDE_SHARE, better_than="few-shot"),
         backend=asked.backend,
     )
     show(job.plan())
-    estimate = job.estimate(usd_per_hour=0.10)  # two cores, rented
+    estimate = job.estimate(usd_per_hour=USD_PER_HOUR)
     show(estimate)
     show(
         advise(
@@ -112,22 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.wait()
 
     heading("5. Ship it?")
-    tuned = targets(Model(id=asked.model), run.model())[1]
-    report = evaluate(
-        [accuracy],
-        [*baselines, tuned],
-        into=folder,
-        title=str(run.ref),
-        compare_with="tuned",
-        gate=job.gate,
-        budget_usd=BUDGET_USD,
-    )
+    against = {target.name: target for target in others}
+    report = run.evaluate(against=against, budget_usd=BUDGET_USD, usd_per_hour=USD_PER_HOUR)
     show(report)
-    answers = read_results(folder / "accuracy" / "tuned.jsonl")
-    matrix = confusion_matrix([answer.score for answer in answers])
-    show(matrix)
-    wrong = [answer for answer in answers if answer.value < 1]
-    for answer in wrong[:5]:
+    assert report.folder is not None
+    answers = read_results(report.folder / "accuracy" / "tuned.jsonl")
+    show(confusion_matrix([answer.score for answer in answers]))
+    for answer in [answer for answer in answers if answer.value < 1][:5]:
         show(f"  {answer.expected!r} was taken for {answer.output!r}: {answer.prompt[-120:]!r}")
 
     heading("6. What went wrong in training, if anything?")

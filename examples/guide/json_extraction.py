@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from steps import BUDGET_USD, DATA, Arguments, frontier, heading, show, show_costs
+from steps import BUDGET_USD, DATA, USD_PER_HOUR, Arguments, frontier, heading, show, show_costs
 
 from ftsdk import SFT, Dataset, Eval, FineTuneJob, Gate, LoRA, Model
 from ftsdk.cost import Situation, Workload, advise
@@ -68,6 +68,20 @@ def is_of_this_message(row: dict[str, Any]) -> bool:
     return json.loads(order)["customer"]["name"].lower() in message.lower()
 
 
+def evals_of(orders: Dataset, max_new_tokens: int | None) -> dict[str, Eval]:
+    """Return what is measured. The second judges the answers to the first, as they have one name: none is asked twice.
+
+    Args:
+        orders: The examples.
+        max_new_tokens: Longest answer; None: as long as the longest order.
+    """
+    asked: dict[str, Any] = {"name": "orders", "schema": SCHEMA, "max_new_tokens": max_new_tokens}
+    return {
+        "valid by the schema": Eval.of(orders, "json_schema", conformance_only=True, **asked),
+        "right values": Eval.of(orders, "json_schema", **asked),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Go the whole way."""
     asked = Arguments.read("Read messages into repair orders.", arguments)
@@ -89,16 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     heading("2. Does prompting, or decoding that is held to the schema, do it already?")
     limit = 40 if asked.small else None
-    # Of one name, so that the second judges the answers to the first, and nothing is generated twice.
-    valid = Eval.of(test, "json_schema", name="orders", schema=SCHEMA, conformance_only=True, max_new_tokens=limit)
-    fields = Eval.of(test, "json_schema", name="orders", schema=SCHEMA, max_new_tokens=limit)
     base, *_ = targets(Model(id=asked.model))
     examples = train.sample(3, seed=1)
     few_shot = prompted(base, system=CAREFUL, examples=examples, name="few-shot")
-    baselines = [base, few_shot, constrained(few_shot, schema=SCHEMA), *frontier(CAREFUL, examples)]
-    folder = asked.folder / "json"
-    show(evaluate([valid], baselines, into=folder, title="prompting: valid by the schema", budget_usd=BUDGET_USD))
-    show(evaluate([fields], baselines, into=folder, title="prompting: right values"))
+    others = [few_shot, constrained(few_shot, schema=SCHEMA), *frontier(CAREFUL, examples)]
+    # On the validation part: who tries prompts on the test part chooses the one that suits it.
+    for title, tried in evals_of(validation, limit).items():
+        folder = asked.folder / "json"
+        show(evaluate([tried], [base, *others], into=folder, title=f"prompting: {title}", budget_usd=BUDGET_USD))
 
     heading("3. The plan, and what it costs")
     job = FineTuneJob(
@@ -114,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         backend=asked.backend,
     )
     show(job.plan())
-    estimate = job.estimate(usd_per_hour=0.10)  # two cores, rented
+    estimate = job.estimate(usd_per_hour=USD_PER_HOUR)
     show(estimate)
     show(
         advise(
@@ -135,28 +147,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.wait()
 
     heading("5. Ship it?")
-    tuned = targets(Model(id=asked.model), run.model())[1]
-    compared = [*baselines, tuned, constrained(tuned, schema=SCHEMA)]
-    report = evaluate(
-        [valid],
-        compared,
-        into=folder,
-        title=f"{run.ref}: valid by the schema",
-        compare_with="tuned",
-        gate=Gate(metric="orders", at_least=NEEDED_VALID),
-        budget_usd=BUDGET_USD,
-    )
-    show(report)
-    report = evaluate(
-        [fields],
-        compared,
-        into=folder,
-        title=f"{run.ref}: right values",
-        compare_with="tuned",
-        gate=Gate(metric="orders", at_least=NEEDED_FIELDS, better_than="few-shot+schema"),
-    )
-    show(report)
-    answers = read_results(folder / "orders" / "tuned.jsonl")
+    tuned = targets(run.base_model(), run.model())[1]
+    against = {target.name: target for target in (*others, constrained(tuned, schema=SCHEMA))}
+    gates = {
+        "valid by the schema": Gate(metric="orders", at_least=NEEDED_VALID),
+        "right values": Gate(metric="orders", at_least=NEEDED_FIELDS, better_than="few-shot+schema"),
+    }
+    reports = {
+        title: run.evaluate(
+            [item], against=against, gate=gates[title], budget_usd=BUDGET_USD, usd_per_hour=USD_PER_HOUR
+        )
+        for title, item in evals_of(test, limit).items()
+    }
+    for title, report in reports.items():
+        show(f"\n{title}")
+        show(report)
+    report = reports["right values"]
+    assert report.folder is not None
+    answers = read_results(report.folder / "orders" / "tuned.jsonl")
     for name in sorted({name for answer in answers for name in answer.parts}):
         having = [answer.parts[name] for answer in answers if name in answer.parts]
         show(f"  {name:<20}{sum(having):>4.0f} of {len(having)} right")

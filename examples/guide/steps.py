@@ -17,11 +17,24 @@ from ftsdk.cost import Quality, SelfHosted, Workload, api_price, crossover
 from ftsdk.evals import EvalReport, Target, prompted
 from ftsdk.protocol.estimates import Estimate
 
-__all__ = ["DATA", "Arguments", "frontier", "heading", "show", "show_costs", "without_leaks"]
+__all__ = [
+    "BUDGET_USD",
+    "DATA",
+    "USD_PER_HOUR",
+    "Arguments",
+    "frontier",
+    "heading",
+    "show",
+    "show_costs",
+    "without_leaks",
+]
 
 DATA = Path(__file__).parent / "data"
 API = "anthropic/claude-haiku-4-5"
 BUDGET_USD = 2
+"""The most that an evaluation may spend on the API."""
+USD_PER_HOUR = 0.10
+"""Two cores, rented."""
 _console = Console(highlight=False)
 
 

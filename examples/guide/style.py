@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from steps import BUDGET_USD, DATA, Arguments, frontier, heading, show, show_costs
+from steps import BUDGET_USD, DATA, USD_PER_HOUR, Arguments, frontier, heading, show, show_costs
 from style_rules import CLOSING, FACTS, house_rules
 
 from ftsdk import SFT, Dataset, Endpoint, Eval, FineTuneJob, Gate, LoRA, Model
@@ -63,17 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     heading("2. Does prompting do it already?")
     limit = 40 if asked.small else 140
-    style = Eval.of(test, house_rules, name="style", columns=FACTS, max_new_tokens=limit)
     base, *_ = targets(Model(id=asked.model))
     examples = train.sample(3, seed=1)
-    baselines = [
-        base,
-        prompted(base, system=CAREFUL, examples=examples, name="few-shot"),
-        *frontier(CAREFUL, examples),
-    ]
-    folder = asked.folder / "style"
-    before = evaluate([style], baselines, into=folder, title="prompting", budget_usd=BUDGET_USD)
-    show(before)
+    others = [prompted(base, system=CAREFUL, examples=examples, name="few-shot"), *frontier(CAREFUL, examples)]
+    # On the validation part: who tries prompts on the test part chooses the one that suits it.
+    tried = Eval.of(validation, house_rules, name="style", columns=FACTS, max_new_tokens=limit)
+    show(evaluate([tried], [base, *others], into=asked.folder / "style", title="prompting", budget_usd=BUDGET_USD))
 
     heading("3. The plan, and what it costs")
     job = FineTuneJob(
@@ -89,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         backend=asked.backend,
     )
     show(job.plan())
-    estimate = job.estimate(usd_per_hour=0.10)  # two cores, rented
+    estimate = job.estimate(usd_per_hour=USD_PER_HOUR)
     show(estimate)
     show(
         advise(
@@ -110,24 +105,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.wait()
 
     heading("5. Ship it?")
-    tuned = targets(Model(id=asked.model), run.model())[1]
-    report = evaluate(
-        [style],
-        [*baselines, tuned],
-        into=folder,
-        title=str(run.ref),
-        compare_with="tuned",
-        gate=Gate(metric="style", at_least=NEEDED, better_than="few-shot"),
-        budget_usd=BUDGET_USD,
-    )
+    against = {target.name: target for target in others}
+    style = Eval.of(test, house_rules, name="style", columns=FACTS, max_new_tokens=limit)
+    gate = Gate(metric="style", at_least=NEEDED, better_than="few-shot")
+    # A text is accepted if it keeps all rules.
+    report = run.evaluate([style], against=against, gate=gate, budget_usd=BUDGET_USD, usd_per_hour=USD_PER_HOUR)
     show(report)
-    answers = read_results(folder / "style" / "tuned.jsonl")
+    assert report.folder is not None
+    answers = read_results(report.folder / "style" / "tuned.jsonl")
     for rule in answers[0].parts:
         show(f"  {rule:<28}{sum(answer.parts[rule] for answer in answers):>4.0f} of {len(answers)}")
     show(f"\nThe facts: {answers[0].prompt.splitlines()[-1]}\nThe text:  {answers[0].output}")
 
     heading("6. Which text is better, if nobody knows who wrote it?")
-    prompted_answers = read_results(folder / "style" / "few-shot.jsonl")
+    prompted_answers = read_results(report.folder / "style" / "few-shot.jsonl")
     if "GUIDE_API_KEY" in os.environ:
         judge = Endpoint(
             url=os.environ["GUIDE_API_URL"],
@@ -137,11 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         question = f"Which text fits this house better? Its rules: {CAREFUL}"
         preference = pairwise_judge(judge, question, budget_usd=BUDGET_USD)
-        show(preference.compare(prompted_answers, answers, into=folder / "preference"))
+        show(preference.compare(prompted_answers, answers, into=report.folder / "preference"))
     else:
         show("By the rules alone: see how often the tuned model scored higher, in the report above.")
-    answer_files = " ".join(str(folder / "style" / f"{name}.jsonl") for name in ("few-shot", "tuned"))
-    show(f"You judge, in shuffled pairs without names: ftsdk eval compare {answer_files} --human")
+    show(f"You judge, in shuffled pairs without names: ftsdk eval compare {run.ref}@few-shot {run.ref}@tuned --human")
 
     heading("7. What went wrong in training, if anything?")
     show(run.diagnose())

@@ -18,6 +18,7 @@ __all__ = [
     "gigabytes",
     "html_block",
     "html_list",
+    "html_page",
     "html_table",
     "link",
     "linked",
@@ -55,6 +56,10 @@ _STYLE = (
     ".ftsdk td{font-variant-numeric:tabular-nums}"
     ".ftsdk p{margin:.4em 0}"
     ".ftsdk .muted{opacity:.65}"
+)
+_PAGE_STYLE = (
+    "body{margin:1.5em auto;max-width:62em;padding:0 1em;background:#fff;color:#1a1a1a}"
+    "@media(prefers-color-scheme:dark){body{background:#16181d;color:#e4e6eb}}"
 )
 _ADDRESS = re.compile(r"https?://(?:[^\s;,()&<>\"']|&amp;)+")
 
@@ -197,6 +202,22 @@ def html_block(*parts: str, title: str = "") -> Html:
     """
     heading = f"<h3>{escaped(title)}</h3>" if title else ""
     return Html(f'<div class="ftsdk"><style>{_STYLE}</style>{heading}{"".join(parts)}</div>')
+
+
+def html_page(block: Html, *, title: str) -> str:
+    """Return a block as a whole page, light or dark as the reader prefers, that is forbidden to load anything.
+
+    Args:
+        block: What `html_block` returned.
+        title: For the browser's tab.
+    """
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escaped(title)}</title><style>{_PAGE_STYLE}</style></head><body>{block}</body></html>"
+    )
 
 
 def html_table(

@@ -12,6 +12,7 @@ from ftsdk._format import money
 from ftsdk.cli.amounts import amount
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
+from ftsdk.cli.evals import eval_app
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
@@ -276,6 +277,7 @@ def schema() -> None:
 app.command("advise")(advise_command)
 app.add_typer(cost_app)
 app.add_typer(data_app)
+app.add_typer(eval_app)
 app.add_typer(prices_app)
 
 

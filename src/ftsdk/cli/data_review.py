@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ftsdk._format import printable
+from ftsdk.cli.keys import key_reader, reads_keys
 from ftsdk.cli.show import out, plain, show_text
 from ftsdk.errors import SpecError
 
@@ -109,8 +109,8 @@ def _judge(
 ) -> None:
     from ftsdk.data.review.session import KEYS
 
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    read = _read_key if is_terminal else _read_line
+    is_terminal = reads_keys()
+    read = key_reader()
     shown: int | None = None
     while (place := session.place) is not None:
         if place != shown:
@@ -132,23 +132,6 @@ def _judge(
             show(f"noted: {text.strip()}")
         elif result == "unknown" and key:
             show(f"{key!r} isn't a key: {KEYS}")
-
-
-def _read_key() -> tuple[str, str]:
-    import click
-
-    key = click.getchar()
-    if key in ("\x03", "\x04", ""):
-        return "q", ""
-    return key.casefold(), ""
-
-
-def _read_line() -> tuple[str, str]:
-    line = sys.stdin.readline()
-    if not line:
-        return "q", ""
-    key, _, text = line.strip().partition(" ")
-    return key.casefold(), text
 
 
 def _row_text(dataset: Dataset, position: int, heading: str) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from ftsdk.errors import BudgetExceededError, FtsdkError, RunFailedError
 from ftsdk.protocol import RunState
 
-__all__ = ["CANCELLED", "ERROR", "FAILED", "INTERRUPTED", "OVER_BUDGET", "code_of_error", "code_of_state"]
+__all__ = [
+    "CANCELLED",
+    "ERROR",
+    "FAILED",
+    "INTERRUPTED",
+    "NOT_SHIPPED",
+    "OVER_BUDGET",
+    "code_of_error",
+    "code_of_state",
+]
 
 ERROR = 1
 """Any error but those below. 2 is a mistake in the command itself: an unknown option, a missing argument."""
+NOT_SHIPPED = 1
+"""The verdict of a gate is "don't ship" or "can't tell"."""
 FAILED = 3
 """The training failed."""
 CANCELLED = 4

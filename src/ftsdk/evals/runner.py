@@ -21,12 +21,14 @@ from ftsdk.evals.gate import Gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
+from ftsdk.evals.report.build import UsdPerHour, check_usd_per_hour, parts_of
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
 from ftsdk.evals.spending import CanMeter, meter_for
 from ftsdk.evals.storage import AnswerFile, answer_key, mark_finished, write_report
 from ftsdk.evals.targets import Target
 from ftsdk.evals.wrapped_targets import count_unkept, session_of
+from ftsdk.spec.amounts import check_amount
 
 __all__ = ["EvalProgress", "evaluate"]
 
@@ -57,6 +59,8 @@ def evaluate(
     compare_with: str | None = None,
     budget_usd: Decimal | float | None = None,
     gate: Gate | None = None,
+    accept_at: float = 1.0,
+    usd_per_hour: UsdPerHour = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
 ) -> EvalReport:
     """Measure every target on every eval, and compare one of them with each of the others, example by example.
@@ -82,6 +86,9 @@ def evaluate(
             may be billed though no answer arrived counts at its most, so the budget holds. None: no limit.
         gate: What the tuned model must show; the report has the verdict. `no_regression` is held against the first
             target.
+        accept_at: The score from which an answer counts as accepted, for the cost of a thousand accepted answers.
+        usd_per_hour: US dollars for an hour of the machine, for targets whose answers have no price, such as models on
+            this machine: one price, or prices by the names of targets. None: their cost isn't known.
         on_progress: Called as answers come.
 
     Raises:
@@ -104,6 +111,8 @@ def evaluate(
     meter = meter_for(targets, budget_usd)
     if compare_with is not None and compare_with not in names:
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
+    check_amount("accept_at", accept_at, at_least=0, at_most=1)
+    check_usd_per_hour(usd_per_hour, names)
     examples = {item.name: item.examples() for item in evals}
     results: dict[tuple[str, str], list[ExampleResult]] = {}
     # One target after the other, not one eval after the other: two models never have to be in memory at once.
@@ -132,7 +141,8 @@ def evaluate(
         ]
     )
     verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
-    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into)
+    parts = parts_of(evals, results, names, subject or names[0], accept_at=accept_at, usd_per_hour=usd_per_hour)
+    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into, **parts)
     write_report(report, into)
     for target in targets:
         session = session_of(target)

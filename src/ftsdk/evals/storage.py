@@ -193,7 +193,9 @@ def _written(result: ExampleResult) -> dict[str, Any]:
 
 def write_report(report: EvalReport, folder: Path) -> None:
     """Write `report.json`."""
-    replace_file(folder / "report.json", (json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    # Half a surrogate pair, which an answer may hold, becomes its escape in JSON.
+    replace_file(folder / "report.json", text.encode("utf-8", "backslashreplace"))
 
 
 def read_results(path: Path) -> list[ExampleResult]:

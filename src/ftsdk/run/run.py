@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +19,7 @@ from ftsdk.protocol.estimates import Quote
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
-from ftsdk.run.evaluation import evaluate_run, results_folder
+from ftsdk.run.evaluation import evals_of, evaluate_run, results_folder
 from ftsdk.run.home_access import usable_home
 from ftsdk.run.ledger import Ledger, Record, Sighting
 from ftsdk.run.outcome import CostReport, Outcome, compare
@@ -31,10 +32,13 @@ from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from ftsdk.deploy.deployments import Deployment
-    from ftsdk.evals import Endpoint, Eval, EvalReport
+    from ftsdk.evals import Eval, EvalReport, Gate
+    from ftsdk.evals.report.build import UsdPerHour
+    from ftsdk.evals.targets import Measurable
     from ftsdk.protocol.serving import ServingOffer
     from ftsdk.run.diagnosis import RunDiagnosis
     from ftsdk.run.difference import RunDifference
+    from ftsdk.run.evaluation import Against
     from ftsdk.run.progress import Progress
 
 __all__ = ["Run"]
@@ -307,33 +311,58 @@ class Run:
         """
         return base_model_of(self._record)
 
+    @property
+    def evals(self) -> list[Eval]:
+        """The evals of the job."""
+        return evals_of(self._record)
+
     def evaluate(
         self,
         evals: Sequence[Eval] | None = None,
         *,
-        base: Model | Endpoint | None = None,
-        tuned: Model | Endpoint | None = None,
+        base: Measurable | None = None,
+        tuned: Measurable | None = None,
+        against: Against = (),
+        gate: Gate | None = None,
+        budget_usd: Decimal | float | None = None,
+        accept_at: float = 1.0,
+        usd_per_hour: UsdPerHour = None,
         progress: bool = True,
     ) -> EvalReport:
-        """Compare base and tuned model on the same examples.
+        """Compare base and tuned model, and any others, on the same examples.
 
-        Results are kept, example by example, in ftsdk's home, and read again by a later call.
+        Results are kept, example by example, in ftsdk's home, and read again by a later call. `report.verdict` is that
+        of the gate.
 
         Args:
             evals: None means those of the job.
-            base: A model or an endpoint to compare with. None loads the base model on this machine.
-            tuned: A model or an endpoint that is the tuned one. None downloads the tuned model and loads it on this
+            base: What to compare with: a model, an endpoint, a function or a target. None loads the base model on this
                 machine.
+            tuned: What the tuned model is. None downloads it and loads it on this machine.
+            against: Other models, endpoints, functions or runs that the tuned model is compared with: a list, in which
+                an endpoint goes by the name of its model, or a dict of them by name.
+            gate: What the tuned model must show. None means that of the job, if its evals are meant, too.
+            budget_usd: The most to spend on endpoints, in US dollars; None: no limit.
+            accept_at: The score from which an answer counts as accepted, for the cost of a thousand accepted answers.
+            usd_per_hour: US dollars for an hour of the machine of targets whose answers have no price: one price, or
+                prices by the names of targets, such as `{"tuned": 0.8}`. None: their cost isn't known.
             progress: Show a progress bar.
 
         Raises:
             RunNotReadyError: The run hasn't succeeded, or has no evals.
+            SpecError: The gate names what the evals don't measure, or there is a budget and a price isn't known.
+            BudgetExceededError: The budget is reached; answers are kept, and the next call goes on.
         """
         return evaluate_run(
             self._record,
             evals,
             base=lambda: base or self.base_model(),
             tuned=lambda: tuned or self.model(),
+            against=against,
+            gate=gate,
+            budget_usd=budget_usd,
+            accept_at=accept_at,
+            usd_per_hour=usd_per_hour,
             into=self._folder() / "evals",
             progress=progress,
         )

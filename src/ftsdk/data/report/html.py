@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk._format import Html, bold, escaped, html_block, html_list, html_table
+from ftsdk._format import Html, bold, escaped, html_block, html_list, html_page, html_table
 from ftsdk.data.report.plots import class_bars, length_histogram
 from ftsdk.data.report.text import facts, place, size, verdict
 
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["to_block", "to_page"]
 
-_STYLE = (
-    "body{margin:1.5em auto;max-width:62em;padding:0 1em;background:#fff;color:#1a1a1a}"
-    "@media(prefers-color-scheme:dark){body{background:#16181d;color:#e4e6eb}}"
-)
 _BLOCK_STYLE = (
     ".ftsdk .finding{border-left:4px solid #94a3b8;padding:.1em 0 .3em .9em;margin:1.2em 0}"
     ".ftsdk .error{border-color:#dc2626}.ftsdk .warning{border-color:#d97706}"
@@ -32,12 +28,7 @@ _BLOCK_STYLE = (
 
 def to_page(report: DataReport) -> str:
     """Return a whole HTML page."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escaped(report.name)}: data report</title><style>{_STYLE}</style></head>"
-        f"<body>{to_block(report)}</body></html>"
-    )
+    return html_page(to_block(report), title=f"{report.name}: data report")
 
 
 def to_block(report: DataReport) -> Html:

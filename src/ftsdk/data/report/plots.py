@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftsdk._format import Html, escaped
+from ftsdk._format import Html
+from ftsdk._svg import BAR, WARNING, svg_figure, svg_text
 
 if TYPE_CHECKING:
     from ftsdk.data.report.lengths import Lengths
@@ -14,8 +15,6 @@ __all__ = ["class_bars", "length_histogram"]
 
 _WIDTH = 480
 _HEIGHT = 130
-_BAR = "#2563eb"
-_CUT = "#dc2626"
 _MOST_BARS = 16
 _LINE = 20
 _LABEL = 170
@@ -33,16 +32,16 @@ def length_histogram(lengths: Lengths) -> Html:
         is_cut = lengths.max_length is not None and start > lengths.max_length
         bars.append(
             f'<rect x="{n * step:.1f}" y="{_HEIGHT - height:.1f}" width="{step - 2:.1f}" height="{height:.1f}" '
-            f'fill="{_CUT if is_cut else _BAR}"><title>{start:,} to {end:,} tokens: {count:,} rows</title></rect>'
+            f'fill="{WARNING if is_cut else BAR}"><title>{start:,} to {end:,} tokens: {count:,} rows</title></rect>'
         )
     labels: list[str] = []
     for n in sorted({0, len(lengths.bins) // 2, len(lengths.bins) - 1}):
         is_last = n == len(lengths.bins) - 1
         start, end = lengths.bins[n - 1][0] + 1 if n else lengths.shortest, lengths.bins[n][0]
         text = f"{start:,} to {end:,}" if is_last and start < end else f"{start:,}"
-        labels.append(_text(text, _WIDTH if is_last else n * step, _HEIGHT + 16, "end" if is_last else "start"))
+        labels.append(svg_text(text, _WIDTH if is_last else n * step, _HEIGHT + 16, "end" if is_last else "start"))
     how = f"counted by {lengths.counted_by}" if lengths.counted_by else "guessed from the text"
-    return _figure(f"Tokens of a row, {how}", [*bars, *labels], _WIDTH, _HEIGHT + 22)
+    return svg_figure(f"Tokens of a row, {how}", [*bars, *labels], _WIDTH, _HEIGHT + 22)
 
 
 def class_bars(classes: Sequence[tuple[str, int]]) -> Html:
@@ -57,22 +56,11 @@ def class_bars(classes: Sequence[tuple[str, int]]) -> Html:
     for n, (name, count) in enumerate(shown):
         y = n * _LINE
         if not is_all and n == half:
-            parts.append(_text(f"… {len(classes) - _MOST_BARS:,} more", _LABEL, y + 14, "end"))
+            parts.append(svg_text(f"… {len(classes) - _MOST_BARS:,} more", _LABEL, y + 14, "end"))
             continue
         width = (_WIDTH - _LABEL - 70) * count / most
         label = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
-        parts.append(_text(" ".join(label.split()) or "(empty)", _LABEL, y + 14, "end"))
-        parts.append(f'<rect x="{_LABEL + 8}" y="{y + 3}" width="{width:.1f}" height="{_LINE - 6}" fill="{_BAR}"/>')
-        parts.append(_text(f"{count:,}", _LABEL + 14 + width, y + 14, "start"))
-    return _figure(f"Classes: {len(classes):,}", parts, _WIDTH, len(shown) * _LINE)
-
-
-def _figure(title: str, parts: Sequence[str], width: int, height: int) -> Html:
-    return Html(
-        f'<h4>{escaped(title)}</h4><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escaped(title)}">{"".join(parts)}</svg>'
-    )
-
-
-def _text(text: str, x: float, y: float, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" font-size="12" fill="currentColor">{escaped(text)}</text>'
+        parts.append(svg_text(" ".join(label.split()) or "(empty)", _LABEL, y + 14, "end"))
+        parts.append(f'<rect x="{_LABEL + 8}" y="{y + 3}" width="{width:.1f}" height="{_LINE - 6}" fill="{BAR}"/>')
+        parts.append(svg_text(f"{count:,}", _LABEL + 14 + width, y + 14, "start"))
+    return svg_figure(f"Classes: {len(classes):,}", parts, _WIDTH, len(shown) * _LINE)

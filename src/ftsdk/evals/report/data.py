@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.gate import Gate, Verdict
+from ftsdk.evals.report.parts import ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
 from ftsdk.evals.results import EvalScore, PairedScore
 
 if TYPE_CHECKING:
-    from ftsdk.evals.report import EvalReport
+    from ftsdk.evals.report.eval_report import EvalReport
 
 __all__ = ["from_dict", "to_dict"]
+
+_Part = TypeVar("_Part")
 
 
 def to_dict(report: EvalReport) -> dict[str, Any]:
@@ -23,6 +28,13 @@ def to_dict(report: EvalReport) -> dict[str, Any]:
         "title": report.title,
         "scores": [_written(asdict(score)) for score in report.scores],
         "pairs": [_written(asdict(pair)) for pair in report.pairs],
+        "slices": [{**asdict(one), "score": _written(asdict(one.score))} for one in report.slices],
+        "confusions": [
+            {"name": one.name, "target": one.target, "matrix": one.matrix.to_dict()} for one in report.confusions
+        ],
+        "costs": [_cost_written(one) for one in report.costs],
+        "lists": [{**asdict(one), "indexes": list(one.indexes)} for one in report.lists],
+        "examples": [{**asdict(one), "answers": [asdict(answer) for answer in one.answers]} for one in report.examples],
         "notes": list(report.notes),
         **({} if report.gate is None else {"gate": report.gate.to_dict()}),
         **({} if report.verdict is None else {"verdict": report.verdict.to_dict()}),
@@ -36,10 +48,22 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         SpecError: Not a report.
     """
     try:
+        lists, examples = _read(ExampleList, data.get("lists", ())), _read(ExampleShown, data.get("examples", ()))
+        known = {(one.name, one.index, answer.target) for one in examples for answer in one.answers}
+        missing = [one for one in lists for index in one.indexes if (one.name, index, one.target) not in known]
+        if missing:
+            raise ValueError(f"a list of {missing[0].name!r} names an example that isn't there")
         return {
             "title": data["title"],
             "scores": tuple(EvalScore(**_score_fields(score)) for score in data["scores"]),
             "pairs": tuple(PairedScore(**_pair_fields(pair)) for pair in data["pairs"]),
+            "slices": _read(
+                SliceScore, [{**one, "score": _score_fields(one["score"])} for one in data.get("slices", ())]
+            ),
+            "confusions": _read(TargetConfusion, data.get("confusions", ())),
+            "costs": _read(TargetCost, data.get("costs", ())),
+            "lists": lists,
+            "examples": examples,
             "gate": None if data.get("gate") is None else Gate.from_dict(data["gate"]),
             "verdict": None if data.get("verdict") is None else Verdict.from_dict(data["verdict"]),
         }
@@ -47,6 +71,25 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         raise SpecError(
             f"this is not the data of an eval report ({type(error).__name__}: {error}); pass what to_dict() returned"
         ) from error
+
+
+def _read(kind: type[_Part], written: Any) -> tuple[_Part, ...]:
+    """Return values from their fields, each checked; fields of later versions are left out.
+
+    Raises:
+        ValueError: A field is missing, or has another type.
+    """
+    adapter = TypeAdapter(kind)
+    return tuple(adapter.validate_python(fields) for fields in written)
+
+
+def _cost_written(cost: TargetCost) -> dict[str, Any]:
+    per_1000 = cost.usd_per_1000_accepted
+    return {
+        **asdict(cost),
+        "usd": None if cost.usd is None else format(cost.usd, "f"),
+        "usd_per_1000_accepted": None if per_1000 is None else format(per_1000, "f"),
+    }
 
 
 def _written(fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ftsdk.evals import report_data, report_html, report_text
+from ftsdk._files import read_regular_file
+from ftsdk.errors import SpecError
 from ftsdk.evals.gate import Gate, Verdict
+from ftsdk.evals.report import data as report_data
+from ftsdk.evals.report import html, junit, text
+from ftsdk.evals.report.parts import ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
 from ftsdk.evals.results import EvalScore, PairedScore
 from ftsdk.spec.positional import by_name_only
 
@@ -16,12 +22,19 @@ __all__ = ["EvalReport"]
 
 _SMALL = 100
 """Below this many examples one example is worth more than a point, and the report says so."""
+_MANY_SLICES = 20
+"""From as many slices on, one interval in 20 that misses the truth is to be expected."""
+_MOST_BYTES = 200_000_000
 
 
 @by_name_only
 @dataclass(frozen=True, kw_only=True)
 class EvalReport:
-    """Targets on the same examples: usually base against tuned. Print it, or show it in a notebook."""
+    """Targets on the same examples: usually base against tuned. Print it, or show it in a notebook.
+
+    It holds all that it shows, a choice of examples with their answers included, so a report that is read back from
+    `report.json` needs no other file. All answers, in full, are in the files of `folder`.
+    """
 
     title: str
     """What was evaluated, such as the ref of the run."""
@@ -31,6 +44,16 @@ class EvalReport:
     """What the model had to show; None: no gate was set."""
     verdict: Verdict | None = None
     """Whether it has shown it; None: no gate was set."""
+    slices: tuple[SliceScore, ...] = ()
+    """The first metric for each value of the columns that the evals name."""
+    confusions: tuple[TargetConfusion, ...] = ()
+    """Of evals whose scorer names classes."""
+    costs: tuple[TargetCost, ...] = ()
+    """What the answers cost, how many were accepted, and how long they took."""
+    lists: tuple[ExampleList, ...] = ()
+    """Which examples to read first: changed, failed, worst and best."""
+    examples: tuple[ExampleShown, ...] = ()
+    """The examples of the lists, with the answers of all targets; long texts are shortened."""
     folder: Path | None = None
     """Where every single answer can be read: `<eval>/<target>.jsonl`."""
 
@@ -76,21 +99,33 @@ class EvalReport:
             )
             if score.unkept and note not in found:
                 found.append(note)
-        return tuple(found)
+        return (*found, *_slice_notes(self.slices))
 
     def __str__(self) -> str:
-        return report_text.to_text(self)
+        return text.to_text(self)
 
     def __rich__(self) -> Any:
         """Return the report for a terminal."""
-        return report_text.to_rich(self)
+        return text.to_rich(self)
 
     def to_html(self) -> str:
-        """Return the report as a self-contained piece of HTML."""
-        return report_html.to_html(self)
+        """Return the report as an HTML page that loads nothing and runs no script: it can be mailed, and kept."""
+        return html.to_page(self)
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return html.to_block(self)
+
+    def to_junit(self, *, most_failures: int = 20, timestamp: datetime | None = None) -> str:
+        """Return the report as JUnit XML, which CI servers show: a test suite for each eval and target.
+
+        A suite has a test case for each score, which passes, and one for each of the worst answers, which fails;
+        the gate is a suite of its own, and fails unless its verdict is "ship".
+
+        Args:
+            most_failures: The most answers of a suite that are listed; the report holds 20.
+            timestamp: When it was evaluated; None: now.
+        """
+        return junit.to_junit(self, most_failures=most_failures, timestamp=timestamp)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, without its folder, which means nothing on another machine."""
@@ -104,3 +139,39 @@ class EvalReport:
             SpecError: Not a report.
         """
         return cls(folder=folder, **report_data.from_dict(data))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> EvalReport:
+        """Read the report that `evaluate` wrote.
+
+        Args:
+            folder: The folder of the results, with `report.json` in it.
+
+        Raises:
+            SpecError: There is no report in it, or it can't be read.
+        """
+        path = Path(folder).expanduser() / "report.json"
+        try:
+            found = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES))
+        except (OSError, ValueError, RecursionError) as error:
+            raise SpecError(f"{path} has no report that can be read ({error}); evaluate again") from error
+        if not isinstance(found, dict):
+            raise SpecError(f"{path} holds no report; evaluate again")
+        return cls.from_dict(cast("Mapping[str, Any]", found), folder=path.parent)
+
+
+def _slice_notes(slices: tuple[SliceScore, ...]) -> list[str]:
+    found: list[str] = []
+    small = list(dict.fromkeys((one.score.name, one.column, one.value) for one in slices if one.is_small))
+    if small:
+        names = ", ".join(f"{column} = {value}" for _, column, value in small[:3])
+        rest = f" and {len(small) - 3} more" if len(small) > 3 else ""
+        found.append(
+            f"small slices, with fewer than 30 examples: {names}{rest}; read their intervals, not their values."
+        )
+    if len(slices) >= _MANY_SLICES:
+        found.append(
+            f"of {len(slices)} intervals of slices, about {max(1, round(0.05 * len(slices)))} miss the true value by "
+            "chance alone: take a striking slice as a question, and answer it on new examples."
+        )
+    return found

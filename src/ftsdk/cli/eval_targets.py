@@ -1,0 +1,170 @@
+"""What `ftsdk eval` measures: from the words of the command to evals and targets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftsdk._home import home
+from ftsdk._yaml import parse_yaml
+from ftsdk.cli.amounts import amount
+from ftsdk.errors import SpecError
+
+if TYPE_CHECKING:
+    from ftsdk.evals import Endpoint, Eval, EvalReport, Gate
+    from ftsdk.run.run import Run
+    from ftsdk.spec import Model, TokenPrice
+
+__all__ = ["EvalRequest"]
+
+_OF_FILES = ("model", "endpoint", "metrics", "options", "slices", "prompt", "completion")
+_JOB_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest:
+    """The command, as it was typed."""
+
+    what: str
+    model: str | None
+    endpoint: str | None
+    against: tuple[str, ...]
+    api_key_env: str | None
+    price: str | None
+    scorer: str
+    metrics: tuple[str, ...]
+    options: tuple[str, ...]
+    slices: tuple[str, ...]
+    prompt: str | None
+    completion: str | None
+    at_least: float | None
+    budget: str | None
+    usd_per_hour: float | None
+    into: Path | None
+
+    def evaluate(self, *, progress: bool) -> EvalReport:
+        """Measure a run, the base model of a job, or the models that are named on a file.
+
+        Raises:
+            SpecError: Options that don't go together, or words that can't be read.
+        """
+        is_file = Path(self.what).expanduser().exists()
+        if is_file and not self.what.endswith(_JOB_SUFFIXES):
+            return self._measure([self._eval_of_file()], self._targets_of_file(), progress=progress)
+        given = [name for name in _OF_FILES if getattr(self, name)]
+        if given:
+            raise SpecError(f"--{given[0].rstrip('s')} is for a data file; {self.what!r} is none on this machine")
+        if is_file:
+            from ftsdk.cli.jobs import load_job
+
+            job = load_job(Path(self.what), None)
+            if not job.evals:
+                raise SpecError(f"{self.what} has no evals; add some to the job")
+            return self._measure(list(job.evals), {"base": job.model}, progress=progress)
+        return self._evaluate_run(progress=progress)
+
+    def _evaluate_run(self, *, progress: bool) -> EvalReport:
+        from ftsdk.run.run import Run
+
+        if self.into is not None:
+            raise SpecError("--into is for jobs and files; a run keeps its answers with its other results")
+        run = Run.open(self.what)
+        return run.evaluate(
+            against=[self._thing(other) for other in self.against],
+            gate=None if self.at_least is None else self._gate(run.evals),
+            budget_usd=None if self.budget is None else amount("--budget", self.budget),
+            usd_per_hour=self.usd_per_hour,
+            progress=progress,
+        )
+
+    def _measure(self, evals: list[Eval], measured: dict[str, Any], *, progress: bool) -> EvalReport:
+        from ftsdk.evals import as_target, evaluate
+        from ftsdk.run.evaluation import HasModel, named_targets
+        from ftsdk.run.progress import make_bar
+
+        first = next(iter(measured))
+        others = named_targets([self._thing(other) for other in self.against])
+        targets = [
+            as_target(name, one.model() if isinstance(one, HasModel) else one)
+            for name, one in {**measured, **others}.items()
+        ]
+        with make_bar(progress) as on_progress:
+            return evaluate(
+                evals,
+                targets,
+                into=self.into or self._folder(),
+                title=Path(self.what).name,
+                compare_with=first,
+                gate=None if self.at_least is None else self._gate(evals),
+                budget_usd=None if self.budget is None else amount("--budget", self.budget),
+                usd_per_hour=self.usd_per_hour,
+                on_progress=on_progress,
+            )
+
+    def _folder(self) -> Path:
+        path = Path(self.what).expanduser().resolve()
+        return home() / "results" / f"eval-{path.stem[:40]}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    def _gate(self, evals: list[Eval]) -> Gate:
+        from ftsdk.evals import Gate
+
+        return Gate(metric=evals[0].name, at_least=self.at_least)
+
+    def _eval_of_file(self) -> Eval:
+        from ftsdk.data import Dataset
+        from ftsdk.evals import Eval
+
+        rows = Dataset.from_file(self.what)
+        if self.prompt is not None or self.completion is not None:
+            rows = rows.as_chat(self.prompt, self.completion)
+        options: dict[str, Any] = {}
+        for text in self.options:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise SpecError(f"--set takes KEY=VALUE, such as ignore_case=true; got {text!r}")
+            options[name] = parse_yaml(value, "--set")
+        return Eval.of(
+            rows, self.scorer, name=self.scorer, metric=self.metrics or "mean", slices=self.slices, **options
+        )
+
+    def _targets_of_file(self) -> dict[str, Any]:
+        from ftsdk.run.evaluation import named_targets
+
+        named = [text for text in (self.model, self.endpoint) if text is not None]
+        if not named:
+            raise SpecError("name what answers: --model ID, or --endpoint URL#MODEL")
+        return dict(named_targets([self._thing(text) for text in named]))
+
+    def _thing(self, text: str) -> Model | Endpoint | Run:
+        """Return the model, endpoint or run that is meant."""
+        from ftsdk.evals import Endpoint
+        from ftsdk.run.run import Run
+        from ftsdk.spec import Model
+
+        if text.startswith(("http://", "https://")):
+            url, _, model = text.partition("#")
+            if not model:
+                raise SpecError(f"an endpoint is URL#MODEL, such as https://host/v1#my-model; got {text!r}")
+            return Endpoint(url=url, model=model, api_key_env=self.api_key_env, price=self._token_price())
+        if ":" in text and not Path(text).expanduser().exists():
+            return Run.open(text)
+        return Model(id=text)
+
+    def _token_price(self) -> TokenPrice | None:
+        from ftsdk.spec import TokenPrice
+
+        if self.price is None:
+            return None
+        given, slash, taken = self.price.partition("/")
+        if slash and _is_number(given) and _is_number(taken):
+            given_usd, taken_usd = amount("--price", given), amount("--price", taken)
+            return TokenPrice(input_usd_per_mtok=given_usd, output_usd_per_mtok=taken_usd, source="--price")
+        from ftsdk.cost.pricebook.api_prices import api_price
+
+        return api_price(self.price).token_price()
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

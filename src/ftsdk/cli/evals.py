@@ -1,0 +1,159 @@
+"""`ftsdk eval`: evaluate a run, a job or a file of data; show a report; compare answers by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ftsdk._format import printable
+from ftsdk.cli.eval_compare import compare_command
+from ftsdk.cli.exit_codes import NOT_SHIPPED
+from ftsdk.cli.show import out
+from ftsdk.errors import SpecError
+
+if TYPE_CHECKING:
+    from ftsdk.evals import EvalReport
+
+__all__ = ["eval_app"]
+
+_DEFAULT = "run"
+
+
+class _RunByDefault(TyperGroup):
+    """Commands, of which the first may be left out: `ftsdk eval RUN` is `ftsdk eval run RUN`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command before what is evaluated."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+eval_app = typer.Typer(
+    name="eval",
+    cls=_RunByDefault,
+    help="Evaluate a run, a job or a file; `run` may be left out: ftsdk eval local:20261123-ab12cd.",
+    no_args_is_help=True,
+)
+
+Html = Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page.")]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write the report as JUnit XML, for CI.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@eval_app.command("run")
+def run_command(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A run's ref; a JOB.yaml, whose evals are measured on its base model; or a data file.",
+            metavar="RUN|JOB|FILE",
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Of a file: the model, as an id on the hub, a folder or a run's ref.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Of a file: URL#MODEL of an OpenAI-compatible server.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="Compare with this, too: a model, a run or URL#MODEL; repeat it."),
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="The environment variable with the key of the endpoints.")
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option("--price", help="Of the endpoints: a row of the price book, or INPUT/OUTPUT dollars per Mtok."),
+    ] = None,
+    scorer: Annotated[str, typer.Option("--scorer", help="Of a file: what judges the answers.")] = "exact_match",
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="Of a file: what sums up; repeat it.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the scorer: ignore_case=true; repeat it.", metavar="KEY=VALUE"),
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="Of a file: a column to report on by value; repeat it.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Of a table: the template of the prompt.")] = None,
+    completion: Annotated[
+        str | None, typer.Option("--completion", help="Of a table: the template of the reference.")
+    ] = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            "--gate-at-least", help="Exit with 1 unless the first metric is shown to reach this.", min=0, max=1
+        ),
+    ] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="The most to spend, in US dollars.")] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option("--usd-per-hour", help="What an hour of this machine costs.", min=0)
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="The folder for the answers; in ftsdk's home if left out.")
+    ] = None,
+    html: Html = None,
+    junit: Junit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure, compare and report. With a gate, the exit status is 0 for "ship", and 1 otherwise."""
+    from ftsdk.cli.eval_targets import EvalRequest
+
+    request = EvalRequest(
+        what=what,
+        model=model,
+        endpoint=endpoint,
+        against=tuple(against or ()),
+        api_key_env=api_key_env,
+        price=price,
+        scorer=scorer,
+        metrics=tuple(metric or ()),
+        options=tuple(option or ()),
+        slices=tuple(slices or ()),
+        prompt=prompt,
+        completion=completion,
+        at_least=at_least,
+        budget=budget,
+        usd_per_hour=usd_per_hour,
+        into=into,
+    )
+    _finish(request.evaluate(progress=not as_json), html, junit, as_json=as_json)
+
+
+@eval_app.command("show")
+def show_command(
+    folder: Annotated[Path, typer.Argument(help="The folder of an evaluation, with report.json.", metavar="FOLDER")],
+    html: Html = None,
+    junit: Junit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the report of an earlier evaluation again. Measures nothing."""
+    from ftsdk.evals import EvalReport
+
+    _finish(EvalReport.read(folder), html, junit, as_json=as_json)
+
+
+eval_app.command("compare")(compare_command)
+
+
+def _finish(report: EvalReport, html: Path | None, junit: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+    elif out.is_terminal:
+        out.print(report)
+    else:
+        typer.echo(printable(str(report)))
+    for option, path, make in (("--html", html, report.to_html), ("--junit", junit, report.to_junit)):
+        if path is not None:
+            try:
+                path.write_text(make(), encoding="utf-8")
+            except OSError as error:
+                raise SpecError(f"{option}: {path} can't be written: {error.strerror or error}") from error
+            typer.echo(f"report: {printable(str(path))}", err=True)
+    if report.verdict is not None and not report.verdict.is_ship:
+        raise typer.Exit(NOT_SHIPPED)
