@@ -32,7 +32,11 @@ warranty: what broke after some time, repairs, spare parts.
 GUIDE_SHARE = 0.94
 """What a practitioner's guide reports for prompting a large model."""
 WORKLOAD = Workload(requests_per_month=100_000, input_tokens=70, output_tokens=3, peak_to_mean=4)
-FORM = {"system": SYSTEM, "prompt": "{text}\n\nCategory:", "completion": "{category}"}
+
+
+def as_chat(table: Dataset) -> Dataset:
+    """Return mails with what is asked about them, and their category as the answer."""
+    return table.as_chat(system=SYSTEM, prompt="{text}\n\nCategory:", completion="{category}")
 
 
 def one_of_each(mails: Dataset) -> Dataset:
@@ -48,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     heading("1. The data")
     table = Dataset.from_file(DATA / "emails.jsonl")
-    test = Dataset.from_file(DATA / "emails_test.jsonl").as_chat(**FORM)
+    test = as_chat(Dataset.from_file(DATA / "emails_test.jsonl"))
     show(table.report())
     cleaned = (
         table.clean("empty", columns=["text"])
         .clean("encoding", "pii", "labels", column="category")
         .clean("exact_duplicates")
     )
-    mails = cleaned.as_chat(**FORM)
+    mails = as_chat(cleaned)
     show(mails.report(against={"test": test}))
     # The test mails were checked by two people and stay as they are; only the training mails are cleaned by a model.
     mails = without_leaks(mails, test).clean("label_errors")
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation=validation,
         method=SFT(train_on="completion"),
         tuning=LoRA(rank=16, dropout=0.0),
-        epochs=1 if asked.small else 3,
+        epochs=1 if asked.small else 2,
         batch_size=8,
         learning_rate=1e-3,  # a small model: five times the default
         evals=[Eval.of(test, "choice", name="accuracy", choices=CATEGORIES, metric=["mean", "macro_f1"])],

@@ -58,7 +58,6 @@ CAREFUL = f"""You read messages of customers into repair orders. Answer with JSO
 It has to fit this schema: {json.dumps(SCHEMA)}
 Leave out what the message doesn't have. Urgency is "normal" unless the message has a word about it."""
 WORKLOAD = Workload(requests_per_month=100_000, input_tokens=90, output_tokens=70, peak_to_mean=4)
-FORM = {"system": SYSTEM, "prompt": "{message}", "completion": "{order}"}
 NEEDED_VALID, NEEDED_FIELDS = 0.99, 0.95
 
 
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     heading("1. The data")
     table = Dataset.from_file(DATA / "repairs.jsonl")
-    chats = table.as_chat(**FORM)
+    chats = table.as_chat(system=SYSTEM, prompt="{message}", completion="{order}")
     show(chats.report())
     # The phone numbers stay: the order must have them. The shop's customers agreed to that, and the model stays here.
     cleaned = chats.clean("encoding", "quality").clean("exact_duplicates")

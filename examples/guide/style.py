@@ -26,13 +26,14 @@ Begin with the product's name. Write 30 to 75 words. Speak to the reader as "you
 care, in the words that you are given. Be plain: no superlatives, no exclamation marks. End with a line of its own:
 {CLOSING}"""
 WORKLOAD = Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6)
-FORM = {
-    "system": SYSTEM,
-    "prompt": "{name}, {kind}: {material}; {size}; {colour}; it {use}; care: {care}",
-    "completion": "{text}",
-}
 NEEDED = 0.95
 """Share of the rules that a text has to keep, on average."""
+
+
+def as_chat(table: Dataset) -> Dataset:
+    """Return products with what is asked about them, and their text as the answer."""
+    facts = "{name}, {kind}: {material}; {size}; {colour}; it {use}; care: {care}"
+    return table.as_chat(system=SYSTEM, prompt=facts, completion="{text}")
 
 
 def keeps_the_rules(row: dict[str, object]) -> bool:
@@ -47,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     heading("1. The data")
     table = Dataset.from_file(DATA / "products.jsonl")
-    show(table.as_chat(**FORM).report())
+    show(as_chat(table).report())
     cleaned = table.clean("encoding").clean("exact_duplicates")
     # No report knows the rules of the house; the scorer does. It finds the loud texts, and those that were cut off.
     kept = cleaned.filter(keeps_the_rules)
-    texts = kept.as_chat(**FORM).clean("quality")
+    texts = as_chat(kept).clean("quality")
     show(
         f"{len(table)} texts came; {len(table) - len(cleaned)} were repeats, {len(cleaned) - len(kept)} break the "
         f"rules of the house, {len(kept) - len(texts)} more have faults; {len(texts)} are left."
