@@ -22,7 +22,7 @@ from ftsdk.evals.judges import pairwise_judge
 
 SYSTEM = "Write about the product in our house style."
 CAREFUL = f"""You write about products for a house that makes few things and makes them well.
-Begin with the product's name. Write 30 to 75 words. Speak to the reader as "you". Name the material, the size and the
+Begin with the product's name. Write 25 to 75 words. Speak to the reader as "you". Name the material, the size and the
 care, in the words that you are given. Be plain: no superlatives, no exclamation marks. End with a line of its own:
 {CLOSING}"""
 WORKLOAD = Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6)

@@ -11,9 +11,9 @@ __all__ = ["CLOSING", "FACTS", "house_rules"]
 CLOSING = "Use it. Mend it. Keep it."
 FACTS = ("name", "material", "size", "care")
 """Columns whose values a text must have."""
-WORDS = (30, 75)
+WORDS = (25, 75)
 LOUD = re.compile(
-    r"!|\b(best|most|perfect|amazing|unique|ultimate|stunning|luxur\w+|incredible|finest|greatest|must-have)\b", re.I
+    r"!|\b(best|the most|perfect|amazing|unique|ultimate|stunning|luxur\w+|incredible|finest|greatest|must-have)\b", re.I
 )
 
 
@@ -23,8 +23,8 @@ def house_rules(example: Example, answer: str) -> Score:
     name, *others = (str(example.columns[column]) for column in FACTS)
     parts = {
         "begins with the name": text.startswith(name),
-        "30 to 75 words": WORDS[0] <= len(text.split()) <= WORDS[1],
-        "speaks to the reader": re.search(r"\byour?\b", text, re.I) is not None,
+        "25 to 75 words": WORDS[0] <= len(text.split()) <= WORDS[1],
+        "speaks to the reader": re.search(r"\byou(rs?)?\b", text, re.I) is not None,
         "is not loud": LOUD.search(text) is None,
         "ends with the closing line": text.endswith(f"\n{CLOSING}"),
         **{f"names the {column}": value in text for column, value in zip(FACTS[1:], others, strict=True)},
