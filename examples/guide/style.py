@@ -26,8 +26,8 @@ Begin with the product's name. Write 25 to 75 words. Speak to the reader as "you
 care, in the words that you are given. Be plain: no superlatives, no exclamation marks. End with a line of its own:
 {CLOSING}"""
 WORKLOAD = Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6)
-NEEDED = 0.95
-"""Share of the rules that a text has to keep, on average."""
+NEEDED = 0.9
+"""Share of the rules that a text has to keep, on average. 45 texts can't show more than 91 %, however good they are."""
 
 
 def as_chat(table: Dataset) -> Dataset:

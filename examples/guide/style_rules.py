@@ -13,7 +13,8 @@ FACTS = ("name", "material", "size", "care")
 """Columns whose values a text must have."""
 WORDS = (25, 75)
 LOUD = re.compile(
-    r"!|\b(best|the most|perfect|amazing|unique|ultimate|stunning|luxur\w+|incredible|finest|greatest|must-have)\b", re.I
+    r"!|\b(best|the most|perfect|amazing|unique|ultimate|stunning|luxur\w+|incredible|finest|greatest|must-have)\b",
+    re.I,
 )
 
 
