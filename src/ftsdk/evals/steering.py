@@ -13,6 +13,8 @@ from ftsdk.evals.decoding import Steering
 __all__ = ["steering_for"]
 
 _Tree = dict[int, "_Tree"]
+_WHITESPACE: Any = {"whitespace_flexible": True, "whitespace_pattern": r" ?"}
+"""At most one blank between the parts of a value: any number is JSON, too, and a model that likes blanks never ends."""
 
 
 def steering_for(
@@ -95,7 +97,7 @@ def _grammar(schema: Mapping[str, Any], tokenizer: Any, ends: Sequence[int], voc
     except ImportError as error:
         raise MissingExtraError("evals", needed_for="answers held to a JSON Schema", missing=error.name) from error
     try:
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(dict(schema)))
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(dict(schema)), overrides=_WHITESPACE)
         vocabulary_of = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
         problem = llguidance.LLMatcher.validate_grammar(grammar, vocabulary_of)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -109,10 +111,11 @@ class _Matching:
     """Follows a grammar. Tokens that must come are taken without asking the model."""
 
     def __init__(self, matcher: Any, vocabulary: int) -> None:
-        import llguidance.torch
+        import torch
 
         self._matcher = matcher
-        self._bits = llguidance.torch.allocate_token_bitmask(1, vocabulary)
+        # One bit for each token, 32 to a number.
+        self._bits = torch.zeros(1, (vocabulary + 31) // 32, dtype=torch.int32)
 
     def begin(self) -> list[int]:
         """Return the tokens that every answer begins with."""
@@ -120,17 +123,18 @@ class _Matching:
 
     def choose(self, scores: Any) -> list[int]:
         """Return the likeliest token that the grammar allows, and those that must follow."""
-        import llguidance.torch
+        import torch
 
-        llguidance.torch.fill_next_token_bitmask(self._matcher, self._bits, 0)
-        allowed = scores[None].cpu()
-        llguidance.torch.apply_token_bitmask_inplace(allowed, self._bits)
-        token = int(allowed[0].argmax())
+        # Not llguidance.torch, which compiles a kernel for this, and takes a minute the first time.
+        self._matcher.unsafe_compute_mask_ptr(self._bits.data_ptr(), self._bits.numel() * 4)
+        allowed = (self._bits[0][:, None] >> torch.arange(32, dtype=torch.int32)) & 1
+        allowed = allowed.flatten()[: scores.shape[0]].bool().to(scores.device)
+        token = int(scores.masked_fill(~allowed, -torch.inf).argmax())
         self._consume([token])
         return [token, *self._forced()]
 
     def _forced(self) -> list[int]:
-        tokens = list(self._matcher.compute_ff_tokens())
+        tokens: list[int] = list(self._matcher.compute_ff_tokens())
         self._consume(tokens)
         return tokens
 
