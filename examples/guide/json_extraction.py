@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation=validation,
         method=SFT(train_on="completion"),
         tuning=LoRA(rank=16, dropout=0.0),
-        epochs=1 if asked.small else 3,
+        epochs=1 if asked.small else 2,
         batch_size=8,
         learning_rate=1e-3,
         backend=asked.backend,
