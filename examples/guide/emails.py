@@ -122,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answers = read_results(report.folder / "accuracy" / "tuned.jsonl")
     show(confusion_matrix([answer.score for answer in answers]))
     for answer in [answer for answer in answers if answer.value < 1][:5]:
-        show(f"  {answer.expected!r} was taken for {answer.output!r}: {answer.prompt[-120:]!r}")
+        mail = " ".join(answer.prompt.rpartition("user: ")[2].removesuffix("Category:").split())
+        show(f"  {answer.expected} was taken for {answer.output.strip()!r}: {mail}")
 
     heading("6. What went wrong in training, if anything?")
     show(run.diagnose())

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk import Dataset
-from ftsdk.evals import Example, get_scorer
+from ftsdk import Dataset, Eval
+from ftsdk.evals import Example, evaluate, get_scorer
+from ftsdk.testing.together import TogetherService
 
 GUIDE = Path(__file__).parents[2] / "examples" / "guide"
 DATA = GUIDE / "data"
 sys.path.append(str(GUIDE))
 
 from json_extraction import SCHEMA  # noqa: E402
+from steps import frontier, without_leaks  # noqa: E402
 from style_rules import house_rules  # noqa: E402
 
 
@@ -76,6 +78,33 @@ def test_most_orders_fit_the_schema() -> None:
     rows = list(Dataset.from_file(DATA / "repairs.jsonl"))
     fits = sum(scorer(Example([], row["order"]), row["order"]).value for row in rows)
     assert len(rows) - 20 <= fits < len(rows)
+
+
+ROWS = Dataset.from_rows([{"q": f"Is {n} even?", "a": "yes" if n % 2 == 0 else "no"} for n in range(6)])
+
+
+def test_an_api_is_measured_with_the_careful_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def answer(model: str, messages: list[dict[str, str]], max_tokens: int, temperature: float) -> str:
+        seen.append([message["content"] for message in messages])
+        return "no"
+
+    chats = ROWS.as_chat("{q}", "{a}", system="Short.")
+    assert frontier("Careful.", chats[:2]) == []
+    with TogetherService(chat=answer) as service:
+        monkeypatch.setenv("GUIDE_API_URL", f"{service.base_url}/v1")
+        monkeypatch.setenv("GUIDE_API_MODEL", "example/tiny-instruct")
+        monkeypatch.setenv("GUIDE_API_KEY", service.key)
+        found = frontier("Careful.", chats[:2])
+        report = evaluate([Eval.exact_match(chats[5:], name="right")], found, into=tmp_path, budget_usd=1)
+    assert seen == [["Careful.", "Is 0 even?", "yes", "Is 1 even?", "no", "Is 5 even?"]]
+    assert report.score("right", "api").value == 1
+
+
+def test_training_rows_of_the_test_are_left_out() -> None:
+    chats = ROWS.as_chat("{q}", "{a}")
+    assert len(without_leaks(chats, chats[:2])) == 4
 
 
 FACTS = {"name": "Alder", "material": "oak", "size": "40 cm", "care": "wash by hand"}
