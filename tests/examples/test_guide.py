@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +88,9 @@ ROWS = Dataset.from_rows([{"q": f"Is {n} even?", "a": "yes" if n % 2 == 0 else "
 def test_an_api_is_measured_with_the_careful_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
-    def answer(model: str, messages: list[dict[str, str]], max_tokens: int, temperature: float) -> str:
+    def answer(
+        model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int | None, temperature: float | None
+    ) -> str:
         seen.append([message["content"] for message in messages])
         return "no"
 
