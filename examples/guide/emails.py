@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(f"{len(table)} mails came, {len(mails)} are left to train on; {len(test)} checked ones are for the test.")
     train, validation, _ = mails.split(validation=0.1, seed=7)
     if asked.small:
-        train, validation, test = train.sample(32, seed=7), validation.sample(8, seed=7), test.sample(16, seed=7)
+        train, validation, test = train.sample(16, seed=7), validation.sample(4, seed=7), test.sample(8, seed=7)
 
     heading("2. Does prompting do it already?")
     base, *_ = targets(Model(id=asked.model))

@@ -99,12 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     train, validation, test = orders.split(validation=0.1, test=0.2, seed=7)
     if asked.small:
-        train, validation, test = train.sample(24, seed=7), validation.sample(8, seed=7), test.sample(6, seed=7)
+        train, validation, test = train.sample(16, seed=7), validation.sample(3, seed=7), test.sample(4, seed=7)
 
     heading("2. Does prompting, or decoding that is held to the schema, do it already?")
-    limit = 40 if asked.small else None
+    limit = 24 if asked.small else None
     base, *_ = targets(Model(id=asked.model))
-    examples = train.sample(3, seed=1)
+    examples = train.sample(1 if asked.small else 3, seed=1)
     few_shot = prompted(base, system=CAREFUL, examples=examples, name="few-shot")
     others = [few_shot, constrained(few_shot, schema=SCHEMA), *frontier(CAREFUL, examples)]
     # On the validation part: who tries prompts on the test part chooses the one that suits it.

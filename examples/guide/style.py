@@ -60,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Texts about products of one name stay together, so that the test asks for names that the model hasn't seen.
     train, validation, test = texts.split(validation=0.1, test=0.2, seed=7, group="name")
     if asked.small:
-        train, validation, test = train.sample(24, seed=7), validation.sample(8, seed=7), test.sample(6, seed=7)
+        train, validation, test = train.sample(16, seed=7), validation.sample(3, seed=7), test.sample(4, seed=7)
 
     heading("2. Does prompting do it already?")
-    limit = 40 if asked.small else 140
+    limit = 24 if asked.small else 140
     base, *_ = targets(Model(id=asked.model))
-    examples = train.sample(3, seed=1)
+    examples = train.sample(1 if asked.small else 3, seed=1)
     others = [prompted(base, system=CAREFUL, examples=examples, name="few-shot"), *frontier(CAREFUL, examples)]
     # On the validation part: who tries prompts on the test part chooses the one that suits it.
     tried = Eval.of(validation, house_rules, name="style", columns=FACTS, max_new_tokens=limit)
