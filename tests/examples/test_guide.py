@@ -39,7 +39,14 @@ def model_of_long_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["emails.py", "style.py", "json_extraction.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("emails.py", marks=pytest.mark.slow),
+        pytest.param("style.py", marks=pytest.mark.slow),
+        "json_extraction.py",
+    ],
+)
 def test_a_project_goes_from_report_to_verdict(name: str, model_of_long_prompts: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(GUIDE / name), "--small", "--model", str(model_of_long_prompts)]
     done = subprocess.run(

@@ -32,7 +32,7 @@ def test_mid_p_counts_the_observed_outcome_by_half(counts: tuple[int, int]) -> N
     assert mcnemar(*counts, mid_p=True) == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-9)
