@@ -75,6 +75,11 @@ def test_a_report_is_shown_again(results: Path) -> None:
     [
         (["rows.jsonl"], "neither a file"),
         (["local:20260101-abcdef", "--model", "x"], "--model is for a data file"),
+        (["local:20260101-abcdef", "--scorer", "choice"], "--scorer is for a data file"),
+        (["local:20260101-abcdef", "--set", "a=1"], "--set is for a data file"),
+        (["local:20260101-abcdef", "--price", "1/2"], "--price is for endpoints"),
+        (["x", "--against", "http://u:secret@a/v1#m", "--against", "http://b/v1#m", "--api-key-env", "K"], "//a and h"),
+        (["x", "--against", "http://a/v1#m", "--against", "http://a/v1#n", "--price", "1/2"], "a#m and http://a#n"),
         (["show", "nowhere"], "no report"),
         (["compare", "a", "b"], "--human"),
     ],
