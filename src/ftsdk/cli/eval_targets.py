@@ -70,11 +70,13 @@ class EvalRequest:
             raise SpecError(f"{given[0]} is for a data file; {self.what!r} is none on this machine")
         if is_file:
             from ftsdk.cli.jobs import load_job
+            from ftsdk.spec import Model
 
             job = load_job(Path(self.what), None)
             if not job.evals:
                 raise SpecError(f"{self.what} has no evals; add some to the job")
-            return self._measure(list(job.evals), {"base": job.model}, progress=progress)
+            base = job.model if isinstance(job.model, Model) else Model(id=job.model)
+            return self._measure(list(job.evals), {"base": base}, progress=progress)
         return self._evaluate_run(progress=progress)
 
     def _check_endpoints(self) -> None:

@@ -20,7 +20,7 @@ import pytest
 from api_server import ApiServer
 from typer.testing import CliRunner, Result
 
-from ftsdk import Dataset, Eval, SpecError
+from ftsdk import Dataset, Eval, FineTuneJob, SpecError
 from ftsdk.cli.app import app
 from ftsdk.evals import evaluate, targets
 
@@ -61,6 +61,26 @@ def test_a_file_is_measured_at_an_endpoint_with_a_gate(server: ApiServer, tmp_pa
     assert failed.exit_code == 1
     assert json.loads(failed.stdout.splitlines()[-1])["verdict"]["decision"] != "ship"
     assert ftsdk_eval("--json", *words).exit_code == 0  # options first
+
+
+def test_a_job_is_measured_on_its_base_model(tiny_model: Path, tmp_path: Path) -> None:
+    train, test = (
+        Dataset.from_rows([{"prompt": f"{kind} {n}", "completion": "ab"[n % 2]} for n in range(4)])
+        for kind in ("mail", "letter")
+    )
+    job = FineTuneJob(
+        model=str(tiny_model), train=train, evals=[Eval.exact_match(test, name="accuracy", max_new_tokens=2)]
+    )
+    file = tmp_path / "job.yaml"
+    job.to_yaml(file)
+    measured = ftsdk_eval(file, "--into", tmp_path / "results", "--json")
+    assert measured.exit_code == 0, (measured.output, measured.exception)
+    report = json.loads(measured.stdout.splitlines()[-1])
+    assert [(one["target"], one["n"]) for one in report["scores"]] == [("base", len(test))]
+    assert (tmp_path / "results" / "report.json").exists()
+    job.replace(evals=[]).to_yaml(file)
+    with pytest.raises(SpecError, match="has no evals"):
+        CliRunner().invoke(app, ["eval", str(file)], catch_exceptions=False)
 
 
 def test_a_report_is_shown_again(results: Path) -> None:
