@@ -76,7 +76,7 @@ class EvalRequest:
             if not job.evals:
                 raise SpecError(f"{self.what} has no evals; add some to the job")
             base = job.model if isinstance(job.model, Model) else Model(id=job.model)
-            return self._measure(list(job.evals), {"base": base}, progress=progress)
+            return self._measure(list(job.evals), {"base": base, **self._others()}, progress=progress)
         return self._evaluate_run(progress=progress)
 
     def _check_endpoints(self) -> None:
@@ -117,22 +117,17 @@ class EvalRequest:
 
     def _measure(self, evals: list[Eval], measured: dict[str, Any], *, progress: bool) -> EvalReport:
         from ftsdk.evals import as_target, evaluate
-        from ftsdk.run.evaluation import HasModel, named_targets
+        from ftsdk.run.evaluation import HasModel
         from ftsdk.run.progress import make_bar
 
-        first = next(iter(measured))
-        others = named_targets([self._thing(other) for other in self.against])
-        targets = [
-            as_target(name, one.model() if isinstance(one, HasModel) else one)
-            for name, one in {**measured, **others}.items()
-        ]
+        targets = [as_target(name, one.model() if isinstance(one, HasModel) else one) for name, one in measured.items()]
         with make_bar(progress) as on_progress:
             return evaluate(
                 evals,
                 targets,
                 into=self.into or self._folder(),
                 title=Path(self.what).name,
-                compare_with=first,
+                compare_with=targets[0].name,
                 gate=None if self.at_least is None else self._gate(evals),
                 budget_usd=None if self.budget is None else amount("--budget", self.budget),
                 usd_per_hour=self.usd_per_hour,
@@ -165,12 +160,16 @@ class EvalRequest:
         return Eval.of(rows, scorer, name=scorer, metric=self.metrics or "mean", slices=self.slices, **options)
 
     def _targets_of_file(self) -> dict[str, Any]:
-        from ftsdk.run.evaluation import named_targets
-
         named = [text for text in (self.model, self.endpoint) if text is not None]
         if not named:
             raise SpecError("name what answers: --model ID, or --endpoint URL#MODEL")
-        return dict(named_targets([self._thing(text) for text in named]))
+        return self._others(*named)
+
+    def _others(self, *before: str) -> dict[str, Any]:
+        """Return what to compare with, behind other things, each under a name of its own."""
+        from ftsdk.run.evaluation import named_targets
+
+        return dict(named_targets([self._thing(text) for text in (*before, *self.against)]))
 
     def _thing(self, text: str) -> Model | Endpoint | Run:
         """Return the model, endpoint or run that is meant."""

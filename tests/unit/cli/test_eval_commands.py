@@ -63,6 +63,15 @@ def test_a_file_is_measured_at_an_endpoint_with_a_gate(server: ApiServer, tmp_pa
     assert ftsdk_eval("--json", *words).exit_code == 0  # options first
 
 
+def test_models_of_one_name_are_all_measured(server: ApiServer, tmp_path: Path) -> None:
+    file = Dataset.from_rows([{"prompt": "yes", "completion": "yes"}] * 2).to_jsonl(tmp_path / "rows.jsonl")
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    words = [file, "--endpoint", f"{url}#a/echo", "--against", f"{url}#b/echo", "--against", f"{url}#b/echo", "--json"]
+    report = json.loads(ftsdk_eval(*words).stdout.splitlines()[-1])
+    assert [one["target"] for one in report["scores"]] == ["echo", "echo-2", "echo-3"]
+    assert {pair["tuned"] for pair in report["pairs"]} == {"echo"}
+
+
 def test_a_job_is_measured_on_its_base_model(tiny_model: Path, tmp_path: Path) -> None:
     train, test = (
         Dataset.from_rows([{"prompt": f"{kind} {n}", "completion": "ab"[n % 2]} for n in range(4)])
@@ -102,6 +111,7 @@ def test_a_report_is_shown_again(results: Path) -> None:
         (["x", "--against", "http://a/v1#m", "--against", "http://a/v1#n", "--price", "1/2"], "a#m and http://a#n"),
         (["show", "nowhere"], "no report"),
         (["compare", "a", "b"], "--human"),
+        (["compare", "a.jsonl", "b.jsonl", "--human"], "'a.jsonl' is neither a file"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(words: list[str], match: str) -> None:
