@@ -97,6 +97,14 @@ def test_the_outcome_counts_wins_with_the_exact_sign_test() -> None:
     assert outcome.to_dict()["names"] == ["old", "new"]
 
 
+def test_the_outcome_names_what_was_not_compared() -> None:
+    first = [*results(*(f"one {n}" for n in range(5))), ExampleResult(9, "only here", "", "x", 0.0, "")]
+    pairs = make_pairs(first, results(*(f"two {n}" for n in range(5))), most=2)
+    outcome = summarise_blind(pairs, {})
+    assert (outcome.left, outcome.not_drawn, outcome.missing) == (2, 3, 1)
+    assert "3 pairs not drawn, 1 without two answers" in str(outcome)
+
+
 def test_no_verdict_is_no_preference() -> None:
     outcome = summarise_blind(many(3), {})
     assert (outcome.share, outcome.p_value, outcome.left) == (0.5, 1.0, 3)
