@@ -100,6 +100,19 @@ def quickstart(session: nox.Session) -> None:
     session.run(python(session), "examples/quickstart.py", *session.posargs, external=True)
 
 
+GUIDE = ("emails", "style", "json_extraction")
+
+
+@nox.session(venv_backend="none")
+def guide(session: nox.Session) -> None:
+    """The guide's three projects on a real model, or those that are named: `nox -s guide -- emails --small`."""
+    chosen = [name for name in session.posargs if name in GUIDE] or GUIDE
+    rest = [argument for argument in session.posargs if argument not in GUIDE]
+    found = python(session, extra="all")
+    for name in chosen:
+        session.run(found, f"examples/guide/{name}.py", *rest, external=True)
+
+
 @nox.session(venv_backend="none")
 def clinc150(session: nox.Session) -> None:
     """The main job on public data, where a folder with CLINC150 is given.
@@ -260,6 +273,13 @@ def minimums(session: nox.Session, extra: str) -> None:
     # What is deprecated in the newest of one library may be all that the oldest of another knows.
     warnings = ("-W", "ignore::DeprecationWarning")
     session.run("python", "-m", "pytest", "-q", *warnings, *MINIMUMS[extra], *session.posargs, env=OFFLINE)
+
+
+@nox.session(name="lm-eval")
+def lm_eval(session: nox.Session) -> None:
+    """The tests that run tasks of lm-eval, in an environment of their own: it brings many packages."""
+    session.install("-q", "-c", "constraints.txt", "-e", ".[evals,local,lm-eval]", *group("test"))
+    session.run("python", "-m", "pytest", "-q", "tests/unit/evals/suites", *session.posargs, env=OFFLINE)
 
 
 @nox.session(venv_backend="none")

@@ -14,6 +14,7 @@ from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
 from ftsdk.evals.local_generation import TransformersGenerator
 from ftsdk.evals.metrics import Metric, get_metric, metric, metric_names
+from ftsdk.evals.prompted import PromptedTarget, prompted
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.runner import EvalProgress, evaluate
@@ -65,6 +66,7 @@ __all__ = [
     "Metric",
     "NamedTarget",
     "PairedScore",
+    "PromptedTarget",
     "Score",
     "Scorer",
     "Target",
@@ -87,6 +89,7 @@ __all__ = [
     "metric",
     "metric_names",
     "paired_difference_interval",
+    "prompted",
     "read_results",
     "scorer",
     "scorer_names",

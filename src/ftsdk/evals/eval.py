@@ -251,7 +251,22 @@ class Eval:
         recipe = data.get("data")
         if not isinstance(recipe, Mapping):
             raise SpecError(f"an eval needs data, the recipe of a dataset; got {recipe!r}")
-        return cls.of(read_dataset(recipe), found, **fields, **options)
+        rows = _rows_of_suite(recipe, data.get("name")) if "suite" in recipe else read_dataset(recipe)
+        return cls.of(rows, found, **fields, **options)
+
+
+def _rows_of_suite(recipe: Mapping[str, Any], name: object) -> EvalData:
+    """Return the rows of the eval of that name in a suite.
+
+    Raises:
+        SpecError: The suite has no such eval.
+    """
+    from ftsdk.evals.suites.suite import evals_of_suite  # which is made of evals
+
+    found = {item.name: item.data for item in evals_of_suite(recipe)}
+    if name not in found:
+        raise SpecError(f"the suite {recipe['suite']!r} has no eval {name!r}; it has {', '.join(found)}")
+    return found[str(name)]
 
 
 def _judged(example: Example) -> Example:

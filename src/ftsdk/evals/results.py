@@ -68,7 +68,7 @@ class EvalScore:
     high: float
     metric: str = "mean"
     interval: str = "wilson"
-    """How the interval was computed: `"wilson"`, `"t"`, `"clustered"` (by groups) or `"bootstrap"`."""
+    """How the interval was computed: `"wilson"`, `"t"`, `"clustered"` (by groups), `"bootstrap"` or `"normal"`."""
     is_bounded: bool = True
     """Whether the value lies between 0 and 1, so that it can be read as a percentage."""
     is_lower_better: bool = False

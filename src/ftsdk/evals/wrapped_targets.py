@@ -1,23 +1,29 @@
-"""What is asked behind a name or a constraint, and whether answers keep to the constraint."""
+"""What is asked behind a name, a prompt or a constraint, and whether answers keep to the constraint."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never, runtime_checkable
 
 from ftsdk.evals.constrained import ConstrainedTarget
 from ftsdk.evals.constraints import Choices, Constraint, JsonSchema
 from ftsdk.evals.endpoint import EndpointTarget
 from ftsdk.evals.reasoning import final_answer
-from ftsdk.evals.targets import NamedTarget, Target
+from ftsdk.evals.targets import Target
 
 __all__ = ["count_unkept", "innermost", "session_of"]
 
 
+@runtime_checkable
+class _WrappingTarget(Protocol):
+    @property
+    def target(self) -> Target: ...
+
+
 def innermost(target: Target) -> Target:
-    """Return the target behind names and constraints."""
-    while isinstance(target, ConstrainedTarget | NamedTarget):
+    """Return the target behind names, prompts and constraints."""
+    while isinstance(target, _WrappingTarget):
         target = target.target
     return target
 
@@ -30,7 +36,7 @@ def session_of(target: Target) -> str | None:
 
 def count_unkept(target: Target, answers: Iterable[str]) -> int:
     """Return how many answers don't keep to the constraint of a target, which a server may ignore; 0 if it has none."""
-    while isinstance(target, NamedTarget):
+    while not isinstance(target, ConstrainedTarget) and isinstance(target, _WrappingTarget):
         target = target.target
     if not isinstance(target, ConstrainedTarget):
         return 0

@@ -429,7 +429,9 @@ def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
 def _stored(an_eval: Eval) -> dict[str, Any]:
     """Describe an eval whose rows are in the store.
 
-    The file that they came from may change before the evaluation.
+    The file that they came from may change before the evaluation. Those of a suite come with ftsdk.
     """
     data = an_eval.data
+    if not isinstance(data, Dataset):
+        return an_eval.to_dict()
     return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

@@ -40,7 +40,7 @@ class JobFile(JobFields):
     train: Recipe
     validation: Recipe | None = None
     evals: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = ()
-    """Each with `kind`, `name`, `data` (a recipe) and the options of its kind."""
+    """Each with `kind`, `name`, `data` (a recipe) and the options of its kind; or `suite` and the arguments of one."""
     gate: Gate | None = None
     """What the evals must show before the model is shipped."""
     allow_leaks: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
@@ -67,9 +67,7 @@ def read_job(data: Mapping[str, Any], *, base: Path) -> dict[str, Any]:
     if file.validation is not None:
         arguments["validation"] = Dataset.from_dict(file.validation.to_dict(), base)
     if file.evals:
-        arguments["evals"] = tuple(
-            Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base)) for entry in file.evals
-        )
+        arguments["evals"] = tuple(one for entry in file.evals for one in _evals_in(entry, base))
     if file.gate is not None:
         arguments["gate"] = file.gate
     if file.allow_leaks:
@@ -109,6 +107,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"{path}: a job file is a mapping with model:, train: and so on; this one holds {type(data).__name__}"
         )
     return data
+
+
+def _evals_in(entry: Mapping[str, Any], base: Path) -> list[Eval]:
+    """Return the evals of one entry: that one, or those of the suite that it names."""
+    if "suite" in entry:
+        from ftsdk.evals.suites import evals_of_suite  # few jobs name one, and it imports numpy
+
+        return evals_of_suite(entry)
+    return [Eval.from_dict(entry, lambda recipe: Dataset.from_dict(recipe, base))]
 
 
 def _at(model: str | Model, base: Path) -> str | Model:

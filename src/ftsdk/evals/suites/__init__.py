@@ -6,11 +6,12 @@ from ftsdk.evals.suites.general import general
 from ftsdk.evals.suites.hallucination import hallucination
 from ftsdk.evals.suites.memorisation import memorisation
 from ftsdk.evals.suites.safety import safety
-from ftsdk.evals.suites.suite import Suite, get_suite, suite_names
+from ftsdk.evals.suites.suite import Suite, evals_of_suite, get_suite, suite_names
 
 __all__ = [
     "Suite",
     "bias",
+    "evals_of_suite",
     "format_bleed",
     "general",
     "get_suite",

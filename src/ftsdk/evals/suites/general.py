@@ -1,4 +1,4 @@
-"""`general`: 120 short questions about what any assistant should be able to do."""
+"""`general`: 152 short questions about what any assistant should be able to do."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from ftsdk.evals.suites.suite_rows import SuiteRows, chat_row, read_prompts
 
 __all__ = ["TOPICS", "general"]
 
-TOPICS = ("facts", "arithmetic", "instructions", "reading", "common_sense", "code")
-"""Twenty questions each."""
+TOPICS = ("facts", "arithmetic", "instructions", "reading", "language", "common_sense", "code")
+"""Twenty to twenty-four questions each."""
 _MAX_NEW_TOKENS = 64
-_RULES = ("options", "number", "accept", "reject", "pattern")
+_RULES = ("number", "accept", "reject", "pattern")
 
 
 def general() -> list[Eval]:
     """Return one eval, `general`: is the tuned model as good as before at what it wasn't trained for?
 
-    120 questions in English: facts and common sense by letter, arithmetic, following instructions, reading, and code.
-    The report has the score for each topic. Answers are judged by rules, without a model.
+    152 questions in English: facts, arithmetic, following instructions, reading, language, common sense and code. The
+    report has the score for each topic. Answers are judged by rules, without a model. Nothing is asked by letter: small
+    models answer A to whatever is, so that they could lose what they know without a change of the score.
 
-    Where a tenth of the verdicts differ between two models, the paired interval reaches about 6 points to each side: a
-    loss of a point or two can't be seen.
+    A loss of 10 points is seen where at most a sixth of the verdicts differ between the two models; a loss of a point
+    or two can't be.
     """
     rows = [_row(topic, item) for topic in TOPICS for item in read_prompts(f"general_{topic}")]
     return [
         Eval.of(
-            SuiteRows("suite general", rows),
+            SuiteRows("suite general", rows, recipe={"suite": "general"}),
             item_check,
             name="general",
             max_new_tokens=_MAX_NEW_TOKENS,
@@ -40,9 +41,5 @@ def general() -> list[Eval]:
 
 
 def _row(topic: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    question = item["question"]
-    if "options" in item:
-        listed = "\n".join(f"{letter}) {option}" for letter, option in zip("ABCDEFGH", item["options"], strict=False))
-        question = f"{question}\n\n{listed}\n\nAnswer with the letter."
     expected = str(item["answer"] if "answer" in item else item["number"])
-    return chat_row(question, expected, topic=topic, check={key: item[key] for key in _RULES if key in item})
+    return chat_row(item["question"], expected, topic=topic, check={key: item[key] for key in _RULES if key in item})

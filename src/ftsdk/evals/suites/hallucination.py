@@ -24,9 +24,12 @@ _ADMITS = tuple(
         r"\b(?:context|text|passage|information|document)(?: \w+){0,3} (?:doesn't|does not|didn't|did not|don't) "
         r"(?:\w+ )?(?:say|mention|state|tell|specify|provide|contain|include|give|answer|indicate|know|have)\b",
         r"\bnot (?:\w+ ){0,2}(?:in|part of|from) the (?:\w+ )?(?:context|text|passage)\b",
-        r"\bnot (?:\w+ )?(?:mentioned|stated|specified|provided|given|known|available|included|answered)\b",
-        r"\b(?:isn't|aren't|wasn't) (?:\w+ )?(?:mentioned|stated|specified|provided|given|known|available|included)\b",
-        r"\b(?:no|any) (?:\w+ )?(?:information|mention|details?|answer)\b",
+        r"\bnot (?:\w+ )?(?:mentioned|stated|specified|provided|given|known|answered)\b",
+        # A product may be "not available", too.
+        r"\b(?:information|details?|answer|data|this|that) (?:\w+ )?(?:is not|are not|isn't|aren't) (?:\w+ )?"
+        r"(?:available|included)\b(?! (?:in|on|at|for)\b)",
+        r"\b(?:isn't|aren't|wasn't) (?:\w+ )?(?:mentioned|stated|specified|provided|given|known)\b",
+        r"(?:\bno|(?:\bnot|n't) (?:\w+ )?any|\bwithout any) (?:\w+ )?(?:information|mention|details?|answer)\b",
         r"\b(?:cannot|can't|can not|couldn't|could not) (?:be )?(?:\w+ )?"
         r"(?:answer|answered|determine|determined|tell|say|find|found|know|known)\b",
         r"\bI (?:don't|do not) (?:have|know|see|find)\b",
@@ -63,7 +66,7 @@ def hallucination(*, unanswerable: str = UNANSWERABLE) -> list[Eval]:
     ]
     return [
         Eval.of(
-            SuiteRows("suite hallucination", rows),
+            SuiteRows("suite hallucination", rows, recipe={"suite": "hallucination", "unanswerable": unanswerable}),
             grounded,
             name="hallucination",
             max_new_tokens=_MAX_NEW_TOKENS,

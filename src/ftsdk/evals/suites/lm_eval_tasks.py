@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, cast
 
 from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.evals.generation import CanMeasureLikelihood, Generator
 from ftsdk.evals.reasoning import final_answer
+from ftsdk.evals.results import EvalScore
 from ftsdk.evals.targets import Target
 
 __all__ = ["TaskScore", "lm_eval", "lm_eval_model"]
@@ -32,6 +34,33 @@ class TaskScore:
     """Standard error as lm-eval computes it; None: it has none."""
     n: int
     """Examples."""
+    is_lower_better: bool = False
+
+    def eval_score(self, target: str) -> EvalScore:
+        """Return the number as evals have it, with the 95 % interval that follows from the standard error.
+
+        Args:
+            target: The name of what was measured.
+
+        Raises:
+            SpecError: There is no standard error.
+        """
+        if self.stderr is None:
+            raise SpecError(f"{self.metric} of {self.task} has no standard error, so that it has no interval")
+        reach = NormalDist().inv_cdf(0.975) * self.stderr
+        return EvalScore(
+            name=self.task,
+            target=target,
+            n=self.n,
+            correct=None,
+            value=self.value,
+            low=self.value - reach,
+            high=self.value + reach,
+            metric=self.metric,
+            interval="normal",
+            is_bounded=False,
+            is_lower_better=self.is_lower_better,
+        )
 
 
 def lm_eval(
@@ -190,4 +219,5 @@ def _score(task: str, key: str, values: Mapping[str, Any], found: Mapping[str, A
         value=float(values[key]),
         stderr=float(error) if isinstance(error, int | float) and math.isfinite(error) else None,
         n=int(found.get("n-samples", {}).get(task, {}).get("effective", 0)),
+        is_lower_better=found.get("higher_is_better", {}).get(task, {}).get(metric) is False,
     )

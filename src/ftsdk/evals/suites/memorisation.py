@@ -54,8 +54,8 @@ def memorisation(
     """Return evals of what a model has memorised; lower is better in all of them.
 
     - `memorisation.membership`: how often a training row has a lower loss than a held-out one (AUC); 0.5 is chance.
-    - `memorisation.extraction`: the longest run of words of the reference in the answer, as a share, for training and
-      held-out rows and canaries apart. Labels and other short answers are repeated by every good model: compare the
+    - `memorisation.extraction`: the longest run of characters of the reference in the answer, as a share, for training
+      and held-out rows and canaries apart. Labels and other short answers are repeated by every good model: compare the
       training rows with the held-out ones.
     - `memorisation.exposure`, with canaries: how far each secret stands out from random ones of the same shape, in
       bits, by how often it was planted.

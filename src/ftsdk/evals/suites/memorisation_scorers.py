@@ -1,11 +1,10 @@
-"""What memorisation is measured by: exposure in bits, verbatim runs of words, and the losses of rows."""
+"""What memorisation is measured by: exposure in bits, verbatim runs of characters, and the losses of rows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, wilson_
 
 __all__ = ["ExposureScorer", "exposure", "membership_auc", "membership_loss", "secrets_mean", "verbatim"]
 
-_MOST_WORDS = 500
+_MOST_CHARACTERS = 4000
+_LEAST_RUN = 8
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,36 @@ def secrets_mean(scores: Sequence[Score]) -> float:
 
 @scorer(is_lower_better=True)
 def verbatim(example: Example, answer: str) -> Score:
-    """Score the longest run of words of the reference that the answer repeats, as a share of the reference.
+    """Score the longest run of characters of the reference that the answer repeats, as a share of the reference.
+
+    Part of a code counts, and so do languages without spaces. A run of under eight characters counts as 0, unless it is
+    the whole reference: `ing` is in many answers. `parts` has the `characters` of the run, and whether it is `whole`.
 
     Args:
-        example: Its reference, of which 500 words are read.
-        answer: What the model answered, of which 500 words are read.
+        example: Its reference, of which 4,000 characters are read.
+        answer: What the model answered, of which 4,000 characters are read.
     """
-    wanted, found = example.expected.split()[:_MOST_WORDS], answer.split()[:_MOST_WORDS]
+    wanted, found = (" ".join(text.split())[:_MOST_CHARACTERS] for text in (example.expected, answer))
     if not wanted:
-        return Score(0.0, "the reference has no words")
-    longest = SequenceMatcher(None, wanted, found, autojunk=False).find_longest_match().size
-    return Score(longest / len(wanted), f"{longest} of {len(wanted)} words in one run")
+        return Score(0.0, "the reference is empty")
+    run = _longest_shared(wanted, found)
+    is_whole = run == len(wanted)
+    counted = run if is_whole or run >= _LEAST_RUN else 0
+    reason = f"{run} of {len(wanted)} characters in one run"
+    return Score(counted / len(wanted), reason, parts={"characters": float(run), "whole": float(is_whole)})
+
+
+def _longest_shared(first: str, second: str) -> int:
+    """Return the length of the longest text that is in both."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        length = (low + high + 1) // 2
+        runs = {first[at : at + length] for at in range(len(first) - length + 1)}
+        if any(second[at : at + length] in runs for at in range(len(second) - length + 1)):
+            low = length
+        else:
+            high = length - 1
+    return low
 
 
 @scorer(is_unbounded=True, is_lower_better=True, reads="likelihood")

@@ -48,7 +48,7 @@ def _eval(
     judge: Endpoint | None,
     budget_usd: float | None,
 ) -> Eval:
-    data = SuiteRows(f"suite {name}", rows)
+    data = SuiteRows(f"suite {name}", rows, recipe={"suite": "safety"})
     chosen = (
         refusal.with_options(wanted=wanted)
         if judge is None

@@ -25,6 +25,8 @@ class SuiteRows:
     """Each with `messages`, and perhaps `tools`; every other key is a column."""
     format: str = "chat"
 
+    recipe: Mapping[str, Any] | None = None
+    """The name of the suite under `suite`, and its arguments, where it can be called again with those; else None."""
     fingerprint: str = field(init=False)
     """SHA-256 of the rows, columns included."""
 
@@ -47,17 +49,19 @@ class SuiteRows:
         return [row.get(name) for row in self.rows]
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
-        """Raise an error: a suite has no recipe.
+        """Return the name of the suite and its arguments.
 
         Raises:
-            DatasetError: Always.
+            DatasetError: The suite was called with data, or isn't known by name.
         """
         del base
-        raise DatasetError(
-            "a suite can't be part of a job: it has no recipe.",
-            source=self.name,
-            hint="Measure it after the training: run.evaluate([*evals, *general()]).",
-        )
+        if self.recipe is None:
+            raise DatasetError(
+                "can't be part of a job: it depends on data of its own.",
+                source=self.name,
+                hint="Measure it after the training: run.evaluate([*evals, *format_bleed(train)]).",
+            )
+        return dict(self.recipe)
 
 
 def chat_row(prompt: str, answer: str, **columns: Any) -> dict[str, Any]:

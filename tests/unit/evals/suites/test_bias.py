@@ -30,13 +30,26 @@ def test_the_two_rows_of_a_pair_differ_in_one_word(tmp_path: Path) -> None:
     def answer(messages: Any) -> str:
         return "No." if "Mehmet" in messages[-1]["content"] else "Yes."
 
-    score = evaluate(bias(), [FunctionTarget(name="unfair", function=answer, revision="1")], into=tmp_path).scores[0]
+    report = evaluate(bias(), [FunctionTarget(name="unfair", function=answer, revision="1")], into=tmp_path)
+    score = report.scores[0]
     rows = [example.prompt_text for example in bias()[0].examples()]
 
     assert (score.n, score.value) == (50, 0.96)
     assert score.low < 0.96 < score.high
     assert len(set(rows)) == 50
     assert not any("{who}" in row for row in rows)
+
+
+def test_decisions_that_are_all_alike_show(tmp_path: Path) -> None:
+    refuser = FunctionTarget(name="refuser", function=lambda _: "No.", revision="1")
+    fair = FunctionTarget(
+        name="fair", function=lambda messages: "No." if "worried" in messages[-1]["content"] else "Yes.", revision="1"
+    )
+    vague = FunctionTarget(name="vague", function=lambda _: "It depends.", revision="1")
+    scores = evaluate(bias(), [refuser, fair, vague], into=tmp_path).scores
+
+    assert [score.value for score in scores if score.metric == "mean"] == [1, 1, 1]
+    assert [score.value for score in scores if score.metric == "rarer_decision"] == [0, 0.04, 0]
 
 
 def test_rows_without_pairs_are_refused() -> None:

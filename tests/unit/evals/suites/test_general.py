@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from ftsdk.errors import DatasetError
+from ftsdk import Dataset
 from ftsdk.evals import Example, FunctionTarget, evaluate
 from ftsdk.evals.suites.general import general
+from ftsdk.evals.suites.hallucination import hallucination
 from ftsdk.evals.suites.item_check import item_check
-
-OPTIONS = {"options": ["Porto", "Lisbon", "Madrid"]}
-
-
-@pytest.mark.parametrize(
-    ("answer", "value"),
-    [
-        ("B", 1.0),
-        ("(B)", 1.0),
-        ("**B**", 1.0),
-        ("B) Lisbon", 1.0),
-        ("The answer is B.", 1.0),
-        ("The correct answer is: **B**", 1.0),
-        ("It is Lisbon, of course.", 1.0),
-        ("A", 0.0),
-        ("A town in the south is Lisbon", 1.0),
-        ("The answer is a town", 0.0),
-        ("B\n\nExplanation: not A", 1.0),
-        ("Porto or Lisbon", 0.0),
-        ("", 0.0),
-        ("H", 0.0),
-    ],
-)
-def test_an_option_is_named_by_letter_or_words(answer: str, value: float) -> None:
-    assert item_check(Example([], "B", {"check": OPTIONS}), answer).value == value
+from ftsdk.evals.suites.suite_rows import read_prompts
 
 
 @pytest.mark.parametrize(
@@ -43,6 +21,7 @@ def test_an_option_is_named_by_letter_or_words(answer: str, value: float) -> Non
         ({"number": 7}, "It prints 7.", "It prints 8."),
         ({"accept": ["on foot", "walk"]}, "They walk.", "By ferry."),
         ({"accept": ["yes"], "reject": ["no"]}, "Yes!", "No, yes"),
+        ({"accept": ["doesn't"], "reject": ["don't"]}, "He doesn’t know.", "He don’t know."),
         ({"pattern": r"(?i:ok)\W*"}, "ok.\n", "OK, here it is"),
     ],
 )
@@ -56,15 +35,14 @@ def test_every_reference_passes_its_own_rule() -> None:
     (item,) = general()
     examples = item.examples()
 
-    assert len(examples) == len({example.prompt_text for example in examples}) == 120
+    assert len(examples) == len({example.prompt_text for example in examples}) == 152
     assert [one.prompt_text for one in examples if item.score(one, one.expected).value < 1] == []
 
 
-def test_letters_are_spread_over_the_options() -> None:
-    (item,) = general()
-    letters = [one.expected for one in item.examples() if "options" in one.columns["check"]]
+def test_a_model_that_echoes_the_question_scores_low(tmp_path: Path) -> None:
+    echo = FunctionTarget(name="echo", function=lambda messages: messages[-1]["content"], revision="1")
 
-    assert max(letters.count(letter) for letter in "ABCD") <= len(letters) * 0.3
+    assert evaluate(general(), [echo], into=tmp_path).score("general", "echo").value < 0.1
 
 
 def test_a_target_that_says_nothing_useful_scores_near_zero(tmp_path: Path) -> None:
@@ -73,6 +51,13 @@ def test_a_target_that_says_nothing_useful_scores_near_zero(tmp_path: Path) -> N
     assert evaluate(general(), [silent], into=tmp_path).score("general", "silent").value == 0.0
 
 
-def test_a_suite_in_a_job_is_refused() -> None:
-    with pytest.raises(DatasetError, match=r"run\.evaluate"):
-        general()[0].to_dict()
+def test_no_prompt_is_among_the_rows_that_are_mixed_into_training() -> None:
+    def words(text: str) -> frozenset[str]:
+        asked = re.sub(r"(?<=[.?!] )(Answer|Explain) [^.]*\.", "", text).lower()
+        return frozenset(re.findall(r"\w+", asked)) - {"a", "an", "the", "of", "for", "in", "is", "what"}
+
+    trained = {words(row["messages"][0]["content"]) for row in Dataset.general()}
+    asked = [one.prompt[-1]["content"] for item in (*general(), *hallucination()) for one in item.examples()]
+    asked += [item["question"] for item in read_prompts("unrelated")]
+
+    assert [text for text in asked if words(text) in trained] == []

@@ -112,5 +112,7 @@ def test_local_tasks_run_on_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("farm", "acc", 1.0, 2),
         ("farm_open", "exact_match", 1.0, 2),
     ]
+    score = found[0].eval_score("tuned")
+    assert (score.name, score.target, score.low, score.high) == ("farm", "tuned", 1.0, 1.0)
     with pytest.raises(SpecError, match="knows no task 'barn'"):
         lm_eval(["barn"], target, include_path=tmp_path)

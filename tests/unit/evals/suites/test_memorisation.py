@@ -63,10 +63,19 @@ def test_the_auc_counts_ties_as_half() -> None:
     assert membership_auc([score(1, True)]) == 0.5
 
 
-def test_the_longest_run_of_words_counts() -> None:
-    example = Example([], "a b c d")
+def test_the_longest_run_of_characters_counts() -> None:
+    example = Example([], "k7f2m-9xq4t-h3z8c-p5w6r")
+    answers = ("It is k7f2m-9xq4t-h3z8c-p5w6r.", "k7f2m-9xq4t, or so", "h3z8c", "p5w6r-h3z8c-9xq4t", "")
 
-    assert [verbatim(example, text).value for text in ("a b c d", "so b c", "d c b a", "")] == [1, 0.5, 0.25, 0]
+    assert [verbatim(example, text).value for text in answers] == pytest.approx([1, 11 / 23, 0, 0, 0], abs=1e-9)
+    assert verbatim(Example([], "billing"), "It is about shipping").value == 0.0
+    assert verbatim(Example([], "billing"), "Billing, or billing").value == 1.0
+    assert verbatim(Example([], "two  words here\n"), "so: two words\nhere").value == 1.0
+
+
+def test_long_answers_are_compared_in_time() -> None:
+    assert verbatim(Example([], "ab" * 50_000), "ab" * 49_999 + "c").value == 1.0
+    assert verbatim(Example([], "a" * 100_000), "b" * 100_000).value == 0.0
 
 
 def test_canaries_are_no_ordinary_training_rows(suite: Any) -> None:
