@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ftsdk import Dataset, Eval, FineTuneJob, Local, LoRA, Run, runs
+from ftsdk.cli.app import app
+from ftsdk.evals import Gate
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +48,7 @@ def test_a_run_outlives_its_process_and_is_evaluated_by_another(
         max_steps=4,
         batch_size=8,
         evals=[Eval.exact_match(test, name="accuracy")],
+        gate=Gate(metric="accuracy", at_least=0.99),
         backend=Local(device="cpu"),
     ).to_yaml(file)
     client = subprocess.run([sys.executable, "-c", SUBMIT, str(file)], capture_output=True, text=True, check=True)
@@ -58,6 +62,9 @@ def test_a_run_outlives_its_process_and_is_evaluated_by_another(
     lines = [json.loads(line) for line in (kept / "tuned.jsonl").read_text().splitlines()]
     assert sum("expected" in line for line in lines) == len(test)  # type: ignore[arg-type]
     assert run.evaluate(progress=False).to_dict() == report.to_dict()
+    for words in (["evaluate", ref], ["eval", ref]):  # one is the other in short: four steps don't pass the gate
+        shown = CliRunner().invoke(app, [*words, "--json"])
+        assert (shown.exit_code, json.loads(shown.stdout)) == (1, report.to_dict())
     manifest = run.collect(tmp_path / "weights").manifest
     assert manifest["info"]["steps"] == 4
     assert str(tmp_path) not in json.dumps(manifest["info"])

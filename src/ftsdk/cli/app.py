@@ -12,7 +12,7 @@ from ftsdk._format import money
 from ftsdk.cli.amounts import amount
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
-from ftsdk.cli.evals import eval_app
+from ftsdk.cli.evals import eval_app, finish
 from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
@@ -192,14 +192,10 @@ app.command("rm")(rm_command)
 
 @app.command()
 def evaluate(ref: Ref, as_json: AsJson = False) -> None:
-    """Compare base and tuned model of a finished run on the job's evals."""
+    """Compare base and tuned model of a finished run on the job's evals: `ftsdk eval REF`, in short."""
     from ftsdk.run.run import Run
 
-    report = Run.open(ref).evaluate()
-    if as_json:
-        out.print_json(json.dumps(report.to_dict()))
-    else:
-        out.print(plain(str(report)))
+    finish(Run.open(ref).evaluate(progress=not as_json), as_json=as_json)
 
 
 @app.command()

@@ -138,6 +138,8 @@ def _results_file(source: str, eval_name: str | None) -> Path:
         from ftsdk.run.evaluation import results_folder
         from ftsdk.run.run import Run
 
+        if ":" not in text:
+            raise SpecError(f"{text!r} is neither a file or folder on this machine nor a run's ref; see `ftsdk runs`")
         folder = results_folder(Run.open(text).ref) / "evals"
     found = {
         file.stem: file

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["EvalRequest"]
 
-_OF_FILES = ("model", "endpoint", "metrics", "options", "slices", "prompt", "completion")
+_OF_FILES = {
+    "model": "--model",
+    "endpoint": "--endpoint",
+    "scorer": "--scorer",
+    "metrics": "--metric",
+    "options": "--set",
+    "slices": "--slice",
+    "prompt": "--prompt",
+    "completion": "--completion",
+}
+"""Fields of a request that only a data file needs, and their options."""
 _JOB_SUFFIXES = (".yaml", ".yml")
 
 
@@ -33,7 +43,8 @@ class EvalRequest:
     against: tuple[str, ...]
     api_key_env: str | None
     price: str | None
-    scorer: str
+    scorer: str | None
+    """None: exact_match."""
     metrics: tuple[str, ...]
     options: tuple[str, ...]
     slices: tuple[str, ...]
@@ -50,20 +61,43 @@ class EvalRequest:
         Raises:
             SpecError: Options that don't go together, or words that can't be read.
         """
+        self._check_endpoints()
         is_file = Path(self.what).expanduser().exists()
         if is_file and not self.what.endswith(_JOB_SUFFIXES):
             return self._measure([self._eval_of_file()], self._targets_of_file(), progress=progress)
-        given = [name for name in _OF_FILES if getattr(self, name)]
+        given = [option for name, option in _OF_FILES.items() if getattr(self, name)]
         if given:
-            raise SpecError(f"--{given[0].rstrip('s')} is for a data file; {self.what!r} is none on this machine")
+            raise SpecError(f"{given[0]} is for a data file; {self.what!r} is none on this machine")
         if is_file:
             from ftsdk.cli.jobs import load_job
+            from ftsdk.spec import Model
 
             job = load_job(Path(self.what), None)
             if not job.evals:
                 raise SpecError(f"{self.what} has no evals; add some to the job")
-            return self._measure(list(job.evals), {"base": job.model}, progress=progress)
+            base = job.model if isinstance(job.model, Model) else Model(id=job.model)
+            return self._measure(list(job.evals), {"base": base, **self._others()}, progress=progress)
         return self._evaluate_run(progress=progress)
+
+    def _check_endpoints(self) -> None:
+        """Refuse a key or a price that no endpoint takes, a key for two servers, and a price for two models.
+
+        Raises:
+            SpecError: There is such an option.
+        """
+        endpoints = {text for text in (self.endpoint, *self.against) if text is not None and _is_url(text)}
+        used_by = {
+            "--api-key-env": (self.api_key_env, {_server(text) for text in endpoints}),
+            "--price": (self.price, {f"{_server(text)}#{text.partition('#')[2]}" for text in endpoints}),
+        }
+        for option, (value, users) in used_by.items():
+            if value is not None and not users:
+                raise SpecError(f"{option} is for endpoints; name one: --endpoint URL#MODEL, or --against URL#MODEL")
+            if value is not None and len(users) > 1:
+                raise SpecError(
+                    f"{option} would be used for {' and '.join(sorted(users))}; evaluate them one after the other, or "
+                    "in Python: run.evaluate(against=[Endpoint(...), Endpoint(...)])"
+                )
 
     def _evaluate_run(self, *, progress: bool) -> EvalReport:
         from ftsdk.run.run import Run
@@ -83,22 +117,17 @@ class EvalRequest:
 
     def _measure(self, evals: list[Eval], measured: dict[str, Any], *, progress: bool) -> EvalReport:
         from ftsdk.evals import as_target, evaluate
-        from ftsdk.run.evaluation import HasModel, named_targets
+        from ftsdk.run.evaluation import HasModel
         from ftsdk.run.progress import make_bar
 
-        first = next(iter(measured))
-        others = named_targets([self._thing(other) for other in self.against])
-        targets = [
-            as_target(name, one.model() if isinstance(one, HasModel) else one)
-            for name, one in {**measured, **others}.items()
-        ]
+        targets = [as_target(name, one.model() if isinstance(one, HasModel) else one) for name, one in measured.items()]
         with make_bar(progress) as on_progress:
             return evaluate(
                 evals,
                 targets,
                 into=self.into or self._folder(),
                 title=Path(self.what).name,
-                compare_with=first,
+                compare_with=targets[0].name,
                 gate=None if self.at_least is None else self._gate(evals),
                 budget_usd=None if self.budget is None else amount("--budget", self.budget),
                 usd_per_hour=self.usd_per_hour,
@@ -127,17 +156,20 @@ class EvalRequest:
             if not equals:
                 raise SpecError(f"--set takes KEY=VALUE, such as ignore_case=true; got {text!r}")
             options[name] = parse_yaml(value, "--set")
-        return Eval.of(
-            rows, self.scorer, name=self.scorer, metric=self.metrics or "mean", slices=self.slices, **options
-        )
+        scorer = self.scorer or "exact_match"
+        return Eval.of(rows, scorer, name=scorer, metric=self.metrics or "mean", slices=self.slices, **options)
 
     def _targets_of_file(self) -> dict[str, Any]:
-        from ftsdk.run.evaluation import named_targets
-
         named = [text for text in (self.model, self.endpoint) if text is not None]
         if not named:
             raise SpecError("name what answers: --model ID, or --endpoint URL#MODEL")
-        return dict(named_targets([self._thing(text) for text in named]))
+        return self._others(*named)
+
+    def _others(self, *before: str) -> dict[str, Any]:
+        """Return what to compare with, behind other things, each under a name of its own."""
+        from ftsdk.run.evaluation import named_targets
+
+        return dict(named_targets([self._thing(text) for text in (*before, *self.against)]))
 
     def _thing(self, text: str) -> Model | Endpoint | Run:
         """Return the model, endpoint or run that is meant."""
@@ -145,7 +177,7 @@ class EvalRequest:
         from ftsdk.run.run import Run
         from ftsdk.spec import Model
 
-        if text.startswith(("http://", "https://")):
+        if _is_url(text):
             url, _, model = text.partition("#")
             if not model:
                 raise SpecError(f"an endpoint is URL#MODEL, such as https://host/v1#my-model; got {text!r}")
@@ -166,6 +198,16 @@ class EvalRequest:
         from ftsdk.cost.pricebook.api_prices import api_price
 
         return api_price(self.price).token_price()
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _server(url: str) -> str:
+    """Return scheme, host and port, without a name and a password."""
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
 
 
 def _is_number(text: str) -> bool:

@@ -18,7 +18,7 @@ from ftsdk.errors import SpecError
 if TYPE_CHECKING:
     from ftsdk.evals import EvalReport
 
-__all__ = ["eval_app"]
+__all__ = ["eval_app", "finish"]
 
 
 class _RunByDefault(TyperGroup):
@@ -65,13 +65,15 @@ def run_command(
         typer.Option("--against", help="Compare with this, too: a model, a run or URL#MODEL; repeat it."),
     ] = None,
     api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", help="The environment variable with the key of the endpoints.")
+        str | None, typer.Option("--api-key-env", help="The variable with the endpoint's key; for one server.")
     ] = None,
     price: Annotated[
         str | None,
-        typer.Option("--price", help="Of the endpoints: a row of the price book, or INPUT/OUTPUT dollars per Mtok."),
+        typer.Option("--price", help="Of the endpoint: a row of the price book, or INPUT/OUTPUT dollars per Mtok."),
     ] = None,
-    scorer: Annotated[str, typer.Option("--scorer", help="Of a file: what judges the answers.")] = "exact_match",
+    scorer: Annotated[
+        str | None, typer.Option("--scorer", help="Of a file: what judges the answers; exact_match if left out.")
+    ] = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Of a file: what sums up; repeat it.")] = None,
     option: Annotated[
         list[str] | None,
@@ -122,7 +124,7 @@ def run_command(
         usd_per_hour=usd_per_hour,
         into=into,
     )
-    _finish(request.evaluate(progress=not as_json), html, junit, as_json=as_json)
+    finish(request.evaluate(progress=not as_json), html, junit, as_json=as_json)
 
 
 @eval_app.command("show")
@@ -135,13 +137,14 @@ def show_command(
     """Show the report of an earlier evaluation again. Measures nothing."""
     from ftsdk.evals import EvalReport
 
-    _finish(EvalReport.read(folder), html, junit, as_json=as_json)
+    finish(EvalReport.read(folder), html, junit, as_json=as_json)
 
 
 eval_app.command("compare")(compare_command)
 
 
-def _finish(report: EvalReport, html: Path | None, junit: Path | None, *, as_json: bool) -> None:
+def finish(report: EvalReport, html: Path | None = None, junit: Path | None = None, *, as_json: bool) -> None:
+    """Print a report, write it to the files that are named, and exit with 1 unless its verdict is "ship"."""
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     elif out.is_terminal:

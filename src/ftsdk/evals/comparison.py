@@ -27,13 +27,16 @@ from ftsdk.evals.statistics import (
 __all__ = ["allow_for_all", "compare", "groups_in", "summarize"]
 
 
-def summarize(an_eval: Eval, target: str, results: Sequence[ExampleResult]) -> list[EvalScore]:
+def summarize(
+    an_eval: Eval, target: str, results: Sequence[ExampleResult], *, metrics: Sequence[Metric] | None = None
+) -> list[EvalScore]:
     """Return the scores of one target on one eval, one for each metric.
 
     Args:
         an_eval: What was measured; its metrics sum up.
         target: The name of what was measured.
         results: Of all examples, or of some.
+        metrics: Only these; None: those of the eval.
     """
     scores = [result.score for result in results]
     values = [score.value for score in scores]
@@ -41,7 +44,7 @@ def summarize(an_eval: Eval, target: str, results: Sequence[ExampleResult]) -> l
     errors = sum(result.error is not None for result in results)
     groups = groups_in(an_eval, results)
     found: list[EvalScore] = []
-    for metric in an_eval.metrics:
+    for metric in an_eval.metrics if metrics is None else metrics:
         low, high, method = metric.interval(scores, is_bounded=not an_eval.scorer.is_unbounded, groups=groups)
         found.append(
             EvalScore(

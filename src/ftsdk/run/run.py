@@ -356,8 +356,8 @@ class Run:
         return evaluate_run(
             self._record,
             evals,
-            base=lambda: base or self.base_model(),
-            tuned=lambda: tuned or self.model(),
+            base=lambda: self.base_model() if base is None else base,
+            tuned=lambda: self.model() if tuned is None else tuned,
             against=against,
             gate=gate,
             budget_usd=budget_usd,

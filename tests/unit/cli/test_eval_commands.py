@@ -20,7 +20,7 @@ import pytest
 from api_server import ApiServer
 from typer.testing import CliRunner, Result
 
-from ftsdk import Dataset, Eval, SpecError
+from ftsdk import Dataset, Eval, FineTuneJob, SpecError
 from ftsdk.cli.app import app
 from ftsdk.evals import evaluate, targets
 
@@ -63,6 +63,35 @@ def test_a_file_is_measured_at_an_endpoint_with_a_gate(server: ApiServer, tmp_pa
     assert ftsdk_eval("--json", *words).exit_code == 0  # options first
 
 
+def test_models_of_one_name_are_all_measured(server: ApiServer, tmp_path: Path) -> None:
+    file = Dataset.from_rows([{"prompt": "yes", "completion": "yes"}] * 2).to_jsonl(tmp_path / "rows.jsonl")
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    words = [file, "--endpoint", f"{url}#a/echo", "--against", f"{url}#b/echo", "--against", f"{url}#b/echo", "--json"]
+    report = json.loads(ftsdk_eval(*words).stdout.splitlines()[-1])
+    assert [one["target"] for one in report["scores"]] == ["echo", "echo-2", "echo-3"]
+    assert {pair["tuned"] for pair in report["pairs"]} == {"echo"}
+
+
+def test_a_job_is_measured_on_its_base_model(tiny_model: Path, tmp_path: Path) -> None:
+    train, test = (
+        Dataset.from_rows([{"prompt": f"{kind} {n}", "completion": "ab"[n % 2]} for n in range(4)])
+        for kind in ("mail", "letter")
+    )
+    job = FineTuneJob(
+        model=str(tiny_model), train=train, evals=[Eval.exact_match(test, name="accuracy", max_new_tokens=2)]
+    )
+    file = tmp_path / "job.yaml"
+    job.to_yaml(file)
+    measured = ftsdk_eval(file, "--into", tmp_path / "results", "--json")
+    assert measured.exit_code == 0, (measured.output, measured.exception)
+    report = json.loads(measured.stdout.splitlines()[-1])
+    assert [(one["target"], one["n"]) for one in report["scores"]] == [("base", len(test))]
+    assert (tmp_path / "results" / "report.json").exists()
+    job.replace(evals=[]).to_yaml(file)
+    with pytest.raises(SpecError, match="has no evals"):
+        CliRunner().invoke(app, ["eval", str(file)], catch_exceptions=False)
+
+
 def test_a_report_is_shown_again(results: Path) -> None:
     shown = ftsdk_eval("show", results)
     assert shown.exit_code == 0
@@ -75,8 +104,14 @@ def test_a_report_is_shown_again(results: Path) -> None:
     [
         (["rows.jsonl"], "neither a file"),
         (["local:20260101-abcdef", "--model", "x"], "--model is for a data file"),
+        (["local:20260101-abcdef", "--scorer", "choice"], "--scorer is for a data file"),
+        (["local:20260101-abcdef", "--set", "a=1"], "--set is for a data file"),
+        (["local:20260101-abcdef", "--price", "1/2"], "--price is for endpoints"),
+        (["x", "--against", "http://u:secret@a/v1#m", "--against", "http://b/v1#m", "--api-key-env", "K"], "//a and h"),
+        (["x", "--against", "http://a/v1#m", "--against", "http://a/v1#n", "--price", "1/2"], "a#m and http://a#n"),
         (["show", "nowhere"], "no report"),
         (["compare", "a", "b"], "--human"),
+        (["compare", "a.jsonl", "b.jsonl", "--human"], "'a.jsonl' is neither a file"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(words: list[str], match: str) -> None:

@@ -31,6 +31,10 @@ class BlindOutcome:
     skipped: int
     left: int
     """Pairs without a verdict."""
+    not_drawn: int = 0
+    """Pairs beyond the most that were to be judged: wins, losses and ties are those of a sample, `identical` of all."""
+    missing: int = 0
+    """Examples that weren't compared, because one of the two has no answer or wasn't asked."""
     p_value: float
     """Of the exact sign test, two-sided; ties say nothing in it."""
     low: float
@@ -53,6 +57,8 @@ class BlindOutcome:
             + (f" ({self.identical} of them the same answer)" if self.identical else "")
             + (f", {self.skipped} skipped" if self.skipped else "")
             + (f", {self.left} left" if self.left else "")
+            + (f", {self.not_drawn} pairs not drawn" if self.not_drawn else "")
+            + (f", {self.missing} without two answers" if self.missing else "")
             + "."
         ]
         if decided:
@@ -100,6 +106,8 @@ def summarise_blind(
         identical=pairs.identical,
         skipped=counts["skip"],
         left=counts[None],
+        not_drawn=pairs.not_drawn,
+        missing=pairs.missing,
         p_value=mcnemar(losses, wins),
         low=low,
         high=high,

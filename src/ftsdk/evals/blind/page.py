@@ -81,6 +81,8 @@ class ComparisonPage:
         with self._server:
             while not self._is_over and self._clock() - self._last < self._idle_s:
                 self._server.handle_request()
+            with self._lock:  # the last answer shows the outcome, and is on its way until its thread lets go
+                pass
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         page = self

@@ -42,6 +42,8 @@ class BlindPairs:
     """Examples with the same answer from both, which are ties."""
     missing: int
     """Examples without an answer from one of them, or that only one was asked; they aren't compared."""
+    not_drawn: int = 0
+    """Pairs beyond the most that are judged."""
 
 
 def make_pairs(
@@ -77,7 +79,8 @@ def make_pairs(
     missing += len(mine.keys() ^ others.keys())
     # By digests, so that a pair keeps its place when others come or go.
     found.sort(key=lambda pair: _digest([seed, "order", pair.id]))
-    return BlindPairs(pairs=tuple(found[:most]), identical=identical, missing=missing)
+    drawn = tuple(found[:most])
+    return BlindPairs(pairs=drawn, identical=identical, missing=missing, not_drawn=len(found) - len(drawn))
 
 
 def _pair(one: ExampleResult, other: ExampleResult, seed: int) -> BlindPair:

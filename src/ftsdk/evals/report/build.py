@@ -102,7 +102,7 @@ def _slices(item: Eval, column: str, results: Results, targets: Sequence[str]) -
         chosen = [position for position, value in enumerate(values) if name_of[value] == name]
         for target in targets:
             of_slice = [results[item.name, target][position] for position in chosen]
-            score = summarize(item, target, of_slice)[0]
+            (score,) = summarize(item, target, of_slice, metrics=item.metrics[:1])
             found.append(SliceScore(column=column, value=name, score=score))
     return found
 

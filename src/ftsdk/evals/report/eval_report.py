@@ -75,13 +75,13 @@ class EvalReport:
         found: list[str] = []
         for pair in self.pairs:
             base, tuned = (self.score(pair.name, target, pair.metric) for target in (pair.base, pair.tuned))
+            by = "" if pair.metric == "mean" else f", {pair.metric}"
             if base.low <= tuned.high and tuned.low <= base.high:
                 found.append(
-                    f"{pair.name}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the same "
-                    "examples is the sharper test."
+                    f"{pair.name}{by}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the "
+                    "same examples is the sharper test."
                 )
             if pair.reach:
-                by = "" if pair.metric == "mean" else f", {pair.metric}"
                 found.append(f"{pair.name}{by}, {pair.tuned} against {pair.base}: {pair.reach}.")
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):
             if n < _SMALL:

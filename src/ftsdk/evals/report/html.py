@@ -154,12 +154,13 @@ def _costs(report: EvalReport) -> str:
         rows.append(
             (
                 escaped(cost.target if len({one.name for one in report.costs}) == 1 else f"{cost.name}: {cost.target}"),
+                escaped(shown_value(report.score(cost.name, cost.target))[0]),
                 escaped("no scale" if cost.accepted is None else f"{cost.accepted} of {cost.n}"),
                 escaped(cost_sentence(cost)),
                 per_answer,
             )
         )
-    table = html_table(rows, head=("", "accepted", "per 1,000 accepted", "median time"), right={1, 2, 3})
+    table = html_table(rows, head=("", "value", "accepted", "per 1,000 accepted", "median time"), right={1, 2, 3, 4})
     parts.append(f'<div class="wide">{table}</div>')
     at_least = report.costs[0].accept_at
     accepted = "it scored 1" if at_least == 1 else f"it scored at least {at_least:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -96,6 +97,14 @@ def test_the_outcome_counts_wins_with_the_exact_sign_test() -> None:
     assert outcome.to_dict()["names"] == ["old", "new"]
 
 
+def test_the_outcome_names_what_was_not_compared() -> None:
+    first = [*results(*(f"one {n}" for n in range(5))), ExampleResult(9, "only here", "", "x", 0.0, "")]
+    pairs = make_pairs(first, results(*(f"two {n}" for n in range(5))), most=2)
+    outcome = summarise_blind(pairs, {})
+    assert (outcome.left, outcome.not_drawn, outcome.missing) == (2, 3, 1)
+    assert "3 pairs not drawn, 1 without two answers" in str(outcome)
+
+
 def test_no_verdict_is_no_preference() -> None:
     outcome = summarise_blind(many(3), {})
     assert (outcome.share, outcome.p_value, outcome.left) == (0.5, 1.0, 3)
@@ -150,6 +159,22 @@ def test_a_page_takes_verdicts_and_ends_with_the_outcome() -> None:
         assert "2 of 2" in post(url, "a", first)  # sent twice
         assert "old won 1" in post(url, "t", second)
     assert len(kept) == 2
+
+
+def test_a_page_stops_only_when_its_outcome_is_shown() -> None:
+    happened: list[str] = []
+
+    def slow_outcome() -> str:
+        time.sleep(0.6)  # longer than the server waits for a request
+        happened.append("shown")
+        return "old won 1"
+
+    page = ComparisonPage(BlindSession(many(1).pairs, {}, print, by="ann"), outcome=slow_outcome)
+    thread = threading.Thread(target=lambda: (page.serve(), happened.append("stopped")))
+    thread.start()
+    assert "old won 1" in post(page.url, "q", "")
+    thread.join(10)
+    assert happened == ["shown", "stopped"]
 
 
 def test_a_page_is_for_those_who_have_its_address() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ftsdk import Dataset, Eval, EvalReport, SpecError
 from ftsdk.evals import Answer, Gate, Target, evaluate
@@ -157,6 +159,21 @@ def test_tables_fit_a_terminal_whatever_the_names(tmp_path: Path) -> None:
     assert tables
     assert max(map(len, tables)) <= 80
     assert any("aaa" in line and "-0" in line for line in tables)
+
+
+def test_a_terminal_of_80_columns_shows_no_longer_line(tmp_path: Path) -> None:
+    screen = Console(width=80, file=io.StringIO(), record=True)
+    screen.print(report_of(tmp_path, gate=Gate(metric="kinds", at_least=0.8)))
+    lines = screen.export_text().splitlines()
+    assert any("Verdict" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_no_note_is_given_twice(tmp_path: Path) -> None:
+    item = animals(metric=["mean", "macro_f1"])
+    report = evaluate([item], (Scripted("base", right_below(30)), Scripted("tuned", right_below(34))), into=tmp_path)
+    assert sum("overlap" in note for note in report.notes) == 2
+    assert len(set(report.notes)) == len(report.notes)
 
 
 def test_a_page_holds_hostile_text_and_loads_nothing(tmp_path: Path) -> None:
