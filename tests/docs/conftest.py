@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ftsdk.evals.metrics.metric import _METRICS
+from ftsdk.evals.scorers.scorer import _SCORERS
+from ftsdk.evals.suites.suite import _SUITES
+
 PROJECT = Path(__file__).parents[2]
 ROWS_PER_CATEGORY = 8
 LONGEST_MAIL = 160
@@ -19,8 +23,11 @@ LONGEST_MAIL = 160
 def workplace(tmp_path: Path, ftsdk_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A current folder with 64 short support mails and 32 preference pairs.
 
-    Runs that a page leaves behind are stopped.
+    Runs that a page leaves behind are stopped, and the scorers and metrics that it defines are forgotten: another page
+    or test in this process may use the same names.
     """
+    for registry in (_SCORERS, _METRICS, _SUITES):
+        monkeypatch.setattr(registry, "_defined", {})
     folder = tmp_path / "page"
     folder.mkdir()
     seen: Counter[str] = Counter()
