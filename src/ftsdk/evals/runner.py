@@ -17,7 +17,7 @@ from ftsdk.evals.answers import Answer
 from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
-from ftsdk.evals.gate import Gate, judge_gate
+from ftsdk.evals.gate import Gate, check_gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.report import EvalReport
@@ -92,7 +92,8 @@ def evaluate(
         on_progress: Called as answers come.
 
     Raises:
-        SpecError: No evals, no targets, or two with the same name; or a budget, and a price that isn't known.
+        SpecError: No evals, no targets, or two with the same name; a gate that names what isn't measured; or a budget,
+            and a price that isn't known.
         DatasetError: A row isn't an example, or is too long for a model; or answers can't be kept, because the disk is
             full or another process is evaluating the same target into the same folder.
         ModelError: A model can't be loaded.
@@ -113,6 +114,10 @@ def evaluate(
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
     check_amount("accept_at", accept_at, at_least=0, at_most=1)
     check_usd_per_hour(usd_per_hour, names)
+    if gate is not None:  # before anything is asked
+        check_gate(gate, evals)
+        if gate.better_than is not None and gate.better_than not in names:
+            raise SpecError(f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(names)}")
     examples = {item.name: item.examples() for item in evals}
     results: dict[tuple[str, str], list[ExampleResult]] = {}
     # One target after the other, not one eval after the other: two models never have to be in memory at once.
