@@ -25,6 +25,8 @@ import copyreg
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from ftsdk._rich_text import rich_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
@@ -113,6 +115,8 @@ class Diagnosis(NamedTuple):
         tries = "".join(f"\n  - {suggestion}" for suggestion in self.suggestions)
         return f"{self.kind}{where}: {self.message}" + (f"\nWhat to try:{tries}" if tries else "")
 
+    __rich__ = rich_text
+
 
 class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
@@ -127,6 +131,8 @@ class FtsdkError(Exception):
         from ftsdk._format import printable
 
         return printable(super().__str__())
+
+    __rich__ = rich_text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any, NamedTuple, cast
 
 from ftsdk._format import bold, html_block, html_list, money
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.advice.cheaper_apis import alternatives, base_model
 from ftsdk.cost.advice.constrained_base import ConstrainedBase, constrained_base
 from ftsdk.cost.advice.decision import beats_the_api, decide
@@ -74,6 +75,8 @@ class Advice(Value):
         lines.append(f"If you fine-tune: {first}")
         lines += [f"  {line}" for line in rest[1:2]] if self.candidates else []
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def details(self) -> str:
         """Return everything as text: each reason with its source, all candidates, and the API's cost."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal, assert_never
 
 from ftsdk._format import money
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Situation, Task
 from ftsdk.cost.advice.sample_size import examples_to_measure
 from ftsdk.cost.comparison.answer import CrossoverAnswer
@@ -43,6 +44,8 @@ class ConstrainedBase(Value):
     def __str__(self) -> str:
         where = "an API with response_format" if self.provider is None else f"{self.provider} GPU"
         return f"{self.model} with constrained decoding ({where}): {self.call}, {_cost(self.examples, self.usd)}"
+
+    __rich__ = rich_text
 
 
 def constrained_base(situation: Situation, best: Candidate | None, base: Alternative | None) -> ConstrainedBase | None:
