@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.gate import Gate, Verdict
-from ftsdk.evals.report.parts import ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
+from ftsdk.evals.report.parts import ExampleList, ExampleShown, SlicePair, SliceScore, TargetConfusion, TargetCost
 from ftsdk.evals.results import EvalScore, PairedScore
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def to_dict(report: EvalReport) -> dict[str, Any]:
         "scores": [_written(asdict(score)) for score in report.scores],
         "pairs": [_written(asdict(pair)) for pair in report.pairs],
         "slices": [{**asdict(one), "score": _written(asdict(one.score))} for one in report.slices],
+        "slice_pairs": [{**asdict(one), "pair": _written(asdict(one.pair))} for one in report.slice_pairs],
         "confusions": [
             {"name": one.name, "target": one.target, "matrix": one.matrix.to_dict()} for one in report.confusions
         ],
@@ -59,6 +60,9 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
             "pairs": tuple(PairedScore(**_pair_fields(pair)) for pair in data["pairs"]),
             "slices": _read(
                 SliceScore, [{**one, "score": _score_fields(one["score"])} for one in data.get("slices", ())]
+            ),
+            "slice_pairs": _read(
+                SlicePair, [{**one, "pair": _pair_fields(one["pair"])} for one in data.get("slice_pairs", ())]
             ),
             "confusions": _read(TargetConfusion, data.get("confusions", ())),
             "costs": _read(TargetCost, data.get("costs", ())),

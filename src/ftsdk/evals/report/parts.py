@@ -7,19 +7,23 @@ from decimal import Decimal
 from typing import Literal
 
 from ftsdk.evals.confusion import ConfusionMatrix
-from ftsdk.evals.results import EvalScore
+from ftsdk.evals.results import EvalScore, PairedScore
 
 __all__ = [
+    "LEAST_PAIRED",
     "AnswerShown",
     "CostBasis",
     "ExampleKind",
     "ExampleList",
     "ExampleShown",
+    "SlicePair",
     "SliceScore",
     "TargetConfusion",
     "TargetCost",
 ]
 
+LEAST_PAIRED = 10
+"""Examples from which on a slice has a difference: on fewer, a single answer decides what it looks like."""
 _SMALL_SLICE = 30
 
 ExampleKind = Literal["lost", "won", "failed", "worst", "best"]
@@ -40,6 +44,16 @@ class SliceScore:
     def is_small(self) -> bool:
         """Whether it has fewer than 30 examples, so that its interval is too wide for most decisions."""
         return self.score.n < _SMALL_SLICE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePair:
+    """Two targets on the examples with one value in a column, example by example."""
+
+    column: str
+    value: str
+    pair: PairedScore
+    """By the eval's first metric. Its `p_holm` allows for all slices of the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
