@@ -20,10 +20,12 @@ from ftsdk.evals.examples import Example
 from ftsdk.evals.gate import Gate, check_gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
-from ftsdk.evals.report import EvalReport
+from ftsdk.evals.judges.judge_calls import judge_cost
+from ftsdk.evals.report import EvalJudgeCost, EvalReport
 from ftsdk.evals.report.build import UsdPerHour, check_usd_per_hour, parts_of
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
+from ftsdk.evals.scorers.abilities import CanJudgeMany
 from ftsdk.evals.spending import CanMeter, meter_for
 from ftsdk.evals.storage import AnswerFile, answer_key, mark_finished, write_report
 from ftsdk.evals.targets import Target
@@ -147,7 +149,16 @@ def evaluate(
     )
     verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
     parts = parts_of(evals, results, names, subject or names[0], accept_at=accept_at, usd_per_hour=usd_per_hour)
-    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into, **parts)
+    report = EvalReport(
+        title=title,
+        scores=scores,
+        pairs=pairs,
+        gate=gate,
+        verdict=verdict,
+        folder=into,
+        judge_costs=_judge_costs(evals, into),
+        **parts,
+    )
     write_report(report, into)
     for target in targets:
         session = session_of(target)
@@ -156,6 +167,22 @@ def evaluate(
             for item in evals:
                 mark_finished(into / item.name, target.name, session)
     return report
+
+
+def _judge_costs(evals: Sequence[Eval], into: Path) -> tuple[EvalJudgeCost, ...]:
+    """Return what the models that judge have cost, of evals that keep verdicts."""
+    costs = {item.name: judge_cost(into / item.name) for item in evals if isinstance(item.scorer, CanJudgeMany)}
+    return tuple(
+        EvalJudgeCost(
+            name=name,
+            requests=cost.requests,
+            input_tokens=cost.input_tokens,
+            output_tokens=cost.output_tokens,
+            usd=cost.usd,
+        )
+        for name, cost in costs.items()
+        if cost.requests
+    )
 
 
 def _open_once(target: Target, stack: contextlib.ExitStack, meter: SpendMeter | None) -> Callable[[], Generator]:

@@ -3,6 +3,7 @@
 from ftsdk.evals.report.eval_report import EvalReport
 from ftsdk.evals.report.parts import (
     AnswerShown,
+    EvalJudgeCost,
     ExampleList,
     ExampleShown,
     SlicePair,
@@ -13,6 +14,7 @@ from ftsdk.evals.report.parts import (
 
 __all__ = [
     "AnswerShown",
+    "EvalJudgeCost",
     "EvalReport",
     "ExampleList",
     "ExampleShown",

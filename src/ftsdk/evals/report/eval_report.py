@@ -16,6 +16,7 @@ from ftsdk.evals.report import data as report_data
 from ftsdk.evals.report import html, junit, text
 from ftsdk.evals.report.parts import (
     LEAST_PAIRED,
+    EvalJudgeCost,
     ExampleList,
     ExampleShown,
     SlicePair,
@@ -61,6 +62,8 @@ class EvalReport:
     """Of evals whose scorer names classes."""
     costs: tuple[TargetCost, ...] = ()
     """What the answers cost, how many were accepted, and how long they took."""
+    judge_costs: tuple[EvalJudgeCost, ...] = ()
+    """What models that judge have cost, by eval; `costs` are of the answers alone."""
     lists: tuple[ExampleList, ...] = ()
     """Which examples to read first: changed, failed, worst and best."""
     examples: tuple[ExampleShown, ...] = ()

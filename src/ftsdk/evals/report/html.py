@@ -35,7 +35,8 @@ _STYLE = (
     ".ftsdk .verdict{border-left:5px solid #d97706;padding:.2em 0 .2em .9em;margin:1em 0}"
     ".ftsdk .verdict.ship{border-color:#059669}.ftsdk .verdict.stop{border-color:#dc2626}"
     ".ftsdk .verdict b{font-size:1.15em}"
-    ".ftsdk .wide{overflow-x:auto}.ftsdk .matrix td{text-align:right;padding:.3em .6em}"
+    ".ftsdk .wide{overflow-x:auto}.ftsdk .wide td{overflow-wrap:normal}"
+    ".ftsdk .matrix td{text-align:right;padding:.3em .6em}"
     ".ftsdk .matrix th{padding:.3em .6em}.ftsdk .matrix{overflow-wrap:normal}"
     ".ftsdk details{margin:.6em 0}.ftsdk summary{cursor:pointer}"
 )
@@ -136,7 +137,11 @@ def _difference_row(pair: PairedScore, domain: tuple[float, float], *, p_holm: b
     value, interval = shown_difference(pair)
     unit = " points" if pair.is_bounded else ""
     plot = interval_plot(pair.difference, pair.low, pair.high, domain, label=f"{value}{unit}, 95 % interval {interval}")
-    p = f"; p {shown_p(pair.p_holm)}" if p_holm and pair.p_holm is not None else ""
+    p = (
+        "; " + f"p {shown_p(pair.p_holm)}".replace(" ", "\N{NO-BREAK SPACE}")
+        if p_holm and pair.p_holm is not None
+        else ""
+    )
     return _row(f"{escaped(pair.tuned)} minus {escaped(pair.base)}", f"{value}{unit}", f"{interval}{p}", plot)
 
 
@@ -166,6 +171,7 @@ def _costs(report: EvalReport) -> str:
     at_least = report.costs[0].accept_at
     accepted = "it scored 1" if at_least == 1 else f"it scored at least {at_least:g}"
     parts.append(f'<p class="muted">An answer is accepted if {accepted}.{_basis(report)}</p>')
+    parts += [f"<p>{escaped(str(one))}.</p>" for one in report.judge_costs]
     for name, found in groupby(report.costs, key=lambda cost: cost.name):
         points: list[CostPoint] = []
         for cost in found:

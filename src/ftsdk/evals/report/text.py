@@ -116,9 +116,10 @@ def _slice_differences(report: EvalReport) -> TextTable:
     shown = report.slice_pairs[: _MOST_SLICES * others]
     rest = len(report.slice_pairs) - len(shown)
     more = f"; {rest} more rows in the page and in report.json" if rest else ""
+    unit = "points" if all(one.pair.is_bounded for one in shown) else "difference"
     return TextTable(
         title=f"{report.slice_pairs[0].pair.tuned} minus another, by slice (exploratory; p by Holm{more})",
-        head=("eval", "slice", "minus", "difference", "95 % interval", "p"),
+        head=("eval", "slice", "minus", unit, "95 % interval", "p"),
         rows=[
             (
                 one.pair.name,
@@ -150,6 +151,7 @@ def sentences(report: EvalReport) -> list[str]:
         if mistakes and (not compared or one.target in compared):
             named = ", ".join(f"{given!r} for {right!r} {count} times" for right, given, count in mistakes)
             lines.append(f"{one.name}: {one.target} answers {named}.")
+    lines += [f"{one}." for one in report.judge_costs]
     if report.verdict is not None:
         lines += str(report.verdict).splitlines()
     return lines
