@@ -25,8 +25,6 @@ import copyreg
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ftsdk._rich_text import rich_text
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
@@ -115,7 +113,10 @@ class Diagnosis(NamedTuple):
         tries = "".join(f"\n  - {suggestion}" for suggestion in self.suggestions)
         return f"{self.kind}{where}: {self.message}" + (f"\nWhat to try:{tries}" if tries else "")
 
-    __rich__ = rich_text
+    def __rich__(self) -> Any:
+        from ftsdk._rich_text import rich_text
+
+        return rich_text(self)
 
 
 class FtsdkError(Exception):
@@ -132,7 +133,10 @@ class FtsdkError(Exception):
 
         return printable(super().__str__())
 
-    __rich__ = rich_text
+    def __rich__(self) -> Any:
+        from ftsdk._rich_text import rich_text
+
+        return rich_text(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.

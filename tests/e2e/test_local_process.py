@@ -71,7 +71,8 @@ def test_a_run_outlives_its_process_and_is_evaluated_by_another(
 
 
 def test_run_exits_by_the_verdict_of_its_gate(tiny_model: Path, tmp_path: Path) -> None:
-    train, test = rows().split(test=0.2, seed=3)[::2]
+    train, _, test = rows().split(test=0.2, seed=3)
+    assert test is not None
     job = FineTuneJob(
         model=str(tiny_model),
         train=train,
