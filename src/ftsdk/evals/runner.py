@@ -119,7 +119,10 @@ def evaluate(
     if gate is not None:  # before anything is asked
         check_gate(gate, evals)
         if gate.better_than is not None and gate.better_than not in names:
-            raise SpecError(f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(names)}")
+            raise SpecError(
+                f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(names)}; measure it, "
+                "too (run.evaluate(against={...}))"
+            )
     examples = {item.name: item.examples() for item in evals}
     results: dict[tuple[str, str], list[ExampleResult]] = {}
     # One target after the other, not one eval after the other: two models never have to be in memory at once.

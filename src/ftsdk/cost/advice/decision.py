@@ -67,7 +67,9 @@ def decide(
     enough = _base_will_do(situation, best, answer, base, other)
     if enough is not None:
         return Decision("use the base model", (enough, *known))
-    if situation.has_gap and form_may_suffice(situation) and (held is not None or may_hold_api(situation)):
+    is_settled = other is not None and other.score is not None
+    may_hold = held is not None or may_hold_api(situation)
+    if situation.has_gap and form_may_suffice(situation) and may_hold and not is_settled:
         return Decision("constrain first", (_form_first(situation), *known))
     if other is not None and (best is None or best.p_cheaper >= 0.5 or must_change):
         return Decision("use the API", (_why_instead(situation, other), *known))
