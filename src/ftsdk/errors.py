@@ -113,6 +113,11 @@ class Diagnosis(NamedTuple):
         tries = "".join(f"\n  - {suggestion}" for suggestion in self.suggestions)
         return f"{self.kind}{where}: {self.message}" + (f"\nWhat to try:{tries}" if tries else "")
 
+    def __rich__(self) -> Any:
+        from ftsdk._rich_text import rich_text
+
+        return rich_text(self)
+
 
 class FtsdkError(Exception):
     """The base of all errors: `except ftsdk.FtsdkError` catches every error of ftsdk and no other."""
@@ -127,6 +132,11 @@ class FtsdkError(Exception):
         from ftsdk._format import printable
 
         return printable(super().__str__())
+
+    def __rich__(self) -> Any:
+        from ftsdk._rich_text import rich_text
+
+        return rich_text(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException pickles as `cls(*args)`, which fails for keyword-only arguments: restore the state instead.

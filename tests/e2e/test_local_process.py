@@ -70,6 +70,28 @@ def test_a_run_outlives_its_process_and_is_evaluated_by_another(
     assert str(tmp_path) not in json.dumps(manifest["info"])
 
 
+def test_run_exits_by_the_verdict_of_its_gate(tiny_model: Path, tmp_path: Path) -> None:
+    train, _, test = rows().split(test=0.2, seed=3)
+    assert test is not None
+    job = FineTuneJob(
+        model=str(tiny_model),
+        train=train,
+        tuning=LoRA(rank=4),
+        max_steps=1,
+        evals=[Eval.exact_match(test, name="accuracy", max_new_tokens=2)],
+        gate=Gate(metric="accuracy", at_least=0.99),
+        backend=Local(device="cpu"),
+    )
+    job.to_yaml(tmp_path / "job.yaml")
+    words = ["run", str(tmp_path / "job.yaml")]
+    failed = CliRunner().invoke(app, words)
+    assert failed.exit_code == 6, failed.output
+    assert "Verdict: don't ship" in failed.output
+    unjudged = CliRunner().invoke(app, [*words, "--no-evaluate"])
+    assert unjudged.exit_code == 0, unjudged.output
+    assert "the gate isn't judged" in unjudged.output
+
+
 def test_two_processes_train_what_one_would(tiny_model: Path, difference: Callable[[Path, Path], float]) -> None:
     found: list[Path] = []
     for processes in (1, 2):

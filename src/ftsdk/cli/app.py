@@ -13,7 +13,7 @@ from ftsdk.cli.amounts import amount
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.evals import eval_app, finish
-from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
+from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
@@ -134,7 +134,7 @@ def run(
     ] = True,
     changes: Changes = None,
 ) -> None:
-    """Start a run and watch it until it ends."""
+    """Start a run and watch it until it ends. With evals and a gate, exit status 6 means that it isn't "ship"."""
     made = load_job(job, backend, changes)
     started = made.submit()
     if detach:
@@ -146,7 +146,9 @@ def run(
     )
     _watch(started.ref)
     if evaluate and made.evals:
-        out.print(plain(str(started.evaluate())))
+        finish(started.evaluate(), as_json=False, not_shipped=GATE_NOT_PASSED)
+    elif made.gate is not None:
+        typer.echo(f"the gate isn't judged; judge it: ftsdk eval {started.ref}", err=True)
 
 
 @app.command()

@@ -85,12 +85,18 @@ def advise_command(
     tried: Annotated[
         list[str] | None,
         typer.Option(
-            help="prompt, few-shot, structured-output, retrieval, smaller-model, larger-model, base-model or "
-            "small-classifier; repeat it."
+            help="prompt, few-shot, structured-output, retrieval, smaller-model, larger-model, base-model, "
+            "constrained-decoding or small-classifier; repeat it."
         ),
     ] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,
     needed_score: Annotated[float | None, typer.Option(help="Share that must be good enough.")] = None,
+    invalid_share: Annotated[
+        float | None, typer.Option(help="Share of the API's answers that have the wrong form.")
+    ] = None,
+    base_score: Annotated[
+        float | None, typer.Option(help="Share of an untuned open model's answers that are good enough.")
+    ] = None,
     changing_facts: Annotated[
         bool | None, typer.Option("--changing-facts/--no-changing-facts", help="Answers depend on facts that change.")
     ] = None,
@@ -134,6 +140,8 @@ def advise_command(
         "tried": tried or None,
         "api_score": api_score,
         "needed_score": needed_score,
+        "invalid_share": invalid_share,
+        "base_score": base_score,
         "has_changing_facts": changing_facts,
         "must_self_host": must_self_host,
         "latency": latency,

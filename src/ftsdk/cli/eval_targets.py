@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ftsdk._home import home
 from ftsdk._yaml import parse_yaml
 from ftsdk.cli.amounts import amount
@@ -76,7 +78,8 @@ class EvalRequest:
             if not job.evals:
                 raise SpecError(f"{self.what} has no evals; add some to the job")
             base = job.model if isinstance(job.model, Model) else Model(id=job.model)
-            return self._measure(list(job.evals), {"base": base, **self._others()}, progress=progress)
+            gate = None if job.gate is None or self.at_least is not None else _gate_of_base(job.gate)
+            return self._measure(list(job.evals), {"base": base, **self._others()}, gate, progress=progress)
         return self._evaluate_run(progress=progress)
 
     def _check_endpoints(self) -> None:
@@ -115,7 +118,9 @@ class EvalRequest:
             progress=progress,
         )
 
-    def _measure(self, evals: list[Eval], measured: dict[str, Any], *, progress: bool) -> EvalReport:
+    def _measure(
+        self, evals: list[Eval], measured: dict[str, Any], gate: Gate | None = None, *, progress: bool
+    ) -> EvalReport:
         from ftsdk.evals import as_target, evaluate
         from ftsdk.run.evaluation import HasModel
         from ftsdk.run.progress import make_bar
@@ -128,7 +133,7 @@ class EvalRequest:
                 into=self.into or self._folder(),
                 title=Path(self.what).name,
                 compare_with=targets[0].name,
-                gate=None if self.at_least is None else self._gate(evals),
+                gate=gate if self.at_least is None else self._gate(evals),
                 budget_usd=None if self.budget is None else amount("--budget", self.budget),
                 usd_per_hour=self.usd_per_hour,
                 on_progress=on_progress,
@@ -198,6 +203,17 @@ class EvalRequest:
         from ftsdk.cost.pricebook.api_prices import api_price
 
         return api_price(self.price).token_price()
+
+
+def _gate_of_base(gate: Gate) -> Gate | None:
+    """Return what a job's gate asks of the base model itself; None: it only compares a tuned model with the base."""
+    better_than = None if gate.better_than == "base" else gate.better_than
+    if not gate.no_regression and better_than == gate.better_than:
+        return gate
+    typer.echo("what the gate compares with the base is judged for a run of the job: ftsdk eval RUN", err=True)
+    if gate.at_least is None and gate.at_most is None and better_than is None:
+        return None
+    return gate.replace(no_regression={}, better_than=better_than)
 
 
 def _is_url(text: str) -> bool:

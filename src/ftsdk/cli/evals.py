@@ -143,8 +143,15 @@ def show_command(
 eval_app.command("compare")(compare_command)
 
 
-def finish(report: EvalReport, html: Path | None = None, junit: Path | None = None, *, as_json: bool) -> None:
-    """Print a report, write it to the files that are named, and exit with 1 unless its verdict is "ship"."""
+def finish(
+    report: EvalReport,
+    html: Path | None = None,
+    junit: Path | None = None,
+    *,
+    as_json: bool,
+    not_shipped: int = NOT_SHIPPED,
+) -> None:
+    """Print a report, write it to the files that are named, and exit with a code unless its verdict is "ship"."""
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     elif out.is_terminal:
@@ -159,4 +166,4 @@ def finish(report: EvalReport, html: Path | None = None, junit: Path | None = No
                 raise SpecError(f"{option}: {path} can't be written: {error.strerror or error}") from error
             typer.echo(f"report: {printable(str(path))}", err=True)
     if report.verdict is not None and not report.verdict.is_ship:
-        raise typer.Exit(NOT_SHIPPED)
+        raise typer.Exit(not_shipped)

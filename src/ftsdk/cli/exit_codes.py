@@ -9,6 +9,7 @@ __all__ = [
     "CANCELLED",
     "ERROR",
     "FAILED",
+    "GATE_NOT_PASSED",
     "INTERRUPTED",
     "NOT_SHIPPED",
     "OVER_BUDGET",
@@ -19,13 +20,15 @@ __all__ = [
 ERROR = 1
 """Any error but those below. 2 is a mistake in the command itself: an unknown option, a missing argument."""
 NOT_SHIPPED = 1
-"""The verdict of a gate is "don't ship" or "can't tell"."""
+"""Of a command that checks, such as `eval`: the verdict of a gate is "don't ship" or "can't tell"."""
 FAILED = 3
 """The training failed."""
 CANCELLED = 4
 """The run was cancelled."""
 OVER_BUDGET = 5
 """The run could cost more than its budget and wasn't started, or has reached it and was cancelled."""
+GATE_NOT_PASSED = 6
+"""Of `run`, where 1 is an error: the model was trained, and the verdict of its job's gate isn't "ship"."""
 INTERRUPTED = 130
 """Ctrl-C stopped the watching, not the run."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import DatasetError
 
 __all__ = ["RenderReport", "RowFacts", "summarise"]
@@ -193,6 +194,8 @@ class RenderReport:
             *self.notes,
         ]
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
 
 def summarise(facts: Sequence[RowFacts], *, max_length: int | None, has_template: bool) -> RenderReport:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ftsdk._format import printable
+from ftsdk._rich_text import rich_text
 from ftsdk.data.argument_checks import checked_index, checked_whole
 from ftsdk.data.asked import loose_prompt_hashes
 from ftsdk.data.bad_rows import DroppedRow
@@ -331,6 +332,8 @@ class Rows:
 
     def __str__(self) -> str:
         return str(self.summary())
+
+    __rich__ = rich_text
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.data.asked import labels_of
 from ftsdk.data.labels import are_labels, label_variants
 from ftsdk.data.message_columns import has_plain_messages, messages_of
@@ -114,6 +115,8 @@ class Summary:
         if self.format == "table":
             lines.append(f"  next        {printable(self.next_call, 400)}")
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""

@@ -21,6 +21,7 @@ from pydantic import Field
 from ftsdk._files import replace_file
 from ftsdk._format import money
 from ftsdk._home import home
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, FtsdkError, RunNotReadyError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import Backend, RunRef, RunStatus
@@ -53,6 +54,8 @@ class DeploymentRecord(Value):
 
     def __str__(self) -> str:
         return f"{self.name} [{self.state}] {self.plan}"
+
+    __rich__ = rich_text
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -133,6 +136,8 @@ class Deployment:
 
     def __str__(self) -> str:
         return str(self._record)
+
+    __rich__ = rich_text
 
     def __enter__(self) -> Self:
         return self.start()

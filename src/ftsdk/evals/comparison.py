@@ -72,6 +72,7 @@ def compare(
     tuned: Sequence[ExampleResult],
     *,
     names: tuple[str, str] = ("base", "tuned"),
+    metrics: Sequence[Metric] | None = None,
 ) -> list[PairedScore]:
     """Compare two targets example by example, by each metric.
 
@@ -80,6 +81,7 @@ def compare(
         base: Results of the first target.
         tuned: Results of the second, of the same examples in the same order.
         names: Of the two targets.
+        metrics: Only these; None: those of the eval.
     """
     first, second = [result.score for result in base], [result.score for result in tuned]
     is_bounded = not an_eval.scorer.is_unbounded
@@ -90,7 +92,7 @@ def compare(
         outcomes = {name: pairs.count(cell) for name, cell in cells.items()}
     groups = groups_in(an_eval, base)
     found: list[PairedScore] = []
-    for metric in an_eval.metrics:
+    for metric in an_eval.metrics if metrics is None else metrics:
         low, high, method = metric.difference(first, second, is_bounded=is_bounded, groups=groups)
         if _is_bounded(an_eval, metric):
             low, high = max(low, -1.0), min(high, 1.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsdk._format import printable, text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.evals.scorers.scorer import Score
 
@@ -125,6 +126,8 @@ class ConfusionMatrix:
                 text_table([["class", "precision", "recall", "F1", "examples"], *scores], right=range(1, 5)),
             )
         )
+
+    __rich__ = rich_text
 
 
 def confusion_matrix(scores: Sequence[Score]) -> ConfusionMatrix:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import Field, model_validator
 
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.gate_conditions import Condition, Outcome, check_side, difference_above, value_within
@@ -75,6 +76,8 @@ class Verdict:
         if self.to_settle:
             lines += ["What would settle it:", *(f"  {line}" for line in self.to_settle)]
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain data."""

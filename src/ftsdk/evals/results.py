@@ -10,7 +10,7 @@ from typing import Any
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics.power import two_digits
 
-__all__ = ["EvalScore", "ExampleResult", "PairedScore"]
+__all__ = ["EvalScore", "ExampleResult", "PairedScore", "shown_p"]
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class PairedScore:
             return ""
         by_holm = ""
         if self.comparisons > 1 and self.p_holm is not None:
-            by_holm = f", or {_shown_p(self.p_holm)} among {self.comparisons} comparisons (Holm)"
-        return f"p {_shown_p(self.p_value)} by {self.test}{by_holm}"
+            by_holm = f", or {shown_p(self.p_holm)} among {self.comparisons} comparisons (Holm)"
+        return f"p {shown_p(self.p_value)} by {self.test}{by_holm}"
 
     @property
     def reach(self) -> str:
@@ -169,5 +169,6 @@ class PairedScore:
         )
 
 
-def _shown_p(p_value: float) -> str:
+def shown_p(p_value: float) -> str:
+    """Return a p-value in words, with the sign: `= 0.012`, `< 0.001`."""
     return f"= {p_value:.2g}" if p_value >= 0.001 else "< 0.001"

@@ -17,13 +17,15 @@ from ftsdk.evals.answers import Answer
 from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
-from ftsdk.evals.gate import Gate, judge_gate
+from ftsdk.evals.gate import Gate, check_gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
-from ftsdk.evals.report import EvalReport
+from ftsdk.evals.judges.judge_calls import judge_cost
+from ftsdk.evals.report import EvalJudgeCost, EvalReport
 from ftsdk.evals.report.build import UsdPerHour, check_usd_per_hour, parts_of
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
+from ftsdk.evals.scorers.abilities import CanJudgeMany
 from ftsdk.evals.spending import CanMeter, meter_for
 from ftsdk.evals.storage import AnswerFile, answer_key, mark_finished, write_report
 from ftsdk.evals.targets import Target
@@ -92,7 +94,8 @@ def evaluate(
         on_progress: Called as answers come.
 
     Raises:
-        SpecError: No evals, no targets, or two with the same name; or a budget, and a price that isn't known.
+        SpecError: No evals, no targets, or two with the same name; a gate that names what isn't measured; or a budget,
+            and a price that isn't known.
         DatasetError: A row isn't an example, or is too long for a model; or answers can't be kept, because the disk is
             full or another process is evaluating the same target into the same folder.
         ModelError: A model can't be loaded.
@@ -113,6 +116,13 @@ def evaluate(
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
     check_amount("accept_at", accept_at, at_least=0, at_most=1)
     check_usd_per_hour(usd_per_hour, names)
+    if gate is not None:  # before anything is asked
+        check_gate(gate, evals)
+        if gate.better_than is not None and gate.better_than not in names:
+            raise SpecError(
+                f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(names)}; measure it, "
+                "too (run.evaluate(against={...}))"
+            )
     examples = {item.name: item.examples() for item in evals}
     results: dict[tuple[str, str], list[ExampleResult]] = {}
     # One target after the other, not one eval after the other: two models never have to be in memory at once.
@@ -142,7 +152,16 @@ def evaluate(
     )
     verdict = None if gate is None else judge_gate(gate, evals, results, tuned=subject or names[0], base=names[0])
     parts = parts_of(evals, results, names, subject or names[0], accept_at=accept_at, usd_per_hour=usd_per_hour)
-    report = EvalReport(title=title, scores=scores, pairs=pairs, gate=gate, verdict=verdict, folder=into, **parts)
+    report = EvalReport(
+        title=title,
+        scores=scores,
+        pairs=pairs,
+        gate=gate,
+        verdict=verdict,
+        folder=into,
+        judge_costs=_judge_costs(evals, into),
+        **parts,
+    )
     write_report(report, into)
     for target in targets:
         session = session_of(target)
@@ -151,6 +170,22 @@ def evaluate(
             for item in evals:
                 mark_finished(into / item.name, target.name, session)
     return report
+
+
+def _judge_costs(evals: Sequence[Eval], into: Path) -> tuple[EvalJudgeCost, ...]:
+    """Return what the models that judge have cost, of evals that keep verdicts."""
+    costs = {item.name: judge_cost(into / item.name) for item in evals if isinstance(item.scorer, CanJudgeMany)}
+    return tuple(
+        EvalJudgeCost(
+            name=name,
+            requests=cost.requests,
+            input_tokens=cost.input_tokens,
+            output_tokens=cost.output_tokens,
+            usd=cost.usd,
+        )
+        for name, cost in costs.items()
+        if cost.requests
+    )
 
 
 def _open_once(target: Target, stack: contextlib.ExitStack, meter: SpendMeter | None) -> Callable[[], Generator]:

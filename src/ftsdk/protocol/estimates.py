@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, assert_never, cast
 from pydantic import Field, model_validator
 
 from ftsdk._format import duration, money
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import Usd
@@ -56,6 +57,8 @@ class CostRange(Value):
             "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
         )
         return f"{money(self.likely, places=2)} ({interval}{self.source})"
+
+    __rich__ = rich_text
 
 
 class EstimateLine(Value):
@@ -103,6 +106,8 @@ class MemoryEstimate(Value):
             "" if self.largest_micro_batch is None else f"; at most {self.largest_micro_batch} rows at a time would fit"
         )
         return f"{self.peak_gb} GB{there}: {self.verdict}{most}"
+
+    __rich__ = rich_text
 
 
 class StepParts(Value):
@@ -275,6 +280,8 @@ class Estimate(Value):
         from ftsdk.protocol.estimate_text import estimate_text
 
         return estimate_text(self)
+
+    __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return the estimate as an HTML fragment."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import Diagnosis, SpecError
 from ftsdk.spec.positional import by_name_only
 
@@ -33,6 +34,8 @@ class RunRef:
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.id}"
+
+    __rich__ = rich_text
 
     @classmethod
     def parse(cls, text: str) -> RunRef:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ftsdk._format import money
 from ftsdk._numbers import exact_amount
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import RunRef
@@ -67,6 +68,8 @@ class ServingOffer(Value):
         taken = ", none free now" if self.free == 0 else ""
         return f"{self.hardware} ({self.gpu_count} x {self.gpu_type}{taken}): {price} ({self.source}, {self.as_of})"
 
+    __rich__ = rich_text
+
 
 class ServingPlan(Value):
     """What will be started, and what it can cost at most."""
@@ -85,6 +88,8 @@ class ServingPlan(Value):
             f"{self.idle_stop_s // 60} min without a request stop it even if this process is dead; at most "
             f"{money(self.at_most_usd, places=2)}"
         )
+
+    __rich__ = rich_text
 
 
 @dataclass(frozen=True, kw_only=True)

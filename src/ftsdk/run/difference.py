@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import duration, html_block, html_table, money, notes_html, text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.run.diagnosis.evidence import report_in
 from ftsdk.run.evaluation import results_folder
 from ftsdk.run.record import Record
@@ -60,6 +61,8 @@ class RunDifference:
     def __str__(self) -> str:
         table = text_table([("", *self.refs), *self._rows()], has_rule=True)
         return "\n".join([table, *([""] if self.notes else []), *(f"Note: {note}" for note in self.notes)])
+
+    __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return the difference as a self-contained piece of HTML."""

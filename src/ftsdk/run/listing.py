@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import overload
 
 from ftsdk._format import html_block, html_table, text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import FtsdkError
 from ftsdk.protocol import TERMINAL, Backend, RunRef
@@ -57,6 +58,8 @@ class Runs(Sequence[Run]):
     def __str__(self) -> str:
         rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
         return "no runs yet" if len(rows) == 1 else text_table(rows)
+
+    __rich__ = rich_text
 
     __repr__ = __str__
 

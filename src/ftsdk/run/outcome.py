@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ftsdk._format import escaped, html_block, html_table, money, text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.protocol.estimates import Estimate, Range
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalUsd, usd_default
@@ -118,6 +119,8 @@ class CostReport:
             rows.append((f"  {quantity}", *rest))
             last = ref
         return f"{text_table(rows)}\n{self.summary}"
+
+    __rich__ = rich_text
 
     def _repr_html_(self) -> str:
         table = html_table(self.rows(), head=("ref", "quantity", "estimated", "actual", "error", "inside"))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ftsdk._rich_text import rich_text
 from ftsdk.spec.base import Value
 
 __all__ = ["Amount", "Range"]
@@ -27,6 +28,8 @@ class Range(Value):
         if self.low == self.high:
             return _short(self.likely)
         return f"{_short(self.likely)} ({_short(self.low)} to {_short(self.high)})"
+
+    __rich__ = rich_text
 
 
 def _short(amount: float) -> str:

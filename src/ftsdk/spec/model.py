@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from ftsdk._rich_text import rich_text
 from ftsdk.spec.base import Value
 from ftsdk.spec.urls import NoUrl, NoUrlSecret
 
@@ -46,3 +47,5 @@ class Model(Value):
 
     def __str__(self) -> str:
         return self.id + (f"@{self.revision}" if self.revision else "") + (f" + {self.adapter}" if self.adapter else "")
+
+    __rich__ = rich_text

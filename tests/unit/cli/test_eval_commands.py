@@ -14,13 +14,14 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyte
 import pytest
 from api_server import ApiServer
 from typer.testing import CliRunner, Result
 
-from ftsdk import Dataset, Eval, FineTuneJob, SpecError
+from ftsdk import Dataset, Eval, FineTuneJob, Gate, SpecError
 from ftsdk.cli.app import app
 from ftsdk.evals import evaluate, targets
 
@@ -89,6 +90,34 @@ def test_a_job_is_measured_on_its_base_model(tiny_model: Path, tmp_path: Path) -
     assert (tmp_path / "results" / "report.json").exists()
     job.replace(evals=[]).to_yaml(file)
     with pytest.raises(SpecError, match="has no evals"):
+        CliRunner().invoke(app, ["eval", str(file)], catch_exceptions=False)
+
+
+def test_a_job_s_gate_decides_the_exit_status(tiny_model: Path, tmp_path: Path) -> None:
+    train, test = (
+        Dataset.from_rows([{"prompt": f"{kind} {n}", "completion": "ab"[n % 2]} for n in range(40)])
+        for kind in ("mail", "letter")
+    )
+    anything = Eval.of(test, "regex", name="anything", pattern="", max_new_tokens=2)
+    evals = [anything, Eval.exact_match(test, name="accuracy", max_new_tokens=2)]
+    job = FineTuneJob(model=str(tiny_model), train=train, evals=evals)
+    file, words = tmp_path / "job.yaml", ("--into", tmp_path / "results")
+
+    def ends_with(metric: str, *more: str, **gate: Any) -> tuple[int, str]:
+        job.replace(gate=Gate(metric=metric, **gate)).to_yaml(file)
+        done = ftsdk_eval(file, *words, *more)
+        return done.exit_code, done.output
+
+    code, output = ends_with("accuracy", at_least=0.9)
+    assert code == 1
+    assert "Verdict: don't ship" in output
+    assert ends_with("accuracy", "--gate-at-least", "0.5", at_least=0.9)[0] == 0  # the option is meant
+    assert ends_with("anything", at_least=0.5, no_regression={"accuracy": 0.01})[0] == 0
+    code, output = ends_with("anything", better_than="base")  # the base isn't better than itself, and need not be
+    assert code == 0
+    assert "is judged for a run of the job" in output
+    job.replace(gate=Gate(metric="accuracy", better_than="frontier")).to_yaml(file)
+    with pytest.raises(SpecError, match="better_than='frontier' is none of the targets: base"):
         CliRunner().invoke(app, ["eval", str(file)], catch_exceptions=False)
 
 

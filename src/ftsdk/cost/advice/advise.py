@@ -8,7 +8,9 @@ from importlib import resources
 from typing import Any, NamedTuple, cast
 
 from ftsdk._format import bold, html_block, html_list, money
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.advice.cheaper_apis import alternatives, base_model
+from ftsdk.cost.advice.constrained_base import ConstrainedBase, constrained_base
 from ftsdk.cost.advice.decision import beats_the_api, decide
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
 from ftsdk.cost.advice.next_steps import next_steps
@@ -52,6 +54,11 @@ class Advice(Value):
 
     Those that were measured and are good enough, then cheaper ones that weren't measured.
     """
+    constrained: ConstrainedBase | None = None
+    """The base model to measure with constrained decoding before a fine-tune is paid for.
+
+    None: answers have no form to enforce, or it was measured.
+    """
     answer: CrossoverAnswer | None = None
     """The first candidate against the API; None without a candidate."""
 
@@ -68,6 +75,8 @@ class Advice(Value):
         lines.append(f"If you fine-tune: {first}")
         lines += [f"  {line}" for line in rest[1:2]] if self.candidates else []
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def details(self) -> str:
         """Return everything as text: each reason with its source, all candidates, and the API's cost."""
@@ -149,14 +158,15 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
     facts = _facts()
     others = alternatives(situation, small_apis=facts["small_apis"], open_apis=facts["open_apis"], book=book)
     base = None if best is None else base_model(situation, _base_apis(best.model), book)
-    decision = decide(situation, task, best, answer, others, base, facts=facts)
+    held = constrained_base(situation, best, base)
+    decision = decide(situation, task, best, answer, others, base, held, facts=facts)
     method = 'SFT(train_on="completion")'
     if situation.preference_pairs >= facts["enough_pairs"]:
         method += f", then DPO() on the {situation.preference_pairs:,} pairs"
     return Advice(
         verdict=decision.verdict,
         because=decision.because,
-        next_steps=next_steps(decision.verdict, situation, task, best, others, base, answer),
+        next_steps=next_steps(decision.verdict, situation, task, best, others, base, answer, held),
         method=method,
         tuning=f"LoRA(rank={int(task['rank'])})" if best is None else best.tuning,
         epochs=int(task["epochs"]),
@@ -165,6 +175,7 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
         candidates=tuple(w.candidate for w in compared),
         left_out=tuple(left_out),
         alternatives=others,
+        constrained=held,
         answer=answer,
     )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ftsdk._format import money
+from ftsdk.cost.advice.constrained_base import ConstrainedBase, form_may_suffice, held_to, is_about_form
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
 from ftsdk.cost.advice.own_gpu import YOUR_OWN
+from ftsdk.cost.advice.sample_size import examples_to_measure
 from ftsdk.cost.comparison.answer import CrossoverAnswer, OptionCost
 from ftsdk.cost.comparison.answer_text import volume
 
@@ -18,9 +19,9 @@ __all__ = [
     "beats_the_api",
     "cheaper_when_idle",
     "decide",
-    "examples_to_measure",
     "goes_out",
     "instead",
+    "may_hold_api",
     "may_try_larger",
     "unknown_scores",
 ]
@@ -40,6 +41,7 @@ def decide(
     answer: CrossoverAnswer | None,
     others: Sequence[Alternative],
     base: Alternative | None,
+    held: ConstrainedBase | None,
     *,
     facts: Mapping[str, Any],
 ) -> Decision:
@@ -52,6 +54,7 @@ def decide(
         answer: That candidate against the API.
         others: APIs to try instead, the best first.
         base: An open model at an API, to be measured before it is tuned.
+        held: The base model to measure with constrained decoding.
         facts: The facts of advice.
     """
     known = _findings(situation, best, answer)
@@ -61,6 +64,13 @@ def decide(
         return Decision(verdict, (reason, *known))
     other = instead(best, others)
     must_change = situation.has_gap or situation.is_api_too_slow
+    enough = _base_will_do(situation, best, answer, base, other)
+    if enough is not None:
+        return Decision("use the base model", (enough, *known))
+    is_settled = other is not None and other.score is not None
+    may_hold = held is not None or may_hold_api(situation)
+    if situation.has_gap and form_may_suffice(situation) and may_hold and not is_settled:
+        return Decision("constrain first", (_form_first(situation), *known))
     if other is not None and (best is None or best.p_cheaper >= 0.5 or must_change):
         return Decision("use the API", (_why_instead(situation, other), *known))
     if best is None or answer is None:
@@ -73,7 +83,7 @@ def decide(
     because = (
         *_reasons_to_train(situation, best),
         *known,
-        *_untuned_first(situation, best, base),
+        *_untuned_first(situation, best, base, held),
         *_about_the_data(situation, facts),
         *_dearer_than_own(others, other, best),
     )
@@ -115,6 +125,46 @@ def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
 def instead(best: Candidate | None, others: Sequence[Alternative]) -> Alternative | None:
     """Return the first API that costs no more than a model of your own."""
     return next((other for other in others if best is None or other.usd_per_month <= best.usd_per_month), None)
+
+
+def may_hold_api(situation: Situation) -> bool:
+    """Return whether the API's answers could be held to their form, and weren't."""
+    return not situation.must_self_host and "structured-output" not in situation.tried
+
+
+def _base_will_do(
+    situation: Situation,
+    best: Candidate | None,
+    answer: CrossoverAnswer | None,
+    base: Alternative | None,
+    other: Alternative | None,
+) -> Reason | None:
+    """Return that an open model without tuning is good enough; None if it isn't, or an API costs less that is, too."""
+    served = [] if best is None else [(best.usd_per_month, best.model, f"on {best.provider} {best.gpu}")]
+    if base is not None and not situation.is_api_too_slow:
+        served.append((base.usd_per_month, base.model, "at an API"))
+    if not situation.is_base_enough or not served:
+        return None
+    usd, model, where = min(served)
+    is_wanted = situation.has_gap or situation.is_api_too_slow or situation.must_self_host
+    if not is_wanted and answer is not None and usd >= answer.option("api").usd_per_month:
+        return None
+    if other is not None and other.score is not None and other.usd_per_month <= usd:
+        return None
+    text = (
+        f"an open model without tuning is good enough ({situation.base_score:.0%}, {situation.needed_score:.0%} "
+        f"needed): there is nothing to train; {model} costs {money(usd)} a month {where}"
+    )
+    return Reason(text=text, source="base_score, needed_score")
+
+
+def _form_first(situation: Situation) -> Reason:
+    text = (
+        f"{situation.invalid_share:.0%} of the answers have the wrong form, which constrained decoding rules out, and "
+        f"{(situation.needed_score or 0) - (situation.api_score or 0):.0%} are missing: hold answers to "
+        f"{held_to(situation)} and measure, before a fine-tune is paid for"
+    )
+    return Reason(text=text, source="invalid_share, api_score, needed_score")
 
 
 def _why_instead(situation: Situation, other: Alternative) -> Reason:
@@ -171,10 +221,27 @@ def _reasons_to_train(situation: Situation, best: Candidate) -> tuple[Reason, ..
     return tuple(reasons)
 
 
-def _untuned_first(situation: Situation, best: Candidate, base: Alternative | None) -> tuple[Reason, ...]:
-    """Return that an open model may do without tuning, if that wasn't measured."""
+def _untuned_first(
+    situation: Situation, best: Candidate, base: Alternative | None, held: ConstrainedBase | None
+) -> tuple[Reason, ...]:
+    """Return that an open model may do without tuning, if that wasn't measured, or wasn't held to a form."""
     reasons: list[Reason] = []
-    if "base-model" not in situation.tried:
+    if situation.base_score is not None and situation.needed_score is not None and not situation.is_base_enough:
+        text = (
+            f"an open model without tuning reaches {situation.base_score:.0%}; {situation.needed_score:.0%} is needed"
+        )
+        reasons.append(Reason(text=text, source="base_score, needed_score"))
+    if held is not None:
+        text = (
+            f"not tried: {held.model} without tuning, its answers held to {held_to(situation)} while they are decoded"
+        )
+        if is_about_form(situation):
+            most = (situation.api_score or 0) + (situation.invalid_share or 0)
+            text += f"; {situation.invalid_share:.0%} of the API's answers have the wrong form"
+            if situation.has_gap and not form_may_suffice(situation):
+                text += f", and form alone lifts them to {most:.0%} at most"
+        reasons.append(Reason(text=text, source="tried"))
+    if not situation.is_base_measured:
         if base is None:
             text = f"not tried: {best.model} as it is, with your best prompt, on the same GPU; tune it only if it fails"
             reasons.append(Reason(text=text, source="tried"))
@@ -237,6 +304,9 @@ def _findings(situation: Situation, best: Candidate | None, answer: CrossoverAns
     if situation.has_metric is None:
         text = "not given: can a good answer be told from a bad one? Without that nothing below can be shown"
         found.append(Reason(text=text, source="has_metric"))
+    if situation.base_score is not None and situation.needed_score is None:
+        text = "base_score isn't counted: without needed_score it isn't known whether it is enough"
+        found.append(Reason(text=text, source="base_score"))
     if situation.review_usd and (unknown := unknown_scores(situation)):
         text = f"review_usd isn't counted: without {' and '.join(unknown)} the number of answers to correct is unknown"
         found.append(Reason(text=text, source="review_usd"))
@@ -314,15 +384,6 @@ def goes_out(situation: Situation, best: Candidate) -> bool:
 def unknown_scores(situation: Situation) -> list[str]:
     """Return which of the two scores isn't given, by name."""
     return [name for name in ("api_score", "needed_score") if getattr(situation, name) is None]
-
-
-def examples_to_measure(situation: Situation) -> int:
-    """Return how many examples give a share to within five points.
-
-    Near 0 and 1 the formula would ask for hardly any.
-    """
-    score = 0.5 if situation.api_score is None else min(max(situation.api_score, 0.1), 0.9)
-    return math.ceil(1.96**2 * score * (1 - score) / 0.05**2)
 
 
 def _cited(answer: CrossoverAnswer) -> str:

@@ -13,10 +13,19 @@ from ftsdk.protocol.estimates import CostRange
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalPositiveUsd, Usd, usd_default
 
-__all__ = ["Alternative", "Candidate", "OwnGpu", "Reason", "Situation", "Verdict"]
+__all__ = ["Alternative", "Candidate", "OwnGpu", "Reason", "Situation", "Task", "Verdict"]
 
 Task = Literal["classification", "extraction", "json", "style", "chat", "reasoning"]
-Verdict = Literal["measure first", "retrieve first", "prompt first", "collect data first", "use the API", "fine-tune"]
+Verdict = Literal[
+    "measure first",
+    "retrieve first",
+    "prompt first",
+    "constrain first",
+    "collect data first",
+    "use the API",
+    "use the base model",
+    "fine-tune",
+]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -64,6 +73,7 @@ class Situation(Value):
             "smaller-model",
             "larger-model",
             "base-model",
+            "constrained-decoding",
             "small-classifier",
         ],
         ...,
@@ -71,7 +81,8 @@ class Situation(Value):
     """What has been tried and measured.
 
     `smaller-model` and `larger-model`: at an API, instead of `api`. `base-model`: an open model without tuning.
-    `small-classifier`: embeddings and logistic regression, or a tuned encoder.
+    `structured-output`: the API, `constrained-decoding`: an open model, whose answers can only be a class, or JSON that
+    fits a schema. `small-classifier`: embeddings and logistic regression, or a tuned encoder.
     """
     other_apis: tuple[str | Api, ...] = ()
     """Further APIs that you could use, with the share of their answers that are good enough where you measured it.
@@ -82,6 +93,13 @@ class Situation(Value):
     """Share of the API's answers that are good enough, as prompted best."""
     needed_score: _Share | None = None
     """Share that has to be good enough."""
+    invalid_share: _Share | None = None
+    """Share of the API's answers that have the wrong form: they name no class, or aren't JSON that fits the schema.
+
+    Constrained decoding rules these out, and no others."""
+    base_score: _Share | None = None
+    """Share of an open model's answers that are good enough without tuning, as measured, with constrained decoding
+    where answers have a form."""
     has_changing_facts: bool = False
     """Whether answers depend on facts that change: training doesn't keep them up to date."""
     must_self_host: bool = False
@@ -108,6 +126,15 @@ class Situation(Value):
             raise ValueError("own_gpu has its memory by name: leave out gpu_memory_gb")
         return self
 
+    @model_validator(mode="after")
+    def _counts_each_answer_once(self) -> Situation:
+        if (self.api_score or 0) + (self.invalid_share or 0) > 1 + 1e-9:
+            raise ValueError(
+                f"api_score={self.api_score} and invalid_share={self.invalid_share} are more than all answers: an "
+                "answer of a wrong form isn't good enough"
+            )
+        return self
+
     @property
     def demonstrations(self) -> int | None:
         """Rows for SFT: the examples, or the better answers of the pairs if those are more; None if not given."""
@@ -117,6 +144,16 @@ class Situation(Value):
     def has_gap(self) -> bool:
         """Whether the API is known not to be good enough."""
         return self.api_score is not None and self.needed_score is not None and self.api_score < self.needed_score
+
+    @property
+    def is_base_measured(self) -> bool:
+        """Whether an open model without tuning was measured."""
+        return self.base_score is not None or bool({"base-model", "constrained-decoding"} & set(self.tried))
+
+    @property
+    def is_base_enough(self) -> bool:
+        """Whether an open model without tuning is known to be good enough."""
+        return self.base_score is not None and self.needed_score is not None and self.base_score >= self.needed_score
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Situation:

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from ftsdk._format import money
+from ftsdk.cost.advice.constrained_base import ConstrainedBase, form_may_suffice, form_of, held_api, held_to
 from ftsdk.cost.advice.decision import (
     cheaper_when_idle,
-    examples_to_measure,
     goes_out,
     instead,
+    may_hold_api,
     may_try_larger,
     unknown_scores,
 )
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Situation, Verdict
+from ftsdk.cost.advice.sample_size import examples_to_measure
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 
 __all__ = ["next_steps"]
@@ -28,6 +30,7 @@ def next_steps(
     others: Sequence[Alternative],
     base: Alternative | None,
     answer: CrossoverAnswer | None = None,
+    held: ConstrainedBase | None = None,
 ) -> tuple[str, ...]:
     """Return what to do now, in order.
 
@@ -39,6 +42,7 @@ def next_steps(
         others: APIs to try instead, the best first.
         base: An open model at an API, to be measured before it is tuned.
         answer: The first candidate against the API.
+        held: The base model to measure with constrained decoding.
     """
     match verdict:
         case "measure first":
@@ -54,10 +58,24 @@ def next_steps(
                 "ask again with tried: [prompt, few-shot, retrieval]",
             )
         case "prompt first":
-            return (
+            ways = (
                 "write the best prompt you can, with five to twenty examples in it",
                 "measure it on examples that aren't in it",
-                "ask again with tried and api_score",
+            )
+            if "prompt" in situation.tried and "few-shot" in situation.tried:
+                ways = _held(situation, held, answer)
+            return (*ways, "ask again with tried and api_score")
+        case "constrain first":
+            return (
+                *_held(situation, held, answer),
+                "ask again with tried: [..., structured-output, constrained-decoding], api_score and base_score",
+            )
+        case "use the base model":
+            return (
+                "serve the open model with your best prompt"
+                + ("" if form_of(situation.task) is None else f", its answers held to {held_to(situation)}"),
+                "keep the eval: run it again on what users send",
+                "ask again when the volume, the price or the needed score changes",
             )
         case "collect data first":
             return (
@@ -110,9 +128,9 @@ def next_steps(
                 if goes_out(situation, best)
                 else ()
             )
+            untuned = _untuned(situation, best, base, held)
             return (
-                *larger,
-                *_untuned(situation, best, base),
+                *((*untuned, *larger) if form_may_suffice(situation) else (*larger, *untuned)),
                 f"train {best.model} first, the smallest: {costs}",
                 *inside,
                 "compare it with the base"
@@ -132,11 +150,21 @@ def _when_idle(answer: CrossoverAnswer | None) -> tuple[str, ...]:
     return () if option is None else (f"serve it on GPUs that stop when idle: {option.label}",)
 
 
-def _untuned(situation: Situation, best: Candidate, base: Alternative | None) -> tuple[str, ...]:
+def _held(situation: Situation, held: ConstrainedBase | None, answer: CrossoverAnswer | None) -> tuple[str, ...]:
+    """Return the steps that measure answers which are held to their form."""
+    api = (held_api(situation, answer),) if may_hold_api(situation) else ()
+    return (*api, *(() if held is None else (f"measure {held}",)))
+
+
+def _untuned(
+    situation: Situation, best: Candidate, base: Alternative | None, held: ConstrainedBase | None
+) -> tuple[str, ...]:
     """Return the step that measures what needs no tuning."""
     ways: list[str] = []
-    if "base-model" not in situation.tried:
+    if not situation.is_base_measured:
         ways.append(f"{best.model} as it is" if base is None else f"an open model as it is ({base.model})")
+    if held is not None:
+        ways.append(str(held))
     if situation.task == "classification" and "small-classifier" not in situation.tried:
         ways.append("a small classifier on embeddings")
-    return (f"measure {' and '.join(ways)}, on the same examples; stop if that is good enough",) if ways else ()
+    return (f"measure {'; '.join(ways)}; on the same examples; stop if one is good enough",) if ways else ()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.comparison.monte_carlo import Distribution, Swing
 from ftsdk.cost.comparison.workload import Api, Operations, Quality, SelfHosted, Workload
 from ftsdk.cost.serving.capacity import Capacity
@@ -162,6 +163,8 @@ class CrossoverAnswer(Value):
         from ftsdk.cost.comparison.answer_text import answer_text
 
         return answer_text(self)
+
+    __rich__ = rich_text
 
     def details(self) -> str:
         """Return everything as text: each cost line with its source, the distributions and the assumptions."""

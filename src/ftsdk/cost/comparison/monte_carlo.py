@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.comparison.options import Draw
 from ftsdk.spec import Value
 
@@ -39,6 +40,8 @@ class Distribution(Value):
         return (
             f"{self.input}: {self.kind}, {_plain(self.low)} / {_plain(self.likely)} / {_plain(self.high)} ({self.why})"
         )
+
+    __rich__ = rich_text
 
 
 def _plain(value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.pricebook.price import Amount, Day, Layer, OptionalAmount, rate
 from ftsdk.errors import SpecError
 from ftsdk.spec import TokenPrice, Value
@@ -118,3 +119,5 @@ class ApiPrice(Value):
         if self.note:
             lines.append(f"  {self.note}")
         return "\n".join(lines)
+
+    __rich__ = rich_text

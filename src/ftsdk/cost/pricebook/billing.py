@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from ftsdk._format import money
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
@@ -50,6 +51,8 @@ class Charge(Value):
         times = "" if self.factor == 1 else f" x {self.factor.normalize():f}"
         return f"{self.label}: {_short(self.quantity)} {self.unit}{times} = {money(self.usd, places=4)} ({self.price})"
 
+    __rich__ = rich_text
+
 
 class Bill(Value):
     """Charges and their sum."""
@@ -66,6 +69,8 @@ class Bill(Value):
 
     def __str__(self) -> str:
         return "\n".join([*(str(charge) for charge in self.charges), f"total: {money(self.usd, places=2)}"])
+
+    __rich__ = rich_text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the bill as plain data, with its sum."""

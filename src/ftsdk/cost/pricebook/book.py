@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
+from ftsdk._rich_text import rich_text
 from ftsdk._yaml import parse_yaml
 from ftsdk.cost.pricebook.price import Day, Layer, Price, Unit, unknown_unit
 from ftsdk.errors import SpecError
@@ -225,6 +226,8 @@ class PriceBook:
     def __str__(self) -> str:
         lines = [f"{price}  [{price.staleness(self.today)}]" for price in self.prices()]
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prices in force as plain data."""

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date
 from typing import Literal, NamedTuple
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.pricebook.book import PriceBook
 from ftsdk.cost.pricebook.price import Price, rate
 from ftsdk.cost.pricebook.usual_prices import unusual_price
@@ -42,6 +43,8 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.provider} {self.sku}: {self.says}"
+
+    __rich__ = rich_text
 
 
 def check(book: PriceBook) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ftsdk._format import printable
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.pricebook.feed_source import feed_facts
 from ftsdk.cost.pricebook.price import Price
 from ftsdk.errors import SpecError
@@ -26,6 +27,8 @@ class BadRow(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
+
+    __rich__ = rich_text
 
 
 def known_provider(name: str) -> str:

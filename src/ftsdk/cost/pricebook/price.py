@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
 from ftsdk.spec.base import OptionalPositiveUsd, PositiveUsd, nearest, usd_default
@@ -217,6 +218,8 @@ class Price(Value):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.sku}: {self.amount} ({self.cited})"
+
+    __rich__ = rich_text
 
 
 def rate(usd: Decimal) -> str:

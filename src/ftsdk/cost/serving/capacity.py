@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.pricebook.price import Day
 from ftsdk.cost.serving.gpus import ServingGpu, serving_facts
 from ftsdk.cost.serving.shapes import ModelShape, Weights
@@ -60,6 +61,8 @@ class Capacity(Value):
             f"{self.alone_s:.2g} s alone, {self.utilisation:.0%} busy at most, limited by {self.limited_by}; "
             f"ceiling {self.ceiling_requests_per_s:.3g})"
         )
+
+    __rich__ = rich_text
 
 
 def ceiling_tokens_per_s(

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from ftsdk._files import replace_file
 from ftsdk._home import home
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.facts.devices import Device
 from ftsdk.cost.training.constants import time_constants
 from ftsdk.cost.training.fitting import Fit, MemoryFit, MemorySample, Priors, Sample, fit_memory, fit_time
@@ -62,6 +63,8 @@ class Probe(Value):
             parts.append(f"a checkpoint {self.checkpoint_s:.1f} s ({self.predicted_checkpoint_s:.1f} s)")
         return f"{self.tuning}: {', '.join(parts)}"
 
+    __rich__ = rich_text
+
 
 class Calibration(Value):
     """Measurements on a device with one version of the software."""
@@ -95,6 +98,8 @@ class Calibration(Value):
 
     def __str__(self) -> str:
         return "\n".join((self.source, *map(str, self.probes)))
+
+    __rich__ = rich_text
 
     def time_fit(self, tuning: str, device: Device) -> Fit:
         """Return the factors by which the parts of a step are off here.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
@@ -54,6 +55,8 @@ class TrainingPrediction(Value):
             f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, "
             "from published runs]" + "".join(f"\n  Note: {note}" for note in self.notes)
         )
+
+    __rich__ = rich_text
 
 
 def predict_training(

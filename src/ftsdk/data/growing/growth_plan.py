@@ -10,6 +10,7 @@ from typing import Any
 
 from ftsdk._format import money
 from ftsdk._numbers import as_json_number
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.spec import Range, TokenPrice
 
@@ -66,6 +67,8 @@ class ModelCost:
             f"{asked}; {tokens}; about {money(cost[0])}, at most {money(cost[1])} "
             f"({rates} per million tokens; {self.price.source})"
         )
+
+    __rich__ = rich_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +131,8 @@ class GrowthPlan:
     def __str__(self) -> str:
         budget = "no budget" if self.budget_usd is None else f"budget {money(self.budget_usd)}"
         return "\n".join(f"{self.call}: {part}; {budget}" for part in self.parts)
+
+    __rich__ = rich_text
 
 
 def announce(plan: GrowthPlan, on_plan: Callable[[GrowthPlan], object] | None) -> None:

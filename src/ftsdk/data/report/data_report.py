@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ftsdk._rich_text import rich_text
 from ftsdk.data.report.finding import CODES, SEVERITIES, Finding
 from ftsdk.data.report.lengths import Lengths
 from ftsdk.errors import SpecError
@@ -84,6 +85,8 @@ class DataReport:
         from ftsdk.data.report.text import to_text
 
         return to_text(self)
+
+    __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return the report as an HTML page that needs no other file."""

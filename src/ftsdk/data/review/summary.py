@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ftsdk._rich_text import rich_text
 from ftsdk._wilson import wilson
 from ftsdk.data.review.verdicts import RowVerdict
 
@@ -53,6 +54,8 @@ class ReviewSummary:
                 f"{_percent(low)} to {_percent(high)} (95 % interval, Wilson), as far as the sample is like them"
             )
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
 
 def summarise_review(ids: Iterable[str], verdicts: Mapping[str, RowVerdict], *, rows: int) -> ReviewSummary:

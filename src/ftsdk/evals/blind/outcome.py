@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from ftsdk._rich_text import rich_text
 from ftsdk.evals.blind.pairs import BlindPairs
 from ftsdk.evals.blind.verdicts import Winner
 from ftsdk.evals.judges.agreement import Agreement, agreement
@@ -68,6 +69,8 @@ class BlindOutcome:
             )
         lines += [f"{one} and {other}: {found}." for (one, other), found in self.agreements.items()]
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""

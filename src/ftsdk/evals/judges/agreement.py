@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.evals.metrics.sums_bootstrap import Array, interval_of_sums
 from ftsdk.evals.scorers.scorer import Score
@@ -38,6 +39,8 @@ class Agreement:
             f"kappa {self.kappa:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}), the same verdict on "
             f"{self.share:.1%} of {self.n}{missing}"
         )
+
+    __rich__ = rich_text
 
 
 def agreement(

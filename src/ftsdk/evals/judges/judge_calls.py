@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._format import money
+from ftsdk._rich_text import rich_text
 from ftsdk._spend import SpendMeter
 from ftsdk.errors import SpecError
 from ftsdk.evals.answers import Answer
@@ -40,6 +41,8 @@ class JudgeCost:
         return (
             f"judge: {self.requests:,} requests, {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {price}"
         )
+
+    __rich__ = rich_text
 
 
 def judge_cost(folder: Path) -> JudgeCost:

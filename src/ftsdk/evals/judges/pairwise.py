@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk._format import text_table
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.endpoint import Endpoint
@@ -150,6 +151,8 @@ class PairwiseReport:
         if self.cost is not None:
             lines.append(str(self.cost))
         return "\n".join(lines)
+
+    __rich__ = rich_text
 
 
 @dataclass(frozen=True, kw_only=True)

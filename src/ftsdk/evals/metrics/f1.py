@@ -12,7 +12,7 @@ from ftsdk.evals.metrics.sums_bootstrap import Array, interval_of_sums
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, mean_interval, paired_mean_interval
 
-__all__ = ["macro_f1", "weighted_f1"]
+__all__ = ["AveragedF1", "macro_f1", "weighted_f1"]
 
 _Average = Callable[[Array, Array, Array], Array]
 
@@ -27,16 +27,31 @@ def _weighted(f1: Array, support: Array, named: Array) -> Array:
     return (f1 * support).sum(axis=1) / support.sum(axis=1)
 
 
-class _AveragedF1:
+class AveragedF1:
+    """An average of the F1 of classes, and its intervals, for `@metric(interval=..., difference=...)`."""
+
     def __init__(self, name: str, average: _Average) -> None:
+        """Describe the metric.
+
+        Args:
+            name: The metric, for messages.
+            average: Takes F1, examples and answers of each class, each of shape (R resamples, K classes), and returns R
+                values.
+        """
         self._name = name
         self._average = average
 
     def value(self, scores: Sequence[Score]) -> float:
+        """Return the metric.
+
+        Raises:
+            SpecError: A score names no class of its reference.
+        """
         rows, row_of = self._rows(scores)
         return float(self._statistic((np.bincount(row_of) @ rows)[None, :])[0])
 
     def interval(self, scores: Sequence[Score], /, *, is_bounded: bool, groups: Groups, confidence: float) -> Interval:
+        """Return its bootstrap interval; that of the share of right answers if no resample differs."""
         del is_bounded
         rows, row_of = self._rows(scores)
         found = interval_of_sums(rows, row_of, self._statistic, groups=groups, confidence=confidence)
@@ -55,6 +70,7 @@ class _AveragedF1:
         groups: Groups,
         confidence: float,
     ) -> Interval:
+        """Return the bootstrap interval of the second minus the first, on the same resamples."""
         del is_bounded
         classes = self._classes([*first, *second])
         pairs = np.hstack([self._cells(first, classes), self._cells(second, classes)])
@@ -111,7 +127,7 @@ def _right(scores: Sequence[Score]) -> list[float]:
     return [float(score.label == score.expected_label) for score in scores]
 
 
-_MACRO, _WEIGHTED = _AveragedF1("macro_f1", _macro), _AveragedF1("weighted_f1", _weighted)
+_MACRO, _WEIGHTED = AveragedF1("macro_f1", _macro), AveragedF1("weighted_f1", _weighted)
 
 
 @metric(is_bounded=True, is_lower_better=False, interval=_MACRO.interval, difference=_MACRO.difference)

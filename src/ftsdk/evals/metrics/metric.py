@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, overload, runtime_checkable
 
+from ftsdk._yaml import parse_yaml
+from ftsdk.errors import SpecError
 from ftsdk.evals.registry import Registry
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, paired_bootstrap_interval
 
-__all__ = ["FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
+__all__ = ["CanTakeOptions", "FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
 
 
 @runtime_checkable
@@ -60,6 +62,19 @@ class Metric(Protocol):
         confidence: float = 0.95,
     ) -> Interval:
         """Return the confidence interval of the second minus the first, measured on the same examples."""
+        ...
+
+
+@runtime_checkable
+class CanTakeOptions(Protocol):
+    """An optional ability of a metric: options, which its name holds too: `pass_rate(threshold=0.7)`."""
+
+    def with_options(self, **options: Any) -> Metric:
+        """Return the metric with these options.
+
+        Raises:
+            SpecError: An impossible value.
+        """
         ...
 
 
@@ -150,11 +165,41 @@ def metric_names() -> tuple[str, ...]:
 def get_metric(name: str) -> Metric:
     """Return a metric by name: defined in this process, or an entry point in the group `ftsdk.metrics`.
 
+    Args:
+        name: With options behind it for a metric that has some: `pass_rate(threshold=0.7)`.
+
     Raises:
-        SpecError: No such metric.
+        SpecError: No such metric, or options that it doesn't take.
         MissingExtraError: A package that it imports isn't installed.
     """
-    return _METRICS.get(name)
+    known, bracket, written = name.partition("(")
+    found = _METRICS.get(known.strip() if bracket else name)
+    if not bracket:
+        return found
+    options = _options(written, name)
+    if not isinstance(found, CanTakeOptions):
+        raise SpecError(f"the metric {known.strip()!r} takes no options; got {name!r}")
+    try:
+        return found.with_options(**options)
+    except TypeError as error:
+        raise SpecError(f"the metric {known.strip()!r} doesn't take the options of {name!r}: {error}") from error
+
+
+def _options(written: str, name: str) -> dict[str, Any]:
+    """Return the options of a metric from what stands behind the bracket.
+
+    Raises:
+        SpecError: They aren't written as `name=value, ...)`.
+    """
+    if not written.rstrip().endswith(")"):
+        raise SpecError(f"the options of a metric end in a bracket, such as pass_rate(threshold=0.7); got {name!r}")
+    options: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in written.rstrip()[:-1].split(","))):
+        option, equals, value = part.partition("=")
+        if not equals or option.strip() in options:
+            raise SpecError(f"the options of a metric are written as pass_rate(threshold=0.7); got {name!r}")
+        options[option.strip()] = parse_yaml(value.strip(), f"the metric {name!r}")
+    return options
 
 
 @overload

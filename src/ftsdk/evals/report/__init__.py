@@ -1,6 +1,25 @@
 """The report of an evaluation: values, and how they look as text, as a page and in CI."""
 
 from ftsdk.evals.report.eval_report import EvalReport
-from ftsdk.evals.report.parts import AnswerShown, ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
+from ftsdk.evals.report.parts import (
+    AnswerShown,
+    EvalJudgeCost,
+    ExampleList,
+    ExampleShown,
+    SlicePair,
+    SliceScore,
+    TargetConfusion,
+    TargetCost,
+)
 
-__all__ = ["AnswerShown", "EvalReport", "ExampleList", "ExampleShown", "SliceScore", "TargetConfusion", "TargetCost"]
+__all__ = [
+    "AnswerShown",
+    "EvalJudgeCost",
+    "EvalReport",
+    "ExampleList",
+    "ExampleShown",
+    "SlicePair",
+    "SliceScore",
+    "TargetConfusion",
+    "TargetCost",
+]

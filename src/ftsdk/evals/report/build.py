@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from statistics import fmean, median
 from typing import Any
 
 from ftsdk.errors import SpecError
-from ftsdk.evals.comparison import summarize
 from ftsdk.evals.confusion import confusion_matrix
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.report.examples import example_lists, shown_examples
-from ftsdk.evals.report.parts import CostBasis, SliceScore, TargetConfusion, TargetCost
+from ftsdk.evals.report.parts import CostBasis, TargetConfusion, TargetCost
+from ftsdk.evals.report.slices import Results, slice_pairs, slice_scores
 from ftsdk.evals.results import ExampleResult
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["Results", "UsdPerHour", "check_usd_per_hour", "parts_of"]
+__all__ = ["UsdPerHour", "check_usd_per_hour", "parts_of"]
 
-_MOST_VALUES = 20
-"""Values of a column that get a slice of their own; the rest are taken together."""
-
-Results = Mapping[tuple[str, str], Sequence[ExampleResult]]
-"""The results of all examples, by the names of eval and target."""
 UsdPerHour = float | Decimal | Mapping[str, float | Decimal] | None
 """US dollars for an hour of the machine: of every target whose answers have no price, or by the target's name."""
 
@@ -51,9 +44,8 @@ def parts_of(
     """
     lists = tuple(one for item in evals for one in example_lists(item, results, targets, subject))
     return {
-        "slices": tuple(
-            one for item in evals for column in item.slices for one in _slices(item, column, results, targets)
-        ),
+        "slices": slice_scores(evals, results, targets),
+        "slice_pairs": slice_pairs(evals, results, targets, subject),
         "confusions": tuple(
             TargetConfusion(name=item.name, target=target, matrix=confusion_matrix([one.score for one in found]))
             for item in evals
@@ -88,29 +80,6 @@ def check_usd_per_hour(usd_per_hour: UsdPerHour, targets: Sequence[str]) -> None
 def _hourly(usd_per_hour: UsdPerHour, target: str) -> Decimal | None:
     price = usd_per_hour.get(target) if isinstance(usd_per_hour, Mapping) else usd_per_hour
     return None if price is None else Decimal(str(price))
-
-
-def _slices(item: Eval, column: str, results: Results, targets: Sequence[str]) -> list[SliceScore]:
-    values = [_as_text(result.columns[column]) for result in results[item.name, targets[0]]]
-    counts = Counter(values)
-    by_size = sorted(counts, key=lambda value: (-counts[value], value))
-    own, rare = by_size[:_MOST_VALUES], by_size[_MOST_VALUES:]
-    rest = f"({len(rare)} other values)" if rare else ""
-    name_of = dict.fromkeys(rare, rest) | {value: value for value in own}
-    found: list[SliceScore] = []
-    for name in [*own, *([rest] if rest else [])]:
-        chosen = [position for position, value in enumerate(values) if name_of[value] == name]
-        for target in targets:
-            of_slice = [results[item.name, target][position] for position in chosen]
-            (score,) = summarize(item, target, of_slice, metrics=item.metrics[:1])
-            found.append(SliceScore(column=column, value=name, score=score))
-    return found
-
-
-def _as_text(value: Any) -> str:
-    if value is None or value == "":
-        return "(none)"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _cost(

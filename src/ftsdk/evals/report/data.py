@@ -11,7 +11,15 @@ from pydantic import TypeAdapter
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.gate import Gate, Verdict
-from ftsdk.evals.report.parts import ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
+from ftsdk.evals.report.parts import (
+    EvalJudgeCost,
+    ExampleList,
+    ExampleShown,
+    SlicePair,
+    SliceScore,
+    TargetConfusion,
+    TargetCost,
+)
 from ftsdk.evals.results import EvalScore, PairedScore
 
 if TYPE_CHECKING:
@@ -29,10 +37,14 @@ def to_dict(report: EvalReport) -> dict[str, Any]:
         "scores": [_written(asdict(score)) for score in report.scores],
         "pairs": [_written(asdict(pair)) for pair in report.pairs],
         "slices": [{**asdict(one), "score": _written(asdict(one.score))} for one in report.slices],
+        "slice_pairs": [{**asdict(one), "pair": _written(asdict(one.pair))} for one in report.slice_pairs],
         "confusions": [
             {"name": one.name, "target": one.target, "matrix": one.matrix.to_dict()} for one in report.confusions
         ],
         "costs": [_cost_written(one) for one in report.costs],
+        "judge_costs": [
+            {**asdict(one), "usd": None if one.usd is None else format(one.usd, "f")} for one in report.judge_costs
+        ],
         "lists": [{**asdict(one), "indexes": list(one.indexes)} for one in report.lists],
         "examples": [{**asdict(one), "answers": [asdict(answer) for answer in one.answers]} for one in report.examples],
         "notes": list(report.notes),
@@ -60,8 +72,12 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
             "slices": _read(
                 SliceScore, [{**one, "score": _score_fields(one["score"])} for one in data.get("slices", ())]
             ),
+            "slice_pairs": _read(
+                SlicePair, [{**one, "pair": _pair_fields(one["pair"])} for one in data.get("slice_pairs", ())]
+            ),
             "confusions": _read(TargetConfusion, data.get("confusions", ())),
             "costs": _read(TargetCost, data.get("costs", ())),
+            "judge_costs": _read(EvalJudgeCost, data.get("judge_costs", ())),
             "lists": lists,
             "examples": examples,
             "gate": None if data.get("gate") is None else Gate.from_dict(data["gate"]),

@@ -14,7 +14,16 @@ from ftsdk.errors import SpecError
 from ftsdk.evals.gate import Gate, Verdict
 from ftsdk.evals.report import data as report_data
 from ftsdk.evals.report import html, junit, text
-from ftsdk.evals.report.parts import ExampleList, ExampleShown, SliceScore, TargetConfusion, TargetCost
+from ftsdk.evals.report.parts import (
+    LEAST_PAIRED,
+    EvalJudgeCost,
+    ExampleList,
+    ExampleShown,
+    SlicePair,
+    SliceScore,
+    TargetConfusion,
+    TargetCost,
+)
 from ftsdk.evals.results import EvalScore, PairedScore
 from ftsdk.spec.positional import by_name_only
 
@@ -46,10 +55,15 @@ class EvalReport:
     """Whether it has shown it; None: no gate was set."""
     slices: tuple[SliceScore, ...] = ()
     """The first metric for each value of the columns that the evals name."""
+    slice_pairs: tuple[SlicePair, ...] = ()
+    """The differences on these slices, for those of at least 10 examples: exploratory, as their p-values allow for all
+    slices, but not for having looked at them."""
     confusions: tuple[TargetConfusion, ...] = ()
     """Of evals whose scorer names classes."""
     costs: tuple[TargetCost, ...] = ()
     """What the answers cost, how many were accepted, and how long they took."""
+    judge_costs: tuple[EvalJudgeCost, ...] = ()
+    """What models that judge have cost, by eval; `costs` are of the answers alone."""
     lists: tuple[ExampleList, ...] = ()
     """Which examples to read first: changed, failed, worst and best."""
     examples: tuple[ExampleShown, ...] = ()
@@ -99,7 +113,7 @@ class EvalReport:
             )
             if score.unkept and note not in found:
                 found.append(note)
-        return (*found, *_slice_notes(self.slices))
+        return (*found, *_slice_notes(self.slices, self.slice_pairs))
 
     def __str__(self) -> str:
         return text.to_text(self)
@@ -160,8 +174,21 @@ class EvalReport:
         return cls.from_dict(cast("Mapping[str, Any]", found), folder=path.parent)
 
 
-def _slice_notes(slices: tuple[SliceScore, ...]) -> list[str]:
+def _slice_notes(slices: tuple[SliceScore, ...], pairs: tuple[SlicePair, ...]) -> list[str]:
     found: list[str] = []
+    if pairs:
+        found.append(
+            f"differences by slice are exploratory: their p-values allow for all {len(pairs)} of them (Holm), and "
+            "what they suggest is to be confirmed on new examples."
+        )
+    is_compared = len({one.score.target for one in slices}) > 1
+    hidden = [one for one in slices if one.score.n < LEAST_PAIRED] if is_compared else []
+    if hidden:
+        names = list(dict.fromkeys(f"{one.column} = {one.value}" for one in hidden))
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        found.append(
+            f"slices with fewer than {LEAST_PAIRED} examples have no difference here: {', '.join(names[:3])}{rest}."
+        )
     small = list(dict.fromkeys((one.score.name, one.column, one.value) for one in slices if one.is_small))
     if small:
         names = ", ".join(f"{column} = {value}" for _, column, value in small[:3])

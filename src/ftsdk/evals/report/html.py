@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ftsdk._format import Html, escaped, html_block, html_list, html_page, html_table, notes_html
 from ftsdk._svg import BAR, MUTED
 from ftsdk.evals.report.html_examples import EXAMPLE_STYLE, examples_html
+from ftsdk.evals.report.parts import LEAST_PAIRED
 from ftsdk.evals.report.plots import CostPoint, cost_plot, domain_of, heat, interval_plot
-from ftsdk.evals.report.text import cost_sentence, heading, shown_value
+from ftsdk.evals.report.text import cost_sentence, heading, shown_difference, shown_value
+from ftsdk.evals.results import shown_p
 
 if TYPE_CHECKING:
     from ftsdk.evals.gate import Verdict
@@ -33,7 +35,8 @@ _STYLE = (
     ".ftsdk .verdict{border-left:5px solid #d97706;padding:.2em 0 .2em .9em;margin:1em 0}"
     ".ftsdk .verdict.ship{border-color:#059669}.ftsdk .verdict.stop{border-color:#dc2626}"
     ".ftsdk .verdict b{font-size:1.15em}"
-    ".ftsdk .wide{overflow-x:auto}.ftsdk .matrix td{text-align:right;padding:.3em .6em}"
+    ".ftsdk .wide{overflow-x:auto}.ftsdk .wide td{overflow-wrap:normal}"
+    ".ftsdk .matrix td{text-align:right;padding:.3em .6em}"
     ".ftsdk .matrix th{padding:.3em .6em}.ftsdk .matrix{overflow-wrap:normal}"
     ".ftsdk details{margin:.6em 0}.ftsdk summary{cursor:pointer}"
 )
@@ -130,13 +133,16 @@ def _score_row(score: EvalScore, domain: tuple[float, float], *, is_subject: boo
     return _row(f"<b>{escaped(score.target)}</b>{by}{errors}", f"{value}{right}", f"{interval}", plot)
 
 
-def _difference_row(pair: PairedScore, domain: tuple[float, float]) -> str:
-    factor, unit, shown = (100, " points", "{:+.1f}") if pair.is_bounded else (1, "", "{:+.4g}")
-    value, low, high = (shown.format(factor * number) for number in (pair.difference, pair.low, pair.high))
-    plot = interval_plot(
-        pair.difference, pair.low, pair.high, domain, label=f"{value}{unit}, 95 % interval {low} to {high}"
+def _difference_row(pair: PairedScore, domain: tuple[float, float], *, p_holm: bool = False) -> str:
+    value, interval = shown_difference(pair)
+    unit = " points" if pair.is_bounded else ""
+    plot = interval_plot(pair.difference, pair.low, pair.high, domain, label=f"{value}{unit}, 95 % interval {interval}")
+    p = (
+        "; " + f"p {shown_p(pair.p_holm)}".replace(" ", "\N{NO-BREAK SPACE}")
+        if p_holm and pair.p_holm is not None
+        else ""
     )
-    return _row(f"{escaped(pair.tuned)} minus {escaped(pair.base)}", f"{value}{unit}", f"{low} to {high}", plot)
+    return _row(f"{escaped(pair.tuned)} minus {escaped(pair.base)}", f"{value}{unit}", f"{interval}{p}", plot)
 
 
 def _row(name: str, value: str, interval: str, plot: Html) -> str:
@@ -165,6 +171,7 @@ def _costs(report: EvalReport) -> str:
     at_least = report.costs[0].accept_at
     accepted = "it scored 1" if at_least == 1 else f"it scored at least {at_least:g}"
     parts.append(f'<p class="muted">An answer is accepted if {accepted}.{_basis(report)}</p>')
+    parts += [f"<p>{escaped(str(one))}.</p>" for one in report.judge_costs]
     for name, found in groupby(report.costs, key=lambda cost: cost.name):
         points: list[CostPoint] = []
         for cost in found:
@@ -198,6 +205,9 @@ def _slices(report: EvalReport) -> str:
         ends = [end for one in slices for end in (one.score.value, one.score.low, one.score.high)]
         domain = domain_of(ends, is_bounded=slices[0].score.is_bounded)
         subject = report.pairs[0].tuned if report.pairs else slices[0].score.target
+        pairs = [one for one in report.slice_pairs if (one.pair.name, one.column) == (name, column)]
+        ends = [end for one in pairs for end in (one.pair.difference, one.pair.low, one.pair.high)]
+        signed = domain_of(ends, is_bounded=pairs[0].pair.is_bounded, has_sign=True) if pairs else (0.0, 0.0)
         for value, of_value in groupby(slices, key=lambda one: one.value):
             for position, one in enumerate(of_value):
                 shown, interval = shown_value(one.score)
@@ -212,7 +222,14 @@ def _slices(report: EvalReport) -> str:
                 size = f"n = {one.score.n}{', small' if one.is_small else ''}"
                 head = f'<b>{escaped(value)}</b> <span class="muted">{size}</span><br>' if position == 0 else ""
                 rows.append(_row(f"{head}{escaped(one.score.target)}", shown, interval, plot))
+            rows += [_difference_row(one.pair, signed, p_holm=True) for one in pairs if one.value == value]
         parts.append(f"<h4>{escaped(name)} by {escaped(column)}</h4><table class='scores'>{''.join(rows)}</table>")
+        if pairs:
+            parts.append(
+                '<p class="muted">Differences by slice are exploratory. Their p-values allow for all '
+                f"{len(report.slice_pairs)} of them (Holm). Slices with fewer than {LEAST_PAIRED} examples have none."
+                "</p>"
+            )
     return "".join(parts)
 
 

@@ -6,20 +6,27 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from ftsdk._format import money
+from ftsdk._rich_text import rich_text
 from ftsdk.evals.confusion import ConfusionMatrix
-from ftsdk.evals.results import EvalScore
+from ftsdk.evals.results import EvalScore, PairedScore
 
 __all__ = [
+    "LEAST_PAIRED",
     "AnswerShown",
     "CostBasis",
+    "EvalJudgeCost",
     "ExampleKind",
     "ExampleList",
     "ExampleShown",
+    "SlicePair",
     "SliceScore",
     "TargetConfusion",
     "TargetCost",
 ]
 
+LEAST_PAIRED = 10
+"""Examples from which on a slice has a difference: on fewer, a single answer decides what it looks like."""
 _SMALL_SLICE = 30
 
 ExampleKind = Literal["lost", "won", "failed", "worst", "best"]
@@ -40,6 +47,16 @@ class SliceScore:
     def is_small(self) -> bool:
         """Whether it has fewer than 30 examples, so that its interval is too wide for most decisions."""
         return self.score.n < _SMALL_SLICE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePair:
+    """Two targets on the examples with one value in a column, example by example."""
+
+    column: str
+    value: str
+    pair: PairedScore
+    """By the eval's first metric. Its `p_holm` allows for all slices of the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +94,29 @@ class TargetCost:
     def usd_per_1000_accepted(self) -> Decimal | None:
         """US dollars for a thousand accepted answers; None: the cost isn't known, or no answer was accepted."""
         return 1000 * self.usd / self.accepted if self.usd is not None and self.accepted else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalJudgeCost:
+    """What the model that judges an eval has cost, beside what the answers cost."""
+
+    name: str
+    """The eval."""
+    requests: int
+    """Verdicts that are kept in the folder of the eval, those of earlier evaluations included."""
+    input_tokens: int
+    output_tokens: int
+    usd: Decimal | None = None
+    """US dollars of these; None: the price of no request is known."""
+
+    def __str__(self) -> str:
+        price = "an unknown amount" if self.usd is None else money(self.usd)
+        return (
+            f"{self.name}: the judge cost {price} for {self.requests:,} verdicts ({self.input_tokens:,} tokens in, "
+            f"{self.output_tokens:,} out), beside the answers and with earlier evaluations into this folder"
+        )
+
+    __rich__ = rich_text
 
 
 @dataclass(frozen=True, kw_only=True)

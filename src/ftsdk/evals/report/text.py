@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import money, printable, text_table
-from ftsdk.evals.results import EvalScore, PairedScore
+from ftsdk.evals.results import EvalScore, PairedScore, shown_p
 
 if TYPE_CHECKING:
     from ftsdk.evals.report.eval_report import EvalReport
     from ftsdk.evals.report.parts import TargetCost
 
-__all__ = ["TextTable", "cost_sentence", "heading", "sentences", "shown_value", "tables", "to_rich", "to_text"]
+__all__ = [
+    "TextTable",
+    "cost_sentence",
+    "heading",
+    "sentences",
+    "shown_difference",
+    "shown_value",
+    "tables",
+    "to_rich",
+    "to_text",
+]
 
 _WIDTH = 80
 """Of a terminal, in characters."""
@@ -86,6 +96,8 @@ def tables(report: EvalReport) -> list[TextTable]:
                 names=(0, 1, 2),
             )
         )
+    if report.slice_pairs:
+        found.append(_slice_differences(report))
     if any(cost.usd is not None or cost.median_seconds is not None for cost in report.costs):
         found.append(
             TextTable(
@@ -97,6 +109,30 @@ def tables(report: EvalReport) -> list[TextTable]:
             )
         )
     return found
+
+
+def _slice_differences(report: EvalReport) -> TextTable:
+    others = len({one.pair.base for one in report.slice_pairs})
+    shown = report.slice_pairs[: _MOST_SLICES * others]
+    rest = len(report.slice_pairs) - len(shown)
+    more = f"; {rest} more rows in the page and in report.json" if rest else ""
+    unit = "points" if all(one.pair.is_bounded for one in shown) else "difference"
+    return TextTable(
+        title=f"{report.slice_pairs[0].pair.tuned} minus another, by slice (exploratory; p by Holm{more})",
+        head=("eval", "slice", "minus", unit, "95 % interval", "p"),
+        rows=[
+            (
+                one.pair.name,
+                f"{one.column} = {one.value}",
+                one.pair.base,
+                *shown_difference(one.pair),
+                "-" if one.pair.p_holm is None else shown_p(one.pair.p_holm).removeprefix("= "),
+            )
+            for one in shown
+        ],
+        right=frozenset({3, 5}),
+        names=(0, 1, 2),
+    )
 
 
 def sentences(report: EvalReport) -> list[str]:
@@ -115,6 +151,7 @@ def sentences(report: EvalReport) -> list[str]:
         if mistakes and (not compared or one.target in compared):
             named = ", ".join(f"{given!r} for {right!r} {count} times" for right, given, count in mistakes)
             lines.append(f"{one.name}: {one.target} answers {named}.")
+    lines += [f"{one}." for one in report.judge_costs]
     if report.verdict is not None:
         lines += str(report.verdict).splitlines()
     return lines
@@ -124,6 +161,13 @@ def shown_value(score: EvalScore) -> tuple[str, str]:
     """Return the value of a score and its interval: as percentages if it is bounded."""
     shown = "{:.1%}" if score.is_bounded else "{:.4g}"
     return shown.format(score.value), f"{shown.format(score.low)} to {shown.format(score.high)}"
+
+
+def shown_difference(pair: PairedScore) -> tuple[str, str]:
+    """Return a difference and its interval: in points, without the word, if the score is bounded."""
+    factor, shown = (100, "{:+.1f}") if pair.is_bounded else (1, "{:+.4g}")
+    value, low, high = (shown.format(factor * number) for number in (pair.difference, pair.low, pair.high))
+    return value, f"{low} to {high}"
 
 
 def cost_sentence(cost: TargetCost) -> str:
@@ -201,9 +245,8 @@ def _cost_row(report: EvalReport, cost: TargetCost) -> tuple[str, ...]:
 
 
 def _difference(pair: PairedScore) -> str:
-    if pair.is_bounded:
-        return f"{100 * pair.difference:+.1f} points (95 % interval {100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
-    return f"{pair.difference:+.4g} (95 % interval {pair.low:+.4g} to {pair.high:+.4g})"
+    value, interval = shown_difference(pair)
+    return f"{value}{' points' if pair.is_bounded else ''} (95 % interval {interval})"
 
 
 def _shortened(text: str, width: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from ftsdk._format import escaped, html_block, notes_html, printable
+from ftsdk._rich_text import rich_text
 
 __all__ = ["Finding", "FindingKind", "RunDiagnosis"]
 
@@ -57,6 +58,8 @@ class Finding:
         lines = [f"{self.kind}: {self.cause}", *(f"  - {line}" for line in self.evidence), f"  Try: {self.advice}"]
         return "\n".join([*lines, *([f"       {self.code}"] if self.code else [])])
 
+    __rich__ = rich_text
+
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain data."""
         written = {name: value.to_dict() if hasattr(value, "to_dict") else value for name, value in self.change.items()}
@@ -86,6 +89,8 @@ class RunDiagnosis:
         if self.unknown:
             lines += ["", *(f"Not known: {line}" for line in self.unknown)]
         return printable("\n".join(lines))
+
+    __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return the diagnosis as a self-contained piece of HTML."""

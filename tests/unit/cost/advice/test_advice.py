@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
 from ftsdk.cost import Api, Operations, PriceBook, Situation, Workload, advise
@@ -303,3 +304,55 @@ def test_low_volumes_are_offered_serverless_gpus() -> None:
     reasons = [reason.text for reason in ask(task="style", workload=MODEST.replace(requests_per_month=300.0)).because]
     assert any("serverless GPUs are cheaper" in text and "wait" in text for text in reasons)
     assert not any("serverless" in reason.text for reason in ask().because)
+
+
+FORM: dict[str, Any] = {"invalid_share": 0.06, "workload": MODEST}
+
+
+def test_form_that_closes_the_gap_is_enforced_before_a_fine_tune() -> None:
+    advice = ask(**FORM)
+    assert advice.verdict == "constrain first"
+    assert "response_format" in advice.next_steps[0]
+    assert advice.constrained is not None
+    assert (advice.constrained.form, advice.constrained.examples) == ("choices", 139)
+    assert advice.constrained.usd is not None
+    assert 0 < advice.constrained.usd < 1
+    assert advice.to_dict()["constrained"]["call"].startswith("constrained(Endpoint(")
+    assert ask(**{**FORM, "invalid_share": 0.05}).verdict == "fine-tune"  # 95% at most, and 96% is needed
+
+
+def test_form_that_was_enforced_is_not_asked_for_again() -> None:
+    tried = ("prompt", "few-shot", "structured-output", "constrained-decoding")
+    assert ask(**FORM, tried=tried).verdict == "fine-tune"
+    assert ask(**FORM, tried=tried).constrained is None
+    assert ask(**FORM, other_apis=(Api(model="openai/gpt-6.1-sol", accepted=0.97),)).verdict == "use the API"
+
+
+def test_answers_that_are_text_have_no_form_to_enforce() -> None:
+    assert ask(task="style", invalid_share=0.06).constrained is None
+    assert ask(invalid_share=0.0).constrained is None
+
+
+def test_a_base_model_that_was_measured_decides() -> None:
+    advice = ask(base_score=0.97)
+    assert advice.verdict == "use the base model"
+    assert "there is nothing to train" in advice.because[0].text
+    below = ask(base_score=0.93)
+    assert below.verdict == "fine-tune"
+    assert any("an open model without tuning reaches 93%; 96% is needed" in one.text for one in below.because)
+    assert ask(base_score=0.97, needed_score=None).verdict == ask(needed_score=None).verdict
+
+
+def test_an_answer_is_not_both_good_and_of_a_wrong_form() -> None:
+    with pytest.raises(SpecError, match="more than all answers"):
+        ask(api_score=0.9, invalid_share=0.2)
+
+
+def test_the_command_takes_shares_of_form_and_of_the_base_model() -> None:
+    words = ["--task", "json", "--requests", "3e4", "--input-tokens", "600", "--output-tokens", "15", "--metric"]
+    words += ["--api", "anthropic/claude-haiku-4-5", "--tried", "prompt", "--tried", "few-shot", "--examples", "3000"]
+    words += ["--tried", "structured-output", "--api-score", "0.9", "--needed-score", "0.95"]
+    asked = CliRunner().invoke(app, ["advise", *words, "--invalid-share", "0.06"])
+    assert asked.output.startswith("CONSTRAIN FIRST"), asked.output
+    measured = CliRunner().invoke(app, ["advise", *words, "--base-score", "0.96"])
+    assert measured.output.startswith("USE THE BASE MODEL"), measured.output

@@ -76,6 +76,71 @@ CASES = {
         verdict="prompt first",
         because=("structured output (a JSON schema",),
     ),
+    "answers-outside-of-the-classes": Case(
+        words=(
+            "Haiku sorts 900,000 mails a month into eight queues, well prompted: 92 % right, 5 % with a sentence "
+            "instead of a queue's name. We need 96 % and plan a fine-tune, so that it keeps to the names."
+        ),
+        task="classification",
+        requests=900_000,
+        tokens=(500, 5),
+        given={
+            "tried": (*PROMPTED, "larger-model"),
+            "api_score": 0.92,
+            "invalid_share": 0.05,
+            "needed_score": 0.96,
+            "examples": 4000,
+        },
+        verdict="constrain first",
+        because=("5% of the answers have the wrong form, which constrained decoding rules out",),
+        steps=(
+            "measure anthropic/claude-haiku-4-5 with its answers held to the classes (response_format)",
+            'constrained(Endpoint(url=..., model="claude-haiku-4-5").target("api"), choices=labels)',
+            "measure groq/openai/gpt-oss-20b with constrained decoding",
+            "examples, about $",
+        ),
+        absent=("schema=",),
+    ),
+    "form-is-the-smaller-part-of-the-gap": Case(
+        words=(
+            "Of the orders that our API extracts, 3 % don't fit the schema, also with structured output, and 12 % "
+            "more have a wrong field. We need 95 %; open models as they are were no better."
+        ),
+        task="json",
+        requests=300_000,
+        tokens=(1500, 300),
+        given={
+            "tried": (*SETTLED, "structured-output"),
+            "api_score": 0.85,
+            "invalid_share": 0.03,
+            "needed_score": 0.95,
+            "examples": 3000,
+        },
+        verdict="fine-tune",
+        because=("its answers held to a JSON schema", "form alone lifts them to 88% at most"),
+        steps=("with constrained decoding", "schema=schema"),
+    ),
+    "the-base-model-held-to-a-schema-suffices": Case(
+        words=(
+            "Doctors' letters that may not leave, fields as JSON, a workstation with an RTX 4090. An open model of "
+            "4B fits the schema always, decoded with it, and gets 97 % of the letters right; 95 % is needed."
+        ),
+        task="json",
+        requests=20_000,
+        tokens=(1200, 100),
+        given={
+            "tried": (*PROMPTED, "structured-output", "constrained-decoding"),
+            "base_score": 0.97,
+            "needed_score": 0.95,
+            "examples": 2500,
+            "must_self_host": True,
+            "own_gpu": OwnGpu(gpu="RTX4090"),
+        },
+        verdict="use the base model",
+        because=("an open model without tuning is good enough (97%, 95% needed): there is nothing to train",),
+        steps=("its answers held to a JSON schema",),
+        absent=("at an API", "openai/"),
+    ),
     "nothing-to-measure-with": Case(
         words="The answers of our writing assistant feel off, and nobody has written down what a good one is.",
         task="style",

@@ -13,6 +13,7 @@ import pytest
 from chat_script import CHAT, MakeEndpoint, Script
 
 from ftsdk import Endpoint, TokenPrice
+from ftsdk._format import money
 from ftsdk.errors import BudgetExceededError, SpecError
 from ftsdk.evals import Eval, EvalReport, FunctionTarget, evaluate
 from ftsdk.evals.judges import judge_cost, rubric_judge
@@ -72,6 +73,22 @@ def test_no_verdict_is_asked_or_paid_for_twice(
     assert re.fullmatch(r"judge: 6 requests, [\d,]+ tokens in, [\d,]+ out, \$[\d.]+", str(cost))
     measure(rubric_judge(make_endpoint(), RUBRIC, scale=(1, 3)), rows, tmp_path)
     assert len(script.asked) == 12
+
+
+def test_a_report_has_the_judge_s_cost_as_a_line_of_its_own(
+    make_endpoint: MakeEndpoint, script: Script, rows: Any, tmp_path: Path
+) -> None:
+    script.reply = graded
+    report = measure(rubric_judge(make_endpoint(), RUBRIC), rows, tmp_path)
+
+    (found,) = report.judge_costs
+    assert (found.name, found.requests, found.usd) == ("polite", 6, judge_cost(tmp_path).usd)
+    assert report.costs[0].usd is None  # of the answers, which a function gave
+    line = f"polite: the judge cost {money(found.usd or 0)} for 6 verdicts"
+    assert line in str(report)
+    assert line in report.to_html()
+    assert report.to_dict()["judge_costs"][0]["usd"] == format(found.usd or 0, "f")
+    assert EvalReport.read(tmp_path) == report
 
 
 def test_equal_answers_to_equal_questions_are_judged_once(

@@ -16,6 +16,7 @@ from ftsdk.evals.confusion import ConfusionMatrix, confusion_matrix
 from ftsdk.evals.metrics.accuracy import accuracy
 from ftsdk.evals.metrics.f1 import macro_f1, weighted_f1
 from ftsdk.evals.metrics.median import median
+from ftsdk.evals.metrics.micro_f1 import micro_f1
 from ftsdk.evals.statistics import bootstrap_interval
 
 UNDEFINED: Any = 0.0
@@ -39,7 +40,7 @@ def test_f1_agrees_with_scikit_learn(count: int, classes: int) -> None:
     answers = [score.label or "none" for score in scores]
     labels = sorted({*references, *answers} - {"none"})
 
-    for metric, average in ((macro_f1, "macro"), (weighted_f1, "weighted")):
+    for metric, average in ((macro_f1, "macro"), (weighted_f1, "weighted"), (micro_f1, "micro")):
         expected = f1_score(references, answers, labels=labels, average=average, zero_division=UNDEFINED)
         assert metric(scores) == pytest.approx(expected, abs=1e-12)
     matrix = confusion_matrix(scores)

@@ -93,6 +93,30 @@ def test_a_slice_has_a_value_for_each_target(tmp_path: Path) -> None:
     assert sum(one.score.correct or 0 for one in slices if one.score.target == "base") == 20
 
 
+def test_a_slice_has_a_difference_that_allows_for_all_slices(tmp_path: Path) -> None:
+    report = report_of(tmp_path, Scripted("base", right_below(10)), Scripted("tuned", right_below(40)))
+    pairs = report.slice_pairs
+    assert [(one.value, one.pair.base, one.pair.tuned) for one in pairs] == [
+        ("(none)", "base", "tuned"), ("big", "base", "tuned"),
+    ]  # fmt: skip
+    assert [(one.pair.only_tuned, one.pair.only_base, one.pair.comparisons) for one in pairs] == [(23, 0, 2), (7, 0, 2)]
+    assert all(one.pair.low < one.pair.difference <= one.pair.high for one in pairs)
+    assert all((one.pair.p_holm or 0) >= (one.pair.p_value or 1) for one in pairs)
+    text, page = str(report), report.to_html()
+    row = next(line for line in text.splitlines() if "size = big" in line and "+70.0" in line)
+    assert row.split()[-1] == f"{pairs[1].pair.p_holm:.2g}"
+    assert "allow for all 2 of them (Holm)" in text
+    assert "+70.0 points" in page
+    assert max(len(line) for line in text.splitlines() if line.startswith(("kinds  ", "---"))) <= 80
+
+
+def test_a_slice_of_a_few_examples_has_no_difference_and_is_named(tmp_path: Path) -> None:
+    targets = Scripted("base", right_below(10)), Scripted("tuned", right_below(36))
+    report = evaluate([animals(36, slices=("size",))], targets, into=tmp_path)
+    assert [one.value for one in report.slice_pairs] == ["(none)"]
+    assert any("fewer than 10 examples have no difference here: size = big." in note for note in report.notes)
+
+
 def test_many_values_of_a_column_share_a_slice(tmp_path: Path) -> None:
     data = Dataset.from_rows([{"text": str(n), "kind": "x", "id": n} for n in range(30)]).as_chat("{text}", "{kind}")
     report = evaluate([Eval.exact_match(data, slices=["id"])], [Scripted("base", lambda _: "x")], into=tmp_path)
@@ -233,7 +257,7 @@ def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
 
 def test_a_report_of_an_earlier_version_has_no_parts(tmp_path: Path) -> None:
     written = report_of(tmp_path).to_dict()
-    for name in ("slices", "confusions", "costs", "lists", "examples"):
+    for name in ("slices", "slice_pairs", "confusions", "costs", "lists", "examples"):
         del written[name]
     report = EvalReport.from_dict(written)
     assert report.lists == ()

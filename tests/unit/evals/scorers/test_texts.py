@@ -59,6 +59,23 @@ def test_scores_of_single_answers_agree_with_the_libraries() -> None:
             )
 
 
+@pytest.mark.parametrize("word_order", [1, 2])
+def test_chrf_with_words_agrees_with_sacrebleu(word_order: int) -> None:
+    answers, references = texts()
+    answers[5], references[5] = "(hi), 'tis a test!", "(hi) 'tis; a  Test !"
+    with_words, theirs = chrf.with_options(word_order=word_order), CHRF(word_order=word_order)
+    scores = [with_words(Example([], one), answer) for answer, one in zip(answers, references, strict=True)]
+
+    for score, answer, reference in zip(scores, answers, references, strict=True):
+        assert score.value * 100 == pytest.approx(theirs.sentence_score(answer, [reference]).score, abs=1e-9)
+    assert corpus_chrf(scores) * 100 == pytest.approx(theirs.corpus_score(answers, [references]).score, abs=1e-9)
+    low, high, _ = corpus_chrf.interval(scores, is_bounded=True)
+    assert low < corpus_chrf(scores) < high
+    assert corpus_chrf.difference(scores, scores, is_bounded=True)[:2] == (0.0, 0.0)
+    with pytest.raises(SpecError):
+        chrf.with_options(word_order=3)
+
+
 def test_rouge_reads_words_of_all_scripts() -> None:
     assert rouge(Example([], "привет мир"), "Привет, мир!").value == 1.0
     assert rouge(Example([], "你好"), "你们").value == 0.5
