@@ -21,7 +21,7 @@ from ftsdk.evals.wrapped_targets import check_of
 from ftsdk.spec import Model
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["DEFAULT_NEW_TOKENS", "answer_locally", "answer_model", "answer_remotely", "unload_model"]
+__all__ = ["DEFAULT_NEW_TOKENS", "answer_locally", "answer_model", "answer_remotely", "refuse_empty", "unload_model"]
 
 DEFAULT_NEW_TOKENS = 512
 """The longest answer, in tokens, where nobody says: some four hundred words of English."""
@@ -116,12 +116,21 @@ def answer_remotely(
             wire = wire.constrained(constraint)
         found = wire.answers(asked.conversations, max_new_tokens=limit)
     for index, answer in enumerate(found):
-        if answer.is_cut and not answer.text.strip():
-            raise BackendError(
-                f"{endpoint.url} sent an empty answer to {asked.where(index)}: {limit} tokens were used up, probably "
-                "by reasoning. Raise max_new_tokens"
-            )
+        refuse_empty(answer, limit, asked.where(index))
     return _texts(asked, found, constraint, max_new_tokens, endpoint)
+
+
+def refuse_empty(answer: Answer, limit: int, where: str) -> None:
+    """Refuse an answer of a server that has used up its tokens before it said anything.
+
+    Raises:
+        BackendError: It is such an answer.
+    """
+    if answer.is_cut and not answer.text.strip():
+        raise BackendError(
+            f"the server's answer to {where} is empty: {limit:,} tokens were used up, probably by reasoning. Raise "
+            "max_new_tokens"
+        )
 
 
 def _constraint(choices: object, schema: object) -> Constraint | None:
