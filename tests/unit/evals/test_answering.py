@@ -95,7 +95,7 @@ def test_a_model_is_loaded_once_and_stays_a_value(model: Model) -> None:
     assert Model(id=model.id).generate("rome", max_new_tokens=4) == text
     assert LOADED.loads == before + 1
     assert pickle.loads(pickle.dumps(model)) == model
-    assert {model: 1}[Model(id=model.id)] == 1
+    assert hash(model) == hash(Model(id=model.id))
     assert model.generate([]) == []
 
 
