@@ -10,7 +10,7 @@ from collections.abc import Generator as Yields
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.errors import DatasetError
+from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.constraints import Constraint
 from ftsdk.evals.decoding import Decoded, Steering, can_decode, common_prefix_cache, decode, feed_likelihoods
@@ -75,7 +75,7 @@ class TransformersGenerator:
         self._prompts = LocalPrompts(tokenizer)
         self._decodes: bool | None = None
         self._guesses: list[list[int]] | None = None
-        self._constraint: Constraint | None = None
+        self._steering: Callable[[], Steering] | None = None
         self._on_text: Callable[[int, str], None] | None = None
 
     @property
@@ -128,9 +128,9 @@ class TransformersGenerator:
             SpecError: The constraint can't be kept, or the model can't be decoded token by token.
             MissingExtraError: llguidance isn't installed.
         """
-        self._steering_for(constraint)  # an impossible one is refused before anything is generated
+        vocabulary = self._model.get_output_embeddings().weight.shape[0]
         view = copy.copy(self)
-        view._constraint = constraint
+        view._steering = steering_for(constraint, self._tokenizer, ends=self._eos_token_ids, vocabulary=vocabulary)
         return view
 
     def generate(
@@ -226,13 +226,17 @@ class TransformersGenerator:
         import torch
 
         if not self._is_decodable(prompts[wanted[0]]):
+            if self._steering is not None:
+                raise SpecError(
+                    f"a {type(self._model).__name__} can't be decoded token by token here, so its answers can't be held "
+                    "to choices or a schema; ask without them"
+                )
             for batch in self._batches({row: len(prompts[row]) for row in wanted}, max_new_tokens):
                 # The model's own settings are restored before answers are yielded: the caller may use the model too.
                 with torch.inference_mode(), self._greedy(max_new_tokens):
                     decoded = self._generated([prompts[row] for row in batch], max_new_tokens)
                 yield dict(zip(batch, decoded, strict=True))
             return
-        make = None if self._constraint is None else self._steering_for(self._constraint)
         for group in self._groups(prompts, wanted):
             lengths = {row: len(prompts[row]) - group.prefix + len(self._guess(row)) for row in group.rows}
             batches = list(self._batches(lengths, max_new_tokens))
@@ -240,7 +244,7 @@ class TransformersGenerator:
                 batch = batches.pop(0)
                 found: dict[int, Decoded] = {}
                 try:
-                    found = self._decoded_batch(prompts, batch, group, max_new_tokens, make)
+                    found = self._decoded_batch(prompts, batch, group, max_new_tokens)
                 except RuntimeError as error:
                     if len(batch) < 2 or not _is_out_of_memory(error):
                         raise
@@ -256,11 +260,10 @@ class TransformersGenerator:
         batch: list[int],
         group: _Group,
         max_new_tokens: int,
-        make: Callable[[], Steering] | None,
     ) -> dict[int, Decoded]:
         import torch
 
-        show = self._on_text
+        make, show = self._steering, self._on_text
         with torch.inference_mode():
             finished = decode(
                 self._model,
@@ -276,7 +279,7 @@ class TransformersGenerator:
             return {batch[place]: decoded for place, decoded in finished}
 
     def _guess(self, row: int) -> list[int]:
-        return [] if self._guesses is None or self._constraint is not None else self._guesses[row]
+        return [] if self._guesses is None or self._steering is not None else self._guesses[row]
 
     def _is_decodable(self, prompt: Sequence[int]) -> bool:
         """Return whether our own decoding applies: tried on the beginning of a prompt, not assumed."""
@@ -314,10 +317,6 @@ class TransformersGenerator:
                 batch = []
             batch.append(index)
         yield batch
-
-    def _steering_for(self, constraint: Constraint) -> Callable[[], Steering]:
-        vocabulary = self._model.get_output_embeddings().weight.shape[0]
-        return steering_for(constraint, self._tokenizer, ends=self._eos_token_ids, vocabulary=vocabulary)
 
     def _generated(self, prompts: list[list[int]], max_new_tokens: int) -> list[Decoded]:
         """Generate by transformers itself."""
