@@ -228,8 +228,8 @@ class TransformersGenerator:
         if not self._is_decodable(prompts[wanted[0]]):
             if self._steering is not None:
                 raise SpecError(
-                    f"a {type(self._model).__name__} can't be decoded token by token here, so its answers can't be held "
-                    "to choices or a schema; ask without them"
+                    f"a {type(self._model).__name__} can't be decoded token by token here, so its answers can't be "
+                    "held to choices or a schema; ask without them"
                 )
             for batch in self._batches({row: len(prompts[row]) for row in wanted}, max_new_tokens):
                 # The model's own settings are restored before answers are yielded: the caller may use the model too.

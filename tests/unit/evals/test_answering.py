@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import shutil
 import subprocess
@@ -191,6 +192,16 @@ def test_an_answer_keeps_to_choices_and_to_a_schema(model: Model) -> None:
     assert all(answer.replace(" ", "") in ('{"ok":true}', '{"ok":false}') for answer in answers)
     with pytest.raises(SpecError, match="cut off before it was JSON"):
         model.generate("rome", schema=schema, max_new_tokens=2)
+
+
+def test_a_model_that_cannot_be_steered_refuses_a_constraint(sharp: Path, tmp_path: Path) -> None:
+    capped = shutil.copytree(sharp, tmp_path / "capped")
+    config = json.loads((capped / "config.json").read_text())
+    (capped / "config.json").write_text(json.dumps({**config, "final_logit_softcapping": 30.0}))
+    model = Model(id=str(capped))
+    assert model.generate("rome", max_new_tokens=2) == Model(id=str(sharp)).generate("rome", max_new_tokens=2)
+    with pytest.raises(SpecError, match="token by token"):
+        model.generate("rome", choices=["yes", "no"])
 
 
 @pytest.mark.parametrize(
