@@ -65,6 +65,8 @@ def test_a_run_outlives_its_process_and_is_evaluated_by_another(
     for words in (["evaluate", ref], ["eval", ref]):  # one is the other in short: four steps don't pass the gate
         shown = CliRunner().invoke(app, [*words, "--json"])
         assert (shown.exit_code, json.loads(shown.stdout)) == (1, report.to_dict())
+    shown = CliRunner().invoke(app, ["chat", ref, "message 1 about", "--max-new-tokens", "4"])
+    assert shown.stdout == f"{run.model().generate('message 1 about', max_new_tokens=4)}\n"
     manifest = run.collect(tmp_path / "weights").manifest
     assert manifest["info"]["steps"] == 4
     assert str(tmp_path) not in json.dumps(manifest["info"])

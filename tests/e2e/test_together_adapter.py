@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("together", reason="the extra 'together' isn't installed")
 pytest.importorskip("torch", reason="the extra 'local' isn't installed")
 
-from ftsdk import Dataset, FineTuneJob, Model, Together
+from ftsdk import Dataset, FineTuneJob, Model, ModelError, Together
 from ftsdk.models import load_model, load_tokenizer
 from ftsdk.testing.together import TogetherService
 
@@ -41,6 +41,8 @@ def test_a_collected_adapter_loads_on_its_base_and_changes_it(service: TogetherS
     tuned = run.model()
     assert tuned.id == "Qwen/Qwen3.5-9B"
     assert tuned.adapter is not None
+    with pytest.raises(ModelError, match=r"isn't on this machine .* `hf download Qwen/Qwen3.5-9B`"):
+        tuned.generate("question")
     # The base isn't at hand; the service's adapter has the shape of the tiny model.
     base = Model(id=str(tiny_model))
     tokens = load_tokenizer(base)("question", return_tensors="pt")
@@ -49,3 +51,4 @@ def test_a_collected_adapter_loads_on_its_base_and_changes_it(service: TogetherS
         after = load_model(base.replace(adapter=tuned.adapter), dtype="float32", device="cpu")(**tokens).logits
     assert before.shape == after.shape
     assert not torch.allclose(before, after)
+    assert isinstance(base.replace(adapter=tuned.adapter).generate("question", max_new_tokens=8), str)

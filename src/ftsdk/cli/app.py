@@ -10,6 +10,7 @@ import typer
 
 from ftsdk._format import money
 from ftsdk.cli.amounts import amount
+from ftsdk.cli.chat import chat_command
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.evals import eval_app, finish
@@ -216,6 +217,9 @@ def diff(
     from ftsdk.run.run import Run
 
     show_text(Run.open(ref).diff(Run.open(other)), as_json=as_json)
+
+
+app.command("chat")(chat_command)
 
 
 @app.command()

@@ -12,6 +12,7 @@ import typer
 from ftsdk._home import home
 from ftsdk._yaml import parse_yaml
 from ftsdk.cli.amounts import amount
+from ftsdk.cli.things import is_url, named_thing
 from ftsdk.errors import SpecError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class EvalRequest:
         Raises:
             SpecError: There is such an option.
         """
-        endpoints = {text for text in (self.endpoint, *self.against) if text is not None and _is_url(text)}
+        endpoints = {text for text in (self.endpoint, *self.against) if text is not None and is_url(text)}
         used_by = {
             "--api-key-env": (self.api_key_env, {_server(text) for text in endpoints}),
             "--price": (self.price, {f"{_server(text)}#{text.partition('#')[2]}" for text in endpoints}),
@@ -178,18 +179,8 @@ class EvalRequest:
 
     def _thing(self, text: str) -> Model | Endpoint | Run:
         """Return the model, endpoint or run that is meant."""
-        from ftsdk.evals import Endpoint
-        from ftsdk.run.run import Run
-        from ftsdk.spec import Model
-
-        if _is_url(text):
-            url, _, model = text.partition("#")
-            if not model:
-                raise SpecError(f"an endpoint is URL#MODEL, such as https://host/v1#my-model; got {text!r}")
-            return Endpoint(url=url, model=model, api_key_env=self.api_key_env, price=self._token_price())
-        if ":" in text and not Path(text).expanduser().exists():
-            return Run.open(text)
-        return Model(id=text)
+        price = self._token_price() if is_url(text) else None
+        return named_thing(text, api_key_env=self.api_key_env, price=price)
 
     def _token_price(self) -> TokenPrice | None:
         from ftsdk.spec import TokenPrice
@@ -214,10 +205,6 @@ def _gate_of_base(gate: Gate) -> Gate | None:
     if gate.at_least is None and gate.at_most is None and better_than is None:
         return None
     return gate.replace(no_regression={}, better_than=better_than)
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
 
 
 def _server(url: str) -> str:

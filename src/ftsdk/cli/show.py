@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ftsdk.run.listing import Runs
 
 __all__ = [
+    "err",
     "fold",
     "out",
     "plain",
@@ -46,7 +47,7 @@ class HasDict(Protocol):
 
 
 out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False)
 
 _LEAST_ROOM = 24
 """Characters for name and model in the list of runs; a terminal without them gets no column for the start."""
@@ -57,7 +58,7 @@ _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "runni
 
 def show_error(error: FtsdkError) -> None:
     """Print an error as a box on standard error."""
-    _err.print(Panel(Text(printable(str(error))), title=type(error).__name__, title_align="left", border_style="red"))
+    err.print(Panel(Text(printable(str(error))), title=type(error).__name__, title_align="left", border_style="red"))
 
 
 class HasDetails(HasDict, Protocol):

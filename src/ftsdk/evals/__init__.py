@@ -11,6 +11,7 @@ from ftsdk.evals.examples import EvalData, Example
 from ftsdk.evals.gate import Gate, Verdict, check_gate, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasureLikelihood, CanStream, Generator
 from ftsdk.evals.likelihood import Likelihood
+from ftsdk.evals.loaded_models import keep_loaded
 from ftsdk.evals.local import LocalTarget, local_target, local_targets
 from ftsdk.evals.local_generation import TransformersGenerator
 from ftsdk.evals.metrics import Metric, get_metric, metric, metric_names
@@ -83,6 +84,7 @@ __all__ = [
     "get_scorer",
     "holm",
     "judge_gate",
+    "keep_loaded",
     "local_target",
     "local_targets",
     "mcnemar",

@@ -154,9 +154,19 @@ class ChatWire:
             BackendError: The server failed, or refused the request; `retryable` tells whether it may work later.
             BudgetExceededError: The budget doesn't cover the next request.
         """
-        outputs = [""] * len(conversations)
+        found = self.answers(conversations, max_new_tokens=max_new_tokens, on_progress=on_progress)
+        return [answer.text for answer in found]
+
+    def answers(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """Answer every conversation as `generate` does, and return all that is known of the answers."""
+        outputs: dict[int, Answer] = {}
         failure: BaseException | None = None
-        done = 0
         with contextlib.closing(self._finished(conversations, max_new_tokens, frozenset())) as coming:
             for index, future in coming:
                 answer, error = _outcome(future)
@@ -164,13 +174,12 @@ class ChatWire:
                     failure = failure or error
                     self._is_over.set()
                 elif answer is not None:
-                    outputs[index] = answer.text
-                    done += 1
+                    outputs[index] = answer
                     if on_progress is not None:
-                        on_progress(done, len(conversations))
+                        on_progress(len(outputs), len(conversations))
         if failure is not None:
             raise failure
-        return outputs
+        return [outputs[index] for index in range(len(conversations))]
 
     def stream(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, skip: Collection[int] = frozenset()

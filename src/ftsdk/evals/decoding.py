@@ -9,7 +9,7 @@ is kept. So a guess changes the time, never the answer.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -148,6 +148,7 @@ def decode(
     cache: Any = None,
     guesses: Sequence[Sequence[int]] | None = None,
     steering: Sequence[Steering] | None = None,
+    on_tokens: Callable[[int, Sequence[int]], None] | None = None,
 ) -> Iterator[tuple[int, Decoded]]:
     """Yield each row with its position, as soon as it is finished.
 
@@ -160,6 +161,7 @@ def decode(
         cache: Of the prefix; None without one.
         guesses: Token ids of what each row may answer, without an end; empty: no guess.
         steering: What holds each row to a constraint; with it, guesses aren't used.
+        on_tokens: Called after each pass with each row and all its tokens so far.
     """
     import torch
 
@@ -206,6 +208,8 @@ def decode(
                     break
                 one.tokens.append(token)
             one.is_ended = one.is_ended or (is_over and len(chosen) <= room)
+            if on_tokens is not None:
+                on_tokens(row, one.tokens)
             if one.is_ended or len(chosen) >= room:
                 yield row, one
                 continue

@@ -7,10 +7,11 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Self
+from decimal import Decimal
+from typing import Annotated, Any, Self, overload
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -20,6 +21,7 @@ from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_request import LimitName, StructuredName
 from ftsdk.evals.chat_wire import ChatWire
 from ftsdk.spec import TokenPrice, Value
+from ftsdk.spec.abilities import Messages
 from ftsdk.spec.urls import check_service_url
 
 __all__ = ["Endpoint", "EndpointTarget"]
@@ -110,6 +112,75 @@ class Endpoint(Value):
             structured=self.structured,
         ) as wire:
             yield wire
+
+    @overload
+    def generate(  # pyright: ignore[reportOverlappingOverload] - a str is a sequence of str, too
+        self,
+        prompt: str | Messages,
+        *,
+        system: str | None = None,
+        max_new_tokens: int | None = None,
+        choices: Sequence[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        budget_usd: Decimal | float | None = None,
+    ) -> str: ...
+    @overload
+    def generate(
+        self,
+        prompt: Sequence[str | Messages],
+        *,
+        system: str | None = None,
+        max_new_tokens: int | None = None,
+        choices: Sequence[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        budget_usd: Decimal | float | None = None,
+    ) -> list[str]: ...
+    def generate(
+        self,
+        prompt: str | Messages | Sequence[str | Messages],
+        *,
+        system: str | None = None,
+        max_new_tokens: int | None = None,
+        choices: Sequence[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        budget_usd: Decimal | float | None = None,
+    ) -> str | list[str]:
+        """Ask the server: `endpoint.generate("Where is my parcel?")`.
+
+        Up to `concurrency` prompts are asked at once, with retries, `Retry-After` and time limits as in evals, and at
+        temperature 0 where the server takes it.
+
+        Args:
+            prompt: A text, or a conversation as a list of messages with `role` and `content`; or a list of these.
+            system: Replaces the system message of each prompt; None keeps it.
+            max_new_tokens: The longest answer, in tokens; what is longer is cut off there. None: 512. For models that
+                reason, the reasoning counts.
+            choices: Texts, one of which is the answer.
+            schema: A JSON Schema: the answer is JSON that fits it.
+            budget_usd: The most to spend on this call, in US dollars; it needs the endpoint's `price`. None: no limit.
+
+        Returns:
+            The answer; for a list of prompts, the list of the answers in its order.
+
+        Raises:
+            DatasetError: A prompt has no text or no known form.
+            SpecError: An option is invalid, or there is a budget and no price.
+            CredentialsError: The key isn't set, or was refused.
+            BackendError: A prompt got no answer after all attempts, or one that doesn't keep to the choices or the
+                schema; `retryable` tells whether it may work later. The first failure ends the call.
+            BudgetExceededError: The budget doesn't cover the next request.
+        """
+        from ftsdk.evals.answering import answer_remotely  # which asks endpoints
+
+        return answer_remotely(
+            self,
+            prompt,
+            system=system,
+            max_new_tokens=max_new_tokens,
+            choices=choices,
+            schema=schema,
+            budget_usd=budget_usd,
+        )
 
     def target(self, name: str = "tuned") -> EndpointTarget:
         """Return something to measure: `evaluate([accuracy], [endpoint.target()], into=...)`."""

@@ -10,19 +10,16 @@ from collections.abc import Generator as Yields
 from dataclasses import dataclass
 from typing import Any
 
-from ftsdk.errors import DatasetError
+from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.constraints import Constraint
 from ftsdk.evals.decoding import Decoded, Steering, can_decode, common_prefix_cache, decode, feed_likelihoods
 from ftsdk.evals.examples import Prompt
 from ftsdk.evals.generation import Conversation, tools_of
 from ftsdk.evals.likelihood import Likelihood
+from ftsdk.evals.local_prompts import LocalPrompts
 from ftsdk.evals.prefixes import groups_by_prefix
 from ftsdk.evals.steering import steering_for
-from ftsdk.models.chat_template import Conversation as TemplateInput
-from ftsdk.models.chat_template import render_conversations, template_shape
-from ftsdk.models.template_trial import RowTrial, trial_of
-from ftsdk.models.tool_check import is_tool_missing
 
 __all__ = ["TransformersGenerator"]
 
@@ -75,10 +72,16 @@ class TransformersGenerator:
         self._batch_size = batch_size or (64 if on_cpu else 256)
         self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
         self._share_prefix = share_prefix
-        self._trial: RowTrial | None = None
+        self._prompts = LocalPrompts(tokenizer)
         self._decodes: bool | None = None
         self._guesses: list[list[int]] | None = None
-        self._constraint: Constraint | None = None
+        self._steering: Callable[[], Steering] | None = None
+        self._on_text: Callable[[int, str], None] | None = None
+
+    @property
+    def max_length(self) -> int | None:
+        """The context length in tokens, of prompt and answer together; None: not known."""
+        return self._max_length
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
@@ -86,13 +89,31 @@ class TransformersGenerator:
 
     def answer_lengths(self, conversations: Sequence[Conversation], answers: Sequence[str]) -> list[int]:
         """Return the tokens of each answer as the chat template renders it; see `CanMeasure.answer_lengths`."""
-        prompts = self._render(conversations, add_generation_prompt=True)
-        rendered = self._render(_with_answers(conversations, answers), add_generation_prompt=False)
+        prompts = self._prompts.render(conversations, add_generation_prompt=True)
+        rendered = self._prompts.render(_with_answers(conversations, answers), add_generation_prompt=False)
         # Some templates render an answer without what it has in a prompt: it takes at least its own tokens.
         return [
             max(plain, len(text) - len(prompt))
             for plain, text, prompt in zip(self.count_tokens(answers), rendered, prompts, strict=True)
         ]
+
+    def prompt_lengths(self, conversations: Sequence[Conversation]) -> list[int]:
+        """Return the tokens of each prompt, as the chat template renders it.
+
+        Raises:
+            ModelError: The template refuses a conversation.
+        """
+        return [len(ids) for ids in self._prompts.render(conversations, add_generation_prompt=True)]
+
+    def following(self, on_text: Callable[[int, str], None]) -> TransformersGenerator:
+        """Return a generator that shows answers while they are written, where the model allows it.
+
+        Args:
+            on_text: Called with the position of a conversation and its answer so far, which may end in half a letter.
+        """
+        view = copy.copy(self)
+        view._on_text = on_text
+        return view
 
     def guessing(self, guesses: Sequence[str]) -> TransformersGenerator:
         """Return a generator that tries a guess for each conversation first; see `CanGuess.guessing`."""
@@ -107,9 +128,9 @@ class TransformersGenerator:
             SpecError: The constraint can't be kept, or the model can't be decoded token by token.
             MissingExtraError: llguidance isn't installed.
         """
-        self._steering_for(constraint)  # an impossible one is refused before anything is generated
+        vocabulary = self._model.get_output_embeddings().weight.shape[0]
         view = copy.copy(self)
-        view._constraint = constraint
+        view._steering = steering_for(constraint, self._tokenizer, ends=self._eos_token_ids, vocabulary=vocabulary)
         return view
 
     def generate(
@@ -170,7 +191,7 @@ class TransformersGenerator:
         import torch
 
         prompts = self._encode(conversations, 0)
-        rendered = self._render(_with_answers(conversations, answers), add_generation_prompt=False)
+        rendered = self._prompts.render(_with_answers(conversations, answers), add_generation_prompt=False)
         spans = [self._answer_tokens(*row) for row in zip(prompts, rendered, answers, strict=True)]
         for index, (prompt, answer) in enumerate(zip(prompts, spans, strict=True)):
             self._check_length(index, len(prompt), len(answer))
@@ -205,13 +226,17 @@ class TransformersGenerator:
         import torch
 
         if not self._is_decodable(prompts[wanted[0]]):
+            if self._steering is not None:
+                raise SpecError(
+                    f"a {type(self._model).__name__} can't be decoded token by token here, so its answers can't be "
+                    "held to choices or a schema; ask without them"
+                )
             for batch in self._batches({row: len(prompts[row]) for row in wanted}, max_new_tokens):
                 # The model's own settings are restored before answers are yielded: the caller may use the model too.
                 with torch.inference_mode(), self._greedy(max_new_tokens):
                     decoded = self._generated([prompts[row] for row in batch], max_new_tokens)
                 yield dict(zip(batch, decoded, strict=True))
             return
-        make = None if self._constraint is None else self._steering_for(self._constraint)
         for group in self._groups(prompts, wanted):
             lengths = {row: len(prompts[row]) - group.prefix + len(self._guess(row)) for row in group.rows}
             batches = list(self._batches(lengths, max_new_tokens))
@@ -219,7 +244,7 @@ class TransformersGenerator:
                 batch = batches.pop(0)
                 found: dict[int, Decoded] = {}
                 try:
-                    found = self._decoded_batch(prompts, batch, group, max_new_tokens, make)
+                    found = self._decoded_batch(prompts, batch, group, max_new_tokens)
                 except RuntimeError as error:
                     if len(batch) < 2 or not _is_out_of_memory(error):
                         raise
@@ -235,10 +260,10 @@ class TransformersGenerator:
         batch: list[int],
         group: _Group,
         max_new_tokens: int,
-        make: Callable[[], Steering] | None,
     ) -> dict[int, Decoded]:
         import torch
 
+        make, show = self._steering, self._on_text
         with torch.inference_mode():
             finished = decode(
                 self._model,
@@ -249,11 +274,12 @@ class TransformersGenerator:
                 cache=group.cache,
                 guesses=[self._guess(row)[: max_new_tokens - 1] for row in batch],
                 steering=None if make is None else [make() for _ in batch],
+                on_tokens=None if show is None else lambda place, tokens: show(batch[place], self._text(list(tokens))),
             )
             return {batch[place]: decoded for place, decoded in finished}
 
     def _guess(self, row: int) -> list[int]:
-        return [] if self._guesses is None or self._constraint is not None else self._guesses[row]
+        return [] if self._guesses is None or self._steering is not None else self._guesses[row]
 
     def _is_decodable(self, prompt: Sequence[int]) -> bool:
         """Return whether our own decoding applies: tried on the beginning of a prompt, not assumed."""
@@ -291,10 +317,6 @@ class TransformersGenerator:
                 batch = []
             batch.append(index)
         yield batch
-
-    def _steering_for(self, constraint: Constraint) -> Callable[[], Steering]:
-        vocabulary = self._model.get_output_embeddings().weight.shape[0]
-        return steering_for(constraint, self._tokenizer, ends=self._eos_token_ids, vocabulary=vocabulary)
 
     def _generated(self, prompts: list[list[int]], max_new_tokens: int) -> list[Decoded]:
         """Generate by transformers itself."""
@@ -351,7 +373,7 @@ class TransformersGenerator:
         return tokens[: ends[-1] + 1] if ends else tokens
 
     def _encode(self, conversations: Sequence[Conversation], max_new_tokens: int) -> list[list[int]]:
-        prompts = self._render(conversations, add_generation_prompt=True)
+        prompts = self._prompts.render(conversations, add_generation_prompt=True)
         for index, ids in enumerate(prompts):
             self._check_length(index, len(ids), max_new_tokens)
         return prompts
@@ -364,40 +386,6 @@ class TransformersGenerator:
                 line=index + 1,
                 hint="Leave the row out, shorten it, or lower max_new_tokens.",
             )
-
-    def _render(self, conversations: Sequence[Conversation], *, add_generation_prompt: bool) -> list[list[int]]:
-        if self._trial is None:
-            self._trial = trial_of(self._tokenizer)
-        self._trial.check([TemplateInput(conversation, tools_of(conversation)) for conversation in conversations])
-        if any(tools_of(one) or any(len(message) > 2 for message in one) for one in conversations):
-            return self._render_as_training(conversations, add_generation_prompt)
-        encoded = self._tokenizer.apply_chat_template(
-            [list(conversation) for conversation in conversations],
-            add_generation_prompt=add_generation_prompt,
-            tokenize=True,
-            return_dict=True,
-        )
-        return [list(ids) for ids in encoded["input_ids"]]
-
-    def _render_as_training(
-        self, conversations: Sequence[Conversation], add_generation_prompt: bool
-    ) -> list[list[int]]:
-        """Render what templates take in different shapes, such as tools and calls, as training does.
-
-        Raises:
-            DatasetError: The template leaves the tools or their calls out.
-        """
-        given = [TemplateInput(conversation, tools_of(conversation)) for conversation in conversations]
-        shape = template_shape(self._tokenizer)
-        texts = render_conversations(self._tokenizer, given, shape, generation_prompt=add_generation_prompt)
-        for index, (one, text) in enumerate(zip(given, texts, strict=True)):
-            if one.uses_tools and is_tool_missing(one, text, {}):
-                raise DatasetError(
-                    "the model's chat template leaves out the tools, or calls of them.",
-                    line=index + 1,
-                    hint="Use a model whose chat template knows tools, or leave the row out.",
-                )
-        return [list(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
 def _with_answers(conversations: Sequence[Conversation], answers: Sequence[str]) -> list[Prompt]:

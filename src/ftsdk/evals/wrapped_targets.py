@@ -12,7 +12,7 @@ from ftsdk.evals.endpoint import EndpointTarget
 from ftsdk.evals.reasoning import final_answer
 from ftsdk.evals.targets import Target
 
-__all__ = ["count_unkept", "innermost", "session_of"]
+__all__ = ["check_of", "count_unkept", "innermost", "session_of"]
 
 
 @runtime_checkable
@@ -40,11 +40,12 @@ def count_unkept(target: Target, answers: Iterable[str]) -> int:
         target = target.target
     if not isinstance(target, ConstrainedTarget):
         return 0
-    is_kept = _check_of(target.constraint)
+    is_kept = check_of(target.constraint)
     return sum(not is_kept(final_answer(answer)) for answer in answers)
 
 
-def _check_of(constraint: Constraint) -> Callable[[str], bool]:
+def check_of(constraint: Constraint) -> Callable[[str], bool]:
+    """Return what tells whether an answer, without its reasoning, keeps to a constraint."""
     match constraint:
         case Choices(choices):
             stripped = {choice.strip() for choice in choices}
