@@ -43,7 +43,7 @@ class _AveragedF1:
         if found.low < found.high:
             return found
         # No resample differs, as if all answers are right: the interval of the share of right ones has a width.
-        return mean_interval(_right(scores), is_bounded=True, confidence=confidence)
+        return mean_interval(_right(scores), is_bounded=True, groups=groups, confidence=confidence)
 
     def difference(
         self,
@@ -68,7 +68,9 @@ class _AveragedF1:
         found = interval_of_sums(rows, cell_of.ravel(), statistic, groups=groups, confidence=confidence)
         if found.low < found.high:
             return found
-        return paired_mean_interval(_right(first), _right(second), is_bounded=True, confidence=confidence)
+        return paired_mean_interval(
+            _right(first), _right(second), is_bounded=True, groups=groups, confidence=confidence
+        )
 
     def _rows(self, scores: Sequence[Score]) -> tuple[Array, Array]:
         """Return the features of each pair of classes that occurs, and the pair of each score."""

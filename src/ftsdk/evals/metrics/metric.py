@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, overload, runtime_checkable
+from statistics import NormalDist
+from typing import Any, Protocol, SupportsFloat, cast, overload, runtime_checkable
 
+from ftsdk._wilson import wilson
+from ftsdk.errors import SpecError
 from ftsdk.evals.registry import Registry
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, paired_bootstrap_interval
+from ftsdk.evals.statistics.clusters import positions_by_group
+from ftsdk.evals.statistics.shares import tango
 
 __all__ = ["FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
+
+_ROUNDING = 1e-9
 
 
 @runtime_checkable
@@ -94,18 +102,39 @@ class FunctionMetric:
     difference_rule: _DifferenceRule | None = field(default=None, repr=False)
 
     def __call__(self, scores: Sequence[Score]) -> float:
-        """Return the number."""
-        return float(self.function(scores))
+        """Return the number.
+
+        Raises:
+            SpecError: The function returned something else, or a number outside the bounds of the metric.
+        """
+        found = cast("object", self.function(scores))
+        try:
+            value = float(found) if isinstance(found, SupportsFloat) else math.nan
+        except (TypeError, ValueError, OverflowError):  # an array of several, or a number of over 308 digits
+            value = math.nan
+        if not math.isfinite(value) or (self.is_bounded and not -_ROUNDING <= value <= 1 + _ROUNDING):
+            bounds = "between 0 and 1" if self.is_bounded else "that is finite"
+            raise SpecError(
+                f"the metric {self.name!r} must return a number {bounds} for any scores, those of a resample too; got "
+                f"{value if isinstance(found, SupportsFloat) else type(found).__name__}"
+            )
+        return value
 
     def interval(
         self, scores: Sequence[Score], *, is_bounded: bool, groups: Groups = None, confidence: float = 0.95
     ) -> Interval:
         """Return the confidence interval: by the metric's own rule, else by the bootstrap."""
         if self.interval_rule is not None:
-            return self.interval_rule(scores, is_bounded=is_bounded, groups=groups, confidence=confidence)
-        return bootstrap_interval(
-            len(scores), lambda drawn: self([scores[n] for n in drawn]), groups=groups, confidence=confidence
-        )
+            found = self.interval_rule(scores, is_bounded=is_bounded, groups=groups, confidence=confidence)
+        else:
+            found = bootstrap_interval(
+                len(scores), lambda drawn: self([scores[n] for n in drawn]), groups=groups, confidence=confidence
+            )
+        if found.low < found.high or not (is_bounded if self.is_bounded is None else self.is_bounded):
+            return found
+        # No resample differs, as if all answers are right: that of a share has a width.
+        units = len(positions_by_group(len(scores), groups))
+        return Interval(*wilson(min(max(found.low, 0.0), 1.0) * units, units, confidence), "wilson")
 
     def difference(
         self,
@@ -118,14 +147,23 @@ class FunctionMetric:
     ) -> Interval:
         """Return the interval of the second minus the first: by the metric's own rule, else by the bootstrap."""
         if self.difference_rule is not None:
-            return self.difference_rule(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
-        return paired_bootstrap_interval(
-            len(first),
-            lambda drawn: self([first[n] for n in drawn]),
-            lambda drawn: self([second[n] for n in drawn]),
-            groups=groups,
-            confidence=confidence,
+            found = self.difference_rule(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
+        else:
+            found = paired_bootstrap_interval(
+                len(first),
+                lambda drawn: self([first[n] for n in drawn]),
+                lambda drawn: self([second[n] for n in drawn]),
+                groups=groups,
+                confidence=confidence,
+            )
+        if found.low < found.high or not (is_bounded if self.is_bounded is None else self.is_bounded):
+            return found
+        units = len(positions_by_group(len(first), groups))
+        share = min(abs(found.low), 1.0) * units
+        ends = tango(
+            *((0.0, share) if found.low > 0 else (share, 0.0)), units, NormalDist().inv_cdf((1 + confidence) / 2)
         )
+        return Interval(*ends, "tango")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The module's name now means this object, so the function can't be pickled by its own.
