@@ -65,7 +65,10 @@ class Score:
             found = cast("object", getattr(self, name))
             if found is not None and not isinstance(found, str):
                 raise SpecError(f"the {name} of a score must be text or None; got {_shown(found)}")
-        for name, part in cast("Mapping[object, object]", self.parts).items():
+        parts = cast("object", self.parts)
+        if not isinstance(parts, Mapping):
+            raise SpecError(f"the parts of a score must be numbers by their names; got {_shown(parts)}")
+        for name, part in cast("Mapping[object, object]", parts).items():
             if not isinstance(name, str) or not _is_finite(part):
                 raise SpecError(
                     f"the parts of a score must be finite numbers by their names; got {_shown(part)} for {_shown(name)}"
