@@ -30,7 +30,9 @@ def _chrf(sums: Array) -> Array:
 _RULE = PartsMetric("corpus_chrf", _PARTS, _chrf, scorers="the scorer 'chrf'")
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_RULE.interval, difference=_RULE.difference)
+@metric(
+    is_bounded=True, is_lower_better=False, interval=_RULE.interval, difference=_RULE.difference, p_value=_RULE.p_value
+)
 def corpus_chrf(scores: Sequence[Score]) -> float:
     """Return chrF2 of all answers together, between 0 and 1: sacrebleu's `corpus_chrf` divided by 100."""
     return _RULE.value(scores)

@@ -9,6 +9,7 @@ import numpy as np
 from ftsdk.errors import SpecError
 from ftsdk.evals.metrics.metric import metric
 from ftsdk.evals.metrics.sums_bootstrap import Array, interval_of_sums
+from ftsdk.evals.metrics.sums_swaps import p_value_of_sums
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, mean_interval, paired_mean_interval
 
@@ -72,6 +73,13 @@ class _AveragedF1:
             _right(first), _right(second), is_bounded=True, groups=groups, confidence=confidence
         )
 
+    def p_value(self, first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float:
+        classes = self._classes([*first, *second])
+        pairs = np.hstack([self._cells(first, classes), self._cells(second, classes)])
+        cells, cell_of = np.unique(pairs, axis=0, return_inverse=True)
+        rows = _features(cells[:, :2], len(classes)), _features(cells[:, 2:], len(classes))
+        return p_value_of_sums(*rows, cell_of.ravel(), self._statistic, groups=groups)
+
     def _rows(self, scores: Sequence[Score]) -> tuple[Array, Array]:
         """Return the features of each pair of classes that occurs, and the pair of each score."""
         classes = self._classes(scores)
@@ -116,7 +124,13 @@ def _right(scores: Sequence[Score]) -> list[float]:
 _MACRO, _WEIGHTED = _AveragedF1("macro_f1", _macro), _AveragedF1("weighted_f1", _weighted)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_MACRO.interval, difference=_MACRO.difference)
+@metric(
+    is_bounded=True,
+    is_lower_better=False,
+    interval=_MACRO.interval,
+    difference=_MACRO.difference,
+    p_value=_MACRO.p_value,
+)
 def macro_f1(scores: Sequence[Score]) -> float:
     """Return the mean of the F1 of all classes, each counting the same: what scikit-learn calls `average="macro"`.
 
@@ -126,7 +140,13 @@ def macro_f1(scores: Sequence[Score]) -> float:
     return _MACRO.value(scores)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_WEIGHTED.interval, difference=_WEIGHTED.difference)
+@metric(
+    is_bounded=True,
+    is_lower_better=False,
+    interval=_WEIGHTED.interval,
+    difference=_WEIGHTED.difference,
+    p_value=_WEIGHTED.p_value,
+)
 def weighted_f1(scores: Sequence[Score]) -> float:
     """Return the mean of the F1 of all classes, weighted by their examples: scikit-learn's `average="weighted"`."""
     return _WEIGHTED.value(scores)

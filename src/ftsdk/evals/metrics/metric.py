@@ -90,6 +90,10 @@ class _DifferenceRule(Protocol):
     ) -> Interval: ...
 
 
+class _PValueRule(Protocol):
+    def __call__(self, first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float: ...
+
+
 @dataclass(frozen=True)
 class FunctionMetric:
     """A metric made of a function; see `metric`."""
@@ -100,6 +104,8 @@ class FunctionMetric:
     is_lower_better: bool | None = None
     interval_rule: _IntervalRule | None = field(default=None, repr=False)
     difference_rule: _DifferenceRule | None = field(default=None, repr=False)
+    p_value_rule: _PValueRule | None = field(default=None, repr=False)
+    """None: answers are swapped, and the metric computed anew 1,000 times."""
 
     def __call__(self, scores: Sequence[Score]) -> float:
         """Return the number.
@@ -207,6 +213,7 @@ def metric(
     is_lower_better: bool | None = None,
     interval: _IntervalRule | None = None,
     difference: _DifferenceRule | None = None,
+    p_value: _PValueRule | None = None,
 ) -> Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]: ...
 
 
@@ -219,6 +226,7 @@ def metric(
     is_lower_better: bool | None = None,
     interval: _IntervalRule | None = None,
     difference: _DifferenceRule | None = None,
+    p_value: _PValueRule | None = None,
 ) -> FunctionMetric | Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]:
     """Make a metric of a function and register it under its name.
 
@@ -238,13 +246,17 @@ def metric(
         is_lower_better: A lower number is the better one; None: as the values of the scores.
         interval: A rule for its interval; None takes the percentile bootstrap.
         difference: A rule for the interval of a paired difference; None takes the paired bootstrap.
+        p_value: A rule for the p-value of a paired difference; None swaps the answers of random examples, which takes
+            minutes for 100,000 examples.
 
     Raises:
         SpecError: Another function has registered the name.
     """
 
     def make(function: Callable[[Sequence[Score]], float]) -> FunctionMetric:
-        made = FunctionMetric(name or function.__name__, function, is_bounded, is_lower_better, interval, difference)
+        made = FunctionMetric(
+            name or function.__name__, function, is_bounded, is_lower_better, interval, difference, p_value
+        )
         _METRICS.register(made.name, made, origin=f"{function.__module__}.{function.__qualname__}")
         return made
 
