@@ -163,7 +163,7 @@ def test_no_values_are_refused(rule: Callable[..., object]) -> None:
         rule([], is_bounded=True)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, 10**400])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e301, 10**400])
 def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     values, plain = [0.5, value, 0.5], [0.0, 0.0, 0.0]
     with pytest.raises(SpecError, match="finite"):
@@ -179,3 +179,11 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
 def test_a_statistic_that_fails_on_a_resample_has_no_interval() -> None:
     with pytest.raises(SpecError, match="every resample"):
         bootstrap_interval(5, lambda drawn: math.nan if len(set(drawn)) == 1 else 0.5)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 1e300])
+def test_values_beyond_their_bounds_are_refused(value: float) -> None:
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        mean_interval([0.5, value], is_bounded=True)
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        paired_mean_interval([0.5, 0.5], [0.5, value], is_bounded=True)

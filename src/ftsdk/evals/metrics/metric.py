@@ -6,7 +6,6 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Any, Protocol, SupportsFloat, cast, overload, runtime_checkable
 
 from ftsdk._wilson import wilson
@@ -15,7 +14,6 @@ from ftsdk.evals.registry import Registry
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, paired_bootstrap_interval
 from ftsdk.evals.statistics.clusters import positions_by_group
-from ftsdk.evals.statistics.shares import tango
 
 __all__ = ["FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
 
@@ -153,23 +151,14 @@ class FunctionMetric:
     ) -> Interval:
         """Return the interval of the second minus the first: by the metric's own rule, else by the bootstrap."""
         if self.difference_rule is not None:
-            found = self.difference_rule(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
-        else:
-            found = paired_bootstrap_interval(
-                len(first),
-                lambda drawn: self([first[n] for n in drawn]),
-                lambda drawn: self([second[n] for n in drawn]),
-                groups=groups,
-                confidence=confidence,
-            )
-        if found.low < found.high or not (is_bounded if self.is_bounded is None else self.is_bounded):
-            return found
-        units = len(positions_by_group(len(first), groups))
-        share = min(abs(found.low), 1.0) * units
-        ends = tango(
-            *((0.0, share) if found.low > 0 else (share, 0.0)), units, NormalDist().inv_cdf((1 + confidence) / 2)
+            return self.difference_rule(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
+        return paired_bootstrap_interval(
+            len(first),
+            lambda drawn: self([first[n] for n in drawn]),
+            lambda drawn: self([second[n] for n in drawn]),
+            groups=groups,
+            confidence=confidence,
         )
-        return Interval(*ends, "tango")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The module's name now means this object, so the function can't be pickled by its own.

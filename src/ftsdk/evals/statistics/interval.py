@@ -10,8 +10,9 @@ from ftsdk.spec.amounts import check_amount, shown_number
 
 __all__ = ["LARGEST_VALUE", "Interval", "IntervalMethod", "check_confidence", "check_values"]
 
-LARGEST_VALUE = 1e100
-"""Sums and squares of larger values don't fit into a float."""
+LARGEST_VALUE = 1e300
+"""Sums of larger values don't fit into a float."""
+_ROUNDING = 1e-9
 
 IntervalMethod = Literal["wilson", "tango", "newcombe", "t", "clustered", "bootstrap"]
 
@@ -36,14 +37,20 @@ def check_confidence(confidence: float) -> float:
     return confidence
 
 
-def check_values(values: Sequence[float]) -> None:
+def check_values(values: Sequence[float], *, is_bounded: bool = False) -> None:
     """Raise unless there are values, and all are finite numbers.
 
+    Args:
+        values: The values.
+        is_bounded: They must lie between 0 and 1, but for rounding.
+
     Raises:
-        SpecError: They aren't, or one is beyond 1e100.
+        SpecError: They aren't, or one is beyond 1e300.
     """
     if not values:
         raise SpecError("an interval needs at least one value")
+    low, high = (-_ROUNDING, 1 + _ROUNDING) if is_bounded else (-LARGEST_VALUE, LARGEST_VALUE)
     for value in values:
-        if not abs(value) <= LARGEST_VALUE:
-            raise SpecError(f"values must be finite numbers from -1e100 to 1e100; got {shown_number(value)}")
+        if not low <= value <= high:
+            bounds = "between 0 and 1" if is_bounded else "from -1e300 to 1e300"
+            raise SpecError(f"values must be finite numbers {bounds}; got {shown_number(value)}")

@@ -50,7 +50,7 @@ def mean_interval(
     193-201; Hall, JRSS B 54 (1992) 221-228 for skewness; `clustered_mean` for groups.
     """
     check_confidence(confidence)
-    check_values(values)
+    check_values(values, is_bounded=is_bounded)
     if groups is None and is_bounded and is_binary(values):
         return Interval(*wilson(math.fsum(values), len(values), confidence), "wilson")
     found = clustered_mean(values, groups)
@@ -98,10 +98,10 @@ def paired_mean_interval(
     to Evals" (2024), section 4.2; `clustered_mean` for groups.
     """
     check_confidence(confidence)
-    check_values(first)
+    check_values(first, is_bounded=is_bounded)
     if len(first) != len(second):
         raise SpecError(f"paired values must be of the same examples; got {len(first)} and {len(second)}")
-    check_values(second)
+    check_values(second, is_bounded=is_bounded)
     differences = [other - one for one, other in zip(first, second, strict=True)]
     are_shares = is_bounded and is_binary([*first, *second])
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -214,10 +214,12 @@ def test_a_page_goes_back_once_for_a_form_that_is_sent_twice() -> None:
 def test_odd_requests_are_refused_without_a_word(length: str, capfd: pytest.CaptureFixture[str]) -> None:
     with served(BlindSession(many(2).pairs, {}, lambda verdict: None, by="ann")) as url:
         host, path = urllib.parse.urlsplit(url).netloc, urllib.parse.urlsplit(url).path
-        with socket.create_connection(host.split(":"), timeout=10) as connection:
+        with socket.create_connection((host.partition(":")[0], int(host.partition(":")[2])), timeout=10) as connection:
             connection.sendall(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n".encode())
             assert b" 400 " in connection.recv(100)
-        with socket.create_connection(host.split(":"), timeout=10) as connection:  # hangs up before the answer
+        with socket.create_connection(
+            (host.partition(":")[0], int(host.partition(":")[2])), timeout=10
+        ) as connection:  # hangs up before the answer
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert "1 of 2" in read(url)
