@@ -13,10 +13,11 @@ from typing import Any
 from ftsdk.errors import DatasetError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.constraints import Constraint
-from ftsdk.evals.decoding import Decoded, Steering, can_decode, common_prefix_cache, decode, feed_likelihoods
+from ftsdk.evals.decoding import Decoded, Steering, can_decode, decode, feed_likelihoods
 from ftsdk.evals.examples import Prompt
 from ftsdk.evals.generation import Conversation, tools_of
 from ftsdk.evals.likelihood import Likelihood
+from ftsdk.evals.packed_rows import SharedPrefix, shared_prefix
 from ftsdk.evals.prefixes import groups_by_prefix
 from ftsdk.evals.steering import steering_for
 from ftsdk.models.chat_template import Conversation as TemplateInput
@@ -29,11 +30,15 @@ __all__ = ["TransformersGenerator"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Prompts that share a beginning, and its keys and values."""
+    """Prompts that share a beginning."""
 
     rows: list[int]
-    prefix: int
-    cache: Any
+    prefix: SharedPrefix | None
+
+    @property
+    def shared(self) -> int:
+        """How many tokens all of them begin with."""
+        return 0 if self.prefix is None else self.prefix.length
 
 
 class TransformersGenerator:
@@ -183,7 +188,7 @@ class TransformersGenerator:
                 yield index, Likelihood(log_probability=sum(found), tokens=len(found))
             return
         for group in self._groups(prompts, list(range(len(prompts)))):
-            lengths = {row: len(prompts[row]) - group.prefix + len(spans[row]) for row in group.rows}
+            lengths = {row: len(prompts[row]) - group.shared + len(spans[row]) for row in group.rows}
             for batch in self._batches(lengths, 0):
                 with torch.inference_mode():
                     found = feed_likelihoods(
@@ -191,7 +196,6 @@ class TransformersGenerator:
                         [prompts[row] for row in batch],
                         [spans[row] for row in batch],
                         prefix=group.prefix,
-                        cache=group.cache,
                     )
                 for row, values in zip(batch, found, strict=True):
                     yield row, Likelihood(log_probability=sum(values), tokens=len(values))
@@ -213,7 +217,7 @@ class TransformersGenerator:
             return
         make = None if self._constraint is None else self._steering_for(self._constraint)
         for group in self._groups(prompts, wanted):
-            lengths = {row: len(prompts[row]) - group.prefix + len(self._guess(row)) for row in group.rows}
+            lengths = {row: len(prompts[row]) - group.shared + len(self._guess(row)) for row in group.rows}
             batches = list(self._batches(lengths, max_new_tokens))
             while batches:
                 batch = batches.pop(0)
@@ -246,7 +250,6 @@ class TransformersGenerator:
                 ends=self._eos_token_ids,
                 max_new_tokens=max_new_tokens,
                 prefix=group.prefix,
-                cache=group.cache,
                 guesses=[self._guess(row)[: max_new_tokens - 1] for row in batch],
                 steering=None if make is None else [make() for _ in batch],
             )
@@ -258,28 +261,18 @@ class TransformersGenerator:
     def _is_decodable(self, prompt: Sequence[int]) -> bool:
         """Return whether our own decoding applies: tried on the beginning of a prompt, not assumed."""
         if self._decodes is None:
-            import torch
-
-            self._decodes = can_decode(self._model)
-            if self._decodes:
-                ids = torch.tensor([list(prompt[:16])], device=self._model.device)
-                with torch.inference_mode():
-                    theirs = self._model(input_ids=ids).logits[0, -1].float()
-                    hidden = self._model.base_model(input_ids=ids).last_hidden_state[0, -1]
-                    ours = self._model.get_output_embeddings()(hidden).float()
-                # Some models scale or cap what the head returns.
-                self._decodes = bool(torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2 * float(theirs.abs().max())))
+            self._decodes = can_decode(self._model, prompt)
         return self._decodes
 
     def _groups(self, prompts: list[list[int]], wanted: list[int]) -> Iterator[_Group]:
         import torch
 
-        for rows, prefix in groups_by_prefix({row: prompts[row] for row in wanted}):
-            cache = None
-            if prefix and self._share_prefix:
+        for rows, length in groups_by_prefix({row: prompts[row] for row in wanted}):
+            prefix = None
+            if length and self._share_prefix:
                 with torch.inference_mode():
-                    cache = common_prefix_cache(self._model, prompts[rows[0]][:prefix])
-            yield _Group(rows=rows, prefix=prefix if cache is not None else 0, cache=cache)
+                    prefix = shared_prefix(self._model, prompts[rows[0]][:length])
+            yield _Group(rows=rows, prefix=prefix)
 
     def _batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
         """Group positions by length, longest first: little is padded, and if memory runs out it does so at once."""
