@@ -67,8 +67,9 @@ class TransformersGenerator:
             tokenizer: With chat template and pad token.
             eos_token_ids: Any of these ends an answer.
             max_length: The context length in tokens; None doesn't check.
-            batch_size: Most conversations at once. None: 64 on a CPU, 256 on a GPU.
-            batch_tokens: Most tokens at once, prompt and answer, padding included. None: 4,096 (CPU), 32,768 (GPU).
+            batch_size: Most conversations at once. None: 256.
+            batch_tokens: Most tokens at once, prompt and answer, those of the longest for each; a shared beginning
+                isn't counted. None: as many as have keys and values of 1 GiB, 2,048 to 16,384; 32,768 on a GPU.
             share_prefix: Compute a shared beginning once, where the model allows it.
         """
         # PEFT puts LoRA inside the layers, so the inner model has the adapter too, and the only generation settings.
@@ -77,8 +78,8 @@ class TransformersGenerator:
         self._eos_token_ids = list(eos_token_ids)
         self._max_length = max_length
         on_cpu = self._model.device.type == "cpu"
-        self._batch_size = batch_size or (64 if on_cpu else 256)
-        self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
+        self._batch_size = batch_size or 256
+        self._batch_tokens = batch_tokens or (_tokens_in_memory(self._model) if on_cpu else 32768)
         self._share_prefix = share_prefix
         self._trial: RowTrial | None = None
         self._decodes: bool | None = None
@@ -398,6 +399,16 @@ def _with_answers(conversations: Sequence[Conversation], answers: Sequence[str])
         Prompt([*conversation, {"role": "assistant", "content": answer}], tools_of(conversation))
         for conversation, answer in zip(conversations, answers, strict=True)
     ]
+
+
+def _tokens_in_memory(model: Any) -> int:
+    """Return how many tokens' keys and values take 1 GiB, within limits: each step reads the weights once."""
+    config = model.config.get_text_config(decoder=True)
+    heads: int = getattr(config, "num_attention_heads", None) or 1
+    size: int = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
+    shared: int = getattr(config, "num_key_value_heads", None) or heads
+    layers: int = getattr(config, "num_hidden_layers", 0)
+    return min(16384, max(2048, 2**30 // max(1, 2 * layers * shared * size * model.dtype.itemsize)))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
