@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="16 messages, one round: shows that it runs")
     given = parser.parse_args()
     count, rounds = (16, 1) if given.small else (given.messages, given.rounds)
+    sizes = [size for size in SIZES if size <= max(count, SIZES[0])]
 
     import torch
 
@@ -180,7 +181,7 @@ def main() -> None:
         "ours, choices": lambda: held.generate(talks, max_new_tokens=LIMIT),
     }
     for kind, limit in (("rambling", LIMIT), ("short", SHORT)):
-        for size in SIZES:
+        for size in sizes:
             runs[f"generate, {kind}, batches of {size}"] = lambda size=size, limit=limit: plain(
                 bare, tokenizer, talks, size, ends, limit
             )
@@ -207,7 +208,7 @@ def main() -> None:
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
             if other is not None:
                 for kind, limit in (("rambling", LIMIT), ("short", SHORT)):
-                    for size in (32, 64):
+                    for size in (32, 64) if count > 32 else (16,):
                         name = f"lm-eval, {kind}, batches of {size}"
                         took, answers[name] = other.round(limit, size)
                         seconds.setdefault(name, []).append(took)
@@ -228,9 +229,9 @@ def main() -> None:
                 best = max(names, key=rate.__getitem__)
                 print(f"ours, {kind} / {best}: {rate[f'ours, {kind}'] / rate[best]:.2f}")
     if bare.dtype != torch.float32:
-        first, *others = [answers[f"generate, rambling, batches of {size}"] for size in SIZES]
+        first, *others = [answers[f"generate, rambling, batches of {size}"] for size in sizes]
         same = [sum(one == two for one, two in zip(first, other, strict=True)) for other in others]
-        print(f"plain generate in batches of {SIZES[0]} answers as in {SIZES[1:]}: {same} of {count}")
+        print(f"plain generate in batches of {sizes[0]} answers as in {sizes[1:]}: {same} of {count}")
 
 
 if __name__ == "__main__":
