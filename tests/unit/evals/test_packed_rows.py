@@ -107,7 +107,7 @@ def test_a_model_answers_as_transformers_does_or_is_refused(name: str, sizes: di
 def test_rows_that_end_at_any_time_leave_the_others_as_they_were(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(packed_rows, "_PASS_TOKENS", 5 + 9 * seed)  # several passes, and rows cut into pieces
+    monkeypatch.setattr(packed_rows, "_pass_tokens", lambda _: 5 + 9 * seed)  # several passes, and rows cut into pieces
     model, prompts, draw = tiny("llama", num_key_value_heads=2), prompts_of(seed), random.Random(seed)
     free = [theirs(model, prompt, [2], 14).tokens for prompt in prompts]
     ends = [2, *draw.sample(sorted({token for tokens in free for token in tokens[3:]}), 3)]
@@ -124,7 +124,7 @@ def test_rows_that_end_at_any_time_leave_the_others_as_they_were(seed: int, monk
 def test_the_states_of_the_last_tokens_are_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(packed_rows, "_PASS_TOKENS", 6)
+    monkeypatch.setattr(packed_rows, "_pass_tokens", lambda _: 6)
     model, prompts = tiny("qwen3", num_key_value_heads=2, head_dim=16), prompts_of(5, rows=3)
     with torch.inference_mode():
         rows = PackedRows(model, 3, 30)
