@@ -1,9 +1,9 @@
 """Greedy decoding of many prompts at once: nothing is computed twice, and rows that are finished leave the batch.
 
 A batch shares the keys and values of a beginning that its prompts have in common; see `packed_rows`. Every row then
-feeds tokens of its own, as many as it has: its prompt, an answer that is guessed, tokens that a constraint leaves no choice about. A guess
-costs one pass, and if the model would have answered just that, the row is finished; if not, what the model agreed with
-is kept. So a guess changes the time, never the answer.
+feeds tokens of its own, as many as it has: its prompt, an answer that is guessed, tokens that a constraint leaves no
+choice about. A guess costs one pass, and if the model would have answered just that, the row is finished; if not, what
+the model agreed with is kept. So a guess changes the time, never the answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows packed into one sequence: what a model answers is what transformers' own generation answers, or it is refused."""
+"""Rows packed into one sequence: a model answers what transformers' own generation does, or is refused."""
 
 from __future__ import annotations
 
