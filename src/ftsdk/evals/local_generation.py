@@ -17,7 +17,7 @@ from ftsdk.evals.decoding import Decoded, Steering, can_decode, decode, feed_lik
 from ftsdk.evals.examples import Prompt
 from ftsdk.evals.generation import Conversation, tools_of
 from ftsdk.evals.likelihood import Likelihood
-from ftsdk.evals.packed_rows import SharedPrefix, shared_prefix
+from ftsdk.evals.packed_rows import SharedPrefix, shared_prefix, tokens_in_memory
 from ftsdk.evals.prefixes import groups_by_prefix
 from ftsdk.evals.steering import steering_for
 from ftsdk.models.chat_template import Conversation as TemplateInput
@@ -79,7 +79,7 @@ class TransformersGenerator:
         self._max_length = max_length
         on_cpu = self._model.device.type == "cpu"
         self._batch_size = batch_size or 256
-        self._batch_tokens = batch_tokens or (_tokens_in_memory(self._model) if on_cpu else 32768)
+        self._batch_tokens = batch_tokens or (tokens_in_memory(self._model) if on_cpu else 32768)
         self._share_prefix = share_prefix
         self._trial: RowTrial | None = None
         self._decodes: bool | None = None
@@ -399,16 +399,6 @@ def _with_answers(conversations: Sequence[Conversation], answers: Sequence[str])
         Prompt([*conversation, {"role": "assistant", "content": answer}], tools_of(conversation))
         for conversation, answer in zip(conversations, answers, strict=True)
     ]
-
-
-def _tokens_in_memory(model: Any) -> int:
-    """Return how many tokens' keys and values take 1 GiB, within limits: each step reads the weights once."""
-    config = model.config.get_text_config(decoder=True)
-    heads: int = getattr(config, "num_attention_heads", None) or 1
-    size: int = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
-    shared: int = getattr(config, "num_key_value_heads", None) or heads
-    layers: int = getattr(config, "num_hidden_layers", 0)
-    return min(16384, max(2048, 2**30 // max(1, 2 * layers * shared * size * model.dtype.itemsize)))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["PackedRows", "SharedPrefix", "UnsupportedAttentionError", "shared_prefix"]
+__all__ = ["PackedRows", "SharedPrefix", "UnsupportedAttentionError", "shared_prefix", "tokens_in_memory"]
 
 _NAME = "ftsdk_packed_rows"
 _KEPT_SHARE = 0.75
@@ -259,6 +259,16 @@ def shared_prefix(model: Any, tokens: Sequence[int]) -> SharedPrefix:
     rows = PackedRows(model, 1, len(tokens))
     rows.feed([tokens], [0])
     return rows.as_prefix()
+
+
+def tokens_in_memory(model: Any) -> int:
+    """Return how many tokens' keys and values take 1 GiB, within limits: each step reads the weights once."""
+    config = model.config.get_text_config(decoder=True)
+    heads: int = getattr(config, "num_attention_heads", None) or 1
+    size: int = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
+    shared: int = getattr(config, "num_key_value_heads", None) or heads
+    layers: int = getattr(config, "num_hidden_layers", 0)
+    return min(16384, max(2048, 2**30 // max(1, 2 * layers * shared * size * model.dtype.itemsize)))
 
 
 def _attention(query: Any, keys: Any, values: Any, mask: Any, scale: float) -> tuple[Any, Any]:
