@@ -247,7 +247,7 @@ def _pass_tokens(model: Any) -> int:
     """Return the most tokens of one pass.
 
     More take more memory, and what is computed element by element gets slower when it leaves the processor's caches. In
-    32 bits, products of matrices are as fast with 512 rows as with 2,048; in 16 bits they are twice as fast with more.
+    32 bits, products of matrices are as fast with 200 rows as with 2,000; in 16 bits they are twice as fast with 2,000.
     """
     import torch
 
