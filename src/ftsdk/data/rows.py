@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ftsdk._format import printable
 from ftsdk.data.argument_checks import checked_index, checked_whole
-from ftsdk.data.asked import loose_prompt_hashes
+from ftsdk.data.asked import loose_prompt_hashes, prompts_of
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.forms import detect_form
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas
 
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.duplicates.hashed_words import HashedWords
     from ftsdk.data.report import DataReport
     from ftsdk.data.steps import Step
     from ftsdk.data.summary import Summary
@@ -251,6 +252,13 @@ class Rows:
     def prompt_hashes(self) -> Any:
         """The `loose_prompt_hashes` of the rows, a NumPy array."""
         return self.found_once("prompt hashes", lambda: loose_prompt_hashes(self._rows, self._format))
+
+    @property
+    def prompt_words(self) -> HashedWords:
+        """The words of the prompts, as hashes: in memory, or beyond a limit in a file that is mapped into it."""
+        from ftsdk.data.duplicates.hashed_words import HashedWords  # loads NumPy
+
+        return self.found_once("words of prompts", lambda: HashedWords(prompts_of(self._rows, self._format)))
 
     def ref(self) -> DatasetRef:
         """Return the dataset as a spec names it.

@@ -14,14 +14,19 @@ from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
 __all__ = [
     "CharacterShingles",
+    "CutTexts",
     "Hashes",
     "Positions",
+    "Shingled",
     "Shingler",
     "Shingles",
+    "SomeShingled",
     "Texts",
     "WordShingles",
     "batches",
     "distinct_owners",
+    "hashed_words",
+    "ngrams",
     "read_texts",
     "text_sizes",
     "without",
@@ -69,11 +74,7 @@ class WordShingles(NamedTuple):
 
     def __call__(self, texts: Any) -> Shingles:
         """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
-        if _is_plain_ascii(texts):
-            hashes, offsets = _ascii_words(texts)
-        else:
-            hashes, offsets = _unicode_words(texts)
-        return _ngrams(hashes, offsets, self.n)
+        return ngrams(*hashed_words(texts), self.n)
 
 
 class CharacterShingles(NamedTuple):
@@ -86,7 +87,59 @@ class CharacterShingles(NamedTuple):
         plain = [" ".join(unicodedata.normalize("NFC", text).lower().split()) for text in texts.to_pylist()]
         codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
         offsets = np.concatenate(([0], np.cumsum(np.fromiter(map(len, plain), dtype=np.int64, count=len(plain)))))
-        return _ngrams(_mixed(codes), offsets, self.n)
+        return ngrams(_mixed(codes), offsets, self.n)
+
+
+class Shingled(Protocol):
+    """Texts that are read as n-grams."""
+
+    @property
+    def sizes(self) -> Positions:
+        """The length of each text, about."""
+        ...
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some texts."""
+        ...
+
+
+class CutTexts:
+    """Texts that are cut into n-grams whenever they are read."""
+
+    def __init__(self, texts: Texts, shingler: Shingler, sizes: Positions | None = None) -> None:
+        """Read texts in batches.
+
+        Args:
+            texts: The texts.
+            shingler: Cuts them.
+            sizes: Their `text_sizes`, where they are known.
+        """
+        self._texts = texts
+        self._shingler = shingler
+        self.sizes = text_sizes(texts) if sizes is None else sizes
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some texts."""
+        return self._shingler(read_texts(self._texts, rows))
+
+
+class SomeShingled:
+    """Some of the texts that are read as n-grams."""
+
+    def __init__(self, texts: Shingled, rows: Positions) -> None:
+        """Choose rows."""
+        self._texts = texts
+        self._rows = rows
+        self.sizes = texts.sizes[rows]
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some of these."""
+        return self._texts.at(self._rows[rows])
+
+
+def hashed_words(texts: Any) -> tuple[Hashes, Positions]:
+    """Return the words of a pyarrow array of texts as hashes, and where those of each begin and the last ones end."""
+    return _ascii_words(texts) if _is_plain_ascii(texts) else _unicode_words(texts)
 
 
 def _compute() -> Any:
@@ -134,7 +187,7 @@ def _mixed(values: Hashes) -> Hashes:
     return values
 
 
-def _ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
+def ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
     """Return the n-grams of texts whose units (words, characters) are given as hashes."""
     starts = max(len(units) - n + 1, 0)
     hashes = units[:starts].copy()

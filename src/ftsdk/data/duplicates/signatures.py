@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
-from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingled, Shingles, batches, without
 from ftsdk.data.in_threads import in_threads
 
 __all__ = ["BANDS", "Signatures", "sign"]
@@ -35,23 +35,22 @@ class Signatures(NamedTuple):
     """Equal for rows with the same n-grams."""
 
 
-def sign(texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes, *, at_least: int) -> Signatures:
+def sign(texts: Shingled, common: Hashes, *, at_least: int) -> Signatures:
     """Return the signatures of texts.
 
     Args:
         texts: The texts of all rows, read in batches.
-        sizes: The length of each text.
-        shingler: Cuts texts into n-grams.
         common: Sorted hashes of n-grams that don't count.
         at_least: Texts with fewer n-grams are left out.
     """
-    bands = np.empty((BANDS, len(sizes)), dtype=np.uint64)
-    contents = np.empty(len(sizes), dtype=np.uint64)
-    positions = np.empty(len(sizes), dtype=np.int64)
+    rows_in_all = len(texts.sizes)
+    bands = np.empty((BANDS, rows_in_all), dtype=np.uint64)
+    contents = np.empty(rows_in_all, dtype=np.uint64)
+    positions = np.empty(rows_in_all, dtype=np.int64)
 
     def signed(batch: tuple[int, int]) -> tuple[Positions, Hashes, Hashes]:
         rows = np.arange(*batch)
-        shingles = without(shingler(read_texts(texts, rows)), common)
+        shingles = without(texts.at(rows), common)
         is_long = shingles.counts >= max(at_least, 1)
         shingles = _those(shingles, is_long)
         if not is_long.any():
@@ -59,7 +58,7 @@ def sign(texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes, *, 
         return rows[is_long], _band_keys(shingles), np.add.reduceat(shingles.hashes, shingles.offsets[:-1])
 
     filled = 0
-    for rows, keys, found in in_threads(signed, batches(sizes)):
+    for rows, keys, found in in_threads(signed, batches(texts.sizes)):
         end = filled + len(rows)
         bands[:, filled:end] = keys.T
         contents[filled:end] = found
