@@ -54,6 +54,7 @@ class Rows:
         "_found",
         "_guesses",
         "_parts",
+        "_prompt_words",
         "_ref",
         "_rows",
         "_source",
@@ -84,6 +85,7 @@ class Rows:
         self._parts = parts
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
+        self._prompt_words: HashedWords | None = None
         self._ref: DatasetRef | None = None
         self._found: LastResults[Any] = LastResults(_MOST_FOUND)
 
@@ -258,7 +260,9 @@ class Rows:
         """The words of the prompts, as hashes: in memory, or beyond a limit in a file that is mapped into it."""
         from ftsdk.data.duplicates.hashed_words import HashedWords  # loads NumPy
 
-        return self.found_once("words of prompts", lambda: HashedWords(prompts_of(self._rows, self._format)))
+        if self._prompt_words is None:
+            self._prompt_words = HashedWords(prompts_of(self._rows, self._format))
+        return self._prompt_words
 
     def ref(self) -> DatasetRef:
         """Return the dataset as a spec names it.
