@@ -204,10 +204,10 @@ def _candidates(
         yield from _led(order[is_large], buckets[is_large], components)
 
 
-def _shared(keys: Hashes) -> Positions:
+def _shared(keys: NDArray[np.uint32]) -> Positions:
     """Return where the keys are that occur twice or more, and few others. Sorting what is left takes less time."""
     ordered = np.sort(keys)
-    last_bits = np.uint64((1 << max(len(keys).bit_length() + 1, 8)) - 1)
+    last_bits = np.uint32((1 << max(len(keys).bit_length() + 1, 8)) - 1)
     table = np.zeros(int(last_bits) + 1, dtype=np.bool_)
     table[ordered[1:][ordered[1:] == ordered[:-1]] & last_bits] = True
     return np.flatnonzero(table[keys & last_bits])

@@ -41,6 +41,8 @@ BATCH_ROWS = 2_048
 """The arrays of so many texts stay in the processor's cache."""
 BATCH_CHARACTERS = 8_000_000
 _LAST_BITS = (1 << 18) - 1
+_FEW = 8
+"""So many comparisons with all n-grams take less time than a table."""
 
 # Scripts that put no blanks between words: each character counts as a word.
 _UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
@@ -208,13 +210,17 @@ def without(shingles: Shingles, common: Hashes) -> Shingles:
     """Return the n-grams that aren't among `common`, which is sorted."""
     if not len(common):
         return shingles
-    # Few n-grams share their last bits with a common one, and only these are looked up.
-    table = np.zeros(_LAST_BITS + 1, dtype=np.bool_)
-    table[common & np.uint64(_LAST_BITS)] = True
-    maybe = np.flatnonzero(table[shingles.hashes & np.uint64(_LAST_BITS)])
-    found = np.minimum(np.searchsorted(common, shingles.hashes[maybe]), len(common) - 1)
     is_kept = np.ones(len(shingles.hashes), dtype=np.bool_)
-    is_kept[maybe] = common[found] != shingles.hashes[maybe]
+    if len(common) <= _FEW:
+        for one in common:
+            is_kept &= shingles.hashes != one
+    else:
+        # Few n-grams share their last bits with a common one, and only these are looked up.
+        table = np.zeros(_LAST_BITS + 1, dtype=np.bool_)
+        table[common & np.uint64(_LAST_BITS)] = True
+        maybe = np.flatnonzero(table[shingles.hashes & np.uint64(_LAST_BITS)])
+        found = np.minimum(np.searchsorted(common, shingles.hashes[maybe]), len(common) - 1)
+        is_kept[maybe] = common[found] != shingles.hashes[maybe]
     kept = np.concatenate(([0], np.cumsum(is_kept)))
     return Shingles(shingles.hashes[is_kept], kept[shingles.offsets])
 
