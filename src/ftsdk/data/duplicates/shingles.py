@@ -37,8 +37,8 @@ Positions = NDArray[np.int64]
 Texts = Sequence[str] | Any
 """Texts as a sequence, a `TextColumn` or a pyarrow array; of the last two no Python strings are made."""
 
-BATCH_ROWS = 1_024
-"""The arrays of so many texts stay in the processor's cache."""
+BATCH_ROWS = 512
+"""The arrays of so many texts stay in the processor's second cache."""
 BATCH_CHARACTERS = 8_000_000
 _LAST_BITS = (1 << 18) - 1
 _FEW = 8

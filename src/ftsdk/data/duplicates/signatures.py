@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +21,6 @@ _ROWS = 4
 _SEED = 42
 _Keys = NDArray[np.uint32]
 """Of a million rows, some hundred pairs share a key of 32 bits by chance in each band; a candidate is verified."""
-_CHUNK = 1_024
-"""Rows whose hashes are Python numbers at a time."""
 
 
 class Signatures(NamedTuple):
@@ -78,21 +75,12 @@ def _those(shingles: Shingles, is_chosen: NDArray[np.bool_]) -> Shingles:
 
 
 def _band_keys(shingles: Shingles) -> _Keys:
-    rows = len(shingles.offsets) - 1
-    cuts = [*range(0, rows, _CHUNK), rows]
-    return np.concatenate([_keys_of(shingles, start, stop) for start, stop in pairwise(cuts)])
-
-
-def _keys_of(shingles: Shingles, start: int, stop: int) -> _Keys:
-    offsets = shingles.offsets[start : stop + 1]
-    hashes = shingles.hashes[offsets[0] : offsets[-1]]
-    offsets = (offsets - offsets[0]).astype(np.uint64)
-    digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * _ROWS, _SEED)
-    rows = stop - start
+    offsets = shingles.offsets.astype(np.uint64)
+    digests = RMinHash.digest_matrix_from_flat_token_hashes(shingles.hashes, offsets, BANDS * _ROWS, _SEED)
     flat = array("I")
     for digest in digests.to_rows():
         flat.fromlist(digest)
-    halves = np.frombuffer(flat, dtype=np.uint32).view(np.uint64).reshape(rows, BANDS, 2)
+    halves = np.frombuffer(flat, dtype=np.uint32).view(np.uint64).reshape(-1, BANDS, 2)
     mixed = halves[..., 0] * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed += halves[..., 1]
