@@ -21,7 +21,7 @@ from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
-from ftsdk.data.table import Table
+from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.token_guess import TokenGuesses
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
@@ -257,11 +257,16 @@ class Rows:
 
     @property
     def prompt_words(self) -> HashedWords:
-        """The words of the prompts, as hashes: in memory, or beyond a limit in a file that is mapped into it."""
+        """The words of the prompts, as hashes: in memory, or beyond a limit in a file that is mapped into it.
+
+        Raises:
+            DatasetError: The disk is full.
+        """
         from ftsdk.data.duplicates.hashed_words import HashedWords  # loads NumPy
 
         if self._prompt_words is None:
-            self._prompt_words = HashedWords(prompts_of(self._rows, self._format))
+            with room_on_disk(self._source.location):
+                self._prompt_words = HashedWords(prompts_of(self._rows, self._format))
         return self._prompt_words
 
     def ref(self) -> DatasetRef:

@@ -170,7 +170,11 @@ def _unicode_words(texts: Any) -> tuple[Hashes, Positions]:
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
     bounds, content = text_buffers(words.flatten())
     offsets = words.offsets.to_numpy().astype(np.int64)
-    return word_hashes(content, bounds[:-1], bounds[1:]), offsets - offsets[0]
+    # Arrow splits a text without words into one empty word.
+    starts, ends = bounds[:-1], bounds[1:]
+    is_word = ends > starts
+    before = np.concatenate(([0], np.cumsum(is_word)))
+    return word_hashes(content, starts[is_word], ends[is_word]), before[offsets - offsets[0]]
 
 
 def _is_plain_ascii(texts: Any) -> bool:

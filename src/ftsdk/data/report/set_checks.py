@@ -20,6 +20,7 @@ from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.data.report.row_texts import RowTexts
 from ftsdk.data.rows import Rows
+from ftsdk.data.table import room_on_disk
 from ftsdk.data.text_column import TextColumn
 
 __all__ = ["answer_findings", "duplicate_findings"]
@@ -68,9 +69,10 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
 
 def _words(dataset: Rows, texts: RowTexts) -> Words:
     """Return the words of prompt and answer of each row; `split` may have cut the prompts before."""
-    if dataset.format == "table":
-        return HashedWords(texts.whole)
-    return JoinedWords(dataset.prompt_words, HashedWords(texts.answers))
+    with room_on_disk(dataset.source.location):
+        if dataset.format == "table":
+            return HashedWords(texts.whole)
+        return JoinedWords(dataset.prompt_words, HashedWords(texts.answers))
 
 
 def _asked_again(dataset: Rows, texts: RowTexts) -> NDArray[np.int64]:
