@@ -113,6 +113,13 @@ class EvalReport:
             )
             if score.unkept and note not in found:
                 found.append(note)
+            note = (
+                f"{score.name}: {score.wrong_form} wrong answers of {score.target} contain the reference: the form is "
+                "wrong, the content may be right. Score it with `choice` or `contains`, or ask for the form with "
+                "`prompted` or `constrained`."
+            )
+            if score.wrong_form >= max(2, score.n / 10) and note not in found:
+                found.append(note)
         return (*found, *_slice_notes(self.slices, self.slice_pairs))
 
     def __str__(self) -> str:
@@ -168,10 +175,17 @@ class EvalReport:
         try:
             found = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES))
         except (OSError, ValueError, RecursionError) as error:
-            raise SpecError(f"{path} has no report that can be read ({error}); evaluate again") from error
+            raise SpecError(
+                f"no report can be read from {path} ({_reason(error)}); evaluate first, or again"
+            ) from error
         if not isinstance(found, dict):
             raise SpecError(f"{path} holds no report; evaluate again")
         return cls.from_dict(cast("Mapping[str, Any]", found), folder=path.parent)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file, without its path, which the message names already."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _slice_notes(slices: tuple[SliceScore, ...], pairs: tuple[SlicePair, ...]) -> list[str]:
