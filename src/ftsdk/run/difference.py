@@ -41,7 +41,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDifference:
-    """What differs between two runs, and what came out of each. Print it, or show it in a notebook."""
+    """What differs between two jobs, and the results of each. Print it, or show it in a notebook."""
 
     refs: tuple[str, str]
     changes: tuple[Change, ...]
@@ -51,11 +51,11 @@ class RunDifference:
     notes: tuple[str, ...] = ()
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        rows = [("what was asked for", "", ""), *map(_row, self.changes)]
+        rows = [("job", "", ""), *map(_row, self.changes)]
         if not self.changes:
             rows.append(("  nothing differs", "", ""))
         if self.results:
-            rows += [("what came out", "", ""), *map(_row, self.results)]
+            rows += [("results", "", ""), *map(_row, self.results)]
         return rows
 
     def __str__(self) -> str:

@@ -68,7 +68,7 @@ class Runs(Sequence[Run]):
 
     def shown_rows(self) -> list[tuple[str, str, str, str, str]]:
         """Return `rows()` for display: a killed run that waits is `interrupted`, one without disk space `blocked`."""
-        return [(ref, name, self._stalled.get(ref, state), *rest) for ref, name, state, *rest in self.rows()]
+        return [(ref, name, self._stalled.get(ref, state), on, model) for ref, name, state, on, model in self.rows()]
 
     def __str__(self) -> str:
         rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.shown_rows()]

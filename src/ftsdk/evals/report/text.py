@@ -192,7 +192,7 @@ def total_cost(report: EvalReport) -> str:
     if not usd:
         return ""
     each = ", ".join(f"{target} {money(amount)}" for target, amount in usd.items())
-    return f"All answers cost, with those of earlier evaluations that were used again: {each}."
+    return f"Total cost of the answers, stored ones included: {each}."
 
 
 def to_text(report: EvalReport) -> str:

@@ -157,7 +157,7 @@ def test_the_cost_of_accepted_answers_is_unknown_rather_than_zero(tmp_path: Path
     assert costs["api"].usd_per_1000_accepted == 4
     assert costs["free"].usd_per_1000_accepted == 0
     assert (costs["api"].accepted, costs["api"].median_seconds) == (30, 2.0)
-    spent = "with those of earlier evaluations that were used again: tuned $0.02, api $0.12, free $0.00."
+    spent = "Total cost of the answers, stored ones included: tuned $0.02, api $0.12, free $0.00."
     assert spent in str(report)
     assert spent in report.to_html()
     words = [line.split() for line in str(report).splitlines()]
