@@ -288,3 +288,10 @@ def test_a_right_answer_in_a_wrong_form_is_noted(tmp_path: Path) -> None:
     [note] = [note for note in report.notes if "form" in note]
     assert note.startswith("accuracy: 10 wrong answers of base contain the reference")
     assert report.score("accuracy", "base").correct == 0
+
+
+def test_intervals_that_overlap_are_one_note(tmp_path: Path, accuracy: Eval) -> None:
+    three = [odd_only().target(name) for name in ("base", "tuned", "few-shot")]
+    report = evaluate([accuracy], three, into=tmp_path, compare_with="tuned")
+    [note] = [note for note in report.notes if "overlap" in note]
+    assert "the interval of tuned overlaps those of base, few-shot;" in note

@@ -87,14 +87,19 @@ class EvalReport:
     def notes(self) -> tuple[str, ...]:
         """What to keep in mind when reading the numbers."""
         found: list[str] = []
+        overlapping: dict[tuple[str, str], list[str]] = {}
         for pair in self.pairs:
             base, tuned = (self.score(pair.name, target, pair.metric) for target in (pair.base, pair.tuned))
             by = "" if pair.metric == "mean" else f", {pair.metric}"
             if base.low <= tuned.high and tuned.low <= base.high:
-                found.append(
-                    f"{pair.name}{by}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the "
-                    "same examples is the sharper test."
-                )
+                overlapping.setdefault((f"{pair.name}{by}", pair.tuned), []).append(pair.base)
+        for (what, subject), others in overlapping.items():
+            overlap = f"the intervals of {others[0]} and {subject} overlap"
+            if len(others) > 1:
+                overlap = f"the interval of {subject} overlaps those of {', '.join(others)}"
+            found.append(f"{what}: {overlap}; the difference on the same examples is the sharper test.")
+        for pair in self.pairs:
+            by = "" if pair.metric == "mean" else f", {pair.metric}"
             if pair.reach:
                 found.append(f"{pair.name}{by}, {pair.tuned} against {pair.base}: {pair.reach}.")
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):

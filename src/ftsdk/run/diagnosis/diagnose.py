@@ -38,8 +38,8 @@ def diagnose(evidence: Evidence, *, title: str) -> RunDiagnosis:
     """
     found = [finding for rule in RULES if (finding := rule(evidence)) is not None]
     kinds = {finding.kind for finding in found}
-    if "diverging" in kinds:
-        # Everything else follows from it.
+    if "diverging" in kinds or not evidence.is_finished:
+        # Everything else follows from it; and a run that goes on has time left.
         found = [finding for finding in found if finding.kind != "loss_not_falling"]
     if {"no_end_of_text", "overfitting"} & kinds:
         # Both explain answers that are worse than the loss promises.
