@@ -241,6 +241,15 @@ MINIMUMS = {
         "tests/unit/data/duplicates",
     ),
     "cost": ("tests/unit/cost/comparison", "tests/unit/cost/pricebook"),
+    "data": ("tests/unit/data/quality", "tests/unit/data/report", "tests/unit/data/test_labels.py"),
+    "evals": (
+        "tests/unit/evals/metrics",
+        "tests/unit/evals/scorers",
+        "tests/unit/evals/report",
+        "tests/unit/evals/test_significance.py",
+        "tests/unit/evals/test_statistics.py",
+    ),
+    "s3": ("tests/unit/data/files",),
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
     "modal": ("tests/unit/backends/launchers/modal", "tests/conformance/test_modal.py"),
     "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
@@ -257,7 +266,8 @@ def lowest(extra: str) -> list[str]:
     """Return the requirements of the core or of an extra, each at the lowest version that it admits."""
     extras = PROJECT["project"]["optional-dependencies"]
     if extra == "all":
-        return [pin for each in extras if each != "all" for pin in lowest(each)]
+        extra_names = extras["all"][0].partition("[")[2].rstrip("]").split(",")
+        return [pin for each in extra_names for pin in lowest(each)]
     # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
     asked = PROJECT["project"]["dependencies"] if extra == "core" else extras[extra]
     # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.

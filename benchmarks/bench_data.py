@@ -1,6 +1,8 @@
 """From a file to stored, split, checked rows: rows per second and memory, at 100,000 rows and at ten times as many.
 
-    python benchmarks/bench_data.py [--rows 100000] [--many 1000000] [--small]
+    python benchmarks/bench_data.py [--rows 100000] [--many 1000000] [--small] [--json]
+
+`--many 0` measures one size alone, `--json` prints one object for each size.
 
 Rows are generated with known duplicates, and each size runs in a process of its own. Memory is what the process itself
 holds at its peak (RssAnon); pages of mapped files, which the system drops when memory gets scarce, are named apart.
@@ -148,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--many", type=int, default=1_000_000)
     parser.add_argument("--small", action="store_true", help="2,000 and 20,000 rows, only to see that it runs")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each size, and no table")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.file is not None:
@@ -155,7 +158,12 @@ def main() -> None:
         return
     sizes = (2_000, 20_000) if asked.small else (asked.rows, asked.many)
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (run(size, Path(folder)) for size in sizes)
+        measured = [run(size, Path(folder)) for size in sizes if size]
+    if asked.json:
+        for one in measured:
+            print(json.dumps(one))
+        return
+    few, many = measured[0], measured[-1]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for name in few:
         print(f"{name:<46} {few[name]:>12,.1f} {many[name]:>12,.1f}")

@@ -1,11 +1,13 @@
 """Answers to a classification eval: ours, plain batched `generate`, and lm-eval, on the same prompts in one run.
 
-    python benchmarks/bench_generation.py [--messages 200] [--lm-eval PYTHON] [--small]
+    python benchmarks/bench_generation.py [--messages 200] [--dtype float32] [--lm-eval PYTHON] [--small]
 
-200 short messages behind one instruction, answered greedily by SmolLM2-135M-Instruct. Plain `generate` is tried with
-several batch sizes, and its best counts. lm-eval needs an environment of its own: --lm-eval names its Python. Rounds
-are interleaved, so that what else the machine does hits all alike; times are of the answers alone, with the model
-loaded. Goal: 3 times the examples/s of both, and the same answers.
+200 short messages behind one instruction, answered greedily by SmolLM2-135M-Instruct in three ways: it rambles to the
+limit of 16 tokens; it is cut after 3 ("short", as a tuned model's answers are); it is held to the categories (against
+plain generate's 3 tokens, which may be anything). Plain `generate` is tried with several batch sizes, and its best
+counts; lm-eval's own with two. lm-eval needs an environment of its own: --lm-eval names its Python. Rounds are
+interleaved, so that what else the machine does hits all alike; times are of the answers alone, with the model loaded.
+Goal: 3 times the examples/s of both, and the same answers.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ MATTERS = {
 }
 THINGS = ["lamp", "kettle", "rucksack", "pair of boots", "desk", "bicycle pump", "tent", "radio", "blue jacket"]
 LIMIT = 16
+SHORT = 3
+SIZES = (16, 32, 64, 200)
 
 
 def messages(count: int) -> list[tuple[str, str]]:
@@ -62,7 +66,9 @@ def smollm2() -> str:
     return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def plain(model: Any, tokenizer: Any, talks: list[list[dict[str, str]]], batch_size: int, ends: list[int]) -> list[str]:
+def plain(
+    model: Any, tokenizer: Any, talks: list[list[dict[str, str]]], batch_size: int, ends: list[int], limit: int = LIMIT
+) -> list[str]:
     """Answer as most scripts do: sorted by length, padded on the left, transformers' generate."""
     import torch
 
@@ -75,7 +81,7 @@ def plain(model: Any, tokenizer: Any, talks: list[list[dict[str, str]]], batch_s
         inputs = tokenizer([texts[n] for n in rows], return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
             output = model.generate(
-                **inputs, max_new_tokens=LIMIT, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+                **inputs, max_new_tokens=limit, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
             )
         for n, row in zip(rows, output[:, inputs["input_ids"].shape[1] :], strict=True):
             answers[n] = tokenizer.decode(row, skip_special_tokens=True)
@@ -89,11 +95,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 given = json.load(open(sys.argv[1]))
 torch.set_num_threads(given["threads"])
-lm = HFLM(pretrained=given["model"], dtype=given["dtype"], device="cpu", batch_size=given["batch_size"])
-how = {"until": given["until"], "max_gen_toks": given["limit"], "do_sample": False}
-requests = [Instance("generate_until", {}, (text, how), n) for n, text in enumerate(given["texts"])]
+lm = HFLM(pretrained=given["model"], dtype=given["dtype"], device="cpu", batch_size=32)
 print("ready", flush=True)
 for line in sys.stdin:
+    limit, lm.batch_size_per_gpu = map(int, line.split())
+    how = {"until": given["until"], "max_gen_toks": limit, "do_sample": False}
+    requests = [Instance("generate_until", {}, (text, how), n) for n, text in enumerate(given["texts"])]
     start = time.perf_counter()
     answers = lm.generate_until(requests, disable_tqdm=True)
     print(json.dumps({"seconds": time.perf_counter() - start, "answers": answers}), flush=True)
@@ -123,10 +130,10 @@ class LmEval:
                 return line
         raise SystemExit(f"lm-eval ended: {self._log.read_text()[-2000:]}")
 
-    def round(self) -> tuple[float, list[str]]:
+    def round(self, limit: int, batch_size: int) -> tuple[float, list[str]]:
         """Return the seconds of one round, and its answers."""
         assert self._process.stdin is not None
-        self._process.stdin.write("again\n")
+        self._process.stdin.write(f"{limit} {batch_size}\n")
         self._process.stdin.flush()
         found = json.loads(self._read_until("{"))
         return found["seconds"], found["answers"]
@@ -149,6 +156,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="16 messages, one round: shows that it runs")
     given = parser.parse_args()
     count, rounds = (16, 1) if given.small else (given.messages, given.rounds)
+    sizes = [size for size in SIZES if size <= max(count, SIZES[0])]
 
     import torch
 
@@ -166,12 +174,17 @@ def main() -> None:
     guessing = ours.guessing([label for _, label in asked])
     held = ours.constrained(Choices(tuple(LABELS)))
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    ours.generate(talks[:2], max_new_tokens=2)  # tries once whether the model can be decoded by us
     runs: dict[str, Callable[[], list[str]]] = {
-        "ours": lambda: guessing.generate(talks, max_new_tokens=LIMIT),
+        "ours, rambling": lambda: guessing.generate(talks, max_new_tokens=LIMIT),
+        "ours, short": lambda: guessing.generate(talks, max_new_tokens=SHORT),
         "ours, choices": lambda: held.generate(talks, max_new_tokens=LIMIT),
     }
-    for size in (8, 32, 64):
-        runs[f"generate, batches of {size}"] = lambda size=size: plain(bare, tokenizer, talks, size, ends)
+    for kind, limit in (("rambling", LIMIT), ("short", SHORT)):
+        for size in sizes:
+            runs[f"generate, {kind}, batches of {size}"] = lambda size=size, limit=limit: plain(
+                bare, tokenizer, talks, size, ends, limit
+            )
     seconds: dict[str, list[float]] = {}
     answers: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -184,9 +197,7 @@ def main() -> None:
                 "model": str(folder),
                 "dtype": str(bare.dtype).removeprefix("torch."),
                 "threads": torch.get_num_threads(),
-                "batch_size": 32,
                 "until": ["<|im_end|>"],
-                "limit": LIMIT,
                 "texts": [tokenizer.apply_chat_template(t, add_generation_prompt=True, tokenize=False) for t in talks],
             }
             other = LmEval(given.lm_eval, request, Path(scratch))
@@ -196,22 +207,31 @@ def main() -> None:
                 answers[name] = run()
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
             if other is not None:
-                took, answers["lm-eval"] = other.round()
-                seconds.setdefault("lm-eval", []).append(took)
+                for kind, limit in (("rambling", LIMIT), ("short", SHORT)):
+                    for size in (32, 64) if count > 32 else (16,):
+                        name = f"lm-eval, {kind}, batches of {size}"
+                        took, answers[name] = other.round(limit, size)
+                        seconds.setdefault(name, []).append(took)
         if other is not None:
             other.close()
 
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {bare.dtype}, Python {platform.python_version()}")
     print(f"{count} messages, {rounds} rounds, load {os.getloadavg()[0]:.1f}")
     rate = {name: count / statistics.median(found) for name, found in seconds.items()}
-    best = max((name for name in rate if name.startswith("generate")), key=rate.__getitem__)
     for name, value in rate.items():
-        same = sum(one == other for one, other in zip(answers[name], answers["ours"], strict=True))
-        print(f"{name:28} {value:8.1f} examples/s   {same:4} of {count} answers as ours")
-    print(f"ours / plain generate at its best ({best}): {rate['ours'] / rate[best]:.2f}")
-    if "lm-eval" in rate:
-        print(f"ours / lm-eval: {rate['ours'] / rate['lm-eval']:.2f}")
-    print(f"ours, choices / plain generate at its best: {rate['ours, choices'] / rate[best]:.2f}")
+        own = answers["ours, short" if "short" in name else "ours, rambling"]
+        same = sum(one == other for one, other in zip(answers[name], own, strict=True))
+        print(f"{name:36} {value:8.1f} examples/s   {same:4} of {count} answers as ours")
+    for tool in ("generate", "lm-eval"):
+        for kind, against in (("rambling", "rambling"), ("short", "short"), ("choices", "short")):
+            names = [name for name in rate if name.startswith(f"{tool}, {against}")]
+            if names:
+                best = max(names, key=rate.__getitem__)
+                print(f"ours, {kind} / {best}: {rate[f'ours, {kind}'] / rate[best]:.2f}")
+    if bare.dtype != torch.float32:
+        first, *others = [answers[f"generate, rambling, batches of {size}"] for size in sizes]
+        same = [sum(one == two for one, two in zip(first, other, strict=True)) for other in others]
+        print(f"plain generate in batches of {sizes[0]} answers as in {sizes[1:]}: {same} of {count}")
 
 
 if __name__ == "__main__":

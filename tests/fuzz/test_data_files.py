@@ -238,8 +238,12 @@ def _columns(path: Path) -> Any:
 
 def _arrow(path: Path) -> Any:
     content = path.read_bytes()
-    form = pyarrow.ipc.open_file if content.startswith(b"ARROW1") else pyarrow.ipc.open_stream
-    return form(pyarrow.py_buffer(content)).read_all().to_pylist()
+    if not content.startswith(b"ARROW1"):
+        return pyarrow.ipc.open_stream(pyarrow.py_buffer(content)).read_all().to_pylist()
+    try:
+        return pyarrow.ipc.open_file(pyarrow.py_buffer(content)).read_all().to_pylist()
+    except OSError:  # only the offsets in its footer are damaged: from front to end it is a whole stream
+        return pyarrow.ipc.open_stream(pyarrow.py_buffer(content[8:])).read_all().to_pylist()
 
 
 def _unpacked_zstd(content: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 from ftsdk._home import home
 from ftsdk.data.limits import LIMITS
 
-__all__ = ["MISSING", "Batch", "BatchWriter", "Batches", "Positions"]
+__all__ = ["MISSING", "Batch", "BatchWriter", "Batches", "Positions", "nameless_file"]
 
 Positions = Any
 """Positions of rows: a `range`, or a NumPy array of int64."""
@@ -129,7 +129,7 @@ class BatchWriter:
         self._batches.append(batch)
         self._bytes += batch.arrow.nbytes
         if self._bytes > LIMITS.memory_bytes:
-            self._file = _nameless_file()
+            self._file = nameless_file()
             for one in self._batches:
                 self._write(one)
             self._batches = []
@@ -159,7 +159,7 @@ class BatchWriter:
         self._written.append((batch.rows, start, content.size, batch.arrow.schema, batch.objects))
 
 
-def _nameless_file() -> Any:
+def nameless_file() -> Any:
     """Return a file on the disk of ftsdk's home, which the system removes with this process."""
     folder = home() / "data"
     try:

@@ -426,6 +426,7 @@ class Dataset(Growing, Cleaning, Reviewing):
             format=self._format,
             source=self._source.location,
             prompt_hashes=lambda: self.prompt_hashes,
+            prompt_words=lambda: self.prompt_words,
         )
 
     def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-__all__ = ["BLANKS", "folded_hash", "folded_hashes"]
+__all__ = ["BLANKS", "folded_hash", "folded_hashes", "hash_of_bytes"]
 
 BLANKS = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 """What `str.split` takes for blanks in ASCII."""
 _LOWER = bytes(range(256)).lower()
+_64_BITS = (1 << 64) - 1
 
 
 def folded_hashes(texts: bytes, end: bytes) -> Any:
-    """Return 64 bits of BLAKE2b of each text, in lower case and without blanks: a NumPy array of uint64.
+    """Return the `hash_of_bytes` of each text, in lower case and without blanks: a NumPy array of uint64.
 
     Args:
         texts: The texts, each followed by `end`.
@@ -21,13 +21,15 @@ def folded_hashes(texts: bytes, end: bytes) -> Any:
     """
     import numpy
 
-    blake2b = hashlib.blake2b
     folded = texts.translate(_LOWER, BLANKS).split(end)[:-1]
-    digests = b"".join([blake2b(text, digest_size=8).digest() for text in folded])
-    return numpy.frombuffer(digests, dtype="<u8").astype(numpy.uint64)
+    return numpy.fromiter(map(hash, folded), dtype=numpy.int64, count=len(folded)).view(numpy.uint64)
 
 
 def folded_hash(text: str) -> int:
     """Return the same of one text."""
-    content = text.encode("utf-8", "surrogatepass").translate(_LOWER, BLANKS)
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    return hash_of_bytes(text.encode("utf-8", "surrogatepass").translate(_LOWER, BLANKS))
+
+
+def hash_of_bytes(content: bytes) -> int:
+    """Return 64 bits of SipHash, whose key is another one in each process: nothing may be kept under it."""
+    return hash(content) & _64_BITS

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from ftsdk.data.folded_hashes import BLANKS
+from ftsdk.data.folded_hashes import BLANKS, hash_of_bytes
 from ftsdk.data.message_rows import BESIDE
 from ftsdk.models.chat_template import message_text
 
@@ -46,20 +46,22 @@ def prompt_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002
 
 
 def loose_prompt_hash(row: Mapping[str, Any], format: Format) -> int:  # noqa: A002
-    """Return 64 bits that prompts share which differ by case and blanks alone; of a table, rows that are equal."""
+    """Return 64 bits that prompts share which differ by case and blanks alone; of a table, rows that are equal.
+
+    Those of chat and preference rows are other ones in each process.
+    """
     if format == "table":
         return row_hash(row, format)
     # Blanks are left out altogether: it is fast, and "now here" and "nowhere" may be drawn together.
     folded = [text.lower() if text.isascii() else text.casefold() for text in _said(asked_of(row))]
     if not all(map(str.isascii, folded)):
         folded = ["".join(text.split()) for text in folded]
-    return hash_of("\0".join(folded), without=BLANKS)
+    return hash_of_bytes("\0".join(folded).encode("utf-8", "surrogatepass").translate(None, BLANKS))
 
 
-def hash_of(text: str, *, without: bytes = b"") -> int:
-    """Return 64 bits of BLAKE2b of a text, some bytes left out."""
-    content = text.encode("utf-8", "surrogatepass").translate(None, without)
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+def hash_of(text: str) -> int:
+    """Return 64 bits of BLAKE2b of a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def prompt_text(row: Mapping[str, Any], format: Format) -> str:  # noqa: A002

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ftsdk._format import printable
 from ftsdk._rich_text import rich_text
 from ftsdk.data.argument_checks import checked_index, checked_whole
-from ftsdk.data.asked import loose_prompt_hashes
+from ftsdk.data.asked import loose_prompt_hashes, prompts_of
 from ftsdk.data.bad_rows import DroppedRow
 from ftsdk.data.cleaning.changes import ChangedRows
 from ftsdk.data.forms import detect_form
@@ -22,7 +22,7 @@ from ftsdk.data.message_rows import Row, fingerprint_of, line_blocks
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.data.shape_hint import shape_hint
 from ftsdk.data.sources import Source
-from ftsdk.data.table import Table
+from ftsdk.data.table import Table, room_on_disk
 from ftsdk.data.token_guess import TokenGuesses
 from ftsdk.errors import DatasetError
 from ftsdk.spec import DatasetRef
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas
 
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.duplicates.hashed_words import HashedWords
     from ftsdk.data.report import DataReport
     from ftsdk.data.steps import Step
     from ftsdk.data.summary import Summary
@@ -54,6 +55,7 @@ class Rows:
         "_found",
         "_guesses",
         "_parts",
+        "_prompt_words",
         "_ref",
         "_rows",
         "_source",
@@ -84,6 +86,7 @@ class Rows:
         self._parts = parts
         self._fingerprint: str | None = None
         self._guesses: TokenGuesses | None = None
+        self._prompt_words: HashedWords | None = None
         self._ref: DatasetRef | None = None
         self._found: LastResults[Any] = LastResults(_MOST_FOUND)
 
@@ -252,6 +255,20 @@ class Rows:
     def prompt_hashes(self) -> Any:
         """The `loose_prompt_hashes` of the rows, a NumPy array."""
         return self.found_once("prompt hashes", lambda: loose_prompt_hashes(self._rows, self._format))
+
+    @property
+    def prompt_words(self) -> HashedWords:
+        """The words of the prompts, as hashes: in memory, or beyond a limit in a file that is mapped into it.
+
+        Raises:
+            DatasetError: The disk is full.
+        """
+        from ftsdk.data.duplicates.hashed_words import HashedWords  # loads NumPy
+
+        if self._prompt_words is None:
+            with room_on_disk(self._source.location):
+                self._prompt_words = HashedWords(prompts_of(self._rows, self._format))
+        return self._prompt_words
 
     def ref(self) -> DatasetRef:
         """Return the dataset as a spec names it.

@@ -19,6 +19,7 @@ from ftsdk.spec.base import nearest
 
 if TYPE_CHECKING:
     from ftsdk.data.dataset import Dataset
+    from ftsdk.data.duplicates.hashed_words import Words
 
 __all__ = [
     "ByColumn",
@@ -130,6 +131,7 @@ def groups_of(
     format: Literal["table", "chat", "preference"],  # noqa: A002
     source: str | None,
     prompt_hashes: Callable[[], Any] | None = None,
+    prompt_words: Callable[[], Words] | None = None,
 ) -> Any | None:
     """Return the group of each row: rows of one group stay in one part. A NumPy array of integers.
 
@@ -142,6 +144,7 @@ def groups_of(
         format: What the rows are.
         source: The file, for errors.
         prompt_hashes: Returns `loose_prompt_hashes` of the rows, where they may be known already.
+        prompt_words: Returns the words of the prompts likewise.
 
     Raises:
         DatasetError: There is no such column.
@@ -164,7 +167,9 @@ def groups_of(
     for column in keys:
         _, first, inverse = numpy.unique(column, return_index=True, return_inverse=True)
         components.join(numpy.arange(len(rows)), first[inverse])
-    clusters = split_clusters(prompts) if may_be_long(prompts) else ()
+    clusters: Sequence[tuple[int, ...]] = ()
+    if may_be_long(prompts):
+        clusters = split_clusters(prompts if prompt_words is None else prompt_words())
     if clusters:
         components.join(
             numpy.concatenate([cluster[:-1] for cluster in clusters]),

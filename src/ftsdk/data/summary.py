@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk._format import html_block, html_table, printable, text_table
 from ftsdk._rich_text import rich_text
-from ftsdk.data.asked import labels_of
+from ftsdk.data.asked import asked_again, labels_of
 from ftsdk.data.labels import are_labels, label_variants
 from ftsdk.data.message_columns import has_plain_messages, messages_of
 from ftsdk.data.message_rows import message_lists
-from ftsdk.data.repeated_rows import different_rows
+from ftsdk.data.repeated_rows import different_rows, repeated_rows
 from ftsdk.data.row_keys import asked_of
 from ftsdk.data.row_sequence import RowSequence
 from ftsdk.models.chat_template import message_text
@@ -137,7 +137,7 @@ def summarise(dataset: Rows) -> Summary:
         columns=dataset.columns,
         prompt_chars_median=None if prompts is None else _median(prompts),
         completion_chars_median=None if completions is None else _median(completions),
-        duplicate_rows=len(rows) - different_rows(rows, dataset.format),
+        duplicate_rows=_repeats(dataset),
         classes=tuple(counts.most_common()) if is_labelled else (),
         label_variants=label_variants(counts),
         dropped_rows=len(dataset.dropped),
@@ -146,6 +146,16 @@ def summarise(dataset: Rows) -> Summary:
         left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
+
+
+def _repeats(dataset: Rows) -> int:
+    """Return how many rows repeat an earlier one. Only rows with the same prompt can."""
+    among = None
+    if dataset.format != "table":
+        among = asked_again(dataset.canonical, dataset.format, lambda: dataset.prompt_hashes)
+    if among is None:
+        return len(dataset) - different_rows(dataset.rows, dataset.format)
+    return sum(len(group) - 1 for group in repeated_rows(dataset.rows, dataset.format, among=among))
 
 
 def _characters(dataset: Rows) -> tuple[Any, Any]:

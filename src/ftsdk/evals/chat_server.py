@@ -33,6 +33,8 @@ _LARGEST_BODY = 4 << 20
 """Bytes; more than any answer, and small enough to hold for each request in flight."""
 _LONGEST_MESSAGE = 500
 """Characters of a server's message that are shown."""
+_MOST_TIMES = 100
+"""A count of tokens that is so many times the most that was asked for is a fault of the server."""
 _PARAMETER_REFUSED = (400, 422)
 _STRUCTURED_ADVICE = (
     "if it is about response_format: the server may not hold answers to a schema, or not to this one (OpenAI's needs "
@@ -149,6 +151,7 @@ class ChatServer:
                 raise NotSent("not sent: another request has failed for good")
             reply = self._sent(request, words)
             if isinstance(reply, Reply):
+                reply = _believed(reply, most_input, request.max_new_tokens)
                 given = most_input if reply.input_tokens is None else reply.input_tokens
                 taken = request.max_new_tokens if reply.output_tokens is None else reply.output_tokens
                 cost = price.usd(input_tokens=given, output_tokens=taken)
@@ -229,3 +232,13 @@ class ChatServer:
             accrued_usd=meter.spent_usd,
             budget_usd=meter.budget_usd,
         )
+
+
+def _believed(reply: Reply, most_input: int, most_output: int) -> Reply:
+    """Return a reply without impossible counts: what a server adds to a prompt counts too, but is never so much."""
+    given, taken = reply.input_tokens, reply.output_tokens
+    return replace(
+        reply,
+        input_tokens=None if given is None or given > _MOST_TIMES * most_input else given,
+        output_tokens=None if taken is None or taken > _MOST_TIMES * most_output else taken,
+    )

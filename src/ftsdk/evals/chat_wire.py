@@ -328,4 +328,4 @@ def _outcome(
 def _wait_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     wanted_s = error.retry_after_s if isinstance(error, BackendError) else None
-    return min(_LONGEST_WAIT_S, float(2 ** (state.attempt_number - 1)) if wanted_s is None else wanted_s)
+    return min(_LONGEST_WAIT_S, 2.0 ** min(state.attempt_number - 1, 10) if wanted_s is None else wanted_s)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.eval import Eval
-from ftsdk.evals.metrics import Metric
+from ftsdk.evals.metrics import FunctionMetric, Metric
 from ftsdk.evals.results import EvalScore, ExampleResult, PairedScore
 from ftsdk.evals.scorers import Score
 from ftsdk.evals.statistics import (
@@ -25,6 +25,8 @@ from ftsdk.evals.statistics import (
 )
 
 __all__ = ["allow_for_all", "compare", "groups_in", "summarize"]
+
+_SWAPPED = "swapped answers"
 
 
 def summarize(
@@ -143,13 +145,17 @@ def _tested(
         test = "paired t" if groups is None else "clustered t"
         return {"p_value": paired_t(*values, groups=groups), "test": test}
 
+    if isinstance(metric, FunctionMetric) and metric.p_value_rule is not None:
+        test = {"accuracy": "McNemar's exact test" if groups is None else "clustered t"}.get(metric.name, _SWAPPED)
+        return {"p_value": metric.p_value_rule(first, second, groups=groups), "test": test}
+
     def difference(is_swapped: Sequence[bool]) -> float:
         chosen = list(zip(first, second, is_swapped, strict=True))
         return metric([one if swap else other for one, other, swap in chosen]) - metric(
             [other if swap else one for one, other, swap in chosen]
         )
 
-    return {"p_value": swaps(len(first), difference, groups=groups), "test": "swapped answers"}
+    return {"p_value": swaps(len(first), difference, groups=groups), "test": _SWAPPED}
 
 
 def _reach(difference: float, width: float, outcomes: dict[str, int], n: int) -> dict[str, Any]:

@@ -1,19 +1,25 @@
 """Greedy decoding of many prompts at once: nothing is computed twice, and rows that are finished leave the batch.
 
-A batch shares the keys and values of a beginning that its prompts have in common. Every row then feeds tokens of its
-own, as many as it has: its prompt, an answer that is guessed, tokens that a constraint leaves no choice about. A guess
-costs one pass, and if the model would have answered just that, the row is finished; if not, what the model agreed with
-is kept. So a guess changes the time, never the answer.
+A batch shares the keys and values of a beginning that its prompts have in common; see `packed_rows`. Every row then
+feeds tokens of its own, as many as it has: its prompt, an answer that is guessed, tokens that a constraint leaves no
+choice about. A guess costs one pass, and if the model would have answered just that, the row is finished; if not, what
+the model agreed with is kept. So a guess changes the time, never the answer.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Decoded", "Steering", "can_decode", "common_prefix_cache", "decode", "feed_likelihoods"]
+from ftsdk.evals.packed_rows import PackedRows, SharedPrefix, UnsupportedAttentionError, shared_prefix
+
+__all__ = ["Decoded", "Steering", "can_decode", "decode", "feed_likelihoods"]
+
+_EXACT = 1e-3
+"""How far scores may be from the model's own, in parts of how much these vary. Rounding alone makes 1e-6."""
+_EXACT_16_BIT = 0.25
+"""In 16 bits, a sum in another order makes up to 0.08, with transformers' own cache, too."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,95 +53,51 @@ class Steering(Protocol):
         ...
 
 
-class _Batch:
-    """Rows in flight: their keys and values, and which slots of these hold a token of theirs."""
+def can_decode(model: Any, tokens: Sequence[int]) -> bool:
+    """Return whether rows of a model can be packed: tried on the beginning of a prompt, not assumed.
 
-    def __init__(self, model: Any, rows: int, prefix: int, cache: Any) -> None:
-        import torch
-
-        self._model = model
-        self._device = model.device
-        self.cache: Any = None
-        if cache is not None:
-            self.cache = copy.deepcopy(cache)  # generation writes into it
-            self.cache.batch_repeat_interleave(rows)
-        self._mask = torch.ones(rows, prefix, dtype=torch.long, device=self._device)
-        self._lengths = torch.full((rows,), prefix, dtype=torch.long, device=self._device)
-
-    def feed(self, tokens: Sequence[Sequence[int]]) -> Any:
-        """Feed each row its tokens, at least one, and return the hidden states after each: rows x width x size."""
-        import torch
-
-        width = max(len(ids) for ids in tokens)
-        padded = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in tokens], device=self._device)
-        counts = torch.tensor([len(ids) for ids in tokens], device=self._device)
-        offsets = torch.arange(width, device=self._device)
-        own = (offsets[None, :] < counts[:, None]).long()
-        self._mask = torch.cat([self._mask, own], dim=1)
-        positions = self._lengths[:, None] + torch.minimum(offsets[None, :], counts[:, None] - 1)
-        options: dict[str, Any] = {} if self.cache is None else {"past_key_values": self.cache}
-        output = self._model.base_model(
-            input_ids=padded, attention_mask=self._mask, position_ids=positions, use_cache=True, **options
-        )
-        self.cache = output.past_key_values
-        self._lengths = self._lengths + counts
-        return output.last_hidden_state
-
-    def forget(self, counts: Sequence[int], width: int) -> None:
-        """Forget the last tokens of each row: so many of those that it was fed in the last pass of that width."""
-        import torch
-
-        if not any(counts):
-            return
-        lost = torch.tensor(list(counts), device=self._device)
-        self._lengths = self._lengths - lost
-        recent = self._mask[:, -width:]
-        rank = recent.cumsum(dim=1)  # 1, 2, ... for the row's own tokens
-        keep = rank <= (rank[:, -1] - lost)[:, None]
-        self._mask[:, -width:] = recent * keep.long()
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows."""
-        import torch
-
-        index = torch.tensor(list(rows), device=self._device)
-        self.cache.batch_select_indices(index)
-        self._mask, self._lengths = self._mask[index], self._lengths[index]
-
-
-def can_decode(model: Any) -> bool:
-    """Return whether a model's rows can be padded anywhere and told their positions.
-
-    Sliding windows, linear attention and the like keep a state that can't be carried over padding, and positions that
-    are counted by the attention itself can't be told.
+    Sliding windows, linear attention and the like keep a state of the sequence that they see, and some models count
+    positions themselves, or scale or cap what the head returns.
     """
     import inspect
 
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    inner = model.base_model
-    parameters = inspect.signature(inner.forward).parameters
-    if "position_ids" not in parameters or getattr(model.config, "is_encoder_decoder", False):
-        return False
-    if model.get_output_embeddings() is None or getattr(model.config, "final_logit_softcapping", None):
-        return False
-    cache = DynamicCache(config=model.config)
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def common_prefix_cache(model: Any, tokens: Sequence[int]) -> Any:
-    """Return the keys and values of a beginning, or None if the model keeps them in another way.
-
-    Without the output head: nobody needs its scores.
-    """
     import torch
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    output = model.base_model(input_ids=torch.tensor([list(tokens)], device=model.device), use_cache=True)
-    cache = output.past_key_values
-    if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
-        return None
-    return cache
+    head, config = model.get_output_embeddings(), model.config
+    theirs: list[Any] = []
+    if (
+        "position_ids" not in inspect.signature(model.base_model.forward).parameters
+        or getattr(config, "is_encoder_decoder", False)
+        or not getattr(model, "_supports_attention_backend", False)
+        or head is None
+        or getattr(config, "final_logit_softcapping", None)
+        or not all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+    ):
+        return False
+    # Two rows of different lengths after a beginning that they share, each fed in two pieces.
+    shared, some = list(tokens[:2]), list(tokens[2:14] or tokens[:1])
+    first, second = [*some, *some, *some[:1]], [*some[::-1], *some[:1]]
+    with torch.inference_mode():
+        for ids in (first, second):
+            theirs.append(model(input_ids=torch.tensor([[*shared, *ids]], device=model.device)).logits[0, -1])
+        hidden = model.base_model(input_ids=torch.tensor([[*shared, *second]], device=model.device)).last_hidden_state
+        if _difference(head(hidden)[0, -1], theirs[1]) > _EXACT:  # scaled or capped
+            return False
+        try:
+            rows = PackedRows(model, 2, len(first), shared_prefix(model, shared))
+            rows.feed([first[:-2], second[:-1]], [0, 0])
+            ours = head(rows.feed([first[-2:], second[-1:]], [1, 1]))
+        except UnsupportedAttentionError:
+            return False
+    allowed = _EXACT if model.dtype == torch.float32 else _EXACT_16_BIT
+    return all(_difference(*pair) <= allowed for pair in zip(ours, theirs, strict=True))
+
+
+def _difference(ours: Any, theirs: Any) -> float:
+    """Return how far scores are from others, in parts of how much these vary."""
+    ours, theirs = ours.float(), theirs.float()
+    return float((ours - theirs).norm() / (theirs - theirs.mean()).norm().clamp(min=1e-12))
 
 
 def decode(
@@ -144,8 +106,7 @@ def decode(
     *,
     ends: Sequence[int],
     max_new_tokens: int,
-    prefix: int = 0,
-    cache: Any = None,
+    prefix: SharedPrefix | None = None,
     guesses: Sequence[Sequence[int]] | None = None,
     steering: Sequence[Steering] | None = None,
     on_tokens: Callable[[int, Sequence[int]], None] | None = None,
@@ -157,38 +118,31 @@ def decode(
         prompts: Token ids; each is longer than the prefix.
         ends: Any of these ends an answer.
         max_new_tokens: The most for a row, the end of text included.
-        prefix: Tokens that all prompts share and that are in the cache.
-        cache: Of the prefix; None without one.
+        prefix: The beginning that all prompts share; None: nothing is shared.
         guesses: Token ids of what each row may answer, without an end; empty: no guess.
         steering: What holds each row to a constraint; with it, guesses aren't used.
         on_tokens: Called after each pass with each row and all its tokens so far.
     """
-    import torch
-
-    batch = _Batch(model, len(prompts), prefix, cache)
+    shared = 0 if prefix is None else prefix.length
     head = model.get_output_embeddings()
     rows = list(range(len(prompts)))
     done = [Decoded() for _ in prompts]
     ending = frozenset(ends)
-    pending = [list(ids[prefix:]) for ids in prompts]
+    pending = [list(ids[shared:]) for ids in prompts]
     guessed = [list(ids) for ids in guesses or ([] for _ in prompts)]
     if steering is not None:
         guessed = [[] for _ in prompts]
         for row, one in enumerate(steering):
             done[row].tokens += one.begin()
             pending[row] += done[row].tokens
+    longest = max(len(ids) + len(more) for ids, more in zip(pending, guessed, strict=True))
+    batch = PackedRows(model, len(prompts), longest + max_new_tokens, prefix)
     while rows:
-        fed = [[*pending[row], *guessed[row]] for row in rows]
-        hidden = batch.feed(fed)
         # Scores are needed after the last token that is certain, and after each that is guessed.
-        asked = [
-            (place, len(pending[row]) - 1 + offset)
-            for place, row in enumerate(rows)
-            for offset in range(len(guessed[row]) + 1)
-        ]
-        index = torch.tensor(asked, device=hidden.device)
-        scores = head(hidden[index[:, 0], index[:, 1]]).float()
-        best = scores.argmax(dim=-1).tolist()
+        hidden = batch.feed([[*pending[row], *guessed[row]] for row in rows], [len(guessed[row]) + 1 for row in rows])
+        scores = head(hidden)
+        # On a CPU several times as fast as argmax, which also takes the first of equals.
+        best = scores.max(dim=-1).indices.tolist()
         left: list[int] = []
         rejected: list[int] = []
         at = 0
@@ -198,7 +152,7 @@ def decode(
                 chosen = _agreed(best[at : at + len(guess) + 1], guess)
                 is_over = False
             else:
-                chosen = steering[row].choose(scores[at])
+                chosen = steering[row].choose(scores[at].float())
                 is_over = steering[row].is_over
             at += len(guess) + 1
             room = max_new_tokens - len(one.tokens)
@@ -220,7 +174,7 @@ def decode(
         if left:
             if len(left) < len(rows):
                 batch.keep(left)
-            batch.forget(rejected, max(len(ids) for ids in fed))
+            batch.forget(rejected)
         rows = [rows[place] for place in left]
 
 
@@ -237,8 +191,7 @@ def feed_likelihoods(
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     *,
-    prefix: int = 0,
-    cache: Any = None,
+    prefix: SharedPrefix | None = None,
 ) -> list[list[float]]:
     """Return the log-probability of each token of each answer after its prompt.
 
@@ -246,19 +199,21 @@ def feed_likelihoods(
         model: In eval mode; see `can_decode`.
         prompts: Token ids; each is longer than the prefix.
         answers: Token ids, at least one for each prompt.
-        prefix: Tokens that all prompts share and that are in the cache.
-        cache: Of the prefix; None without one.
+        prefix: The beginning that all prompts share; None: nothing is shared.
     """
     import torch
 
-    batch = _Batch(model, len(prompts), prefix, cache)
-    hidden = batch.feed([[*prompt[prefix:], *answer[:-1]] for prompt, answer in zip(prompts, answers, strict=True)])
+    shared = 0 if prefix is None else prefix.length
+    fed = [[*prompt[shared:], *answer[:-1]] for prompt, answer in zip(prompts, answers, strict=True)]
+    batch = PackedRows(model, len(prompts), max(len(ids) for ids in fed), prefix)
+    hidden = batch.feed(fed, [len(answer) for answer in answers])
     head = model.get_output_embeddings()
     found: list[list[float]] = []
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        start = len(prompt) - prefix - 1
+    start = 0
+    for answer in answers:
         # One row at a time: scores of a large vocabulary would be the largest thing in memory.
-        scores = head(hidden[row, start : start + len(answer)]).float().log_softmax(dim=-1)
+        scores = head(hidden[start : start + len(answer)]).float().log_softmax(dim=-1)
         wanted = torch.tensor(list(answer), device=scores.device)[:, None]
         found.append(scores.gather(1, wanted)[:, 0].tolist())
+        start += len(answer)
     return found

@@ -195,6 +195,14 @@ class Eval:
         """
         return self._prepared_scorer(_judged(example), final_answer(answer))
 
+    def prepare(self) -> None:
+        """Let the scorer look at all examples, if it wants to, before there are answers.
+
+        Raises:
+            SpecError: It can't judge these examples.
+        """
+        _ = self._prepared_scorer
+
     @cached_property
     def _prepared_scorer(self) -> Scorer:
         """The scorer, after it has seen all examples if it wants to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, cast, get_args
 
@@ -16,7 +16,7 @@ from ftsdk.evals.metrics import Metric
 from ftsdk.evals.results import ExampleResult
 from ftsdk.spec.base import Value, nearest
 
-__all__ = ["Decision", "Gate", "Verdict", "check_gate", "judge_gate"]
+__all__ = ["Decision", "Gate", "Verdict", "check_gate", "check_targets", "judge_gate"]
 
 Decision = Literal["ship", "don't ship", "can't tell"]
 
@@ -111,6 +111,32 @@ def check_gate(gate: Gate, evals: Sequence[Eval]) -> None:
                 check_side(condition, is_least=is_least)
 
 
+def check_targets(gate: Gate, *, tuned: str, base: str, known: Collection[str] | None = None) -> None:
+    """Raise if a gate compares a target with itself, or with one that there is not.
+
+    Args:
+        gate: The conditions.
+        tuned: The target to be shipped.
+        base: The target that `no_regression` compares with.
+        known: All targets; None: not known.
+
+    Raises:
+        SpecError: It does.
+    """
+    if gate.no_regression and base == tuned:
+        raise SpecError(
+            f"the gate compares {tuned!r} with itself: no_regression is held against the first target. Put the base "
+            "first, and name what is to be shipped by compare_with="
+        )
+    if gate.better_than == tuned:
+        raise SpecError(f"the gate asks {tuned!r} to be better than itself; better_than names another target")
+    if gate.better_than is not None and known is not None and gate.better_than not in known:
+        raise SpecError(
+            f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(known)}; measure it, too "
+            "(run.evaluate(against={...}))"
+        )
+
+
 def judge_gate(
     gate: Gate,
     evals: Sequence[Eval],
@@ -132,15 +158,19 @@ def judge_gate(
         tuned: The target to be shipped.
         base: The target that `no_regression` compares with.
 
+    An example without an answer, because of an error, never speaks for the model: it counts as wrong where the model
+    failed; where the base failed, "ship" counts it as right for the base.
+
     Raises:
-        SpecError: The gate names an eval, a metric or a target that there is not, or a metric without bounds, of which
-            no number of examples shows enough.
+        SpecError: The gate names an eval, a metric or a target that there is not, compares the model with itself, or
+            names a metric without bounds, of which no number of examples shows enough.
 
     Source: Berger, Technometrics 24 (1982) 295-300 (intersection-union tests) for the first; `Bets` for the looks.
     """
     limits = [
         (limit, is_least) for limit, is_least in ((gate.at_least, True), (gate.at_most, False)) if limit is not None
     ]
+    check_targets(gate, tuned=tuned, base=base)
     ship = 1 - gate.confidence
     stop = ship / (len(limits) + len(gate.no_regression) + (gate.better_than is not None))
     outcomes: list[Outcome] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -134,10 +134,12 @@ def value_within(
                 1 - limit,
             )
         # Where no resample differs, the share of so many right answers is uncertain all the same.
-        low, high = wilson(len(results) * value, len(results))
+        units = _units(condition, results)
+        low, high = wilson(units * value, units)
         finding = _by_interval(condition, value, interval, limit, n=len(results), least=(value - low, high - value))
     value, end = (finding.value, finding.end) if is_least else (1 - finding.value, 1 - finding.end)
-    return _outcome(condition, finding, f"{target} {value:.1%}", f"{side} {end:.1%}", goal)
+    notes = [_missing(sum(result.error is not None for result in results), target, "wrong")]
+    return _outcome(condition, finding, f"{target} {value:.1%}", f"{side} {end:.1%}", goal, notes)
 
 
 def difference_above(
@@ -153,7 +155,8 @@ def difference_above(
     Args:
         condition: The metric.
         first: Results of the first target.
-        second: Results of the second; examples that only one has answered yet are left out.
+        second: Results of the second; examples that only one has been asked yet are left out. One that the first
+            has no answer to, because of an error, counts as its best for "shown", and as its worst for "refuted".
         names: Of the two targets.
         margin: By how much the second may be worse, as a share; None: it must be better.
     """
@@ -162,27 +165,69 @@ def difference_above(
     pairs = [(by_index[result.index], result) for result in second if result.index in by_index]
     if not pairs:
         return _without_answers(condition, goal)
-    least, sign = -(margin or 0.0), -1 if condition.is_lower_better else 1
-    ours = [other for _, other in pairs]
-    # Gains lie between -1 and 1, bets between 0 and 1.
-    if condition.is_mean:
-        values = [(sign * (other.value - one.value) + 1) / 2 for one, other in pairs]
-        finding = _by_bets(condition, _bets(condition, ours, values), (least + 1) / 2)
-    else:
-        scores, base = [other.score for other in ours], [one.score for one, _ in pairs]
-        groups = _groups(condition, ours)
-        low, high, method = condition.metric.difference(base, scores, is_bounded=True, groups=groups)
-        ends = sorted((sign * low, sign * high))
-        scaled = Interval((ends[0] + 1) / 2, (ends[1] + 1) / 2, method)
-        gain = sign * (condition.metric(scores) - condition.metric(base))
-        # Where no answers differ, the next ones may.
-        unseen = tango(0, 0, len(pairs), NormalDist().inv_cdf(0.975))[1] / 2
-        finding = _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs), least=(unseen, unseen))
+    finding = _difference(condition, pairs, margin, are_missing_best=False)
+    missing = sum(one.error is not None for one, _ in pairs)
+    if missing and finding.state != "refuted":
+        # What the first would have answered isn't known, so that it isn't held against it.
+        finding = _difference(condition, pairs, margin, are_missing_best=True)
+        if finding.state == "refuted":
+            finding = replace(finding, state="open", times=math.inf)
     gain, end = 200 * finding.value - 100, 200 * finding.end - 100
     size = f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than" if abs(gain) >= 0.05 else "as good as"
     title = f"{names[1]} {size} {names[0]}"
     bound = f"at least {end:.1f} better" if end > 0 else f"at most {-end:.1f} worse"
-    return _outcome(condition, finding, title, bound, goal)
+    is_against = finding.state == "refuted"
+    notes = [
+        _missing(missing, names[0], "wrong" if is_against else "right"),
+        _missing(sum(other.error is not None for _, other in pairs), names[1], "wrong"),
+    ]
+    outcome = _outcome(condition, finding, title, bound, goal, notes)
+    if missing and outcome.state == "open":
+        settle = f"{condition.name}: evaluate again, for the {missing:,} answers of {names[0]} that are missing"
+        return replace(outcome, to_settle=settle)
+    return outcome
+
+
+def _difference(
+    condition: Condition,
+    pairs: Sequence[tuple[ExampleResult, ExampleResult]],
+    margin: float | None,
+    *,
+    are_missing_best: bool,
+) -> _Finding:
+    """Return what pairs of results show about the gain of the second over the first.
+
+    Args:
+        condition: The metric.
+        pairs: The results of the first and of the second.
+        margin: By how much the second may be worse; None: it must be better.
+        are_missing_best: Count examples that the first has no answer to as its best ones, instead of its worst.
+    """
+    least, sign = -(margin or 0.0), -1 if condition.is_lower_better else 1
+    ours = [other for _, other in pairs]
+    base = [_as_best(condition, one) if are_missing_best and one.error is not None else one for one, _ in pairs]
+    # Gains lie between -1 and 1, bets between 0 and 1.
+    if condition.is_mean:
+        values = [(sign * (other.value - one.value) + 1) / 2 for one, other in zip(base, ours, strict=True)]
+        return _by_bets(condition, _bets(condition, ours, values), (least + 1) / 2)
+    first, second = [one.score for one in base], [other.score for other in ours]
+    groups = _groups(condition, ours)
+    low, high, method = condition.metric.difference(first, second, is_bounded=True, groups=groups)
+    ends = sorted((sign * low, sign * high))
+    scaled = Interval((ends[0] + 1) / 2, (ends[1] + 1) / 2, method)
+    gain = sign * (condition.metric(second) - condition.metric(first))
+    # Where no answers differ, the next ones may.
+    unseen = tango(0, 0, _units(condition, ours), NormalDist().inv_cdf(0.975))[1] / 2
+    return _by_interval(condition, (gain + 1) / 2, scaled, (least + 1) / 2, n=len(pairs), least=(unseen, unseen))
+
+
+def _as_best(condition: Condition, result: ExampleResult) -> ExampleResult:
+    best = 0.0 if condition.item.scorer.is_lower_better else 1.0
+    return replace(result, value=best, label=result.expected_label, parts=dict.fromkeys(result.parts, best))
+
+
+def _missing(count: int, target: str, counted_as: str) -> str:
+    return f"{count:,} without an answer from {target} counted as {counted_as}" if count else ""
 
 
 def _points(points: float) -> str:
@@ -193,12 +238,15 @@ def _without_answers(condition: Condition, goal: str) -> Outcome:
     return Outcome("open", f"{condition.name}: {goal}; no answers yet", f"{condition.name}: answers to examples")
 
 
-def _outcome(condition: Condition, finding: _Finding, title: str, bound: str, goal: str) -> Outcome:
+def _outcome(
+    condition: Condition, finding: _Finding, title: str, bound: str, goal: str, notes: Sequence[str]
+) -> Outcome:
     sure = f"{bound} with {100 * (1 - condition.ship_level):.4g} % confidence"
     # An end short of the goal is no news where the condition is refuted.
     middle = "" if finding.state == "refuted" else f", {sure}"
     words = {"shown": "shown", "refuted": "refuted", "open": "not settled"}
-    reason = f"{condition.name}: {title} on {finding.n:,} examples{middle}; {goal}: {words[finding.state]}"
+    noted = "".join(f" ({note})" for note in notes if note)
+    reason = f"{condition.name}: {title} on {finding.n:,} examples{noted}{middle}; {goal}: {words[finding.state]}"
     if finding.state != "open":
         return Outcome(finding.state, reason)
     if finding.times > _MANY_TIMES:
@@ -229,6 +277,11 @@ def _bets(condition: Condition, results: Sequence[ExampleResult], values: Sequen
 def _groups(condition: Condition, results: Sequence[ExampleResult]) -> list[str] | None:
     column = condition.item.group
     return None if column is None else [str(result.columns[column]) for result in results]
+
+
+def _units(condition: Condition, results: Sequence[ExampleResult]) -> int:
+    """Return how many groups there are, or examples where none are named."""
+    return len(set(_groups(condition, results) or range(len(results))))
 
 
 def _by_bets(condition: Condition, bets: Bets, least: float) -> _Finding:

@@ -13,11 +13,12 @@ from typing import Any
 from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.constraints import Constraint
-from ftsdk.evals.decoding import Decoded, Steering, can_decode, common_prefix_cache, decode, feed_likelihoods
+from ftsdk.evals.decoding import Decoded, Steering, can_decode, decode, feed_likelihoods
 from ftsdk.evals.examples import Prompt
 from ftsdk.evals.generation import Conversation, tools_of
 from ftsdk.evals.likelihood import Likelihood
 from ftsdk.evals.local_prompts import LocalPrompts
+from ftsdk.evals.packed_rows import SharedPrefix, shared_prefix, tokens_in_memory
 from ftsdk.evals.prefixes import groups_by_prefix
 from ftsdk.evals.steering import steering_for
 
@@ -26,11 +27,15 @@ __all__ = ["TransformersGenerator"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Prompts that share a beginning, and its keys and values."""
+    """Prompts that share a beginning."""
 
     rows: list[int]
-    prefix: int
-    cache: Any
+    prefix: SharedPrefix | None
+
+    @property
+    def shared(self) -> int:
+        """How many tokens all of them begin with."""
+        return 0 if self.prefix is None else self.prefix.length
 
 
 class TransformersGenerator:
@@ -59,8 +64,9 @@ class TransformersGenerator:
             tokenizer: With chat template and pad token.
             eos_token_ids: Any of these ends an answer.
             max_length: The context length in tokens; None doesn't check.
-            batch_size: Most conversations at once. None: 64 on a CPU, 256 on a GPU.
-            batch_tokens: Most tokens at once, prompt and answer, padding included. None: 4,096 (CPU), 32,768 (GPU).
+            batch_size: Most conversations at once. None: 256.
+            batch_tokens: Most tokens at once, prompt and answer, those of the longest for each; a shared beginning
+                isn't counted. None: as many as have keys and values of 1 GiB, 2,048 to 16,384; 32,768 on a GPU.
             share_prefix: Compute a shared beginning once, where the model allows it.
         """
         # PEFT puts LoRA inside the layers, so the inner model has the adapter too, and the only generation settings.
@@ -69,8 +75,8 @@ class TransformersGenerator:
         self._eos_token_ids = list(eos_token_ids)
         self._max_length = max_length
         on_cpu = self._model.device.type == "cpu"
-        self._batch_size = batch_size or (64 if on_cpu else 256)
-        self._batch_tokens = batch_tokens or (4096 if on_cpu else 32768)
+        self._batch_size = batch_size or 256
+        self._batch_tokens = batch_tokens or (tokens_in_memory(self._model) if on_cpu else 32768)
         self._share_prefix = share_prefix
         self._prompts = LocalPrompts(tokenizer)
         self._decodes: bool | None = None
@@ -204,7 +210,7 @@ class TransformersGenerator:
                 yield index, Likelihood(log_probability=sum(found), tokens=len(found))
             return
         for group in self._groups(prompts, list(range(len(prompts)))):
-            lengths = {row: len(prompts[row]) - group.prefix + len(spans[row]) for row in group.rows}
+            lengths = {row: len(prompts[row]) - group.shared + len(spans[row]) for row in group.rows}
             for batch in self._batches(lengths, 0):
                 with torch.inference_mode():
                     found = feed_likelihoods(
@@ -212,7 +218,6 @@ class TransformersGenerator:
                         [prompts[row] for row in batch],
                         [spans[row] for row in batch],
                         prefix=group.prefix,
-                        cache=group.cache,
                     )
                 for row, values in zip(batch, found, strict=True):
                     yield row, Likelihood(log_probability=sum(values), tokens=len(values))
@@ -238,7 +243,7 @@ class TransformersGenerator:
                 yield dict(zip(batch, decoded, strict=True))
             return
         for group in self._groups(prompts, wanted):
-            lengths = {row: len(prompts[row]) - group.prefix + len(self._guess(row)) for row in group.rows}
+            lengths = {row: len(prompts[row]) - group.shared + len(self._guess(row)) for row in group.rows}
             batches = list(self._batches(lengths, max_new_tokens))
             while batches:
                 batch = batches.pop(0)
@@ -271,7 +276,6 @@ class TransformersGenerator:
                 ends=self._eos_token_ids,
                 max_new_tokens=max_new_tokens,
                 prefix=group.prefix,
-                cache=group.cache,
                 guesses=[self._guess(row)[: max_new_tokens - 1] for row in batch],
                 steering=None if make is None else [make() for _ in batch],
                 on_tokens=None if show is None else lambda place, tokens: show(batch[place], self._text(list(tokens))),
@@ -284,28 +288,18 @@ class TransformersGenerator:
     def _is_decodable(self, prompt: Sequence[int]) -> bool:
         """Return whether our own decoding applies: tried on the beginning of a prompt, not assumed."""
         if self._decodes is None:
-            import torch
-
-            self._decodes = can_decode(self._model)
-            if self._decodes:
-                ids = torch.tensor([list(prompt[:16])], device=self._model.device)
-                with torch.inference_mode():
-                    theirs = self._model(input_ids=ids).logits[0, -1].float()
-                    hidden = self._model.base_model(input_ids=ids).last_hidden_state[0, -1]
-                    ours = self._model.get_output_embeddings()(hidden).float()
-                # Some models scale or cap what the head returns.
-                self._decodes = bool(torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2 * float(theirs.abs().max())))
+            self._decodes = can_decode(self._model, prompt)
         return self._decodes
 
     def _groups(self, prompts: list[list[int]], wanted: list[int]) -> Iterator[_Group]:
         import torch
 
-        for rows, prefix in groups_by_prefix({row: prompts[row] for row in wanted}):
-            cache = None
-            if prefix and self._share_prefix:
+        for rows, length in groups_by_prefix({row: prompts[row] for row in wanted}):
+            prefix = None
+            if length and self._share_prefix:
                 with torch.inference_mode():
-                    cache = common_prefix_cache(self._model, prompts[rows[0]][:prefix])
-            yield _Group(rows=rows, prefix=prefix if cache is not None else 0, cache=cache)
+                    prefix = shared_prefix(self._model, prompts[rows[0]][:length])
+            yield _Group(rows=rows, prefix=prefix)
 
     def _batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
         """Group positions by length, longest first: little is padded, and if memory runs out it does so at once."""

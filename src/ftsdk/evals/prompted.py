@@ -17,6 +17,7 @@ from ftsdk.evals.examples import EvalData, Prompt, read_examples
 from ftsdk.evals.generation import CanMeasure, CanStream, Conversation, Generator, tools_of
 from ftsdk.evals.spending import CanMeter
 from ftsdk.evals.targets import Target
+from ftsdk.models.chat_template import message_text
 
 __all__ = ["PromptedTarget", "prompted"]
 
@@ -45,9 +46,18 @@ class PromptedTarget:
             yield _PromptedGenerator(generator, self.rewritten, self.name)
 
     def rewritten(self, conversation: Conversation) -> Conversation:
-        """Return a prompt with the target's own system message and examples in it."""
+        """Return a prompt with the target's own system message and examples in it.
+
+        Raises:
+            SpecError: One of the examples is the question itself, with its answer.
+        """
         own = [message for message in conversation if message["role"] == "system"]
         asked = [message for message in conversation if message["role"] != "system"]
+        if asked in ([*shot[:-1]] for shot in self.shots):
+            raise SpecError(
+                f"the examples in the prompt of {self.name} hold a question of the eval with its answer: "
+                f"{message_text(asked[-1])[:80]!r}. Take examples from the training part"
+            )
         system = own if self.system is None else [{"role": "system", "content": self.system}]
         return Prompt([*system, *(message for shot in self.shots for message in shot), *asked], tools_of(conversation))
 
@@ -114,7 +124,7 @@ def prompted(
         target: What answers.
         system: Replaces the system message of each prompt; None keeps it.
         examples: Chat rows that are put before each question as answered examples, without their system messages.
-            Take them from the training part.
+            Take them from the training part: asking a question that is among them is an error.
         name: Of the new target; by default the target's own with "+prompt" or "+N-shot".
 
     Raises:

@@ -17,7 +17,7 @@ from ftsdk.evals.answers import Answer
 from ftsdk.evals.comparison import allow_for_all, compare, summarize
 from ftsdk.evals.eval import Eval
 from ftsdk.evals.examples import Example
-from ftsdk.evals.gate import Gate, check_gate, judge_gate
+from ftsdk.evals.gate import Gate, check_gate, check_targets, judge_gate
 from ftsdk.evals.generation import CanGuess, CanMeasure, CanMeasureLikelihood, CanStream, Generator, tools_of
 from ftsdk.evals.judgement import judge_answers
 from ftsdk.evals.judges.judge_calls import judge_cost
@@ -118,14 +118,13 @@ def evaluate(
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
     check_amount("accept_at", accept_at, at_least=0, at_most=1)
     check_usd_per_hour(usd_per_hour, names)
-    if gate is not None:  # before anything is asked
+    subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
+    if gate is not None:
         check_gate(gate, evals)
-        if gate.better_than is not None and gate.better_than not in names:
-            raise SpecError(
-                f"the gate's better_than={gate.better_than!r} is none of the targets: {', '.join(names)}; measure it, "
-                "too (run.evaluate(against={...}))"
-            )
+        check_targets(gate, tuned=subject or names[0], base=names[0], known=names)
     examples = {item.name: item.examples() for item in evals}
+    for item in evals:
+        item.prepare()  # a reference that can't be judged is found before answers to it are paid for
     results: dict[tuple[str, str], list[ExampleResult]] = {}
     # One target after the other, not one eval after the other: two models never have to be in memory at once.
     for target in targets:
@@ -142,7 +141,6 @@ def evaluate(
         for unkept in (count_unkept(target, (result.output for result in found if result.error is None)),)
         for score in summarize(item, target.name, found)
     )
-    subject = compare_with if compare_with is not None or len(names) < 2 else names[1]
     pairs = allow_for_all(
         [
             pair

@@ -20,15 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import TypeAdapter
+
 from ftsdk._files import replace_file
+from ftsdk._format import printable
 from ftsdk._line_log import LineLog
-from ftsdk.errors import SpecError
+from ftsdk.errors import DatasetError, SpecError
 from ftsdk.evals.answers import Answer
 from ftsdk.evals.report import EvalReport
 from ftsdk.evals.results import ExampleResult
 
 __all__ = ["AnswerFile", "answer_key", "mark_finished", "read_results", "write_report"]
 
+_RESULT = TypeAdapter(ExampleResult)
 _EARLIER = (1, 2)
 """Versions that kept answers in the file of results, vouched for by a `.meta.json`, with one key for all of them."""
 
@@ -108,11 +112,15 @@ class AnswerFile:
         self._log.append(line, sync=answer.usd is not None)
 
     def finish(self, results: Iterable[ExampleResult]) -> None:
-        """Write the results of all examples, in their order."""
+        """Write the results of all examples, in their order.
+
+        Raises:
+            DatasetError: They can't be written.
+        """
         text = "".join(json.dumps(_written(result), ensure_ascii=False, default=str) + "\n" for result in results)
         content = text.encode("utf-8", "surrogatepass")
         if not self._results_file.is_file() or self._results_file.read_bytes() != content:
-            replace_file(self._results_file, content)
+            _replace(self._results_file, content)
 
     def _read_answers(self) -> dict[str, Answer]:
         wanted = set(self._keys)
@@ -186,16 +194,31 @@ def _answer_in(line: Mapping[str, Any]) -> Answer:
     )
 
 
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise DatasetError(
+            f"results can't be written: {error.strerror or error}.",
+            source=printable(str(path)),
+            hint="All answers are kept: evaluate again, which asks for none of them, once the disk has space.",
+        ) from error
+
+
 def _written(result: ExampleResult) -> dict[str, Any]:
     """Return a result as a line: what is empty is left out."""
     return {name: value for name, value in asdict(result).items() if value is not None and value != {}}
 
 
 def write_report(report: EvalReport, folder: Path) -> None:
-    """Write `report.json`."""
+    """Write `report.json`.
+
+    Raises:
+        DatasetError: It can't be written.
+    """
     text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n"
     # Half a surrogate pair, which an answer may hold, becomes its escape in JSON.
-    replace_file(folder / "report.json", text.encode("utf-8", "backslashreplace"))
+    _replace(folder / "report.json", text.encode("utf-8", "backslashreplace"))
 
 
 def read_results(path: str | Path) -> list[ExampleResult]:
@@ -210,6 +233,6 @@ def read_results(path: str | Path) -> list[ExampleResult]:
     try:
         text = Path(path).read_bytes().decode("utf-8", "surrogatepass")
         # Only "\n" ends a line: answers may hold other line separators.
-        return [ExampleResult(**json.loads(line)) for line in text.split("\n") if line]
+        return [_RESULT.validate_python(json.loads(line)) for line in text.split("\n") if line]
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(f"{path} has no results that can be read ({error}); evaluate again") from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, assert_never, runtime_checkable
+from typing import Protocol, assert_never, runtime_checkable
 
+from ftsdk.errors import MissingExtraError, SpecError
 from ftsdk.evals.constrained import ConstrainedTarget
 from ftsdk.evals.constraints import Choices, Constraint, JsonSchema
 from ftsdk.evals.endpoint import EndpointTarget
 from ftsdk.evals.reasoning import final_answer
+from ftsdk.evals.scorers.json_answers import NotJson, read_json
+from ftsdk.evals.scorers.schema_rules import schema_problem
 from ftsdk.evals.targets import Target
 
 __all__ = ["check_of", "count_unkept", "innermost", "session_of"]
@@ -51,32 +54,16 @@ def check_of(constraint: Constraint) -> Callable[[str], bool]:
             stripped = {choice.strip() for choice in choices}
             return lambda answer: answer.strip() in stripped
         case JsonSchema(schema):
-            fits = _fits(schema)
-
-            def is_kept(answer: str) -> bool:
-                try:
-                    return fits(json.loads(answer))
-                except (ValueError, RecursionError):
-                    return False
-
-            return is_kept
+            rule = json.dumps(schema)
+            return lambda answer: _fits(rule, answer)
         case _:
             assert_never(constraint)
 
 
-def _fits(schema: Any) -> Callable[[Any], bool]:
+def _fits(schema: str, answer: str) -> bool:
     try:
-        from jsonschema import SchemaError
-        from jsonschema.validators import validator_for
-    except ImportError:  # an extra; that it is JSON is worth knowing, too
-        return _always
-    checks = validator_for(schema)
-    try:
-        checks.check_schema(schema)
-    except SchemaError:  # the server took it
-        return _always
-    return checks(schema).is_valid
-
-
-def _always(_: Any) -> bool:
-    return True
+        return schema_problem(schema, read_json(answer)) is None
+    except NotJson:
+        return False
+    except (MissingExtraError, SpecError):  # the package is an extra, and a server may read what it can't
+        return True

@@ -136,7 +136,10 @@ def _came_out(record: Record, report: EvalReport | None) -> dict[str, Any]:
     outcome = record.outcome or {}
     for name, shown in (("cost_usd", _usd), ("seconds", duration), ("tokens", _grouped), ("peak_memory_gb", str)):
         if outcome.get(name) is not None:
-            found[name] = shown(outcome[name])
+            try:
+                found[name] = shown(outcome[name])
+            except (ArithmeticError, TypeError, ValueError):  # a damaged record
+                found[name] = str(outcome[name])
     for score in report.scores if report is not None else ():
         by = "" if score.metric == "mean" else f", {score.metric}"
         value = f"{score.value:.1%}" if score.is_bounded else f"{score.value:.4g}"

@@ -182,3 +182,20 @@ def test_reasoning_in_the_total_only_is_counted(server: ApiServer) -> None:
     server.respond = lambda request, n: Response(content=json.dumps(body).encode())
     with Endpoint(url=server.url, model="m").open() as wire:
         assert wire.ask(ASK, max_new_tokens=4).output_tokens == 102
+
+
+@pytest.mark.parametrize(
+    ("schema", "unkept"),
+    [
+        ({"$ref": "http://127.0.0.1:9/schema.json"}, 0),
+        ({"$ref": "#/nothing"}, 0),
+        ({"properties": {"n": {"multipleOf": 0.1}}}, 1),
+        ({"patternProperties": {"^(n|nn)+$": False}}, 1),
+    ],
+)
+def test_answers_are_held_against_any_schema_offline(
+    server: ApiServer, make_rows: MakeRows, tmp_path: Path, schema: dict[str, Any], unkept: int
+) -> None:
+    item = Eval.exact_match(make_rows(('{"n": 1e400}', "x")), max_new_tokens=32)
+    target = constrained(Endpoint(url=server.url, model="m").target("api"), schema=schema)
+    assert evaluate([item], [target], into=tmp_path).scores[0].unkept == unkept

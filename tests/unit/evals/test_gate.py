@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ftsdk.evals import (
     ExampleResult,
     Score,
     Verdict,
+    as_target,
     confidence_sequence,
     evaluate,
     judge_gate,
@@ -300,3 +302,72 @@ def test_a_confidence_sequence_holds_the_truth_at_all_times(share: float) -> Non
 def test_bets_need_values_between_0_and_1(wrong: list[float]) -> None:
     with pytest.raises(SpecError, match="between 0 and 1"):
         confidence_sequence(wrong)
+
+
+def test_errors_never_speak_for_the_model(accuracy: Eval) -> None:
+    tuned = results([1.0] * 300 + [0.0] * 100)
+    base = results([0.0] * 200 + [1.0] * 200)
+    failed = [*(dataclasses.replace(one, error="HTTP 503") for one in base[:200]), *base[200:]]
+    for gate in (
+        Gate(metric="accuracy", better_than="base"),
+        Gate(metric="accuracy", no_regression={"accuracy": 0.01}),
+    ):
+        assert judge_gate(gate, [accuracy], {("accuracy", "tuned"): tuned, ("accuracy", "base"): base}).is_ship
+        verdict = judge_gate(gate, [accuracy], {("accuracy", "tuned"): tuned, ("accuracy", "base"): failed})
+        assert verdict.decision == "can't tell"
+        assert "200 without an answer from base counted as right" in verdict.reasons[0]
+        assert verdict.to_settle == ("accuracy: evaluate again, for the 200 answers of base that are missing",)
+
+
+def test_errors_of_the_base_do_not_refute_the_model(accuracy: Eval) -> None:
+    base = [dataclasses.replace(one, error="HTTP 503") for one in results([0.0] * 400)]
+    found = {("accuracy", "tuned"): results([0.0] * 400), ("accuracy", "base"): base}
+    gate = Gate(metric="accuracy", no_regression={"accuracy": 0.01})
+    assert judge_gate(gate, [accuracy], found).decision == "can't tell"
+
+
+def test_a_verdict_counts_the_errors_of_the_model(accuracy: Eval) -> None:
+    tuned = results([1.0] * 395 + [0.0] * 5)
+    tuned = [*tuned[:395], *(dataclasses.replace(one, error="HTTP 503") for one in tuned[395:])]
+    verdict = judge_gate(Gate(metric="accuracy", at_least=0.9), [accuracy], {("accuracy", "tuned"): tuned})
+    assert verdict.is_ship
+    assert "400 examples (5 without an answer from tuned counted as wrong)" in verdict.reasons[0]
+
+
+def test_a_metric_of_classes_counts_errors_of_the_base_as_right(make_rows: MakeRows) -> None:
+    item = Eval.of(make_rows(*(("q", "ab"[n % 2]) for n in range(200))), "choice", name="c", metric="macro_f1")
+    wrong = [
+        dataclasses.replace(one, label=None, expected_label="ab"[one.index % 2], error="HTTP 503")
+        for one in results([0.0] * 200)
+    ]
+    right = [dataclasses.replace(one, value=1.0, label=one.expected_label, error=None) for one in wrong]
+    gate = Gate(metric="c", better_than="base")
+    assert judge_gate(gate, [item], {("c", "tuned"): right, ("c", "base"): wrong}).decision == "can't tell"
+
+
+@pytest.mark.parametrize(
+    ("gate", "names", "message"),
+    [
+        (Gate(metric="accuracy", no_regression={"accuracy": 0.01}), ["base"], "with itself"),
+        (Gate(metric="accuracy", better_than="tuned"), ["base", "tuned"], "than itself"),
+        (Gate(metric="accuracy", better_than="other"), ["base", "tuned"], "'other'"),
+        (Gate(metric="acuracy", at_least=0.9), ["base", "tuned"], "acuracy"),
+    ],
+)
+def test_a_gate_that_cannot_be_judged_stops_before_an_answer(
+    accuracy: Eval, tmp_path: Path, gate: Gate, names: list[str], message: str
+) -> None:
+    asked: list[object] = []
+    measured = [as_target(name, lambda messages: str(asked.append(messages))) for name in names]
+    with pytest.raises(SpecError, match=message):
+        evaluate([accuracy], measured, into=tmp_path, gate=gate)
+    assert asked == []
+
+
+def test_equal_answers_of_few_groups_do_not_pass_a_gate(make_rows: MakeRows) -> None:
+    rows = make_rows(*((str(n), str(n)) for n in range(400)))
+    item = dataclasses.replace(Eval.of(rows, "exact_match", name="c", metric=gate_middle), group="customer")
+    found = results([1.0] * 400, [str(n % 4) for n in range(400)])
+    gate = Gate(metric="c", at_least=0.9, no_regression={"c": 0.05})
+    verdict = judge_gate(gate, [item], {("c", "tuned"): found, ("c", "base"): found})
+    assert verdict.decision == "can't tell"

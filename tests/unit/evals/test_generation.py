@@ -124,11 +124,13 @@ def test_a_shared_beginning_is_computed_once(loaded: tuple[Any, Any]) -> None:
     finally:
         handle.remove()
 
-    assert [rows for rows, _ in shared] == [1, 6, 5]
-    assert [rows for rows, _ in widths] == [6, 5]
-    prefix = shared[0][1]
+    # Rows are packed: one sequence holds the tokens of all that are in a batch, without padding.
+    assert {rows for rows, _ in [*shared, *widths]} == {1}
+    prefix, *batches = [width for _, width in shared]
     assert prefix > 8
-    assert [width + prefix for _, width in shared[1:]] == [width for _, width in widths]
+    assert [width + rows * prefix for width, rows in zip(batches, (6, 5), strict=True)] == [
+        width for _, width in widths
+    ]
 
 
 def test_prompts_that_are_all_the_same_are_answered(loaded: tuple[Any, Any]) -> None:

@@ -68,3 +68,9 @@ def test_a_function_can_t_be_constrained_behind_a_prompt(tmp_path: Path) -> None
 def test_a_prompt_of_nothing_is_refused() -> None:
     with pytest.raises(SpecError, match="system="):
         prompted(as_target("base", parrot))
+
+
+def test_examples_that_give_the_answer_away_are_refused(tmp_path: Path) -> None:
+    taught = prompted(as_target("base", parrot), examples=ROWS)
+    with pytest.raises(SpecError, match=r"'Is 0 even\?'.*training part"):
+        evaluate([Eval.exact_match(ROWS)], [taught], into=tmp_path)

@@ -19,11 +19,13 @@ from ftsdk.evals import (
     FunctionTarget,
     Score,
     evaluate,
+    get_metric,
     get_scorer,
     metric,
     scorer,
     scorer_names,
 )
+from ftsdk.evals.metrics import FunctionMetric
 from ftsdk.evals.scorers import exact_match
 
 MakeRows = Callable[..., Any]
@@ -194,3 +196,60 @@ def test_a_name_belongs_to_one_function() -> None:
         scorer(name="mine")(other)
     with pytest.raises(SpecError, match=r"'exact_match'.*already defined by ftsdk\.evals\.scorers\.exact_match"):
         scorer(name="exact_match")(other)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": 10**400},
+        {"value": 10**5000},
+        {"value": True},
+        {"label": 5},
+        {"expected_label": ("a",)},
+        {"error": 1},
+        {"parts": {"a": float("nan")}},
+        {"parts": {"a": 10**400}},
+        {"parts": {"a": "1"}},
+        {"parts": {1: 1.0}},
+    ],
+)
+def test_a_score_holds_what_files_and_metrics_can_hold(fields: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="of a score must be"):
+        Score(**{"value": 1.0, "reason": "", **fields})
+
+
+def test_references_are_looked_at_before_answers_are_asked(make_rows: MakeRows, tmp_path: Path) -> None:
+    asked: list[object] = []
+    item = Eval.of(make_rows(("q", "1"), ("r", "no number")), "numeric")
+    with pytest.raises(SpecError, match="example 2"):
+        evaluate(
+            [item], [FunctionTarget(name="a", function=lambda messages: str(asked.append(messages)))], into=tmp_path
+        )
+    assert asked == []
+
+
+@pytest.mark.parametrize("found", [float("nan"), float("inf"), 1.5, -0.1, None, "1", 10**400])
+def test_a_metric_returns_a_number_within_its_bounds(found: Any) -> None:
+    broken = FunctionMetric("broken", lambda scores: found, is_bounded=True)
+    with pytest.raises(SpecError, match="the metric 'broken' must return"):
+        broken([Score(1.0, "")])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_no_interval_of_a_bounded_metric_is_a_point(value: float) -> None:
+    best = FunctionMetric("best", lambda scores: max(score.value for score in scores), is_bounded=True)
+    scores = [Score(value, "")] * 40
+    low, high, _ = best.interval(scores, is_bounded=True)
+    assert 0 <= low <= value <= high <= 1
+    assert high - low > 0.05
+    # Of four groups less is known than of forty examples.
+    few = best.interval(scores, is_bounded=True, groups=[str(number % 4) for number in range(40)])
+    assert few.high - few.low > high - low
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "weighted_f1", "corpus_chrf"])
+def test_one_group_of_right_answers_shows_nothing(name: str) -> None:
+    parts = {f"{what}_{order}": 9.0 for what in ("answer", "reference", "common") for order in range(1, 7)}
+    scores = [Score(1.0, "", label, label, parts) for label in "ab" * 50]
+    low, high, _ = get_metric(name).interval(scores, is_bounded=True, groups=["g"] * 100)
+    assert (low <= 0.0, high >= 1.0) == (True, True)

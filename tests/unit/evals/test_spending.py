@@ -214,3 +214,16 @@ def test_a_function_that_fails_keeps_what_is_in_flight(make_rows: MakeRows, tmp_
         evaluate([item], [target], into=tmp_path)
     assert evaluate([item], [target], into=tmp_path).scores[0].correct == 12
     assert sorted(asked, key=int) == sorted([*map(str, range(12)), "3"], key=int)
+
+
+def test_a_count_of_tokens_that_cannot_be_is_not_believed(server: ApiServer, item: Eval, tmp_path: Path) -> None:
+    def respond(request: dict[str, Any], n: int) -> Response:
+        message = {"message": {"content": "a"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 5, "completion_tokens": 100_000_000}
+        return Response(content=json.dumps({"choices": [message], "usage": usage}).encode())
+
+    server.respond = respond
+    evaluate([item], [endpoint(server).target()], into=tmp_path, budget_usd=5)
+    lines = lines_of(tmp_path)
+    assert all("output_tokens" not in line for line in lines)
+    assert 0 < sum(Decimal(line["usd"]) for line in lines) <= 5

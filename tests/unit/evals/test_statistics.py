@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftsdk.errors import SpecError
 from ftsdk.evals import paired_difference_interval, wilson_interval
-from ftsdk.evals.statistics import bootstrap_interval, mean_interval, paired_mean_interval, t_quantile
+from ftsdk.evals.statistics import (
+    bootstrap_interval,
+    mean_interval,
+    paired_mean_interval,
+    paired_t,
+    sign_flips,
+    t_quantile,
+)
 
 COUNTS = st.tuples(*(st.integers(0, 500),) * 4).filter(lambda counts: sum(counts) > 0)
 SUCCESSES = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -152,3 +161,29 @@ def test_the_bootstrap_of_a_mean_agrees_with_t_and_repeats() -> None:
 def test_no_values_are_refused(rule: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         rule([], is_bounded=True)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e301, 10**400])
+def test_values_that_are_no_numbers_are_refused(value: float) -> None:
+    values, plain = [0.5, value, 0.5], [0.0, 0.0, 0.0]
+    with pytest.raises(SpecError, match="finite"):
+        mean_interval(values, is_bounded=False)
+    for first, second in ((values, plain), (plain, values)):
+        with pytest.raises(SpecError, match="finite"):
+            paired_mean_interval(first, second, is_bounded=True)
+        for test in (paired_t, sign_flips):
+            with pytest.raises(SpecError, match="finite"):
+                test(first, second)
+
+
+def test_a_statistic_that_fails_on_a_resample_has_no_interval() -> None:
+    with pytest.raises(SpecError, match="every resample"):
+        bootstrap_interval(5, lambda drawn: math.nan if len(set(drawn)) == 1 else 0.5)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 1e300])
+def test_values_beyond_their_bounds_are_refused(value: float) -> None:
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        mean_interval([0.5, value], is_bounded=True)
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        paired_mean_interval([0.5, 0.5], [0.5, value], is_bounded=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ftsdk.errors import SpecError
-from ftsdk.evals import Eval, EvalReport, Example, FunctionTarget, Score, evaluate, scorer
+from ftsdk.errors import DatasetError, SpecError
+from ftsdk.evals import Eval, EvalReport, Example, FunctionTarget, Score, evaluate, read_results, scorer
 
 MakeRows = Callable[..., Any]
 OLD_REPORT: dict[str, Any] = {
@@ -149,3 +149,35 @@ def test_answers_of_an_earlier_version_are_used_again(item: Eval, tmp_path: Path
 def test_something_else_than_a_report_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="not the data of an eval report"):
         EvalReport.from_dict(data)
+
+
+def test_results_that_cannot_be_written_are_an_error_of_ours(make_rows: MakeRows, tmp_path: Path) -> None:
+    (tmp_path / "exact_match" / "a.jsonl").mkdir(parents=True)
+    asked: list[object] = []
+
+    def answer(messages: object) -> str:
+        asked.append(messages)
+        return "a"
+
+    target = FunctionTarget(name="a", function=answer)
+    with pytest.raises(DatasetError, match="can't be written"):
+        evaluate([Eval.exact_match(make_rows(("q", "a")))], [target], into=tmp_path)
+    (tmp_path / "exact_match" / "a.jsonl").rmdir()
+    assert evaluate([Eval.exact_match(make_rows(("q", "a")))], [target], into=tmp_path).scores[0].correct == 1
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"index": 0}', "[1]", '{"index": 0, "prompt": 5, "expected": "", "output": "", "value": 1, "reason": ""}', "{"],
+)
+def test_results_of_another_kind_are_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(SpecError, match="evaluate again"):
+        read_results(tmp_path / "a.jsonl")
+
+
+def test_results_of_a_later_version_are_read(tmp_path: Path) -> None:
+    line = {"index": 0, "prompt": "\ud800", "expected": "", "output": "", "value": 1, "reason": "", "later": [1]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(line))
+    assert read_results(tmp_path / "a.jsonl")[0].prompt == "\ud800"

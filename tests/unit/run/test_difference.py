@@ -61,3 +61,9 @@ def test_scores_time_and_price_stand_beside_the_changes() -> None:
     assert found.notes == ("measured on different rows, so the scores can't be compared: accuracy",)
     assert found.to_dict()["changes"] == [{"field": "epochs", "first": None, "second": 5.0}]
     assert "accuracy (tuned)" in found.to_html()
+
+
+def test_a_damaged_outcome_is_shown_as_it_is() -> None:
+    outcome = {"cost_usd": "much", "seconds": [1]}
+    found = difference(record("a", outcome=outcome), record("b"))
+    assert [change.first for change in found.results[1:]] == ["much", "[1]"]

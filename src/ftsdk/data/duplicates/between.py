@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ftsdk.data.duplicates.limits import MIN_WORDS
-from ftsdk.data.duplicates.shingles import Positions, WordShingles, text_sizes
+from ftsdk.data.duplicates.shingles import CutTexts, Positions, WordShingles, text_sizes
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
 from ftsdk.data.duplicates.template_wording import common_shingles
@@ -54,14 +54,15 @@ def near_matches(
     columns = [one if isinstance(one, TextColumn) else TextColumn(one) for one in (texts, others)]
     together = TextColumn.joined(*columns)
     sizes = text_sizes(together)
-    common = common_shingles(together, shingler, share=0.01, at_least=5)
+    both = CutTexts(together, shingler, sizes)
+    common = common_shingles(both, share=0.01, at_least=5)
     at_least = MIN_WORDS - shingler.n + 1
-    sought = sign(columns[0], sizes[: len(texts)], shingler, common, at_least=at_least)
+    sought = sign(CutTexts(columns[0], shingler, sizes[: len(texts)]), common, at_least=at_least)
     if not len(sought.positions):
         return []
     known = None if signed is None else signed.get(common.tobytes())
     if known is None:
-        known = sign(columns[1], sizes[len(texts) :], shingler, common, at_least=at_least)
+        known = sign(CutTexts(columns[1], shingler, sizes[len(texts) :]), common, at_least=at_least)
         if signed is not None:
             signed.clear()
             signed[common.tobytes()] = known
@@ -75,7 +76,7 @@ def near_matches(
     one, wording = pairs.astype(np.int64)
     left = sought.positions[one]
     right = len(texts) + known.positions[order[starts[wording]]]
-    measured = Similarity(together, sizes, shingler, common).jaccard(left, right)
+    measured = Similarity(both, common).jaccard(left, right)
     return [
         NearMatch(
             int(left[pair]), tuple(known.positions[order[starts[run] : ends[run]]].tolist()), float(measured[pair])

@@ -6,24 +6,29 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ftsdk.data.duplicates.components import Components
+from ftsdk.data.duplicates.hashed_words import HashedWords, JoinedWords, WordNgrams, Words
 from ftsdk.data.duplicates.limits import MIN_WORDS
 from ftsdk.data.duplicates.shingles import (
     CharacterShingles,
+    CutTexts,
     Hashes,
     Positions,
-    Shingler,
+    Shingled,
+    SomeShingled,
     Texts,
-    WordShingles,
     read_texts,
-    text_sizes,
 )
 from ftsdk.data.duplicates.signatures import Signatures, sign
 from ftsdk.data.duplicates.similarity import Similarity
 from ftsdk.data.duplicates.template_wording import NOTHING_COMMON, common_shingles
 
-__all__ = ["NearDuplicates", "SimilarPair", "near_duplicates", "similar_short_texts", "split_clusters"]
+__all__ = ["NearDuplicates", "SimilarPair", "near_clusters", "near_duplicates", "similar_short_texts", "split_clusters"]
+
+_N = 3
+"""Words of an n-gram."""
 
 _FULLY_COMPARED = 8
 """In a bucket of at most so many texts, each is compared with each."""
@@ -58,7 +63,8 @@ def near_duplicates(
 
     Candidates come from MinHash signatures (64 hashes in 16 bands) of the words' 3-grams, where case and blanks don't
     count; each is verified by its true Jaccard similarity. Deterministic; another order of the rows gives the same
-    clusters. Takes about 300 bytes a row beside the texts.
+    clusters. Takes about 100 bytes a row beside the texts, and 8 bytes a word; more than 64 MiB of these are in a file
+    that is mapped into memory.
 
     Args:
         texts: The texts of the rows: the columns that the data came with rather than a rendered prompt, whose template
@@ -69,12 +75,20 @@ def near_duplicates(
 
     Raises:
         ValueError: `threshold` or `min_words` is out of range.
+        OSError: The disk is full.
     """
     if not 0 < threshold <= 1 or min_words < 3:
         raise ValueError(f"threshold={threshold!r} must be above 0 and at most 1, min_words={min_words!r} at least 3")
-    shingler = WordShingles()
-    common = common_shingles(texts, shingler, share=0.5, at_least=5) if ignore_templates else NOTHING_COMMON
-    return _near(texts, shingler, common, threshold, at_least=min_words - shingler.n + 1)
+    shingled = WordNgrams(HashedWords(texts), _N)
+    common = common_shingles(shingled, share=0.5, at_least=5) if ignore_templates else NOTHING_COMMON
+    found = _Search(shingled, common, threshold, at_least=min_words - _N + 1)
+    pairs = found.pairs()
+    return NearDuplicates(found.clusters(), pairs)
+
+
+def near_clusters(words: Words, *, threshold: float = 0.7) -> tuple[tuple[int, ...], ...]:
+    """Return the clusters that `near_duplicates` finds with `ignore_templates`, of texts that are cut into words."""
+    return _clusters_but_templates(WordNgrams(words, _N), threshold)
 
 
 def similar_short_texts(
@@ -97,50 +111,71 @@ def similar_short_texts(
         short += [int(row) for row, count in zip(rows, words, strict=True) if count <= max_words]
     positions = np.array(short, dtype=np.int64)
     chosen = read_texts(texts, positions)
-    found = _near(chosen, CharacterShingles(), NOTHING_COMMON, threshold, at_least=1)
-    pairs = [SimilarPair(short[one], short[other], similarity) for one, other, similarity in found.pairs]
+    found = _Search(CutTexts(chosen, CharacterShingles()), NOTHING_COMMON, threshold, at_least=1)
+    pairs = [SimilarPair(short[one], short[other], similarity) for one, other, similarity in found.pairs()]
     return tuple(pair for pair in pairs if pair.similarity < 1)
 
 
-def split_clusters(texts: Texts, *, threshold: float = 0.7) -> tuple[tuple[int, ...], ...]:
+def split_clusters(texts: Texts | Words, *, threshold: float = 0.7) -> tuple[tuple[int, ...], ...]:
     """Return the clusters that a split keeps together.
 
     As `near_duplicates` with `ignore_templates`, but a cluster of more than 20 rows and more than 5 % of all is taken
     for rows of one template: wording that more than half of its texts share is left out, and the rest is compared anew.
     """
-    found = near_duplicates(texts, threshold=threshold, ignore_templates=True)
-    most = max(20, len(texts) // 20)
+    words = texts if isinstance(texts, (HashedWords, JoinedWords)) else HashedWords(texts)
+    shingled = WordNgrams(words, _N)
+    most = max(20, len(shingled.sizes) // 20)
     clusters: list[tuple[int, ...]] = []
-    for cluster in found.clusters:
+    for cluster in _clusters_but_templates(shingled, threshold):
         if len(cluster) <= most:
             clusters.append(cluster)
             continue
-        inside = read_texts(texts, np.array(cluster, dtype=np.int64))
-        again = near_duplicates(inside, threshold=threshold, ignore_templates=True)
-        parts = [tuple(cluster[position] for position in part) for part in again.clusters]
+        inside = SomeShingled(shingled, np.array(cluster, dtype=np.int64))
+        again = _clusters_but_templates(inside, threshold)
+        parts = [tuple(cluster[position] for position in part) for part in again]
         clusters += [part for part in parts if len(part) <= most]
     return tuple(sorted(clusters))
 
 
-def _near(texts: Texts, shingler: Shingler, common: Hashes, threshold: float, *, at_least: int) -> NearDuplicates:
-    sizes = text_sizes(texts)
-    signatures = sign(texts, sizes, shingler, common, at_least=at_least)
-    similarity = Similarity(texts, sizes, shingler, common)
-    # One row stands for all with the same content. In the order of contents, so that the order of rows doesn't matter.
-    _, first, content_of = np.unique(signatures.contents, return_index=True, return_inverse=True)
-    representatives = signatures.positions[first]
-    components = Components(len(first))
-    pairs = [
-        SimilarPair(int(representatives[content_of[place]]), int(signatures.positions[place]), 1.0)
-        for place in np.flatnonzero(first[content_of] != np.arange(len(content_of))).tolist()
-    ]
-    for left, right in _candidates(signatures, first, components):
-        measured = similarity.jaccard(representatives[left], representatives[right])
-        is_near = measured >= threshold
-        components.join(left[is_near], right[is_near])
-        near = zip(representatives[left[is_near]], representatives[right[is_near]], measured[is_near], strict=True)
-        pairs += [SimilarPair(int(min(pair)), int(max(pair)), float(found)) for *pair, found in near]
-    return NearDuplicates(_clusters(components.roots()[content_of], signatures.positions), tuple(sorted(pairs)))
+def _clusters_but_templates(texts: Shingled, threshold: float) -> tuple[tuple[int, ...], ...]:
+    common = common_shingles(texts, share=0.5, at_least=5)
+    return _Search(texts, common, threshold, at_least=MIN_WORDS - _N + 1).clusters()
+
+
+class _Search:
+    """What is near among texts."""
+
+    def __init__(self, texts: Shingled, common: Hashes, threshold: float, *, at_least: int) -> None:
+        signatures = sign(texts, common, at_least=at_least)
+        similarity = Similarity(texts, common)
+        # One row stands for all with the same content. In the order of contents, so that the order of rows doesn't
+        # matter.
+        _, self._first, self._content_of = np.unique(signatures.contents, return_index=True, return_inverse=True)
+        self._positions = signatures.positions
+        representatives = signatures.positions[self._first]
+        self._components = Components(len(self._first))
+        self._found: list[tuple[Positions, Positions, NDArray[np.float64]]] = []
+        for left, right in _candidates(signatures, self._first, self._components):
+            one, other = representatives[left], representatives[right]
+            measured = similarity.jaccard(one, other)
+            is_near = measured >= threshold
+            self._components.join(left[is_near], right[is_near])
+            self._found.append((one[is_near], other[is_near], measured[is_near]))
+
+    def clusters(self) -> tuple[tuple[int, ...], ...]:
+        """Return the rows that are linked."""
+        return _clusters(self._components.roots()[self._content_of], self._positions)
+
+    def pairs(self) -> tuple[SimilarPair, ...]:
+        """Return the pairs that link them."""
+        first = self._first[self._content_of]
+        places = np.flatnonzero(first != np.arange(len(first)))
+        same = zip(self._positions[first[places]].tolist(), self._positions[places].tolist(), strict=True)
+        pairs = [SimilarPair(one, other, 1.0) for one, other in same]
+        for left, right, measured in self._found:
+            near = zip(left.tolist(), right.tolist(), measured.tolist(), strict=True)
+            pairs += [SimilarPair(min(one, other), max(one, other), similarity) for one, other, similarity in near]
+        return tuple(sorted(pairs))
 
 
 def _clusters(roots: Positions, positions: Positions) -> tuple[tuple[int, ...], ...]:
@@ -171,10 +206,10 @@ def _candidates(
         yield from _led(order[is_large], buckets[is_large], components)
 
 
-def _shared(keys: Hashes) -> Positions:
+def _shared(keys: NDArray[np.uint32]) -> Positions:
     """Return where the keys are that occur twice or more, and few others. Sorting what is left takes less time."""
     ordered = np.sort(keys)
-    last_bits = np.uint64((1 << max(len(keys).bit_length() + 1, 8)) - 1)
+    last_bits = np.uint32((1 << max(len(keys).bit_length() + 1, 8)) - 1)
     table = np.zeros(int(last_bits) + 1, dtype=np.bool_)
     table[ordered[1:][ordered[1:] == ordered[:-1]] & last_bits] = True
     return np.flatnonzero(table[keys & last_bits])

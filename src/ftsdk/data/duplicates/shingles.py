@@ -14,14 +14,19 @@ from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
 __all__ = [
     "CharacterShingles",
+    "CutTexts",
     "Hashes",
     "Positions",
+    "Shingled",
     "Shingler",
     "Shingles",
+    "SomeShingled",
     "Texts",
     "WordShingles",
     "batches",
     "distinct_owners",
+    "hashed_words",
+    "ngrams",
     "read_texts",
     "text_sizes",
     "without",
@@ -32,10 +37,12 @@ Positions = NDArray[np.int64]
 Texts = Sequence[str] | Any
 """Texts as a sequence, a `TextColumn` or a pyarrow array; of the last two no Python strings are made."""
 
-BATCH_ROWS = 2_048
-"""The arrays of so many texts stay in the processor's cache."""
+BATCH_ROWS = 512
+"""The arrays of so many texts stay in the processor's second cache."""
 BATCH_CHARACTERS = 8_000_000
 _LAST_BITS = (1 << 18) - 1
+_FEW = 8
+"""So many comparisons with all n-grams take less time than a table."""
 
 # Scripts that put no blanks between words: each character counts as a word.
 _UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
@@ -69,11 +76,7 @@ class WordShingles(NamedTuple):
 
     def __call__(self, texts: Any) -> Shingles:
         """Return the n-grams of a pyarrow array of texts; a text of fewer than `n` words has none."""
-        if _is_plain_ascii(texts):
-            hashes, offsets = _ascii_words(texts)
-        else:
-            hashes, offsets = _unicode_words(texts)
-        return _ngrams(hashes, offsets, self.n)
+        return ngrams(*hashed_words(texts), self.n)
 
 
 class CharacterShingles(NamedTuple):
@@ -86,7 +89,59 @@ class CharacterShingles(NamedTuple):
         plain = [" ".join(unicodedata.normalize("NFC", text).lower().split()) for text in texts.to_pylist()]
         codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
         offsets = np.concatenate(([0], np.cumsum(np.fromiter(map(len, plain), dtype=np.int64, count=len(plain)))))
-        return _ngrams(_mixed(codes), offsets, self.n)
+        return ngrams(_mixed(codes), offsets, self.n)
+
+
+class Shingled(Protocol):
+    """Texts that are read as n-grams."""
+
+    @property
+    def sizes(self) -> Positions:
+        """The length of each text, about."""
+        ...
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some texts."""
+        ...
+
+
+class CutTexts:
+    """Texts that are cut into n-grams whenever they are read."""
+
+    def __init__(self, texts: Texts, shingler: Shingler, sizes: Positions | None = None) -> None:
+        """Read texts in batches.
+
+        Args:
+            texts: The texts.
+            shingler: Cuts them.
+            sizes: Their `text_sizes`, where they are known.
+        """
+        self._texts = texts
+        self._shingler = shingler
+        self.sizes = text_sizes(texts) if sizes is None else sizes
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some texts."""
+        return self._shingler(read_texts(self._texts, rows))
+
+
+class SomeShingled:
+    """Some of the texts that are read as n-grams."""
+
+    def __init__(self, texts: Shingled, rows: Positions) -> None:
+        """Choose rows."""
+        self._texts = texts
+        self._rows = rows
+        self.sizes = texts.sizes[rows]
+
+    def at(self, rows: Positions) -> Shingles:
+        """Return the n-grams of some of these."""
+        return self._texts.at(self._rows[rows])
+
+
+def hashed_words(texts: Any) -> tuple[Hashes, Positions]:
+    """Return the words of a pyarrow array of texts as hashes, and where those of each begin and the last ones end."""
+    return _ascii_words(texts) if _is_plain_ascii(texts) else _unicode_words(texts)
 
 
 def _compute() -> Any:
@@ -115,7 +170,11 @@ def _unicode_words(texts: Any) -> tuple[Hashes, Positions]:
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
     bounds, content = text_buffers(words.flatten())
     offsets = words.offsets.to_numpy().astype(np.int64)
-    return word_hashes(content, bounds[:-1], bounds[1:]), offsets - offsets[0]
+    # Arrow splits a text without words into one empty word.
+    starts, ends = bounds[:-1], bounds[1:]
+    is_word = ends > starts
+    before = np.concatenate(([0], np.cumsum(is_word)))
+    return word_hashes(content, starts[is_word], ends[is_word]), before[offsets - offsets[0]]
 
 
 def _is_plain_ascii(texts: Any) -> bool:
@@ -134,7 +193,7 @@ def _mixed(values: Hashes) -> Hashes:
     return values
 
 
-def _ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
+def ngrams(units: Hashes, offsets: Positions, n: int) -> Shingles:
     """Return the n-grams of texts whose units (words, characters) are given as hashes."""
     starts = max(len(units) - n + 1, 0)
     hashes = units[:starts].copy()
@@ -155,13 +214,17 @@ def without(shingles: Shingles, common: Hashes) -> Shingles:
     """Return the n-grams that aren't among `common`, which is sorted."""
     if not len(common):
         return shingles
-    # Few n-grams share their last bits with a common one, and only these are looked up.
-    table = np.zeros(_LAST_BITS + 1, dtype=np.bool_)
-    table[common & np.uint64(_LAST_BITS)] = True
-    maybe = np.flatnonzero(table[shingles.hashes & np.uint64(_LAST_BITS)])
-    found = np.minimum(np.searchsorted(common, shingles.hashes[maybe]), len(common) - 1)
     is_kept = np.ones(len(shingles.hashes), dtype=np.bool_)
-    is_kept[maybe] = common[found] != shingles.hashes[maybe]
+    if len(common) <= _FEW:
+        for one in common:
+            is_kept &= shingles.hashes != one
+    else:
+        # Few n-grams share their last bits with a common one, and only these are looked up.
+        table = np.zeros(_LAST_BITS + 1, dtype=np.bool_)
+        table[common & np.uint64(_LAST_BITS)] = True
+        maybe = np.flatnonzero(table[shingles.hashes & np.uint64(_LAST_BITS)])
+        found = np.minimum(np.searchsorted(common, shingles.hashes[maybe]), len(common) - 1)
+        is_kept[maybe] = common[found] != shingles.hashes[maybe]
     kept = np.concatenate(([0], np.cumsum(is_kept)))
     return Shingles(shingles.hashes[is_kept], kept[shingles.offsets])
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
-from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingled, Shingles, batches, without
 from ftsdk.data.in_threads import in_threads
 
 __all__ = ["BANDS", "Signatures", "sign"]
@@ -20,8 +19,8 @@ _ROWS = 4
 """Hashes of a band. With 16 bands of 4, two texts of Jaccard similarity 0.7 share a key with probability 0.988, of
 0.8 with 0.9998, of 0.3 with 0.12; see `docs/explanation/duplicates.md`."""
 _SEED = 42
-_CHUNK = 1_024
-"""Rows whose hashes are Python numbers at a time."""
+_Keys = NDArray[np.uint32]
+"""Of a million rows, some hundred pairs share a key of 32 bits by chance in each band; a candidate is verified."""
 
 
 class Signatures(NamedTuple):
@@ -29,37 +28,36 @@ class Signatures(NamedTuple):
 
     positions: Positions
     """The rows, ascending."""
-    bands: Hashes
+    bands: NDArray[np.uint32]
     """The key of each row in each band, shape (bands, rows)."""
     contents: Hashes
     """Equal for rows with the same n-grams."""
 
 
-def sign(texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes, *, at_least: int) -> Signatures:
+def sign(texts: Shingled, common: Hashes, *, at_least: int) -> Signatures:
     """Return the signatures of texts.
 
     Args:
         texts: The texts of all rows, read in batches.
-        sizes: The length of each text.
-        shingler: Cuts texts into n-grams.
         common: Sorted hashes of n-grams that don't count.
         at_least: Texts with fewer n-grams are left out.
     """
-    bands = np.empty((BANDS, len(sizes)), dtype=np.uint64)
-    contents = np.empty(len(sizes), dtype=np.uint64)
-    positions = np.empty(len(sizes), dtype=np.int64)
+    rows_in_all = len(texts.sizes)
+    bands = np.empty((BANDS, rows_in_all), dtype=np.uint32)
+    contents = np.empty(rows_in_all, dtype=np.uint64)
+    positions = np.empty(rows_in_all, dtype=np.int64)
 
-    def signed(batch: tuple[int, int]) -> tuple[Positions, Hashes, Hashes]:
+    def signed(batch: tuple[int, int]) -> tuple[Positions, _Keys, Hashes]:
         rows = np.arange(*batch)
-        shingles = without(shingler(read_texts(texts, rows)), common)
+        shingles = without(texts.at(rows), common)
         is_long = shingles.counts >= max(at_least, 1)
         shingles = _those(shingles, is_long)
         if not is_long.any():
-            return rows[:0], np.empty((0, BANDS), dtype=np.uint64), np.empty(0, dtype=np.uint64)
+            return rows[:0], np.empty((0, BANDS), dtype=np.uint32), np.empty(0, dtype=np.uint64)
         return rows[is_long], _band_keys(shingles), np.add.reduceat(shingles.hashes, shingles.offsets[:-1])
 
     filled = 0
-    for rows, keys, found in in_threads(signed, batches(sizes)):
+    for rows, keys, found in in_threads(signed, batches(texts.sizes)):
         end = filled + len(rows)
         bands[:, filled:end] = keys.T
         contents[filled:end] = found
@@ -76,23 +74,15 @@ def _those(shingles: Shingles, is_chosen: NDArray[np.bool_]) -> Shingles:
     return Shingles(hashes, np.concatenate(([0], np.cumsum(counts[is_chosen]))))
 
 
-def _band_keys(shingles: Shingles) -> Hashes:
-    rows = len(shingles.offsets) - 1
-    cuts = [*range(0, rows, _CHUNK), rows]
-    return np.concatenate([_keys_of(shingles, start, stop) for start, stop in pairwise(cuts)])
-
-
-def _keys_of(shingles: Shingles, start: int, stop: int) -> Hashes:
-    offsets = shingles.offsets[start : stop + 1]
-    hashes = shingles.hashes[offsets[0] : offsets[-1]]
-    offsets = (offsets - offsets[0]).astype(np.uint64)
-    digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * _ROWS, _SEED)
-    rows = stop - start
+def _band_keys(shingles: Shingles) -> _Keys:
+    offsets = shingles.offsets.astype(np.uint64)
+    digests = RMinHash.digest_matrix_from_flat_token_hashes(shingles.hashes, offsets, BANDS * _ROWS, _SEED)
     flat = array("I")
     for digest in digests.to_rows():
         flat.fromlist(digest)
-    halves = np.frombuffer(flat, dtype=np.uint32).view(np.uint64).reshape(rows, BANDS, 2)
+    halves = np.frombuffer(flat, dtype=np.uint32).view(np.uint64).reshape(-1, BANDS, 2)
     mixed = halves[..., 0] * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed += halves[..., 1]
-    return mixed * np.uint64(0xBF58476D1CE4E5B9)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(32)).astype(np.uint32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingler, Shingles, Texts, batches, read_texts, without
+from ftsdk.data.duplicates.shingles import Hashes, Positions, Shingled, Shingles, batches, without
 from ftsdk.data.in_threads import in_threads
 
 __all__ = ["Similarity"]
@@ -18,29 +18,25 @@ _HASH_MASK = np.uint64((1 << 44) - 1)
 class Similarity:
     """How similar rows of some texts are, by their sets of n-grams."""
 
-    def __init__(self, texts: Texts, sizes: Positions, shingler: Shingler, common: Hashes) -> None:
+    def __init__(self, texts: Shingled, common: Hashes) -> None:
         """Measure rows of `texts`.
 
         Args:
             texts: The texts of all rows.
-            sizes: The length of each text.
-            shingler: Cuts texts into n-grams.
             common: Sorted hashes of n-grams that don't count.
         """
         self._texts = texts
-        self._sizes = sizes
-        self._shingler = shingler
         self._common = common
 
     def jaccard(self, left: Positions, right: Positions) -> NDArray[np.float64]:
         """Return the Jaccard similarity of each pair of rows: n-grams that both have, of those that either has."""
-        cut = batches(self._sizes[left] + self._sizes[right])
+        cut = batches(self._texts.sizes[left] + self._texts.sizes[right])
         parts = list(in_threads(lambda part: self._jaccard(left[slice(*part)], right[slice(*part)]), cut))
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _jaccard(self, left: Positions, right: Positions) -> NDArray[np.float64]:
         rows, index = np.unique(np.concatenate((left, right)), return_inverse=True)
-        sets = _as_sets(without(self._shingler(read_texts(self._texts, rows)), self._common))
+        sets = _as_sets(without(self._texts.at(rows), self._common))
         one, other = index[: len(left)], index[len(left) :]
         both = np.bincount(_shared(sets, one, other), minlength=len(left))
         either = sets.counts[one] + sets.counts[other] - both

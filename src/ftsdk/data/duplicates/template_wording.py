@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftsdk.data.duplicates.shingles import Hashes, Shingler, Texts, batches, distinct_owners, read_texts, text_sizes
+from ftsdk.data.duplicates.shingles import Hashes, Shingled, batches, distinct_owners
 
 __all__ = ["NOTHING_COMMON", "common_shingles"]
 
@@ -13,24 +13,24 @@ NOTHING_COMMON: Hashes = np.empty(0, dtype=np.uint64)
 SAMPLE = 4_000
 
 
-def common_shingles(texts: Texts, shingler: Shingler, *, share: float, at_least: int) -> Hashes:
+def common_shingles(texts: Shingled, *, share: float, at_least: int) -> Hashes:
     """Return the hashes of n-grams that occur in many different texts, ascending.
 
     Of more than 4,000 rows, 4,000 are looked at, at equal distances.
 
     Args:
         texts: The texts of the rows.
-        shingler: Cuts texts into n-grams.
         share: The share of the different texts, above which an n-gram is common.
         at_least: Different texts that it must occur in.
     """
-    positions = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), SAMPLE)).astype(np.int64))
-    sizes = text_sizes(texts)[positions]
+    rows = len(texts.sizes)
+    positions = np.unique(np.linspace(0, rows - 1, min(rows, SAMPLE)).astype(np.int64))
+    sizes = texts.sizes[positions]
     contents: list[Hashes] = []
     hashes: list[Hashes] = []
     owners: list[Hashes] = []
     for start, stop in batches(sizes):
-        shingles = shingler(read_texts(texts, positions[start:stop]))
+        shingles = texts.at(positions[start:stop])
         is_long = shingles.counts > 0
         if not is_long.any():
             continue
@@ -45,5 +45,5 @@ def common_shingles(texts: Texts, shingler: Shingler, *, share: float, at_least:
     found, counts = np.unique(owned, return_counts=True)
     different = len(np.unique(np.concatenate(contents)))
     # The sample stands for all: a number of rows is scaled down with them.
-    fewest = at_least * len(positions) / len(texts)
+    fewest = at_least * len(positions) / rows
     return found[(counts > share * different) & (counts >= max(fewest, min(at_least, 5)))]

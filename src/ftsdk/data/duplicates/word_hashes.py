@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ _FIRST, _OTHER = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0xC2B2AE3D27D4EB4F)
 _keys: Hashes = np.zeros(1 << _SLOT_BITS, dtype=np.uint64)
 _hashes: Hashes = np.zeros(1 << _SLOT_BITS, dtype=np.uint64)
 """The hashes of words, since most words of a batch were in the one before: by key. A slot is filled once, the
-hash before the key, so that threads need no lock."""
+hash before the key, so that threads that only read need no lock."""
+_filling = threading.Lock()
 
 
 def word_bounds(content: NDArray[np.uint8]) -> tuple[Positions, Positions]:
@@ -48,18 +50,21 @@ def word_hashes(content: NDArray[np.uint8], starts: Positions, ends: Positions) 
         ends: Where each word ends.
     """
     keys = _word_keys(content, starts, ends - starts)
+    # The key of a slot is read before its hash, and written after it.
     slots = _slots(keys)
-    hashes = _hashes[slots]
     missing = np.flatnonzero(_keys[slots] != keys)
+    hashes = _hashes[slots]
     if len(missing):
         other = _slots(keys[missing], _OTHER)
+        is_missing = _keys[other] != keys[missing]
         hashes[missing] = _hashes[other]
-        missing = missing[_keys[other] != keys[missing]]
+        missing = missing[is_missing]
     if len(missing):
         found, first, place = np.unique(keys[missing], return_index=True, return_inverse=True)
         hashed = _hashed(content, starts[missing[first]], ends[missing[first]])
         hashes[missing] = hashed[place]
-        _remember(found, hashed)
+        with _filling:
+            _remember(found, hashed)
     return hashes
 
 

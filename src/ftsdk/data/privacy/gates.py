@@ -39,17 +39,19 @@ def rows_by_gate(block: Block) -> dict[Gate, list[int]]:
     import numpy as np
 
     classes = np.frombuffer(block.raw.translate(_CLASSES), dtype=np.uint8)
-    digits = _where(classes, _DIGIT)
+    rare = _where(classes, _DIGIT | _AT | _DOT | _COLON | _DASH)
+    kinds = classes[rare]
+    digits, dashes = _of(rare, kinds, _DIGIT), _of(rare, kinds, _DASH)
     inner = digits[(digits > 1) & (digits < len(classes) - 1)]
     found: dict[Gate, Positions] = {
-        "at": _where(classes, _AT),
+        "at": _of(rare, kinds, _AT),
         "digits": _chain(digits, _DIGITS_CLOSE, _DIGITS_GAP),
         "iban": inner[(classes[inner - 1] & classes[inner - 2] & _LETTER & (classes[inner + 1] << 2)).astype(bool)],
         "date": _close(digits, marks=4, span=3),
-        "dotted": _close(_between(classes, _DOT, _DIGIT), marks=3, span=8),
-        "colons": _close(_between(classes, _COLON, _HEX | _COLON), marks=2, span=10),
-        "dashed": _close(_between(classes, _DASH, _HEX), marks=5, span=12),
-        "begin": _close(_where(classes, _DASH), marks=5, span=4),
+        "dotted": _close(_between(classes, _of(rare, kinds, _DOT), _DIGIT), marks=3, span=8),
+        "colons": _close(_between(classes, _of(rare, kinds, _COLON), _HEX | _COLON), marks=2, span=10),
+        "dashed": _close(_between(classes, dashes, _HEX), marks=5, span=12),
+        "begin": _close(dashes, marks=5, span=4),
         "token": np.flatnonzero(_runs((classes & _TOKEN) != 0, TOKEN_LENGTH)),
     }
     return {gate: block.rows_at(offsets) for gate, offsets in found.items()}
@@ -61,9 +63,13 @@ def _where(classes: Bytes, mask: int) -> Positions:
     return np.flatnonzero((classes & mask) != 0)  # several times as fast on truth values as on numbers
 
 
-def _between(classes: Bytes, mark: int, neighbours: int) -> Positions:
-    """Return where a mark stands between two bytes of a class."""
-    at = _where(classes, mark)
+def _of(at: Positions, kinds: Bytes, mask: int) -> Positions:
+    """Return those of some offsets whose byte is in a class, given the classes of each."""
+    return at[(kinds & mask) != 0]
+
+
+def _between(classes: Bytes, at: Positions, neighbours: int) -> Positions:
+    """Return those of some offsets that are between two bytes of a class."""
     at = at[(at > 0) & (at < len(classes) - 1)]
     return at[((classes[at - 1] & neighbours) != 0) & ((classes[at + 1] & neighbours) != 0)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 __all__ = ["classified"]
@@ -41,11 +41,15 @@ def _classified(identifier: Any, texts: list[bytes]) -> Iterator[tuple[str, floa
     scores = np.zeros((len(texts), len(identifier.nb_classes)), dtype=np.float32)
     known, numbers = np.unique(np.concatenate(visits), return_inverse=True)
     weights = identifier.nb_ptc[known].astype(np.float32)  # of half precision, with which NumPy is slow
-    ends = np.cumsum([len(features) for features in visits])
-    for row, features in enumerate(np.split(numbers, ends[:-1])):
-        if len(features):
-            found, counts = np.unique(features, return_counts=True)
-            scores[row] = np.log1p(counts.astype(np.float32)) @ weights[found] + identifier.nb_pc
+    rows = np.repeat(np.arange(len(texts)), [len(features) for features in visits])
+    # What each text visits, ascending, and how often: sorted for all of them at once.
+    visited, counts = np.unique(rows * max(len(known), 1) + numbers, return_counts=True)
+    seen = np.log1p(counts.astype(np.float32))
+    bounds = np.searchsorted(visited, np.arange(len(texts) + 1) * max(len(known), 1)).tolist()
+    for row, (start, end) in enumerate(pairwise(bounds)):
+        if end > start:
+            features = visited[start:end] - row * len(known)
+            scores[row] = seen[start:end] @ weights[features] + identifier.nb_pc
     lengths = np.array([max(len(text), 1) for text in texts])
     scores *= (1.0 / np.sqrt(lengths)).astype(np.float32)[:, None]
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))

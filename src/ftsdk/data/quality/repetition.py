@@ -82,11 +82,12 @@ def _suspects(block: Block) -> list[int]:
     windows = np.ndarray(shape=(len(data) - _WINDOW + 1,), dtype=np.uint64, buffer=block.raw, strides=(1,))
     keys = windows[starts]
     words = np.diff(np.searchsorted(starts, block.starts), append=len(starts))
-    rows = np.repeat(np.arange(len(words), dtype=np.uint64), words)
-    # A mixed hash below, the row above: sorting brings what is equal within a row together.
-    mixed = (keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(16)
-    mixed |= rows << np.uint64(48)
+    bits = np.uint32(32 - max(len(words) - 1, 1).bit_length())
+    rows = np.repeat(np.arange(len(words), dtype=np.uint32) << bits, words)
+    # A mixed hash below, the row above: sorting brings what is equal within a row together, and little besides.
+    mixed = ((keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits)).astype(np.uint32)
+    mixed |= rows
     mixed.sort()
-    again = mixed[1:][mixed[1:] == mixed[:-1]] >> np.uint64(48)
+    again = mixed[1:][mixed[1:] == mixed[:-1]] >> bits
     counts = np.bincount(again.astype(np.int64), minlength=len(block.texts))
     return np.flatnonzero((counts > 1) & (counts >= _SUSPICIOUS * words)).tolist()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from ftsdk.data.byte_scan import Block, byte_classes, map_blocks
 from ftsdk.data.quality.encoding import is_repairable
 from ftsdk.data.quality.repetition import rows_that_repeat
-
-if TYPE_CHECKING:
-    from ftsdk.data.byte_scan import Positions
 
 __all__ = ["TEXT_RULES", "check_block", "check_texts"]
 
@@ -105,19 +101,21 @@ class _Scan:
         import numpy as np
 
         self.block = block
-        self._classes = np.frombuffer(block.raw.translate(bytes(_CLASSES)), dtype=np.uint8)
+        classes = np.frombuffer(block.raw.translate(bytes(_CLASSES)), dtype=np.uint8)
+        self._at = np.flatnonzero(classes != 0)
+        self._classes = classes[self._at]
 
     def rows_with(self, mask: int) -> list[int]:
-        return self.block.rows_at(self._where(mask))
+        return self.block.rows_at(self._at[(self._classes & mask) != 0])
 
     def rows_with_stock_phrase(self) -> list[int]:
         """Return the rows in which a model may speak of itself."""
-        return self.block.rows_at_any(b"guage mod", b"AI mod", b"AI ass")
-
-    def _where(self, mask: int) -> Positions:
         import numpy as np
 
-        return np.flatnonzero((self._classes & mask) != 0)
+        # Two letters that are rare next to each other; bytes.find takes several times as long for them.
+        content = np.frombuffer(self.block.raw, dtype=np.uint8)
+        initials = np.flatnonzero((content[:-1] == ord("A")) & (content[1:] == ord("I")))
+        return [*self.block.rows_at(initials), *self.block.rows_at_any(b"guage mod")]
 
 
 def _filtered(rows: Callable[[_Scan], Iterable[int]], test: Callable[[str], bool]) -> Callable[[_Scan], list[int]]:

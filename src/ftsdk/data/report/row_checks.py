@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from ftsdk.data.byte_scan import Block, map_blocks
+from ftsdk.data.byte_scan import blocks_of
 from ftsdk.data.in_threads import in_threads
 from ftsdk.data.privacy import CREDENTIALS
 from ftsdk.data.privacy import Finding as Found
@@ -115,12 +115,8 @@ def _checked(chunk: TextChunk) -> tuple[TextChunk, dict[str, list[int]], dict[in
     """Return what breaks a rule and what is private in a chunk, by the positions of its texts."""
     broken: dict[str, list[int]] = {name: [] for name in TEXT_RULES}
     private: dict[int, tuple[Found, ...]] = {}
-    for rules, found in map_blocks(chunk.texts, _checked_block):
-        private.update(found)
-        for name, places in rules.items():
+    for block in blocks_of(chunk.texts):
+        private.update(find_in_block(block))
+        for name, places in check_block(block).items():
             broken[name] += places
     return chunk, broken, private
-
-
-def _checked_block(block: Block) -> tuple[dict[str, list[int]], dict[int, tuple[Found, ...]]]:
-    return check_block(block), find_in_block(block)

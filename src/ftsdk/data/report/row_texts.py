@@ -17,9 +17,8 @@ from ftsdk.models.chat_template import message_text
 
 __all__ = ["RowTexts", "TextChunk", "read_chunks"]
 
-_BATCHES = 2
-"""Batches of a chunk, so that a prompt and an answer a row fill a block of `byte_scan`."""
-_ROWS = 1024 * _BATCHES
+_ROWS = 1024
+"""Rows of a chunk: what is looked at of them stays in the processor's cache."""
 
 
 class TextChunk(NamedTuple):
@@ -60,7 +59,7 @@ class RowTexts(NamedTuple):
 
 
 def read_chunks(rows: Iterable[Row], form: Format) -> Iterator[TextChunk]:
-    """Yield the texts of rows, about 4,096 rows at a time.
+    """Yield the texts of rows, about 1,024 rows at a time.
 
     Args:
         rows: The rows.
@@ -79,15 +78,14 @@ def read_chunks(rows: Iterable[Row], form: Format) -> Iterator[TextChunk]:
 
 def _read_chat(batches: Iterator[Batch]) -> Iterator[TextChunk]:
     first = 0
-    while some := list(islice(batches, _BATCHES)):
+    for batch in batches:
         chunk = TextChunk([], [], [], [], [])
-        for batch in some:
-            if has_plain_messages(batch):
-                _add_plain(chunk, batch, first)
-            else:
-                _add_rows(chunk, RowSequence([batch], message_lists), "chat", first)
-            first += batch.rows
+        if has_plain_messages(batch):
+            _add_plain(chunk, batch, first)
+        else:
+            _add_rows(chunk, RowSequence([batch], message_lists), "chat", first)
         yield chunk
+        first += batch.rows
 
 
 def _add_plain(chunk: TextChunk, batch: Batch, first: int) -> None:

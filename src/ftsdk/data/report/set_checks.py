@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ftsdk.data.asked import asked_again
 from ftsdk.data.duplicates.exact import maybe_repeated, texts_at
+from ftsdk.data.duplicates.hashed_words import HashedWords, JoinedWords, Words
 from ftsdk.data.duplicates.limits import MIN_WORDS
-from ftsdk.data.duplicates.near import near_duplicates, similar_short_texts
+from ftsdk.data.duplicates.near import near_clusters, similar_short_texts
 from ftsdk.data.duplicates.prompts import prompt_duplicates
 from ftsdk.data.duplicates.same_answers import class_columns, class_labels, repeats_in, short_answers
 from ftsdk.data.quality import broken_json, cut_off, unusual_lengths
@@ -19,6 +20,7 @@ from ftsdk.data.report.excerpts import Excerpts
 from ftsdk.data.report.finding import Finding, make_finding
 from ftsdk.data.report.row_texts import RowTexts
 from ftsdk.data.rows import Rows
+from ftsdk.data.table import room_on_disk
 from ftsdk.data.text_column import TextColumn
 
 __all__ = ["answer_findings", "duplicate_findings"]
@@ -46,7 +48,7 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         notes = [f"as line {dataset.line_of(first[row])}" for row in copies[:5]]
         yield make_finding("exact_duplicates", copies, count, excerpts.of(copies, notes))
     is_copy = set(copies)
-    near = dataset.found_once("near-duplicates", lambda: near_duplicates(texts.whole, ignore_templates=True).clusters)
+    near = dataset.found_once("near-duplicates", lambda: near_clusters(_words(dataset, texts)))
     # A copy is counted once, as what it is.
     clusters = [[row for row in cluster if row not in is_copy] for cluster in near]
     yield from _near_findings(dataset, clusters, texts, excerpts)
@@ -63,6 +65,14 @@ def duplicate_findings(dataset: Rows, texts: RowTexts, excerpts: Excerpts, not_c
         not_checked.append(
             f"similar short texts: they are compared up to {_MOST_SHORT:,} rows; report() a sample({_MOST_SHORT:,})"
         )
+
+
+def _words(dataset: Rows, texts: RowTexts) -> Words:
+    """Return the words of prompt and answer of each row; `split` may have cut the prompts before."""
+    with room_on_disk(dataset.source.location):
+        if dataset.format == "table":
+            return HashedWords(texts.whole)
+        return JoinedWords(dataset.prompt_words, HashedWords(texts.answers))
 
 
 def _asked_again(dataset: Rows, texts: RowTexts) -> NDArray[np.int64]:

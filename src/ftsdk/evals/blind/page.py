@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from ftsdk.evals.blind.session import BlindSession
 __all__ = ["ComparisonPage"]
 
 _LARGEST_FORM = 1_000
+_LENGTH = re.compile(r"[0-9]{1,6}")
 _STYLE = (
     "body{margin:1em auto;max-width:70em;padding:0 1em;background:#fff;color:#1a1a1a}"
     "@media(prefers-color-scheme:dark){body{background:#16181d;color:#e4e6eb}}"
@@ -31,6 +34,13 @@ _SCRIPT = (
     "const b=document.querySelector('button[value=\"'+CSS.escape(e.key.toLowerCase())+'\"]');if(b)b.click()})"
 )
 _BUTTONS = (("a", "A is better"), ("b", "B is better"), ("t", "Tie"), ("s", "Skip"), ("z", "Back"), ("q", "Quit"))
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep the terminal clean of browsers that hang up; other errors are shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class ComparisonPage:
@@ -61,7 +71,7 @@ class ComparisonPage:
         self._clock = clock
         self._lock = threading.Lock()
         self._token = secrets.token_urlsafe(24)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._server.timeout = 0.2
         self._last = clock()
@@ -115,7 +125,7 @@ class ComparisonPage:
     def _judge(self, request: BaseHTTPRequestHandler) -> None:
         length = request.headers.get("Content-Length", "")
         origin = request.headers.get("Origin")
-        if not length.isdecimal() or int(length) > _LARGEST_FORM or origin not in (None, f"http://{self._host}"):
+        if not _LENGTH.fullmatch(length) or int(length) > _LARGEST_FORM or origin not in (None, f"http://{self._host}"):
             _send(request, 400, "bad request", kind="text/plain")
             return
         form = parse_qs(request.rfile.read(int(length)).decode("utf-8", "replace"))
@@ -126,7 +136,7 @@ class ComparisonPage:
             is_current = pair is not None and pair.id == shown
             if key == "q":
                 self._is_over = True
-            elif is_current or key == "z":
+            elif is_current:
                 self._session.press(key)
             self._is_over = self._is_over or self._session.position is None
             if self._is_over:

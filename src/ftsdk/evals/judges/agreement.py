@@ -95,6 +95,8 @@ def agreement(
     if same == len(pairs):
         # No resample differs: take the share that may agree, by Wilson, as the lower end.
         low = min(low, 2 * wilson_interval(same, len(pairs))[0] - 1)
+    elif low == high:  # one pair of verdicts, again and again, shows nothing
+        low, high = -1.0, 1.0
     return Agreement(kappa=value, low=low, high=high, share=same / len(pairs), n=len(pairs), missing=sum(is_missing))
 
 

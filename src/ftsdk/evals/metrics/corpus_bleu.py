@@ -37,7 +37,9 @@ def _bleu(sums: Array) -> Array:
 _RULE = PartsMetric("corpus_bleu", _PARTS, _bleu, scorers="the scorer 'bleu'")
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_RULE.interval, difference=_RULE.difference)
+@metric(
+    is_bounded=True, is_lower_better=False, interval=_RULE.interval, difference=_RULE.difference, p_value=_RULE.p_value
+)
 def corpus_bleu(scores: Sequence[Score]) -> float:
     """Return BLEU of all answers together, between 0 and 1: sacrebleu's `corpus_bleu` divided by 100."""
     return _RULE.value(scores)

@@ -50,7 +50,11 @@ def _difference(
     return rule.difference(first, second, is_bounded=is_bounded, groups=groups, confidence=confidence)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_interval, difference=_difference)
+def _p_value(first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float:
+    return _rule_of(first).p_value(first, second, groups=groups)
+
+
+@metric(is_bounded=True, is_lower_better=False, interval=_interval, difference=_difference, p_value=_p_value)
 def corpus_chrf(scores: Sequence[Score]) -> float:
     """Return chrF2 of all answers together, between 0 and 1: sacrebleu's `corpus_chrf` divided by 100.
 

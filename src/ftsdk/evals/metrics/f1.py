@@ -9,6 +9,7 @@ import numpy as np
 from ftsdk.errors import SpecError
 from ftsdk.evals.metrics.metric import metric
 from ftsdk.evals.metrics.sums_bootstrap import Array, interval_of_sums
+from ftsdk.evals.metrics.sums_swaps import p_value_of_sums
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, mean_interval, paired_mean_interval
 
@@ -58,7 +59,7 @@ class AveragedF1:
         if found.low < found.high:
             return found
         # No resample differs, as if all answers are right: the interval of the share of right ones has a width.
-        return mean_interval(_right(scores), is_bounded=True, confidence=confidence)
+        return mean_interval(_right(scores), is_bounded=True, groups=groups, confidence=confidence)
 
     def difference(
         self,
@@ -84,7 +85,17 @@ class AveragedF1:
         found = interval_of_sums(rows, cell_of.ravel(), statistic, groups=groups, confidence=confidence)
         if found.low < found.high:
             return found
-        return paired_mean_interval(_right(first), _right(second), is_bounded=True, confidence=confidence)
+        return paired_mean_interval(
+            _right(first), _right(second), is_bounded=True, groups=groups, confidence=confidence
+        )
+
+    def p_value(self, first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float:
+        """Return the p-value of the difference, by swapping the answers of random examples."""
+        classes = self._classes([*first, *second])
+        pairs = np.hstack([self._cells(first, classes), self._cells(second, classes)])
+        cells, cell_of = np.unique(pairs, axis=0, return_inverse=True)
+        rows = _features(cells[:, :2], len(classes)), _features(cells[:, 2:], len(classes))
+        return p_value_of_sums(*rows, cell_of.ravel(), self._statistic, groups=groups)
 
     def _rows(self, scores: Sequence[Score]) -> tuple[Array, Array]:
         """Return the features of each pair of classes that occurs, and the pair of each score."""
@@ -130,7 +141,13 @@ def _right(scores: Sequence[Score]) -> list[float]:
 _MACRO, _WEIGHTED = AveragedF1("macro_f1", _macro), AveragedF1("weighted_f1", _weighted)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_MACRO.interval, difference=_MACRO.difference)
+@metric(
+    is_bounded=True,
+    is_lower_better=False,
+    interval=_MACRO.interval,
+    difference=_MACRO.difference,
+    p_value=_MACRO.p_value,
+)
 def macro_f1(scores: Sequence[Score]) -> float:
     """Return the mean of the F1 of all classes, each counting the same: what scikit-learn calls `average="macro"`.
 
@@ -140,7 +157,13 @@ def macro_f1(scores: Sequence[Score]) -> float:
     return _MACRO.value(scores)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_WEIGHTED.interval, difference=_WEIGHTED.difference)
+@metric(
+    is_bounded=True,
+    is_lower_better=False,
+    interval=_WEIGHTED.interval,
+    difference=_WEIGHTED.difference,
+    p_value=_WEIGHTED.p_value,
+)
 def weighted_f1(scores: Sequence[Score]) -> float:
     """Return the mean of the F1 of all classes, weighted by their examples: scikit-learn's `average="weighted"`."""
     return _WEIGHTED.value(scores)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, Protocol, SupportsFloat, cast, overload, runtime_checkable
 
+from ftsdk._wilson import wilson
 from ftsdk._yaml import parse_yaml
 from ftsdk.errors import SpecError
 from ftsdk.evals.registry import Registry
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval, bootstrap_interval, paired_bootstrap_interval
+from ftsdk.evals.statistics.clusters import positions_by_group
 
 __all__ = ["CanTakeOptions", "FunctionMetric", "Metric", "get_metric", "metric", "metric_names"]
+
+_ROUNDING = 1e-9
 
 
 @runtime_checkable
@@ -97,6 +102,10 @@ class _DifferenceRule(Protocol):
     ) -> Interval: ...
 
 
+class _PValueRule(Protocol):
+    def __call__(self, first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float: ...
+
+
 @dataclass(frozen=True)
 class FunctionMetric:
     """A metric made of a function; see `metric`."""
@@ -107,20 +116,43 @@ class FunctionMetric:
     is_lower_better: bool | None = None
     interval_rule: _IntervalRule | None = field(default=None, repr=False)
     difference_rule: _DifferenceRule | None = field(default=None, repr=False)
+    p_value_rule: _PValueRule | None = field(default=None, repr=False)
+    """None: answers are swapped, and the metric computed anew 1,000 times."""
 
     def __call__(self, scores: Sequence[Score]) -> float:
-        """Return the number."""
-        return float(self.function(scores))
+        """Return the number.
+
+        Raises:
+            SpecError: The function returned something else, or a number outside the bounds of the metric.
+        """
+        found = cast("object", self.function(scores))
+        try:
+            value = float(found) if isinstance(found, SupportsFloat) else math.nan
+        except (TypeError, ValueError, OverflowError):  # an array of several, or a number of over 308 digits
+            value = math.nan
+        if not math.isfinite(value) or (self.is_bounded and not -_ROUNDING <= value <= 1 + _ROUNDING):
+            bounds = "between 0 and 1" if self.is_bounded else "that is finite"
+            raise SpecError(
+                f"the metric {self.name!r} must return a number {bounds} for any scores, those of a resample too; got "
+                f"{value if isinstance(found, SupportsFloat) else type(found).__name__}"
+            )
+        return value
 
     def interval(
         self, scores: Sequence[Score], *, is_bounded: bool, groups: Groups = None, confidence: float = 0.95
     ) -> Interval:
         """Return the confidence interval: by the metric's own rule, else by the bootstrap."""
         if self.interval_rule is not None:
-            return self.interval_rule(scores, is_bounded=is_bounded, groups=groups, confidence=confidence)
-        return bootstrap_interval(
-            len(scores), lambda drawn: self([scores[n] for n in drawn]), groups=groups, confidence=confidence
-        )
+            found = self.interval_rule(scores, is_bounded=is_bounded, groups=groups, confidence=confidence)
+        else:
+            found = bootstrap_interval(
+                len(scores), lambda drawn: self([scores[n] for n in drawn]), groups=groups, confidence=confidence
+            )
+        if found.low < found.high or not (is_bounded if self.is_bounded is None else self.is_bounded):
+            return found
+        # No resample differs, as if all answers are right: that of a share has a width.
+        units = len(positions_by_group(len(scores), groups))
+        return Interval(*wilson(min(max(found.low, 0.0), 1.0) * units, units, confidence), "wilson")
 
     def difference(
         self,
@@ -214,6 +246,7 @@ def metric(
     is_lower_better: bool | None = None,
     interval: _IntervalRule | None = None,
     difference: _DifferenceRule | None = None,
+    p_value: _PValueRule | None = None,
 ) -> Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]: ...
 
 
@@ -226,6 +259,7 @@ def metric(
     is_lower_better: bool | None = None,
     interval: _IntervalRule | None = None,
     difference: _DifferenceRule | None = None,
+    p_value: _PValueRule | None = None,
 ) -> FunctionMetric | Callable[[Callable[[Sequence[Score]], float]], FunctionMetric]:
     """Make a metric of a function and register it under its name.
 
@@ -245,13 +279,17 @@ def metric(
         is_lower_better: A lower number is the better one; None: as the values of the scores.
         interval: A rule for its interval; None takes the percentile bootstrap.
         difference: A rule for the interval of a paired difference; None takes the paired bootstrap.
+        p_value: A rule for the p-value of a paired difference; None swaps the answers of random examples, which takes
+            minutes for 100,000 examples.
 
     Raises:
         SpecError: Another function has registered the name.
     """
 
     def make(function: Callable[[Sequence[Score]], float]) -> FunctionMetric:
-        made = FunctionMetric(name or function.__name__, function, is_bounded, is_lower_better, interval, difference)
+        made = FunctionMetric(
+            name or function.__name__, function, is_bounded, is_lower_better, interval, difference, p_value
+        )
         _METRICS.register(made.name, made, origin=f"{function.__module__}.{function.__qualname__}")
         return made
 

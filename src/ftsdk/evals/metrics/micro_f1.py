@@ -21,7 +21,13 @@ def _micro(f1: Array, support: Array, named: Array) -> Array:
 _MICRO = AveragedF1("micro_f1", _micro)
 
 
-@metric(is_bounded=True, is_lower_better=False, interval=_MICRO.interval, difference=_MICRO.difference)
+@metric(
+    is_bounded=True,
+    is_lower_better=False,
+    interval=_MICRO.interval,
+    difference=_MICRO.difference,
+    p_value=_MICRO.p_value,
+)
 def micro_f1(scores: Sequence[Score]) -> float:
     """Return F1 over the counts of all classes together: what scikit-learn calls `average="micro"`.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ftsdk.errors import SpecError
 from ftsdk.evals.metrics.sums_bootstrap import Array, SumStatistic, interval_of_sums
+from ftsdk.evals.metrics.sums_swaps import p_value_of_sums
 from ftsdk.evals.scorers.scorer import Score
 from ftsdk.evals.statistics import Groups, Interval
 
@@ -69,6 +70,11 @@ class PartsMetric:
             return self._statistic(sums[:, width:]) - self._statistic(sums[:, :width])
 
         return interval_of_sums(rows, np.arange(len(rows)), statistic, groups=groups, confidence=confidence)
+
+    def p_value(self, first: Sequence[Score], second: Sequence[Score], /, *, groups: Groups) -> float:
+        """Return the p-value of the difference; see `p_value_of_sums`."""
+        rows = self._rows(first), self._rows(second)
+        return p_value_of_sums(*rows, np.arange(len(first)), self._statistic, groups=groups)
 
     def _rows(self, scores: Sequence[Score]) -> Array:
         try:

@@ -24,7 +24,9 @@ def _perplexity(sums: Array) -> Array:
 _RULE = PartsMetric("perplexity", ("log_probability", "tokens"), _perplexity, scorers="the scorer 'loss'")
 
 
-@metric(is_bounded=False, is_lower_better=True, interval=_RULE.interval, difference=_RULE.difference)
+@metric(
+    is_bounded=False, is_lower_better=True, interval=_RULE.interval, difference=_RULE.difference, p_value=_RULE.p_value
+)
 def perplexity(scores: Sequence[Score]) -> float:
     """Return the perplexity of all tokens of all references: long ones count more than in the mean of the losses."""
     return _RULE.value(scores)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ftsdk.evals.statistics import Groups, Interval
 
-__all__ = ["Array", "SumStatistic", "interval_of_sums"]
+__all__ = ["Array", "SumStatistic", "interval_of_sums", "units_of"]
 
 Array = npt.NDArray[Any]
 SumStatistic = Callable[[Array], Array]
@@ -46,7 +46,7 @@ def interval_of_sums(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; 2,000 resamples.
     """
-    rows, counts = _units(rows_UD, row_of_N, groups)
+    rows, counts = units_of(rows_UD, row_of_N, groups)
     drawn = int(counts.sum())
     generator = np.random.default_rng(seed)
     batch = max(1, min(_RESAMPLES, _MOST_CELLS // max(rows.shape)))
@@ -60,7 +60,7 @@ def interval_of_sums(
     return Interval(float(values[math.floor(tail * last)]), float(values[math.ceil((1 - tail) * last)]), "bootstrap")
 
 
-def _units(rows_UD: Array, row_of_N: Array, groups: Groups) -> tuple[Array, Array]:  # noqa: N803
+def units_of(rows_UD: Array, row_of_N: Array, groups: Groups) -> tuple[Array, Array]:  # noqa: N803
     """Return the features of what is drawn, and how many there are of each."""
     rows = rows_UD.astype(np.float64)
     if groups is None:

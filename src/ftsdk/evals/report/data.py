@@ -65,10 +65,16 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         missing = [one for one in lists for index in one.indexes if (one.name, index, one.target) not in known]
         if missing:
             raise ValueError(f"a list of {missing[0].name!r} names an example that isn't there")
+        scores = _read(EvalScore, map(_score_fields, data["scores"]))
+        pairs, costs = _read(PairedScore, map(_pair_fields, data["pairs"])), _read(TargetCost, data.get("costs", ()))
+        scored = {(one.name, one.target, one.metric) for one in scores}
+        wanted = {(one.name, target, one.metric) for one in pairs for target in (one.base, one.tuned)}
+        if not scores or wanted - scored or {(one.name, one.target) for one in costs} - {one[:2] for one in scored}:
+            raise ValueError("scores are missing")
         return {
-            "title": data["title"],
-            "scores": tuple(EvalScore(**_score_fields(score)) for score in data["scores"]),
-            "pairs": tuple(PairedScore(**_pair_fields(pair)) for pair in data["pairs"]),
+            "title": TypeAdapter(str).validate_python(data["title"]),
+            "scores": scores,
+            "pairs": pairs,
             "slices": _read(
                 SliceScore, [{**one, "score": _score_fields(one["score"])} for one in data.get("slices", ())]
             ),
@@ -76,14 +82,14 @@ def from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
                 SlicePair, [{**one, "pair": _pair_fields(one["pair"])} for one in data.get("slice_pairs", ())]
             ),
             "confusions": _read(TargetConfusion, data.get("confusions", ())),
-            "costs": _read(TargetCost, data.get("costs", ())),
+            "costs": costs,
             "judge_costs": _read(EvalJudgeCost, data.get("judge_costs", ())),
             "lists": lists,
             "examples": examples,
             "gate": None if data.get("gate") is None else Gate.from_dict(data["gate"]),
             "verdict": None if data.get("verdict") is None else Verdict.from_dict(data["verdict"]),
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SpecError(
             f"this is not the data of an eval report ({type(error).__name__}: {error}); pass what to_dict() returned"
         ) from error

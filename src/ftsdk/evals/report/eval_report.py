@@ -107,6 +107,14 @@ class EvalReport:
                 is_counted = any(score.correct is not None for score in self.scores if score.name == name)
                 worth = f", one example is worth {100 / n:.1f} points" if is_counted else ""
                 found.append(f"{name}: n = {n} is small{worth}; use more examples for a firmer answer.")
+        for pair in self.pairs:
+            errors = self.score(pair.name, pair.base, pair.metric).errors
+            note = (
+                f"{pair.name}: {pair.tuned} against {pair.base} isn't fair to {pair.base}, whose {errors} missing "
+                "answers count as wrong; evaluate again, which asks for them only."
+            )
+            if errors and note not in found:
+                found.append(note)
         for score in self.scores:
             missing = f"{score.errors} of {score.n} examples have no answer from {score.target}"
             note = f"{score.name}: {missing}; they count as wrong."

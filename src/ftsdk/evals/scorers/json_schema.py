@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from ftsdk.errors import MissingExtraError, SpecError
+from ftsdk.errors import SpecError
 from ftsdk.evals.examples import Example
 from ftsdk.evals.scorers.json_answers import NotJson, fields_of, is_same, read_json
+from ftsdk.evals.scorers.schema_rules import check_schema, schema_problem
 from ftsdk.evals.scorers.scorer import Score, scorer
-from ftsdk.evals.scorers.timed_patterns import compiled
 
 __all__ = ["json_schema"]
 
-_PATTERN_TIMEOUT_S = 1.0
 _ABSENT = object()
 
 
 def _checked(schema: dict[str, Any]) -> dict[str, Any]:
     if schema:
         try:
-            _validator(json.dumps(schema))
+            check_schema(json.dumps(schema))
         except SpecError as error:
             raise ValueError(f"must be a JSON Schema ({error})") from error
     return schema
@@ -37,7 +35,7 @@ def _prepare(
         raise SpecError("json_schema needs its option schema, a JSON Schema, or schema_column, a column that has one")
     for number, example in enumerate(examples, start=1):
         if schema_column:
-            _validator(_schema_in(example, schema_column, f"example {number}"))
+            check_schema(_schema_in(example, schema_column, f"example {number}"))
     return {}
 
 
@@ -70,7 +68,7 @@ def json_schema(
     expected = {} if conformance_only else _expected_fields(example.expected, allow_fence=allow_fence)
     try:
         found = read_json(answer, allow_fence=allow_fence)
-        problem = _problem(rule, found)
+        problem = schema_problem(rule, found)
     except NotJson as error:
         problem = str(error)
         found = None
@@ -103,57 +101,3 @@ def _schema_in(example: Example, column: str, which: str) -> str:
     if isinstance(found, Mapping):
         return json.dumps(found)
     raise SpecError(f"the column {column!r} of {which} must have a JSON Schema; got {type(found).__name__}")
-
-
-def _problem(schema: str, value: Any) -> str | None:
-    """Return why a value doesn't fit; None if it does."""
-    from jsonschema.exceptions import UnknownType
-    from referencing.exceptions import Unresolvable
-
-    try:
-        error = next(iter(_validator(schema).iter_errors(value)), None)
-    except RecursionError as error:
-        raise NotJson("nested too deeply for the schema") from error
-    except TimeoutError:
-        return f"a pattern of the schema took longer than {_PATTERN_TIMEOUT_S:g} s"
-    except (Unresolvable, UnknownType) as error:
-        raise SpecError(f"the JSON Schema can't be used: {error}") from error
-    if error is None:
-        return None
-    where = ".".join(map(str, error.absolute_path))
-    return f"doesn't fit the schema{f' at {where}' if where else ''}: {error.message[:200]}"
-
-
-@lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
-    """Return what checks values; see `_pattern` for what it has of its own.
-
-    Raises:
-        SpecError: It isn't a JSON Schema.
-    """
-    try:
-        import jsonschema
-        from jsonschema.validators import extend, validator_for
-        from referencing import Registry
-    except ImportError as error:
-        raise MissingExtraError("evals", needed_for="the scorer 'json_schema'", missing=error.name) from error
-    try:
-        rule = read_json(schema)
-        kind: Any = validator_for(rule, default=jsonschema.Draft202012Validator)
-        kind.check_schema(rule)
-    except (NotJson, jsonschema.SchemaError, RecursionError, TypeError, AttributeError) as error:
-        message = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
-        raise SpecError(f"this is not a JSON Schema: {message[:200]}") from error
-    # An empty registry: the default one would fetch what `$ref` names from the network.
-    return extend(kind, {"pattern": _pattern})(rule, registry=Registry())
-
-
-def _pattern(validator: Any, pattern: str, value: object, schema: object) -> Iterator[Any]:
-    """Check the keyword `pattern`, with a limit of time."""
-    import jsonschema
-
-    del schema
-    if validator.is_type(value, "string"):
-        text = cast("str", value)
-        if compiled(pattern).search(text, timeout=_PATTERN_TIMEOUT_S) is None:
-            yield jsonschema.ValidationError(f"{text[:80]!r} does not match {pattern!r}")

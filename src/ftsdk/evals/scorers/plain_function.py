@@ -36,7 +36,10 @@ def scorer_of(function: JudgingFunction) -> FunctionScorer:
             raise SpecError(
                 f"a function that judges must return True or False, a number or a Score; {name!r} returned {found!r}"
             )
-        value = float(found)
+        try:
+            value = float(found)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise SpecError(f"what {name!r} returned, a {type(found).__name__}, is no number: {error}") from error
         if value in (0.0, 1.0):
             return Score(value, "right" if value else "wrong")
         return Score(value, "")

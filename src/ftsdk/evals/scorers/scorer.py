@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ftsdk.errors import SpecError
 from ftsdk.evals.examples import Example
 from ftsdk.evals.registry import Registry
+from ftsdk.evals.statistics.interval import LARGEST_VALUE
 from ftsdk.spec.base import nearest
 
 __all__ = [
@@ -54,13 +54,37 @@ class Score:
 
     def __post_init__(self) -> None:
         value, reason = cast("object", self.value), cast("object", self.reason)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_finite(value):
             raise SpecError(
-                f"the value of a score must be a finite number; got {value!r}. For right or wrong, use 1.0 and 0.0"
+                f"the value of a score must be a finite number; got {_shown(value)}. For right or wrong, use 1.0 and "
+                "0.0"
             )
         if not isinstance(reason, str):
-            raise SpecError(f"the reason of a score must be text; got {reason!r}")
-        object.__setattr__(self, "value", float(value))
+            raise SpecError(f"the reason of a score must be text; got {_shown(reason)}")
+        for name in ("label", "expected_label", "error"):
+            found = cast("object", getattr(self, name))
+            if found is not None and not isinstance(found, str):
+                raise SpecError(f"the {name} of a score must be text or None; got {_shown(found)}")
+        parts = cast("object", self.parts)
+        if not isinstance(parts, Mapping):
+            raise SpecError(f"the parts of a score must be numbers by their names; got {_shown(parts)}")
+        for name, part in cast("Mapping[object, object]", parts).items():
+            if not isinstance(name, str) or not _is_finite(part):
+                raise SpecError(
+                    f"the parts of a score must be finite numbers by their names; got {_shown(part)} for {_shown(name)}"
+                )
+        object.__setattr__(self, "value", float(self.value))
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_VALUE
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:80]
+    except ValueError:  # a whole number of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
+from ftsdk.errors import SpecError
 from ftsdk.evals.statistics.clusters import Groups, positions_by_group
 from ftsdk.evals.statistics.distributions import t_quantile
 from ftsdk.evals.statistics.interval import Interval, check_confidence
@@ -34,6 +35,9 @@ def bootstrap_interval(
         confidence: The level, between 0 and 1.
         seed: The same seed gives the same interval.
 
+    Raises:
+        SpecError: The statistic of a resample isn't a finite number, or `confidence` is out of range.
+
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; expanded for few groups as in
     Hesterberg, The American Statistician 69 (2015) 371-386, section 5.3; 2,000 resamples.
     """
@@ -49,6 +53,8 @@ def bootstrap_interval(
         statistic([index for cluster in chance.choices(clusters, k=len(clusters)) for index in cluster])
         for _ in range(_RESAMPLES)
     )
+    if not all(map(math.isfinite, found)):
+        raise SpecError("the statistic must be a finite number for every resample; it isn't for some")
     last = _RESAMPLES - 1
     return Interval(found[math.floor(tail * last)], found[math.ceil((1 - tail) * last)], "bootstrap")
 

@@ -10,7 +10,7 @@ from ftsdk._wilson import wilson
 from ftsdk.errors import SpecError
 from ftsdk.evals.statistics.clusters import ClusteredMean, Groups, clustered_mean
 from ftsdk.evals.statistics.distributions import t_quantile
-from ftsdk.evals.statistics.interval import Interval, check_confidence
+from ftsdk.evals.statistics.interval import Interval, check_confidence, check_values
 from ftsdk.evals.statistics.shares import newcombe, tango
 
 __all__ = ["is_binary", "mean_interval", "paired_mean_interval"]
@@ -44,13 +44,13 @@ def mean_interval(
         confidence: The level, between 0 and 1.
 
     Raises:
-        SpecError: No values, not one group for each value, or `confidence` is out of range.
+        SpecError: No values, one that isn't finite, not one group for each value, or `confidence` is out of range.
 
     Source: Wilson, JASA 22 (1927) 209-212; effective sample size as in Korn and Graubard, Survey Methodology 24 (1998)
     193-201; Hall, JRSS B 54 (1992) 221-228 for skewness; `clustered_mean` for groups.
     """
     check_confidence(confidence)
-    _check_some(values)
+    check_values(values, is_bounded=is_bounded)
     if groups is None and is_bounded and is_binary(values):
         return Interval(*wilson(math.fsum(values), len(values), confidence), "wilson")
     found = clustered_mean(values, groups)
@@ -92,15 +92,16 @@ def paired_mean_interval(
         confidence: The level, between 0 and 1.
 
     Raises:
-        SpecError: No values, lists of different lengths, or `confidence` is out of range.
+        SpecError: No values, one that isn't finite, lists of different lengths, or `confidence` is out of range.
 
     Source: Tango, Statistics in Medicine 17 (1998) 891-908; Hall, JRSS B 54 (1992) 221-228; Miller, "Adding Error Bars
     to Evals" (2024), section 4.2; `clustered_mean` for groups.
     """
     check_confidence(confidence)
-    _check_some(first)
+    check_values(first, is_bounded=is_bounded)
     if len(first) != len(second):
         raise SpecError(f"paired values must be of the same examples; got {len(first)} and {len(second)}")
+    check_values(second, is_bounded=is_bounded)
     differences = [other - one for one, other in zip(first, second, strict=True)]
     are_shares = is_bounded and is_binary([*first, *second])
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -127,11 +128,6 @@ def paired_mean_interval(
         return Interval(-math.inf, math.inf, method)
     low, high = _plain_or_skewed_t(found, t_quantile((1 + confidence) / 2, found.degrees))
     return Interval(max(low, -1.0), min(high, 1.0), method) if is_bounded else Interval(low, high, method)
-
-
-def _check_some(values: Sequence[float]) -> None:
-    if not values:
-        raise SpecError("an interval needs at least one value")
 
 
 def _wilson_shaped(found: ClusteredMean, quantile: float) -> tuple[float, float]:

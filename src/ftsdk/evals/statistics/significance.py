@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ftsdk.errors import SpecError
 from ftsdk.evals.statistics.clusters import Groups, clustered_mean, positions_by_group
 from ftsdk.evals.statistics.distributions import binomial_half, t_two_sided
+from ftsdk.evals.statistics.interval import check_values
 from ftsdk.spec.amounts import check_amount
 
 __all__ = ["holm", "mcnemar", "paired_t", "sign_flips", "swaps"]
@@ -71,7 +72,7 @@ def paired_t(first: Sequence[float], second: Sequence[float], *, groups: Groups 
         p-value of `sign_flips`.
 
     Raises:
-        SpecError: No values, or lists of different lengths.
+        SpecError: No values, one that isn't finite, or lists of different lengths.
     """
     differences = _differences(first, second)
     found = clustered_mean(differences, groups)
@@ -95,7 +96,7 @@ def sign_flips(first: Sequence[float], second: Sequence[float], *, groups: Group
         seed: The same seed gives the same p-value.
 
     Raises:
-        SpecError: No values, or lists of different lengths.
+        SpecError: No values, one that isn't finite, or lists of different lengths.
 
     Source: Fisher, The Design of Experiments (1935), section 21; the observed outcome counts as one of the random ones,
     by Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010) 39.
@@ -155,4 +156,6 @@ def swaps(
 def _differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
     if len(first) != len(second) or not first:
         raise SpecError(f"paired values must be of the same examples, at least one; got {len(first)} and {len(second)}")
+    check_values(first)
+    check_values(second)
     return [other - one for one, other in zip(first, second, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._files import read_regular_file
-from ftsdk.errors import FtsdkError
-from ftsdk.protocol import EvalEvent, Event, StepEvent
+from ftsdk.errors import Diagnosis, FtsdkError
+from ftsdk.protocol import EvalEvent, Event, LogEvent, StateEvent, StepEvent
 from ftsdk.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "Curve", "Evidence", "evidence_of", "report_in"]
 
 _MOST_BYTES = 256 << 20
+_NOT_FINITE = re.compile(r"train/(?:loss|grad_norm) at step ([0-9]{1,12}) is -?(?:nan|inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,9 @@ class Evidence:
     validation: Curve
     steps_per_epoch: float | None
     """None: not known."""
+    not_finite: tuple[int, str] | None = None
+    """The first step whose loss or gradient wasn't a finite number, and what was reported of it; None: there is none.
+    No curve holds such a point."""
     report: EvalReport | None = None
     answers: Mapping[tuple[str, str], Answered] = field(default_factory=dict[tuple[str, str], Answered])
     """By eval and target."""
@@ -103,18 +108,24 @@ def evidence_of(
     """
     training: dict[int, float] = {}
     validation: dict[int, float] = {}
-    epochs: list[tuple[int, float]] = []
+    epochs: dict[int, float] = {}
+    not_finite: dict[int, str] = {}
     for event in events:
         match event:
             case StepEvent():
                 if event.loss is not None and math.isfinite(event.loss):
                     training[event.step] = event.loss
-                if event.epoch:
-                    epochs.append((event.step, event.epoch))
+                if event.step > 0 and event.epoch is not None and event.epoch > 0:
+                    epochs[event.step] = event.epoch
             case EvalEvent():
                 loss = event.metrics.get("loss")
                 if event.name == "validation" and loss is not None and math.isfinite(loss):
                     validation[event.step] = loss
+            case StateEvent() if event.diagnosis is not None and event.diagnosis.get("kind") == "nan_loss":
+                found = Diagnosis.from_dict(event.diagnosis)
+                not_finite.setdefault(found.step or 0, found.message)
+            case LogEvent() if (odd := _NOT_FINITE.fullmatch(event.message)) is not None:  # managed services
+                not_finite.setdefault(int(odd[1]), event.message)
             case _:
                 pass  # what state it was in, and where its checkpoints are, says nothing about what it learned
     answers: dict[tuple[str, str], Answered] = {}
@@ -128,11 +139,20 @@ def evidence_of(
         spec=spec,
         training=Curve(points=tuple(sorted(training.items()))),
         validation=Curve(points=tuple(sorted(validation.items()))),
-        steps_per_epoch=epochs[-1][0] / epochs[-1][1] if epochs else None,
+        steps_per_epoch=_steps_per_epoch(epochs),
+        not_finite=min(not_finite.items(), default=None),
         report=report,
         answers=answers,
         is_finished=is_finished,
     )
+
+
+def _steps_per_epoch(epochs: Mapping[int, float]) -> float | None:
+    """Return the steps of an epoch by the latest step that reported its epoch."""
+    if not epochs:
+        return None
+    steps = max(epochs) / epochs[max(epochs)]
+    return steps if math.isfinite(steps) and steps > 0 else None
 
 
 def report_in(folder: Path) -> EvalReport | None:

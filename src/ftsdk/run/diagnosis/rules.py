@@ -15,7 +15,7 @@ from statistics import fmean, median
 from ftsdk.evals import PairedScore
 from ftsdk.run.diagnosis.evidence import Answered, Evidence
 from ftsdk.run.diagnosis.finding import Finding
-from ftsdk.spec import default_learning_rate
+from ftsdk.spec import SFT, default_learning_rate
 
 __all__ = ["RULES", "Rule"]
 
@@ -23,6 +23,8 @@ Rule = Callable[[Evidence], Finding | None]
 
 GENERAL, BLEED = "general", "format_bleed"
 """The names of suites, or what they begin with, whose results tell of abilities lost and of a format that bleeds."""
+_MOST_EPOCHS = 1000.0
+"""A job takes no more."""
 _FEWEST_POINTS = 5
 """Logged steps below which a curve says nothing."""
 _STEADY = 10
@@ -35,8 +37,11 @@ _TEMPLATE_MARKS = re.compile(
 
 
 def diverging(evidence: Evidence) -> Finding | None:
-    """The training loss went up, far above where it had been, and stayed there."""
+    """The training loss went up, far above where it had been, and stayed there, or is no number any more."""
     curve = evidence.training
+    if evidence.not_finite is not None:
+        step, what = evidence.not_finite
+        return _diverging(evidence, f"at step {step}: {what}")
     if len(curve) < 2 * _FEWEST_POINTS:
         return None
     step, lowest = curve.lowest
@@ -44,14 +49,18 @@ def diverging(evidence: Evidence) -> Finding | None:
     never_below = curve.last > 0.9 * curve.first and max(loss for _, loss in curve.points) > 1.5 * curve.first
     if not (is_back_up or never_below):
         return None
+    return _diverging(
+        evidence,
+        f"the training loss was {lowest:.3g} at step {step} and is {curve.last:.3g} at the end (it began at "
+        f"{curve.first:.3g})",
+    )
+
+
+def _diverging(evidence: Evidence, seen: str) -> Finding:
     rate = _learning_rate(evidence)
     return Finding(
         kind="diverging",
-        evidence=(
-            f"the training loss was {lowest:.3g} at step {step} and is {curve.last:.3g} at the end "
-            f"(it began at {curve.first:.3g})",
-            f"the learning rate is {rate:.1e}",
-        ),
+        evidence=(seen, f"the learning rate is {rate:.1e}"),
         cause="the steps are too large: each one overshoots, and what was learned is lost again",
         advice="a tenth of the learning rate",
         change={"learning_rate": _rounded(rate / 10)},
@@ -94,7 +103,7 @@ def loss_not_falling(evidence: Evidence) -> Finding | None:
         "lacks what the answer needs",
         advice="look at rows as they are trained on with job.preview(); if the answers do follow, train three times as "
         "long",
-        change={"epochs": _rounded(3 * evidence.spec.epochs)},
+        change={"epochs": min(_rounded(3 * evidence.spec.epochs), _MOST_EPOCHS)},
     )
 
 
@@ -137,7 +146,7 @@ def _rising_validation(evidence: Evidence) -> Finding | None:
         f"the training loss fell from {curve.first:.3g} to {curve.last:.2g} meanwhile",
     )
     epochs = None if evidence.steps_per_epoch is None else step / evidence.steps_per_epoch
-    if epochs is not None and epochs >= 1:
+    if epochs is not None and 1 <= epochs <= evidence.spec.epochs:
         return Finding(
             kind="overfitting",
             evidence=seen,
@@ -194,7 +203,8 @@ def template_mismatch(evidence: Evidence) -> Finding | None:
         pair = _pair(evidence, name)
         if target != "tuned" or pair is None or not tuned.outputs:
             continue
-        promised = _promised_share(tuned, loss)
+        # The loss of a preference is not one of tokens, and promises no answer.
+        promised = _promised_share(tuned, loss) if isinstance(evidence.spec.method, SFT) else None
         right = fmean(
             output.strip().casefold() == reference.strip().casefold()
             for output, reference in zip(tuned.outputs, tuned.references, strict=True)
@@ -207,7 +217,7 @@ def template_mismatch(evidence: Evidence) -> Finding | None:
             f"the {source} loss is {loss:.3g} a token, so at least {promised:.0%} of the answers on {name} should "
             f"equal their references; {right:.0%} do"
             if promised is not None
-            else f"the {source} loss is {loss:.3g} a token"
+            else f"the {source} loss is {loss:.3g}"
         ]
         if marks >= 0.2:
             seen.append(f"{marks:.0%} of the answers hold pieces of a chat template, such as {_first_mark(tuned)!r}")
@@ -304,7 +314,7 @@ def _promised_share(answered: Answered, loss: float) -> float | None:
     """
     # Without counts: four characters a token, and the end of the turn.
     tokens = fmean(len(reference) / 4 + 1 for reference in answered.references)
-    return None if tokens > 64 else math.exp(-loss * tokens)
+    return None if tokens > 64 else math.exp(-max(loss, 0.0) * tokens)
 
 
 def _share_cut(answered: Answered) -> float | None:

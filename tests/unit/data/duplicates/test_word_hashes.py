@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pyarrow
@@ -53,3 +55,17 @@ def test_ascii_and_unicode_words_are_cut_alike(texts: list[str]) -> None:
     other = shingles(pyarrow.array([*texts, "ä"], pyarrow.large_string()))
     assert found.hashes.tolist() == other.hashes.tolist()
     assert found.offsets.tolist() == other.offsets.tolist()[:-1]
+
+
+def test_threads_that_fill_the_table_at_once_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_keys", "_hashes"):
+        monkeypatch.setattr(module, name, numpy.zeros(1 << 18, dtype=numpy.uint64))
+    texts = [b" ".join(b"w%d" % (n * 7919 % 60_000) for n in range(at, at + 3_000)) for at in range(0, 60_000, 1_500)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(hashes, texts))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [[digest(word) for word in text.split()] for text in texts]

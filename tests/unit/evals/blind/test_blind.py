@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -197,3 +199,28 @@ def test_a_page_is_for_those_who_have_its_address() -> None:
 def test_a_page_stops_when_nobody_comes() -> None:
     page = ComparisonPage(BlindSession(many(2).pairs, {}, print, by="ann"), outcome=str, idle_s=0.3)
     page.serve()
+
+
+def test_a_page_goes_back_once_for_a_form_that_is_sent_twice() -> None:
+    with served(BlindSession(many(4).pairs, {}, lambda verdict: None, by="ann")) as url:
+        second = post(url, "a", read(url))
+        third = post(url, "b", second)
+        assert "3 of 4" in third
+        assert "2 of 4" in post(url, "z", third)
+        assert "2 of 4" in post(url, "z", third)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1001", "a", "1.5", ""])
+def test_odd_requests_are_refused_without_a_word(length: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with served(BlindSession(many(2).pairs, {}, lambda verdict: None, by="ann")) as url:
+        host, path = urllib.parse.urlsplit(url).netloc, urllib.parse.urlsplit(url).path
+        with socket.create_connection((host.partition(":")[0], int(host.partition(":")[2])), timeout=10) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n".encode())
+            assert b" 400 " in connection.recv(100)
+        with socket.create_connection(
+            (host.partition(":")[0], int(host.partition(":")[2])), timeout=10
+        ) as connection:  # hangs up before the answer
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert "1 of 2" in read(url)
+    assert capfd.readouterr().err == ""

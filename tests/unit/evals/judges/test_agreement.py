@@ -61,3 +61,9 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         agreement(judge, human, weights=weights)
+
+
+@pytest.mark.parametrize("n", [1, 20])
+def test_one_disagreement_again_and_again_shows_nothing(n: int) -> None:
+    found = agreement(["good"] * n, ["bad"] * n)
+    assert (found.kappa, found.low, found.high) == (0.0, -1.0, 1.0)

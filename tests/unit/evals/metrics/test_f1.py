@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from ftsdk.evals.metrics.accuracy import accuracy
 from ftsdk.evals.metrics.f1 import macro_f1, weighted_f1
 from ftsdk.evals.metrics.median import median
 from ftsdk.evals.metrics.micro_f1 import micro_f1
-from ftsdk.evals.statistics import bootstrap_interval
+from ftsdk.evals.statistics import bootstrap_interval, swaps
 
 UNDEFINED: Any = 0.0
 
@@ -115,3 +117,29 @@ def test_a_confusion_matrix_is_readable_and_survives_plain_data() -> None:
     assert "(no class)" in str(matrix)
     assert matrix.confusions(1)[0][2] == max(count for _, _, count in matrix.confusions(99))
     assert "\x1b" not in str(confusion_matrix([Score(0.0, "", "\x1b[31m", "a")]))
+
+
+@pytest.mark.parametrize("groups", [None, [number // 5 for number in range(300)]])
+def test_p_values_of_sums_are_those_of_swapped_answers(groups: list[int] | None) -> None:
+    first, second = made(300, 3, seed=1), made(300, 3, seed=2)
+    better = [replace(one, label=one.expected_label) if n % 4 == 0 else one for n, one in enumerate(first)]
+    for other in (second, better, first):
+        other = [replace(two, expected_label=one.expected_label) for one, two in zip(first, other, strict=True)]
+
+        def difference(is_swapped: Sequence[bool], other: Sequence[Score] = other) -> float:
+            chosen = list(zip(first, other, is_swapped, strict=True))
+            return macro_f1([a if swap else b for a, b, swap in chosen]) - macro_f1(
+                [b if swap else a for a, b, swap in chosen]
+            )
+
+        assert macro_f1.p_value_rule is not None
+        found = macro_f1.p_value_rule(first, other, groups=groups)
+        assert found == pytest.approx(swaps(300, difference, groups=groups), abs=0.08)
+
+
+def test_p_values_of_many_examples_take_seconds() -> None:
+    first, second = made(100_000, 8, seed=1), made(100_000, 8, seed=1)
+    started = time.process_time()
+    assert macro_f1.p_value_rule is not None
+    assert macro_f1.p_value_rule(first, second, groups=None) == 1.0
+    assert time.process_time() - started < 10

@@ -249,7 +249,12 @@ def test_junit_has_a_suite_for_each_target_and_one_for_the_gate(tmp_path: Path) 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
     report = report_of(tmp_path)
     whole = json.loads(json.dumps(report.to_dict()))
-    for change in ({"examples": []}, {"costs": [{"name": 1}]}, {"lists": [{}]}, {"slices": [1]}, {"scores": 3}):
+    odd_score, odd_pair = {**whole["scores"][0], "value": "high"}, {**whole["pairs"][0], "base": "nobody"}
+    for change in (
+        *({"examples": []}, {"costs": [{"name": 1}]}, {"lists": [{}]}, {"slices": [1]}, {"title": 5}),
+        *({"scores": 3}, {"scores": []}, {"scores": ["x"]}, {"scores": [odd_score]}, {"pairs": [odd_pair]}),
+        {"gate": "x"},
+    ):
         with pytest.raises(SpecError, match="not the data of an eval report"):
             EvalReport.from_dict({**whole, **change})
     for content in ("[1]", "{", ""):

@@ -96,3 +96,27 @@ def test_a_pattern_of_a_schema_is_stopped_in_time() -> None:
 
     assert judge(EXAMPLE, json.dumps("a" * 60 + "b")).reason == "a pattern of the schema took longer than 1 s"
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("answer", ["1e999", "9" * 4000, '{"n": 1e400}', '{"n": -' + "9" * 400 + "}"])
+def test_numbers_beyond_arithmetic_do_not_fit(answer: str) -> None:
+    judge = json_schema.with_options(schema={"multipleOf": 0.5, "properties": {"n": {"multipleOf": 0.01}}})
+    assert "too large" in judge(EXAMPLE, answer).reason
+
+
+@pytest.mark.parametrize("more", [{}, {"additionalProperties": False}, {"additionalProperties": {"type": "string"}}])
+def test_patterns_of_names_are_stopped_in_time(more: dict[str, Any]) -> None:
+    judge = json_schema.with_options(schema={"patternProperties": {"^(a|aa)+$": {}}, **more}, conformance_only=True)
+    started = time.process_time()
+    judge(EXAMPLE, json.dumps({"a" * 60 + "!": 1}))
+    assert time.process_time() - started < 5
+
+
+def test_names_are_matched_as_jsonschema_does() -> None:
+    rule = {"properties": {"id": {}}, "patternProperties": {"^x-": {"type": "integer"}}, "additionalProperties": False}
+    judge = json_schema.with_options(schema=rule, conformance_only=True)
+    answers = ['{"id": 1, "x-a": 2}', '{"x-a": "2"}', '{"y": 1}', "5"]
+    assert [judge(EXAMPLE, answer).value for answer in answers] == [1, 0, 0, 1]
+    assert "'y' was unexpected" in judge(EXAMPLE, '{"y": 1}').reason
+    some = json_schema.with_options(schema={"additionalProperties": {"type": "integer"}}, conformance_only=True)
+    assert [some(EXAMPLE, answer).value for answer in ('{"a": 1}', '{"a": "1"}')] == [1, 0]

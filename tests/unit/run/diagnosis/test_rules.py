@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ftsdk import Dataset, Eval, FineTuneJob, Model
+from ftsdk import DPO, Dataset, Eval, FineTuneJob, Model
 from ftsdk.evals import EvalReport, evaluate, targets
-from ftsdk.protocol import EvalEvent, Event, StepEvent
+from ftsdk.protocol import EvalEvent, Event, LogEvent, StateEvent, StepEvent
 from ftsdk.run.diagnosis import RunDiagnosis, diagnose, evidence_of
 
 TRAIN = Dataset.from_rows([{"prompt": f"train {n}", "completion": "yes"} for n in range(400)], name="train")
@@ -107,6 +107,8 @@ def test_a_run_that_goes_on_is_told_apart_from_one_that_has_ended() -> None:
         "whether the loss fell: only 0 steps reported one",
         "where overfitting began: no validation loss was reported",
     )
+    flat = events(lambda share: 2.2 - 0.1 * share)
+    assert diagnose(evidence_of(made.spec(), flat, is_finished=False), title="run local:1").findings == ()
 
 
 def test_a_rising_validation_loss_asks_for_fewer_epochs() -> None:
@@ -180,3 +182,36 @@ def test_strangers_text_in_answers_is_made_visible(tmp_path: Path) -> None:
     found = diagnosed(events(falling), job(), report, tmp_path)
     assert "\x1b" not in str(found)
     assert "<|end|>" not in found.to_html()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        StateEvent(state="failed", diagnosis={"kind": "nan_loss", "message": "the loss is nan", "step": 41}),
+        LogEvent(message="train/loss at step 41 is nan", level="warning"),
+        LogEvent(message="train/grad_norm at step 41 is -inf", level="warning"),
+    ],
+)
+def test_a_loss_that_is_no_number_any_more_diverges(event: Event) -> None:
+    made = job(learning_rate=2e-3)
+    [finding] = diagnosed([*events(falling)[:40], event], made).findings
+    assert finding.kind == "diverging"
+    assert "at step 41" in finding.evidence[0]
+    assert finding.apply(made).learning_rate == 2e-4
+
+
+@pytest.mark.parametrize("epoch", [None, 0.0, -1.0, 1e-300, 1e300])
+@pytest.mark.parametrize("step", [0, 1, 10**9])
+def test_steps_without_a_sensible_epoch_are_no_obstacle(epoch: float | None, step: int) -> None:
+    happened = [*events(falling, lambda share: 1 + share), StepEvent(seq=999, step=step, epoch=epoch, loss=-1e300)]
+    made = job(validation=VALIDATION, epochs=900)
+    for order in (happened, happened[::-1]):
+        for finding in diagnosed(order, made).findings:
+            finding.apply(made)
+
+
+def test_the_loss_of_preferences_promises_no_answers(tmp_path: Path) -> None:
+    pairs = Dataset.from_rows([{"prompt": f"p {n}", "chosen": "a", "rejected": "b"} for n in range(40)])
+    made = FineTuneJob(model="org/name", train=pairs, method=DPO())
+    report = evaluated(tmp_path, lambda n: "no")
+    assert kinds(diagnosed(events(lambda share: 0.7 - 0.65 * share), made, report, tmp_path)) == []
