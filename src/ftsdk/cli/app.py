@@ -213,7 +213,7 @@ def diagnose(ref: Ref, as_json: AsJson = False) -> None:
 def diff(
     ref: Ref, other: Annotated[str, typer.Argument(help="Another run.", metavar="REF")], as_json: AsJson = False
 ) -> None:
-    """Show what differs between two runs: what was asked for, and what came out."""
+    """Show what differs between two runs: their jobs, and their results."""
     from ftsdk.run.run import Run
 
     show_text(Run.open(ref).diff(Run.open(other)), as_json=as_json)

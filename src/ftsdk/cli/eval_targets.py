@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk._yaml import parse_yaml
 from ftsdk.cli.amounts import amount
@@ -31,6 +32,7 @@ _OF_FILES = {
     "slices": "--slice",
     "prompt": "--prompt",
     "completion": "--completion",
+    "system": "--system",
 }
 """Fields of a request that only a data file needs, and their options."""
 _JOB_SUFFIXES = (".yaml", ".yml")
@@ -53,6 +55,7 @@ class EvalRequest:
     slices: tuple[str, ...]
     prompt: str | None
     completion: str | None
+    system: str | None
     at_least: float | None
     budget: str | None
     usd_per_hour: float | None
@@ -90,6 +93,11 @@ class EvalRequest:
             SpecError: There is such an option.
         """
         endpoints = {text for text in (self.endpoint, *self.against) if text is not None and is_url(text)}
+        if self.budget is not None and self.price is None and endpoints:
+            raise SpecError(
+                "--budget needs the endpoint's price: --price INPUT/OUTPUT in US dollars per Mtok, a row of the price "
+                "book such as anthropic/claude-haiku-4-5, or 0/0 for a server of your own; nothing was asked"
+            )
         used_by = {
             "--api-key-env": (self.api_key_env, {_server(text) for text in endpoints}),
             "--price": (self.price, {f"{_server(text)}#{text.partition('#')[2]}" for text in endpoints}),
@@ -154,8 +162,13 @@ class EvalRequest:
         from ftsdk.evals import Eval
 
         rows = Dataset.from_file(self.what)
-        if self.prompt is not None or self.completion is not None:
-            rows = rows.as_chat(self.prompt, self.completion)
+        if self.prompt is not None or self.completion is not None or self.system is not None:
+            rows = rows.as_chat(self.prompt, self.completion, system=self.system)
+        if rows.format == "table":
+            raise SpecError(
+                f"{self.what} is a table (columns: {printable(', '.join(rows.columns), 200)}); pass templates of "
+                f"prompt and reference, such as --prompt '{{{rows.columns[0]}}}' --completion '{{{rows.columns[-1]}}}'"
+            )
         options: dict[str, Any] = {}
         for text in self.options:
             name, equals, value = text.partition("=")

@@ -86,6 +86,9 @@ def run_command(
     completion: Annotated[
         str | None, typer.Option("--completion", help="Of a table: the template of the reference.")
     ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", help="Of a table: the template of the system message.")
+    ] = None,
     at_least: Annotated[
         float | None,
         typer.Option(
@@ -119,6 +122,7 @@ def run_command(
         slices=tuple(slices or ()),
         prompt=prompt,
         completion=completion,
+        system=system,
         at_least=at_least,
         budget=budget,
         usd_per_hour=usd_per_hour,
@@ -129,7 +133,9 @@ def run_command(
 
 @eval_app.command("show")
 def show_command(
-    folder: Annotated[Path, typer.Argument(help="The folder of an evaluation, with report.json.", metavar="FOLDER")],
+    what: Annotated[
+        str, typer.Argument(help="A run's ref, or the folder of an evaluation, with report.json.", metavar="RUN|FOLDER")
+    ],
     html: Html = None,
     junit: Junit = None,
     as_json: AsJson = False,
@@ -137,10 +143,23 @@ def show_command(
     """Show the report of an earlier evaluation again. Measures nothing."""
     from ftsdk.evals import EvalReport
 
-    finish(EvalReport.read(folder), html, junit, as_json=as_json)
+    finish(EvalReport.read(_folder_of_report(what)), html, junit, as_json=as_json)
 
 
 eval_app.command("compare")(compare_command)
+
+
+def _folder_of_report(what: str) -> Path:
+    folder = Path(what).expanduser()
+    if folder.exists() or ":" not in what:
+        return folder
+    from ftsdk.run.evaluation import results_folder
+    from ftsdk.run.run import Run
+
+    found = results_folder(Run.open(what).ref) / "evals"
+    if not (found / "report.json").exists():
+        raise SpecError(f"run {what} wasn't evaluated yet; evaluate it: ftsdk eval {what}")
+    return found
 
 
 def finish(

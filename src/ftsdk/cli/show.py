@@ -140,7 +140,7 @@ def show_preview(preview: Preview) -> None:
 
 def show_runs(found: Runs) -> None:
     """Print runs as a table."""
-    rows = found.rows()
+    rows = found.shown_rows()
     if not rows:
         out.print("no runs yet; start one with `ftsdk run job.yaml`")
         return

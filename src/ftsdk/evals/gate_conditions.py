@@ -244,7 +244,7 @@ def _outcome(
     sure = f"{bound} with {100 * (1 - condition.ship_level):.4g} % confidence"
     # An end short of the goal is no news where the condition is refuted.
     middle = "" if finding.state == "refuted" else f", {sure}"
-    words = {"shown": "it holds", "refuted": "it doesn't", "open": "open"}
+    words = {"shown": "shown", "refuted": "refuted", "open": "not settled"}
     noted = "".join(f" ({note})" for note in notes if note)
     reason = f"{condition.name}: {title} on {finding.n:,} examples{noted}{middle}; {goal}: {words[finding.state]}"
     if finding.state != "open":

@@ -76,6 +76,8 @@ class EvalScore:
     """Examples without an answer; they count as the worst score."""
     unkept: int = 0
     """Answers that don't keep to the choices or the schema of the target."""
+    wrong_form: int = 0
+    """Wrong answers of `exact_match` that have the reference among other text, or in another case."""
     data: str = ""
     """SHA-256 of the rows: only numbers of the same rows can be compared."""
 
@@ -126,7 +128,7 @@ class PairedScore:
         """What the difference means, in one sentence."""
         if self.low > 0 or self.high < 0:
             is_better = (self.low > 0) is not self.is_lower_better
-            found = f"{'better' if is_better else 'worse'} than the {self.base}, "
+            found = f"{'better' if is_better else 'worse'} than {self.base}, "
             if self.p_value is not None and self.p_value > 0.05:
                 return f"{found}but narrowly: {self.test}, which is more cautious, leaves it to chance"
             if self.p_holm is not None and self.p_holm > 0.05:
@@ -141,8 +143,8 @@ class PairedScore:
             return ""
         by_holm = ""
         if self.comparisons > 1 and self.p_holm is not None:
-            by_holm = f", or {shown_p(self.p_holm)} among {self.comparisons} comparisons (Holm)"
-        return f"p {shown_p(self.p_value)} by {self.test}{by_holm}"
+            by_holm = f"; adjusted for {self.comparisons} comparisons (Holm), p {shown_p(self.p_holm)}"
+        return f"p {shown_p(self.p_value)} ({self.test}){by_holm}"
 
     @property
     def reach(self) -> str:
@@ -150,21 +152,20 @@ class PairedScore:
         if self.visible is None or not math.isfinite(self.visible):
             return ""
         least = f"{100 * self.visible:.1f} points" if self.is_bounded else f"{self.visible:.3g}"
-        found = f"these examples show a difference from {least} on (4 times in 5)"
+        found = f"the smallest difference that these examples can detect is {least} (with 80 % power)"
         if self.low > 0 or self.high < 0 or not self.difference:
             return found
         if self.examples_needed is None:
-            return f"{found}; the observed one would take over a billion"
-        return f"{found}; the observed one would take about {two_digits(self.examples_needed):,}"
+            return f"{found}; the observed one would take over a billion examples"
+        return f"{found}; the observed one would take about {two_digits(self.examples_needed):,} examples"
 
     @property
     def counts(self) -> str:
         """The counts of outcomes in words."""
         if self.both is None:
-            return f"the {self.tuned} scored higher on {self.higher}, lower on {self.lower}, the same on {self.equal}"
+            return f"{self.tuned} scored higher on {self.higher}, lower on {self.lower}, the same on {self.equal}"
         return (
-            f"both right on {self.both}, only the {self.base} on {self.only_base}, only the {self.tuned} on "
-            f"{self.only_tuned}, "
+            f"both right on {self.both}, only {self.base} on {self.only_base}, only {self.tuned} on {self.only_tuned}, "
             f"neither on {self.neither}"
         )
 

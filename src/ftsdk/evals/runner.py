@@ -26,6 +26,7 @@ from ftsdk.evals.report.build import UsdPerHour, check_usd_per_hour, parts_of
 from ftsdk.evals.results import ExampleResult
 from ftsdk.evals.scorers import Score
 from ftsdk.evals.scorers.abilities import CanJudgeMany
+from ftsdk.evals.scorers.exact_match import WRONG_FORM
 from ftsdk.evals.spending import CanMeter, meter_for
 from ftsdk.evals.storage import AnswerFile, answer_key, mark_finished, write_report
 from ftsdk.evals.targets import Target
@@ -56,7 +57,7 @@ def evaluate(
     evals: Sequence[Eval],
     targets: Sequence[Target],
     *,
-    into: Path,
+    into: str | Path,
     title: str = "",
     compare_with: str | None = None,
     budget_usd: Decimal | float | None = None,
@@ -111,6 +112,7 @@ def evaluate(
         if not _NAME.fullmatch(name) or name.endswith(_OF_OTHER_FILES):
             rule = "at most 100 letters, digits, dots, dashes, underscores and plus signs (it names files)"
             raise SpecError(f"the name of a target must be {rule}; got {name!r}")
+    into = Path(into).expanduser()
     meter = meter_for(targets, budget_usd)
     if compare_with is not None and compare_with not in names:
         raise SpecError(f"compare_with={compare_with!r} is none of the targets: {', '.join(names)}")
@@ -132,7 +134,7 @@ def evaluate(
                 measurement = _Measurement(item, examples[item.name], target, on_progress)
                 results[item.name, target.name] = measurement.run(into / item.name, open_once)
     scores = tuple(
-        replace(score, unkept=unkept)
+        replace(score, unkept=unkept, wrong_form=sum(result.reason in WRONG_FORM for result in found))
         for item in evals
         for target in targets
         for found in (results[item.name, target.name],)

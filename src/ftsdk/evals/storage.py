@@ -221,7 +221,7 @@ def write_report(report: EvalReport, folder: Path) -> None:
     _replace(folder / "report.json", text.encode("utf-8", "backslashreplace"))
 
 
-def read_results(path: Path) -> list[ExampleResult]:
+def read_results(path: str | Path) -> list[ExampleResult]:
     """Return the results of one target on one eval.
 
     Args:

@@ -41,7 +41,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDifference:
-    """What differs between two runs, and what came out of each. Print it, or show it in a notebook."""
+    """What differs between two jobs, and the results of each. Print it, or show it in a notebook."""
 
     refs: tuple[str, str]
     changes: tuple[Change, ...]
@@ -51,11 +51,11 @@ class RunDifference:
     notes: tuple[str, ...] = ()
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        rows = [("what was asked for", "", ""), *map(_row, self.changes)]
+        rows = [("job", "", ""), *map(_row, self.changes)]
         if not self.changes:
             rows.append(("  nothing differs", "", ""))
         if self.results:
-            rows += [("what came out", "", ""), *map(_row, self.results)]
+            rows += [("results", "", ""), *map(_row, self.results)]
         return rows
 
     def __str__(self) -> str:
@@ -102,11 +102,13 @@ def difference(first: Record, second: Record) -> RunDifference:
     reports = [report_in(results_folder(record.ref) / "evals") for record in (first, second)]
     came = [_came_out(record, report) for record, report in zip((first, second), reports, strict=True)]
     notes: list[str] = []
-    named = {change.field.partition(".")[0] for change in changes} - _LABELS
+    # What the backend chose follows from what was asked for, unless nothing else differs.
+    asked_for = [change.field for change in changes if not change.field.startswith(_REQUEST)]
+    named = {field.partition(".")[0] for field in asked_for} - _LABELS
     if len(named) > 1:
         notes.append(
-            f"{len(named)} things differ ({', '.join(sorted(named))}), so neither explains what came out; change one "
-            "at a time"
+            f"{len(named)} things differ ({', '.join(sorted(named))}), so no single one explains the outcome; change "
+            "one at a time"
         )
     rows = [{score.name: score.data for score in report.scores} if report else {} for report in reports]
     other_rows = sorted(name for name in rows[0].keys() & rows[1].keys() if rows[0][name] != rows[1][name])
@@ -132,7 +134,7 @@ def _asked(record: Record) -> dict[str, Any]:
 def _came_out(record: Record, report: EvalReport | None) -> dict[str, Any]:
     found: dict[str, Any] = {"state": record.state}
     outcome = record.outcome or {}
-    for name, shown in (("cost_usd", _usd), ("seconds", duration), ("tokens", str), ("peak_memory_gb", str)):
+    for name, shown in (("cost_usd", _usd), ("seconds", duration), ("tokens", _grouped), ("peak_memory_gb", str)):
         if outcome.get(name) is not None:
             try:
                 found[name] = shown(outcome[name])
@@ -143,6 +145,10 @@ def _came_out(record: Record, report: EvalReport | None) -> dict[str, Any]:
         value = f"{score.value:.1%}" if score.is_bounded else f"{score.value:.4g}"
         found[f"{score.name}{by} ({score.target})"] = value
     return found
+
+
+def _grouped(value: Any) -> str:
+    return f"{value:,}"
 
 
 def _usd(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -21,12 +21,23 @@ from ftsdk.run.submission import status_of
 
 __all__ = ["Runs", "runs"]
 
+_STALLED = frozenset({"interrupted", "blocked"})
+"""What backends call a queued run that goes on only when it is resumed."""
+
 
 class Runs(Sequence[Run]):
     """Runs, the newest first. Prints as a table."""
 
-    def __init__(self, found: Iterable[Run], *, unreadable: Iterable[UnreadableRecord] = ()) -> None:
+    def __init__(
+        self,
+        found: Iterable[Run],
+        *,
+        unreadable: Iterable[UnreadableRecord] = (),
+        stalled: Mapping[str, str] | None = None,
+    ) -> None:
         self._runs = list(found)
+        self._stalled = dict(stalled or {})
+        """By ref, the backend's word for a queued run that waits for its user: `interrupted` or `blocked`."""
         self.unreadable = tuple(unreadable)
         """Runs in the ledger that can't be opened here, with the reason; not among the items, but in the table."""
 
@@ -35,7 +46,7 @@ class Runs(Sequence[Run]):
     @overload
     def __getitem__(self, index: slice) -> Runs: ...
     def __getitem__(self, index: int | slice) -> Run | Runs:
-        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+        return Runs(self._runs[index], stalled=self._stalled) if isinstance(index, slice) else self._runs[index]
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -55,8 +66,12 @@ class Runs(Sequence[Run]):
         ]
         return rows + [(u.ref, "", "unreadable", f"{u.started:%Y-%m-%d %H:%M}", u.reason) for u in self.unreadable]
 
+    def shown_rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Return `rows()` for display: a killed run that waits is `interrupted`, one without disk space `blocked`."""
+        return [(ref, name, self._stalled.get(ref, state), on, model) for ref, name, state, on, model in self.rows()]
+
     def __str__(self) -> str:
-        rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.rows()]
+        rows = [("REF", "NAME", "STATE", "STARTED", "MODEL"), *self.shown_rows()]
         return "no runs yet" if len(rows) == 1 else text_table(rows)
 
     __rich__ = rich_text
@@ -64,7 +79,7 @@ class Runs(Sequence[Run]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_block(html_table(self.rows(), head=("ref", "name", "state", "started", "model")))
+        return html_block(html_table(self.shown_rows(), head=("ref", "name", "state", "started", "model")))
 
 
 def _recover(ledger: Ledger) -> list[UnreadableRecord]:
@@ -113,6 +128,7 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
     found: list[Run] = []
     unreadable: list[UnreadableRecord] = []
     sightings: list[Sighting] = []
+    stalled: dict[str, str] = {}
     backends: dict[str, Backend] = {}
     for entry in ledger.entries():
         if isinstance(entry, UnreadableRecord):
@@ -120,7 +136,9 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
             continue
         try:
             backend = _backend_of(entry, backends)
-            record = _refreshed(entry, backend, sightings) if refresh and entry.state not in TERMINAL else entry
+            record = (
+                _refreshed(entry, backend, sightings, stalled) if refresh and entry.state not in TERMINAL else entry
+            )
             run = Run(record, backend, ledger=ledger)
             run.base_model()
         except FtsdkError as error:
@@ -135,7 +153,7 @@ def runs(*, refresh: bool = True, rebuild: bool = False) -> Runs:
         tried = {one.ref: one.reason for one in lost}
         rows = [replace(one, reason=tried.pop(one.ref.partition(":")[2], one.reason)) for one in unreadable]
         unreadable = [*rows, *(one for one in lost if one.ref in tried)]
-    return Runs(found, unreadable=unreadable)
+    return Runs(found, unreadable=unreadable, stalled=stalled)
 
 
 def _backend_of(record: Record, backends: dict[str, Backend]) -> Backend:
@@ -147,14 +165,16 @@ def _backend_of(record: Record, backends: dict[str, Backend]) -> Backend:
     return backends[key]
 
 
-def _refreshed(record: Record, backend: Backend, sightings: list[Sighting]) -> Record:
-    """Return the record with the state that the backend reports, and note what is new for the ledger."""
+def _refreshed(record: Record, backend: Backend, sightings: list[Sighting], stalled: dict[str, str]) -> Record:
+    """Return the record with the state that the backend reports; note what is new for the ledger, and what stalled."""
     if record.submitted_at is None:
         return record
     try:
         status = status_of(record, backend)
     except FtsdkError:
         return record  # a backend that can't be reached now must not hide the run
+    if status.state == "queued" and status.native in _STALLED:
+        stalled[record.ref] = status.native
     price = record.price_usd if status.price_usd is None else str(status.price_usd)
     if (status.state, price) == (record.state, record.price_usd):
         return record

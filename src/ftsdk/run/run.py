@@ -382,7 +382,7 @@ class Run:
         return diagnose_run(self._record, self.events())
 
     def diff(self, other: Run) -> RunDifference:
-        """Return what differs between this run and another: what was asked for, and what came out."""
+        """Return what differs between this run and another: their jobs, and their results."""
         from ftsdk.run.difference import difference
 
         return difference(self._record, other._record)

@@ -21,7 +21,7 @@ _CORPUS = [
 ]
 
 
-def build_tiny_model(folder: Path, *, hidden_size: int = 32, layers: int = 2, seed: int = 0) -> Path:
+def build_tiny_model(folder: str | Path, *, hidden_size: int = 32, layers: int = 2, seed: int = 0) -> Path:
     """Write a random Llama of some 30,000 parameters, as safetensors with a fast tokenizer.
 
     Args:
@@ -72,6 +72,7 @@ def build_tiny_model(folder: Path, *, hidden_size: int = 32, layers: int = 2, se
                 pad_token_id=tokenizer.pad_token_id,
             )
         )
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import termios
@@ -24,6 +25,7 @@ from typer.testing import CliRunner, Result
 from ftsdk import Dataset, Eval, FineTuneJob, Gate, SpecError
 from ftsdk.cli.app import app
 from ftsdk.evals import evaluate, targets
+from ftsdk.run.ledger import Ledger, Record
 
 
 def ftsdk_eval(*words: object, keys: str = "") -> Result:
@@ -62,6 +64,28 @@ def test_a_file_is_measured_at_an_endpoint_with_a_gate(server: ApiServer, tmp_pa
     assert failed.exit_code == 1
     assert json.loads(failed.stdout.splitlines()[-1])["verdict"]["decision"] != "ship"
     assert ftsdk_eval("--json", *words).exit_code == 0  # options first
+
+
+def test_a_command_asks_for_its_own_options(server: ApiServer, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "yes", "answer": "yes"}\n')
+    words = [file, "--endpoint", f"http://127.0.0.1:{server.server_address[1]}/v1#echo"]
+    table = str(ftsdk_eval(*words).exception)
+    assert "--prompt '{question}' --completion '{answer}'" in table
+    budget = ftsdk_eval(*words, "--prompt", "{question}", "--completion", "{answer}", "--budget", 1)
+    assert "--price INPUT/OUTPUT" in str(budget.exception)
+    shown = ftsdk_eval(*words, "--prompt", "{question}", "--completion", "{answer}", "--system", "Be brief.", "--json")
+    assert shown.exit_code == 0, shown.output
+
+
+def test_the_report_of_a_run_is_shown_by_its_ref(results: Path, ftsdk_home: Path) -> None:
+    Ledger().intend(Record(ref="local:20261123-ab12cd", name=None, plan={}, options={}))
+    missing = ftsdk_eval("show", "local:20261123-ab12cd")
+    assert missing.exit_code == 1
+    folder = ftsdk_home / "results" / "local-20261123-ab12cd"
+    folder.mkdir(parents=True)
+    shutil.copytree(results, folder / "evals")
+    assert "accuracy" in ftsdk_eval("show", "local:20261123-ab12cd").output
 
 
 def test_models_of_one_name_are_all_measured(server: ApiServer, tmp_path: Path) -> None:

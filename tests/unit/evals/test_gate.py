@@ -80,14 +80,14 @@ def test_a_model_that_clearly_reaches_the_limit_ships(accuracy: Eval) -> None:
     assert verdict.is_ship
     assert str(verdict).splitlines() == [
         "Verdict: ship",
-        "  accuracy: tuned 99.2% on 400 examples, at least 97.2% with 95 % confidence; must be at least 95 %: it holds",
+        "  accuracy: tuned 99.2% on 400 examples, at least 97.2% with 95 % confidence; must be at least 95 %: shown",
     ]
 
 
 def test_a_model_that_clearly_misses_the_limit_does_not_ship(accuracy: Eval) -> None:
     verdict = judged(Gate(metric="accuracy", at_least=0.95), accuracy, [1.0] * 340 + [0.0] * 60)
     assert verdict.decision == "don't ship"
-    assert verdict.reasons == ("accuracy: tuned 85.0% on 400 examples; must be at least 95 %: it doesn't",)
+    assert verdict.reasons == ("accuracy: tuned 85.0% on 400 examples; must be at least 95 %: refuted",)
     assert verdict.to_settle == ()
 
 
@@ -124,7 +124,7 @@ def test_a_regression_stops_a_model_that_is_good_enough(accuracy: Eval, make_row
     verdict = judge_gate(gate, [accuracy, general], found)
     assert verdict.decision == "don't ship"
     assert verdict.reasons[1] == (
-        "general: tuned 15.0 points worse than base on 400 examples; may be 1 point worse: it doesn't"
+        "general: tuned 15.0 points worse than base on 400 examples; may be 1 point worse: refuted"
     )
     found["general", "tuned"] = results([1.0] * 400)
     assert judge_gate(gate, [accuracy, general], found).is_ship

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ftsdk import Dataset
 from ftsdk.errors import SpecError
-from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, FunctionTarget, Target, evaluate
+from ftsdk.evals import Eval, EvalProgress, EvalReport, Example, FunctionTarget, Target, evaluate, targets
 from ftsdk.evals.generation import Conversation
 
 MakeRows = Callable[..., Any]
@@ -71,7 +72,7 @@ def always_right() -> Parrot:
 
 def test_base_and_tuned_are_compared_example_by_example(accuracy: Eval, tmp_path: Path) -> None:
     report = evaluate(
-        [accuracy], [odd_only().target("base"), always_right().target("tuned")], into=tmp_path, title="local:1"
+        [accuracy], [odd_only().target("base"), always_right().target("tuned")], into=str(tmp_path), title="local:1"
     )
 
     base, tuned = report.score("accuracy", "base"), report.score("accuracy", "tuned")
@@ -224,13 +225,14 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
         "accuracy  base   10      5   50.0%  23.7% to 76.3%",
         "accuracy  tuned  10     10  100.0%  72.2% to 100.0%",
         "",
-        "accuracy: tuned minus base +50.0 points (95 % interval +8.4 to +76.3): better than the base, but narrowly: "
+        "accuracy: tuned minus base +50.0 points (95 % interval +8.4 to +76.3): better than base, but narrowly: "
         "McNemar's exact test, which is more cautious, leaves it to chance.",
-        "accuracy: both right on 5, only the base on 0, only the tuned on 5, neither on 0.",
-        "accuracy: p = 0.062 by McNemar's exact test.",
+        "accuracy: both right on 5, only base on 0, only tuned on 5, neither on 0.",
+        "accuracy: p = 0.062 (McNemar's exact test).",
         "Note: accuracy: the intervals of base and tuned overlap; the difference on the same examples is the sharper "
         "test.",
-        "Note: accuracy, tuned against base: these examples show a difference from 67.3 points on (4 times in 5).",
+        "Note: accuracy, tuned against base: the smallest difference that these examples can detect is 67.3 points "
+        "(with 80 % power).",
         "Note: accuracy: n = 10 is small, one example is worth 10.0 points; use more examples for a firmer answer.",
         f"Every answer: {tmp_path}",
     ]
@@ -243,7 +245,7 @@ def test_a_report_states_when_the_tuned_is_worse_or_not_separable(accuracy: Eval
     )
 
     assert "these examples can't tell the two apart" in str(even)
-    assert "worse than the base, and by more than chance would explain" in str(worse)
+    assert "worse than base, and by more than chance would explain" in str(worse)
 
 
 def test_a_report_never_reads_names_as_markup(tmp_path: Path, accuracy: Eval) -> None:
@@ -253,7 +255,7 @@ def test_a_report_never_reads_names_as_markup(tmp_path: Path, accuracy: Eval) ->
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report)
 
-    assert "only the tuned on 5" in console.export_text()
+    assert "only tuned on 5" in console.export_text()
     html = report._repr_html_()
     assert html in report.to_html()
     assert "<script>" not in html
@@ -276,3 +278,20 @@ def test_an_unknown_score_names_those_there_are(accuracy: Eval, tmp_path: Path) 
 
 def test_examples_are_plain_tuples() -> None:
     assert Example([{"role": "user", "content": "q"}], "a") == ([{"role": "user", "content": "q"}], "a", {})
+
+
+def test_a_right_answer_in_a_wrong_form_is_noted(tmp_path: Path) -> None:
+    rows = Dataset.from_rows([{"prompt": f"mail {n}", "completion": "billing" if n % 2 else "A"} for n in range(20)])
+    wordy = targets(lambda _: "Category: billing.", lambda _: "a rebilling")
+    report = evaluate([Eval.exact_match(rows, name="accuracy")], wordy, into=tmp_path)
+    assert [score.wrong_form for score in report.scores] == [10, 0]
+    [note] = [note for note in report.notes if "form" in note]
+    assert note.startswith("accuracy: 10 wrong answers of base contain the reference")
+    assert report.score("accuracy", "base").correct == 0
+
+
+def test_intervals_that_overlap_are_one_note(tmp_path: Path, accuracy: Eval) -> None:
+    three = [odd_only().target(name) for name in ("base", "tuned", "few-shot")]
+    report = evaluate([accuracy], three, into=tmp_path, compare_with="tuned")
+    [note] = [note for note in report.notes if "overlap" in note]
+    assert "the interval of tuned overlaps those of base, few-shot;" in note

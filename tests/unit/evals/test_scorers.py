@@ -71,7 +71,7 @@ def test_a_new_scorer_is_measured_and_compared_by_name(rows: Any, tmp_path: Path
     assert (base.correct, base.interval, report.pairs[0].interval) == (None, "t", "t")
     assert 0 <= base.low < base.value < base.high <= 1
     assert tuned.value - base.value == pytest.approx(report.pairs[0].difference)
-    assert report.pairs[0].counts == "the tuned scored higher on 3, lower on 0, the same on 1"
+    assert report.pairs[0].counts == "tuned scored higher on 3, lower on 0, the same on 1"
     assert "2 words in common" in (tmp_path / "word_f1" / "base.jsonl").read_text()
 
 

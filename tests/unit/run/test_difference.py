@@ -37,7 +37,8 @@ def test_a_changed_field_is_named_once() -> None:
 
 
 def test_several_changes_explain_nothing_by_themselves() -> None:
-    found = difference(record("a"), record("b", epochs=5, learning_rate=1e-3))
+    request = {"training": {"total_steps": 10}}
+    found = difference(record("a", request=request), record("b", epochs=5, learning_rate=1e-3))
     assert "2 things differ (epochs, learning_rate)" in found.notes[0]
     assert "Note: 2 things differ" in str(found)
 

@@ -64,6 +64,21 @@ def test_states_are_refreshed_and_kept(ftsdk_home: Path) -> None:
     assert Ledger().get("local:a").state == "cancelled"
 
 
+def test_a_killed_run_is_shown_as_interrupted_but_keeps_its_state(ftsdk_home: Path) -> None:
+    folder = ftsdk_home / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    log = EventWriter(folder)
+    log.append(StateEvent(state="running"))
+    log.close()
+    noted("local:a")
+    found = runs()
+    assert "interrupted" in str(found)
+    assert "interrupted" in str(found[:1])
+    assert found.rows()[0][2] == found[0].last_seen_state == "queued"
+    assert "interrupted" in CliRunner().invoke(app, ["runs"]).stdout
+
+
 def test_a_run_that_is_over_is_not_asked_again() -> None:
     noted("local:a")  # its folder doesn't exist, so asking would be an error
     Ledger().saw(Sighting(ref="local:a", state="succeeded"))

@@ -63,9 +63,11 @@ class BlindOutcome:
             + "."
         ]
         if decided:
+            word = "pair" if decided == 1 else "pairs"
             lines.append(
-                f"{first} is preferred in {self.share:.1%} of {decided} decided pairs (95 % interval {self.low:.1%} to "
-                f"{self.high:.1%}); p {_shown(self.p_value)} by the exact sign test: {self._conclusion()}."
+                f"{first} is preferred in {self.share:.1%} of {decided} decided {word} "
+                f"(95 % interval {self.low:.1%} to {self.high:.1%}); p {_shown(self.p_value)} (exact sign test): "
+                f"{self._conclusion()}."
             )
         lines += [f"{one} and {other}: {found}." for (one, other), found in self.agreements.items()]
         return "\n".join(lines)

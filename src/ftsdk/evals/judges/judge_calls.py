@@ -45,7 +45,7 @@ class JudgeCost:
     __rich__ = rich_text
 
 
-def judge_cost(folder: Path) -> JudgeCost:
+def judge_cost(folder: str | Path) -> JudgeCost:
     """Return the cost of all verdicts that are kept in a folder of results, or in one of its folders.
 
     Args:

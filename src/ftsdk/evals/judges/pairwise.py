@@ -168,7 +168,7 @@ class PairwiseJudge:
         tuned: Sequence[ExampleResult],
         *,
         names: tuple[str, str] = ("base", "tuned"),
-        into: Path | None = None,
+        into: str | Path | None = None,
     ) -> PairwiseReport:
         """Compare the answers of two targets to the same examples.
 
@@ -200,7 +200,7 @@ class PairwiseJudge:
             for index in asked
             for order in range(2)
         ]
-        replies = dict(self.calls.replies(conversations, folder=into, name="pairwise"))
+        replies = dict(self.calls.replies(conversations, folder=None if into is None else Path(into), name="pairwise"))
         shown: Counter[str] = Counter()
         flips = 0
         for position, index in enumerate(asked):

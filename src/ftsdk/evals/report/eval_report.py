@@ -87,14 +87,19 @@ class EvalReport:
     def notes(self) -> tuple[str, ...]:
         """What to keep in mind when reading the numbers."""
         found: list[str] = []
+        overlapping: dict[tuple[str, str], list[str]] = {}
         for pair in self.pairs:
             base, tuned = (self.score(pair.name, target, pair.metric) for target in (pair.base, pair.tuned))
             by = "" if pair.metric == "mean" else f", {pair.metric}"
             if base.low <= tuned.high and tuned.low <= base.high:
-                found.append(
-                    f"{pair.name}{by}: the intervals of {pair.base} and {pair.tuned} overlap; the difference on the "
-                    "same examples is the sharper test."
-                )
+                overlapping.setdefault((f"{pair.name}{by}", pair.tuned), []).append(pair.base)
+        for (what, subject), others in overlapping.items():
+            overlap = f"the intervals of {others[0]} and {subject} overlap"
+            if len(others) > 1:
+                overlap = f"the interval of {subject} overlaps those of {', '.join(others)}"
+            found.append(f"{what}: {overlap}; the difference on the same examples is the sharper test.")
+        for pair in self.pairs:
+            by = "" if pair.metric == "mean" else f", {pair.metric}"
             if pair.reach:
                 found.append(f"{pair.name}{by}, {pair.tuned} against {pair.base}: {pair.reach}.")
         for name, n in dict.fromkeys((score.name, score.n) for score in self.scores):
@@ -120,6 +125,13 @@ class EvalReport:
                 "schema: the server ignored them, or the answer was cut off; they are scored as they came."
             )
             if score.unkept and note not in found:
+                found.append(note)
+            note = (
+                f"{score.name}: {score.wrong_form} wrong answers of {score.target} contain the reference: the form is "
+                "wrong, the content may be right. Score it with `choice` or `contains`, or ask for the form with "
+                "`prompted` or `constrained`."
+            )
+            if score.wrong_form >= max(2, score.n / 10) and note not in found:
                 found.append(note)
         return (*found, *_slice_notes(self.slices, self.slice_pairs))
 
@@ -176,10 +188,17 @@ class EvalReport:
         try:
             found = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES))
         except (OSError, ValueError, RecursionError) as error:
-            raise SpecError(f"{path} has no report that can be read ({error}); evaluate again") from error
+            raise SpecError(
+                f"no report can be read from {path} ({_reason(error)}); evaluate first, or again"
+            ) from error
         if not isinstance(found, dict):
             raise SpecError(f"{path} holds no report; evaluate again")
         return cls.from_dict(cast("Mapping[str, Any]", found), folder=path.parent)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file, without its path, which the message names already."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _slice_notes(slices: tuple[SliceScore, ...], pairs: tuple[SlicePair, ...]) -> list[str]:

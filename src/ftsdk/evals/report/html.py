@@ -11,7 +11,7 @@ from ftsdk._svg import BAR, MUTED
 from ftsdk.evals.report.html_examples import EXAMPLE_STYLE, examples_html
 from ftsdk.evals.report.parts import LEAST_PAIRED
 from ftsdk.evals.report.plots import CostPoint, cost_plot, domain_of, heat, interval_plot
-from ftsdk.evals.report.text import cost_sentence, heading, shown_difference, shown_value
+from ftsdk.evals.report.text import cost_sentence, heading, shown_difference, shown_value, total_cost
 from ftsdk.evals.results import shown_p
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def _costs(report: EvalReport) -> str:
     at_least = report.costs[0].accept_at
     accepted = "it scored 1" if at_least == 1 else f"it scored at least {at_least:g}"
     parts.append(f'<p class="muted">An answer is accepted if {accepted}.{_basis(report)}</p>')
+    if spent := total_cost(report):
+        parts.append(f"<p>{escaped(spent)}</p>")
     parts += [f"<p>{escaped(str(one))}.</p>" for one in report.judge_costs]
     for name, found in groupby(report.costs, key=lambda cost: cost.name):
         points: list[CostPoint] = []
@@ -191,7 +193,7 @@ def _basis(report: EvalReport) -> str:
         escaped(f" {text}: {', '.join(dict.fromkeys(names))}.")
         for text, names in (
             ("By the seconds of each answer, at the price of an hour", hourly),
-            ("Of unknown cost, and not in the picture", unknown),
+            ("Cost unknown (pass usd_per_hour, or a price for an endpoint)", unknown),
         )
         if names
     )
@@ -254,7 +256,7 @@ def _confusion(one: TargetConfusion, *, is_open: bool) -> str:
         head=("class", "precision", "recall", "F1", "n"),
         right={1, 2, 3, 4},
     )
-    title = f"{one.name}: what {one.target} takes for what"
+    title = f"{one.name}: confusion matrix of {one.target}"
     table = (
         f"<div class='wide'><table class='matrix'><tr><th class='muted'>reference \\ answer</th>{''.join(heads)}</tr>"
         f"{''.join(rows)}</table></div><details><summary>Precision, recall and F1 of each class</summary>"

@@ -56,7 +56,7 @@ def examples_html(
             continue
         rest = one.total - len(fresh)
         note = (
-            f' <span class="muted">{len(fresh)} of {one.total:,}, the others are above or in the files</span>'
+            f' <span class="muted">showing {len(fresh)} of {one.total:,}; the others are above or in the files</span>'
             if rest
             else ""
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import money, printable, text_table
@@ -22,6 +23,7 @@ __all__ = [
     "tables",
     "to_rich",
     "to_text",
+    "total_cost",
 ]
 
 _WIDTH = 80
@@ -151,6 +153,8 @@ def sentences(report: EvalReport) -> list[str]:
         if mistakes and (not compared or one.target in compared):
             named = ", ".join(f"{given!r} for {right!r} {count} times" for right, given, count in mistakes)
             lines.append(f"{one.name}: {one.target} answers {named}.")
+    if spent := total_cost(report):
+        lines.append(spent)
     lines += [f"{one}." for one in report.judge_costs]
     if report.verdict is not None:
         lines += str(report.verdict).splitlines()
@@ -177,6 +181,18 @@ def cost_sentence(cost: TargetCost) -> str:
     if cost.usd is None:
         return "unknown"
     return "none accepted" if cost.usd_per_1000_accepted is None else money(cost.usd_per_1000_accepted)
+
+
+def total_cost(report: EvalReport) -> str:
+    """Return what all answers of each target cost, in one sentence; empty if no cost is known."""
+    usd: dict[str, Decimal] = {}
+    for cost in report.costs:
+        if cost.usd is not None:
+            usd[cost.target] = usd.get(cost.target, Decimal(0)) + cost.usd
+    if not usd:
+        return ""
+    each = ", ".join(f"{target} {money(amount)}" for target, amount in usd.items())
+    return f"Total cost of the answers, stored ones included: {each}."
 
 
 def to_text(report: EvalReport) -> str:

@@ -20,7 +20,7 @@ __all__ = ["write_lm_eval_task"]
 _LONGEST_CHOICES = 100
 
 
-def write_lm_eval_task(item: Eval, folder: Path) -> Path:
+def write_lm_eval_task(item: Eval, folder: str | Path) -> Path:
     """Write an eval as a task of lm-eval: `<name>.yaml`, and its examples beside it in `<name>.jsonl`.
 
     `exact_match` becomes a task that generates. `choice` becomes multiple choice: lm-eval takes the likeliest class and
@@ -56,6 +56,7 @@ def write_lm_eval_task(item: Eval, folder: Path) -> Path:
             f"lm-eval has no metric for the scorer {name!r} of the eval {item.name!r}; exact_match and choice can be "
             "written as tasks"
         )
+    folder = Path(folder).expanduser()
     make_folder(folder)
     data = folder.resolve() / f"{item.name}.jsonl"
     replace_file(data, "".join(json.dumps(doc) + "\n" for doc in docs).encode(), is_private=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftsdk.protocol import Event, Plan
+from ftsdk.protocol import TERMINAL, Event, Plan, StateEvent
 from ftsdk.run.diagnosis.evidence import Evidence, evidence_of, report_in
 from ftsdk.run.diagnosis.finding import RunDiagnosis
 from ftsdk.run.diagnosis.rules import BLEED, GENERAL, RULES
@@ -22,7 +22,10 @@ def diagnose_run(record: Record, events: Sequence[Event]) -> RunDiagnosis:
     """
     folder = results_folder(record.ref) / "evals"
     spec = Plan.from_dict(record.plan).spec
-    evidence = evidence_of(spec, events, report=report_in(folder), folder=folder)
+    # The record may be older than the events.
+    states = [record.state, *(event.state for event in events if isinstance(event, StateEvent))]
+    is_finished = any(state in TERMINAL for state in states)
+    evidence = evidence_of(spec, events, report=report_in(folder), folder=folder, is_finished=is_finished)
     return diagnose(evidence, title=f"run {record.ref}")
 
 
@@ -35,8 +38,8 @@ def diagnose(evidence: Evidence, *, title: str) -> RunDiagnosis:
     """
     found = [finding for rule in RULES if (finding := rule(evidence)) is not None]
     kinds = {finding.kind for finding in found}
-    if "diverging" in kinds:
-        # Everything else follows from it.
+    if "diverging" in kinds or not evidence.is_finished:
+        # Everything else follows from it; and a run that goes on has time left.
         found = [finding for finding in found if finding.kind != "loss_not_falling"]
     if {"no_end_of_text", "overfitting"} & kinds:
         # Both explain answers that are worse than the loss promises.
@@ -46,12 +49,17 @@ def diagnose(evidence: Evidence, *, title: str) -> RunDiagnosis:
 
 def _unknown(evidence: Evidence) -> list[str]:
     lines: list[str] = []
+    if not evidence.is_finished:
+        lines.append("how the run ends: it hasn't ended yet; diagnose it again when it has (ftsdk watch REF)")
     if len(evidence.training) < 10:
         lines.append(f"whether the loss fell: only {len(evidence.training)} steps reported one")
-    if not evidence.validation:
+    if not evidence.validation and evidence.spec.validation is not None:
+        lines.append("where overfitting began: no validation loss was reported")
+    elif not evidence.validation:
         lines.append("where overfitting began: the job has no validation data (Dataset.split(validation=0.1))")
     if evidence.report is None:
-        lines.append("whether the answers are usable: the run wasn't evaluated (run.evaluate())")
+        if evidence.is_finished:
+            lines.append("whether the answers are usable: the run wasn't evaluated (run.evaluate())")
         return lines
     names = [score.name for score in evidence.report.scores]
     if not any(name.startswith(GENERAL) for name in names):

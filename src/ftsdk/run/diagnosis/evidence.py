@@ -72,7 +72,7 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All that is known of a run that has ended."""
+    """All that is known of a run."""
 
     spec: JobSpec
     training: Curve
@@ -85,10 +85,17 @@ class Evidence:
     report: EvalReport | None = None
     answers: Mapping[tuple[str, str], Answered] = field(default_factory=dict[tuple[str, str], Answered])
     """By eval and target."""
+    is_finished: bool = True
+    """False: the run is queued or running, so the curves go on."""
 
 
 def evidence_of(
-    spec: JobSpec, events: Sequence[Event], *, report: EvalReport | None = None, folder: Path | None = None
+    spec: JobSpec,
+    events: Sequence[Event],
+    *,
+    report: EvalReport | None = None,
+    folder: Path | None = None,
+    is_finished: bool = True,
 ) -> Evidence:
     """Collect the evidence.
 
@@ -97,6 +104,7 @@ def evidence_of(
         events: Of the run, in order.
         report: Its evaluation; None: there is none.
         folder: Where the evaluation's answers are; what can't be read there is left out.
+        is_finished: Whether the run has ended.
     """
     training: dict[int, float] = {}
     validation: dict[int, float] = {}
@@ -135,6 +143,7 @@ def evidence_of(
         not_finite=min(not_finite.items(), default=None),
         report=report,
         answers=answers,
+        is_finished=is_finished,
     )
 
 

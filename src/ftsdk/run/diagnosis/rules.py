@@ -27,6 +27,8 @@ _MOST_EPOCHS = 1000.0
 """A job takes no more."""
 _FEWEST_POINTS = 5
 """Logged steps below which a curve says nothing."""
+_STEADY = 10
+"""A fall of this many times the difference of neighbouring steps is steady; steps that are too large don't do that."""
 _TEMPLATE_MARKS = re.compile(
     r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|^#{2,3} ?(?:Instruction|Response|Input)\b|"
     r"^(?:user|assistant|system)\s*$",
@@ -85,7 +87,8 @@ def loss_not_falling(evidence: Evidence) -> Finding | None:
             advice="the usual learning rate",
             change={"learning_rate": usual},
         )
-    if rate > 3 * usual:
+    is_steady = curve.lowest[1] == curve.last and curve.first - curve.last > _STEADY * noise
+    if rate > (10 if is_steady else 3) * usual:
         return Finding(
             kind="loss_not_falling",
             evidence=seen,

@@ -157,10 +157,13 @@ def test_the_cost_of_accepted_answers_is_unknown_rather_than_zero(tmp_path: Path
     assert costs["api"].usd_per_1000_accepted == 4
     assert costs["free"].usd_per_1000_accepted == 0
     assert (costs["api"].accepted, costs["api"].median_seconds) == (30, 2.0)
+    spent = "Total cost of the answers, stored ones included: tuned $0.02, api $0.12, free $0.00."
+    assert spent in str(report)
+    assert spent in report.to_html()
     words = [line.split() for line in str(report).splitlines()]
     assert ["kinds", "base", "50.0%", "20", "of", "40", "unknown", "unknown"] in words
     assert "\x1b" not in str(report)
-    assert "Of unknown cost, and not in the picture: base." in report.to_html()
+    assert "Cost unknown (pass usd_per_hour, or a price for an endpoint): base." in report.to_html()
 
 
 def test_no_accepted_answer_has_no_cost() -> None:

@@ -91,6 +91,26 @@ def test_a_loss_that_stays_where_it_was_asks_for_what_explains_it(rate: float, f
     assert getattr(finding.apply(made), field) == value
 
 
+def test_a_loss_that_falls_steadily_is_not_blamed_on_a_high_rate() -> None:
+    made = job(learning_rate=1e-3)
+    [finding] = diagnosed(events(lambda share: 6 - 0.3 * share), made).findings
+    assert finding.apply(made).epochs == 9
+    [jumps] = diagnosed(events(lambda share: 6 - 0.3 * share + 0.3 * (round(share * STEPS) % 2)), made).findings
+    assert jumps.apply(made).learning_rate == 1e-4
+
+
+def test_a_run_that_goes_on_is_told_apart_from_one_that_has_ended() -> None:
+    made = job(validation=VALIDATION)
+    found = diagnose(evidence_of(made.spec(), [], is_finished=False), title="run local:1")
+    assert found.unknown == (
+        "how the run ends: it hasn't ended yet; diagnose it again when it has (ftsdk watch REF)",
+        "whether the loss fell: only 0 steps reported one",
+        "where overfitting began: no validation loss was reported",
+    )
+    flat = events(lambda share: 2.2 - 0.1 * share)
+    assert diagnose(evidence_of(made.spec(), flat, is_finished=False), title="run local:1").findings == ()
+
+
 def test_a_rising_validation_loss_asks_for_fewer_epochs() -> None:
     made = job(validation=VALIDATION, epochs=5)
     happened = events(falling, lambda share: 0.5 + abs(share - 0.4), epochs=5)
