@@ -4,7 +4,7 @@ LoRA, QLoRA and full fine-tuning of SmolLM2-135M at two lengths.
 
     python benchmarks/bench_calibration.py [--steps 12]
 
-Limit: time of the steps and peak memory within 15 % on average. Takes minutes, and means something only on a machine
+Limit: time of the steps and peak memory within 15% on average. Takes minutes, and means something only on a machine
 that does nothing else. A setting that can't run here (QLoRA needs kernels for the device) is named and left out.
 """
 
@@ -61,7 +61,7 @@ def measure(model: str, *, steps: int) -> int:
                 word = "inside" if is_inside else "outside"
                 print(
                     f"  {name}, {words} words, {key}: said {likely:.2f}, was {actual:.2f} ({off:+.0%}, {word} of the "
-                    "80 % interval)"
+                    "80% interval)"
                 )
     failed = False
     for key, off in errors.items():

@@ -4,7 +4,7 @@
 
 Limit: 1 s for the whole answer, prices looked up, curves, crossings, tornado and scenarios included. Median of five,
 the price book read before; the first call, which loads it, is printed beside. The serving model is held to its
-published points: at most 10 % mean error.
+published points: at most 10% mean error.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def mean_error(errors: Sequence[float]) -> float:
 
 
 def covered(rows: Sequence[Row], errors: Sequence[float | None], known: str) -> tuple[float, float]:
-    """Share of the rows inside of their 80 % interval, and the mean width of it as a factor from low to high."""
+    """Share of the rows inside of their 80% interval, and the mean width of it as a factor from low to high."""
     inside, widths = [], []
     for row, off in zip(rows, errors, strict=True):
         if off is None:
@@ -72,7 +72,7 @@ def main() -> int:
             pairs = [(row, off) for row, off in zip(rows, errors, strict=True) if row in chosen]
             share, width = covered([row for row, _ in pairs], [off for _, off in pairs], known)
             failed += [f"intervals, one {name} out, {label}"] if share < 0.8 else []
-            print(f"80 % intervals ({known}), leaving one {name} out, {label}: hold {share:.0%}, high/low x{width:.2f}")
+            print(f"80% intervals ({known}), leaving one {name} out, {label}: hold {share:.0%}, high/low x{width:.2f}")
     for source in sorted({row.source for row in rows}):
         pairs = [
             (a, b, c) for row, a, b, c in zip(rows, in_sample, row_out, source_out, strict=True) if row.source == source
@@ -127,8 +127,7 @@ def memory_report() -> list[str]:
         )
     inside = sum(held for _, _, held in out) / len(out)
     print(
-        f"memory, leaving one source out: {mean_error([off for _, off, _ in out]):.1%}, "
-        f"80 % intervals hold {inside:.0%}"
+        f"memory, leaving one source out: {mean_error([off for _, off, _ in out]):.1%}, 80% intervals hold {inside:.0%}"
     )
     wrong = wrongly_fitting(rows) + wrongly_fitting(with_memory(read_rows(is_fitted=False)), as_ours=True)
     wrong += wrongly_fitting_in_a_card()

@@ -2,11 +2,11 @@
 
     python benchmarks/bench_intervals.py [TRIALS]
 
-Simulated results with a known truth, 2,000 trials each; two to three minutes. Limits: 95 % intervals hold the truth in
-93 to 97 % of trials. Lines marked * rest on a handful of examples: fewer than five on which two targets differ, about
-ten scores below 1, about 15 wrong answers in all groups. There the outcomes are too few to make up 95 %, and an
-interval must err on the safe side: at least 93 %. A gate that is looked at after every 50 examples ships a model that
-breaks its condition in at most 5 % of trials. Power is within 2 points of the simulation.
+Simulated results with a known truth, 2,000 trials each; two to three minutes. Limits: 95% intervals hold the truth in
+93 to 97% of trials. Lines marked * rest on a handful of examples: fewer than five on which two targets differ, about
+ten scores below 1, about 15 wrong answers in all groups. There the outcomes are too few to make up 95%, and an
+interval must err on the safe side: at least 93%. A gate that is looked at after every 50 examples ships a model that
+breaks its condition in at most 5% of trials. Power is within 2 points of the simulation.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def graded(chance: Array, trials: int) -> None:
         "even, beta(2, 2)": (lambda size: chance.beta(2, 2, size), True),
         "near 1, beta(20, 0.5)": (lambda size: chance.beta(20, 0.5, size), True),
         "near 0, beta(0.5, 5)": (lambda size: chance.beta(0.5, 5, size), True),
-        "80 % exactly 1": (lambda size: np.where(chance.random(size) < 0.8, 1.0, chance.random(size)), True),
-        "95 % exactly 1": (lambda size: np.where(chance.random(size) < 0.95, 1.0, chance.random(size)), True),
+        "80% exactly 1": (lambda size: np.where(chance.random(size) < 0.8, 1.0, chance.random(size)), True),
+        "95% exactly 1": (lambda size: np.where(chance.random(size) < 0.95, 1.0, chance.random(size)), True),
         "loss, exponential": (lambda size: chance.exponential(size=size), False),
         "loss, log-normal": (lambda size: np.exp(0.5 * chance.normal(size=size)), False),
     }
@@ -124,7 +124,7 @@ def grouped(chance: Array, trials: int) -> None:
     print(
         "\nGroups of about 10, correlation 0.15 within: kind, then coverage with 5, 10, 20, 50 groups of unequal sizes"
     )
-    for kind in ("continuous", "share 0.5", "share 0.9", "share 0.97", "paired shares, 30 % differ"):
+    for kind in ("continuous", "share 0.5", "share 0.9", "share 0.97", "paired shares, 30% differ"):
         cells: list[str] = []
         for count in (5, 10, 20, 50):
             held: list[bool] = []
@@ -162,7 +162,7 @@ def _holds(chance: Array, kind: str, groups: Array, count: int) -> bool:
 
 
 def gate(chance: Array, trials: int) -> None:
-    print("\nA gate at 95 %, looked at after every 50 of 1,000 examples: share of trials that ship")
+    print("\nA gate at 95%, looked at after every 50 of 1,000 examples: share of trials that ship")
     for share in (0.95, 0.94, 0.9, 0.96, 0.97, 0.98, 0.99):
         seen = np.cumsum(chance.random((trials, 1000)) < share, axis=1)[:, 49::50]
         shipped = float(np.mean([any(_is_shown(int(r), 50 * k, 0.95) for k, r in enumerate(row, 1)) for row in seen]))
@@ -206,9 +206,7 @@ def power(chance: Array, trials: int) -> None:
         seen = float(np.mean([paired_t([0.0] * n, row) <= 0.05 for row in values]))
         compared(f"paired t, n = {n}, {difference} deviations", chance_to_see(n, difference, spread=1.0), seen)
     least = smallest_difference(200, discordance=0.1)
-    print(
-        f"  200 examples, 10 % differ, show {least:.1%} four times in five; {examples_needed(least, discordance=0.1)}"
-    )
+    print(f"  200 examples, 10% differ, show {least:.1%} four times in five; {examples_needed(least, discordance=0.1)}")
 
 
 def compared(what: str, computed: float, simulated: float) -> None:

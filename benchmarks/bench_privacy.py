@@ -2,8 +2,8 @@
 
     python benchmarks/bench_privacy.py [ROWS]
 
-Limits: of e-mail addresses, cards, IBANs, US social security numbers and IP addresses at least 99 % are found, of phone
-numbers 95 %; no clean row is altered. Found means that the value is gone from the scrubbed text.
+Limits: of e-mail addresses, cards, IBANs, US social security numbers and IP addresses at least 99% are found, of phone
+numbers 95%; no clean row is altered. Found means that the value is gone from the scrubbed text.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def fit(rows: Sequence[Row]) -> MemoryConstants:
 
 
 def leaving_one_source_out(rows: Sequence[Row]) -> list[tuple[Row, float, bool]]:
-    """Return each row with its error by a fit to the other sources, and whether its 80 % interval holds it."""
+    """Return each row with its error by a fit to the other sources, and whether its 80% interval holds it."""
     found: list[tuple[Row, float, bool]] = []
     for source in sorted({row.source for row in rows}):
         constants = fit([row for row in rows if row.source != source])

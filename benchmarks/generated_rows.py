@@ -21,7 +21,7 @@ class GeneratedRow(NamedTuple):
 
 
 def generated_rows(count: int, *, seed: int = 0) -> Iterator[GeneratedRow]:
-    """Generate rows of about 100 words: 85 % new text, 5 % exact and 10 % near copies of new text.
+    """Generate rows of about 100 words: 85% new text, 5% exact and 10% near copies of new text.
 
     Copies are of the last 10,000 new texts, so that memory doesn't grow with `count`.
     """

@@ -47,7 +47,7 @@ def main() -> None:
 
     print("\n2. With retries of invalid output, working hours, retraining and list prices\n")
     print("  Assumed: 97 of 100 answers of the API and 99 of 100 of the tuned model are valid, and each invalid one is")
-    print("  requested again. 60 % of the prompt is the same each time: 900 tokens, fewer than Claude Haiku caches.\n")
+    print("  requested again. 60% of the prompt is the same each time: 900 tokens, fewer than Claude Haiku caches.\n")
     answer = crossover(
         workload=Workload(requests_per_month=1_000_000, **FORM, peak_to_mean=3, cached_input_share=0.6),
         api=Api(model="anthropic/claude-haiku-4-5"),

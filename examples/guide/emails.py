@@ -1,4 +1,4 @@
-"""Sort mail into 8 categories: does a model of 135M parameters reach the 94 % that a guide reports for prompting?
+"""Sort mail into 8 categories: does a model of 135M parameters reach the 94% that a guide reports for prompting?
 
     python examples/guide/emails.py             (a quarter of an hour on two fast cores)
     python examples/guide/emails.py --small     (a minute or two; shows that it works, not how good it gets)

@@ -59,7 +59,7 @@ It has to fit this schema: {json.dumps(SCHEMA)}
 Leave out what the message doesn't have. Urgency is "normal" unless the message has a word about it."""
 WORKLOAD = Workload(requests_per_month=100_000, input_tokens=90, output_tokens=70, peak_to_mean=4)
 NEEDED_VALID, NEEDED_FIELDS = 0.95, 0.9
-"""What 92 messages can show; 99 % takes about 420, all of them valid."""
+"""What 92 messages can show; 99% takes about 420, all of them valid."""
 
 
 def is_of_this_message(row: dict[str, Any]) -> bool:

@@ -27,7 +27,7 @@ care, in the words that you are given. Be plain: no superlatives, no exclamation
 {CLOSING}"""
 WORKLOAD = Workload(requests_per_month=2_000, input_tokens=60, output_tokens=90, peak_to_mean=6)
 NEEDED = 0.9
-"""Share of the rules that a text has to keep, on average. 45 texts can't show more than 91 %, however good they are."""
+"""Share of the rules that a text has to keep, on average. 45 texts can't show more than 91%, however good they are."""
 
 
 def as_chat(table: Dataset) -> Dataset:

@@ -175,7 +175,7 @@ class RenderReport:
             f"max_length={self.max_length}, {self.rows_without_trained_tokens:,} of them all; "
             f"allowed are {max_truncated:.1%}. "
             f"The longest is row {self.longest_row + 1} with {self.length_max:,} tokens; half of the rows have "
-            f"more than {self.length_median:,}, 5 % more than {self.length_p95:,}.",
+            f"more than {self.length_median:,}, 5% more than {self.length_p95:,}.",
             hint=tries + ".",
         )
 

@@ -67,7 +67,7 @@ def guess_tokens(text: str) -> tuple[float, float, float]:
     """Guess the tokens of a text.
 
     Returns:
-        Low, likely and high: with 80 % confidence between the outer two.
+        Low, likely and high: with 80% confidence between the outer two.
     """
     low, likely, high = _guess(text_array([text]))[0].tolist()
     return low, likely, high

@@ -40,7 +40,7 @@ class Gate(Value):
     at_most: float | None = Field(default=None, ge=0, le=1)
     """For a metric of which less is better: it must not exceed this."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    """How sure a decision must be: 0.95 ships a model that breaks a condition in at most 5 % of cases."""
+    """How sure a decision must be: 0.95 ships a model that breaks a condition in at most 5% of cases."""
     no_regression: dict[str, float] = Field(default_factory=dict)
     """How much worse than the base the model may be, by eval or `"eval/metric"`, as a share: 0.01 is a point."""
     better_than: str | None = None

@@ -116,7 +116,7 @@ def value_within(
     """
     side = "at least" if is_least else "at most"
     check_side(condition, is_least=is_least)
-    goal = f"must be {side} {100 * limit:.4g} %"
+    goal = f"must be {side} {100 * limit:.4g}%"
     if not results:
         return _without_answers(condition, goal)
     # What must be at most a limit is turned round, so that more is better throughout.
@@ -241,7 +241,7 @@ def _without_answers(condition: Condition, goal: str) -> Outcome:
 def _outcome(
     condition: Condition, finding: _Finding, title: str, bound: str, goal: str, notes: Sequence[str]
 ) -> Outcome:
-    sure = f"{bound} with {100 * (1 - condition.ship_level):.4g} % confidence"
+    sure = f"{bound} with {100 * (1 - condition.ship_level):.4g}% confidence"
     # An end short of the goal is no news where the condition is refuted.
     middle = "" if finding.state == "refuted" else f", {sure}"
     words = {"shown": "shown", "refuted": "refuted", "open": "not settled"}
@@ -299,7 +299,7 @@ def _by_bets(condition: Condition, bets: Bets, least: float) -> _Finding:
 def _by_interval(
     condition: Condition, value: float, interval: Interval, goal: float, *, n: int, least: tuple[float, float]
 ) -> _Finding:
-    """Return what the 95 % interval of a metric that isn't a mean shows; approximate, as the interval is.
+    """Return what the 95% interval of a metric that isn't a mean shows; approximate, as the interval is.
 
     The level is shared among looks after every 50 examples: the k-th gets 6 / (pi k)^2 of it, which sums to 1.
 

@@ -64,7 +64,7 @@ class EvalScore:
     value: float
     """The metric over all scores; the share of right answers where every score is 0 or 1."""
     low: float
-    """Lower end of the 95 % interval; minus infinity if a single example says nothing about it."""
+    """Lower end of the 95% interval; minus infinity if a single example says nothing about it."""
     high: float
     metric: str = "mean"
     interval: str = "wilson"
@@ -104,7 +104,7 @@ class PairedScore:
     difference: float
     """The metric of the tuned model minus that of the base."""
     low: float
-    """Lower end of the 95 % interval of the difference, which takes into account that the examples are the same."""
+    """Lower end of the 95% interval of the difference, which takes into account that the examples are the same."""
     high: float
     interval: str = "tango"
     """How the interval was computed: `"tango"`, `"newcombe"`, `"t"`, `"clustered"` (by groups) or `"bootstrap"`."""
@@ -152,7 +152,7 @@ class PairedScore:
         if self.visible is None or not math.isfinite(self.visible):
             return ""
         least = f"{100 * self.visible:.1f} points" if self.is_bounded else f"{self.visible:.3g}"
-        found = f"the smallest difference that these examples can detect is {least} (with 80 % power)"
+        found = f"the smallest difference that these examples can detect is {least} (with 80% power)"
         if self.low > 0 or self.high < 0 or not self.difference:
             return found
         if self.examples_needed is None:

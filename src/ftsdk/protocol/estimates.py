@@ -44,7 +44,7 @@ Unit = Literal["tokens", "s", "GB", "usd"]
 
 
 class CostRange(Value):
-    """Cost in US dollars: with 80 % confidence between `low` and `high`."""
+    """Cost in US dollars: with 80% confidence between `low` and `high`."""
 
     low: Usd
     likely: Usd
@@ -54,7 +54,7 @@ class CostRange(Value):
 
     def __str__(self) -> str:
         interval = (
-            "" if self.low == self.high else f"80 %: {money(self.low, places=2)} to {money(self.high, places=2)}; "
+            "" if self.low == self.high else f"80%: {money(self.low, places=2)} to {money(self.high, places=2)}; "
         )
         return f"{money(self.likely, places=2)} ({interval}{self.source})"
 
@@ -311,4 +311,4 @@ def in_unit(amount: Range, unit: Unit) -> str:
 
     if amount.low == amount.high:
         return write(amount.likely)
-    return f"{write(amount.likely)} (80 %: {write(amount.low)} to {write(amount.high)})"
+    return f"{write(amount.likely)} (80%: {write(amount.low)} to {write(amount.high)})"

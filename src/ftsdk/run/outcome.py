@@ -55,7 +55,7 @@ class Comparison(Value):
 
     @property
     def is_inside(self) -> bool:
-        """Whether the actual value is inside the 80 % interval, or within a cent of the quote."""
+        """Whether the actual value is inside the 80% interval, or within a cent of the quote."""
         slack = _CENT if self.is_quoted else 0.0
         return self.estimated.low - slack <= self.actual <= self.estimated.high + slack
 
@@ -92,7 +92,7 @@ class CostReport:
         for quantity in sorted({c.quantity for c in self.comparisons}):
             found = [c for c in self.comparisons if c.quantity == quantity]
             off = sum(abs(c.error) for c in found) / len(found)
-            meant = {False: "inside the 80 % interval", True: "within a cent of the provider's quote"}
+            meant = {False: "inside the 80% interval", True: "within a cent of the provider's quote"}
             inside = " or ".join(meant[is_quoted] for is_quoted in sorted({c.is_quoted for c in found}))
             lines.append(
                 f"{quantity}: off by {off:.0%} on average, {inside} in {sum(c.is_inside for c in found)} of "
@@ -111,7 +111,7 @@ class CostReport:
         if not self.comparisons:
             return self.summary
         # A line of its own for each run: with its ref in every row the table is wider than a terminal.
-        rows: list[tuple[str, ...]] = [("RUN", "ESTIMATED (80 %)", "ACTUAL", "ERROR", "INSIDE")]
+        rows: list[tuple[str, ...]] = [("RUN", "ESTIMATED (80%)", "ACTUAL", "ERROR", "INSIDE")]
         last = ""
         for ref, quantity, *rest in self.rows():
             if ref != last:

@@ -15,7 +15,7 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class Range(Value):
-    """An amount: with 80 % confidence between `low` and `high`. Its unit is that of the field it is in."""
+    """An amount: with 80% confidence between `low` and `high`. Its unit is that of the field it is in."""
 
     low: Amount
     """The lower end."""

@@ -80,14 +80,14 @@ def test_a_model_that_clearly_reaches_the_limit_ships(accuracy: Eval) -> None:
     assert verdict.is_ship
     assert str(verdict).splitlines() == [
         "Verdict: ship",
-        "  accuracy: tuned 99.2% on 400 examples, at least 97.2% with 95 % confidence; must be at least 95 %: shown",
+        "  accuracy: tuned 99.2% on 400 examples, at least 97.2% with 95% confidence; must be at least 95%: shown",
     ]
 
 
 def test_a_model_that_clearly_misses_the_limit_does_not_ship(accuracy: Eval) -> None:
     verdict = judged(Gate(metric="accuracy", at_least=0.95), accuracy, [1.0] * 340 + [0.0] * 60)
     assert verdict.decision == "don't ship"
-    assert verdict.reasons == ("accuracy: tuned 85.0% on 400 examples; must be at least 95 %: refuted",)
+    assert verdict.reasons == ("accuracy: tuned 85.0% on 400 examples; must be at least 95%: refuted",)
     assert verdict.to_settle == ()
 
 
@@ -225,7 +225,7 @@ def test_looking_after_every_50_examples_ships_few_bad_models(accuracy: Eval, sh
     for _ in range(100):
         values = (chance.random(400) < share).astype(float).tolist()
         shipped += any(judged(gate, accuracy, values[:n]).is_ship for n in range(50, 401, 50))
-    assert shipped <= 8  # of a level of 5 %; more than 8 would come by chance in 6 of 100 such tests, were it reached
+    assert shipped <= 8  # of a level of 5%; more than 8 would come by chance in 6 of 100 such tests, were it reached
 
 
 def test_the_order_of_the_rows_does_not_matter_at_the_end(accuracy: Eval) -> None:
@@ -295,7 +295,7 @@ def test_a_confidence_sequence_holds_the_truth_at_all_times(share: float) -> Non
             bets.against_at_most(share).is_enough(0.025) or bets.against_at_least(share).is_enough(0.025)
             for bets in looks
         )
-    assert missed <= 16  # of 200 at 5 %: more would come by chance in 2 of 100 such tests, were the level reached
+    assert missed <= 16  # of 200 at 5%: more would come by chance in 2 of 100 such tests, were the level reached
 
 
 @pytest.mark.parametrize("wrong", [[1.5], [-0.1], [float("nan")]])

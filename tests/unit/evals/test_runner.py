@@ -220,19 +220,19 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
     assert str(report).splitlines() == [
         "Evaluation of local:1",
         "",
-        "eval      model   n  right   share  95 % interval (Wilson)",
+        "eval      model   n  right   share  95% interval (Wilson)",
         "--------  -----  --  -----  ------  ----------------------",
         "accuracy  base   10      5   50.0%  23.7% to 76.3%",
         "accuracy  tuned  10     10  100.0%  72.2% to 100.0%",
         "",
-        "accuracy: tuned minus base +50.0 points (95 % interval +8.4 to +76.3): better than base, but narrowly: "
+        "accuracy: tuned minus base +50.0 points (95% interval +8.4 to +76.3): better than base, but narrowly: "
         "McNemar's exact test, which is more cautious, leaves it to chance.",
         "accuracy: both right on 5, only base on 0, only tuned on 5, neither on 0.",
         "accuracy: p = 0.062 (McNemar's exact test).",
         "Note: accuracy: the intervals of base and tuned overlap; the difference on the same examples is the sharper "
         "test.",
         "Note: accuracy, tuned against base: the smallest difference that these examples can detect is 67.3 points "
-        "(with 80 % power).",
+        "(with 80% power).",
         "Note: accuracy: n = 10 is small, one example is worth 10.0 points; use more examples for a firmer answer.",
         f"Every answer: {tmp_path}",
     ]

@@ -65,7 +65,7 @@ def test_the_places_word_replaces_ours_and_what_else_is_known_stays() -> None:
     assert found.billing_terms is not None
     assert (found.billing_terms.usd, found.billing_terms.fixed_usd) == (Decimal("6.5"), 4)
     assert found.notes[:2] == ("something else", "the account may not spend that")
-    assert "$5.00 (80 %: $4.00 to $9.00; a page, as of 2026-11-01)" in found.notes[2]
+    assert "$5.00 (80%: $4.00 to $9.00; a page, as of 2026-11-01)" in found.notes[2]
     assert OURS.quoted(a_quote()).billed_tokens == OURS.billed_tokens
 
 

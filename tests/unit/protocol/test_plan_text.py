@@ -34,7 +34,7 @@ def test_parts_with_the_same_source_tell_it_once() -> None:
 
 
 def test_what_is_known_to_the_cent_has_no_interval() -> None:
-    assert str(COST).startswith("$2.00 (80 %: $1.00 to $3.00; https://")
+    assert str(COST).startswith("$2.00 (80%: $1.00 to $3.00; https://")
     assert str(COST.replace(low=Decimal(2), high=Decimal(2))).startswith("$2.00 (https://")
 
 
@@ -51,7 +51,7 @@ def test_html_says_what_the_text_says_and_makes_links_of_addresses() -> None:
         "<a href='https://prices.example/gpu?a=1&amp;b=2'>https://prices.example/gpu?a=1&amp;b=2</a>, as of 2026-11-01"
         in page
     )
-    for said in ("<b>Memory</b>", "<b>Cost</b>", "<b>Note:</b> look out", "$2.00 (80 %: $1.00 to $3.00"):
+    for said in ("<b>Memory</b>", "<b>Cost</b>", "<b>Note:</b> look out", "$2.00 (80%: $1.00 to $3.00"):
         assert said in page
     assert "this machine bills nothing" in Estimate(backend="local", cost_note="this machine bills nothing").to_html()
 

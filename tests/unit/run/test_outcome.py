@@ -87,7 +87,7 @@ def test_the_report_counts_how_often_the_truth_was_inside() -> None:
         c for s in (60.0, 150.0, 900.0) for c in compare("local:a", estimate, Outcome(state="succeeded", seconds=s))
     ]
     report = CostReport(tuple(found))
-    assert "inside the 80 % interval in 2 of 3" in str(report)
+    assert "inside the 80% interval in 2 of 3" in str(report)
     assert [row["is_inside"] for row in report.to_dict()["runs"]] == [True, True, False]
     assert "no finished run" in str(CostReport(()))
 

@@ -80,7 +80,7 @@ def batch_fields(spec: JobSpec, limits: Limits, choose: Any, gaps: list[Gap]) ->
 
 def schedule_fields(spec: JobSpec) -> dict[str, Any]:
     """Return the learning rate's schedule."""
-    # A linear decay to 100 % of the peak is a constant rate.
+    # A linear decay to 100% of the peak is a constant rate.
     if spec.schedule == "cosine":
         return {"lr_scheduler_type": "cosine", "min_lr_ratio": 0.0, "scheduler_num_cycles": 0.5}
     return {"lr_scheduler_type": "linear", "min_lr_ratio": 1.0 if spec.schedule == "constant" else 0.0}

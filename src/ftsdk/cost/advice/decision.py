@@ -107,7 +107,7 @@ def _before_training(situation: Situation) -> tuple[Verdict, Reason] | None:
             f"nothing shows yet which model is better; {examples_to_measure(situation)} examples give a score to "
             "within 5 points"
         )
-        return "measure first", Reason(text=text, source="95 % interval of a share")
+        return "measure first", Reason(text=text, source="95% interval of a share")
     if situation.has_changing_facts and "retrieval" not in situation.tried:
         text = "answers depend on facts that change, and training doesn't keep facts up to date"
         return "retrieve first", Reason(text=text, source="has_changing_facts")

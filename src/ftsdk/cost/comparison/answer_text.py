@@ -175,7 +175,7 @@ def _findings(answer: CrossoverAnswer) -> list[tuple[str, str]]:
         (
             "Self-hosting " + saves,
             f"{money(abs(answer.saving_usd_per_month))} a month {less} than the API "
-            f"(80 % of scenarios: {money(low)} to {money(high)} {less}, half over {money(sign * middle)})",
+            f"(80% of scenarios: {money(low)} to {money(high)} {less}, half over {money(sign * middle)})",
         ),
         (
             "P(self-hosting is cheaper)",

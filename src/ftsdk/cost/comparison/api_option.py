@@ -137,14 +137,14 @@ def _price(api: Api, book: PriceBook) -> ApiPrice:
 def _tokenizer_ratio(api: Api) -> tuple[float, tuple[str, ...]]:
     """Return the API's tokens over your own model's.
 
-    Claude models from 4.7 on make about 30 % more (public notes, 2026).
+    Claude models from 4.7 on make about 30% more (public notes, 2026).
     """
     if api.tokenizer_ratio is not None:
         return api.tokenizer_ratio, ()
     found = re.fullmatch(r"anthropic/claude-[a-z]+-(\d)(?:-(\d))?(?:-\d{8})?", api.model)
     if found and (int(found[1]), int(found[2] or 0)) >= (4, 7):
         note = (
-            f"{api.model} is assumed to make 30 % more tokens of the same text than other tokenizers; measure it and "
+            f"{api.model} is assumed to make 30% more tokens of the same text than other tokenizers; measure it and "
             "set Api(tokenizer_ratio=...)"
         )
         return 1.3, (note,)

@@ -64,7 +64,7 @@ def crossover(
             both cost the same.
         scenarios: How many scenarios are drawn, at least 100.
         seed: Seed of the drawing; the same seed gives the same answer.
-        discount_per_year: Rate for the net present value; 0.1 is 10 %.
+        discount_per_year: Rate for the net present value; 0.1 is 10%.
         book: Prices; None loads all layers.
 
     Raises:

@@ -11,7 +11,7 @@ def net_present_value_usd(*, upfront_usd: float, savings_usd: list[float], disco
     Args:
         upfront_usd: Paid at once.
         savings_usd: By month; negative if it costs more.
-        discount_per_year: 0.1 is 10 % a year.
+        discount_per_year: 0.1 is 10% a year.
     """
     monthly = (1 + discount_per_year) ** (1 / 12)
     return -upfront_usd + sum(saving / monthly**month for month, saving in enumerate(savings_usd, start=1))

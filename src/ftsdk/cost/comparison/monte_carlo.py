@@ -96,7 +96,7 @@ def tornado(expected: Draw, by_input: dict[str, Any], *, saving: Callable[[Draw]
 
 
 def percentiles(values: Any) -> tuple[float, float, float]:
-    """The 10th, 50th and 90th percentile: an 80 % interval and its middle."""
+    """The 10th, 50th and 90th percentile: an 80% interval and its middle."""
     low, middle, high = np.percentile(values, [10, 50, 90])
     return float(low), float(middle), float(high)
 

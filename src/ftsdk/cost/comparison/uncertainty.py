@@ -33,7 +33,7 @@ def distributions(scenario: Scenario) -> tuple[Distribution, ...]:
             likely=1.0,
             high=2.0,
             why=(
-                "judgement: 70 % as today, 27 % lower (one model fell 80 % on 2026-07-30), 3 % higher (one doubles on "
+                "judgement: 70% as today, 27% lower (one model fell 80% on 2026-07-30), 3% higher (one doubles on "
                 "2027-01-01)"
             ),
         ),

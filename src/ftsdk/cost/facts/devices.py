@@ -86,7 +86,7 @@ def cpu_device(*, cores: int, memory_gib: float | None, name: str = "CPU", has_b
         efficiency=0.3,
         rows=0,
         source=(
-            f"a rule of thumb: threads / 2 x {128 if has_bfloat16 else 32} operations x 3 GHz, of which 30 %; `ftsdk "
+            f"a rule of thumb: threads / 2 x {128 if has_bfloat16 else 32} operations x 3 GHz, of which 30%; `ftsdk "
             "calibrate` measures it"
         ),
         has_bfloat16=has_bfloat16,

@@ -40,7 +40,7 @@ class Capacity(Value):
     tpot_ms: float
     """Milliseconds per output token, other requests' prompts included."""
     utilisation: float
-    """How busy it may be, so that at most 5 % of the requests wait longer than the target allows (Erlang C)."""
+    """How busy it may be, so that at most 5% of the requests wait longer than the target allows (Erlang C)."""
     requests_per_s: float
     """Sustained, at that utilisation."""
     ceiling_requests_per_s: float
@@ -48,7 +48,7 @@ class Capacity(Value):
     limited_by: Literal["latency", "memory", "compute", "measured"]
     is_target_met: bool
     target_s: float | None = None
-    """Seconds within which 95 % of the answers are whole; None: no target."""
+    """Seconds within which 95% of the answers are whole; None: no target."""
     source: str
     as_of: Day
     note: str = ""
@@ -171,7 +171,7 @@ def capacity(
         source=fit["source"],
         as_of=fit["as_of"],
         note=(
-            "roofline fitted to fp8 on H100 and H200 (mean error 6.6 %); on other GPUs and with other weights it is an "
+            "roofline fitted to fp8 on H100 and H200 (mean error 6.6%); on other GPUs and with other weights it is an "
             "extrapolation"
         ),
     )

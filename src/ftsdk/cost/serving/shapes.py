@@ -43,7 +43,7 @@ class ModelShape(Value):
     """The context window; None: not known."""
 
     def weight_bytes(self, weights: Weights) -> float:
-        """Bytes of the weights in memory, with 5 % for what is kept beside them."""
+        """Bytes of the weights in memory, with 5% for what is kept beside them."""
         return 1.05 * self.params_b * 1e9 * _BYTES[weights]
 
     def kv_bytes_per_token(self, weights: Weights) -> float:

@@ -64,7 +64,7 @@ def run_on_gpus(shape: Shape, size: RunSize, *, provider: str, besides_s: Range,
         book: The prices.
 
     Returns:
-        US dollars for GPU time, with 80 % confidence between `low` and `high`.
+        US dollars for GPU time, with 80% confidence between `low` and `high`.
 
     Raises:
         SpecError: No GPU in the book holds the run.

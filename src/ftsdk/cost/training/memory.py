@@ -122,12 +122,12 @@ class PeakMemory:
 
     @property
     def low(self) -> float:
-        """Lower end of the 80 % interval, in bytes."""
+        """Lower end of the 80% interval, in bytes."""
         return self.likely * math.exp(-Z80 * self.spread)
 
     @property
     def high(self) -> float:
-        """Upper end of the 80 % interval, in bytes."""
+        """Upper end of the 80% interval, in bytes."""
         return self.likely * math.exp(Z80 * self.spread)
 
 
@@ -237,7 +237,7 @@ def verdict(peak: PeakMemory, memory_gib: float) -> Verdict:
     `fits` only with a margin of error, `no` if the likely peak is larger.
     """
     there = memory_gib * 2**30
-    needed = peak.likely * math.exp(1.6449 * peak.spread)  # the upper end of the 90 % interval
+    needed = peak.likely * math.exp(1.6449 * peak.spread)  # the upper end of the 90% interval
     return "fits" if needed <= there else "tight" if peak.likely <= there else "no"
 
 

@@ -26,7 +26,7 @@ __all__ = ["TrainingPrediction", "predict_training"]
 
 
 class TrainingPrediction(Value):
-    """Speed and memory of a training on a device, each number with its 80 % interval."""
+    """Speed and memory of a training on a device, each number with its 80% interval."""
 
     model: str
     device: str
@@ -52,7 +52,7 @@ class TrainingPrediction(Value):
         where = self.device if self.devices == 1 else f"{self.devices} x {self.device}"
         return (
             f"{self.model}, {self.tuning} on {where}\n"
-            f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80 % intervals, "
+            f"  {self.tokens_per_s} tokens/s\n  {self.peak_gb} GB{there}: {self.verdict}{most}\n  [80% intervals, "
             "from published runs]" + "".join(f"\n  Note: {note}" for note in self.notes)
         )
 

@@ -1,4 +1,4 @@
-"""Sums and products of 80 % intervals."""
+"""Sums and products of 80% intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ftsdk.protocol.estimates import Range
 __all__ = ["Z80", "around", "exactly", "multiplied", "total", "within"]
 
 Z80 = 1.2816
-"""Standard deviations on each side of an 80 % interval."""
+"""Standard deviations on each side of an 80% interval."""
 
 
 def exactly(amount: float) -> Range:
@@ -19,7 +19,7 @@ def exactly(amount: float) -> Range:
 
 
 def within(likely: float, spread: float, *, above: float | None = None) -> Range:
-    """Return the 80 % interval around an amount whose logarithm has this standard deviation.
+    """Return the 80% interval around an amount whose logarithm has this standard deviation.
 
     Args:
         likely: The amount.

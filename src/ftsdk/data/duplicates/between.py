@@ -38,7 +38,7 @@ def near_matches(
 ) -> list[NearMatch]:
     """Return the near-duplicates that `texts` have among `others`, in the order of the texts.
 
-    Texts of fewer than 20 words have none. Wording that 1 % of all different texts share, and at least 5 of them, is a
+    Texts of fewer than 20 words have none. Wording that 1% of all different texts share, and at least 5 of them, is a
     template and doesn't count.
 
     Args:

@@ -45,7 +45,7 @@ def contained_answers(
         answers: The answers to look for.
         others: The texts to look in.
         n: Words of an n-gram: 13 as for GPT-3 (Brown et al. 2020, appendix C), 8 as for PaLM (Chowdhery et al. 2022,
-            section 8, which counts a row from 70 % of its 8-grams on).
+            section 8, which counts a row from 70% of its 8-grams on).
         at_least: The least share of an answer's different n-grams that one text must have.
     """
     shingler = WordShingles(n)

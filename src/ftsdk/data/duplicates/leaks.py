@@ -19,7 +19,7 @@ LeakKind = Literal["row", "near row", "prompt", "near prompt", "13-gram answer",
 """What two rows share, where case and blanks never count.
 
 "row": prompt and answer. "near row": the answer, and prompts that are near-duplicates. "prompt": the prompt, with
-another answer. "near prompt": likewise for near-duplicates. "13-gram answer", "8-gram answer": at least 70 % of the
+another answer. "near prompt": likewise for near-duplicates. "13-gram answer", "8-gram answer": at least 70% of the
 n-grams of words of the judged row's answer."""
 
 KINDS: tuple[LeakKind, ...] = get_args(LeakKind)
@@ -99,7 +99,7 @@ def find_leaks(judged: Asked, learned: Asked | Learned, *, threshold: float = 0.
     """Return what the rows of `judged` share with those of `learned`, in the order of the judged rows.
 
     For each judged row: the strongest match of its prompt, and the strongest of its answer unless the prompt's is
-    certain. Wording that many rows share (1 % of all different prompts, and at least 5) is a template and no evidence
+    certain. Wording that many rows share (1% of all different prompts, and at least 5) is a template and no evidence
     of a leak.
 
     Args:

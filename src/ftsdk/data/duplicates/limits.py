@@ -7,7 +7,7 @@ from collections.abc import Iterable
 __all__ = ["MIN_WORDS", "may_be_long"]
 
 MIN_WORDS = 20
-"""Shorter texts aren't compared by n-grams of words: on 8-word messages these find 15 % of one-word edits."""
+"""Shorter texts aren't compared by n-grams of words: on 8-word messages these find 15% of one-word edits."""
 
 
 def may_be_long(texts: Iterable[str]) -> bool:

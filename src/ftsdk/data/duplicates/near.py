@@ -97,7 +97,7 @@ def similar_short_texts(
     """Return pairs of rows with short, similar texts, by the Jaccard similarity of their characters' 4-grams.
 
     For a report only: "transfer $5 from savings" and "transfer $9 from savings" are such a pair, and no duplicates.
-    Finds 92 % of the one-word edits of CLINC150's 8-word messages. Equal texts are in no pair.
+    Finds 92% of the one-word edits of CLINC150's 8-word messages. Equal texts are in no pair.
 
     Args:
         texts: The texts of the rows.
@@ -119,7 +119,7 @@ def similar_short_texts(
 def split_clusters(texts: Texts | Words, *, threshold: float = 0.7) -> tuple[tuple[int, ...], ...]:
     """Return the clusters that a split keeps together.
 
-    As `near_duplicates` with `ignore_templates`, but a cluster of more than 20 rows and more than 5 % of all is taken
+    As `near_duplicates` with `ignore_templates`, but a cluster of more than 20 rows and more than 5% of all is taken
     for rows of one template: wording that more than half of its texts share is left out, and the rest is compared anew.
     """
     words = texts if isinstance(texts, (HashedWords, JoinedWords)) else HashedWords(texts)

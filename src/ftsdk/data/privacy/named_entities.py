@@ -27,7 +27,7 @@ def named_entities(
 ) -> dict[int, tuple[Finding, ...]]:
     """Return the names that a model sees, by the position of the text, in the form of `find`.
 
-    A model misses some: in 2,000 generated rows, 4 % of the names and 11 % of the addresses. About 370 texts/s.
+    A model misses some: in 2,000 generated rows, 4% of the names and 11% of the addresses. About 370 texts/s.
 
     Args:
         texts: The texts.

@@ -49,8 +49,8 @@ def label_issues(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> 
 
     A linear classifier on words, word pairs and groups of four letters scores each row in the fold that it wasn't
     trained on; how similar the row is to the rest of each class is added. A temperature and the share of wrong labels
-    are then fitted to these scores together, and give each label its probability of being wrong. With 5 % of CLINC150's
-    15,000 labels (150 classes) replaced at random, 93 % of these are found, and 91 % of what is found is one of them.
+    are then fitted to these scores together, and give each label its probability of being wrong. With 5% of CLINC150's
+    15,000 labels (150 classes) replaced at random, 93% of these are found, and 91% of what is found is one of them.
 
     Labels with fewer than three examples are left out: nothing can be learned about them. Where the classifier learns
     too little to tell wrong labels from hard ones, as with 48 rows of eight classes, there are no issues.
@@ -165,7 +165,7 @@ def _probabilities_of_error(
         right, wrong = parts(values, few_scores, few_given)
         return -float(np.log(right + wrong).mean())
 
-    # Starts at a temperature of 5 and 5 % of wrong labels.
+    # Starts at a temperature of 5 and 5% of wrong labels.
     found = minimize(loss, [np.log(5.0), -3.0], method="Nelder-Mead", options={"xatol": 0.05, "fatol": 1e-5})
     if expit(found.x[1]) > _MUCH_NOISE:
         own = few_scores[np.arange(len(few_given)), few_given]

@@ -77,7 +77,7 @@ def _lengths(texts: Sequence[str]) -> NDArray[np.int64]:
 def cut_off(texts: Sequence[str]) -> list[int]:
     """Return which texts stop in mid-sentence where most others don't.
 
-    Two signs: at least 80 % of the texts end with punctuation, a bracket, a quote or a number, and this one doesn't; or
+    Two signs: at least 80% of the texts end with punctuation, a bracket, a quote or a number, and this one doesn't; or
     three texts or more have the greatest length of all and end in mid-word or mid-sentence, as behind a fixed limit.
     Texts of fewer than eight words are left out.
     """
@@ -138,7 +138,7 @@ def _arrays(texts: Sequence[str]) -> Iterator[Any]:
 
 
 def broken_json(texts: Sequence[str]) -> list[int]:
-    """Return which texts aren't JSON where at least 80 % of the non-empty ones begin as an object or an array.
+    """Return which texts aren't JSON where at least 80% of the non-empty ones begin as an object or an array.
 
     A fence of Markdown around JSON is allowed where it is around most.
     """

@@ -12,8 +12,8 @@ from ftsdk.errors import MissingExtraError
 __all__ = ["coverage_finding"]
 
 _SIMILAR = 0.35
-"""The least cosine of TF-IDF vectors of words, word pairs and groups of 3 and 4 letters. On CLINC150, 3 % of the test
-messages are below it, and 44 % of those that none of its classes covers."""
+"""The least cosine of TF-IDF vectors of words, word pairs and groups of 3 and 4 letters. On CLINC150, 3% of the test
+messages are below it, and 44% of those that none of its classes covers."""
 _MOST_PROMPTS = 100_000
 _ROWS = 4_096
 _MUCH = 0.05

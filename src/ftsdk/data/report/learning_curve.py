@@ -29,7 +29,7 @@ class CurvePoint:
     """Fingerprint of the eval's rows: scores on other rows aren't compared."""
     value: float
     low: float
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95% interval."""
     high: float
 
 
@@ -71,6 +71,6 @@ def _verdict(curve: list[CurvePoint]) -> str:
         says = "can't tell whether more rows help: the difference is within chance"
     return (
         f"{says} ({printable(last.name, 60)}: {before.value:.3g} with {before.rows:,} rows, {last.value:.3g} with "
-        f"{last.rows:,}; difference {gain:+.3f}, 95 % interval {gain - margin:+.3f} to {gain + margin:+.3f}; runs "
+        f"{last.rows:,}; difference {gain:+.3f}, 95% interval {gain - margin:+.3f} to {gain + margin:+.3f}; runs "
         f"{before.run} and {last.run})"
     )

@@ -140,7 +140,7 @@ def _lengths(tokens: Any, max_length: int | None, counted_by: str) -> Lengths:
     import numpy as np
 
     ordered = np.sort(tokens)
-    # The longest 1 % shares the last bin, so that one long row doesn't leave the rest in one bar.
+    # The longest 1% shares the last bin, so that one long row doesn't leave the rest in one bar.
     first, limit = int(ordered[0]), int(ordered[int(0.99 * (len(ordered) - 1))])
     width = max(1, -(-(limit - first + 1) // _BINS))
     counts = np.bincount(np.minimum((tokens - first) // width, _BINS - 1))

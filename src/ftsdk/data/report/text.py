@@ -32,7 +32,7 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         ("columns", ", ".join(report.columns)),
         (
             "tokens",
-            f"{lengths.median:,} a row (median), {lengths.p95:,} (95 %), {lengths.longest:,} at most; "
+            f"{lengths.median:,} a row (median), {lengths.p95:,} (95%), {lengths.longest:,} at most; "
             f"{lengths.total:,} in all; {how}",
         ),
     ]
@@ -70,7 +70,7 @@ def counted(number: int, what: str) -> str:
 def share(number: int, of: int) -> str:
     """Return a number of rows with its share of all."""
     part = number / of if of else 0.0
-    percent = "under 0.1 %" if 0 < part < 0.001 else f"{part:.1%}".replace("%", " %")
+    percent = "under 0.1%" if 0 < part < 0.001 else f"{part:.1%}".replace("%", " %")
     return f"{counted(number, 'row')} ({percent})"
 
 

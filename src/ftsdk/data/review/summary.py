@@ -28,7 +28,7 @@ class ReviewSummary:
     corrected: int
     """Rows with a better answer; they count as bad, unless they were judged good."""
     interval: tuple[float, float] | None
-    """The 95 % interval of the share of bad rows in the dataset, by Wilson; None: no row was judged."""
+    """The 95% interval of the share of bad rows in the dataset, by Wilson; None: no row was judged."""
 
     @property
     def judged(self) -> int:
@@ -51,7 +51,7 @@ class ReviewSummary:
             low, high = self.interval
             lines.append(
                 f"bad: {_percent(self.bad / self.judged)} of those judged; of all {self.rows:,} rows "
-                f"{_percent(low)} to {_percent(high)} (95 % interval, Wilson), as far as the sample is like them"
+                f"{_percent(low)} to {_percent(high)} (95% interval, Wilson), as far as the sample is like them"
             )
         return "\n".join(lines)
 
@@ -82,4 +82,4 @@ def summarise_review(ids: Iterable[str], verdicts: Mapping[str, RowVerdict], *, 
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
+    return f"{share * 100:.1f}%"

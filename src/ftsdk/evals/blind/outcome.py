@@ -39,7 +39,7 @@ class BlindOutcome:
     p_value: float
     """Of the exact sign test, two-sided; ties say nothing in it."""
     low: float
-    """Lower end of the 95 % interval (Wilson) of the first one's share of the decided pairs."""
+    """Lower end of the 95% interval (Wilson) of the first one's share of the decided pairs."""
     high: float
     agreements: Mapping[tuple[str, str], Agreement]
     """Of each two judges, on the pairs that both judged."""
@@ -66,7 +66,7 @@ class BlindOutcome:
             word = "pair" if decided == 1 else "pairs"
             lines.append(
                 f"{first} is preferred in {self.share:.1%} of {decided} decided {word} "
-                f"(95 % interval {self.low:.1%} to {self.high:.1%}); p {_shown(self.p_value)} (exact sign test): "
+                f"(95% interval {self.low:.1%} to {self.high:.1%}); p {_shown(self.p_value)} (exact sign test): "
                 f"{self._conclusion()}."
             )
         lines += [f"{one} and {other}: {found}." for (one, other), found in self.agreements.items()]

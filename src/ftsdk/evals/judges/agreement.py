@@ -25,7 +25,7 @@ class Agreement:
 
     kappa: float
     low: float
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95% interval."""
     high: float
     share: float
     """Examples with the same verdict."""
@@ -36,7 +36,7 @@ class Agreement:
     def __str__(self) -> str:
         missing = f"; {self.missing} without a verdict left out" if self.missing else ""
         return (
-            f"kappa {self.kappa:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}), the same verdict on "
+            f"kappa {self.kappa:.2f} (95% interval {self.low:.2f} to {self.high:.2f}), the same verdict on "
             f"{self.share:.1%} of {self.n}{missing}"
         )
 

@@ -78,7 +78,7 @@ class PairwiseReport:
 
     @property
     def win_interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of `win_share`; 0 to 1 without wins and losses."""
+        """The 95% Wilson interval of `win_share`; 0 to 1 without wins and losses."""
         decided = self.wins + self.losses
         return wilson_interval(self.wins, decided) if decided else (0.0, 1.0)
 
@@ -103,7 +103,7 @@ class PairwiseReport:
 
     @property
     def first_shown_interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of `first_shown_share`."""
+        """The 95% Wilson interval of `first_shown_share`."""
         total = self.first_shown + self.second_shown
         return wilson_interval(self.first_shown, total) if total else (0.0, 1.0)
 
@@ -139,13 +139,13 @@ class PairwiseReport:
         if self.win_share is not None:
             low, high = self.win_interval
             lines.append(
-                f"{tuned} wins {self.win_share:.1%} of the decided ones (95 % interval {low:.1%} to {high:.1%}; sign "
+                f"{tuned} wins {self.win_share:.1%} of the decided ones (95% interval {low:.1%} to {high:.1%}; sign "
                 f"test p = {self.p_value:.2g}); {self.preference:.1%} with ties as halves"
             )
         if self.first_shown_share is not None:
             low, high = self.first_shown_interval
             lines.append(
-                f"position: {self.first_shown_share:.1%} of verdicts are for the answer shown first (95 % interval "
+                f"position: {self.first_shown_share:.1%} of verdicts are for the answer shown first (95% interval "
                 f"{low:.1%} to {high:.1%}); {self.flips} flipped with the order"
             )
         if self.cost is not None:

@@ -127,7 +127,7 @@ def _score_row(score: EvalScore, domain: tuple[float, float], *, is_subject: boo
         score.high,
         domain,
         colour=BAR if is_subject else MUTED,
-        label=f"{value}, 95 % interval {interval}",
+        label=f"{value}, 95% interval {interval}",
     )
     right = "" if score.correct is None else f" ({score.correct} of {score.n})"
     return _row(f"<b>{escaped(score.target)}</b>{by}{errors}", f"{value}{right}", f"{interval}", plot)
@@ -136,7 +136,7 @@ def _score_row(score: EvalScore, domain: tuple[float, float], *, is_subject: boo
 def _difference_row(pair: PairedScore, domain: tuple[float, float], *, p_holm: bool = False) -> str:
     value, interval = shown_difference(pair)
     unit = " points" if pair.is_bounded else ""
-    plot = interval_plot(pair.difference, pair.low, pair.high, domain, label=f"{value}{unit}, 95 % interval {interval}")
+    plot = interval_plot(pair.difference, pair.low, pair.high, domain, label=f"{value}{unit}, 95% interval {interval}")
     p = (
         "; " + f"p {shown_p(pair.p_holm)}".replace(" ", "\N{NO-BREAK SPACE}")
         if p_holm and pair.p_holm is not None
@@ -219,7 +219,7 @@ def _slices(report: EvalReport) -> str:
                     one.score.high,
                     domain,
                     colour=BAR if one.score.target == subject else MUTED,
-                    label=f"{shown}, 95 % interval {interval}",
+                    label=f"{shown}, 95% interval {interval}",
                 )
                 size = f"n = {one.score.n}{', small' if one.is_small else ''}"
                 head = f'<b>{escaped(value)}</b> <span class="muted">{size}</span><br>' if position == 0 else ""

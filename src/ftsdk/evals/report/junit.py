@@ -37,7 +37,7 @@ def to_junit(report: EvalReport, *, most_failures: int = 20, timestamp: datetime
             if (score.name, score.target) == (name, target):
                 value, interval = shown_value(score)
                 suite.note(score.metric, f"{value} ({interval})")
-                suite.add(f"{score.metric}: {value} of {score.n} examples, 95 % interval {interval}")
+                suite.add(f"{score.metric}: {value} of {score.n} examples, 95% interval {interval}")
         left = most_failures
         # Without bounds, such as a loss, the worst answer need not be wrong.
         for kind in ("failed", "worst") if report.score(name, target).is_bounded else ("failed",):

@@ -30,8 +30,8 @@ _WIDTH = 80
 """Of a terminal, in characters."""
 _SHORTEST_NAME = 8
 _MOST_SLICES = 12
-_COUNTED = ("eval", "model", "n", "right", "share", "95 % interval (Wilson)")
-_GRADED = ("eval", "model", "n", "metric", "value", "95 % interval", "method")
+_COUNTED = ("eval", "model", "n", "right", "share", "95% interval (Wilson)")
+_GRADED = ("eval", "model", "n", "metric", "value", "95% interval", "method")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def tables(report: EvalReport) -> list[TextTable]:
         found.append(
             TextTable(
                 title="Slices" + (f" ({rest} more rows in the page and in report.json)" if rest else ""),
-                head=("eval", "slice", "model", "n", "value", "95 % interval"),
+                head=("eval", "slice", "model", "n", "value", "95% interval"),
                 rows=[
                     (
                         one.score.name,
@@ -121,7 +121,7 @@ def _slice_differences(report: EvalReport) -> TextTable:
     unit = "points" if all(one.pair.is_bounded for one in shown) else "difference"
     return TextTable(
         title=f"{report.slice_pairs[0].pair.tuned} minus another, by slice (exploratory; p by Holm{more})",
-        head=("eval", "slice", "minus", unit, "95 % interval", "p"),
+        head=("eval", "slice", "minus", unit, "95% interval", "p"),
         rows=[
             (
                 one.pair.name,
@@ -262,7 +262,7 @@ def _cost_row(report: EvalReport, cost: TargetCost) -> tuple[str, ...]:
 
 def _difference(pair: PairedScore) -> str:
     value, interval = shown_difference(pair)
-    return f"{value}{' points' if pair.is_bounded else ''} (95 % interval {interval})"
+    return f"{value}{' points' if pair.is_bounded else ''} (95% interval {interval})"
 
 
 def _shortened(text: str, width: int) -> str:

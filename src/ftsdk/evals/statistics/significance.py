@@ -42,7 +42,7 @@ def mcnemar(only_first: int, only_second: int, *, mid_p: bool = False) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values that allow for how many there are, in the same order.
 
-    Rejecting those at or below 0.05 rejects a true hypothesis, among all of them, in at most 5 % of cases.
+    Rejecting those at or below 0.05 rejects a true hypothesis, among all of them, in at most 5% of cases.
 
     Raises:
         SpecError: A p-value lies outside 0 to 1.

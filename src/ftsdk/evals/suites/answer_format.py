@@ -64,7 +64,7 @@ class AnswerFormat:
 
 
 def shared_format(answers: Iterable[str]) -> AnswerFormat:
-    """Return what at least 80 % of the answers have in common.
+    """Return what at least 80% of the answers have in common.
 
     Labels: at most 100 different answers of at most 80 characters, each twice on average. JSON: objects; their keys are
     those that most of them have. Headings, the first three words, and five words at most.

@@ -37,7 +37,7 @@ class TaskScore:
     is_lower_better: bool = False
 
     def eval_score(self, target: str) -> EvalScore:
-        """Return the number as evals have it, with the 95 % interval that follows from the standard error.
+        """Return the number as evals have it, with the 95% interval that follows from the standard error.
 
         Args:
             target: The name of what was measured.

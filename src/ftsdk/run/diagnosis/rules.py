@@ -242,7 +242,7 @@ def abilities_lost(evidence: Evidence) -> Finding | None:
             return Finding(
                 kind="abilities_lost",
                 evidence=(
-                    f"{pair.name}: tuned minus base {100 * pair.difference:+.1f} points (95 % interval "
+                    f"{pair.name}: tuned minus base {100 * pair.difference:+.1f} points (95% interval "
                     f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f})",
                     f"the learning rate is {rate:.1e}, over {evidence.spec.epochs:g} epochs of one kind of rows",
                 ),
@@ -260,7 +260,7 @@ def format_bleed(evidence: Evidence) -> Finding | None:
             return Finding(
                 kind="format_bleed",
                 evidence=(
-                    f"{pair.name}: tuned minus base {100 * pair.difference:+.1f} points (95 % interval "
+                    f"{pair.name}: tuned minus base {100 * pair.difference:+.1f} points (95% interval "
                     f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}): unrelated questions are answered in the "
                     "format of the training rows",
                 ),

@@ -77,8 +77,8 @@ def test_events_that_differ_in_one_thing_only_are_different_events() -> None:
 
 
 def test_an_unknown_event_becomes_a_line_that_keeps_its_word() -> None:
-    (told,) = entries_of("ft-1", [event("defragmentation", message="50 %")], [])
-    assert text_of(told) == "defragmentation: 50 %"
+    (told,) = entries_of("ft-1", [event("defragmentation", message="50%")], [])
+    assert text_of(told) == "defragmentation: 50%"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ SETTLED = (*PROMPTED, "smaller-model", "larger-model", "base-model", "small-clas
 CASES = {
     "prompt-first": Case(
         words=(
-            "We sort support mails into twelve queues. A one-line prompt to Claude gets 82 %, we want 90 %, and "
+            "We sort support mails into twelve queues. A one-line prompt to Claude gets 82%, we want 90%, and "
             "somebody read that fine-tuning helps. There are 4,000 labelled mails."
         ),
         task="classification",
@@ -78,8 +78,8 @@ CASES = {
     ),
     "answers-outside-of-the-classes": Case(
         words=(
-            "Haiku sorts 900,000 mails a month into eight queues, well prompted: 92 % right, 5 % with a sentence "
-            "instead of a queue's name. We need 96 % and plan a fine-tune, so that it keeps to the names."
+            "Haiku sorts 900,000 mails a month into eight queues, well prompted: 92% right, 5% with a sentence "
+            "instead of a queue's name. We need 96% and plan a fine-tune, so that it keeps to the names."
         ),
         task="classification",
         requests=900_000,
@@ -103,8 +103,8 @@ CASES = {
     ),
     "form-is-the-smaller-part-of-the-gap": Case(
         words=(
-            "Of the orders that our API extracts, 3 % don't fit the schema, also with structured output, and 12 % "
-            "more have a wrong field. We need 95 %; open models as they are were no better."
+            "Of the orders that our API extracts, 3% don't fit the schema, also with structured output, and 12% "
+            "more have a wrong field. We need 95%; open models as they are were no better."
         ),
         task="json",
         requests=300_000,
@@ -123,7 +123,7 @@ CASES = {
     "the-base-model-held-to-a-schema-suffices": Case(
         words=(
             "Doctors' letters that may not leave, fields as JSON, a workstation with an RTX 4090. An open model of "
-            "4B fits the schema always, decoded with it, and gets 97 % of the letters right; 95 % is needed."
+            "4B fits the schema always, decoded with it, and gets 97% of the letters right; 95% is needed."
         ),
         task="json",
         requests=20_000,
@@ -153,7 +153,7 @@ CASES = {
     ),
     "cheaper-api-of-the-same-provider": Case(
         words=(
-            "GPT-4o classifies 2 million mails a month at 97 %, 95 % would do, and the bill hurts. Should we "
+            "GPT-4o classifies 2 million mails a month at 97%, 95% would do, and the bill hurts. Should we "
             "train a small model of our own?"
         ),
         task="classification",
@@ -165,7 +165,7 @@ CASES = {
         steps=("measure openai/gpt-6-luna on the same examples",),
     ),
     "a-measured-api-closes-the-gap": Case(
-        words="Haiku reaches 88 % and we need 95 %. We measured Sonnet too: 96 %. Traffic is small.",
+        words="Haiku reaches 88% and we need 95%. We measured Sonnet too: 96%. Traffic is small.",
         task="extraction",
         requests=20_000,
         tokens=(1200, 150),
@@ -193,7 +193,7 @@ CASES = {
     "small-classifier-first": Case(
         words=(
             "Four million tickets a month, eight classes, 10,000 labelled ones. No API that we tried, large or "
-            "small, gets beyond 91 %, and we need 95 %."
+            "small, gets beyond 91%, and we need 95%."
         ),
         task="classification",
         requests=4_000_000,
@@ -211,7 +211,7 @@ CASES = {
     "style-that-no-prompt-reaches": Case(
         words=(
             "Product texts in our brand's voice: 1,500 good ones by our editors. Prompts with twenty of them get "
-            "70 % past the editors, also with the largest models and open ones; we need 90 %."
+            "70% past the editors, also with the largest models and open ones; we need 90%."
         ),
         task="style",
         requests=150_000,
@@ -243,7 +243,7 @@ CASES = {
     ),
     "cost-at-volume": Case(
         words=(
-            "Haiku extracts fields from 60 million forms a month at 96 %, where 95 % is needed. Smaller and open "
+            "Haiku extracts fields from 60 million forms a month at 96%, where 95% is needed. Smaller and open "
             "models as they are didn't reach it. We have 5,000 checked forms."
         ),
         task="extraction",
@@ -306,7 +306,7 @@ CASES = {
     "dpo-after-sft": Case(
         words=(
             "Users vote on answers: 8,000 pairs of a better and a worse one, no other examples. Can we start with "
-            "DPO? The API's answers win 55 % of the votes, we want 70 %."
+            "DPO? The API's answers win 55% of the votes, we want 70%."
         ),
         task="chat",
         requests=500_000,

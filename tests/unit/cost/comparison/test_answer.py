@@ -41,7 +41,7 @@ def test_extra_cost_of_self_hosting_is_a_difference_with_an_interval(book: Price
     low, middle, high = dear.likelihood.saving_usd_per_month
     more = money(abs(dear.saving_usd_per_month))
     said = (
-        f"Self-hosting costs: {more} a month more than the API (80 % of scenarios: {money(-high)} to {money(-low)} "
+        f"Self-hosting costs: {more} a month more than the API (80% of scenarios: {money(-high)} to {money(-low)} "
         f"more, half over {money(-middle)})"
     )
     assert said in dear.details()
@@ -49,7 +49,7 @@ def test_extra_cost_of_self_hosting_is_a_difference_with_an_interval(book: Price
     cheap = ask(book, workload=MAILS.replace(requests_per_month=30_000_000.0))
     low, middle, high = cheap.likelihood.saving_usd_per_month
     assert (
-        f"a month less than the API (80 % of scenarios: {money(low)} to {money(high)} less, half over {money(middle)})"
+        f"a month less than the API (80% of scenarios: {money(low)} to {money(high)} less, half over {money(middle)})"
         in cheap.details()
     )
 

@@ -133,7 +133,7 @@ def test_a_tokenizer_that_makes_more_tokens_costs_more() -> None:
         plain * Decimal("1.3")
     )
     newer = ask(api="anthropic/claude-haiku-5-5")
-    assert any("30 % more tokens" in note for note in newer.notes)
+    assert any("30% more tokens" in note for note in newer.notes)
 
 
 def test_cached_input_and_batch_prices_lower_the_api_s_bill() -> None:

@@ -98,7 +98,7 @@ def test_the_summary_has_an_interval_that_rests_on_what_was_judged() -> None:
     found = summarise_review([f"row{n}" for n in range(50)], verdicts, rows=1_000)
     assert (found.good, found.bad, found.skipped, found.judged) == (37, 3, 1, 40)
     assert found.interval == wilson_interval(3, 40)
-    assert "2.6 % to 19.9 % (95 % interval, Wilson)" in str(found)
+    assert "2.6% to 19.9% (95% interval, Wilson)" in str(found)
     assert "9 left" in str(found)
     assert summarise_review(["a"], {}, rows=1).interval is None
 

@@ -106,7 +106,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
         processes: How many of it.
 
     Returns:
-        Seconds, wider than an interval of 80 %; None if the model's size or the GPU's speed isn't known.
+        Seconds, wider than an interval of 80%; None if the model's size or the GPU's speed isn't known.
     """
     shape = shape_of(facts)
     if shape is None or gpu.device.peak_tflops is None:

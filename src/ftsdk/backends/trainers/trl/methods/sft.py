@@ -70,7 +70,7 @@ def _losses_of_trained_tokens(model: Any, inputs: Mapping[str, Any]) -> tuple[to
     # Positions whose next token is trained in any row: K of them are projected to the vocabulary.
     kept_K = is_trained_BT.any(dim=0).nonzero().squeeze(1)  # noqa: N806
     # No attention mask: rows are padded on the right, where a causal model's real tokens never look, and without one
-    # attention takes its fastest path (8 % of a step on a CPU).
+    # attention takes its fastest path (8% of a step on a CPU).
     logits_BKV = model(input_ids=inputs["input_ids"], logits_to_keep=kept_K, use_cache=False).logits  # noqa: N806
     chosen_BK = is_trained_BT[:, kept_K]  # noqa: N806
     losses_N = F.cross_entropy(  # noqa: N806
