@@ -183,11 +183,25 @@ def _wide_encoding(content: bytes) -> str | None:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     start = content[:4096]
-    if start.count(0) * 50 < max(1, len(start)) and _ascii_letters(start, "UTF-8") is not None:
+    controls = _share_of_controls(start)
+    # Read byte by byte, half of wide ASCII is NUL, Cyrillic is full of other control characters, and most else isn't
+    # UTF-8. A few control characters in a text in UTF-8 are what a field holds.
+    if controls is not None and controls < 0.2:
         return None
     letters = {encoding: _ascii_letters(start, encoding) or 0 for encoding in _WIDE}
     best = max(letters, key=letters.__getitem__)
-    return best if letters[best] else None
+    fewest = 1 if controls is None else len(start) // (32 if "32" in best else 16)
+    return best if letters[best] >= max(1, fewest) else None
+
+
+def _share_of_controls(beginning: bytes) -> float | None:
+    """Return the share of control characters in a text in UTF-8; None if it is none."""
+    try:
+        text = codecs.getincrementaldecoder("UTF-8")().decode(beginning)
+    except UnicodeDecodeError:
+        return None
+    controls = sum(unicodedata.category(character) == "Cc" and character not in "\t\r\n" for character in text)
+    return controls / max(1, len(text))
 
 
 def _ascii_letters(content: bytes, encoding: str) -> int | None:

@@ -205,6 +205,12 @@ def test_any_text_survives_every_text_format(tmp_path: Path, rows: list[dict[str
     assert list(Dataset.from_file(write(tmp_path, "h.csv", as_csv(rows)))) == rows
 
 
+@pytest.mark.parametrize("text", ["\0\n", "\0", "a\0b", "\x01\x02\x03"])
+def test_control_characters_in_a_field_do_not_make_another_encoding(text: str, tmp_path: Path) -> None:
+    rows = [{"text": "", "label": text}]
+    assert list(Dataset.from_file(write(tmp_path, "a.csv", as_csv(rows)))) == rows
+
+
 def test_arguments_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", as_jsonl(ROWS))
     with pytest.raises(DatasetError, match="split='test' is only for datasets on the hub, and this is a file"):

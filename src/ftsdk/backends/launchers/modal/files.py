@@ -15,6 +15,8 @@ __all__ = ["VolumeFiles"]
 
 Cache = dict[str, tuple[Entry, bytes]]
 """Contents that were read before, with size and time: files that haven't changed aren't read again."""
+_COMMIT_WAIT_S = 10.0
+"""How long a commit may lack what was written before the newest that it has."""
 
 
 class VolumeFiles:
@@ -29,10 +31,20 @@ class VolumeFiles:
         folder: On the Volume.
         cache: Of the run; shared by its views.
         clock: Seconds since the epoch.
+        sleep: Wait for so many seconds.
     """
 
-    def __init__(self, volume: Volume, folder: str, cache: Cache, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        folder: str,
+        cache: Cache,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._volume = volume
+        self._sleep = sleep
         self._folder = folder
         self._cache = cache
         self._clock = clock
@@ -77,10 +89,19 @@ class VolumeFiles:
         return None if entry is None else max(0.0, self._clock() - entry.mtime)
 
     def fetch(self, folder: str, into: Path) -> None:
-        """Download a folder, its manifest last."""
+        """Download a folder, its manifest last.
+
+        A Volume is committed while the worker writes: the log can be there with its end, and the weights that were
+        written before it not yet. So a folder without a manifest is listed again for some seconds.
+        """
         into.mkdir(parents=True, exist_ok=True)
         (into / MANIFEST).unlink(missing_ok=True)
-        names = self._volume.list_files(f"{self._folder}/{folder}", recursive=True) or {}
+        deadline = self._clock() + _COMMIT_WAIT_S
+        while True:
+            names = self._volume.list_files(f"{self._folder}/{folder}", recursive=True) or {}
+            if MANIFEST in names or self._clock() >= deadline:
+                break
+            self._sleep(0.5)
         for name in sorted(names, key=lambda n: (n == MANIFEST, n)):
             target = into / name
             if target.resolve().is_relative_to(into.resolve()):
