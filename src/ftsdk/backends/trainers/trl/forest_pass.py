@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 
-from ftsdk.backends.trainers.trl.forest import Forest, TrainedRow, plant
 from ftsdk.backends.trainers.trl.tree_attention import TreePlan, attending_in
+from ftsdk.data.forest import Forest, TrainedRow, plant
 
 __all__ = ["losses_of", "why_not"]
 

@@ -104,7 +104,13 @@ def _make_trainer(
         shared["peft_config"] = lora_config(request)
     sequences = len(next(iter(rows.columns.values())))
     options = _arguments(request, context, sequences=sequences, has_validation=validation is not None)
-    return load_method(request.method.kind).make_trainer(request, shared, options, pad_token_id=tokenizer.pad_token_id)
+    return load_method(request.method.kind).make_trainer(
+        request,
+        shared,
+        options,
+        pad_token_id=tokenizer.pad_token_id,
+        on_message=lambda text: context.emit(LogEvent(message=text)),
+    )
 
 
 def _arguments(request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ftsdk.backends.trainers.trl.forest import Forest, Segment
+from ftsdk.data.forest import Forest, Segment
 
 __all__ = ["TreePlan", "UnsupportedAttentionError", "attending_in"]
 
@@ -192,7 +192,9 @@ def _attention(
     ):
         raise UnsupportedAttentionError(f"{type(module).__name__} needs {', '.join(unknown) or 'another attention'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    # As autocast does for PyTorch's own attention.
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
+    rows = (tensor[0].transpose(0, 1).to(dtype) for tensor in (query, key, value))
     return _TreeAttention.apply(*rows, plan, scale)[None], None
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-torch: Any = pytest.importorskip("torch", reason="the extra 'local' isn't installed")
-transformers: Any = pytest.importorskip("transformers", reason="the extra 'local' isn't installed")
-from ftsdk.backends.trainers.trl.forest import TrainedRow, plant
+pytest.importorskip("torch", reason="the extra 'local' isn't installed")
+import torch
+import transformers
+
 from ftsdk.backends.trainers.trl.forest_pass import losses_of, why_not
+from ftsdk.data.forest import TrainedRow, plant
 
 SIZES = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}

@@ -6,6 +6,7 @@ segment follow it without a gap, so that a range says who sees a token. Pure: no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -161,7 +162,7 @@ def computed_tokens(rows: Sequence[TrainedRow], most_tokens: int) -> int:
 def _common(rows: Sequence[TrainedRow], order: Sequence[int]) -> list[int]:
     """Return how many tokens each row has in common with the one before it; 0 for the first."""
     found = [0]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         first, second = rows[before].tokens, rows[after].tokens
         length = min(len(first), len(second))
         if first[:length] == second[:length]:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("torch", reason="the extra 'local' isn't installed")
-from ftsdk.backends.trainers.trl.forest import Forest, TrainedRow, computed_tokens, cut, plant
+from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 
 token = st.integers(0, 2)
 """Few kinds, so that rows have much in common."""
