@@ -24,13 +24,19 @@ class TrainedRow:
     """Up to the one before the last trained token: nothing after it changes the loss. At least one."""
     targets: tuple[tuple[int, int], ...]
     """Pairs of a position in `tokens` and the trained token that follows it."""
+    length: int
+    """Tokens of the whole row."""
 
     @classmethod
-    def of(cls, input_ids: Sequence[int], labels: Sequence[int], *, ignored: int) -> TrainedRow:
-        """Return the row of token ids and labels, which are `ignored` where a token isn't trained."""
-        targets = tuple((place, label) for place, label in enumerate(labels[1:]) if label != ignored)
-        end = targets[-1][0] + 1 if targets else 1
-        return cls(tokens=tuple(input_ids[:end]), targets=targets)
+    def of(cls, input_ids: Sequence[int], is_trained: Sequence[bool]) -> TrainedRow:
+        """Return a row of token ids, of which some are trained. The first one never is: nothing predicts it."""
+        places = [at for at, trained in enumerate(is_trained) if trained and at > 0]
+        end = places[-1] if places else 1
+        return cls(
+            tokens=tuple(input_ids[:end]),
+            targets=tuple((at - 1, input_ids[at]) for at in places),
+            length=len(input_ids),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ rows = st.lists(a_row(), min_size=1, max_size=8)
 
 
 def trained(rows: list[tuple[list[int], list[int]]]) -> list[TrainedRow]:
-    return [TrainedRow.of(ids, labels, ignored=-100) for ids, labels in rows]
+    return [TrainedRow.of(ids, [label != -100 for label in labels]) for ids, labels in rows]
 
 
 def seen_by(forest: Forest, at: int) -> set[int]:
@@ -70,17 +70,17 @@ def test_pieces_have_all_rows_and_no_more_tokens_than_a_row_or_the_most(
 
 
 def test_the_instruction_of_a_step_is_computed_once() -> None:
-    rows = [TrainedRow(tokens=(*range(70), 100 + n, 200 + n), targets=((71, 5),)) for n in range(16)]
+    rows = [TrainedRow(tokens=(*range(70), 100 + n, 200 + n), targets=((71, 5),), length=73) for n in range(16)]
     assert computed_tokens(rows, 1000) == 70 + 2 * 16
 
 
 def test_rows_that_continue_one_another_are_one_path() -> None:
-    turns = [TrainedRow(tokens=tuple(range(10 * n)), targets=((10 * n - 1, 7),)) for n in range(1, 30)]
+    turns = [TrainedRow(tokens=tuple(range(10 * n)), targets=((10 * n - 1, 7),), length=10 * n + 1) for n in range(1, 30)]
     forest = plant(turns)
     assert forest.tokens == tuple(range(290))
     assert forest.sources == tuple(10 * n - 1 for n in range(1, 30))
 
 
 def test_a_beginning_too_short_to_pay_is_not_shared() -> None:
-    rows = [TrainedRow(tokens=(1, 2, 3, n), targets=()) for n in range(2)]
+    rows = [TrainedRow(tokens=(1, 2, 3, n), targets=(), length=4) for n in range(2)]
     assert len(plant(rows).segments) == 2

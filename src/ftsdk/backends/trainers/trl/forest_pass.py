@@ -70,7 +70,7 @@ def why_not(model: Any, *, longest: int) -> str | None:
     size = model.get_input_embeddings().weight.shape[0]
     first = [(7 * n + 3) % size for n in range(_TRIAL_TOKENS)]
     rows = [first, [*first[: _TRIAL_TOKENS // 2], *((11 * n + 5) % size for n in range(_TRIAL_TOKENS // 2))]]
-    forest = plant([TrainedRow(tokens=tuple(row), targets=()) for row in rows], saved_at_least=1)
+    forest = plant([TrainedRow(tokens=tuple(row), targets=(), length=len(row)) for row in rows], saved_at_least=1)
     every = torch.arange(len(forest.tokens))
     was_training = model.training
     try:

@@ -41,7 +41,7 @@ class ComputesSharedTokensOnce:
             trainer.train_dataset["labels"],
         )
         order = list(trainer._get_train_sampler())[: share * _COUNTED_STEPS]
-        rows = [TrainedRow.of(ids[n], labels[n], ignored=IGNORED) for n in order]
+        rows = [_row(ids[n], labels[n]) for n in order]
         computed = sum(computed_tokens(rows[n : n + share], most_tokens) for n in range(0, len(rows), share))
         read = sum(len(ids[n]) for n in order)
         on_message(
@@ -109,9 +109,13 @@ def _rows_of(inputs: Mapping[str, Any]) -> list[TrainedRow]:
     """Return the rows of a padded batch."""
     lengths, ids, labels = (inputs[name].tolist() for name in ("attention_mask", "input_ids", "labels"))
     return [
-        TrainedRow.of(row[: sum(mask)], trained[: sum(mask)], ignored=IGNORED)
+        _row(row[: sum(mask)], trained[: sum(mask)])
         for mask, row, trained in zip(lengths, ids, labels, strict=True)
     ]
+
+
+def _row(ids: list[int], labels: list[int]) -> TrainedRow:
+    return TrainedRow.of(ids, [label != IGNORED for label in labels])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

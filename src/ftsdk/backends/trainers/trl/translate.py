@@ -184,6 +184,7 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         # On a CPU logits are computed for trained tokens only; `order.py` sorts the rows of a step, but no pairs.
         projects_trained_only=is_on_cpu and not is_paired,
         sorted_rows=0 if is_paired else spec.batch_size,
+        packed_tokens=request["packed_tokens"] or 0,
         evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
         checkpoints=max(1, steps // (request["checkpoint_steps"] or steps)) + 1,
     )

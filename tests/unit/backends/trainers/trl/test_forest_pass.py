@@ -66,7 +66,7 @@ def test_losses_and_gradients_are_those_of_single_rows(kind: str, options: dict[
     sum(expected).backward()
     gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     model.zero_grad()
-    forest = plant([TrainedRow.of(ids, labels, ignored=-100) for ids, labels in rows])
+    forest = plant([TrainedRow.of(ids, [label != -100 for label in labels]) for ids, labels in rows])
     assert len(forest.tokens) < 0.7 * sum(len(ids) for ids, _ in rows)
     losses = losses_of(model, forest)
     losses.sum().backward()
