@@ -109,8 +109,7 @@ def _rows_of(inputs: Mapping[str, Any]) -> list[TrainedRow]:
     """Return the rows of a padded batch."""
     lengths, ids, labels = (inputs[name].tolist() for name in ("attention_mask", "input_ids", "labels"))
     return [
-        _row(row[: sum(mask)], trained[: sum(mask)])
-        for mask, row, trained in zip(lengths, ids, labels, strict=True)
+        _row(row[: sum(mask)], trained[: sum(mask)]) for mask, row, trained in zip(lengths, ids, labels, strict=True)
     ]
 
 

@@ -55,7 +55,7 @@ class StepsSortedByBeginning(StepsSortedByLength):
         seed: With the epoch, decides the order.
     """
 
-    def __init__(self, ids_N: Sequence[Sequence[int]], *, step_rows: int, seed: int) -> None:  # noqa: N803 - shape suffix
+    def __init__(self, ids_N: Sequence[list[int]], *, step_rows: int, seed: int) -> None:  # noqa: N803 - shape suffix
         super().__init__([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
         self._ids_N = ids_N
 

@@ -130,10 +130,8 @@ class _TreeAttention(torch.autograd.Function):
         of_query, of_key, of_value = (torch.cat(parts)[plan.places_T] for parts in found)
         for branch in plan.branches:
             above, below = slice(branch.start, branch.end), slice(branch.end, branch.subtree_end)
-            seeing = (t[below][None] for t in (gradient, query))
-            seen = (t[above][None] for t in (key, value))
-            results = (t[below][None] for t in (joined, log_sum))
-            parts = _attend_backward(*seeing, *seen, *results, False, scale)
+            given, asked, result, total = (t[below][None] for t in (gradient, query, joined, log_sum))
+            parts = _attend_backward(given, asked, key[above][None], value[above][None], result, total, False, scale)
             of_query[below] += parts[0][0]
             of_key[above] += parts[1][0]
             of_value[above] += parts[2][0]
