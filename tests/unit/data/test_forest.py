@@ -75,7 +75,9 @@ def test_the_instruction_of_a_step_is_computed_once() -> None:
 
 
 def test_rows_that_continue_one_another_are_one_path() -> None:
-    turns = [TrainedRow(tokens=tuple(range(10 * n)), targets=((10 * n - 1, 7),), length=10 * n + 1) for n in range(1, 30)]
+    turns = [
+        TrainedRow(tokens=tuple(range(10 * n)), targets=((10 * n - 1, 7),), length=10 * n + 1) for n in range(1, 30)
+    ]
     forest = plant(turns)
     assert forest.tokens == tuple(range(290))
     assert forest.sources == tuple(10 * n - 1 for n in range(1, 30))
