@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,8 @@ DOMAINS = ("banking", "credit cards", "home", "auto", "travel", "small talk", "m
 INSTRUCTION = (
     f"You sort messages. Read the message and answer with one of these domains and nothing else: {', '.join(DOMAINS)}."
 )
-WORDS = (
-    "please what is the my card for a to do you in how much book order late need help with today car new and when"
-).split()  # noqa: SIM905 - one line a word would be thirty
+_TEXT = "please what is the my card for a to do you in how much book order late need help with today car new and when"
+WORDS = _TEXT.split()
 BATCH = 16
 
 
@@ -71,7 +71,7 @@ def made_rows(kind: str, count: int, folder: Path | None) -> list[dict[str, Any]
 class Ways:
     """The ways to train, each by a fresh trainer."""
 
-    def __init__(self, chats: list[dict[str, Any]], steps: int, scratch: Path) -> None:
+    def __init__(self, chats: list[dict[str, Any]], steps: int, scratch: Path, only: list[str]) -> None:
         import torch
 
         from ftsdk.backends.trainers.trl.methods.sft import columns
@@ -90,7 +90,12 @@ class Ways:
         lengths = [len(ids) for ids in self.columns["input_ids"]]
         self.mean_length = statistics.mean(lengths)
         self.trained = sum(label != -100 for labels in self.columns["labels"] for label in labels) / len(lengths)
-        self.names = ["ours", "ours, padded", *(f"TRL, padded, {n} at once" for n in (4, 8, 16)), "TRL, packing"]
+        self.names = only or [
+            "ours",
+            "ours, padded",
+            *(f"TRL, padded, {n} at once" for n in (4, 8, 16)),
+            "TRL, packing",
+        ]
 
     def trainer(self, name: str) -> Any:
         """Build the trainer of a way."""
@@ -118,7 +123,8 @@ class Ways:
             "lr_scheduler_type": "constant",
             "loss_type": "nll",
             "use_cpu": True,
-            "bf16": False,
+            # As the SDK sets it for packed rows.
+            "bf16": name == "ours" and self.dtype == torch.bfloat16,
             "logging_steps": 1,
             "report_to": "none",
             "disable_tqdm": True,
@@ -162,6 +168,7 @@ class Ways:
 
     def run(self, name: str) -> dict[str, Any]:
         """Train, and return the seconds of a row, by wall and processor, and the losses. The first step warms up."""
+        from peft.helpers import disable_input_dtype_casting
         from transformers import TrainerCallback
         from transformers.trainer_callback import PrinterCallback
 
@@ -175,7 +182,8 @@ class Ways:
 
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Marks())
-        trainer.train()
+        with disable_input_dtype_casting(trainer.model) if trainer.args.bf16 else nullcontext():
+            trainer.train()
         rows = (marks[-1][2] - marks[0][2]) / self.mean_length
         return {
             "wall_s": (marks[-1][0] - marks[0][0]) / rows,
@@ -206,6 +214,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--way", action="append", default=[], help="only this way to train; may be given several times")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--small", action="store_true", help="two steps, one round, two ways, no memory")
     arguments = parser.parse_args()
@@ -217,7 +226,7 @@ def main() -> int:
     steps, rounds = (2, 1) if arguments.small else (max(2, arguments.steps), arguments.rounds)
     with tempfile.TemporaryDirectory() as scratch:
         chats = made_rows(arguments.rows, BATCH * max(8, steps), arguments.folder)
-        ways = Ways(chats, steps, Path(scratch))
+        ways = Ways(chats, steps, Path(scratch), arguments.way)
         if arguments.only:
             import resource
 
@@ -236,7 +245,7 @@ def main() -> int:
             for name in names:
                 found[name].append(ways.run(name))
         memory = {} if arguments.small else {name: peak_gb(name, arguments) for name in names}
-    print(ways.notes[0])
+    print("\n".join(ways.notes[:1]))
     result: dict[str, Any] = {}
     for name, runs in found.items():
         wall, cpu = (statistics.median(run[key] for run in runs) for key in ("wall_s", "cpu_s"))
@@ -251,10 +260,13 @@ def main() -> int:
         losses = " ".join(f"{loss:.3f}" for loss in runs[0]["losses"])
         print(f"{name:24} {1 / wall:7.2f} examples/s {1 / cpu:7.2f} per cpu-s {peak}  loss {losses}")
     for key in ("examples_per_s", "examples_per_cpu_s"):
-        best = max((name for name in result if name.startswith("TRL")), key=lambda name: result[name][key])
-        print(f"ours / TRL at its best ({best}), {key}: {result['ours'][key] / result[best][key]:.2f}")
-        if "ours, padded" in result:
-            print(f"ours / ours, padded, {key}: {result['ours'][key] / result['ours, padded'][key]:.2f}")
+        rate = {name: figures[key] for name, figures in result.items()}
+        others = [name for name in rate if name.startswith("TRL")]
+        if others and "ours" in rate:
+            best = max(others, key=rate.__getitem__)
+            print(f"ours / TRL at its best ({best}), {key}: {rate['ours'] / rate[best]:.2f}")
+        if {"ours", "ours, padded"} <= rate.keys():
+            print(f"ours / ours, padded, {key}: {rate['ours'] / rate['ours, padded']:.2f}")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=1))
     return 0
