@@ -1,6 +1,6 @@
 """SFT on a CPU: ours and TRL's own trainer at several settings, on the same rows, interleaved in one process.
 
-    python benchmarks/bench_training.py [CLINC150] [--rows clinc|alike|plain] [--steps 6] [--rounds 3] [--json FILE]
+    python benchmarks/bench_training.py [CLINC150] [--rows clinc|alike|plain] [--steps 4] [--rounds 2] [--json FILE]
 
 CLINC150 is a folder with `train.jsonl` (columns `text` and `domain`, github.com/clinc/oos-eval, CC BY 3.0); without it
 the rows are generated in its shape. `alike` has a long instruction before short messages, `plain` rows that share
@@ -211,8 +211,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", type=Path, help="CLINC150")
     parser.add_argument("--rows", choices=["clinc", "alike", "plain"], default="clinc")
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--way", action="append", default=[], help="only this way to train; may be given several times")
     parser.add_argument("--only", help=argparse.SUPPRESS)
