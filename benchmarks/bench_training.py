@@ -239,7 +239,7 @@ def main() -> int:
         print(
             f"{len(chats)} rows, {ways.mean_length:.0f} tokens each, {ways.trained:.1f} of them trained; {BATCH} a step"
         )
-        names = ["ours", "TRL, padded, 16 at once"] if arguments.small else ways.names
+        names = ["ours", "TRL, padded, 16 at once"] if arguments.small and not arguments.way else ways.names
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(rounds):
             for name in names:

@@ -63,7 +63,7 @@ def test_losses_and_gradients_are_those_of_single_rows(kind: str, options: dict[
     assert why_not(model, longest=60) is None
     rows = some_rows()
     expected = one_by_one(model, rows)
-    sum(expected).backward()
+    torch.stack(expected).sum().backward()
     gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     model.zero_grad()
     forest = plant([TrainedRow.of(ids, [label != -100 for label in labels]) for ids, labels in rows])
