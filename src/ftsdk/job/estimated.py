@@ -44,7 +44,7 @@ def estimated(
     """
     from ftsdk.cost.training.calibration import read_calibration, software_version
     from ftsdk.cost.training.estimate import estimate
-    from ftsdk.cost.training.tokens import tokens_from_guesses
+    from ftsdk.cost.training.tokens import text_sample, tokens_from_guesses
     from ftsdk.models import inspect_model, load_tokenizer
 
     spec = plan.spec
@@ -64,7 +64,9 @@ def estimated(
             # What training would refuse is refused here, with the same message.
             parts = [None if data is None else _count_tokens(data, spec, tokenizer) for data in datasets]
     parts = parts or [
-        None if data is None or ref is None else tokens_from_guesses(guesses_of(data, ref), max_length=limit)
+        None
+        if data is None or ref is None
+        else tokens_from_guesses(guesses_of(data, ref), max_length=limit, sample=text_sample(data.rows))
         for data, ref in zip(datasets, (spec.train, spec.validation), strict=True)
     ]
     assert parts[0] is not None

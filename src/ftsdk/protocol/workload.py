@@ -39,6 +39,9 @@ class Execution(Value):
     """Whether logits are computed for trained tokens only."""
     sorted_rows: Annotated[int, Field(ge=0)] = 0
     """Random rows that are sorted by length before they are split into micro-batches; 0: none."""
+    packed_tokens: Annotated[int, Field(ge=0)] = 0
+    """Most tokens at once where a device's rows of a step are packed and what they share is computed once; 0: rows are
+    padded, `micro_batch_size` at a time."""
     evaluations: Annotated[int, Field(ge=0)] = 0
     """Passes over the validation rows."""
     checkpoints: Annotated[int, Field(ge=0)] = 1

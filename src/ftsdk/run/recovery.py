@@ -95,7 +95,7 @@ def _with_estimate(plan: Plan, run_id: str) -> Plan:
     Without the rows, which the store has, or the model's facts there is none, and a warning says so.
     """
     from ftsdk.cost.training.estimate import estimate
-    from ftsdk.cost.training.tokens import tokens_from_guesses
+    from ftsdk.cost.training.tokens import text_sample, tokens_from_guesses
     from ftsdk.data import Store
     from ftsdk.data.token_guess import guess_turns
     from ftsdk.models import inspect_model
@@ -112,7 +112,7 @@ def _with_estimate(plan: Plan, run_id: str) -> Plan:
             rows = Store().open(ref.fingerprint, format=ref.format, name=ref.name or "data")
             is_plain = ref.sequences is None
             guesses = rows.token_guesses if is_plain else guess_turns(rows.rows, sequences=ref.sequences or 1)
-            parts.append(tokens_from_guesses(guesses, max_length=limit))
+            parts.append(tokens_from_guesses(guesses, max_length=limit, sample=text_sample(rows.rows)))
         train, validation = parts
         assert train is not None
         return plan.replace(estimate=estimate(plan, facts, train, validation=validation))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ftsdk.cost.facts.shapes import shape_of
-from ftsdk.cost.training.job_memory import long_row, memory_of_job
-from ftsdk.cost.training.memory import peak_memory, verdict
+from ftsdk.cost.training.job_memory import dropout_of, long_row, memory_of_job
+from ftsdk.cost.training.memory import layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.models import ModelFacts
 from ftsdk.spec import JobSpec
 
-__all__ = ["rows_at_once", "share_at_most"]
+__all__ = ["rows_at_once", "share_at_most", "tokens_at_once"]
+
+_PACKED_TOKENS = 1024
+"""More at once gain a CPU nothing (SmolLM2-135M, 2026-11-28), and take more memory."""
+_FEWEST_PACKED_TOKENS = 256
 
 
 def share_at_most(share: int, most: int) -> int:
@@ -54,3 +60,28 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
         f"as many as fit into {memory_gib:.0f} GiB together with the model, with rows of up to {row:,} tokens; a lower "
         "max_length= allows more",
     )
+
+
+def tokens_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float | None) -> int:
+    """Choose how many tokens of packed rows go through a CPU at once: fewer for models that fill its memory.
+
+    Args:
+        spec: The job.
+        facts: What is known of its model.
+        memory_gib: Memory of the machine, in GiB; None: not known.
+    """
+    tokens, shape = _PACKED_TOKENS, shape_of(facts)
+    if shape is None or memory_gib is None:
+        return tokens
+    adapts = spec.tuning.adapts
+    layer_bytes = layer_bytes_on_cpu(shape, has_adapters=adapts, has_dropout=dropout_of(spec.tuning) > 0)
+
+    def fits(tokens: int) -> bool:
+        memory = replace(
+            memory_of_job(spec, longest_tokens=tokens), recomputes=False, reuses_memory=False, layer_bytes=layer_bytes
+        )
+        return verdict(peak_memory(memory, shape), memory_gib) == "fits"
+
+    while tokens > _FEWEST_PACKED_TOKENS and not fits(tokens):
+        tokens //= 2
+    return tokens

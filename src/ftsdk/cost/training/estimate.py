@@ -99,7 +99,7 @@ def _on_hardware(
     return found.replace(
         seconds=total([line.amount for line in lines]),
         time_lines=lines,
-        step=work.parts(tokens_per_row=work.padded_row(train)),
+        step=work.parts(tokens_per_row=work.computed_row(train)),
         start_s=start_seconds(work) if facts.is_downloaded else None,
         checkpoint_s=checkpoint_seconds(work).likely,
         memory=memory,

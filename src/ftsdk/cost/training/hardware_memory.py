@@ -71,7 +71,7 @@ def memory_notes(memory: MemoryEstimate, work: Work) -> tuple[str, ...]:
     """
     if memory.verdict != "no" or memory.there_gib is None:
         return ()
-    rows, devices = work.execution.micro_batch_size, work.execution.devices
+    rows, devices = round(work.rows_at_once), work.execution.devices
     each = (
         f", and each of the {devices} devices holds all of it" if devices > 1 and not work.execution.is_sharded else ""
     )
@@ -101,7 +101,7 @@ def _longest(work: Work) -> float:
 
 def _training_memory(work: Work) -> TrainingMemory:
     tuning, execution = work.tuning, work.execution
-    tokens = execution.micro_batch_size * work.method.sequences_per_row * _longest(work)
+    tokens = work.tokens_at_once * _longest(work) / work.train.longest
     memory = replace(
         memory_of_tuning(tuning, precision=execution.precision, longest_tokens=tokens),
         recomputes=execution.recomputes,

@@ -97,7 +97,7 @@ def _reading(work: Work) -> Range:
 
 
 def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> EstimateLine:
-    rows, per_row = work.train, work.padded_row(work.train)
+    rows, per_row = work.train, work.computed_row(work.train)
 
     def seconds(factor: float) -> float:
         return work.micro_steps * work.time(tokens_per_row=per_row * factor, factors=factors).total_s
@@ -105,14 +105,19 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
     below, above = _spreads(work, fit, tokens_per_row=per_row)
     amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), below, above=above)
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
-    source = f"{work.execution.steps:,} steps, {passes:g} passes, {per_row:,.0f} tokens a row with padding; {source}"
+    what = (
+        f"{per_row:,.0f} of {rows.mean:,.0f} tokens a row, since what rows share is computed once"
+        if work.execution.packed_tokens
+        else f"{per_row:,.0f} tokens a row with padding"
+    )
+    source = f"{work.execution.steps:,} steps, {passes:g} passes, {what}; {source}"
     return EstimateLine(label="training", amount=amount, unit="s", source=source)
 
 
 def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Factors) -> EstimateLine:
     """Time the evaluations: each is a forward pass over the validation rows."""
     times = work.execution.evaluations
-    per_row = work.padded_row(validation)
+    per_row = work.computed_row(validation)
     step = work.micro_step(tokens_per_row=per_row)
     whole = work.time(tokens_per_row=per_row, factors=factors)
     forward = (1 + step.reference_passes) / passes_of(step)
@@ -121,7 +126,7 @@ def _evaluation(work: Work, validation: RowTokens, fit: Fit | None, factors: Fac
         times
         * (whole.total_s - whole.optimizer_s)
         * forward
-        * math.ceil(rows / work.execution.micro_batch_size / work.execution.devices)
+        * math.ceil(rows / work.rows_at_once / work.execution.devices)
     )
     below, above = _spreads(work, fit, tokens_per_row=per_row)
     amount = around(likely, likely * validation.low_factor, likely * validation.high_factor, below, above=above)

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk.data.forest import TrainedRow, computed_tokens
 from ftsdk.data.token_guess import GUESSED_FROM, TokenGuesses, guess_rows
 
-__all__ = ["RowTokens", "padded_tokens", "tokens_from_bytes", "tokens_from_guesses", "tokens_through"]
+__all__ = ["RowTokens", "padded_tokens", "text_sample", "tokens_from_bytes", "tokens_from_guesses", "tokens_through"]
+
+_SAMPLE = 128
+"""Rows in which what they share is counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,22 @@ class RowTokens:
     source: str
     trained_share: float = 1.0
     """Share of the tokens that the loss counts."""
+    sample: tuple[TrainedRow, ...] = ()
+    """Some of the rows at random, to count what they share; in pieces of text if they weren't rendered. Empty: they
+    share nothing that is known."""
+
+    def computed_share(self, *, step_rows: int, packed_tokens: int) -> float:
+        """Return the share of the tokens that is computed if rows are packed and a shared beginning is computed once.
+
+        Args:
+            step_rows: Rows of an optimizer step on one device.
+            packed_tokens: Most tokens at once.
+        """
+        steps = [self.sample[start : start + step_rows] for start in range(0, len(self.sample), step_rows)]
+        # A last one with fewer rows shares less; it counts only if it is the only one.
+        steps = [step for step in steps if len(step) == step_rows] or steps
+        read = sum(row.length for step in steps for row in step)
+        return sum(computed_tokens(step, packed_tokens) for step in steps) / read if read else 1.0
 
     @property
     def mean(self) -> float:
@@ -52,12 +73,15 @@ def tokens_from_bytes(rows: Sequence[Mapping[str, Any]], *, max_length: int | No
     return tokens_from_guesses(guess_rows(rows), max_length=max_length)
 
 
-def tokens_from_guesses(guesses: TokenGuesses, *, max_length: int | None = None) -> RowTokens:
+def tokens_from_guesses(
+    guesses: TokenGuesses, *, max_length: int | None = None, sample: Sequence[TrainedRow] = ()
+) -> RowTokens:
     """Sum up the guesses of rows.
 
     Args:
         guesses: The guess of each row.
         max_length: Tokens that a sequence is cut to.
+        sample: Some of the rows at random; see `text_sample`.
     """
     import numpy
 
@@ -73,7 +97,30 @@ def tokens_from_guesses(guesses: TokenGuesses, *, max_length: int | None = None)
         is_exact=False,
         trained_share=min(1.0, math.fsum(guesses.answers.tolist()) / totals[1]) if totals[1] else 1.0,
         source=GUESSED_FROM,
+        sample=tuple(sample),
     )
+
+
+def text_sample(rows: Sequence[Mapping[str, Any]]) -> tuple[TrainedRow, ...]:
+    """Return some of the rows at random, with pieces of four bytes in place of tokens; none of preference rows.
+
+    Args:
+        rows: Canonical rows.
+    """
+    found: list[TrainedRow] = []
+    for n in _some(len(rows)):
+        messages: Any = rows[n].get("messages")
+        if not messages:
+            return ()
+        text = "\n".join(f"{message['role']}\n{message.get('content') or ''}" for message in messages).encode()
+        pieces = tuple(int.from_bytes(text[start : start + 4]) for start in range(0, len(text), 4))
+        found.append(TrainedRow(tokens=pieces, targets=(), length=len(pieces)))
+    return tuple(found)
+
+
+def _some(count: int) -> list[int]:
+    """Return up to `_SAMPLE` of so many rows, at random, but always the same ones."""
+    return random.Random(0).sample(range(count), min(count, _SAMPLE))
 
 
 def tokens_through(
@@ -119,10 +166,12 @@ def tokens_through(
         ]
         lengths, total = tuple(max(pair) for pair in sides), float(sum(map(sum, sides)))
         trained = sum(len(row.chosen_ids) + len(row.rejected_ids) for row in found)
+        sample = ()
     else:
         lengths = tuple(len(row.input_ids) for row in found)
         total = float(sum(lengths))
         trained = sum(sum(row.trained) for row in found)
+        sample = tuple(TrainedRow.of(found[n].input_ids, found[n].trained) for n in _some(len(found)))
     return RowTokens(
         lengths_N=lengths,
         total=total,
@@ -131,6 +180,7 @@ def tokens_through(
         is_exact=True,
         trained_share=trained / total if total else 1.0,
         source="counted with the model's own tokenizer",
+        sample=sample,
     )
 
 

@@ -64,19 +64,47 @@ class Work:
         return self.hardware.device == "cpu"
 
     @property
+    def step_rows(self) -> int:
+        """Rows of an optimizer step on one device."""
+        return self.execution.micro_batch_size * self.execution.accumulation_steps
+
+    @property
+    def rows_at_once(self) -> float:
+        """Rows that go through a device at once; where rows are packed, the mean of pieces of similar size."""
+        packed = self.execution.packed_tokens
+        if not packed:
+            return self.execution.micro_batch_size
+        pieces = math.ceil(self.step_rows * self.computed_row(self.train) / packed)
+        return self.step_rows / min(pieces, self.step_rows)
+
+    @property
     def micro_steps(self) -> int:
         """Micro-steps of the whole training on one device.
 
         The last step of an epoch may be short, and so may a micro-batch: rows count, not steps.
         """
         execution, rows = self.execution, self.workload.rows * self.workload.epochs
-        each = math.ceil(rows / execution.micro_batch_size / execution.devices)
-        return max(execution.steps, min(execution.steps * execution.accumulation_steps, each + execution.steps))
+        each = math.ceil(rows / self.rows_at_once / execution.devices)
+        most = round(execution.steps * self.step_rows / self.rows_at_once)
+        return max(execution.steps, min(most, each + execution.steps))
 
-    def padded_row(self, rows: RowTokens) -> float:
-        """Return the tokens of the mean row with its padding."""
-        padded = padded_tokens(rows.lengths_N, self.execution.micro_batch_size, sorted_rows=self.execution.sorted_rows)
+    def computed_row(self, rows: RowTokens) -> float:
+        """Return the tokens that are computed for the mean row: with its padding, or without what others share."""
+        execution = self.execution
+        if execution.packed_tokens:
+            return rows.mean * rows.computed_share(step_rows=self.step_rows, packed_tokens=execution.packed_tokens)
+        padded = padded_tokens(rows.lengths_N, execution.micro_batch_size, sorted_rows=execution.sorted_rows)
         return padded / len(rows.lengths_N)
+
+    @property
+    def tokens_at_once(self) -> float:
+        """Most tokens that go through a device at once, if the longest row is as long as is likely."""
+        execution, longest = self.execution, self.train.longest
+        if not execution.packed_tokens:
+            return execution.micro_batch_size * self.method.sequences_per_row * longest
+        # A step has more than the mean one, but not all rows are the longest.
+        likely = 1.25 * self.step_rows * self.computed_row(self.train)
+        return max(longest, min(execution.packed_tokens, likely))
 
     @property
     def projected_share(self) -> float:
@@ -85,22 +113,24 @@ class Work:
         All, or the columns in which any row of a micro-batch is trained.
 
         Rows of one length have theirs in the same columns, rows of all lengths in as many as there are rows; sorted
-        rows lie in between.
+        rows lie in between. Packed rows have no columns.
         """
         if not self.execution.projects_trained_only:
             return 1.0
+        if self.execution.packed_tokens:
+            return min(1.0, self.train.trained_share * self.train.mean / self.computed_row(self.train))
         return min(1.0, self.train.trained_share * math.sqrt(self.execution.micro_batch_size))
 
     def micro_step(self, *, tokens_per_row: float) -> MicroStep:
-        """Return one micro-step of rows of so many tokens, padding included."""
+        """Return one micro-step of rows of which so many tokens each are computed."""
         execution, method = self.execution, self.method
         return MicroStep(
-            tokens=execution.micro_batch_size * method.sequences_per_row * tokens_per_row,
-            row_tokens=tokens_per_row,
+            tokens=self.rows_at_once * method.sequences_per_row * tokens_per_row,
+            row_tokens=self.train.mean if execution.packed_tokens else tokens_per_row,
             tuning=self.tuning.kind,
             recomputes=execution.recomputes,
             is_compiled=execution.is_compiled,
-            accumulation=execution.accumulation_steps,
+            accumulation=self.step_rows / self.rows_at_once,
             devices=execution.devices,
             is_sharded=execution.is_sharded,
             reference_passes=1 if method.needs_reference else 0,
@@ -114,7 +144,7 @@ class Work:
     def parts(self, *, tokens_per_row: float) -> StepParts:
         """Return one optimizer step of such rows, before any calibration."""
         time = self.time(tokens_per_row=tokens_per_row)
-        each = self.execution.accumulation_steps
+        each = self.step_rows / self.rows_at_once
         return StepParts(
             device_s=each * time.device_s,
             host_s=each * time.host_s,

@@ -1,4 +1,4 @@
-"""How many sequences go through a GPU at once."""
+"""How many sequences go through a GPU at once, and how many packed tokens through a CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk import FullFineTune, LoRA, QLoRA
-from ftsdk.backends.hosted.micro_batch import rows_at_once
+from ftsdk.backends.hosted.micro_batch import rows_at_once, tokens_at_once
 from ftsdk.models import inspect_model
 from ftsdk.spec import Model, Range
 from ftsdk.testing import a_spec
@@ -65,3 +65,14 @@ def test_rows_at_once_divide_the_share_of_the_batch(share: int, memory_gib: floa
 @pytest.mark.parametrize("smaller", [16.0, 24.0, 40.0, 48.0, 80.0])
 def test_more_memory_never_means_fewer_rows(smaller: float) -> None:
     assert rows(memory_gib=smaller * 1.5)[0] >= rows(memory_gib=smaller)[0]
+
+
+def test_a_model_that_fills_a_cpu_s_memory_takes_fewer_packed_tokens() -> None:
+    def tokens(model: str, memory_gib: float | None) -> int:
+        spec = a_spec(model=Model(id=model), tuning=LoRA())
+        return tokens_at_once(spec, inspect_model(spec.model), memory_gib=memory_gib)
+
+    assert tokens("HuggingFaceTB/SmolLM2-135M-Instruct", 16) == 1024
+    assert tokens(LLAMA_8B, 256) == 1024
+    assert tokens(LLAMA_8B, 24) == 256
+    assert tokens(LLAMA_8B, None) == tokens("example/mystery", 16) == 1024

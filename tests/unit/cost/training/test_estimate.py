@@ -137,6 +137,20 @@ def test_on_this_machine_nothing_is_billed_unless_an_hour_has_a_price(tiny_rows_
     assert float(priced.cost.likely) == pytest.approx(priced.seconds.likely * 2 / 3600, rel=0.01)
 
 
+def test_what_rows_share_takes_time_once_on_a_cpu(tiny_rows_model: Path) -> None:
+    def time_of(instruction: str) -> tuple[float, str]:
+        rows = [{"text": f"{instruction} message {n * 7919} {n % 7}", "label": "ab"[n % 2]} for n in range(200)]
+        train = Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}")
+        job = job_of(model=str(tiny_rows_model), train=train, backend=Local(device="cpu"))
+        (line,) = [line for line in job.estimate(is_exact=False).time_lines if line.label == "training"]
+        return line.amount.likely, line.source
+
+    short, _ = time_of("")
+    shared, source = time_of("Sort the message into one of two kinds. " * 20)
+    assert "since what rows share is computed once" in source
+    assert shared < 3 * short
+
+
 @pytest.mark.parametrize("usd_per_hour", [0, -1, float("nan"), 1e30])
 def test_what_is_no_price_for_an_hour_is_refused(usd_per_hour: float) -> None:
     with pytest.raises(SpecError, match="usd_per_hour"):

@@ -1,4 +1,4 @@
-"""The order of the rows: shuffled each epoch, and sorted by length within an optimizer step."""
+"""The order of the rows: shuffled each epoch, and sorted within an optimizer step, by length or by their tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-__all__ = ["StepsSortedByLength"]
+__all__ = ["StepsSortedByBeginning", "StepsSortedByLength"]
 
 
 class StepsSortedByLength(Sampler[int]):
@@ -40,4 +40,24 @@ class StepsSortedByLength(Sampler[int]):
         generator = torch.Generator().manual_seed(self._seed + self._epoch)
         order: list[int] = torch.randperm(len(self), generator=generator).tolist()
         for start in range(0, len(order), self._step_rows):
-            yield from sorted(order[start : start + self._step_rows], key=self._lengths_N.__getitem__, reverse=True)
+            yield from self._sorted(order[start : start + self._step_rows])
+
+    def _sorted(self, rows: list[int]) -> list[int]:
+        return sorted(rows, key=self._lengths_N.__getitem__, reverse=True)
+
+
+class StepsSortedByBeginning(StepsSortedByLength):
+    """The same steps, each sorted by its rows' tokens: neighbours share a beginning, and are the same process's share.
+
+    Args:
+        ids_N: Token ids per row, shape (N rows, tokens).
+        step_rows: Rows per optimizer step, over all processes.
+        seed: With the epoch, decides the order.
+    """
+
+    def __init__(self, ids_N: Sequence[list[int]], *, step_rows: int, seed: int) -> None:  # noqa: N803 - shape suffix
+        super().__init__([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+        self._ids_N = ids_N
+
+    def _sorted(self, rows: list[int]) -> list[int]:
+        return sorted(rows, key=self._ids_N.__getitem__)

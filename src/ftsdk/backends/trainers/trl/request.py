@@ -56,6 +56,9 @@ class TrainingRequest(Value):
     batch_size: Steps
     micro_batch_size: Steps
     accumulation_steps: Steps
+    packed_tokens: Steps | None = None
+    """Most tokens at once where the rows of a step are packed, with what they share computed once; None: padded rows.
+    """
     learning_rate: float
     schedule: str
     warmup_ratio: float

@@ -74,7 +74,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
-    with _adapter_products_in(request, trainer.model):
+    with _adapter_products_in(request, trainer):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
         _save(trainer, tokenizer, request, folder, into)
@@ -104,7 +104,13 @@ def _make_trainer(
         shared["peft_config"] = lora_config(request)
     sequences = len(next(iter(rows.columns.values())))
     options = _arguments(request, context, sequences=sequences, has_validation=validation is not None)
-    return load_method(request.method.kind).make_trainer(request, shared, options, pad_token_id=tokenizer.pad_token_id)
+    return load_method(request.method.kind).make_trainer(
+        request,
+        shared,
+        options,
+        pad_token_id=tokenizer.pad_token_id,
+        on_message=lambda text: context.emit(LogEvent(message=text)),
+    )
 
 
 def _arguments(request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "data_seed": request.seed,
         "train_sampling_strategy": "random",
         # Frozen weights are in the compute dtype already; weights that move are in float32 and need autocast. On a CPU
-        # the products of an adapter are too small for that to pay.
+        # the products of an adapter are too small for that to pay, unless rows are packed (see `methods/sft.py`).
         "bf16": dtype == "bfloat16" and (is_full or device == "cuda"),
         "fp16": dtype == "float16",
         # Activations are stored on a CPU, where memory is plenty, and computed again on a GPU, where it isn't.
@@ -174,12 +180,12 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
     }
 
 
-def _adapter_products_in(request: TrainingRequest, model: Any) -> AbstractContextManager[Any]:
+def _adapter_products_in(request: TrainingRequest, trainer: Any) -> AbstractContextManager[Any]:
     """Keep peft from turning each adapter's input into float32 where autocast would turn it back at once."""
-    if request.device == "cuda" and request.dtype == "bfloat16" and request.tuning.adapts:
+    if trainer.args.bf16 and request.tuning.adapts:
         from peft.helpers import disable_input_dtype_casting
 
-        return disable_input_dtype_casting(model)
+        return disable_input_dtype_casting(trainer.model)
     return nullcontext()
 
 

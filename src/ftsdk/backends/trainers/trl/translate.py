@@ -9,7 +9,7 @@ from typing import Any, assert_never, cast
 
 from ftsdk._numbers import as_json_number
 from ftsdk.backends.hosted.launcher import Hardware
-from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most
+from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most, tokens_at_once
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS
@@ -115,7 +115,8 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
     attention = choose("attention", *attention_for(facts.model_type))
-    micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps)
+    packed_tokens = _choose_packed_tokens(spec, facts, hardware, attention, choose)
+    micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps, is_packed=packed_tokens is not None)
 
     steps = steps_per_epoch(spec.train.training_sequences, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
@@ -144,6 +145,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         "batch_size": spec.batch_size,
         "micro_batch_size": micro_batch,
         "accumulation_steps": max(1, spec.batch_size // (micro_batch * hardware.processes)),
+        "packed_tokens": packed_tokens,
         "learning_rate": learning_rate,
         "schedule": spec.schedule,
         "warmup_ratio": spec.warmup_ratio,
@@ -182,6 +184,7 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         # On a CPU logits are computed for trained tokens only; `order.py` sorts the rows of a step, but no pairs.
         projects_trained_only=is_on_cpu and not is_paired,
         sorted_rows=0 if is_paired else spec.batch_size,
+        packed_tokens=request["packed_tokens"] or 0,
         evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
         checkpoints=max(1, steps // (request["checkpoint_steps"] or steps)) + 1,
     )
@@ -316,7 +319,9 @@ def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap
     return choose("dtype", "float32", f"{hardware.name} has no fast bfloat16")
 
 
-def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, choose: Any, gaps: list[Gap]) -> int:
+def _choose_micro_batch(
+    spec: JobSpec, facts: ModelFacts, hardware: Hardware, choose: Any, gaps: list[Gap], *, is_packed: bool
+) -> int:
     """Return the largest micro-batch that fits: a divisor of the batch, so that `batch_size` is exact."""
     if spec.batch_size % hardware.processes:
         multiple = spec.batch_size + hardware.processes - spec.batch_size % hardware.processes
@@ -340,8 +345,25 @@ def _choose_micro_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, ch
     text = f"{micro} sequences at a time"
     if share > micro:
         text += f", gradients added up over {share // micro}"
-    choose("micro_batch_size", text, reason)
+    choose("micro_batch_size", f"{text}, where rows are padded" if is_packed else text, reason)
     return micro
+
+
+def _choose_packed_tokens(
+    spec: JobSpec, facts: ModelFacts, hardware: Hardware, attention: str, choose: Any
+) -> int | None:
+    """Return how many tokens of packed rows go through a CPU at once; None where rows are padded.
+
+    Whether the model can do it is tried by the worker, which has its weights.
+    """
+    if hardware.device != "cpu" or spec.method.kind != "sft" or attention != "sdpa":
+        return None
+    return choose(
+        "packed_tokens",
+        tokens_at_once(spec, facts, memory_gib=hardware.memory_gib),
+        "the rows of a step are packed without padding, and what they share at their beginning is computed once; if a "
+        "trial at the start shows that the model mixes packed rows, they are padded instead",
+    )
 
 
 def _choose_checkpoint_steps(spec: JobSpec, total: int, eval_steps: int | None, choose: Any, gaps: list[Gap]) -> int:

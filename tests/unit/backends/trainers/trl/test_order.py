@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the extra 'local' isn't installed")
-from ftsdk.backends.trainers.trl.order import StepsSortedByLength
+from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSortedByLength
 
 lengths = st.lists(st.integers(1, 500), min_size=1, max_size=60)
 
@@ -40,3 +40,13 @@ def test_an_epoch_has_an_order_of_its_own_that_can_be_had_again() -> None:
     order.set_epoch(0)
     assert first != second
     assert list(order) == first
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=40), st.integers(1, 9))
+def test_neighbours_in_a_step_begin_alike_and_steps_keep_their_rows(ids: list[list[int]], step: int) -> None:
+    by_beginning = list(StepsSortedByBeginning(ids, step_rows=step, seed=1))
+    by_length = list(StepsSortedByLength([len(row) for row in ids], step_rows=step, seed=1))
+    for start in range(0, len(ids), step):
+        in_step = by_beginning[start : start + step]
+        assert set(in_step) == set(by_length[start : start + step])
+        assert [ids[row] for row in in_step] == sorted(ids[row] for row in in_step)

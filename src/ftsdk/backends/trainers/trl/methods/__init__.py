@@ -5,7 +5,7 @@ A new one is a module with the functions of `TRLMethod`, and a line in `_MODULES
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -29,7 +29,13 @@ class TRLMethod(Protocol):
         ...
 
     def make_trainer(
-        self, request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int
+        self,
+        request: TrainingRequest,
+        shared: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        pad_token_id: int,
+        on_message: Callable[[str], None],
     ) -> Any:
         """Build the trainer.
 
@@ -38,6 +44,7 @@ class TRLMethod(Protocol):
             shared: Model, rows, tokenizer and callbacks, as arguments of any TRL trainer.
             options: The options that every TRL configuration takes.
             pad_token_id: What short rows are filled with.
+            on_message: Called with one sentence on how the training goes through the model.
         """
         ...
 

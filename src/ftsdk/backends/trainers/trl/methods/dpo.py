@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -52,14 +52,19 @@ def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
 
 
 def make_trainer(
-    request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int
+    request: TrainingRequest,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    pad_token_id: int,
+    on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer with its reference model.
 
     With a new adapter the reference is the model with the adapter switched off. When every weight moves, the reference
     is a copy; for an adapter that is trained further, TRL makes one.
     """
-    del pad_token_id
+    del pad_token_id, on_message
     assert isinstance(request.method, DPO)
     arguments = DPOConfig(
         **options, beta=request.method.beta, loss_type=["sigmoid"], disable_dropout=True, precompute_ref_log_probs=False

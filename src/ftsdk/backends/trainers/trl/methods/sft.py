@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from ftsdk.backends.trainers.trl.order import StepsSortedByLength
+from ftsdk.backends.trainers.trl.forest_pass import why_not
+from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
+from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSortedByLength
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
@@ -18,8 +20,13 @@ from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 
 __all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
+_VALIDATION_ROWS = 32
+"""Rows that are validated together at least, so that they share something."""
 
-class RenderedSFTTrainer(StopsWhenDone, MeanOverAllRows, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
+
+class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
+    StopsWhenDone, ComputesSharedTokensOnce, MeanOverAllRows, SFTTrainer
+):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
     On devices without Triton, TRL 1.16 projects every position to the vocabulary, prompt and padding included
@@ -31,23 +38,29 @@ class RenderedSFTTrainer(StopsWhenDone, MeanOverAllRows, SFTTrainer):  # pyright
         """Return an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return StepsSortedByLength(
-            [len(ids) for ids in rows["input_ids"]], step_rows=step_rows, seed=self.args.data_seed or 0
-        )
+        ids_N, seed = list(rows["input_ids"]), self.args.data_seed or 0  # noqa: N806 - shape suffix
+        if self.most_tokens is not None:
+            return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed)
+        return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
-        labels_BT = inputs["labels"]  # noqa: N806 - shape suffix
+        if FOREST in inputs:
+            losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
+            return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
+        labels_BT = inputs["labels"]  # noqa: N806
         if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
         losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
-        total = losses_N.sum()
+        return self._mean(losses_N.sum(), num_items_in_batch, own=chosen_BK.sum())
+
+    def _mean(self, total: Any, num_items_in_batch: Any, *, own: Any) -> Any:
         if num_items_in_batch is None:
-            return total / chosen_BK.sum().clamp(min=1)
+            return total / max(own, 1)
         loss = total / num_items_in_batch
         # The count is over all processes, and DDP takes the mean of their gradients.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
@@ -55,6 +68,8 @@ class RenderedSFTTrainer(StopsWhenDone, MeanOverAllRows, SFTTrainer):  # pyright
     def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return each row's trained tokens and the sum of their cross-entropy."""
         is_trained_BT = inputs["labels"][:, 1:] != IGNORED  # noqa: N806 - shape suffix
+        if self.most_tokens is not None:
+            return {"weight": is_trained_BT.sum(dim=1), "loss": self.row_losses(model, inputs)}
         if is_trained_BT.device.type == "cuda":
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
@@ -91,10 +106,26 @@ def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
 
 
 def make_trainer(
-    request: TrainingRequest, shared: Mapping[str, Any], options: Mapping[str, Any], *, pad_token_id: int
+    request: TrainingRequest,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    pad_token_id: int,
+    on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer."""
-    del request
+    most_tokens = _most_tokens(request, shared, on_message)
+    if most_tokens is not None:
+        # A process's share of the step at once; the trainer cuts it by tokens.
+        share = request.micro_batch_size * request.accumulation_steps
+        options = {
+            **options,
+            "per_device_train_batch_size": share,
+            "gradient_accumulation_steps": 1,
+            "per_device_eval_batch_size": max(share, _VALIDATION_ROWS),
+            # As on a GPU: inputs of adapters aren't turned into float32, a fifth of a step (SmolLM2-135M, 2026-11-28).
+            "bf16": options["bf16"] or (request.dtype == "bfloat16" and request.tuning.kind == "lora"),
+        }
     arguments = SFTConfig(
         **options,
         # The rows are rendered; TRL is to leave them alone.
@@ -105,4 +136,22 @@ def make_trainer(
         completion_only_loss=False,
         assistant_only_loss=False,
     )
-    return RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
+    trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
+    if most_tokens is not None:
+        trainer.compute_shared_tokens_once(most_tokens, on_message)
+    return trainer
+
+
+def _most_tokens(request: TrainingRequest, shared: Mapping[str, Any], on_message: Callable[[str], None]) -> int | None:
+    """Return how many tokens go through the model at once if rows go as a forest; None: they are padded."""
+    if request.packed_tokens is None or request.device != "cpu":
+        return None
+    longest = max(len(ids) for ids in shared["train_dataset"]["input_ids"])
+    reason = why_not(shared["model"], longest=longest)
+    if reason is None:
+        return request.packed_tokens
+    on_message(
+        f"tokens that rows share are computed for each row, {request.micro_batch_size} rows at a time: this model's "
+        f"rows can't be packed ({reason})"
+    )
+    return None
