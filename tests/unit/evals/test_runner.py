@@ -221,7 +221,7 @@ def test_a_report_is_a_table_with_sentences(accuracy: Eval, tmp_path: Path) -> N
         "Evaluation of local:1",
         "",
         "eval      model   n  right   share  95% interval (Wilson)",
-        "--------  -----  --  -----  ------  ----------------------",
+        "--------  -----  --  -----  ------  ---------------------",
         "accuracy  base   10      5   50.0%  23.7% to 76.3%",
         "accuracy  tuned  10     10  100.0%  72.2% to 100.0%",
         "",

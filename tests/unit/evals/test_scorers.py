@@ -78,7 +78,7 @@ def test_a_new_scorer_is_measured_and_compared_by_name(rows: Any, tmp_path: Path
 def test_a_report_of_graded_scores_shows_values_and_methods(rows: Any, tmp_path: Path) -> None:
     text = str(measure(Eval.of(rows, "word_f1"), tmp_path))
 
-    assert "eval     model  n  metric  value  95% interval   method" in text
+    assert "eval     model  n  metric  value  95% interval    method" in text
     assert "word_f1  base   4  mean    49.2%" in text
     assert "n = 4 is small; use more examples" in text
 
