@@ -25,6 +25,8 @@ GENERAL, BLEED = "general", "format_bleed"
 """The names of suites, or what they begin with, whose results tell of abilities lost and of a format that bleeds."""
 _MOST_EPOCHS = 1000.0
 """A job takes no more."""
+_BEFORE_A_JUMP = 4
+"""Steps whose median a jump is held against."""
 _FEWEST_POINTS = 5
 """Logged steps below which a curve says nothing."""
 _STEADY = 10
@@ -48,11 +50,30 @@ def diverging(evidence: Evidence) -> Finding | None:
     is_back_up = curve.last > max(1.5 * lowest, lowest + 0.3)
     never_below = curve.last > 0.9 * curve.first and max(loss for _, loss in curve.points) > 1.5 * curve.first
     if not (is_back_up or never_below):
-        return None
+        return _jumping(evidence)
     return _diverging(
         evidence,
         f"the training loss was {lowest:.3g} at step {step} and is {curve.last:.3g} at the end (it began at "
         f"{curve.first:.3g})",
+    )
+
+
+def _jumping(evidence: Evidence) -> Finding | None:
+    """The loss falls over all, but jumps far up again and again, at a high learning rate."""
+    losses = [loss for _, loss in evidence.training.points]
+    jumps: list[tuple[int, float, float]] = []
+    for n in range(_BEFORE_A_JUMP, len(losses)):
+        before = median(losses[n - _BEFORE_A_JUMP : n])
+        if losses[n] > 2 * before and losses[n] > before + 1:
+            jumps.append((evidence.training.points[n][0], before, losses[n]))
+    usual = default_learning_rate(evidence.spec.method, evidence.spec.tuning).value
+    if len(jumps) < 2 or _learning_rate(evidence) <= 3 * usual:
+        return None
+    step, before, after = max(jumps, key=lambda jump: jump[2] / jump[1])
+    return _diverging(
+        evidence,
+        f"the training loss jumped {len(jumps)} times to more than twice what it had been, at step {step} from "
+        f"{before:.3g} to {after:.3g}; {usual:.0e} is a usual learning rate for {evidence.spec.tuning.kind}",
     )
 
 

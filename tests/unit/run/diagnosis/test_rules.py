@@ -65,6 +65,20 @@ def test_a_healthy_run_gets_no_finding(tmp_path: Path) -> None:
     assert "Nothing found that wants a change." in str(found)
 
 
+def test_a_loss_that_jumps_at_a_high_learning_rate_overshoots() -> None:
+    # SmolLM2-135M, LoRA of rank 16, a learning rate of 1e-2: benchmarks/bench_diagnosis.py, 2026-11-28.
+    measured = """9.06 11.95 4.11 13.3 3.0 2.37 2.39 5.77 2.0 3.19 7.13 2.02 3.19 2.71 3.94 3.57 2.19 1.2 1.1 4.89
+        1.95 2.49 2.36 3.05 3.43 2.06 1.65 1.57 1.6 1.64 1.24 1.27 1.39 1.71 1.33 1.01 2.01 1.46 1.03 0.8"""
+    steps = [StepEvent(seq=n, step=n + 1, epoch=n / 20, loss=float(loss)) for n, loss in enumerate(measured.split())]
+
+    made = job(learning_rate=1e-2)
+    [finding] = diagnosed(steps, made).findings
+    assert finding.kind == "diverging"
+    assert finding.apply(made).learning_rate == 1e-3
+    assert "jumped 3 times" in finding.evidence[0]
+    assert kinds(diagnosed(steps, job(learning_rate=2e-4))) == []
+
+
 @pytest.mark.parametrize(
     "loss",
     [
