@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ftsdk.evals.packed_rows import PackedRows, SharedPrefix, UnsupportedAttentionError, shared_prefix
+from ftsdk.evals.packed_rows import PackedRows, SharedPrefix, shared_prefix
+from ftsdk.models.packed_attention import UnsupportedAttentionError
 
 __all__ = ["Decoded", "Steering", "can_decode", "decode", "feed_likelihoods"]
 

@@ -21,6 +21,7 @@ from ftsdk.evals.local_prompts import LocalPrompts
 from ftsdk.evals.packed_rows import SharedPrefix, shared_prefix, tokens_in_memory
 from ftsdk.evals.prefixes import groups_by_prefix
 from ftsdk.evals.steering import steering_for
+from ftsdk.models.packed_attention import is_out_of_memory
 
 __all__ = ["TransformersGenerator"]
 
@@ -251,7 +252,7 @@ class TransformersGenerator:
                 try:
                     found = self._decoded_batch(prompts, batch, group, max_new_tokens)
                 except RuntimeError as error:
-                    if len(batch) < 2 or not _is_out_of_memory(error):
+                    if len(batch) < 2 or not is_out_of_memory(error):
                         raise
                 if not found:  # out of memory: the halves may fit
                     half = len(batch) // 2
@@ -387,9 +388,3 @@ def _with_answers(conversations: Sequence[Conversation], answers: Sequence[str])
         Prompt([*conversation, {"role": "assistant", "content": answer}], tools_of(conversation))
         for conversation, answer in zip(conversations, answers, strict=True)
     ]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

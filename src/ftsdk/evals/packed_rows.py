@@ -8,23 +8,18 @@ once. The parts are joined by the log of the sums that their softmax divides by,
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["PackedRows", "SharedPrefix", "UnsupportedAttentionError", "shared_prefix", "tokens_in_memory"]
+from ftsdk.models.packed_attention import check_attention, replaced_attention
+
+__all__ = ["PackedRows", "SharedPrefix", "shared_prefix", "tokens_in_memory"]
 
 _NAME = "ftsdk_packed_rows"
 _KEPT_SHARE = 0.75
 """Memory is compacted when fewer of its rows than this are in use."""
-_PLAIN = frozenset({"dropout", "scaling", "is_causal", "position_ids", "use_cache", "output_attentions"})
-"""What attention may be given that changes nothing here; of the rest, only None."""
-
-
-class UnsupportedAttentionError(Exception):
-    """The model's attention needs something that packed rows don't have, such as sinks or a sliding window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +179,7 @@ class PackedRows:
             places=None if is_dense else torch.tensor(places, device=self._device),
             mask=mask[:, None].to(self._device),
         )
-        with _packed(self._model):
+        with replaced_attention(self._model, _NAME, _attend):
             token = _running.set((self, now))
             try:
                 output = self._model.base_model(
@@ -293,37 +288,26 @@ def _attend(
     attention_mask: Any,
     scaling: float | None = None,
     is_causal: bool | None = None,
+    dropout: float = 0.0,
     **options: Any,
 ) -> tuple[Any, None]:
     """Compute one layer's attention, in the way in which transformers calls all of its own."""
-    running = _running.get()
-    layer = getattr(module, "layer_idx", None)
-    unknown = [name for name, given in options.items() if name not in _PLAIN and given is not None]
-    if (
-        running is None
-        or layer is None
-        or unknown
-        or attention_mask is not None
-        or is_causal is False
-        or query.shape[:1] + query.shape[2:] != key.shape[:1] + key.shape[2:]
-        or key.shape != value.shape
-    ):
-        raise UnsupportedAttentionError(f"{type(module).__name__} needs {', '.join(unknown) or 'another attention'}")
+    del dropout  # only in training
+    running, layer = _running.get(), getattr(module, "layer_idx", None)
+    check_attention(
+        module,
+        query,
+        key,
+        value,
+        mask=attention_mask,
+        options=options,
+        is_possible=running is not None
+        and layer is not None
+        and is_causal is not False
+        and query.shape[3] == key.shape[3],
+    )
+    assert running is not None
+    assert layer is not None
     rows, now = running
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return rows.attend(layer, now, query, key, value, scale), None
-
-
-@contextlib.contextmanager
-def _packed(model: Any) -> Generator[None]:
-    """Let the model's attention be `_attend` for a moment, and put its own back."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(_NAME, _attend)
-    config = model.config.get_text_config(decoder=True)
-    own = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = own

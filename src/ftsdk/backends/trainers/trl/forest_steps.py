@@ -11,6 +11,7 @@ import torch
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.rows import IGNORED
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
+from ftsdk.models.packed_attention import is_out_of_memory
 
 __all__ = ["FOREST", "ComputesSharedTokensOnce"]
 
@@ -67,7 +68,7 @@ class ComputesSharedTokensOnce:
             except RuntimeError as error:
                 longest = max(len(row.tokens) for row in rows)
                 # The other processes wouldn't know that this one starts again.
-                if not _is_out_of_memory(error) or self.most_tokens <= longest or trainer.accelerator.num_processes > 1:
+                if not is_out_of_memory(error) or self.most_tokens <= longest or trainer.accelerator.num_processes > 1:
                     raise
             model.zero_grad()
             self.most_tokens = max(longest, self.most_tokens // 2)
@@ -115,9 +116,3 @@ def _rows_of(inputs: Mapping[str, Any]) -> list[TrainedRow]:
 
 def _row(ids: list[int], labels: list[int]) -> TrainedRow:
     return TrainedRow.of(ids, [label != IGNORED for label in labels])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an allocator had no more memory; that of the CPU raises a plain `RuntimeError`."""
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in words or "not enough memory" in words

@@ -17,18 +17,13 @@ from typing import Any
 import torch
 
 from ftsdk.data.forest import Forest, Segment
+from ftsdk.models.packed_attention import check_attention, replaced_attention
 
-__all__ = ["TreePlan", "UnsupportedAttentionError", "attending_in"]
+__all__ = ["TreePlan", "attending_in"]
 
 _NAME = "ftsdk_tree"
 _MOST_PADDING = 1.25
 """How much longer than the shortest segment the longest of a group may be; a group costs less than its calls."""
-_HARMLESS = frozenset({"is_causal", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"})
-"""Arguments of an attention function that change nothing here; others may only be None."""
-
-
-class UnsupportedAttentionError(Exception):
-    """The model's attention needs something that a forest doesn't have, such as sinks or a sliding window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,27 +163,26 @@ def _attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    is_causal: bool | None = None,
     **options: Any,
 ) -> tuple[Any, None]:
     """Compute one layer's attention, in the way in which transformers calls all of its own."""
     plan = _running.get()
-    unknown = [name for name, given in options.items() if name not in _HARMLESS and given is not None]
-    if dropout:
-        unknown.append("dropout")
+    unknown = ["dropout"] if dropout else []
     if plan is not None and sliding_window is not None and sliding_window < plan.longest:
         unknown.append("sliding_window")
-    if (
-        plan is None
-        or unknown
-        or attention_mask is not None
-        or options.get("is_causal") is False
-        or not getattr(module, "is_causal", True)
-        or query.shape[0] != 1
-        or query.shape[2] != len(plan.places_T)
-        or key.shape[2] != query.shape[2]
-        or key.shape != value.shape
-    ):
-        raise UnsupportedAttentionError(f"{type(module).__name__} needs {', '.join(unknown) or 'another attention'}")
+    is_causal = is_causal is not False and bool(getattr(module, "is_causal", True))
+    check_attention(
+        module,
+        query,
+        key,
+        value,
+        mask=attention_mask,
+        options=options,
+        unknown=unknown,
+        is_possible=plan is not None and is_causal and query.shape[2] == len(plan.places_T),
+    )
+    assert plan is not None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # As autocast does for PyTorch's own attention.
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
@@ -199,15 +193,9 @@ def _attention(
 @contextlib.contextmanager
 def attending_in(model: Any, plan: TreePlan) -> Generator[None]:
     """Let the model's attention follow a forest for a moment, then put its own back."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(_NAME, _attention)
-    config = model.config.get_text_config(decoder=True)
-    own = config._attn_implementation
-    config._attn_implementation = _NAME
     token = _running.set(plan)
     try:
-        yield
+        with replaced_attention(model, _NAME, _attention):
+            yield
     finally:
         _running.reset(token)
-        config._attn_implementation = own
