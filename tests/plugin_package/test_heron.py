@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from installed_plugin import install
+from serving import serving
 
 from ftsdk import Dataset, Model
 from ftsdk.backends.registry import get_backend
@@ -36,12 +36,8 @@ class TestHeronConforms(BackendConformance):
         from heron_service import KEY, HeronService  # type: ignore[import-not-found]
 
         monkeypatch.setenv("HERON_API_KEY", KEY)
-        with HeronService() as self.service:
-            thread = Thread(target=self.service.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
+        with serving(HeronService()) as self.service:
             yield
-            self.service.shutdown()
-            thread.join()
         for module in MODULES:
             sys.modules.pop(module, None)
 

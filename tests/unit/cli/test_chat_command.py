@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
-import subprocess
-import sys
-import termios
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 from api_server import ApiServer, Response, completion
+from serving import serving
+from terminal import INTERRUPT, in_terminal
 from typer.testing import CliRunner, Result
 
 from ftsdk import BackendError, ModelError, RunNotFoundError, SpecError
@@ -32,10 +24,8 @@ def chat(*words: object, keys: str = "") -> Result:
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with serving(ApiServer()) as made:
         yield made
-        made.shutdown()
 
 
 def test_one_question_prints_its_answer_and_nothing_else(server: ApiServer) -> None:
@@ -86,44 +76,8 @@ def test_what_cannot_be_talked_to_is_refused(words: list[str], error: type[Excep
 
 def talk(url: str, keys: list[tuple[str, bytes]]) -> tuple[int, list[str]]:
     """Type in a terminal, each time once a text is shown; return the exit status and what is on the screen."""
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (40, 80))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ftsdk", "chat", f"{url}#m"],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C arrives
-    )
-    os.close(follower)
-    screen = pyte.Screen(80, 40)
-    stream = pyte.ByteStream(screen)
-    waiting, shown, deadline = list(keys), "", time.monotonic() + 60
-    sent, sent_at = b"", 0.0
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 0.1)[0]:
-            try:
-                piece = os.read(leader, 65_536)
-            except OSError:
-                break
-            if not piece:
-                break
-            stream.feed(piece)
-            shown += piece.decode(errors="replace")
-        if waiting and waiting[0][0] in shown:
-            shown = ""
-            sent, sent_at = waiting.pop(0)[1], time.monotonic()
-            os.write(leader, sent)
-        elif sent == b"\x03" and time.monotonic() > sent_at + 2:
-            # Python's readline misses one that comes between its prompt and its wait; people press it again.
-            sent_at = time.monotonic()
-            os.write(leader, sent)
-    try:
-        return child.wait(timeout=10), [line.rstrip() for line in screen.display if line.strip()]
-    finally:
-        child.kill()
-        os.close(leader)
+    done = in_terminal("chat", f"{url}#m", keys=keys)
+    return done.code, done.lines
 
 
 def test_a_conversation_in_a_terminal_goes_on_after_a_failure_and_ends_with_ctrl_d(server: ApiServer) -> None:
@@ -137,8 +91,8 @@ def test_a_conversation_in_a_terminal_goes_on_after_a_failure_and_ends_with_ctrl
 
 
 def test_ctrl_c_leaves_at_once_in_the_prompt_and_in_an_answer(server: ApiServer) -> None:
-    assert talk(server.url, [("> ", b"\x03")])[0] == 0
+    assert talk(server.url, [("> ", INTERRUPT)])[0] == 0
     server.delay_s = 20
-    code, lines = talk(server.url, [("> ", b"one\r"), ("answering", b"\x03")])
+    code, lines = talk(server.url, [("> ", b"one\r"), ("answering", INTERRUPT)])
     assert code == 130
     assert not any("Traceback" in line for line in lines)

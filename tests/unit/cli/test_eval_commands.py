@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import shutil
-import subprocess
-import sys
-import termios
-import threading
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyte
 import pytest
 from api_server import ApiServer
+from serving import serving
+from terminal import in_terminal
 from typer.testing import CliRunner, Result
 
 from ftsdk import Dataset, Eval, FineTuneJob, Gate, SpecError
@@ -34,10 +27,8 @@ def ftsdk_eval(*words: object, keys: str = "") -> Result:
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with serving(ApiServer()) as made:
         yield made
-        made.shutdown()
 
 
 @pytest.fixture
@@ -193,39 +184,9 @@ def test_the_same_answers_are_not_compared_with_themselves(results: Path) -> Non
 
 
 def test_a_terminal_takes_one_key_a_verdict_and_hides_names(results: Path, tmp_path: Path) -> None:
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (40, 80))
     words = ["compare", f"{results}@base", f"{results}@tuned", "--human", "--verdicts", str(tmp_path / "v.jsonl")]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ftsdk", "eval", *words],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        close_fds=True,
-    )
-    os.close(follower)
-    screen = pyte.Screen(80, 40)
-    stream = pyte.ByteStream(screen)
-    waiting = [("[1/6]", b"a"), ("[2/6]", b"t"), ("[3/6]", b"z"), ("[2/6]", b"b"), ("[3/6]", b"q")]
-    shown, start, deadline = "", 0, time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 0.2)[0]:
-            try:
-                piece = os.read(leader, 65_536)
-            except OSError:
-                break
-            if not piece:
-                break
-            stream.feed(piece)
-            shown += piece.decode()
-        takes_keys = not termios.tcgetattr(leader)[3] & termios.ICANON
-        if waiting and waiting[0][0] in shown[start:] and takes_keys:
-            start = shown.index(waiting[0][0], start) + 1
-            os.write(leader, waiting.pop(0)[1])
-    child.kill()
-    child.wait()
-    os.close(leader)
-    lines = [line.rstrip() for line in screen.display]
+    typed = [("[1/6]", b"a"), ("[2/6]", b"t"), ("[3/6]", b"z"), ("[2/6]", b"b"), ("[3/6]", b"q")]
+    _, lines, shown = in_terminal("eval", *words, keys=typed, takes_single_keys=True)
     assert any("4 left" in line for line in lines), lines
     before = shown.rpartition("quit")[0]
     assert "base" not in before

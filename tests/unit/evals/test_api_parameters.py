@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_server import ApiServer, Response, completion
+from serving import serving
 
 from ftsdk import BackendError, Endpoint, Eval
 from ftsdk.evals import Choices, JsonSchema, constrained, evaluate
@@ -26,12 +26,8 @@ ASK = [{"role": "user", "content": "hello"}]
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ApiServer()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def refusal(message: str, *, status: int = 400, **fields: str) -> Response:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import pickle
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from api_server import PRICE, ApiServer, Response, completion
+from serving import serving
 
 from ftsdk import BackendError, BudgetExceededError, CredentialsError, DatasetError, Endpoint, SpecError
 
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ApiServer()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def endpoint(server: ApiServer, **options: Any) -> Endpoint:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from api_server import ApiServer, Response, completion
+from serving import serving
 
 from ftsdk import BackendError, DatasetError, Endpoint, Model
 from ftsdk.evals.chat import Chat, EndpointPartner, LocalPartner
@@ -16,12 +16,8 @@ from ftsdk.evals.chat_wire import ChatWire
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ApiServer()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture

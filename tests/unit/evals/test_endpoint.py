@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from serving import serving
 
 from ftsdk import Endpoint, Eval, Model
 from ftsdk.errors import BackendError, CredentialsError, SpecError
@@ -95,12 +96,8 @@ def refuses(status: int, message: str = "", **headers: str) -> Callable[[str, in
 
 @pytest.fixture
 def server() -> Iterator[Answers]:
-    with Answers() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Answers()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import api_server
 import pytest
 from api_server import ApiServer
+from serving import serving
 
 from ftsdk.evals import evaluate
 
@@ -46,13 +46,9 @@ def target(url: str) -> Any:
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
+    with serving(ApiServer()) as running:
         running.delay_s = 0.05
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def run(server: ApiServer, into: Path, kill_after_s: float | None) -> None:

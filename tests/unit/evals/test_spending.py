@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from api_server import PRICE, ApiServer, Response
+from serving import serving
 
 from ftsdk import BackendError, BudgetExceededError, CredentialsError, DatasetError, Endpoint, Eval, SpecError
 from ftsdk.evals import FunctionTarget, as_target, constrained, evaluate, targets
@@ -21,12 +22,8 @@ MakeRows = Callable[..., Any]
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ApiServer()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
