@@ -121,7 +121,7 @@ def _is_heavy(template: str) -> bool:
 def _is_heavy_node(node: Any, nodes: Any) -> bool:
     if isinstance(node, nodes.Pow | nodes.Mul):
         return True
-    if isinstance(node, nodes.Mod):  # of texts, as in "%999999999d" % 1, and not of loop.index0% 2
+    if isinstance(node, nodes.Mod):  # of texts, as in "%999999999d" % 1, and not of loop.index0 % 2
         return isinstance(node.left, nodes.Const) or not isinstance(node.right, nodes.Const)
     if isinstance(node, nodes.Const):
         return isinstance(node.value, str) and _WIDTH.search(node.value) is not None

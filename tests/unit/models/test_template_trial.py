@@ -33,7 +33,7 @@ def test_a_template_within_its_limits_passes_whatever_it_says(template: str) -> 
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if loop is defined and loop.index0% 2 %}{% endif %}"
+    "{% if loop is defined and loop.index0 % 2 %}{% endif %}"
 )
 
 
