@@ -72,7 +72,7 @@ def in_hub_cache(model: Path, cache: Path, commits: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "folder",
+        pytest.param("folder", marks=pytest.mark.slow),
         pytest.param("relative folder", marks=pytest.mark.slow),
         "gguf",
         "hub at a revision",

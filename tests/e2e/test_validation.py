@@ -48,7 +48,9 @@ def pairs(answers: tuple[str, ...]) -> Dataset:
     )
 
 
-@pytest.mark.parametrize("tuning", [LoRA(rank=2, dropout=0.0), FullFineTune()], ids=lambda t: t.kind)
+@pytest.mark.parametrize(
+    "tuning", [LoRA(rank=2, dropout=0.0), pytest.param(FullFineTune(), marks=pytest.mark.slow)], ids=lambda t: t.kind
+)
 def test_the_validation_of_dpo_is_the_mean_over_pairs(make_job: MakeJob, tuning: Any) -> None:
     fields: dict[str, Any] = {
         "train": pairs(("a b c", "weather")),

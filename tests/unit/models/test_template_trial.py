@@ -16,7 +16,11 @@ pytest.importorskip("jinja2", reason="the extra 'local' isn't installed")
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x", "seconds|signal"),
+        pytest.param(
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x",
+            "seconds|signal",
+            marks=pytest.mark.slow,  # a job's own test of such a template always runs
+        ),
         ("{{ 'a' * 6000000000 }}", "memory"),
         ("{% set ns = namespace(t='a') %}{% for i in range(60) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}", "memory"),
     ],
