@@ -24,7 +24,6 @@ from ftsdk.errors import (
     Diagnosis,
     Gap,
     RunNotFoundError,
-    RunNotReadyError,
     SpecError,
 )
 from ftsdk.models import files_of_model
@@ -40,6 +39,7 @@ from ftsdk.protocol import (
     RunStatus,
     StateEvent,
     StepEvent,
+    check_succeeded,
     find_gaps,
     refuse,
 )
@@ -315,9 +315,7 @@ class HostedBackend:
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Download the weights and check them against their manifest."""
-        status = self.status(ref)
-        if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; only a run that has succeeded has weights to collect")
+        check_succeeded(ref, self.status(ref).state, wanted="weights to collect")
         self._launcher.files(ref.id).fetch(ARTIFACT, into)
         manifest = verify(into)
         if manifest.get("kind") not in ("adapter", "model"):
