@@ -2,8 +2,8 @@
 
     python benchmarks/bench_duplicates.py [--rows 100000] [--many 1000000] [--datatrove PYTHON] [--small]
 
-`--datatrove` is the interpreter of an environment with `datatrove[io,processing]`, orjson and spacy, whose packages don't
-fit beside ours.
+`--datatrove` is the interpreter of an environment with `datatrove[io,processing]`, orjson and spacy, which do not
+fit beside our packages.
 Each method runs in a process of its own, which makes the rows first; times are of the search alone, and memory is what
 the search adds to the peak of the process with its rows. datasketch and datatrove get a fifth of the rows, for they
 take long; all are compared by rows per second. Goals: precision 0.99, recall 0.95, 4 times as fast as
