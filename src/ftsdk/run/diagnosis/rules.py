@@ -13,6 +13,7 @@ from collections.abc import Callable
 from statistics import fmean, median
 
 from ftsdk.evals import PairedScore
+from ftsdk.evals.suites import suite_names
 from ftsdk.run.diagnosis.evidence import Answered, Evidence
 from ftsdk.run.diagnosis.finding import Finding
 from ftsdk.spec import SFT, default_learning_rate
@@ -229,8 +230,10 @@ def template_mismatch(evidence: Evidence) -> Finding | None:
         pair = _pair(evidence, name)
         if target != "tuned" or pair is None or not tuned.outputs:
             continue
-        # The loss of a preference is not one of tokens, and promises no answer.
-        promised = _promised_share(tuned, loss) if isinstance(evidence.spec.method, SFT) else None
+        # The loss of a preference is not one of tokens, and promises no answer; a suite asks for other things than what
+        # was trained.
+        is_promised = isinstance(evidence.spec.method, SFT) and not name.startswith(suite_names())
+        promised = _promised_share(tuned, loss) if is_promised else None
         right = fmean(
             output.strip().casefold() == reference.strip().casefold()
             for output, reference in zip(tuned.outputs, tuned.references, strict=True)

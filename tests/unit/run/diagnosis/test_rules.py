@@ -238,3 +238,10 @@ def test_the_loss_of_preferences_promises_no_answers(tmp_path: Path) -> None:
     made = FineTuneJob(model="org/name", train=pairs, method=DPO())
     report = evaluated(tmp_path, lambda n: "no")
     assert kinds(diagnosed(events(lambda share: 0.7 - 0.65 * share), made, report, tmp_path)) == []
+
+
+@pytest.mark.parametrize(("name", "expected"), [("accuracy", ["template_mismatch"]), ("general", []), ("safety_x", [])])
+def test_the_loss_promises_nothing_for_suites(name: str, expected: list[str], tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "Yes, I can help you with that.", name=name)
+    low = diagnosed(events(lambda share: 0.01 + falling(share) - 0.2), job(), report, tmp_path)
+    assert kinds(low) == expected
