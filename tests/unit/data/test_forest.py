@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
+from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant, tokens_of_longest
 
 token = st.integers(0, 2)
 """Few kinds, so that rows have much in common."""
@@ -69,9 +69,27 @@ def test_pieces_have_all_rows_and_no_more_tokens_than_a_row_or_the_most(
         assert len(piece) == 1 or len(plant([rows[n] for n in piece]).tokens) < most + 8 * len(piece)
 
 
+@given(rows, st.integers(1, 60))
+def test_rows_that_belong_together_are_in_one_piece(given_rows: list[tuple[list[int], list[int]]], most: int) -> None:
+    rows = [row for row in trained(given_rows) for _ in range(2)]
+    pieces = list(cut(rows, most, together=2))
+    assert sorted(n for piece in pieces for n in piece) == list(range(len(rows)))
+    for piece in pieces:
+        assert [n // 2 for n in piece[0::2]] == [n // 2 for n in piece[1::2]]
+        assert all(n % 2 == 0 for n in piece[0::2])
+        # Both of a pair are the same row, and so computed once.
+        assert len(piece) == 2 or len(plant([rows[n] for n in piece]).tokens) < most + 8 * len(piece)
+
+
 def test_the_instruction_of_a_step_is_computed_once() -> None:
     rows = [TrainedRow(tokens=(*range(70), 100 + n, 200 + n), targets=((71, 5),), length=73) for n in range(16)]
     assert computed_tokens(rows, 1000) == 70 + 2 * 16
+
+
+def test_a_piece_that_cannot_be_cut_further_has_both_rows_of_a_pair() -> None:
+    rows = [TrainedRow(tokens=(*range(20), 100 + n), targets=(), length=21) for n in range(4)]
+    assert tokens_of_longest(rows) == 21
+    assert tokens_of_longest(rows, together=2) == 22
 
 
 def test_rows_that_continue_one_another_are_one_path() -> None:
