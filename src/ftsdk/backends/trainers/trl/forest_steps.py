@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
+from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant, tokens_of_longest
 from ftsdk.models.packed_attention import is_out_of_memory
 
@@ -30,7 +31,11 @@ class ComputesSharedTokensOnce:
     """Sequences that a row of the data has."""
     most_tokens: int | None = None
     """Tokens that go through the model at once, about; None: batches go as they are."""
+    has_uniform_gradients: ClassVar[bool] = True
+    """Whether the loss of a step is a sum over tokens, all with the same weight."""
     _on_message: Callable[[str], None]
+    _heads: dict[int, Any]
+    """Of each model that is called, by its id: the head whose products are made in chunks, or None."""
 
     def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
         """Return the sequences of a batch, those of each row one after the other."""
@@ -52,7 +57,7 @@ class ComputesSharedTokensOnce:
             on_message: Called with a sentence about what that saves, and if memory runs out.
         """
         trainer = cast("Any", self)
-        self.most_tokens, self._on_message = most_tokens, on_message
+        self.most_tokens, self._on_message, self._heads = most_tokens, on_message, {}
         share, together = trainer.args.per_device_train_batch_size, self.sequences_together
         with torch.random.fork_rng(devices=[]):
             order = list(trainer._get_train_sampler(trainer.train_dataset))[: share * _COUNTED_STEPS]
@@ -109,7 +114,10 @@ class ComputesSharedTokensOnce:
 
     def losses_of_forest(self, model: Any, forest: Forest) -> torch.Tensor:
         """Return the cross-entropy of each trained token."""
-        return losses_of(model, forest, inner=cast("Any", self).accelerator.unwrap_model(model))
+        inner = cast("Any", self).accelerator.unwrap_model(model)
+        if id(inner) not in self._heads:
+            self._heads[id(inner)] = head_of(inner) if can_skip_head(inner) else None
+        return losses_of(model, forest, inner=inner, head=self._heads[id(inner)], is_uniform=self.has_uniform_gradients)
 
     def sums_of_forest(self, model: Any, forest: Forest) -> torch.Tensor:
         """Return the sum of the cross-entropy of each sequence's trained tokens, shape (sequences,)."""

@@ -129,7 +129,13 @@ def test_a_pair_goes_through_its_reference_once(tiny_model: Path, tmp_path: Path
     trainer = trainer_of(RenderedDPOTrainer, tiny_model, pairs, tmp_path, tuning="full", steps=3)
     trainer.compute_shared_tokens_once(1000, lambda _: None)
     passes: list[int] = []
-    trainer.ref_model.register_forward_hook(lambda *_: passes.append(1))
+
+    def count(module: Any, given: Any, options: Any, output: Any) -> None:
+        passes.append(options["input_ids"].shape[1])
+
+    trainer.ref_model.register_forward_hook(count, with_kwargs=True)
     trainer.train()
     trainer.evaluate()
-    assert len(passes) == 1
+    # A trial of three tokens, which finds out whether the head's products can be made in chunks, and all pairs.
+    assert len(passes) == 2
+    assert min(passes) == 3

@@ -14,7 +14,6 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
-from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
@@ -35,6 +34,7 @@ class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
     """
 
     sequences_together: ClassVar[int] = 2
+    has_uniform_gradients: ClassVar[bool] = False
     _reference_sums: dict[bytes, torch.Tensor]
     """By sequence. The reference doesn't change, so that each sequence goes through it once a training."""
 
@@ -89,15 +89,11 @@ class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 if self.ref_model is None:
                     own = self.accelerator.unwrap_model(self.model)
                     with use_adapter(own, adapter_name="ref" if "ref" in own.peft_config else None):
-                        sums_S = self._sums_of_reference(own, forest)  # noqa: N806 - shape suffix
+                        sums_S = self.sums_of_forest(own, forest)  # noqa: N806 - shape suffix
                 else:
-                    sums_S = self._sums_of_reference(self.ref_model, forest)  # noqa: N806
+                    sums_S = self.sums_of_forest(self.ref_model, forest)  # noqa: N806
             self._reference_sums.update(zip(keys, sums_S.unbind(), strict=True))
         return torch.stack([self._reference_sums[key] for key in keys])
-
-    def _sums_of_reference(self, reference: Any, forest: Forest) -> torch.Tensor:
-        losses_N = losses_of(reference, forest)  # noqa: N806 - shape suffix
-        return self.sums_by_sequence(losses_N, forest)
 
     def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return the loss, accuracy and margin of each pair."""
