@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Forest", "Segment", "TrainedRow", "computed_tokens", "cut", "plant", "tokens_of_longest"]
+__all__ = ["Forest", "Segment", "TrainedRow", "computed_tokens", "cut", "plant"]
 
 SAVED_AT_LEAST = 8
 """Tokens that a segment must save to be shared: each one is a further block of attention."""
@@ -139,9 +139,10 @@ def _trained(
 
 
 def cut(rows: Sequence[TrainedRow], most_tokens: int, *, together: int = 1) -> Iterator[list[int]]:
-    """Yield the rows of a step in pieces of similar size, each of about `most_tokens` tokens of a forest at most.
+    """Yield the rows of a step in pieces of similar size.
 
-    Rows that share a beginning stay together. A row that is longer is a piece of its own.
+    A piece has about `most_tokens` tokens at most, besides a beginning that all its rows share: a long one is computed
+    once for many rows. A row that is longer is a piece of its own.
 
     Args:
         rows: The rows.
@@ -152,18 +153,20 @@ def cut(rows: Sequence[TrainedRow], most_tokens: int, *, together: int = 1) -> I
     groups = sorted((_in_order(rows, group) for group in groups), key=lambda group: rows[group[0]].tokens)
     common = [length if length >= SAVED_AT_LEAST else 0 for length in _common(rows, [group[0] for group in groups])]
     alone = [_tokens_alone(rows, group) for group in groups]
-    total = sum(alone) - sum(common)
-    enough = total / max(1, -(-total // most_tokens))
+    besides = sum(alone) - sum(common) - min(common[1:], default=0)
+    enough = besides / max(1, -(-besides // most_tokens))
     piece: list[int] = []
-    count = 0
+    count = beginning = 0
     for group, own, shared in zip(groups, alone, common, strict=True):
-        added = own - (shared if piece else 0)
-        if piece and (count + added > most_tokens or count + added / 2 > enough):
+        kept, added = min(beginning, shared), own - shared
+        if not piece:
+            kept, added = len(rows[group[0]].tokens), own
+        elif count + added - kept > most_tokens or count + added / 2 - kept > enough:
             yield piece
-            piece, count, added = [], 0, own
+            piece, count, kept, added = [], 0, len(rows[group[0]].tokens), own
         # In the order in which they came: the two of a pair aren't alike.
         piece += sorted(group)
-        count += added
+        count, beginning = count + added, kept
     if piece:
         yield piece
 
@@ -172,11 +175,6 @@ def computed_tokens(rows: Sequence[TrainedRow], most_tokens: int, *, together: i
     """Return how many tokens go through the model for these rows, in pieces of about `most_tokens`."""
     pieces = cut(rows, most_tokens, together=together)
     return sum(len(plant([rows[n] for n in piece]).tokens) for piece in pieces)
-
-
-def tokens_of_longest(rows: Sequence[TrainedRow], *, together: int = 1) -> int:
-    """Return the tokens of the largest piece that can't be cut further."""
-    return max(_tokens_alone(rows, range(first, first + together)) for first in range(0, len(rows), together))
 
 
 def _in_order(rows: Sequence[TrainedRow], group: Sequence[int]) -> list[int]:

@@ -58,6 +58,15 @@ class RowTokens:
         return sum(computed_tokens(step, packed_tokens, together=together) for step in steps) / read if read else 1.0
 
     @property
+    def shared_by_all(self) -> int:
+        """Tokens at the beginning of all sequences that were looked at."""
+        if not self.sample:
+            return 0
+        first, last = min(row.tokens for row in self.sample), max(row.tokens for row in self.sample)
+        pairs = enumerate(zip(first, last, strict=False))
+        return next((n for n, (one, other) in pairs if one != other), min(len(first), len(last)))
+
+    @property
     def mean(self) -> float:
         """Tokens of the mean row; of preference rows those of the mean longer sequence."""
         return sum(self.lengths_N) / len(self.lengths_N)

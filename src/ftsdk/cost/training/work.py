@@ -74,7 +74,8 @@ class Work:
         packed = self.execution.packed_tokens
         if not packed:
             return self.execution.micro_batch_size
-        pieces = math.ceil(self._step_tokens / packed)
+        # A beginning that all rows share comes on top of what a piece may have.
+        pieces = max(1, math.ceil((self._step_tokens - self.train.shared_by_all) / packed))
         return self.step_rows / min(pieces, self.step_rows)
 
     @property
@@ -111,7 +112,7 @@ class Work:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
         # A step has more than the mean one, but not all rows are the longest.
         likely = 1.25 * self._step_tokens
-        return max(longest, min(execution.packed_tokens, likely))
+        return max(longest, min(execution.packed_tokens + self.train.shared_by_all, likely))
 
     @property
     def projected_share(self) -> float:

@@ -12,14 +12,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from peft.tuners.lora import Linear
 
-__all__ = ["products_made_together"]
+__all__ = ["products_made_together", "quick_adapters"]
 
-_LEVELS = 2**16
-"""Of the random numbers that dropout compares with: a quarter of what drawing a float for each value takes."""
+_LEVELS = 2**15
+"""Of the random numbers that dropout compares with."""
 
 
 @dataclass
@@ -79,6 +80,19 @@ def products_made_together(model: Any) -> Generator[None]:
             del layer.forward
 
 
+@contextlib.contextmanager
+def quick_adapters(trainer: Any) -> Generator[None]:
+    """Let a trainer's adapters compute in fewer steps on a CPU, and without casts that autocast would undo."""
+    with contextlib.ExitStack() as stack:
+        if trainer.args.bf16 and hasattr(trainer.model, "peft_config"):
+            from peft.helpers import disable_input_dtype_casting
+
+            stack.enter_context(disable_input_dtype_casting(trainer.model))
+        if trainer.args.device.type == "cpu":
+            stack.enter_context(products_made_together(trainer.model))
+        yield
+
+
 def _is_plain(module: Any) -> bool:
     base: Any = getattr(module, "base_layer", None)
     return (
@@ -114,7 +128,7 @@ def _usable_adapter(layer: Linear, x: torch.Tensor) -> str | None:
     if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
         return None
     adapter = layer.active_adapters[0]
-    if adapter not in layer.lora_A or x.dtype != layer.base_layer.weight.dtype:
+    if adapter not in layer.lora_A or x.dtype != layer.base_layer.weight.dtype or x.element_size() > 4:
         return None
     device = x.device.type
     is_cast = torch.is_autocast_enabled(device)
@@ -134,28 +148,40 @@ def _are_alike(one: Linear, other: Linear) -> bool:
 
 def _outputs(layers: Sequence[Linear], x: torch.Tensor, adapter: str) -> tuple[torch.Tensor, ...]:
     dropout = _dropout_of(layers[0])
-    kept = None if dropout == 0.0 else _mask(x, dropout)
+    drawn = None if dropout == 0.0 else _drawn(x, dropout)
     weights = [layer.base_layer.weight for layer in layers]
     biases = [layer.base_layer.bias for layer in layers]
     scales = [layer.scaling[adapter] for layer in layers]
-    if kept is not None:
+    if drawn is not None:
         scales = [scale / _kept_share(dropout) for scale in scales]
     matrices = [part for layer in layers for part in (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight)]
-    return _Products.apply(x, kept, weights, biases, scales, *matrices)
+    return _Products.apply(x, drawn, weights, biases, scales, *matrices)
 
 
 def _kept_share(dropout: float) -> float:
     return 1 - round(dropout * _LEVELS) / _LEVELS
 
 
-def _mask(x: torch.Tensor, dropout: float) -> torch.Tensor:
-    """Draw which values of the input are kept: 16 random bits a value, four values a draw."""
+def _drawn(x: torch.Tensor, dropout: float) -> torch.Tensor:
+    """Draw which values of the input are kept: 16-bit numbers with all bits set for those, and none for the others.
+
+    Fifteen random bits a value, four values a draw of NumPy's quickest generator, which PyTorch's own seeds: a seventh
+    of the time of `torch.nn.functional.dropout` (a CPU with AVX-512, 2026-11-28).
+    """
     count = x.numel()
-    drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=x.device)
-    # From the lowest to the highest number that it can be, so that all bits are random.
-    drawn.random_(-(2**63), None)
-    threshold = round(dropout * _LEVELS) - _LEVELS // 2
-    return (drawn.view(torch.int16)[:count] >= threshold).view(-1, x.shape[-1])
+    seed = int(torch.randint(2**62, ()))
+    drawn = torch.from_numpy(numpy.random.SFC64(seed).random_raw(-(-count // 4)).view(numpy.int16))[:count]
+    drawn.bitwise_and_(_LEVELS - 1).sub_(round(dropout * _LEVELS))
+    # The sign of the difference, in every bit.
+    return drawn.bitwise_right_shift_(15).bitwise_not_().view(-1, x.shape[-1])
+
+
+def _kept(rows: torch.Tensor, drawn: torch.Tensor | None) -> torch.Tensor:
+    """Return a tensor with 0 in place of what dropout takes."""
+    if drawn is None:
+        return rows
+    bits = torch.int16 if rows.element_size() == 2 else torch.int32
+    return (rows.contiguous().view(bits) & drawn.to(bits)).view(rows.dtype)
 
 
 class _Products(torch.autograd.Function):
@@ -165,7 +191,7 @@ class _Products(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,
-        kept: torch.Tensor | None,
+        drawn: torch.Tensor | None,
         weights: list[torch.Tensor],
         biases: list[torch.Tensor | None],
         scales: list[float],
@@ -175,14 +201,14 @@ class _Products(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         down = torch.cat([matrix.to(dtype) for matrix in narrow]) if len(narrow) > 1 else narrow[0].to(dtype)
         ups = [(matrix * scale).to(dtype) for matrix, scale in zip(wide, scales, strict=True)]
-        low = (rows if kept is None else rows * kept) @ down.t()
+        low = _kept(rows, drawn) @ down.t()
         outputs: list[torch.Tensor] = []
         parts = low.split([matrix.shape[0] for matrix in narrow], dim=1)
         for weight, bias, up, part in zip(weights, biases, ups, parts, strict=True):
             output = F.linear(rows, weight, bias)
             output.addmm_(part, up.t())
             outputs.append(output.view(*x.shape[:-1], -1))
-        ctx.save_for_backward(rows, kept, low, down, *ups)
+        ctx.save_for_backward(rows, drawn, low, down, *ups)
         ctx.weights, ctx.scales, ctx.shape = weights, scales, x.shape
         ctx.ranks = [matrix.shape[0] for matrix in narrow]
         ctx.dtypes = [matrix.dtype for matrix in matrices]
@@ -190,19 +216,17 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
-        rows, kept, low, down, *ups = ctx.saved_tensors
+        rows, drawn, low, down, *ups = ctx.saved_tensors
         given = [gradient.reshape(-1, gradient.shape[-1]) for gradient in gradients]
         low_gradient = torch.cat([one @ up for one, up in zip(given, ups, strict=True)], dim=1)
         parts = low.split(ctx.ranks, dim=1)
         of_wide = [
             (one.t() @ part).float().mul_(scale) for one, part, scale in zip(given, parts, ctx.scales, strict=True)
         ]
-        of_narrow = (low_gradient.t() @ (rows if kept is None else rows * kept)).split(ctx.ranks)
+        of_narrow = (low_gradient.t() @ _kept(rows, drawn)).split(ctx.ranks)
         of_input = None
         if ctx.needs_input_grad[0]:
-            of_input = low_gradient @ down
-            if kept is not None:
-                of_input *= kept
+            of_input = _kept(low_gradient @ down, drawn)
             for one, weight in zip(given, ctx.weights, strict=True):
                 of_input.addmm_(one, weight)
             of_input = of_input.view(ctx.shape)

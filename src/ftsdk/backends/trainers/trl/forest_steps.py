@@ -10,7 +10,7 @@ import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
-from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant, tokens_of_longest
+from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 from ftsdk.models.packed_attention import is_out_of_memory
 
 __all__ = ["FOREST", "ComputesSharedTokensOnce"]
@@ -53,7 +53,8 @@ class ComputesSharedTokensOnce:
         """Cut batches into pieces of a forest from now on.
 
         Args:
-            most_tokens: Tokens that go through the model at once; a longer row is a piece of its own.
+            most_tokens: Tokens that go through the model at once, besides a beginning that all their rows share; a
+                longer row is a piece of its own.
             on_message: Called with a sentence about what that saves, and if memory runs out.
         """
         trainer = cast("Any", self)
@@ -67,8 +68,8 @@ class ComputesSharedTokensOnce:
             computed += computed_tokens(sequences, most_tokens, together=together)
             read += sum(row.length for row in sequences)
         on_message(
-            f"rows are packed without padding, up to {most_tokens:,} tokens at once, and what rows of a step share is "
-            f"computed once: {computed:,} of {read:,} tokens in the first steps ({computed / read:.0%})"
+            f"rows are packed without padding, up to {most_tokens:,} tokens at once besides a beginning that they share, "
+            f"and what rows of a step share is computed once: {computed:,} of {read:,} tokens in the first steps ({computed / read:.0%})"
         )
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
@@ -88,16 +89,16 @@ class ComputesSharedTokensOnce:
                 if not is_out_of_memory(error) or trainer.accelerator.num_processes > 1 or self._is_smallest(sequences):
                     raise
             model.zero_grad()
-            self._take_fewer_tokens(sequences)
+            self._take_fewer_tokens()
 
     def _is_smallest(self, sequences: Sequence[TrainedRow]) -> bool:
         assert self.most_tokens is not None
-        return self.most_tokens <= tokens_of_longest(sequences, together=self.sequences_together)
+        pieces = list(cut(sequences, self.most_tokens, together=self.sequences_together))
+        return all(len(piece) == self.sequences_together for piece in pieces)
 
-    def _take_fewer_tokens(self, sequences: Sequence[TrainedRow]) -> None:
+    def _take_fewer_tokens(self) -> None:
         assert self.most_tokens is not None
-        longest = tokens_of_longest(sequences, together=self.sequences_together)
-        self.most_tokens = max(longest, self.most_tokens // 2)
+        self.most_tokens = max(1, self.most_tokens // 2)
         self._on_message(
             f"memory ran out; from here on at most {self.most_tokens:,} tokens go through the model at once"
         )
@@ -148,7 +149,7 @@ class ComputesSharedTokensOnce:
             else:
                 order = torch.tensor([n for piece, _ in found for n in piece], dtype=torch.long)
                 return torch.cat([numbers for _, numbers in found])[order.argsort()]
-            self._take_fewer_tokens(sequences)
+            self._take_fewer_tokens()
 
     def _forests(self, sequences: Sequence[TrainedRow]) -> Iterator[tuple[list[int], Forest]]:
         """Yield the sequences of each piece, and the piece."""

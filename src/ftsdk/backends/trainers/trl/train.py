@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
-from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, TrainingResult, TrainingStopped
-from ftsdk.backends.trainers.trl.adapter_products import products_made_together
+from ftsdk.backends.trainers.trl.adapter_products import quick_adapters
 from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
 from ftsdk.backends.trainers.trl.callbacks import RunCallback
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
@@ -76,7 +74,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
-    with _adapter_products(request, trainer):
+    with quick_adapters(trainer):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
         _save(trainer, tokenizer, request, folder, into)
@@ -180,19 +178,6 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "torch_compile": False,
         "use_liger_kernel": False,
     }
-
-
-@contextlib.contextmanager
-def _adapter_products(request: TrainingRequest, trainer: Any) -> Generator[None]:
-    """Make the products of adapters in fewer steps on a CPU, and keep peft from casts that autocast would undo."""
-    with contextlib.ExitStack() as stack:
-        if trainer.args.bf16 and request.tuning.adapts:
-            from peft.helpers import disable_input_dtype_casting
-
-            stack.enter_context(disable_input_dtype_casting(trainer.model))
-        if request.device == "cpu":
-            stack.enter_context(products_made_together(trainer.model))
-        yield
 
 
 def _activation_checkpointing(*, on: bool) -> dict[str, Any]:
