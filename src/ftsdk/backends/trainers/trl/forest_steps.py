@@ -68,8 +68,9 @@ class ComputesSharedTokensOnce:
             computed += computed_tokens(sequences, most_tokens, together=together)
             read += sum(row.length for row in sequences)
         on_message(
-            f"rows are packed without padding, up to {most_tokens:,} tokens at once besides a beginning that they share, "
-            f"and what rows of a step share is computed once: {computed:,} of {read:,} tokens in the first steps ({computed / read:.0%})"
+            f"rows are packed without padding, up to {most_tokens:,} tokens at once besides a beginning that they "
+            f"share, and what rows of a step share is computed once: {computed:,} of {read:,} tokens in the first "
+            f"steps ({computed / read:.0%})"
         )
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
