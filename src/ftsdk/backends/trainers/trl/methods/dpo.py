@@ -14,6 +14,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
+from ftsdk.backends.trainers.trl.fitting_batches import HalvesBatches
 from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
@@ -26,7 +27,7 @@ __all__ = ["RenderedDPOTrainer", "columns", "make_trainer"]
 
 
 class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, MeanOverAllRows, DPOTrainer
+    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, DPOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 
@@ -68,9 +69,11 @@ class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
     ) -> Any:
         """Return the loss (DPO, equation 7), the mean over the pairs of the step."""
         if FOREST not in inputs:
-            return super().compute_loss(
+            loss = super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
+            # TRL's is the mean over the pairs that it is given.
+            return loss if return_outputs else loss * self.part_share
         margins_P = self._margins_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
         return -F.logsigmoid(margins_P).sum() / num_items_in_batch
 
@@ -172,6 +175,7 @@ def make_trainer(
     )
     reference = None if request.tuning.adapts else copy.deepcopy(shared["model"])
     trainer = RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)
+    trainer.on_smaller_batches = on_message
     _copy_trained_rows_to_reference(trainer.model)
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)

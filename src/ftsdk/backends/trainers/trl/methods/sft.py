@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from ftsdk.backends.trainers.trl.fitting_batches import HalvesBatches
 from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
 from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSortedByLength
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
@@ -23,7 +24,7 @@ __all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, MeanOverAllRows, SFTTrainer
+    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
 ):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
@@ -56,6 +57,10 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         if self.most_tokens is not None:
             return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed)
         return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+
+    def items_of_batch(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the trained tokens of a batch, which a mean divides by. Only models that can't be told need this."""
+        return (inputs["labels"][:, 1:] != IGNORED).sum().clamp(min=1)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -150,6 +155,7 @@ def make_trainer(
         assistant_only_loss=False,
     )
     trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
+    trainer.on_smaller_batches = on_message
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
