@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Forest", "Segment", "TrainedRow", "computed_tokens", "cut", "plant"]
+__all__ = ["Forest", "Segment", "TrainedRow", "common_beginnings", "computed_tokens", "cut", "plant"]
 
 SAVED_AT_LEAST = 8
 """Tokens that a segment must save to be shared: each one is a further block of attention."""
@@ -188,14 +188,17 @@ def _tokens_alone(rows: Sequence[TrainedRow], group: Sequence[int]) -> int:
     return sum(len(rows[n].tokens) for n in order) - shared
 
 
-def _common(rows: Sequence[TrainedRow], order: Sequence[int]) -> list[int]:
+def common_beginnings(rows: Sequence[Sequence[int]]) -> list[int]:
     """Return how many tokens each row has in common with the one before it; 0 for the first."""
-    found = [0]
-    for before, after in itertools.pairwise(order):
-        first, second = rows[before].tokens, rows[after].tokens
+    found = [0] if rows else []
+    for first, second in itertools.pairwise(rows):
         length = min(len(first), len(second))
         if first[:length] == second[:length]:
             found.append(length)
         else:
             found.append(next(n for n in range(length) if first[n] != second[n]))
     return found
+
+
+def _common(rows: Sequence[TrainedRow], order: Sequence[int]) -> list[int]:
+    return common_beginnings([rows[n].tokens for n in order])

@@ -55,7 +55,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         ids_N, seed = list(rows["input_ids"]), self.args.data_seed or 0  # noqa: N806 - shape suffix
         if self.most_tokens is not None:
-            return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed)
+            return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed, processes=self.args.world_size)
         return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
 
     def items_of_batch(self, inputs: Mapping[str, Any]) -> Any:
