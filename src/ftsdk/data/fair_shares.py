@@ -1,8 +1,8 @@
-"""The rows of an optimizer step, shared out to processes that wait for each other: each gets as many, and as much to
-compute. Pure."""
+"""Rows of an optimizer step for processes that wait for each other: each gets as many, and as much to compute. Pure."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ftsdk.data.forest import SAVED_AT_LEAST, common_beginnings
@@ -14,7 +14,7 @@ _FAIR = 1.02
 """The heaviest share over the mean of all: what is gained below that isn't worth the search."""
 
 
-def shared_out(rows: Sequence[Sequence[int]], shares: int) -> list[list[int]]:
+def shared_out(rows: Sequence[list[int]], shares: int) -> list[list[int]]:
     """Return the rows of each process: neighbours in their order, exchanged until none has much more to compute.
 
     Args:
@@ -24,7 +24,7 @@ def shared_out(rows: Sequence[Sequence[int]], shares: int) -> list[list[int]]:
     Returns:
         For each process the indices of its rows, in the order of their tokens.
     """
-    order = sorted(range(len(rows)), key=rows.__getitem__)
+    order = sorted(range(len(rows)), key=lambda n: rows[n])
     each = len(rows) // shares
     found = [list(range(n * each, (n + 1) * each)) for n in range(shares)]
     if shares > 1:
@@ -43,7 +43,7 @@ def _exchange(found: list[list[int]], lengths: list[int], common: list[int]) -> 
 
     def tokens(share: Sequence[int]) -> int:
         total = sum(lengths[place] for place in share)
-        for before, after in zip(share, share[1:], strict=False):
+        for before, after in itertools.pairwise(share):
             # Rows in order have in common what all between them have.
             shared = min(common[before + 1 : after + 1])
             total -= shared if shared >= SAVED_AT_LEAST else 0
