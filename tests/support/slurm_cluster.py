@@ -78,7 +78,9 @@ class SlurmCluster:
         )
         (self.folder / "slurm.conf").write_text(conf)
         try:
-            munge = [f"--{name}={self.folder}/munge.{name.split('-')[0]}" for name in ("pid-file", "log-file", "seed-file")]
+            munge = [
+                f"--{name}={self.folder}/munge.{name.split('-')[0]}" for name in ("pid-file", "log-file", "seed-file")
+            ]
             # A folder that only its owner may enter is refused without --force.
             sock = self.folder / "munge.sock"
             self._start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={sock}", *munge)
@@ -152,7 +154,7 @@ class SlurmCluster:
                 stderr=log,
                 env={**os.environ, **self.env},
                 cwd=self.folder,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=_die_with_parent,
             )
 
 
@@ -164,10 +166,9 @@ def _children_of(node: str, folder: Path) -> list[int]:
             with contextlib.suppress(OSError):
                 environment = (entry / "environ").read_bytes()
                 words = (entry / "cmdline").read_bytes()
-                is_here = str(folder).encode() in environment
-                if is_here and f"SLURMD_NODENAME={node}".encode() in environment.split(b"\0"):
-                    found.append(os.getpgid(int(entry.name)))
-                elif words.startswith(b"slurmstepd") and is_here and node.encode() in environment:
+                here = str(folder).encode() in environment
+                is_task = f"SLURMD_NODENAME={node}".encode() in environment.split(b"\0")
+                if here and (is_task or (words.startswith(b"slurmstepd") and node.encode() in environment)):
                     found.append(os.getpgid(int(entry.name)))
     return [group for group in dict.fromkeys(found) if group != os.getpgid(0)]
 
@@ -192,5 +193,3 @@ def _wait_until(is_so, *, most_s: float = 90) -> None:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-

@@ -92,7 +92,7 @@ class Channel:
         self._unread = bytearray()
         _channels.append(self)
 
-    def call(self, name: str, content: bytes = b"", **arguments: Any) -> Any:
+    def call(self, name: str, content: bytes = b"", /, **arguments: Any) -> Any:
         """Call the agent, and return its answer: JSON, or bytes.
 
         Raises:

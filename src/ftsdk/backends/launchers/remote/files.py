@@ -78,5 +78,5 @@ class RemoteFiles:
                 file.write(part)
                 start += len(part)
 
-    def _call(self, call: str, content: bytes = b"", **arguments: Any) -> Any:
+    def _call(self, call: str, content: bytes = b"", /, **arguments: Any) -> Any:
         return self._channel.call(call, content, run_id=self._run_id, **arguments)
