@@ -27,7 +27,6 @@ from ftsdk.testing.conformance.hooks import new_key
 pytestmark = pytest.mark.e2e
 _LOST = """\
 #!/bin/sh
-for word in "$@"; do [ "$word" = --test-only ] && exec {sbatch} "$@"; done
 {sbatch} "$@" >/dev/null
 echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2
 exit 1

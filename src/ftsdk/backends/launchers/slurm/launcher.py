@@ -27,10 +27,10 @@ from ftsdk.backends.launchers.local import LocalFiles
 from ftsdk.backends.launchers.slurm import scheduler
 from ftsdk.backends.launchers.slurm.options import Options
 from ftsdk.backends.launchers.slurm.plan_launch import hardware_for, plan_launch
-from ftsdk.backends.launchers.slurm.reasons import explain
+from ftsdk.backends.launchers.slurm.reasons import can_never_start, explain
 from ftsdk.backends.launchers.slurm.script import batch_script
 from ftsdk.backends.launchers.worker_environment import worker_environment
-from ftsdk.errors import RunNotFoundError
+from ftsdk.errors import BackendError, RunNotFoundError
 from ftsdk.protocol import StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.spec import JobSpec
@@ -109,7 +109,7 @@ class SlurmLauncher:
         """Submit a job, unless the run has one that isn't over.
 
         Raises:
-            BackendError: The scheduler refuses the job, which could never run, or doesn't answer.
+            BackendError: The scheduler refuses the job, which could never start, or doesn't answer.
         """
         folder = self.folder(run_id)
         held = lock.acquire(folder, name=_SUBMISSION)
@@ -125,8 +125,10 @@ class SlurmLauncher:
                 return False
             flags, script = self._flags(run_id, request), self._script(folder, request)
             environment = _environment(os.environ, folder, device=str(request.get("device")))
-            scheduler.test_job(flags, script, environment)
-            self._note(folder, scheduler.submit_job(flags, script, environment))
+            job_id = scheduler.submit_job(flags, script, environment)
+            if not _jobs(folder):
+                self._refuse_the_impossible(run_id)
+            self._note(folder, job_id)
         finally:
             os.close(held)
         return True
@@ -181,6 +183,20 @@ class SlurmLauncher:
             return None
         self._alive[run_id] = (self._clock(), alive[0])
         return alive[0]
+
+    def _refuse_the_impossible(self, run_id: str) -> None:
+        """Cancel a job that would wait for ever.
+
+        One that resumes a run is left: what has run before can run again, once nodes that are down are back.
+        """
+        job = self._look(run_id, is_fresh=True)
+        if job is not None and job.is_waiting and can_never_start(job.reason):
+            scheduler.cancel_job(job.id)
+            self._alive.pop(run_id, None)
+            raise BackendError(
+                f"{explain(job.id, job.state, job.reason).reason}. It would wait for ever, so it was cancelled; "
+                "`sinfo` shows what there is"
+            )
 
     def _flags(self, run_id: str, request: Mapping[str, Any]) -> list[str]:
         folder = str(self.folder(run_id))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ftsdk.backends.hosted.launcher import QueuedJob
 
-__all__ = ["explain"]
+__all__ = ["can_never_start", "explain"]
 
 _PATIENCE = {
     "None": "the scheduler hasn't looked at it yet",
@@ -22,14 +22,17 @@ _PATIENCE = {
 """Reasons that pass by themselves."""
 _NEVER = {
     "PartitionConfig": "the partition can't give what it asks for; ask for less: nodes=, gpus=, cpus=, or time=",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows; lower nodes=",
+    "PartitionNodeLimit": "it asks for more nodes than the partition has or allows; lower nodes=",
     "PartitionTimeLimit": "it asks for more time than the partition allows; lower time=",
     "BadConstraints": "no node has what it asks for; change sbatch=, gpus=, or cpus=",
-    "DependencyNeverSatisfied": "it depends on a job that has failed",
     "AccountNotAllowed": "the account can't use this partition; change account= or partition=",
     "QOSNotAllowed": "the QOS can't be used there; change --qos in sbatch=, or partition=",
     "InvalidAccount": "the account doesn't exist or isn't yours; change account=",
     "InvalidQOS": "the QOS doesn't exist or isn't yours; change --qos in sbatch=",
+}
+"""Reasons that never pass, since the job asks for the impossible."""
+_STUCK = {
+    "DependencyNeverSatisfied": "it depends on a job that has failed",
     "JobHeldUser": "it is held; `scontrol release` lets it go",
     "JobHeldAdmin": "an administrator holds it; ask why",
     "PartitionDown": "the partition is down; choose another partition=, or ask its administrator",
@@ -47,15 +50,25 @@ def explain(job: str, state: str, reason: str) -> QueuedJob:
         state: `PENDING`, `REQUEUE_HOLD`, ...
         reason: As squeue's `%r` prints it.
     """
-    word = reason.strip("()").partition(",")[0].strip()
-    text = _NEVER.get(word) or _PATIENCE.get(word)
-    is_blocked = word in _NEVER or state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
-    if text is None and word.startswith("ReqNodeNotAvail"):
+    word = _word(reason)
+    text = _NEVER.get(word) or _STUCK.get(word) or _PATIENCE.get(word)
+    is_blocked = word in _NEVER or word in _STUCK or state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
+    if text is None and word.startswith(("ReqNodeNotAvail", "Nodes required")):
         text = "a node that it needs is down or reserved; it waits until that is over"
     if text is None and word.startswith(("QOS", "Assoc", "MaxMem")):
         # "...PerJob" is a limit that this job breaks by itself, however long it waits.
-        is_blocked = "PerJob" in word
+        is_blocked = can_never_start(word)
         whose = "one job" if is_blocked else "your account or QOS"
         text = _LIMIT.format(whose=whose)
     suffix = f": {text}" if text else ""
     return QueuedJob(native=state, reason=f"Slurm job {job} waits ({word}){suffix}", is_blocked=is_blocked)
+
+
+def can_never_start(reason: str) -> bool:
+    """Return whether a job with this reason asks for more than it could ever get."""
+    word = _word(reason)
+    return word in _NEVER or "PerJob" in word
+
+
+def _word(reason: str) -> str:
+    return reason.strip("()").partition(",")[0].strip()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ftsdk._secrets import redact
 from ftsdk.errors import BackendError
 
-__all__ = ["Job", "cancel_job", "find_jobs", "kill_job", "submit_job", "test_job"]
+__all__ = ["Job", "cancel_job", "find_jobs", "kill_job", "submit_job"]
 
 _TIMEOUT_S = 60.0
 _ENDED = frozenset(
@@ -59,17 +59,6 @@ def find_jobs(name: str) -> list[Job]:
     rows = [line.split("|", 2) for line in answer.stdout.splitlines() if line.count("|") >= 2]
     jobs = [Job(*(field.strip() for field in row)) for row in rows]
     return sorted(jobs, key=lambda job: int(job.id) if job.id.isdigit() else 0)
-
-
-def test_job(flags: Sequence[str], script: str, environment: Mapping[str, str]) -> None:
-    """Ask whether a job could ever run.
-
-    Raises:
-        BackendError: It couldn't, or the scheduler doesn't answer.
-    """
-    answer = _run("sbatch", "--test-only", *flags, given=script, environment=environment)
-    if answer.returncode != 0:
-        raise _failure("sbatch", answer)
 
 
 def submit_job(flags: Sequence[str], script: str, environment: Mapping[str, str]) -> str:
