@@ -81,8 +81,8 @@ def test_a_run_longer_than_its_time_limit_is_requeued_by_itself(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"nodes": 5}, "PartitionNodeLimit"),
-        ({"partition": "short", "time": "1:00:00"}, "PartitionTimeLimit"),
+        ({"nodes": 5}, "Partition(Config|NodeLimit)"),
+        ({"partition": "short", "time": "1:00:00"}, "Partition(Config|TimeLimit)"),
         ({"gpus": 1}, "Invalid generic resource"),
         ({"partition": "nope"}, "invalid partition specified: nope"),
         ({"cpus": 64}, "PartitionConfig"),

@@ -35,13 +35,6 @@ Subsystem sftp internal-sftp
 MaxStartups 100
 """
 _SSH_CONF = """\
-Host *
-  HostName 127.0.0.1
-  Port {port}
-  User {user}
-  UserKnownHostsFile {folder}/known_hosts
-  IdentitiesOnly yes
-  LogLevel ERROR
 Host box
   StrictHostKeyChecking yes
   IdentityFile {folder}/user_key
@@ -54,6 +47,13 @@ Host changed
   IdentityFile {folder}/user_key
 Host closed
   Port 1
+Host *
+  HostName 127.0.0.1
+  Port {port}
+  User {user}
+  UserKnownHostsFile {folder}/known_hosts
+  IdentitiesOnly yes
+  LogLevel ERROR
 """
 _LOGIN = """\
 #!/bin/sh

@@ -37,7 +37,8 @@ class Slurm(HostedBackend):
             is billed.
         python: The interpreter on the nodes, which has `ftsdk[local]`. None: the one that submits; with `host`,
             `python3`.
-        folder: Where ftsdk keeps its runs, on a file system that all nodes see. None: `~/.ftsdk`, or `FTSDK_HOME`.
+        folder: Where ftsdk keeps its runs, on a file system that all nodes see. None: `FTSDK_HOME`, or ftsdk's
+            folder in your home.
         setup: Lines of shell that run before the worker, such as `"module load cuda/12.4"`. They are stored with the
             run, so no keys.
         sbatch: Further options for sbatch, such as `"--qos=long"`.

@@ -28,7 +28,7 @@ class SSH(HostedBackend):
             billed.
         python: The interpreter there, which has `ftsdk[local]` in the version of this machine: `"~/venv/bin/python"`.
             None: `python3`.
-        folder: Where ftsdk keeps its runs there. None: `~/.ftsdk`.
+        folder: Where ftsdk keeps its runs there. None: ftsdk's folder in your home.
         ssh: Arguments for ssh, such as `("-J", "jump.example.org")`.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.

@@ -229,27 +229,28 @@ class Channel:
 
     def _lost(self, what: str) -> FtsdkError:
         """Close the channel, and return the error for it, from what ssh and the far shell said."""
-        process, said = self._process, ""
+        process, said, status = self._process, "", None
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.5)
+                status = process.wait(timeout=0.5)
         if self._errors is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._errors.seek(0, os.SEEK_END)
                 self._errors.seek(max(0, self._errors.tell() - 4000))
                 said = self._errors.read().decode("utf-8", "replace")
         self.close()
-        return lost(self._host, what, said, python=self._command[-1])
+        return lost(self._host, what, said, command=self._command[-1], status=status)
 
 
-def lost(host: str, what: str, said: str, *, python: str) -> FtsdkError:
+def lost(host: str, what: str, said: str, *, command: str, status: int | None) -> FtsdkError:
     """Return the error for a connection that couldn't be made, or was lost.
 
     Args:
         host: The machine.
         what: What was seen here.
         said: What ssh and the far shell said.
-        python: The command that was to start the agent.
+        command: What was to start the agent.
+        status: The exit status of ssh, which is that of the command unless ssh itself failed; None: not known.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     text = redact("; ".join(lines[-3:]))[:500]
@@ -266,11 +267,11 @@ def lost(host: str, what: str, said: str, *, python: str) -> FtsdkError:
         )
     if "no module named" in low and "ftsdk" in low:
         return BackendError(
-            f'{host} has no ftsdk ({python}): pip install "ftsdk[local]=={_VERSION}" there, and name that '
+            f'{host} has no ftsdk ({command}): pip install "ftsdk[local]=={_VERSION}" there, and name that '
             "interpreter with python=, such as python='~/venv/bin/python'"
         )
-    if "command not found" in low or ("no such file or directory" in low and "python" in low):
-        return BackendError(f"{host} has no such interpreter ({python}: {text}); name one that has ftsdk with python=")
+    if status in (126, 127):  # a shell's own: it can't be run, or isn't there
+        return BackendError(f"{host} can't run the interpreter ({text}); name one that has ftsdk with python=")
     detail = f"{what}: {text}" if text else what
     return BackendError(f"{host} can't be reached through ssh, or the connection was lost ({detail})", retryable=True)
 
