@@ -22,7 +22,8 @@ def hourly_price(usd_per_hour: object) -> Decimal:
     """
     usd_per_hour = quoted_amount(usd_per_hour)
     check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
-    return exact_amount(cast("Decimal | float", usd_per_hour))
+    # 3 and 3.0 are one price, also as text.
+    return Decimal(f"{exact_amount(cast('Decimal | float', usd_per_hour)).normalize():f}")
 
 
 def billing_by_hour(
