@@ -66,7 +66,10 @@ class OwnedMachine:
         found = {**self.options, "gpus": processes}
         if processes == 1:
             del found["gpus"]
-        return {**found, **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(price))})}
+        return {
+            **found,
+            **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}),
+        }
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the machine is what it is
         """Return what the machine has, as far as the options say."""

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,10 @@ class SlurmLauncher:
         """Return the arguments that a run's launch request was made of."""
         price = request.get("usd_per_hour")
         options = dict(request.get("options") or {})
-        return {**options, **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(price))})}
+        return {
+            **options,
+            **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}),
+        }
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the nodes are what they are
         """Return what the nodes have, as far as the options say."""
