@@ -23,7 +23,7 @@ class Discrepancy(Value):
 
     share: float
     """The squared distance of the two means, without what chance adds, over the variance of the training texts: 0 for
-    the same texts. A tenth of the texts from another field makes about a hundredth of what all of them would."""
+    the same texts. A fifth of the texts from another field made 0.005 to 0.03 in our measurements."""
     p_value: float
 
 

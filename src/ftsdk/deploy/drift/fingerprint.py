@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,10 +13,10 @@ from ftsdk._files import replace_file
 from ftsdk._rich_text import rich_text
 from ftsdk.data.labels import are_labels, class_of
 from ftsdk.deploy.drift.embedding import Embedding
-from ftsdk.deploy.drift.measures import asked_text, measure_texts, message_text
+from ftsdk.deploy.drift.measures import TextMeasures, measure_texts, message_text
 from ftsdk.deploy.drift.shares import length_class, length_edges
 from ftsdk.deploy.drift.sketch import answer_bucket, decode_sketch
-from ftsdk.errors import DatasetError
+from ftsdk.errors import DatasetError, MissingExtraError
 from ftsdk.spec import Value
 
 if TYPE_CHECKING:
@@ -93,12 +93,13 @@ class Fingerprint(Value):
         step = max(1.0, len(dataset) / _MOST_ROWS)
         positions = [int(n * step) for n in range(min(len(dataset), _MOST_ROWS))]
         values = None if slice_by is None else dataset.column(slice_by)
+        measure = _measure()
         measured: list[dict[str, Any]] = []
         answers: list[str] = []
         for position in positions:
             *asked, answered = dataset[position]["messages"]
             answers.append(message_text(answered))
-            measured.append(measure_texts(asked, answers[-1]))
+            measured.append(measure(asked, answers[-1]))
         labels = _labels(answers)
         buckets = _buckets(labels)
         for one in measured:
@@ -163,6 +164,13 @@ class Fingerprint(Value):
         return f"Fingerprint of {', '.join(parts)}"
 
     __rich__ = rich_text
+
+
+def _measure() -> Callable[..., dict[str, Any]]:
+    try:
+        return TextMeasures()
+    except MissingExtraError:
+        return measure_texts
 
 
 def _labels(answers: Sequence[str]) -> dict[str, str]:

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from ftsdk.deploy.drift.sketch import answer_bucket, sketch
-from ftsdk.errors import MissingExtraError
 
-__all__ = ["asked_text", "measure_texts"]
+__all__ = ["TextMeasures", "asked_text", "measure_texts", "message_text"]
 
 
 def measure_texts(messages: Iterable[Mapping[str, Any]], answer: str | None) -> dict[str, Any]:
-    """Return what `ftsdk monitor` needs of a request's texts: lengths, the language, hashed counts of letter triples.
+    """Return what `ftsdk monitor` needs of a request's texts: lengths, and hashed counts of letter triples.
 
-    Pass it to a router as `measure=`. The numbers go into the record of the request; the texts can't be read back from
-    them. The language needs the extra `data`, and is left out without it.
+    Pass it to a router as `measure=`; it takes about 0.05 ms. The numbers go into the record of the request, and the
+    texts can't be read back from them.
 
     Args:
         messages: The conversation that was sent; the last user message is measured.
@@ -23,9 +22,6 @@ def measure_texts(messages: Iterable[Mapping[str, Any]], answer: str | None) -> 
     """
     asked = asked_text(messages)
     found: dict[str, Any] = {"input_chars": len(asked), "input_sketch": sketch(asked)}
-    language = _language(asked)
-    if language is not None:
-        found["language"] = language
     if answer is not None:
         found["output_chars"] = len(answer)
         bucket = answer_bucket(answer)
@@ -33,6 +29,26 @@ def measure_texts(messages: Iterable[Mapping[str, Any]], answer: str | None) -> 
             found["output_bucket"] = bucket
         found["output_sketch"] = sketch(answer)
     return found
+
+
+class TextMeasures:
+    """`measure_texts`, and the language of the input, which takes the extra `data` and 0.06 ms more."""
+
+    def __init__(self) -> None:
+        """Load the detector of languages now, and not while a client waits.
+
+        Raises:
+            MissingExtraError: The extra `data` isn't installed.
+        """
+        from ftsdk.data.quality.languages import language_of
+
+        self._language_of = language_of
+        language_of("The detector reads its model with the first text that is long enough.")
+
+    def __call__(self, messages: Iterable[Mapping[str, Any]], answer: str | None) -> dict[str, Any]:
+        """Return what `measure_texts` does, and `language`: an ISO 639-1 code, or `?` where it can't be told."""
+        messages = list(messages)
+        return {**measure_texts(messages, answer), "language": self._language_of(asked_text(messages)) or "?"}
 
 
 def asked_text(messages: Iterable[Mapping[str, Any]]) -> str:
@@ -52,13 +68,3 @@ def message_text(message: Mapping[str, Any]) -> str:
         parts = cast("list[Any]", content)
         return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict) and "text" in part)
     return ""
-
-
-def _language(text: str) -> str | None:
-    """Return the language of a text, `?` where it can't be told, None where nothing can tell it."""
-    from ftsdk.data.quality.languages import language_of
-
-    try:
-        return language_of(text) or "?"
-    except MissingExtraError:
-        return None
