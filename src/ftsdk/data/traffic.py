@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from ftsdk._format import printable
 from ftsdk.errors import DatasetError
 
-__all__ = ["FORMAT", "TrafficOnly", "TrafficRows", "traffic_rows"]
+__all__ = ["FORMAT", "TrafficOnly", "TrafficRows", "kept_texts", "traffic_rows"]
 
 FORMAT = 1
 """Of the lines; written in the first line of each shard."""
@@ -69,6 +69,23 @@ def traffic_rows(folder: Path, *, only: TrafficOnly, route: str | None, since: f
         else:
             rows.append(row)
     return TrafficRows(rows, left_out, digest.hexdigest(), len(shards))
+
+
+def kept_texts(folder: Path, ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Return the last user message and the answer of some requests, as far as they were kept.
+
+    Raises:
+        DatasetError: A file can't be read.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for shard in sorted(folder.glob("traffic-*.jsonl"), reverse=True):
+        if len(found) == len(ids):
+            break
+        for line in _lines(shard, hashlib.sha256()):
+            if line.get("id") in ids and line.get("kind") == "answer" and _is_answer(line):
+                asked = [one["content"] for one in line["messages"] if one["role"] == "user"]
+                found[line["id"]] = (asked[-1] if asked else "", line["answer"])
+    return found
 
 
 def _lines(shard: Path, digest: Any) -> Iterator[dict[str, Any]]:
