@@ -8,6 +8,7 @@ from ftsdk.backends.together import Together as Together
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits
 from ftsdk.deploy.deployments import Deployment as Deployment
+from ftsdk.deploy.router.router import Router as Router
 from ftsdk.errors import BackendError as BackendError
 from ftsdk.errors import BudgetExceededError as BudgetExceededError
 from ftsdk.errors import CorruptArtifactError as CorruptArtifactError

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ftsdk._format import printable
 from ftsdk.data.argument_checks import checked_count, checked_index, checked_seed, checked_slice
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
@@ -31,6 +33,7 @@ from ftsdk.data.split import (
 )
 from ftsdk.data.steps import ChatStep, PreferenceStep, SampleStep, SliceStep, SplitStep, Step, function_step
 from ftsdk.data.table import Table, join_tables, table_of
+from ftsdk.data.traffic import TrafficOnly, traffic_rows
 from ftsdk.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -146,6 +149,46 @@ class Dataset(Growing, Cleaning, Reviewing):
             DatasetError: There are none, or one isn't a dict.
         """
         return cls(rows_table(rows), Source(name=name))
+
+    @classmethod
+    def from_traffic(
+        cls,
+        folder: str | Path,
+        *,
+        only: TrafficOnly = "accepted",
+        route: str | None = None,
+        since: datetime | None = None,
+    ) -> Dataset:
+        """Read the answers that a router kept (`TrafficFolder`): the next round's data.
+
+        Each row has `messages`, and where it comes from in the columns `traffic_id`, `traffic_at`, `traffic_route`,
+        `traffic_arm`, `traffic_version`, `traffic_model`, `traffic_accepted_by`, `traffic_corrected` and others. An
+        answer of a fallback is its provider's: check that its terms allow training on it, or filter by `traffic_role`.
+
+        Args:
+            folder: The folder of the `TrafficFolder`.
+            only: `"accepted"`: answers that a validator, a judge or a user accepted, and those that a user corrected,
+                with the correction as the answer. `"corrected"`: the latter alone. `"rejected"`: those that weren't
+                accepted, as they were. `"all"`: also those that nobody judged.
+            route: Only those of this router.
+            since: Only requests from this time on.
+
+        Raises:
+            DatasetError: There is no such folder, or no row is left.
+        """
+        folder = Path(folder)
+        found = traffic_rows(folder, only=only, route=route, since=None if since is None else since.timestamp())
+        name = printable(folder.name or str(folder), 200)
+        if not found.rows:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items()) or "no answers"
+            raise DatasetError(
+                f"no answer is left with only={only!r}: {reasons}.",
+                source=name,
+                hint="Judge answers with a validator, a judge or feedback; only='all' takes those that nobody judged.",
+            )
+        origin = {"traffic": name, "only": only, "rows": len(found.rows), "left_out": found.left_out}
+        source = Source(name=name, location=name, lineage=({**origin, "sha256": found.sha256},))
+        return cls(rows_table(found.rows), source)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
