@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,7 @@ def _number_format(asked: str | None, weights: MergedWeights) -> NumberFormat:
     import torch
 
     stored = weights.stored(next(name for name, shape in weights.shapes.items() if len(shape) > 1)).dtype
-    names = {getattr(torch, form.torch_name): name for name, form in FORMATS.items()}
-    return names.get(stored, "f32")
+    return next((name for name, form in FORMATS.items() if getattr(torch, form.torch_name) == stored), "f32")
 
 
 def _write_weights(weights: MergedWeights, into: Path, number_format: NumberFormat, most_bytes: int) -> None:
@@ -137,7 +136,8 @@ def _write_weights(weights: MergedWeights, into: Path, number_format: NumberForm
     if len(shards) == 1:
         write_safetensors(into / "model.safetensors", shards[0], weights.shapes, number_format, read)
         return
-    total, where = 0, dict[str, str]()
+    total = 0
+    where: dict[str, str] = {}
     for number, names in enumerate(shards, start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         total += write_safetensors(into / file, names, weights.shapes, number_format, read)
@@ -146,7 +146,7 @@ def _write_weights(weights: MergedWeights, into: Path, number_format: NumberForm
     (into / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def _write_configs(weights: MergedWeights, into: Path, number_format: NumberFormat, ends: tuple[int, ...]) -> None:
+def _write_configs(weights: MergedWeights, into: Path, number_format: NumberFormat, ends: Sequence[int]) -> None:
     config: dict[str, Any] = {key: value for key, value in weights.config.items() if key != "_name_or_path"}
     for key in [key for key in ("dtype", "torch_dtype") if key in config] or ["dtype"]:
         config[key] = FORMATS[number_format].torch_name
