@@ -17,7 +17,7 @@ from ftsdk.models.source import check_stated_sizes, inspect_model, weight_files
 from ftsdk.models.torch_stack import late_imports, loading_errors
 from ftsdk.spec import Model
 
-__all__ = ["BaseFormat", "MergedWeights", "Nf4", "base_format_of", "open_weights"]
+__all__ = ["BaseFormat", "MergedWeights", "Nf4", "base_format_of", "open_weights", "unpacked"]
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEAD = "lm_head.weight"
@@ -52,6 +52,24 @@ def base_format_of(model: Model) -> BaseFormat:
         return Nf4(has_double_quantization=bool(tuning.get("double_quantization", True)), dtype=dtype)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def unpacked(weight: Any, held: Nf4) -> Any:
+    """Return a linear layer's weight as 4-bit training computed with it: quantised and unpacked again.
+
+    Args:
+        weight: As torch's tensor of two dimensions.
+        held: How the training held it.
+    """
+    with late_imports("merging an adapter that was trained on 4-bit weights"):
+        import torch
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    packed, state = quantize_4bit(
+        weight.to(getattr(torch, held.dtype)).contiguous(),
+        compress_statistics=held.has_double_quantization,
+        quant_type="nf4",
+    )
+    return dequantize_4bit(packed, state)
 
 
 class MergedWeights:
@@ -140,17 +158,11 @@ class MergedWeights:
         """Return a weight of the base in float32: through 4 bits where the training held it so."""
         import torch
 
-        plan, held = self.plan, self.base_format
+        held = self.base_format
         is_linear = name.endswith(".weight") and stored.ndim == 2 and ".layers." in f".{name}"
-        if held is None or plan is None or not is_linear:
+        if held is None or self.plan is None or not is_linear:
             return stored.to(torch.float32, copy=True)
-        with late_imports("merging an adapter that was trained on 4-bit weights"):
-            from bitsandbytes.functional import dequantize_4bit, quantize_4bit
-        compute = getattr(torch, held.dtype)
-        packed, state = quantize_4bit(
-            stored.to(compute).contiguous(), compress_statistics=held.has_double_quantization, quant_type="nf4"
-        )
-        return dequantize_4bit(packed, state).to(torch.float32)
+        return unpacked(stored, held).to(torch.float32)
 
     def _unties(self) -> bool:
         """Return whether the adapter changes the embedding or the head alone, so that they part."""

@@ -121,7 +121,10 @@ def _number_format(asked: str | None, weights: MergedWeights) -> NumberFormat:
     import torch
 
     stored = weights.stored(next(name for name, shape in weights.shapes.items() if len(shape) > 1)).dtype
-    return next((name for name, form in FORMATS.items() if getattr(torch, form.torch_name) == stored), "f32")
+    for known, form in FORMATS.items():
+        if getattr(torch, form.torch_name) == stored:
+            return known
+    return "f32"
 
 
 def _write_weights(weights: MergedWeights, into: Path, number_format: NumberFormat, most_bytes: int) -> None:
