@@ -309,7 +309,7 @@ def make_deployment(
     if not isinstance(backend, CanServe):
         raise SpecError(
             f"backend {backend.name!r} can't serve models. Serve the run on this machine: "
-            "run.serve(engine='llama.cpp'); or by a server of your own: serve([run], engine='vllm').write_files('folder')"
+            "run.serve(engine='llama.cpp'); or elsewhere: serve([run], engine='vllm').write_files('folder')"
         )
     if status.state != "succeeded":
         raise RunNotReadyError(f"run {ref} is {status.state}; only the model of a run that succeeded can be served")

@@ -17,6 +17,11 @@ __all__ = ["EngineParts", "parts_of"]
 class EngineParts(Protocol):
     """What an engine can do for some models."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that requests may have as their model."""
+        ...
+
     def plan(self) -> ServerPlan:
         """Return what will run. Starts and writes nothing."""
         ...
@@ -30,7 +35,9 @@ class EngineParts(Protocol):
         ...
 
 
-def parts_of(engine: Engine, models: ServedModels) -> EngineParts:
+def parts_of(
+    engine: Engine, models: ServedModels, *, max_hours: float | None = None, budget_usd: float | None = None
+) -> EngineParts:
     """Return the code of an engine, loaded on first use."""
     match engine:
         case LlamaCpp():
@@ -48,6 +55,6 @@ def parts_of(engine: Engine, models: ServedModels) -> EngineParts:
         case ModalServer():
             from ftsdk.deploy.servers.modal_engine import ModalEngine
 
-            return ModalEngine(engine, models)
+            return ModalEngine(engine, models, max_hours=max_hours, budget_usd=budget_usd)
         case _:
             assert_never(engine)

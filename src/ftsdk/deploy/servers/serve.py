@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftsdk.deploy.servers.engine_parts import parts_of
-from ftsdk.deploy.servers.engines import Engine, EngineName, engine_named
+from ftsdk.deploy.servers.engines import Engine, EngineName, ModalServer, engine_named
 from ftsdk.deploy.servers.served_models import Servable, name_models
 from ftsdk.deploy.servers.server import Server
+from ftsdk.errors import SpecError
 
 __all__ = ["serve"]
 
@@ -17,6 +18,7 @@ def serve(
     *,
     engine: Engine | EngineName = "llama.cpp",
     max_hours: float | None = None,
+    budget_usd: float | None = None,
     allow_failed: bool = False,
 ) -> Server:
     """Return a server of tuned models, for a `with` block; the `model` of a request chooses among them.
@@ -34,6 +36,7 @@ def serve(
         engine: `"llama.cpp"` on this machine; `"vllm"`, `"ollama"` or `"modal"`; or a value with settings, such as
             `LlamaCpp(quantization="q8_0")`.
         max_hours: Stop after so many hours. None: at the end of the block, or of this process.
+        budget_usd: The most to spend, in US dollars, even if this process dies; for engines that bill.
         allow_failed: Serve exports, too, whose parity with the evaluated model failed.
 
     Raises:
@@ -43,4 +46,6 @@ def serve(
     """
     chosen = engine_named(engine)
     named = name_models(models, allow_failed=allow_failed)
-    return Server(named, parts_of(chosen, named), max_hours=max_hours)
+    if budget_usd is not None and not isinstance(chosen, ModalServer):
+        raise SpecError(f"budget_usd is for engines that bill, and nothing is billed by {chosen}; leave it out")
+    return Server(named, parts_of(chosen, named, max_hours=max_hours, budget_usd=budget_usd), max_hours=max_hours)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from ftsdk.deploy.servers.adapter_facts import AdapterFacts, adapter_facts
+from ftsdk.deploy.servers.plan import PlannedModel
 from ftsdk.errors import SpecError
 from ftsdk.models import base_name
 from ftsdk.spec import Model
 
-__all__ = ["Servable", "ServableRun", "ServedModel", "ServedModels", "name_models"]
+__all__ = ["Servable", "ServableRun", "ServedModel", "ServedModels", "name_models", "planned_model"]
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}")
@@ -126,6 +127,12 @@ def name_models(
     if any(one.adapter and one.name == base_called for one in found):
         raise SpecError(f"{base_called!r} is the name of the base; choose another one for the tuned model")
     return ServedModels(base=base, base_name=base_called, models=tuple(found))
+
+
+def planned_model(one: ServedModel) -> PlannedModel:
+    """Return a model as a plan shows it."""
+    rank = None if one.adapter is None else one.adapter.rank
+    return PlannedModel(name=one.name, weights=one.ref or one.model.adapter or one.model.id, rank=rank)
 
 
 def _common_base(found: Sequence[ServedModel]) -> Model:

@@ -60,8 +60,8 @@ class Server:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that requests may have as their `model`: the base and each tuned model."""
-        return self._models.names
+        """The names that requests may have as their `model`: each tuned model, and mostly the base."""
+        return self._parts.names
 
     @property
     def log(self) -> Path | None:
@@ -156,10 +156,13 @@ class Server:
         """
         self._check_time()
         if what is None:
-            if len(self._models.models) > 1:
+            tuned = [one.name for one in self._models.models]
+            if len(tuned) != 1:
                 raise SpecError(f"this server has several models; name one: {', '.join(self.names)}")
-            what = self._models.models[0].name
+            what = tuned[0]
         name = self._models.find(what)
+        if name not in self.names:
+            raise SpecError(f"{name!r} isn't served here; there are {', '.join(map(repr, self.names))}")
         if self._running is None or self._is_over.is_set():
             raise RunNotReadyError("the server isn't running; use it as a block: with serve(...) as server")
         return self._running.endpoint(name)

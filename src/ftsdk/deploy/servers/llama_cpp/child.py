@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,8 +58,7 @@ def main(folder: Path) -> None:
 
 
 def _llama(config: dict[str, Any], key: str) -> Any:
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = config["base"]
     params.n_ctx = config["context"] * config["parallel"]  # shared out over the slots

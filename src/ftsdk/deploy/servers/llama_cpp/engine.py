@@ -28,6 +28,11 @@ class LlamaCppEngine:
         self._engine = engine
         self._models = models
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The base and its adapters; merged, the tuned model alone."""
+        return tuple(one.name for one in self._models.models) if self._engine.merge else self._models.names
+
     def plan(self) -> ServerPlan:
         """Return what will run."""
         return llama_plan(self._engine, self._models)

@@ -7,8 +7,8 @@ from typing import Literal
 
 from ftsdk.cost.facts.shapes import Shape, shape_of
 from ftsdk.deploy.servers.engines import LlamaCpp
-from ftsdk.deploy.servers.plan import PlannedModel, RefusedPart, ServerPlan
-from ftsdk.deploy.servers.served_models import ServedModel, ServedModels
+from ftsdk.deploy.servers.plan import RefusedPart, ServerPlan
+from ftsdk.deploy.servers.served_models import ServedModel, ServedModels, planned_model
 from ftsdk.models import inspect_model
 
 __all__ = ["context_of", "llama_plan", "threads_of"]
@@ -56,7 +56,7 @@ def llama_plan(engine: LlamaCpp, models: ServedModels) -> ServerPlan:
             f"time of {context} tokens each, {threads_of(engine)} threads"
         ),
         base=base,
-        models=tuple(_planned(one) for one in models.models),
+        models=tuple(planned_model(one) for one in models.models),
         memory_bytes=None if shape is None else _memory(engine, models, shape, context),
         refused=tuple(part for one in models.models for part in _refused(engine, models, one)),
         notes=tuple(notes),
@@ -73,11 +73,6 @@ def threads_of(engine: LlamaCpp) -> int:
     if engine.threads is not None:
         return engine.threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _planned(one: ServedModel) -> PlannedModel:
-    rank = None if one.adapter is None else one.adapter.rank
-    return PlannedModel(name=one.name, weights=one.ref or one.model.adapter or one.model.id, rank=rank)
 
 
 def _merges(engine: LlamaCpp, models: ServedModels) -> bool:
