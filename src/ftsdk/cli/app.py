@@ -23,6 +23,7 @@ from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.route import route_app
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
+from ftsdk.cli.serve import serve_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
@@ -223,6 +224,7 @@ def diff(
 
 app.command("chat")(chat_command)
 app.command("export")(export_command)
+app.command("serve")(serve_command)
 
 
 @app.command()
@@ -246,21 +248,29 @@ def collect(
 
 @app.command()
 def deployments() -> None:
-    """List the deployments that aren't known to be stopped."""
+    """List the deployments that aren't known to be stopped, and the servers that run on this machine."""
     from ftsdk.deploy.deployments import deployments as find
+    from ftsdk.deploy.servers import servers
 
-    found = find()
+    found, here = find(), servers()
     for record in found:
         out.print(plain(f"{record.ref}  {record}"))
-    if not found:
+    for server in here:
+        out.print(plain(server))
+    if not found and not here:
         out.print("no deployments")
 
 
 @app.command()
 def stop(ref: Ref) -> None:
-    """Stop every deployment of a run's model, and wait until nothing is left of it."""
+    """Stop every deployment of a run's model, or a server of this machine, and wait until nothing is left of it."""
+    from ftsdk.deploy.servers import servers, stop_server
     from ftsdk.run.run import Run
 
+    if any(server.name == ref for server in servers()):
+        stop_server(ref)
+        out.print(plain(f"{ref} is stopped"))
+        return
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()

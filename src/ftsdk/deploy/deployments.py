@@ -308,9 +308,8 @@ def make_deployment(
     """Return the deployment for `Run.serve`, which see. Starts nothing."""
     if not isinstance(backend, CanServe):
         raise SpecError(
-            f"backend {backend.name!r} can't serve models. Serve the weights with a server of your own "
-            "(run.collect('folder')), "
-            "and measure it: run.evaluate(tuned=Endpoint(url=..., model=...))"
+            f"backend {backend.name!r} can't serve models. Serve the run on this machine: "
+            "run.serve(engine='llama.cpp'); or elsewhere: serve([run], engine='vllm').write_files('folder')"
         )
     if status.state != "succeeded":
         raise RunNotReadyError(f"run {ref} is {status.state}; only the model of a run that succeeded can be served")

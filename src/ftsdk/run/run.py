@@ -9,13 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ftsdk._format import html_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError
 from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
+from ftsdk.protocol.serving import CanServe
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
@@ -32,6 +33,8 @@ from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
     from ftsdk.deploy.deployments import Deployment
+    from ftsdk.deploy.servers.engines import Engine, EngineName
+    from ftsdk.deploy.servers.served_run import ServedRun
     from ftsdk.evals import Eval, EvalReport, Gate
     from ftsdk.evals.report.build import UsdPerHour
     from ftsdk.evals.targets import Measurable
@@ -434,26 +437,50 @@ class Run:
 
         return difference(self._record, other._record, events=(self.events(), other.events()))
 
+    @overload
     def serve(
         self,
         *,
-        hardware: str | None = None,
-        budget_usd: float | None = None,
+        budget_usd: float,
         max_hours: float | None = None,
+        hardware: str | None = None,
         idle_stop_s: int | None = None,
         poll_s: float = 5.0,
-    ) -> Deployment:
-        """Return a deployment of the tuned model, for a `with` block; `.endpoint` in it answers chats.
+    ) -> Deployment: ...
+    @overload
+    def serve(
+        self,
+        *,
+        max_hours: float | None = None,
+        hardware: str | None = None,
+        idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
+    ) -> Deployment | ServedRun: ...
+    @overload
+    def serve(self, *, engine: Engine | EngineName, max_hours: float | None = None) -> ServedRun: ...
+    def serve(
+        self,
+        *,
+        engine: Engine | EngineName | None = None,
+        budget_usd: float | None = None,
+        max_hours: float | None = None,
+        hardware: str | None = None,
+        idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
+    ) -> Deployment | ServedRun:
+        """Return the tuned model as something to serve, for a `with` block; `.endpoint` in it answers chats.
 
-        Nothing starts before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits at no
-        cost. The deployment stops at the end of the block, of its time limit, or of the process; and the provider stops
-        it when it is idle.
+        Without `engine`, a backend that can serve does: then nothing starts before the block, so
+        `print(run.serve(budget_usd=10))` shows hardware, price and limits at no cost. The deployment stops at the end
+        of the block, of its time limit, or of the process; and the provider stops it when it is idle. For other
+        backends, llama.cpp serves on this machine. For several runs behind one address: `ftsdk.serve([run_a, run_b])`.
 
         Args:
-            hardware: One of `serving_offers()`; None picks the cheapest that is available.
-            budget_usd: The most to spend, in US dollars, even if this process dies. Either this or `max_hours` is
-                required.
+            engine: `"llama.cpp"`, or another one of `ftsdk.serve`, in place of the backend's own.
+            budget_usd: The most to spend, in US dollars, even if this process dies. At a backend that bills, either
+                this or `max_hours` is required.
             max_hours: Stop after so many hours.
+            hardware: One of `serving_offers()`; None picks the cheapest that is available.
             idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it
                 allows.
             poll_s: Seconds between two polls.
@@ -461,11 +488,16 @@ class Run:
         Raises:
             BudgetExceededError: The budget doesn't cover five minutes and the idle time.
             RunNotReadyError: The run hasn't succeeded.
-            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't
-                stopped.
+            SpecError: The backend or the model can't be served, a limit is missing, an option is for others, or an
+                earlier deployment isn't stopped.
         """
         from ftsdk.deploy.deployments import make_deployment
+        from ftsdk.deploy.servers.served_run import serve_run
 
+        is_own = engine is None and (isinstance(self._backend, CanServe) or budget_usd is not None or hardware)
+        if not is_own:
+            options = {"budget_usd": budget_usd, "hardware": hardware, "idle_stop_s": idle_stop_s}
+            return serve_run(self, engine or "llama.cpp", max_hours=max_hours, options=options)
         return make_deployment(
             self._backend,
             ref_of(self._record),
@@ -480,14 +512,11 @@ class Run:
 
     def serving_offers(self) -> Sequence[ServingOffer]:
         """Return the hardware that can serve the tuned model, with prices; empty if there is none. Starts nothing."""
-        from ftsdk.protocol.serving import CanServe
-
         return self._backend.serving_offers(ref_of(self._record)) if isinstance(self._backend, CanServe) else []
 
     def deployments(self) -> list[Deployment]:
         """Return the deployments of this run that aren't known to be stopped, from any process; each has `stop()`."""
         from ftsdk.deploy.deployments import deployments_in
-        from ftsdk.protocol.serving import CanServe
 
         return deployments_in(self._folder(), self._backend) if isinstance(self._backend, CanServe) else []
 

@@ -11,7 +11,7 @@ from ftsdk.deploy.monitor.figures import Figures
 from ftsdk.deploy.monitor.promise import Promise
 from ftsdk.spec import Value
 
-__all__ = ["Example", "MonitorReport", "Moment", "Switch"]
+__all__ = ["Example", "Moment", "MonitorReport", "Switch"]
 
 
 class Moment(Value):
