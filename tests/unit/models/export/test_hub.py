@@ -51,13 +51,13 @@ class Hub(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Hub
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
         """Keep quiet."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         self._answer(200, {"id": "me/mails", "sha": "0" * 40, "siblings": []})
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         hub = self.server
         if hub.refusal:
@@ -66,7 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
             hub.asked.append(("create", json.loads(body)))
             return self._answer(200, {"url": f"{hub.url}/me/mails", "name": "me/mails"})
         if "/preupload/" in self.path:
-            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
+            ]
             return self._answer(200, {"files": files})
         if "/commit/" in self.path:
             lines = [json.loads(line) for line in body.decode().splitlines()]

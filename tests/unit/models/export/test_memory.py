@@ -55,15 +55,24 @@ def test_the_peak_of_a_merge_is_far_below_the_size_of_the_model(layers: int, tmp
         total += sum(tensor.nbytes for tensor in tensors.values())
 
     rows = config["vocab_size"]
-    write("top.safetensors", {"model.embed_tokens.weight": torch.ones(rows, width), "model.norm.weight": torch.ones(width)})
+    write(
+        "top.safetensors",
+        {"model.embed_tokens.weight": torch.ones(rows, width), "model.norm.weight": torch.ones(width)},
+    )
     adapter: dict[str, torch.Tensor] = {}
     for layer in range(layers):
         prefix = f"model.layers.{layer}."
         shapes = {"self_attn.q_proj": (width, width), "self_attn.k_proj": (width // 2, width)}
         shapes |= {"self_attn.v_proj": (width // 2, width), "self_attn.o_proj": (width, width)}
-        shapes |= {"mlp.gate_proj": (2 * width, width), "mlp.up_proj": (2 * width, width), "mlp.down_proj": (width, 2 * width)}
+        shapes |= {
+            "mlp.gate_proj": (2 * width, width),
+            "mlp.up_proj": (2 * width, width),
+            "mlp.down_proj": (width, 2 * width),
+        }
         tensors = {f"{prefix}{name}.weight": torch.ones(shape) for name, shape in shapes.items()}
-        tensors |= {f"{prefix}{name}.weight": torch.ones(width) for name in ("input_layernorm", "post_attention_layernorm")}
+        tensors |= {
+            f"{prefix}{name}.weight": torch.ones(width) for name in ("input_layernorm", "post_attention_layernorm")
+        }
         write(f"layer-{layer}.safetensors", tensors)
         for name, (outputs, inputs) in shapes.items():
             adapter[f"base_model.model.{prefix}{name}.lora_A.weight"] = torch.ones(4, inputs)
