@@ -63,7 +63,11 @@ def card_facts(record: Record, results: Path) -> CardFacts:
     """Return what a run knows about its model: the job, the fingerprints of its data, its evaluation and its cost."""
     from ftsdk.models.export import CardFacts
 
-    spec = {key: value for key, value in cast("Mapping[str, Any]", record.plan.get("spec") or {}).items() if value is not None}
+    spec = {
+        key: value
+        for key, value in cast("Mapping[str, Any]", record.plan.get("spec") or {}).items()
+        if value is not None
+    }
     data = {
         part: str(cast("Mapping[str, Any]", spec[part])["fingerprint"])
         for part in ("train", "validation")

@@ -69,8 +69,8 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "f32": Tolerance(most_difference=1e-3, most_mean_difference=1e-4, most_kl=1e-6, tie_margin=1e-3),
     "f16": Tolerance(most_difference=0.3, most_mean_difference=0.02, most_kl=1e-3, tie_margin=0.1),
     "bf16": Tolerance(most_mean_difference=0.1, most_kl=0.01, tie_margin=0.5),
-    "q8_0": Tolerance(most_kl=0.1, tie_margin=None),
-    "q6_k": Tolerance(most_kl=0.2, tie_margin=None),
+    "q8_0": Tolerance(most_kl=0.05, tie_margin=None),
+    "q6_k": Tolerance(most_kl=0.1, tie_margin=None),
     "q5_k_m": Tolerance(most_kl=0.5, tie_margin=None),
     "q4_k_m": Tolerance(most_kl=1.0, tie_margin=None),
 }

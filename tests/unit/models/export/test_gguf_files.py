@@ -124,7 +124,10 @@ def test_a_splitter_that_is_not_listed_is_refused(tiny_export_model: Path, tmp_p
 def test_listed_splitters_are_known_by_their_form(name: str) -> None:
     steps = [{**step, "trim_offsets": True} for step in PRE_TOKENIZERS[name]]
     ignores = name == "llama-bpe"
-    content = {"model": {"type": "BPE", "ignore_merges": ignores}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+    content = {
+        "model": {"type": "BPE", "ignore_merges": ignores},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+    }
 
     assert pre_tokenizer_of(content, "m") == name
     content["model"]["ignore_merges"] = not ignores
