@@ -253,9 +253,9 @@ def plan_serving(
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
             raise BudgetExceededError(
-                f"nothing was started: {offer.hardware} costs {money(price, places=2)} an hour, and the provider's idle "
-                f"stop comes {idle_s // 60} min after the last request{_billed_start(offer)}, so five minutes of use can "
-                f"cost ${needed}; the budget is ${budget}. Raise budget_usd, or choose cheaper hardware"
+                f"nothing was started: {offer.hardware} costs {money(price, places=2)} an hour, and the provider's "
+                f"idle stop comes {idle_s // 60} min after the last request{_billed_start(offer)}, so five minutes "
+                f"of use can cost ${needed}; the budget is ${budget}. Raise budget_usd, or choose cheaper hardware"
             )
         limits.append(affordable)
     # Rounded down to a second, so that rounding can't go over the budget.

@@ -231,7 +231,7 @@ def test_outside_of_its_block_it_has_no_endpoint(run: Run) -> None:
 
 def test_a_backend_that_cannot_serve_says_what_to_do(submit: Callable[[ScriptedBackend], Run], tmp_path: Path) -> None:
     started = submit(ScriptedBackend(root=tmp_path / "runs")).wait(progress=False, sleep=lambda seconds: None)
-    with pytest.raises(SpecError, match=r"can't serve models.*Endpoint\(url="):
+    with pytest.raises(SpecError, match=r"can't serve models.*run\.serve\(engine="):
         started.serve(budget_usd=10)
     assert started.deployments() == []
     assert not hasattr(Local(), "serving_offers")

@@ -74,7 +74,7 @@ class ModalEngine:
         base = str(self._models.base)
         if refused:
             return ServerPlan(engine="Modal", runs="nothing", base=base, models=models, refused=refused, notes=notes)
-        backend, planned = self._planned()
+        _, planned = self._planned()
         server = RentedServer.from_json(planned.offer.native["server"])
         starts = (
             f"{planned.offer.start_s // 60} min for a start at most, {planned.idle_stop_s // 60} min without a request "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -51,7 +51,7 @@ def runs(tiny_model: Path, tmp_path: Path) -> list[FinishedRun]:
 
 
 @pytest.fixture
-def service(modal_service: ModalService, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModalService]:
+def service(modal_service: ModalService, monkeypatch: pytest.MonkeyPatch) -> ModalService:
     """A Modal whose servers answer as vLLM does, once they were asked twice."""
     monkeypatch.setenv("FTSDK_SERVER_KEY", KEY)
     from ftsdk.backends.launchers.modal.volume import Volume
@@ -72,7 +72,7 @@ def service(modal_service: ModalService, monkeypatch: pytest.MonkeyPatch) -> Ite
         return 200, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
 
     monkeypatch.setattr(modal_service, "answer_web", answer)
-    yield modal_service
+    return modal_service
 
 
 def live(service: ModalService) -> list[str]:
