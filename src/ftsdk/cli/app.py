@@ -15,6 +15,7 @@ from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.evals import eval_app, finish
 from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
+from ftsdk.cli.export import export_command
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
@@ -221,6 +222,7 @@ def diff(
 
 
 app.command("chat")(chat_command)
+app.command("export")(export_command)
 app.command("serve")(serve_command)
 
 

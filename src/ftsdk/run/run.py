@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ftsdk._format import html_table
 from ftsdk.backends.registry import get_backend
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ftsdk.evals import Eval, EvalReport, Gate
     from ftsdk.evals.report.build import UsdPerHour
     from ftsdk.evals.targets import Measurable
+    from ftsdk.models.export import Export, ExportFormat
     from ftsdk.protocol.serving import ServingOffer
     from ftsdk.run.diagnosis import RunDiagnosis
     from ftsdk.run.difference import RunDifference
@@ -373,6 +374,47 @@ class Run:
             usd_per_hour=usd_per_hour,
             into=self._folder() / "evals",
             progress=progress,
+        )
+
+    def export(
+        self,
+        into: str | Path,
+        *,
+        to: ExportFormat,
+        quantization: str | None = None,
+        evals: Sequence[Eval] | None = None,
+        on_message: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> Export:
+        """Write the tuned model for others to run, and prove it, by the run's evals too; see `Model.export`.
+
+        The model card in it has the job, the fingerprints of the data, the last evaluation and the cost.
+
+        Args:
+            into: A new or empty folder.
+            to: `"adapter"`, `"merged"`, `"gguf"` or `"ollama"`.
+            quantization: The number format; None: that of the base, and `"q8_0"` for GGUF.
+            evals: None means those of the job; an empty list measures none.
+            on_message: Called with one sentence before each slow step.
+            **options: The others of `Model.export`.
+
+        Raises:
+            RunNotReadyError: The run hasn't succeeded.
+            SpecError: An option is invalid, or the folder isn't empty.
+            ModelError: The model can't be exported so; says why, and what can.
+        """
+        from ftsdk.run.exporting import export_run
+
+        return export_run(
+            self._record,
+            self.model(),
+            self._folder() / "evals",
+            into,
+            to=to,
+            quantization=quantization,
+            evals=evals,
+            on_message=on_message,
+            options=options,
         )
 
     def diagnose(self) -> RunDiagnosis:

@@ -6,6 +6,7 @@ from ftsdk.models.export.export_model import Exported, ExportFormat, ScoreCheck,
 from ftsdk.models.export.export_report import Export, Parity
 from ftsdk.models.export.gates import TOLERANCES, ChangedAnswer, Gate, Tolerance
 from ftsdk.models.export.gguf_files import GgufFile, write_adapter_gguf, write_gguf
+from ftsdk.models.export.hub import push_to_hub
 from ftsdk.models.export.llama_server import LlamaServer, llama_server
 from ftsdk.models.export.model_folder import write_merged
 from ftsdk.models.export.quantizing import QUANTIZATIONS
@@ -28,6 +29,7 @@ __all__ = [
     "check_servable",
     "export_model",
     "llama_server",
+    "push_to_hub",
     "read_export",
     "versions",
     "write_adapter_gguf",

@@ -180,6 +180,9 @@ class MergedWeights:
         if path not in self._handles:
             from safetensors import safe_open
 
+            # A file that is mapped counts as memory: of the base's, one is open at a time.
+            kept = None if self.plan is None else self.plan.weights
+            self._handles = {other: handle for other, handle in self._handles.items() if kept in (other, path)}
             self._handles[path] = safe_open(path, framework="pt", device="cpu")
         return self._handles[path]
 

@@ -14,6 +14,8 @@ from ftsdk.models.export.gates import ChangedAnswer, Gate
 
 __all__ = ["Export", "Parity"]
 
+_NEEDED = frozenset({"files", "tokenizer", "template", "ends", "log-probabilities", "greedy"})
+"""Gates without which nothing is proven; whole models have no adapter, and not every run has evals."""
 _SHOWN = 5
 """Changed answers in a text; the page and `to_dict()` have all."""
 _CUT = 70
@@ -36,10 +38,9 @@ class Parity:
         """`"failed"` if a gate found another model, `"unproven"` if one that matters couldn't tell."""
         if any(gate.has_failed for gate in self.gates):
             return "failed"
-        needed = [gate for gate in self.gates if gate.name != "score"]
-        unknown = not needed or any(gate.verdict == "can't tell" for gate in self.gates)
-        missing = {gate.name for gate in needed if gate.verdict == "not checked"} - {"adapter"}
-        return "unproven" if unknown or missing else "proven"
+        checked = {gate.name for gate in self.gates if gate.verdict in ("same", "within")}
+        is_unsure = any(gate.verdict == "can't tell" for gate in self.gates)
+        return "unproven" if is_unsure or not checked >= _NEEDED else "proven"
 
     def gate(self, name: str) -> Gate:
         """Return a gate by its name.
