@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer, package_of
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.options import Options
-from ftsdk.protocol import Orphan
+from ftsdk.backends.launchers.modal.serving import ModalServing
+from ftsdk.protocol import Orphan, RunRef
+from ftsdk.protocol.serving import RentedServer, ServingOffer, ServingPlan, ServingStatus
 from ftsdk.spec.positional import by_name_only
 from ftsdk.trackers import package_of_tracker
 
@@ -74,12 +76,42 @@ class Modal(HostedBackend):
         )
         # No grace when cancelling: a container doesn't see the cancel file, since it isn't shown outside writes.
         chosen = load_trainer(trainer)
+        self._serving = ModalServing(options)
         self._modal = ModalLauncher(
             options,
             extra=chosen.extra,
             packages=(package_of(chosen.name), *(package_of_tracker(name) for name in trackers)),
         )
         super().__init__(name="modal", launcher=self._modal, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
+
+    def adapter_folder(self, ref: RunRef) -> str:
+        """Return the folder of a run's adapter, as a container of a server sees it."""
+        return self._serving.adapter_folder(ref.id)
+
+    def server_offers(self, server: RentedServer) -> Sequence[ServingOffer]:
+        """List the GPUs that a server fits on, with prices: at most what Modal may bill for a container an hour."""
+        return self._serving.offers(server)
+
+    def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
+        """List the GPUs that Modal rents, with prices. Whether a model fits is decided when it is planned."""
+        del ref
+        return self._serving.offers(None)
+
+    def start_serving(
+        self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]
+    ) -> None:
+        """Deploy an app of that name, with the server of the plan in it."""
+        del ref
+        self._serving.start(plan, name=name, note=note)
+
+    def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
+        """Return the state of a server."""
+        return self._serving.poll(name, native)
+
+    def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
+        """Stop the app of a server, and return whether it is gone."""
+        del native
+        return self._serving.stop(name)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Return apps that no run needs, and runs that have no app. Changes nothing.

@@ -256,7 +256,7 @@ def deployments() -> None:
     for record in found:
         out.print(plain(f"{record.ref}  {record}"))
     for server in here:
-        out.print(plain(server))
+        out.print(plain(str(server)))
     if not found and not here:
         out.print("no deployments")
 

@@ -60,15 +60,15 @@ def serve_command(
     )
     planned = server.plan()
     if plan:
-        out.print_json(json.dumps(planned.to_dict())) if as_json else out.print(plain(planned))
+        out.print_json(json.dumps(planned.to_dict())) if as_json else out.print(plain(str(planned)))
         if planned.refused:
             raise typer.Exit(ERROR)
         return
     if write is not None:
         for file in server.write_files(write):
-            out.print(plain(file))
+            out.print(plain(str(file)))
         return
-    out.print(plain(planned))
+    out.print(plain(str(planned)))
     _serve(server)
 
 

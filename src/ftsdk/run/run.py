@@ -16,7 +16,7 @@ from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError
 from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
-from ftsdk.protocol.serving import CanServe
+from ftsdk.protocol.serving import CanRentServers, CanServe
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
@@ -92,6 +92,11 @@ class Run:
         plan = Plan.from_dict(self._record.plan)
         quote = Quote.from_native(self._record.native)
         return plan if quote is None else plan.quoted(quote)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that the run is at."""
+        return self._backend
 
     @property
     def created_at(self) -> datetime:
@@ -492,8 +497,12 @@ class Run:
                 earlier deployment isn't stopped.
         """
         from ftsdk.deploy.deployments import make_deployment
-        from ftsdk.deploy.servers.served_run import serve_run
+        from ftsdk.deploy.servers.served_run import rent_server, serve_run
 
+        if engine is None and isinstance(self._backend, CanRentServers):
+            return rent_server(
+                self, gpu=hardware, idle_stop_s=idle_stop_s, budget_usd=budget_usd, max_hours=max_hours, poll_s=poll_s
+            )
         is_own = engine is None and (isinstance(self._backend, CanServe) or budget_usd is not None or hardware)
         if not is_own:
             options = {"budget_usd": budget_usd, "hardware": hardware, "idle_stop_s": idle_stop_s}

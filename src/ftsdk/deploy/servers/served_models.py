@@ -51,6 +51,7 @@ class ServedModel:
     model: Model
     ref: str | None = None
     """The run that it comes from."""
+    run: ServableRun | None = None
     adapter: AdapterFacts | None = None
     """None: it has no adapter."""
 
@@ -115,10 +116,11 @@ def name_models(
         raise SpecError("nothing to serve; pass runs, as in serve([run])")
     found: list[ServedModel] = []
     for name, one in named:
-        ref = one.ref if isinstance(one, ServableRun) else None
+        run = one if isinstance(one, ServableRun) else None
+        ref = None if run is None else run.ref
         model = _model_of(one, allow_failed=allow_failed)
         facts = None if model.adapter is None else adapter_facts(model.adapter)
-        found.append(ServedModel(name=_checked(name or _name_of(one)), model=model, ref=ref, adapter=facts))
+        found.append(ServedModel(name=_checked(name or _name_of(one)), model=model, ref=ref, run=run, adapter=facts))
     names = [one.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SpecError(f"two models are called {twice!r}; name them: serve({{'v1': run_a, 'v2': run_b}})")

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from ftsdk._rich_text import rich_text
-from ftsdk.deploy.servers.engines import Engine, EngineName
+from ftsdk.deploy.deployments import Deployment
+from ftsdk.deploy.servers.engines import Engine, EngineName, ModalServer
+from ftsdk.deploy.servers.modal_engine import ModalEngine
 from ftsdk.deploy.servers.plan import ServerPlan
 from ftsdk.deploy.servers.serve import serve
-from ftsdk.deploy.servers.served_models import ServableRun
+from ftsdk.deploy.servers.served_models import ServableRun, name_models
 from ftsdk.deploy.servers.server import Server
 from ftsdk.errors import SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol.serving import ServingStatus
 
-__all__ = ["ServedRun", "serve_run"]
+__all__ = ["ServedRun", "rent_server", "serve_run"]
 
 
 class ServedRun:
@@ -75,6 +77,28 @@ class ServedRun:
     def stop(self, *, wait_s: float = 60.0) -> None:
         """Stop it, and return once nothing is left of it. Stopping twice does nothing."""
         self.server.stop(wait_s=wait_s)
+
+
+def rent_server(
+    run: ServableRun,
+    *,
+    gpu: str | None,
+    idle_stop_s: int | None,
+    budget_usd: float | None,
+    max_hours: float | None,
+    poll_s: float,
+) -> Deployment:
+    """Return a deployment of a run at a backend that runs servers of ours beside it; see `Run.serve`.
+
+    Raises:
+        UnsupportedSpecError: The model can't be served as it is.
+        BudgetExceededError: The budget doesn't pay for it.
+        SpecError: There is no limit.
+    """
+    settings = ModalServer(gpu=gpu) if idle_stop_s is None else ModalServer(gpu=gpu, idle_stop_s=idle_stop_s)
+    engine = ModalEngine(settings, name_models([run]), max_hours=max_hours, budget_usd=budget_usd)
+    engine.plan().check()
+    return engine.deployment(poll_s=poll_s)
 
 
 def serve_run(
