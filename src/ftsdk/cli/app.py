@@ -20,6 +20,7 @@ from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
+from ftsdk.cli.route import route_app
 from ftsdk.cli.runs import logs_command, resume_command, rm_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
@@ -281,6 +282,7 @@ app.add_typer(cost_app)
 app.add_typer(data_app)
 app.add_typer(eval_app)
 app.add_typer(prices_app)
+app.add_typer(route_app)
 
 
 def _show_orphans(as_json: bool) -> None:

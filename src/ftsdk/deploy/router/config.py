@@ -66,19 +66,22 @@ class RouterConfig:
         mark = self._mark()
 
         def start(before: Alias | None) -> Alias:
-            if before is not None and before.made_for == mark:
-                return before
-            return Alias(
-                rollout=new_rollout(),
-                champion=self.champion,
-                canary=self.canary,
-                share=self.share,
-                reason="configured",
-                at=time.time(),
-                made_for=mark,
-            )
+            is_same = before is not None and before.made_for == mark
+            return before if is_same and before is not None else self.new_alias(at=time.time())
 
         return self.alias_file().change(start)[1]
+
+    def new_alias(self, *, at: float) -> Alias:
+        """Return the alias that the configuration asks for."""
+        return Alias(
+            rollout=new_rollout(),
+            champion=self.champion,
+            canary=self.canary,
+            share=self.share,
+            reason="configured",
+            at=at,
+            made_for=self._mark(),
+        )
 
     def check_target(self, name: str) -> None:
         """Raise unless a target has this name.

@@ -107,7 +107,8 @@ class Course:
         self._started = dispatcher.monotonic()
         self._reason: str | None = None
         """Why the first target's answer isn't used."""
-        self._words: list[str] = []
+        self._notes: list[tuple[str, str]] = []
+        """Why each target has no answer."""
         self._is_gone = False
         self._has_begun = False
         self._schema = asked_schema(request.body)
@@ -118,11 +119,11 @@ class Course:
         for position, (arm, role) in enumerate(order):
             remaining = self._remaining()
             if remaining < _LEAST_S:
-                self._note("timeout")
+                self._note(arm, "timeout")
                 break
             attempt = self.begin(arm, role, is_second=bool(self.attempts))
             if isinstance(attempt, str):
-                self._note(attempt)
+                self._note(arm, attempt)
                 continue
             self.attempts.append(attempt)
             try:
@@ -134,7 +135,7 @@ class Course:
                 self.delivered = attempt
                 return
             assert attempt.word is not None
-            self._note(attempt.word)
+            self._note(arm, attempt.word)
             if self._has_begun:
                 break
         self._give_up()
@@ -284,29 +285,30 @@ class Course:
     def _remaining(self) -> float:
         return self._started + self._own.timeout_s - self._own.monotonic()
 
-    def _note(self, word: str) -> None:
-        self._words.append(word)
+    def _note(self, arm: str, word: str) -> None:
+        self._notes.append((arm, word))
         if self._reason is None:
             self._reason = word
 
     def _give_up(self) -> None:
-        """Say why there is no answer: what the last target that was asked ended with, or why none was."""
+        """Say why there is no answer: what the last target ended with, or why it wasn't asked."""
         cut = next((attempt for attempt in self.attempts if attempt.word == "length"), None)
-        if cut is not None and not self._has_begun and self._sink is None:
+        if cut is not None and self._sink is None:
             # The client sees by finish_reason that it is cut, and can do with it what it likes.
             self.delivered = cut
             return
-        last = self.attempts[-1] if self.attempts else None
-        word = last.word if last is not None and last.word is not None else (self._words or ["timeout"])[-1]
+        arm, word = self._notes[-1]
+        last = next((attempt for attempt in self.attempts if attempt.arm == arm), None)
         failure = None if last is None else last.failure
-        is_refused = word == "refused" and failure is not None
-        status = (failure.status or 502) if is_refused and failure is not None else _STATUSES.get(word, 502)
+        status = _STATUSES.get(word, 502)
+        if word == "refused" and failure is not None and failure.status is not None:
+            status = failure.status
         detail = f": {failure.message}" if failure is not None and failure.message else ""
-        asked = ", ".join(f"{attempt.arm}: {attempt.word}" for attempt in self.attempts) or "none was asked"
         self.refusal = Refusal(
             word=word,
             status=status,
-            message=f"no answer from {self._own.name}: {_ADVICE.get(word, _REFUSED)}{detail} ({asked})",
+            message=f"no answer from {self._own.name}: {_ADVICE.get(word, _REFUSED)}{detail} "
+            f"({', '.join(f'{name}: {why}' for name, why in self._notes)})",
             retry_after_s=self._retry_after(word, failure),
         )
 

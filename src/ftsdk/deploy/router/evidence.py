@@ -20,8 +20,11 @@ __all__ = ["PairCounts", "ShareCounts", "log_capital", "log_capital_below", "log
 
 _CHANCES = tuple(0.55 + 0.05 * step for step in range(9))
 """Bets: of the pairs in which one is right, the share that the better version wins. 0.55 to 0.95."""
-_SHARES = tuple((step + 0.5) / 20 for step in range(20))
-"""Bets on a share: how far from the limit to the end it lies."""
+_KEPT = 0.25
+"""Of the stake, what is never bet. A good version is then turned back in 3% of simulations at level 0.05, which leaves
+room below it; a drop is found some 10% later."""
+_SHARES = tuple(((step + 0.5) / 20) ** 2 for step in range(20))
+"""Bets on a share: how far from the limit to 0 it lies. Denser near the limit."""
 
 
 def log_capital(losses: int, wins: int) -> float:
@@ -72,8 +75,10 @@ def log_capital_within(worse: int, equal: int, better: int, margin: float) -> fl
 
 
 def _log_mean(logs: Sequence[float]) -> float:
-    most = max(logs)
-    return most + math.log(math.fsum(math.exp(value - most) for value in logs) / len(logs))
+    """Return the logarithm of the average capital of bets that share what isn't kept."""
+    most = max(*logs, 0.0)
+    grown = math.fsum(math.exp(value - most) for value in logs) / len(logs)
+    return most + math.log(_KEPT * math.exp(-most) + (1 - _KEPT) * grown)
 
 
 @dataclass

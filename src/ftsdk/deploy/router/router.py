@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from ftsdk._rich_text import rich_text
 from ftsdk.deploy.router.alias import Alias
 from ftsdk.deploy.router.breaker import BreakerRule
 from ftsdk.deploy.router.config import RouterConfig, router_config
@@ -18,33 +16,16 @@ from ftsdk.deploy.router.contract import Validator
 from ftsdk.deploy.router.control import promote, roll_back, switch
 from ftsdk.deploy.router.dispatch import Measure
 from ftsdk.deploy.router.incoming import route_request
-from ftsdk.deploy.router.records import AnswerRecord
-from ftsdk.deploy.router.requests import Routed
+from ftsdk.deploy.router.recorded_status import recorded_status
 from ftsdk.deploy.router.rollout_watch import Judge
+from ftsdk.deploy.router.routed_answer import RoutedAnswer, answer_of
 from ftsdk.deploy.router.service import RouterService
 from ftsdk.deploy.router.status_text import RouterStatus
-from ftsdk.errors import BackendError, BudgetExceededError, SpecError
+from ftsdk.errors import SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.evals.gate import Gate
 
-__all__ = ["RoutedAnswer", "Router"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoutedAnswer:
-    """An answer, and how it came about."""
-
-    text: str
-    id: str
-    """What `Router.feedback` takes."""
-    record: AnswerRecord
-    body: Mapping[str, Any]
-    """The target's answer, as it came."""
-
-    def __str__(self) -> str:
-        return self.text
-
-    __rich__ = rich_text
+__all__ = ["Router"]
 
 
 class Router:
@@ -225,6 +206,10 @@ class Router:
 
         return RouterStatus(asyncio.run_coroutine_threadsafe(look(), loop).result())
 
+    def recorded_status(self) -> RouterStatus:
+        """Return what the records say, from any process, also while no router runs."""
+        return RouterStatus(recorded_status(self._config))
+
     def switch(
         self, champion: str | None = None, *, canary: str | None = None, share: float = 0.0, reason: str = "by hand"
     ) -> Alias:
@@ -277,8 +262,15 @@ class Router:
         self._server = server
         return server.address
 
-    def serve(self, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    def serve(
+        self, *, host: str = "127.0.0.1", port: int = 8080, on_ready: Callable[[str], None] | None = None
+    ) -> None:
         """Serve an OpenAI-compatible address until SIGINT or SIGTERM; requests in flight are finished first.
+
+        Args:
+            host: See `start`.
+            port: 0 takes a free one.
+            on_ready: Called with the address once it can be used.
 
         Raises:
             SpecError: The port is taken, or the router is in use in this program.
@@ -289,7 +281,7 @@ class Router:
             raise SpecError(
                 "this router is in use already; serve it in the background with start(), or close() it first"
             )
-        serve_until_signal(RouterService(self._config), host=host, port=port)
+        serve_until_signal(RouterService(self._config), host=host, port=port, on_ready=on_ready)
 
     def close(self) -> None:
         """Finish requests in flight and stop."""
@@ -339,23 +331,4 @@ class Router:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         body = {"model": self._config.name, **parameters, "messages": messages}
         routed = await service.answer(route_request(body, conversation=conversation, slice_name=slice_name))
-        return _as_answer(routed)
-
-
-def _as_answer(routed: Routed) -> RoutedAnswer:
-    import json
-
-    refusal = routed.refusal
-    if refusal is not None:
-        if refusal.word == "budget":
-            raise BudgetExceededError(refusal.message)
-        raise BackendError(
-            refusal.message,
-            retryable=refusal.status in (429, 502, 503, 504),
-            retry_after_s=refusal.retry_after_s,
-            status_code=refusal.status,
-        )
-    assert routed.answer is not None
-    return RoutedAnswer(
-        text=routed.answer.text, id=routed.record.id, record=routed.record, body=json.loads(routed.answer.body)
-    )
+        return answer_of(routed)

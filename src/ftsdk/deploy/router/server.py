@@ -17,7 +17,7 @@ from ftsdk.deploy.router.service import RouterService
 from ftsdk.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["RouterServer", "serve_until_signal"]
 
@@ -182,7 +182,9 @@ class RouterServer:
         return web.Response(body=content, headers={"Content-Type": kind})
 
 
-def serve_until_signal(service: RouterService, *, host: str, port: int, on_ready: Any = None) -> None:
+def serve_until_signal(
+    service: RouterService, *, host: str, port: int, on_ready: Callable[[str], None] | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM, and finish what is in flight.
 
     Raises:
