@@ -6,7 +6,11 @@ from ftsdk.backends.together import Together as Together
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits
 from ftsdk.deploy.deployments import Deployment as Deployment
+from ftsdk.deploy.drift.fingerprint import Fingerprint as Fingerprint
+from ftsdk.deploy.monitor.monitor import Monitor as Monitor
 from ftsdk.deploy.router.router import Router as Router
+from ftsdk.deploy.telemetry.telemetry import Telemetry as Telemetry
+from ftsdk.deploy.traffic.folder import TrafficFolder as TrafficFolder
 from ftsdk.errors import BackendError as BackendError
 from ftsdk.errors import BudgetExceededError as BudgetExceededError
 from ftsdk.errors import CorruptArtifactError as CorruptArtifactError

@@ -34,7 +34,12 @@ def requests_plot(moments: Sequence[Moment]) -> Html:
                     f'<rect x="{_LEFT + n * step:.1f}" y="{y:.1f}" width="{step * 0.85:.1f}" height="{height:.1f}" '
                     f'fill="{colour}"/>'
                 )
-    return svg_figure("Requests: first target, fallback, failed", parts, _WIDTH, _HEIGHT)
+    return Html(svg_figure("Requests", parts, _WIDTH, _HEIGHT) + _legend())
+
+
+def _legend() -> str:
+    words = (("first target", BAR), ("fallback", FALLBACK), ("failed", WARNING))
+    return "".join(f'<span class="key"><i style="background:{colour}"></i>{word}</span>' for word, colour in words)
 
 
 def latency_plot(moments: Sequence[Moment]) -> Html:

@@ -99,7 +99,8 @@ class MonitorReport(Value):
             return f"Promised: {self.promise}. What it costs isn't known yet: {shown_cost(self.whole)}."
         _, low, high = found
         kept = "kept" if high <= promised else "not kept" if low > promised else "can't tell yet"
-        return f"Promised: {self.promise}. Measured: {shown_cost(self.whole)}: {kept}."
+        what = "" if self.whole.hours_usd else " This is without the hours of your own servers (--usd-per-hour)."
+        return f"Promised: {self.promise}. Measured: {shown_cost(self.whole)}: {kept}.{what}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, defaults included."""
