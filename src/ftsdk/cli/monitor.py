@@ -93,9 +93,7 @@ def monitor_command(
 def _fingerprint(run: str | None, data: Path | None, slice_by: str | None, file: Path | None) -> Fingerprint | None:
     from ftsdk.deploy.drift import Fingerprint
 
-    given = [
-        name for name, value in (("--run", run), ("--data", data), ("--fingerprint", file)) if value is not None
-    ]
+    given = [name for name, value in (("--run", run), ("--data", data), ("--fingerprint", file)) if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"one of them names the training data, not {' and '.join(given)}", param_hint=given[1])
     if slice_by is not None and data is None:

@@ -184,7 +184,7 @@ def _buckets(labels: Mapping[str, str]) -> dict[str, str]:
     for answer, label in labels.items():
         bucket = str(answer_bucket(answer))
         if names.get(bucket, label) != label:  # two labels in one bucket, one time in 65,536
-            label = f"{names[bucket]} or {label}"  # noqa: PLW2901
+            label = f"{names[bucket]} or {label}"
         names[bucket] = label
     return names
 

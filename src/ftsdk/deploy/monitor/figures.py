@@ -56,7 +56,9 @@ class Request:
                 output_tokens=_whole(line.get("output_tokens")),
                 cost_usd=_number(line.get("cost_usd")),
                 shadow_usd=sum(
-                    _number(one.get("cost_usd")) or 0.0 for one in line.get("attempts") or () if one.get("role") == "shadow"
+                    _number(one.get("cost_usd")) or 0.0
+                    for one in line.get("attempts") or ()
+                    if one.get("role") == "shadow"
                 ),
                 accepted=line.get("accepted") if isinstance(line.get("accepted"), bool) else None,
                 accepted_by=_word(line.get("accepted_by")),

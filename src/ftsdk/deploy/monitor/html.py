@@ -11,7 +11,7 @@ from ftsdk.deploy.monitor.text import HEADS, cells, clock, counts, seconds, show
 if TYPE_CHECKING:
     from ftsdk.deploy.drift import DriftLook
     from ftsdk.deploy.monitor.advice import Advice
-    from ftsdk.deploy.monitor.report import MonitorReport
+    from ftsdk.deploy.monitor.report import Example, MonitorReport
 
 __all__ = ["to_block", "to_page"]
 
@@ -24,8 +24,10 @@ _STYLE = (
     ".ftsdk .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:0 2em}"
     ".ftsdk .wide{overflow-x:auto}.ftsdk .wide td,.ftsdk .wide th{white-space:nowrap}"
     ".ftsdk .note{border-left:5px solid #94a3b8;padding:.2em 0 .2em .9em;margin:1em 0}"
-    ".ftsdk .note.good{border-color:#059669}.ftsdk .note.bad{border-color:#dc2626}.ftsdk .note.open{border-color:#d97706}"
-    ".ftsdk .key{font-size:.9em;margin-right:1.2em}.ftsdk .key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}"
+    ".ftsdk .note.good{border-color:#059669}.ftsdk .note.bad{border-color:#dc2626}"
+    ".ftsdk .note.open{border-color:#d97706}"
+    ".ftsdk .key{font-size:.9em;margin-right:1.2em}"
+    ".ftsdk .key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}"
     ".ftsdk .text td{overflow-wrap:anywhere}.ftsdk p,.ftsdk li{overflow-wrap:anywhere}"
 )
 _MOST_LOOKS = 8
@@ -77,7 +79,8 @@ def _tiles(report: MonitorReport) -> str:
         ("-" if cost is None else f"${cost[0]:,.2f}", "per 1,000 accepted"),
         (f"{(whole.input_tokens + whole.output_tokens) / 1000:,.0f}k", "tokens"),
     )
-    return f'<div class="tiles">{"".join(f"<div class=tile>{bold(value)}<span>{escaped(text)}</span></div>" for value, text in tiles)}</div>'
+    shown = (f'<div class="tile">{bold(value)}<span>{escaped(text)}</span></div>' for value, text in tiles)
+    return f'<div class="tiles">{"".join(shown)}</div>'
 
 
 def _percent(part: int, whole: int) -> str:
@@ -108,10 +111,7 @@ def _advice_note(report: MonitorReport, advice: Advice) -> str:
     if advice is report.advice[0] and report.examples:
         rows = [
             (
-                Html(
-                    f"{escaped((one.prompt or '')[:300])}{'<br>' if one.prompt else ''}"
-                    f'<span class="muted">{escaped(one.id)}{"" if one.prompt is not None else " (text not kept)"}</span>'
-                ),
+                _example_cell(one),
                 escaped((one.answer or "")[:120]),
             )
             for one in report.examples
@@ -123,6 +123,12 @@ def _advice_note(report: MonitorReport, advice: Advice) -> str:
         f'<div class="note text {kind}"><p>{bold(advice.sentence)}</p><p class="muted">{escaped(when)}</p>'
         f"{evidence}{examples}</div>"
     )
+
+
+def _example_cell(example: Example) -> Html:
+    name = example.id if example.prompt is not None else f"{example.id} (text not kept)"
+    text = f"{escaped(example.prompt[:300])}<br>" if example.prompt else ""
+    return Html(f'{text}<span class="muted">{escaped(name)}</span>')
 
 
 def _promise_note(report: MonitorReport) -> str:
@@ -148,9 +154,7 @@ def _looks(report: MonitorReport) -> str:
         return ""
     rows = [_look_row(look) for look in reversed(report.looks[-_MOST_LOOKS:])]
     rest = f"{report.waiting:,} of the {report.window:,} answers of the next window are there." if report.window else ""
-    unknown = (
-        f" Slices without enough training data: {counts(report.unknown_slices)}." if report.unknown_slices else ""
-    )
+    unknown = f" Slices without enough training data: {counts(report.unknown_slices)}." if report.unknown_slices else ""
     return (
         "<h4>Drift, window by window</h4>"
         f'<div class="wide">{html_table(rows, head=("until, UTC", "slice", "answers", "checks"))}</div>'

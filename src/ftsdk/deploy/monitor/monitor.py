@@ -28,7 +28,7 @@ _MOST_SWITCHES = 50
 class Monitor:
     """Follows the records of a router. Needs nothing but its folder, and changes nothing there.
 
-        >>> print(Monitor("mails", fingerprint=Fingerprint.of(train)).report())
+    >>> print(Monitor("mails", fingerprint=Fingerprint.of(train)).report())
     """
 
     def __init__(

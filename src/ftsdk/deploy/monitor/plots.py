@@ -46,7 +46,9 @@ def latency_plot(moments: Sequence[Moment]) -> Html:
     """Return the course of the 95th percentile."""
     top = max((one.p95_s or 0.0 for one in moments), default=0.0) or 1.0
     parts = _axes(moments, seconds(top), "0")
-    return svg_figure("Latency, 95th percentile", [*parts, *_line(moments, [one.p95_s for one in moments], 0, top)], _WIDTH, _HEIGHT)
+    return svg_figure(
+        "Latency, 95th percentile", [*parts, *_line(moments, [one.p95_s for one in moments], 0, top)], _WIDTH, _HEIGHT
+    )
 
 
 def acceptance_plot(moments: Sequence[Moment]) -> Html:

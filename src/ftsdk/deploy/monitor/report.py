@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from ftsdk._rich_text import rich_text
 from ftsdk.deploy.drift import DriftLook
 from ftsdk.deploy.monitor.advice import Advice
@@ -11,7 +13,7 @@ from ftsdk.deploy.monitor.figures import Figures
 from ftsdk.deploy.monitor.promise import Promise
 from ftsdk.spec import Value
 
-__all__ = ["Example", "MonitorReport", "Moment", "Switch"]
+__all__ = ["Example", "Moment", "MonitorReport", "Switch"]
 
 
 class Moment(Value):
@@ -67,7 +69,7 @@ class MonitorReport(Value):
     """Answers in a window; None: there is no fingerprint to compare with."""
     unmeasured: int = 0
     """Answers whose records have no measures."""
-    unknown_slices: dict[str, int] = {}
+    unknown_slices: dict[str, int] = Field(default_factory=dict[str, int])
     """Answers of slices that the training data doesn't have, or too little of."""
     advice: tuple[Advice, ...] = ()
     examples: tuple[Example, ...] = ()

@@ -6,11 +6,11 @@ from ftsdk import Dataset, DatasetError, Fingerprint, SpecError
 from ftsdk.deploy.drift import DriftWatch, TextMeasures, measure_texts
 
 WORDS = {
-    "billing": "invoice charge card refund paid twice price tax amount bank".split(),
-    "shipping": "parcel courier door late tracking address box delivery van street".split(),
-    "travel": "visa flight luggage hotel airport passport booking gate seat beach".split(),
+    "billing": ["invoice", "charge", "card", "refund", "paid", "twice", "price", "tax", "amount", "bank"],
+    "shipping": ["parcel", "courier", "door", "late", "tracking", "address", "box", "delivery", "van", "street"],
+    "travel": ["visa", "flight", "luggage", "hotel", "airport", "passport", "booking", "gate", "seat", "beach"],
 }
-COMMON = "please hello my the a is was not it and you can i have with today".split()
+COMMON = ["please", "hello", "my", "the", "a", "is", "was", "not", "it", "and", "you", "can", "i", "have", "today"]
 
 
 def text_of(topic, chance):

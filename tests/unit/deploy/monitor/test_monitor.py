@@ -16,9 +16,9 @@ from ftsdk.deploy.router.records import AnswerRecord, AttemptRecord, RecordLog
 NOW = 1_764_000_000.0
 
 
-def record(id, **changes):
+def record(name, **changes):
     fields = {
-        "id": id,
+        "id": name,
         "at": NOW - 3600,
         "route": "mails",
         "arm": "v3",
