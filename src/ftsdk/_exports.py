@@ -8,6 +8,8 @@ from ftsdk.backends.together import Together as Together
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits
 from ftsdk.deploy.deployments import Deployment as Deployment
+from ftsdk.deploy.drift.fingerprint import Fingerprint as Fingerprint
+from ftsdk.deploy.monitor.monitor import Monitor as Monitor
 from ftsdk.deploy.router.router import Router as Router
 from ftsdk.deploy.servers import VLLM as VLLM
 from ftsdk.deploy.servers import LlamaCpp as LlamaCpp
@@ -15,6 +17,8 @@ from ftsdk.deploy.servers import ModalServer as ModalServer
 from ftsdk.deploy.servers import Ollama as Ollama
 from ftsdk.deploy.servers import Server as Server
 from ftsdk.deploy.servers import serve as serve
+from ftsdk.deploy.telemetry.telemetry import Telemetry as Telemetry
+from ftsdk.deploy.traffic.folder import TrafficFolder as TrafficFolder
 from ftsdk.errors import BackendError as BackendError
 from ftsdk.errors import BudgetExceededError as BudgetExceededError
 from ftsdk.errors import CorruptArtifactError as CorruptArtifactError

@@ -18,6 +18,7 @@ from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
 from ftsdk.cli.export import export_command
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
+from ftsdk.cli.monitor import monitor_command
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
@@ -289,6 +290,7 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
+app.command("monitor")(monitor_command)
 app.command("advise")(advise_command)
 app.add_typer(cost_app)
 app.add_typer(data_app)

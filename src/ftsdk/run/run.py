@@ -32,6 +32,7 @@ from ftsdk.spec import Model
 from ftsdk.spec.amounts import check_amount
 
 if TYPE_CHECKING:
+    from ftsdk.data import Dataset
     from ftsdk.deploy.deployments import Deployment
     from ftsdk.deploy.servers.engines import Engine, EngineName
     from ftsdk.deploy.servers.served_run import ServedRun
@@ -319,6 +320,18 @@ class Run:
             SpecError: The record in the ledger doesn't name one.
         """
         return base_model_of(self._record)
+
+    def training_data(self) -> Dataset:
+        """Return the rows that were trained on, from the store: `Fingerprint.of(run.training_data())`.
+
+        Columns that aren't part of a row, such as one to slice by, aren't kept there.
+
+        Raises:
+            DatasetError: They aren't in the store of this machine.
+        """
+        from ftsdk.data import Store
+
+        return Store().load(self.plan.spec.train)
 
     @property
     def evals(self) -> list[Eval]:

@@ -36,7 +36,9 @@ def sketch(text: str) -> str:
         return ""
     # Multiplicative hashing: odd constants, the highest six bits.
     triples = (
-        letters[:-2] * np.uint32(0x9E3779B1) ^ letters[1:-1] * np.uint32(0x85EBCA77) ^ letters[2:] * np.uint32(0xC2B2AE3D)
+        letters[:-2] * np.uint32(0x9E3779B1)
+        ^ letters[1:-1] * np.uint32(0x85EBCA77)
+        ^ letters[2:] * np.uint32(0xC2B2AE3D)
     ) * np.uint32(0x27D4EB2F)
     counts = np.bincount(triples >> np.uint32(26), minlength=BUCKETS)
     if counts.max() > _MOST:

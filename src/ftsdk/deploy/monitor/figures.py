@@ -56,7 +56,9 @@ class Request:
                 output_tokens=_whole(line.get("output_tokens")),
                 cost_usd=_number(line.get("cost_usd")),
                 shadow_usd=sum(
-                    _number(one.get("cost_usd")) or 0.0 for one in line.get("attempts") or () if one.get("role") == "shadow"
+                    _number(one.get("cost_usd")) or 0.0
+                    for one in line.get("attempts") or ()
+                    if one.get("role") == "shadow"
                 ),
                 accepted=line.get("accepted") if isinstance(line.get("accepted"), bool) else None,
                 accepted_by=_word(line.get("accepted_by")),
@@ -90,6 +92,8 @@ class Figures(Value):
     """Share of the judged answers that were accepted, and its 95 % interval."""
     cost_usd: float
     """Of all attempts whose price is known, shadow copies and hours included."""
+    hours_usd: float = 0.0
+    """Of `cost_usd`: what the hours of own servers cost."""
     unpriced: int
     """Requests whose cost isn't known."""
     usd_per_1k_accepted: tuple[float, float, float] | None = None
@@ -138,6 +142,7 @@ def figures_of(requests: Iterable[Request], *, hours_usd: float = 0.0) -> Figure
         accepted=accepted,
         acceptance=acceptance,
         cost_usd=cost,
+        hours_usd=hours_usd,
         unpriced=unpriced,
         usd_per_1k_accepted=per_accepted,
     )

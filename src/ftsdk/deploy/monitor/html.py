@@ -11,20 +11,23 @@ from ftsdk.deploy.monitor.text import HEADS, cells, clock, counts, seconds, show
 if TYPE_CHECKING:
     from ftsdk.deploy.drift import DriftLook
     from ftsdk.deploy.monitor.advice import Advice
-    from ftsdk.deploy.monitor.report import MonitorReport
+    from ftsdk.deploy.monitor.report import Example, MonitorReport
 
 __all__ = ["to_block", "to_page"]
 
 _STYLE = (
     ".ftsdk h4{font-size:1.05em;margin:1.4em 0 .3em}.ftsdk svg{max-width:100%;height:auto;display:block}"
-    ".ftsdk .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5em,1fr));gap:.7em;margin:1em 0}"
+    ".ftsdk .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10em,1fr));gap:.7em;margin:1em 0}"
     ".ftsdk .tile{border:1px solid rgba(128,128,128,.3);border-radius:6px;padding:.5em .8em}"
     ".ftsdk .tile b{font-size:1.35em;display:block;font-variant-numeric:tabular-nums}"
     ".ftsdk .tile span{font-size:.9em;opacity:.75}"
     ".ftsdk .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:0 2em}"
     ".ftsdk .wide{overflow-x:auto}.ftsdk .wide td,.ftsdk .wide th{white-space:nowrap}"
     ".ftsdk .note{border-left:5px solid #94a3b8;padding:.2em 0 .2em .9em;margin:1em 0}"
-    ".ftsdk .note.good{border-color:#059669}.ftsdk .note.bad{border-color:#dc2626}.ftsdk .note.open{border-color:#d97706}"
+    ".ftsdk .note.good{border-color:#059669}.ftsdk .note.bad{border-color:#dc2626}"
+    ".ftsdk .note.open{border-color:#d97706}"
+    ".ftsdk .key{font-size:.9em;margin-right:1.2em}"
+    ".ftsdk .key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}"
     ".ftsdk .text td{overflow-wrap:anywhere}.ftsdk p,.ftsdk li{overflow-wrap:anywhere}"
 )
 _MOST_LOOKS = 8
@@ -58,7 +61,7 @@ def to_block(report: MonitorReport) -> Html:
         ),
         _looks(report),
         _switches(report),
-        title=report.route,
+        title=f"{report.route}: monitor",
     )
 
 
@@ -68,15 +71,16 @@ def _tiles(report: MonitorReport) -> str:
     cost = whole.usd_per_1k_accepted
     tiles = (
         (f"{whole.requests:,}", "requests"),
-        (f"{seconds(whole.p50_s)} / {seconds(whole.p95_s)}", "answer, p50 / p95"),
-        (f"{seconds(whole.first_p50_s)} / {seconds(whole.first_p95_s)}", "first token, p50 / p95"),
+        (seconds(whole.p50_s), f"answer, median (p95 {seconds(whole.p95_s)})"),
+        (seconds(whole.first_p50_s), f"first token, median (p95 {seconds(whole.first_p95_s)})"),
         (_percent(whole.failed, whole.requests), f"failed ({whole.failed:,})"),
         (_percent(fallbacks, whole.requests), f"fell back ({fallbacks:,})"),
         (shown_share(whole).split(" (")[0], f"accepted of {whole.judged:,} judged"),
         ("-" if cost is None else f"${cost[0]:,.2f}", "per 1,000 accepted"),
         (f"{(whole.input_tokens + whole.output_tokens) / 1000:,.0f}k", "tokens"),
     )
-    return f'<div class="tiles">{"".join(f"<div class=tile>{bold(value)}<span>{escaped(text)}</span></div>" for value, text in tiles)}</div>'
+    shown = (f'<div class="tile">{bold(value)}<span>{escaped(text)}</span></div>' for value, text in tiles)
+    return f'<div class="tiles">{"".join(shown)}</div>'
 
 
 def _percent(part: int, whole: int) -> str:
@@ -106,10 +110,13 @@ def _advice_note(report: MonitorReport, advice: Advice) -> str:
     examples = ""
     if advice is report.advice[0] and report.examples:
         rows = [
-            (one.id, one.prompt[:300] if one.prompt is not None else "(text not kept)", (one.answer or "")[:120])
+            (
+                _example_cell(one),
+                escaped((one.answer or "")[:120]),
+            )
             for one in report.examples
         ]
-        examples = f"<p>Requests that show it:</p>{html_table([tuple(map(escaped, row)) for row in rows], head=('id', 'prompt', 'answer'))}"
+        examples = f"<p>Requests that show it:</p>{html_table(rows, head=('prompt', 'answer'))}"
     when = f"{look.rows:,} answers from {clock(look.first_at)} to {clock(look.last_at)} UTC"
     kind = "bad" if advice.retrain else "open"
     return (
@@ -118,11 +125,17 @@ def _advice_note(report: MonitorReport, advice: Advice) -> str:
     )
 
 
+def _example_cell(example: Example) -> Html:
+    name = example.id if example.prompt is not None else f"{example.id} (text not kept)"
+    text = f"{escaped(example.prompt[:300])}<br>" if example.prompt else ""
+    return Html(f'{text}<span class="muted">{escaped(name)}</span>')
+
+
 def _promise_note(report: MonitorReport) -> str:
     if report.promise is None:
         return f'<p class="muted">Cost: {escaped(shown_cost(report.whole))}.</p>'
     sentence = report.promise_sentence
-    kind = "bad" if "not kept" in sentence else "good" if sentence.endswith("kept.") else ""
+    kind = "bad" if "not kept" in sentence else "good" if ": kept." in sentence else ""
     return f'<div class="note {kind}"><p>{escaped(sentence)}</p></div>'
 
 
@@ -141,9 +154,7 @@ def _looks(report: MonitorReport) -> str:
         return ""
     rows = [_look_row(look) for look in reversed(report.looks[-_MOST_LOOKS:])]
     rest = f"{report.waiting:,} of the {report.window:,} answers of the next window are there." if report.window else ""
-    unknown = (
-        f" Slices without enough training data: {counts(report.unknown_slices)}." if report.unknown_slices else ""
-    )
+    unknown = f" Slices without enough training data: {counts(report.unknown_slices)}." if report.unknown_slices else ""
     return (
         "<h4>Drift, window by window</h4>"
         f'<div class="wide">{html_table(rows, head=("until, UTC", "slice", "answers", "checks"))}</div>'

@@ -34,14 +34,21 @@ def requests_plot(moments: Sequence[Moment]) -> Html:
                     f'<rect x="{_LEFT + n * step:.1f}" y="{y:.1f}" width="{step * 0.85:.1f}" height="{height:.1f}" '
                     f'fill="{colour}"/>'
                 )
-    return svg_figure("Requests: first target, fallback, failed", parts, _WIDTH, _HEIGHT)
+    return Html(svg_figure("Requests", parts, _WIDTH, _HEIGHT) + _legend())
+
+
+def _legend() -> str:
+    words = (("first target", BAR), ("fallback", FALLBACK), ("failed", WARNING))
+    return "".join(f'<span class="key"><i style="background:{colour}"></i>{word}</span>' for word, colour in words)
 
 
 def latency_plot(moments: Sequence[Moment]) -> Html:
     """Return the course of the 95th percentile."""
     top = max((one.p95_s or 0.0 for one in moments), default=0.0) or 1.0
     parts = _axes(moments, seconds(top), "0")
-    return svg_figure("Latency, 95th percentile", [*parts, *_line(moments, [one.p95_s for one in moments], 0, top)], _WIDTH, _HEIGHT)
+    return svg_figure(
+        "Latency, 95th percentile", [*parts, *_line(moments, [one.p95_s for one in moments], 0, top)], _WIDTH, _HEIGHT
+    )
 
 
 def acceptance_plot(moments: Sequence[Moment]) -> Html:

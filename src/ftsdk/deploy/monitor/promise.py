@@ -13,7 +13,7 @@ from ftsdk._format import money
 from ftsdk._rich_text import rich_text
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
-from ftsdk.spec.base import Usd
+from ftsdk.spec.base import OptionalUsd, Usd, usd_default
 
 if TYPE_CHECKING:
     from ftsdk.cost import CrossoverAnswer
@@ -27,7 +27,7 @@ class Promise(Value):
     usd_per_1k_accepted: Annotated[Usd, Field(ge=0)]
     option: str = "self-hosted"
     """What was to answer."""
-    api_usd_per_1k_accepted: Annotated[Usd, Field(ge=0)] | None = None
+    api_usd_per_1k_accepted: OptionalUsd = usd_default(None)
     """What the API was to cost instead."""
 
     @classmethod

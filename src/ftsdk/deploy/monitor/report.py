@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from ftsdk._rich_text import rich_text
 from ftsdk.deploy.drift import DriftLook
 from ftsdk.deploy.monitor.advice import Advice
@@ -67,7 +69,7 @@ class MonitorReport(Value):
     """Answers in a window; None: there is no fingerprint to compare with."""
     unmeasured: int = 0
     """Answers whose records have no measures."""
-    unknown_slices: dict[str, int] = {}
+    unknown_slices: dict[str, int] = Field(default_factory=dict[str, int])
     """Answers of slices that the training data doesn't have, or too little of."""
     advice: tuple[Advice, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -99,7 +101,8 @@ class MonitorReport(Value):
             return f"Promised: {self.promise}. What it costs isn't known yet: {shown_cost(self.whole)}."
         _, low, high = found
         kept = "kept" if high <= promised else "not kept" if low > promised else "can't tell yet"
-        return f"Promised: {self.promise}. Measured: {shown_cost(self.whole)}: {kept}."
+        what = "" if self.whole.hours_usd else " This is without the hours of your own servers (--usd-per-hour)."
+        return f"Promised: {self.promise}. Measured: {shown_cost(self.whole)}: {kept}.{what}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, defaults included."""

@@ -63,6 +63,10 @@ class Alias(Value):
 
     __rich__ = rich_text
 
+    def all_fields(self) -> dict[str, Any]:
+        """Return every field, also those with their default: for what other programs read."""
+        return self.model_dump(mode="json", exclude={"made_for"})
+
     def next(
         self,
         *,

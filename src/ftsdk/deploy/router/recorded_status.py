@@ -23,7 +23,7 @@ def recorded_status(config: RouterConfig) -> dict[str, Any]:
         trial.restore(read_records(config.folder, since=alias.at), is_judged=config.judge is not None)
     return {
         "route": config.name,
-        "alias": alias.to_dict(),
+        "alias": alias.all_fields(),
         "trial": trial.to_dict() if trial.is_on else None,
         "not_watched": list(config.not_watched),
     }

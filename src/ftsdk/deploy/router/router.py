@@ -191,10 +191,10 @@ class Router:
         """
         service, loop = self._started()
 
-        async def take() -> bool:
+        async def take() -> str | None:
             return service.feedback(request_id, accepted=accepted, corrected=corrected)
 
-        if not asyncio.run_coroutine_threadsafe(take(), loop).result():
+        if asyncio.run_coroutine_threadsafe(take(), loop).result() is None:
             raise SpecError(f"no answer has the id {request_id!r}, or it is too old for feedback")
 
     def status(self) -> RouterStatus:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["RouterServer", "serve_until_signal"]
 
 _LARGEST_REQUEST = 16 << 20
-_FINISH_S = 30.0
-"""How long requests in flight may take once the router is told to stop; their own time budget may be shorter."""
+_GRACE_S = 1.0
+"""How long connections that were made just before the router was told to stop may still send their request."""
 
 
 class _StreamSink:
@@ -61,6 +61,7 @@ class RouterServer:
         """Note what answers."""
         self._service = service
         self._runner: web.AppRunner | None = None
+        self._is_stopping = False
         self.address = ""
         """Such as `http://127.0.0.1:8080/v1`."""
 
@@ -77,7 +78,7 @@ class RouterServer:
         app.router.add_get("/health", self._health)
         app.router.add_get("/status", self._status)
         app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_FINISH_S)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024)
         try:
@@ -92,11 +93,25 @@ class RouterServer:
 
     async def stop(self) -> None:
         """Take no more requests, finish those in flight, and close."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        self._is_stopping = True
+        for site in list(runner.sites):
+            await site.stop()
+        waiting_until = time.monotonic() + _GRACE_S
+        finishing_until = time.monotonic() + self._service.config.timeout_s + _GRACE_S
+        while time.monotonic() < (finishing_until if self._service.in_flight else waiting_until):
+            await asyncio.sleep(0.02)
+        await runner.cleanup()
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
+        response = await self._answer(request)
+        if self._is_stopping:
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             body: Any = json.loads(await request.read())
             asked = route_request(
@@ -161,9 +176,10 @@ class RouterServer:
         request_id, accepted, corrected = (fields.get(name) for name in ("id", "accepted", "corrected"))
         if not isinstance(request_id, str) or not isinstance(accepted, bool) or not isinstance(corrected, str | None):
             return _error(400, "invalid_request", 'feedback is {"id": "...", "accepted": true or false}')
-        if not self._service.feedback(request_id, accepted=accepted, corrected=corrected):
+        known = self._service.feedback(request_id, accepted=accepted, corrected=corrected)
+        if known is None:
             return _error(404, "unknown_id", "no answer has this id, or it is too old for feedback")
-        return web.json_response({"id": request_id, "accepted": accepted})
+        return web.json_response({"id": known, "accepted": accepted})
 
     async def _health(self, request: web.Request) -> web.Response:
         del request

@@ -36,7 +36,8 @@ class RouterService:
         self.observers = Observers(config.observers)
         self._stack = ExitStack()
         self._random = random.Random()
-        self._in_flight = 0
+        self.in_flight = 0
+        """Requests that are being answered."""
         self._dispatcher: Dispatcher | None = None
         self._watch: RolloutWatch | None = None
         self._log = RecordLog(config.folder)
@@ -114,11 +115,11 @@ class RouterService:
                 slice=request.slice,
                 id=request.id,
             )
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             routed = await self.dispatcher.answer(request, sink)
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
         self.watch.ended(routed)
         text = routed.answer.text if routed.answer is not None else None
         self.observers.answered(routed.record, messages=request.messages, answer=text)
@@ -126,15 +127,15 @@ class RouterService:
             raise ClientGone
         return routed
 
-    def feedback(self, request_id: str, *, accepted: bool, corrected: str | None) -> bool:
-        """Take a user's verdict, and return whether the id is that of an answer."""
+    def feedback(self, request_id: str, *, accepted: bool, corrected: str | None) -> str | None:
+        """Take a user's verdict, and return the id of the request; None: no answer has this id."""
         known = self.watch.feedback(request_id, accepted=accepted)
         if known is None:
-            return False
+            return None
         line = {"kind": "feedback", "id": known, "at": time.time(), "accepted": accepted, "corrected": bool(corrected)}
         self._log.append(line)
         self.observers.feedback(known, accepted=accepted, corrected=corrected)
-        return True
+        return known
 
     def status(self) -> dict[str, Any]:
         """Return how things stand."""
@@ -144,7 +145,7 @@ class RouterService:
         trial = self.watch.trial(alias)
         return {
             "route": own.name,
-            "alias": alias.to_dict(),
+            "alias": alias.all_fields(),
             "trial": trial.to_dict() if trial.is_on else None,
             "not_watched": list(self.config.not_watched),
             "targets": {
@@ -156,7 +157,7 @@ class RouterService:
                 }
                 for name, breaker in own.breakers.items()
             },
-            "in_flight": self._in_flight,
+            "in_flight": self.in_flight,
             "spent_usd": {
                 "last_day": float(own.spending.all.spent(now)),
                 "fallbacks_last_hour": float(own.spending.extra.spent(now)),

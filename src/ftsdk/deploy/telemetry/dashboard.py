@@ -62,15 +62,17 @@ def grafana_board() -> str:
                 )
             ],
         ),
-        _panel("Switches and rollbacks", "short", [(f"sum by (why) (increase(ftsdk_switches_total{_OVER}[1h]))", "{{why}}")]),
+        _panel(
+            "Switches and rollbacks",
+            "short",
+            [(f"sum by (why) (increase(ftsdk_switches_total{_OVER}[1h]))", "{{why}}")],
+        ),
     ]
     for n, panel in enumerate(panels):
         panel["id"] = n + 1
         panel["gridPos"] = {"x": 8 * (n % 3), "y": 8 * (n // 3), "w": 8, "h": 8}
     board = {
-        "__inputs": [
-            {"name": "DS_PROMETHEUS", "label": "Prometheus", "type": "datasource", "pluginId": "prometheus"}
-        ],
+        "__inputs": [{"name": "DS_PROMETHEUS", "label": "Prometheus", "type": "datasource", "pluginId": "prometheus"}],
         "title": "ftsdk router",
         "uid": "ftsdk-router",
         "schemaVersion": 39,
@@ -113,7 +115,10 @@ def _panel(title: str, unit: str, queries: Sequence[tuple[str, str]]) -> dict[st
 
 def _quantiles(metric: str) -> list[tuple[str, str]]:
     return [
-        (f"histogram_quantile({q}, sum by (le, ftsdk_arm) (rate({metric}_bucket{_OVER}[5m])))", f"p{q * 100:.0f} {{{{ftsdk_arm}}}}")
+        (
+            f"histogram_quantile({q}, sum by (le, ftsdk_arm) (rate({metric}_bucket{_OVER}[5m])))",
+            f"p{q * 100:.0f} {{{{ftsdk_arm}}}}",
+        )
         for q in (0.5, 0.95, 0.99)
     ]
 

@@ -72,9 +72,7 @@ class Telemetry:
         from ftsdk.deploy.telemetry.prometheus import PrometheusPage
 
         meter = metrics.get_meter("ftsdk.router", meter_provider=meter_provider, schema_url=names.SCHEMA_URL)
-        self._tracer = trace.get_tracer(
-            "ftsdk.router", tracer_provider=tracer_provider, schema_url=names.SCHEMA_URL
-        )
+        self._tracer = trace.get_tracer("ftsdk.router", tracer_provider=tracer_provider, schema_url=names.SCHEMA_URL)
         self._prometheus = PrometheusPage()
 
         def histogram(name: str, unit: str, text: str) -> Any:

@@ -185,7 +185,9 @@ def _is_text(messages: Sequence[Mapping[str, Any]]) -> bool:
         isinstance(message.get("content"), str)
         or (
             isinstance(message.get("content"), list)
-            and all(isinstance(part, dict) and part.get("type") == "text" for part in cast("list[Any]", message["content"]))
+            and all(
+                isinstance(part, dict) and part.get("type") == "text" for part in cast("list[Any]", message["content"])
+            )
         )
         for message in messages
         if not message.get("tool_calls")

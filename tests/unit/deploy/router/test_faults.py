@@ -29,7 +29,12 @@ FAULTS = {
     "empty": "empty",
     "cut": "length",
 }
-STREAM_FAULTS = {500: "server_error", "silent_stream": "timeout", "error_stream": "server_error", "no_stream": "invalid_answer"}
+STREAM_FAULTS = {
+    500: "server_error",
+    "silent_stream": "timeout",
+    "error_stream": "server_error",
+    "no_stream": "invalid_answer",
+}
 
 
 def answers(folder: Path) -> list[dict[str, Any]]:
@@ -130,12 +135,13 @@ def test_a_slow_target_leaves_time_for_the_fallback(tuned: Target, frontier: Tar
     assert record.attempts[0].duration_s < record.duration_s
 
 
-def test_keys_reach_neither_errors_nor_records(
-    tuned: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_reach_neither_errors_nor_records(tuned: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTE_KEY", "sk-very-secret-key-123456")
     tuned.behaviour = 503  # and the server repeats the header
-    with Router(tuned.endpoint(api_key_env="ROUTE_KEY"), folder=tmp_path) as router, pytest.raises(BackendError) as caught:
+    with (
+        Router(tuned.endpoint(api_key_env="ROUTE_KEY"), folder=tmp_path) as router,
+        pytest.raises(BackendError) as caught,
+    ):
         router.complete("?")
     assert tuned.headers[0]["Authorization"] == "Bearer sk-very-secret-key-123456"
     assert "very-secret" not in str(caught.value)

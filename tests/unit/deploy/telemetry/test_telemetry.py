@@ -131,7 +131,9 @@ def test_prometheus_reads_the_page(watched):
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     lines = page.decode().splitlines()
     own = 'ftsdk_arm="frontier",ftsdk_role="fallback",ftsdk_route="mails"'
-    assert f'ftsdk_requests_total{{error_type="",{own.split(",ftsdk_role")[0]},ftsdk_outcome="answered",' in page.decode()
+    assert (
+        f'ftsdk_requests_total{{error_type="",{own.split(",ftsdk_role")[0]},ftsdk_outcome="answered",' in page.decode()
+    )
     assert 'ftsdk_fallbacks_total{ftsdk_route="mails",reason="timeout"} 2.0' in lines
     assert 'ftsdk_cost_usd_total{ftsdk_arm="frontier",ftsdk_route="mails"} 0.002' in lines
     assert 'ftsdk_switches_total{ftsdk_route="mails",why="rollback"} 1.0' in lines
@@ -160,10 +162,14 @@ def test_the_board_asks_for_metrics_that_there_are():
     telemetry.switched({"route": "mails", "why": "rollback"})
     page = telemetry.metrics_page()[0].decode()
     board = json.loads(grafana_board())
-    asked = set(re.findall(r"\b((?:gen_ai_client|ftsdk)_[a-z_]+?(?:_total|_bucket|_sum))\b", json.dumps(board["panels"])))
+    asked = set(
+        re.findall(r"\b((?:gen_ai_client|ftsdk)_[a-z_]+?(?:_total|_bucket|_sum))\b", json.dumps(board["panels"]))
+    )
     assert len(asked) == 8
     assert [name for name in asked if f"{name}{{" not in page] == []
-    labels = set(re.findall(r"\b(ftsdk_\w+|error_type|reason|verdict|why|gen_ai_token_type)\b *[=~)]", json.dumps(board)))
+    labels = set(
+        re.findall(r"\b(ftsdk_\w+|error_type|reason|verdict|why|gen_ai_token_type)\b *[=~)]", json.dumps(board))
+    )
     assert [label for label in labels if f"{label}=" not in page] == []
     assert len({json.dumps(panel["gridPos"]) for panel in board["panels"]}) == len(board["panels"])
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,9 @@ from ftsdk.deploy.router.records import AnswerRecord
 from ftsdk.deploy.traffic import TrafficFolder
 
 
-def record(id, **changes):
+def record(name, **changes):
     fields = {
-        "id": id,
+        "id": name,
         "at": 1_764_000_000.0,
         "route": "mails",
         "arm": "v3",
@@ -175,7 +176,7 @@ def test_kills_leave_only_whole_rows(tmp_path, times):
     """)
     for k in range(times):
         child = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), os.path.dirname(__file__), str(k)], stdout=subprocess.PIPE
+            [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), str(k)], stdout=subprocess.PIPE
         )
         assert child.stdout.readline() == b"ready\n"
         while not list(tmp_path.glob("traffic-*.jsonl")) or len(list(tmp_path.iterdir())) <= k:
