@@ -133,7 +133,7 @@ class Work:
             accumulation=self.step_rows / self.rows_at_once,
             devices=execution.devices,
             is_sharded=execution.is_sharded,
-            reference_passes=1 if method.needs_reference else 0,
+            reference_passes=method.untrained_passes,
             projected_share=self.projected_share,
         )
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
@@ -71,19 +72,5 @@ def make_trainer(
     )
     reference = None if request.tuning.adapts else copy.deepcopy(shared["model"])
     trainer = _RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)
-    _copy_trained_rows_to_reference(trainer.model)
+    copy_trained_rows_to_reference(trainer.model)
     return trainer
-
-
-def _copy_trained_rows_to_reference(model: Any) -> None:
-    """Copy the rows of `trainable_token_indices` to the reference adapter that TRL made.
-
-    TRL copies the parameters with `.default.` in their names (1.16, `DPOTrainer.__init__`); those of the rows end in
-    `.default`.
-    """
-    weights = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, value in weights.items():
-            copied = weights.get(f"{name.removesuffix('.default')}.ref") if name.endswith(".default") else None
-            if copied is not None:
-                copied.copy_(value)
