@@ -47,3 +47,7 @@ from ftsdk.spec import Model as Model
 from ftsdk.spec import QLoRA as QLoRA
 from ftsdk.spec import SimPO as SimPO
 from ftsdk.spec import TokenPrice as TokenPrice
+from ftsdk.trackers import MLflow as MLflow
+from ftsdk.trackers import TensorBoard as TensorBoard
+from ftsdk.trackers import Trackio as Trackio
+from ftsdk.trackers import Wandb as Wandb

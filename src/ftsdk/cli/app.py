@@ -20,7 +20,7 @@ from ftsdk.cli.logs import log_to_stderr
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
-from ftsdk.cli.runs import logs_command, resume_command, rm_command
+from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
@@ -189,6 +189,7 @@ def watch(ref: Ref) -> None:
 
 # `ftsdk --help` lists the commands in the order of this file, and so does the reference.
 app.command("logs")(logs_command)
+app.command("log-to")(log_to_command)
 app.command("resume")(resume_command)
 app.command("rm")(rm_command)
 
