@@ -17,6 +17,7 @@ from ftsdk.cli.evals import eval_app, finish
 from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
+from ftsdk.cli.models import models_app
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
@@ -281,6 +282,7 @@ app.command("advise")(advise_command)
 app.add_typer(cost_app)
 app.add_typer(data_app)
 app.add_typer(eval_app)
+app.add_typer(models_app)
 app.add_typer(prices_app)
 
 
