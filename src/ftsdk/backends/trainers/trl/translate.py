@@ -187,8 +187,8 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         precision=request["dtype"],
         attention=request["attention"],
         recomputes=not is_on_cpu,
-        # On a CPU logits are computed for trained tokens only, but for padded answers that are compared; `order.py` sorts
-        # none of these.
+        # On a CPU logits are computed for trained tokens only, but for padded answers that are compared, none of which
+        # `order.py` sorts.
         projects_trained_only=is_on_cpu and (not compares or request["packed_tokens"] is not None),
         sorted_rows=0 if compares else spec.batch_size,
         packed_tokens=request["packed_tokens"] or 0,
