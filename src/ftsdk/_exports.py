@@ -49,6 +49,8 @@ from ftsdk.protocol import RunStatus as RunStatus
 from ftsdk.run.listing import runs as runs
 from ftsdk.run.run import Run as Run
 from ftsdk.spec import DPO as DPO
+from ftsdk.spec import KTO as KTO
+from ftsdk.spec import ORPO as ORPO
 from ftsdk.spec import SFT as SFT
 from ftsdk.spec import DoRA as DoRA
 from ftsdk.spec import EarlyStopping as EarlyStopping
@@ -56,4 +58,9 @@ from ftsdk.spec import FullFineTune as FullFineTune
 from ftsdk.spec import LoRA as LoRA
 from ftsdk.spec import Model as Model
 from ftsdk.spec import QLoRA as QLoRA
+from ftsdk.spec import SimPO as SimPO
 from ftsdk.spec import TokenPrice as TokenPrice
+from ftsdk.trackers import MLflow as MLflow
+from ftsdk.trackers import TensorBoard as TensorBoard
+from ftsdk.trackers import Trackio as Trackio
+from ftsdk.trackers import Wandb as Wandb

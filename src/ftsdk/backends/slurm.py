@@ -13,6 +13,7 @@ from ftsdk.backends.launchers.remote.launcher import RemoteLauncher
 from ftsdk.backends.launchers.slurm.launcher import SlurmLauncher
 from ftsdk.backends.launchers.slurm.options import Options
 from ftsdk.spec.positional import by_name_only
+from ftsdk.trackers import Tracker, TrackerRequest
 
 __all__ = ["Slurm"]
 
@@ -45,8 +46,7 @@ class Slurm(HostedBackend):
         ssh: Arguments for ssh, such as `("-J", "jump.example.org")`. Your own ssh configuration applies, too.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
-        trackers: Where events are sent in addition to the run's log: names of entry points in the group
-            `ftsdk.trackers`.
+        trackers: Where events are sent in addition to the run's log, as for `Local`.
 
     Raises:
         SpecError: An argument isn't valid, or no such trainer or tracker is installed.
@@ -70,7 +70,7 @@ class Slurm(HostedBackend):
         sbatch: Sequence[str] = (),
         ssh: Sequence[str] = (),
         trainer: str | Trainer = DEFAULT_TRAINER,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
         options = Options(
             partition=partition,

@@ -12,6 +12,7 @@ from ftsdk.backends.launchers.lines import as_lines
 from ftsdk.backends.launchers.owned_machine import OwnedMachine
 from ftsdk.backends.launchers.remote.launcher import RemoteLauncher
 from ftsdk.spec.positional import by_name_only
+from ftsdk.trackers import Tracker, TrackerRequest
 
 __all__ = ["SSH"]
 
@@ -32,8 +33,7 @@ class SSH(HostedBackend):
         ssh: Arguments for ssh, such as `("-J", "jump.example.org")`.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
-        trackers: Where events are sent in addition to the run's log: names of entry points in the group
-            `ftsdk.trackers`.
+        trackers: Where events are sent in addition to the run's log, as for `Local`.
 
     Raises:
         SpecError: An argument isn't valid, or no such trainer or tracker is installed.
@@ -50,7 +50,7 @@ class SSH(HostedBackend):
         folder: str | None = None,
         ssh: Sequence[str] = (),
         trainer: str | Trainer = DEFAULT_TRAINER,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
         machine = OwnedMachine(
             gpus=gpus,

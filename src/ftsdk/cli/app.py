@@ -18,12 +18,13 @@ from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
 from ftsdk.cli.export import export_command
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
+from ftsdk.cli.models import models_app
 from ftsdk.cli.monitor import monitor_command
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.route import route_app
-from ftsdk.cli.runs import logs_command, resume_command, rm_command
+from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
 from ftsdk.cli.serve import serve_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
@@ -193,6 +194,7 @@ def watch(ref: Ref) -> None:
 
 # `ftsdk --help` lists the commands in the order of this file, and so does the reference.
 app.command("logs")(logs_command)
+app.command("log-to")(log_to_command)
 app.command("resume")(resume_command)
 app.command("rm")(rm_command)
 
@@ -295,6 +297,7 @@ app.command("advise")(advise_command)
 app.add_typer(cost_app)
 app.add_typer(data_app)
 app.add_typer(eval_app)
+app.add_typer(models_app)
 app.add_typer(prices_app)
 app.add_typer(route_app)
 

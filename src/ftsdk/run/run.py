@@ -30,6 +30,7 @@ from ftsdk.run.submission import confirm, ref_of, status_of, submit
 from ftsdk.run.waiter import Waiter
 from ftsdk.spec import Model
 from ftsdk.spec.amounts import check_amount
+from ftsdk.trackers import TrackedRun, Tracker, TrackerRequest, replay
 
 if TYPE_CHECKING:
     from ftsdk.data import Dataset
@@ -429,6 +430,27 @@ class Run:
             on_message=on_message,
             options=options,
         )
+
+    def log_to(self, tracker: TrackerRequest | Tracker) -> int:
+        """Send the run's whole history to a tracker, as if it had followed the run, and return how many events it got.
+
+        The same history again makes no doubles in the built-in ones: W&B (online), MLflow and Trackio keep what they
+        have, and TensorBoard's files are replaced.
+
+        Args:
+            tracker: `"trackio"`, `"tensorboard"`, `"wandb"`, `"mlflow"`, or an object such as `Wandb(project="mails")`.
+
+        Raises:
+            SpecError: There is no such tracker.
+            MissingExtraError: A package that it needs isn't installed.
+            FtsdkError: The tracker failed.
+            BackendError: The backend can't be reached.
+        """
+        plan = self.plan
+        spec = plan.spec.to_dict()
+        training = plan.request.get("training", {})
+        tracked = TrackedRun(id=self.ref.partition(":")[2], spec=spec, training=training, is_replay=True)
+        return replay(tracker, tracked, self.events())
 
     def diagnose(self) -> RunDiagnosis:
         """Look at the run's losses and at its evaluation, and say what to change next, one thing at a time.

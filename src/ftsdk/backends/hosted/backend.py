@@ -46,7 +46,7 @@ from ftsdk.protocol.estimates import PlannedHardware
 from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
 from ftsdk.spec import JobSpec
-from ftsdk.trackers import check_trackers
+from ftsdk.trackers import Tracker, TrackerRequest, check_trackers
 
 __all__ = ["HostedBackend"]
 
@@ -60,7 +60,7 @@ class HostedBackend:
         name: The word in `backend="..."`.
         launcher: Starts and stops the workers.
         trainer: Trains in the worker.
-        trackers: Names of entry points in the group `ftsdk.trackers`.
+        trackers: Names of entry points in the group `ftsdk.trackers`, or objects of the classes registered there.
         max_attempts: Attempts in a row without a new checkpoint after which a run fails.
         cancel_grace_s: Seconds after which a second `cancel` kills the worker.
     """
@@ -71,14 +71,14 @@ class HostedBackend:
         name: str,
         launcher: Launcher,
         trainer: Trainer,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
         max_attempts: int = 5,
         cancel_grace_s: float = 20.0,
     ) -> None:
         self._name = name
         self._launcher = launcher
         self._trainer = trainer
-        self._trackers = check_trackers(tuple(trackers))
+        self._trackers = check_trackers(trackers)
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
         self._logs: dict[str, EventIndex] = {}
@@ -187,7 +187,7 @@ class HostedBackend:
             spec = JobSpec.from_dict(request.pop("spec"))
             launch: Mapping[str, Any] = request["launch"]
             trainer = str(request["trainer"])
-            trackers = [str(name) for name in request.get("trackers", ())]
+            trackers = list(request.get("trackers", ()))
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise BackendError(f"the {REQUEST} of run {self.name}:{key} is damaged: {error}") from error
         options = self._launcher.options_of(launch) if isinstance(self._launcher, CanReadOptions) else {}

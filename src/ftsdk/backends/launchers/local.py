@@ -66,7 +66,8 @@ def _parts(folder: Path) -> list[str]:
     if not isinstance(request, dict):
         return []
     known = cast("dict[str, Any]", request)
-    return [str(name) for name in (known.get("trainer"), *(known.get("trackers") or ())) if name]
+    trackers = [one.get("name") if isinstance(one, dict) else one for one in known.get("trackers") or ()]
+    return [str(name) for name in (known.get("trainer"), *trackers) if name]
 
 
 def _private(path: str, flags: int) -> int:

@@ -147,10 +147,9 @@ class Work:
 
     @property
     def _reference_passes(self) -> float:
-        """Passes through the reference for each through the model; what packed rows have there is kept."""
-        if not self.method.needs_reference:
-            return 0.0
-        return 1 / max(1.0, self.workload.epochs) if self.execution.packed_tokens else 1.0
+        """Passes without gradients for each through the model; what packed rows have in the reference is kept."""
+        passes = float(self.method.untrained_passes)
+        return passes / max(1.0, self.workload.epochs) if self.execution.packed_tokens else passes
 
     def time(self, *, tokens_per_row: float, factors: Factors = UNMEASURED) -> StepTime:
         """Return the seconds of such a micro-step."""

@@ -19,7 +19,7 @@ __all__ = ["TRLTrainer"]
 
 
 class TRLTrainer:
-    """Hugging Face TRL: `SFTTrainer` and `DPOTrainer`."""
+    """Hugging Face TRL: a trainer of its own for each method."""
 
     name = "trl"
     extra = "local"

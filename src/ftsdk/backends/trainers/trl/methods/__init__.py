@@ -16,6 +16,9 @@ __all__ = ["KINDS", "PACKED_KINDS", "TRLMethod", "load_method"]
 _MODULES = {
     "sft": "ftsdk.backends.trainers.trl.methods.sft",
     "dpo": "ftsdk.backends.trainers.trl.methods.dpo",
+    "kto": "ftsdk.backends.trainers.trl.methods.kto",
+    "orpo": "ftsdk.backends.trainers.trl.methods.orpo",
+    "simpo": "ftsdk.backends.trainers.trl.methods.simpo",
 }
 KINDS = frozenset(_MODULES)
 """The `kind` of each method."""
@@ -26,7 +29,7 @@ PACKED_KINDS = frozenset({"sft", "dpo"})
 class TRLMethod(Protocol):
     """What a method's module offers."""
 
-    def columns(self, rows: list[Any]) -> Mapping[str, list[list[int]]]:
+    def columns(self, rows: list[Any]) -> Mapping[str, list[Any]]:
         """Return rendered rows as the columns that its trainer takes."""
         ...
 

@@ -17,6 +17,7 @@ from trl.trainer.utils import use_adapter
 from ftsdk.backends.trainers.trl.fitting_batches import HalvesBatches
 from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
+from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
@@ -176,21 +177,7 @@ def make_trainer(
     reference = None if request.tuning.adapts else copy.deepcopy(shared["model"])
     trainer = RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)
     trainer.on_smaller_batches = on_message
-    _copy_trained_rows_to_reference(trainer.model)
+    copy_trained_rows_to_reference(trainer.model)
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
-
-
-def _copy_trained_rows_to_reference(model: Any) -> None:
-    """Copy the rows of `trainable_token_indices` to the reference adapter that TRL made.
-
-    TRL copies the parameters with `.default.` in their names (1.16, `DPOTrainer.__init__`); those of the rows end in
-    `.default`.
-    """
-    weights = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, value in weights.items():
-            copied = weights.get(f"{name.removesuffix('.default')}.ref") if name.endswith(".default") else None
-            if copied is not None:
-                copied.copy_(value)
