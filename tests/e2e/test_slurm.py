@@ -75,7 +75,7 @@ def test_a_run_longer_than_its_time_limit_is_requeued_by_itself(
     until(lambda: run.status().is_terminal, most_s=900)
     ends_as_if_uninterrupted(run, steps=150)
     assert len(attempts_of(run)) >= 2
-    assert [state for _, state, _ in jobs_of(slurm_cluster, run)] == ["COMPLETED"]
+    until(lambda: [state for _, state, _ in jobs_of(slurm_cluster, run)] == ["COMPLETED"])
 
 
 @pytest.mark.parametrize(

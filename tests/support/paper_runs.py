@@ -28,7 +28,7 @@ def paper_job(model: Path, backend: HostedBackend, *, steps: int = 12, checkpoin
     )
 
 
-def until(is_so: Callable[[], object], *, most_s: float = 120.0) -> None:
+def until(is_so: Callable[[], object], *, most_s: float = 600.0) -> None:
     deadline = time.monotonic() + most_s
     while not is_so():
         assert time.monotonic() < deadline, "it never came to that"

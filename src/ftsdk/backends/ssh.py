@@ -23,6 +23,7 @@ class SSH(HostedBackend):
 
     Args:
         host: The machine, as ssh knows it: `"gpu-box"`, `"user@10.0.0.7"`. Your own ssh configuration applies.
+            Plans without one are refused.
         gpus: How many of its GPUs are used, with a process for each; 0: train on its CPU.
         gpu: What they are, such as `"A100-80GB"`, for estimates and batch sizes. None: not known.
         usd_per_hour: What an hour of the machine costs you, all devices together, in US dollars. None: nothing is
@@ -42,7 +43,7 @@ class SSH(HostedBackend):
     def __init__(
         self,
         *,
-        host: str,
+        host: str | None = None,
         gpus: int = 1,
         gpu: str | None = None,
         usd_per_hour: Decimal | float | None = None,

@@ -11,11 +11,14 @@ from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.launchers.inputs import inputs_of
 from ftsdk.backends.launchers.remote.channel import Channel, check_host, ssh_command
 from ftsdk.backends.launchers.remote.files import RemoteFiles
-from ftsdk.errors import RunNotFoundError, SpecError
+from ftsdk.errors import Gap, RunNotFoundError, SpecError
 from ftsdk.protocol import StateEvent
 from ftsdk.spec import JobSpec
 
 __all__ = ["Planner", "RemoteLauncher"]
+
+
+_WHICH = "say which machine, as ssh knows it: SSH(host='gpu-box')"
 
 
 class Planner(Protocol):
@@ -49,7 +52,7 @@ class RemoteLauncher:
 
     Args:
         planner: Plans.
-        host: The machine, as ssh knows it.
+        host: The machine, as ssh knows it; None: not said yet, and refused by plans.
         ssh: Further arguments for ssh.
         kind: The launcher that acts there, as the agent knows it; None: the planner's name.
         python: The interpreter that runs the agent; None: the planner's option, or `python3`.
@@ -59,13 +62,13 @@ class RemoteLauncher:
         self,
         planner: Planner,
         *,
-        host: str,
+        host: str | None,
         ssh: Sequence[str] = (),
         kind: str | None = None,
         agent_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._planner = planner
-        self._host = check_host(host)
+        self._host = "" if host is None else check_host(host)
         self._ssh = tuple(ssh)
         given = dict(planner.options)
         python, folder = str(given.get("python") or "python3"), given.pop("folder", None)
@@ -74,7 +77,7 @@ class RemoteLauncher:
         given.pop("usd_per_hour", None)
         # There, it is the interpreter that runs the agent, with its "~" expanded.
         given.pop("python", None)
-        self._channel = Channel(
+        self._to_host = Channel(
             ssh_command(self._host, python, self._ssh),
             host=self._host,
             opening={
@@ -92,12 +95,11 @@ class RemoteLauncher:
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it."""
-        return {**self._planner.options, "host": self._host, **({"ssh": list(self._ssh)} if self._ssh else {})}
+        return {**self._planner.options, **self._route}
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that a run's launch request was made of."""
-        ssh = {"ssh": list(self._ssh)} if self._ssh else {}
-        return {**self._planner.options_of(request), "host": self._host, **ssh}
+        return {**self._planner.options_of(request), **self._route}
 
     def hardware(self, spec: JobSpec) -> Hardware:
         """Return what the machine has, as far as the options say."""
@@ -108,7 +110,8 @@ class RemoteLauncher:
         plan = self._planner.launch(spec)
         # The interpreter there is known by the agent, which is run by it.
         request = {**{k: v for k, v in plan.request.items() if k != "python"}, "host": self._host}
-        return replace(plan, request=request, inputs=inputs_of(spec))
+        gaps = plan.gaps if self._host else (*plan.gaps, Gap("backend.host", None, (), _WHICH))
+        return replace(plan, request=request, inputs=inputs_of(spec), gaps=gaps)
 
     def files(self, run_id: str) -> RemoteFiles:
         """Return the run's files."""
@@ -145,6 +148,18 @@ class RemoteLauncher:
         """Append the last event of a run whose worker is gone. Return False if a worker is running."""
         given = end.to_dict()
         return bool(self._channel.call("record_end", run_id=self._checked(run_id), end=given))
+
+    @property
+    def _route(self) -> dict[str, Any]:
+        """The arguments that say where the machine is."""
+        host = {"host": self._host} if self._host else {}
+        return {**host, **({"ssh": list(self._ssh)} if self._ssh else {})}
+
+    @property
+    def _channel(self) -> Channel:
+        if not self._host:
+            raise SpecError(_WHICH)
+        return self._to_host
 
     def _checked(self, run_id: str) -> str:
         if not is_run_id(run_id):

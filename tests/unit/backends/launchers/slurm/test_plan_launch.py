@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk import SSH, BudgetExceededError, Slurm, SpecError
+from ftsdk import SSH, BudgetExceededError, Slurm, SpecError, UnsupportedSpecError
 from ftsdk.protocol import Plan
 from ftsdk.spec import Model
 from ftsdk.testing import a_spec
@@ -124,3 +124,8 @@ def test_options_rebuild_the_backend(model_of_headers: Path) -> None:
         assert first.to_dict() == second.to_dict()
         known = backend._launcher.options_of(first.request["launch"])  # type: ignore[attr-defined]
         assert known == {k: v for k, v in backend.options.items() if k not in ("trainer", "trackers")}
+
+
+def test_a_machine_has_to_be_named(model_of_headers: Path) -> None:
+    with pytest.raises(UnsupportedSpecError, match="say which machine"):
+        planned(SSH(), model_of_headers)
