@@ -2,6 +2,8 @@
 
 from ftsdk.backends.local import Local as Local
 from ftsdk.backends.modal import Modal as Modal
+from ftsdk.backends.slurm import Slurm as Slurm
+from ftsdk.backends.ssh import SSH as SSH
 from ftsdk.backends.together import Together as Together
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits

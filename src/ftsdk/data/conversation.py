@@ -23,6 +23,7 @@ Message = dict[str, Any]
 
 _ROLES = ("system", "user", "assistant", "tool")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
+_TEXT_PARTS = ("text", "input_text", "output_text")
 _SHAREGPT = {
     "human": "user",
     "user": "user",
@@ -74,10 +75,36 @@ def _message(item: object, index: int, where: Location, field: str) -> Message:
     more: Message = {} if len(message) == 2 else _more(message, read, index, role, where, field)
     if content is None and "tool_calls" in more:
         content = ""
+    if isinstance(content, (list, tuple)) and content:
+        content = _joined_parts(cast("Sequence[object]", content), index, role, where, field)
     if not isinstance(content, str):
         what = "no content" if content is None else f"content that is a {type(content).__name__}, not text"
         raise where.error(f"message {index} ({role}) has {what}.", field=field)
     return {"role": role, "content": check_text(content, where, field), **more}
+
+
+def _joined_parts(parts: Sequence[object], index: int, role: str, where: Location, field: str) -> str:
+    """Return the text of `[{"type": "text", "text": ...}]`; chat templates, too, join parts without a blank."""
+    texts: list[str] = []
+    for number, part in enumerate(parts):
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        found = (
+            {key: value for key, value in cast("Mapping[str, Any]", part).items() if value is not None}
+            if (isinstance(part, Mapping))
+            else {}
+        )
+        kind, text = found.pop("type", None), found.pop("text", None)
+        if kind not in _TEXT_PARTS or not isinstance(text, str) or found:
+            what = f"is {kind!r}" if isinstance(kind, str) and kind not in _TEXT_PARTS else "isn't just a text"
+            raise where.error(
+                f"message {index} ({role}) has content in {len(parts)} parts, of which part {number} {what}.",
+                field=field,
+                hint='Models here read text alone: keep parts like {"type": "text", "text": "..."}, or remove the row.',
+            )
+        texts.append(text)
+    return "".join(texts)
 
 
 def _more(

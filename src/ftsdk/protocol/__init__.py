@@ -17,7 +17,7 @@ from ftsdk.protocol.capabilities import Capabilities, find_gaps, refuse
 from ftsdk.protocol.estimates import CostRange
 from ftsdk.protocol.events import CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent, read_event
 from ftsdk.protocol.plan import Adjustment, Plan
-from ftsdk.protocol.run_state import TERMINAL, Artifact, RunRef, RunState, RunStatus
+from ftsdk.protocol.run_state import TERMINAL, Artifact, RunRef, RunState, RunStatus, check_succeeded
 from ftsdk.protocol.workload import Execution, Workload
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "StepEvent",
     "TokenBilling",
     "Workload",
+    "check_succeeded",
     "find_gaps",
     "read_event",
     "refuse",

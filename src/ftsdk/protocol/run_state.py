@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk._rich_text import rich_text
-from ftsdk.errors import Diagnosis, SpecError
+from ftsdk.errors import Diagnosis, RunNotReadyError, SpecError
 from ftsdk.spec.positional import by_name_only
 
-__all__ = ["TERMINAL", "Artifact", "RunRef", "RunState", "RunStatus"]
+__all__ = ["TERMINAL", "Artifact", "RunRef", "RunState", "RunStatus", "check_succeeded"]
 
 RunState = Literal["queued", "running", "finalizing", "cancelling", "succeeded", "failed", "cancelled", "unknown"]
 """The state of a run. `unknown` isn't terminal: the backend reported an unknown state, which is in `native`."""
@@ -75,6 +75,24 @@ class RunStatus:
     def is_terminal(self) -> bool:
         """Whether the run has ended, so that its state is final."""
         return self.state in TERMINAL
+
+
+def check_succeeded(ref: RunRef, state: RunState, *, wanted: str) -> None:
+    """Raise unless the run has succeeded.
+
+    Args:
+        ref: The run.
+        state: Its state now.
+        wanted: What only a run that has succeeded has, such as "weights to collect".
+
+    Raises:
+        RunNotReadyError: It hasn't succeeded; the message names the command that shows why.
+    """
+    if state != "succeeded":
+        shows = "shows why, and what next" if state in TERMINAL else "shows its progress"
+        raise RunNotReadyError(
+            f"run {ref} is {state}; only a run that has succeeded has {wanted}. `ftsdk watch {ref}` {shows}"
+        )
 
 
 @by_name_only

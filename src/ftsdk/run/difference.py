@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import duration, html_block, html_table, money, notes_html, text_table
 from ftsdk._rich_text import rich_text
-from ftsdk.run.diagnosis.evidence import report_in
+from ftsdk.protocol import Event
+from ftsdk.run.diagnosis.evidence import loss_curves, report_in
 from ftsdk.run.evaluation import results_folder
 from ftsdk.run.record import Record
 
@@ -47,7 +48,7 @@ class RunDifference:
     changes: tuple[Change, ...]
     """What was asked for: the fields of the job, its data by content, the backend and its options."""
     results: tuple[Change, ...]
-    """What came out: scores, price and time."""
+    """What came out: losses, scores, price and time."""
     notes: tuple[str, ...] = ()
 
     def _rows(self) -> list[tuple[str, str, str]]:
@@ -83,12 +84,15 @@ class RunDifference:
         }
 
 
-def difference(first: Record, second: Record) -> RunDifference:
+def difference(
+    first: Record, second: Record, *, events: tuple[Sequence[Event], Sequence[Event]] = ((), ())
+) -> RunDifference:
     """Compare two runs: what was asked for, and what came out.
 
     Args:
         first: A run as the ledger keeps it.
         second: Another one.
+        events: Of each, in order; without them there are no losses.
     """
     asked = [_asked(record) for record in (first, second)]
     found = list(_changes(*asked))
@@ -100,7 +104,9 @@ def difference(first: Record, second: Record) -> RunDifference:
         if not change.field.startswith(_REQUEST) or change.field.rpartition(".")[2] not in fields
     )
     reports = [report_in(results_folder(record.ref) / "evals") for record in (first, second)]
-    came = [_came_out(record, report) for record, report in zip((first, second), reports, strict=True)]
+    came = [
+        _came_out(record, report, seen) for record, report, seen in zip((first, second), reports, events, strict=True)
+    ]
     notes: list[str] = []
     # What the backend chose follows from what was asked for, unless nothing else differs.
     asked_for = [change.field for change in changes if not change.field.startswith(_REQUEST)]
@@ -131,8 +137,15 @@ def _asked(record: Record) -> dict[str, Any]:
     return found
 
 
-def _came_out(record: Record, report: EvalReport | None) -> dict[str, Any]:
+def _came_out(record: Record, report: EvalReport | None, events: Sequence[Event]) -> dict[str, Any]:
     found: dict[str, Any] = {"state": record.state}
+    training, validation = loss_curves(events)
+    if len(training):
+        found["training loss, last tenth"] = f"{training.last:.4g}"
+    if len(validation):
+        step, lowest = min(validation.points, key=lambda point: point[1])
+        found["validation loss, last"] = f"{validation.points[-1][1]:.4g}"
+        found["validation loss, lowest"] = f"{lowest:.4g} (step {step:,})"
     outcome = record.outcome or {}
     for name, shown in (("cost_usd", _usd), ("seconds", duration), ("tokens", _grouped), ("peak_memory_gb", str)):
         if outcome.get(name) is not None:

@@ -382,10 +382,15 @@ class Run:
         return diagnose_run(self._record, self.events())
 
     def diff(self, other: Run) -> RunDifference:
-        """Return what differs between this run and another: their jobs, and their results."""
+        """Return what differs between this run and another: their jobs, losses, scores, price and time.
+
+        Raises:
+            RunNotFoundError: A backend doesn't know its run.
+            BackendError: A backend can't be reached.
+        """
         from ftsdk.run.difference import difference
 
-        return difference(self._record, other._record)
+        return difference(self._record, other._record, events=(self.events(), other.events()))
 
     def serve(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ftsdk._files import is_run_id, replace_file
-from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, RunNotReadyError, SpecError
+from ftsdk.errors import BackendError, Diagnosis, RunNotFoundError, SpecError
 from ftsdk.protocol import (
     Adjustment,
     Artifact,
@@ -25,6 +25,7 @@ from ftsdk.protocol import (
     RunStatus,
     StateEvent,
     Workload,
+    check_succeeded,
     find_gaps,
     read_event,
     refuse,
@@ -199,9 +200,7 @@ class ScriptedBackend:
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Write a tiny but real artifact."""
         run = self._asked("collect", ref)
-        state = self._status_of(run).state
-        if state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {state}; only a run that has succeeded has weights to collect")
+        check_succeeded(ref, self._status_of(run).state, wanted="weights to collect")
         kind, base = self._write_weights(JobSpec.from_dict(run["spec"]), into)
         seal(into, {"kind": kind, "base": base})
         return Artifact(path=into, kind=kind, base=base, manifest=verify(into))

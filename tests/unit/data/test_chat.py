@@ -146,7 +146,13 @@ def test_good_orders_of_roles_are_taken(roles: tuple[str, ...]) -> None:
             [{"role": "user", "content": "a"}, {"role": "asistant", "content": "b"}],
             "message 1 has the role 'asistant'; did you mean 'assistant'?",
         ),
-        ([{"role": "user", "content": [{"type": "text"}]}], "message 0 (user) has content that is a list, not text"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "in 1 parts, of which part 0 isn't just a text"),
+        ([{"role": "user", "content": ["a", 3]}], "in 2 parts, of which part 1 isn't just a text"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}],
+            "in 2 parts, of which part 1 is 'image_url'",
+        ),
+        ([{"role": "user", "content": []}], "message 0 (user) has content that is a list, not text"),
         ([{"role": "user"}], "message 0 (user) has no content"),
         ([{"content": "a"}], "message 0 has no 'role' (it has 'content')"),
         (["hi"], "message 0 is a str"),
@@ -169,6 +175,17 @@ def test_a_bad_conversation_is_refused_with_line_and_message(tmp_path: Path, mes
         Dataset.from_file(path)
     assert str(caught.value).startswith("chat.jsonl:2, field 'messages': ")
     assert message in str(caught.value)
+
+
+def test_content_in_parts_of_text_is_joined(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Where is "}, {"type": "text", "text": "my parcel?", "image_url": None}]
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "Here"}]}
+    messages = [{"role": "user", "content": parts}, answer]
+    path = tmp_path / "chat.jsonl"
+    path.write_text("".join(json.dumps({"messages": m}) + "\n" for m in (messages, conversation("user", "assistant"))))
+    first, second = Dataset.from_file(path)
+    assert [message["content"] for message in first["messages"]] == ["Where is my parcel?", "Here"]
+    assert second["messages"] == conversation("user", "assistant")
 
 
 def test_a_system_template_goes_before_messages_that_have_none() -> None:

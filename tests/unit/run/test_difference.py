@@ -6,6 +6,7 @@ from typing import Any
 
 from ftsdk import Dataset, Eval, FineTuneJob, LoRA
 from ftsdk.evals import evaluate, targets
+from ftsdk.protocol import EvalEvent, StepEvent
 from ftsdk.run.difference import Change, difference
 from ftsdk.run.evaluation import results_folder
 from ftsdk.run.ledger import Record
@@ -23,6 +24,19 @@ def test_equal_runs_differ_in_nothing() -> None:
     found = difference(record("a"), record("b"))
     assert found.changes == ()
     assert "nothing differs" in str(found)
+
+
+def test_losses_stand_beside_the_changes() -> None:
+    falling = [StepEvent(seq=n, at=float(n), step=n, total_steps=20, loss=2.0 - n / 10) for n in range(1, 11)]
+    checked = [
+        EvalEvent(seq=10 + n, at=1.0, step=n, name="validation", metrics={"loss": loss})
+        for n, loss in ((5, 1.25), (10, 1.5))
+    ]
+    found = difference(record("a"), record("b"), events=(falling + checked, falling[:1]))
+    shown = {change.field: (change.first, change.second) for change in found.results}
+    assert shown["training loss, last tenth"] == ("1", "1.9")
+    assert shown["validation loss, last"] == ("1.5", None)
+    assert shown["validation loss, lowest"] == ("1.25 (step 5)", None)
 
 
 def test_a_changed_field_is_named_once() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
-from ftsdk.backends.hosted.diagnosis import crash_loop
-from ftsdk.backends.hosted.launcher import CanReadOptions, Launcher, RunFiles
+from ftsdk.backends.hosted.diagnosis import attempts_without_progress, crash_loop
+from ftsdk.backends.hosted.launcher import CanQueue, CanReadOptions, Launcher, QueuedJob, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
-from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
+from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, LEFT, REQUEST
 from ftsdk.data import Store
 from ftsdk.errors import (
     BackendError,
@@ -24,7 +24,6 @@ from ftsdk.errors import (
     Diagnosis,
     Gap,
     RunNotFoundError,
-    RunNotReadyError,
     SpecError,
 )
 from ftsdk.models import files_of_model
@@ -32,7 +31,6 @@ from ftsdk.protocol import (
     TERMINAL,
     Artifact,
     Capabilities,
-    CheckpointEvent,
     Event,
     Plan,
     Recovered,
@@ -40,6 +38,7 @@ from ftsdk.protocol import (
     RunStatus,
     StateEvent,
     StepEvent,
+    check_succeeded,
     find_gaps,
     refuse,
 )
@@ -221,6 +220,10 @@ class HostedBackend:
             # None: a worker has started, or reported an end, since `is_running` was read.
             return self.status(ref) if end is None else _status_at_end(end, files, attempts=attempts)
         if is_running:
+            waiting = self._queued(ref)
+            if waiting is not None:
+                native = BLOCKED if waiting.is_blocked else waiting.native
+                return RunStatus(state="queued", native=native, reason=waiting.reason, attempts=attempts)
             if last is None or last.state == "queued":
                 return RunStatus(state="queued", native="starting", reason="the worker is starting", attempts=attempts)
             return RunStatus(state=last.state, native=last.native or last.state, reason=last.reason, attempts=attempts)
@@ -228,6 +231,8 @@ class HostedBackend:
             return RunStatus(state="queued", native=BLOCKED, reason=last.reason, attempts=attempts)
         if last is None:
             reason = "the worker hasn't reported anything yet, or was never started"
+        elif last.native == LEFT:
+            reason = last.reason
         else:
             reason = (
                 "the worker exited without reporting: it was killed, or the machine went down; wait() resumes from the "
@@ -254,6 +259,9 @@ class HostedBackend:
 
     def _log(self, ref: RunRef) -> EventIndex:
         return self._logs.setdefault(ref.id, EventIndex())
+
+    def _queued(self, ref: RunRef) -> QueuedJob | None:
+        return self._launcher.queued(ref.id) if isinstance(self._launcher, CanQueue) else None
 
     def _unrecorded_end(self, ref: RunRef) -> StateEvent | None:
         """Return the last event of a cancelled run whose worker is gone.
@@ -289,7 +297,7 @@ class HostedBackend:
         if self._record_end(ref) or status.is_terminal or status.native not in ("interrupted", BLOCKED):
             return False
         events = list(self.events(ref))
-        tries = _attempts_without_progress(events)
+        tries = attempts_without_progress(events)
         if tries >= self._max_attempts:
             steps = [e.step for e in events if isinstance(e, StepEvent)]
             diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
@@ -302,22 +310,20 @@ class HostedBackend:
     def cancel(self, ref: RunRef) -> None:
         """Request that the worker stops after its current step.
 
-        If that was requested at least `cancel_grace_s` seconds ago, kill it.
+        If that was requested at least `cancel_grace_s` seconds ago, kill it. One that waits in a queue is taken out.
         """
         if not self.status(ref).is_terminal:
             files = self._launcher.files(ref.id)
             requested_s_ago = files.age_s(CANCEL)
             if requested_s_ago is None:
                 files.write(CANCEL, f"{time.time():.3f}".encode())
-            if (requested_s_ago or 0.0) >= self._cancel_grace_s:
+            if (requested_s_ago or 0.0) >= self._cancel_grace_s or self._queued(ref) is not None:
                 self._launcher.stop(ref.id)
         self._record_end(ref)
 
     def collect(self, ref: RunRef, into: Path) -> Artifact:
         """Download the weights and check them against their manifest."""
-        status = self.status(ref)
-        if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; only a run that has succeeded has weights to collect")
+        check_succeeded(ref, self.status(ref).state, wanted="weights to collect")
         self._launcher.files(ref.id).fetch(ARTIFACT, into)
         manifest = verify(into)
         if manifest.get("kind") not in ("adapter", "model"):
@@ -343,16 +349,6 @@ def _with_remote_paths(training: Mapping[str, Any], inputs: Mapping[str, str]) -
             for key, path in model.items()
         }
     return request
-
-
-def _attempts_without_progress(events: list[Event]) -> int:
-    tries = 0
-    for event in events:
-        if isinstance(event, CheckpointEvent):
-            tries = 0
-        elif isinstance(event, StateEvent) and event.native.startswith("attempt"):
-            tries += 1
-    return tries
 
 
 def _status_at_end(end: StateEvent, files: RunFiles, *, attempts: int) -> RunStatus:

@@ -17,7 +17,7 @@ from ftsdk.backends.managed.run_state import RunFolder
 from ftsdk.backends.managed.service import ManagedService
 from ftsdk.backends.managed.submission import Submission, job_label
 from ftsdk.errors import BackendError, RunNotFoundError, RunNotReadyError, SpecError
-from ftsdk.protocol import Artifact, Capabilities, Event, Plan, Recovered, RunRef, RunStatus
+from ftsdk.protocol import Artifact, Capabilities, Event, Plan, Recovered, RunRef, RunStatus, check_succeeded
 from ftsdk.protocol.estimates import Quote
 from ftsdk.spec import JobSpec
 from ftsdk.spec.amounts import check_amount
@@ -181,8 +181,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         """
         folder = self._folder(ref)
         status = self.status(ref)
-        if status.state != "succeeded":
-            raise RunNotReadyError(f"run {ref} is {status.state}; only a run that has succeeded has weights to collect")
+        check_succeeded(ref, status.state, wanted="weights to collect")
         return collect(self._service(), folder, into, sleep=self._sleep)
 
     def _ask_price(self, plan: Plan) -> Quote:

@@ -188,7 +188,8 @@ def _send(request: BaseHTTPRequestHandler, status: int, body: str, *, kind: str 
         "Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
+        # With no-referrer, browsers send forms with the origin "null", which `_judge` refuses.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
     for name, value in headers.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk._format import money, printable, text_table
 from ftsdk.evals.results import EvalScore, PairedScore, shown_p
+from ftsdk.evals.statistics.interval import INTERVAL_METHODS
 
 if TYPE_CHECKING:
     from ftsdk.evals.report.eval_report import EvalReport
@@ -246,7 +247,8 @@ def _row(score: EvalScore, is_counted: bool) -> tuple[str, ...]:
     value, interval = shown_value(score)
     if is_counted:
         return score.name, score.target, str(score.n), str(score.correct), value, interval
-    return score.name, score.target, str(score.n), score.metric, value, interval, score.interval
+    method = INTERVAL_METHODS.get(score.interval, score.interval)
+    return score.name, score.target, str(score.n), score.metric, value, interval, method
 
 
 def _cost_row(report: EvalReport, cost: TargetCost) -> tuple[str, ...]:

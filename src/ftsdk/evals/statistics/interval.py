@@ -8,13 +8,24 @@ from typing import Literal, NamedTuple
 from ftsdk.errors import SpecError
 from ftsdk.spec.amounts import check_amount, shown_number
 
-__all__ = ["LARGEST_VALUE", "Interval", "IntervalMethod", "check_confidence", "check_values"]
+__all__ = ["INTERVAL_METHODS", "LARGEST_VALUE", "Interval", "IntervalMethod", "check_confidence", "check_values"]
 
 LARGEST_VALUE = 1e300
 """Sums of larger values don't fit into a float."""
 _ROUNDING = 1e-9
 
 IntervalMethod = Literal["wilson", "tango", "newcombe", "t", "clustered", "bootstrap"]
+
+INTERVAL_METHODS = {
+    "wilson": "Wilson",
+    "tango": "Tango",
+    "newcombe": "Newcombe",
+    "t": "Student's t",
+    "clustered": "clustered t",
+    "bootstrap": "bootstrap",
+    "normal": "normal",
+}
+"""What a table calls a way to compute an interval; `normal` stands in reports of earlier versions."""
 
 
 class Interval(NamedTuple):

@@ -19,7 +19,7 @@ from ftsdk.spec import JobSpec
 if TYPE_CHECKING:
     from ftsdk.evals import EvalReport
 
-__all__ = ["Answered", "Curve", "Evidence", "evidence_of", "report_in"]
+__all__ = ["Answered", "Curve", "Evidence", "evidence_of", "loss_curves", "report_in"]
 
 _MOST_BYTES = 256 << 20
 _NOT_FINITE = re.compile(r"train/(?:loss|grad_norm) at step ([0-9]{1,12}) is -?(?:nan|inf)")
@@ -106,21 +106,14 @@ def evidence_of(
         folder: Where the evaluation's answers are; what can't be read there is left out.
         is_finished: Whether the run has ended.
     """
-    training: dict[int, float] = {}
-    validation: dict[int, float] = {}
+    training, validation = loss_curves(events)
     epochs: dict[int, float] = {}
     not_finite: dict[int, str] = {}
     for event in events:
         match event:
             case StepEvent():
-                if event.loss is not None and math.isfinite(event.loss):
-                    training[event.step] = event.loss
                 if event.step > 0 and event.epoch is not None and event.epoch > 0:
                     epochs[event.step] = event.epoch
-            case EvalEvent():
-                loss = event.metrics.get("loss")
-                if event.name == "validation" and loss is not None and math.isfinite(loss):
-                    validation[event.step] = loss
             case StateEvent() if event.diagnosis is not None and event.diagnosis.get("kind") == "nan_loss":
                 found = Diagnosis.from_dict(event.diagnosis)
                 not_finite.setdefault(found.step or 0, found.message)
@@ -137,14 +130,32 @@ def evidence_of(
                 answers[key] = found
     return Evidence(
         spec=spec,
-        training=Curve(points=tuple(sorted(training.items()))),
-        validation=Curve(points=tuple(sorted(validation.items()))),
+        training=training,
+        validation=validation,
         steps_per_epoch=_steps_per_epoch(epochs),
         not_finite=min(not_finite.items(), default=None),
         report=report,
         answers=answers,
         is_finished=is_finished,
     )
+
+
+def loss_curves(events: Sequence[Event]) -> tuple[Curve, Curve]:
+    """Return the losses of training and of validation; those that are not finite are in neither."""
+    training: dict[int, float] = {}
+    validation: dict[int, float] = {}
+    for event in events:
+        match event:
+            case StepEvent() if event.loss is not None and math.isfinite(event.loss):
+                training[event.step] = event.loss
+            case EvalEvent() if event.name == "validation":
+                loss = event.metrics.get("loss")
+                if loss is not None and math.isfinite(loss):
+                    validation[event.step] = loss
+            case _:
+                pass
+    first, second = (Curve(points=tuple(sorted(points.items()))) for points in (training, validation))
+    return first, second
 
 
 def _steps_per_epoch(epochs: Mapping[int, float]) -> float | None:

@@ -105,8 +105,9 @@ def test_a_fault_costs_no_answer_that_came_before(
 
 def test_a_busy_server_is_asked_again(service: TogetherService, script: Script, make_endpoint: MakeEndpoint) -> None:
     script.reply = rewritten
+    # All three faults may meet one request.
     with service.failing("429", on=CHAT, times=2, retry_after_s=0), service.failing("truncated", on=CHAT, times=1):
-        found = numbered(4).augment(make_endpoint(), on_plan=quiet)
+        found = numbered(4).augment(make_endpoint(attempts=4), on_plan=quiet)
     assert len(found.provenance) + len(found.removed) == 4 * 3
 
 

@@ -146,6 +146,8 @@ def post(url: str, key: str, page: str) -> str:
 def read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert "script-src 'nonce-" in answer.headers["Content-Security-Policy"]
+        # With no-referrer a browser would send the form with the origin "null".
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         return answer.read().decode()
 
 

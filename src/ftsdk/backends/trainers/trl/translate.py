@@ -12,7 +12,7 @@ from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most, tokens_at_once
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
-from ftsdk.backends.trainers.trl.methods import KINDS
+from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
 from ftsdk.errors import Gap, ModelError
 from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
@@ -181,8 +181,8 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         precision=request["dtype"],
         attention=request["attention"],
         recomputes=not is_on_cpu,
-        # On a CPU logits are computed for trained tokens only; `order.py` sorts the rows of a step, but no pairs.
-        projects_trained_only=is_on_cpu and not is_paired,
+        # On a CPU logits are computed for trained tokens only, but for padded pairs; `order.py` sorts no pairs.
+        projects_trained_only=is_on_cpu and (not is_paired or request["packed_tokens"] is not None),
         sorted_rows=0 if is_paired else spec.batch_size,
         packed_tokens=request["packed_tokens"] or 0,
         evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
@@ -356,13 +356,14 @@ def _choose_packed_tokens(
 
     Whether the model can do it is tried by the worker, which has its weights.
     """
-    if hardware.device != "cpu" or spec.method.kind != "sft" or attention != "sdpa":
+    if hardware.device != "cpu" or spec.method.kind not in PACKED_KINDS or attention != "sdpa":
         return None
     return choose(
         "packed_tokens",
         tokens_at_once(spec, facts, memory_gib=hardware.memory_gib),
-        "the rows of a step are packed without padding, and what they share at their beginning is computed once; if a "
-        "trial at the start shows that the model mixes packed rows, they are padded instead",
+        "the rows of a step are packed without padding, and what they share at their beginning is computed once"
+        + (", as is the prompt of each pair" if spec.method.sequences_per_row > 1 else "")
+        + "; if a trial at the start shows that the model mixes packed rows, they are padded instead",
     )
 
 

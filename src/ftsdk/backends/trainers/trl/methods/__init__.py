@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 
-__all__ = ["KINDS", "TRLMethod", "load_method"]
+__all__ = ["KINDS", "PACKED_KINDS", "TRLMethod", "load_method"]
 
 _MODULES = {
     "sft": "ftsdk.backends.trainers.trl.methods.sft",
@@ -19,6 +19,8 @@ _MODULES = {
 }
 KINDS = frozenset(_MODULES)
 """The `kind` of each method."""
+PACKED_KINDS = frozenset({"sft", "dpo"})
+"""Of methods whose trainer computes what sequences of a step share once, where a model can do it."""
 
 
 class TRLMethod(Protocol):
