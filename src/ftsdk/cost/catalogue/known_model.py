@@ -137,7 +137,7 @@ def _model(row: dict[str, Any], licences: dict[str, Licence]) -> KnownModel:
         fields.setdefault("parameters_b", round(shape.parameters / 1e9, 3))
         if shape.context is not None:
             fields.setdefault("context", shape.context)
-    named = {key: licences[fields.pop(key)] for key in ("licence", "also") if key in fields}
+    named: dict[str, Any] = {key: licences[fields.pop(key)] for key in ("licence", "also") if key in fields}
     return KnownModel(**fields, **named)
 
 
