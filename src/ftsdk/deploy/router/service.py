@@ -81,7 +81,10 @@ class RouterService:
         self._dispatcher, self._watch = dispatcher, watch
 
     async def close(self) -> None:
-        """Finish what is being compared, write what is left, and let go of the folder."""
+        """Finish what is in flight and what is being compared, write what is left, and let go of the folder."""
+        deadline = time.monotonic() + self.config.timeout_s
+        while self.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
         if self._watch is not None:
             await self._watch.close()
         if self._dispatcher is not None:
