@@ -17,11 +17,9 @@ from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.launchers.owned_machine import OwnedMachine
 from ftsdk.backends.launchers.remote.channel import close_channels
 from ftsdk.backends.launchers.remote.launcher import RemoteLauncher
-from ftsdk.backends.launchers.slurm import scheduler
 from ftsdk.backends.launchers.slurm.launcher import SlurmLauncher
 from ftsdk.backends.launchers.slurm.options import Options
 from ftsdk.errors import BackendError
-from ftsdk.protocol import StateEvent
 from ftsdk.testing import BackendConformance
 
 pytestmark = pytest.mark.e2e
@@ -32,17 +30,6 @@ class NeverLooks(SlurmLauncher):
 
     def _look(self, run_id, *, is_fresh=False):
         return None
-
-
-class TakesSlurmsWordForTheEnd(SlurmLauncher):
-    """Takes a job that is over for a run that has failed: so is a run whose job was killed, or forgotten."""
-
-    def is_running(self, run_id):
-        is_running = super().is_running(run_id)
-        jobs = scheduler.find_jobs(f"ftsdk-{run_id}")
-        if jobs and jobs[-1].state in ("COMPLETED", "FAILED"):
-            self.record_end(run_id, StateEvent(state="failed", reason=jobs[-1].state))
-        return is_running
 
 
 class ForgetsItsCores(SlurmLauncher):
@@ -59,12 +46,6 @@ class GivesUpOnALostAnswer(RemoteLauncher):
             return super().start(run_id, request)
         except BackendError as error:
             raise BackendError(str(error)) from error
-
-
-class ForgetsTheWay(RemoteLauncher):
-    @property
-    def options(self):
-        return {name: value for name, value in super().options.items() if name != "ssh"}
 
 
 class OnSlurm(HostedBackend):
@@ -145,12 +126,10 @@ def over_ssh(
 
 SLURM_BUGS = [
     (NeverLooks, "test_the_same_key_is_the_same_run"),
-    (TakesSlurmsWordForTheEnd, "test_events_are_numbered_and_end_once"),
     (ForgetsItsCores, "test_the_same_spec_gives_the_same_plan"),
 ]
 SSH_BUGS = [
     (GivesUpOnALostAnswer, "test_a_lost_answer_does_not_start_a_second_run"),
-    (ForgetsTheWay, "test_a_ref_outlives_its_backend_object"),
 ]
 
 
