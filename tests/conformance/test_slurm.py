@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conformance_samples import HostedSamples, costly
+from conformance_samples import HostedSamples, costly, headers_of_a_model
 from paper_trainer import STEP_S
 from slurm_cluster import SlurmCluster
 
@@ -55,11 +55,18 @@ class OnSlurm(HostedSamples, BackendConformance):
     trainer: ClassVar[dict[str, str]] = {}
     cluster: ClassVar[SlurmCluster]
 
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> Path:
+        """On paper, headers do for a model, and nothing loads torch."""
+        if not cls.trainer:
+            return request.getfixturevalue("tiny_model")
+        return headers_of_a_model(cls.folder / "tiny", positions=512)
+
     @pytest.fixture(autouse=True)
     def _one_cluster_for_all(
         self,
         tmp_path_factory: pytest.TempPathFactory,
-        tiny_model: Path,
+        request: pytest.FixtureRequest,
         slurm_cluster: SlurmCluster,
         paper_trainer: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +74,7 @@ class OnSlurm(HostedSamples, BackendConformance):
         cls = type(self)
         if "folder" not in cls.__dict__:
             cls.folder = tmp_path_factory.mktemp("slurm-conformance")
-            cls.tiny, cls.cluster = tiny_model, slurm_cluster
+            cls.tiny, cls.cluster = cls.model(request), slurm_cluster
         monkeypatch.setenv("FTSDK_HOME", str(cls.folder / "home"))
         monkeypatch.setenv(STEP_S, "0.05")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conformance_samples import HostedSamples, costly
+from conformance_samples import HostedSamples, costly, headers_of_a_model
 from loopback_sshd import LoopbackSSH
 
 from ftsdk import SSH
@@ -36,11 +36,18 @@ class OverSSH(HostedSamples, BackendConformance):
     box: ClassVar[LoopbackSSH]
     starts: ClassVar[Path]
 
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> Path:
+        """On paper, headers do for a model, and nothing loads torch."""
+        if not cls.trainer:
+            return request.getfixturevalue("tiny_model")
+        return headers_of_a_model(cls.folder / "tiny", positions=512)
+
     @pytest.fixture(autouse=True)
     def _one_box_for_all(
         self,
         tmp_path_factory: pytest.TempPathFactory,
-        tiny_model: Path,
+        request: pytest.FixtureRequest,
         ssh_on_loopback: LoopbackSSH,
         paper_trainer: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -48,7 +55,7 @@ class OverSSH(HostedSamples, BackendConformance):
         cls = type(self)
         if "folder" not in cls.__dict__:
             cls.folder = tmp_path_factory.mktemp("ssh-conformance")
-            cls.tiny, cls.box, cls.starts = tiny_model, ssh_on_loopback, paper_trainer
+            cls.tiny, cls.box, cls.starts = cls.model(request), ssh_on_loopback, paper_trainer
         # The home of the client has none of the runs' files.
         monkeypatch.setenv("FTSDK_HOME", str(cls.folder / "home"))
         yield

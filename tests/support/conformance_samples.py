@@ -18,7 +18,15 @@ from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples
 from ftsdk.testing.conformance import Costly
 
-__all__ = ["HostedSamples", "an_adapter", "billed_by_the_hour", "costly", "method_for", "rows"]
+__all__ = [
+    "HostedSamples",
+    "an_adapter",
+    "billed_by_the_hour",
+    "costly",
+    "headers_of_a_model",
+    "method_for",
+    "rows",
+]
 
 
 def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
@@ -49,6 +57,17 @@ def an_adapter(folder: Path, rank: int) -> Path:
     )
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    return folder
+
+
+def headers_of_a_model(folder: Path, *, positions: int = 256) -> Path:
+    """A folder that looks like a model to whoever reads headers only, as plans do; needs no torch to make."""
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": positions})
+    )
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     return folder
 
 
