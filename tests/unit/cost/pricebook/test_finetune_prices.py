@@ -26,7 +26,7 @@ from ftsdk.testing import a_spec
     ],
 )
 def test_together_is_asked_by_name_then_by_size_then_for_a_bound(
-    book: PriceBook, model: str, billion: float, method: tuning: Tuning, usd: str, is_bound: bool
+    book: PriceBook, model: str, billion: float, method: str, tuning: Tuning, usd: str, is_bound: bool
 ) -> None:
     found = finetune_price(book, "together", model, method=method, tuning=tuning, billion=billion)
     assert found is not None
