@@ -383,7 +383,5 @@ class Course:
 
 def _most_output(body: Mapping[str, Any]) -> int:
     """Return the most tokens that an answer may have."""
-    limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    known = [limit for limit in limits if type(limit) is int and limit > 0]
-    count: Any = body.get("n")
-    return (max(known) if known else _MOST_OUTPUT_TOKENS) * (count if type(count) is int and 0 < count <= 128 else 1)
+    known = [limit for limit in (body.get("max_tokens"), body.get("max_completion_tokens")) if limit is not None]
+    return max(known, default=_MOST_OUTPUT_TOKENS) * (body.get("n") or 1)

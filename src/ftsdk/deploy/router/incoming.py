@@ -12,6 +12,9 @@ from ftsdk.errors import SpecError
 __all__ = ["route_request"]
 
 _LONGEST_LABEL = 100
+_MOST_ANSWERS = 128
+"""Of one request; OpenAI's own limit."""
+_MOST_TOKENS = 10**9
 
 
 def route_request(body: Any, *, conversation: str | None = None, slice_name: str | None = None) -> RouteRequest:
@@ -34,11 +37,22 @@ def route_request(body: Any, *, conversation: str | None = None, slice_name: str
     messages: Any = fields.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):  # pyright: ignore[reportUnknownVariableType]
         raise SpecError("messages must be a list of objects with role and content, at least one")
+    _check_amounts(fields)
     user: Any = fields.get("user")
     if not conversation:
         conversation = user if isinstance(user, str) and user else _opening(cast("list[dict[str, Any]]", messages))
     label = None if slice_name is None else slice_name[:_LONGEST_LABEL]
     return RouteRequest(body=fields, conversation=conversation, slice=label)
+
+
+def _check_amounts(fields: Mapping[str, Any]) -> None:
+    """Raise for what decides over the cost and can be read in two ways: some targets take `"5"` and 5.0 for 5."""
+    if not isinstance(fields.get("stream"), bool | None):
+        raise SpecError("stream must be true or false")
+    for name, most in (("n", _MOST_ANSWERS), ("max_tokens", _MOST_TOKENS), ("max_completion_tokens", _MOST_TOKENS)):
+        amount: Any = fields.get(name)
+        if amount is not None and (type(amount) is not int or not 1 <= amount <= most):
+            raise SpecError(f"{name} must be a whole number from 1 to {most:,}")
 
 
 def _opening(messages: list[Mapping[str, Any]] | list[dict[str, Any]]) -> str:

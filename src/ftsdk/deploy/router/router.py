@@ -328,6 +328,8 @@ class Router:
         slice_name: str | None,
         parameters: Mapping[str, Any],
     ) -> RoutedAnswer:
+        if parameters.get("stream"):
+            raise SpecError("complete() returns whole answers; for a stream, start() the router and ask its address")
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         body = {"model": self._config.name, **parameters, "messages": messages}
         routed = await service.answer(route_request(body, conversation=conversation, slice_name=slice_name))

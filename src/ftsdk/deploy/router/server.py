@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from ftsdk.deploy.router.browser_guard import browser_guard
 from ftsdk.deploy.router.incoming import route_request
 from ftsdk.deploy.router.requests import ClientGone, Refusal, Routed, RouteRequest
 from ftsdk.deploy.router.service import RouterService
@@ -71,7 +72,8 @@ class RouterServer:
         Raises:
             SpecError: The port can't be used.
         """
-        app = web.Application(client_max_size=_LARGEST_REQUEST)
+        guard = browser_guard(host, refuse=_error)
+        app = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[guard])
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/feedback", self._feedback)

@@ -55,7 +55,9 @@ def test_feedback_takes_the_id_of_the_request_or_of_the_completion(tuned: Target
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"messages": []}', b'{"messages": "hi"}', b'{"messages": [1]}'])
 def test_what_is_no_request_is_refused_without_asking_anybody(content: bytes, tuned: Target, tmp_path: Path) -> None:
     with Router(tuned.endpoint(), folder=tmp_path) as router:
-        found = httpx.post(f"{router.start()}/chat/completions", content=content)
+        found = httpx.post(
+            f"{router.start()}/chat/completions", content=content, headers={"Content-Type": "application/json"}
+        )
     assert found.status_code == 400
     assert found.json()["error"]["code"] == "invalid_request"
     assert tuned.asked == []
