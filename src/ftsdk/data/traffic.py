@@ -16,7 +16,7 @@ __all__ = ["FORMAT", "TrafficOnly", "TrafficRows", "kept_texts", "traffic_rows"]
 FORMAT = 1
 """Of the lines; written in the first line of each shard."""
 TrafficOnly = Literal["accepted", "corrected", "rejected", "all"]
-_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_ROLES = ("system", "user", "assistant", "tool")
 
 
 class TrafficRows(NamedTuple):
@@ -62,7 +62,7 @@ def traffic_rows(folder: Path, *, only: TrafficOnly, route: str | None, since: f
         row, reason = _row(answer, verdicts.get(name), only)
         if route is not None and answer.get("route") != route:
             row, reason = None, "another route"
-        elif since is not None and float(answer.get("at") or 0) < since:
+        elif since is not None and answer["at"] < since:
             row, reason = None, "too old"
         if row is None:
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -116,6 +116,7 @@ def _is_answer(line: Mapping[str, Any]) -> bool:
     messages = line.get("messages")
     return (
         isinstance(line.get("id"), str)
+        and isinstance(line.get("at"), int | float)
         and isinstance(line.get("answer"), str)
         and isinstance(messages, list)
         and bool(messages)

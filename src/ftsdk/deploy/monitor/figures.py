@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk._format import printable
 from ftsdk._wilson import wilson
 from ftsdk.spec import Value
 
@@ -43,14 +44,14 @@ class Request:
         try:
             return cls(
                 id=str(line["id"]),
-                at=float(line["at"]),
-                arm=str(line.get("arm") or "(none)"),
-                role=str(line.get("role") or "none"),
-                slice=None if line.get("slice") is None else str(line["slice"]),
+                at=_finite(line["at"]),
+                arm=_word(line.get("arm")) or "(none)",
+                role=_word(line.get("role")) or "none",
+                slice=_word(line.get("slice")),
                 outcome=str(line["outcome"]),
                 error=_word(line.get("error")),
                 fallback_reason=_word(line.get("fallback_reason")),
-                duration_s=float(line["duration_s"]),
+                duration_s=_finite(line["duration_s"]),
                 first_token_s=_number(line.get("first_token_s")),
                 input_tokens=_whole(line.get("input_tokens")),
                 output_tokens=_whole(line.get("output_tokens")),
@@ -158,12 +159,19 @@ def _counted(words: Iterable[str | None]) -> dict[str, int]:
 
 
 def _word(value: object) -> str | None:
-    return None if value is None else str(value)[:80]
+    return None if value is None else printable(str(value), 100)
+
+
+def _finite(value: object) -> float:
+    number = _number(value)
+    if number is None:
+        raise ValueError("it isn't a number")
+    return number
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
+        return None  # not finite, or too large for a float
     return float(value)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ftsdk._format import printable
+from ftsdk.deploy.router.record_lines import finished_lines, record_in
 from ftsdk.errors import SpecError
 
 __all__ = ["LogTail"]
@@ -40,25 +40,15 @@ class LogTail:
         for path in sorted(folder.glob("*.jsonl")):
             offset = self._offsets.get(path.name, 0)
             try:
-                if path.stat().st_size <= offset:
+                if not path.is_file() or path.stat().st_size <= offset:
                     continue
                 with path.open("rb") as file:
                     file.seek(offset)
-                    for text in file:
-                        if not text.endswith(b"\n"):  # being written, or cut off by a crash
-                            break
-                        offset += len(text)
-                        line = _parsed(text)
+                    for text in finished_lines(file):
+                        line = record_in(text)
                         if line is not None:
                             yield line
+                    offset = file.tell()
             except OSError as error:
                 raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error
             self._offsets[path.name] = offset
-
-
-def _parsed(text: bytes) -> dict[str, Any] | None:
-    try:
-        line: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return line if isinstance(line, dict) and isinstance(line.get("kind"), str) else None

@@ -129,8 +129,8 @@ class Monitor:
             case "shadow":
                 copied, attempt = self._by_id.get(str(line.get("id"))), line.get("attempt")
                 cost = attempt.get("cost_usd") if isinstance(attempt, dict) else None  # pyright: ignore[reportUnknownVariableType]
-                if copied is not None and isinstance(cost, (int, float)):
-                    copied.shadow_usd += float(cost)
+                if copied is not None and cost is not None:
+                    copied.shadow_usd += float(cost)  # pyright: ignore[reportUnknownArgumentType]
             case "switch":
                 self._switches.append(_switch(line))
             case _:
@@ -140,7 +140,7 @@ class Monitor:
         request = Request.of(line)
         if request is None:
             return
-        self._route = str(line.get("route") or self._route)
+        self._route = printable(str(line.get("route") or self._route), 100)
         if len(self._requests) == _MOST_REQUESTS:
             self._by_id.pop(self._requests[0].id, None)
         self._requests.append(request)
@@ -176,7 +176,7 @@ def _folder_of(router: str | Path) -> Path:
 
 def _switch(line: Mapping[str, Any]) -> Switch:
     return Switch(
-        at=float(line.get("at") or 0.0),
+        at=float(line.get("at", 0.0)),
         before=printable(str(line.get("from")), 80),
         after=printable(str(line.get("to")), 80),
         why=printable(str(line.get("why", "switch")), 40),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ftsdk._format import money, text_table
+from ftsdk._format import money, printable, text_table
 
 if TYPE_CHECKING:
     from ftsdk.deploy.monitor.figures import Figures
@@ -41,7 +41,7 @@ def to_text(report: MonitorReport) -> str:
             lines.append(f"           {advice.sentence}")
         lines += [f"           {check}" for check in advice.look.alarms]
     lines += [
-        f"           {example.id}" + ("" if example.prompt is None else f": {example.prompt[:100]!r}")
+        f"           {printable(example.id, 100)}" + ("" if example.prompt is None else f": {example.prompt[:100]!r}")
         for example in report.examples
     ]
     if report.unknown_slices:
@@ -106,5 +106,8 @@ def counts(found: dict[str, int]) -> str:
 
 
 def clock(at: float) -> str:
-    """Return a time in UTC, to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+    """Return a time in UTC, to the minute; a dash for one that no calendar has."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+    except (ValueError, OverflowError, OSError):
+        return "-"

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -62,6 +62,10 @@ class Alias(Value):
         return f"champion {self.champion}{trial}; {self.reason} (rollout {self.rollout})"
 
     __rich__ = rich_text
+
+    def is_among(self, targets: Collection[str]) -> bool:
+        """Return whether all that it names are targets."""
+        return self.champion in targets and (self.canary is None or self.canary in targets)
 
     def all_fields(self) -> dict[str, Any]:
         """Return every field, also those with their default: for what other programs read."""
@@ -128,9 +132,18 @@ def is_in_canary(alias: Alias, conversation: str) -> bool:
 class AliasFile:
     """The file `state.json` in a router's folder. Any number of processes may read and change it."""
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Name the folder; nothing is read yet."""
+    def __init__(
+        self, folder: Path, *, targets: Collection[str] | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Name the folder; nothing is read yet.
+
+        Args:
+            folder: The router's.
+            targets: Those that requests can be sent to; None: not looked at.
+            clock: Seconds since the epoch.
+        """
         self.path = folder / "state.json"
+        self._targets = targets
         self._clock = clock
         self._known: tuple[tuple[int, int], Alias] | None = None
         self._looked = 0.0
@@ -162,7 +175,8 @@ class AliasFile:
             now: Seconds of a clock that only goes forward.
 
         Raises:
-            SpecError: There is none, or it couldn't ever be read. A file that is damaged later changes nothing.
+            SpecError: There is none, or it couldn't ever be read. A file that is damaged later, or names a target of
+                another configuration, changes nothing.
         """
         if self._known is not None and now - self._looked < _LOOK_EVERY_S:
             return self._known[1]
@@ -172,7 +186,7 @@ class AliasFile:
             mark = (found.st_mtime_ns, found.st_ino)
             if self._known is None or self._known[0] != mark:
                 alias = self.read()
-                if alias is not None:
+                if alias is not None and (self._targets is None or alias.is_among(self._targets)):
                     self._known = (mark, alias)
         except (OSError, SpecError):
             if self._known is None:

@@ -55,7 +55,7 @@ class RouterConfig:
 
     def alias_file(self) -> AliasFile:
         """Return the file with the alias."""
-        return AliasFile(self.folder)
+        return AliasFile(self.folder, targets=self.targets)
 
     def initial_alias(self) -> Alias:
         """Return the alias in force: the one on file if it was made for this configuration, else a new one.
@@ -66,7 +66,7 @@ class RouterConfig:
         mark = self._mark()
 
         def start(before: Alias | None) -> Alias:
-            is_same = before is not None and before.made_for == mark
+            is_same = before is not None and before.made_for == mark and before.is_among(self.targets)
             return before if is_same and before is not None else self.new_alias(at=time.time())
 
         return self.alias_file().change(start)[1]

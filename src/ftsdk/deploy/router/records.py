@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk._files import make_folder
+from ftsdk.deploy.router.record_lines import finished_lines, record_in
 from ftsdk.errors import SpecError
 
 __all__ = ["AnswerRecord", "AttemptRecord", "RecordLog", "Role", "read_records"]
@@ -165,20 +166,12 @@ def read_records(folder: Path, *, since: float = 0.0) -> Iterator[dict[str, Any]
     """
     for path in sorted((folder / "records").glob("*.jsonl")):
         try:
-            if path.stat().st_mtime < since:
+            if not path.is_file() or path.stat().st_mtime < since:
                 continue
             with path.open("rb") as file:
-                for text in file:
-                    line = _read(text)
+                for text in finished_lines(file):
+                    line = record_in(text)
                     if line is not None:
                         yield line
         except OSError as error:
             raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error
-
-
-def _read(text: bytes) -> dict[str, Any] | None:
-    try:
-        line: Any = json.loads(text)
-    except (ValueError, RecursionError):  # cut off by a crash
-        return None
-    return line if isinstance(line, dict) and isinstance(line.get("kind"), str) else None

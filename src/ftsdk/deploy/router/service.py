@@ -194,17 +194,15 @@ def _count_spending(spending: Spending, lines: Sequence[Mapping[str, Any]], disp
     """Count what was spent before this process started, so that a restart lifts no limit."""
     age_of_clock = dispatcher.clock() - dispatcher.monotonic()
     for line in sorted(lines, key=_time_of):
-        attempts = line.get("attempts") or ([line["attempt"]] if isinstance(line.get("attempt"), dict) else [])
-        at = _time_of(line)
-        for attempt in attempts:
-            cost = attempt.get("cost_usd") if isinstance(attempt, dict) else None
-            if isinstance(cost, (int, float)):
-                usd = Decimal(str(cost))
-                spending.all.add(usd, at - age_of_clock)
+        # A clock that was set back since must not make it count for longer than the window.
+        at = min(_time_of(line) - age_of_clock, dispatcher.monotonic())
+        for attempt in line.get("attempts") or ([line["attempt"]] if "attempt" in line else []):
+            if attempt["cost_usd"] is not None:
+                usd = Decimal(str(attempt["cost_usd"]))
+                spending.all.add(usd, at)
                 if attempt.get("role") in ("fallback", "shadow"):
-                    spending.extra.add(usd, at - age_of_clock)
+                    spending.extra.add(usd, at)
 
 
 def _time_of(line: Mapping[str, Any]) -> float:
-    at = line.get("at")
-    return float(at) if isinstance(at, (int, float)) else 0.0
+    return float(line.get("at", 0.0))

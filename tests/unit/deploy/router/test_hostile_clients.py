@@ -49,7 +49,7 @@ def test_a_page_with_our_address_under_its_own_name_reads_nothing(path: str, tun
 
 def test_a_router_for_other_machines_takes_any_name(tuned: Target, tmp_path: Path) -> None:
     with Router(tuned.endpoint(), folder=tmp_path) as router:
-        address = router.start(host="0.0.0.0").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        address = router.start(host="0.0.0.0").replace("0.0.0.0", "127.0.0.1")
         found = httpx.post(f"{address}/chat/completions", json={"messages": MESSAGES}, headers={"Host": "router.lan"})
     assert found.status_code == 200
 

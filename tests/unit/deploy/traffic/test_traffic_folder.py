@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,12 @@ def test_rows_go_into_a_job_file_by_content_and_with_their_lineage(tmp_path):
     assert recipe["stored"] == rows.fingerprint
     assert recipe["lineage"][0]["traffic"] == "t"
     assert str(tmp_path) not in json.dumps(recipe)
+
+
+@pytest.mark.parametrize("odd", [{"at": "x"}, {"at": [1]}, {"messages": [{"role": [], "content": "x"}]}, {"at": None}])
+def test_a_line_of_another_form_is_left_out(odd, tmp_path):
+    whole = {"kind": "answer", "id": "1", "at": 9.0, "messages": [{"role": "user", "content": "a"}], "answer": "b"}
+    lines = ({"kind": "shard", "format": 1}, whole, {**whole, "id": "2", **odd})
+    (tmp_path / "traffic-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = Dataset.from_traffic(tmp_path, only="all", since=datetime.fromtimestamp(1, UTC))
+    assert [row["traffic_id"] for row in found] == ["1"]
