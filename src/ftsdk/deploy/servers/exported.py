@@ -41,12 +41,18 @@ def exported_model(path: str | Path, *, allow_failed: bool = False) -> Model:
 
 def _refuse_failed(folder: Path, *, allow_failed: bool) -> None:
     """Refuse what doesn't answer as the evaluated model does. A folder that isn't an export is as good as its owner."""
-    try:
-        manifest: Any = json.loads((folder / "manifest.json").read_bytes())
-        is_export = manifest["kind"] == "export"
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if is_export:
-        from ftsdk.models.export import check_servable
+    from ftsdk.models.export.export_manifest import FAILED, MANIFEST, UNFINISHED, check_servable
 
+    # An export says so in its files, too: without its manifest, or with a damaged one, it is none to serve.
+    is_export = any((folder / name).exists() for name in (FAILED, UNFINISHED))
+    try:
+        manifest: Any = json.loads((folder / MANIFEST).read_bytes())
+        is_export = is_export or manifest["kind"] == "export"
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RecursionError):
+        is_export = True
+    except (KeyError, TypeError):
+        pass
+    if is_export:
         check_servable(folder, allow_failed=allow_failed)

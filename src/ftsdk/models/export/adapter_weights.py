@@ -19,6 +19,7 @@ __all__ = ["AdapterPlan", "LowRank", "read_adapter"]
 _PREFIX = "base_model.model."
 _CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 """Ways to initialise a LoRA that change the base's weights before the training begins."""
+_PATTERN_TIMEOUT_S = 1.0
 _REFUSED = {
     "layer_replication": "it repeats layers of the base",
     "target_parameters": "it trains parameters by their names, as those of experts",
@@ -174,12 +175,19 @@ def _rank_and_scale(config: Mapping[str, Any], module: str, adapter: str) -> tup
 def _of_pattern(pattern: object, module: str, otherwise: object) -> object:
     if not isinstance(pattern, Mapping):
         return otherwise
+    import regex  # of transformers: it takes the patterns of `re`, and can be stopped
+
     for key, value in cast("Mapping[str, object]", pattern).items():
         try:
-            if key == module or re.match(rf"(.*\.)?({key})$", module):
+            if key == module or regex.match(rf"(.*\.)?({key})$", module, timeout=_PATTERN_TIMEOUT_S):
                 return value
-        except re.error:
+        except regex.error:
             continue
+        except TimeoutError as error:
+            raise ModelError(
+                f"a pattern in the adapter's config takes longer than {_PATTERN_TIMEOUT_S:g} s for {module!r:.100}: "
+                f"{key!r:.100}"
+            ) from error
     return otherwise
 
 

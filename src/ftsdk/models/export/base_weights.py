@@ -130,11 +130,16 @@ class MergedWeights:
         for tied in dict.fromkeys((name, _EMBEDDING if name == _HEAD and self.is_untied else name)):
             if tied in plan.rows:
                 tensor, tokens = plan.rows[tied]
+                if any(type(token) is not int or not 0 <= token < len(weight) for token in tokens):
+                    raise ModelError(
+                        f"the adapter of {self._shown} has trained rows of {name} for tokens that it doesn't have: it "
+                        f"has {len(weight):,}"
+                    )
                 weight[list(tokens)] = self.adapter_tensor(tensor).to(torch.float32)
         if (update := plan.low_rank.get(name)) is not None:
             weight = self._updated(name, weight, update)
-            if not bool(torch.isfinite(weight).all()):
-                raise ModelError(f"merging {name} makes numbers that aren't finite: the adapter is broken")
+        if name in plan.changed and not bool(torch.isfinite(weight).all()):
+            raise ModelError(f"merging {name} makes numbers that aren't finite: the adapter is broken")
         return weight
 
     def close(self) -> None:

@@ -125,7 +125,7 @@ def adapter_gate(reference: Observation, written: Observation, tolerance: Tolera
     found = (
         f"{figures['to_tuned']:.2g} nats from the tuned model and {figures['to_base']:.2g} from the base, on average"
     )
-    if figures["to_tuned"] >= figures["to_base"]:
+    if not figures["to_tuned"] < figures["to_base"]:  # nor if they aren't numbers
         return Gate(name="adapter", verdict="differs", detail=f"the adapter isn't in it: {found}", figures=figures)
     if written.without_adapter is not None:
         rows = zip(reference.without_adapter, written.without_adapter, strict=True)
@@ -271,7 +271,8 @@ def _divergence(before: Step, after: Step) -> float:
     known = [token for token in before if token in after]
     inside = sum(math.exp(before[token]) * (before[token] - after[token]) for token in known)
     rest, other = (max(1e-12, 1.0 - sum(math.exp(step[token]) for token in known)) for step in (before, after))
-    return max(0.0, inside + rest * math.log(rest / other))
+    found = inside + rest * math.log(rest / other)
+    return math.inf if math.isnan(found) else max(0.0, found)
 
 
 def _top(step: Step) -> int:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ftsdk._files import replace_file
+from ftsdk._format import printable
 from ftsdk.errors import CorruptArtifactError, ModelError
 
-__all__ = ["MANIFEST", "ExportState", "check_servable", "read_export", "seal_export"]
+__all__ = ["FAILED", "MANIFEST", "UNFINISHED", "ExportState", "check_servable", "read_export", "seal_export"]
 
 MANIFEST = "manifest.json"
+UNFINISHED = "EXPORT-UNFINISHED.txt"
+"""Lies in the folder until the manifest does: what was killed in between is never taken for a model."""
+FAILED = "EXPORT-FAILED.txt"
 ExportState = Literal["proven", "failed", "unproven"]
 """Whether the gates passed, one of them failed, or some couldn't be checked."""
 
@@ -28,13 +32,14 @@ def seal_export(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
+        if path.is_file() and path.name not in (MANIFEST, UNFINISHED):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
             files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
     manifest = {"kind": "export", **facts, "files": files}
     replace_file(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode(), is_private=False)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     return manifest
 
 
@@ -45,6 +50,8 @@ def read_export(folder: str | Path) -> dict[str, Any]:
         CorruptArtifactError: It isn't an export, or a file is missing or has another size.
     """
     path = Path(folder).expanduser() / MANIFEST
+    if path.with_name(UNFINISHED).exists():
+        raise CorruptArtifactError(f"{folder} is an export that was broken off. Remove it, and export again")
     try:
         manifest = json.loads(path.read_bytes())
         listed = cast("dict[str, dict[str, Any]]", dict(manifest["files"]))
@@ -53,7 +60,7 @@ def read_export(folder: str | Path) -> dict[str, Any]:
         sizes = {str(name): int(entry["bytes"]) for name, entry in listed.items()}
     except FileNotFoundError as error:
         raise CorruptArtifactError(f"{folder} has no {MANIFEST}: it isn't an export, or an unfinished one") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} isn't the manifest of an export ({error})") from error
     for name, size in sizes.items():
         file = path.parent / name
@@ -75,9 +82,16 @@ def check_servable(folder: str | Path, *, allow_failed: bool = False) -> dict[st
     """
     manifest = read_export(folder)
     if manifest["state"] == "failed" and not allow_failed:
-        failed = [gate for gate in manifest.get("parity", {}).get("gates", ()) if gate.get("verdict") == "differs"]
-        why = f": {failed[0]['name']}: {failed[0]['detail']}" if failed else ""
+        why = _first_failure(manifest)
         raise ModelError(
             f"{folder} isn't the model that was evaluated{why}. Export it again, or allow it by name: allow_failed=True"
         )
     return manifest
+
+
+def _first_failure(manifest: Mapping[str, Any]) -> str:
+    try:
+        failed = next(gate for gate in manifest["parity"]["gates"] if gate["verdict"] == "differs")
+        return printable(f": {failed['name']}: {failed['detail']}", 500)
+    except (KeyError, TypeError, AttributeError, StopIteration):
+        return ""

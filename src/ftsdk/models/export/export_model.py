@@ -15,7 +15,7 @@ from ftsdk.models.export.adapter_folder import write_adapter
 from ftsdk.models.export.base_weights import base_format_of
 from ftsdk.models.export.card import CardFacts, licence_of, model_card, versions
 from ftsdk.models.export.comparison import changed_answers, compare
-from ftsdk.models.export.export_manifest import MANIFEST, seal_export
+from ftsdk.models.export.export_manifest import FAILED, MANIFEST, UNFINISHED, seal_export
 from ftsdk.models.export.export_report import Export, Parity
 from ftsdk.models.export.file_gate import file_gate
 from ftsdk.models.export.gates import TOLERANCES, Gate
@@ -115,6 +115,7 @@ def export_model(
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     draft.mkdir()
     try:
+        (draft / UNFINISHED).write_text("This export isn't finished, or was broken off: remove this folder.\n", "utf-8")
         written = _write(model, draft, kind, quantization, adapter_only, name or _file_stem(model), report)
         parity = _prove(
             model, draft, kind, written, asked, max_new_tokens, reference_dtype, prove=prove, score=score, report=report
@@ -132,7 +133,7 @@ def export_model(
         licence = licence_of(model)
         (draft / "README.md").write_text(model_card(model, export, card or CardFacts(), licence=licence), "utf-8")
         if parity.state == "failed":
-            (draft / "EXPORT-FAILED.txt").write_text(_failed(parity), encoding="utf-8")
+            (draft / FAILED).write_text(_failed(parity), encoding="utf-8")
         manifest = seal_export(draft, _facts(model, export))
         if folder.exists():
             folder.rmdir()  # it was empty

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsdk.errors import SpecError
+from ftsdk.errors import ModelError, SpecError
 from ftsdk.models.export.base_weights import MergedWeights, base_format_of, open_weights
 from ftsdk.models.export.safetensors_file import FORMATS, NumberFormat, split_into_shards, write_safetensors
 from ftsdk.models.folder_files import read_json
@@ -72,10 +72,9 @@ def write_merged(
         write_tokenizer(model, weights.folder, into)
         if model.trust_remote_code:
             for path in weights.folder.glob("*.py"):
-                shutil.copyfile(path, into / path.name)
+                _copy(weights.folder, path.name, into)
         for name in _LICENCES:
-            if (weights.folder / name).is_file():
-                shutil.copyfile(weights.folder / name, into / name)
+            _copy(weights.folder, name, into)
     finally:
         weights.close()
     return number_format
@@ -90,10 +89,10 @@ def write_tokenizer(model: Model, folder: Path, into: Path) -> None:
         into: Where to.
     """
     for name in _TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, into / name)
-    if (folder / "additional_chat_templates").is_dir() and model.chat_template is None:
-        shutil.copytree(folder / "additional_chat_templates", into / "additional_chat_templates")
+        _copy(folder, name, into)
+    if model.chat_template is None:
+        for path in (folder / "additional_chat_templates").glob("*.jinja"):
+            _copy(folder, f"additional_chat_templates/{path.name}", into)
     if model.chat_template is None:
         return
     (into / "chat_template.json").unlink(missing_ok=True)
@@ -102,6 +101,24 @@ def write_tokenizer(model: Model, folder: Path, into: Path) -> None:
     if config.is_file() and "chat_template" in (content := read_json(config, str(model))):
         del content["chat_template"]
         config.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _copy(folder: Path, name: str, into: Path) -> None:
+    """Copy a file of a model, if it has one of this name.
+
+    Raises:
+        ModelError: It is a link to somewhere else: what is exported is published, and that may be anything of the user.
+    """
+    source = folder / name
+    if not source.is_file():
+        return
+    home = folder.resolve()
+    # The cache of the hub keeps files beside its snapshots: `blobs/HASH` and `snapshots/REVISION/NAME`.
+    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    if not any(source.resolve().is_relative_to(place) for place in (home, blobs)):
+        raise ModelError(f"{source} is a link to a file outside of the model's folder; put the file itself there")
+    (into / name).parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, into / name)
 
 
 def _number_format(asked: str | None, weights: MergedWeights) -> NumberFormat:

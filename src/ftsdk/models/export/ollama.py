@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ftsdk.errors import ModelError
+
 __all__ = ["GoTemplate", "Modelfile", "go_template", "write_modelfile"]
 
 _CHATML = """\
@@ -98,6 +100,9 @@ def write_modelfile(
 ) -> Modelfile:
     """Return a Modelfile.
 
+    Raises:
+        ModelError: A stop can't be written in a Modelfile.
+
     Args:
         file_name: The GGUF file beside it.
         template: From `go_template`.
@@ -106,6 +111,13 @@ def write_modelfile(
             without a word.
         licence: The base's.
     """
+    for stop in stops:
+        # It comes from the model's folder, and what stands behind a quote or on another line would be an instruction.
+        if '"' in stop or not stop.isprintable():
+            raise ModelError(
+                f"the token {stop!r:.100}, which ends an answer, can't be written in a Modelfile. Export to='gguf', "
+                "and serve the file with llama.cpp"
+            )
     lines = [f"FROM ./{file_name}"]
     if template is not None:
         lines.append(f'TEMPLATE """{template.text}"""')
@@ -127,4 +139,6 @@ def _rendered(template: str, messages: Sequence[tuple[str, str]]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return text.replace('"""', "'''")
+    """Return a text that ends nowhere before its end: Ollama takes the first three quotes for that."""
+    found = text.replace('"""', "'''")
+    return found + " " * found.endswith('"')
