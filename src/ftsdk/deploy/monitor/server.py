@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorServer"]
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 _LOCAL = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -98,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        # It has no scripts: should a text of a client ever get through as one, it doesn't run.
+        self.send_header("Content-Security-Policy", _POLICY)
         if kind != "application/json":
             self.send_header("Refresh", str(self.refresh))
         self.end_headers()

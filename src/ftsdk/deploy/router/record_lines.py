@@ -55,7 +55,7 @@ def record_in(text: bytes) -> dict[str, Any] | None:
     if "attempt" in fields and not isinstance(attempt, dict):
         fields["attempt"] = {}
     for priced in (fields, fields.get("attempt", {}), *fields.get("attempts", ())):
-        cost = priced.get("cost_usd")
+        cost: Any = priced.get("cost_usd")
         if not _is_number(cost) or cost < 0:
             priced["cost_usd"] = None
     return fields

@@ -3,6 +3,7 @@ import json
 import threading
 import time
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -282,3 +283,18 @@ def test_a_promise_is_read_from_a_crossover(tmp_path):
     path.write_text("{")
     with pytest.raises(SpecError, match="can't be read"):
         Promise.from_file(path)
+
+
+def test_the_page_runs_no_script_and_is_in_no_frame(tmp_path, log):
+    log.append(record("a").to_dict())
+    server = MonitorServer(Monitor(tmp_path / "mails", clock=lambda: NOW))
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        found = httpx.get(server.address)
+    finally:
+        server.stop()
+        thread.join()
+    assert "default-src 'none'" in found.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
+    assert "<script" not in found.text
