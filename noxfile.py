@@ -174,6 +174,15 @@ def presidio(session: nox.Session) -> None:
 
 
 @nox.session
+def trackers(session: nox.Session) -> None:
+    """Each experiment tracker, read back through its own API, and a real run with all of them."""
+    extras = ".[local,tensorboard,trackio,wandb,mlflow]"
+    session.install("-q", "-c", "constraints.txt", "-e", extras, *group("test"))
+    tests = session.posargs or ["tests/unit/trackers", "tests/e2e/test_trackers.py"]
+    session.run("python", "-m", "pytest", "-q", *tests, env=OFFLINE)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style."""
     session.install("-q", *group("lint"))

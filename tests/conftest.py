@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-import json
 import os
-import struct
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,8 @@ import pytest
 
 if TYPE_CHECKING:
     from forked_workers import ForkedLocal
+    from loopback_sshd import LoopbackSSH
+    from slurm_cluster import SlurmCluster
 
     from ftsdk.testing.modal import ModalService
 
@@ -85,14 +85,9 @@ def ftsdk_home(_unused_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def model_of_headers(tmp_path: Path) -> Path:
     """A folder that looks like a model to whoever reads headers only, as plans do; needs no torch to make."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(
-        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 256})
-    )
-    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
-    return folder
+    from conformance_samples import headers_of_a_model
+
+    return headers_of_a_model(tmp_path / "model")
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +139,60 @@ def modal_service(modal_on_loopback: ModalService, monkeypatch: pytest.MonkeyPat
             monkeypatch.setenv(name, value)
     yield modal_on_loopback
     modal_on_loopback.reset()
+
+
+@pytest.fixture(scope="session")
+def paper_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables with which a process finds the trainer `paper`."""
+    from paper_trainer import install_paper_trainer
+
+    return install_paper_trainer(tmp_path_factory.mktemp("paper") / "site")
+
+
+@pytest.fixture
+def paper_trainer(paper_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The trainer `paper`, for this process and for workers; the path is a file with a line for each worker started."""
+    for name, value in paper_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(paper_environment["PYTHONPATH"].split(os.pathsep)[0])
+    starts = Path(paper_environment["FTSDK_PAPER_STARTS"])
+    starts.touch()
+    return starts
+
+
+@pytest.fixture(scope="session")
+def slurm_on_loopback() -> Iterator[SlurmCluster]:
+    """A Slurm of two nodes on this machine, for all tests of the session."""
+    from slurm_cluster import SlurmCluster, missing_programs
+
+    if not Path("/proc").is_dir() or missing_programs():
+        pytest.skip(f"no Slurm can be started here; not installed: {', '.join(missing_programs()) or 'Linux'}")
+    with SlurmCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm_cluster(slurm_on_loopback: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """The Slurm on this machine, which the backend finds; no job is left behind."""
+    for name, value in slurm_on_loopback.env.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_on_loopback
+    slurm_on_loopback.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def ssh_on_loopback(paper_environment: dict[str, str]) -> Iterator[LoopbackSSH]:
+    """This machine as another one, reached through a real sshd, for all tests of the session."""
+    from loopback_sshd import LoopbackSSH, why_no_sshd
+
+    from ftsdk.backends.launchers.remote.channel import close_channels
+
+    if why_no_sshd():
+        pytest.skip(f"no sshd can be started here: {why_no_sshd()}")
+    names = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "PATH")
+    with LoopbackSSH({**paper_environment, **{n: os.environ[n] for n in names if n in os.environ}}) as box:
+        yield box
+        close_channels()
 
 
 hypothesis.settings.register_profile(

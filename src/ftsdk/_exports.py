@@ -2,10 +2,23 @@
 
 from ftsdk.backends.local import Local as Local
 from ftsdk.backends.modal import Modal as Modal
+from ftsdk.backends.slurm import Slurm as Slurm
+from ftsdk.backends.ssh import SSH as SSH
 from ftsdk.backends.together import Together as Together
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits
 from ftsdk.deploy.deployments import Deployment as Deployment
+from ftsdk.deploy.drift.fingerprint import Fingerprint as Fingerprint
+from ftsdk.deploy.monitor.monitor import Monitor as Monitor
+from ftsdk.deploy.router.router import Router as Router
+from ftsdk.deploy.servers import VLLM as VLLM
+from ftsdk.deploy.servers import LlamaCpp as LlamaCpp
+from ftsdk.deploy.servers import ModalServer as ModalServer
+from ftsdk.deploy.servers import Ollama as Ollama
+from ftsdk.deploy.servers import Server as Server
+from ftsdk.deploy.servers import serve as serve
+from ftsdk.deploy.telemetry.telemetry import Telemetry as Telemetry
+from ftsdk.deploy.traffic.folder import TrafficFolder as TrafficFolder
 from ftsdk.errors import BackendError as BackendError
 from ftsdk.errors import BudgetExceededError as BudgetExceededError
 from ftsdk.errors import CorruptArtifactError as CorruptArtifactError
@@ -36,6 +49,8 @@ from ftsdk.protocol import RunStatus as RunStatus
 from ftsdk.run.listing import runs as runs
 from ftsdk.run.run import Run as Run
 from ftsdk.spec import DPO as DPO
+from ftsdk.spec import KTO as KTO
+from ftsdk.spec import ORPO as ORPO
 from ftsdk.spec import SFT as SFT
 from ftsdk.spec import DoRA as DoRA
 from ftsdk.spec import EarlyStopping as EarlyStopping
@@ -43,4 +58,9 @@ from ftsdk.spec import FullFineTune as FullFineTune
 from ftsdk.spec import LoRA as LoRA
 from ftsdk.spec import Model as Model
 from ftsdk.spec import QLoRA as QLoRA
+from ftsdk.spec import SimPO as SimPO
 from ftsdk.spec import TokenPrice as TokenPrice
+from ftsdk.trackers import MLflow as MLflow
+from ftsdk.trackers import TensorBoard as TensorBoard
+from ftsdk.trackers import Trackio as Trackio
+from ftsdk.trackers import Wandb as Wandb

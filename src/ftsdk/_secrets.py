@@ -17,7 +17,16 @@ from urllib.parse import quote, quote_plus
 
 from ftsdk.errors import CredentialsError
 
-__all__ = ["check_key", "has_url_secret", "looks_like_key", "mask_urls", "redact", "redact_logs", "remove_keys"]
+__all__ = [
+    "check_key",
+    "has_url_secret",
+    "is_secret_name",
+    "looks_like_key",
+    "mask_urls",
+    "redact",
+    "redact_logs",
+    "remove_keys",
+]
 
 _SHORTEST = 4
 """Shorter secrets are left in texts: their letters are parts of words."""
@@ -150,6 +159,11 @@ def check_key(key: str, *, source: str) -> str:
             "and on one line"
         )
     return key
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether an environment variable of this name probably holds a secret."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def looks_like_key(text: str) -> bool:

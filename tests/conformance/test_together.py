@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance_samples import method_for, rows
 
-from ftsdk import DPO, Dataset, Model, Together
+from ftsdk import Model, Together
 from ftsdk.data import Store
 from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import BackendConformance, Sample, field_samples
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CREATE, LIST = "POST /v1/fine-tunes", "GET /v1/fine-tunes"
-
-
-def rows(data_format: DataFormat, word: str) -> Dataset:
-    if data_format == "preference":
-        pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(16)]
-        return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
-    return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(16)]).as_chat(
-        prompt="{q}", completion="{a}"
-    )
 
 
 class TestTogether(BackendConformance):
@@ -55,11 +47,11 @@ class TestTogether(BackendConformance):
         )
 
     def make_spec(self, *, data_format: DataFormat = "chat", with_validation: bool = False) -> JobSpec:
-        train, validation = rows(data_format, "question"), rows(data_format, "another")
+        train, validation = rows(data_format, 16, "question"), rows(data_format, 16, "another")
         store = Store()
         store.put(train)
         store.put(validation)
-        method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
+        method = method_for(data_format)
         held_out: dict[str, Any] = {"validation": validation.ref()} if with_validation else {}
         # Without packing the number of steps is known, so that distances in steps can be planned.
         return JobSpec(model=Model(id="Qwen/Qwen3.5-9B"), train=train.ref(), packing=False, **method, **held_out)

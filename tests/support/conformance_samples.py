@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ftsdk import DPO, Dataset, Model
+from ftsdk import DPO, KTO, Dataset, Model
 from ftsdk.data import Store
 from ftsdk.protocol import Backend
 from ftsdk.protocol.estimates import BillingTerms, Estimate
@@ -18,7 +18,15 @@ from ftsdk.spec import DataFormat, JobSpec
 from ftsdk.testing import Sample, ScriptedBackend, a_spec, field_samples
 from ftsdk.testing.conformance import Costly
 
-__all__ = ["HostedSamples", "an_adapter", "billed_by_the_hour", "costly", "rows"]
+__all__ = [
+    "HostedSamples",
+    "an_adapter",
+    "billed_by_the_hour",
+    "costly",
+    "headers_of_a_model",
+    "method_for",
+    "rows",
+]
 
 
 def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
@@ -26,9 +34,17 @@ def rows(data_format: DataFormat, n: int, word: str) -> Dataset:
     if data_format == "preference":
         pairs = [{"q": f"{word} {i}", "good": "yes", "bad": "no"} for i in range(n)]
         return Dataset.from_rows(pairs).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+    if data_format == "unpaired":
+        marked = [{"q": f"{word} {i}", "a": ("yes", "no")[i % 2], "good": i % 2 == 0} for i in range(n)]
+        return Dataset.from_rows(marked).as_unpaired(prompt="{q}", completion="{a}", label="good")
     return Dataset.from_rows([{"q": f"{word} {i}", "a": "yes"} for i in range(n)]).as_chat(
         prompt="{q}", completion="{a}"
     )
+
+
+def method_for(data_format: DataFormat) -> dict[str, Any]:
+    """The field `method` for such rows: left out where the default fits."""
+    return {"preference": {"method": DPO()}, "unpaired": {"method": KTO()}}.get(data_format, {})
 
 
 def an_adapter(folder: Path, rank: int) -> Path:
@@ -44,6 +60,17 @@ def an_adapter(folder: Path, rank: int) -> Path:
     return folder
 
 
+def headers_of_a_model(folder: Path, *, positions: int = 256) -> Path:
+    """A folder that looks like a model to whoever reads headers only, as plans do; needs no torch to make."""
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": positions})
+    )
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    return folder
+
+
 class HostedSamples:
     """What is trained where a worker really trains: `tiny` is the model, `folder` a place for adapters."""
 
@@ -55,7 +82,7 @@ class HostedSamples:
         store = Store()
         store.put(train)
         store.put(validation)
-        method: dict[str, Any] = {"method": DPO()} if data_format == "preference" else {}
+        method = method_for(data_format)
         held_out: dict[str, Any] = {"validation": validation.ref()} if with_validation else {}
         return JobSpec(
             model=Model(id=str(self.tiny)), train=train.ref(), batch_size=8, max_steps=2, **method, **held_out

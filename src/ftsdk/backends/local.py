@@ -10,6 +10,7 @@ from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
 from ftsdk.backends.launchers.local import LocalLauncher
 from ftsdk.spec.positional import by_name_only
+from ftsdk.trackers import Tracker, TrackerRequest
 
 __all__ = ["Local"]
 
@@ -26,8 +27,8 @@ class Local(HostedBackend):
             `budget_usd` take it into account. None: nothing is billed.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
-        trackers: Where events are sent in addition to the run's log: names of entry points in the group
-            `ftsdk.trackers`.
+        trackers: Where events go besides the run's log: `"trackio"`, `"tensorboard"`, `"wandb"`, `"mlflow"`
+            or another entry point of the group `ftsdk.trackers`, or an object such as `Wandb(project="mails")`.
         env: Names of environment variables that the run's process receives in addition to what training needs. It
             inherits paths, locale, proxies and the settings of Python, torch, CUDA and Hugging Face (`HF_TOKEN` among
             them); of keys, only those that begin with the name of its trainer or a tracker (`WANDB_API_KEY` for
@@ -45,7 +46,7 @@ class Local(HostedBackend):
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
         trainer: str | Trainer = DEFAULT_TRAINER,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
         env: Sequence[str] = (),
     ) -> None:
         launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour, env=env)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer, package_of
 from ftsdk.backends.launchers.modal.launcher import ModalLauncher
 from ftsdk.backends.launchers.modal.options import Options
-from ftsdk.protocol import Orphan
+from ftsdk.backends.launchers.modal.serving import ModalServing
+from ftsdk.protocol import Orphan, RunRef
+from ftsdk.protocol.serving import RentedServer, ServingOffer, ServingPlan, ServingStatus
 from ftsdk.spec.positional import by_name_only
-from ftsdk.trackers import package_of_tracker
+from ftsdk.trackers import Tracker, TrackerRequest, check_trackers, extras_of_trackers, name_of, package_of_tracker
 
 __all__ = ["Modal"]
 
@@ -37,8 +39,8 @@ class Modal(HostedBackend):
         secret: Name of a Modal Secret for the container, such as one with HF_TOKEN for gated models.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
-        trackers: Where events are sent in addition to the run's log: names of entry points in the group
-            `ftsdk.trackers`.
+        trackers: Where events are sent in addition to the run's log, as for `Local`. Keys come from `secret`.
+            What writes files, such as TensorBoard, does so in the container: use `run.log_to("tensorboard")` instead.
 
     Raises:
         SpecError: No such trainer or tracker is installed, or a worker couldn't build it.
@@ -58,7 +60,7 @@ class Modal(HostedBackend):
         volume: str = "ftsdk",
         secret: str | None = None,
         trainer: str | Trainer = DEFAULT_TRAINER,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
         options = Options(
             gpu=gpu if gpu is None or isinstance(gpu, str) else tuple(gpu),
@@ -74,12 +76,44 @@ class Modal(HostedBackend):
         )
         # No grace when cancelling: a container doesn't see the cancel file, since it isn't shown outside writes.
         chosen = load_trainer(trainer)
+        self._serving = ModalServing(options)
+        checked = check_trackers(trackers)
         self._modal = ModalLauncher(
             options,
             extra=chosen.extra,
-            packages=(package_of(chosen.name), *(package_of_tracker(name) for name in trackers)),
+            packages=(package_of(chosen.name), *(package_of_tracker(name_of(one)) for one in checked)),
+            tracker_extras=extras_of_trackers(checked),
         )
-        super().__init__(name="modal", launcher=self._modal, trainer=chosen, trackers=trackers, cancel_grace_s=0.0)
+        super().__init__(name="modal", launcher=self._modal, trainer=chosen, trackers=checked, cancel_grace_s=0.0)
+
+    def adapter_folder(self, ref: RunRef) -> str:
+        """Return the folder of a run's adapter, as a container of a server sees it."""
+        return self._serving.adapter_folder(ref.id)
+
+    def server_offers(self, server: RentedServer) -> Sequence[ServingOffer]:
+        """List the GPUs that a server fits on, with prices: at most what Modal may bill for a container an hour."""
+        return self._serving.offers(server)
+
+    def serving_offers(self, ref: RunRef) -> Sequence[ServingOffer]:
+        """List the GPUs that Modal rents, with prices. Whether a model fits is decided when it is planned."""
+        del ref
+        return self._serving.offers(None)
+
+    def start_serving(
+        self, ref: RunRef, plan: ServingPlan, *, name: str, note: Callable[[Mapping[str, str]], None]
+    ) -> None:
+        """Deploy an app of that name, with the server of the plan in it."""
+        del ref
+        self._serving.start(plan, name=name, note=note)
+
+    def poll_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
+        """Return the state of a server."""
+        return self._serving.poll(name, native)
+
+    def stop_serving(self, name: str, native: Mapping[str, str]) -> ServingStatus:
+        """Stop the app of a server, and return whether it is gone."""
+        del native
+        return self._serving.stop(name)
 
     def list_orphans(self, states: Mapping[str, str]) -> list[Orphan]:
         """Return apps that no run needs, and runs that have no app. Changes nothing.

@@ -15,12 +15,17 @@ from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
 from ftsdk.cli.evals import eval_app, finish
 from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
+from ftsdk.cli.export import export_command
 from ftsdk.cli.jobs import load_job
 from ftsdk.cli.logs import log_to_stderr
+from ftsdk.cli.models import models_app
+from ftsdk.cli.monitor import monitor_command
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
 from ftsdk.cli.refs import Ref
-from ftsdk.cli.runs import logs_command, resume_command, rm_command
+from ftsdk.cli.route import route_app
+from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
+from ftsdk.cli.serve import serve_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
 
 __all__ = ["app"]
@@ -189,6 +194,7 @@ def watch(ref: Ref) -> None:
 
 # `ftsdk --help` lists the commands in the order of this file, and so does the reference.
 app.command("logs")(logs_command)
+app.command("log-to")(log_to_command)
 app.command("resume")(resume_command)
 app.command("rm")(rm_command)
 
@@ -220,6 +226,8 @@ def diff(
 
 
 app.command("chat")(chat_command)
+app.command("export")(export_command)
+app.command("serve")(serve_command)
 
 
 @app.command()
@@ -243,21 +251,29 @@ def collect(
 
 @app.command()
 def deployments() -> None:
-    """List the deployments that aren't known to be stopped."""
+    """List the deployments that aren't known to be stopped, and the servers that run on this machine."""
     from ftsdk.deploy.deployments import deployments as find
+    from ftsdk.deploy.servers import servers
 
-    found = find()
+    found, here = find(), servers()
     for record in found:
         out.print(plain(f"{record.ref}  {record}"))
-    if not found:
+    for server in here:
+        out.print(plain(str(server)))
+    if not found and not here:
         out.print("no deployments")
 
 
 @app.command()
 def stop(ref: Ref) -> None:
-    """Stop every deployment of a run's model, and wait until nothing is left of it."""
+    """Stop every deployment of a run's model, or a server of this machine, and wait until nothing is left of it."""
+    from ftsdk.deploy.servers import servers, stop_server
     from ftsdk.run.run import Run
 
+    if any(server.name == ref for server in servers()):
+        stop_server(ref)
+        out.print(plain(f"{ref} is stopped"))
+        return
     found = Run.open(ref).deployments()
     for deployment in found:
         deployment.stop()
@@ -276,11 +292,14 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
+app.command("monitor")(monitor_command)
 app.command("advise")(advise_command)
 app.add_typer(cost_app)
 app.add_typer(data_app)
 app.add_typer(eval_app)
+app.add_typer(models_app)
 app.add_typer(prices_app)
+app.add_typer(route_app)
 
 
 def _show_orphans(as_json: bool) -> None:

@@ -142,7 +142,7 @@ def _row_text(dataset: Dataset, position: int, heading: str) -> str:
     if dataset.format == "table":
         parts = [(name, str(value)) for name, value in row.items()]
     else:
-        sides = ("messages",) if dataset.format == "chat" else ("prompt", "chosen", "rejected")
+        sides = ("prompt", "chosen", "rejected") if dataset.format == "preference" else ("messages",)
         parts = [
             (message["role"] if side in ("messages", "prompt") else side, message_text(message))
             for side in sides

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ftsdk._format import printable
+from ftsdk.cli.default_command import DefaultCommand
 from ftsdk.cli.eval_compare import compare_command
 from ftsdk.cli.exit_codes import NOT_SHIPPED
 from ftsdk.cli.show import out
@@ -21,21 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["eval_app", "finish"]
 
 
-class _RunByDefault(TyperGroup):
-    """Commands, of which the first may be left out: `ftsdk eval RUN` is `ftsdk eval run RUN`."""
-
-    default_command = "run"
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command before what is evaluated."""
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = [self.default_command, *args]
-        return super().parse_args(ctx, args)
-
-
 eval_app = typer.Typer(
     name="eval",
-    cls=_RunByDefault,
+    cls=DefaultCommand,
     help="Evaluate a run, a job or a file; `run` may be left out: ftsdk eval local:20261123-ab12cd.",
     no_args_is_help=True,
 )

@@ -1,4 +1,4 @@
-"""`ftsdk logs`, `ftsdk resume` and `ftsdk rm`."""
+"""`ftsdk logs`, `ftsdk log-to`, `ftsdk resume` and `ftsdk rm`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ftsdk.cli.exit_codes import INTERRUPTED, code_of_state
 from ftsdk.cli.refs import Ref
 from ftsdk.cli.show import out, plain, show_status
 
-__all__ = ["logs_command", "resume_command", "rm_command"]
+__all__ = ["log_to_command", "logs_command", "resume_command", "rm_command"]
 
 _POLL_S = 1.0
 
@@ -44,6 +44,17 @@ def logs_command(
         out.print(plain(f"last lines of the worker's log:\n{status.log_tail}"))
     if follow and (code := code_of_state(status.state)):
         raise typer.Exit(code)
+
+
+def log_to_command(
+    ref: Ref,
+    tracker: Annotated[str, typer.Argument(help="trackio, tensorboard, wandb, mlflow, or another tracker.")],
+) -> None:
+    """Send a run's whole history to an experiment tracker; its keys come from the environment."""
+    from ftsdk.run.run import Run
+
+    count = Run.open(ref).log_to(tracker)
+    out.print(plain(f"{count:,} events of {ref} are in {tracker}"))
 
 
 def resume_command(ref: Ref) -> None:

@@ -4,6 +4,10 @@ from ftsdk.cost.advice.advise import Advice as Advice
 from ftsdk.cost.advice.advise import advise as advise
 from ftsdk.cost.advice.inputs import OwnGpu as OwnGpu
 from ftsdk.cost.advice.inputs import Situation as Situation
+from ftsdk.cost.catalogue.known_model import KnownModel as KnownModel
+from ftsdk.cost.catalogue.known_model import known_models as known_models
+from ftsdk.cost.catalogue.known_model import model_named as model_named
+from ftsdk.cost.catalogue.pick import pick_models as pick_models
 from ftsdk.cost.comparison.answer import CrossoverAnswer as CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover as crossover
 from ftsdk.cost.comparison.workload import Api as Api

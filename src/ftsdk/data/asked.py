@@ -17,7 +17,7 @@ from ftsdk.data.text_column import TextColumn, text_array, text_buffers
 
 __all__ = ["answers_of", "asked_again", "labels_of", "loose_prompt_hashes", "prompts_of", "wholes_of"]
 
-Format = Literal["table", "chat", "preference"]
+Format = Literal["table", "chat", "preference", "unpaired"]
 _END = b"\xff"
 """After the prompt of a row: UTF-8 has no such byte."""
 
@@ -55,7 +55,7 @@ def _answers(batch: Batch, format: Format) -> Any:  # noqa: A002
 
     if not has_plain_messages(batch):
         return text_array(list(map(answer_text, RowSequence([batch], message_lists))))
-    said = messages_of(batch.arrow.column("messages" if format == "chat" else "chosen"))
+    said = messages_of(batch.arrow.column("chosen" if format == "preference" else "messages"))
     return said.contents.take(pyarrow.array(said.last))
 
 

@@ -64,7 +64,9 @@ class RowMaker(NamedTuple):
     """Makes the rows of a whole batch, faster; None, or a call that returns None: row by row."""
 
 
-def ready_rows(table: Table, maker: RowMaker, source: str | None, bad: BadRows) -> Built:
+def ready_rows(
+    table: Table, maker: RowMaker, source: str | None, bad: BadRows, *, reads: frozenset[str] = frozenset()
+) -> Built:
     """Return rows that need no template in canonical form.
 
     Args:
@@ -72,11 +74,12 @@ def ready_rows(table: Table, maker: RowMaker, source: str | None, bad: BadRows) 
         maker: What makes canonical rows of them.
         source: The file or hub id, for errors.
         bad: Where rows go that can't be used.
+        reads: Columns that the maker reads.
 
     Raises:
         DatasetError: A row can't be trained on; names line and field.
     """
-    return _built(table, source, bad, _refuses_columns(table), maker)
+    return _built(table, source, bad, _refuses_columns(table, reads), maker)
 
 
 def chat_rows(
@@ -88,8 +91,13 @@ def chat_rows(
     completion: str | None,
     system: str | None,
     messages: str | None,
+    finish: Callable[[RowMaker], RowMaker] | None = None,
+    reads: frozenset[str] = frozenset(),
 ) -> Built:
-    """Make chat rows by templates, or from a column of messages; see `Dataset.as_chat`."""
+    """Make chat rows by templates, or from a column of messages; see `Dataset.as_chat`.
+
+    `finish` adds to each row what is read from the columns in `reads`.
+    """
     if messages is not None:
         if prompt is not None or completion is not None:
             raise DatasetError(
@@ -97,7 +105,8 @@ def chat_rows(
             )
         column = _column(messages, "messages", table, source)
         maker = messages_maker(column, _template(system, "system", table, source))
-        return _built(table, source, bad, _refuses_columns(table), with_tools(maker, table))
+        maker = with_tools(maker, table)
+        return _built(table, source, bad, _refuses_columns(table, reads), finish(maker) if finish else maker)
     if prompt is None or completion is None:
         missing = "prompt" if prompt is None else "completion"
         raise DatasetError(
@@ -107,7 +116,7 @@ def chat_rows(
             'or messages="column" for whole conversations.',
         )
     maker = template_maker(table, source, prompt=prompt, completion=completion, system=system, system_column=False)
-    return _built(table, source, bad, None, maker)
+    return _built(table, source, bad, None, finish(maker) if finish else maker)
 
 
 def preference_rows(
@@ -356,9 +365,11 @@ def _opened(opening: list[Message], messages: list[Message], where: Location, fi
     return [*opening, *messages]
 
 
-def _refuses_columns(table: Table) -> Callable[[Mapping[str, Any], Location], None] | None:
+def _refuses_columns(
+    table: Table, reads: frozenset[str] = frozenset()
+) -> Callable[[Mapping[str, Any], Location], None] | None:
     """Return what refuses rows with columns that say what is trained, or with what, and that would be dropped."""
-    present = [column for column in table.columns if column in _MEANINGFUL_COLUMNS or column == "label"]
+    present = [name for name in table.columns if name in _MEANINGFUL_COLUMNS | {"label"} and name not in reads]
     if not present:
         return None
 

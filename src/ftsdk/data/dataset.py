@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ftsdk._format import printable
+from ftsdk.data.answer_labels import classes_of_labels, labelled
 from ftsdk.data.argument_checks import checked_count, checked_index, checked_seed, checked_slice
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
 from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
@@ -29,8 +32,18 @@ from ftsdk.data.split import (
     split_positions,
     strata_of,
 )
-from ftsdk.data.steps import ChatStep, PreferenceStep, SampleStep, SliceStep, SplitStep, Step, function_step
+from ftsdk.data.steps import (
+    ChatStep,
+    PreferenceStep,
+    SampleStep,
+    SliceStep,
+    SplitStep,
+    Step,
+    UnpairedStep,
+    function_step,
+)
 from ftsdk.data.table import Table, join_tables, table_of
+from ftsdk.data.traffic import TrafficOnly, traffic_rows
 from ftsdk.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -43,8 +56,8 @@ class Dataset(Growing, Cleaning, Reviewing):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held in Arrow; large ones in a file that is mapped into memory. `format` says what they are:
-    `"chat"` and `"preference"` rows can be trained on, `"table"` rows become one of these by `as_chat` or
-    `as_preference`.
+    `"chat"`, `"preference"` and `"unpaired"` rows can be trained on; `"table"` rows become one of these by `as_chat`,
+    `as_preference` or `as_unpaired`.
     """
 
     __slots__ = ()
@@ -55,7 +68,7 @@ class Dataset(Growing, Cleaning, Reviewing):
         source: Source,
         *,
         steps: tuple[Step, ...] = (),
-        format: Literal["table", "chat", "preference"] | None = None,  # noqa: A002
+        format: Literal["table", "chat", "preference", "unpaired"] | None = None,  # noqa: A002
         rows: RowSequence | None = None,
         bad: BadRows | None = None,
         dropped: tuple[DroppedRow, ...] = (),
@@ -71,7 +84,8 @@ class Dataset(Growing, Cleaning, Reviewing):
                 source = source.in_form(form.name, left_out)
             if format != "table" and form is not None and form.format is not None and form.make is not None:
                 found = form.format
-                table, rows = ready_rows(table, form.make(table, source.location), source.location, bad)
+                maker = form.make(table, source.location)
+                table, rows = ready_rows(table, maker, source.location, bad, reads=form.needs)
         rows = table.rows if rows is None else rows
         dropped = (*dropped, *bad.dropped)
         super().__init__(table, source, found, rows, dropped=dropped, changed=changed, steps=steps, parts=parts)
@@ -146,6 +160,46 @@ class Dataset(Growing, Cleaning, Reviewing):
             DatasetError: There are none, or one isn't a dict.
         """
         return cls(rows_table(rows), Source(name=name))
+
+    @classmethod
+    def from_traffic(
+        cls,
+        folder: str | Path,
+        *,
+        only: TrafficOnly = "accepted",
+        route: str | None = None,
+        since: datetime | None = None,
+    ) -> Dataset:
+        """Read the answers that a router kept (`TrafficFolder`): the next round's data.
+
+        Each row has `messages`, and where it comes from in the columns `traffic_id`, `traffic_at`, `traffic_route`,
+        `traffic_arm`, `traffic_version`, `traffic_model`, `traffic_accepted_by`, `traffic_corrected` and others. An
+        answer of a fallback is its provider's: check that its terms allow training on it, or filter by `traffic_role`.
+
+        Args:
+            folder: The folder of the `TrafficFolder`.
+            only: `"accepted"`: answers that a validator, a judge or a user accepted, and those that a user corrected,
+                with the correction as the answer. `"corrected"`: the latter alone. `"rejected"`: those that weren't
+                accepted, as they were. `"all"`: also those that nobody judged.
+            route: Only those of this router.
+            since: Only requests from this time on.
+
+        Raises:
+            DatasetError: There is no such folder, or no row is left.
+        """
+        folder = Path(folder)
+        found = traffic_rows(folder, only=only, route=route, since=None if since is None else since.timestamp())
+        name = printable(folder.name or str(folder), 200)
+        if not found.rows:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items()) or "no answers"
+            raise DatasetError(
+                f"no answer is left with only={only!r}: {reasons}.",
+                source=name,
+                hint="Judge answers with a validator, a judge or feedback; only='all' takes those that nobody judged.",
+            )
+        origin = {"traffic": name, "only": only, "rows": len(found.rows), "left_out": found.left_out}
+        source = Source(name=name, location=name, lineage=({**origin, "sha256": found.sha256},))
+        return cls(rows_table(found.rows), source)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -240,6 +294,47 @@ class Dataset(Growing, Cleaning, Reviewing):
         )
         step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=on_bad)
         return self._derived(table, rows, Step(preference=step), format="preference", dropped=bad.dropped)
+
+    def as_unpaired(
+        self,
+        prompt: str | None = None,
+        completion: str | None = None,
+        label: str = "label",
+        system: str | None = None,
+        messages: str | None = None,
+        on_bad: OnBad = "raise",
+    ) -> Dataset:
+        """Make single answers that are marked as good or bad.
+
+        Args:
+            prompt: As for `as_chat`.
+            completion: As for `as_chat`.
+            label: The column that says whether the answer is good: true or false, 1 or 0, as text too.
+            system: As for `as_chat`.
+            messages: As for `as_chat`; the label is that of the last answer.
+            on_bad: As for `as_chat`.
+
+        Raises:
+            DatasetError: As for `as_chat`, or a label says neither yes nor no.
+        """
+        self._check_reshapable("as_unpaired")
+        self.column(label)
+        bad = BadRows(on_bad)
+        table, rows = chat_rows(
+            self._table,
+            self._source.location,
+            bad,
+            prompt=prompt,
+            completion=completion,
+            system=system,
+            messages=messages,
+            finish=lambda maker: labelled(maker, label),
+            reads=frozenset({label}),
+        )
+        step = UnpairedStep.of(
+            prompt=prompt, completion=completion, label=label, system=system, messages=messages, on_bad=on_bad
+        )
+        return self._derived(table, rows, Step(unpaired=step), format="unpaired", dropped=bad.dropped)
 
     def filter(self, function: Callable[[Row], object]) -> Dataset:
         """Keep the rows for which a function is true. The others are in `dropped`.
@@ -430,6 +525,8 @@ class Dataset(Growing, Cleaning, Reviewing):
         )
 
     def _strata(self, stratify: ByColumn) -> tuple[str, ...] | None:
+        if self._format == "unpaired" and stratify == "auto":
+            return classes_of_labels(self._rows)
         return strata_of(
             self._rows, self._table, stratify, is_chat=self._format == "chat", source=self._source.location
         )

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Forest", "Segment", "TrainedRow", "computed_tokens", "cut", "plant"]
+__all__ = ["Forest", "Segment", "TrainedRow", "common_beginnings", "computed_tokens", "cut", "plant"]
 
 SAVED_AT_LEAST = 8
 """Tokens that a segment must save to be shared: each one is a further block of attention."""
@@ -138,41 +138,67 @@ def _trained(
     return {"sources": tuple(sources), "targets": tuple(targets), "owners": tuple(owners)}
 
 
-def cut(rows: Sequence[TrainedRow], most_tokens: int) -> Iterator[list[int]]:
-    """Yield the rows of a step in pieces of similar size, each of about `most_tokens` tokens of a forest at most.
+def cut(rows: Sequence[TrainedRow], most_tokens: int, *, together: int = 1) -> Iterator[list[int]]:
+    """Yield the rows of a step in pieces of similar size.
 
-    Rows that share a beginning stay together. A row that is longer is a piece of its own.
+    A piece has about `most_tokens` tokens at most, besides a beginning that all its rows share: a long one is computed
+    once for many rows. A row that is longer is a piece of its own.
+
+    Args:
+        rows: The rows.
+        most_tokens: Tokens of a piece, about.
+        together: So many consecutive rows are never parted, such as the two answers of a preference pair.
     """
-    order = sorted(range(len(rows)), key=lambda n: rows[n].tokens)
-    common = [length if length >= SAVED_AT_LEAST else 0 for length in _common(rows, order)]
-    total = sum(len(row.tokens) for row in rows) - sum(common)
-    enough = total / max(1, -(-total // most_tokens))
+    groups = [list(range(first, first + together)) for first in range(0, len(rows), together)]
+    groups = sorted((_in_order(rows, group) for group in groups), key=lambda group: rows[group[0]].tokens)
+    common = [length if length >= SAVED_AT_LEAST else 0 for length in _common(rows, [group[0] for group in groups])]
+    alone = [_tokens_alone(rows, group) for group in groups]
+    besides = sum(alone) - sum(common) - min(common[1:], default=0)
+    enough = besides / max(1, -(-besides // most_tokens))
     piece: list[int] = []
-    count = 0
-    for n, shared in zip(order, common, strict=True):
-        added = len(rows[n].tokens) - (shared if piece else 0)
-        if piece and (count + added > most_tokens or count + added / 2 > enough):
+    count = beginning = 0
+    for group, own, shared in zip(groups, alone, common, strict=True):
+        kept, added = min(beginning, shared), own - shared
+        if not piece:
+            kept, added = len(rows[group[0]].tokens), own
+        elif count + added - kept > most_tokens or count + added / 2 - kept > enough:
             yield piece
-            piece, count, added = [], 0, len(rows[n].tokens)
-        piece.append(n)
-        count += added
+            piece, count, kept, added = [], 0, len(rows[group[0]].tokens), own
+        # In the order in which they came: the two of a pair aren't alike.
+        piece += sorted(group)
+        count, beginning = count + added, kept
     if piece:
         yield piece
 
 
-def computed_tokens(rows: Sequence[TrainedRow], most_tokens: int) -> int:
+def computed_tokens(rows: Sequence[TrainedRow], most_tokens: int, *, together: int = 1) -> int:
     """Return how many tokens go through the model for these rows, in pieces of about `most_tokens`."""
-    return sum(len(plant([rows[n] for n in piece]).tokens) for piece in cut(rows, most_tokens))
+    pieces = cut(rows, most_tokens, together=together)
+    return sum(len(plant([rows[n] for n in piece]).tokens) for piece in pieces)
 
 
-def _common(rows: Sequence[TrainedRow], order: Sequence[int]) -> list[int]:
+def _in_order(rows: Sequence[TrainedRow], group: Sequence[int]) -> list[int]:
+    return sorted(group, key=lambda n: rows[n].tokens)
+
+
+def _tokens_alone(rows: Sequence[TrainedRow], group: Sequence[int]) -> int:
+    """Return the tokens of a forest of a few rows."""
+    order = _in_order(rows, group)
+    shared = sum(length for length in _common(rows, order) if length >= SAVED_AT_LEAST)
+    return sum(len(rows[n].tokens) for n in order) - shared
+
+
+def common_beginnings(rows: Sequence[Sequence[int]]) -> list[int]:
     """Return how many tokens each row has in common with the one before it; 0 for the first."""
-    found = [0]
-    for before, after in itertools.pairwise(order):
-        first, second = rows[before].tokens, rows[after].tokens
+    found = [0] if rows else []
+    for first, second in itertools.pairwise(rows):
         length = min(len(first), len(second))
         if first[:length] == second[:length]:
             found.append(length)
         else:
             found.append(next(n for n in range(length) if first[n] != second[n]))
     return found
+
+
+def _common(rows: Sequence[TrainedRow], order: Sequence[int]) -> list[int]:
+    return common_beginnings([rows[n].tokens for n in order])

@@ -24,7 +24,7 @@ _ROWS = 1_024
 def write_jsonl(
     rows: RowSequence,
     path: Path,
-    format: Literal["table", "chat", "preference"],  # noqa: A002
+    format: Literal["table", "chat", "preference", "unpaired"],  # noqa: A002
     places: Iterator[Location],
 ) -> Path:
     """Write rows to a file that is replaced as a whole; see `Dataset.to_jsonl`."""

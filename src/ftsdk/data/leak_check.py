@@ -146,7 +146,7 @@ def _are_parts_of_one_split(judged: object, learned: object) -> bool:
         return False
     # What makes other rows of them later may bring them nearer to each other.
     later = (*judged.steps[steps[0] + 1 :], *learned.steps[steps[0] + 1 :])
-    return bool(one.split.group) and not any(step.chat or step.preference or step.map for step in later)
+    return bool(one.split.group) and not any(step.shape or step.map for step in later)
 
 
 def _refusal(judge: JudgedBy, certain: Sequence[Leak]) -> str:

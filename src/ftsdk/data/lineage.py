@@ -152,7 +152,7 @@ def _read_file(path: Path, recipe: Recipe) -> Dataset:
     from ftsdk.data.dataset import Dataset
 
     first = next(iter(recipe.all_steps), None)
-    if first is None or not (first.chat or first.preference) or recipe.on_bad is not None:
+    if first is None or not first.shape or recipe.on_bad is not None:
         return Dataset.from_file(path, on_bad=recipe.on_bad or "raise")
     # Templates read the columns: that a row can't be used in the form of its file is no fault then.
     bad = BadRows()

@@ -43,10 +43,11 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-"""Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`."""
-SIDES = {"chat": ("messages",), "preference": ("chosen", "prompt", "rejected")}
+"""Chat: `{"messages": [...]}`. Preference: `{"prompt": [...], "chosen": [...], "rejected": [...]}`.
+Unpaired: `{"messages": [...], "label": True}`."""
+SIDES = {"chat": ("messages",), "preference": ("chosen", "prompt", "rejected"), "unpaired": ("messages",)}
 """The lists of messages of a row, by the format of the rows."""
-BESIDE = ("parallel_tool_calls", "tools")
+BESIDE = ("label", "parallel_tool_calls", "tools")
 """What a row may have beside its lists of messages."""
 _ROWS = 1024
 _FEW = 8 * _ROWS

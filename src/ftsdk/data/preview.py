@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Preview", "PreviewRow", "PreviewToken", "preview"]
 
+_MARKS = {None: "", True: "good", False: "bad"}
+_TRAINED = {"preference": "chosen and rejected", "unpaired": "completion, towards or away from it"}
+"""What is trained in rows for which `train_on` decides nothing."""
 _CSS = (
     ".ftsdk-preview{font-family:monospace;white-space:pre-wrap;line-height:1.6}"
     ".ftsdk-preview .t{background:#c8f0d0;color:#063;border-radius:2px}.ftsdk-preview .m{color:#888}"
@@ -50,7 +53,8 @@ class PreviewRow:
     line: int
     """Line in the file."""
     side: str
-    """`chosen` or `rejected`; `turn 2 of 3` of a conversation that is trained turn by turn; else empty."""
+    """`chosen` or `rejected`; `good` or `bad` of a labelled answer; `turn 2 of 3` of a conversation that is trained
+    turn by turn; else empty."""
     tokens: tuple[PreviewToken, ...]
     truncated_tokens: int
     flags: tuple[str, ...]
@@ -156,10 +160,10 @@ def preview(
     """Render the first rows exactly as training will, and count what becomes of all of them.
 
     Args:
-        dataset: Chat or preference data.
+        dataset: Chat, preference or unpaired data.
         tokenizer: A Hugging Face fast tokenizer.
         n: How many rows.
-        train_on: As for `SFT`; preference rows always train both answers.
+        train_on: As for `SFT`; preference rows always train both answers, unpaired rows the last one.
         max_length: Tokens per row; None cuts nothing.
         eos_token_ids: The tokens that end an answer. None: the tokenizer's own.
         chat_template: A Jinja template in place of the tokenizer's own.
@@ -186,12 +190,12 @@ def preview(
             if isinstance(sequence, RenderedPair):
                 rows.extend(_pair_rows(index, line, sequence, model))
             else:
-                side = f"turn {turn} of {len(row)}" if len(row) > 1 else ""
+                side = f"turn {turn} of {len(row)}" if len(row) > 1 else _MARKS[sequence.label]
                 rows.append(_chat_row(index, line, side, sequence, model))
     report = summarise(facts, max_length=max_length, has_template=model.has_template)
     return Preview(
         name=dataset.name,
-        train_on=train_on if dataset.format == "chat" else "chosen and rejected",
+        train_on=_TRAINED.get(dataset.format, train_on),
         rows=tuple(rows),
         report=report,
     )

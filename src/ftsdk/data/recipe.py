@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ftsdk.data.bad_rows import OnBad
-from ftsdk.data.steps import ChatStep, PreferenceStep, SplitStep, Step
+from ftsdk.data.steps import ChatStep, PreferenceStep, SplitStep, Step, UnpairedStep
 from ftsdk.spec import DataFormat, Value
 from ftsdk.spec.urls import NoUrl, NoUrlSecret, is_url
 
@@ -20,8 +20,8 @@ __all__ = ["Recipe", "portable_path"]
 class Recipe(Value):
     """Where rows come from, and what was done to them.
 
-    The usual order (first `chat` or `preference`, then `split`) is written flat; anything else goes into `steps`, in
-    order.
+    The usual order (first `chat`, `preference` or `unpaired`, then `split`) is written flat; anything else goes into
+    `steps`, in order.
     """
 
     file: NoUrlSecret | None = None
@@ -53,6 +53,7 @@ class Recipe(Value):
     """With `file` or `hub`: how many of the first rows are read; None reads all."""
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
+    unpaired: UnpairedStep | None = None
     split: SplitStep | None = None
     part: Literal["train", "validation", "test"] | None = None
     steps: Annotated[tuple[Step, ...], Field(strict=False)] | None = None
@@ -77,12 +78,12 @@ class Recipe(Value):
         if self.sha256 is not None and not is_url(self.file or ""):
             raise ValueError("sha256 belongs to a file at an address, and this one is on this machine")
         if self.stored is not None and self.format is None:
-            raise ValueError("stored data needs format: chat or preference")
-        flat = [name for name in ("chat", "preference", "split") if getattr(self, name) is not None]
+            raise ValueError("stored data needs format: chat, preference or unpaired")
+        flat = [name for name in ("chat", "preference", "unpaired", "split") if getattr(self, name) is not None]
         if self.steps is not None and flat:
             raise ValueError(f"{flat[0]} is given beside steps; put it into steps, whose order counts")
-        if self.chat is not None and self.preference is not None:
-            raise ValueError("rows are chat or preference, not both")
+        if sum(shape is not None for shape in (self.chat, self.preference, self.unpaired)) > 1:
+            raise ValueError("rows are chat, preference or unpaired: only one of these")
         if (self.split is None) != (self.part is None):
             raise ValueError("split and part go together: part says which part of the split this is")
         return self
@@ -97,6 +98,8 @@ class Recipe(Value):
             flat.append(Step(chat=self.chat))
         if self.preference is not None:
             flat.append(Step(preference=self.preference))
+        if self.unpaired is not None:
+            flat.append(Step(unpaired=self.unpaired))
         if self.split is not None:
             flat.append(Step(split=self.split, part=self.part))
         return tuple(flat)
@@ -113,13 +116,13 @@ class Recipe(Value):
         source: dict[str, Any] = dict(origin)
         if isinstance(source.get("file"), Path):
             source["file"] = portable_path(source["file"], base)
-        kinds = ["chat" if step.chat or step.preference else "split" if step.split else "other" for step in steps]
+        kinds = ["chat" if step.shape else "split" if step.split else "other" for step in steps]
         if kinds not in ([], ["chat"], ["split"], ["chat", "split"]):
             return cls(**source, steps=steps)
         flat = {
             name: value
             for step in steps
-            for name in ("chat", "preference", "split", "part")
+            for name in ("chat", "preference", "unpaired", "split", "part")
             if (value := getattr(step, name)) is not None
         }
         return cls(**source, **flat)

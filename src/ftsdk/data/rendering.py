@@ -62,12 +62,13 @@ def render_dataset(
     chat_template: str | None = None,
     embedding_rows: int | None = None,
 ) -> Rendered:
-    """Render canonical rows, chat or preference.
+    """Render canonical rows, all of one format.
 
     Args:
         rows: Canonical rows, all of one format, such as `Dataset.rows`.
         tokenizer: A Hugging Face fast tokenizer.
-        train_on: Which tokens of a chat row the loss counts; of a preference row it is always the two answers.
+        train_on: Which tokens of a chat row the loss counts; of a preference row it is always the two answers,
+            of an unpaired row the last one.
         max_length: Tokens per row; what is longer loses its end. None cuts nothing.
         eos_token_ids: The tokens that end an answer. None: the tokenizer's own `eos_token_id`.
         chat_template: A Jinja template in place of the tokenizer's own.
@@ -119,10 +120,20 @@ def render_rows(
     while chunk := list(islice(remaining, _CHUNK)):
         if "messages" in chunk[0]:
             conversations = [_conversation(row, "messages") for row in chunk]
-            if train_on == "completion":
+            is_labelled = "label" in chunk[0]
+            if train_on == "completion" or is_labelled:
                 _refuse_untrained(conversations, start)
-            yield from _chat_rows(
-                conversations, model, train_on, max_length, rows=range(start, start + len(conversations))
+            found = _chat_rows(
+                conversations,
+                model,
+                "completion" if is_labelled else train_on,
+                max_length,
+                rows=range(start, start + len(conversations)),
+            )
+            yield from (
+                [[_labelled(one, row["label"]) for one in made] for made, row in zip(found, chunk, strict=True)]
+                if is_labelled
+                else found
             )
         else:
             yield from ([pair] for pair in _pairs(chunk, model, max_length, first_row=start))
@@ -248,6 +259,12 @@ def _chat_row(
             said[span.message] = text[span.start : span.end]
     flags.update(_content_flags(conversation, text, said, ids, model))
     return RenderedRow(input_ids=tuple(ids), trained=tuple(trained), text=text, flags=frozenset(flags))
+
+
+def _labelled(row: RenderedRow, label: bool) -> RenderedRow:
+    """Return a row with its label and without what is behind its answer, which isn't compared, as in pairs."""
+    stop = len(row.trained) - row.trained[::-1].index(True) if any(row.trained) else len(row.trained)
+    return replace(row, label=label, input_ids=row.input_ids[:stop], trained=row.trained[:stop])
 
 
 def _cut(row: RenderedRow, max_length: int | None) -> RenderedRow:

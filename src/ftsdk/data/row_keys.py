@@ -23,7 +23,7 @@ __all__ = [
     "row_key",
 ]
 
-Format = Literal["table", "chat", "preference"]
+Format = Literal["table", "chat", "preference", "unpaired"]
 
 
 def row_key(row: Mapping[str, Any], format: Format) -> object:  # noqa: A002

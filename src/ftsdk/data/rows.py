@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ftsdk._format import printable
 from ftsdk._rich_text import rich_text
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ftsdk.data.report import DataReport
     from ftsdk.data.steps import Step
     from ftsdk.data.summary import Summary
-    from ftsdk.spec import Model
+    from ftsdk.spec import DataFormat, Model
 
 __all__ = ["Rows"]
 
@@ -67,7 +67,7 @@ class Rows:
         self,
         table: Table,
         source: Source,
-        format: Literal["table", "chat", "preference"],  # noqa: A002
+        format: Literal["table", "chat", "preference", "unpaired"],  # noqa: A002
         rows: RowSequence,
         *,
         dropped: Iterable[DroppedRow],
@@ -78,7 +78,7 @@ class Rows:
         """Hold rows, each with the row of the table that it was made of."""
         self._table = table
         self._source = source
-        self._format: Literal["table", "chat", "preference"] = format
+        self._format: Literal["table", "chat", "preference", "unpaired"] = format
         self._rows = rows
         self._dropped = tuple(dropped)
         self._changed = ChangedRows() if changed is None else changed
@@ -134,7 +134,7 @@ class Rows:
         return self._parts
 
     @property
-    def format(self) -> Literal["table", "chat", "preference"]:
+    def format(self) -> Literal["table", "chat", "preference", "unpaired"]:
         """What the rows are."""
         return self._format
 
@@ -285,7 +285,7 @@ class Rows:
         total, longest = self.token_guesses.total_and_longest()
         return DatasetRef(
             fingerprint=fingerprint,
-            format="preference" if self._format == "preference" else "chat",
+            format=cast("DataFormat", self._format),
             rows=len(self),
             name=self.name,
             tokens=total,
@@ -396,7 +396,7 @@ class Rows:
         rows: RowSequence,
         step: Step,
         *,
-        format: Literal["table", "chat", "preference"],  # noqa: A002
+        format: Literal["table", "chat", "preference", "unpaired"],  # noqa: A002
         dropped: Iterable[DroppedRow] = (),
         changed: ChangedRows | None = None,
     ) -> Dataset:

@@ -128,7 +128,7 @@ def groups_of(
     table: Table,
     group: ByColumn,
     *,
-    format: Literal["table", "chat", "preference"],  # noqa: A002
+    format: Literal["table", "chat", "preference", "unpaired"],  # noqa: A002
     source: str | None,
     prompt_hashes: Callable[[], Any] | None = None,
     prompt_words: Callable[[], Words] | None = None,

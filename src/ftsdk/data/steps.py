@@ -29,6 +29,7 @@ __all__ = [
     "SliceStep",
     "SplitStep",
     "Step",
+    "UnpairedStep",
     "function_step",
 ]
 
@@ -62,6 +63,17 @@ class PreferenceStep(_Arguments):
     chosen: str
     rejected: str
     system: str | None = None
+    on_bad: OnBad = "raise"
+
+
+class UnpairedStep(_Arguments):
+    """The arguments of `Dataset.as_unpaired`."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    label: str
+    system: str | None = None
+    messages: str | None = None
     on_bad: OnBad = "raise"
 
 
@@ -152,6 +164,7 @@ class CanaryStep(Value):
 _KINDS = (
     "chat",
     "preference",
+    "unpaired",
     "split",
     "sample",
     "take",
@@ -174,6 +187,7 @@ class Step(Value):
 
     chat: ChatStep | None = None
     preference: PreferenceStep | None = None
+    unpaired: UnpairedStep | None = None
     split: SplitStep | None = None
     part: Literal["train", "validation", "test"] | None = None
     """Which part of the split."""
@@ -204,6 +218,11 @@ class Step(Value):
         return self
 
     @property
+    def shape(self) -> ChatStep | PreferenceStep | UnpairedStep | None:
+        """What made rows to train on of a table; None for all other steps."""
+        return self.chat or self.preference or self.unpaired
+
+    @property
     def function(self) -> FunctionStep | None:
         """The function that was called, which a record can't call again; None for all other steps."""
         return self.filter or self.map
@@ -223,6 +242,8 @@ class Step(Value):
             return dataset.as_chat(**self.chat.to_dict())
         if self.preference is not None:
             return dataset.as_preference(**self.preference.to_dict())
+        if self.unpaired is not None:
+            return dataset.as_unpaired(**self.unpaired.to_dict())
         if self.sample is not None:
             return dataset.sample(self.sample.n, self.sample.seed)
         if self.take is not None:

@@ -88,7 +88,8 @@ class Store:
         """
         path, rows = self._checked(fingerprint)
         table = table_of_messages(rows)
-        if set(table.columns).difference(BESIDE) != set(SIDES[format]):
+        is_labelled = "label" in table.columns
+        if set(table.columns).difference(BESIDE) != set(SIDES[format]) or is_labelled != (format == "unpaired"):
             raise DatasetError(
                 f"the stored rows have {', '.join(table.columns)}, and aren't {format} rows.", source=str(path)
             )

@@ -13,7 +13,7 @@ from ftsdk.data.argument_checks import checked_count
 from ftsdk.data.bad_rows import BadRows, OnBad
 from ftsdk.data.dataset import Dataset
 from ftsdk.data.sources import RowSource, Source
-from ftsdk.data.steps import ChatStep, PreferenceStep, Step
+from ftsdk.data.steps import ChatStep, PreferenceStep, Step, UnpairedStep
 from ftsdk.data.table import table_of
 from ftsdk.errors import DatasetError
 
@@ -23,9 +23,9 @@ __all__ = ["DatasetStream"]
 class DatasetStream(Dataset):
     """A dataset of which only the rows are read that are needed, from the first on.
 
-    `take(n)` returns the first rows as an ordinary dataset, `as_chat` and `as_preference` shape those that will be
-    read, and iterating yields raw rows. A job with `max_steps` reads what it trains on. Everything else needs all rows,
-    and is refused.
+    `take(n)` returns the first rows as an ordinary dataset, `as_chat`, `as_preference` and `as_unpaired` shape those
+    that will be read, and iterating yields raw rows. A job with `max_steps` reads what it trains on. Everything else
+    needs all rows, and is refused.
     """
 
     __slots__ = ("_on_bad", "_origin", "_read", "_shape")
@@ -142,6 +142,21 @@ class DatasetStream(Dataset):
         """Make pairs of answers of the rows that will be read; see `Dataset.as_preference`."""
         step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=on_bad)
         return self._shaped(Step(preference=step))
+
+    def as_unpaired(
+        self,
+        prompt: str | None = None,
+        completion: str | None = None,
+        label: str = "label",
+        system: str | None = None,
+        messages: str | None = None,
+        on_bad: OnBad = "raise",
+    ) -> Dataset:
+        """Make labelled answers of the rows that will be read; see `Dataset.as_unpaired`."""
+        step = UnpairedStep.of(
+            prompt=prompt, completion=completion, label=label, system=system, messages=messages, on_bad=on_bad
+        )
+        return self._shaped(Step(unpaired=step))
 
     def _shaped(self, step: Step) -> Dataset:
         return DatasetStream(self._read, self._origin, on_bad=self._on_bad, shape=step)

@@ -30,7 +30,7 @@ class Summary:
     """What is in a dataset."""
 
     name: str
-    format: Literal["table", "chat", "preference"]
+    format: Literal["table", "chat", "preference", "unpaired"]
     rows: int
     columns: tuple[str, ...]
     prompt_chars_median: int | None
@@ -143,7 +143,7 @@ def summarise(dataset: Rows) -> Summary:
         dropped_rows=len(dataset.dropped),
         form=dataset.form,
         skipped=dataset.source.skipped,
-        left_out=dataset.left_out if not any(step.chat or step.preference for step in dataset.steps) else (),
+        left_out=dataset.left_out if not any(step.shape for step in dataset.steps) else (),
         next_call=dataset.shape_hint if dataset.format == "table" else "",
     )
 
@@ -163,7 +163,7 @@ def _characters(dataset: Rows) -> tuple[Any, Any]:
     import numpy
     import pyarrow.compute as compute
 
-    side = "messages" if dataset.format == "chat" else "chosen"
+    side = "chosen" if dataset.format == "preference" else "messages"
     before: list[Any] = []
     answers: list[Any] = []
     for batch in dataset.canonical.batches():
@@ -174,7 +174,7 @@ def _characters(dataset: Rows) -> tuple[Any, Any]:
             continue
         sides = {name: messages_of(batch.arrow.column(name)) for name in batch.arrow.schema.names}
         answered = sides[side]
-        asked = answered if dataset.format == "chat" else sides["prompt"]
+        asked = sides["prompt"] if dataset.format == "preference" else answered
         lengths, answer = (compute.call_function("utf8_length", [one.contents]) for one in (asked, answered))
         answer = answer.to_numpy()[answered.last]
         sums = numpy.concatenate([[0], numpy.cumsum(lengths.to_numpy())])

@@ -26,6 +26,8 @@ class RenderedRow:
     flags: frozenset[str] = frozenset()
     """What is odd: `content_missing`, `tools_missing`, `boundary_mismatch`, `missing_eos`, `double_bos`,
     `special_tokens_in_content`."""
+    label: bool | None = None
+    """Whether the answer is a good one, of rows that say so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from ftsdk.protocol.serving import CanServe, ServingPlan, ServingStatus, plan_se
 from ftsdk.spec import Value
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["Deployment", "DeploymentRecord", "deployments", "deployments_in", "make_deployment"]
+__all__ = ["Deployment", "DeploymentRecord", "deploy_plan", "deployments", "deployments_in", "make_deployment"]
 
 FOLDER = "serving"
 
@@ -308,16 +308,11 @@ def make_deployment(
     """Return the deployment for `Run.serve`, which see. Starts nothing."""
     if not isinstance(backend, CanServe):
         raise SpecError(
-            f"backend {backend.name!r} can't serve models. Serve the weights with a server of your own "
-            "(run.collect('folder')), "
-            "and measure it: run.evaluate(tuned=Endpoint(url=..., model=...))"
+            f"backend {backend.name!r} can't serve models. Serve the run on this machine: "
+            "run.serve(engine='llama.cpp'); or elsewhere: serve([run], engine='vllm').write_files('folder')"
         )
     if status.state != "succeeded":
         raise RunNotReadyError(f"run {ref} is {status.state}; only the model of a run that succeeded can be served")
-    for earlier in deployments_in(folder, backend):
-        raise SpecError(
-            f"run {ref} has a deployment that isn't stopped, {earlier.record.name}; stop it first: ftsdk stop {ref}"
-        )
     offers = backend.serving_offers(ref)
     if not offers:
         raise SpecError(
@@ -325,6 +320,38 @@ def make_deployment(
             "elsewhere"
         )
     plan = plan_serving(offers, hardware=hardware, budget_usd=budget_usd, max_hours=max_hours, idle_stop_s=idle_stop_s)
+    return deploy_plan(backend, ref, plan, folder=folder, poll_s=poll_s, clock=clock, sleep=sleep)
+
+
+def deploy_plan(
+    backend: CanServe,
+    ref: RunRef,
+    plan: ServingPlan,
+    *,
+    folder: Path | None = None,
+    poll_s: float = 5.0,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Deployment:
+    """Return a deployment of a plan, on record with a run. Starts nothing.
+
+    Args:
+        backend: The backend that serves.
+        ref: The run.
+        plan: What will be started.
+        folder: The folder of the run's results; None: that in ftsdk's home.
+        poll_s: Seconds between two polls.
+        clock: Seconds since the epoch.
+        sleep: Waits for some seconds.
+
+    Raises:
+        SpecError: The run has a deployment that isn't stopped.
+    """
+    folder = home() / "results" / str(ref).replace(":", "-") if folder is None else folder
+    for earlier in deployments_in(folder, backend):
+        raise SpecError(
+            f"run {ref} has a deployment that isn't stopped, {earlier.record.name}; stop it first: ftsdk stop {ref}"
+        )
     name = re.sub(r"[^a-z0-9]+", "-", f"ftsdk-{ref.id.lower()}")[:40].strip("-") + f"-{uuid.uuid4().hex[:8]}"
     record = DeploymentRecord(name=name, ref=str(ref), plan=plan, intended_at=clock())
     return Deployment(record, backend, folder=folder / FOLDER, poll_s=poll_s, clock=clock, sleep=sleep)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, InstanceOf, ValidationInfo, field_validator, mo
 from ftsdk._format import html_table, printable
 from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
+from ftsdk.cost.catalogue.plan_notes import model_notes
 from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval, Gate, check_gate
@@ -180,7 +181,7 @@ class FineTuneJob(JobFields):
         notes = data_notes(self.train, self.validation, self._judges(), allow_leaks=self.allow_leaks)
         found = headline(self.train)
         notes = notes if found is None else (*notes, found)
-        plan = plan.replace(notes=(*plan.notes, *notes, *rendered.notes))
+        plan = plan.replace(notes=(*plan.notes, *model_notes(plan.spec), *notes, *rendered.notes))
         if self.budget_usd is not None and plan.cost is not None:
             refuse_over_budget(plan, self.budget_usd, is_quoted=isinstance(backend, CanQuote))
         return plan

@@ -73,9 +73,10 @@ def check_attention(
         raise UnsupportedAttentionError(f"{type(module).__name__} needs {', '.join(unknown) or 'another attention'}")
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an allocator of torch had no more memory; that of the CPU raises a plain `RuntimeError`."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an allocator had no more memory; that of torch on a CPU raises a plain `RuntimeError`."""
     import torch
 
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in words or "not enough memory" in words
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "not enough memory", "std::bad_alloc"))

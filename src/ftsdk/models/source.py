@@ -22,6 +22,7 @@ __all__ = [
     "check_stated_sizes",
     "inspect_folder",
     "inspect_model",
+    "weight_files",
 ]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -111,7 +112,7 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
         )
     config = read_json(folder / "config.json", shown)
     _refuse_remote_code(folder, config, model, shown)
-    headers = [read_safetensors_header(path) for path in _weight_files(folder, names, shown)]
+    headers = [read_safetensors_header(path) for path in weight_files(folder, shown)]
     facts = _facts_of_config(
         config, ModelFacts(source=model.source, name=base_name(model), is_downloaded=True, path=folder)
     )
@@ -153,8 +154,7 @@ def check_stated_sizes(path: Path, *, shown: str, adapter: str | None = None) ->
         check_sizes(sizes, found.tensor_names, found.parameters, shown=shown)
         return
     config = read_json(path / "config.json", shown)
-    names = {entry.name for entry in path.iterdir()}
-    headers = [read_safetensors_header(part) for part in _weight_files(path, names, shown)]
+    headers = [read_safetensors_header(part) for part in weight_files(path, shown)]
     tensors = [name for header in headers for name in header.shapes]
     parameters = sum(header.parameters for header in headers)
     check_sizes({**config, **_text_part(config)}, tensors, parameters, shown=shown)
@@ -250,8 +250,13 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else config
 
 
-def _weight_files(folder: Path, names: set[str], shown: str) -> list[Path]:
-    """Return the files that transformers would load: one file, or the parts that an index names."""
+def weight_files(folder: Path, shown: str) -> list[Path]:
+    """Return the files that transformers would load: one file, or the parts that an index names.
+
+    Raises:
+        ModelError: There are none, some are missing, or there are only pickles.
+    """
+    names = {path.name for path in folder.iterdir()}
     if "model.safetensors" in names:
         return [folder / "model.safetensors"]
     if "model.safetensors.index.json" in names:

@@ -16,7 +16,7 @@ class Capabilities(Value):
     tunings: frozenset[str]
     """Kinds of tuning: `{"lora", "full"}`."""
     formats: frozenset[str]
-    """Formats of data: `{"chat", "preference"}`."""
+    """Formats of data: `{"chat", "preference", "unpaired"}`."""
     model_sources: frozenset[str]
     """Where models may come from: `{"hub", "folder", "gguf"}`."""
     fields: frozenset[str]

@@ -24,7 +24,17 @@ from ftsdk.spec import Value
 from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import OptionalUsd, Usd, nearest
 
-__all__ = ["CanServe", "ServingOffer", "ServingPlan", "ServingState", "ServingStatus", "plan_serving"]
+__all__ = [
+    "TEMPLATE_FILE",
+    "CanRentServers",
+    "CanServe",
+    "RentedServer",
+    "ServingOffer",
+    "ServingPlan",
+    "ServingState",
+    "ServingStatus",
+    "plan_serving",
+]
 
 LEAST_HOURS = Decimal(1) / 12
 """Five minutes; a shorter deployment would be useless."""
@@ -56,6 +66,8 @@ class ServingOffer(Value):
     idle_stop_s_min: int
     """The shortest time without a request after which the provider can stop a deployment, in seconds."""
     idle_stop_s_max: int
+    start_s: int = 0
+    """The most that a start can take while it is billed, in seconds; 0: billing begins once it is ready."""
     native: dict[str, str] = Field(default_factory=dict[str, str])
     """What the backend needs to start it."""
 
@@ -148,6 +160,46 @@ class CanServe(Protocol):
         ...
 
 
+class RentedServer(Value):
+    """A server that a backend is to run in a container with a GPU."""
+
+    command: tuple[str, ...]
+    """Its command line, with paths as the container sees them."""
+    port: int
+    models: tuple[str, ...]
+    """The names that requests may have as their model."""
+    memory_gib: float
+    """GPU memory that it needs at least."""
+    gpu: str | None = None
+    """The GPU, as the backend names it; None: any with enough memory."""
+    api_key_env: str
+    """Environment variable, here, with the key that clients must send."""
+    min_containers: int = 0
+    chat_template: str | None = None
+    """The text of a chat template, which the container writes to `TEMPLATE_FILE`."""
+
+
+TEMPLATE_FILE = "/tmp/chat_template.jinja"
+"""In a container."""
+
+
+@runtime_checkable
+class CanRentServers(CanServe, Protocol):
+    """A backend that runs a server of ours beside the adapters of its runs."""
+
+    def adapter_folder(self, ref: RunRef) -> str:
+        """Return the folder of a run's adapter as a server there sees it."""
+        ...
+
+    def server_offers(self, server: RentedServer) -> Sequence[ServingOffer]:
+        """List the hardware that can run a server; `start_serving` takes the offers as it takes others.
+
+        Raises:
+            UnsupportedSpecError: There is no such GPU.
+        """
+        ...
+
+
 def plan_serving(
     offers: Sequence[ServingOffer],
     *,
@@ -192,7 +244,8 @@ def plan_serving(
             f"idle_stop_s must be whole minutes, from {offer.idle_stop_s_min} to {offer.idle_stop_s_max} seconds; got "
             f"{idle_s}"
         )
-    idle_hours = Decimal(idle_s) / 3600
+    # Beside the time of use: what is billed before it, and after it.
+    idle_hours = Decimal(idle_s + offer.start_s) / 3600
     limits = [] if max_hours is None else [exact_amount(max_hours)]
     if budget_usd is not None:
         budget = exact_amount(budget_usd)
@@ -200,11 +253,9 @@ def plan_serving(
         if affordable < LEAST_HOURS:
             needed = (price * (idle_hours + LEAST_HOURS)).quantize(Decimal("0.01"), ROUND_CEILING)
             raise BudgetExceededError(
-                f"nothing was started: {offer.hardware} costs {money(price, places=2)} an hour, "
-                "and the provider's idle stop comes "
-                f"{idle_s // 60} min "
-                f"after the last request, so five minutes of use can cost ${needed}; the budget is ${budget}. "
-                "Raise budget_usd, or choose cheaper hardware"
+                f"nothing was started: {offer.hardware} costs {money(price, places=2)} an hour, and the provider's "
+                f"idle stop comes {idle_s // 60} min after the last request{_billed_start(offer)}, so five minutes "
+                f"of use can cost ${needed}; the budget is ${budget}. Raise budget_usd, or choose cheaper hardware"
             )
         limits.append(affordable)
     # Rounded down to a second, so that rounding can't go over the budget.
@@ -213,6 +264,10 @@ def plan_serving(
     if budget_usd is not None:
         at_most = min(at_most, exact_amount(budget_usd))
     return ServingPlan(offer=offer, max_s=max_s, idle_stop_s=idle_s, at_most_usd=at_most)
+
+
+def _billed_start(offer: ServingOffer) -> str:
+    return f", and a start is billed for up to {offer.start_s // 60} min" if offer.start_s else ""
 
 
 def _choose(offers: Sequence[ServingOffer], hardware: str | None) -> ServingOffer:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ftsdk._format import html_table
 from ftsdk.backends.registry import get_backend
 from ftsdk.errors import Diagnosis, RunFailedError
 from ftsdk.protocol import TERMINAL, Artifact, Backend, CanResume, Event, Plan, RunRef, RunStatus
 from ftsdk.protocol.estimates import Quote
+from ftsdk.protocol.serving import CanRentServers, CanServe
 from ftsdk.run.artifacts import collect, tuned_model
 from ftsdk.run.async_wait import wait_in_thread
 from ftsdk.run.budget import BudgetWatch, budget_watch, why_over_budget
@@ -29,12 +30,17 @@ from ftsdk.run.submission import confirm, ref_of, status_of, submit
 from ftsdk.run.waiter import Waiter
 from ftsdk.spec import Model
 from ftsdk.spec.amounts import check_amount
+from ftsdk.trackers import TrackedRun, Tracker, TrackerRequest, replay
 
 if TYPE_CHECKING:
+    from ftsdk.data import Dataset
     from ftsdk.deploy.deployments import Deployment
+    from ftsdk.deploy.servers.engines import Engine, EngineName
+    from ftsdk.deploy.servers.served_run import ServedRun
     from ftsdk.evals import Eval, EvalReport, Gate
     from ftsdk.evals.report.build import UsdPerHour
     from ftsdk.evals.targets import Measurable
+    from ftsdk.models.export import Export, ExportFormat
     from ftsdk.protocol.serving import ServingOffer
     from ftsdk.run.diagnosis import RunDiagnosis
     from ftsdk.run.difference import RunDifference
@@ -88,6 +94,11 @@ class Run:
         plan = Plan.from_dict(self._record.plan)
         quote = Quote.from_native(self._record.native)
         return plan if quote is None else plan.quoted(quote)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that the run is at."""
+        return self._backend
 
     @property
     def created_at(self) -> datetime:
@@ -311,6 +322,18 @@ class Run:
         """
         return base_model_of(self._record)
 
+    def training_data(self) -> Dataset:
+        """Return the rows that were trained on, from the store: `Fingerprint.of(run.training_data())`.
+
+        Columns that aren't part of a row, such as one to slice by, aren't kept there.
+
+        Raises:
+            DatasetError: They aren't in the store of this machine.
+        """
+        from ftsdk.data import Store
+
+        return Store().load(self.plan.spec.train)
+
     @property
     def evals(self) -> list[Eval]:
         """The evals of the job."""
@@ -367,6 +390,68 @@ class Run:
             progress=progress,
         )
 
+    def export(
+        self,
+        into: str | Path,
+        *,
+        to: ExportFormat,
+        quantization: str | None = None,
+        evals: Sequence[Eval] | None = None,
+        on_message: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> Export:
+        """Write the tuned model for others to run, and prove it, by the run's evals too; see `Model.export`.
+
+        The model card in it has the job, the fingerprints of the data, the last evaluation and the cost.
+
+        Args:
+            into: A new or empty folder.
+            to: `"adapter"`, `"merged"`, `"gguf"` or `"ollama"`.
+            quantization: The number format; None: that of the base, and `"q8_0"` for GGUF.
+            evals: None means those of the job; an empty list measures none.
+            on_message: Called with one sentence before each slow step.
+            **options: The others of `Model.export`.
+
+        Raises:
+            RunNotReadyError: The run hasn't succeeded.
+            SpecError: An option is invalid, or the folder isn't empty.
+            ModelError: The model can't be exported so; says why, and what can.
+        """
+        from ftsdk.run.exporting import export_run
+
+        return export_run(
+            self._record,
+            self.model(),
+            self._folder() / "evals",
+            into,
+            to=to,
+            quantization=quantization,
+            evals=evals,
+            on_message=on_message,
+            options=options,
+        )
+
+    def log_to(self, tracker: TrackerRequest | Tracker) -> int:
+        """Send the run's whole history to a tracker, as if it had followed the run, and return how many events it got.
+
+        The same history again makes no doubles in the built-in ones: W&B (online), MLflow and Trackio keep what they
+        have, and TensorBoard's files are replaced.
+
+        Args:
+            tracker: `"trackio"`, `"tensorboard"`, `"wandb"`, `"mlflow"`, or an object such as `Wandb(project="mails")`.
+
+        Raises:
+            SpecError: There is no such tracker.
+            MissingExtraError: A package that it needs isn't installed.
+            FtsdkError: The tracker failed.
+            BackendError: The backend can't be reached.
+        """
+        plan = self.plan
+        spec = plan.spec.to_dict()
+        training = plan.request.get("training", {})
+        tracked = TrackedRun(id=self.ref.partition(":")[2], spec=spec, training=training, is_replay=True)
+        return replay(tracker, tracked, self.events())
+
     def diagnose(self) -> RunDiagnosis:
         """Look at the run's losses and at its evaluation, and say what to change next, one thing at a time.
 
@@ -392,26 +477,50 @@ class Run:
 
         return difference(self._record, other._record, events=(self.events(), other.events()))
 
+    @overload
     def serve(
         self,
         *,
-        hardware: str | None = None,
-        budget_usd: float | None = None,
+        budget_usd: float,
         max_hours: float | None = None,
+        hardware: str | None = None,
         idle_stop_s: int | None = None,
         poll_s: float = 5.0,
-    ) -> Deployment:
-        """Return a deployment of the tuned model, for a `with` block; `.endpoint` in it answers chats.
+    ) -> Deployment: ...
+    @overload
+    def serve(
+        self,
+        *,
+        max_hours: float | None = None,
+        hardware: str | None = None,
+        idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
+    ) -> Deployment | ServedRun: ...
+    @overload
+    def serve(self, *, engine: Engine | EngineName, max_hours: float | None = None) -> ServedRun: ...
+    def serve(
+        self,
+        *,
+        engine: Engine | EngineName | None = None,
+        budget_usd: float | None = None,
+        max_hours: float | None = None,
+        hardware: str | None = None,
+        idle_stop_s: int | None = None,
+        poll_s: float = 5.0,
+    ) -> Deployment | ServedRun:
+        """Return the tuned model as something to serve, for a `with` block; `.endpoint` in it answers chats.
 
-        Nothing starts before the block, so `print(run.serve(budget_usd=10))` shows hardware, price and limits at no
-        cost. The deployment stops at the end of the block, of its time limit, or of the process; and the provider stops
-        it when it is idle.
+        Without `engine`, a backend that can serve does: then nothing starts before the block, so
+        `print(run.serve(budget_usd=10))` shows hardware, price and limits at no cost. The deployment stops at the end
+        of the block, of its time limit, or of the process; and the provider stops it when it is idle. For other
+        backends, llama.cpp serves on this machine. For several runs behind one address: `ftsdk.serve([run_a, run_b])`.
 
         Args:
-            hardware: One of `serving_offers()`; None picks the cheapest that is available.
-            budget_usd: The most to spend, in US dollars, even if this process dies. Either this or `max_hours` is
-                required.
+            engine: `"llama.cpp"`, or another one of `ftsdk.serve`, in place of the backend's own.
+            budget_usd: The most to spend, in US dollars, even if this process dies. At a backend that bills, either
+                this or `max_hours` is required.
             max_hours: Stop after so many hours.
+            hardware: One of `serving_offers()`; None picks the cheapest that is available.
             idle_stop_s: Seconds without a request after which the provider stops it; None takes the shortest that it
                 allows.
             poll_s: Seconds between two polls.
@@ -419,11 +528,20 @@ class Run:
         Raises:
             BudgetExceededError: The budget doesn't cover five minutes and the idle time.
             RunNotReadyError: The run hasn't succeeded.
-            SpecError: The backend or the model can't be served, a limit is missing, or an earlier deployment isn't
-                stopped.
+            SpecError: The backend or the model can't be served, a limit is missing, an option is for others, or an
+                earlier deployment isn't stopped.
         """
         from ftsdk.deploy.deployments import make_deployment
+        from ftsdk.deploy.servers.served_run import rent_server, serve_run
 
+        if engine is None and isinstance(self._backend, CanRentServers):
+            return rent_server(
+                self, gpu=hardware, idle_stop_s=idle_stop_s, budget_usd=budget_usd, max_hours=max_hours, poll_s=poll_s
+            )
+        is_own = engine is None and (isinstance(self._backend, CanServe) or budget_usd is not None or hardware)
+        if not is_own:
+            options = {"budget_usd": budget_usd, "hardware": hardware, "idle_stop_s": idle_stop_s}
+            return serve_run(self, engine or "llama.cpp", max_hours=max_hours, options=options)
         return make_deployment(
             self._backend,
             ref_of(self._record),
@@ -438,14 +556,11 @@ class Run:
 
     def serving_offers(self) -> Sequence[ServingOffer]:
         """Return the hardware that can serve the tuned model, with prices; empty if there is none. Starts nothing."""
-        from ftsdk.protocol.serving import CanServe
-
         return self._backend.serving_offers(ref_of(self._record)) if isinstance(self._backend, CanServe) else []
 
     def deployments(self) -> list[Deployment]:
         """Return the deployments of this run that aren't known to be stopped, from any process; each has `stop()`."""
         from ftsdk.deploy.deployments import deployments_in
-        from ftsdk.protocol.serving import CanServe
 
         return deployments_in(self._folder(), self._backend) if isinstance(self._backend, CanServe) else []
 

@@ -24,18 +24,19 @@ INHERITED = "FTSDK_LOCK_FD"
 """Environment variable with the descriptor of an open file that already holds the lock."""
 
 
-def acquire(folder: Path, *, patience_s: float = 0.2) -> int | None:
+def acquire(folder: Path, *, patience_s: float = 0.2, name: str = LOCK) -> int | None:
     """Take the lock. Return the open file's descriptor, or None if another process has it.
 
     Args:
         folder: The run's folder.
         patience_s: Seconds to try for: `is_held` in another process takes the lock for a moment, too.
+        name: The file that is locked; another one than the worker's, for another right.
     """
     flock = _flock()
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (IsADirectoryError, PermissionError) as error:
-        raise BackendError(f"{folder / LOCK} can't be opened ({error.strerror}); check its permissions") from error
+        raise BackendError(f"{folder / name} can't be opened ({error.strerror}); check its permissions") from error
     deadline = time.monotonic() + patience_s
     while True:
         try:

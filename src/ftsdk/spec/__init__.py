@@ -4,14 +4,16 @@ from ftsdk.spec.base import Value, set_fields
 from ftsdk.spec.dataset_ref import DataFormat, DatasetRef
 from ftsdk.spec.interval import Range
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
-from ftsdk.spec.method import DPO, METHODS, SFT, AnyMethod, Method, TrainOn
+from ftsdk.spec.method import DPO, KTO, METHODS, ORPO, SFT, AnyMethod, Method, SimPO, TrainOn
 from ftsdk.spec.model import Model
 from ftsdk.spec.token_price import TokenPrice
 from ftsdk.spec.tuning import TUNINGS, AnyLoRA, AnyTuning, DoRA, FullFineTune, LoRA, QLoRA, Tuning
 
 __all__ = [
     "DPO",
+    "KTO",
     "METHODS",
+    "ORPO",
     "SFT",
     "TUNINGS",
     "AnyLoRA",
@@ -30,6 +32,7 @@ __all__ = [
     "Model",
     "QLoRA",
     "Range",
+    "SimPO",
     "TokenPrice",
     "TrainOn",
     "Tuning",

@@ -6,8 +6,9 @@ A `Model` is a value and knows nobody who loads weights. Each ability is an entr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ftsdk._entry_points import installed
 from ftsdk.errors import FtsdkError, MissingExtraError
@@ -15,7 +16,7 @@ from ftsdk.errors import FtsdkError, MissingExtraError
 if TYPE_CHECKING:
     from ftsdk.spec.model import Model
 
-__all__ = ["GROUP", "Generates", "Messages", "Unloads", "model_ability"]
+__all__ = ["GROUP", "ExportReport", "Exports", "Generates", "Messages", "Unloads", "model_ability"]
 
 GROUP = "ftsdk.model_abilities"
 
@@ -46,6 +47,57 @@ class Unloads(Protocol):
 
     def __call__(self, model: Model, /) -> None:
         """Free the memory of the model; see `Model.unload`."""
+        ...
+
+
+class ExportReport(Protocol):
+    """What `Model.export` returns: `ftsdk.models.export.Export`, of a layer above this one."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        ...
+
+    @property
+    def state(self) -> Literal["proven", "failed", "unproven"]:
+        """Whether the gates passed, one of them failed, or some couldn't be checked."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a gate found that this isn't the model that was evaluated: it won't be served."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        ...
+
+    def to_html(self) -> str:
+        """Return a page: the gates, and every answer that changed."""
+        ...
+
+
+class Exports(Protocol):
+    """The ability `export`."""
+
+    def __call__(
+        self,
+        model: Model,
+        into: str | Path,
+        /,
+        *,
+        to: str,
+        quantization: str | None,
+        adapter_only: bool,
+        prompts: Sequence[str | Messages] | None,
+        evals: Sequence[Any],
+        most_loss: float,
+        reference_dtype: Literal["float32", "bfloat16", "float16"],
+        prove: bool,
+        name: str | None,
+        on_message: Callable[[str], None] | None,
+    ) -> ExportReport:
+        """Export; see `Model.export`."""
         ...
 
 

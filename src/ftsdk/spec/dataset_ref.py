@@ -12,12 +12,14 @@ from ftsdk.spec.interval import Range
 
 __all__ = ["MAKING_ROWS", "DataFormat", "DatasetRef"]
 
-DataFormat = Literal["chat", "preference"]
-"""`chat`: rows of `messages` that end with the assistant. `preference`: rows of `prompt`, `chosen`, `rejected`."""
+DataFormat = Literal["chat", "preference", "unpaired"]
+"""`chat`: rows of `messages` that end with the assistant. `preference`: rows of `prompt`, `chosen`, `rejected`.
+`unpaired`: rows of `messages` and a `label`, true if the last answer is a good one."""
 
 MAKING_ROWS: Mapping[DataFormat, str] = {
     "chat": "Dataset.as_chat(prompt=, completion=)",
     "preference": "Dataset.as_preference(prompt=, chosen=, rejected=)",
+    "unpaired": "Dataset.as_unpaired(prompt=, completion=, label=)",
 }
 """The call that makes rows of each format, for messages."""
 

@@ -35,7 +35,7 @@ class Hyperparameters(Value):
     other_words: ClassVar[Mapping[str, str]] = INSTEAD_OF_WORD
 
     method: Method = SFT()
-    """What is learned: `SFT()` or `DPO()`."""
+    """What is learned, and from which data: `SFT()`; `DPO()`, `ORPO()` or `SimPO()`; `KTO()`."""
     tuning: Tuning = LoRA()
     """Which weights are trained: `LoRA()`, `QLoRA()`, `DoRA()` or `FullFineTune()`."""
     epochs: Annotated[float, Field(gt=0, le=1000)] = 3
@@ -118,6 +118,8 @@ def _mismatch(method: Method, part: str, data: DatasetRef) -> str:
 
 def _remedy(method: Method, data: DatasetRef) -> str:
     others = " or ".join(f"{other.__name__}()" for other in METHODS.values() if other.data_format == data.format)
+    if data.format == "unpaired":  # shaping them anew would train on the bad answers too
+        return f"Use method={others}, or the good answers alone: filter(lambda row: row['label']).as_chat(...)"
     return f"Use {MAKING_ROWS[method.data_format]}" + (f", or method={others} for {data.format} rows" if others else "")
 
 

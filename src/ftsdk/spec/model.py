@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, overload
 
 from pydantic import Field, field_validator
 
 from ftsdk._rich_text import rich_text
-from ftsdk.spec.abilities import Generates, Messages, Unloads, model_ability
+from ftsdk.spec.abilities import ExportReport, Exports, Generates, Messages, Unloads, model_ability
 from ftsdk.spec.base import Value
 from ftsdk.spec.urls import NoUrl, NoUrlSecret
 
@@ -110,6 +111,69 @@ class Model(Value):
         """Free the memory that the model takes since `generate` has loaded it; nothing happens if it isn't loaded."""
         free: Unloads = model_ability("unload")
         free(self)
+
+    def export(
+        self,
+        into: str | Path,
+        *,
+        to: Literal["adapter", "merged", "gguf", "ollama"],
+        quantization: str | None = None,
+        adapter_only: bool = False,
+        prompts: Sequence[str | Messages] | None = None,
+        evals: Sequence[Any] = (),
+        most_loss: float = 0.02,
+        reference_dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        prove: bool = True,
+        name: str | None = None,
+        on_message: Callable[[str], None] | None = None,
+    ) -> ExportReport:
+        """Write the model for others to run, and prove that it still is the one that was evaluated.
+
+        What was written is opened again by what will run it (transformers, PEFT, or llama.cpp in a process of its own)
+        and held against this model, gate by gate: files, tokenizer, chat template, ends of text, the adapter,
+        log-probabilities, greedy answers, and the score of evals. An export that fails says so in its manifest, in a
+        file `EXPORT-FAILED.txt` and in the returned value; it isn't served unless you allow it by name.
+
+        Args:
+            into: A new or empty folder.
+            to: `"adapter"` for PEFT; `"merged"`, one model for transformers and vLLM; `"gguf"` for llama.cpp;
+                `"ollama"`, a GGUF file and its Modelfile.
+            quantization: The number format. Of `"merged"`: `"f32"`, `"f16"` or `"bf16"`; None: that of the base. Of
+                `"gguf"` and `"ollama"`: also `"q8_0"`, the default, `"q6_k"`, `"q5_k_m"` and `"q4_k_m"`.
+            adapter_only: Of `"gguf"`: write the adapter and its base as two files, so that a server can hold several
+                adapters on one base. The default of `quantization` is `"f16"` then.
+            prompts: Texts or conversations to compare answers on. None: the first 20 of the evals, or else a dozen of
+                general ones, which may say little about what the model was trained for.
+            evals: Evals to measure again on what was written: `run.evals`.
+            most_loss: How much of their scores may be lost, 0.02 being two points of a hundred.
+            reference_dtype: What this model computes in for the comparison. float32 takes four bytes a parameter.
+            prove: False checks the files alone: for a model that doesn't fit into memory.
+            name: Of the files of `"gguf"` and of the adapter in servers. None: after the base.
+            on_message: Called with one sentence before each slow step.
+
+        Returns:
+            The report: `print(export)`, `.state`, `.to_dict()`, `.to_html()`.
+
+        Raises:
+            SpecError: An option is invalid, or the folder isn't empty.
+            ModelError: The model can't be exported so; says why, and what can.
+            MissingExtraError: The extra `local` isn't installed, or `export` for GGUF.
+        """
+        write: Exports = model_ability("export")
+        return write(
+            self,
+            into,
+            to=to,
+            quantization=quantization,
+            adapter_only=adapter_only,
+            prompts=prompts,
+            evals=evals,
+            most_loss=most_loss,
+            reference_dtype=reference_dtype,
+            prove=prove,
+            name=name,
+            on_message=on_message,
+        )
 
     def __str__(self) -> str:
         return self.id + (f"@{self.revision}" if self.revision else "") + (f" + {self.adapter}" if self.adapter else "")

@@ -14,7 +14,7 @@ _TUNING = "tuning=LoRA(...) or {kind: lora, ...} in a file; "
 _SFT = "method=SFT(train_on=...): 'completion', 'assistant' or 'all'"
 _WARMUP = "warmup_ratio, the share of the steps in warmup"
 _GPU = "an option of the backend: backend=Modal(gpu='H100')"
-_DPO = "method=DPO(beta=...)"
+_DPO = "method=DPO(beta=...), as with KTO, ORPO and SimPO"
 _VALIDATION = "validation=, a Dataset; Dataset.split(validation=0.1) makes one"
 _CHECKPOINTS = "checkpoint_steps, the optimizer steps between two checkpoints"
 
@@ -72,7 +72,13 @@ INSTEAD_OF_WORD: Mapping[str, str] = {
     **dict.fromkeys(("train_on_inputs", "train_on_input", "train_on", "mask_prompt"), _SFT),
     **dict.fromkeys(("completion_only_loss", "assistant_only_loss", "masking_strategy", "roles_to_train"), _SFT),
     **dict.fromkeys(("beta", "dpo_beta"), _DPO),
-    **dict.fromkeys(("training_method", "training_type", "rl"), "method=SFT() or method=DPO()"),
+    "orpo_alpha": "method=ORPO(beta=...)",
+    **dict.fromkeys(("gamma", "simpo_gamma", "gamma_beta_ratio"), "method=SimPO(beta=, gamma=): gamma is absolute"),
+    **dict.fromkeys(
+        ("desirable_weight", "undesirable_weight", "kto_chosen_weight", "kto_rejected_weight"),
+        "method=KTO(desirable_weight=, undesirable_weight=)",
+    ),
+    **dict.fromkeys(("training_method", "training_type", "rl"), "method=SFT(), DPO(), KTO(), ORPO() or SimPO()"),
     # Where it runs
     **dict.fromkeys(("gpu", "gpus", "gpu_type", "cpu", "memory_gib", "region", "num_gpus"), _GPU),
     **dict.fromkeys(("provider", "device", "platform", "launcher"), "backend"),

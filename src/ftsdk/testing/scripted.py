@@ -274,7 +274,7 @@ class ScriptedBackend:
             return "model", base
         (into / "adapter_model.safetensors").write_bytes(_safetensors("base_model.model.lm_head.lora_A.weight", [1.0]))
         (into / "adapter_config.json").write_text(
-            json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, **spec.tuning.to_dict()})
+            json.dumps({"peft_type": "LORA", "r": 8, "base_model_name_or_path": base, **spec.tuning.to_dict()})
         )
         return "adapter", base
 

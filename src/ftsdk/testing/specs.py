@@ -74,7 +74,10 @@ _VALUES: Mapping[str, tuple[Any, Any]] = {
     "max_steps": (7, 70),
     "max_truncated": (0.0, 0.5),
     "method.beta": (0.05, 0.3),
+    "method.desirable_weight": (0.5, 2.0),
+    "method.gamma": (0.5, 1.5),
     "method.train_on": ("completion", "all"),
+    "method.undesirable_weight": (0.5, 2.0),
     "model.adapter": ("adapters/first", "adapters/second"),
     "model.chat_template": (
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}",

@@ -357,7 +357,10 @@ def test_columns_that_change_what_is_trained_are_refused(row: dict[str, Any]) ->
         with pytest.raises(DatasetError, match=f"row 2, field '{column}': can't be trained on yet"):
             Dataset.from_rows([{**row, column: None}, {**row, column: value}])
         assert len(Dataset.from_rows([{**row, column: []}])) == 1
-    if "completion" not in row:  # else KTO's rows
+    if "completion" in row or "messages" in row:  # KTO's rows
+        rows = Dataset.from_rows([{**row, "label": True}, {**row, "label": False}])
+        assert (rows.format, [one["label"] for one in rows]) == ("unpaired", [True, False])
+    else:
         with pytest.raises(DatasetError, match="row 2, field 'label': is false, which marks a bad answer"):
             Dataset.from_rows([{**row, "label": True}, {**row, "label": False}])
 

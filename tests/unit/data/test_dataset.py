@@ -187,10 +187,13 @@ def test_rows_from_memory_are_found_in_the_store_by_content() -> None:
         ({"file": "a.csv", "revision": "main"}, "revision belongs to hub, and this is file data"),
         ({"stored": "0" * 64}, "stored data needs format"),
         ({"file": "a.csv", "chat": {}, "steps": []}, "chat is given beside steps"),
-        ({"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}}, "chat or preference, not both"),
+        (
+            {"file": "a.csv", "chat": {}, "preference": {"chosen": "a", "rejected": "b"}},
+            "unpaired: only one of these",
+        ),
         (
             {"file": "a.csv", "steps": [{"take": 1, "chat": {}}]},
-            "must do one of chat, preference, split, sample, take, slice,",
+            "must do one of chat, preference, unpaired, split, sample, take, slice,",
         ),
         ({"file": "a.csv", "steps": [{"split": {"test": 1}}]}, "split and part go together"),
     ],

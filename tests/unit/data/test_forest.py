@@ -57,6 +57,13 @@ def test_what_is_trained_is_what_the_labels_say(given_rows: list[tuple[list[int]
         assert [one for one in found if one[0] == n] == expected
 
 
+def besides_beginning(rows: list[TrainedRow]) -> int:
+    """The tokens of a piece, but for a beginning that all its rows share."""
+    first, last = min(row.tokens for row in rows), max(row.tokens for row in rows)
+    shared = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return len(plant(rows).tokens) - (shared if shared >= 8 else 0)
+
+
 @given(rows, st.integers(1, 60))
 def test_pieces_have_all_rows_and_no_more_tokens_than_a_row_or_the_most(
     given_rows: list[tuple[list[int], list[int]]], most: int
@@ -66,12 +73,33 @@ def test_pieces_have_all_rows_and_no_more_tokens_than_a_row_or_the_most(
     assert sorted(n for piece in pieces for n in piece) == list(range(len(rows)))
     for piece in pieces:
         # A shared segment that saves too little isn't shared.
-        assert len(piece) == 1 or len(plant([rows[n] for n in piece]).tokens) < most + 8 * len(piece)
+        assert len(piece) == 1 or besides_beginning([rows[n] for n in piece]) < most + 8 * len(piece)
+
+
+@given(rows, st.integers(1, 60))
+def test_rows_that_belong_together_are_in_one_piece(given_rows: list[tuple[list[int], list[int]]], most: int) -> None:
+    rows = [row for row in trained(given_rows) for _ in range(2)]
+    pieces = list(cut(rows, most, together=2))
+    assert sorted(n for piece in pieces for n in piece) == list(range(len(rows)))
+    for piece in pieces:
+        assert [n // 2 for n in piece[0::2]] == [n // 2 for n in piece[1::2]]
+        assert all(n % 2 == 0 for n in piece[0::2])
+        # Both of a pair are the same row, and so computed once.
+        assert len(piece) == 2 or besides_beginning([rows[n] for n in piece]) < most + 8 * len(piece)
 
 
 def test_the_instruction_of_a_step_is_computed_once() -> None:
     rows = [TrainedRow(tokens=(*range(70), 100 + n, 200 + n), targets=((71, 5),), length=73) for n in range(16)]
     assert computed_tokens(rows, 1000) == 70 + 2 * 16
+
+
+def test_a_beginning_longer_than_a_piece_is_computed_once_too() -> None:
+    rows = [
+        TrainedRow(tokens=(*range(3000), *range(10000 * n, 10000 * n + 60)), targets=(), length=3061)
+        for n in range(1, 17)
+    ]
+    assert computed_tokens(rows, 1024) == 3000 + 60 * 16
+    assert computed_tokens(rows, 512) == 2 * 3000 + 60 * 16
 
 
 def test_rows_that_continue_one_another_are_one_path() -> None:

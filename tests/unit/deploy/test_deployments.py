@@ -31,6 +31,7 @@ from ftsdk import (
 )
 from ftsdk.cli.app import app
 from ftsdk.deploy.deployments import make_deployment
+from ftsdk.deploy.servers.served_run import ServedRun
 from ftsdk.testing import ScriptedBackend
 from ftsdk.testing.together import FaultKind, TogetherService
 
@@ -231,10 +232,27 @@ def test_outside_of_its_block_it_has_no_endpoint(run: Run) -> None:
 
 def test_a_backend_that_cannot_serve_says_what_to_do(submit: Callable[[ScriptedBackend], Run], tmp_path: Path) -> None:
     started = submit(ScriptedBackend(root=tmp_path / "runs")).wait(progress=False, sleep=lambda seconds: None)
-    with pytest.raises(SpecError, match=r"can't serve models.*Endpoint\(url="):
+    with pytest.raises(SpecError, match=r"can't serve models.*run\.serve\(engine="):
         started.serve(budget_usd=10)
     assert started.deployments() == []
     assert not hasattr(Local(), "serving_offers")
+
+
+def test_a_run_of_a_backend_without_servers_is_served_on_this_machine(
+    submit: Callable[[ScriptedBackend], Run], tmp_path: Path
+) -> None:
+    started = submit(ScriptedBackend(root=tmp_path / "runs")).wait(progress=False, sleep=lambda seconds: None)
+
+    served = started.serve()
+
+    assert isinstance(served, ServedRun)
+    assert "llama.cpp: on this machine at 127.0.0.1" in str(served)
+    assert served.plan.models[0].weights == started.ref
+    assert started.serve(engine="vllm").plan.engine == "vLLM"
+    with pytest.raises(RunNotReadyError, match="isn't running"):
+        _ = served.endpoint
+    with pytest.raises(SpecError, match="idle_stop_s is for backends that rent out servers"):
+        started.serve(idle_stop_s=60)
 
 
 def test_a_run_that_has_not_succeeded_is_not_served(

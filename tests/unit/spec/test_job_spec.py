@@ -116,13 +116,14 @@ def test_alpha_is_twice_the_rank_unless_it_is_set() -> None:
     assert DoRA(rank=8, alpha=8.0).effective_alpha == 8.0
 
 
-@pytest.mark.parametrize("method", [SFT(), DPO()], ids=lambda method: method.kind)
+@pytest.mark.parametrize("method", [method() for method in METHODS.values()], ids=lambda method: method.kind)
 @pytest.mark.parametrize("tuning", [LoRA(), QLoRA(), DoRA(), FullFineTune()], ids=lambda tuning: tuning.kind)
 def test_a_learning_rate_nobody_chose_has_a_source(method, tuning) -> None:
     rate, why = default_learning_rate(method, tuning)
     assert 0 < rate <= 2e-4
     assert "Zephyr" in why or "https://" in why
-    assert (rate < 1e-4) == (isinstance(tuning, FullFineTune) or isinstance(method, DPO))
+    assert (rate < 1e-4) == (isinstance(tuning, FullFineTune) or not isinstance(method, SFT))
+    assert rate >= 5e-7
 
 
 # Facts on the members of the unions
@@ -130,12 +131,13 @@ def test_a_learning_rate_nobody_chose_has_a_source(method, tuning) -> None:
 
 def test_a_method_without_its_facts_cannot_be_defined() -> None:
     with pytest.raises(
-        TypeError, match="KTO must set these class variables: learning_rates, needs_reference, sequences_per_row"
+        TypeError,
+        match="IPO must set these class variables: learning_rates, needs_reference, sequences_per_row, untrained",
     ):
 
-        class KTO(AnyMethod):
+        class IPO(AnyMethod):
             data_format: ClassVar[DataFormat] = "preference"
-            kind: Literal["kto"] = "kto"
+            kind: Literal["ipo"] = "ipo"
 
 
 def test_a_tuning_without_its_facts_cannot_be_defined() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ftsdk.errors import SpecError
 from ftsdk.spec import (
     DPO,
+    METHODS,
     SFT,
     DatasetRef,
     DoRA,
@@ -242,8 +243,8 @@ def test_the_schema_and_the_values_refuse_the_same(changes: dict[str, Any]) -> N
 @pytest.mark.parametrize("sample", field_samples(), ids=str)
 def test_every_field_is_written_as_it_was_set(sample) -> None:
     base = a_spec(validation=a_dataset("validation", rows=5)) if sample.needs_validation else a_spec()
-    if sample.method == "dpo":
-        base = a_spec(method=DPO())
+    if sample.method is not None:
+        base = a_spec(method=METHODS[sample.method]())
     for value in sample.values:
         spec = spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning)
         again = JobSpec.from_json(spec.to_json())

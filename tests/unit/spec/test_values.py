@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import SpecError
-from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobSpec, LoRA, Model, QLoRA, set_fields
+from ftsdk.spec import (
+    DPO,
+    KTO,
+    ORPO,
+    SFT,
+    DoRA,
+    EarlyStopping,
+    FullFineTune,
+    JobSpec,
+    LoRA,
+    Model,
+    QLoRA,
+    SimPO,
+    set_fields,
+)
 from ftsdk.testing import a_dataset, a_spec
 
 PLAIN: dict[str, Any] = a_spec().to_dict()
@@ -44,7 +58,7 @@ PLAIN: dict[str, Any] = a_spec().to_dict()
             "early_stopping.patince: unknown option 'patince'; did you mean 'patience'?",
         ),
         ({"tuning": {"kind": "lorra"}}, "tuning: unknown kind 'lorra'; did you mean 'lora'?"),
-        ({"method": {"kind": "grpo"}}, "method: unknown kind 'grpo'; known: dpo, sft"),
+        ({"method": {"kind": "reinforce"}}, "method: unknown kind 'reinforce'; known: dpo, kto, orpo, sft, simpo"),
         ({"tuning": {"rank": 3}}, "tuning: needs 'kind'"),
         ({"schedule": "cosin"}, "schedule: input should be 'cosine', 'linear' or 'constant', got 'cosin'"),
         ({"zzz": 1}, "unknown option 'zzz'; known: batch_size, budget_usd"),
@@ -134,6 +148,11 @@ def test_a_value_out_of_range_is_refused_by_its_name(field: str, value: Any) -> 
         lambda: LoRA(target_modules=()),
         lambda: DPO(beta=0.0),
         lambda: DPO(beta=11.0),
+        lambda: KTO(desirable_weight=0.0),
+        lambda: KTO(undesirable_weight=101.0),
+        lambda: ORPO(beta=0.0),
+        lambda: SimPO(beta=0.0),
+        lambda: SimPO(gamma=-0.1),
         lambda: EarlyStopping(patience=0),
         lambda: EarlyStopping(min_delta=-1.0),
         lambda: Model(id=""),

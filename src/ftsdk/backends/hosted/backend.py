@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
-from ftsdk.backends.hosted.diagnosis import crash_loop
-from ftsdk.backends.hosted.launcher import CanReadOptions, Launcher, RunFiles
+from ftsdk.backends.hosted.diagnosis import attempts_without_progress, crash_loop
+from ftsdk.backends.hosted.launcher import CanQueue, CanReadOptions, Launcher, QueuedJob, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
-from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, REQUEST
+from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, LEFT, REQUEST
 from ftsdk.data import Store
 from ftsdk.errors import (
     BackendError,
@@ -31,7 +31,6 @@ from ftsdk.protocol import (
     TERMINAL,
     Artifact,
     Capabilities,
-    CheckpointEvent,
     Event,
     Plan,
     Recovered,
@@ -47,7 +46,7 @@ from ftsdk.protocol.estimates import PlannedHardware
 from ftsdk.runfolder.event_log import EVENTS, EventIndex
 from ftsdk.runfolder.manifest import verify
 from ftsdk.spec import JobSpec
-from ftsdk.trackers import check_trackers
+from ftsdk.trackers import Tracker, TrackerRequest, check_trackers
 
 __all__ = ["HostedBackend"]
 
@@ -61,7 +60,7 @@ class HostedBackend:
         name: The word in `backend="..."`.
         launcher: Starts and stops the workers.
         trainer: Trains in the worker.
-        trackers: Names of entry points in the group `ftsdk.trackers`.
+        trackers: Names of entry points in the group `ftsdk.trackers`, or objects of the classes registered there.
         max_attempts: Attempts in a row without a new checkpoint after which a run fails.
         cancel_grace_s: Seconds after which a second `cancel` kills the worker.
     """
@@ -72,14 +71,14 @@ class HostedBackend:
         name: str,
         launcher: Launcher,
         trainer: Trainer,
-        trackers: Sequence[str] = (),
+        trackers: Sequence[TrackerRequest | Tracker] = (),
         max_attempts: int = 5,
         cancel_grace_s: float = 20.0,
     ) -> None:
         self._name = name
         self._launcher = launcher
         self._trainer = trainer
-        self._trackers = check_trackers(tuple(trackers))
+        self._trackers = check_trackers(trackers)
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
         self._logs: dict[str, EventIndex] = {}
@@ -188,7 +187,7 @@ class HostedBackend:
             spec = JobSpec.from_dict(request.pop("spec"))
             launch: Mapping[str, Any] = request["launch"]
             trainer = str(request["trainer"])
-            trackers = [str(name) for name in request.get("trackers", ())]
+            trackers = list(request.get("trackers", ()))
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise BackendError(f"the {REQUEST} of run {self.name}:{key} is damaged: {error}") from error
         options = self._launcher.options_of(launch) if isinstance(self._launcher, CanReadOptions) else {}
@@ -221,6 +220,10 @@ class HostedBackend:
             # None: a worker has started, or reported an end, since `is_running` was read.
             return self.status(ref) if end is None else _status_at_end(end, files, attempts=attempts)
         if is_running:
+            waiting = self._queued(ref)
+            if waiting is not None:
+                native = BLOCKED if waiting.is_blocked else waiting.native
+                return RunStatus(state="queued", native=native, reason=waiting.reason, attempts=attempts)
             if last is None or last.state == "queued":
                 return RunStatus(state="queued", native="starting", reason="the worker is starting", attempts=attempts)
             return RunStatus(state=last.state, native=last.native or last.state, reason=last.reason, attempts=attempts)
@@ -228,6 +231,8 @@ class HostedBackend:
             return RunStatus(state="queued", native=BLOCKED, reason=last.reason, attempts=attempts)
         if last is None:
             reason = "the worker hasn't reported anything yet, or was never started"
+        elif last.native == LEFT:
+            reason = last.reason
         else:
             reason = (
                 "the worker exited without reporting: it was killed, or the machine went down; wait() resumes from the "
@@ -254,6 +259,9 @@ class HostedBackend:
 
     def _log(self, ref: RunRef) -> EventIndex:
         return self._logs.setdefault(ref.id, EventIndex())
+
+    def _queued(self, ref: RunRef) -> QueuedJob | None:
+        return self._launcher.queued(ref.id) if isinstance(self._launcher, CanQueue) else None
 
     def _unrecorded_end(self, ref: RunRef) -> StateEvent | None:
         """Return the last event of a cancelled run whose worker is gone.
@@ -289,7 +297,7 @@ class HostedBackend:
         if self._record_end(ref) or status.is_terminal or status.native not in ("interrupted", BLOCKED):
             return False
         events = list(self.events(ref))
-        tries = _attempts_without_progress(events)
+        tries = attempts_without_progress(events)
         if tries >= self._max_attempts:
             steps = [e.step for e in events if isinstance(e, StepEvent)]
             diagnosis = crash_loop(tries, step=steps[-1] if steps else None, log_tail=status.log_tail)
@@ -302,14 +310,14 @@ class HostedBackend:
     def cancel(self, ref: RunRef) -> None:
         """Request that the worker stops after its current step.
 
-        If that was requested at least `cancel_grace_s` seconds ago, kill it.
+        If that was requested at least `cancel_grace_s` seconds ago, kill it. One that waits in a queue is taken out.
         """
         if not self.status(ref).is_terminal:
             files = self._launcher.files(ref.id)
             requested_s_ago = files.age_s(CANCEL)
             if requested_s_ago is None:
                 files.write(CANCEL, f"{time.time():.3f}".encode())
-            if (requested_s_ago or 0.0) >= self._cancel_grace_s:
+            if (requested_s_ago or 0.0) >= self._cancel_grace_s or self._queued(ref) is not None:
                 self._launcher.stop(ref.id)
         self._record_end(ref)
 
@@ -341,16 +349,6 @@ def _with_remote_paths(training: Mapping[str, Any], inputs: Mapping[str, str]) -
             for key, path in model.items()
         }
     return request
-
-
-def _attempts_without_progress(events: list[Event]) -> int:
-    tries = 0
-    for event in events:
-        if isinstance(event, CheckpointEvent):
-            tries = 0
-        elif isinstance(event, StateEvent) and event.native.startswith("attempt"):
-            tries += 1
-    return tries
 
 
 def _status_at_end(end: StateEvent, files: RunFiles, *, attempts: int) -> RunStatus:

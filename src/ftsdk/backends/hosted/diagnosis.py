@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from ftsdk.backends.hosted.device_errors import find_device_error
 from ftsdk.backends.hosted.trainer import TrainingStopped
 from ftsdk.errors import CredentialsError, DatasetError, Diagnosis, FtsdkError, MissingExtraError, ModelError, SpecError
+from ftsdk.protocol import CheckpointEvent, Event, StateEvent
 
-__all__ = ["crash_loop", "diagnose"]
+__all__ = ["attempts_without_progress", "crash_loop", "diagnose"]
 
 
 def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
@@ -54,6 +56,17 @@ def diagnose(error: BaseException, *, step: int | None) -> Diagnosis:
     return Diagnosis(
         kind, f"{type(error).__name__}: {error}"[:2000], step, ("the traceback is in worker.log in the run's folder",)
     )
+
+
+def attempts_without_progress(events: Sequence[Event]) -> int:
+    """Return how many attempts there were since the last checkpoint."""
+    tries = 0
+    for event in events:
+        if isinstance(event, CheckpointEvent):
+            tries = 0
+        elif isinstance(event, StateEvent) and event.native.startswith("attempt"):
+            tries += 1
+    return tries
 
 
 def crash_loop(attempts: int, *, step: int | None, log_tail: str) -> Diagnosis:

@@ -11,7 +11,7 @@ from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Billing, StateEvent
 from ftsdk.spec import JobSpec
 
-__all__ = ["CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "RunFiles"]
+__all__ = ["CanQueue", "CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "QueuedJob", "RunFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,27 @@ class CanReadOptions(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """A worker that was submitted and waits for its machine."""
+
+    native: str
+    """The scheduler's word, such as `PENDING`."""
+    reason: str
+    """Why it waits, and what to do if it waits in vain."""
+    is_blocked: bool = False
+    """Whether it waits for ever unless someone acts."""
+
+
+@runtime_checkable
+class CanQueue(Protocol):
+    """A launcher whose workers wait in a queue, and count as running meanwhile."""
+
+    def queued(self, run_id: str) -> QueuedJob | None:
+        """Return why the worker hasn't started yet; None if it has, or if there is none. Changes nothing."""
+        ...
+
+
 class Launcher(Protocol):
     """Runs workers somewhere: on this machine, on Modal, on a cluster."""
 
@@ -139,7 +160,10 @@ class Launcher(Protocol):
         ...
 
     def is_running(self, run_id: str) -> bool:
-        """Return whether a worker is running. A reused process id must not count. Changes nothing."""
+        """Return whether a worker is running or waits in a queue. Changes nothing.
+
+        A reused process id must not count.
+        """
         ...
 
     def stop(self, run_id: str) -> None:

@@ -24,9 +24,9 @@ from ftsdk._files import replace_file
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
-from ftsdk.backends.hosted.stop_condition import CANCEL, StopCondition
+from ftsdk.backends.hosted.stop_condition import CANCEL, INTERRUPT, StopCondition
 from ftsdk.backends.hosted.tracking import tracked
-from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingResult, TrainingStopped, load_trainer
+from ftsdk.backends.hosted.trainer import Cancelled, Context, Interrupted, TrainingResult, TrainingStopped, load_trainer
 from ftsdk.errors import Diagnosis
 from ftsdk.protocol import Event
 from ftsdk.runfolder.event_log import EventWriter
@@ -41,7 +41,6 @@ class RankLost(Exception):
 CLUSTER = "FTSDK_CLUSTER"
 """Environment variable: the hosts that train together, as JSON. Not set: this host trains alone."""
 ATTEMPT = "attempt.json"
-_PORT = 29500
 _OUTCOME = ".rank{rank}.json"
 _LOST_PEER = (
     "Connection closed by peer",
@@ -62,6 +61,15 @@ class Cluster:
     """The rank of this host. The worker runs on rank 0."""
     address: str = ""
     """The address of rank 0."""
+    port: int = 29500
+    """Where rank 0 listens; another one for each job, if jobs share hosts."""
+    attempt: str = ""
+    """What tells this attempt from the one before; empty if its address does."""
+
+    @property
+    def meeting(self) -> str:
+        """What the hosts of one attempt have in common."""
+        return self.attempt or self.address
 
     @classmethod
     def of_environment(cls) -> Cluster:
@@ -84,13 +92,14 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
 
     Raises:
         Cancelled: The run was cancelled.
+        Interrupted: The worker had to leave, and a checkpoint is saved.
         TrainingStopped: A rank failed; the diagnosis is that of the rank that failed first.
         RankLost: A rank was killed.
     """
     for rank in range(processes):
         (folder / _OUTCOME.format(rank=rank)).unlink(missing_ok=True)
     cluster = Cluster.of_environment()
-    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None, "address": cluster.address}
+    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None, "meeting": cluster.meeting}
     replace_file(folder / ATTEMPT, json.dumps(attempt).encode())
     code = run_agent(folder, processes=processes, cluster=cluster)
     outcomes = [
@@ -105,6 +114,8 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
         raise TrainingStopped(Diagnosis.from_dict(failures[0]["diagnosis"]))
     if any(o["outcome"] == "cancelled" for o in outcomes):
         raise Cancelled
+    if any(o["outcome"] == "interrupted" for o in outcomes):
+        raise Interrupted
     done = [o for o in outcomes if o["outcome"] == "trained" and o["training"]]
     if code != 0 or not done:
         # A rank that fails by itself reports why. One that doesn't report was killed, and torchrun killed the others.
@@ -142,7 +153,7 @@ def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str
     if cluster.nodes > 1:
         rendezvous = [
             *("--nnodes", str(cluster.nodes), "--node-rank", str(cluster.rank)),
-            *("--master-addr", cluster.address, "--master-port", str(_PORT)),
+            *("--master-addr", cluster.address, "--master-port", str(cluster.port)),
         ]
     share = str(processes // cluster.nodes)
     return [
@@ -176,6 +187,7 @@ def main(argv: list[str]) -> int:
             folder=folder,
             emit=Progress(log, stop.meter) if log and stop else _emit_nothing,
             is_cancelled=stop or (folder / CANCEL).exists,
+            is_interrupted=(folder / INTERRUPT).exists,
             resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
             is_main=rank == 0,
         )
@@ -185,6 +197,8 @@ def main(argv: list[str]) -> int:
             outcome["training"] = asdict(training) if rank == 0 else None
         except Cancelled:
             outcome["outcome"] = "cancelled"
+        except Interrupted:
+            outcome["outcome"] = "interrupted"
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to know
             traceback.print_exc()
             # A rank that has lost its peer isn't the cause: the peer reports its own failure, or was killed.

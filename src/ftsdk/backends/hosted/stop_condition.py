@@ -13,10 +13,15 @@ from ftsdk.protocol import Event, StateEvent
 from ftsdk.protocol.estimates import BillingTerms
 from ftsdk.protocol.meter import OVER_BUDGET, Meter, usd_for
 
-__all__ = ["CANCEL", "CANCELLED_BY_USER", "StopCondition", "is_billed_by_time"]
+__all__ = ["CANCEL", "CANCELLED_BY_USER", "INTERRUPT", "StopCondition", "is_billed_by_time"]
 
 CANCEL = "cancel"
 """A file in the run's folder: the user has cancelled the run."""
+INTERRUPT = "interrupt"
+"""A file in the run's folder: the worker's time is nearly up, so it saves a checkpoint and exits, to be resumed later.
+
+Whoever starts a worker removes it.
+"""
 CANCELLED_BY_USER = "cancelled by user"
 """The reason of the last event of a run that the user cancelled."""
 
@@ -63,9 +68,20 @@ class StopCondition:
         """Return whether to stop now."""
         return (self._folder / CANCEL).exists() or self.is_over_budget()
 
+    def is_interrupted(self) -> bool:
+        """Return whether the worker has to save a checkpoint and leave."""
+        return (self._folder / INTERRUPT).exists()
+
     def is_over_budget(self) -> bool:
         """Return whether all attempts together have cost the whole budget."""
         return self._budget_usd is not None and self._owed_usd() >= self._budget_usd
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds that the budget still pays for; None if there is no budget to keep here."""
+        if self._budget_usd is None or self.meter.terms is None:
+            return None
+        left = max(Decimal(0), self._budget_usd - self._owed_usd())
+        return float(left / self.meter.terms.usd) * 3600
 
     def last_event(self) -> StateEvent:
         """Return the run's last event. If the run was cancelled and is over its budget, the reason is the budget."""

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_TRAINER",
     "Cancelled",
     "Context",
+    "Interrupted",
     "Trainer",
     "TrainingPlan",
     "TrainingResult",
@@ -29,6 +30,10 @@ __all__ = [
 
 class Cancelled(Exception):
     """Raised by a trainer that has stopped because `context.is_cancelled()` returned True."""
+
+
+class Interrupted(Exception):
+    """Raised by a trainer that has saved a checkpoint and stopped because `context.is_interrupted()` returned True."""
 
 
 class TrainingStopped(Exception):
@@ -71,6 +76,11 @@ class Context:
     """Whether to stop; call it after each step.
 
     Processes that train together may get different answers: if one of them gets True, all of them must stop.
+    """
+    is_interrupted: Callable[[], bool] = field(default=lambda: False)
+    """Whether to save a checkpoint and raise `Interrupted`, because the worker's time is nearly up.
+
+    As `is_cancelled`, for all processes together. A trainer that doesn't ask is resumed from its last checkpoint.
     """
     resume_from: Path | None
     """The newest whole checkpoint; None: start from the beginning."""
@@ -124,6 +134,7 @@ class Trainer(Protocol):
 
         Raises:
             Cancelled: `context.is_cancelled()` returned True.
+            Interrupted: `context.is_interrupted()` returned True, and a checkpoint of the last step is saved.
             TrainingStopped: The training can't continue, for the reason in the diagnosis.
         """
         ...

@@ -27,18 +27,20 @@ from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER, StopCondition, is_billed_by_time
 from ftsdk.backends.hosted.tracking import tracked
-from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingResult, load_trainer
+from ftsdk.backends.hosted.trainer import Cancelled, Context, Interrupted, TrainingResult, load_trainer
 from ftsdk.errors import CorruptArtifactError
 from ftsdk.protocol import TERMINAL, LogEvent, StateEvent, StepEvent
 from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.lock import hold
 from ftsdk.runfolder.manifest import MANIFEST, seal, verify
 
-__all__ = ["ARTIFACT", "BLOCKED", "REQUEST", "main", "work"]
+__all__ = ["ARTIFACT", "BLOCKED", "LEFT", "REQUEST", "main", "work"]
 
 REQUEST = "run.json"
 BLOCKED = "blocked"
 """The `native` of a run that can't continue until someone acts, because the disk is full."""
+LEFT = "interrupted"
+"""The `native` of a run whose worker has left before its time was up, to be resumed."""
 ARTIFACT = "artifact"
 _UNFINISHED = f".{ARTIFACT}.tmp"
 
@@ -47,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     """Work on one run folder.
 
     Returns:
-        The exit status: 0 if the run has succeeded or was cancelled, or another worker has it; 1 if it failed or can't
-        continue; 2 for wrong arguments.
+        The exit status: 0 if the run has succeeded or was cancelled, or another worker has it; 1 if it failed, can't
+        continue or has to be resumed; 2 for wrong arguments.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
@@ -74,6 +76,16 @@ def _work(folder: Path, log: EventWriter) -> int:
     except Cancelled:
         request = json.loads((folder / REQUEST).read_bytes())
         log.append(StopCondition(folder, request, log.reread()).last_event())
+    except Interrupted:
+        log.reread()
+        log.append(
+            StateEvent(
+                state="queued",
+                native=LEFT,
+                reason="the worker has saved a checkpoint and left before its time was up; it is resumed from there",
+            )
+        )
+        return 1
     except ranks.RankLost as error:
         log.reread()
         log.append(LogEvent(level="error", message=str(error)))
@@ -149,7 +161,13 @@ def _trained(
         training = ranks.train(folder, into, resume_from, processes=request["launch"]["processes"])
         log.reread()
         return training
-    context = Context(folder=folder, emit=Progress(log, stop.meter), is_cancelled=stop, resume_from=resume_from)
+    context = Context(
+        folder=folder,
+        emit=Progress(log, stop.meter),
+        is_cancelled=stop,
+        is_interrupted=stop.is_interrupted,
+        resume_from=resume_from,
+    )
     with lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)):
         return load_trainer(request["trainer"]).train(request["training"], context, into)
 

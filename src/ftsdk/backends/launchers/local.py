@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ftsdk._files import replace_file, replacing
-from ftsdk._format import money
 from ftsdk._home import home
-from ftsdk._numbers import as_json_number, exact_amount, quoted_amount
+from ftsdk._numbers import as_json_number
 from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
+from ftsdk.backends.hosted.run_end import record_end_in
+from ftsdk.backends.launchers.hourly import billing_by_hour, hourly_price
 from ftsdk.backends.launchers.this_machine import find_hardware
 from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
-from ftsdk.protocol import TERMINAL, Adjustment, Billing, HourlyBilling, NotBilled, Rate, StateEvent
+from ftsdk.protocol import Adjustment, StateEvent
 from ftsdk.runfolder import lock
-from ftsdk.runfolder.event_log import EventWriter
 from ftsdk.runfolder.manifest import MANIFEST
 from ftsdk.spec import JobSpec
 from ftsdk.spec.amounts import check_amount
@@ -44,12 +44,6 @@ took four fifths of the time on a virtual machine (log-softmax over SmolLM2's lo
 and 9 to 20 s a pass, against none; 2026-11-23). Names: the GNU C library manual, "Memory Allocation Tunables"; other C
 libraries ignore the variable.
 """
-
-
-def _price(usd_per_hour: object) -> Decimal:
-    usd_per_hour = quoted_amount(usd_per_hour)
-    check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
-    return exact_amount(cast("Decimal | float", usd_per_hour))
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -72,7 +66,8 @@ def _parts(folder: Path) -> list[str]:
     if not isinstance(request, dict):
         return []
     known = cast("dict[str, Any]", request)
-    return [str(name) for name in (known.get("trainer"), *(known.get("trackers") or ())) if name]
+    trackers = [one.get("name") if isinstance(one, dict) else one for one in known.get("trackers") or ()]
+    return [str(name) for name in (known.get("trainer"), *trackers) if name]
 
 
 def _private(path: str, flags: int) -> int:
@@ -165,7 +160,7 @@ class LocalLauncher:
             check_amount("processes", processes, at_least=0, at_most=1024, is_whole=True)
         self._processes = processes
         self._device: Literal["cuda", "mps", "cpu"] | None = device
-        self._usd_per_hour = None if usd_per_hour is None else _price(usd_per_hour)
+        self._usd_per_hour = None if usd_per_hour is None else hourly_price(usd_per_hour)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -183,7 +178,7 @@ class LocalLauncher:
         """Return the arguments that can be read from a run's launch request: what an hour costs."""
         price = request.get("usd_per_hour")
         try:
-            return {} if price is None else {"usd_per_hour": as_json_number(_price(Decimal(str(price))))}
+            return {} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}
         except ArithmeticError as error:
             raise SpecError(f"usd_per_hour is {price!r}, which is no price") from error
 
@@ -211,19 +206,8 @@ class LocalLauncher:
                 ),
             ),
             gaps=tuple(gaps),
-            billing=self._billing(spec),
+            billing=billing_by_hour(spec, self._usd_per_hour, what="this machine", argument="Local(usd_per_hour=)"),
         )
-
-    def _billing(self, spec: JobSpec) -> Billing:
-        price = self._usd_per_hour
-        if price is not None:
-            source = f"{money(price)} an hour, from Local(usd_per_hour=)"
-            rate = Rate(label="hardware", usd=price, source=source)
-            return HourlyBilling(rates=(rate,), most_usd_per_hour=price, source=source, note=source)
-        note = "this machine bills nothing"
-        if spec.budget_usd is not None:
-            note += f", so budget_usd={spec.budget_usd} has no effect; pass Local(usd_per_hour=) to set a price"
-        return NotBilled(note=note)
 
     def files(self, run_id: str) -> LocalFiles:
         """Return the run's files."""
@@ -308,18 +292,4 @@ class LocalLauncher:
 
     def record_end(self, run_id: str, end: StateEvent) -> bool:
         """Append the run's last event under the lock, unless a worker is running or the run has an end."""
-        folder = self.folder(run_id)
-        held = lock.acquire(folder)
-        if held is None:
-            return False
-        try:
-            writer = EventWriter(folder)
-            try:
-                last = writer.events[-1] if writer.events else None
-                if not isinstance(last, StateEvent) or last.state not in TERMINAL:
-                    writer.append(end)
-            finally:
-                writer.close()
-        finally:
-            os.close(held)
-        return True
+        return record_end_in(self.folder(run_id), end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,11 +16,13 @@ from ftsdk.backends.managed.monitor import JobMonitor, status_at_end
 from ftsdk.backends.managed.run_state import RunFolder
 from ftsdk.backends.managed.service import ManagedService
 from ftsdk.backends.managed.submission import Submission, job_label
+from ftsdk.backends.managed.tracking import MirroredTracking
 from ftsdk.errors import BackendError, RunNotFoundError, RunNotReadyError, SpecError
 from ftsdk.protocol import Artifact, Capabilities, Event, Plan, Recovered, RunRef, RunStatus, check_succeeded
 from ftsdk.protocol.estimates import Quote
 from ftsdk.spec import JobSpec
 from ftsdk.spec.amounts import check_amount
+from ftsdk.trackers import Tracker, TrackerRequest, check_trackers
 
 __all__ = ["ManagedBackend"]
 
@@ -38,6 +40,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         settle_s: Seconds after which a job whose creation got no answer is listed by the service, if it exists.
         clock: Returns seconds since the epoch.
         sleep: Waits for some seconds.
+        trackers: Where events are sent in addition to the run's local history, while a process follows the run.
     """
 
     name: str
@@ -55,6 +58,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         settle_s: float = 300.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
         for name, seconds in (("lock_s", lock_s), ("poll_s", poll_s), ("settle_s", settle_s)):
             check_amount(name, seconds, at_least=0, at_most=86_400)
@@ -64,6 +68,8 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         self._connection: ServiceT | None = None
         self._folders: dict[str, RunFolder] = {}
         self._mirrored_at: dict[str, float] = {}
+        self._trackers = check_trackers(trackers)
+        self._tracking = MirroredTracking(self._trackers)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
@@ -152,6 +158,7 @@ class ManagedBackend(ABC, Generic[ServiceT]):
         if is_due and folder.jobs() and folder.end_event() is None:
             self._monitor(folder).mirror()
             self._mirrored_at[ref.id] = self._clock()
+        self._tracking.send(folder)
         return folder.events(after=after)
 
     def cancel(self, ref: RunRef) -> None:

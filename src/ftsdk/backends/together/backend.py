@@ -24,6 +24,7 @@ from ftsdk.protocol.estimates import Quote
 from ftsdk.protocol.serving import ServingOffer, ServingPlan, ServingStatus
 from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.positional import by_name_only
+from ftsdk.trackers import Tracker, TrackerRequest
 
 __all__ = ["Together"]
 
@@ -46,6 +47,8 @@ class Together(ManagedBackend[TogetherJobs]):
         api_key: The key; None: TOGETHER_API_KEY, which is also what another process that opens the run uses.
         clock: Returns seconds since the epoch.
         sleep: Waits for some seconds.
+        trackers: Where events are sent in addition to the run's local history, as for `Local`, while a process follows
+            the run: `run.wait()` or `ftsdk watch`. What came without one is sent when it is followed again.
 
     Raises:
         SpecError: `base_url` holds a password or is plain http to another machine, a number is out of range, or
@@ -70,13 +73,16 @@ class Together(ManagedBackend[TogetherJobs]):
         api_key: SecretStr | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
         check_amount("timeout_s", timeout_s, above=0, at_most=86_400)
         check_amount("poll_s", poll_s, at_least=0, at_most=86_400)
         # Below it, a job whose creation got no answer could be created, and paid for, twice.
         check_amount("settle_s", settle_s, at_least=0, at_most=86_400)
         check_amount("max_retries", max_retries, at_least=0, at_most=100)
-        super().__init__(lock_s=timeout_s, poll_s=poll_s, settle_s=settle_s, clock=clock, sleep=sleep)
+        super().__init__(
+            lock_s=timeout_s, poll_s=poll_s, settle_s=settle_s, clock=clock, sleep=sleep, trackers=trackers
+        )
         if weights not in WEIGHTS:
             raise SpecError(f"weights must be one of {', '.join(WEIGHTS)}; got {weights!r}")
         self._base_url, self._project_id = clean_base_url(base_url, allow_http=allow_http), project_id
@@ -90,6 +96,7 @@ class Together(ManagedBackend[TogetherJobs]):
             "max_retries": (max_retries, 2),
             "poll_s": (poll_s, 2.0),
             "settle_s": (settle_s, 300.0),
+            "trackers": (list(self._trackers), []),
         }
         self.options = {name: given for name, (given, default) in options.items() if given != default}
         self._models = dict(models or {})

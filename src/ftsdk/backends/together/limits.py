@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never, cast
 
 from ftsdk.errors import Gap
-from ftsdk.spec import DPO, SFT, JobSpec, Method, Value
+from ftsdk.spec import DPO, KTO, ORPO, SFT, JobSpec, Method, SimPO, Value
 
 __all__ = ["Limits", "TuningLimits", "gaps_against", "read_limits"]
 
@@ -180,6 +180,8 @@ def _of_method(method: Method, *, sft: int | None, dpo: int | None) -> int | Non
             return sft
         case DPO():
             return dpo
+        case KTO() | ORPO() | SimPO():  # `plan` has refused them
+            return None
         case _:
             assert_never(method)
 

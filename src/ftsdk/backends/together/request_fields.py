@@ -8,8 +8,8 @@ from typing import Any, assert_never
 
 from ftsdk.backends.together.limits import Limits
 from ftsdk.backends.together.rows import trains_on_inputs
-from ftsdk.errors import Gap
-from ftsdk.spec import DPO, SFT, AnyLoRA, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, TrainOn
+from ftsdk.errors import Gap, UnsupportedSpecError
+from ftsdk.spec import DPO, KTO, ORPO, SFT, AnyLoRA, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, SimPO, TrainOn
 
 __all__ = [
     "add_evaluations_and_checkpoints",
@@ -131,6 +131,8 @@ def method_fields(spec: JobSpec) -> dict[str, Any]:
             return {"training_method": "sft", "train_on_inputs": trains_on_inputs(spec.method.train_on)}
         case DPO():
             return {"training_method": "dpo", "dpo_beta": spec.method.beta}
+        case KTO() | ORPO() | SimPO():
+            raise _not_offered(spec.method)
         case _:
             assert_never(spec.method)
 
@@ -142,8 +144,19 @@ def train_on_of(method: Method) -> TrainOn | None:
             return method.train_on
         case DPO():
             return None
+        case KTO() | ORPO() | SimPO():
+            raise _not_offered(method)
         case _:
             assert_never(method)
+
+
+def _not_offered(method: Method) -> UnsupportedSpecError:
+    """Return the refusal of a method that `plan` refuses before anything is translated.
+
+    The client has `simpo_gamma`, but its documentation names DPO alone (read 2026-11-28), and nothing says whether the
+    margin is absolute or a share of beta.
+    """
+    return UnsupportedSpecError("together", [Gap("method", method.kind, ("dpo", "sft"))])
 
 
 def add_length(spec: JobSpec, limits: Limits, create: dict[str, Any], choose: Any, gaps: list[Gap]) -> None:

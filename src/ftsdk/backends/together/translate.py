@@ -66,7 +66,7 @@ CAPABILITIES = Capabilities(
 
 
 _FORMATS: Mapping[DataFormat, str] = {"chat": "conversational", "preference": "preference"}
-"""The service's names for the formats of rows."""
+"""The service's names for the formats of rows that it takes."""
 
 
 class Choice(NamedTuple):

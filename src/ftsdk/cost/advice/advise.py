@@ -15,6 +15,7 @@ from ftsdk.cost.advice.decision import beats_the_api, decide
 from ftsdk.cost.advice.inputs import Alternative, Candidate, Reason, Situation, Verdict
 from ftsdk.cost.advice.next_steps import next_steps
 from ftsdk.cost.advice.own_gpu import YOUR_OWN, card_memory_gib, serve_on_own_gpu
+from ftsdk.cost.catalogue.known_model import find_model
 from ftsdk.cost.comparison.answer import CrossoverAnswer
 from ftsdk.cost.comparison.compare import crossover
 from ftsdk.cost.comparison.options import MONTH_S
@@ -140,6 +141,10 @@ def advise(situation: Situation, *, book: PriceBook | None = None) -> Advice:
     compared: list[_Compared] = []
     left_out: list[Reason] = []
     for model in task["models"]:
+        known = find_model(str(model))
+        if known is None or not known.allows_commercial_use:
+            left_out.append(Reason(text="its licence isn't known to allow commercial use", source=str(model)))
+            continue
         try:
             placement = _placement(situation, model, task, book)
         except SpecError as error:

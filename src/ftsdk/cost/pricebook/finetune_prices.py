@@ -15,7 +15,6 @@ from ftsdk.spec import JobSpec
 
 __all__ = ["FinetunePrice", "finetune_minimum", "finetune_price", "kind_of"]
 
-Method = Literal["sft", "dpo"]
 Tuning = Literal["lora", "full"]
 
 
@@ -39,7 +38,7 @@ class FinetunePrice(NamedTuple):
         return self.price.cited
 
 
-def kind_of(spec: JobSpec) -> tuple[Method, Tuning]:
+def kind_of(spec: JobSpec) -> tuple[str, Tuning]:
     """Return a spec's method and tuning as skus name them: adapters of all kinds are billed as LoRA."""
     return spec.method.kind, "lora" if spec.tuning.adapts else "full"
 
@@ -49,7 +48,7 @@ def finetune_price(
     provider: str,
     model: str,
     *,
-    method: Method,
+    method: str,
     tuning: Tuning,
     billion: float | None = None,
     on: date | None = None,
@@ -60,7 +59,7 @@ def finetune_price(
         book: Prices.
         provider: Name of the service, such as `together`.
         model: The model's hub id.
-        method: `sft` or `dpo`.
+        method: The kind of a method, such as `sft` or `dpo`.
         tuning: `lora`, which all adapters are billed as, or `full`.
         billion: Parameters in billions, all experts counted; None: not known, so only a price by name is found.
         on: The day; None: the book's today.
@@ -97,7 +96,7 @@ def finetune_minimum(book: PriceBook, provider: str, model: str | None, *, on: d
     return named or book.find(provider, "ft/minimum", on=on)
 
 
-def _covers(row: Price, method: Method, tuning: Tuning, billion: float | None) -> bool:
+def _covers(row: Price, method: str, tuning: Tuning, billion: float | None) -> bool:
     """Return whether it is a price by size, for this size.
 
     Brackets are in whole billions: up to 16 includes 16.4, as in the service's tables.

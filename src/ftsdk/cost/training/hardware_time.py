@@ -105,12 +105,13 @@ def _training(work: Work, fit: Fit | None, factors: Factors, source: str) -> Est
     below, above = _spreads(work, fit, tokens_per_row=per_row)
     amount = around(seconds(1.0), seconds(rows.low_factor), seconds(rows.high_factor), below, above=above)
     passes = passes_of(work.micro_step(tokens_per_row=per_row))
+    noun = "row" if rows.sequences_per_row == 1 else "sequence"
     what = (
-        f"{per_row:,.0f} of {rows.mean:,.0f} tokens a row, since what rows share is computed once"
+        f"{per_row:,.0f} of {rows.mean_sequence:,.0f} tokens a {noun}, since what {noun}s share is computed once"
         if work.execution.packed_tokens
         else f"{per_row:,.0f} tokens a row with padding"
     )
-    source = f"{work.execution.steps:,} steps, {passes:g} passes, {what}; {source}"
+    source = f"{work.execution.steps:,} steps, {passes:.3g} passes, {what}; {source}"
     return EstimateLine(label="training", amount=amount, unit="s", source=source)
 
 

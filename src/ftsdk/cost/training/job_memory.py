@@ -89,8 +89,8 @@ def loss_of(method: Method) -> Loss:
     TRL 1.16 never holds those of SFT whole, but two of our own runs with it took more than that explains, and older
     versions hold them. 16-bit logits without a 32-bit copy are billed, which errs on the safe side.
     """
-    # What compares with a reference needs the probabilities of whole answers, and so whole logits.
-    return "whole" if method.needs_reference else "half"
+    # What compares answers needs their probabilities, and so whole logits.
+    return "whole" if method.compares_answers else "half"
 
 
 def trained_parameters(tuning: Tuning, shape: Shape) -> float:

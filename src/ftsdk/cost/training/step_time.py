@@ -45,7 +45,7 @@ class MicroStep:
     is_deepspeed: bool = False
     """Gradients are added up by DeepSpeed."""
     reference_passes: float = 0
-    """Forward passes of a reference model beside those of the policy: 1 for DPO."""
+    """Forward passes without gradients beside the trained one, of the reference model and others: 1 for DPO."""
     projected_share: float = 1.0
     """Share of the tokens that are projected to the vocabulary: all, or only those whose next token is trained."""
 

@@ -19,6 +19,7 @@ __all__ = ["RowTokens", "padded_tokens", "text_sample", "tokens_from_bytes", "to
 
 _SAMPLE = 128
 """Rows in which what they share is counted."""
+_SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,10 @@ class RowTokens:
     trained_share: float = 1.0
     """Share of the tokens that the loss counts."""
     sample: tuple[TrainedRow, ...] = ()
-    """Some of the rows at random, to count what they share; in pieces of text if they weren't rendered. Empty: they
-    share nothing that is known."""
+    """The sequences of some of the rows at random, to count what they share; in pieces of text if they weren't
+    rendered. Empty: they share nothing that is known."""
+    sequences_per_row: int = 1
+    """Sequences that go through the model for one row."""
 
     def computed_share(self, *, step_rows: int, packed_tokens: int) -> float:
         """Return the share of the tokens that is computed if rows are packed and a shared beginning is computed once.
@@ -46,16 +49,32 @@ class RowTokens:
             step_rows: Rows of an optimizer step on one device.
             packed_tokens: Most tokens at once.
         """
-        steps = [self.sample[start : start + step_rows] for start in range(0, len(self.sample), step_rows)]
+        together = self.sequences_per_row
+        each = step_rows * together
+        steps = [self.sample[start : start + each] for start in range(0, len(self.sample), each)]
         # A last one with fewer rows shares less; it counts only if it is the only one.
-        steps = [step for step in steps if len(step) == step_rows] or steps
+        steps = [step for step in steps if len(step) == each] or steps
         read = sum(row.length for step in steps for row in step)
-        return sum(computed_tokens(step, packed_tokens) for step in steps) / read if read else 1.0
+        return sum(computed_tokens(step, packed_tokens, together=together) for step in steps) / read if read else 1.0
+
+    @property
+    def shared_by_all(self) -> int:
+        """Tokens at the beginning of all sequences that were looked at."""
+        if not self.sample:
+            return 0
+        first, last = min(row.tokens for row in self.sample), max(row.tokens for row in self.sample)
+        pairs = enumerate(zip(first, last, strict=False))
+        return next((n for n, (one, other) in pairs if one != other), min(len(first), len(last)))
 
     @property
     def mean(self) -> float:
-        """Tokens of the mean sequence."""
+        """Tokens of the mean row; of preference rows those of the mean longer sequence."""
         return sum(self.lengths_N) / len(self.lengths_N)
+
+    @property
+    def mean_sequence(self) -> float:
+        """Tokens of the mean sequence."""
+        return self.total / len(self.lengths_N) / self.sequences_per_row
 
     @property
     def longest(self) -> int:
@@ -98,23 +117,24 @@ def tokens_from_guesses(
         trained_share=min(1.0, math.fsum(guesses.answers.tolist()) / totals[1]) if totals[1] else 1.0,
         source=GUESSED_FROM,
         sample=tuple(sample),
+        sequences_per_row=kept.shape[1],
     )
 
 
 def text_sample(rows: Sequence[Mapping[str, Any]]) -> tuple[TrainedRow, ...]:
-    """Return some of the rows at random, with pieces of four bytes in place of tokens; none of preference rows.
+    """Return the sequences of some of the rows at random, with pieces of four bytes in place of tokens.
 
     Args:
         rows: Canonical rows.
     """
     found: list[TrainedRow] = []
     for n in _some(len(rows)):
-        messages: Any = rows[n].get("messages")
-        if not messages:
-            return ()
-        text = "\n".join(f"{message['role']}\n{message.get('content') or ''}" for message in messages).encode()
-        pieces = tuple(int.from_bytes(text[start : start + 4]) for start in range(0, len(text), 4))
-        found.append(TrainedRow(tokens=pieces, targets=(), length=len(pieces)))
+        row: Any = rows[n]
+        sequences = [row["messages"]] if "messages" in row else [row["prompt"] + row[side] for side in _SIDES]
+        for messages in sequences:
+            text = "\n".join(f"{message['role']}\n{message.get('content') or ''}" for message in messages).encode()
+            pieces = tuple(int.from_bytes(text[start : start + 4]) for start in range(0, len(text), 4))
+            found.append(TrainedRow(tokens=pieces, targets=(), length=len(pieces)))
     return tuple(found)
 
 
@@ -160,13 +180,14 @@ def tokens_through(
     )
     rendered.report.check(1.0 if max_truncated is None else max_truncated)
     found: list[Any] = list(rendered.rows)
-    if found and hasattr(found[0], "chosen_ids"):
+    sequences = 2 if found and hasattr(found[0], "chosen_ids") else 1
+    if sequences == 2:
         sides = [
             (len(row.prompt_ids) + len(row.chosen_ids), len(row.prompt_ids) + len(row.rejected_ids)) for row in found
         ]
         lengths, total = tuple(max(pair) for pair in sides), float(sum(map(sum, sides)))
         trained = sum(len(row.chosen_ids) + len(row.rejected_ids) for row in found)
-        sample = ()
+        sample = tuple(sequence for n in _some(len(found)) for sequence in _pair(found[n]))
     else:
         lengths = tuple(len(row.input_ids) for row in found)
         total = float(sum(lengths))
@@ -181,7 +202,17 @@ def tokens_through(
         trained_share=trained / total if total else 1.0,
         source="counted with the model's own tokenizer",
         sample=sample,
+        sequences_per_row=sequences,
     )
+
+
+def _pair(row: Any) -> list[TrainedRow]:
+    """Return the two sequences of a rendered pair."""
+    prompt = len(row.prompt_ids)
+    return [
+        TrainedRow.of(row.prompt_ids + answer, [False] * prompt + [True] * len(answer))
+        for answer in (row.chosen_ids, row.rejected_ids)
+    ]
 
 
 def padded_tokens(lengths_N: Sequence[int], micro_batch: int, *, sorted_rows: int = 0) -> float:  # noqa: N803

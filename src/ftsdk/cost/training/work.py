@@ -74,7 +74,8 @@ class Work:
         packed = self.execution.packed_tokens
         if not packed:
             return self.execution.micro_batch_size
-        pieces = math.ceil(self.step_rows * self.computed_row(self.train) / packed)
+        # A beginning that all rows share comes on top of what a piece may have.
+        pieces = max(1, math.ceil((self._step_tokens - self.train.shared_by_all) / packed))
         return self.step_rows / min(pieces, self.step_rows)
 
     @property
@@ -88,11 +89,18 @@ class Work:
         most = round(execution.steps * self.step_rows / self.rows_at_once)
         return max(execution.steps, min(most, each + execution.steps))
 
+    @property
+    def _step_tokens(self) -> float:
+        """Tokens that are computed for the mean step on one device."""
+        return self.step_rows * self.method.sequences_per_row * self.computed_row(self.train)
+
     def computed_row(self, rows: RowTokens) -> float:
-        """Return the tokens that are computed for the mean row: with its padding, or without what others share."""
+        """Return the tokens that are computed for the mean sequence: with padding, or without what others share."""
         execution = self.execution
         if execution.packed_tokens:
-            return rows.mean * rows.computed_share(step_rows=self.step_rows, packed_tokens=execution.packed_tokens)
+            return rows.mean_sequence * rows.computed_share(
+                step_rows=self.step_rows, packed_tokens=execution.packed_tokens
+            )
         padded = padded_tokens(rows.lengths_N, execution.micro_batch_size, sorted_rows=execution.sorted_rows)
         return padded / len(rows.lengths_N)
 
@@ -103,8 +111,8 @@ class Work:
         if not execution.packed_tokens:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
         # A step has more than the mean one, but not all rows are the longest.
-        likely = 1.25 * self.step_rows * self.computed_row(self.train)
-        return max(longest, min(execution.packed_tokens, likely))
+        likely = 1.25 * self._step_tokens
+        return max(longest, min(execution.packed_tokens + self.train.shared_by_all, likely))
 
     @property
     def projected_share(self) -> float:
@@ -118,7 +126,7 @@ class Work:
         if not self.execution.projects_trained_only:
             return 1.0
         if self.execution.packed_tokens:
-            return min(1.0, self.train.trained_share * self.train.mean / self.computed_row(self.train))
+            return min(1.0, self.train.trained_share * self.train.mean_sequence / self.computed_row(self.train))
         return min(1.0, self.train.trained_share * math.sqrt(self.execution.micro_batch_size))
 
     def micro_step(self, *, tokens_per_row: float) -> MicroStep:
@@ -126,16 +134,22 @@ class Work:
         execution, method = self.execution, self.method
         return MicroStep(
             tokens=self.rows_at_once * method.sequences_per_row * tokens_per_row,
-            row_tokens=self.train.mean if execution.packed_tokens else tokens_per_row,
+            row_tokens=self.train.mean_sequence if execution.packed_tokens else tokens_per_row,
             tuning=self.tuning.kind,
             recomputes=execution.recomputes,
             is_compiled=execution.is_compiled,
             accumulation=self.step_rows / self.rows_at_once,
             devices=execution.devices,
             is_sharded=execution.is_sharded,
-            reference_passes=1 if method.needs_reference else 0,
+            reference_passes=self._reference_passes,
             projected_share=self.projected_share,
         )
+
+    @property
+    def _reference_passes(self) -> float:
+        """Passes without gradients for each through the model; what packed rows have in the reference is kept."""
+        passes = float(self.method.untrained_passes)
+        return passes / max(1.0, self.workload.epochs) if self.execution.packed_tokens else passes
 
     def time(self, *, tokens_per_row: float, factors: Factors = UNMEASURED) -> StepTime:
         """Return the seconds of such a micro-step."""

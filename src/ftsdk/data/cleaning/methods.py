@@ -200,6 +200,6 @@ def _changing_step(rows: Rows) -> str | None:
             return "reviewed(...)"
         if step.map is not None and step.map.name == "Dataset.restore":
             return "restore(...)"
-        if step.chat is not None or step.preference is not None or step.map is not None:
+        if step.shape is not None or step.map is not None:
             return None
     return next(filter(None, map(_changing_step, rows.parts)), None)

@@ -19,7 +19,7 @@ _NO_TEXTS = frozenset({"role", "id", "type", "name", "tool_call_id", "tools"})
 """Keys of conversations whose values say nothing, or whose change would break what refers to them."""
 
 Row = dict[str, Any]
-Format = Literal["table", "chat", "preference"]
+Format = Literal["table", "chat", "preference", "unpaired"]
 
 
 class TextBatch(NamedTuple):

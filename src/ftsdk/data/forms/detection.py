@@ -8,7 +8,7 @@ from ftsdk._format import printable
 from ftsdk.data.forms.alpaca import ALPACA
 from ftsdk.data.forms.chat import OPENAI_CHAT, SHAREGPT
 from ftsdk.data.forms.form import Form, is_empty
-from ftsdk.data.forms.kto import KTO
+from ftsdk.data.forms.kto import KTO, LABELLED_CHAT
 from ftsdk.data.forms.preference import (
     ANSWER_PAIRS,
     IMPLICIT_PREFERENCE,
@@ -33,6 +33,7 @@ FORMS: tuple[Form, ...] = (
     SHAREGPT_PREFERENCE,
     ANSWER_PAIRS,
     KTO,
+    LABELLED_CHAT,
     TEXT,
 )
 """Every form that is recognised. Their order decides nothing."""

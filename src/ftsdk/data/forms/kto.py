@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+from ftsdk.data.answer_labels import is_label, labelled
+from ftsdk.data.canonical import RowMaker, messages_maker, with_tools
 from ftsdk.data.forms.form import Form, holds_messages, sample_of
+from ftsdk.data.forms.prompt_completion import prompt_completion_maker
 from ftsdk.data.table import Table
+from ftsdk.data.tool_calls import TOOL_COLUMNS
 
-__all__ = ["KTO"]
-
-_MARKS = frozenset({"true", "false", "0", "1"})
+__all__ = ["KTO", "LABELLED_CHAT"]
 
 
 def _fits(table: Table) -> bool:
     """Return whether every label says yes or no."""
-    found = False
-    for value in table.column("label"):
-        if value is None:
-            continue
-        if not isinstance(value, (bool, int, str)) or str(value).strip().lower() not in _MARKS:
-            return False
-        found = True
-    return found
+    found = [value for value in table.column("label") if value is not None]
+    return bool(found) and all(map(is_label, found))
 
 
-def _hint(table: Table) -> str:
-    label = next(iter(sample_of(table, "label")), None)
-    is_good = 'row["label"]' if not isinstance(label, str) else 'row["label"].lower() in ("true", "1")'
-    if holds_messages(sample_of(table, "prompt")):
-        shape = 'map(lambda row: {"messages": [*row["prompt"], *row["completion"]]})'
-    else:
-        shape = 'as_chat(prompt="{prompt}", completion="{completion}")'
+def _holds_labelled_conversations(table: Table) -> bool:
+    """Return whether conversations are marked by true and false, and some are bad: 0 and 1 may be classes."""
+    found = [value for value in table.column("label") if value is not None]
     return (
-        "These rows are KTO's: one answer each, and a label that is false, which marks a bad answer, or true. The "
-        "method KTO isn't available yet, and SFT would learn the bad answers too. To learn the good ones alone, call "
-        f"filter(lambda row: {is_good}).{shape}. If label is a class, and every answer is good, call {shape}."
+        all(isinstance(value, bool) for value in found)
+        and False in found
+        and holds_messages(sample_of(table, "messages"))
     )
+
+
+def _maker(table: Table, source: str | None) -> RowMaker:
+    return labelled(prompt_completion_maker(table, source), "label")
+
+
+def _chat_maker(table: Table, source: str | None) -> RowMaker:
+    del source
+    return labelled(with_tools(messages_maker("messages", None), table), "label")
 
 
 KTO = Form(
     name="KTO",
-    format=None,
+    format="unpaired",
     needs=frozenset({"prompt", "completion", "label"}),
+    reads=frozenset({"system", *TOOL_COLUMNS}),
     fits=_fits,
-    call='as_chat(prompt="{prompt}", completion="{completion}")',
-    hint=_hint,
+    make=_maker,
+    call='as_unpaired(prompt="{prompt}", completion="{completion}")',
+)
+LABELLED_CHAT = Form(
+    name="conversations with a label",
+    format="unpaired",
+    needs=frozenset({"messages", "label"}),
+    reads=frozenset({"system", *TOOL_COLUMNS}),
+    fits=_holds_labelled_conversations,
+    make=_chat_maker,
+    call='as_unpaired(messages="messages")',
 )

@@ -7,7 +7,7 @@ from ftsdk.data.forms.form import Form
 from ftsdk.data.table import Table
 from ftsdk.data.tool_calls import TOOL_COLUMNS
 
-__all__ = ["PROMPT_COMPLETION"]
+__all__ = ["PROMPT_COMPLETION", "prompt_completion_maker"]
 
 
 def _fits(table: Table) -> bool:
@@ -18,7 +18,8 @@ def _fits(table: Table) -> bool:
     return all(value.strip() if isinstance(value, str) else isinstance(value, (list, tuple)) for value in values)
 
 
-def _maker(table: Table, source: str | None) -> RowMaker:
+def prompt_completion_maker(table: Table, source: str | None) -> RowMaker:
+    """Return what makes conversations of `prompt` and `completion`, as text or as messages."""
     if any(isinstance(value, (list, tuple)) for value in table.column("prompt")):
         return with_tools(RowMaker(joined_row), table)
     # A system column may have gaps; a template with gaps would be refused.
@@ -32,6 +33,6 @@ PROMPT_COMPLETION = Form(
     needs=frozenset({"prompt", "completion"}),
     reads=frozenset({"system", *TOOL_COLUMNS}),
     fits=_fits,
-    make=_maker,
+    make=prompt_completion_maker,
     call='as_chat(prompt="{prompt}", completion="{completion}")',
 )

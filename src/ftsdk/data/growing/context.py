@@ -53,7 +53,7 @@ class Contexts:
         rows: RowSequence,
         table: Table,
         *,
-        format: Literal["table", "chat", "preference"],  # noqa: A002
+        format: Literal["table", "chat", "preference", "unpaired"],  # noqa: A002
         source: str | None,
     ) -> Iterator[dict[str, Any]]:
         """Return the rows with passages in their prompts.

@@ -22,7 +22,7 @@ __all__ = ["checked_times", "planted", "planted_canaries", "planted_positions"]
 _MOST_ROWS = 1_000_000
 
 
-def planted(step: CanaryStep, *, format: Literal["table", "chat", "preference"], source: str) -> Table:  # noqa: A002
+def planted(step: CanaryStep, *, format: Literal["table", "chat", "preference", "unpaired"], source: str) -> Table:  # noqa: A002
     """Return the rows of canaries, each as often as its record says.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from ftsdk.data.quality.language_scores import classified
 from ftsdk.errors import MissingExtraError
 
-__all__ = ["Languages", "languages"]
+__all__ = ["Languages", "language_of", "languages"]
 
 _FEWEST_LETTERS = 30
 """Shorter texts are often taken for another language."""
@@ -63,6 +63,18 @@ def languages(texts: Sequence[str], *, sample: int | None = 20_000) -> Languages
         {position: language for position, language in found.items() if language != main},
         len(found),
     )
+
+
+def language_of(text: str) -> str | None:
+    """Return the language of one text by its ISO 639-1 code; None if it is too short, or could be another one.
+
+    Raises:
+        MissingExtraError: py3langid isn't installed.
+    """
+    if not _has_letters(text[:_LONGEST]):
+        return None
+    language, probability = _identifier().classify(text[:_LONGEST])
+    return str(language) if probability >= _SURE else None
 
 
 def _has_letters(text: str) -> bool:

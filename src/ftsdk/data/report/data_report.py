@@ -19,7 +19,7 @@ class DataReport:
     """What is in a dataset, and what is wrong with it, the worst first."""
 
     name: str
-    format: Literal["table", "chat", "preference"]
+    format: Literal["table", "chat", "preference", "unpaired"]
     rows: int
     columns: tuple[str, ...]
     lengths: Lengths

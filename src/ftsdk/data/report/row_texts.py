@@ -131,7 +131,7 @@ def _read(row: Mapping[str, Any], form: Format) -> tuple[Sequence[str], str, str
                 texts += [text for one in messages for text in one.values() if isinstance(text, str)]
                 roles = roles or tuple(str(one["role"]) for one in messages if "role" in one)
         return texts, "\n".join(texts), "", roles
-    if form == "chat":
+    if form in ("chat", "unpaired"):
         messages = row["messages"]
         texts = [message_text(message) for message in messages]
         return texts, prompt_text(row, form), answer_text(row), tuple(str(message["role"]) for message in messages)

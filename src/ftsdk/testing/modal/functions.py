@@ -24,6 +24,8 @@ class Function:
     app_id: str
     data: pb.FunctionData
     """The definition from the request. Its `ranked_functions` are the wanted hardware, the best first."""
+    address: str = ""
+    """Where requests to it go, if it is a web function."""
 
     @property
     def definition(self) -> pb.Function:
@@ -44,6 +46,7 @@ class Function:
             app_id=self.app_id,
             supported_input_formats=self.definition.supported_input_formats,
             supported_output_formats=self.definition.supported_output_formats,
+            web_url=self.address,
         )
 
 
@@ -99,7 +102,12 @@ class Functions:
             reason = why_refused(ranked.function)
             if reason is not None:
                 raise refused(f"Function {ranked.function.function_name!r}: {reason}")
-        function = Function(request.existing_function_id or self._settings.ids.new("fu"), request.app_id, data)
+        function_id = request.existing_function_id or self._settings.ids.new("fu")
+        is_web = data.webhook_config.type or data.ranked_functions[0].function.webhook_config.type
+        address = f"{self._settings.http_url}/web/{function_id}" if is_web else ""
+        data.web_url = address
+        data.ranked_functions[0].function.web_url = address
+        function = Function(function_id, request.app_id, data, address)
         self._functions[function.id] = function
         return pb.FunctionCreateResponse(
             function_id=function.id, function=function.definition, function_data=data, handle_metadata=function.handle()

@@ -59,6 +59,15 @@ PASSED_ON = (
 """The variables of this process that containers get."""
 
 
+WebAnswer = Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes]]
+"""Method, path, headers and body of a request to a web function; status and body of the answer."""
+
+
+def _no_server(method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    del method, path, headers, body
+    return 503, b"{}"
+
+
 class ModalService:
     """The loopback Modal. A context manager; nothing of it is left afterwards.
 
@@ -86,6 +95,7 @@ class ModalService:
         self._grace_s = grace_s
         self._client_lost_after_s = client_lost_after_s
         self._resets = 0
+        self.answer_web: WebAnswer = _no_server
 
     def __enter__(self) -> Self:
         root = Path(tempfile.mkdtemp(prefix="loopback-modal-")).resolve()
@@ -172,6 +182,15 @@ class ModalService:
             except FileNotFoundError:
                 return aiohttp.web.Response(status=404, text="the file is gone")
 
+        async def ask_web(request: aiohttp.web.Request) -> aiohttp.web.Response:
+            known = {function.id: function for function in self._workspace.functions.everyone()}
+            function = known.get(request.match_info["function"])
+            if function is None or self._workspace.apps.app(function.app_id).is_stopped:
+                return aiohttp.web.Response(status=404, text="modal-http: app for invoked web endpoint is stopped")
+            path = "/" + request.match_info["path"]
+            status, body = self.answer_web(request.method, path, dict(request.headers), await request.read())
+            return aiohttp.web.Response(status=status, body=body, content_type="application/json")
+
         application = aiohttp.web.Application(client_max_size=1 << 40)
         application.add_routes(
             [
@@ -179,6 +198,7 @@ class ModalService:
                 aiohttp.web.put("/blob/{blob}", put_blob),
                 aiohttp.web.get("/blob/{blob}", get_blob),
                 aiohttp.web.get("/file/{volume}", get_file),
+                aiohttp.web.route("*", "/web/{function}/{path:.*}", ask_web),
             ]
         )
         return application

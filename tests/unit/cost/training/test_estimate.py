@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -149,6 +150,28 @@ def test_what_rows_share_takes_time_once_on_a_cpu(tiny_rows_model: Path) -> None
     shared, source = time_of("Sort the message into one of two kinds. " * 20)
     assert "since what rows share is computed once" in source
     assert shared < 3 * short
+
+
+def test_the_prompt_of_a_pair_takes_time_once_on_a_cpu(tiny_rows_model: Path) -> None:
+    def source_of(epochs: float) -> tuple[float, str]:
+        rows = [
+            {"q": f"{n * 7919} " + "why is that so? " * 20, "good": f"yes {n}", "bad": f"no {n}"} for n in range(64)
+        ]
+        train = Dataset.from_rows(rows).as_preference(prompt="{q}", chosen="{good}", rejected="{bad}")
+        job = job_of(model=str(tiny_rows_model), train=train, method=DPO(), epochs=epochs, backend=Local(device="cpu"))
+        (line,) = [line for line in job.estimate(is_exact=False).time_lines if line.label == "training"]
+        return line.amount.likely, line.source
+
+    once, source = source_of(1)
+    found = re.search(r"([\d,]+) of ([\d,]+) tokens a sequence", source)
+    assert found is not None
+    computed, read = (int(number.replace(",", "")) for number in found.groups())
+    assert 0.4 * read < computed < 0.65 * read
+    # What the reference says of a pair is kept for the epochs after the first.
+    assert "3 passes" in source
+    thrice, source = source_of(3)
+    assert "2.33 passes" in source
+    assert thrice < 3 * once
 
 
 @pytest.mark.parametrize("usd_per_hour", [0, -1, float("nan"), 1e30])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ftsdk import Dataset, DatasetError, FineTuneJob, SpecError
+from ftsdk.data import Store
 from ftsdk.data.forms import FORMS
 
 ASKED = {"role": "user", "content": "Where is my parcel?"}
@@ -88,7 +89,8 @@ def test_tools_are_kept_wherever_a_form_has_them() -> None:
 
 def test_every_form_has_a_test_and_is_told_from_the_others() -> None:
     trained = {form.name for form in FORMS if form.format is not None}
-    assert {name for name, _ in CHAT_FORMS + PAIR_FORMS} == trained
+    labelled = {"KTO", "conversations with a label"}
+    assert {name for name, _ in CHAT_FORMS + PAIR_FORMS} | labelled == trained
     for form in FORMS:
         assert (form.format is None) == (form.make is None)
 
@@ -167,18 +169,43 @@ KTO_ROWS = [
 
 
 @pytest.mark.parametrize("label", [bool, str, int])
-def test_kto_rows_are_recognised_and_refused_until_there_is_kto(label: Any) -> None:
+def test_kto_rows_are_read_as_they_are_and_keep_their_label(label: Any) -> None:
     data = Dataset.from_rows([{**row, "label": label(row["label"])} for row in KTO_ROWS])
-    assert (data.form, data.format) == ("KTO", "table")
-    with pytest.raises(
-        SpecError, match="method KTO isn't available yet, and SFT would learn the bad answers"
-    ) as caught:
-        FineTuneJob(model="org/model", train=data)
-    is_good = 'row["label"].lower() in ("true", "1")' if label is str else 'row["label"]'
-    assert f"filter(lambda row: {is_good}).as_chat(" in str(caught.value)
-    rows = data.filter(lambda row: eval(is_good, {"row": row})).as_chat(prompt="{prompt}", completion="{completion}")
-    assert rows[0]["messages"][1]["content"] == "On its way."
-    assert len(rows) == 1
+    assert (data.form, data.format) == ("KTO", "unpaired")
+    asked = {"role": "user", "content": "Where is my parcel?"}
+    assert list(data) == [
+        {"messages": [asked, {"role": "assistant", "content": "On its way."}], "label": True},
+        {"messages": [asked, {"role": "assistant", "content": "No idea."}], "label": False},
+    ]
+    assert data.ref().format == "unpaired"
+
+
+def test_labelled_conversations_written_to_a_file_are_read_back(tmp_path: Path) -> None:
+    data = Dataset.from_rows(KTO_ROWS)
+    again = Dataset.from_file(data.to_jsonl(tmp_path / "kto.jsonl"))
+    assert (again.form, again.format, list(again)) == ("conversations with a label", "unpaired", list(data))
+    assert again.fingerprint == data.fingerprint
+    stored = Store(tmp_path / "store")
+    stored.put(data)
+    assert list(stored.load(data.ref())) == list(data)
+    with pytest.raises(DatasetError, match="aren't chat rows"):
+        stored.open(data.fingerprint, format="chat")
+    assert Dataset.from_dict(again.to_dict()).fingerprint == data.fingerprint
+
+
+def test_sft_refuses_marked_answers_and_says_how_to_take_the_good_ones() -> None:
+    data = Dataset.from_rows(KTO_ROWS)
+    with pytest.raises(SpecError, match=r"method 'sft' needs chat data; train .* has unpaired rows") as caught:
+        FineTuneJob(model="org/model", train=data).plan()
+    assert "method=KTO(), or the good answers alone: filter(lambda row: row['label']).as_chat(...)" in str(caught.value)
+    good = data.filter(lambda row: row["label"]).as_chat(prompt="{prompt}", completion="{completion}")
+    assert [row["messages"][1]["content"] for row in good] == ["On its way."]
+
+
+def test_a_split_keeps_the_share_of_good_answers() -> None:
+    rows = [{"prompt": f"where is {n}", "completion": str(n), "label": n % 4 == 0} for n in range(80)]
+    parts = Dataset.from_rows(rows).split(validation=20, group=None)
+    assert [sum(row["label"] for row in part) for part in (parts.train, parts.validation)] == [15, 5]
 
 
 def test_a_class_beside_prompt_and_completion_is_no_kto_mark() -> None:

@@ -79,6 +79,15 @@ def test_a_loss_that_jumps_at_a_high_learning_rate_overshoots() -> None:
     assert kinds(diagnosed(steps, job(learning_rate=2e-4))) == []
 
 
+def test_small_batches_of_mixed_rows_do_not_overshoot() -> None:
+    # A healthy run of the same benchmark: rank 4, a learning rate of 1e-3, support mails between general questions.
+    measured = """6.19 4.3 3.84 3.68 4.98 5.81 3.32 2.21 3.58 3.0 2.14 1.73 2.56 2.68 1.85 1.13 2.77 1.5 1.43 2.23 1.99
+        2.39 1.44 0.83 2.6 1.27 1.34 0.87 2.26 2.34 1.52 1.66 1.53 1.75 1.92 1.16 1.33 1.21 2.39 3.09 1.71 1.54 0.96
+        1.59 2.2 0.95 1.1 2.27 0.6 0.68 0.66 1.72 1.73 0.45"""
+    steps = [StepEvent(seq=n, step=n + 1, epoch=n / 27, loss=float(loss)) for n, loss in enumerate(measured.split())]
+    assert kinds(diagnosed(steps, job(learning_rate=1e-3))) == []
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -229,3 +238,10 @@ def test_the_loss_of_preferences_promises_no_answers(tmp_path: Path) -> None:
     made = FineTuneJob(model="org/name", train=pairs, method=DPO())
     report = evaluated(tmp_path, lambda n: "no")
     assert kinds(diagnosed(events(lambda share: 0.7 - 0.65 * share), made, report, tmp_path)) == []
+
+
+@pytest.mark.parametrize(("name", "expected"), [("accuracy", ["template_mismatch"]), ("general", []), ("safety_x", [])])
+def test_the_loss_promises_nothing_for_suites(name: str, expected: list[str], tmp_path: Path) -> None:
+    report = evaluated(tmp_path, lambda n: "Yes, I can help you with that.", name=name)
+    low = diagnosed(events(lambda share: 0.01 + falling(share) - 0.2), job(), report, tmp_path)
+    assert kinds(low) == expected

@@ -1,25 +1,13 @@
-"""The other hosts of a cluster: each runs its share of the ranks, as the first host decided."""
+"""Which of a cluster's containers this one is."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.hosted.ranks import ATTEMPT, Cluster, run_agent
-from ftsdk.backends.hosted.worker import REQUEST
+from ftsdk.backends.hosted.ranks import Cluster
 
-__all__ = ["FirstHostMissing", "follow", "this_cluster"]
-
-_MEETING_S = 600.0
-"""How long the other hosts wait for the first, in seconds."""
-
-
-class FirstHostMissing(RuntimeError):
-    """The first host decided nothing in time; a new attempt may cure that."""
+__all__ = ["this_cluster"]
 
 
 def this_cluster(nodes: int) -> Cluster:
@@ -29,43 +17,3 @@ def this_cluster(nodes: int) -> Cluster:
     modal: Any = import_module("modal")
     found = modal.Cluster.from_context()
     return Cluster(nodes=nodes, rank=found.container_rank(), address=found.container_ips()[0])
-
-
-def follow(
-    folder: Path,
-    cluster: Cluster,
-    *,
-    reload: Callable[[], None],
-    run_ranks: Callable[..., int] = run_agent,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, Any]:
-    """Run the ranks of a host that isn't the first, once the first host has chosen the checkpoint to resume from.
-
-    Args:
-        folder: The run's.
-        cluster: The hosts: what the first one decided is recognised by its address, which is new for each attempt.
-        reload: Shows what other hosts have committed.
-        run_ranks: Runs the ranks and waits for them.
-        clock: Seconds; only differences count.
-        sleep: Waits for some seconds.
-
-    Raises:
-        FirstHostMissing: The first host decided nothing.
-    """
-    deadline = clock() + _MEETING_S
-    while True:
-        reload()
-        file = folder / ATTEMPT
-        if file.exists() and json.loads(file.read_bytes()).get("address") == cluster.address:
-            break
-        if clock() >= deadline:
-            raise FirstHostMissing(
-                f"host {cluster.rank} waited {_MEETING_S:g} s for the first host, which didn't start; try again"
-            )
-        sleep(2.0)
-    request = json.loads((folder / REQUEST).read_bytes())
-    return {
-        "outcome": "followed",
-        "status": run_ranks(folder, processes=request["launch"]["processes"], cluster=cluster),
-    }

@@ -126,7 +126,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
             recomputes=True,
             accumulation=share / at_once,
             devices=processes,
-            reference_passes=int(spec.method.needs_reference),
+            reference_passes=spec.method.untrained_passes,
         )
         time = step_time(step, shape, gpu.device)
         spread = spread_of(step, time, gpu.device)

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
@@ -39,17 +39,17 @@ class Recipe:
 
 
 @functools.cache
-def recipe(extra: str = "local", packages: tuple[str, ...] = ()) -> Recipe:
-    """Read what is installed here: the core and an extra of ftsdk, at exactly these versions.
+def recipe(extras: tuple[str, ...] = ("local",), packages: tuple[str, ...] = ()) -> Recipe:
+    """Read what is installed here: the core and some extras of ftsdk, at exactly these versions.
 
     Args:
-        extra: The extra that the trainer needs.
+        extras: The extras that the trainer and the trackers need.
         packages: The packages that the trainer and the trackers come in; others than ftsdk are installed beside it.
     """
     here = distribution("ftsdk")
     from_source = _is_source()
-    required = pinned(here.requires or (), _installed, extra=extra)
-    required |= pinned([name for name in packages if name != "ftsdk"], _installed, extra=extra)
+    required = pinned(here.requires or (), _installed, extras=extras)
+    required |= pinned([name for name in packages if name != "ftsdk"], _installed, extras=extras)
     chosen = dict(required) if from_source else {**required, "ftsdk": f"ftsdk=={here.version}"}
     unpinned = tuple(sorted(text for name, text in chosen.items() if "==" not in text and name != "ftsdk"))
     return Recipe(
@@ -60,19 +60,19 @@ def recipe(extra: str = "local", packages: tuple[str, ...] = ()) -> Recipe:
     )
 
 
-def pinned(requirements: Sequence[str], installed: Any, *, extra: str = "local") -> dict[str, str]:
-    """Pin the requirements of the core and of one extra.
+def pinned(requirements: Sequence[str], installed: Any, *, extras: Collection[str] = ("local",)) -> dict[str, str]:
+    """Pin the requirements of the core and of some extras.
 
     Args:
         requirements: As a package's metadata has them: `torch>=2.6; extra == 'local'`.
         installed: Returns the installed version of a package, or None.
-        extra: The extra.
+        extras: The extras.
     """
     found: dict[str, str] = {}
     for text in requirements:
         requirement, _, marker = text.partition(";")
         belongs_to = _EXTRA_OF.search(marker)
-        if belongs_to is not None and belongs_to[1] != extra:
+        if belongs_to is not None and belongs_to[1] not in extras:
             continue
         match = _NAME.match(requirement.strip())
         if match is None:

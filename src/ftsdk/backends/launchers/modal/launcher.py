@@ -69,6 +69,7 @@ class ModalLauncher:
         options: The arguments of `Modal(...)`.
         extra: The extra of ftsdk that the image gets, as the trainer needs it.
         packages: The packages that the trainer and the trackers come in.
+        tracker_extras: The extras of ftsdk that the trackers need.
         clock: Seconds since the epoch.
     """
 
@@ -80,10 +81,11 @@ class ModalLauncher:
         *,
         extra: str = "local",
         packages: tuple[str, ...] = (),
+        tracker_extras: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._options = options
-        self._extra, self._packages = extra, packages
+        self._extras, self._packages = (extra, *tracker_extras), packages
         self._clock = clock
         self._volume = Volume(options.volume, environment=options.environment)
         self._apps = Apps(environment=options.environment)
@@ -121,7 +123,7 @@ class ModalLauncher:
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
         """Plan GPU, limits, image and cost."""
-        return plan_launch(spec, self._options, recipe(self._extra, self._packages))
+        return plan_launch(spec, self._options, recipe(self._extras, self._packages))
 
     def files(self, run_id: str) -> VolumeFiles:
         """Return the run's files as they are now."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftsdk._format import money, money_over
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
+from ftsdk.backends.launchers.inputs import inputs_of
 from ftsdk.backends.launchers.modal.billing import billing_of
 from ftsdk.backends.launchers.modal.estimate import BESIDES_S, besides_at_most_s, choose_gpu, training_seconds
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY, Book, GpuChoice, offers, read_gpus
@@ -18,7 +17,7 @@ from ftsdk.backends.launchers.modal.limits import STARTUP_S, RunLimits, run_limi
 from ftsdk.backends.launchers.modal.options import Options, option_gaps
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.errors import BudgetExceededError, Gap
-from ftsdk.models import ModelFacts, base_name, inspect_model
+from ftsdk.models import ModelFacts, inspect_model
 from ftsdk.protocol import Adjustment
 from ftsdk.protocol.estimates import Range
 from ftsdk.spec import JobSpec
@@ -114,7 +113,7 @@ def plan_launch(spec: JobSpec, options: Options, recipe: Recipe) -> LaunchPlan:
         adjustments=tuple(adjustments),
         billing=billing,
         notes=_notes(options, recipe),
-        inputs=_inputs(spec),
+        inputs=inputs_of(spec),
     )
 
 
@@ -307,12 +306,3 @@ def _refuse_small_budget(spec: JobSpec, seconds: Range, *, usd_per_s: Decimal, s
             f"({source}; time estimated before rows are counted in tokens). Raise the budget, train on less, or choose "
             "a cheaper gpu=."
         )
-
-
-def _inputs(spec: JobSpec) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    if spec.model.source != "hub":
-        found[spec.model.id] = f"inputs/model/{base_name(spec.model)}"
-    if spec.model.adapter is not None:
-        found[spec.model.adapter] = f"inputs/adapter/{Path(spec.model.adapter).name}"
-    return found

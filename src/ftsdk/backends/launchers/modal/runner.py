@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ftsdk._files import replace_file
+from ftsdk.backends.hosted.followers import FirstHostMissing, follow
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
 from ftsdk.backends.hosted.worker import BLOCKED
@@ -35,7 +36,7 @@ from ftsdk.backends.launchers.modal.attempts import (
     attempts_from_json,
     attempts_to_json,
 )
-from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow, this_cluster
+from ftsdk.backends.launchers.modal.cluster import this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
 from ftsdk.backends.launchers.modal.record_end import RECORDED_END
 from ftsdk.protocol import TERMINAL, CheckpointEvent, LogEvent, StateEvent

@@ -1,4 +1,4 @@
-"""TRL: supervised fine-tuning and DPO with peft, on one device or many."""
+"""TRL: supervised fine-tuning and preference methods with peft, on one device or many."""
 
 from ftsdk.backends.trainers.trl.trainer import TRLTrainer
 

@@ -14,7 +14,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
 from ftsdk.backends.hosted.checkpoints import prune, seal_checkpoint
-from ftsdk.backends.hosted.trainer import Cancelled, Context, TrainingStopped
+from ftsdk.backends.hosted.trainer import Cancelled, Context, Interrupted, TrainingStopped
 from ftsdk.errors import Diagnosis
 from ftsdk.protocol import CheckpointEvent, EvalEvent, StepEvent
 
@@ -27,13 +27,19 @@ class RunCallback(TrainerCallback):
     def __init__(self, context: Context, *, is_loss_scaled: bool) -> None:
         self._context = context
         self._is_loss_scaled = is_loss_scaled
+        self._is_leaving = False
         self.last_metrics: dict[str, float] = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Stop if the run was cancelled."""
-        del state, control, kwargs
-        if _on_any_rank(self._context.is_cancelled(), device=args.device):
+        """Stop if the run was cancelled; have a checkpoint saved if the worker has to leave."""
+        del state, kwargs
+        wish = _CANCEL if self._context.is_cancelled() else _LEAVE if self._context.is_interrupted() else 0
+        wish = _most_on_any_rank(wish, device=args.device)
+        if wish == _CANCEL:
             raise Cancelled
+        if wish == _LEAVE:
+            # After the events of this step, `on_save` goes on.
+            self._is_leaving = control.should_save = True
 
     def on_log(
         self,
@@ -110,8 +116,15 @@ class RunCallback(TrainerCallback):
         if dist.is_available() and dist.is_initialized():
             # The other ranks write the states of their random generators without waiting for each other.
             dist.barrier()
-        if not self._context.is_main:
-            return
+        if self._context.is_main:
+            self._seal(args, state)
+        if self._is_leaving:
+            if dist.is_available() and dist.is_initialized():
+                # No rank ends the group before the checkpoint is whole.
+                dist.barrier()
+            raise Interrupted
+
+    def _seal(self, args: TrainingArguments, state: TrainerState) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         # A pickle that isn't needed, and a model card that contains local paths.
         for leftover in ("training_args.bin", "README.md"):
@@ -122,16 +135,19 @@ class RunCallback(TrainerCallback):
         self._context.emit(CheckpointEvent(step=state.global_step, path=folder.name))
 
 
-def _on_any_rank(answer: bool, *, device: torch.device) -> bool:
-    """Return whether the answer is True in any of the processes.
+_LEAVE, _CANCEL = 1, 2
+
+
+def _most_on_any_rank(wish: int, *, device: torch.device) -> int:
+    """Return the largest number that any of the processes has.
 
     If one process stopped alone, the others would wait for its gradients until they fail.
     """
     if not (dist.is_available() and dist.is_initialized()):
-        return answer
-    answers = torch.tensor(float(answer), device=device)
-    dist.all_reduce(answers, op=dist.ReduceOp.MAX)
-    return bool(answers.item())
+        return wish
+    wishes = torch.tensor(float(wish), device=device)
+    dist.all_reduce(wishes, op=dist.ReduceOp.MAX)
+    return int(wishes.item())
 
 
 def peak_memory_gb() -> float:

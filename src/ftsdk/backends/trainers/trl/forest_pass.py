@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 
+from ftsdk.backends.trainers.trl.head_loss import chunked_losses, skipped_head
 from ftsdk.backends.trainers.trl.tree_attention import TreePlan, attending_in
 from ftsdk.data.forest import Forest, TrainedRow, plant
 
@@ -17,13 +18,17 @@ _LARGEST_ERROR = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.01
 """Of logits in a trial, relative to their size."""
 
 
-def losses_of(model: Any, forest: Forest, *, inner: Any = None) -> torch.Tensor:
+def losses_of(
+    model: Any, forest: Forest, *, inner: Any = None, head: Any = None, is_uniform: bool = True
+) -> torch.Tensor:
     """Return the cross-entropy of each trained token of a forest, in the order of `forest.targets`.
 
     Args:
         model: What is called.
         forest: The rows.
         inner: The model whose attention is exchanged, if `model` only wraps it for several processes.
+        head: The model's head, if its products can be made in chunks (`can_skip_head`); None: the model makes them.
+        is_uniform: Whether all losses get the same gradient.
     """
     sources_K, chosen_N = torch.unique(  # noqa: N806 - shape suffix
         torch.tensor(forest.sources, dtype=torch.long), return_inverse=True
@@ -31,8 +36,12 @@ def losses_of(model: Any, forest: Forest, *, inner: Any = None) -> torch.Tensor:
     if not len(sources_K):
         # Every process must have a backward pass: a loss of nothing, and gradients of 0.
         return _logits(model, forest, torch.tensor([0]), inner=inner)[:0, 0].float()
-    logits_KV = _logits(model, forest, sources_K, inner=inner).float()  # noqa: N806
     targets_N = torch.tensor(forest.targets)  # noqa: N806
+    if head is not None:
+        with skipped_head(head):
+            hidden_KD = _logits(model, forest, sources_K, inner=inner)  # noqa: N806
+        return chunked_losses(hidden_KD, head, chosen_N, targets_N, is_uniform=is_uniform)
+    logits_KV = _logits(model, forest, sources_K, inner=inner).float()  # noqa: N806
     if len(sources_K) == len(chosen_N):
         # One target each: a kernel that doesn't write down all log-probabilities.
         targets_K = torch.empty_like(targets_N)  # noqa: N806

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
-from ftsdk.backends.trainers.trl.rows import IGNORED
+from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 from ftsdk.models.packed_attention import is_out_of_memory
 
@@ -21,33 +21,56 @@ _COUNTED_STEPS = 20
 
 
 class ComputesSharedTokensOnce:
-    """A mixin for transformers' trainers whose batches are a process's whole share of an optimizer step."""
+    """A mixin for transformers' trainers whose batches are a process's whole share of an optimizer step.
 
+    A method says which sequences it reads: `sequences_together` of them for each row of its data, which are never
+    parted, so that a loss may compare them.
+    """
+
+    sequences_together: ClassVar[int] = 1
+    """Sequences that a row of the data has."""
     most_tokens: int | None = None
     """Tokens that go through the model at once, about; None: batches go as they are."""
+    has_uniform_gradients: ClassVar[bool] = True
+    """Whether the loss of a step is a sum over tokens, all with the same weight."""
     _on_message: Callable[[str], None]
+    _heads: dict[int, Any]
+    """Of each model that is called, by its id: the head whose products are made in chunks, or None."""
+
+    def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
+        """Return the sequences of a batch, those of each row one after the other."""
+        raise NotImplementedError
+
+    def sequences_of_rows(self, dataset: Any, rows: Sequence[int]) -> list[TrainedRow]:
+        """Return the sequences of some rows of the data."""
+        raise NotImplementedError
+
+    def items_of(self, sequences: Sequence[TrainedRow]) -> int:
+        """Return what the loss of a whole step is divided by, if the trainer hasn't counted it."""
+        raise NotImplementedError
 
     def compute_shared_tokens_once(self, most_tokens: int, on_message: Callable[[str], None]) -> None:
         """Cut batches into pieces of a forest from now on.
 
         Args:
-            most_tokens: Tokens that go through the model at once; a longer row is a piece of its own.
+            most_tokens: Tokens that go through the model at once, besides a beginning that all their rows share; a
+                longer row is a piece of its own.
             on_message: Called with a sentence about what that saves, and if memory runs out.
         """
         trainer = cast("Any", self)
-        self.most_tokens, self._on_message = most_tokens, on_message
-        share, ids, labels = (
-            trainer.args.per_device_train_batch_size,
-            trainer.train_dataset["input_ids"],
-            trainer.train_dataset["labels"],
-        )
-        order = list(trainer._get_train_sampler())[: share * _COUNTED_STEPS]
-        rows = [_row(ids[n], labels[n]) for n in order]
-        computed = sum(computed_tokens(rows[n : n + share], most_tokens) for n in range(0, len(rows), share))
-        read = sum(len(ids[n]) for n in order)
+        self.most_tokens, self._on_message, self._heads = most_tokens, on_message, {}
+        share, together = trainer.args.per_device_train_batch_size, self.sequences_together
+        with torch.random.fork_rng(devices=[]):
+            order = list(trainer._get_train_sampler(trainer.train_dataset))[: share * _COUNTED_STEPS]
+        computed = read = 0
+        for n in range(0, len(order), share):
+            sequences = self.sequences_of_rows(trainer.train_dataset, order[n : n + share])
+            computed += computed_tokens(sequences, most_tokens, together=together)
+            read += sum(row.length for row in sequences)
         on_message(
-            f"rows are packed without padding, up to {most_tokens:,} tokens at once, and what rows of a step share is "
-            f"computed once: {computed:,} of {read:,} tokens in the first steps ({computed / read:.0%})"
+            f"rows are packed without padding, up to {most_tokens:,} tokens at once besides a beginning that they "
+            f"share, and what rows of a step share is computed once: {computed:,} of {read:,} tokens in the first "
+            f"steps ({computed / read:.0%})"
         )
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
@@ -56,28 +79,33 @@ class ComputesSharedTokensOnce:
         step = cast("Any", super()).training_step
         if self.most_tokens is None:
             return step(model, inputs, num_items_in_batch)
-        rows = _rows_of(inputs)
+        sequences = self.sequences_of_batch(inputs)
         if num_items_in_batch is None:
-            # Of a model that can't be told: the mean is that of this batch.
-            num_items_in_batch = max(1, sum(len(row.targets) for row in rows))
-            if trainer.args.average_tokens_across_devices:
-                num_items_in_batch *= trainer.accelerator.num_processes
+            num_items_in_batch = self.items_of(sequences)
         while True:
             try:
-                return self._sum_of_pieces(step, model, rows, num_items_in_batch)
-            except RuntimeError as error:
-                longest = max(len(row.tokens) for row in rows)
+                return self._sum_of_pieces(step, model, sequences, num_items_in_batch)
+            except (RuntimeError, MemoryError) as error:
                 # The other processes wouldn't know that this one starts again.
-                if not is_out_of_memory(error) or self.most_tokens <= longest or trainer.accelerator.num_processes > 1:
+                if not is_out_of_memory(error) or trainer.accelerator.num_processes > 1 or self._is_smallest(sequences):
                     raise
             model.zero_grad()
-            self.most_tokens = max(longest, self.most_tokens // 2)
-            self._on_message(
-                f"memory ran out; from here on at most {self.most_tokens:,} tokens go through the model at once"
-            )
+            self._take_fewer_tokens()
 
-    def _sum_of_pieces(self, step: Any, model: Any, rows: list[TrainedRow], num_items_in_batch: Any) -> Any:
-        forests = list(self._forests(rows))
+    def _is_smallest(self, sequences: Sequence[TrainedRow]) -> bool:
+        assert self.most_tokens is not None
+        pieces = list(cut(sequences, self.most_tokens, together=self.sequences_together))
+        return all(len(piece) == self.sequences_together for piece in pieces)
+
+    def _take_fewer_tokens(self) -> None:
+        assert self.most_tokens is not None
+        self.most_tokens = max(1, self.most_tokens // 2)
+        self._on_message(
+            f"memory ran out; from here on at most {self.most_tokens:,} tokens go through the model at once"
+        )
+
+    def _sum_of_pieces(self, step: Any, model: Any, sequences: list[TrainedRow], num_items_in_batch: Any) -> Any:
+        forests = list(self._forests(sequences))
         total: Any = 0.0
         for n, (_, forest) in enumerate(forests):
             # Processes exchange their gradients once a step.
@@ -88,31 +116,44 @@ class ComputesSharedTokensOnce:
 
     def losses_of_forest(self, model: Any, forest: Forest) -> torch.Tensor:
         """Return the cross-entropy of each trained token."""
-        return losses_of(model, forest, inner=cast("Any", self).accelerator.unwrap_model(model))
+        inner = cast("Any", self).accelerator.unwrap_model(model)
+        if id(inner) not in self._heads:
+            self._heads[id(inner)] = head_of(inner) if can_skip_head(inner) else None
+        return losses_of(model, forest, inner=inner, head=self._heads[id(inner)], is_uniform=self.has_uniform_gradients)
 
-    def row_losses(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-        """Return the sum of the cross-entropy of each row's trained tokens, shape (rows,)."""
-        rows = _rows_of(inputs)
-        sums_B = torch.zeros(len(rows))  # noqa: N806 - shape suffix
-        for piece, forest in self._forests(rows):
-            owners = torch.tensor([piece[owner] for owner in forest.owners], dtype=torch.long)
-            sums_B.index_add_(0, owners, self.losses_of_forest(model, forest))
-        return sums_B
+    def sums_of_forest(self, model: Any, forest: Forest) -> torch.Tensor:
+        """Return the sum of the cross-entropy of each sequence's trained tokens, shape (sequences,)."""
+        return self.sums_by_sequence(self.losses_of_forest(model, forest), forest)
 
-    def _forests(self, rows: list[TrainedRow]) -> Iterator[tuple[list[int], Forest]]:
-        """Yield the rows of each piece, and the piece."""
+    @staticmethod
+    def sums_by_sequence(losses_N: torch.Tensor, forest: Forest) -> torch.Tensor:  # noqa: N803 - shape suffix
+        """Sum up the losses of each sequence's trained tokens, shape (sequences,)."""
+        owners_N = torch.tensor(forest.owners, dtype=torch.long)  # noqa: N806
+        return losses_N.new_zeros(len(forest.paths)).index_add(0, owners_N, losses_N)
+
+    def sequence_sums(self, sequences: Sequence[TrainedRow], sums: Callable[[Forest], torch.Tensor]) -> torch.Tensor:
+        """Return numbers of sequences that go through the model without gradients, piece by piece.
+
+        Args:
+            sequences: S of them.
+            sums: Returns a number for each sequence of a piece, shape (its sequences,) or (its sequences, numbers).
+
+        Returns:
+            Shape (S,) or (S, numbers).
+        """
+        while True:
+            try:
+                found = [(piece, sums(forest)) for piece, forest in self._forests(sequences)]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self._is_smallest(sequences):
+                    raise
+            else:
+                order = torch.tensor([n for piece, _ in found for n in piece], dtype=torch.long)
+                return torch.cat([numbers for _, numbers in found])[order.argsort()]
+            self._take_fewer_tokens()
+
+    def _forests(self, sequences: Sequence[TrainedRow]) -> Iterator[tuple[list[int], Forest]]:
+        """Yield the sequences of each piece, and the piece."""
         assert self.most_tokens is not None
-        for piece in cut(rows, self.most_tokens):
-            yield piece, plant([rows[n] for n in piece])
-
-
-def _rows_of(inputs: Mapping[str, Any]) -> list[TrainedRow]:
-    """Return the rows of a padded batch."""
-    lengths, ids, labels = (inputs[name].tolist() for name in ("attention_mask", "input_ids", "labels"))
-    return [
-        _row(row[: sum(mask)], trained[: sum(mask)]) for mask, row, trained in zip(lengths, ids, labels, strict=True)
-    ]
-
-
-def _row(ids: list[int], labels: list[int]) -> TrainedRow:
-    return TrainedRow.of(ids, [label != IGNORED for label in labels])
+        for piece in cut(sequences, self.most_tokens, together=self.sequences_together):
+            yield piece, plant([sequences[n] for n in piece])

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
+from ftsdk.data.fair_shares import shared_out
+
 __all__ = ["StepsSortedByBeginning", "StepsSortedByLength"]
 
 
@@ -49,15 +51,28 @@ class StepsSortedByLength(Sampler[int]):
 class StepsSortedByBeginning(StepsSortedByLength):
     """The same steps, each sorted by its rows' tokens: neighbours share a beginning, and are the same process's share.
 
+    Rows change places where one process would have more to compute than another, which would wait for it.
+
     Args:
         ids_N: Token ids per row, shape (N rows, tokens).
         step_rows: Rows per optimizer step, over all processes.
+        processes: How many share a step out, as many rows each.
         seed: With the epoch, decides the order.
     """
 
-    def __init__(self, ids_N: Sequence[list[int]], *, step_rows: int, seed: int) -> None:  # noqa: N803 - shape suffix
+    def __init__(
+        self,
+        ids_N: Sequence[list[int]],  # noqa: N803 - shape suffix
+        *,
+        step_rows: int,
+        seed: int,
+        processes: int = 1,
+    ) -> None:
         super().__init__([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
-        self._ids_N = ids_N
+        self._ids_N, self._processes = ids_N, processes
 
     def _sorted(self, rows: list[int]) -> list[int]:
-        return sorted(rows, key=self._ids_N.__getitem__)
+        # The last step of an epoch may have fewer rows, and is filled up later.
+        processes = self._processes if len(rows) == self._step_rows else 1
+        shares = shared_out([self._ids_N[row] for row in rows], processes)
+        return [rows[n] for share in shares for n in share]

@@ -21,9 +21,9 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Rendered rows as columns of token ids, and what was counted while rendering."""
+    """Rendered rows as columns of token ids and labels, and what was counted while rendering."""
 
-    columns: Mapping[str, list[list[int]]]
+    columns: Mapping[str, list[Any]]
     report: RenderReport
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, TrainingResult, TrainingStopped
+from ftsdk.backends.trainers.trl.adapter_products import quick_adapters
 from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
 from ftsdk.backends.trainers.trl.callbacks import RunCallback
 from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
@@ -74,7 +74,7 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
-    with _adapter_products_in(request, trainer):
+    with quick_adapters(trainer):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     if context.is_main:
         _save(trainer, tokenizer, request, folder, into)
@@ -178,15 +178,6 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "torch_compile": False,
         "use_liger_kernel": False,
     }
-
-
-def _adapter_products_in(request: TrainingRequest, trainer: Any) -> AbstractContextManager[Any]:
-    """Keep peft from turning each adapter's input into float32 where autocast would turn it back at once."""
-    if trainer.args.bf16 and request.tuning.adapts:
-        from peft.helpers import disable_input_dtype_casting
-
-        return disable_input_dtype_casting(trainer.model)
-    return nullcontext()
 
 
 def _activation_checkpointing(*, on: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Context, TrainingPlan, TrainingResult
+from ftsdk.backends.trainers.trl.late_packages import leave_out_unused
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
 from ftsdk.errors import MissingExtraError
@@ -18,7 +19,7 @@ __all__ = ["TRLTrainer"]
 
 
 class TRLTrainer:
-    """Hugging Face TRL: `SFTTrainer` and `DPOTrainer`."""
+    """Hugging Face TRL: a trainer of its own for each method."""
 
     name = "trl"
     extra = "local"
@@ -34,8 +35,10 @@ class TRLTrainer:
 
     def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
         """Train in this process."""
+        read = TrainingRequest.read(request)
+        leave_out_unused(read)
         try:
             from ftsdk.backends.trainers.trl.train import train
         except ImportError as error:
             raise MissingExtraError("local", needed_for="training with TRL", missing=error.name) from error
-        return train(TrainingRequest.read(request), context, into)
+        return train(read, context, into)

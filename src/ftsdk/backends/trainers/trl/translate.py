@@ -12,7 +12,7 @@ from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most, tokens_at_once
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
-from ftsdk.backends.trainers.trl.methods import KINDS
+from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
 from ftsdk.errors import Gap, ModelError
 from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
@@ -20,13 +20,14 @@ from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learnin
 
 __all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
 
+_COMPARED_ROWS = 8
 _MAX_RANK = 2**20
 """The largest rank that an adapter's config may have; a larger one means a damaged file."""
 
 CAPABILITIES = Capabilities(
     methods=KINDS,
     tunings=frozenset({"lora", "qlora", "dora", "full"}),
-    formats=frozenset({"chat", "preference"}),
+    formats=frozenset({"chat", "preference", "unpaired"}),
     model_sources=frozenset({"hub", "folder", "gguf"}),
     fields=frozenset(
         {
@@ -44,7 +45,10 @@ CAPABILITIES = Capabilities(
             "max_steps",
             "max_truncated",
             "method.beta",
+            "method.desirable_weight",
+            "method.gamma",
             "method.train_on",
+            "method.undesirable_weight",
             "model.adapter",
             "model.chat_template",
             "model.revision",
@@ -117,6 +121,8 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     attention = choose("attention", *attention_for(facts.model_type))
     packed_tokens = _choose_packed_tokens(spec, facts, hardware, attention, choose)
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps, is_packed=packed_tokens is not None)
+    if spec.method.needs_several_rows and micro_batch == 1:
+        gaps.append(_too_few_rows(spec, hardware))
 
     steps = steps_per_epoch(spec.train.training_sequences, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
@@ -172,7 +178,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
 
 def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
     """Return how the training will be executed, for estimates."""
-    steps, is_on_cpu, is_paired = request["total_steps"], request["device"] == "cpu", spec.method.sequences_per_row > 1
+    steps, is_on_cpu, compares = request["total_steps"], request["device"] == "cpu", spec.method.compares_answers
     return Execution(
         steps=steps,
         micro_batch_size=request["micro_batch_size"],
@@ -181,9 +187,10 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         precision=request["dtype"],
         attention=request["attention"],
         recomputes=not is_on_cpu,
-        # On a CPU logits are computed for trained tokens only; `order.py` sorts the rows of a step, but no pairs.
-        projects_trained_only=is_on_cpu and not is_paired,
-        sorted_rows=0 if is_paired else spec.batch_size,
+        # On a CPU logits are computed for trained tokens only, but for padded answers that are compared, none of which
+        # `order.py` sorts.
+        projects_trained_only=is_on_cpu and (not compares or request["packed_tokens"] is not None),
+        sorted_rows=0 if compares else spec.batch_size,
         packed_tokens=request["packed_tokens"] or 0,
         evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
         checkpoints=max(1, steps // (request["checkpoint_steps"] or steps)) + 1,
@@ -212,11 +219,12 @@ def _adapter(
         "target_modules": "all-linear" if tuning.target_modules is None else sorted(tuning.target_modules),
         "dora": isinstance(tuning, DoRA),
     }
-    if spec.method.needs_reference and "dropout" not in tuning.model_fields_set:
+    if spec.method.compares_answers and "dropout" not in tuning.model_fields_set:
         request["dropout"] = choose(
             "tuning.dropout",
             0.0,
-            "DPO compares two passes over the model, and dropout would add noise to both; TRL's default",
+            f"{type(spec.method).__name__} compares probabilities of answers, and dropout would add noise to them; "
+            "TRL's default",
         )
     if isinstance(tuning, QLoRA):
         request["double_quantization"] = tuning.double_quantization
@@ -335,6 +343,8 @@ def _choose_micro_batch(
         )
         return 1
     share = spec.batch_size // hardware.processes
+    if spec.method.needs_several_rows and share > 1:
+        return _choose_comparing_batch(spec, facts, hardware, share, choose)
     if hardware.device == "cpu":
         micro, reason = (
             share_at_most(share, 4),
@@ -349,6 +359,28 @@ def _choose_micro_batch(
     return micro
 
 
+def _choose_comparing_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int, choose: Any) -> int:
+    """Return the micro-batch of a method whose loss compares its rows: up to eight, and at least two."""
+    most = share_at_most(share, _COMPARED_ROWS)
+    if hardware.device != "cpu":
+        most = min(most, rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share)[0])
+    micro = most if most > 1 else min(n for n in range(2, share + 1) if share % n == 0)
+    text = f"{micro} sequences at a time"
+    if share > micro:
+        text += f", gradients added up over {share // micro}"
+    choose("micro_batch_size", text, "part of the maths: the loss compares each row with the others of its micro-batch")
+    return micro
+
+
+def _too_few_rows(spec: JobSpec, hardware: Hardware) -> Gap:
+    return Gap(
+        "batch_size",
+        spec.batch_size,
+        (2 * hardware.processes,),
+        f"{spec.method.kind.upper()} compares the rows that go through a device together, so each needs two",
+    )
+
+
 def _choose_packed_tokens(
     spec: JobSpec, facts: ModelFacts, hardware: Hardware, attention: str, choose: Any
 ) -> int | None:
@@ -356,13 +388,14 @@ def _choose_packed_tokens(
 
     Whether the model can do it is tried by the worker, which has its weights.
     """
-    if hardware.device != "cpu" or spec.method.kind != "sft" or attention != "sdpa":
+    if hardware.device != "cpu" or spec.method.kind not in PACKED_KINDS or attention != "sdpa":
         return None
     return choose(
         "packed_tokens",
         tokens_at_once(spec, facts, memory_gib=hardware.memory_gib),
-        "the rows of a step are packed without padding, and what they share at their beginning is computed once; if a "
-        "trial at the start shows that the model mixes packed rows, they are padded instead",
+        "the rows of a step are packed without padding, and what they share at their beginning is computed once"
+        + (", as is the prompt of each pair" if spec.method.sequences_per_row > 1 else "")
+        + "; if a trial at the start shows that the model mixes packed rows, they are padded instead",
     )
 
 

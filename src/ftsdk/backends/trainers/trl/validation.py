@@ -12,7 +12,7 @@ __all__ = ["MeanOverAllRows"]
 
 
 class MeanOverAllRows:
-    """A mixin for transformers' trainers that replaces its evaluation loop.
+    """A mixin for transformers' trainers that replaces its evaluation loop; it needs `HalvesBatches`.
 
     transformers 5.23 takes the mean of each batch and then the mean over the batches, so a token counts more the
     shorter its batch is, and rows that fill up the last batch of several processes count twice.
@@ -45,7 +45,7 @@ class MeanOverAllRows:
         for batch in dataloader:
             inputs = trainer._prepare_inputs(batch)
             with torch.no_grad(), trainer.compute_loss_context_manager():
-                sums = self.row_sums(model, inputs)
+                sums = trainer.sums_that_fit(model, inputs)
             names = list(sums)
             columns_BM = torch.stack([sums[name].float() for name in names], dim=1)  # noqa: N806 - shape suffix
             # Leaves out the rows that only fill up the last batch.

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftsdk.backends.hosted.followers import FirstHostMissing, follow
 from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.launchers.modal.apps import AppInfo
 from ftsdk.backends.launchers.modal.attempts import (
@@ -21,7 +22,6 @@ from ftsdk.backends.launchers.modal.attempts import (
     attempts_to_json,
     spent_s,
 )
-from ftsdk.backends.launchers.modal.cluster import FirstHostMissing, follow
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
@@ -156,13 +156,13 @@ CLUSTER = Cluster(nodes=2, rank=1, address="10.0.0.7")
 def test_the_second_host_waits_for_the_first_and_runs_its_share(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps({"launch": {"processes": 16}}))
     # What the first host of the attempt before had decided is still there.
-    (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.3"}))
+    (folder / "attempt.json").write_text(json.dumps({"meeting": "10.0.0.3"}))
     looks: list[float] = []
 
     def sleep(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) == 3:
-            (folder / "attempt.json").write_text(json.dumps({"address": "10.0.0.7"}))
+            (folder / "attempt.json").write_text(json.dumps({"meeting": "10.0.0.7"}))
 
     ran: list[dict[str, Any]] = []
     outcome = follow(

@@ -11,20 +11,25 @@ from typing import Any, Protocol, cast
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 
-__all__ = ["KINDS", "TRLMethod", "load_method"]
+__all__ = ["KINDS", "PACKED_KINDS", "TRLMethod", "load_method"]
 
 _MODULES = {
     "sft": "ftsdk.backends.trainers.trl.methods.sft",
     "dpo": "ftsdk.backends.trainers.trl.methods.dpo",
+    "kto": "ftsdk.backends.trainers.trl.methods.kto",
+    "orpo": "ftsdk.backends.trainers.trl.methods.orpo",
+    "simpo": "ftsdk.backends.trainers.trl.methods.simpo",
 }
 KINDS = frozenset(_MODULES)
 """The `kind` of each method."""
+PACKED_KINDS = frozenset({"sft", "dpo"})
+"""Of methods whose trainer computes what sequences of a step share once, where a model can do it."""
 
 
 class TRLMethod(Protocol):
     """What a method's module offers."""
 
-    def columns(self, rows: list[Any]) -> Mapping[str, list[list[int]]]:
+    def columns(self, rows: list[Any]) -> Mapping[str, list[Any]]:
         """Return rendered rows as the columns that its trainer takes."""
         ...
 

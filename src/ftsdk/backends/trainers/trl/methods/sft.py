@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,22 +10,21 @@ import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from ftsdk.backends.trainers.trl.forest_pass import why_not
+from ftsdk.backends.trainers.trl.fitting_batches import HalvesBatches
 from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedTokensOnce
 from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSortedByLength
+from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
+from ftsdk.data.forest import TrainedRow
 
 __all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
-_VALIDATION_ROWS = 32
-"""Rows that are validated together at least, so that they share something."""
-
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, MeanOverAllRows, SFTTrainer
+    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
 ):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
@@ -34,14 +33,34 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
     needn't be projected.
     """
 
+    def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
+        """Return the rows of a padded batch."""
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        padded = zip(lengths, inputs["input_ids"].tolist(), inputs["labels"].tolist(), strict=True)
+        return [_row(ids[:length], labels[:length]) for length, ids, labels in padded]
+
+    def sequences_of_rows(self, dataset: Any, rows: Sequence[int]) -> list[TrainedRow]:
+        """Return some rows of the data."""
+        ids, labels = dataset["input_ids"], dataset["labels"]
+        return [_row(ids[n], labels[n]) for n in rows]
+
+    def items_of(self, sequences: Sequence[TrainedRow]) -> int:
+        """Return the trained tokens, of all processes together. Only models that can't be told them need this."""
+        own = max(1, sum(len(row.targets) for row in sequences))
+        return own * self.accelerator.num_processes if self.args.average_tokens_across_devices else own
+
     def _get_train_sampler(self, train_dataset: Any = None) -> StepsSortedByLength:
         """Return an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         ids_N, seed = list(rows["input_ids"]), self.args.data_seed or 0  # noqa: N806 - shape suffix
         if self.most_tokens is not None:
-            return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed)
+            return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed, processes=self.args.world_size)
         return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+
+    def items_of_batch(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the trained tokens of a batch, which a mean divides by. Only models that can't be told need this."""
+        return (inputs["labels"][:, 1:] != IGNORED).sum().clamp(min=1)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -69,7 +88,10 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         """Return each row's trained tokens and the sum of their cross-entropy."""
         is_trained_BT = inputs["labels"][:, 1:] != IGNORED  # noqa: N806 - shape suffix
         if self.most_tokens is not None:
-            return {"weight": is_trained_BT.sum(dim=1), "loss": self.row_losses(model, inputs)}
+            sums_B = self.sequence_sums(  # noqa: N806
+                self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
+            )
+            return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
         if is_trained_BT.device.type == "cuda":
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
@@ -94,6 +116,10 @@ def _losses_of_trained_tokens(model: Any, inputs: Mapping[str, Any]) -> tuple[to
     return losses_N, chosen_BK
 
 
+def _row(ids: list[int], labels: list[int]) -> TrainedRow:
+    return TrainedRow.of(ids, [label != IGNORED for label in labels])
+
+
 def columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
     """Return `input_ids` and `labels`, one list of token ids a row."""
     return {
@@ -114,18 +140,10 @@ def make_trainer(
     on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer."""
-    most_tokens = _most_tokens(request, shared, on_message)
+    longest = max(len(ids) for ids in shared["train_dataset"]["input_ids"])
+    most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
     if most_tokens is not None:
-        # A process's share of the step at once; the trainer cuts it by tokens.
-        share = request.micro_batch_size * request.accumulation_steps
-        options = {
-            **options,
-            "per_device_train_batch_size": share,
-            "gradient_accumulation_steps": 1,
-            "per_device_eval_batch_size": max(share, _VALIDATION_ROWS),
-            # As on a GPU: inputs of adapters aren't turned into float32, a fifth of a step (SmolLM2-135M, 2026-11-28).
-            "bf16": options["bf16"] or (request.dtype == "bfloat16" and request.tuning.kind == "lora"),
-        }
+        options = options_of_packed_rows(request, options)
     arguments = SFTConfig(
         **options,
         # The rows are rendered; TRL is to leave them alone.
@@ -137,21 +155,7 @@ def make_trainer(
         assistant_only_loss=False,
     )
     trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
+    trainer.on_smaller_batches = on_message
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
-
-
-def _most_tokens(request: TrainingRequest, shared: Mapping[str, Any], on_message: Callable[[str], None]) -> int | None:
-    """Return how many tokens go through the model at once if rows go as a forest; None: they are padded."""
-    if request.packed_tokens is None or request.device != "cpu":
-        return None
-    longest = max(len(ids) for ids in shared["train_dataset"]["input_ids"])
-    reason = why_not(shared["model"], longest=longest)
-    if reason is None:
-        return request.packed_tokens
-    on_message(
-        f"tokens that rows share are computed for each row, {request.micro_batch_size} rows at a time: this model's "
-        f"rows can't be packed ({reason})"
-    )
-    return None

@@ -1,0 +1,172 @@
+"""Latency, tokens, errors, fallbacks, acceptance and cost of some requests."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsdk._wilson import wilson
+from ftsdk.spec import Value
+
+__all__ = ["Figures", "Request", "figures_of", "percentile"]
+
+_LEAST_P99 = 100
+
+
+@dataclass(slots=True)
+class Request:
+    """What is kept of a request in memory."""
+
+    id: str
+    at: float
+    arm: str
+    role: str
+    slice: str | None
+    outcome: str
+    error: str | None
+    fallback_reason: str | None
+    duration_s: float
+    first_token_s: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    shadow_usd: float
+    accepted: bool | None
+    accepted_by: str | None
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Request | None:
+        """Read a line of kind `answer`; None if it isn't one of ours."""
+        try:
+            return cls(
+                id=str(line["id"]),
+                at=float(line["at"]),
+                arm=str(line.get("arm") or "(none)"),
+                role=str(line.get("role") or "none"),
+                slice=None if line.get("slice") is None else str(line["slice"]),
+                outcome=str(line["outcome"]),
+                error=_word(line.get("error")),
+                fallback_reason=_word(line.get("fallback_reason")),
+                duration_s=float(line["duration_s"]),
+                first_token_s=_number(line.get("first_token_s")),
+                input_tokens=_whole(line.get("input_tokens")),
+                output_tokens=_whole(line.get("output_tokens")),
+                cost_usd=_number(line.get("cost_usd")),
+                shadow_usd=sum(
+                    _number(one.get("cost_usd")) or 0.0
+                    for one in line.get("attempts") or ()
+                    if one.get("role") == "shadow"
+                ),
+                accepted=line.get("accepted") if isinstance(line.get("accepted"), bool) else None,
+                accepted_by=_word(line.get("accepted_by")),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+class Figures(Value):
+    """What some requests did. Times are in seconds, as clients saw them."""
+
+    requests: int
+    answered: int
+    failed: int
+    cancelled: int
+    """By the client."""
+    errors: dict[str, int]
+    fallbacks: dict[str, int]
+    """Why the first target's answer wasn't used, and how often."""
+    p50_s: float | None = None
+    p95_s: float | None = None
+    p99_s: float | None = None
+    """None under 100 answers."""
+    first_p50_s: float | None = None
+    first_p95_s: float | None = None
+    input_tokens: int
+    output_tokens: int
+    judged: int
+    accepted: int
+    acceptance: tuple[float, float, float] | None = None
+    """Share of the judged answers that were accepted, and its 95 % interval."""
+    cost_usd: float
+    """Of all attempts whose price is known, shadow copies and hours included."""
+    hours_usd: float = 0.0
+    """Of `cost_usd`: what the hours of own servers cost."""
+    unpriced: int
+    """Requests whose cost isn't known."""
+    usd_per_1k_accepted: tuple[float, float, float] | None = None
+    """Cost of a thousand accepted answers, with the 95 % interval that acceptance gives it; judged answers stand for
+    the others. None: nothing was judged, or a price is missing."""
+
+
+def figures_of(requests: Iterable[Request], *, hours_usd: float = 0.0) -> Figures:
+    """Return the figures of requests.
+
+    Args:
+        requests: In any order.
+        hours_usd: What the hours of own servers cost meanwhile, in US dollars.
+    """
+    every = list(requests)
+    answered = [one for one in every if one.outcome == "answered"]
+    times = sorted(one.duration_s for one in answered)
+    firsts = sorted(one.first_token_s for one in answered if one.first_token_s is not None)
+    judged = [one for one in answered if one.accepted is not None]
+    accepted = sum(one.accepted is True for one in judged)
+    acceptance = None if not judged else (accepted / len(judged), *wilson(accepted, len(judged)))
+    # Hours pay for what own targets answer; a fallback without a price stays unknown.
+    unpriced = sum(
+        one.cost_usd is None and (hours_usd <= 0 or one.role == "fallback") for one in every if one.outcome != "failed"
+    )
+    cost = sum(one.cost_usd or 0.0 for one in every) + sum(one.shadow_usd for one in every) + hours_usd
+    per_accepted = None
+    if acceptance is not None and not unpriced and acceptance[1] > 0:
+        each = 1000 * cost / len(answered)
+        per_accepted = (each / acceptance[0], each / acceptance[2], each / acceptance[1])
+    return Figures(
+        requests=len(every),
+        answered=len(answered),
+        failed=sum(one.outcome == "failed" for one in every),
+        cancelled=sum(one.outcome == "cancelled" for one in every),
+        errors=_counted(one.error for one in every if one.outcome == "failed"),
+        fallbacks=_counted(one.fallback_reason for one in every),
+        p50_s=percentile(times, 0.5),
+        p95_s=percentile(times, 0.95),
+        p99_s=percentile(times, 0.99) if len(times) >= _LEAST_P99 else None,
+        first_p50_s=percentile(firsts, 0.5),
+        first_p95_s=percentile(firsts, 0.95),
+        input_tokens=sum(one.input_tokens or 0 for one in every),
+        output_tokens=sum(one.output_tokens or 0 for one in every),
+        judged=len(judged),
+        accepted=accepted,
+        acceptance=acceptance,
+        cost_usd=cost,
+        hours_usd=hours_usd,
+        unpriced=unpriced,
+        usd_per_1k_accepted=per_accepted,
+    )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """Return the smallest value that at least this share of the sorted values don't exceed; None if there are none."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+def _counted(words: Iterable[str | None]) -> dict[str, int]:
+    return dict(Counter(word for word in words if word is not None).most_common())
+
+
+def _word(value: object) -> str | None:
+    return None if value is None else str(value)[:80]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None or abs(number) > 1e15 else int(number)

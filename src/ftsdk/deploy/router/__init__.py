@@ -1,0 +1,1 @@
+"""A router: a tuned model in front of a fallback, with rollback by measurement."""

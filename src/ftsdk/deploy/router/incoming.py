@@ -1,0 +1,50 @@
+"""A request of a client, read and checked, and the conversation that it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ftsdk.deploy.router.requests import RouteRequest
+from ftsdk.errors import SpecError
+
+__all__ = ["route_request"]
+
+_LONGEST_LABEL = 100
+
+
+def route_request(body: Any, *, conversation: str | None = None, slice_name: str | None = None) -> RouteRequest:
+    """Return a request to be routed.
+
+    A conversation without an id is known by its `user`, or by its messages up to the first of the user, which stay the
+    same while it goes on.
+
+    Args:
+        body: The request of a chat completion, as it comes out of JSON.
+        conversation: The id of the conversation; None: see above.
+        slice_name: A label for the record.
+
+    Raises:
+        SpecError: It isn't the request of a chat completion.
+    """
+    if not isinstance(body, dict):
+        raise SpecError("the request must be a JSON object")
+    fields = cast("dict[str, Any]", body)
+    messages: Any = fields.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):  # pyright: ignore[reportUnknownVariableType]
+        raise SpecError("messages must be a list of objects with role and content, at least one")
+    user: Any = fields.get("user")
+    if not conversation:
+        conversation = user if isinstance(user, str) and user else _opening(cast("list[dict[str, Any]]", messages))
+    label = None if slice_name is None else slice_name[:_LONGEST_LABEL]
+    return RouteRequest(body=fields, conversation=conversation, slice=label)
+
+
+def _opening(messages: list[Mapping[str, Any]] | list[dict[str, Any]]) -> str:
+    found: list[Any] = []
+    for message in messages:
+        found.append(message.get("content"))
+        if message.get("role") == "user":
+            break
+    return json.dumps(found, default=str)

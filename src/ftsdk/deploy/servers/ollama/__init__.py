@@ -1,0 +1,1 @@
+"""Ollama: Modelfiles around finished GGUF files, and an Ollama that runs already."""

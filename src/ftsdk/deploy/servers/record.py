@@ -1,0 +1,87 @@
+"""Servers on this machine, on record: a folder for each, found again from any process."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftsdk._files import replace_file
+from ftsdk._home import home
+from ftsdk._rich_text import rich_text
+from ftsdk.deploy.servers.llama_cpp.process import stop_process
+from ftsdk.errors import SpecError
+from ftsdk.runfolder.lock import is_held
+from ftsdk.spec import Value
+
+__all__ = ["ServerRecord", "servers", "servers_folder", "stop_server"]
+
+_RECORD = "record.json"
+_KEPT_S = 7 * 86_400
+"""How long the log of a server that has ended is kept, in seconds."""
+
+
+class ServerRecord(Value):
+    """A server that runs in a process of this machine. Holds no secrets."""
+
+    name: str
+    """Chosen by ftsdk."""
+    engine: str
+    models: tuple[str, ...]
+    """The names of its models."""
+    owner_pid: int
+    """The process that started it, and whose end it doesn't outlive."""
+    started_at: float
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.engine}] {', '.join(self.models)}, started by process {self.owner_pid}"
+
+    __rich__ = rich_text
+
+    def write(self) -> Path:
+        """Write the record, before anything is started; return its folder."""
+        folder = servers_folder() / self.name
+        replace_file(folder / _RECORD, self.to_json(indent=1).encode())
+        return folder
+
+
+def servers_folder() -> Path:
+    """Return the folder of all records."""
+    return home() / "servers" / "running"
+
+
+def servers() -> list[ServerRecord]:
+    """Return the servers that run in processes of this machine, whoever has started them.
+
+    A server ends with its process. So there is one that nobody uses only if that process hangs; `stop_server` ends it.
+    """
+    return [record for folder, record in _records() if is_held(folder)]
+
+
+def stop_server(name: str, *, wait_s: float = 30.0) -> None:
+    """Stop a server by its name, and return once it is gone. One that has ended already is fine.
+
+    Raises:
+        SpecError: There is no record of it.
+        BackendError: It is still there.
+    """
+    for folder, record in _records():
+        if record.name == name:
+            stop_process(folder, wait_s=wait_s)
+            return
+    raise SpecError(f"no server {name!r} on this machine; `ftsdk deployments` lists those that run")
+
+
+def forget_old(*, now: float | None = None) -> None:
+    """Remove the folders of servers that ended long ago."""
+    at = time.time() if now is None else now
+    for folder, record in _records():
+        if at - record.started_at > _KEPT_S and not is_held(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _records() -> Iterator[tuple[Path, ServerRecord]]:
+    for file in sorted(servers_folder().glob(f"*/{_RECORD}")):
+        yield file.parent, ServerRecord.from_json(file.read_bytes())

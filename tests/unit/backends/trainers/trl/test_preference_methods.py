@@ -1,0 +1,205 @@
+"""KTO, ORPO and SimPO against TRL's own trainers on the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="needs the extra local")
+
+import torch
+from datasets import Dataset as HfDataset
+
+from ftsdk import KTO, ORPO, Dataset, LoRA, SimPO
+from ftsdk.backends.trainers.trl.methods import load_method
+from ftsdk.backends.trainers.trl.request import TrainingRequest, TuningRequest
+from ftsdk.backends.trainers.trl.train import _arguments
+from ftsdk.data import render_dataset
+from ftsdk.models import load_tokenizer
+from ftsdk.spec import Model
+
+# TRL 1.16 logs sums of KTO's log-probabilities without detaching them, of which torch warns once a process.
+pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning")
+ROWS = 10
+METHODS = [
+    KTO(beta=0.2, desirable_weight=1.5, undesirable_weight=0.5),
+    ORPO(beta=0.3),
+    SimPO(beta=2.5, gamma=0.8),
+]
+by_kind = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.kind)
+
+
+def answers(n: int) -> tuple[str, str, str]:
+    return f"what about message {n} in the city", "travel to rome" + " city" * (n % 3), "kitchen" + " alarm" * (n % 2)
+
+
+def dataset(method: Any) -> Dataset:
+    if method.data_format == "unpaired":
+        rows = [
+            {"prompt": answers(n)[0], "completion": answers(n)[1 + n % 2], "label": n % 2 == 0} for n in range(ROWS)
+        ]
+        return Dataset.from_rows(rows)
+    return Dataset.from_rows(
+        [dict(zip(("prompt", "chosen", "rejected"), answers(n), strict=True)) for n in range(ROWS)]
+    )
+
+
+def as_text(method: Any) -> HfDataset:
+    """The rows as TRL's own trainers take them, rendered by hand."""
+
+    def turn(text: str) -> str:
+        return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+
+    found = []
+    for n in range(ROWS):
+        asked, good, bad = answers(n)
+        sides = (
+            {"completion": f"{(good, bad)[n % 2]}<|im_end|>", "label": n % 2 == 0}
+            if method.data_format == "unpaired"
+            else {"chosen": f"{good}<|im_end|>", "rejected": f"{bad}<|im_end|>"}
+        )
+        found.append({"prompt": turn(asked), **sides})
+    return HfDataset.from_list(found)
+
+
+def request_of(method: Any, model: Path, tuning: TuningRequest) -> TrainingRequest:
+    return TrainingRequest(
+        model=Model(id=str(model)), method=method, tuning=tuning, device="cpu", processes=1, dtype="float32",
+        attention="eager", epochs=1.0, total_steps=3, batch_size=4, micro_batch_size=4, accumulation_steps=1,
+        learning_rate=1e-3, schedule="constant", warmup_ratio=0.0, weight_decay=0.0, max_grad_norm=1.0,
+        max_truncated=0.0, seed=7, checkpoint_steps=100, train="0" * 64,
+    )  # fmt: skip
+
+
+class Nowhere:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+
+def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said: list[str] | None = None) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    from ftsdk.backends.trainers.trl.load import lora_config
+
+    request = request_of(method, model, tuning)
+    tokenizer = load_tokenizer(request.model)
+    rendered = render_dataset(dataset(method).rows, tokenizer, train_on=method.rendered_train_on)
+    columns = load_method(method.kind).columns(list(rendered.rows))
+    shared = {
+        "model": AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
+        "train_dataset": HfDataset.from_dict(dict(columns)),
+        "eval_dataset": HfDataset.from_dict(dict(columns)),
+        "processing_class": tokenizer,
+        "callbacks": [],
+        **({"peft_config": lora_config(request)} if tuning.adapts else {}),
+    }
+    options = _arguments(request, Nowhere(folder), sequences=ROWS, has_validation=True)  # type: ignore[arg-type]
+    options |= {"eval_steps": 100}
+    return load_method(method.kind).make_trainer(
+        request,
+        shared,
+        options,
+        pad_token_id=tokenizer.pad_token_id,
+        on_message=(said if said is not None else []).append,
+    )
+
+
+def theirs(method: Any, model: Path, folder: Path) -> Any:
+    """TRL's trainer with the same numbers, on the text of the rows."""
+    from transformers import AutoModelForCausalLM, set_seed
+    from trl import KTOConfig, KTOTrainer
+
+    from ftsdk.backends.trainers.trl.experimental import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer
+
+    set_seed(7)
+    request = request_of(method, model, TuningRequest(kind="full"))
+    options = _arguments(request, Nowhere(folder), sequences=ROWS, has_validation=False)  # type: ignore[arg-type]
+    options |= {"max_length": 512}
+    shared: dict[str, Any] = {
+        "model": AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
+        "processing_class": load_tokenizer(request.model),
+        "train_dataset": as_text(method),
+    }
+    match method:
+        case KTO():
+            shared["train_dataset"] = shared["train_dataset"].shuffle(seed=7)
+            shared["ref_model"] = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+            weights = {"desirable_weight": method.desirable_weight, "undesirable_weight": method.undesirable_weight}
+            options |= {"train_sampling_strategy": "sequential"}
+            return KTOTrainer(args=KTOConfig(**options, beta=method.beta, **weights), **shared)
+        case ORPO():
+            options |= {"remove_unused_columns": False}
+            return ORPOTrainer(args=ORPOConfig(**options, beta=method.beta), **shared)
+        case _:
+            options |= {"remove_unused_columns": False}
+            config = CPOConfig(**options, loss_type="simpo", cpo_alpha=0.0, beta=method.beta, simpo_gamma=method.gamma)
+            return CPOTrainer(args=config, **shared)
+
+
+def loss_and_gradients(trainer: Any) -> tuple[float, dict[str, Any]]:
+    trainer.model.train()
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    return float(loss.detach()), {
+        name: value.grad for name, value in trainer.model.named_parameters() if value.grad is not None
+    }
+
+
+@by_kind
+def test_loss_and_gradients_are_those_of_trl(method: Any, tiny_model: Path, tmp_path: Path) -> None:
+    mine, my_gradients = loss_and_gradients(ours(method, tiny_model, tmp_path, TuningRequest(kind="full")))
+    yours, your_gradients = loss_and_gradients(theirs(method, tiny_model, tmp_path))
+    assert mine == pytest.approx(yours, abs=1e-5)
+    assert my_gradients.keys() == your_gradients.keys()
+    assert max(float(value.abs().max()) for value in your_gradients.values()) > 1e-3
+    for name, value in my_gradients.items():
+        assert float((value - your_gradients[name]).abs().max()) < 1e-5, name
+
+
+@by_kind
+def test_three_steps_end_with_the_weights_of_trl(method: Any, tiny_model: Path, tmp_path: Path) -> None:
+    trainers = [
+        ours(method, tiny_model, tmp_path / "a", TuningRequest(kind="full")),
+        theirs(method, tiny_model, tmp_path / "b"),
+    ]
+    for trainer in trainers:
+        trainer.train()
+    mine, yours = (dict(trainer.model.named_parameters()) for trainer in trainers)
+    assert max(float((value - yours[name]).abs().max()) for name, value in mine.items()) < 1e-5
+
+
+@by_kind
+def test_an_adapter_leaves_the_validation_what_training_computes(method: Any, tiny_model: Path, tmp_path: Path) -> None:
+    tuning = LoRA(rank=4)
+    request = TuningRequest(kind="lora", rank=4, alpha=tuning.effective_alpha, dropout=0.0, target_modules="all-linear")
+    trainer = ours(method, tiny_model, tmp_path, request)
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    trainer.model.eval()
+    with torch.no_grad():
+        row_losses = trainer.row_sums(trainer.model, batch)["loss"]
+        loss = float(trainer.compute_loss(trainer.model, batch))
+    assert len(row_losses) == 4
+    if method.kind == "orpo":  # TRL's SFT part is a mean over the tokens of all rows, which weighs long rows more
+        assert float(row_losses.mean()) == pytest.approx(loss, abs=0.05)
+    else:
+        assert float(row_losses.mean()) == pytest.approx(loss, abs=1e-5)
+
+
+def test_kto_says_so_where_the_weights_are_far_from_the_paper(tiny_model: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    ours(KTO(desirable_weight=3.0), tiny_model, tmp_path, TuningRequest(kind="full"), said=said)
+    assert len(said) == 1
+    assert "good answers weigh 3.00 times what bad ones do (5 good, 5 bad rows)" in said[0]
+
+
+def test_dropout_that_was_asked_for_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    from torch import nn
+
+    for dropout in (0.0, 0.3):
+        request = TuningRequest(kind="lora", rank=4, alpha=8.0, dropout=dropout, target_modules="all-linear")
+        trainer = ours(ORPO(), tiny_model, tmp_path, request)
+        rates = {module.p for module in trainer.model.modules() if isinstance(module, nn.Dropout)}
+        assert rates == ({dropout} if dropout else set())
