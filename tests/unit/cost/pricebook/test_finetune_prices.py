@@ -9,7 +9,7 @@ from prices import TODAY, a_price
 
 from ftsdk import DPO, FullFineTune
 from ftsdk.cost import PriceBook
-from ftsdk.cost.pricebook.finetune_prices import Method, Tuning, finetune_minimum, finetune_price, kind_of
+from ftsdk.cost.pricebook.finetune_prices import Tuning, finetune_minimum, finetune_price, kind_of
 from ftsdk.testing import a_spec
 
 
@@ -26,7 +26,7 @@ from ftsdk.testing import a_spec
     ],
 )
 def test_together_is_asked_by_name_then_by_size_then_for_a_bound(
-    book: PriceBook, model: str, billion: float, method: Method, tuning: Tuning, usd: str, is_bound: bool
+    book: PriceBook, model: str, billion: float, method: str, tuning: Tuning, usd: str, is_bound: bool
 ) -> None:
     found = finetune_price(book, "together", model, method=method, tuning=tuning, billion=billion)
     assert found is not None
