@@ -268,6 +268,7 @@ def test_the_command_compares_with_training_data(tmp_path, log, fingerprint):
 
 
 def test_a_promise_is_read_from_a_crossover(tmp_path):
+    pytest.importorskip("genai_prices", reason="the extra 'cost' isn't installed")
     from ftsdk.cost import SelfHosted, Workload, crossover
 
     answer = crossover(
