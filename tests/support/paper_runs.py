@@ -32,7 +32,8 @@ def until(is_so: Callable[[], object], *, most_s: float = 600.0) -> None:
     deadline = time.monotonic() + most_s
     while not is_so():
         assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
+        # Not more often: what is asked is often a process of its own.
+        time.sleep(0.1)
 
 
 def steps_of(run: Run) -> list[int]:

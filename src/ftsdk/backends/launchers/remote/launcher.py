@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ftsdk._files import is_run_id
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.launchers.inputs import inputs_of
-from ftsdk.backends.launchers.remote.channel import Channel, check_host, ssh_command
+from ftsdk.backends.launchers.remote.channel import Channel, channel_to, check_host, ssh_command
 from ftsdk.backends.launchers.remote.files import RemoteFiles
 from ftsdk.errors import Gap, RunNotFoundError, SpecError
 from ftsdk.protocol import StateEvent
@@ -77,7 +77,7 @@ class RemoteLauncher:
         given.pop("usd_per_hour", None)
         # There, it is the interpreter that runs the agent, with its "~" expanded.
         given.pop("python", None)
-        self._to_host = Channel(
+        self._to_host = channel_to(
             ssh_command(self._host, python, self._ssh),
             host=self._host,
             opening={
