@@ -184,13 +184,16 @@ def slurm_cluster(slurm_on_loopback: SlurmCluster, monkeypatch: pytest.MonkeyPat
 def ssh_on_loopback(paper_environment: dict[str, str]) -> Iterator[LoopbackSSH]:
     """This machine as another one, reached through a real sshd, for all tests of the session."""
     from loopback_sshd import LoopbackSSH, why_no_sshd
+    from paper_trainer import STEP_S
 
     from ftsdk.backends.launchers.remote.channel import close_channels
 
     if why_no_sshd():
         pytest.skip(f"no sshd can be started here: {why_no_sshd()}")
     names = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "PATH")
-    with LoopbackSSH({**paper_environment, **{n: os.environ[n] for n in names if n in os.environ}}) as box:
+    given = {n: os.environ[n] for n in names if n in os.environ}
+    # Long enough that a run isn't over before its test has looked at it, and that its events cost little.
+    with LoopbackSSH({**paper_environment, **given, STEP_S: "0.1"}) as box:
         yield box
         close_channels()
 
