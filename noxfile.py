@@ -53,9 +53,10 @@ def tests(session: nox.Session) -> None:
     """All tests that need no GPU and no account."""
     found = python(session, "test", extra="all")
     network = ("--disable-socket", "--allow-hosts=127.0.0.1,::1", "--allow-unix-socket")
-    session.run(
-        found, "-m", "pytest", "-n", "2", "--dist", "worksteal", *network, *session.posargs, env=OFFLINE, external=True
-    )
+    # `nox -s types` always runs it; here it would only run where pyright is installed already.
+    once = ("--deselect", "tests/docs/test_code_types.py::test_the_python_of_every_page_is_typed")
+    both = ("-n", "2", "--dist", "worksteal")
+    session.run(found, "-m", "pytest", *both, *once, *network, *session.posargs, env=OFFLINE, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -238,7 +239,7 @@ def pictures(session: nox.Session) -> None:
 
 
 # What to run with the lowest versions that pyproject.toml admits, for the core and for each extra; `all` runs the tests
-# that cross extras.
+# that cross extras, those of `export` among them. `lm-eval` and `pii` have sessions of their own.
 MINIMUMS = {
     "core": (
         "tests/unit/spec",
@@ -262,6 +263,11 @@ MINIMUMS = {
     "local": ("tests/e2e/test_training.py", "tests/unit/models"),
     "modal": ("tests/unit/backends/launchers/modal", "tests/conformance/test_modal.py"),
     "together": ("tests/unit/backends/together", "tests/conformance/test_together.py"),
+    "telemetry": ("tests/unit/deploy/telemetry", "tests/unit/deploy/monitor"),
+    "tensorboard": ("tests/unit/trackers",),
+    "trackio": ("tests/unit/trackers",),
+    "wandb": ("tests/unit/trackers",),
+    "mlflow": ("tests/unit/trackers",),
     "all": (
         "tests/unit/test_public_names.py",
         "tests/unit/deploy",
@@ -273,15 +279,18 @@ MINIMUMS = {
 
 def lowest(extra: str) -> list[str]:
     """Return the requirements of the core or of an extra, each at the lowest version that it admits."""
-    extras = PROJECT["project"]["optional-dependencies"]
-    if extra == "all":
-        extra_names = extras["all"][0].partition("[")[2].rstrip("]").split(",")
-        return [pin for each in extra_names for pin in lowest(each)]
     # An extra's lowest with the core's lowest may not exist together, since the extra's own needs may be newer.
-    asked = PROJECT["project"]["dependencies"] if extra == "core" else extras[extra]
+    project = PROJECT["project"]
+    asked = project["dependencies"] if extra == "core" else project["optional-dependencies"][extra]
     # torch stays as constrained: an older one would bring several gigabytes of CUDA packages.
-    pins = [d.replace(">=", "==").split(",")[0].split(";")[0] for d in asked if not d.startswith("torch")]
-    return [TORCH, *pins] if extra == "local" else pins
+    pins = [TORCH] if extra == "local" else []
+    for requirement in asked:
+        if requirement.startswith("ftsdk["):  # other extras
+            names = requirement.removeprefix("ftsdk[").removesuffix("]").split(",")
+            pins += [pin for name in names for pin in lowest(name)]
+        elif not requirement.startswith("torch"):
+            pins.append(requirement.replace(">=", "==").split(",")[0].split(";")[0])
+    return list(dict.fromkeys(pins))
 
 
 @nox.session

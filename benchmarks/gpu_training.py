@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 MODELS = {
     "Llama-3.2-1B": "meta-llama/Llama-3.2-1B-Instruct",
@@ -124,7 +124,7 @@ def rows_of(folder: Path, *, tokens: int, count: int, shared: float) -> list[dic
     return [{"text": f"{beginning} {text(own // 2)}", "answer": text(own - own // 2)} for _ in range(count)]
 
 
-def ours(folder: Path, rows: list[dict[str, str]], tuning: Any, *, device: str) -> dict[str, Any]:
+def ours(folder: Path, rows: list[dict[str, str]], tuning: Any, *, device: Literal["cuda", "cpu"]) -> dict[str, Any]:
     """Train through the SDK, as a user would."""
     from ftsdk import Dataset, FineTuneJob, Local
 

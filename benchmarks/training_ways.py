@@ -132,7 +132,8 @@ class Ways:
         class Marks(TrainerCallback):
             def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
                 del args, control, others
-                marks.append((time.perf_counter(), time.process_time(), state.num_input_tokens_seen, *passed.values()))
+                seen, times = state.num_input_tokens_seen, (time.perf_counter(), time.process_time())
+                marks.append((*times, seen, passed["tokens"], passed["operations"]))
 
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Marks())

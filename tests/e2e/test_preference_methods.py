@@ -56,6 +56,7 @@ def test_a_method_learns_what_its_data_teaches_in_the_tokens_that_were_counted(m
     assert last["reward_margin"] > first["reward_margin"]
     assert last["reward_accuracy"] == 1.0
     counted = job.estimate(is_exact=True).tokens
+    assert counted is not None
     assert steps[-1].tokens == counted.likely
 
 

@@ -1,5 +1,7 @@
 """Trackers of a real run: they hold its events, and change nothing of it, with their server up or down."""
 
+# The trackers' libraries are in an environment of their own: nox -s trackers.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -22,6 +22,13 @@ __all__ = ["Columns", "TRLOnTokens", "dpo_trainer_of", "sft_trainer_of", "some_p
 
 _RECOMPUTES = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(SFTConfig, name))
 """transformers 5 renamed it."""
+_SHARED: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "max_length": None,
+    _RECOMPUTES: False,
+}
 Columns = dict[str, list[list[int]]]
 
 
@@ -63,11 +70,7 @@ def sft_trainer_of(kind: type[SFTTrainer], tiny_model: Path, rows: Columns, into
         output_dir=str(into),
         dataset_kwargs={"skip_prepare_dataset": True},
         loss_type="nll",
-        use_cpu=True,
-        bf16=False,
-        report_to="none",
-        **{_RECOMPUTES: False},
-        max_length=None,
+        **_SHARED,
         **{"per_device_train_batch_size": 12, **options},
     )
     return kind(
@@ -87,11 +90,7 @@ def dpo_trainer_of(
     model: Any = LlamaForCausalLM.from_pretrained(tiny_model, attn_implementation="sdpa")
     arguments = DPOConfig(
         output_dir=str(into),
-        use_cpu=True,
-        bf16=False,
-        report_to="none",
-        **{_RECOMPUTES: False},
-        max_length=None,
+        **_SHARED,
         max_steps=steps,
         learning_rate=1e-2,
         max_grad_norm=0.0,
@@ -99,7 +98,7 @@ def dpo_trainer_of(
         beta=0.3,
         loss_type=["sigmoid"],
     )
-    adapter = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+    adapter = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear") if tuning == "lora" else None
     trainer: Any = kind(
         model=model,
         ref_model=copy.deepcopy(model) if tuning == "full" else None,
@@ -107,7 +106,7 @@ def dpo_trainer_of(
         train_dataset=HfDataset.from_dict(dict(pairs)),
         eval_dataset=HfDataset.from_dict(dict(pairs)),
         processing_class=AutoTokenizer.from_pretrained(tiny_model),
-        **({"peft_config": adapter} if tuning == "lora" else {}),
+        peft_config=adapter,
     )
     with torch.no_grad():
         # A model that has moved away from its reference.

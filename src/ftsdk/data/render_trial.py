@@ -134,6 +134,7 @@ def _asked(trial: RenderTrial, sample: Sequence[int], longest: Sequence[int]) ->
         "train_on": trial.train_on,
         "max_length": trial.max_length,
         "embedding_rows": trial.embedding_rows,
+        "row_s": TEMPLATE_LIMITS.trial_s,
     }
     environment = {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -199,7 +200,7 @@ def child() -> None:
 def _rendered(request: Mapping[str, Any], model: TextModel) -> RenderReport:
     facts: list[RowFacts] = []
     for position, row in request["rows"]:
-        kill_after(TEMPLATE_LIMITS.trial_s)
+        kill_after(request["row_s"])
         found = render_rows(
             [row], model, train_on=request["train_on"], max_length=request["max_length"], first_row=position
         )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftsdk import Dataset, DatasetError, FineTuneJob, Local, LoRA, Model, ModelError, UnsupportedSpecError
+from ftsdk.data import render_trial
+from ftsdk.models.limits import TEMPLATE_LIMITS
 
 pytest.importorskip("transformers", reason="the extra 'local' isn't installed")
 
@@ -93,10 +96,14 @@ def test_a_plan_refuses_rows_without_room_for_their_answers(tiny_model: Path) ->
             job(str(tiny_model), **changes).plan()
 
 
-@pytest.mark.parametrize("body", ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"])
-def test_a_template_that_loops_on_one_row_is_refused(tiny_model: Path, body: str) -> None:
+@pytest.mark.parametrize("limit_s", [1.0, pytest.param(TEMPLATE_LIMITS.trial_s, marks=pytest.mark.slow)])
+def test_a_template_that_loops_on_one_row_is_refused(
+    tiny_model: Path, limit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_trial, "TEMPLATE_LIMITS", replace(TEMPLATE_LIMITS, trial_s=limit_s))
+    body = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     template = "{% if messages[0].content == 'x 3' %}" + body + "{% endif %}" + NO_SYSTEM
-    with pytest.raises(ModelError, match="chat template takes more than 10 seconds for one row"):
+    with pytest.raises(ModelError, match=f"chat template takes more than {limit_s:.0f} seconds for one row"):
         job(Model(id=str(tiny_model), chat_template=template)).plan()
 
 

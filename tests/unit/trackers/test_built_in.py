@@ -1,5 +1,7 @@
 """What each built-in tracker holds afterwards, read through its own API, equals the run's events."""
 
+# The trackers' libraries are in an environment of their own: nox -s trackers.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json

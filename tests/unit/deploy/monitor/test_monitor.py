@@ -104,6 +104,7 @@ def test_figures_are_those_of_the_records(tmp_path, log):
     assert whole.errors == {"no_target": 1}
     assert whole.fallbacks == {"schema": 4}
     assert (whole.judged, whole.accepted) == (104, 94)
+    assert whole.usd_per_1k_accepted is not None
     value, low, high = whole.usd_per_1k_accepted
     assert value == pytest.approx(1000 * 0.14 / 94)
     assert low < value < high
@@ -158,7 +159,9 @@ def test_own_answers_without_a_price_are_paid_by_the_hour(tmp_path, log):
     log.append(record("a", cost_usd=None, accepted=True).to_dict())
     assert report(tmp_path).whole.usd_per_1k_accepted is None
     assert "price of 1 requests isn't known" in str(report(tmp_path))
-    assert report(tmp_path, usd_per_hour=1.0).whole.usd_per_1k_accepted[0] == pytest.approx(1000)
+    paid = report(tmp_path, usd_per_hour=1.0).whole.usd_per_1k_accepted
+    assert paid is not None
+    assert paid[0] == pytest.approx(1000)
     log.append(record("b", role="fallback", cost_usd=None, accepted=True).to_dict())
     assert report(tmp_path, usd_per_hour=1.0).whole.usd_per_1k_accepted is None
 
@@ -202,7 +205,7 @@ def test_the_texts_behind_an_alarm_are_shown_if_they_were_kept(tmp_path, log, fi
     traffic = TrafficFolder(tmp_path / "traffic")
     drifted(log, judged=True, fell=True, traffic=traffic)
     found = report(tmp_path, fingerprint=fingerprint, window=200, traffic=tmp_path / "traffic")
-    assert all("luggage" in one.prompt for one in found.examples)
+    assert all("luggage" in str(one.prompt) for one in found.examples)
     assert "luggage" in found.to_html()
     assert "luggage" in str(found)
 
@@ -295,6 +298,7 @@ def test_the_command_compares_with_training_data(tmp_path, log, fingerprint):
 
 
 def test_a_promise_is_read_from_a_crossover(tmp_path):
+    pytest.importorskip("genai_prices", reason="the extra 'cost' isn't installed")
     from ftsdk.cost import SelfHosted, Workload, crossover
 
     answer = crossover(

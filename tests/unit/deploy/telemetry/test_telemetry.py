@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def watched():
     tracer.shutdown()
 
 
-def metrics_of(reader):
+def metrics_of(reader) -> dict[str, Any]:
     scopes = reader.get_metrics_data().resource_metrics[0].scope_metrics
     return {metric.name: metric for scope in scopes for metric in scope.metrics}
 

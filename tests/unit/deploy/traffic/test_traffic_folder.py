@@ -178,6 +178,7 @@ def test_kills_leave_only_whole_rows(tmp_path, times):
         child = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), str(k)], stdout=subprocess.PIPE
         )
+        assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         while not list(tmp_path.glob("traffic-*.jsonl")) or len(list(tmp_path.iterdir())) <= k:
             time.sleep(0.01)

@@ -109,7 +109,8 @@ def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said:
 def theirs(method: Any, model: Path, folder: Path) -> Any:
     """TRL's trainer with the same numbers, on the text of the rows."""
     from transformers import AutoModelForCausalLM, set_seed
-    from trl import KTOConfig, KTOTrainer
+    from trl.trainer.kto_config import KTOConfig
+    from trl.trainer.kto_trainer import KTOTrainer
 
     from ftsdk.backends.trainers.trl.experimental import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer
 
@@ -126,9 +127,9 @@ def theirs(method: Any, model: Path, folder: Path) -> Any:
         case KTO():
             shared["train_dataset"] = shared["train_dataset"].shuffle(seed=7)
             shared["ref_model"] = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
-            weights = {"desirable_weight": method.desirable_weight, "undesirable_weight": method.undesirable_weight}
             options |= {"train_sampling_strategy": "sequential"}
-            return KTOTrainer(args=KTOConfig(**options, beta=method.beta, **weights), **shared)
+            options |= {"desirable_weight": method.desirable_weight, "undesirable_weight": method.undesirable_weight}
+            return KTOTrainer(args=KTOConfig(**options, beta=method.beta), **shared)
         case ORPO():
             options |= {"remove_unused_columns": False}
             return ORPOTrainer(args=ORPOConfig(**options, beta=method.beta), **shared)
