@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADS", "cells", "clock", "counts", "seconds", "shown_cost", "shown_share", "to_text"]
 
-HEADS = ("target", "requests", "p50", "p95", "p99", "first token p50", "p95", "failed", "rejected", "accepted", "cost")
+HEADS = ("target", "requests", "p50", "p95", "p99", "first p50", "p95", "failed", "rejected", "accepted", "cost")
 
 
 def to_text(report: MonitorReport) -> str:
