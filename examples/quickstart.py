@@ -101,9 +101,12 @@ def main() -> None:
     for arguments, what in (
         ("runs", "every run, from any terminal"),
         (f"evaluate {run.ref}", "this comparison again, at no cost"),
+        (f'chat {run.ref} --system "You sort support mail."', "talk to it"),
         (f"collect {run.ref} ./adapter", "the weights, as safetensors"),
+        (f"export {run.ref} --to gguf --into ./gguf", "one file for llama.cpp, checked"),
+        (f"serve {run.ref}", "an OpenAI-compatible address"),
     ):
-        console.print(f"  {ftsdk} {arguments:<45} {what}", soft_wrap=True)
+        console.print(f"  {ftsdk} {arguments:<62} {what}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,19 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path, request: pytest.F
     assert len(namespace) > 1
 
 
+def test_the_router_of_a_file_can_be_built(tmp_path: Path) -> None:
+    from ftsdk.deploy.router.route_file import RouteFile
+
+    files = [block for block in ALL if block.file == "route.yaml"]
+    assert files
+    (tmp_path / "checks.py").write_text("def is_category(messages, answer):\n    return True\n", encoding="utf-8")
+    for block in files:
+        path = tmp_path / "route.yaml"
+        path.write_text(block.code, encoding="utf-8")
+        router = RouteFile.from_yaml(path).router(path)
+        assert router.config.fallbacks, block
+
+
 def test_only_the_listed_pages_start_a_run() -> None:
     starting = {b.page for b in of("python") if not b.not_run and "job.submit()" in b.code}
     assert starting == set(TRAINING_PAGES)

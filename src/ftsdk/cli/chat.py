@@ -137,6 +137,8 @@ def _answer(chat: Chat, question: str) -> None:
 
         reply = chat.ask(question, show if out.is_terminal else lambda _: None)
     typer.echo(printable(reply.text[len(shown) :] if reply.text.startswith(shown) else f"\n{reply.text}"))
+    if not reply.text.strip():
+        err.print(shown_text("(an empty answer; does the prompt have the form of the training rows?)", "dim"))
     if reply.forgotten:
         many = "exchange is" if reply.forgotten == 1 else f"{reply.forgotten} exchanges are"
         err.print(shown_text(f"(the context is full: the oldest {many} no longer part of the conversation)", "dim"))

@@ -37,6 +37,8 @@ class Request:
     shadow_usd: float
     accepted: bool | None
     accepted_by: str | None
+    others: tuple[tuple[str, str], ...] = ()
+    """Targets that were asked and didn't give the answer, each with `rejected`, `failed` or `cancelled`."""
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Request | None:
@@ -63,6 +65,11 @@ class Request:
                 ),
                 accepted=line.get("accepted") if isinstance(line.get("accepted"), bool) else None,
                 accepted_by=_word(line.get("accepted_by")),
+                others=tuple(
+                    (str(one["arm"]), str(one["outcome"]))
+                    for one in line.get("attempts") or ()
+                    if one.get("role") != "shadow" and one.get("arm") != line.get("arm")
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
@@ -72,7 +79,10 @@ class Figures(Value):
     """What some requests did. Times are in seconds, as clients saw them."""
 
     requests: int
+    """Of a target: those in which it was asked."""
     answered: int
+    rejected: int = 0
+    """Of a target: its answers that the router rejected, so that another target answered."""
     failed: int
     cancelled: int
     """By the client."""
@@ -90,7 +100,7 @@ class Figures(Value):
     judged: int
     accepted: int
     acceptance: tuple[float, float, float] | None = None
-    """Share of the judged answers that were accepted, and its 95 % interval."""
+    """Share of the judged answers that were accepted, and its 95 % interval; rejected ones count as judged."""
     cost_usd: float
     """Of all attempts whose price is known, shadow copies and hours included."""
     hours_usd: float = 0.0
@@ -102,12 +112,16 @@ class Figures(Value):
     the others. None: nothing was judged, or a price is missing."""
 
 
-def figures_of(requests: Iterable[Request], *, hours_usd: float = 0.0) -> Figures:
+def figures_of(
+    requests: Iterable[Request], *, hours_usd: float = 0.0, rejected: int = 0, failed_attempts: int = 0
+) -> Figures:
     """Return the figures of requests.
 
     Args:
         requests: In any order.
         hours_usd: What the hours of own servers cost meanwhile, in US dollars.
+        rejected: Answers of the target, in other requests, that the router rejected.
+        failed_attempts: Other requests in which the target failed, and another one was asked.
     """
     every = list(requests)
     answered = [one for one in every if one.outcome == "answered"]
@@ -115,20 +129,22 @@ def figures_of(requests: Iterable[Request], *, hours_usd: float = 0.0) -> Figure
     firsts = sorted(one.first_token_s for one in answered if one.first_token_s is not None)
     judged = [one for one in answered if one.accepted is not None]
     accepted = sum(one.accepted is True for one in judged)
-    acceptance = None if not judged else (accepted / len(judged), *wilson(accepted, len(judged)))
+    n_judged = len(judged) + rejected
+    acceptance = None if not n_judged else (accepted / n_judged, *wilson(accepted, n_judged))
     # Hours pay for what own targets answer; a fallback without a price stays unknown.
     unpriced = sum(
         one.cost_usd is None and (hours_usd <= 0 or one.role == "fallback") for one in every if one.outcome != "failed"
     )
     cost = sum(one.cost_usd or 0.0 for one in every) + sum(one.shadow_usd for one in every) + hours_usd
     per_accepted = None
-    if acceptance is not None and not unpriced and acceptance[1] > 0:
+    if acceptance is not None and not unpriced and acceptance[1] > 0 and answered:
         each = 1000 * cost / len(answered)
         per_accepted = (each / acceptance[0], each / acceptance[2], each / acceptance[1])
     return Figures(
-        requests=len(every),
+        requests=len(every) + rejected + failed_attempts,
         answered=len(answered),
-        failed=sum(one.outcome == "failed" for one in every),
+        rejected=rejected,
+        failed=sum(one.outcome == "failed" for one in every) + failed_attempts,
         cancelled=sum(one.outcome == "cancelled" for one in every),
         errors=_counted(one.error for one in every if one.outcome == "failed"),
         fallbacks=_counted(one.fallback_reason for one in every),
@@ -139,7 +155,7 @@ def figures_of(requests: Iterable[Request], *, hours_usd: float = 0.0) -> Figure
         first_p95_s=percentile(firsts, 0.95),
         input_tokens=sum(one.input_tokens or 0 for one in every),
         output_tokens=sum(one.output_tokens or 0 for one in every),
-        judged=len(judged),
+        judged=n_judged,
         accepted=accepted,
         acceptance=acceptance,
         cost_usd=cost,

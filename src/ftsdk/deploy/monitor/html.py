@@ -171,7 +171,6 @@ def _switches(report: MonitorReport) -> str:
     if not report.switches:
         return ""
     rows = [
-        (clock(one.at), escaped(f"{one.before} → {one.after}"), escaped(one.why), escaped(one.reason))
-        for one in report.switches[:10]
+        (clock(one.at), escaped(one.sentence.replace("->", "→")), escaped(one.reason)) for one in report.switches[:10]
     ]
-    return f"<h4>Switches</h4>{html_table(rows, head=('UTC', 'alias', 'why', 'reason'))}"
+    return f"<h4>Switches</h4>{html_table(rows, head=('UTC', 'change', 'reason'))}"

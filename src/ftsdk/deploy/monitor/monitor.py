@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk.deploy.drift import DriftWatch, Fingerprint
 from ftsdk.deploy.monitor.advice import Advice, advise
-from ftsdk.deploy.monitor.figures import Request, figures_of, percentile
+from ftsdk.deploy.monitor.figures import Figures, Request, figures_of, percentile
 from ftsdk.deploy.monitor.log_tail import LogTail
 from ftsdk.deploy.monitor.promise import Promise
 from ftsdk.deploy.monitor.report import Example, Moment, MonitorReport, Switch
@@ -90,9 +90,6 @@ class Monitor:
         # Hours are counted from the first request on: before it nobody knows whether the servers ran.
         first = min((one.at for one in recent), default=until)
         hours_usd = self._usd_per_hour * (until - first) / 3600
-        arms: dict[str, list[Request]] = {}
-        for one in recent:
-            arms.setdefault(one.arm, []).append(one)
         verdicts = {one.id: one.accepted for one in self._requests if one.accepted is not None}
         looks = () if self._drift is None else tuple(self._drift.looks)
         advice = advise(looks, verdicts)
@@ -101,9 +98,9 @@ class Monitor:
             since=since,
             until=until,
             whole=figures_of(recent, hours_usd=hours_usd),
-            arms={name: figures_of(own) for name, own in sorted(arms.items(), key=lambda pair: -len(pair[1]))},
+            arms=_by_target(recent),
             moments=_moments(recent, since, until),
-            switches=tuple(reversed(self._switches)),
+            switches=tuple(sorted(self._switches, key=lambda one: one.at, reverse=True)),
             promise=self._promise,
             looks=looks,
             waiting=0 if self._drift is None else self._drift.waiting,
@@ -174,8 +171,26 @@ def _folder_of(router: str | Path) -> Path:
     return Path(router).expanduser()
 
 
+def _by_target(requests: Sequence[Request]) -> dict[str, Figures]:
+    """Return the figures of each target, with the requests in which it was asked and another one answered."""
+    own: dict[str, list[Request]] = {}
+    others: Counter[tuple[str, str]] = Counter()
+    for one in requests:
+        own.setdefault(one.arm, []).append(one)
+        others.update(one.others)
+    names = dict.fromkeys((*own, *(name for name, _ in others)))
+    found = {
+        name: figures_of(own.get(name, ()), rejected=others[name, "rejected"], failed_attempts=others[name, "failed"])
+        for name in names
+    }
+    return dict(sorted(found.items(), key=lambda pair: -pair[1].requests))
+
+
 def _switch(line: Mapping[str, Any]) -> Switch:
+    canary, share = line.get("canary"), line.get("share")
     return Switch(
+        canary=None if canary is None else printable(str(canary), 80),
+        share=float(share) if isinstance(share, (int, float)) else 0.0,
         at=float(line.get("at", 0.0)),
         before=printable(str(line.get("from")), 80),
         after=printable(str(line.get("to")), 80),

@@ -33,9 +33,29 @@ class Switch(Value):
 
     at: float
     before: str
+    """The champion before; of a rollback, the canary that was turned back."""
     after: str
+    """The champion from then on."""
+    canary: str | None = None
+    share: float = 0.0
+    """The canary's share of the conversations from then on."""
     why: str
+    """`switch`, `promote` or `rollback`."""
     reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What changed, in a few words."""
+        match self.why:
+            case "rollback":
+                return f"{self.before} rolled back; {self.after} answers"
+            case "promote":
+                return f"{self.after} promoted; it was {self.before}"
+            case _:
+                champion = self.after if self.before == self.after else f"{self.before} -> {self.after}"
+                return (
+                    champion if self.canary is None else f"{champion}, canary {self.canary} ({100 * self.share:.3g}%)"
+                )
 
 
 class Example(Value):

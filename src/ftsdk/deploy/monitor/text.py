@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADS", "cells", "clock", "counts", "seconds", "shown_cost", "shown_share", "to_text"]
 
-HEADS = ("target", "requests", "p50", "p95", "p99", "first token p50", "p95", "failed", "accepted", "cost")
+HEADS = ("target", "requests", "p50", "p95", "p99", "first p50", "p95", "failed", "rejected", "accepted", "cost")
 
 
 def to_text(report: MonitorReport) -> str:
@@ -47,7 +47,7 @@ def to_text(report: MonitorReport) -> str:
     if report.unknown_slices:
         lines.append(f"           slices without training data: {counts(report.unknown_slices)}")
     lines += [
-        f"Switch     {clock(one.at)}: {one.before} -> {one.after}, {one.why}{': ' + one.reason if one.reason else ''}"
+        f"Switch     {clock(one.at)}: {one.sentence}{': ' + one.reason if one.reason else ''}"
         for one in report.switches[:5]
     ]
     return "\n".join(lines)
@@ -64,6 +64,7 @@ def cells(name: str, figures: Figures) -> tuple[str, ...]:
         seconds(figures.first_p50_s),
         seconds(figures.first_p95_s),
         f"{figures.failed:,}",
+        f"{figures.rejected:,}",
         shown_share(figures),
         money(figures.cost_usd) if figures.unpriced < figures.requests or figures.cost_usd else "unknown",
     )
@@ -81,7 +82,7 @@ def shown_share(figures: Figures) -> str:
     if figures.acceptance is None:
         return "not judged"
     share, low, high = figures.acceptance
-    return f"{share:.1%} ({low:.0%}-{high:.0%})"
+    return f"{share:.1%} ({low:.0%} to {high:.0%})"
 
 
 def shown_cost(figures: Figures) -> str:
@@ -90,7 +91,9 @@ def shown_cost(figures: Figures) -> str:
         return "no answers"
     if figures.usd_per_1k_accepted is None:
         if figures.unpriced:
-            return f"the price of {figures.unpriced:,} requests isn't known (give targets a price, or --usd-per-hour)"
+            return (
+                f"the price of {figures.unpriced:,} requests isn't known (set price= of the targets, or --usd-per-hour)"
+            )
         each = money(1000 * figures.cost_usd / figures.answered)
         return f"{each} per 1,000 answers; none was {'judged' if not figures.judged else 'accepted'}"
     value, low, high = figures.usd_per_1k_accepted

@@ -58,7 +58,7 @@ class Alias(Value):
         return self
 
     def __str__(self) -> str:
-        trial = "" if self.canary is None else f", canary {self.canary} ({self.share:.3g} of conversations)"
+        trial = "" if self.canary is None else f", canary {self.canary} ({100 * self.share:.3g}% of conversations)"
         return f"champion {self.champion}{trial}; {self.reason} (rollout {self.rollout})"
 
     __rich__ = rich_text
@@ -112,7 +112,9 @@ class Alias(Value):
             SpecError: There is no canary.
         """
         if self.canary is None:
-            raise SpecError("there is no canary to turn back; to another champion: ftsdk route switch FILE NAME")
+            raise SpecError(
+                "there is no canary to roll back; to make another target the champion: ftsdk route switch FILE NAME"
+            )
         return self.next(champion=self.champion, reason=reason, at=at, evidence=evidence)
 
 

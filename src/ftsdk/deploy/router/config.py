@@ -209,10 +209,11 @@ def _check_prices(
         bound = dict.fromkeys(targets, "usd_per_day")
     elif fallback_usd_per_hour is not None:
         bound = dict.fromkeys(targets if has_copies else fallbacks, "fallback_usd_per_hour")
-    for name, limit in bound.items():
-        if targets[name].price is None:
-            raise SpecError(
-                f"{limit} can't be kept, because the price of {name} isn't known. Pass "
-                "Endpoint(price=TokenPrice(input_usd_per_mtok=..., output_usd_per_mtok=...)), or "
-                "api_price(...).token_price() for a row of the price book; a server of your own costs 0"
-            )
+    unpriced = [name for name in bound if targets[name].price is None]
+    if unpriced:
+        raise SpecError(
+            f"{bound[unpriced[0]]} can't be enforced, because the price of {' and '.join(unpriced)} isn't known. For a "
+            "server of your own: Endpoint(price=TokenPrice(input_usd_per_mtok=0, output_usd_per_mtok=0))"
+            ", or in a file price: {input_usd_per_mtok: 0, output_usd_per_mtok: 0}. For an API: "
+            "price=api_price(...).token_price(), or in a file price_of: PROVIDER/MODEL"
+        )

@@ -69,6 +69,8 @@ def _change(config: RouterConfig, why: str, make: Callable[[Alias], Alias]) -> A
             "route": config.name,
             "from": before.canary if before is not None and why == "rollback" else (before or first).champion,
             "to": after.champion,
+            "canary": after.canary,
+            "share": after.share,
             "why": why,
             "reason": after.reason,
             "rollout": after.rollout,

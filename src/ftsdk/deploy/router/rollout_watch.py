@@ -190,6 +190,8 @@ class RolloutWatch:
             "route": own.name,
             "from": before.canary if judgement.kind == "rollback" else before.champion,
             "to": after.champion,
+            "canary": after.canary,
+            "share": after.share,
             "why": judgement.kind,
             "reason": after.reason,
             "rollout": after.rollout,

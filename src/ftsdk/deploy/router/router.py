@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -270,7 +271,7 @@ class Router:
         Args:
             host: See `start`.
             port: 0 takes a free one.
-            on_ready: Called with the address once it can be used.
+            on_ready: Called with the address once it can be used. None: it is printed to standard error.
 
         Raises:
             SpecError: The port is taken, or the router is in use in this program.
@@ -281,7 +282,10 @@ class Router:
             raise SpecError(
                 "this router is in use already; serve it in the background with start(), or close() it first"
             )
-        serve_until_signal(RouterService(self._config), host=host, port=port, on_ready=on_ready)
+        serve_until_signal(RouterService(self._config), host=host, port=port, on_ready=on_ready or self._say_address)
+
+    def _say_address(self, address: str) -> None:
+        print(f"{self._config.name} answers at {address}; Ctrl-C stops it", file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         """Finish requests in flight and stop."""

@@ -36,19 +36,25 @@ class RouterStatus:
         fields = self._fields
         lines = [f"{fields['route']}: {self.alias}"]
         for name, target in (fields.get("targets") or {}).items():
-            lines.append(f"  {name}: breaker {target['breaker']}, opened {target['opened']} times; {target['url']}")
+            lines.append(f"  {name}: {target['model']} at {target['url']}, breaker {_breaker(target)}")
         trial = fields.get("trial")
         if trial:
             pairs = trial["pairs"]
             lines.append(
-                f"  trial: {sum(pairs.values())} pairs, only the champion accepted in {pairs['champion_only']}, only "
-                f"the canary in {pairs['canary_only']}; evidence that it is worse {trial['evidence_worse']:.3g} of "
-                f"{trial['evidence_needed']:.3g} needed, better {trial['evidence_better']:.3g}"
+                f"  trial: {sum(pairs.values())} pairs; only the champion's answer was accepted in "
+                f"{pairs['champion_only']}, only the canary's in {pairs['canary_only']}; evidence that the canary is "
+                f"worse {trial['evidence_worse']:.3g}, better {trial['evidence_better']:.3g}; "
+                f"{trial['evidence_needed']:.3g} decides"
             )
             if trial["could_be_promoted"]:
                 lines.append("  it could be promoted: ftsdk route promote FILE")
         if fields.get("not_watched"):
-            lines.append(f"  of the gate, live answers don't show: {', '.join(fields['not_watched'])}")
+            lines.append(f"  conditions of the gate that live traffic can't check: {', '.join(fields['not_watched'])}")
         return "\n".join(lines)
 
     __rich__ = rich_text
+
+
+def _breaker(target: Mapping[str, Any]) -> str:
+    times = target["opened"]
+    return target["breaker"] if not times else f"{target['breaker']} (opened {times} time{'' if times == 1 else 's'})"

@@ -58,6 +58,36 @@ def report(tmp_path, **settings):
     return Monitor(tmp_path / "mails", clock=lambda: NOW, **settings).report()
 
 
+def attempt(arm, role, outcome):
+    return AttemptRecord(arm=arm, role=role, model="m", outcome=outcome, duration_s=0.1)
+
+
+def test_a_target_is_charged_with_answers_another_target_replaced(tmp_path, log):
+    for n, outcome in enumerate(("rejected", "rejected", "failed")):
+        tried = (attempt("v4", "canary", outcome), attempt("frontier", "fallback", "answered"))
+        log.append(record(f"a{n}", arm="frontier", role="fallback", accepted=True, attempts=tried).to_dict())
+    log.append(record("b", arm="v4", accepted=True, attempts=(attempt("v4", "canary", "answered"),)).to_dict())
+    found = report(tmp_path)
+    own = found.arms["v4"]
+    assert (own.requests, own.answered, own.rejected, own.failed) == (4, 1, 2, 1)
+    assert own.acceptance is not None
+    assert own.acceptance[0] == pytest.approx(1 / 3)
+    assert (found.whole.requests, found.whole.failed, found.arms["frontier"].requests) == (4, 0, 3)
+
+
+def test_switches_of_several_sessions_are_in_order_of_time(tmp_path, log):
+    for at, before, after, why in ((NOW - 5, "v4", "v3", "rollback"), (NOW - 9, "v3", "v4", "promote")):
+        log.append({"kind": "switch", "at": at, "from": before, "to": after, "why": why, "reason": "r"})
+    log.append(
+        {"kind": "switch", "at": NOW - 20, "from": "v3", "to": "v3", "canary": "v4", "share": 0.2, "reason": "r"}
+    )
+    assert [one.sentence for one in report(tmp_path).switches] == [
+        "v4 rolled back; v3 answers",
+        "v4 promoted; it was v3",
+        "v3, canary v4 (20%)",
+    ]
+
+
 def test_figures_are_those_of_the_records(tmp_path, log):
     for n in range(100):
         log.append(record(f"a{n}", duration_s=(n + 1) / 100, accepted=n >= 10, accepted_by="validator").to_dict())
@@ -197,7 +227,7 @@ def test_the_page_loads_nothing_and_escapes_what_strangers_wrote(tmp_path, log):
     assert "\x1b" not in page
     assert "default-src 'none'" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "rollback" in page
+    assert "rolled back" in page
     assert "\x1b" not in str(report(tmp_path))
 
 

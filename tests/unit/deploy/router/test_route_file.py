@@ -70,7 +70,7 @@ def test_a_file_that_is_wrong_says_where(file: Path, old: str, new: str, says: s
 
 
 def test_the_alias_is_switched_promoted_and_turned_back_from_a_shell(file: Path) -> None:
-    assert "canary v4 (0.2 of conversations)" in run("route", "switch", file, "--canary", "v4", "--share", 0.2)
+    assert "canary v4 (20% of conversations)" in run("route", "switch", file, "--canary", "v4", "--share", 0.2)
     assert "champion v4" in run("route", "promote", file, "--reason", "better")
     run("route", "switch", file, "v4", "--canary", "v3", "--share", 0.5)
     assert "champion v4" in run("route", "rollback", file)
