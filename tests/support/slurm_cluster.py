@@ -114,11 +114,16 @@ class SlurmCluster:
     def kill_node(self, name: str) -> None:
         """Kill the daemon of a node, with whatever runs there: the node is down."""
         daemon = self._daemons.pop(name)
-        for pid in _children_of(name, self.folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
         daemon.kill()
         daemon.wait()
+        tasks = _tasks_of(name, self.folder)
+        # Those who would report the end of the tasks first: a machine that goes down reports nothing.
+        for step in {step for pid in tasks if (step := _step_of(pid))}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(step, signal.SIGKILL)
+        for pid in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def run(self, *command: str) -> str:
         """Run one of Slurm's commands, and return what it prints."""
@@ -158,19 +163,27 @@ class SlurmCluster:
             )
 
 
-def _children_of(node: str, folder: Path) -> list[int]:
-    """Leaders of the process groups of a node's job steps: what a machine takes with it when it goes down."""
+def _tasks_of(node: str, folder: Path) -> list[int]:
+    """Return the processes of a node's jobs, which a machine takes with it when it goes down."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 environment = (entry / "environ").read_bytes()
-                words = (entry / "cmdline").read_bytes()
-                here = str(folder).encode() in environment
                 is_task = f"SLURMD_NODENAME={node}".encode() in environment.split(b"\0")
-                if here and (is_task or (words.startswith(b"slurmstepd") and node.encode() in environment)):
-                    found.append(os.getpgid(int(entry.name)))
-    return [group for group in dict.fromkeys(found) if group != os.getpgid(0)]
+                if is_task and str(folder).encode() in environment:
+                    found.append(int(entry.name))
+    return found
+
+
+def _step_of(pid: int) -> int | None:
+    """Return the slurmstepd above a task."""
+    with contextlib.suppress(OSError, ValueError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"slurmstepd"):
+                return pid
+    return None
 
 
 def _free_ports(count: int) -> list[int]:

@@ -109,7 +109,7 @@ def test_a_login_in_a_file_is_found(tmp_path: Path) -> None:
     assert (found.state, found.found) == ("ok", f"in {tmp_path}/token")
 
 
-def asked(backend: Backend, *, timeout_s: float = 30.0) -> Check:
+def asked(backend: Backend, *, timeout_s: float = 120.0) -> Check:
     (found,) = check_access(is_online=True, backends=[backend], timeout_s=timeout_s)
     return found
 
