@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +49,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"opt in with --{word}"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector, then leave what was loaded out of all its later passes.
+
+    Collecting makes millions of objects that live to the end. The collector would go through all of them again
+    and again, in each forked worker, too, which copies the pages.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session")
+def _unused_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths at which there is nothing yet."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / f"ftsdk-home-{n}" for n in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def ftsdk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home for this test alone."""
-    folder = tmp_path / "ftsdk-home"
+def ftsdk_home(_unused_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for this test alone, which isn't there yet.
+
+    It isn't in `tmp_path`: most tests need no folder, and making one for each of them takes seconds in all.
+    """
+    folder = next(_unused_homes)
     monkeypatch.setenv("FTSDK_HOME", str(folder))
     return folder
 
@@ -157,13 +184,16 @@ def slurm_cluster(slurm_on_loopback: SlurmCluster, monkeypatch: pytest.MonkeyPat
 def ssh_on_loopback(paper_environment: dict[str, str]) -> Iterator[LoopbackSSH]:
     """This machine as another one, reached through a real sshd, for all tests of the session."""
     from loopback_sshd import LoopbackSSH, why_no_sshd
+    from paper_trainer import STEP_S
 
     from ftsdk.backends.launchers.remote.channel import close_channels
 
     if why_no_sshd():
         pytest.skip(f"no sshd can be started here: {why_no_sshd()}")
     names = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "PATH")
-    with LoopbackSSH({**paper_environment, **{n: os.environ[n] for n in names if n in os.environ}}) as box:
+    given = {n: os.environ[n] for n in names if n in os.environ}
+    # Long enough that a run isn't over before its test has looked at it, and that its events cost little.
+    with LoopbackSSH({**paper_environment, **given, STEP_S: "0.1"}) as box:
         yield box
         close_channels()
 

@@ -5,6 +5,8 @@ from ftsdk.backends.modal import Modal as Modal
 from ftsdk.backends.slurm import Slurm as Slurm
 from ftsdk.backends.ssh import SSH as SSH
 from ftsdk.backends.together import Together as Together
+from ftsdk.checkup.check import Checkup as Checkup
+from ftsdk.checkup.doctor import doctor as doctor
 from ftsdk.data import Dataset as Dataset
 from ftsdk.data import Splits as Splits
 from ftsdk.deploy.deployments import Deployment as Deployment

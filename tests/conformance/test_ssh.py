@@ -51,21 +51,23 @@ class OverSSH(HostedSamples, BackendConformance):
         ssh_on_loopback: LoopbackSSH,
         paper_trainer: Path,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> Iterator[None]:
+    ) -> None:
         cls = type(self)
         if "folder" not in cls.__dict__:
             cls.folder = tmp_path_factory.mktemp("ssh-conformance")
             cls.tiny, cls.box, cls.starts = cls.model(request), ssh_on_loopback, paper_trainer
         # The home of the client has none of the runs' files.
         monkeypatch.setenv("FTSDK_HOME", str(cls.folder / "home"))
-        yield
-        close_channels()
 
     def make_backend(self, tmp_path: Path, **options: Any) -> SSH:
         return SSH(host="box", gpus=0, python=sys.executable, ssh=self.box.ssh, **self.trainer, **options)
 
     def runs_started(self, backend: Backend) -> int:
-        time.sleep(0.3)  # a worker counts itself once it has started
+        # A worker counts itself once it has started, which takes its time on a busy machine.
+        counted, count = -1, len(self.starts.read_text())
+        while counted != count:
+            time.sleep(0.5)
+            counted, count = count, len(self.starts.read_text())
         return len(self.starts.read_text().splitlines())
 
     @contextlib.contextmanager

@@ -8,6 +8,7 @@ folder of a tiny random model, and the files are short. `doc_blocks` has the com
 from __future__ import annotations
 
 import ast
+import math
 import pkgutil
 import re
 import shlex
@@ -22,7 +23,7 @@ from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobFields, L
 
 TRAINING_PAGES = ("README.md", "docs/tutorials/first-fine-tune.md")
 """Pages whose blocks start a run: each takes a worker process, so there are few of them."""
-NOT_RUN = 28
+NOT_RUN = 37
 """How many Python blocks can't run here. Change it with care: a block that doesn't run goes stale."""
 
 _MODEL_ID = re.compile(r"HuggingFaceTB/SmolLM2-\d+M-Instruct")
@@ -126,7 +127,8 @@ def test_a_command_exists_with_its_options(line: str) -> None:
         else:
             positional += 1
     arguments = [p for p in parameters if p.param_type_name == "argument"]
-    assert sum(p.required for p in arguments) <= positional <= len(arguments)
+    most = math.inf if any(p.nargs == -1 for p in arguments) else len(arguments)
+    assert sum(p.required for p in arguments) <= positional <= most
 
 
 def test_the_command_line_reference_names_every_command_and_option() -> None:

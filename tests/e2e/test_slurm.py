@@ -19,6 +19,7 @@ from slurm_cluster import SlurmCluster
 
 from ftsdk import BackendError, FineTuneJob, LoRA, Run, Slurm, runs
 from ftsdk.backends.launchers.slurm.launcher import job_name
+from ftsdk.run.ledger import Ledger
 from ftsdk.runfolder import lock
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("paper_trainer"), pytest.mark.timeout(3600)]
@@ -54,9 +55,9 @@ def test_term_makes_a_worker_save_leave_and_resume_in_the_same_job(
     ((job, _, _),) = jobs_of(slurm_cluster, run)
     slurm_cluster.run("scancel", "--signal=TERM", "--batch", job)
     until(lambda: jobs_of(slurm_cluster, run)[0][1:] == ("PENDING", "BeginTime"))
-    until(lambda: run.status().native == "PENDING")
-    assert run.status().state == "queued"
-    assert "it was requeued" in run.status().reason
+    # Slurm has no reason to give for a moment, each time that its scheduler looks at the job.
+    until(lambda: "it was requeued" in run.status().reason)
+    assert (run.status().state, run.status().native) == ("queued", "PENDING")
     slurm_cluster.start_now(job)
     ends_as_if_uninterrupted(run, steps=60)
     assert steps_of(run) == list(range(1, 61))  # no step was made twice
@@ -220,26 +221,32 @@ def test_two_clients_at_once_submit_one_job(slurm_cluster: SlurmCluster, model_o
     job.to_yaml()  # puts the rows into the store
     code = (
         "import sys, json; from ftsdk import Slurm; from ftsdk.protocol import Plan;"
-        "plan = Plan.from_dict(json.load(sys.stdin));"
-        "Slurm(gpus=0, trainer='paper').submit(plan, key='one-for-all')"
+        "backend = Slurm(gpus=0, trainer='paper'); print('ready', flush=True);"
+        "backend.submit(Plan.from_dict(json.load(sys.stdin)), key='one-for-all')"
     )
-    clients = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for client in clients:
-        assert client.stdin is not None
-        client.stdin.write(plan.to_json())
-        client.stdin.close()
-    said = [client.stderr.read() if client.stderr else "" for client in clients]
-    assert [client.wait() for client in clients] == [0, 0, 0], said
-    for client in clients:
-        assert client.stderr is not None
-        client.stderr.close()
+    other = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "ready\n"
+    assert other.stdin is not None
+    other.stdin.write(plan.to_json())
+    other.stdin.close()
+    on_paper().submit(plan, key="one-for-all")
+    assert other.stderr is not None
+    said = other.stderr.read()
+    assert other.wait() == 0, said
+    other.stdout.close()
+    other.stderr.close()
     assert len(slurm_cluster.jobs(job_name("one-for-all"))) == 1
 
 
 MOMENTS = pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+MOMENTS_OF_CLIENTS = pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
 
 
 @MOMENTS
@@ -278,20 +285,20 @@ paper_job(Path(sys.argv[2]), Slurm(gpus=0, trainer="paper"), steps=20).submit().
 """
 
 
-@MOMENTS
+@MOMENTS_OF_CLIENTS
 def test_a_client_killed_at_random_moments_starts_nothing_twice(
     slurm_cluster: SlurmCluster, model_of_headers: Path, times: int
 ) -> None:
     moments = random.Random(7)
     support = str(Path(__file__).parents[1] / "support")
     for _ in range(times):
-        known = len(runs())
+        known = len(Ledger().entries())
         client = subprocess.Popen(
             [sys.executable, "-c", CLIENT, support, str(model_of_headers)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until(lambda known=known, client=client: len(runs()) > known or client.poll() is not None)
+        until(lambda known=known, client=client: len(Ledger().entries()) > known or client.poll() is not None)
         time.sleep(moments.uniform(0.0, 0.5))
         client.kill()
         client.wait()
@@ -312,8 +319,10 @@ def test_a_run_goes_on_when_its_node_goes_down(
     node = slurm_cluster.run("squeue", "-h", "-j", job, "-o", "%N")
     slurm_cluster.kill_node(node)
     try:
-        until(lambda: jobs_of(slurm_cluster, run)[0][1] == "PENDING", most_s=300)
-        slurm_cluster.start_now(job)
+        # Where another node is free, the job may be there before anybody sees it wait.
+        until(lambda: jobs_of(slurm_cluster, run)[0][1] == "PENDING" or len(attempts_of(run)) > 1, most_s=300)
+        if len(attempts_of(run)) == 1:
+            slurm_cluster.start_now(job)
         ends_as_if_uninterrupted(run, steps=300)
         assert len(attempts_of(run)) == 2
         assert len(jobs_of(slurm_cluster, run)) == 1

@@ -7,6 +7,7 @@ Loading torch, transformers and TRL takes most of the time of a short run. The t
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import traceback
@@ -97,3 +98,7 @@ def load_torch() -> None:
         import trl.trainer.sft_trainer  # noqa: F401
 
         import ftsdk.backends.trainers.trl.train  # noqa: F401
+    # A worker collects garbage before it trains: going through what was loaded here takes it longer than its steps, and
+    # copies the pages that it shares with this process.
+    gc.collect()
+    gc.freeze()

@@ -63,7 +63,7 @@ echo "Welcome to the box"
 printf 'no line break'
 case "$(cat {folder}/fault 2>/dev/null)" in
     garbage) echo '<html>'; exit 0 ;;
-    timeout) exec sleep 60 ;;
+    timeout) exec cat >/dev/null ;;
     cut-*) exec {python} {folder}/cutter.py "$SSH_ORIGINAL_COMMAND" ;;
 esac
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"

@@ -32,7 +32,8 @@ def until(is_so: Callable[[], object], *, most_s: float = 600.0) -> None:
     deadline = time.monotonic() + most_s
     while not is_so():
         assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
+        # Not more often: what is asked is often a process of its own.
+        time.sleep(0.2)
 
 
 def steps_of(run: Run) -> list[int]:
@@ -45,7 +46,7 @@ def attempts_of(run: Run) -> list[StateEvent]:
 
 def ends_as_if_uninterrupted(run: Run, *, steps: int) -> None:
     """Every step was made once or again from a checkpoint, the weights are the same, and there is one end."""
-    run.wait(progress=False, poll_s=0.1)
+    run.wait(progress=False, poll_s=0.2)
     assert abs(read_weights(run.collect().path) - paper_weights(steps)) < 1e-12
     events = run.events()
     assert [event.seq for event in events] == list(range(len(events)))

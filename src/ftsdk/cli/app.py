@@ -13,6 +13,7 @@ from ftsdk.cli.amounts import amount
 from ftsdk.cli.chat import chat_command
 from ftsdk.cli.cost import advise_command, cost_app
 from ftsdk.cli.data import data_app
+from ftsdk.cli.doctor import doctor_command
 from ftsdk.cli.evals import eval_app, finish
 from ftsdk.cli.exit_codes import GATE_NOT_PASSED, INTERRUPTED, code_of_state
 from ftsdk.cli.export import export_command
@@ -292,6 +293,7 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
+app.command("doctor")(doctor_command)
 app.command("monitor")(monitor_command)
 app.command("advise")(advise_command)
 app.add_typer(cost_app)

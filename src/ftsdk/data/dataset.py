@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ftsdk._format import printable
-from ftsdk.data.answer_labels import classes_of_labels, labelled
+from ftsdk.data.answer_labels import classes_of_labels
 from ftsdk.data.argument_checks import checked_count, checked_index, checked_seed, checked_slice
 from ftsdk.data.bad_rows import BadRows, DroppedRow, OnBad
-from ftsdk.data.canonical import Row, chat_rows, preference_rows, ready_rows
+from ftsdk.data.canonical import Row, ready_rows
 from ftsdk.data.cleaning.changes import ChangedRows
-from ftsdk.data.cleaning.methods import Cleaning
 from ftsdk.data.cleaning.row_texts import CleanRows
 from ftsdk.data.forms import detect_form
 from ftsdk.data.growing.methods import Growing
@@ -22,6 +21,7 @@ from ftsdk.data.recipe import Recipe
 from ftsdk.data.review.methods import Reviewing
 from ftsdk.data.row_functions import kept_by, mapped_table
 from ftsdk.data.row_sequence import RowSequence
+from ftsdk.data.shaping import Shaping
 from ftsdk.data.sources import Source, memory_table, open_hub, open_source, open_stream, rows_table
 from ftsdk.data.split import (
     ByColumn,
@@ -33,13 +33,10 @@ from ftsdk.data.split import (
     strata_of,
 )
 from ftsdk.data.steps import (
-    ChatStep,
-    PreferenceStep,
     SampleStep,
     SliceStep,
     SplitStep,
     Step,
-    UnpairedStep,
     function_step,
 )
 from ftsdk.data.table import Table, join_tables, table_of
@@ -52,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset"]
 
 
-class Dataset(Growing, Cleaning, Reviewing):
+class Dataset(Shaping, Growing, Reviewing):
     """Rows to learn from. A dataset never changes: every method returns a new one.
 
     Rows are read once and held in Arrow; large ones in a file that is mapped into memory. `format` says what they are:
@@ -231,110 +228,6 @@ class Dataset(Growing, Cleaning, Reviewing):
             changed=self._changed + other._changed,
             parts=(self, other),
         )
-
-    def as_chat(
-        self,
-        prompt: str | None = None,
-        completion: str | None = None,
-        system: str | None = None,
-        messages: str | None = None,
-        on_bad: OnBad = "raise",
-    ) -> Dataset:
-        """Make conversations.
-
-        Args:
-            prompt: A template for what the user says, with `{column}` fields; `{{` and `}}` are single braces.
-            completion: A template for what the assistant answers.
-            system: A template for a system message in front.
-            messages: Instead of `prompt` and `completion`: the column that holds lists of `{"role", "content"}`
-                messages (or ShareGPT's `{"from", "value"}`). A column `system` beside it goes in front, unless `system`
-                is given.
-            on_bad: `"raise"` lists rows that can't be used in one error; `"drop"` leaves them out and keeps them in
-                `dropped`.
-
-        Raises:
-            DatasetError: A template names no such column, a value is missing, a completion is empty, the roles of a
-                conversation are out of order, or something that can't be trained on would be dropped; names up to ten
-                rows by line and field.
-        """
-        self._check_reshapable("as_chat")
-        bad = BadRows(on_bad)
-        source = self._source.location
-        table, rows = chat_rows(
-            self._table, source, bad, prompt=prompt, completion=completion, system=system, messages=messages
-        )
-        step = ChatStep.of(prompt=prompt, completion=completion, system=system, messages=messages, on_bad=on_bad)
-        return self._derived(table, rows, Step(chat=step), format="chat", dropped=bad.dropped)
-
-    def as_preference(
-        self,
-        prompt: str | None = None,
-        chosen: str = "{chosen}",
-        rejected: str = "{rejected}",
-        system: str | None = None,
-        on_bad: OnBad = "raise",
-    ) -> Dataset:
-        """Make pairs of a better and a worse answer.
-
-        Args:
-            prompt: A template, or a column of messages. None: the conversation with which `chosen` and `rejected` both
-                begin.
-            chosen: The better answer: a template, or a column of messages.
-            rejected: The worse answer.
-            system: A template for a system message in front.
-            on_bad: As for `as_chat`.
-
-        Raises:
-            DatasetError: As for `as_chat`, or the two answers of a row are the same.
-        """
-        self._check_reshapable("as_preference")
-        bad = BadRows(on_bad)
-        table, rows = preference_rows(
-            self._table, self._source.location, bad, prompt=prompt, chosen=chosen, rejected=rejected, system=system
-        )
-        step = PreferenceStep.of(prompt=prompt, chosen=chosen, rejected=rejected, system=system, on_bad=on_bad)
-        return self._derived(table, rows, Step(preference=step), format="preference", dropped=bad.dropped)
-
-    def as_unpaired(
-        self,
-        prompt: str | None = None,
-        completion: str | None = None,
-        label: str = "label",
-        system: str | None = None,
-        messages: str | None = None,
-        on_bad: OnBad = "raise",
-    ) -> Dataset:
-        """Make single answers that are marked as good or bad.
-
-        Args:
-            prompt: As for `as_chat`.
-            completion: As for `as_chat`.
-            label: The column that says whether the answer is good: true or false, 1 or 0, as text too.
-            system: As for `as_chat`.
-            messages: As for `as_chat`; the label is that of the last answer.
-            on_bad: As for `as_chat`.
-
-        Raises:
-            DatasetError: As for `as_chat`, or a label says neither yes nor no.
-        """
-        self._check_reshapable("as_unpaired")
-        self.column(label)
-        bad = BadRows(on_bad)
-        table, rows = chat_rows(
-            self._table,
-            self._source.location,
-            bad,
-            prompt=prompt,
-            completion=completion,
-            system=system,
-            messages=messages,
-            finish=lambda maker: labelled(maker, label),
-            reads=frozenset({label}),
-        )
-        step = UnpairedStep.of(
-            prompt=prompt, completion=completion, label=label, system=system, messages=messages, on_bad=on_bad
-        )
-        return self._derived(table, rows, Step(unpaired=step), format="unpaired", dropped=bad.dropped)
 
     def filter(self, function: Callable[[Row], object]) -> Dataset:
         """Keep the rows for which a function is true. The others are in `dropped`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftsdk.protocol.backend import (
     Backend,
+    CanCheckAccess,
     CanFind,
     CanListOrphans,
     CanQuote,
@@ -26,6 +27,7 @@ __all__ = [
     "Artifact",
     "Backend",
     "Billing",
+    "CanCheckAccess",
     "CanFind",
     "CanListOrphans",
     "CanQuote",

@@ -17,7 +17,17 @@ from ftsdk.protocol.plan import Plan
 from ftsdk.protocol.run_state import Artifact, RunRef, RunStatus
 from ftsdk.spec import JobSpec, Value
 
-__all__ = ["Backend", "CanFind", "CanListOrphans", "CanQuote", "CanRecover", "CanResume", "Orphan", "Recovered"]
+__all__ = [
+    "Backend",
+    "CanCheckAccess",
+    "CanFind",
+    "CanListOrphans",
+    "CanQuote",
+    "CanRecover",
+    "CanResume",
+    "Orphan",
+    "Recovered",
+]
 
 
 @runtime_checkable
@@ -82,6 +92,25 @@ class Backend(Protocol):
         Raises:
             RunNotReadyError: The run hasn't succeeded.
             CorruptArtifactError: The files don't match their manifest.
+        """
+        ...
+
+
+@runtime_checkable
+class CanCheckAccess(Protocol):
+    """A backend that can be asked whether a job could be submitted now, for `ftsdk doctor --online`."""
+
+    def check_access(self, *, timeout_s: float) -> str:
+        """Ask for something that costs nothing and changes nothing, and return what answered, in a few words.
+
+        Args:
+            timeout_s: Seconds to wait for the answer.
+
+        Raises:
+            CredentialsError: A key is missing, or was refused.
+            MissingExtraError: A package that the backend needs isn't installed.
+            SpecError: It isn't said whom to ask.
+            BackendError: There is no answer; retryable if there may be one later.
         """
         ...
 

@@ -56,11 +56,8 @@ def test_every_field_that_can_be_set_has_samples() -> None:
 
 @pytest.mark.parametrize("sample", field_samples(), ids=str)
 def test_the_two_values_of_a_field_make_two_specs(sample) -> None:
-    base = (
-        a_spec(validation=a_dataset("validation"))
-        if sample.needs_validation
-        else a_spec(**({"method": DPO()} if sample.method == "dpo" else {}))
-    )
+    method = {} if sample.method is None else {"method": members_of("method")[sample.method]()}
+    base = a_spec(validation=a_dataset("validation")) if sample.needs_validation else a_spec(**method)
     first, second = (
         spec_with(sample.path, value, base=base, method=sample.method, tuning=sample.tuning) for value in sample.values
     )

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import attempts_without_progress, crash_loop
-from ftsdk.backends.hosted.launcher import CanQueue, CanReadOptions, Launcher, QueuedJob, RunFiles
+from ftsdk.backends.hosted.launcher import CanAnswer, CanQueue, CanReadOptions, Launcher, QueuedJob, RunFiles
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
@@ -164,6 +164,16 @@ class HostedBackend:
         if not self.status(ref).is_terminal:
             self._launcher.start(key, plan.request["launch"])
         return RunRef(backend=self.name, id=key, native=self._launcher.native(key))
+
+    def check_access(self, *, timeout_s: float) -> str:
+        """Ask the machine, the scheduler or the service whether it is there. Changes nothing.
+
+        Raises:
+            FtsdkError: It can't be used, with what to do about it.
+        """
+        if isinstance(self._launcher, CanAnswer):
+            return self._launcher.answer(timeout_s=timeout_s)
+        return "nothing to ask"
 
     def find(self, plan: Plan, *, key: str) -> RunRef | None:
         """Return the run that was submitted under a key, or None if there is none."""

@@ -11,7 +11,7 @@ from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Billing, StateEvent
 from ftsdk.spec import JobSpec
 
-__all__ = ["CanQueue", "CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "QueuedJob", "RunFiles"]
+__all__ = ["CanAnswer", "CanQueue", "CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "QueuedJob", "RunFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,19 @@ class CanReadOptions(Protocol):
 
         Raises:
             ValueError: The request is damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class CanAnswer(Protocol):
+    """A launcher that can be asked whether a worker could be started now."""
+
+    def answer(self, *, timeout_s: float) -> str:
+        """Return what is there, in a few words. Changes nothing.
+
+        Raises:
+            FtsdkError: It isn't there, or can't be used.
         """
         ...
 

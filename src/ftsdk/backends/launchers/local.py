@@ -22,7 +22,7 @@ from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.run_end import record_end_in
 from ftsdk.backends.launchers.hourly import billing_by_hour, hourly_price
-from ftsdk.backends.launchers.this_machine import find_hardware
+from ftsdk.backends.launchers.this_machine import describe_machine, find_hardware
 from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
 from ftsdk.protocol import Adjustment, StateEvent
@@ -208,6 +208,14 @@ class LocalLauncher:
             gaps=tuple(gaps),
             billing=billing_by_hour(spec, self._usd_per_hour, what="this machine", argument="Local(usd_per_hour=)"),
         )
+
+    def answer(self, *, timeout_s: float) -> str:  # noqa: ARG002 - nobody has to be waited for
+        """Return the hardware of this machine, and the version of torch.
+
+        Raises:
+            MissingExtraError: torch isn't installed.
+        """
+        return describe_machine(device=self._device, processes=self._processes)
 
     def files(self, run_id: str) -> LocalFiles:
         """Return the run's files."""

@@ -7,13 +7,14 @@ import functools
 import os
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from ftsdk.backends.hosted.launcher import Hardware
-from ftsdk.errors import SpecError
+from ftsdk.errors import MissingExtraError, SpecError
 
-__all__ = ["find_hardware"]
+__all__ = ["describe_machine", "find_hardware"]
 
 Device = Literal["cuda", "mps", "cpu"]
 
@@ -66,6 +67,23 @@ def find_hardware(*, device: Device | None, processes: int | None) -> Hardware:
         has_bfloat16=_cpu_has_bfloat16(),
         reason=given or "neither a CUDA device nor an Apple GPU is available",
     )
+
+
+def describe_machine(*, device: Device | None, processes: int | None) -> str:
+    """Return what a worker would run on here, in a few words.
+
+    Raises:
+        MissingExtraError: torch isn't installed.
+        SpecError: The given device doesn't exist here.
+    """
+    found = find_hardware(device=device, processes=processes)
+    try:
+        torch = version("torch")
+    except PackageNotFoundError as error:
+        raise MissingExtraError("local", needed_for="a worker", missing="torch") from error
+    size = "" if found.memory_gib is None else f", {found.memory_gib:.0f} GiB"
+    count = "" if found.processes == 1 else f"{found.processes} x "
+    return f"{count}{found.name}{size}; ftsdk {version('ftsdk')}, torch {torch}"
 
 
 @functools.cache

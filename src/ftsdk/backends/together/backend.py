@@ -104,6 +104,15 @@ class Together(ManagedBackend[TogetherJobs]):
         self._weights: Weights = weights
         self._api_key = api_key
 
+    def check_access(self, *, timeout_s: float) -> str:
+        """List the jobs, once and without retries. Changes nothing.
+
+        Raises:
+            FtsdkError: The key is missing or was refused, or the service doesn't answer.
+        """
+        count = len(self._wire(timeout_s=timeout_s, max_retries=0).jobs())
+        return f"accepts the key; {count} fine-tuning job{'s' if count != 1 else ''} there"
+
     def plan(self, spec: Any) -> Plan:
         """Plan the job offline.
 
@@ -179,14 +188,17 @@ class Together(ManagedBackend[TogetherJobs]):
     def _model_of(self, plan: Plan) -> str:
         return plan.request["create"]["model"]
 
-    def _connect(self) -> TogetherJobs:
-        wire = Wire(
+    def _wire(self, *, timeout_s: float, max_retries: int) -> Wire:
+        return Wire(
             key=find_key(None if self._api_key is None else self._api_key.get_secret_value()),
             base_url=self._base_url,
             project_id=self._project_id,
-            timeout_s=self._timeout_s,
-            max_retries=self._max_retries,
+            timeout_s=timeout_s,
+            max_retries=max_retries,
         )
+
+    def _connect(self) -> TogetherJobs:
+        wire = self._wire(timeout_s=self._timeout_s, max_retries=self._max_retries)
         account = f"{self._base_url or 'together'} {self._project_id or ''}"
         preflight = Preflight(wire, account=account, poll_s=self._poll_s, clock=self._clock, sleep=self._sleep)
         return TogetherJobs(wire, preflight, weights=self._weights, clock=self._clock)

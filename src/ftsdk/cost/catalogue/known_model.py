@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.facts.shapes import Shape, shape_from_size, shape_named
 from ftsdk.errors import SpecError
 from ftsdk.spec import Value
@@ -99,6 +100,8 @@ class KnownModel(Value):
         ]
         context = "" if self.context is None else f", {self.context:,} tokens"
         return f"{self.hub} ({size}{context}; {', '.join(traits)}; {names})"
+
+    __rich__ = rich_text
 
 
 @functools.cache

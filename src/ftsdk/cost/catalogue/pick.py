@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ftsdk._rich_text import rich_text
 from ftsdk.cost.catalogue.fit import tunings_that_fit
 from ftsdk.cost.catalogue.known_model import KnownModel, known_models
 from ftsdk.cost.catalogue.services import services_that_tune
@@ -32,6 +33,8 @@ class Picked:
     def __str__(self) -> str:
         how = "" if self.tuning is None else f", {self.tuning}"
         return "\n".join([f"{self.model}{how}", *(f"  {note}" for note in self.notes)])
+
+    __rich__ = rich_text
 
 
 def pick_models(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk.deploy.telemetry import conventions as names
 from ftsdk.errors import MissingExtraError
+from ftsdk.spec.positional import by_name_only
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -44,6 +45,7 @@ def metric_views() -> list[View]:
     ]
 
 
+@by_name_only
 class Telemetry:
     """Turns a router's requests into spans and metrics by OpenTelemetry's conventions for generative AI.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import replacing
+from ftsdk._rich_text import rich_text
 from ftsdk.errors import MissingExtraError, ModelError, SpecError
 from ftsdk.models.export.base_weights import MergedWeights, base_format_of, open_weights
 from ftsdk.models.export.gguf_tokenizer import add_tokenizer
@@ -53,6 +54,8 @@ class GgufFile:
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.census.items())
         return f"{self.path} ({self.n_bytes:,} bytes; tensors: {kinds})"
+
+    __rich__ = rich_text
 
 
 def write_gguf(

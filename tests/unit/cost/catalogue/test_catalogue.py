@@ -69,7 +69,9 @@ SITUATIONS: list[tuple[str, str, dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("situation", "task", "conditions", "expected"), SITUATIONS, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("situation", "task", "conditions", "expected"), SITUATIONS, ids=[situation[0] for situation in SITUATIONS]
+)
 def test_a_practitioner_would_pick_the_same(
     situation: str, task: Any, conditions: dict[str, Any], expected: Any
 ) -> None:

@@ -93,7 +93,9 @@ def server() -> Iterator[Server]:
     made.http.server_close()
 
 
-def test_a_file_at_an_address_is_fetched_once_and_its_content_recorded(server: Server, tmp_path: Path) -> None:
+def test_a_file_at_an_address_is_fetched_once_and_its_content_recorded(
+    server: Server, tmp_path: Path, ftsdk_home: Path
+) -> None:
     server.files["/data/sums%20and more.jsonl.gz".replace("%20", " ")] = packed = gzip.compress(LINES)
     address = f"{server.url}/data/sums%20and%20more.jsonl.gz?download=true"
     data = Dataset.from_file(address)
@@ -111,7 +113,7 @@ def test_a_file_at_an_address_is_fetched_once_and_its_content_recorded(server: S
     path = tmp_path / "sums.jsonl"
     path.write_bytes(LINES)
     assert data.fingerprint == Dataset.from_file(path).fingerprint
-    assert not list((tmp_path / "ftsdk-home" / "data").glob("fetched-*"))
+    assert not list((ftsdk_home / "data").glob("fetched-*"))
 
 
 def test_a_recipe_refuses_a_file_that_has_changed(server: Server) -> None:

@@ -11,15 +11,16 @@ import functools
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 from ftsdk.backends.launchers.modal.client_errors import translate_error
-from ftsdk.errors import FtsdkError, MissingExtraError
+from ftsdk.errors import BackendError, FtsdkError, MissingExtraError
 
-__all__ = ["close_clients", "import_modal", "modal_call", "modal_client"]
+__all__ = ["ask_modal", "close_clients", "import_modal", "modal_call", "modal_client"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -108,6 +109,35 @@ def modal_call(
         return call
 
     return decorate
+
+
+@modal_call("asking Modal whether it accepts the token")
+def ask_modal(*, timeout_s: float) -> str:
+    """Ask the service whether it accepts the token, and return its address.
+
+    Raises:
+        FtsdkError: It doesn't, or it doesn't answer.
+    """
+    modal = import_modal()
+    client = modal_client() or modal.Client.from_env()
+    answers: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            client.hello()
+            answers.append(None)
+        except Exception as error:  # noqa: BLE001 - raised below, in the thread that asked
+            answers.append(error)
+
+    # The client tries for longer than a checkup should take; a daemon is not waited for.
+    asking = threading.Thread(target=ask, daemon=True, name="ftsdk-modal-hello")
+    asking.start()
+    asking.join(timeout_s)
+    if not answers:
+        raise BackendError(f"Modal didn't answer within {timeout_s:g} s; try again", retryable=True)
+    if answers[0] is not None:
+        raise answers[0]
+    return str(import_module("modal.config").config.get("server_url"))
 
 
 def _outside_event_loop(call: Callable[[], _R]) -> _R:

@@ -24,6 +24,7 @@ from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.modal.apps import AppInfo, Apps
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
+from ftsdk.backends.launchers.modal.client import ask_modal
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY
 from ftsdk.backends.launchers.modal.image import recipe
@@ -124,6 +125,14 @@ class ModalLauncher:
     def launch(self, spec: JobSpec) -> LaunchPlan:
         """Plan GPU, limits, image and cost."""
         return plan_launch(spec, self._options, recipe(self._extras, self._packages))
+
+    def answer(self, *, timeout_s: float) -> str:
+        """Ask Modal whether it accepts the token, and return its address.
+
+        Raises:
+            FtsdkError: It doesn't, or it doesn't answer.
+        """
+        return f"accepts the token, at {ask_modal(timeout_s=timeout_s)}"
 
     def files(self, run_id: str) -> VolumeFiles:
         """Return the run's files as they are now."""

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from ftsdk._files import is_run_id, make_folder
-from ftsdk.backends.hosted.launcher import CanQueue, Launcher
+from ftsdk.backends.hosted.launcher import CanAnswer, CanQueue, Launcher
 from ftsdk.backends.launchers.local import LocalFiles, LocalLauncher
 from ftsdk.backends.launchers.remote.frames import HELLO, PART, as_bytes, read_frame
 from ftsdk.backends.launchers.slurm.launcher import SlurmLauncher
@@ -79,6 +79,12 @@ class Agent:
             return None
         if self._launcher is None:
             raise BackendError("no launcher is open")
+        if call == "answer":
+            return (
+                self._launcher.answer(timeout_s=float(given["timeout_s"]))
+                if isinstance(self._launcher, CanAnswer)
+                else ""
+            )
         run_id = str(given["run_id"])
         if not is_run_id(run_id):
             raise RunNotFoundError(f"there is no run {run_id!r}: that can't be the name of its folder")

@@ -25,7 +25,7 @@ from ftsdk._secrets import redact
 from ftsdk.backends.launchers.remote.frames import HELLO, Frame, FrameError, as_bytes, read_frame
 from ftsdk.errors import BackendError, CredentialsError, FtsdkError, RunNotFoundError, SpecError
 
-__all__ = ["Channel", "check_host", "close_channels", "ssh_command"]
+__all__ = ["Channel", "channel_to", "check_host", "close_channels", "ssh_command"]
 
 _AGENT = "ftsdk.backends.launchers.remote.agent"
 _HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_\[:.][A-Za-z0-9_\[\]:.-]*\Z")
@@ -90,7 +90,6 @@ class Channel:
         self._errors: IO[bytes] | None = None
         self._owner = 0
         self._unread = bytearray()
-        _channels.append(self)
 
     def call(self, name: str, content: bytes = b"", /, **arguments: Any) -> Any:
         """Call the agent, and return its answer: JSON, or bytes.
@@ -282,12 +281,28 @@ def _error_of(failure: Mapping[str, Any], host: str) -> FtsdkError:
     return kind(message) if kind is not None else BackendError(message, retryable=failure.get("retryable") is True)
 
 
-_channels: list[Channel] = []
+_shared: dict[str, Channel] = {}
+_SHARING = threading.Lock()
+
+
+def channel_to(command: Sequence[str], *, host: str, opening: Mapping[str, Any]) -> Channel:
+    """Return this process's channel for such calls, so that a hundred runs on one machine need one connection.
+
+    Args:
+        command: Starts the agent: see `ssh_command`.
+        host: The machine, for messages.
+        opening: The arguments of the agent's call `open`.
+    """
+    key = json.dumps([list(command), dict(opening)], sort_keys=True)
+    with _SHARING:
+        if key not in _shared:
+            _shared[key] = Channel(command, host=host, opening=opening)
+        return _shared[key]
 
 
 def close_channels() -> None:
     """Close the connections to all machines. They are made again when they are needed."""
-    for channel in _channels:
+    for channel in list(_shared.values()):
         channel.close()
 
 

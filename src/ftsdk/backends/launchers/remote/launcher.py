@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ftsdk._files import is_run_id
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.launchers.inputs import inputs_of
-from ftsdk.backends.launchers.remote.channel import Channel, check_host, ssh_command
+from ftsdk.backends.launchers.remote.channel import Channel, channel_to, check_host, ssh_command
 from ftsdk.backends.launchers.remote.files import RemoteFiles
 from ftsdk.errors import Gap, RunNotFoundError, SpecError
 from ftsdk.protocol import StateEvent
@@ -77,15 +77,13 @@ class RemoteLauncher:
         given.pop("usd_per_hour", None)
         # There, it is the interpreter that runs the agent, with its "~" expanded.
         given.pop("python", None)
-        self._to_host = Channel(
-            ssh_command(self._host, python, self._ssh),
-            host=self._host,
-            opening={
-                "kind": kind or planner.name,
-                "options": given if agent_options is None else dict(agent_options),
-                "folder": folder,
-            },
-        )
+        self._command = ssh_command(self._host, python, self._ssh)
+        self._opening = {
+            "kind": kind or planner.name,
+            "options": given if agent_options is None else dict(agent_options),
+            "folder": folder,
+        }
+        self._to_host = channel_to(self._command, host=self._host, opening=self._opening)
 
     @property
     def name(self) -> str:
@@ -112,6 +110,24 @@ class RemoteLauncher:
         request = {**{k: v for k, v in plan.request.items() if k != "python"}, "host": self._host}
         gaps = plan.gaps if self._host else (*plan.gaps, Gap("backend.host", None, (), _WHICH))
         return replace(plan, request=request, inputs=inputs_of(spec), gaps=gaps)
+
+    def answer(self, *, timeout_s: float) -> str:
+        """Return what is there, over a connection of its own.
+
+        Raises:
+            SpecError: It isn't said which machine.
+            CredentialsError: ssh wasn't let in.
+            BackendError: The machine doesn't answer, or can't run a worker.
+        """
+        if not self._host:
+            raise SpecError(_WHICH)
+        asked = Channel(
+            self._command, host=self._host, opening=self._opening, hello_s=timeout_s, answer_s=max(timeout_s, 1.0)
+        )
+        try:
+            return str(asked.call("answer", timeout_s=timeout_s))
+        finally:
+            asked.close()
 
     def files(self, run_id: str) -> RemoteFiles:
         """Return the run's files."""

@@ -98,6 +98,14 @@ class SlurmLauncher:
         """Plan nodes, time limit and cost."""
         return plan_launch(spec, self._options)
 
+    def answer(self, *, timeout_s: float) -> str:
+        """Return the cluster's partitions, as its scheduler knows them.
+
+        Raises:
+            BackendError: There is no Slurm here, or its scheduler doesn't answer.
+        """
+        return scheduler.describe_cluster(timeout_s=timeout_s)
+
     def files(self, run_id: str) -> LocalFiles:
         """Return the run's files."""
         return LocalFiles(self.folder(run_id))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ftsdk._secrets import redact
 from ftsdk.errors import BackendError
 
-__all__ = ["Job", "cancel_job", "find_jobs", "kill_job", "submit_job"]
+__all__ = ["Job", "cancel_job", "describe_cluster", "find_jobs", "kill_job", "submit_job"]
 
 _TIMEOUT_S = 60.0
 _ENDED = frozenset(
@@ -85,8 +85,37 @@ def kill_job(job: str) -> None:
     _run("scancel", "--full", "--signal=KILL", job)
 
 
+def describe_cluster(*, timeout_s: float) -> str:
+    """Return the partitions and their nodes, in a few words.
+
+    Raises:
+        BackendError: There is no Slurm here, or the scheduler doesn't answer.
+    """
+    answer = _run("sinfo", "--noheader", "--format=%P|%a|%D", timeout_s=timeout_s)
+    if answer.returncode != 0:
+        failure = _failure("sinfo", answer)
+        if failure.retryable:
+            raise failure
+        said = redact(" ".join((answer.stderr or answer.stdout).split()))[:300]
+        raise BackendError(
+            f"this machine belongs to no Slurm cluster, or can't read its configuration ({said}); run this on a login "
+            "node, or name one: Slurm(host='login.example.org')"
+        )
+    rows = [line.strip().split("|") for line in answer.stdout.splitlines() if line.count("|") == 2]
+    nodes: dict[str, int] = {}
+    for partition, available, count in rows:
+        name = partition if available == "up" else f"{partition} ({available})"
+        nodes[name] = nodes.get(name, 0) + (int(count) if count.isdigit() else 0)
+    shown = ", ".join(f"{name} with {count} node{'s' if count != 1 else ''}" for name, count in sorted(nodes.items()))
+    return f"partitions: {shown or 'none'}"
+
+
 def _run(
-    command: str, *arguments: str, given: str = "", environment: Mapping[str, str] | None = None
+    command: str,
+    *arguments: str,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
@@ -95,7 +124,7 @@ def _run(
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             env=None if environment is None else dict(environment),
             check=False,
         )
@@ -105,7 +134,7 @@ def _run(
             "one: Slurm(host='login.example.org')"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise BackendError(f"{command} didn't answer within {_TIMEOUT_S:g} s; try again", retryable=True) from error
+        raise BackendError(f"{command} didn't answer within {timeout_s:g} s; try again", retryable=True) from error
 
 
 def _failure(command: str, answer: subprocess.CompletedProcess[str]) -> BackendError:

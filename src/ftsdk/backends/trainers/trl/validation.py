@@ -12,7 +12,7 @@ __all__ = ["MeanOverAllRows"]
 
 
 class MeanOverAllRows:
-    """A mixin for transformers' trainers that replaces its evaluation loop.
+    """A mixin for transformers' trainers that replaces its evaluation loop; goes after `HalvesBatches`, if at all.
 
     transformers 5.23 takes the mean of each batch and then the mean over the batches, so a token counts more the
     shorter its batch is, and rows that fill up the last batch of several processes count twice.
@@ -26,7 +26,7 @@ class MeanOverAllRows:
         raise NotImplementedError
 
     def sums_that_fit(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Return the row sums of a whole batch; with `HalvesBatches`, in as many parts as it takes."""
+        """Return the row sums of a batch; `HalvesBatches` takes it in parts where memory runs out."""
         return self.row_sums(model, inputs)
 
     def evaluation_loop(

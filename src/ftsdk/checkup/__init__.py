@@ -1,0 +1,1 @@
+"""What `ftsdk doctor` looks at: packages, keys, providers and clusters, and this machine."""
