@@ -5,6 +5,7 @@ import time
 
 import httpx
 import pytest
+from answer_records import answer_record
 from typer.testing import CliRunner
 
 from ftsdk import Dataset, Fingerprint, Monitor, SpecError, TrafficFolder
@@ -12,39 +13,13 @@ from ftsdk.cli.app import app
 from ftsdk.deploy.drift import measure_texts
 from ftsdk.deploy.monitor import Promise
 from ftsdk.deploy.monitor.server import MonitorServer
-from ftsdk.deploy.router.records import AnswerRecord, AttemptRecord, RecordLog
+from ftsdk.deploy.router.records import AttemptRecord, RecordLog
 
 NOW = 1_764_000_000.0
 
 
 def record(name, **changes):
-    fields = {
-        "id": name,
-        "at": NOW - 3600,
-        "route": "mails",
-        "arm": "v3",
-        "role": "tuned",
-        "version": "v3",
-        "rollout": "r-1",
-        "provider": "openai",
-        "request_model": "mails",
-        "response_model": "mails-v3",
-        "streamed": False,
-        "outcome": "answered",
-        "error": None,
-        "fallback_reason": None,
-        "finish_reason": "stop",
-        "input_tokens": 100,
-        "output_tokens": 2,
-        "duration_s": 0.2,
-        "first_token_s": None,
-        "cost_usd": 0.001,
-        "accepted": None,
-        "accepted_by": None,
-        "slice": None,
-        "attempts": (),
-    }
-    return AnswerRecord(**{**fields, **changes})
+    return answer_record(name, **{"at": NOW - 3600, **changes})
 
 
 @pytest.fixture

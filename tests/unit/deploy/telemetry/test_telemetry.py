@@ -4,9 +4,10 @@ import sys
 from typing import Any
 
 import pytest
+from answer_records import answer_record
 
 from ftsdk import MissingExtraError
-from ftsdk.deploy.router.records import AnswerRecord, AttemptRecord
+from ftsdk.deploy.router.records import AttemptRecord
 from ftsdk.deploy.telemetry import Telemetry, grafana_board, metric_views
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra telemetry")
@@ -24,21 +25,12 @@ def record(**changes):
         input_tokens=40, output_tokens=5,
     )  # fmt: skip
     fields = {
-        "id": "req-1",
-        "at": 1_764_000_000.0,
-        "route": "mails",
         "arm": "frontier",
         "role": "fallback",
         "version": "frontier",
-        "rollout": "r-1",
-        "provider": "openai",
-        "request_model": "mails",
         "response_model": "big-1",
         "streamed": True,
-        "outcome": "answered",
-        "error": None,
         "fallback_reason": "timeout",
-        "finish_reason": "stop",
         "input_tokens": 40,
         "output_tokens": 5,
         "duration_s": 0.5,
@@ -46,10 +38,9 @@ def record(**changes):
         "cost_usd": 0.002,
         "accepted": True,
         "accepted_by": "validator",
-        "slice": None,
         "attempts": (first, then),
     }
-    return AnswerRecord(**{**fields, **changes})
+    return answer_record("req-1", **{**fields, **changes})
 
 
 @pytest.fixture

@@ -10,41 +10,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import answer_records
 import pytest
+from answer_records import answer_record
 
 from ftsdk import Dataset, DatasetError
-from ftsdk.deploy.router.records import AnswerRecord
 from ftsdk.deploy.traffic import TrafficFolder
 
 
 def record(name, **changes):
-    fields = {
-        "id": name,
-        "at": 1_764_000_000.0,
-        "route": "mails",
-        "arm": "v3",
-        "role": "tuned",
-        "version": "v3",
-        "rollout": "r-1",
-        "provider": "openai",
-        "request_model": "mails",
-        "response_model": "mails-v3",
-        "streamed": False,
-        "outcome": "answered",
-        "error": None,
-        "fallback_reason": None,
-        "finish_reason": "stop",
-        "input_tokens": 10,
-        "output_tokens": 2,
-        "duration_s": 0.2,
-        "first_token_s": None,
-        "cost_usd": 0.001,
-        "accepted": True,
-        "accepted_by": "validator",
-        "slice": None,
-        "attempts": (),
-    }
-    return AnswerRecord(**{**fields, **changes})
+    return answer_record(name, **{"input_tokens": 10, "accepted": True, "accepted_by": "validator", **changes})
 
 
 def asked(text):
@@ -167,18 +142,17 @@ def test_a_line_that_was_cut_off_is_never_a_row(tmp_path):
 @pytest.mark.parametrize("times", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_kills_leave_only_whole_rows(tmp_path, times):
     code = textwrap.dedent("""
-        import sys
-        sys.path.insert(0, sys.argv[2])
+        import os, sys
+        sys.path[:0] = sys.argv[2].split(os.pathsep)
         from test_traffic_folder import TrafficFolder, asked, record
         kept = TrafficFolder(sys.argv[1])
         print("ready", flush=True)
         for n in range(10**9):
             kept.answered(record(f"{sys.argv[3]}-{n}"), messages=asked("word " * 2000), answer=f"answer {n}")
     """)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(answer_records.__file__).parent)])
     for k in range(times):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), str(k)], stdout=subprocess.PIPE
-        )
+        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), path, str(k)], stdout=subprocess.PIPE)
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         while not list(tmp_path.glob("traffic-*.jsonl")) or len(list(tmp_path.iterdir())) <= k:
