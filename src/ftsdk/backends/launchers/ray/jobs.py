@@ -188,7 +188,16 @@ def _client_class() -> Any:
 
         def _do_request(self, method: str, endpoint: str, **given: Any) -> Any:
             given.setdefault("timeout", (min(_CONNECT_S, self._timeout_s), self._timeout_s))
-            return super()._do_request(method, endpoint, **given)
+            answer = super()._do_request(method, endpoint, **given)
+            if answer.status_code in (429, 502, 503, 504):
+                # A proxy's, which its client takes for the cluster's.
+                wait = str(answer.headers.get("Retry-After") or "")
+                raise BackendError(
+                    f"the Ray cluster answers with status {answer.status_code}; try again",
+                    retryable=True,
+                    retry_after_s=float(wait) if wait.isdigit() else None,
+                )
+            return answer
 
         def get_json(self, endpoint: str) -> Any:
             answer = self._do_request("GET", endpoint)
