@@ -94,11 +94,18 @@ class RayCluster:
 
     def kill_node(self, ip: str) -> None:
         """Kill a node, with whatever runs there, as when a machine goes down."""
-        workers = _workers_of(ip, str(self.folder))
+        below = [pid for pid, _ in _processes() if _is_below(pid, self._raylet(ip))]
         self._cluster.remove_node(self._nodes.pop(ip), allow_graceful=False)
-        for pid in workers:
+        for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def kill_busy_node(self) -> None:
+        """Kill the node that trains, and start another one in its place."""
+        busy = [ip for ip in self._nodes if any(_is_below(pid, self._raylet(ip)) for pid in self.workers())]
+        assert busy, "no node trains"
+        self.kill_node(busy[0])
+        self.revive()
 
     def revive(self) -> None:
         """Start the nodes that were killed."""
@@ -127,6 +134,9 @@ class RayCluster:
     def workers(self) -> list[int]:
         """The processes that train on any node."""
         return [pid for pid, line in _processes() if "ftsdk.backends.hosted" in line and _is_of(pid, self.folder)]
+
+    def _raylet(self, ip: str) -> int:
+        return self._nodes[ip].all_processes["raylet"][0].process.pid
 
     def _wait_for_jobs(self) -> None:
         from ftsdk import BackendError
@@ -178,15 +188,14 @@ def _is_of(pid: int, folder: Path) -> bool:
     return False
 
 
-def _workers_of(ip: str, folder: str) -> list[int]:
-    """Return Ray's own processes for tasks on a node; what they have started dies with them."""
-    found: list[int] = []
-    for pid, line in _processes():
-        if line.startswith(("ray::", "/")) and _is_of(pid, Path(folder)):
-            with contextlib.suppress(OSError):
-                if f"RAY_NODE_IP={ip}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                    found.append(pid)
-    return found
+def _is_below(pid: int, ancestor: int) -> bool:
+    """Return whether a process was started by another one, or by one that it started."""
+    with contextlib.suppress(OSError, ValueError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if pid == ancestor:
+                return True
+    return False
 
 
 def _descendants(pid: int, folder: str) -> list[int]:

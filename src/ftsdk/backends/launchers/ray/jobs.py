@@ -107,7 +107,8 @@ class Jobs:
 
     def version(self) -> str:
         """Return the version of Ray on the cluster."""
-        return str(self._call(lambda: self._client.get_version()))
+        answer: Any = self._call(lambda: self._client.get_json("/api/version"))
+        return str(answer.get("ray_version") or "of an unknown version")
 
     def _call(self, call: Any) -> Any:
         try:
