@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from paper_trainer import STEP_S
 from ray_cluster import RayCluster, why_no_ray
 from ray_stand_in import RayStandIn
 
-from ftsdk import BackendError, Run, runs
+from ftsdk import BackendError, FineTuneJob, LoRA, Run, runs
 from ftsdk.backends.launchers.ray.record import job_id_of
 from ftsdk.backends.ray import Ray
 from ftsdk.checkup.access import check_access
@@ -277,6 +278,7 @@ def test_a_budget_is_kept_by_the_worker_with_nobody_waiting(
 ) -> None:
     backend = on_paper(ray_stand_in, storage, usd_per_hour=3600)
     job = paper_job(model_of_headers, backend, steps=900).replace(budget_usd=1)
+    job.to_yaml()  # puts the rows into the store
     # An estimate would refuse it, and so none is made.
     ref = backend.submit(backend.plan(job.spec()), key="a-dollar")
     until(lambda: backend.status(ref).is_terminal)
@@ -352,3 +354,63 @@ def test_a_client_killed_at_random_moments_starts_nothing_twice(
         assert len(attempts_of(run)) == 1
     assert len(runs()) == times
     until(lambda: nothing_runs(cluster))
+
+
+@pytest.mark.slow
+def test_two_nodes_give_the_weights_of_one(
+    ray_cluster: RayCluster,
+    storage: str,
+    make_job: Callable[..., FineTuneJob],
+    difference: Callable[[Path, Path], float],
+) -> None:
+    same = {"tuning": LoRA(rank=4, dropout=0.0), "max_steps": 6}
+    where: dict[str, Any] = {"address": ray_cluster.address, "storage": storage, "gpus": 0}
+    one, two = (make_job(backend=Ray(nodes=nodes, **where), **same).submit() for nodes in (1, 2))
+    for run in (one, two):
+        run.wait(progress=False, poll_s=0.5)
+    assert len(attempts_of(two)) == 1
+    assert difference(one.collect().path, two.collect().path) <= 1e-5
+
+
+@pytest.mark.slow
+def test_two_nodes_go_on_together_when_one_goes_down(
+    ray_cluster: RayCluster,
+    storage: str,
+    make_job: Callable[..., FineTuneJob],
+    difference: Callable[[Path, Path], float],
+) -> None:
+    same = {"tuning": LoRA(rank=4, dropout=0.0), "max_steps": 200, "epochs": 100, "checkpoint_steps": 20}
+    where: dict[str, Any] = {"address": ray_cluster.address, "storage": storage, "gpus": 0, "nodes": 2}
+    whole = make_job(backend=Ray(**where), **same).submit()
+    whole.wait(progress=False, poll_s=0.5)
+    run = make_job(backend=Ray(**where), **same).submit()
+    until(lambda: len(steps_of(run)) >= 25)
+    ray_cluster.kill_busy_node()
+    run.wait(progress=False, poll_s=0.5)
+    assert len(attempts_of(run)) == 2
+    assert "resuming from the checkpoint" in attempts_of(run)[1].reason
+    assert jobs_of(ray_cluster, run) == [job_id_of(id_of(run), 1)]
+    assert difference(run.collect().path, whole.collect().path) <= 1e-6
+    until(lambda: nothing_runs(ray_cluster))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_a_restart_of_a_real_head(
+    paper_environment: dict[str, str], model_of_headers: Path, folder: str
+) -> None:
+    if why_no_ray():
+        pytest.skip(f"no Ray cluster can be started here: {why_no_ray()}")
+    environment = {**paper_environment, STEP_S: "0.1"}
+    with RayCluster(environment) as before:
+        run = paper_job(model_of_headers, on_paper(before, folder), steps=200, checkpoint_steps=5).submit()
+        until(lambda: len(steps_of(run)) >= 12)
+    assert before.workers() == []
+    with pytest.raises(BackendError, match="doesn't answer") as caught:
+        run.status()
+    assert caught.value.retryable
+    with RayCluster(environment, port=before.port) as after:
+        status = run.status()
+        assert (status.state, status.native) == ("queued", "interrupted")
+        ends_as_if_uninterrupted(run, steps=200)
+        assert jobs_of(after, run) == [job_id_of(id_of(run), 2)]
+        assert len(attempts_of(run)) == 2

@@ -31,7 +31,7 @@ def why_no_ray() -> str:
 class RayCluster:
     """Starts when the block begins, and is gone when it ends; `address` is its dashboard."""
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, environment: dict[str, str] | None = None, *, port: int | None = None) -> None:
         # Short: a socket's path has at most 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="fr-"))
         here = {
@@ -46,7 +46,7 @@ class RayCluster:
         self._environment = {**(environment or {}), **here}
         self._cluster: Any = None
         self._nodes: dict[str, Any] = {}
-        self.port = _free_port()
+        self.port = port or _free_port()
         self.address = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> RayCluster:

@@ -23,7 +23,8 @@ from ftsdk.backends.hosted.worker import ARTIFACT, REQUEST
 from ftsdk.backends.launchers.ray.record import JOBS, newest_job, number_of
 from ftsdk.backends.launchers.ray.storage import StoredRun
 from ftsdk.errors import BackendError, FtsdkError
-from ftsdk.runfolder.event_log import EVENTS
+from ftsdk.protocol import StateEvent
+from ftsdk.runfolder.event_log import EVENTS, parse_events
 from ftsdk.runfolder.manifest import MANIFEST
 
 __all__ = ["Mirror", "Superseded"]
@@ -135,8 +136,9 @@ class Mirror:
             self._log_sent_at = self._clock()
             self._send_grown(LOG, _content(self.folder / LOG)[:_LOG_BYTES])
             self._send_heartbeat()
+        # Before the last event: afterwards, nobody comes back for what was left.
+        self._prune([] if _has_succeeded(events) else whole, is_over=_has_succeeded(events))
         self._send_grown(EVENTS, events)
-        self._prune(whole)
 
     def finish(self, *, patience_s: float = 300.0) -> None:
         """Send everything, for some minutes if the store doesn't answer.
@@ -218,16 +220,20 @@ class Mirror:
             (self.folder / HEARTBEAT).touch()
             os.utime(self.folder / HEARTBEAT, (at, at))
 
-    def _prune(self, whole: list[Path]) -> None:
-        """Remove from the store the checkpoints that the worker has removed here, but not the newest one."""
+    def _prune(self, whole: list[Path], *, is_over: bool) -> None:
+        """Remove from the store the checkpoints that the worker has removed here, the newest one only at the end."""
         kept = {f"{CHECKPOINTS}/{path.name}" for path in whole}
         sent = sorted((n for n in self._sent if n.startswith(f"{CHECKPOINTS}/")), key=lambda n: step_of(Path(n)))
-        is_over = ARTIFACT in self._sent and not whole
         for name in sent if is_over else sent[:-1]:
             if name not in kept:
                 files = [f"{name}/{file}" for file in self._store.sizes(name)]
                 self._store.remove(*sorted(files, key=lambda n: n != f"{name}/{MANIFEST}"))
                 del self._sent[name]
+
+
+def _has_succeeded(events: bytes) -> bool:
+    start = events[:-1].rfind(b"\n") + 1
+    return any(isinstance(e, StateEvent) and e.state == "succeeded" for e in parse_events(events[start:]))
 
 
 def _content(path: Path) -> bytes:
