@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,10 @@ class RayCluster:
         os.environ.update(self._environment)
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
-            from ray.cluster_utils import Cluster
-
+            cluster: Any = import_module("ray.cluster_utils").Cluster
             head = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": self.port}
             # Not 127.0.0.1, which Ray replaces by the machine's other address.
-            self._cluster = Cluster(
+            self._cluster = cluster(
                 initialize_head=True,
                 connect=False,
                 head_node_args={**head, "node_ip_address": "127.0.0.2", **_small(0)},

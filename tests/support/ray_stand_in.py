@@ -286,7 +286,7 @@ def _handler(service: RayStandIn) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            pass
+        def log_message(self, format: str, *args: Any) -> None:
+            del format, args
 
     return Handler

@@ -143,7 +143,13 @@ def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
     # Each rank gets its share of the cores unless the user sets it: ranks that compete are slower than one process.
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // here))
     command = agent_command(folder, processes=processes, cluster=cluster)
-    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
+    agent = subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": threads},
+        # The model's folders are named relative to the run's; the worker is there already, another host isn't.
+        cwd=folder,
+        preexec_fn=_die_with_parent,
+    )
     try:
         return agent.wait()
     finally:

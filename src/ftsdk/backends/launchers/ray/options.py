@@ -19,8 +19,8 @@ __all__ = ["OUR_VARIABLES", "Options", "is_address"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}\Z")
 _SCHEME = re.compile(r"[a-z][a-z0-9+]{1,20}\Z")
-OUR_VARIABLES = ("FTSDK_", "RAY_JOB_STOP_")
-"""Beginnings of the names of variables that ftsdk sets in a job."""
+OUR_VARIABLES = ("FTSDK_CLUSTER", "FTSDK_LOCK_FD", "RAY_JOB_STOP_SIGNAL", "RAY_JOB_STOP_WAIT_TIME_S")
+"""Variables that ftsdk sets in a job, or that a run depends on."""
 _LONGEST_ENVIRONMENT = 100_000
 """Characters of a runtime environment as JSON."""
 
@@ -167,7 +167,7 @@ def _check_variables(variables: object) -> None:
                 f"runtime_env sets {name}, which sounds like a secret: the dashboard would show it and the run would "
                 "keep it; set it in the environment of the nodes, such as a Kubernetes Secret"
             )
-        if name.startswith(OUR_VARIABLES):
+        if name in OUR_VARIABLES:
             raise SpecError(f"runtime_env can't set {name}: ftsdk does")
 
 
