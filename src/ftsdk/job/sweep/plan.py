@@ -125,7 +125,7 @@ class SweepPlan:
             (
                 str(one.trial.number),
                 one.trial.label,
-                "" if one.cost is None else f"{money(one.cost.low)} to {money(one.cost.high)}",
+                "" if one.cost is None else f"{money(one.cost.low, places=2)} to {money(one.cost.high, places=2)}",
                 "" if one.seconds is None else duration(one.seconds.likely),
                 one.chance,
             )
@@ -159,11 +159,10 @@ class SweepPlan:
         shown = [column for column in range(5) if column in (0, 1, 4) or any(row[column] for row in rows)]
         head = ("#", "CHANGES", "COST (80%)", "TIME", "RUNS")
         table = text_table([[row[c] for c in shown] for row in [head, *rows]], right=(0,))
+        # Seeds of one configuration have one reason.
+        reasons = {f"{label_of(one.trial.configuration)}: {one.reason}" for one in self.trials if one.reason}
         refused = [
-            f"{one.trial.label}: {line}" if n == 0 else f"  {line}"
-            for one in self.trials
-            if one.reason
-            for n, line in enumerate(one.reason.splitlines())
+            line if n == 0 else f"  {line}" for text in sorted(reasons) for n, line in enumerate(text.splitlines())
         ]
         parts = [self.summary, "", table, *(["", *refused] if refused else []), *(f"Note: {n}" for n in self.notes)]
         return "\n".join(parts)
@@ -296,7 +295,8 @@ def _same_as_earlier(one: PlannedTrial, earlier: Sequence[PlannedTrial]) -> Plan
     """Mark a trial whose request is that of an earlier one, such as a value that the backend would choose anyway."""
     for other in earlier:
         if one.plan is not None and other.plan is not None and one.plan.request == other.plan.request:
-            reason = f"trains exactly what {other.trial.label!r} does, which is run once"
+            other_label = label_of(other.trial.configuration)
+            reason = f"trains exactly what {other_label!r} does, which is run once"
             return replace(one, chance="same as another", reason=reason)
     return one
 

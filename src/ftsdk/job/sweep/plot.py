@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def curves_plot(
     below, more = beside
     body = "".join(_curves(lines, metric)) if lines else ""
     total = height + more
-    colours = ";color:#1a1a1a;background:#fff" if is_file else ""
+    colours = ";color:#1a1a1a;background:#fff;padding:12px" if is_file else ";margin-top:1.2em"
     if not total:
         return Html("")
     return Html(
@@ -78,10 +79,10 @@ def _curves(lines: Sequence[Line], metric: str) -> list[str]:
         return _TOP + (bottom - _TOP) * (1 - (value - low) / (high - low))
 
     parts = [svg_text(f"Validation {metric} while training", 0, 14, size=13)]
-    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        value = low + part * (high - low)
+    for value in _ticks(low, high):
         parts.append(_line(_LEFT, _WIDTH - _RIGHT, y_of(value), y_of(value), 'stroke="currentColor" opacity="0.15"'))
-        parts.append(svg_text(f"{value:.3g}", _LEFT - 6, y_of(value) + 4, "end", size=11))
+        parts.append(svg_text(f"{value:.6g}", _LEFT - 6, y_of(value) + 4, "end", size=11))
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(svg_text(f"{part:.0%}", x_of(part), bottom + 17, "middle", size=11))
     parts.append(svg_text("share of the training", (_LEFT + _WIDTH - _RIGHT) / 2, bottom + 34, "middle", size=11))
     # The best one last, so that it lies on top.
@@ -105,7 +106,7 @@ def _legend(lines: Sequence[Line]) -> list[str]:
         entries.append((MUTED, False, "others"))
     if any(line.is_stopped for line in lines):
         entries.append((_OTHER, True, "stopped"))
-    x = _WIDTH - _RIGHT - 84.0 * len(entries)
+    x = _WIDTH - _RIGHT + 30 - 84.0 * len(entries)
     parts: list[str] = []
     for colour, is_cross, word in entries:
         parts += [_mark(x, 10, colour, is_cross=is_cross), svg_text(word, x + 10, 14, size=11)]
@@ -124,12 +125,10 @@ def values_plot(rows: Sequence[Dots], *, metric: str) -> tuple[str, int]:
         return _LABELS + (_WIDTH - _LABELS - _RIGHT) * (value - low) / (high - low)
 
     parts = [svg_text(f"Validation {metric} at the end", 0, 18, size=13)]
-    for part in (0.0, 0.5, 1.0):
-        value = low + part * (high - low)
+    for value in _ticks(low, high):
         x = x_of(value)
         parts.append(_line(x, x, _TOP, height - 28, 'stroke="currentColor" opacity="0.15"'))
-        anchor = "end" if part == 1.0 else "middle"
-        parts.append(svg_text(f"{value:.3g}", x, height - 12, anchor, size=11))
+        parts.append(svg_text(f"{value:.6g}", x, height - 12, "middle", size=11))
     for n, row in enumerate(rows):
         y = _TOP + _ROW * n + _ROW / 2
         colour = BAR if row.is_best else MUTED
@@ -146,6 +145,15 @@ def _domain(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
     return low - room, high + room
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return three to six round numbers from one end to the other."""
+    rough = (high - low) / 4
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * 0.999)
+    first = math.ceil(low / step)
+    return [n * step for n in range(first, math.floor(high / step) + 1)]
 
 
 def _mark(x: float, y: float, colour: str, *, is_cross: bool = False, title: str = "") -> str:

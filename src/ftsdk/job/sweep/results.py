@@ -174,12 +174,14 @@ class SweepTable:
         return rows
 
     def _reasons(self) -> list[str]:
-        return [
-            f"{trial.label}: {progress.state}; {progress.reason}"
-            for one in self.configurations
-            for trial, progress in one.trials
-            if progress.reason and progress.state != "succeeded"
-        ]
+        found: list[str] = []
+        for one in self.configurations:
+            reasons = [p.reason for _, p in one.trials if p.reason and p.state != "succeeded"]
+            if len(reasons) == len(one.trials) and len(set(reasons)) == 1:  # the same for all seeds
+                found.append(f"{one.label}: {one.state}; {reasons[0]}")
+                continue
+            found += [f"{t.label}: {p.state}; {p.reason}" for t, p in one.trials if p.reason and p.state != "succeeded"]
+        return found
 
     def __str__(self) -> str:
         rows = [("", "CHANGES", self._metric_head.upper(), "STATE", "COST", "TIME"), *self.rows()]
