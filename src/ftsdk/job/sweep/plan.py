@@ -106,6 +106,13 @@ class SweepPlan:
                 "validation is measured once, at the end, so nothing can be stopped early; set eval_steps, or epochs "
                 "over 1"
             )
+        if self.job.validation is not None:
+            seen = self.job.validation.fingerprint
+            found += [
+                f"the eval {one.name!r} has the rows of validation, by which the winner is chosen: it can't judge it"
+                for one in self.job.evals
+                if one.data.fingerprint == seen
+            ]
         if "seed" not in self.settings:
             found.append(
                 'one run each shows no spread over seeds; add "seed": [1, 2, 3] to tell a difference from chance'
@@ -125,7 +132,7 @@ class SweepPlan:
             (
                 str(one.trial.number),
                 one.trial.label,
-                "" if one.cost is None else f"{money(one.cost.low, places=2)} to {money(one.cost.high, places=2)}",
+                "" if one.cost is None else _shown(one.cost),
                 "" if one.seconds is None else duration(one.seconds.likely),
                 one.chance,
             )
@@ -140,7 +147,8 @@ class SweepPlan:
         cost = (
             "nothing is billed"
             if total is None
-            else f"{money(total.low)} to {money(total.high)} together, likely {money(total.likely)}"
+            else f"{_shown(total)} together"
+            + (f", likely {money(total.likely, places=2)}" if total.low < total.high else "")
         )
         cap = "" if self.budget_usd is None else f"; at most {money(self.budget_usd)}, whatever happens"
         kind = "grid" if self.is_grid else "one change each"
@@ -260,6 +268,11 @@ def need_of(plan: Plan) -> Decimal | None:
     if most is None and isinstance(plan.billing, HourlyBilling):
         most = plan.billing.most_usd
     return None if most is None else most.quantize(_CENT, rounding=ROUND_CEILING)
+
+
+def _shown(cost: CostRange) -> str:
+    low, high = (money(end, places=2) for end in (cost.low, cost.high))
+    return low if low == high else f"{low} to {high}"
 
 
 def _planned(job: FineTuneJob, trial: Trial, *, has_budget: bool) -> PlannedTrial:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from swept_backend import SweptBackend, job_on
 
-from ftsdk import DPO, Dataset, DoRA, FineTuneJob, LoRA, SpecError, plan_sweep, sweep
+from ftsdk import DPO, Dataset, DoRA, Eval, FineTuneJob, LoRA, SpecError, plan_sweep, sweep
 from ftsdk.protocol import Capabilities
 from ftsdk.testing import ScriptedBackend
 
@@ -141,3 +141,10 @@ def test_a_single_validation_at_the_end_is_said_to_stop_nothing(tmp_path: Path) 
     job = job_on(SweptBackend(root=tmp_path), epochs=1)
     assert "nothing can be stopped early" in str(plan_sweep(job, RANKS))
     assert "nothing can be stopped early" not in str(plan_sweep(job.replace(eval_steps=5), RANKS))
+
+
+def test_an_eval_on_the_validation_rows_is_no_judge_of_the_winner(tmp_path: Path) -> None:
+    job = job_on(SweptBackend(root=tmp_path))
+    assert job.validation is not None
+    job = job.replace(evals=[Eval.exact_match(job.validation, name="accuracy")])
+    assert "the eval 'accuracy' has the rows of validation" in str(plan_sweep(job, RANKS))
