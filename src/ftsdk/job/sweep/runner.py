@@ -282,6 +282,7 @@ class SweepRunner:
             keeps_best=changed(self.job, trial.changes).early_stopping is not None,
             rule=self._rule,
             known=len(progress.curve),
+            why=progress.reason,
             others=others,
             on_curve=on_curve,
             stop=stop,

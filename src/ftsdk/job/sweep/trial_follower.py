@@ -22,6 +22,7 @@ class TrialFollower:
         keeps_best: Whether the weights of the best validation are kept, not the last ones.
         rule: Stops trials; None: none is stopped.
         known: How many points were judged before, by a process that died.
+        why: Why that process was stopping the run; empty: it wasn't.
         others: Returns the other trials as they are.
         on_curve: Called with each new curve.
         stop: Stops the run, for a reason.
@@ -35,6 +36,7 @@ class TrialFollower:
         keeps_best: bool,
         rule: StopRule | None,
         known: int,
+        why: str,
         others: Callable[[], Sequence[OtherTrial]],
         on_curve: Callable[[tuple[tuple[float, float], ...]], None],
         stop: Callable[[str], None],
@@ -50,7 +52,7 @@ class TrialFollower:
         self._total_steps: int | None = None
         self._values: list[float] = []
         self._points: list[tuple[float, float]] = []
-        self._why = ""
+        self._why = why
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,14 @@ found.wait(progress=False, poll_s=0.2, on_message=lambda text: print(text, flush
     finish(found)
     assert set(states(found).values()) == {"succeeded"}
     assert sorted(backend.submitted()) == [f"{found.id}-{n:02d}" for n in (1, 2, 3)]
+
+
+def test_a_process_that_died_while_it_stopped_a_run_has_it_stopped_later(tmp_path: Path) -> None:
+    found = sweep(job_on(SweptBackend(root=tmp_path)), {"epochs": [1]})
+    folder = SweepFolder.of(found.id)
+    progress = folder.progress()
+    folder.write({**progress, 1: replace(progress[1], reason="it was hopeless")})
+    assert states(finish(found)) == {"epochs=1": "succeeded", "unchanged": "stopped"}
 
 
 def test_only_one_process_at_a_time_starts_runs(tmp_path: Path) -> None:
