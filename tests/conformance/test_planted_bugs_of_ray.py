@@ -114,6 +114,7 @@ def test_a_bug_on_ray_is_found(
         getattr(on_ray(kind), test)(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", sorted({test for _, test in BUGS}))
 def test_what_finds_a_bug_on_ray_passes_where_there_is_none(
     on_ray: Callable[[type[RayLauncher]], Any], test: str, tmp_path: Path

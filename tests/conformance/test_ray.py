@@ -92,6 +92,7 @@ class OnStandIn(OnRay):
         return self.cluster.losing_answers()
 
 
+@pytest.mark.slow
 class TestRayInAFolder(OnStandIn):
     pass
 

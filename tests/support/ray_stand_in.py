@@ -170,9 +170,9 @@ class RayStandIn:
         try:
             storage, run_id, job_id, _ = shlex.split(job.body["entrypoint"])[-4:]
             code = drive(storage, run_id, job_id, _Nodes(self, job), is_told_to_leave=lambda: job.is_told)
-            said = f"failed with exit code {code}"
+            said = f"Job entrypoint command failed with exit code {code}"
         except Exception:  # noqa: BLE001 - what a driver raises ends its job
-            code, said = 1, traceback.format_exc()
+            code, said = 1, f"Job entrypoint command failed with exit code 1: {traceback.format_exc()}"
         finally:
             kill(job.tasks)
         job.message = "Job finished successfully." if code == 0 else said

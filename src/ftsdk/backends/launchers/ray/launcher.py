@@ -277,7 +277,8 @@ def _refuse_what_never_began(files: KeptRun, job: Job) -> None:
     Raises:
         BackendError: With the end of what it said.
     """
-    if job.state == "FAILED" and files.read(EVENTS) is None:
+    # Of a job whose head or supervisor died, Ray says something else, and the next one may do better.
+    if job.state == "FAILED" and "entrypoint command failed" in job.message and files.read(EVENTS) is None:
         lines = [line for line in job.message.splitlines() if line.strip()]
         said = redact("\n".join(lines[-8:]), limit=1500)
         raise BackendError(
