@@ -145,7 +145,10 @@ class RayCluster:
         deadline = time.monotonic() + 300
         while True:
             try:
-                if len(Jobs(self.address).nodes()) == 1 + len(_NODES):
+                jobs = Jobs(self.address)
+                if len(jobs.nodes()) == 1 + len(_NODES):
+                    # Its agents are a little later: until then, it takes no jobs.
+                    jobs.submit({"entrypoint": "true", "submission_id": "ready"})
                     return
             except BackendError:
                 pass
