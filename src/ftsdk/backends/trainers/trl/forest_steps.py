@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 import torch
@@ -61,7 +62,7 @@ class ComputesSharedTokensOnce:
         self.most_tokens, self._on_message, self._heads = most_tokens, on_message, {}
         share, together = trainer.args.per_device_train_batch_size, self.sequences_together
         with torch.random.fork_rng(devices=[]):
-            order = list(trainer._get_train_sampler(trainer.train_dataset))[: share * _COUNTED_STEPS]
+            order = list(islice(trainer._get_train_sampler(trainer.train_dataset), share * _COUNTED_STEPS))
         computed = read = 0
         for n in range(0, len(order), share):
             sequences = self.sequences_of_rows(trainer.train_dataset, order[n : n + share])
