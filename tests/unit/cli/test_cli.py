@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from ftsdk._format import text_table
 from ftsdk.cli.app import app
 from ftsdk.cli.exit_codes import code_of_error
 from ftsdk.cli.overrides import with_overrides
@@ -106,6 +107,23 @@ def test_long_lines_fold_under_their_content_and_addresses_stay_whole() -> None:
         "  is where it was read",
     ]
     assert fold(text, 200) == text
+
+
+def test_a_row_of_a_table_is_folded_in_its_last_column_and_the_rule_is_cut() -> None:
+    table = text_table(
+        [("gate", "found"), ("files", "all of them"), ("score", "these examples can't rule out a loss")], has_rule=True
+    )
+    assert fold(f"{table}\n\nafter the table, a line that is long", 32).splitlines() == [
+        "gate   found",
+        "-----  -------------------------",
+        "files  all of them",
+        "score  these examples can't rule",
+        "       out a loss",
+        "",
+        "after the table, a line that is",
+        "  long",
+    ]
+    assert fold(table, 200) == table
 
 
 def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> None:
