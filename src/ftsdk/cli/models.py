@@ -38,9 +38,11 @@ def list_command(
     if as_json:
         out.print_json(json.dumps([model.to_dict() for model in found], default=str))
         return
-    head = ("model", "size", "context", "licence", "notes")
+    head = ("model", "size", "ctx", "licence", "notes")
     show_words(text_table([head, *map(_row, found)], right=(1, 2), has_rule=True))
-    show_words("\nSize in billions of parameters. `ftsdk models show MODEL` has the details.")
+    show_words(
+        "\nsize: billions of parameters; ctx: context window in tokens. `ftsdk models show MODEL` has the details."
+    )
 
 
 def _row(model: KnownModel) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ def _row(model: KnownModel) -> tuple[str, ...]:
     ]
     context = "" if model.context is None else f"{model.context // 1024}k"
     licence = model.licence.name + ("" if model.also is None else " + 1 more")
-    return (model.hub, f"{model.parameters_b:.3g}", context, licence, ", ".join(notes))
+    return (model.hub, f"{model.parameters_b:.3g}", context, licence, " ".join(notes))
 
 
 @models_app.command("show")

@@ -33,8 +33,9 @@ def test_a_model_is_shown_with_who_tunes_it_and_where_it_fits() -> None:
     shown = said("show", "meta-llama/Llama-3.1-8B-Instruct")
     assert "Service  together" in shown
     assert "QLoRA    T4 (16 GiB) or more" in shown
-    assert '  - a tuned model that you distribute, also one trained on its outputs, has a name that begins with "Llama"' in (
-        shown
+    assert (
+        '  - a tuned model that you distribute, also one trained on its outputs, has a name that begins with "Llama"'
+        in (shown)
     )
 
 

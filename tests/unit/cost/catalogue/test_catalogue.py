@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from ftsdk import Dataset, FineTuneJob, LoRA, QLoRA, SpecError
+from ftsdk.backends.together.catalogue import catalogue as together_catalogue
 from ftsdk.cost import known_models, model_named, pick_models
 from ftsdk.cost.catalogue.fit import fits_in, smallest_card
 from ftsdk.cost.catalogue.known_model import KnownModel
 from ftsdk.cost.catalogue.plan_notes import model_notes
-from ftsdk.backends.together.catalogue import catalogue as together_catalogue
 from ftsdk.cost.catalogue.services import services_that_tune
 from ftsdk.spec import Model
 from ftsdk.testing import a_spec
