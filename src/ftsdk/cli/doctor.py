@@ -27,7 +27,7 @@ def doctor_command(
     ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Check what is installed, which keys are set, who answers, and what fits this machine. Exits with 1 on a problem."""
+    """Check what is installed, which keys are set, who answers, and what fits here. Exit status 1: a problem."""
     from ftsdk.backends.ssh import SSH
     from ftsdk.checkup.doctor import doctor
 

@@ -135,6 +135,17 @@ def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> No
     assert fold(line, 100) == line
 
 
+def test_every_command_has_a_heading_in_the_help() -> None:
+    registered = [*app.registered_commands, *app.registered_groups]
+    assert {one.rich_help_panel for one in registered} == {"Before a run", "Runs", "Judge a model", "Ship a model"}
+
+
+def test_a_server_that_is_not_there_is_named_with_those_that_are() -> None:
+    done = CliRunner().invoke(app, ["stop", "llama-1"])
+    assert isinstance(done.exception, SpecError)
+    assert str(done.exception).startswith("no server 'llama-1' runs on this machine (none is running)")
+
+
 def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:
     (tmp_path / "mails.csv").write_text("text,label\n" + "".join(f"mail {n},{'ab'[n % 2]}\n" for n in range(40)))
     (tmp_path / "job.yaml").write_text(
