@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 __all__ = ["HEADS", "cells", "clock", "counts", "seconds", "shown_cost", "shown_share", "to_text"]
 
 HEADS = ("target", "requests", "p50", "p95", "p99", "first p50", "p95", "failed", "rejected", "accepted", "cost")
+_TIMES, _ANSWERS = (0, 2, 3, 4, 5, 6), (0, 1, 7, 8, 9, 10)
+"""Which columns each of two tables has in a terminal of 80 characters."""
 
 
 def to_text(report: MonitorReport) -> str:
     """Return the report as text."""
     whole = report.whole
+    rows = [HEADS, *(cells(name, one) for name, one in report.arms.items()), cells("all", whole)]
+    answers, times = ([tuple(row[n] for n in columns) for row in rows] for columns in (_ANSWERS, _TIMES))
+    many = f"{whole.requests:,} request{'' if whole.requests == 1 else 's'}"
     lines = [
-        f"{report.route}: {whole.requests:,} requests from {clock(report.since)} to {clock(report.until)} UTC",
+        f"{report.route}: {many} from {clock(report.since)} to {clock(report.until)} UTC",
         "",
-        text_table(
-            [HEADS, *(cells(name, one) for name, one in report.arms.items()), cells("all", whole)],
-            right=range(1, len(HEADS)),
-            has_rule=True,
-        ),
+        text_table(answers, right=range(1, len(_ANSWERS)), has_rule=True),
+        "",
+        text_table(times, right=range(1, len(_TIMES)), has_rule=True),
         "",
         f"Tokens     {whole.input_tokens:,} in, {whole.output_tokens:,} out",
         f"Errors     {counts(whole.errors)}",
