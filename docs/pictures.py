@@ -131,7 +131,9 @@ def main() -> None:
     ASSETS.mkdir(exist_ok=True)
     plan = _part(lines, "2. The plan", "Chosen for you")
     run = _part(lines, "3. The run", "What to try next")
-    draw_terminal([*_with_whole_model(plan), Text("..."), Text(""), *run], "nox -s quickstart", ASSETS / "quickstart.svg")
+    draw_terminal(
+        [*_with_whole_model(plan), Text("..."), Text(""), *run], "nox -s quickstart", ASSETS / "quickstart.svg"
+    )
     draw_crossover(ASSETS / "crossover.svg")
     draw_report(home, ASSETS / "report.png")
 
