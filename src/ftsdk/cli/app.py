@@ -48,7 +48,7 @@ JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.
 BackendName = Annotated[str | None, typer.Option("--backend", help="The backend, instead of the one in the file.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a field of the file: epochs=1, tuning.rank=8; repeat it.", metavar="KEY=VALUE"),
+    typer.Option("--set", help="Change a field of the file: epochs=1, tuning.rank=8. Repeatable.", metavar="KEY=VALUE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

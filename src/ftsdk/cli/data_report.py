@@ -42,7 +42,7 @@ def report_command(
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            "--against", help="A file of the same form that must share no rows, such as a test set; repeat it."
+            "--against", help="A file of the same form that must share no rows, such as a test set. Repeatable."
         ),
     ] = None,
     queries: Annotated[

@@ -110,7 +110,7 @@ def add(
     unit: Annotated[str, typer.Option("--unit", help="Such as usd_per_gpu_hour, usd_per_1m_tokens, usd_per_job.")],
     source: Annotated[str, typer.Option("--source", help="Where you read it: an address, or your contract.")],
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23; today if left out.")
+        str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23. Default: today.")
     ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help="The GPU's name, for prices of GPU time.")] = None,
     gpus: Annotated[int, typer.Option("--gpus", help="GPUs in the unit: 8 for an instance with eight.", min=1)] = 1,
