@@ -55,7 +55,7 @@ def report_command(
         typer.Option("--fail-on", help="Exit with 1 if there is such a finding: error, warning, note, or its code."),
     ] = None,
 ) -> None:
-    """Report duplicates, label errors, personal data, truncation and more, each with the call that mends it."""
+    """Report duplicates, label errors, personal data, truncation and more, each with the call that fixes it."""
     if (file is None) == (job is None):
         raise SpecError("pass either a data file or --job JOB.yaml")
     asked = () if queries is None else _lines(queries)

@@ -40,7 +40,8 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         found.append(("truncated", f"{share(lengths.truncated, report.rows)} at max_length {lengths.max_length:,}"))
     if report.classes:
         most, least = report.classes[0], report.classes[-1]
-        found.append(("classes", f"{len(report.classes):,}, of {least[1]:,} to {most[1]:,} rows"))
+        rows = f"{least[1]:,} to {most[1]:,} rows" if least[1] != most[1] else f"{most[1]:,} rows each"
+        found.append(("classes", f"{len(report.classes):,}, of {rows}"))
     if report.languages:
         found.append(("languages", ", ".join(f"{code} {part:.1%}" for code, part in report.languages[:5])))
     if report.against:
