@@ -121,7 +121,7 @@ def commands() -> list[Any]:
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_exists_with_its_options(line: str) -> None:
-    words = shlex.split(line.split(">")[0])[1:]
+    words = shlex.split(re.split("[<>]", line)[0])[1:]
     command = cli()
     while hasattr(command, "commands"):  # a group, such as `ftsdk prices`
         if words[0] not in command.commands and hasattr(command, "default_command"):
