@@ -56,8 +56,7 @@ def chat_command(
 ) -> None:
     """Talk to a model. Ctrl-D or Ctrl-C leaves.
 
-    In a pipe, each line is a question. A model that was trained on single questions, such as a classifier, answers best
-    with --no-memory.
+    In a pipe, each line is a question. Add --no-memory for a model that was trained on single questions.
     """
     from ftsdk.evals.chat import Chat
 
