@@ -14,7 +14,7 @@ from rich.text import Text
 from ftsdk._format import printable
 from ftsdk.cli.amounts import amount
 from ftsdk.cli.price_update import update
-from ftsdk.cli.show import out, shown_text
+from ftsdk.cli.show import out, show_text, shown_text
 
 if TYPE_CHECKING:
     from ftsdk.cost.pricebook.book_check import Finding
@@ -78,7 +78,7 @@ def api(
     from ftsdk.cost.pricebook.api_prices import api_price
 
     found = api_price(model, batch=batch)
-    typer.echo(json.dumps(found.to_dict()) if as_json else printable(str(found)))
+    show_text(found, as_json=as_json)
 
 
 @prices_app.command("check")
