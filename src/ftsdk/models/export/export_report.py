@@ -22,7 +22,7 @@ _SHOWN = 5
 _CUT = 70
 NOT_RUN = "nothing"
 """What ran an export that wasn't compared with its model."""
-_STYLE = ".ftsdk h3,.ftsdk td{overflow-wrap:anywhere}"
+_STYLE = ".ftsdk h3,.ftsdk th+td{overflow-wrap:anywhere}.ftsdk td{overflow-wrap:break-word}"
 
 
 @dataclass(frozen=True, kw_only=True)
