@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,9 +12,6 @@ from ftsdk.cli.exit_codes import NOT_SHIPPED
 from ftsdk.cli.show import err, out, plain, show_text
 from ftsdk.cli.things import named_thing
 from ftsdk.errors import SpecError
-
-if TYPE_CHECKING:
-    from ftsdk.models.export import Export
 
 __all__ = ["export_command"]
 
@@ -72,12 +69,14 @@ def export_command(
     if made.has_failed:
         raise typer.Exit(NOT_SHIPPED)
     if not as_json:
-        say(f"{made.path / 'README.md'} tells how to load it" + _serve_hint(made))
+        say(
+            f"{made.path / 'README.md'} tells how to load it"
+            + _serve_hint(made.path, is_whole=to == "gguf" and not adapter_only)
+        )
     if push is not None:
         out.print(plain(push_to_hub(made.path, push)))
 
 
-def _serve_hint(made: Export) -> str:
+def _serve_hint(folder: Path, *, is_whole: bool) -> str:
     """Return the command that serves it here, for the form that llama.cpp opens by itself."""
-    is_whole = made.to == "gguf" and made.adapter_file is None
-    return f"; `ftsdk serve {made.path}` serves it here" if is_whole else ""
+    return f"; `ftsdk serve {folder}` serves it here" if is_whole else ""
