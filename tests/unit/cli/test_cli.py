@@ -143,7 +143,7 @@ def test_every_command_has_a_heading_in_the_help() -> None:
 def test_a_server_that_is_not_there_is_named_with_those_that_are() -> None:
     done = CliRunner().invoke(app, ["stop", "llama-1"])
     assert isinstance(done.exception, SpecError)
-    assert str(done.exception).startswith("no server 'llama-1' runs on this machine (none is running)")
+    assert str(done.exception).startswith("no server 'llama-1' on this machine (none is running)")
 
 
 def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:

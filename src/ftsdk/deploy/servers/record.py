@@ -84,7 +84,8 @@ def stop_server(name: str, *, wait_s: float = 30.0) -> None:
             (folder / _STOP).touch()
             stop_process(folder, wait_s=wait_s)
             return
-    raise SpecError(f"no server {name!r} on this machine; `ftsdk deployments` lists those that run")
+    running = ", ".join(record.name for record in servers()) or "none is running"
+    raise SpecError(f"no server {name!r} on this machine ({running}); a run's ref is like local:20261123-ab12cd")
 
 
 def is_asked_to_stop(folder: Path) -> bool:
