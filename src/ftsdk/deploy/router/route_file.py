@@ -140,9 +140,9 @@ def _function(field: str, named: str | None, beside: Path) -> Callable[..., Any]
     if named is None:
         return None
     file, _, name = named.rpartition(":")
-    path = (beside / file).resolve()
-    is_beside = path.is_relative_to(beside) and path.is_file()
-    if not file.endswith(".py") or not name.isidentifier() or not is_beside:
+    is_name = file.endswith(".py") and file.isprintable() and name.isidentifier()
+    path = (beside / file).resolve() if is_name else beside
+    if not path.is_file() or not path.is_relative_to(beside):
         raise SpecError(f"{field}={named!r} must be FILE.py:FUNCTION, with a file beside that of the router")
     module_name = f"_ftsdk_route_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)

@@ -96,9 +96,10 @@ class RouterServer:
         site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024)
         try:
             await site.start()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name that no host can have
             await runner.cleanup()
-            raise SpecError(f"{host}:{port} can't be listened at: {error.strerror or error}") from error
+            why = (isinstance(error, OSError) and error.strerror) or error
+            raise SpecError(f"{host!r}, port {port}, can't be listened at: {why}") from error
         self._runner = runner
         found = runner.addresses[0]
         shown = f"[{found[0]}]" if ":" in found[0] else found[0]
