@@ -16,7 +16,8 @@ class Gate:
     """One gate."""
 
     name: str
-    """`"files"`, `"tokenizer"`, `"template"`, `"ends"`, `"adapter"`, `"log-probabilities"`, `"greedy"` or `"score"`."""
+    """`"files"`, `"tokenizer"`, `"template"`, `"ends"`, `"adapter"`, `"strength"`, `"log-probabilities"`, `"greedy"` or
+    `"score"`."""
     verdict: GateVerdict
     detail: str
     """What was compared, and how it came out."""
