@@ -27,9 +27,11 @@ def with_alpha(model: Model, factor: float, into: Path) -> Model:
     return model.replace(adapter=str(into))
 
 
-@pytest.mark.parametrize("factor", [1.0, 2.0, 0.5])
-@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0", "q4_k_m", "adapter"])
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True, "target_modules": ["q_proj", "k_proj"]}], ids=["", "qk"])
+@pytest.mark.parametrize(
+    ("kind", "factor"),
+    [("bf16", 1.0), ("bf16", 2.0), ("q8_0", 1.0), ("q4_k_m", 2.0), ("q4_k_m", 0.5), ("adapter", 1.0), ("adapter", 2.0)],
+)
 def test_strength(kind: str, factor: float, options: dict[str, Any], make_adapter: Any, tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="the extra 'export' isn't installed")
     if kind == "q4_k_m":
