@@ -271,9 +271,10 @@ def stop(ref: Ref) -> None:
     from ftsdk.deploy.servers import servers, stop_server
     from ftsdk.run.run import Run
 
-    if any(server.name == ref for server in servers()):
+    if ":" not in ref:  # a run's ref names its backend; one that has ended already is fine
+        is_running = any(server.name == ref for server in servers())
         stop_server(ref)
-        out.print(plain(f"{ref} is stopped"))
+        out.print(plain(f"{ref} is stopped" if is_running else f"{ref} had ended already"))
         return
     found = Run.open(ref).deployments()
     for deployment in found:

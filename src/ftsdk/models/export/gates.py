@@ -72,10 +72,10 @@ TOLERANCES: Mapping[str, Tolerance] = {
     # No limit on the mean: where a tuned model is sure, most of the ten tokens are never said, and rounding moves these
     # (0.19 nats in a run whose score didn't change). An adapter of another strength has a gate of its own.
     "bf16": Tolerance(most_kl=0.01, tie_margin=0.5),
-    # Three to four times the worst of two adapters on two bases; see docs/explanation/export-gates.md.
+    # About twice the worst of two adapters on two bases; see docs/explanation/export-gates.md.
     "q8_0": Tolerance(most_kl=0.025, tie_margin=None),
-    "q6_k": Tolerance(most_kl=0.06, tie_margin=None),
-    "q5_k_m": Tolerance(most_kl=0.12, tie_margin=None),
+    "q6_k": Tolerance(most_kl=0.05, tie_margin=None),
+    "q5_k_m": Tolerance(most_kl=0.15, tie_margin=None),
     "q4_k_m": Tolerance(most_kl=0.25, tie_margin=None),
 }
 """By number format. A GGUF file of float32 is computed by other kernels than torch's, so it is held to those of f16."""
