@@ -77,6 +77,9 @@ class RouteFile(Value):
     uses_feedback: bool = False
     promotes: bool = False
     breaker: BreakerRule = BreakerRule()
+    otlp: str | None = None
+    """The address of a collector for traces and metrics, such as `http://127.0.0.1:4318`; needs the extra
+    `telemetry`."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     lock_wait_s: Annotated[float, Field(ge=0, le=3600)] = 40.0
@@ -112,6 +115,10 @@ class RouteFile(Value):
             MissingExtraError: A schema needs the extra `evals`, or a price the extra `cost`.
         """
         beside = Path(path).resolve().parent
+        if self.otlp is not None:
+            from ftsdk.deploy.telemetry import OtlpTelemetry
+
+            observers = (*observers, OtlpTelemetry(self.otlp, service=self.name))
         return Router(
             {name: target.endpoint() for name, target in self.targets.items()},
             fallback={name: target.endpoint() for name, target in self.fallback.items()} or None,
