@@ -13,10 +13,10 @@ from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.deploy.servers.attached import AttachedServer, attach
 from ftsdk.deploy.servers.engines import Ollama
 from ftsdk.deploy.servers.ollama.api import OllamaApi
-from ftsdk.deploy.servers.ollama.modelfile import read_modelfile, with_context
+from ftsdk.deploy.servers.ollama.modelfile import ModelfileParts, read_modelfile, with_context
 from ftsdk.deploy.servers.plan import RefusedPart, ServerPlan
 from ftsdk.deploy.servers.served_models import ServedModel, ServedModels, planned_model
-from ftsdk.errors import BackendError, SpecError
+from ftsdk.errors import BackendError, ModelError, SpecError
 from ftsdk.models import inspect_model, model_identity
 
 __all__ = ["OllamaEngine"]
@@ -69,9 +69,10 @@ class OllamaEngine:
         created: list[str] = []
 
         def remove() -> None:
-            with contextlib.closing(api):
-                for name in created:
-                    api.delete(name)
+            while created:
+                api.delete(created[-1])
+                created.pop()
+            api.close()
 
         try:
             there = api.models()
@@ -80,7 +81,7 @@ class OllamaEngine:
                 into = home() / "servers" / "ollama" / f"{identity}-{self._engine.quantization}"
                 self._written(into, on_message)
                 for one in missing:
-                    modelfile = read_modelfile((into / f"{one.name}.{_MODELFILE}").read_text(encoding="utf-8"))
+                    modelfile = self._read(into / f"{one.name}.{_MODELFILE}", within=into)
                     if on_message is not None:
                         on_message(f"registering {one.name} with Ollama")
                     digest = api.upload(into / modelfile.source)
@@ -91,6 +92,22 @@ class OllamaEngine:
             with contextlib.suppress(BackendError):
                 remove()
             raise
+
+    def _read(self, path: Path, *, within: Path) -> ModelfileParts:
+        """Return a Modelfile whose file may be sent: one beside it, and no other of this machine.
+
+        Raises:
+            ModelError: It can't be read, or names another file.
+        """
+        try:
+            parts = read_modelfile(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} can't be used: {error}") from error
+        file = (within / parts.source).resolve()
+        homes = [within, *(Path(one.model.id).expanduser().parent for one in self._models.models)]
+        if file.suffix != ".gguf" or not any(file.is_relative_to(home.resolve()) for home in homes):
+            raise ModelError(f"{path} names {parts.source!r:.200}, which isn't a .gguf file beside it")
+        return parts
 
     def _written(self, into: Path, on_message: Callable[[str], None] | None) -> list[Path]:
         written: list[Path] = []
