@@ -62,8 +62,8 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Read with a deadline."""
-        self.timeout = self.server.request_s  # of one read or write
         super().setup()
+        self.connection.settimeout(self.server.request_s)  # of one read or write
         self._incoming = _Incoming(self.connection, self.server.request_s)
         self.rfile = io.BufferedReader(self._incoming)
 

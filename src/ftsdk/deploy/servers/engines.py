@@ -149,7 +149,7 @@ def engine_named(engine: Engine | EngineName) -> Engine:
         if kind.model_fields["kind"].default == engine:
             return kind()
     names = get_args(EngineName)
-    if engine == "together":
+    if str(engine) == "together":
         raise SpecError(
             "Together serves each run on an endpoint of its own: with run.serve(budget_usd=10) as served. Its API can "
             "attach several adapters to one deployment, which ftsdk doesn't do"
