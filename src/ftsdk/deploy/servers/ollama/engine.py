@@ -12,7 +12,7 @@ from ftsdk._home import home
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.deploy.servers.attached import AttachedServer, attach
 from ftsdk.deploy.servers.engines import Ollama
-from ftsdk.deploy.servers.ollama.api import OllamaApi
+from ftsdk.deploy.servers.ollama.api import OllamaApi, sha256_of
 from ftsdk.deploy.servers.ollama.modelfile import ModelfileParts, read_modelfile, with_context
 from ftsdk.deploy.servers.plan import RefusedPart, ServerPlan
 from ftsdk.deploy.servers.served_models import ServedModel, ServedModels, planned_model
@@ -75,18 +75,20 @@ class OllamaEngine:
             api.close()
 
         try:
-            there = api.models()
-            if missing := [one for one in self._models.models if one.name not in there]:
-                identity = model_identity(self._models.base)[:16]
-                into = home() / "servers" / "ollama" / f"{identity}-{self._engine.quantization}"
-                self._written(into, on_message)
-                for one in missing:
-                    modelfile = self._read(into / f"{one.name}.{_MODELFILE}", within=into)
-                    if on_message is not None:
-                        on_message(f"registering {one.name} with Ollama")
-                    digest = api.upload(into / modelfile.source)
-                    created.append(one.name)
-                    api.create(modelfile.request(one.name, digest))
+            there = {name: api.weights_of(name) for name in api.models() if name in names}
+            identity = model_identity(self._models.base)[:16]
+            into = home() / "servers" / "ollama" / f"{identity}-{self._engine.quantization}"
+            self._written(into, on_message)
+            for one in self._models.models:
+                modelfile = self._read(into / f"{one.name}.{_MODELFILE}", within=into)
+                if one.name in there:
+                    _check_same(one.name, there[one.name], into / modelfile.source)
+                    continue
+                if on_message is not None:
+                    on_message(f"registering {one.name} with Ollama")
+                digest = api.upload(into / modelfile.source)
+                created.append(one.name)
+                api.create(modelfile.request(one.name, digest))
             return attach(f"{self._engine.url}/v1", names, timeout_s=timeout_s, on_stop=remove)
         except BaseException:
             with contextlib.suppress(BackendError):
@@ -145,6 +147,15 @@ class OllamaEngine:
             export_model(one.model, folder, to="ollama", quantization=self._engine.quantization, on_message=on_message)
         check_servable(folder)
         return folder
+
+
+def _check_same(name: str, held: str | None, file: Path) -> None:
+    """Raise if Ollama has other weights under a model's name: those would answer in its place."""
+    if held is not None and held != sha256_of(file):
+        raise SpecError(
+            f"Ollama has another model called {name!r}, with other weights. Give yours another name, "
+            f"serve({{'{name}-2': ...}}), or remove that one: ollama rm {name}"
+        )
 
 
 def _refused(one: ServedModel) -> list[RefusedPart]:
