@@ -56,8 +56,8 @@ def test_pairs_of_several_processes_are_shared_out_with_both_of_their_answers() 
     ids = [[n] * 4 for n in range(8)]
     besides = [100, 100, 100, 100, 0, 0, 0, 0]
 
-    def heaviest(besides_N: list[int] | None) -> int:
-        order = list(StepsSortedByBeginning(ids, step_rows=8, seed=0, processes=2, besides_N=besides_N))
+    def heaviest(extra: list[int] | None) -> int:
+        order = list(StepsSortedByBeginning(ids, step_rows=8, seed=0, processes=2, besides_N=extra))
         return max(sum(besides[row] for row in share) for share in (order[:4], order[4:]))
 
     assert heaviest(None) == 400
