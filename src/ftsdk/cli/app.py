@@ -28,6 +28,7 @@ from ftsdk.cli.route import route_app
 from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
 from ftsdk.cli.serve import serve_command
 from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
+from ftsdk.cli.sweep import sweep_app
 
 __all__ = ["app"]
 
@@ -302,6 +303,7 @@ app.add_typer(eval_app)
 app.add_typer(models_app)
 app.add_typer(prices_app)
 app.add_typer(route_app)
+app.add_typer(sweep_app)
 
 
 def _show_orphans(as_json: bool) -> None:
