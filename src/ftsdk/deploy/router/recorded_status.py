@@ -26,4 +26,5 @@ def recorded_status(config: RouterConfig) -> dict[str, Any]:
         "alias": alias.all_fields(),
         "trial": trial.to_dict() if trial.is_on else None,
         "not_watched": list(config.not_watched),
+        "targets": {name: {"url": one.url, "model": one.model} for name, one in config.targets.items()},
     }

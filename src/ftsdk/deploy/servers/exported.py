@@ -34,8 +34,17 @@ def exported_model(path: str | Path, *, allow_failed: bool = False) -> Model:
     ggufs = sorted(given.glob("*.gguf"))
     if len(ggufs) == 1:
         return Model(id=str(ggufs[0].resolve()))
+    if len(ggufs) > 1 and not (given / "config.json").is_file():
+        names = ", ".join(file.name for file in ggufs)
+        raise ModelError(
+            f"{given} has several .gguf files ({names}): pass the one to serve. An adapter is served beside its base "
+            "when you pass the run that trained it"
+        )
     if (given / "adapter_config.json").is_file():
-        raise ModelError(f"{given} is an adapter, which needs its base: pass Model(id='BASE', adapter={str(given)!r})")
+        raise ModelError(
+            f"{given} is an adapter, which needs its base: pass the run that trained it, or in Python "
+            f"Model(id='BASE', adapter={str(given)!r})"
+        )
     return Model(id=str(given.resolve()))
 
 

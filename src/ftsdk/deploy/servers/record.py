@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,14 +11,16 @@ from pathlib import Path
 from ftsdk._files import replace_file
 from ftsdk._home import home
 from ftsdk._rich_text import rich_text
+from ftsdk.deploy.servers.llama_cpp.child import READY
 from ftsdk.deploy.servers.llama_cpp.process import stop_process
 from ftsdk.errors import SpecError
 from ftsdk.runfolder.lock import is_held
 from ftsdk.spec import Value
 
-__all__ = ["ServerRecord", "servers", "servers_folder", "stop_server"]
+__all__ = ["ServerRecord", "is_asked_to_stop", "servers", "servers_folder", "stop_server"]
 
 _RECORD = "record.json"
+_STOP = "stop-asked"
 _KEPT_S = 7 * 86_400
 """How long the log of a server that has ended is kept, in seconds."""
 
@@ -36,9 +39,18 @@ class ServerRecord(Value):
     """Seconds since the epoch."""
 
     def __str__(self) -> str:
-        return f"{self.name} [{self.engine}] {', '.join(self.models)}, started by process {self.owner_pid}"
+        url = self.read_url()
+        where = "starting" if url is None else f"at {url}"
+        return f"{self.name} [{self.engine}] {where}, of process {self.owner_pid}: {', '.join(self.models)}"
 
     __rich__ = rich_text
+
+    def read_url(self) -> str | None:
+        """Return its address; None: it doesn't answer yet."""
+        try:
+            return str(json.loads((servers_folder() / self.name / READY).read_bytes())["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def write(self) -> Path:
         """Write the record, before anything is started; return its folder."""
@@ -69,9 +81,16 @@ def stop_server(name: str, *, wait_s: float = 30.0) -> None:
     """
     for folder, record in _records():
         if record.name == name:
+            (folder / _STOP).touch()
             stop_process(folder, wait_s=wait_s)
             return
-    raise SpecError(f"no server {name!r} on this machine; `ftsdk deployments` lists those that run")
+    running = ", ".join(record.name for record in servers()) or "none is running"
+    raise SpecError(f"no server {name!r} on this machine ({running}); a run's ref is like local:20261123-ab12cd")
+
+
+def is_asked_to_stop(folder: Path) -> bool:
+    """Return whether `stop_server` was called for the server of this folder, by whatever process."""
+    return (folder / _STOP).exists()
 
 
 def forget_old(*, now: float | None = None) -> None:

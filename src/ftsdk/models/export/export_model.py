@@ -16,7 +16,7 @@ from ftsdk.models.export.base_weights import base_format_of
 from ftsdk.models.export.card import CardFacts, licence_of, model_card, versions
 from ftsdk.models.export.comparison import changed_answers, compare
 from ftsdk.models.export.export_manifest import FAILED, MANIFEST, UNFINISHED, seal_export
-from ftsdk.models.export.export_report import Export, Parity
+from ftsdk.models.export.export_report import NOT_RUN, Export, Parity
 from ftsdk.models.export.file_gate import file_gate
 from ftsdk.models.export.gates import TOLERANCES, Gate
 from ftsdk.models.export.gguf_files import write_adapter_gguf, write_gguf
@@ -129,6 +129,7 @@ def export_model(
             parity=parity,
             census=written.census or {},
             main_file=written.main.name if written.main else None,
+            adapter_file=written.adapter.name if written.adapter else None,
         )
         licence = licence_of(model)
         (draft / "README.md").write_text(model_card(model, export, card or CardFacts(), licence=licence), "utf-8")
@@ -234,8 +235,8 @@ def _prove(
     if not prove:
         return Parity(
             gates=(files,),
-            reference=f"nothing (prove=False); otherwise {shown}",
-            measured="nothing",
+            reference="nothing (prove=False)",
+            measured=NOT_RUN,
             notes=(*written.notes, "only the files were checked"),
         )
     report(f"answering {len(prompts)} prompts with the model before the export, in {dtype}")
