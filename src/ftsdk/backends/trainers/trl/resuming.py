@@ -21,12 +21,12 @@ class StopsWhenDone:
     is_over = False
     """True if the training was finished when the checkpoint it resumes from was written."""
 
-    def _run_epoch(self, *, epoch: int, train_dataloader: Any, **kwargs: Any) -> None:
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.is_over:
             cast("Any", self).control.should_training_stop = True
             return
-        tell_samplers(train_dataloader, epoch)
-        cast("Any", super())._run_epoch(epoch=epoch, train_dataloader=train_dataloader, **kwargs)
+        tell_samplers(kwargs["train_dataloader"], kwargs["epoch"])
+        cast("Any", super())._run_epoch(*args, **kwargs)
 
 
 def tell_samplers(batches: Any, epoch: int) -> None:
