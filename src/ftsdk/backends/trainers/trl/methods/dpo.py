@@ -20,6 +20,7 @@ from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_a
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
 from ftsdk.spec import DPO
@@ -28,7 +29,7 @@ __all__ = ["RenderedDPOTrainer", "columns", "make_trainer"]
 
 
 class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, DPOTrainer
+    ShardsModel, StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, DPOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 

@@ -13,13 +13,16 @@ from trl.trainer.kto_trainer import KTOTrainer
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.spec import KTO
 
 __all__ = ["columns", "make_trainer", "with_other_answers"]
 
 
-class _RenderedKTOTrainer(StopsWhenDone, MeanOverAllRows, KTOTrainer):  # pyright: ignore[reportUntypedBaseClass]
+class _RenderedKTOTrainer(  # pyright: ignore[reportUntypedBaseClass]
+    ShardsModel, StopsWhenDone, MeanOverAllRows, KTOTrainer
+):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 
     Ours come with `prompt_ids` and the rest.

@@ -11,6 +11,7 @@ from ftsdk.backends.trainers.trl.experimental import CPOConfig, CPOTrainer
 from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, pair_columns, pair_options, with_adapter
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.spec import SimPO
 
@@ -20,7 +21,7 @@ columns = pair_columns
 
 
 class _RenderedSimPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, MeanOverAllRows, TakesRenderedPairs, CPOTrainer
+    ShardsModel, StopsWhenDone, MeanOverAllRows, TakesRenderedPairs, CPOTrainer
 ):
     @staticmethod
     def get_batch_logps(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
