@@ -37,8 +37,8 @@ def sharding_gaps(spec: JobSpec, hardware: Hardware, trainer: Trainer) -> list[G
         return []
     if hardware.processes == 1:
         reason = (
-            f"{hardware.name} is one device with one process, which has the whole model anyway; choose several devices, "
-            "or leave sharding out"
+            f"{hardware.name} is one device with one process, which has the whole model anyway; choose several "
+            "devices, or leave sharding out"
         )
         return [Gap(_FIELD, hardware.sharding, ("none",), reason)]
     if not isinstance(trainer, CanShard):

@@ -1,7 +1,7 @@
 """Checkpoints of sharded trainings: each process writes its share, and any number of processes reads them.
 
-Weights that move and the optimizer's states, as safetensors, through `torch.distributed.checkpoint`. Its own format isn't
-used: its metadata is a pickle.
+Weights that move and the optimizer's states, as safetensors, through `torch.distributed.checkpoint`. Its own
+format isn't used: its metadata is a pickle.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -127,7 +127,7 @@ class ShardsModel:
         trainer = cast("Any", self)
         save_shards(output_dir, trainer.model, trainer.optimizer)
         if trainer.args.should_save:
-            torch.save(trainer.lr_scheduler.state_dict(), os.path.join(output_dir, _SCHEDULER))
+            torch.save(trainer.lr_scheduler.state_dict(), Path(output_dir) / _SCHEDULER)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if has_shards(resume_from_checkpoint):
@@ -149,7 +149,7 @@ class ShardsModel:
             return
         trainer = cast("Any", self)
         load_optimizer_shards(checkpoint, trainer.model, trainer.optimizer)
-        trainer.lr_scheduler.load_state_dict(torch.load(os.path.join(checkpoint, _SCHEDULER), weights_only=True))
+        trainer.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / _SCHEDULER, weights_only=True))
         # Shards have no learning rate, and the schedule sets the next one only after a step.
         for group, rate in zip(trainer.optimizer.param_groups, trainer.lr_scheduler.get_last_lr(), strict=True):
             group["lr"] = rate

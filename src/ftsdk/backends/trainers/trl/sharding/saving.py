@@ -21,8 +21,8 @@ def weights_of_shards(trainer: Any, request: TrainingRequest, *, is_main: bool) 
     """Gather what is saved of a sharded model, one parameter at a time. All processes call it.
 
     Returns:
-        By name, on the CPU: an adapter's weights, or those of the whole model in the number format of the request; empty
-        but on the main process. None if the model isn't sharded.
+        By name, on the CPU: an adapter's weights, or those of the whole model in the number format of the request;
+        empty but on the main process. None if the model isn't sharded.
     """
     if not getattr(trainer, "is_sharded", False):
         return None
@@ -56,8 +56,8 @@ def shares_text(shares: tuple[Share, ...]) -> str:
     held = [share.held for share in shares]
     most = f"at most {max(held):,}" if min(held) != max(held) else f"{held[0]:,}"
     return (
-        f"the model is sharded over {len(shares)} processes (FSDP2): each holds {most} of {shares[0].total:,} parameters, "
-        "with their gradients and optimizer states"
+        f"the model is sharded over {len(shares)} processes (FSDP2): each holds {most} of {shares[0].total:,} "
+        "parameters, with their gradients and optimizer states"
     )
 
 
