@@ -179,14 +179,14 @@ def test_a_whole_model_isnt_taken_for_a_sharded_one() -> None:
 
 
 def test_the_best_weights_of_early_stopping_come_from_shards(folder_for: Callable[..., Path]) -> None:
-    # So large a rate that the first validation is the best one.
+    # What is learned makes these answers less likely, so that the first validation is the best one.
+    others = Dataset.from_rows([{"text": f"other {n}", "label": "#9x"} for n in range(12)])
     fields: dict[str, Any] = {
         "tuning": LoRA(rank=4, dropout=0.0),
-        "validation": chats(12),
-        "allow_leaks": ("validation",),
+        "validation": others.as_chat(prompt="{text}", completion="{label}"),
         "eval_steps": 2,
         "early_stopping": EarlyStopping(patience=1),
-        "learning_rate": 0.5,
+        "learning_rate": 0.1,
         "schedule": "constant",
         "max_steps": 8,
     }
