@@ -166,7 +166,7 @@ class SkyPilotStandIn:
             case "/jobs/cancel":
                 for job in self.jobs:
                     if job.id in body["job_ids"] and job.status not in _ENDED and not self.ignores_cancel:
-                        job.is_told, job.status = True, "CANCELLING"
+                        job.is_told, job.status = True, "CANCELLING" if job.thread else "CANCELLED"
                 self._finish(request_id, None)
             case "/api/cancel":
                 self.active[:] = [one for one in self.active if one["request_id"] not in body["request_ids"]]
@@ -180,7 +180,9 @@ class SkyPilotStandIn:
     def _launch(self, request_id: str, body: dict[str, Any]) -> None:
         task = json.loads(body["task"])
         if self.no_resource.startswith("!"):
-            self._fail(request_id, "ValueError", self.no_resource[1:])
+            # The real one leaves the job in its queue, too, when it fails half-way.
+            self.jobs.append(_Job(len(self.jobs) + 1, {**task, "name": body["name"]}, thread=None))
+            self._fail(request_id, "ValueError", f"\x1b[31m{self.no_resource[1:]}\x1b[0m")
             return
         job = _Job(len(self.jobs) + 1, {**task, "name": body["name"]})
         self.jobs.append(job)

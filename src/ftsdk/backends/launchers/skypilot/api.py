@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import httpx
 from ftsdk._secrets import redact
 from ftsdk.errors import BackendError, CredentialsError
 
-__all__ = ["Api", "ControllerDown", "LostAnswer", "StillWorking", "server_address"]
+__all__ = ["Api", "ControllerDown", "LostAnswer", "StillWorking", "server_address", "shown"]
 
 _DEFAULT = "http://127.0.0.1:46580"
 _ENDPOINT = "SKYPILOT_API_SERVER_ENDPOINT"
@@ -23,6 +24,7 @@ _TOKEN = "SKYPILOT_SERVICE_ACCOUNT_TOKEN"
 _VERSION = "62"
 """Of the API, in SkyPilot 0.14.1; the server answers to older ones, too."""
 _REQUEST_ID = "X-Skypilot-Request-ID"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LATER = (408, 429, 502, 503, 504)
 _TRANSIENT = frozenset({"RequestInterruptedError", "ConnectionError", "ApiServerConnectionError", "TimeoutError"})
 
@@ -150,7 +152,7 @@ class Api:
             raise BackendError(f"the SkyPilot API server answers with status {status}; try again", retryable=True)
         if status == 404:
             raise BackendError(f"{self.address} doesn't know that; is it the address of a SkyPilot API server?")
-        raise BackendError(f"the SkyPilot API server refuses the request ({status}): {_said(answer.text)}")
+        raise BackendError(f"the SkyPilot API server refuses the request ({status}): {shown(answer.text)}")
 
 
 def _failure(answer: httpx.Response) -> BackendError:
@@ -158,7 +160,7 @@ def _failure(answer: httpx.Response) -> BackendError:
     try:
         detail = answer.json()["detail"]
         error = json.loads(detail["error"])
-        kind, message = str(error["type"]), _said(str(error["message"]))
+        kind, message = str(error["type"]), shown(str(error["message"]))
     except (ValueError, KeyError, TypeError):
         return BackendError("the SkyPilot API server answers with status 500; try again", retryable=True)
     if kind == "ClusterNotUpError":
@@ -166,8 +168,9 @@ def _failure(answer: httpx.Response) -> BackendError:
     return BackendError(f"SkyPilot says {kind}: {message}", retryable=kind in _TRANSIENT)
 
 
-def _said(text: str) -> str:
-    return redact(" ".join(text.split()), limit=500)
+def shown(text: str) -> str:
+    """Return what the server says as one line, without colours and keys."""
+    return redact(" ".join(_COLOURS.sub("", text).split()), limit=500)
 
 
 def _json(answer: httpx.Response, address: str) -> Any:

@@ -7,8 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ftsdk._secrets import redact
-from ftsdk.backends.launchers.skypilot.api import Api, ControllerDown
+from ftsdk.backends.launchers.skypilot.api import Api, ControllerDown, shown
 from ftsdk.errors import BackendError
 
 __all__ = ["SUBMITTING", "Job", "ManagedJobs", "name_of"]
@@ -138,7 +137,7 @@ def _job(row: Mapping[str, Any]) -> Job:
         name=str(row.get("job_name") or ""),
         state=str(row.get("status")),
         id=None if job_id is None else int(job_id),
-        reason=redact(" ".join(str(said).split()), limit=500),
+        reason=shown(str(said)),
         recoveries=int(row.get("recovery_count") or 0),
     )
 

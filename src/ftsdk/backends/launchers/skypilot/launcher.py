@@ -6,6 +6,7 @@ requests that are on their way to it. A job that slips through even so finds the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -246,6 +247,11 @@ class SkyPilotLauncher:
             job_id = self._jobs.launched(request_id, wait_s=self._launch_s)
         except (StillWorking, LostAnswer):
             return True  # it is on its way, and found by its name
+        except BackendError:
+            # What SkyPilot gave up half-way stays in its queue (0.14.1, seen 2026-11-28), and may yet start.
+            with contextlib.suppress(BackendError):
+                self.stop(run_id)
+            raise
         files.write(LAUNCH, json.dumps({"request": request_id, "job_id": job_id}).encode())
         return True
 

@@ -112,12 +112,14 @@ def test_a_machine_that_cannot_be_had_is_refused_with_what_to_do(
     assert len(skypilot_stand_in.jobs) == 1
 
 
-def test_a_request_that_skypilot_refuses_is_told(
+def test_a_request_that_skypilot_refuses_is_told_and_what_it_left_in_the_queue_is_cancelled(
     launcher: SkyPilotLauncher, skypilot_stand_in: SkyPilotStandIn, tmp_path: Path
 ) -> None:
     skypilot_stand_in.no_resource = "!the task has an unknown key"
-    with pytest.raises(BackendError, match="SkyPilot says ValueError: the task has an unknown key"):
+    with pytest.raises(BackendError, match="SkyPilot says ValueError: the task has an unknown key$"):
         launcher.start("r", launch(tmp_path))
+    assert [job.status for job in skypilot_stand_in.jobs] == ["CANCELLED"]
+    assert not launcher.is_running("r")
 
 
 def test_a_controller_that_was_never_there_has_no_jobs_but_one_that_stopped_is_asked_again(
