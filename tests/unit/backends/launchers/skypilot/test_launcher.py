@@ -116,7 +116,7 @@ def test_a_request_that_skypilot_refuses_is_told_and_what_it_left_in_the_queue_i
     launcher: SkyPilotLauncher, skypilot_stand_in: SkyPilotStandIn, tmp_path: Path
 ) -> None:
     skypilot_stand_in.no_resource = "!the task has an unknown key"
-    with pytest.raises(BackendError, match="SkyPilot says ValueError: the task has an unknown key$"):
+    with pytest.raises(BackendError, match=r"SkyPilot says ValueError: the task has an unknown key$"):
         launcher.start("r", launch(tmp_path))
     assert [job.status for job in skypilot_stand_in.jobs] == ["CANCELLED"]
     assert not launcher.is_running("r")
