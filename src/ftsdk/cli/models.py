@@ -55,7 +55,7 @@ def _row(model: KnownModel) -> tuple[str, ...]:
     if model.context is not None and model.context >= 1_000_000:
         context = f"{model.context / 1e6:.3g}M"
     licence = model.licence.name + ("" if model.also is None else " + 1 more")
-    return (model.hub, f"{model.parameters_b:.3g}", context, licence, " ".join(notes))
+    return (model.hub, f"{round(model.parameters_b, 2):.3g}", context, licence, " ".join(notes))
 
 
 @models_app.command("show")
