@@ -80,7 +80,7 @@ class RunStatus:
     def _repr_html_(self) -> str:
         facts = [
             ("state", self.state),
-            ("at the backend", self.native),
+            ("at the backend", "" if self.native == self.state else self.native),
             ("reason", self.reason),
             ("diagnosis", "" if self.diagnosis is None else str(self.diagnosis)),
             ("attempts", "" if self.attempts == 1 else str(self.attempts)),
