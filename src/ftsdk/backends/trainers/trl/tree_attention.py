@@ -25,8 +25,6 @@ __all__ = ["TreePlan", "attending_in"]
 _NAME = "ftsdk_tree"
 _MOST_PADDING = 1.25
 """How much longer than the shortest segment the longest of a group may be; a group costs less than its calls."""
-_ALONE = 192
-"""Tokens from which a segment is a group of its own: nothing is padded, and it may be computed in tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ def _groups(segments: Sequence[Segment]) -> list[list[Segment]]:
     shortest = 0.0
     for segment in sorted(segments, key=lambda one: one.end - one.start):
         length = segment.end - segment.start
-        if not groups or length >= _ALONE or length > max(shortest * _MOST_PADDING, shortest + 8):
+        if not groups or length > max(shortest * _MOST_PADDING, shortest + 8):
             groups.append([])
             shortest = length
         groups[-1].append(segment)
