@@ -24,9 +24,9 @@ from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows, shared_tokens
+from ftsdk.backends.trainers.trl.sharding.model import Share
 from ftsdk.backends.trainers.trl.sharding.options import for_processes, sharding_options, start_sharding
 from ftsdk.backends.trainers.trl.sharding.saving import (
-    Share,
     save_gathered_model,
     sharding_facts,
     shares_text,
