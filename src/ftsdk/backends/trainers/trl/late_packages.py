@@ -13,7 +13,7 @@ __all__ = ["leave_out_unused"]
 
 
 def leave_out_unused(request: TrainingRequest, modules: dict[str, Any] | None = None) -> None:
-    """Keep peft from importing bitsandbytes, unless weights are in 4 bits or 8.
+    """Keep peft from importing bitsandbytes, unless weights or moments are in 4 bits or 8.
 
     It imports PyTorch's compiler, and takes a fifth of a worker's start (1.2 of 7.3 CPU seconds on a busy machine,
     bitsandbytes 0.50, 2026-11-28). What was imported before stays.
@@ -29,7 +29,7 @@ def leave_out_unused(request: TrainingRequest, modules: dict[str, Any] | None = 
 
 
 def _may_need_bitsandbytes(request: TrainingRequest) -> bool:
-    if request.tuning.quantizes:
+    if request.tuning.quantizes or request.optimizer != "adamw":
         return True
     try:
         facts = inspect_model(request.model)

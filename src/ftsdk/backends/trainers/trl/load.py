@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
+from ftsdk.backends.trainers.trl.adapters import give_wrapped_head_a_bias
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
 from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
-__all__ = ["load_for_training", "lora_config"]
+__all__ = ["load_for_training"]
 
 
 def load_for_training(
@@ -74,19 +75,8 @@ def load_for_training(
             )
             if not tuning.adapts:
                 loaded = loaded.merge_and_unload()
-        _give_wrapped_head_a_bias(loaded)
+        give_wrapped_head_a_bias(loaded)
     return loaded
-
-
-def _give_wrapped_head_a_bias(model: Any) -> None:
-    """Let TRL's fused loss read a head of which an adapter trains single rows (`trainable_token_indices`).
-
-    It reads `weight` and `bias` (TRL 1.16, `trl/trainer/utils.py`); peft's wrapper has the first, with the trained rows
-    in it, but not the second (0.21.2, `TrainableTokensWrapper`).
-    """
-    head = model.get_output_embeddings()
-    if head is not None and not hasattr(head, "bias"):
-        head.register_parameter("bias", None)
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:
@@ -113,24 +103,6 @@ def _keep_4bit_weights_as_they_are(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def lora_config(request: TrainingRequest) -> LoraConfig:
-    """Return peft's configuration for the request's tuning."""
-    tuning = request.tuning
-    assert tuning.rank is not None
-    alpha: Any = tuning.alpha  # peft says int and divides it
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=tuning.rank,
-        lora_alpha=alpha,
-        lora_dropout=tuning.dropout or 0.0,
-        target_modules=list(tuning.target_modules)
-        if isinstance(tuning.target_modules, tuple)
-        else tuning.target_modules,
-        use_dora=bool(tuning.dora),
-        bias="none",
-    )
 
 
 def _device(request: TrainingRequest) -> Any:

@@ -81,7 +81,7 @@ class Nowhere:
 def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said: list[str] | None = None) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from ftsdk.backends.trainers.trl.load import lora_config
+    from ftsdk.backends.trainers.trl.adapters import adapter_config
 
     request = request_of(method, model, tuning)
     tokenizer = load_tokenizer(request.model)
@@ -93,7 +93,7 @@ def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said:
         "eval_dataset": HfDataset.from_dict(dict(columns)),
         "processing_class": tokenizer,
         "callbacks": [],
-        **({"peft_config": lora_config(request)} if tuning.adapts else {}),
+        **({"peft_config": adapter_config(request, model)} if tuning.adapts else {}),
     }
     options = _arguments(request, Nowhere(folder), sequences=ROWS, has_validation=True)  # type: ignore[arg-type]
     options |= {"eval_steps": 100}

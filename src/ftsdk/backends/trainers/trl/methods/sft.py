@@ -33,6 +33,9 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
     needn't be projected.
     """
 
+    has_virtual_tokens = False
+    """Whether a tuning puts positions before every row, which our own loss doesn't count."""
+
     def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
         """Return the rows of a padded batch."""
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -70,7 +73,8 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
             return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
         labels_BT = inputs["labels"]  # noqa: N806
-        if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
+        is_fused = labels_BT.device.type == "cuda" or self.has_virtual_tokens
+        if return_outputs or is_fused or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
@@ -92,7 +96,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if is_trained_BT.device.type == "cuda":
+        if is_trained_BT.device.type == "cuda" or self.has_virtual_tokens:
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
@@ -153,9 +157,11 @@ def make_trainer(
         loss_type="nll",
         completion_only_loss=False,
         assistant_only_loss=False,
+        neftune_noise_alpha=getattr(request.method, "neftune_alpha", None),
     )
     trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
     trainer.on_smaller_batches = on_message
+    trainer.has_virtual_tokens = request.tuning.virtual_tokens is not None
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
