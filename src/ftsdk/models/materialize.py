@@ -75,7 +75,9 @@ def _with_tokens(
     """Return a copy of the model with more tokens, which is made once."""
     name = base_name(model)
     if model.trust_remote_code:
-        raise ModelError(f"{name} has code of its own, and the embedding of such a model isn't resized: add_tokens=None")
+        raise ModelError(
+            f"{name} has code of its own, and the embedding of such a model isn't resized: add_tokens=None"
+        )
     target = root / key_of_copy(model_identity(Model(id=model.id, revision=model.revision)), tokens)
     if _is_whole(target):
         return target

@@ -121,8 +121,7 @@ class AnyLoRA(AnyTuning):
 
     @property
     def held_rank(self) -> int:
-        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them.
-        """
+        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them."""
         return self.rank
 
     def targets(self, name: str) -> bool:
@@ -157,8 +156,7 @@ class LoRA(AnyLoRA):
 
     @property
     def held_rank(self) -> int:
-        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them.
-        """
+        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them."""
         return self.rank if self.init == "random" else 2 * self.rank
 
 
@@ -258,9 +256,7 @@ class FullFineTune(AnyTuning):
     kind: Literal["full"] = "full"
 
 
-Tuning = Annotated[
-    LoRA | QLoRA | DoRA | IA3 | PromptTuning | PrefixTuning | FullFineTune, Field(discriminator="kind")
-]
+Tuning = Annotated[LoRA | QLoRA | DoRA | IA3 | PromptTuning | PrefixTuning | FullFineTune, Field(discriminator="kind")]
 
 TUNINGS = cast("Mapping[str, type[Tuning]]", union_members(Tuning))
 """The tunings by kind."""

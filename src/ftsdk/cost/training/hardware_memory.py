@@ -126,7 +126,9 @@ def _training_memory(work: Work) -> TrainingMemory:
         memory,
         loss="whole",
         reuses_memory=False,
-        layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=bool(adapter_inputs(tuning, work.shape)), has_dropout=dropout_of(tuning) > 0),
+        layer_bytes=layer_bytes_on_cpu(
+            work.shape, has_adapters=bool(adapter_inputs(tuning, work.shape)), has_dropout=dropout_of(tuning) > 0
+        ),
     )
 
 

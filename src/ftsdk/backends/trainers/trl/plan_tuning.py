@@ -186,7 +186,10 @@ def _check_targets(plan: TuningPlan, tuning: AnyLoRA) -> None:
     if isinstance(targets, str):
         if not any(tuning.targets(name) for name in linear):
             plan.gap(
-                "tuning.target_modules", targets, known, f"it matches no layer of {plan.facts.name}, such as {linear[0]}"
+                "tuning.target_modules",
+                targets,
+                known,
+                f"it matches no layer of {plan.facts.name}, such as {linear[0]}",
             )
         return
     unknown = [

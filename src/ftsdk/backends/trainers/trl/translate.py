@@ -130,7 +130,9 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         max_length = choose(
             "max_length",
             limit,
-            f"the number of positions of the model{_beside(before)}" if limit else "the model's own limit, read after the download",
+            f"the number of positions of the model{_beside(before)}"
+            if limit
+            else "the model's own limit, read after the download",
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
