@@ -144,8 +144,16 @@ def test_evals_answer_with_what_stands_before_the_rows(tiny_model: Path, tmp_pat
                     break
                 ids = torch.cat([ids, following], dim=1)
         assert answer == tokenizer.decode(ids[0, start:], skip_special_tokens=True)
-    untuned = tuned.replace(adapter=None).generate(prompts, max_new_tokens=6)
-    assert untuned != answers
+    likely, untuned = (likelihood(one, prompts[0]) for one in (tuned, tuned.replace(adapter=None)))
+    assert abs(likely - untuned) > 1e-3
+
+
+def likelihood(model: Model, prompt: str) -> float:
+    from ftsdk.evals.local import local_target
+
+    with local_target("one", model, dtype="float32", device="cpu").open() as generator:
+        ((_, found),) = generator.likelihoods([[{"role": "user", "content": prompt}]], ["work"])
+    return found.log_probability
 
 
 def test_added_tokens_are_learned_saved_merged_and_read_again(

@@ -58,8 +58,8 @@ class Hyperparameters(Value):
     max_grad_norm: Annotated[float, Field(ge=0)] | None = None
     """Gradients are clipped to this norm; 0 doesn't clip."""
     optimizer: OptimizerName = "adamw"
-    """AdamW in 32 bits; with moments of a byte each (https://arxiv.org/abs/2110.02861); or with moments that move to the
-    host's memory when a GPU's runs out (QLoRA, section 3). All but the first are of bitsandbytes."""
+    """AdamW in 32 bits; with moments of a byte each (https://arxiv.org/abs/2110.02861); or with moments that move to
+    the host's memory when a GPU's runs out (QLoRA, section 3). All but the first are of bitsandbytes."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens per row; longer rows are cut at the end, counted and reported. None: as long as the model allows."""
     max_truncated: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -64,8 +64,8 @@ class AnyLoRA(AnyTuning):
     rank: Annotated[int, Field(ge=1, le=4096)] = 16
     """Width of the added matrices. 8 to 64 is usual; more rank means more capacity and more memory."""
     alpha: Annotated[float, Field(gt=0)] | None = None
-    """Scale of the update, applied as alpha / rank, or as alpha / sqrt(rank) with `rank_stabilized`. None: 2 x rank, the
-    common rule, or 2 x sqrt(rank), which is the same scale of 2."""
+    """Scale of the update, applied as alpha / rank, or as alpha / sqrt(rank) with `rank_stabilized`. None: 2 x rank,
+    the common rule, or 2 x sqrt(rank), which is the same scale of 2."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Dropout on the adapter's input while training (QLoRA uses 0.05 for models up to 13B, section B.2)."""
     target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | str | None = None
@@ -121,7 +121,7 @@ class AnyLoRA(AnyTuning):
 
     @property
     def held_rank(self) -> int:
-        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them."""
+        """Rank of the matrices that are held and saved, of which half stay as they were if the start is in them."""
         return self.rank
 
     def targets(self, name: str) -> bool:
@@ -150,13 +150,13 @@ class LoRA(AnyLoRA):
     init: Literal["random", "pissa", "olora"] = "random"
     """Where the adapter starts. `"random"`: at nothing. `"pissa"`: at the weights' largest singular components
     (https://arxiv.org/abs/2404.02948); `"olora"`: at the first columns of their QR decomposition
-    (https://arxiv.org/abs/2406.01775). Both still begin as the untuned model: what they start from is taken off again by
-    a second, fixed half of the matrices, so that the base stays as it is and the result is a plain LoRA of twice the
+    (https://arxiv.org/abs/2406.01775). Both still begin as the untuned model: what they start from is taken off again
+    by a second, fixed half of the matrices, so that the base stays as it is and the result is a plain LoRA of twice the
     rank and twice the alpha."""
 
     @property
     def held_rank(self) -> int:
-        """Rank of the matrices that are held and saved; half of them stay as they were if the start is a part of them."""
+        """Rank of the matrices that are held and saved, of which half stay as they were if the start is in them."""
         return self.rank if self.init == "random" else 2 * self.rank
 
 
@@ -208,8 +208,8 @@ class AnyVirtualTokens(AnyTuning):
     """Positions before every row. They count towards the model's context. 20 to 100 is usual (Lester et al., section
     3.2, https://arxiv.org/abs/2104.08691)."""
     init_text: Annotated[str, Field(min_length=1)] | None = None
-    """Text whose tokens the positions start as, repeated or cut to fit, such as a description of the task: steadier than
-    None, which starts at random (Lester et al., section 3.2; Li and Liang, section 7.4,
+    """Text whose tokens the positions start as, repeated or cut to fit, such as a description of the task. It is
+    steadier than None, which starts at random (Lester et al., section 3.2; Li and Liang, section 7.4,
     https://arxiv.org/abs/2101.00190)."""
 
     @property

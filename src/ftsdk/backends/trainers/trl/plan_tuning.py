@@ -104,8 +104,8 @@ def _check_added_tokens(plan: TuningPlan) -> None:
         return
     what = "with the rest of the embedding" if not plan.spec.tuning.adapts else "beside the adapter, in 32 bits"
     plan.notes.append(
-        f"{len(model.add_tokens)} tokens are added to a copy of the model, with rows of the embedding (and of a head of "
-        f"its own) that start as the mean of the others; those rows are trained {what}"
+        f"{len(model.add_tokens)} tokens are added to a copy of the model, with rows of the embedding (and of a head "
+        f"of its own) that start as the mean of the others; those rows are trained {what}"
     )
 
 
@@ -168,8 +168,8 @@ def _low_rank(plan: TuningPlan, tuning: LoRA | QLoRA | DoRA) -> dict[str, Any]:
     _check_targets(plan, tuning)
     if "init" in request:
         plan.notes.append(
-            f"the adapter starts from {_STARTS[request['init']]}, computed once when the training begins; the result is "
-            f"a plain LoRA of rank {tuning.held_rank}, half of which takes that start off again"
+            f"the adapter starts from {_STARTS[request['init']]}, computed once when the training begins; the result "
+            f"is a plain LoRA of rank {tuning.held_rank}, half of which takes that start off again"
         )
     return request
 
