@@ -70,6 +70,15 @@ def _part(lines: list[Text], first: str, last: str | None) -> list[Text]:
     return [line for line in lines[start : next(ends, len(lines))] if line.plain.strip()]
 
 
+def _with_whole_model(lines: list[Text]) -> list[Text]:
+    """Return the lines of a plan whose model fits on one, now that its path is short."""
+    first = next(n for n, line in enumerate(lines) if line.plain.startswith("Model "))
+    rest = lines[first + 1]
+    if not rest.plain.startswith(" "):
+        return lines
+    return [*lines[:first], lines[first] + Text(rest.plain.strip()), *lines[first + 2 :]]
+
+
 def draw_terminal(lines: list[Text], title: str, into: Path) -> None:
     """Write lines as an SVG of a terminal."""
     console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
@@ -102,7 +111,7 @@ def draw_report(home: str, into: Path) -> None:
         page = Path(folder) / "report.html"
         page.write_text(f"<meta charset='utf-8'><body style='margin:24px'>{shown}", encoding="utf-8")
         options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/data")
-        size = ("--window-size=920,270", "--force-device-scale-factor=2")
+        size = ("--window-size=920,490", "--force-device-scale-factor=2")
         subprocess.run([browser, *options, *size, f"--screenshot={into}", page.as_uri()], check=True)
 
 
@@ -122,7 +131,9 @@ def main() -> None:
     ASSETS.mkdir(exist_ok=True)
     plan = _part(lines, "2. The plan", "Chosen for you")
     run = _part(lines, "3. The run", "What to try next")
-    draw_terminal([*plan, Text("..."), Text(""), *run], "nox -s quickstart", ASSETS / "quickstart.svg")
+    draw_terminal(
+        [*_with_whole_model(plan), Text("..."), Text(""), *run], "nox -s quickstart", ASSETS / "quickstart.svg"
+    )
     draw_crossover(ASSETS / "crossover.svg")
     draw_report(home, ASSETS / "report.png")
 

@@ -41,6 +41,14 @@ from ftsdk.evals import Eval as Eval
 from ftsdk.evals import EvalReport as EvalReport
 from ftsdk.evals import Gate as Gate
 from ftsdk.job.job import FineTuneJob as FineTuneJob
+from ftsdk.job.sweep.plan import SweepPlan as SweepPlan
+from ftsdk.job.sweep.plan import plan_sweep as plan_sweep
+from ftsdk.job.sweep.results import SweepTable as SweepTable
+from ftsdk.job.sweep.rules import MedianRule as MedianRule
+from ftsdk.job.sweep.rules import SuccessiveHalving as SuccessiveHalving
+from ftsdk.job.sweep.start import sweep as sweep
+from ftsdk.job.sweep.sweep import Sweep as Sweep
+from ftsdk.job.sweep.sweep import sweeps as sweeps
 from ftsdk.protocol import Artifact as Artifact
 from ftsdk.protocol import Backend as Backend
 from ftsdk.protocol import Capabilities as Capabilities

@@ -167,7 +167,8 @@ class SpecError(FtsdkError, ValueError):
 class UnsupportedSpecError(SpecError):
     """The spec is valid, but the backend doesn't support all of it. Nothing was sent and nothing was spent."""
 
-    def __init__(self, backend: str, gaps: Sequence[Gap]) -> None:
+    def __init__(self, backend: str, gaps: Sequence[Gap], *, message: str | None = None) -> None:
+        """Describe the gaps, or say `message` where they aren't fields of a spec."""
         lines: list[str] = []
         for gap in gaps:
             offered = f"; offered: {', '.join(repr(o) for o in gap.offered)}" if gap.offered else "; not offered"
@@ -175,7 +176,8 @@ class UnsupportedSpecError(SpecError):
             lines.append(f"  {gap.field} = {gap.asked!r}{offered}{reason}")
         fields = "a field that was set" if len(lines) == 1 else f"{len(lines)} of the fields that were set"
         super().__init__(
-            f"backend {backend!r} doesn't support {fields}:\n"
+            message
+            or f"backend {backend!r} doesn't support {fields}:\n"
             + "\n".join(lines)
             + f"\nChange {'it' if len(lines) == 1 else 'these fields'}, or use another backend."
         )

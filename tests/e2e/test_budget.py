@@ -16,6 +16,7 @@ from forked_workers import ForkedLocal
 
 from ftsdk import BudgetExceededError, FineTuneJob, Local, Run
 from ftsdk.backends.hosted.checkpoints import newest_whole
+from ftsdk.job.submitting import store_data
 from ftsdk.protocol import Backend, CheckpointEvent, StateEvent, StepEvent
 from ftsdk.run.budget import BudgetWatch
 from ftsdk.run.ledger import Ledger, Record
@@ -31,7 +32,7 @@ A_DOLLAR_A_SECOND = 3600
 def submitted(job: FineTuneJob, backend: Backend, *, budget_usd: float, key: str = "a-run") -> Run:
     """A run that its estimate would have refused: it takes longer than its budget pays for, on purpose."""
     estimated = job.replace(backend=backend).plan()
-    job._store_data()
+    store_data(job)
     plan = backend.plan(job.spec().replace(budget_usd=budget_usd)).replace(estimate=estimated.estimate)
     ledger = Ledger()
     record = ledger.intend(

@@ -13,7 +13,6 @@ __all__ = ["Check", "Checkup", "Part", "State"]
 
 Part = Literal["installed", "keys", "access", "machine"]
 State = Literal["ok", "missing", "problem", "not checked"]
-_WIDTH = 110
 _TITLES: dict[Part, str] = {
     "installed": "Installed",
     "keys": "Keys",
@@ -29,7 +28,7 @@ class Check(Value):
     name: str
     """What was looked at: an extra, a key, a backend, or a part of the machine."""
     state: State
-    """`missing` is nothing wrong: not everybody needs it. `problem` is something that has to be mended."""
+    """`missing` is no problem: not everybody needs it. `problem` is something to fix."""
     found: str
     next_step: str
     """What to do next."""
@@ -42,20 +41,24 @@ class Checkup(Value):
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing has to be mended. What is missing doesn't count."""
+        """Whether there is no problem. What is missing isn't one."""
         return not self.problems
 
     @property
     def problems(self) -> tuple[Check, ...]:
-        """What has to be mended."""
+        """What has to be fixed."""
         return tuple(check for check in self.checks if check.state == "problem")
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int = 110) -> str:
+        """Return the checkup as text, wrapped to so many characters."""
         lines: list[str] = []
         for part, title in _TITLES.items():
             of_part = [check for check in self.checks if check.part == part]
-            lines += [*([title] if of_part else []), *(line for check in of_part for line in _lines(check))]
-        return "\n".join([*lines, "", self._verdict()])
+            lines += [*([title] if of_part else []), *(line for check in of_part for line in _lines(check, width))]
+        return "\n".join([*lines, "", *textwrap.wrap(self._verdict(), width)])
 
     __rich__ = rich_text
 
@@ -70,15 +73,28 @@ class Checkup(Value):
 
     def _verdict(self) -> str:
         if self.is_ok:
-            return "Nothing has to be mended."
-        return f"To be mended: {', '.join(check.name for check in self.problems)}."
+            return "No problems found."
+        found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return f"{found}: {', '.join(check.name for check in self.problems)}."
 
 
-def _lines(check: Check) -> list[str]:
-    """Return what was found, and the next step below it, folded to the width of a page."""
+def _lines(check: Check, width: int) -> list[str]:
+    """Return what was found, and the next step below it."""
     state = f"  {check.state:<11}  "
     indent = " " * len(state)
     return [
-        *textwrap.wrap(f"{check.name}: {check.found}", _WIDTH, initial_indent=state, subsequent_indent=indent),
-        *textwrap.wrap(f"-> {check.next_step}", _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}   "),
+        *_wrapped(f"{check.name}: {check.found}", width, state, indent),
+        *_wrapped(f"-> {check.next_step}", width, indent, f"{indent}   "),
     ]
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
+    # A path or a command is copied whole, and a name such as `genai-prices` has no break in it.
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -72,8 +72,8 @@ def _largest(name: str, tuning: Tuning, found: Hardware, memory_gib: float) -> C
         return _check(f"fits {name}", "missing", "no model that ftsdk knows", "a machine with more memory")
     largest: Shape = max(fitting, key=lambda shape: shape.parameters)
     size = f"up to {largest.parameters / 1e9:.3g}B parameters, such as {largest.name}"
-    text = f"{size} (estimated, for one row of {_ROW_TOKENS} tokens at a time)"
-    return _check(f"fits {name}", "ok", text, "print(job.estimate()) says it for your rows")
+    text = f"{size} (estimated, for one row of {_ROW_TOKENS:,} tokens at a time)"
+    return _check(f"fits {name}", "ok", text, "print(job.estimate()) answers for your rows")
 
 
 def _bfloat16(found: Hardware, measure: Callable[[], Speedup | None], is_measured: bool) -> Check:
@@ -90,8 +90,8 @@ def _bfloat16(found: Hardware, measure: Callable[[], Speedup | None], is_measure
     where = "one core" if device == "cpu" else "the GPU"
     text = f"{ratio:.1f} times as fast as float32 on {where} (measured)"
     if ratio >= _FAST:
-        return _check(name, "ok", text, "nothing: it is used by itself")
-    return _check(name, "ok", f"slow: {text}", "nothing: float32 is used by itself, and takes twice the memory")
+        return _check(name, "ok", text, "nothing to do: it is used automatically")
+    return _check(name, "ok", f"slow: {text}", "nothing to do: float32 is used instead, with twice the memory")
 
 
 def _disk() -> Check:

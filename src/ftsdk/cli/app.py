@@ -23,11 +23,12 @@ from ftsdk.cli.models import models_app
 from ftsdk.cli.monitor import monitor_command
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
-from ftsdk.cli.refs import Ref
+from ftsdk.cli.refs import Ref, complete_ref
 from ftsdk.cli.route import route_app
 from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
 from ftsdk.cli.serve import serve_command
-from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text
+from ftsdk.cli.show import out, plain, show_preview, show_runs, show_status, show_text, show_words
+from ftsdk.cli.sweep import sweep_app
 
 __all__ = ["app"]
 
@@ -40,11 +41,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+_PREPARE, _RUNS, _JUDGE, _SHIP = "Before a run", "Runs", "Judge a model", "Ship a model"
+"""The headings of the commands in `ftsdk --help`."""
+
 JobFile = Annotated[Path, typer.Argument(help="The job, as YAML.", metavar="JOB.yaml")]
 BackendName = Annotated[str | None, typer.Option("--backend", help="The backend, instead of the one in the file.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a field of the file: epochs=1, tuning.rank=8; repeat it.", metavar="KEY=VALUE"),
+    typer.Option("--set", help="Change a field of the file: epochs=1, tuning.rank=8. Repeatable.", metavar="KEY=VALUE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -73,7 +77,7 @@ def global_options(
         log_to_stderr(verbose)
 
 
-@app.command()
+@app.command(rich_help_panel=_PREPARE)
 def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_json: AsJson = False) -> None:
     """Show what would run and what it would cost. Starts and sends nothing."""
     made = load_job(job, backend, changes).plan()
@@ -83,7 +87,7 @@ def plan(job: JobFile, backend: BackendName = None, changes: Changes = None, as_
         out.print(made)
 
 
-@app.command()
+@app.command(rich_help_panel=_PREPARE)
 def estimate(
     job: JobFile,
     backend: BackendName = None,
@@ -103,7 +107,7 @@ def estimate(
     show_text(found, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_PREPARE)
 def calibrate(
     model: Annotated[
         str, typer.Argument(help="A downloaded model, similar to the one that will be tuned.", metavar="MODEL")
@@ -120,7 +124,7 @@ def calibrate(
     typer.echo(make(model, steps=steps, tuning=TUNINGS[tuning]()))
 
 
-@app.command()
+@app.command(rich_help_panel=_PREPARE)
 def preview(
     job: JobFile,
     n: Annotated[int, typer.Option("-n", help="How many rows.", min=1)] = 3,
@@ -130,7 +134,7 @@ def preview(
     show_preview(load_job(job, None, changes).preview(n))
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNS)
 def run(
     job: JobFile,
     backend: BackendName = None,
@@ -158,7 +162,7 @@ def run(
         typer.echo(f"the gate isn't judged; judge it: ftsdk eval {started.ref}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNS)
 def runs(
     as_json: AsJson = False,
     costs: Annotated[bool, typer.Option("--costs", help="Compare estimates with actual values.")] = False,
@@ -187,20 +191,20 @@ def runs(
         show_runs(found)
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNS)
 def watch(ref: Ref) -> None:
     """Show a run's progress until it ends. An interrupted run is resumed from its last checkpoint."""
     _watch(ref)
 
 
 # `ftsdk --help` lists the commands in the order of this file, and so does the reference.
-app.command("logs")(logs_command)
-app.command("log-to")(log_to_command)
-app.command("resume")(resume_command)
-app.command("rm")(rm_command)
+app.command("logs", rich_help_panel=_RUNS)(logs_command)
+app.command("log-to", rich_help_panel=_RUNS)(log_to_command)
+app.command("resume", rich_help_panel=_RUNS)(resume_command)
+app.command("rm", rich_help_panel=_RUNS)(rm_command)
 
 
-@app.command()
+@app.command(rich_help_panel=_JUDGE)
 def evaluate(ref: Ref, as_json: AsJson = False) -> None:
     """Compare base and tuned model of a finished run on the job's evals: `ftsdk eval REF`, in short."""
     from ftsdk.run.run import Run
@@ -208,7 +212,7 @@ def evaluate(ref: Ref, as_json: AsJson = False) -> None:
     finish(Run.open(ref).evaluate(progress=not as_json), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_JUDGE)
 def diagnose(ref: Ref, as_json: AsJson = False) -> None:
     """Look at a run's losses and evaluation, and say what to change next."""
     from ftsdk.run.run import Run
@@ -216,7 +220,7 @@ def diagnose(ref: Ref, as_json: AsJson = False) -> None:
     show_text(Run.open(ref).diagnose(), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_JUDGE)
 def diff(
     ref: Ref, other: Annotated[str, typer.Argument(help="Another run.", metavar="REF")], as_json: AsJson = False
 ) -> None:
@@ -226,12 +230,12 @@ def diff(
     show_text(Run.open(ref).diff(Run.open(other)), as_json=as_json)
 
 
-app.command("chat")(chat_command)
-app.command("export")(export_command)
-app.command("serve")(serve_command)
+app.command("chat", rich_help_panel=_JUDGE)(chat_command)
+app.command("export", rich_help_panel=_SHIP)(export_command)
+app.command("serve", rich_help_panel=_SHIP)(serve_command)
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNS)
 def cancel(ref: Ref) -> None:
     """Stop a run."""
     from ftsdk.run.run import Run
@@ -239,7 +243,7 @@ def cancel(ref: Ref) -> None:
     show_status(ref, Run.open(ref).cancel())
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNS)
 def collect(
     ref: Ref, into: Annotated[Path, typer.Argument(help="A new folder for the weights.", metavar="FOLDER")]
 ) -> None:
@@ -250,30 +254,42 @@ def collect(
     out.print(plain(f"{artifact.kind} of {artifact.base} in {artifact.path}"))
 
 
-@app.command()
+@app.command(rich_help_panel=_SHIP)
 def deployments() -> None:
-    """List the deployments that aren't known to be stopped, and the servers that run on this machine."""
+    """List deployments at providers that may still bill, and servers that run on this machine."""
     from ftsdk.deploy.deployments import deployments as find
     from ftsdk.deploy.servers import servers
 
     found, here = find(), servers()
     for record in found:
-        out.print(plain(f"{record.ref}  {record}"))
+        show_words(f"{record.ref}  {record}")
     for server in here:
-        out.print(plain(str(server)))
+        show_words(str(server))
     if not found and not here:
-        out.print("no deployments")
+        out.print("no deployments, and no servers on this machine")
+    else:
+        out.print(f"\n`ftsdk stop {plain(here[-1].name if here else found[-1].ref)}` stops the last one.")
 
 
-@app.command()
-def stop(ref: Ref) -> None:
-    """Stop every deployment of a run's model, or a server of this machine, and wait until nothing is left of it."""
+@app.command(rich_help_panel=_SHIP)
+def stop(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            help="A run's ref, or the name of a server (see `ftsdk deployments`).",
+            metavar="REF|SERVER",
+            autocompletion=complete_ref,
+        ),
+    ],
+) -> None:
+    """Stop every deployment of a run's model, or a server on this machine, and wait until it is gone."""
     from ftsdk.deploy.servers import servers, stop_server
     from ftsdk.run.run import Run
 
-    if any(server.name == ref for server in servers()):
+    if ":" not in ref:  # a run's ref names its backend; one that has ended already is fine
+        is_running = any(server.name == ref for server in servers())
         stop_server(ref)
-        out.print(plain(f"{ref} is stopped"))
+        out.print(plain(f"{ref} is stopped" if is_running else f"{ref} had ended already"))
         return
     found = Run.open(ref).deployments()
     for deployment in found:
@@ -282,10 +298,13 @@ def stop(ref: Ref) -> None:
             plain(f"{deployment.record.name} is stopped; it cost at most {money(deployment.record.cost_usd or 0)}")
         )
     if not found:
-        out.print(f"run {plain(ref)} has no deployment that isn't stopped")
+        show_words(
+            f"run {ref} has no deployment to stop. Servers on this machine are stopped by name, which "
+            "`ftsdk deployments` lists."
+        )
 
 
-@app.command()
+@app.command(rich_help_panel=_PREPARE)
 def schema() -> None:
     """Print the JSON Schema of a job file, for editors."""
     from ftsdk.job.job import FineTuneJob
@@ -293,15 +312,16 @@ def schema() -> None:
     typer.echo(json.dumps(FineTuneJob.json_schema(), indent=2))
 
 
-app.command("doctor")(doctor_command)
-app.command("monitor")(monitor_command)
-app.command("advise")(advise_command)
-app.add_typer(cost_app)
-app.add_typer(data_app)
-app.add_typer(eval_app)
-app.add_typer(models_app)
-app.add_typer(prices_app)
-app.add_typer(route_app)
+app.command("doctor", rich_help_panel=_PREPARE)(doctor_command)
+app.command("monitor", rich_help_panel=_SHIP)(monitor_command)
+app.command("advise", rich_help_panel=_PREPARE)(advise_command)
+app.add_typer(cost_app, rich_help_panel=_PREPARE)
+app.add_typer(data_app, rich_help_panel=_PREPARE)
+app.add_typer(eval_app, rich_help_panel=_JUDGE)
+app.add_typer(models_app, rich_help_panel=_PREPARE)
+app.add_typer(prices_app, rich_help_panel=_PREPARE)
+app.add_typer(route_app, rich_help_panel=_SHIP)
+app.add_typer(sweep_app, rich_help_panel=_RUNS)
 
 
 def _show_orphans(as_json: bool) -> None:

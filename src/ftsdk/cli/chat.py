@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,42 +27,49 @@ def chat_command(
     what: Annotated[
         str,
         typer.Argument(
-            help="A run's ref; a model, as an id on the hub or a folder; or URL#MODEL of a server.",
+            help="A run's ref; a model, as a hub id, a folder or a .gguf file; or URL#MODEL of a server.",
             metavar="RUN|MODEL|URL#MODEL",
         ),
     ],
     question: Annotated[
-        str | None, typer.Argument(help="Answer this and stop; without it, a conversation begins.")
+        str | None, typer.Argument(help="Answer this and stop. Without it, a conversation begins.")
     ] = None,
     system: Annotated[
-        str | None, typer.Option("--system", help="The system message: what the model was trained with.")
+        str | None, typer.Option("--system", help="The system message; use the one the model was trained with.")
     ] = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-new-tokens", help="The longest answer; 512, or what the context has left, if left out.", min=1
+            "--max-new-tokens", help="The longest answer. Default: 512, or what is left of the context.", min=1
         ),
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="Of a model: the folder of a LoRA adapter to apply.")
+        Path | None, typer.Option("--adapter", help="For a model: the folder of a LoRA adapter to apply.")
     ] = None,
     api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", help="Of a server: the variable with its key.")
+        str | None, typer.Option("--api-key-env", help="For a server: the environment variable with its key.")
     ] = None,
+    has_memory: Annotated[
+        bool,
+        typer.Option("--memory/--no-memory", help="Remember the conversation, or answer each question by itself."),
+    ] = True,
 ) -> None:
-    """Talk to a model. It remembers the conversation, as far as its context reaches; Ctrl-D or Ctrl-C leaves.
+    """Talk to a model. Ctrl-D or Ctrl-C leaves.
 
-    In a pipe, each line is a question.
+    In a pipe, each line is a question. Add --no-memory for a model that was trained on single questions.
     """
     from ftsdk.evals.chat import Chat
 
     try:
         with _partner(what, adapter, api_key_env) as partner:
-            chat = Chat(partner, system=system, max_new_tokens=max_new_tokens)
+
+            def begin() -> Chat:
+                return Chat(partner, system=system, max_new_tokens=max_new_tokens)
+
             if question is not None:
-                _answer(chat, question)
+                _answer(begin(), question)
             else:
-                _talk(chat, what)
+                _talk(begin, what, has_memory=has_memory)
     except KeyboardInterrupt:
         out.print()
         raise typer.Exit(INTERRUPTED) from None
@@ -89,16 +96,21 @@ def _partner(what: str, adapter: Path | None, api_key_env: str | None) -> Genera
     yield partner
 
 
-def _talk(chat: Chat, what: str) -> None:
-    """Answer until the input ends."""
+def _talk(begin: Callable[[], Chat], what: str, *, has_memory: bool) -> None:
+    """Answer until the input ends, in one conversation or in one for each question."""
+    chat = begin()
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal:
         with contextlib.suppress(ImportError):  # lines can be edited and fetched again; not on every system
             __import__("readline")
-        out.print(shown_text(f"{what}   Ctrl-D or Ctrl-C leaves.", "dim"))
+        out.print(
+            shown_text(f"{what}   {'' if has_memory else 'Each question by itself.   '}Ctrl-D or Ctrl-C leaves.", "dim")
+        )
     while (question := _question(is_terminal)) is not None:
         if not question.strip():
             continue
+        if not has_memory:
+            chat = begin()
         try:
             _answer(chat, question)
         except (BackendError, DatasetError) as error:  # of this question; the next one may fare better

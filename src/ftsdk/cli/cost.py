@@ -86,7 +86,7 @@ def advise_command(
         list[str] | None,
         typer.Option(
             help="prompt, few-shot, structured-output, retrieval, smaller-model, larger-model, base-model, "
-            "constrained-decoding or small-classifier; repeat it."
+            "constrained-decoding or small-classifier. Repeatable."
         ),
     ] = None,
     api_score: Annotated[float | None, typer.Option(help="Share of the API's answers that are good enough.")] = None,

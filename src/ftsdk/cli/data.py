@@ -27,9 +27,9 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="The file to write, ending in .jsonl.", metavar="OUT.jsonl")
 ]
 Prompt = Annotated[
-    str | None, typer.Option("--prompt", help="Of a table: the template of the prompt, with {column} fields.")
+    str | None, typer.Option("--prompt", help="For a table: the template of the prompt, with {column} fields.")
 ]
-Completion = Annotated[str | None, typer.Option("--completion", help="Of a table: the template of the answer.")]
+Completion = Annotated[str | None, typer.Option("--completion", help="For a table: the template of the answer.")]
 Seed = Annotated[int, typer.Option(help="Which rows go where.")]
 
 
@@ -39,11 +39,13 @@ def clean(
     output: Output,
     steps: Annotated[
         str | None,
-        typer.Option("--steps", help="Steps and groups, by commas; safe if left out. `ftsdk data steps` lists them."),
+        typer.Option(
+            "--steps", help="Steps and groups, separated by commas. Default: safe. `ftsdk data steps` lists them."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A parameter of a step: threshold=0.8; repeat it.", metavar="KEY=VALUE"),
+        typer.Option("--set", help="A parameter of a step: threshold=0.8. Repeatable.", metavar="KEY=VALUE"),
     ] = None,
     key: Annotated[
         Path | None, typer.Option("--key", help="Write here what placeholders stand for. Holds the personal data.")

@@ -42,7 +42,7 @@ def report_command(
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            "--against", help="A file of the same form that must share no rows, such as a test set; repeat it."
+            "--against", help="A file of the same form that must share no rows, such as a test set. Repeatable."
         ),
     ] = None,
     queries: Annotated[
@@ -55,7 +55,7 @@ def report_command(
         typer.Option("--fail-on", help="Exit with 1 if there is such a finding: error, warning, note, or its code."),
     ] = None,
 ) -> None:
-    """Report duplicates, label errors, personal data, truncation and more, each with the call that mends it."""
+    """Report duplicates, label errors, personal data, truncation and more, each with the call that fixes it."""
     if (file is None) == (job is None):
         raise SpecError("pass either a data file or --job JOB.yaml")
     asked = () if queries is None else _lines(queries)

@@ -28,7 +28,7 @@ def review_command(
     rows: Annotated[int, typer.Option("--rows", help="Rows of the sample.", min=1)] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Which rows.")] = 0,
     verdicts: Annotated[
-        Path | None, typer.Option("--verdicts", help="The file of verdicts; beside FILE if left out.")
+        Path | None, typer.Option("--verdicts", help="The file of verdicts. Default: beside FILE.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -43,10 +43,10 @@ def review_command(
         typer.Option("--from-label-studio", help="Add the verdicts of Label Studio's JSON export.", metavar="EXPORT"),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Of a table: the template of the prompt, with {column} fields.")
+        str | None, typer.Option("--prompt", help="For a table: the template of the prompt, with {column} fields.")
     ] = None,
     completion: Annotated[
-        str | None, typer.Option("--completion", help="Of a table: the template of the answer.")
+        str | None, typer.Option("--completion", help="For a table: the template of the answer.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for scripts.")] = False,
 ) -> None:

@@ -42,13 +42,11 @@ def compare_command(
         bool, typer.Option("--open/--no-open", help="With --page: open the browser, or print the address only.")
     ] = True,
     eval_name: Annotated[str | None, typer.Option("--eval", help="Which eval, where there are several.")] = None,
-    pairs: Annotated[
-        int | None, typer.Option("--pairs", help="The most pairs to judge; all if left out.", min=1)
-    ] = 100,
+    pairs: Annotated[int | None, typer.Option("--pairs", help="The most pairs to judge. Default: all.", min=1)] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Decides the order, and which answer is A.")] = 0,
-    by: Annotated[str | None, typer.Option("--by", help="Who judges; your user name if left out.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who judges. Default: your user name.")] = None,
     verdicts: Annotated[
-        Path | None, typer.Option("--verdicts", help="The file of verdicts; in ftsdk's home if left out.")
+        Path | None, typer.Option("--verdicts", help="The file of verdicts. Default: one in ftsdk's home.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, for scripts.")] = False,
 ) -> None:

@@ -43,39 +43,39 @@ def run_command(
         ),
     ],
     model: Annotated[
-        str | None, typer.Option("--model", help="Of a file: the model, as an id on the hub, a folder or a run's ref.")
+        str | None, typer.Option("--model", help="For a file: the model, as an id on the hub, a folder or a run's ref.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option("--endpoint", help="Of a file: URL#MODEL of an OpenAI-compatible server.")
+        str | None, typer.Option("--endpoint", help="For a file: URL#MODEL of an OpenAI-compatible server.")
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", help="Compare with this, too: a model, a run or URL#MODEL; repeat it."),
+        typer.Option("--against", help="Compare with this, too: a model, a run or URL#MODEL. Repeatable."),
     ] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", help="The variable with the endpoint's key; for one server.")
     ] = None,
     price: Annotated[
         str | None,
-        typer.Option("--price", help="Of the endpoint: a row of the price book, or INPUT/OUTPUT dollars per Mtok."),
+        typer.Option("--price", help="For the endpoint: a row of the price book, or INPUT/OUTPUT dollars per Mtok."),
     ] = None,
     scorer: Annotated[
-        str | None, typer.Option("--scorer", help="Of a file: what judges the answers; exact_match if left out.")
+        str | None, typer.Option("--scorer", help="For a file: what judges the answers. Default: exact_match.")
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="Of a file: what sums up; repeat it.")] = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="For a file: what sums up. Repeatable.")] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of the scorer: ignore_case=true; repeat it.", metavar="KEY=VALUE"),
+        typer.Option("--set", help="An option of the scorer: ignore_case=true. Repeatable.", metavar="KEY=VALUE"),
     ] = None,
     slices: Annotated[
-        list[str] | None, typer.Option("--slice", help="Of a file: a column to report on by value; repeat it.")
+        list[str] | None, typer.Option("--slice", help="For a file: a column to report on by value. Repeatable.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Of a table: the template of the prompt.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="For a table: the template of the prompt.")] = None,
     completion: Annotated[
-        str | None, typer.Option("--completion", help="Of a table: the template of the reference.")
+        str | None, typer.Option("--completion", help="For a table: the template of the reference.")
     ] = None,
     system: Annotated[
-        str | None, typer.Option("--system", help="Of a table: the template of the system message.")
+        str | None, typer.Option("--system", help="For a table: the template of the system message.")
     ] = None,
     at_least: Annotated[
         float | None,
@@ -88,7 +88,7 @@ def run_command(
         float | None, typer.Option("--usd-per-hour", help="What an hour of this machine costs.", min=0)
     ] = None,
     into: Annotated[
-        Path | None, typer.Option("--into", help="The folder for the answers; in ftsdk's home if left out.")
+        Path | None, typer.Option("--into", help="The folder for the answers. Default: one in ftsdk's home.")
     ] = None,
     html: Html = None,
     junit: Junit = None,

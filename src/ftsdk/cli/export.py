@@ -17,33 +17,32 @@ __all__ = ["export_command"]
 
 
 def export_command(
-    what: Annotated[
-        str, typer.Argument(help="A run's ref; or a model, as an id on the hub or a folder.", metavar="RUN|MODEL")
-    ],
-    into: Annotated[Path, typer.Option("--into", help="A new folder.")],
-    to: Annotated[str, typer.Option("--to", help="adapter, merged, gguf or ollama.")] = "merged",
+    what: Annotated[str, typer.Argument(help="A run's ref, or a model: a hub id or a folder.", metavar="RUN|MODEL")],
+    into: Annotated[Path, typer.Option("--into", help="The folder to write, new or empty.")],
+    to: Annotated[str, typer.Option("--to", help="The form: adapter, merged, gguf or ollama.")] = "merged",
     quantization: Annotated[
         str | None,
         typer.Option(
-            "--quantization", help="f32, f16 or bf16; of gguf and ollama also q8_0 (the default), q6_k, q5_k_m, q4_k_m."
+            "--quantization",
+            help="f32, f16 or bf16; for gguf and ollama also q8_0 (their default), q6_k, q5_k_m, q4_k_m.",
         ),
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="Of a model: the folder of a LoRA adapter to apply.")
+        Path | None, typer.Option("--adapter", help="For a model: the folder of a LoRA adapter to apply.")
     ] = None,
     adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Of gguf: the adapter and its base as two files.")
+        bool, typer.Option("--adapter-only", help="With --to gguf: write the adapter and its base as two files.")
     ] = False,
     prove: Annotated[
-        bool, typer.Option("--prove/--no-prove", help="Hold what was written against the model that was evaluated.")
+        bool, typer.Option("--prove/--no-prove", help="Compare what was written with the model that was evaluated.")
     ] = True,
     push: Annotated[
-        str | None, typer.Option("--push", help="Upload it to this repository of the Hugging Face hub, private if new.")
+        str | None, typer.Option("--push", help="Upload to this Hugging Face Hub repository, created as private.")
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page, too.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write the report as an HTML page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Write a model for others to run, and prove it. Exit status 1: it isn't the model that was evaluated."""
+    """Write a model for others to run, and prove that it is the one that was evaluated. Exit status 1: it isn't."""
     from ftsdk.models.export import push_to_hub
     from ftsdk.run.run import Run
     from ftsdk.spec import Model
@@ -66,7 +65,18 @@ def export_command(
     show_text(made, as_json=as_json)
     if html is not None:
         replace_file(html, made.to_html().encode(), is_private=False)
+        say(f"report written to {html}")
     if made.has_failed:
         raise typer.Exit(NOT_SHIPPED)
+    if not as_json:
+        say(
+            f"{made.path / 'README.md'} tells how to load it"
+            + _serve_hint(made.path, is_whole=to == "gguf" and not adapter_only)
+        )
     if push is not None:
         out.print(plain(push_to_hub(made.path, push)))
+
+
+def _serve_hint(folder: Path, *, is_whole: bool) -> str:
+    """Return the command that serves it here, for the form that llama.cpp opens by itself."""
+    return f"; `ftsdk serve {folder}` serves it here" if is_whole else ""

@@ -23,35 +23,43 @@ def monitor_command(
     router: Annotated[
         str | None, typer.Argument(help="The router's name, or the folder of its records.", metavar="ROUTER")
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Watch for drift from what this run trained on.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Watch for drift from these chat rows.")] = None,
-    slice_by: Annotated[str | None, typer.Option("--slice-by", help="With --data: the column of the slices.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Watch for drift from the data that this run trained on.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Watch for drift from this file of chat rows.")] = None,
+    slice_by: Annotated[str | None, typer.Option("--slice-by", help="With --data: the column to slice by.")] = None,
     fingerprint: Annotated[
-        Path | None, typer.Option("--fingerprint", help="Watch for drift from a file of Fingerprint.save.")
+        Path | None,
+        typer.Option("--fingerprint", help="Watch for drift from a fingerprint that Fingerprint.save wrote."),
     ] = None,
     promise: Annotated[
-        Path | None, typer.Option("--promise", help="What it was to cost: the JSON of `ftsdk cost crossover --json`.")
+        Path | None,
+        typer.Option(
+            "--promise", help="Compare the cost with an estimate: the output of `ftsdk cost crossover --json`."
+        ),
     ] = None,
-    option: Annotated[str, typer.Option("--option", help="With --promise: which option was built.")] = "self-hosted",
-    hours: Annotated[float, typer.Option("--hours", help="How far back the figures reach.", min=0.01)] = 24.0,
+    option: Annotated[str, typer.Option("--option", help="With --promise: the option that you run.")] = "self-hosted",
+    hours: Annotated[float, typer.Option("--hours", help="How many hours back to look.", min=0.01)] = 24.0,
     usd_per_hour: Annotated[
-        str | None, typer.Option("--usd-per-hour", help="US dollars for an hour of your own servers.")
+        str | None, typer.Option("--usd-per-hour", help="What your own servers cost per hour, in US dollars.")
     ] = None,
-    window: Annotated[int, typer.Option("--window", help="Answers that are compared at a time.", min=200)] = 500,
+    window: Annotated[int, typer.Option("--window", help="Answers per drift check.", min=200)] = 500,
     traffic: Annotated[
-        Path | None, typer.Option("--traffic", help="The folder of kept texts, to show those behind an alarm.")
+        Path | None, typer.Option("--traffic", help="A TrafficFolder with kept texts, to show those behind an alarm.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Print the report and stop; serve no page.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the report and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print JSON, for scripts.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="With --once: write the page to this file.")] = None,
-    port: Annotated[int, typer.Option("--port", help="Of the page; 0 takes a free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int, typer.Option("--port", help="The port of the page; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
     grafana: Annotated[
         Path | None, typer.Option("--grafana", help="Write a Grafana board for the router's metrics, and stop.")
     ] = None,
 ) -> None:
-    """Show how a router does: a page on this machine that reloads itself, until Ctrl-C.
+    """Show how a router is doing, on a local page that reloads itself, until Ctrl-C.
 
-    It reads the router's records, and changes nothing.
+    Reads the router's records and changes nothing.
     """
     if grafana is not None:
         from ftsdk.deploy.telemetry import grafana_board

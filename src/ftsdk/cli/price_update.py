@@ -32,16 +32,16 @@ def update(
         str | None, typer.Option("--feed", help="A public feed by name: genai-prices, litellm or gpuhunt.")
     ] = None,
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", help="Only this provider, as the price book calls it; repeat it.")
+        list[str] | None, typer.Option("--provider", help="Only this provider, as the price book calls it. Repeatable.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="new, changed, suspicious or gone; repeat it.")
+        list[str] | None, typer.Option("--only", help="new, changed, suspicious or gone. Repeatable.")
     ] = None,
     seller: Annotated[
         str | None, typer.Option("--seller", help="Whose catalogue a CSV is, if the file isn't named after it.")
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="The day on which the file was fetched; today if left out.")
+        str | None, typer.Option("--as-of", help="The day on which the file was fetched. Default: today.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Append the new and the changed prices.")] = False,
     with_suspicious: Annotated[

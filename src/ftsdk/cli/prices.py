@@ -14,7 +14,7 @@ from rich.text import Text
 from ftsdk._format import printable
 from ftsdk.cli.amounts import amount
 from ftsdk.cli.price_update import update
-from ftsdk.cli.show import out, shown_text
+from ftsdk.cli.show import out, show_text, shown_text
 
 if TYPE_CHECKING:
     from ftsdk.cost.pricebook.book_check import Finding
@@ -78,7 +78,7 @@ def api(
     from ftsdk.cost.pricebook.api_prices import api_price
 
     found = api_price(model, batch=batch)
-    typer.echo(json.dumps(found.to_dict()) if as_json else printable(str(found)))
+    show_text(found, as_json=as_json)
 
 
 @prices_app.command("check")
@@ -110,7 +110,7 @@ def add(
     unit: Annotated[str, typer.Option("--unit", help="Such as usd_per_gpu_hour, usd_per_1m_tokens, usd_per_job.")],
     source: Annotated[str, typer.Option("--source", help="Where you read it: an address, or your contract.")],
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23; today if left out.")
+        str | None, typer.Option("--as-of", help="The day you read it, as 2026-11-23. Default: today.")
     ] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", help="The GPU's name, for prices of GPU time.")] = None,
     gpus: Annotated[int, typer.Option("--gpus", help="GPUs in the unit: 8 for an instance with eight.", min=1)] = 1,

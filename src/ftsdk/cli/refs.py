@@ -8,10 +8,12 @@ import typer
 
 from ftsdk.errors import FtsdkError
 
-__all__ = ["Ref"]
+__all__ = ["EXAMPLE_REF", "Ref", "complete_ref"]
+
+EXAMPLE_REF = "local:20261123-ab12cd"
 
 
-def _complete(incomplete: str) -> list[str]:
+def complete_ref(incomplete: str) -> list[str]:
     """Return the refs in the ledger that begin with what was typed, the newest first."""
     from ftsdk.run.ledger import Ledger
 
@@ -23,5 +25,5 @@ def _complete(incomplete: str) -> list[str]:
 
 Ref = Annotated[
     str,
-    typer.Argument(help="A run's ref, such as local:20261123-ab12cd.", metavar="REF", autocompletion=_complete),
+    typer.Argument(help=f"A run's ref, such as {EXAMPLE_REF}.", metavar="REF", autocompletion=complete_ref),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftsdk.cli.default_command import DefaultCommand
-from ftsdk.cli.show import out, plain, show_text
+from ftsdk.cli.show import out, plain, show_text, show_words
 
 if TYPE_CHECKING:
     from ftsdk.deploy.router.router import Router
@@ -25,20 +25,25 @@ class _ServeByDefault(DefaultCommand):
 route_app = typer.Typer(
     name="route",
     cls=_ServeByDefault,
-    help="Serve a tuned model in front of a fallback; `serve` may be left out: ftsdk route FILE.yaml.",
+    help="Put a router before tuned models: fallback, canary, rollback. `ftsdk route FILE.yaml` serves it.",
     no_args_is_help=True,
 )
 
 File = Annotated[Path, typer.Argument(help="The router, as YAML.", metavar="FILE.yaml")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Reason = Annotated[str, typer.Option("--reason", help="For the record.")]
+Reason = Annotated[str, typer.Option("--reason", help="The reason, for the record.")]
 
 
 @route_app.command("serve")
 def serve_command(
     file: File,
-    host: Annotated[str | None, typer.Option("--host", help="The address to listen at; 127.0.0.1 if left out.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="8080 if left out.", min=0, max=65535)] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="The address to listen on. Default: the file's, or 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", help="The port to listen on. Default: the file's, or 8080.", min=0, max=65535),
+    ] = None,
 ) -> None:
     """Serve an OpenAI-compatible address until Ctrl-C. There is no login: keep it on this machine, or behind one."""
     from ftsdk.deploy.router.route_file import RouteFile
@@ -47,7 +52,9 @@ def serve_command(
     found.router(file).serve(
         host=host or found.host,
         port=found.port if port is None else port,
-        on_ready=lambda address: out.print(plain(f"{found.name} answers at {address}; Ctrl-C stops it")),
+        on_ready=lambda address: show_words(
+            f"{found.name} answers at {address}; Ctrl-C stops it. `ftsdk monitor {found.name}` shows how it is doing."
+        ),
     )
 
 
@@ -60,11 +67,9 @@ def status_command(file: File, as_json: AsJson = False) -> None:
 @route_app.command("switch")
 def switch_command(
     file: File,
-    champion: Annotated[str | None, typer.Argument(help="The target to be asked first; as it is, if left out.")] = None,
+    champion: Annotated[str | None, typer.Argument(help="The target to ask first. Default: no change.")] = None,
     canary: Annotated[str | None, typer.Option("--canary", help="The target on trial.")] = None,
-    share: Annotated[
-        float, typer.Option("--share", help="The share of conversations that it answers.", min=0, max=1)
-    ] = 0.0,
+    share: Annotated[float, typer.Option("--share", help="The canary's share of conversations.", min=0, max=1)] = 0.0,
     reason: Reason = "by hand",
 ) -> None:
     """Name a champion, a canary or both, in one write. Requests in flight end as they began."""

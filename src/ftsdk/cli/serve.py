@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftsdk.cli.exit_codes import ERROR
-from ftsdk.cli.show import err, out, plain, shown_text
+from ftsdk.cli.show import err, out, plain, show_text, show_words, shown_text
 from ftsdk.cli.things import named_thing
 from ftsdk.errors import SpecError
 
@@ -26,26 +25,29 @@ def serve_command(
     what: Annotated[
         list[str],
         typer.Argument(
-            help="Runs' refs, models, folders of exports or .gguf files; NAME=... calls one by another name.",
+            help="Run refs, models, folders of exports or .gguf files. NAME=... chooses the name for requests.",
             metavar="RUN...",
         ),
     ],
     engine: Annotated[str, typer.Option("--engine", help="llama.cpp, vllm, ollama or modal.")] = "llama.cpp",
     url: Annotated[
-        str | None, typer.Option("--url", help="Of vllm and ollama: the address of a server that runs.")
+        str | None, typer.Option("--url", help="For vllm and ollama: the address of a running server.")
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="The port to listen on; a free one, if left out.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="The port to listen on. Default: a free one.")] = None,
     write: Annotated[
-        Path | None, typer.Option("--write", help="Start nothing; write the files that start it into this folder.")
+        Path | None, typer.Option("--write", help="Only write the files that start the server, into this folder.")
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Start nothing; show the plan.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Of --plan: print JSON, for scripts.")] = False,
-    max_hours: Annotated[float | None, typer.Option("--max-hours", help="Stop after so many hours.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show the plan.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: print JSON, for scripts.")] = False,
+    max_hours: Annotated[float | None, typer.Option("--max-hours", help="Stop after this many hours.")] = None,
     budget_usd: Annotated[
-        float | None, typer.Option("--budget-usd", help="Of engines that bill: the most to spend, in US dollars.")
+        float | None, typer.Option("--budget-usd", help="For engines that bill: the most to spend, in US dollars.")
     ] = None,
     allow_failed: Annotated[
-        bool, typer.Option("--allow-failed", help="Serve exports, too, whose parity with the evaluated model failed.")
+        bool,
+        typer.Option(
+            "--allow-failed", help="Serve an export even if it failed the comparison with the evaluated model."
+        ),
     ] = False,
 ) -> None:
     """Serve tuned models behind one OpenAI-compatible address, until Ctrl-C. The `model` of a request chooses."""
@@ -60,7 +62,7 @@ def serve_command(
     )
     planned = server.plan()
     if plan:
-        out.print_json(json.dumps(planned.to_dict())) if as_json else out.print(plain(str(planned)))
+        show_text(planned, as_json=as_json)
         if planned.refused:
             raise typer.Exit(ERROR)
         return
@@ -68,21 +70,25 @@ def serve_command(
         for file in server.write_files(write):
             out.print(plain(str(file)))
         return
-    out.print(plain(str(planned)))
+    show_text(planned)
     _serve(server)
 
 
 def _serve(server: Server) -> None:
     """Serve until Ctrl-C, the time limit, or the end of the server."""
+    from ftsdk.deploy.servers.record import is_asked_to_stop
+
     with err.status(shown_text("starting ...", "dim")) as shown:
         server.start(on_message=lambda text: shown.update(shown_text(f"{text} ...", "dim")))
     try:
-        out.print(
-            plain(f"{server.endpoint(server.names[-1]).url}   models: {', '.join(server.names)}   Ctrl-C stops it.")
-        )
+        url = server.endpoint(server.names[-1]).url
+        show_words(f"\n{url}   Ctrl-C stops it.\nTry it: ftsdk chat {url}#{server.names[-1]}")
         while server.status().state not in ("gone", "failed", "stopped"):
             time.sleep(_POLL_S)
         server.endpoint(server.names[-1])  # raises, if its time was up
+        if server.log is not None and is_asked_to_stop(server.log.parent):
+            out.print("stopped by `ftsdk stop`")
+            return
         err.print(shown_text(f"the server ended: {server.status().reason or server.status().native}"))
         raise typer.Exit(ERROR)
     except KeyboardInterrupt:

@@ -34,6 +34,7 @@ __all__ = [
     "show_runs",
     "show_status",
     "show_text",
+    "show_words",
     "shown_text",
 ]
 
@@ -51,6 +52,8 @@ err = Console(stderr=True, highlight=False)
 
 _LEAST_ROOM = 24
 """Characters for name and model in the list of runs; a terminal without them gets no column for the start."""
+_LEAST_CELL = 12
+"""Characters of a table's last column that are worth wrapping in."""
 _LEAST_START = 4
 """Characters of the beginning of a path that are worth showing."""
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "unreadable": "red"}
@@ -74,9 +77,9 @@ def show_answer(value: HasDetails, *, as_json: bool, is_verbose: bool) -> None:
     if as_json:
         show_text(value, as_json=True)
         return
-    _echo(value.details() if is_verbose else str(value))
+    show_words(value.details() if is_verbose else str(value))
     if not is_verbose:
-        _echo("`--verbose` prints every number with its source and what was assumed.")
+        show_words("`--verbose` prints every number with its source and what was assumed.")
 
 
 def show_text(value: HasDict, *, as_json: bool = False) -> None:
@@ -84,10 +87,11 @@ def show_text(value: HasDict, *, as_json: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(value.to_dict()))
     else:
-        _echo(str(value))
+        show_words(str(value))
 
 
-def _echo(text: str) -> None:
+def show_words(text: str) -> None:
+    """Print text: wrapped in a terminal, unwrapped in a pipe."""
     text = printable(text)
     typer.echo(fold(text, out.width) if out.is_terminal else text)
 
@@ -103,20 +107,26 @@ def shown_text(text: str, style: str = "") -> Text:
 
 
 def fold(text: str, width: int) -> str:
-    """Wrap long lines between words, indented to where their content begins."""
+    """Wrap long lines between words, indented to where their content begins; rows of a table, to their last column."""
     lines: list[str] = []
-    for line in text.splitlines():
-        found = _LEAD.match(line)
-        lead = found.end() if found is not None else 0
-        indent = lead if found is not None and found.group().strip() else lead + 4 if lead else 2
-        if len(line) > width:
+    given = text.splitlines()
+    last_column: int | None = None
+    for line, below in zip(given, [*given[1:], ""], strict=True):
+        if rule := _RULE.fullmatch(below) or _RULE.fullmatch(line):
+            last_column = _last_column(rule.group(), width)
+        elif not line.strip():
+            last_column = None
+        if _RULE.fullmatch(line):
+            lines.append(line[:width])
+            continue
+        if len(line) > width and last_column is None:
             # Padding that aligns a last column has no use in a wrapped line.
             line = _LAST_GAP.sub("  ", line)
         # URLs and paths stay on one line, so that they can be copied.
         folded = textwrap.wrap(
             line,
             width,
-            subsequent_indent=" " * indent,
+            subsequent_indent=" " * (_content_start(line) if last_column is None else last_column),
             break_long_words=False,
             break_on_hyphens=False,
             replace_whitespace=False,
@@ -125,6 +135,21 @@ def fold(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
+def _last_column(rule: str, width: int) -> int | None:
+    """Return where the last column of a table begins; None if too little of it fits into the width to wrap in it."""
+    start = rule.rindex(" ") + 1
+    return start if width - start >= _LEAST_CELL else None
+
+
+def _content_start(line: str) -> int:
+    """Return the indent of what is wrapped of a line."""
+    found = _LEAD.match(line)
+    lead = found.end() if found is not None else 0
+    return lead if found is not None and found.group().strip() else lead + 4 if lead else 2
+
+
+_RULE = re.compile(r" *-+(?:  -+)+")
+"""The line below the heads of a table: `_format.text_table` draws it."""
 _LEAD = re.compile(r" *(?:- |\d+\. |[A-Z][a-z]+ {2,})?")
 """What precedes a line's content: an indent, a bullet, or the heading of a table row."""
 _LAST_GAP = re.compile(r"(?<=.{24}\S) {3,}(?=\S(?:(?! {3,}\S).)*$)")

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ftsdk._rich_text import rich_text
 from ftsdk._secrets import check_key, looks_like_key
 from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_request import LimitName, StructuredName
@@ -90,6 +91,12 @@ class Endpoint(Value):
                 "url", self.url, key_comes_from="the variable that api_key_env names", allow_http=self.allow_http
             )
         return self
+
+    def __str__(self) -> str:
+        key = "" if self.api_key_env is None else f", with the key in {self.api_key_env}"
+        return f"{self.model} at {self.url}{key}"
+
+    __rich__ = rich_text
 
     @contextlib.contextmanager
     def open(self) -> Generator[ChatWire]:

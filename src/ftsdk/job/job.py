@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,18 +14,16 @@ from ftsdk._format import html_table, printable
 from ftsdk._numbers import exact_amount
 from ftsdk.backends.registry import get_backend
 from ftsdk.cost.catalogue.plan_notes import model_notes
-from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, Store, data_notes, leaks_of
+from ftsdk.data import Dataset, DatasetStream, JudgedBy, Leak, data_notes, leaks_of
 from ftsdk.errors import DatasetError, Gap, SpecError, UnsupportedSpecError
 from ftsdk.evals import Eval, Gate, check_gate
 from ftsdk.job.estimated import estimated
 from ftsdk.job.rendered_rows import RenderedRows, count_sequences, render_rows_of, renders_rows
+from ftsdk.job.submitting import new_key, store_data, submit_job
 from ftsdk.job.yaml_file import JobFile, load_yaml, read_job
 from ftsdk.protocol import Backend, CanQuote, Plan
 from ftsdk.run.budget import refuse_over_budget
-from ftsdk.run.home_access import check_home, usable_home
-from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.run import Run
-from ftsdk.run.submission import submit
 from ftsdk.spec import JobFields, JobSpec, Model
 from ftsdk.spec.amounts import check_amount
 from ftsdk.spec.base import Value, nearest
@@ -238,7 +234,7 @@ class FineTuneJob(JobFields):
             )
         plan = estimated(planned, backend, self.train, self.validation, is_exact=is_exact, usd_per_hour=rate)
         if live and isinstance(backend, CanQuote):
-            self._store_data()
+            store_data(self)
             plan = plan.quoted(backend.quote(plan))
         found = plan.estimate
         assert found is not None
@@ -311,30 +307,7 @@ class FineTuneJob(JobFields):
             BackendError: The backend refused or can't be reached; the run is in the ledger, and `Run.open(ref).wait()`
                 submits it again.
         """
-        check_home()
-        plan = self.plan()
-        backend = self.resolved_backend
-        self._store_data()
-        key = f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
-        ledger = Ledger()
-        record = ledger.intend(
-            Record(
-                ref=f"{backend.name}:{key}",
-                name=self.name,
-                plan=plan.to_dict(),
-                options=dict(backend.options),
-                evals=tuple(_stored(e) for e in self.evals),
-                gate=None if self.gate is None else self.gate.to_dict(),
-            )
-        )
-        return Run(submit(record, plan, backend, ledger, is_first=True), backend, ledger=ledger)
-
-    def _store_data(self) -> None:
-        store = Store()
-        with usable_home():
-            for data in (self.train, self.validation, *(e.data for e in self.evals)):
-                if isinstance(data, Dataset):
-                    store.put(data)
+        return submit_job(self, key=new_key())
 
     def to_dict(self, *, base: Path | None = None) -> dict[str, Any]:
         """Return the job as plain data, as in its YAML file; only what was set.
@@ -405,7 +378,7 @@ class FineTuneJob(JobFields):
         """
         from ftsdk._yaml import yaml_text
 
-        self._store_data()
+        store_data(self)
         file = None if path is None else Path(path).expanduser()
         text = yaml_text(self.to_dict(base=file.resolve().parent if file else None))
         if file is not None:
@@ -425,14 +398,3 @@ def _backend_entry(backend: str | Backend) -> str | dict[str, Any]:
     if isinstance(backend, str):
         return backend
     return {"name": backend.name, "options": dict(backend.options)} if backend.options else backend.name
-
-
-def _stored(an_eval: Eval) -> dict[str, Any]:
-    """Describe an eval whose rows are in the store.
-
-    The file that they came from may change before the evaluation. Those of a suite come with ftsdk.
-    """
-    data = an_eval.data
-    if not isinstance(data, Dataset):
-        return an_eval.to_dict()
-    return {**an_eval.to_dict(), "data": {"stored": data.fingerprint, "format": data.format, "name": data.name}}

@@ -104,12 +104,12 @@ def inspect_folder(folder: Path, model: Model, *, shown: str) -> ModelFacts:
     if "config.json" not in names:
         if "adapter_config.json" in names:
             raise ModelError(
-                f"{shown} is an adapter, not a whole model: write Model(id=<its base model>, adapter={shown!r})."
+                f"{shown} is an adapter, not a whole model: write Model(id=<its base model>, adapter={shown!r}), "
+                f"or --adapter {shown} after its base on a command line."
             )
-        raise ModelError(
-            f"{shown} has no config.json, so it is not a model in the Hugging Face layout. Pass the folder that holds "
-            "config.json."
-        )
+        ggufs = sorted(name for name in names if name.endswith(".gguf"))
+        advice = f"Pass {folder / ggufs[0]}." if ggufs else "Pass the folder that holds config.json."
+        raise ModelError(f"{shown} has no config.json, so it is not a model in the Hugging Face layout. {advice}")
     config = read_json(folder / "config.json", shown)
     _refuse_remote_code(folder, config, model, shown)
     headers = [read_safetensors_header(path) for path in weight_files(folder, shown)]

@@ -47,6 +47,8 @@ class Record:
     """
     outcome: Mapping[str, Any] | None = None
     """What the run took, once it was seen to end; what was estimated is in `plan`."""
+    sweep: Mapping[str, Any] | None = None
+    """The sweep that the run belongs to: its `id`, the `trial`, and what it differs in from the job (`changes`)."""
 
 
 class NewerRecord(ValueError):
@@ -150,6 +152,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "evals": (list,),
     "gate": (dict, type(None)),
     "outcome": (dict, type(None)),
+    "sweep": (dict, type(None)),
     "created_at": (float, int),
     "submitted_at": (float, int, type(None)),
 }

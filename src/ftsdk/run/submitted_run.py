@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ftsdk._format import html_table
 from ftsdk.backends.registry import get_backend
@@ -94,6 +94,11 @@ class SubmittedRun:
     def last_seen_state(self) -> str:
         """The state that this object saw last, or else the ledger; the backend isn't asked. It may be out of date."""
         return self._record.state
+
+    @property
+    def sweep(self) -> Mapping[str, Any] | None:
+        """The sweep that the run belongs to (`id`, `trial`), and what it differs in from the job (`changes`)."""
+        return self._record.sweep
 
     def __repr__(self) -> str:
         return f"Run({self.ref!r})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -142,15 +143,7 @@ class ScriptedBackend:
             request=request,
             adjustments=adjustments,
             workload=Workload.of(spec, max_length=spec.max_length),
-            billing=self._billing(),
-        )
-
-    def _billing(self) -> Billing:
-        if self._cost_usd is None:
-            return NotBilled(note="a scripted run costs nothing")
-        low, likely, high = self._cost_usd
-        return FixedPrice(
-            cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"})
+            billing=self._billing_of(spec),
         )
 
     def submit(self, plan: Plan, *, key: str) -> RunRef:
@@ -164,7 +157,7 @@ class ScriptedBackend:
         fault = self._send("submit", key=key)
         identifier = self._id_for(key)
         if self._read(identifier) is None:
-            entries = SCRIPTS[self._script] if isinstance(self._script, str) else self._script
+            entries = self._entries_for(plan.spec)
             self._write(
                 identifier,
                 {
@@ -226,6 +219,21 @@ class ScriptedBackend:
         chosen, reason = default_learning_rate(spec.method, spec.tuning)
         return {**request, "learning_rate": chosen}, (Adjustment(field="learning_rate", chosen=chosen, reason=reason),)
 
+    def _entries_for(self, spec: JobSpec) -> Sequence[ScriptEntry]:
+        """The script that a run plays: the same for each, here."""
+        del spec
+        return SCRIPTS[self._script] if isinstance(self._script, str) else self._script
+
+    def _billing_of(self, spec: JobSpec) -> Billing:
+        """What a run costs: the same for each, here."""
+        del spec
+        if self._cost_usd is None:
+            return NotBilled(note="a scripted run costs nothing")
+        low, likely, high = self._cost_usd
+        return FixedPrice(
+            cost=CostRange.from_dict({"low": low, "likely": likely, "high": high, "source": "the script"})
+        )
+
     def _id_for(self, key: str) -> str:
         return key
 
@@ -238,6 +246,7 @@ class ScriptedBackend:
             if entry["kind"] in ("wait", "halt"):
                 continue
             line = {**entry, "seq": len(events), "at": _FIRST_AT + number}
+            line.pop("price_usd", None)  # of the status
             if entry["kind"] == "state":
                 line["state"] = self._state_for(entry["native"])
             events.append(read_event(json.dumps(line), seq=len(events)))
@@ -250,12 +259,19 @@ class ScriptedBackend:
         if not states:
             return RunStatus(state="queued", native="pending")
         last = states[-1]
+        prices = [entry["price_usd"] for entry in run["entries"][: run["tick"]] if "price_usd" in entry]
+        price = Decimal(str(prices[-1])) if prices else None
         if last.diagnosis is None:
-            return RunStatus(state=last.state, native=last.native, reason=last.reason)
+            return RunStatus(state=last.state, native=last.native, reason=last.reason, price_usd=price)
         found = last.diagnosis
         diagnosis = Diagnosis(found["kind"], found["message"], found.get("step"), tuple(found.get("suggestions", ())))
         return RunStatus(
-            state=last.state, native=last.native, reason=last.reason, diagnosis=diagnosis, log_tail=last.reason
+            state=last.state,
+            native=last.native,
+            reason=last.reason,
+            diagnosis=diagnosis,
+            log_tail=last.reason,
+            price_usd=price,
         )
 
     def _is_halted(self, run: Mapping[str, Any]) -> bool:

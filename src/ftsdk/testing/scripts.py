@@ -81,7 +81,8 @@ SCRIPTS: Mapping[str, tuple[ScriptEntry, ...]] = {
 }
 """Runs by name, entry by entry.
 
-An event as the service would write it, `wait` (nothing happens), or `halt` (until `resume`).
+An event as the service would write it, `wait` (nothing happens), or `halt` (until `resume`). A `price_usd` in an entry
+is what the service says from then on that the run costs.
 """
 
 

@@ -135,7 +135,7 @@ def _request_of(tracker: TrackerRequest | Tracker) -> TrackerRequest:
     known = installed(GROUP)
     if name not in known:
         listed = (
-            f" Installed: {', '.join(sorted(known))}."
+            " `ftsdk doctor` shows whose packages are installed."
             if known
             else f" No package with an entry point in the group {GROUP!r} is installed."
         )

@@ -248,7 +248,7 @@ def a_checkup(*states: str) -> Checkup:
 def test_a_checkup_prints_and_survives_json() -> None:
     found = a_checkup("ok", "missing", "problem")
     assert (found.is_ok, [check.name for check in found.problems]) == (False, ["n2"])
-    assert str(found).endswith("To be mended: n2.")
+    assert str(found).endswith("1 problem: n2.")
     assert str(found).count("-> do it") == 3
     assert Checkup.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     console = Console(width=200, file=io.StringIO())
@@ -257,6 +257,14 @@ def test_a_checkup_prints_and_survives_json() -> None:
     assert "[red]" in shown
     assert "\x1b[31m" not in shown
     assert "&lt;b&gt;" in found.to_html()
+
+
+def test_a_checkup_is_wrapped_to_the_width_and_paths_stay_whole() -> None:
+    long = Check(part="machine", name="home", state="ok", found="/home/" + "a" * 60, next_step="set it " * 20)
+    shown = Checkup(checks=(long,)).to_text(60)
+    assert "/home/" + "a" * 60 in shown
+    assert all(len(line) <= 60 or "/home/" in line for line in shown.splitlines())
+    assert shown.endswith("No problems found.")
 
 
 def test_the_command_prints_json_and_its_status_tells_of_problems(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +276,7 @@ def test_the_command_prints_json_and_its_status_tells_of_problems(monkeypatch: p
     monkeypatch.setenv("MODAL_TOKEN_ID", "ak-planted")
     done = CliRunner().invoke(app, ["doctor", "--quick"])
     assert done.exit_code == 1
-    assert "To be mended: Modal." in done.stdout
+    assert "1 problem: Modal." in done.stdout
     assert "planted" not in done.stdout
 
 

@@ -47,6 +47,12 @@ def test_each_line_of_a_pipe_is_a_question(server: ApiServer) -> None:
     assert len(server.requests[-1]["messages"]) == 3
 
 
+def test_without_memory_each_question_stands_alone(server: ApiServer) -> None:
+    shown = chat(f"{server.url}#m", "--no-memory", "--system", "be kind", keys="one\ntwo\n")
+    assert (shown.exit_code, shown.stdout) == (0, "one\ntwo\n")
+    assert [message["content"] for message in server.requests[-1]["messages"]] == ["be kind", "two"]
+
+
 def test_an_answer_cannot_drive_the_terminal(server: ApiServer) -> None:
     server.respond = lambda request, n: Response(content=completion(request, HOSTILE), is_billed=True)
     assert chat(f"{server.url}#m", "a").stdout == f"{SHOWN}\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from ftsdk._format import text_table
 from ftsdk.cli.app import app
 from ftsdk.cli.exit_codes import code_of_error
 from ftsdk.cli.overrides import with_overrides
@@ -108,6 +109,23 @@ def test_long_lines_fold_under_their_content_and_addresses_stay_whole() -> None:
     assert fold(text, 200) == text
 
 
+def test_a_row_of_a_table_is_folded_in_its_last_column_and_the_rule_is_cut() -> None:
+    table = text_table(
+        [("gate", "found"), ("files", "all of them"), ("score", "these examples can't rule out a loss")], has_rule=True
+    )
+    assert fold(f"{table}\n\nafter the table, a line that is long", 32).splitlines() == [
+        "gate   found",
+        "-----  -------------------------",
+        "files  all of them",
+        "score  these examples can't rule",
+        "       out a loss",
+        "",
+        "after the table, a line that is",
+        "  long",
+    ]
+    assert fold(table, 200) == table
+
+
 def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> None:
     line = "  a month          $1,240  $1.24 per 1,000 answers                   2 replicas, 2% used"
     assert fold(line, 70).splitlines() == [
@@ -115,6 +133,17 @@ def test_a_column_pushed_to_the_right_comes_back_when_its_line_is_folded() -> No
         "      used",
     ]
     assert fold(line, 100) == line
+
+
+def test_every_command_has_a_heading_in_the_help() -> None:
+    registered = [*app.registered_commands, *app.registered_groups]
+    assert {one.rich_help_panel for one in registered} == {"Before a run", "Runs", "Judge a model", "Ship a model"}
+
+
+def test_a_server_that_is_not_there_is_named_with_those_that_are() -> None:
+    done = CliRunner().invoke(app, ["stop", "llama-1"])
+    assert isinstance(done.exception, SpecError)
+    assert str(done.exception).startswith("no server 'llama-1' on this machine (none is running)")
 
 
 def test_a_pipe_gets_lines_whole(tmp_path: Path) -> None:

@@ -29,6 +29,15 @@ def test_a_model_is_exported_and_reported(tiny_model: Path, tmp_path: Path) -> N
     assert "only the files were checked" in page.read_text()
 
 
+def test_the_next_step_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    into = tmp_path / "out"
+    found = CliRunner().invoke(app, ["export", str(tiny_model), "--into", str(into), "--no-prove"])
+
+    said = "".join(found.stderr.split())
+    assert f"{into}/README.mdtellshowtoloadit" in said
+    assert "ftsdkserve" not in said  # a merged folder is for transformers and vLLM
+
+
 def test_what_cannot_be_exported_is_said(tiny_model: Path, tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["export", str(tiny_model), "--into", str(tmp_path / "out"), "--to", "onnx"])
 

@@ -84,3 +84,18 @@ def test_a_server_runs_until_it_is_interrupted(tiny_model: Path, tmp_path: Path)
         assert process.wait() == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/models")
+
+
+def test_a_server_that_was_stopped_from_elsewhere_says_so(tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="the extra 'export' isn't installed")
+    from tiny_gguf import write_gguf
+
+    file = write_gguf(tiny_model, tmp_path / "mails.gguf")
+    with served(str(file)) as process:
+        assert process.stdout is not None
+        url = next(line for line in process.stdout if line.startswith("http://")).split()[0]
+        listed = CliRunner().invoke(app, ["deployments"]).stdout
+        assert f"at {url}" in listed
+        assert CliRunner().invoke(app, ["stop", listed.split()[0]]).exit_code == 0
+        assert "stopped by `ftsdk stop`" in process.stdout.read()
+        assert process.wait() == 0

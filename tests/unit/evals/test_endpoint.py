@@ -465,3 +465,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_an_endpoint_prints_as_its_model_and_address() -> None:
+    shown = str(Endpoint(url="https://api.example.com/v1", model="mails", api_key_env="MY_KEY"))
+    assert shown == "mails at https://api.example.com/v1, with the key in MY_KEY"

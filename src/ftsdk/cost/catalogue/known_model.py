@@ -66,6 +66,8 @@ class KnownModel(Value):
     """The context window, in tokens."""
     year: int
     """In which it was released."""
+    tuned_at: tuple[str, ...] = ()
+    """Services whose catalogue names it, at a price by its size or by its name."""
     source: Source
     read: Day
 

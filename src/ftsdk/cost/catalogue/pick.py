@@ -18,6 +18,7 @@ __all__ = ["Picked", "Task", "pick_models"]
 Task = Literal["classification", "extraction", "json", "style", "chat", "reasoning"]
 _USUAL_B = {"classification": 1.7, "extraction": 4.0, "json": 4.0, "style": 8.0, "chat": 8.0, "reasoning": 14.0}
 """Billions of parameters that such tasks usually take after a fine-tune: judgement, as in `../advice/advice.yaml`."""
+_TUNINGS = {"lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Picked:
     """Conditions of its licence and what is unusual about it."""
 
     def __str__(self) -> str:
-        how = "" if self.tuning is None else f", {self.tuning}"
+        how = "" if self.tuning is None else f": {_TUNINGS.get(self.tuning, self.tuning)} fits"
         return "\n".join([f"{self.model}{how}", *(f"  {note}" for note in self.notes)])
 
     __rich__ = rich_text
@@ -66,7 +67,7 @@ def pick_models(
         users_millions: Monthly users of your products, in millions.
         own_name: Whether the tuned model is distributed under a name that you choose freely.
         gated: Whether a model may be used whose terms have to be accepted on the hub.
-        service: A service that must have a price for tuning it, such as `together`.
+        service: A service that tunes it, such as `together`.
         most_b: The most billions of parameters.
         family: Only this family.
         most: How many models are returned.

@@ -1,4 +1,4 @@
-"""Which services tune a model, by the price book."""
+"""Which services tune a model, by their catalogues and by the price book."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SKU = re.compile(r"^ft/(?:lora|full)-(?:sft|dpo)/(?P<model>.+)$")
 
 
 def services_that_tune(model: KnownModel, book: PriceBook | None = None) -> tuple[str, ...]:
-    """Return the services that have a price for tuning this very model; others may tune it at a price by size."""
-    found: set[str] = set()
+    """Return the services that are known to tune this very model: others may, too."""
+    found = set(model.tuned_at)
     for row in (book or PriceBook.load()).prices():
         match = _SKU.match(row.sku)
         if match is not None and match["model"].lower() == model.hub.lower():

@@ -1,4 +1,4 @@
-"""What is wrong with texts by rule: each rule has a name, a reason, and the clean step that mends it."""
+"""What is wrong with texts by rule: each rule has a name, a reason, and the clean step that fixes it."""
 
 from ftsdk.data.quality.encoding import repair
 from ftsdk.data.quality.label_errors import LabelIssue, label_issues

@@ -1,4 +1,4 @@
-"""The rules by name: why each matters, and what mends it."""
+"""The rules by name: why each matters, and what fixes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Rule:
     why: str
     """Why it matters for training, as a sentence."""
     step: str | None
-    """The step of `Dataset.clean` that mends it; None: only a person can."""
+    """The step of `Dataset.clean` that fixes it; None: only a person can."""
     is_safe: bool = False
     """Whether that step loses nothing, and runs by default."""
     source: str | None = None

@@ -1,4 +1,4 @@
-"""A finding: what is wrong, in how many rows, why it matters, and the call that mends it."""
+"""A finding: what is wrong, in how many rows, why it matters, and the call that fixes it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Finding:
     """Up to five."""
     why: str
     fix: str
-    """The call that mends it; empty where none can."""
+    """The call that fixes it; empty where none can."""
     positions: tuple[int, ...] = field(default=(), repr=False)
     """All the rows, by position; those of a dataset in `against` for leaks, and of `queries` for coverage."""
 

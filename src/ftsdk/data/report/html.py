@@ -52,7 +52,7 @@ def _finding(finding: Finding) -> str:
         f'<span class="muted">{finding.code}</span>'
     )
     detail = f"<p>{escaped(finding.detail)}</p>" if finding.detail else ""
-    fix = f"<p>To mend it: <code>{escaped(finding.fix)}</code></p>" if finding.fix else ""
+    fix = f"<p>To fix it: <code>{escaped(finding.fix)}</code></p>" if finding.fix else ""
     examples = html_table((escaped(place(example)), escaped(example.excerpt)) for example in finding.examples)
     why = f"<p>{escaped(finding.why)}</p>"
     return f'<div class="finding {finding.severity}"><p>{head}</p>{why}{detail}{examples}{fix}</div>'

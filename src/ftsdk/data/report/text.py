@@ -40,11 +40,10 @@ def facts(report: DataReport) -> list[tuple[str, str]]:
         found.append(("truncated", f"{share(lengths.truncated, report.rows)} at max_length {lengths.max_length:,}"))
     if report.classes:
         most, least = report.classes[0], report.classes[-1]
-        found.append(("classes", f"{len(report.classes):,}, of {least[1]:,} to {most[1]:,} rows"))
+        rows = f"{least[1]:,} to {most[1]:,} rows" if least[1] != most[1] else f"{most[1]:,} rows each"
+        found.append(("classes", f"{len(report.classes):,}, of {rows}"))
     if report.languages:
-        found.append(
-            ("languages", ", ".join(f"{code} {part:.1%}".replace("%", " %") for code, part in report.languages[:5]))
-        )
+        found.append(("languages", ", ".join(f"{code} {part:.1%}" for code, part in report.languages[:5])))
     if report.against:
         shared = "" if any(finding.code == "leaks" for finding in report.findings) else ": no row or prompt is shared"
         found.append(
@@ -70,7 +69,7 @@ def counted(number: int, what: str) -> str:
 def share(number: int, of: int) -> str:
     """Return a number of rows with its share of all."""
     part = number / of if of else 0.0
-    percent = "under 0.1%" if 0 < part < 0.001 else f"{part:.1%}".replace("%", " %")
+    percent = "under 0.1%" if 0 < part < 0.001 else f"{part:.1%}"
     return f"{counted(number, 'row')} ({percent})"
 
 

@@ -158,12 +158,16 @@ class Fingerprint(Value):
         if self.buckets:
             parts.append(f"{len(self.whole.labels)} labels")
         if self.whole.languages:
-            parts.append(f"languages {', '.join(list(self.whole.languages)[:5])}")
+            parts.append(f"languages {', '.join(_language(code) for code in list(self.whole.languages)[:5])}")
         if self.slices:
             parts.append(f"{len(self.slices)} slices by {self.slice_by}")
         return f"Fingerprint of {', '.join(parts)}"
 
     __rich__ = rich_text
+
+
+def _language(code: str) -> str:
+    return "undetermined" if code == "?" else code
 
 
 def _measure() -> Callable[..., dict[str, Any]]:

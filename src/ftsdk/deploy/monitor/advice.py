@@ -43,7 +43,8 @@ def advise(looks: Sequence[DriftLook], verdicts: Mapping[str, bool]) -> tuple[Ad
 
 
 def _advice(name: str | None, look: DriftLook, quiet: Iterable[str], verdicts: Mapping[str, bool]) -> Advice:
-    what = " and ".join(dict.fromkeys(check.what for check in look.alarms))
+    *most, last = dict.fromkeys(check.what for check in look.alarms)
+    what = f"{', '.join(most)} and {last}" if most else last
     moved = f"The {what} of {'the traffic' if name is None else f'slice {name}'} left the training data"
     now = [verdicts[id] for id in look.ids if id in verdicts]  # noqa: A001
     before = [verdicts[id] for id in quiet if id in verdicts]  # noqa: A001

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ftsdk._format import Html, bold, escaped, html_block, html_page, html_table
 from ftsdk.deploy.monitor.plots import acceptance_plot, latency_plot, requests_plot
-from ftsdk.deploy.monitor.text import HEADS, cells, clock, counts, seconds, shown_cost, shown_share
+from ftsdk.deploy.monitor.text import ANSWERS, HEADS, TIMES, cells, clock, counts, seconds, shown_cost, shown_share
 
 if TYPE_CHECKING:
     from ftsdk.deploy.drift import DriftLook
@@ -22,7 +22,9 @@ _STYLE = (
     ".ftsdk .tile b{font-size:1.35em;display:block;font-variant-numeric:tabular-nums}"
     ".ftsdk .tile span{font-size:.9em;opacity:.75}"
     ".ftsdk .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:0 2em}"
-    ".ftsdk .wide{overflow-x:auto}.ftsdk .wide td,.ftsdk .wide th{white-space:nowrap}"
+    ".ftsdk .targets{display:flex;flex-wrap:wrap;gap:0 2.5em}.ftsdk .targets table{max-width:100%}"
+    ".ftsdk .targets td:last-child,.ftsdk .targets th:last-child{padding-right:0}"
+    "@media(max-width:30em){.ftsdk .targets td,.ftsdk .targets th{padding-right:.5em;font-size:.9em}}"
     ".ftsdk .note{border-left:5px solid #94a3b8;padding:.2em 0 .2em .9em;margin:1em 0}"
     ".ftsdk .note.good{border-color:#059669}.ftsdk .note.bad{border-color:#dc2626}"
     ".ftsdk .note.open{border-color:#d97706}"
@@ -54,7 +56,7 @@ def to_block(report: MonitorReport) -> Html:
         *(f"<div>{plot(report.moments)}</div>" for plot in (requests_plot, latency_plot, acceptance_plot)),
         "</div>",
         "<h4>Targets</h4>",
-        f'<div class="wide">{_targets(report)}</div>',
+        f'<div class="targets">{_targets(report, ANSWERS)}{_targets(report, TIMES)}</div>',
         "<h4>Errors and fallbacks</h4>",
         html_table(
             [("Errors", counts(report.whole.errors)), ("Fallbacks", counts(report.whole.fallbacks))], has_row_heads=True
@@ -69,10 +71,11 @@ def _tiles(report: MonitorReport) -> str:
     whole = report.whole
     fallbacks = sum(whole.fallbacks.values())
     cost = whole.usd_per_1k_accepted
+    first = f"first token, median (p95 {seconds(whole.first_p95_s)})"
     tiles = (
         (f"{whole.requests:,}", "requests"),
         (seconds(whole.p50_s), f"answer, median (p95 {seconds(whole.p95_s)})"),
-        (seconds(whole.first_p50_s), f"first token, median (p95 {seconds(whole.first_p95_s)})"),
+        *([(seconds(whole.first_p50_s), first)] if whole.first_p50_s is not None else []),
         (_percent(whole.failed, whole.requests), f"failed ({whole.failed:,})"),
         (_percent(fallbacks, whole.requests), f"fell back ({fallbacks:,})"),
         (shown_share(whole).split(" (")[0], f"accepted of {whole.judged:,} judged"),
@@ -139,12 +142,12 @@ def _promise_note(report: MonitorReport) -> str:
     return f'<div class="note {kind}"><p>{escaped(sentence)}</p></div>'
 
 
-def _targets(report: MonitorReport) -> Html:
-    rows = [cells(name, one) for name, one in report.arms.items()]
+def _targets(report: MonitorReport, columns: tuple[int, ...]) -> Html:
+    rows = [*(cells(name, one) for name, one in report.arms.items()), cells("all", report.whole)]
     return html_table(
-        [tuple(map(escaped, row)) for row in (*rows, cells("all", report.whole))],
-        head=HEADS,
-        right=range(1, len(HEADS)),
+        [tuple(escaped(row[n]) for n in columns) for row in rows],
+        head=[HEADS[n] for n in columns],
+        right=range(1, len(columns)),
         has_row_heads=True,
     )
 
@@ -157,7 +160,7 @@ def _looks(report: MonitorReport) -> str:
     unknown = f" Slices without enough training data: {counts(report.unknown_slices)}." if report.unknown_slices else ""
     return (
         "<h4>Drift, window by window</h4>"
-        f'<div class="wide">{html_table(rows, head=("until, UTC", "slice", "answers", "checks"))}</div>'
+        f"{html_table(rows, head=('until, UTC', 'slice', 'answers', 'checks'))}"
         f'<p class="muted">{escaped(rest + unknown)}</p>'
     )
 

@@ -160,6 +160,8 @@ class Monitor:
         found: list[Example] = []
         for name in wanted:
             prompt, answer = texts.get(name, (None, None))
+            if prompt is not None and any(one.prompt == prompt for one in found):
+                continue  # a client that repeats one question fills the list with it
             request = self._by_id.get(name)
             found.append(Example(id=name, at=None if request is None else request.at, prompt=prompt, answer=answer))
         return tuple(found)

@@ -66,7 +66,9 @@ def _axes(moments: Sequence[Moment], top: str, bottom: str) -> list[str]:
     base = _HEIGHT - _BOTTOM
     line = f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{{0}}" y2="{{0}}" stroke="{MUTED}" stroke-width="1" opacity=".5"/>'
     first, last = clock(moments[0].at), clock(moments[-1].at)
-    shown = slice(11, None) if moments[-1].at - moments[0].at < 30 * 3600 else slice(5, 10)
+    hours = (moments[-1].at - moments[0].at) / 3600
+    # The time of day; with the day where the span touches two, the day alone where it is long.
+    shown = slice(11, None) if hours < 12 else slice(5, None) if hours < 48 else slice(5, 10)
     return [
         line.format(base),
         line.format(_TOP),

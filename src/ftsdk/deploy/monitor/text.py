@@ -11,22 +11,25 @@ if TYPE_CHECKING:
     from ftsdk.deploy.monitor.figures import Figures
     from ftsdk.deploy.monitor.report import MonitorReport
 
-__all__ = ["HEADS", "cells", "clock", "counts", "seconds", "shown_cost", "shown_share", "to_text"]
+__all__ = ["ANSWERS", "HEADS", "TIMES", "cells", "clock", "counts", "seconds", "shown_cost", "shown_share", "to_text"]
 
 HEADS = ("target", "requests", "p50", "p95", "p99", "first p50", "p95", "failed", "rejected", "accepted", "cost")
+TIMES, ANSWERS = (0, 2, 3, 4, 5, 6), (0, 1, 7, 8, 9, 10)
+"""Which columns each of two tables has, for a terminal of 80 characters and for a phone."""
 
 
 def to_text(report: MonitorReport) -> str:
     """Return the report as text."""
     whole = report.whole
+    rows = [HEADS, *(cells(name, one) for name, one in report.arms.items()), cells("all", whole)]
+    answers, times = ([tuple(row[n] for n in columns) for row in rows] for columns in (ANSWERS, TIMES))
+    many = f"{whole.requests:,} request{'' if whole.requests == 1 else 's'}"
     lines = [
-        f"{report.route}: {whole.requests:,} requests from {clock(report.since)} to {clock(report.until)} UTC",
+        f"{report.route}: {many} from {clock(report.since)} to {clock(report.until)} UTC",
         "",
-        text_table(
-            [HEADS, *(cells(name, one) for name, one in report.arms.items()), cells("all", whole)],
-            right=range(1, len(HEADS)),
-            has_rule=True,
-        ),
+        text_table(answers, right=range(1, len(ANSWERS)), has_rule=True),
+        "",
+        text_table(times, right=range(1, len(TIMES)), has_rule=True),
         "",
         f"Tokens     {whole.input_tokens:,} in, {whole.output_tokens:,} out",
         f"Errors     {counts(whole.errors)}",
@@ -40,8 +43,10 @@ def to_text(report: MonitorReport) -> str:
         if advice is not report.advice[0]:
             lines.append(f"           {advice.sentence}")
         lines += [f"           {check}" for check in advice.look.alarms]
+    if report.examples:
+        lines.append("           requests that show it:")
     lines += [
-        f"           {printable(example.id, 100)}" + ("" if example.prompt is None else f": {example.prompt[:100]!r}")
+        f"           - {printable(example.id, 100)}" + ("" if example.prompt is None else f": {example.prompt[:100]!r}")
         for example in report.examples
     ]
     if report.unknown_slices:

@@ -1,4 +1,4 @@
-"""The status of a router, for people."""
+"""The status of a router as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["RouterStatus"]
 
 
 class RouterStatus:
-    """How a router stands. Print it."""
+    """The status of a router. Print it."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         """Keep what the router, or its address `/status`, has said."""
@@ -35,19 +35,9 @@ class RouterStatus:
     def __str__(self) -> str:
         fields = self._fields
         lines = [f"{fields['route']}: {self.alias}"]
-        for name, target in (fields.get("targets") or {}).items():
-            lines.append(f"  {name}: {target['model']} at {target['url']}, breaker {_breaker(target)}")
-        trial = fields.get("trial")
-        if trial:
-            pairs = trial["pairs"]
-            lines.append(
-                f"  trial: {sum(pairs.values())} pairs; only the champion's answer was accepted in "
-                f"{pairs['champion_only']}, only the canary's in {pairs['canary_only']}; evidence that the canary is "
-                f"worse {trial['evidence_worse']:.3g}, better {trial['evidence_better']:.3g}; "
-                f"{trial['evidence_needed']:.3g} decides"
-            )
-            if trial["could_be_promoted"]:
-                lines.append("  it could be promoted: ftsdk route promote FILE")
+        lines += [f"  {name}: {_target(target)}" for name, target in (fields.get("targets") or {}).items()]
+        if trial := fields.get("trial"):
+            lines += [f"  {line}" for line in _trial(trial, self.alias)]
         if fields.get("not_watched"):
             lines.append(f"  conditions of the gate that live traffic can't check: {', '.join(fields['not_watched'])}")
         return "\n".join(lines)
@@ -55,6 +45,32 @@ class RouterStatus:
     __rich__ = rich_text
 
 
-def _breaker(target: Mapping[str, Any]) -> str:
+def _target(target: Mapping[str, Any]) -> str:
+    text = f"{target['model']} at {target['url']}"
+    if "breaker" not in target:  # as told by another process than the router
+        return text
     times = target["opened"]
-    return target["breaker"] if not times else f"{target['breaker']} (opened {times} time{'' if times == 1 else 's'})"
+    opened = f" (opened {times} time{'' if times == 1 else 's'})" if times else ""
+    return f"{text}, breaker {target['breaker']}{opened}"
+
+
+def _trial(trial: Mapping[str, Any], alias: Alias) -> list[str]:
+    pairs, limit = trial["pairs"], trial["limit"]
+    many = sum(pairs.values())
+    lines = ["trial: no pairs of answers yet; `shadow` makes them"]
+    if many:
+        lines = [
+            f"trial: {many} pair{'' if many == 1 else 's'} of answers; only {alias.champion}'s was accepted in "
+            f"{pairs['champion_only']}, only {alias.canary}'s in {pairs['canary_only']}",
+            f"evidence that {alias.canary} is worse: {trial['evidence_worse']:.3g}, better: "
+            f"{trial['evidence_better']:.3g}; {trial['evidence_needed']:.3g} decides",
+        ]
+    judged = limit["accepted"] + limit["rejected"]
+    if limit["at_least"] is not None:
+        lines.append(
+            f"gate: {limit['accepted']} of {judged} answers of {alias.canary} were accepted; at least "
+            f"{limit['at_least']:.0%} are required"
+        )
+    if trial["could_be_promoted"]:
+        lines.append("it could be promoted: ftsdk route promote FILE")
+    return lines

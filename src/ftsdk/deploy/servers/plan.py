@@ -95,9 +95,9 @@ class ServerPlan(Value):
             UnsupportedSpecError: A model can't be served as it is; names each part and what to do.
         """
         if self.refused:
-            raise UnsupportedSpecError(
-                self.engine, [Gap(part.model, part.what, (), part.advice) for part in self.refused]
-            )
+            gaps = [Gap(part.model, part.what, (), part.advice) for part in self.refused]
+            refused = "".join(f"\n  {part}" for part in self.refused)
+            raise UnsupportedSpecError(self.engine, gaps, message=f"{self.engine} can't serve this:{refused}")
 
     def _facts(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftsdk._files import replace_file
+from ftsdk._files import read_regular_file, replace_file
+from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk._rich_text import rich_text
+from ftsdk.deploy.servers.llama_cpp.child import READY
 from ftsdk.deploy.servers.llama_cpp.process import stop_process
 from ftsdk.errors import SpecError
 from ftsdk.runfolder.lock import is_held
 from ftsdk.spec import Value
 
-__all__ = ["ServerRecord", "servers", "servers_folder", "stop_server"]
+__all__ = ["ServerRecord", "is_asked_to_stop", "servers", "servers_folder", "stop_server"]
+
+_log = logging.getLogger(__name__)
 
 _RECORD = "record.json"
+_STOP = "stop-asked"
+_MOST_BYTES = 1 << 20
 _KEPT_S = 7 * 86_400
 """How long the log of a server that has ended is kept, in seconds."""
 
@@ -36,9 +44,18 @@ class ServerRecord(Value):
     """Seconds since the epoch."""
 
     def __str__(self) -> str:
-        return f"{self.name} [{self.engine}] {', '.join(self.models)}, started by process {self.owner_pid}"
+        url = self.read_url()
+        where = "starting" if url is None else f"at {url}"
+        return f"{self.name} [{self.engine}] {where}, of process {self.owner_pid}: {', '.join(self.models)}"
 
     __rich__ = rich_text
+
+    def read_url(self) -> str | None:
+        """Return its address; None: it doesn't answer yet."""
+        try:
+            return str(json.loads((servers_folder() / self.name / READY).read_bytes())["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def write(self) -> Path:
         """Write the record, before anything is started; return its folder."""
@@ -69,9 +86,16 @@ def stop_server(name: str, *, wait_s: float = 30.0) -> None:
     """
     for folder, record in _records():
         if record.name == name:
+            (folder / _STOP).touch()
             stop_process(folder, wait_s=wait_s)
             return
-    raise SpecError(f"no server {name!r} on this machine; `ftsdk deployments` lists those that run")
+    running = ", ".join(record.name for record in servers()) or "none is running"
+    raise SpecError(f"no server {name!r} on this machine ({running}); a run's ref is like local:20261123-ab12cd")
+
+
+def is_asked_to_stop(folder: Path) -> bool:
+    """Return whether `stop_server` was called for the server of this folder, by whatever process."""
+    return (folder / _STOP).exists()
 
 
 def forget_old(*, now: float | None = None) -> None:
@@ -83,5 +107,12 @@ def forget_old(*, now: float | None = None) -> None:
 
 
 def _records() -> Iterator[tuple[Path, ServerRecord]]:
+    """Yield the records; one that can't be read hides no other: its server ends with the process that started it."""
     for file in sorted(servers_folder().glob(f"*/{_RECORD}")):
-        yield file.parent, ServerRecord.from_json(file.read_bytes())
+        try:
+            record = ServerRecord.from_json(read_regular_file(file, most_bytes=_MOST_BYTES))
+        except (OSError, ValueError, SpecError) as error:
+            _log.warning("the record of a server can't be read: %s: %s", file, printable(str(error), 300))
+            continue
+        if record.name == file.parent.name:
+            yield file.parent, record

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
-from ftsdk.models.export.export_report import Export
+from ftsdk.models.export.export_report import NOT_RUN, Export
 from ftsdk.models.hub_cache import cached_snapshot
 from ftsdk.models.identity import base_name
 from ftsdk.models.materialize import materialize
@@ -62,7 +62,7 @@ def model_card(model: Model, export: Export, facts: CardFacts, *, licence: str |
         "## How to load it\n\n" + _loading(model, export),
         _evals(facts.evals),
         _parity(export),
-        _data(facts),
+        _data(facts, model),
         _made_with(facts),
     ]
     return "\n".join(part for part in parts if part)
@@ -148,7 +148,8 @@ def _loading(model: Model, export: Export) -> str:
         case "merged":
             return _code("python", _MERGED)
         case "gguf":
-            return _code("bash", f"llama-server -m {export.main_file} --jinja")
+            lora = "" if export.adapter_file is None else f" --lora {export.adapter_file}"
+            return _code("bash", f"llama-server -m {export.main_file}{lora} --jinja")
         case _:
             return _code("bash", "ollama create my-model -f Modelfile\nollama run my-model")
 
@@ -184,19 +185,24 @@ def _parity(export: Export) -> str:
     }[parity.state]
     rows = [(gate.name, gate.verdict, gate.detail) for gate in parity.gates]
     notes = "".join(f"\n- {_cell(note)}" for note in parity.notes)
-    return (
-        f"## Is it the model that was evaluated?\n\n{said} It was held against {parity.reference}, and measured in "
-        f"{parity.measured}.\n\n{_table(('gate', 'verdict', 'found'), rows)}{notes}\n"
-    )
+    where = "" if parity.measured == NOT_RUN else f", and run in {parity.measured}"
+    gates = _table(("gate", "verdict", "found"), rows)
+    compared = f"It was compared with {parity.reference}{where}."
+    return f"## Is it the model that was evaluated?\n\n{said} {compared}\n\n{gates}{notes}\n"
 
 
-def _data(facts: CardFacts) -> str:
+def _data(facts: CardFacts, model: Model) -> str:
     if not facts.data and not facts.spec:
         return ""
     rows = [(part, f"`{digest}`") for part, digest in facts.data.items()]
     data = _table(("data", "SHA-256 of the rows"), rows) if rows else ""
-    spec = "\nThe job:\n\n" + _code("json", json.dumps(facts.spec, indent=1, ensure_ascii=False)) if facts.spec else ""
-    return f"## How it was trained\n\n{data}{spec}"
+    spec = dict(facts.spec)
+    if model.source != "hub" and "model" in spec:
+        # Folders of the machine that trained are nobody's business.
+        own = {key: value for key, value in cast("Mapping[str, Any]", spec["model"]).items() if key != "adapter"}
+        spec["model"] = {**own, "id": base_name(model)}
+    shown = "\nThe job:\n\n" + _code("json", json.dumps(spec, indent=1, ensure_ascii=False)) if spec else ""
+    return f"## How it was trained\n\n{data}{shown}"
 
 
 def _made_with(facts: CardFacts) -> str:

@@ -97,8 +97,8 @@ def ends_gate(reference: Observation, written: Observation) -> Gate:
     return Gate(
         name="ends",
         verdict="same",
-        detail=f"answers end with {', '.join(map(str, sorted(reference.ends)))} as before, as {stops} of "
-        f"{len(reference.answers)} did",
+        detail=f"answers end with token {' or '.join(map(str, sorted(reference.ends)))}, as before; {stops} of "
+        f"{len(reference.answers)} did end",
     )
 
 
@@ -126,7 +126,7 @@ def adapter_gate(reference: Observation, written: Observation, tolerance: Tolera
         f"{figures['to_tuned']:.2g} nats from the tuned model and {figures['to_base']:.2g} from the base, on average"
     )
     if not figures["to_tuned"] < figures["to_base"]:  # nor if they aren't numbers
-        return Gate(name="adapter", verdict="differs", detail=f"the adapter isn't in it: {found}", figures=figures)
+        return Gate(name="adapter", verdict="differs", detail=f"not applied: {found}", figures=figures)
     if written.without_adapter is not None:
         rows = zip(reference.without_adapter, written.without_adapter, strict=True)
         off = [
@@ -143,7 +143,7 @@ def adapter_gate(reference: Observation, written: Observation, tolerance: Tolera
                 detail=f"with the adapter switched off it isn't the base: {figures['off']:.2g} nats from it on average",
                 figures=figures,
             )
-    return Gate(name="adapter", verdict="same", detail=f"it is in it: {found}", figures=figures)
+    return Gate(name="adapter", verdict="same", detail=f"applied: {found}", figures=figures)
 
 
 def log_probability_gate(reference: Observation, written: Observation, tolerance: Tolerance) -> Gate:

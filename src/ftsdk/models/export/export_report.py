@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +13,16 @@ from ftsdk._rich_text import rich_text
 from ftsdk.models.export.export_manifest import ExportState
 from ftsdk.models.export.gates import ChangedAnswer, Gate
 
-__all__ = ["Export", "Parity"]
+__all__ = ["NOT_RUN", "Export", "Parity"]
 
 _NEEDED = frozenset({"files", "tokenizer", "template", "ends", "log-probabilities", "greedy"})
 """Gates without which nothing is proven; whole models have no adapter, and not every run has evals."""
 _SHOWN = 5
 """Changed answers in a text; the page and `to_dict()` have all."""
 _CUT = 70
+NOT_RUN = "nothing"
+"""What ran an export that wasn't compared with its model."""
+_STYLE = ".ftsdk h3,.ftsdk th+td{overflow-wrap:anywhere}.ftsdk td{overflow-wrap:break-word}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,8 @@ class Export:
     """Of a GGUF file: how many tensors have each number format."""
     main_file: str | None = None
     """Of a GGUF export: the file that servers open."""
+    adapter_file: str | None = None
+    """Of a GGUF export in two files: the adapter, which servers open beside the other one."""
 
     @property
     def state(self) -> ExportState:
@@ -107,51 +113,66 @@ class Export:
         }
 
     def __str__(self) -> str:
-        lines = [*self._head(), "", text_table([("gate", "verdict", "found"), *self._rows()], has_rule=True)]
-        lines += [f"\n{len(self.parity.changed)} answers changed:"] if self.parity.changed else []
+        lines = [f"{label:<8}  {text}" for label, text in self._head()]
+        lines += ["", text_table([("gate", "verdict", "found"), *self._rows()], has_rule=True)]
+        changed = len(self.parity.changed)
+        lines += [f"\n{changed} answer{'' if changed == 1 else 's'} changed:"] if changed else []
         for answer in self.parity.changed[:_SHOWN]:
             lines += [
                 f"  {_cut(answer.prompt)}",
                 f"    before  {_cut(answer.before)}",
                 f"    now     {_cut(answer.after)}",
             ]
-        if (more := len(self.parity.changed) - _SHOWN) > 0:
+        if (more := changed - _SHOWN) > 0:
             lines.append(f"  and {more} more: .to_html() shows all")
-        lines += [f"note: {note}" for note in self.parity.notes]
+        lines += [f"Note: {note}" for note in self.parity.notes]
         return "\n".join(lines)
 
     __rich__ = rich_text
 
     def to_html(self) -> str:
         """Return a page: the gates, and every answer that changed."""
-        return html_page(self._block(), title=f"Export of {self.model}")
+        return html_page(self._block(), title=f"Export of {self._short_name()}")
 
     def _repr_html_(self) -> str:
         return self._block()
 
     def _block(self) -> Html:
-        parts = [html_list(self._head()), html_table(self._rows(), head=("gate", "verdict", "found"))]
+        parts = [
+            html_table(self._head(), has_row_heads=True),
+            html_table(self._rows(), head=("gate", "verdict", "found")),
+        ]
         if self.parity.changed:
             rows = [
                 (answer.prompt, answer.before, answer.after, f"{answer.margin:.2g}") for answer in self.parity.changed
             ]
-            parts.append(html_table(rows, head=("prompt", "before", "now", "margin there, nats")))
+            parts.append(html_table(rows, head=("prompt", "before", "now", "margin, nats")))
         if self.parity.notes:
             parts.append(html_list(self.parity.notes))
-        return html_block(*parts, title=f"Export of {self.model}")
+        return html_block(f"<style>{_STYLE}</style>", *parts, title=f"Export of {self._short_name()}")
 
-    def _head(self) -> list[str]:
+    def _short_name(self) -> str:
+        """Return the model without the folders that it is in."""
+        base, _, adapter = self.model.partition(" + ")
+        name = re.split(r"[/\\]", base)[-1] if base.startswith(("/", "~", ".", "\\")) or ":" in base else base
+        return f"{name} with its adapter" if adapter else name
+
+    def _head(self) -> list[tuple[str, str]]:
         said = {
-            "proven": "the model that was evaluated",
+            "proven": "proven: it answers as the model that was evaluated",
             "failed": "FAILED: not the model that was evaluated; it won't be served unless you allow it by name",
-            "unproven": "unproven: some gates couldn't be checked",
+            "unproven": "unproven: no gate failed, but not every gate could tell",
         }[self.state]
+        form = self.to if self.to == "adapter" else f"{self.to}, {self.quantization}"
         census = ", ".join(f"{count} {kind}" for kind, count in self.census.items())
+        parity = self.parity
+        compared = f"{parity.reference}; run in {parity.measured}" if parity.measured != NOT_RUN else parity.reference
         return [
-            f"{self.model} as {self.to}, {self.quantization}: {said}",
-            f"in {self.path}, {gigabytes(sum(self.files.values()), places=2)} in {len(self.files)} files",
-            *([f"tensors: {census}"] if census else []),
-            f"held against {self.parity.reference}; measured in {self.parity.measured}",
+            ("Export", f"{self._short_name()} as {form}"),
+            ("Verdict", said),
+            ("Folder", f"{self.path} ({len(self.files)} files, {gigabytes(sum(self.files.values()), places=2)})"),
+            *([("Tensors", census)] if census else []),
+            ("Compared", f"with {compared}"),
         ]
 
     def _rows(self) -> Sequence[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from ftsdk.errors import ModelError, SpecError
 from ftsdk.models.export.base_weights import MergedWeights, base_format_of, open_weights
 from ftsdk.models.export.safetensors_file import FORMATS, NumberFormat, split_into_shards, write_safetensors
 from ftsdk.models.folder_files import read_json
+from ftsdk.models.identity import base_name
 from ftsdk.models.loading import eos_token_ids, load_tokenizer
 from ftsdk.spec import Model
 
@@ -65,7 +66,8 @@ def write_merged(
     try:
         number_format = _number_format(quantization, weights)
         if on_message is not None:
-            on_message(f"merging {model} into {number_format}")
+            what = f"merging the adapter into {base_name(model)}" if model.adapter else f"writing {base_name(model)}"
+            on_message(f"{what}, {number_format}")
         tokenizer = load_tokenizer(model)
         _write_weights(weights, into, number_format, most_shard_bytes)
         _write_configs(weights, into, number_format, eos_token_ids(tokenizer, weights.folder))

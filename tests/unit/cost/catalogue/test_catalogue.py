@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ftsdk import Dataset, FineTuneJob, LoRA, QLoRA, SpecError
+from ftsdk.backends.together.catalogue import catalogue as together_catalogue
 from ftsdk.cost import known_models, model_named, pick_models
 from ftsdk.cost.catalogue.fit import fits_in, smallest_card
 from ftsdk.cost.catalogue.known_model import KnownModel
@@ -102,9 +103,13 @@ def test_what_fits_is_computed_and_more_memory_never_takes_it_away() -> None:
     assert smallest_card(model_named("deepseek-ai/DeepSeek-V3.1"), QLoRA()) is None
 
 
-def test_services_are_those_with_a_price_for_the_very_model() -> None:
+def test_services_are_those_whose_catalogue_or_prices_name_the_very_model() -> None:
     assert "together" in services_that_tune(model_named("Qwen/Qwen3.5-9B"))
     assert services_that_tune(model_named("HuggingFaceTB/SmolLM2-135M-Instruct")) == ()
+    offered = {model.hub for model in together_catalogue().models if model.service is not None}
+    assert "meta-llama/Llama-3.1-8B-Instruct" in offered
+    for model in known_models():
+        assert ("together" in model.tuned_at) == (model.hub in offered), model.hub
 
 
 def test_a_plan_warns_of_conditions_and_of_a_base_model_that_is_tuned_as_if_it_answered() -> None:

@@ -255,7 +255,8 @@ def test_the_command_prints_a_report_and_writes_a_page(tmp_path):
     log.close()
     shown = command(tmp_path / "mails", "--once")
     assert shown.exit_code == 0, shown.output
-    assert "mails: 1 requests" in shown.output
+    assert "mails: 1 request from" in shown.output
+    assert max(map(len, shown.output.partition("Tokens")[0].splitlines())) <= 80
     assert json.loads(command(tmp_path / "mails", "--once", "--json").output)["whole"]["requests"] == 1
     assert command(tmp_path / "mails", "--once", "--html", tmp_path / "m.html").exit_code == 0
     assert "<!doctype html>" in (tmp_path / "m.html").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -56,6 +57,30 @@ def test_a_card_of_a_failed_export_says_so_first() -> None:
     assert "**This export is not the model that was evaluated.**" in card
     assert "base_model" not in card  # a folder is no id on the hub
     assert "look it up before you publish" in card
+
+
+def test_a_card_has_no_folder_of_the_machine_that_trained() -> None:
+    facts = CardFacts(spec={"model": {"id": "/home/me/secret/smol.gguf", "adapter": "/home/me/run"}, "epochs": 2})
+    card = model_card(Model(id="/home/me/secret/smol.gguf"), made("gguf"), facts, licence=None)
+
+    assert '"id": "smol.gguf"' in card
+    assert "/home/me" not in card
+
+
+def test_two_gguf_files_are_loaded_together() -> None:
+    export = replace(made("gguf"), main_file="m.base.f16.gguf", adapter_file="m.adapter.gguf")
+    card = model_card(Model(id="acme/m"), export, CardFacts(), licence=None)
+
+    assert "llama-server -m m.base.f16.gguf --lora m.adapter.gguf --jinja" in card
+
+
+def test_a_report_names_the_model_without_its_folders_and_says_what_was_compared() -> None:
+    export = replace(made("merged"), model="/home/me/models/smol.gguf + /home/me/run/artifact")
+    assert str(export).startswith("Export    smol.gguf with its adapter as merged, f32\nVerdict   unproven: no gate")
+    assert "Compared  with m in transformers, float32; run in peft" in str(export)
+    assert "/home/me" not in export.to_html()
+    unproven = replace(export, parity=Parity(gates=(), reference="nothing (prove=False)", measured="nothing"))
+    assert "Compared  with nothing (prove=False)\n" in str(unproven)
 
 
 def test_the_licence_is_that_of_the_base_s_own_card(tmp_path: Path, model_of_headers: Path) -> None:

@@ -41,7 +41,7 @@ def test_what_transformers_opens_is_proven(to: str, options: dict[str, Any], mak
     assert export.state == "proven", str(export)
     assert check_servable(tmp_path / "out")["state"] == "proven"
     assert {"README.md", "manifest.json", "chat_template.jinja"} <= set(export.files)
-    assert "held against" in str(export)
+    assert "Compared  with" in str(export)
     assert "<table>" in export.to_html()
     assert json.loads(json.dumps(export.to_dict()))["parity"]["state"] == "proven"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
+from ftsdk.backends.trainers.trl.steps_that_fit import gradients_of_step
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 from ftsdk.models.packed_attention import is_out_of_memory
 
@@ -61,7 +63,7 @@ class ComputesSharedTokensOnce:
         self.most_tokens, self._on_message, self._heads = most_tokens, on_message, {}
         share, together = trainer.args.per_device_train_batch_size, self.sequences_together
         with torch.random.fork_rng(devices=[]):
-            order = list(trainer._get_train_sampler(trainer.train_dataset))[: share * _COUNTED_STEPS]
+            order = list(islice(trainer._get_train_sampler(trainer.train_dataset), share * _COUNTED_STEPS))
         computed = read = 0
         for n in range(0, len(order), share):
             sequences = self.sequences_of_rows(trainer.train_dataset, order[n : n + share])
@@ -82,15 +84,13 @@ class ComputesSharedTokensOnce:
         sequences = self.sequences_of_batch(inputs)
         if num_items_in_batch is None:
             num_items_in_batch = self.items_of(sequences)
-        while True:
-            try:
-                return self._sum_of_pieces(step, model, sequences, num_items_in_batch)
-            except (RuntimeError, MemoryError) as error:
-                # The other processes wouldn't know that this one starts again.
-                if not is_out_of_memory(error) or trainer.accelerator.num_processes > 1 or self._is_smallest(sequences):
-                    raise
-            model.zero_grad()
-            self._take_fewer_tokens()
+        return gradients_of_step(
+            trainer,
+            model,
+            lambda: self._sum_of_pieces(step, model, sequences, num_items_in_batch),
+            is_smallest=lambda: self._is_smallest(sequences),
+            take_less=self._take_fewer_tokens,
+        )
 
     def _is_smallest(self, sequences: Sequence[TrainedRow]) -> bool:
         assert self.most_tokens is not None

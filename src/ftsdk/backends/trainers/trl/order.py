@@ -68,7 +68,8 @@ class StepsSortedByBeginning(StepsSortedByLength):
         seed: int,
         processes: int = 1,
     ) -> None:
-        super().__init__([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+        # Rows are sorted by their tokens, and may be in a file: their lengths aren't asked for.
+        super().__init__(range(len(ids_N)), step_rows=step_rows, seed=seed)
         self._ids_N, self._processes = ids_N, processes
 
     def _sorted(self, rows: list[int]) -> list[int]:

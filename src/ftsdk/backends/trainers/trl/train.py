@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import transformers
-from datasets import Dataset as HfDataset
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -27,7 +26,7 @@ from ftsdk.backends.trainers.trl.load import load_for_training
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
-from ftsdk.backends.trainers.trl.rows import Rows, read_rows
+from ftsdk.backends.trainers.trl.rows import Rows, read_rows, shared_tokens
 from ftsdk.backends.trainers.trl.translate import recomputes, steps_per_epoch
 from ftsdk.errors import Diagnosis
 from ftsdk.models import (
@@ -64,9 +63,16 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     model_spec = request.model
     folder = materialize(model_spec, on_message=lambda text: context.emit(LogEvent(message=text)))
     tokenizer = load_tokenizer(model_spec)
+
+    def say(text: str) -> None:
+        context.emit(LogEvent(message=text))
+
     rendering: dict[str, Any] = {
         "method": request.method,
         "max_truncated": request.max_truncated,
+        "shared": shared_tokens(),
+        "is_alone": int(os.environ.get("WORLD_SIZE", "1")) == 1,
+        "on_message": say,
         **rendering_options(model_spec, tokenizer, max_length=request.max_length),
     }
     data = context.folder / "data"
@@ -114,16 +120,15 @@ def _make_trainer(
 ) -> Any:
     shared: dict[str, Any] = {
         "model": model,
-        "train_dataset": HfDataset.from_dict(dict(rows.columns)),
-        "eval_dataset": HfDataset.from_dict(dict(validation.columns)) if validation else None,
+        "train_dataset": rows.dataset,
+        "eval_dataset": validation.dataset if validation else None,
         "processing_class": tokenizer,
         "callbacks": _early_stopping(request),
     }
     is_new_adapter = request.tuning.adapts and not request.model.adapter
     if is_new_adapter:
         shared["peft_config"] = adapter_config(request, model, added_tokens=added_tokens)
-    sequences = len(next(iter(rows.columns.values())))
-    options = _arguments(request, context, sequences=sequences, has_validation=validation is not None)
+    options = _arguments(request, context, sequences=len(rows.dataset), has_validation=validation is not None)
     trainer = load_method(request.method.kind).make_trainer(
         request,
         shared,

@@ -146,7 +146,15 @@ class LlamaProcess:
         replace_file(self._folder / CONFIG, json.dumps(config, indent=1).encode())
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "ftsdk.deploy.servers.llama_cpp.child", str(self._folder)],
+                # The package has imported the module already, which runpy finds worth a line of the log.
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore::RuntimeWarning:runpy",
+                    "-m",
+                    "ftsdk.deploy.servers.llama_cpp.child",
+                    str(self._folder),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -14,6 +14,7 @@ from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_r
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
+from ftsdk.models.packed_attention import is_out_of_memory
 from ftsdk.spec import KTO
 
 __all__ = ["columns", "make_trainer", "with_other_answers"]
@@ -28,6 +29,19 @@ class _RenderedKTOTrainer(StopsWhenDone, MeanOverAllRows, KTOTrainer):  # pyrigh
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         return dataset
+
+    def training_step(self, *arguments: Any, **options: Any) -> Any:
+        """Add a micro-batch's gradients, or say why it can't be made smaller where the memory runs out."""
+        try:
+            return super().training_step(*arguments, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise torch.OutOfMemoryError(
+                f"out of memory; KTO compares the {self.args.per_device_train_batch_size} rows that go through the "
+                "model together, so fewer at once would be another training: choose a smaller batch_size= or "
+                "max_length="
+            ) from error
 
     def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return the loss and the reward of each row (KTO, equations 7 and 8).

@@ -16,7 +16,7 @@ from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSorte
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
-from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
+from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest, tokens_of
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import TrainedRow
 
@@ -44,7 +44,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
 
     def sequences_of_rows(self, dataset: Any, rows: Sequence[int]) -> list[TrainedRow]:
         """Return some rows of the data."""
-        ids, labels = dataset["input_ids"], dataset["labels"]
+        ids, labels = tokens_of(dataset, "input_ids"), tokens_of(dataset, "labels")
         return [_row(ids[n], labels[n]) for n in rows]
 
     def items_of(self, sequences: Sequence[TrainedRow]) -> int:
@@ -56,10 +56,10 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         """Return an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        ids_N, seed = list(rows["input_ids"]), self.args.data_seed or 0  # noqa: N806 - shape suffix
+        ids_N, seed = tokens_of(rows, "input_ids"), self.args.data_seed or 0  # noqa: N806 - shape suffix
         if self.most_tokens is not None:
             return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed, processes=self.args.world_size)
-        return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+        return StepsSortedByLength(ids_N.lengths, step_rows=step_rows, seed=seed)
 
     def items_of_batch(self, inputs: Mapping[str, Any]) -> Any:
         """Return the trained tokens of a batch, which a mean divides by. Only models that can't be told need this."""
@@ -144,7 +144,7 @@ def make_trainer(
     on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer."""
-    longest = max(len(ids) for ids in shared["train_dataset"]["input_ids"])
+    longest = max(tokens_of(shared["train_dataset"], "input_ids").lengths)
     most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
     if most_tokens is not None:
         options = options_of_packed_rows(request, options)
