@@ -58,6 +58,7 @@ from ftsdk.protocol import RunRef as RunRef
 from ftsdk.protocol import RunState as RunState
 from ftsdk.protocol import RunStatus as RunStatus
 from ftsdk.run.listing import runs as runs
+from ftsdk.run.merged_adapters import merge_adapters as merge_adapters
 from ftsdk.run.run import Run as Run
 from ftsdk.spec import DPO as DPO
 from ftsdk.spec import IA3 as IA3

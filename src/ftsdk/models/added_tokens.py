@@ -11,7 +11,7 @@ from typing import Any, cast
 from ftsdk.errors import ModelError
 from ftsdk.models.torch_stack import late_imports, loading_errors
 
-__all__ = ["added_token_ids", "key_of_copy", "write_with_tokens"]
+__all__ = ["add_to_tokenizer", "added_token_ids", "key_of_copy", "write_with_tokens"]
 
 _MANIFEST = "manifest.json"
 
@@ -40,6 +40,30 @@ def added_token_ids(folder: Path) -> tuple[int, ...]:
     return tuple(cast("dict[str, int]", found).values()) if isinstance(found, dict) else ()
 
 
+def add_to_tokenizer(tokenizer: Any, tokens: tuple[str, ...], *, name: str) -> dict[str, int]:
+    """Add tokens to a tokenizer in memory, and return the ids of those that it didn't have.
+
+    Args:
+        tokenizer: transformers'.
+        tokens: What is added; those that the tokenizer has already are left as they are.
+        name: Of the model, for errors.
+
+    Raises:
+        ModelError: One of the tokens is never found in a text.
+    """
+    from transformers import AddedToken
+
+    known = tokenizer.get_vocab()
+    new = [token for token in tokens if token not in known]
+    # As a word of the text, and not as a special token: answers that are decoded without those keep it.
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in new])
+    ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in new}
+    for token, number in ids.items():
+        if tokenizer.encode(f"a{token}b", add_special_tokens=False).count(number) != 1:
+            raise ModelError(f"the tokenizer of {name} doesn't find the added token {token!r} in a text")
+    return ids
+
+
 def write_with_tokens(source: Path, into: Path, tokens: tuple[str, ...], *, name: str) -> dict[str, int]:
     """Write the copy.
 
@@ -60,17 +84,10 @@ def write_with_tokens(source: Path, into: Path, tokens: tuple[str, ...], *, name
     """
     with late_imports(f"adding tokens to {name}"):
         import torch
-        from transformers import AddedToken, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     with loading_errors(f"tokens can't be added to {name}"):
         tokenizer: Any = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        known = tokenizer.get_vocab()
-        new = [token for token in tokens if token not in known]
-        # As a word of the text, and not as a special token: answers that are decoded without those keep it.
-        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in new])
-        ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in new}
-        for token, number in ids.items():
-            if tokenizer.encode(f"a{token}b", add_special_tokens=False).count(number) != 1:
-                raise ModelError(f"the tokenizer of {name} doesn't find the added token {token!r} in a text")
+        ids = add_to_tokenizer(tokenizer, tokens, name=name)
         model: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype="auto", use_safetensors=True, local_files_only=True
         )

@@ -20,8 +20,10 @@ from ftsdk.backends.trainers.trl.request import TuningRequest
 
 __all__ = ["KeepsStart", "begin_at_weights", "held_alpha", "held_rank"]
 
+_WHOLE_UP_TO = 512
+"""Width of a weight whose SVD is computed whole, as peft does it; beyond, that takes minutes for a model."""
 _MORE = 8
-"""Components that the randomised SVD looks for beside those that are asked for, which makes these exact to 1e-4."""
+"""Components that the randomised SVD looks for beside those that are asked for."""
 _ROUNDS = 16
 
 
@@ -64,8 +66,11 @@ def _part(weight: torch.Tensor, rank: int, scale: float, init: str) -> tuple[tor
     if init == "olora":
         q, r = torch.linalg.qr(weight)
         return r[:rank], q[:, :rank]
-    columns = min(rank + _MORE, *weight.shape)
-    u, s, v = torch.svd_lowrank(weight, q=columns, niter=_ROUNDS)
+    if min(weight.shape) <= _WHOLE_UP_TO:
+        u, s, vt = torch.linalg.svd(weight, full_matrices=False)
+        v = vt.t()
+    else:
+        u, s, v = torch.svd_lowrank(weight, q=min(rank + _MORE, *weight.shape), niter=_ROUNDS)
     root = (s[:rank] / scale).sqrt()
     return root[:, None] * v[:, :rank].t(), u[:, :rank] * root
 

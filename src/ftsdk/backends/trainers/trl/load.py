@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ftsdk.backends.trainers.trl.sharding.loading import gets_its_weights_later,
 from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
-__all__ = ["load_for_training"]
+__all__ = ["adapters_in_32_bits", "load_for_training"]
 
 
 def load_for_training(
@@ -82,6 +83,23 @@ def load_for_training(
                 loaded = loaded.merge_and_unload()
         give_wrapped_head_a_bias(loaded)
     return loaded
+
+
+@contextlib.contextmanager
+def adapters_in_32_bits(model: Any) -> Generator[None]:
+    """Let TRL build a trainer around 4-bit weights without turning their adapters into bfloat16 (1.16, `SFTTrainer`).
+
+    Steps of a usual learning rate are smaller than what bfloat16 can add to a weight. TRL asks the model for this mark
+    while it builds, and nothing else does before the training begins.
+    """
+    if not getattr(model, "is_loaded_in_4bit", False):
+        yield
+        return
+    model.is_loaded_in_4bit = False
+    try:
+        yield
+    finally:
+        model.is_loaded_in_4bit = True
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:

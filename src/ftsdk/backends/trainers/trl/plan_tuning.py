@@ -104,8 +104,9 @@ def _check_added_tokens(plan: TuningPlan) -> None:
         return
     what = "with the rest of the embedding" if not plan.spec.tuning.adapts else "beside the adapter, in 32 bits"
     plan.notes.append(
-        f"{len(model.add_tokens)} tokens are added to a copy of the model, with rows of the embedding (and of a head "
-        f"of its own) that start as the mean of the others; those rows are trained {what}"
+        f"{len(model.add_tokens)} tokens are added to a copy of the model, which is as large as the model and stays in "
+        "ftsdk's home; their rows of the embedding (and of a head of its own) start as the mean of the others, and are "
+        f"trained {what}"
     )
 
 
