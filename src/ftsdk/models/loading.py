@@ -198,7 +198,7 @@ def embedding_rows_of(model: Model, tokenizer: Any = None) -> int | None:
     """
     plain = model if tokenizer is None else _without_added(model)
     facts = inspect_model(Model(id=str(materialize(plain)), trust_remote_code=model.trust_remote_code))
-    if facts.embedding_rows is None or plain is model:
+    if facts.embedding_rows is None or tokenizer is None or plain is model:
         return facts.embedding_rows
     return max(facts.embedding_rows, len(tokenizer))
 

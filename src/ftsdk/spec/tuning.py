@@ -188,7 +188,7 @@ class IA3(AnyTuning):
     quantizes: ClassVar[bool] = False
     trains_on_answers_alone: ClassVar[bool] = True
     usual_learning_rate: ClassVar[LearningRate | None] = LearningRate(
-        3e-3, "the recipe of its paper, T-Few (https://arxiv.org/abs/2205.05638, section 3.3)"
+        3e-3, "the recipe of its paper, T-Few, which has it with Adafactor (https://arxiv.org/abs/2205.05638)"
     )
 
     kind: Literal["ia3"] = "ia3"

@@ -18,7 +18,7 @@ from ftsdk.backends.trainers.trl.sharding.loading import gets_its_weights_later,
 from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
-__all__ = ["adapters_in_32_bits", "load_for_training"]
+__all__ = ["load_for_training", "quantized_as_loaded"]
 
 
 def load_for_training(
@@ -86,20 +86,23 @@ def load_for_training(
 
 
 @contextlib.contextmanager
-def adapters_in_32_bits(model: Any) -> Generator[None]:
-    """Let TRL build a trainer around 4-bit weights without turning their adapters into bfloat16 (1.16, `SFTTrainer`).
+def quantized_as_loaded(model: Any) -> Generator[None]:
+    """Let TRL build a trainer around a model with 4-bit weights, and undo what it does to the others.
 
-    Steps of a usual learning rate are smaller than what bfloat16 can add to a weight. TRL asks the model for this mark
-    while it builds, and nothing else does before the training begins.
+    SFT, DPO and KTO turn the adapters into bfloat16, where steps of a usual learning rate are smaller than what can be
+    added to a weight; ORPO and SimPO turn embeddings, norms and head into float32 (TRL 1.16).
     """
     if not getattr(model, "is_loaded_in_4bit", False):
         yield
         return
-    model.is_loaded_in_4bit = False
-    try:
-        yield
-    finally:
-        model.is_loaded_in_4bit = True
+    loaded = {id(weight): weight.data for weight in model.parameters()}
+    yield
+    for weight in model.parameters():
+        was = loaded.get(id(weight))
+        if was is None and weight.requires_grad:
+            weight.data = weight.data.float()
+        elif was is not None and was.dtype != weight.dtype:
+            weight.data = was
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:

@@ -22,7 +22,7 @@ from ftsdk.backends.trainers.trl.adapter_starts import KeepsStart, begin_at_weig
 from ftsdk.backends.trainers.trl.adapters import adapter_config, begin_at_text, give_wrapped_head_a_bias
 from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
 from ftsdk.backends.trainers.trl.callbacks import RunCallback
-from ftsdk.backends.trainers.trl.load import adapters_in_32_bits, load_for_training
+from ftsdk.backends.trainers.trl.load import load_for_training, quantized_as_loaded
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
@@ -146,7 +146,7 @@ def _make_trainer(
     if is_new_adapter:
         shared["peft_config"] = adapter_config(request, model, added_tokens=added_tokens)
     options = _arguments(request, context, sequences=len(rows.dataset), has_validation=validation is not None)
-    with adapters_in_32_bits(model):
+    with quantized_as_loaded(model):
         trainer = load_method(request.method.kind).make_trainer(
             request,
             shared,
