@@ -87,7 +87,7 @@ _VALUES: Mapping[str, tuple[Any, Any]] = {
     ),
     "model.revision": ("main", "0123456789abcdef0123456789abcdef01234567"),
     "model.trust_remote_code": (True, False),
-    "optimizer": ("adamw_8bit", "paged_adamw"),
+    "optimizer": ("adamw_8bit", "adamw"),
     "packing": (True, False),
     "schedule": ("linear", "constant"),
     "seed": (7, 8),

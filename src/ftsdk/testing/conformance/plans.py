@@ -189,7 +189,9 @@ class PlanChecks(Hooks):
     def _kinds(
         self, method: str, tuning: str, data_format: str | None = None, *, with_validation: bool = False
     ) -> JobSpec | None:
-        """A spec with this method and tuning; None if the method can't use such data."""
+        """A spec with this method and tuning; None if the method can't use such data, or the tuning isn't meant for it."""
+        if members_of("tuning")[tuning].trains_on_answers_alone and members_of("method")[method].compares_answers:
+            return None
         for known in _FORMATS:
             spec = self.make_spec(data_format=known, with_validation=with_validation)
             changes: dict[str, Any] = {}
