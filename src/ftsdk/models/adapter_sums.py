@@ -61,8 +61,6 @@ def add_up(updates: Sequence[Update], method: MergeMethod, *, rank: int, density
                 return peft.dare_linear(matrices, weights, density)
             case "dare_ties":
                 return peft.dare_ties(matrices, weights, density)
-            case "cat" | "svd":
-                raise AssertionError(method)
             case _:
                 assert_never(method)
 
