@@ -164,4 +164,5 @@ class Work:
             host_s=each * time.host_s,
             optimizer_s=each * time.optimizer_s,
             overlap=time.overlap,
+            tokens=self.step_rows * self.method.sequences_per_row * tokens_per_row,
         )
