@@ -10,8 +10,9 @@ from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.trainer import Context, TrainingPlan, TrainingResult
 from ftsdk.backends.trainers.trl.late_packages import leave_out_unused, quick_imports
 from ftsdk.backends.trainers.trl.request import TrainingRequest
+from ftsdk.backends.trainers.trl.sharding.plan import sharding_gaps
 from ftsdk.backends.trainers.trl.translate import CAPABILITIES, translate
-from ftsdk.errors import MissingExtraError
+from ftsdk.errors import Gap, MissingExtraError
 from ftsdk.protocol import Capabilities, LogEvent
 from ftsdk.spec import JobSpec
 
@@ -32,6 +33,10 @@ class TRLTrainer:
     def translate(self, spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         """Decide every option of the training."""
         return translate(spec, hardware)
+
+    def sharding_gaps(self, spec: JobSpec, hardware: Hardware) -> list[Gap]:
+        """Return what of a job can't be sharded."""
+        return sharding_gaps(spec, hardware)
 
     def train(self, request: Mapping[str, Any], context: Context, into: Path) -> TrainingResult:
         """Train in this process."""

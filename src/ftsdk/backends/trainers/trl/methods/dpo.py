@@ -20,6 +20,7 @@ from ftsdk.backends.trainers.trl.pairs import longest_of_pairs
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
 from ftsdk.spec import DPO
@@ -28,7 +29,7 @@ __all__ = ["RenderedDPOTrainer", "columns", "make_trainer"]
 
 
 class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, RemembersReference, PairsShareTheirPrompt, HalvesBatches, MeanOverAllRows, DPOTrainer
+    ShardsModel, StopsWhenDone, RemembersReference, PairsShareTheirPrompt, HalvesBatches, MeanOverAllRows, DPOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 

@@ -17,6 +17,7 @@ from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_a
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
 from ftsdk.models.packed_attention import is_out_of_memory
@@ -26,7 +27,7 @@ __all__ = ["columns", "make_trainer", "with_other_answers"]
 
 
 class _RenderedKTOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, RemembersReference, MeanOverAllRows, KTOTrainer
+    ShardsModel, StopsWhenDone, RemembersReference, MeanOverAllRows, KTOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 

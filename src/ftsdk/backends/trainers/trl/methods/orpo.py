@@ -15,6 +15,7 @@ from ftsdk.backends.trainers.trl.forest_steps import FOREST
 from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, make_pair_trainer, pair_columns
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
 from ftsdk.spec import ORPO
@@ -25,7 +26,7 @@ columns = pair_columns
 
 
 class _RenderedORPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, ORPOTrainer
+    ShardsModel, StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, ORPOTrainer
 ):
     sequences_together: ClassVar[int] = 3
     """The chosen one a second time, with its prompt scored, too, for the supervised part: that costs no tokens."""

@@ -17,6 +17,7 @@ from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_a
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
 from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest, tokens_of
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import TrainedRow
 
@@ -24,7 +25,7 @@ __all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
 
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
+    ShardsModel, StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
 ):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
@@ -70,7 +71,9 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
             return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
         labels_BT = inputs["labels"]  # noqa: N806
-        if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
+        # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
+        is_fused = labels_BT.device.type == "cuda" and not self.is_sharded
+        if return_outputs or is_fused or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
@@ -92,7 +95,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if is_trained_BT.device.type == "cuda":
+        if is_trained_BT.device.type == "cuda" and not self.is_sharded:
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806

@@ -13,6 +13,7 @@ from ftsdk.backends.trainers.trl.forest_steps import FOREST
 from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, make_pair_trainer, pair_columns
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest
 from ftsdk.spec import SimPO
@@ -23,7 +24,7 @@ columns = pair_columns
 
 
 class _RenderedSimPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, CPOTrainer
+    ShardsModel, StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, CPOTrainer
 ):
     @staticmethod
     def get_batch_logps(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
