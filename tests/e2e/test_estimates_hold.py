@@ -18,8 +18,9 @@ from ftsdk.run.stats import RunStats
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-WORDS = "please what is my card for a to do you in how much book order late need help with today car new and when".split()
-INSTRUCTION = "You sort messages. Read the message and answer with one of these words and nothing else: bank, car, home. "
+_TEXT = "please what is my card for a to do you in how much book order late need help with today new and when"
+WORDS = _TEXT.split()
+INSTRUCTION = "You sort messages. Read the message, and answer with one of these words and nothing else: bank, car. "
 
 
 def text(draw: random.Random, words: int) -> str:
@@ -75,7 +76,7 @@ def test_a_real_model_takes_the_time_and_the_memory_that_were_said(
     while not run.status().state.is_terminal:
         time.sleep(0.2)
         steps = [event.step for event in run.events() if event.kind == "step"]
-        spent = processor_seconds(run.ref.id)
+        spent = processor_seconds(run.ref.partition(":")[2])
         if steps and spent is not None:
             took.append((steps[-1], spent))
     run.wait(progress=False)

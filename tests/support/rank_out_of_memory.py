@@ -124,7 +124,8 @@ def trainers(model: Path, folder: Path, seed: int) -> dict[str, Any]:
         inner.model.layers[1].register_forward_hook(hook)
         trainer.train()
         weights = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-        is_validation = True
+        # The step may have left single rows, which can't be parted.
+        is_validation, trainer.most_rows = True, None
         loss = trainer.evaluate()["eval_loss"]
         return weights, [message for message in messages if "memory" in message], loss
 

@@ -55,8 +55,8 @@ class StepEvent(_Event):
     tokens: int | None = None
     """Tokens trained on so far, padding left out."""
     computed_tokens: int | None = None
-    """Tokens that went through the model for this step alone in one process, padding included; what rows share counts once if it is
-    computed once. None: not counted."""
+    """Tokens that went through the model for this step alone, in one process, padding included; what rows share counts
+    once if it is computed once. None: not counted."""
     tokens_per_s: float | None = None
     seconds_left: float | None = None
     peak_memory_gb: float | None = None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ftsdk.cost.facts.shapes import Shape
-from ftsdk.cost.training.memory import Loss, TrainingMemory, adapter_inputs_on, adapter_parameters_on
+from ftsdk.cost.training.memory import AdaptersOnCPU, Loss, TrainingMemory, adapter_inputs_on, adapter_parameters_on
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
 from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
@@ -14,6 +14,7 @@ from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
 __all__ = [
     "LONG_ROW_TOKENS",
     "adapter_inputs",
+    "adapters_on_cpu",
     "dropout_of",
     "long_row",
     "loss_of",
@@ -116,6 +117,13 @@ def adapter_inputs(tuning: Tuning, shape: Shape) -> float | None:
             return adapter_inputs_on(shape, tuning.target_modules)
         case _:
             assert_never(tuning)
+
+
+def adapters_on_cpu(tuning: Tuning, *, is_packed: bool) -> AdaptersOnCPU:
+    """Return who computes the adapters' products on a CPU: we do those of plain ones, where rows are packed."""
+    if not tuning.adapts:
+        return "none"
+    return "ours" if is_packed and tuning.kind == "lora" else "peft"
 
 
 def dropout_of(tuning: Tuning) -> float:

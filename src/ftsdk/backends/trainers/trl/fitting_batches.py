@@ -78,8 +78,10 @@ class HalvesBatches:
             except (RuntimeError, MemoryError) as error:
                 # Several processes needn't agree: a validation exchanges nothing before all parts are done.
                 is_smallest = min(rows, self.most_rows or rows) == 1
-                if not is_out_of_memory(error) or is_smallest or not can_start_again_alone(
-                    trainer, trainer.model_wrapped
+                if (
+                    not is_out_of_memory(error)
+                    or is_smallest
+                    or not can_start_again_alone(trainer, trainer.model_wrapped)
                 ):
                     raise
             else:
