@@ -73,7 +73,7 @@ def test_a_real_model_takes_the_time_and_the_memory_that_were_said(
     estimate = job.estimate()
     run = job.submit()
     took: list[tuple[int, float]] = []
-    while not run.status().state.is_terminal:
+    while not run.status().is_terminal:
         time.sleep(0.2)
         steps = [event.step for event in run.events() if event.kind == "step"]
         spent = processor_seconds(run.ref.partition(":")[2])
