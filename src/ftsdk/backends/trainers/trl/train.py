@@ -24,6 +24,7 @@ from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows, shared_tokens
+from ftsdk.backends.trainers.trl.sharding.model import Share
 from ftsdk.backends.trainers.trl.sharding.options import for_processes, sharding_options, start_sharding
 from ftsdk.backends.trainers.trl.sharding.saving import (
     save_gathered_model,
@@ -89,7 +90,11 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
-    trainer.on_shares = lambda shares: context.emit(LogEvent(message=shares_text(shares)))
+
+    def on_shares(shares: tuple[Share, ...]) -> None:
+        context.emit(LogEvent(message=shares_text(shares)))
+
+    trainer.on_shares = on_shares
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
     with quick_adapters(trainer):
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)

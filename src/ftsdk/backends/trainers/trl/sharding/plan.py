@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.trainers.trl.methods import SHARDED_KINDS
 from ftsdk.errors import Gap
 from ftsdk.spec import JobSpec
 
 __all__ = ["sharding_gaps", "sharding_notes"]
 
-_METHODS = ("sft", "orpo", "simpo")
-"""Those whose sharded training was held against one process: see `tests/unit/backends/trainers/trl/sharding`."""
-
 
 def sharding_gaps(spec: JobSpec, hardware: Hardware) -> list[Gap]:
     """Return what of a job can't be sharded: what has been trained so, or can't be."""
     gaps: list[Gap] = []
-    if spec.method.kind not in _METHODS:
+    if spec.method.kind not in SHARDED_KINDS:
         gaps.append(
             Gap(
                 "method",
                 spec.method.kind,
-                _METHODS,
+                tuple(sorted(SHARDED_KINDS)),
                 "a method with a reference model isn't sharded; leave out sharding, or choose a method without one",
             )
         )
