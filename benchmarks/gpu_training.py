@@ -121,7 +121,8 @@ def rows_of(folder: Path, *, tokens: int, count: int, shared: float) -> list[dic
 
     frame = 24
     beginning = text(int(shared * tokens)) if shared else ""
-    own = tokens - frame - int(shared * tokens)
+    # In a dry run rows are shorter than what they share and the template.
+    own = max(4, tokens - frame - int(shared * tokens))
     return [{"text": f"{beginning} {text(own // 2)}", "answer": text(own - own // 2)} for _ in range(count)]
 
 

@@ -115,7 +115,7 @@ class Work:
         if not execution.packed_tokens:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
         # A step has more than the mean one, but not all rows are the longest; its pieces are of similar size.
-        likely = 1.25 * self._step_tokens / self._pieces
+        likely = 1.1 * self._step_tokens / self._pieces
         return max(longest, min(execution.packed_tokens + self.train.shared_by_all, likely))
 
     @property
