@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ftsdk.cost.facts.devices import Device, cpu_device, find_device
 from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.job_memory import computed_as
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, MicroStep, StepTime, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
 from ftsdk.errors import SpecError
@@ -71,12 +72,16 @@ class Work:
     @property
     def rows_at_once(self) -> float:
         """Rows that go through a device at once; where rows are packed, the mean of pieces of similar size."""
-        packed = self.execution.packed_tokens
-        if not packed:
+        if not self.execution.packed_tokens:
             return self.execution.micro_batch_size
+        return self.step_rows / self._pieces
+
+    @property
+    def _pieces(self) -> int:
+        """Pieces of the mean step, where rows are packed."""
         # A beginning that all rows share comes on top of what a piece may have.
-        pieces = max(1, math.ceil((self._step_tokens - self.train.shared_by_all) / packed))
-        return self.step_rows / min(pieces, self.step_rows)
+        pieces = math.ceil((self._step_tokens - self.train.shared_by_all) / self.execution.packed_tokens)
+        return min(max(1, pieces), self.step_rows)
 
     @property
     def micro_steps(self) -> int:
@@ -102,16 +107,16 @@ class Work:
                 step_rows=self.step_rows, packed_tokens=execution.packed_tokens
             )
         padded = padded_tokens(rows.lengths_N, execution.micro_batch_size, sorted_rows=execution.sorted_rows)
-        return padded / len(rows.lengths_N)
+        return padded / len(rows.lengths_N) + self.tuning.added_positions
 
     @property
     def tokens_at_once(self) -> float:
         """Most tokens that go through a device at once, if the longest row is as long as is likely."""
-        execution, longest = self.execution, self.train.longest
+        execution, longest = self.execution, self.train.longest + self.tuning.added_positions
         if not execution.packed_tokens:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
-        # A step has more than the mean one, but not all rows are the longest.
-        likely = 1.25 * self._step_tokens
+        # A step has more than the mean one, but not all rows are the longest; its pieces are of similar size.
+        likely = 1.1 * self._step_tokens / self._pieces
         return max(longest, min(execution.packed_tokens + self.train.shared_by_all, likely))
 
     @property
@@ -135,7 +140,7 @@ class Work:
         return MicroStep(
             tokens=self.rows_at_once * method.sequences_per_row * tokens_per_row,
             row_tokens=self.train.mean_sequence if execution.packed_tokens else tokens_per_row,
-            tuning=self.tuning.kind,
+            tuning=computed_as(self.tuning),
             recomputes=execution.recomputes,
             is_compiled=execution.is_compiled,
             accumulation=self.step_rows / self.rows_at_once,
@@ -164,4 +169,5 @@ class Work:
             host_s=each * time.host_s,
             optimizer_s=each * time.optimizer_s,
             overlap=time.overlap,
+            tokens=self.step_rows * self.method.sequences_per_row * tokens_per_row,
         )

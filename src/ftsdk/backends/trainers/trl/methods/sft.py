@@ -34,6 +34,9 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
     needn't be projected.
     """
 
+    has_virtual_tokens = False
+    """Whether a tuning puts positions before every row, which our own loss doesn't count."""
+
     def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
         """Return the rows of a padded batch."""
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -72,7 +75,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
         labels_BT = inputs["labels"]  # noqa: N806
         # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
-        is_fused = labels_BT.device.type == "cuda" and not self.is_sharded
+        is_fused = self.has_virtual_tokens or (labels_BT.device.type == "cuda" and not self.is_sharded)
         if return_outputs or is_fused or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
@@ -95,7 +98,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if is_trained_BT.device.type == "cuda" and not self.is_sharded:
+        if self.has_virtual_tokens or (is_trained_BT.device.type == "cuda" and not self.is_sharded):
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
@@ -156,9 +159,11 @@ def make_trainer(
         loss_type="nll",
         completion_only_loss=False,
         assistant_only_loss=False,
+        neftune_noise_alpha=getattr(request.method, "neftune_alpha", None),
     )
     trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
     trainer.on_smaller_batches = on_message
+    trainer.has_virtual_tokens = request.tuning.virtual_tokens is not None
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
