@@ -45,9 +45,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             patch.setenv("FTSDK_HOME", str(folder / "home"))
             done[path.stem] = client.execute()
         if into:
-            from nbconvert import HTMLExporter
-
-            html, _ = HTMLExporter().from_notebook_node(notebook)
+            nbconvert = pytest.importorskip("nbconvert")
+            html, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
             Path(into).mkdir(parents=True, exist_ok=True)
             (Path(into) / f"{path.stem}.html").write_text(html, encoding="utf-8")
     return done

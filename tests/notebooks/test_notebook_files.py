@@ -69,10 +69,11 @@ def run_cells(notebook: dict[str, Any], *, without: set[str]) -> dict[str, Any]:
         if cell["cell_type"] != "code" or without & set(cell["metadata"].get("tags", [])):
             continue
         body = ast.parse(without_magics(cell["source"])).body
-        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        last = body[-1]
+        body = body[:-1] if isinstance(last, ast.Expr) else body
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(ast.Module(body, []), cell["id"], "exec"), names)
-            if last is not None:
+            if isinstance(last, ast.Expr):
                 value = eval(compile(ast.Expression(last.value), cell["id"], "eval"), names)
                 names[f"shown_by_{cell['id']}"] = value._repr_html_() if hasattr(value, "_repr_html_") else value
     return names

@@ -53,7 +53,7 @@ def logits_of(model: Any) -> Any:
 
 def both(base: Any, one: Model, other: Model) -> Any:
     """Peft's model with both adapters loaded, and in effect at once."""
-    model = PeftModel.from_pretrained(base, str(one.adapter), adapter_name="one")
+    model: Any = PeftModel.from_pretrained(base, str(one.adapter), adapter_name="one")
     model.load_adapter(str(other.adapter), adapter_name="other")
     model.base_model.set_adapter(["one", "other"])
     return model

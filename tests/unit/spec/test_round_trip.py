@@ -70,9 +70,12 @@ before_rows = {"virtual_tokens": st.integers(1, 4096), "init_text": st.none() | 
 
 def some_lora(kind: type[Value], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A regular expression chooses blocks by itself."""
-    by_name = {**adapters, "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple)}
-    by_pattern = {**adapters, "layers": st.none()}
-    return some(kind, **by_name, **fields) | some(kind, **by_pattern, **fields)
+    by_name: dict[str, Any] = {
+        **adapters,
+        "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple),
+    }
+    by_pattern: dict[str, Any] = {**adapters, "layers": st.none()}
+    return some(kind, always=(), **by_name, **fields) | some(kind, always=(), **by_pattern, **fields)
 
 
 tunings = (

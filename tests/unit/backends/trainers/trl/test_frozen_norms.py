@@ -17,6 +17,7 @@ from ftsdk.backends.trainers.trl.frozen_norms import quick_norms
 def frozen(kind: type[Any], dtype: torch.dtype) -> Any:
     torch.manual_seed(0)
     model = torch.nn.Sequential(kind(48, eps=1e-5), kind(48, eps=1e-5))
+    norm: Any
     for norm in model:
         norm.weight.data.uniform_(0.5, 1.5)
     return model.to(dtype).requires_grad_(False)

@@ -31,7 +31,7 @@ def test_a_process_that_resumes_in_a_later_epoch_sees_its_rows_in_that_epochs_or
     tell_samplers(whole, 3)
     resumed = batches(process=process)
     tell_samplers(resumed, 3)
-    skipped = skip_first_batches(resumed, 2)
+    skipped: Any = skip_first_batches(resumed, 2)
     skipped.set_epoch(3)
     assert [rows.tolist() for rows in skipped] == [rows.tolist() for rows in whole][2:]
     first = batches(process=process)

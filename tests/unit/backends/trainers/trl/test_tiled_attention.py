@@ -38,7 +38,8 @@ def distance(found: Any, wanted: Any) -> float:
 @pytest.mark.parametrize(("queries", "keys", "is_causal"), [(500, 600, False), (450, 450, True), (7, 90, False)])
 def test_outputs_and_gradients_are_those_of_a_softmax(queries: int, keys: int, is_causal: bool) -> None:
     # The first two take several tiles, of which the last one is smaller.
-    *inputs, gradient = drawn(queries, keys)
+    query, key, value, gradient = drawn(queries, keys)
+    inputs = (query, key, value)
     exact = [one.float().requires_grad_() for one in inputs]
     wanted, wanted_sums = plain(*exact, is_causal=is_causal)
     output, log_sums = attend_in_tiles(*inputs, scale=SCALE, is_causal=is_causal)
@@ -52,8 +53,8 @@ def test_outputs_and_gradients_are_those_of_a_softmax(queries: int, keys: int, i
 
 
 def test_scores_far_apart_neither_overflow_nor_vanish() -> None:
-    *inputs, gradient = drawn(40, 40)
-    inputs[0] = inputs[0] * 64
+    query, key, value, gradient = drawn(40, 40)
+    inputs = (query * 64, key, value)
     wanted, wanted_sums = plain(*(one.float() for one in inputs), is_causal=True)
     output, log_sums = attend_in_tiles(*inputs, scale=SCALE, is_causal=True)
     assert distance(output, wanted) < 0.01
