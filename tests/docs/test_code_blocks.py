@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from doc_blocks import BLOCKS, PROJECT, Block
 
-from ftsdk.spec import DPO, SFT, DoRA, EarlyStopping, FullFineTune, JobFields, LoRA, QLoRA, Value, default_learning_rate
+from ftsdk.spec import DPO, METHODS, SFT, TUNINGS, EarlyStopping, JobFields, QLoRA, Value, default_learning_rate
 
 TRAINING_PAGES = ("README.md", "docs/tutorials/first-fine-tune.md")
 """Pages whose blocks start a run: each takes a worker process, so there are few of them."""
@@ -233,15 +233,16 @@ def test_every_default_is_on_the_page_of_defaults(owner: type[Value]) -> None:
 
 def test_the_learning_rates_on_the_page_of_defaults_are_those_of_the_code() -> None:
     page = (PROJECT / "docs" / "explanation" / "defaults.md").read_text(encoding="utf-8")
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in page.splitlines()
-        if re.match(r"\| `(SFT|DPO)` \|", line)
-    ]
-    shown = {(method.strip("`"), "FullFineTune" in tuning): float(rate) for method, tuning, rate, _ in rows}
-    for method in (SFT(), DPO()):
-        for tuning in (LoRA(), QLoRA(), DoRA(), FullFineTune()):
-            assert (
-                shown[type(method).__name__, isinstance(tuning, FullFineTune)]
-                == default_learning_rate(method, tuning)[0]
-            )
+    found: list[tuple[str, str]] = []
+    for method, tunings, rate in re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([\d.]+e-\d+) \|", page, flags=re.MULTILINE):
+        for tuning in re.findall(r"`(\w+)`", tunings):
+            found.append((method, tuning))
+            assert float(rate) == default_learning_rate(named(method), named(tuning)).value, (method, tuning)
+    assert len(set(found)) == len(found)
+    assert {method for method, tuning in found if tuning == "LoRA"} == {kind.__name__ for kind in METHODS.values()}
+    assert {tuning for method, tuning in found if method == "SFT"} == {kind.__name__ for kind in TUNINGS.values()}
+
+
+def named(name: str) -> Any:
+    """A method or a tuning with its defaults."""
+    return getattr(import_module("ftsdk.spec"), name)()
