@@ -6,6 +6,7 @@ from ftsdk.spec.interval import Range
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
 from ftsdk.spec.method import DPO, KTO, METHODS, ORPO, SFT, AnyMethod, Method, SimPO, TrainOn
 from ftsdk.spec.model import Model
+from ftsdk.spec.privacy import Privacy
 from ftsdk.spec.token_price import TokenPrice
 from ftsdk.spec.tuning import TUNINGS, AnyLoRA, AnyTuning, DoRA, FullFineTune, LoRA, QLoRA, Tuning
 
@@ -30,6 +31,7 @@ __all__ = [
     "LoRA",
     "Method",
     "Model",
+    "Privacy",
     "QLoRA",
     "Range",
     "SimPO",

@@ -22,7 +22,9 @@ def share_at_most(share: int, most: int) -> int:
     return max(n for n in range(1, min(most, share) + 1) if share % n == 0)
 
 
-def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int) -> tuple[int, str]:
+def rows_at_once(
+    spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int, recomputes: bool = True
+) -> tuple[int, str]:
     """Choose how many sequences go through a GPU at once: a cautious number for its memory, or fewer for large models.
 
     Args:
@@ -30,6 +32,7 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
         facts: What is known of its model.
         memory_gib: Memory of one GPU, in GiB.
         share: Sequences of one optimizer step on one GPU.
+        recomputes: Whether activations are computed again in the backward pass.
 
     Returns:
         The number, at least 1 whether or not that fits, and the reason for it.
@@ -42,12 +45,16 @@ def rows_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: 
         return rows, cautious
     row = long_row(spec, facts)
 
+    def verdict_on(rows: int) -> str:
+        memory = replace(memory_of_job(spec, longest_tokens=rows * row), recomputes=recomputes)
+        return verdict(peak_memory(memory, shape), memory_gib)
+
     def fits(rows: int) -> bool:
-        return verdict(peak_memory(memory_of_job(spec, longest_tokens=rows * row), shape), memory_gib) == "fits"
+        return verdict_on(rows) == "fits"
 
     while rows > 1 and not fits(rows):
         rows = share_at_most(share, rows - 1)
-    if rows == 1 and verdict(peak_memory(memory_of_job(spec, longest_tokens=row), shape), memory_gib) == "no":
+    if rows == 1 and verdict_on(1) == "no":
         return (
             rows,
             f"the minimum; even one row of up to {row:,} tokens is unlikely to fit into {memory_gib:.0f} GiB together "

@@ -13,6 +13,7 @@ from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most, token
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
+from ftsdk.backends.trainers.trl.privacy.choices import UNPROTECTED, choose_noise, privacy_of, private_gaps
 from ftsdk.errors import Gap, ModelError
 from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
@@ -47,6 +48,9 @@ CAPABILITIES = Capabilities(
             "method.beta",
             "method.desirable_weight",
             "method.gamma",
+            "method.privacy.delta",
+            "method.privacy.epsilon",
+            "method.privacy.max_grad_norm",
             "method.train_on",
             "method.undesirable_weight",
             "model.adapter",
@@ -100,10 +104,13 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         if spec.weight_decay is not None
         else choose("weight_decay", 0.0, "no decay, as in QLoRA and TRL's default")
     )
+    privacy = privacy_of(spec)
     max_grad_norm = (
         spec.max_grad_norm
         if spec.max_grad_norm is not None
         else choose("max_grad_norm", 1.0, "the default of transformers")
+        if privacy is None
+        else choose("max_grad_norm", 0.0, "the gradient of each row is clipped instead, to privacy.max_grad_norm")
     )
 
     max_length = spec.max_length
@@ -123,9 +130,14 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps, is_packed=packed_tokens is not None)
     if spec.method.needs_several_rows and micro_batch == 1:
         gaps.append(_too_few_rows(spec, hardware))
+    if privacy is not None:
+        gaps.extend(private_gaps(spec, privacy, hardware))
+        notes.extend(UNPROTECTED)
 
     steps = steps_per_epoch(spec.train.training_sequences, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
+    if privacy is not None:
+        choose_noise(spec, privacy, steps=total, choose=choose)
     eval_steps = spec.eval_steps
     if spec.validation is not None and eval_steps is None:
         eval_steps = choose("eval_steps", min(steps, total), "once an epoch")
@@ -139,7 +151,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
         "base_folder": None if folder is None or not spec.tuning.adapts else str(folder),
-        "method": spec.method.model_dump(mode="json"),
+        "method": spec.method.model_dump(mode="json", exclude_none=True),
         "tuning": _tuning(spec, facts, choose, gaps),
         "device": hardware.device,
         "processes": hardware.processes,
@@ -186,7 +198,7 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         devices=request["processes"],
         precision=request["dtype"],
         attention=request["attention"],
-        recomputes=not is_on_cpu,
+        recomputes=not is_on_cpu and privacy_of(spec) is None,
         # On a CPU logits are computed for trained tokens only, but for padded answers that are compared, none of which
         # `order.py` sorts.
         projects_trained_only=is_on_cpu and (not compares or request["packed_tokens"] is not None),
@@ -320,6 +332,8 @@ def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap
         gaps.append(Gap("dtype", "float16", ("bfloat16", "float32"), "float16 overflows in training on a CPU"))
     if spec.dtype is not None:
         return spec.dtype
+    if privacy_of(spec) is not None and not hardware.has_bfloat16:
+        return choose("dtype", "float32", "float16 scales the loss, so that clipping single rows would bound nothing")
     if hardware.has_bfloat16:
         return choose("dtype", "bfloat16", f"{hardware.name} computes in it natively")
     if hardware.device == "cuda":
@@ -351,7 +365,8 @@ def _choose_micro_batch(
             "short rows needn't be padded to the longest of the step, and a CPU gains little from more",
         )
     else:
-        micro, reason = rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share)
+        memory_gib, recomputes = hardware.memory_gib or 16.0, privacy_of(spec) is None
+        micro, reason = rows_at_once(spec, facts, memory_gib=memory_gib, share=share, recomputes=recomputes)
     text = f"{micro} sequences at a time"
     if share > micro:
         text += f", gradients added up over {share // micro}"
@@ -389,6 +404,8 @@ def _choose_packed_tokens(
     Whether the model can do it is tried by the worker, which has its weights.
     """
     if hardware.device != "cpu" or spec.method.kind not in PACKED_KINDS or attention != "sdpa":
+        return None
+    if privacy_of(spec) is not None:  # rows that share a computation share a gradient
         return None
     return choose(
         "packed_tokens",
