@@ -174,6 +174,14 @@ def presidio(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """Test the Ray backend with Ray, which is too large for everybody's environment; `-- --slow` starts a cluster."""
+    session.install("-q", "-c", "constraints.txt", "-e", ".[local,ray,s3]", *group("test"))
+    tests = ["tests/unit/backends/launchers/ray", "tests/conformance/test_ray.py", "tests/e2e/test_ray.py"]
+    session.run("python", "-m", "pytest", "-q", *tests, *session.posargs, env=OFFLINE)
+
+
+@nox.session
 def trackers(session: nox.Session) -> None:
     """Each experiment tracker, read back through its own API, and a real run with all of them."""
     extras = ".[local,tensorboard,trackio,wandb,mlflow]"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftsdk import SFT, SSH, Backend, Dataset, FineTuneJob, FtsdkError, Local, LoRA, Modal, Plan, Slurm, Together
+from ftsdk import SFT, SSH, Backend, Dataset, FineTuneJob, FtsdkError, Local, LoRA, Modal, Plan, Ray, Slurm, Together
 
 HERE = Path(__file__).parent
 MODEL = "Qwen/Qwen3.5-0.8B"  # one id everywhere; each backend knows its provider's name for it
@@ -28,6 +28,9 @@ def places() -> dict[str, Backend]:
         "ssh": SSH(host="gpu-box", gpus=4, gpu="A100-80GB"),
         "Slurm, one node": Slurm(partition="gpu", gpus=8, gpu="A100-80GB", time="4:00:00"),
         "Slurm, two nodes": Slurm(partition="gpu", gpus=8, gpu="A100-80GB", nodes=2, time="4:00:00"),
+        "Ray, two nodes": Ray(
+            address="http://head:8265", storage="s3://bucket/ftsdk", gpus=8, gpu="A100-80GB", nodes=2
+        ),
         "Modal": Modal(gpu="H100"),
         "Together": Together(),
     }
@@ -93,8 +96,8 @@ def main() -> None:
         print(json.dumps(as_data(plans), indent=1))
     else:
         console = Console()
-        # Six columns need room; a terminal has its own width.
-        Console(width=None if console.is_terminal else 200).print(table_of(plans))
+        # Seven columns need room; a terminal has its own width.
+        Console(width=None if console.is_terminal else 230).print(table_of(plans))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from forked_workers import ForkedLocal
     from loopback_sshd import LoopbackSSH
+    from ray_cluster import RayCluster
+    from ray_stand_in import RayStandIn
     from slurm_cluster import SlurmCluster
 
     from ftsdk.testing.modal import ModalService
@@ -178,6 +180,45 @@ def slurm_cluster(slurm_on_loopback: SlurmCluster, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     yield slurm_on_loopback
     slurm_on_loopback.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def _ray_stand_in() -> Iterator[RayStandIn]:
+    from ray_cluster import why_no_ray
+
+    if why_no_ray():
+        pytest.skip(f"Ray's client can't be used here: {why_no_ray()}")
+    from ray_stand_in import RayStandIn
+
+    with RayStandIn() as service:
+        yield service
+
+
+@pytest.fixture
+def ray_stand_in(_ray_stand_in: RayStandIn) -> Iterator[RayStandIn]:
+    """The Jobs API of a Ray cluster, whose nodes are processes of this machine; no job is left behind."""
+    yield _ray_stand_in
+    _ray_stand_in.reset()
+
+
+@pytest.fixture(scope="session")
+def ray_on_loopback(paper_environment: dict[str, str]) -> Iterator[RayCluster]:
+    """A Ray cluster of a head and two nodes on this machine, for all tests of the session."""
+    from paper_trainer import STEP_S
+    from ray_cluster import RayCluster, why_no_ray
+
+    if why_no_ray():
+        pytest.skip(f"no Ray cluster can be started here: {why_no_ray()}")
+    given = {n: os.environ[n] for n in ("HF_HUB_OFFLINE", "OMP_NUM_THREADS") if n in os.environ}
+    with RayCluster({**paper_environment, **given, STEP_S: "0.05"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ray_cluster(ray_on_loopback: RayCluster) -> Iterator[RayCluster]:
+    """The Ray cluster on this machine; no job is left behind."""
+    yield ray_on_loopback
+    ray_on_loopback.stop_all()
 
 
 @pytest.fixture(scope="session")

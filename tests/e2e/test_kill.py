@@ -101,12 +101,13 @@ def ranks_of(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+@pytest.mark.parametrize("sharding", ["none", "full"])
 def test_a_run_whose_rank_was_killed_goes_on_from_its_last_checkpoint(
-    make_job: MakeJob, ftsdk_home: Path, difference: Callable[[Path, Path], float]
+    make_job: MakeJob, ftsdk_home: Path, sharding: Any, difference: Callable[[Path, Path], float]
 ) -> None:
     # Four steps are an epoch, and each epoch has an order of its own.
     job = make_job(
-        backend=Local(processes=2, device="cpu"),
+        backend=Local(processes=2, device="cpu", sharding=sharding),
         tuning=LoRA(rank=4, dropout=0.0),
         batch_size=16,
         epochs=10,

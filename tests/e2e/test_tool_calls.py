@@ -90,6 +90,8 @@ def test_what_is_trained_is_what_the_preview_shows(
         method=job.method,
         max_truncated=0.0,
         **rendering_options(model, tokenizer, max_length=None),
-    ).columns
-    assert tensors["input_ids"] == [[token.id for token in row.tokens] for row in shown.rows]
-    assert tensors["labels"] == [[token.id if token.is_trained else -100 for token in row.tokens] for row in shown.rows]
+    ).dataset
+    assert list(tensors["input_ids"]) == [[token.id for token in row.tokens] for row in shown.rows]
+    assert list(tensors["labels"]) == [
+        [token.id if token.is_trained else -100 for token in row.tokens] for row in shown.rows
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk import DPO, Dataset, EarlyStopping, Eval, FineTuneJob, Local, LoRA, QLoRA
+from ftsdk import DPO, Dataset, EarlyStopping, Eval, FineTuneJob, FullFineTune, Local, LoRA, QLoRA
 from ftsdk.runfolder import lock
 
 pytestmark = pytest.mark.gpu
@@ -34,6 +34,31 @@ def test_a_tiny_model_learns_on_a_cuda_device(tmp_path: Path, tuning: LoRA | QLo
     losses = [e.loss for e in run.events() if e.kind == "step" and e.loss is not None]
     assert losses[-1] < losses[0]
     assert run.collect().kind == "adapter"
+
+
+@pytest.mark.parametrize("tuning", [LoRA(rank=4), FullFineTune()], ids=lambda t: t.kind)
+def test_a_model_is_sharded_over_the_cuda_devices(tmp_path: Path, tuning: LoRA | FullFineTune) -> None:
+    import torch
+
+    from ftsdk.testing.tiny import build_tiny_model
+
+    devices = torch.cuda.device_count()
+    if devices < 2:
+        pytest.skip("NCCL needs two CUDA devices")
+    rows = [{"text": f"message {n}", "label": "ab"[n % 2]} for n in range(64)]
+    job = FineTuneJob(
+        model=str(build_tiny_model(tmp_path / "model", hidden_size=64)),
+        train=Dataset.from_rows(rows).as_chat(prompt="{text}", completion="{label}"),
+        tuning=tuning,
+        max_steps=8,
+        batch_size=8 * devices,
+        learning_rate=5e-3,
+        backend=Local(device="cuda", processes=devices, sharding="full"),
+    )
+    run = job.submit().wait(progress=False)
+    losses = [e.loss for e in run.events() if e.kind == "step" and e.loss is not None]
+    assert losses[-1] < losses[0]
+    assert any(e.kind == "log" and "is sharded over" in e.message for e in run.events())
 
 
 def test_dpo_widens_the_margin_on_a_cuda_device(tmp_path: Path) -> None:

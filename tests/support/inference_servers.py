@@ -34,6 +34,8 @@ class OllamaStandIn(OpenAIStandIn):
         self.blobs: dict[str, bytes] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
+        self.weights: dict[str, str] = {}
+        """The SHA-256 of each model's weights, where it is known."""
 
 
 class _OpenAIHandler(BaseHTTPRequestHandler):
@@ -98,6 +100,10 @@ class _OllamaHandler(_OpenAIHandler):
             is_right = hashlib.sha256(content).hexdigest() == digest
             self.server.blobs[digest] = content
             self._answer(201 if is_right else 400)
+        elif self.path == "/api/show":
+            digest = self.server.weights.get(json.loads(self._body())["model"])
+            line = "FROM some-model" if digest is None else f"FROM /root/.ollama/models/blobs/sha256-{digest}"
+            self._answer(200, {"modelfile": f"# Modelfile\n{line}\nPARAMETER num_ctx 4096\n"})
         elif self.path == "/api/create":
             body = json.loads(self._body())
             known = [digest.removeprefix("sha256:") in self.server.blobs for digest in body["files"].values()]

@@ -25,6 +25,8 @@ class Local(HostedBackend):
         device: `"cuda"`, `"mps"` or `"cpu"`; None: the best that is available.
         usd_per_hour: What an hour of this machine costs you, all devices together, in US dollars. Plans, estimates and
             `budget_usd` take it into account. None: nothing is billed.
+        sharding: `"full"`: each process holds a share of the parameters, gradients and optimizer states (FSDP2), so
+            that larger models fit. `"none"`: each holds the whole model.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
         trackers: Where events go besides the run's log: `"trackio"`, `"tensorboard"`, `"wandb"`, `"mlflow"`
@@ -45,9 +47,12 @@ class Local(HostedBackend):
         processes: int | None = None,
         device: Literal["cuda", "mps", "cpu"] | None = None,
         usd_per_hour: Decimal | float | None = None,
+        sharding: Literal["none", "full"] = "none",
         trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[TrackerRequest | Tracker] = (),
         env: Sequence[str] = (),
     ) -> None:
         launcher = LocalLauncher(processes=processes, device=device, usd_per_hour=usd_per_hour, env=env)
-        super().__init__(name="local", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers)
+        super().__init__(
+            name="local", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers, sharding=sharding
+        )

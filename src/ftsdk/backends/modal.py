@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer, package_of
@@ -37,6 +38,8 @@ class Modal(HostedBackend):
         environment: Modal's environment. None: that of the active profile.
         volume: Name of the Volume for runs, which is created if it doesn't exist.
         secret: Name of a Modal Secret for the container, such as one with HF_TOKEN for gated models.
+        sharding: `"full"`: each process holds a share of the parameters, gradients and optimizer states (FSDP2), so
+            that larger models fit. `"none"`: each holds the whole model.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
         trackers: Where events are sent in addition to the run's log, as for `Local`. Keys come from `secret`.
@@ -59,6 +62,7 @@ class Modal(HostedBackend):
         environment: str | None = None,
         volume: str = "ftsdk",
         secret: str | None = None,
+        sharding: Literal["none", "full"] = "none",
         trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
@@ -84,7 +88,14 @@ class Modal(HostedBackend):
             packages=(package_of(chosen.name), *(package_of_tracker(name_of(one)) for one in checked)),
             tracker_extras=extras_of_trackers(checked),
         )
-        super().__init__(name="modal", launcher=self._modal, trainer=chosen, trackers=checked, cancel_grace_s=0.0)
+        super().__init__(
+            name="modal",
+            launcher=self._modal,
+            trainer=chosen,
+            trackers=checked,
+            sharding=sharding,
+            cancel_grace_s=0.0,
+        )
 
     def adapter_folder(self, ref: RunRef) -> str:
         """Return the folder of a run's adapter, as a container of a server sees it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
@@ -44,6 +45,8 @@ class Slurm(HostedBackend):
             run, so no keys.
         sbatch: Further options for sbatch, such as `"--qos=long"`.
         ssh: Arguments for ssh, such as `("-J", "jump.example.org")`. Your own ssh configuration applies, too.
+        sharding: `"full"`: each process holds a share of the parameters, gradients and optimizer states (FSDP2), so
+            that larger models fit. `"none"`: each holds the whole model.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
         trackers: Where events are sent in addition to the run's log, as for `Local`.
@@ -69,6 +72,7 @@ class Slurm(HostedBackend):
         setup: Sequence[str] = (),
         sbatch: Sequence[str] = (),
         ssh: Sequence[str] = (),
+        sharding: Literal["none", "full"] = "none",
         trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
@@ -92,4 +96,5 @@ class Slurm(HostedBackend):
             launcher=launcher if host is None else RemoteLauncher(launcher, host=host, ssh=as_lines("ssh", ssh)),
             trainer=load_trainer(trainer),
             trackers=trackers,
+            sharding=sharding,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer, load_trainer
@@ -32,6 +33,8 @@ class SSH(HostedBackend):
             None: `python3`.
         folder: Where ftsdk keeps its runs there. None: ftsdk's folder in your home.
         ssh: Arguments for ssh, such as `("-J", "jump.example.org")`.
+        sharding: `"full"`: each process holds a share of the parameters, gradients and optimizer states (FSDP2), so
+            that larger models fit. `"none"`: each holds the whole model.
         trainer: The training library: the name of an entry point in the group `ftsdk.trainers`, or an object of the
             class registered there.
         trackers: Where events are sent in addition to the run's log, as for `Local`.
@@ -50,6 +53,7 @@ class SSH(HostedBackend):
         python: str | None = None,
         folder: str | None = None,
         ssh: Sequence[str] = (),
+        sharding: Literal["none", "full"] = "none",
         trainer: str | Trainer = DEFAULT_TRAINER,
         trackers: Sequence[TrackerRequest | Tracker] = (),
     ) -> None:
@@ -61,4 +65,6 @@ class SSH(HostedBackend):
             folder=folder,
         )
         launcher = RemoteLauncher(machine, host=host, ssh=as_lines("ssh", ssh), kind="local", agent_options={})
-        super().__init__(name="ssh", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers)
+        super().__init__(
+            name="ssh", launcher=launcher, trainer=load_trainer(trainer), trackers=trackers, sharding=sharding
+        )

@@ -15,6 +15,9 @@ from ftsdk.run.ledger import Ledger, Record
 
 __all__ = ["check_access"]
 
+_WHERE = ("host", "address")
+"""Options of backends that say which machine or cluster."""
+
 
 def check_access(*, is_online: bool, backends: Iterable[Backend] | None, timeout_s: float) -> list[Check]:
     """Ask each backend whether it can be used. Starts and spends nothing.
@@ -42,9 +45,9 @@ def _known() -> list[tuple[Backend, bool]]:
             continue  # its extra isn't installed, which the list of extras says
     hosts: dict[str, tuple[str, dict[str, object]]] = {}
     for entry in Ledger().entries():
-        if isinstance(entry, Record) and "host" in entry.options:
+        if isinstance(entry, Record) and not entry.options.keys().isdisjoint(_WHERE):
             name = entry.ref.partition(":")[0]
-            options = {k: v for k, v in entry.options.items() if k in ("host", "ssh", "python", "folder")}
+            options = {k: v for k, v in entry.options.items() if k in (*_WHERE, "ssh", "python", "folder")}
             hosts.setdefault(json.dumps([name, options], sort_keys=True), (name, options))
     for name, options in hosts.values():
         try:

@@ -14,12 +14,13 @@ _FAIR = 1.02
 """The heaviest share over the mean of all: what is gained below that isn't worth the search."""
 
 
-def shared_out(rows: Sequence[list[int]], shares: int) -> list[list[int]]:
+def shared_out(rows: Sequence[list[int]], shares: int, *, besides: Sequence[int] | None = None) -> list[list[int]]:
     """Return the rows of each process: neighbours in their order, exchanged until none has much more to compute.
 
     Args:
         rows: Token ids; as many as a multiple of `shares`.
         shares: Processes.
+        besides: Tokens of each row that come on top and are shared with no other row; None: none.
 
     Returns:
         For each process the indices of its rows, in the order of their tokens.
@@ -28,7 +29,8 @@ def shared_out(rows: Sequence[list[int]], shares: int) -> list[list[int]]:
     each = len(rows) // shares
     found = [list(range(n * each, (n + 1) * each)) for n in range(shares)]
     if shares > 1:
-        _exchange(found, [len(rows[n]) for n in order], common_beginnings([rows[n] for n in order]))
+        own = [0] * len(rows) if besides is None else besides
+        _exchange(found, [len(rows[n]) + own[n] for n in order], common_beginnings([rows[n] for n in order]))
     return [[order[place] for place in share] for share in found]
 
 

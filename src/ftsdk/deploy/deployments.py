@@ -7,64 +7,39 @@ stops what was started: `run.deployments()`, or `ftsdk stop REF`.
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from decimal import ROUND_CEILING, Decimal
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field
-
-from ftsdk._files import replace_file
+from ftsdk._files import make_folder, replace_file
 from ftsdk._format import money
 from ftsdk._home import home
 from ftsdk._rich_text import rich_text
+from ftsdk.deploy.deployment_records import FOLDER, DeploymentRecord, deployments, records_in
 from ftsdk.errors import BackendError, BudgetExceededError, CredentialsError, FtsdkError, RunNotReadyError, SpecError
 from ftsdk.evals.endpoint import Endpoint
 from ftsdk.protocol import Backend, RunRef, RunStatus
 from ftsdk.protocol.serving import CanServe, ServingPlan, ServingStatus, plan_serving
-from ftsdk.spec import Value
+from ftsdk.runfolder.lock import acquire
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["Deployment", "DeploymentRecord", "deploy_plan", "deployments", "deployments_in", "make_deployment"]
+__all__ = [
+    "Deployment",
+    "DeploymentRecord",
+    "deploy_plan",
+    "deployments",
+    "deployments_in",
+    "make_deployment",
+    "records_in",
+]
 
-FOLDER = "serving"
-
-
-class DeploymentRecord(Value):
-    """The record of a deployment on disk. Holds no secrets."""
-
-    name: str
-    """Chosen by ftsdk; the backend finds the deployment by it."""
-    ref: str
-    """The run whose model it serves."""
-    plan: ServingPlan
-    state: Literal["intended", "started", "stopped"] = "intended"
-    """`stopped` is written only once the backend has confirmed that nothing is left."""
-    native: dict[str, str] = Field(default_factory=dict[str, str])
-    """What the backend calls things."""
-    intended_at: float
-    """Seconds since the epoch."""
-    billed_after: float | None = None
-    """When it was last seen not to be ready, in seconds since the epoch: billing began no earlier."""
-    stopped_at: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} [{self.state}] {self.plan}"
-
-    __rich__ = rich_text
-
-    @property
-    def cost_usd(self) -> Decimal | None:
-        """The most that it cost, in US dollars, in whole minutes; None if it wasn't started or isn't stopped."""
-        price = self.plan.offer.price_usd_per_hour
-        if price is None or self.stopped_at is None or self.billed_after is None:
-            return None
-        minutes = Decimal(str((self.stopped_at - self.billed_after) / 60)).to_integral_value(ROUND_CEILING)
-        return (price * minutes / 60).quantize(Decimal("0.01"), ROUND_CEILING)
+_LOCK = "start.lock"
 
 
 class Deployment:
@@ -82,6 +57,7 @@ class Deployment:
         poll_s: float = 5.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Wrap a decision; starts nothing.
 
@@ -92,6 +68,7 @@ class Deployment:
             poll_s: Seconds between two polls.
             clock: Seconds since the epoch.
             sleep: Waits for some seconds.
+            monotonic: Seconds of a clock that is never set, for the time limit.
         """
         check_amount("poll_s", poll_s, at_least=0, at_most=86_400)
         self._record = record
@@ -100,6 +77,8 @@ class Deployment:
         self._poll_s = poll_s
         self._clock = clock
         self._sleep = sleep
+        self._monotonic = monotonic
+        self._billed_from = monotonic()
         self._endpoint: Endpoint | None = None
         self._stopping = threading.Lock()
         self._is_over = threading.Event()
@@ -162,8 +141,9 @@ class Deployment:
         check_amount("timeout_s", timeout_s, above=0)
         if self._record.state != "intended" or self._file.exists():
             raise SpecError(f"deployment {self._record.name} was started before; make a new one with run.serve(...)")
+        self._put_on_record()
         atexit.register(self._stop_at_exit)
-        self._write(billed_after=self._clock())
+        self._billed_from = self._monotonic()
         try:
             self._backend.start_serving(
                 RunRef.parse(self._record.ref), self.plan, name=self._record.name, note=self._note
@@ -251,6 +231,7 @@ class Deployment:
             if status.state != "unknown":
                 # Without an answer it may be ready by now, so only polls that got one count.
                 self._record = self._record.replace(billed_after=looked_at)
+                self._billed_from = self._monotonic()
             if looked_at >= deadline:
                 word = status.native or status.state
                 raise TimeoutError(
@@ -259,11 +240,28 @@ class Deployment:
                 )
             self._sleep(self._poll_s)
 
+    def _put_on_record(self) -> None:
+        """Write the record, unless another process has just done so for the same run: two would bill twice."""
+        make_folder(self._file.parent)
+        descriptor = acquire(self._file.parent, patience_s=30.0, name=_LOCK)
+        if descriptor is None:
+            raise SpecError(f"another process is starting a deployment of run {self._record.ref}; try again")
+        try:
+            for earlier in records_in(self._file.parent.parent):
+                if earlier.state != "stopped":
+                    raise _not_stopped(earlier)
+            self._write(billed_after=self._clock())
+        finally:
+            os.close(descriptor)
+
     def _watch_time(self) -> None:
-        """Stop it at its time limit, whatever the block is doing."""
+        """Stop it at its time limit, whatever the block is doing: a clock that is set back buys no time."""
         stops_at = (self._record.billed_after or self._clock()) + self.plan.max_s
-        while not self._is_over.wait(max(0.0, min(self._poll_s, stops_at - self._clock()))):
-            self._is_out_of_time = self._clock() >= stops_at
+        ends_at = self._billed_from + self.plan.max_s
+        while not self._is_over.wait(
+            max(0.0, min(self._poll_s, stops_at - self._clock(), ends_at - self._monotonic()))
+        ):
+            self._is_out_of_time = self._clock() >= stops_at or self._monotonic() >= ends_at
             if self._is_out_of_time:
                 break
         while self._is_out_of_time and self._record.state != "stopped":
@@ -349,9 +347,7 @@ def deploy_plan(
     """
     folder = home() / "results" / str(ref).replace(":", "-") if folder is None else folder
     for earlier in deployments_in(folder, backend):
-        raise SpecError(
-            f"run {ref} has a deployment that isn't stopped, {earlier.record.name}; stop it first: ftsdk stop {ref}"
-        )
+        raise _not_stopped(earlier.record)
     name = re.sub(r"[^a-z0-9]+", "-", f"ftsdk-{ref.id.lower()}")[:40].strip("-") + f"-{uuid.uuid4().hex[:8]}"
     record = DeploymentRecord(name=name, ref=str(ref), plan=plan, intended_at=clock())
     return Deployment(record, backend, folder=folder / FOLDER, poll_s=poll_s, clock=clock, sleep=sleep)
@@ -365,25 +361,13 @@ def deployments_in(folder: Path, backend: CanServe) -> list[Deployment]:
         backend: The backend that serves them.
     """
     return [
-        Deployment(record, backend, folder=file.parent)
-        for file, record in _records(folder)
+        Deployment(record, backend, folder=folder / FOLDER)
+        for record in records_in(folder)
         if record.state != "stopped"
     ]
 
 
-def deployments() -> list[DeploymentRecord]:
-    """Return the records of all deployments not known to be stopped, by any process, without asking a backend.
-
-    Stop one with `Run.open(record.ref).deployments()`, or `ftsdk stop REF`.
-    """
-    return [
-        record
-        for folder in sorted((home() / "results").glob("*/"))
-        for _, record in _records(folder)
-        if record.state != "stopped"
-    ]
-
-
-def _records(folder: Path) -> Iterator[tuple[Path, DeploymentRecord]]:
-    for file in sorted((folder / FOLDER).glob("*.json")):
-        yield file, DeploymentRecord.from_json(file.read_bytes())
+def _not_stopped(record: DeploymentRecord) -> SpecError:
+    return SpecError(
+        f"run {record.ref} has a deployment that isn't stopped, {record.name}; stop it first: ftsdk stop {record.ref}"
+    )

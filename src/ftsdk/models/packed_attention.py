@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["UnsupportedAttentionError", "check_attention", "is_out_of_memory", "replaced_attention"]
 
-_HARMLESS = frozenset({"position_ids", "use_cache", "output_attentions", "num_items_in_batch"})
+_HARMLESS = frozenset({"position_ids", "use_cache", "output_attentions", "output_router_logits", "num_items_in_batch"})
 """Arguments of an attention function that change nothing for packed rows; others may only be None."""
 
 

@@ -75,9 +75,9 @@ def plan_removal(ref: str) -> Removal:
         raise RunNotReadyError(f"run {ref} is {state} and can't be removed; stop it first: ftsdk cancel {ref}")
     if not is_run_id(parsed.id):
         return Removal(ref=entry.ref, state=state, folders=(), bytes=0)
-    from ftsdk.deploy.deployments import deployments
+    from ftsdk.deploy.deployment_records import records_in
 
-    if any(record.ref == entry.ref for record in deployments()):
+    if any(record.state != "stopped" for record in records_in(results_folder(entry.ref))):
         raise RunNotReadyError(f"run {ref} has a deployment that isn't stopped; stop it first: ftsdk stop {ref}")
     folder = home() / "runs" / parsed.id
     if folder.is_dir() and is_held(folder):

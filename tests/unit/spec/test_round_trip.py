@@ -23,6 +23,7 @@ from ftsdk.spec import (
     JobSpec,
     LoRA,
     Model,
+    Privacy,
     QLoRA,
     Range,
     set_fields,
@@ -101,7 +102,16 @@ def specs(draw: st.DrawFn) -> JobSpec:
     method = (
         some(DPO, beta=numbers(0, 10, exclude_min=True))
         if is_dpo
-        else some(SFT, train_on=st.sampled_from(["completion", "assistant", "all"]))
+        else some(
+            SFT,
+            train_on=st.sampled_from(["completion", "assistant", "all"]),
+            privacy=some(
+                Privacy,
+                epsilon=numbers(0, 1000, exclude_min=True),
+                delta=numbers(0, 1, exclude_min=True, exclude_max=True),
+                max_grad_norm=numbers(0, 1e6, exclude_min=True),
+            ),
+        )
     )
     strategy = some(
         JobSpec,

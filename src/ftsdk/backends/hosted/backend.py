@@ -6,14 +6,24 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from ftsdk._files import RUN_ID_RULE, is_run_id
 from ftsdk.backends.hosted.diagnosis import attempts_without_progress, crash_loop
-from ftsdk.backends.hosted.launcher import CanAnswer, CanQueue, CanReadOptions, Launcher, QueuedJob, RunFiles
+from ftsdk.backends.hosted.launcher import (
+    CanAnswer,
+    CanQueue,
+    CanReadOptions,
+    Launcher,
+    QueuedJob,
+    RunFiles,
+    Sharding,
+)
 from ftsdk.backends.hosted.log_lines import LOG
+from ftsdk.backends.hosted.sharding import check_sharding, sharding_gaps
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER
 from ftsdk.backends.hosted.trainer import DEFAULT_TRAINER, Trainer
 from ftsdk.backends.hosted.worker import ARTIFACT, BLOCKED, LEFT, REQUEST
@@ -61,6 +71,7 @@ class HostedBackend:
         launcher: Starts and stops the workers.
         trainer: Trains in the worker.
         trackers: Names of entry points in the group `ftsdk.trackers`, or objects of the classes registered there.
+        sharding: `"full"`: parameters, gradients and optimizer states are spread over all processes.
         max_attempts: Attempts in a row without a new checkpoint after which a run fails.
         cancel_grace_s: Seconds after which a second `cancel` kills the worker.
     """
@@ -72,6 +83,7 @@ class HostedBackend:
         launcher: Launcher,
         trainer: Trainer,
         trackers: Sequence[TrackerRequest | Tracker] = (),
+        sharding: Sharding = "none",
         max_attempts: int = 5,
         cancel_grace_s: float = 20.0,
     ) -> None:
@@ -79,6 +91,7 @@ class HostedBackend:
         self._launcher = launcher
         self._trainer = trainer
         self._trackers = check_trackers(trackers)
+        self._sharding = check_sharding(sharding)
         self._max_attempts = max_attempts
         self._cancel_grace_s = cancel_grace_s
         self._logs: dict[str, EventIndex] = {}
@@ -99,7 +112,8 @@ class HostedBackend:
         """The arguments that rebuild it: the launcher's, the trackers, and the trainer unless it is the default."""
         trainer = {} if self._trainer.name == DEFAULT_TRAINER else {"trainer": self._trainer.name}
         trackers = {"trackers": list(self._trackers)} if self._trackers else {}
-        return {**self._launcher.options, **trainer, **trackers}
+        sharding = {} if self._sharding == "none" else {"sharding": self._sharding}
+        return {**self._launcher.options, **sharding, **trainer, **trackers}
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
@@ -109,7 +123,8 @@ class HostedBackend:
         """Decide everything, start nothing."""
         gaps: list[Gap] = find_gaps(spec, self.capabilities)
         refuse(self.name, gaps)
-        hardware = self._launcher.hardware(spec)
+        hardware = replace(self._launcher.hardware(spec), sharding=self._sharding)
+        refuse(self.name, sharding_gaps(spec, hardware, self._trainer))
         training = self._trainer.translate(spec, hardware)
         launch = self._launcher.launch(spec)
         refuse(self.name, [*training.gaps, *launch.gaps])
@@ -120,6 +135,7 @@ class HostedBackend:
                 "trainer": self._trainer.name,
                 "training": _with_remote_paths(training.request, launch.inputs),
                 "launch": dict(launch.request),
+                **({} if self._sharding == "none" else {"sharding": self._sharding}),
                 **({"trackers": list(self._trackers)} if self._trackers else {}),
                 **({"inputs": {name: path for path, name in launch.inputs.items()}} if launch.inputs else {}),
             },
@@ -198,6 +214,7 @@ class HostedBackend:
             launch: Mapping[str, Any] = request["launch"]
             trainer = str(request["trainer"])
             trackers = list(request.get("trackers", ()))
+            sharding = check_sharding(request.get("sharding", "none"))
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise BackendError(f"the {REQUEST} of run {self.name}:{key} is damaged: {error}") from error
         options = self._launcher.options_of(launch) if isinstance(self._launcher, CanReadOptions) else {}
@@ -206,6 +223,7 @@ class HostedBackend:
             native=self._launcher.native(key),
             options={
                 **options,
+                **({} if sharding == "none" else {"sharding": sharding}),
                 **({} if trainer == DEFAULT_TRAINER else {"trainer": trainer}),
                 **({"trackers": trackers} if trackers else {}),
             },

@@ -11,7 +11,20 @@ from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment, Billing, StateEvent
 from ftsdk.spec import JobSpec
 
-__all__ = ["CanAnswer", "CanQueue", "CanReadOptions", "Hardware", "LaunchPlan", "Launcher", "QueuedJob", "RunFiles"]
+__all__ = [
+    "CanAnswer",
+    "CanQueue",
+    "CanReadOptions",
+    "Hardware",
+    "LaunchPlan",
+    "Launcher",
+    "QueuedJob",
+    "RunFiles",
+    "Sharding",
+]
+
+Sharding = Literal["none", "full"]
+"""`none`: each process has the whole model. `full`: parameters, gradients and optimizer states are spread over all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +36,8 @@ class Hardware:
     """Display name: `NVIDIA H100 80GB HBM3`, `Apple M3`, `8-core CPU`."""
     processes: int = 1
     """Worker processes, one for each device."""
+    sharding: Sharding = "none"
+    """Whether each process has the whole model, or a share of it."""
     memory_gib: float | None = None
     """Memory of one device, in GiB; None: not known."""
     has_bfloat16: bool = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.job_memory import dropout_of, long_row, memory_of_job
-from ftsdk.cost.training.memory import layer_bytes_on_cpu, peak_memory, verdict
+from ftsdk.cost.training.memory import Verdict, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.models import ModelFacts
 from ftsdk.spec import JobSpec
 
@@ -23,7 +23,7 @@ def share_at_most(share: int, most: int) -> int:
 
 
 def rows_at_once(
-    spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int, recomputes: bool = True
+    spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int, shards: int = 1, recomputes: bool = True
 ) -> tuple[int, str]:
     """Choose how many sequences go through a GPU at once: a cautious number for its memory, or fewer for large models.
 
@@ -32,6 +32,7 @@ def rows_at_once(
         facts: What is known of its model.
         memory_gib: Memory of one GPU, in GiB.
         share: Sequences of one optimizer step on one GPU.
+        shards: GPUs over which the model is spread.
         recomputes: Whether activations are computed again in the backward pass.
 
     Returns:
@@ -45,16 +46,16 @@ def rows_at_once(
         return rows, cautious
     row = long_row(spec, facts)
 
-    def verdict_on(rows: int) -> str:
-        memory = replace(memory_of_job(spec, longest_tokens=rows * row), recomputes=recomputes)
+    def verdict_of(rows: int) -> Verdict:
+        memory = replace(memory_of_job(spec, longest_tokens=rows * row), shards=shards, recomputes=recomputes)
         return verdict(peak_memory(memory, shape), memory_gib)
 
     def fits(rows: int) -> bool:
-        return verdict_on(rows) == "fits"
+        return verdict_of(rows) == "fits"
 
     while rows > 1 and not fits(rows):
         rows = share_at_most(share, rows - 1)
-    if rows == 1 and verdict_on(1) == "no":
+    if rows == 1 and verdict_of(1) == "no":
         return (
             rows,
             f"the minimum; even one row of up to {row:,} tokens is unlikely to fit into {memory_gib:.0f} GiB together "

@@ -99,7 +99,12 @@ def train(folder: Path, into: Path, resume_from: Path | None, *, processes: int)
     for rank in range(processes):
         (folder / _OUTCOME.format(rank=rank)).unlink(missing_ok=True)
     cluster = Cluster.of_environment()
-    attempt = {"into": str(into), "resume_from": str(resume_from) if resume_from else None, "meeting": cluster.meeting}
+    # Relative to the run's folder, which may have another path on each host.
+    attempt = {
+        "into": os.path.relpath(into, folder),
+        "resume_from": os.path.relpath(resume_from, folder) if resume_from else None,
+        "meeting": cluster.meeting,
+    }
     replace_file(folder / ATTEMPT, json.dumps(attempt).encode())
     code = run_agent(folder, processes=processes, cluster=cluster)
     outcomes = [
@@ -138,7 +143,13 @@ def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
     # Each rank gets its share of the cores unless the user sets it: ranks that compete are slower than one process.
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // here))
     command = agent_command(folder, processes=processes, cluster=cluster)
-    agent = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}, preexec_fn=_die_with_parent)
+    agent = subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": threads},
+        # The model's folders are named relative to the run's; the worker is there already, another host isn't.
+        cwd=folder,
+        preexec_fn=_die_with_parent,
+    )
     try:
         return agent.wait()
     finally:
@@ -188,12 +199,12 @@ def main(argv: list[str]) -> int:
             emit=Progress(log, stop.meter) if log and stop else _emit_nothing,
             is_cancelled=stop or (folder / CANCEL).exists,
             is_interrupted=(folder / INTERRUPT).exists,
-            resume_from=Path(attempt["resume_from"]) if attempt["resume_from"] else None,
+            resume_from=folder / attempt["resume_from"] if attempt["resume_from"] else None,
             is_main=rank == 0,
         )
         stack.enter_context(lines_as_events(folder, log, is_on=request["launch"].get("log_events", False)))
         try:
-            training = load_trainer(request["trainer"]).train(request["training"], context, Path(attempt["into"]))
+            training = load_trainer(request["trainer"]).train(request["training"], context, folder / attempt["into"])
             outcome["training"] = asdict(training) if rank == 0 else None
         except Cancelled:
             outcome["outcome"] = "cancelled"

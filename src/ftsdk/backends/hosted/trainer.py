@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ftsdk._entry_points import installed
 from ftsdk.backends.hosted.launcher import Hardware
@@ -16,6 +16,7 @@ from ftsdk.spec.base import nearest
 
 __all__ = [
     "DEFAULT_TRAINER",
+    "CanShard",
     "Cancelled",
     "Context",
     "Interrupted",
@@ -137,6 +138,15 @@ class Trainer(Protocol):
             Interrupted: `context.is_interrupted()` returned True, and a checkpoint of the last step is saved.
             TrainingStopped: The training can't continue, for the reason in the diagnosis.
         """
+        ...
+
+
+@runtime_checkable
+class CanShard(Protocol):
+    """A trainer that reads `Hardware.sharding`, and spreads a model over all processes where it is `full`."""
+
+    def sharding_gaps(self, spec: JobSpec, hardware: Hardware) -> Sequence[Gap]:
+        """Return what of a job can't be sharded. Pure and offline."""
         ...
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ftsdk.deploy.bounded_server import BoundedHandler, BoundedServer, is_loopback_name, name_in_host
 from ftsdk.errors import FtsdkError, SpecError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["MonitorServer"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-_LOCAL = frozenset({"127.0.0.1", "localhost"})
 
 
 class MonitorServer:
@@ -48,10 +47,9 @@ class MonitorServer:
             refresh = refresh_s
 
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = BoundedServer(("127.0.0.1", port), Handler)
         except OSError as error:
             raise SpecError(f"port {port} can't be used: {error.strerror or error}; choose another one") from error
-        self._server.daemon_threads = True
 
     @property
     def address(self) -> str:
@@ -70,18 +68,14 @@ class MonitorServer:
         self._server.shutdown()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     shown: Callable[[str], tuple[str, str]]
     refresh: int
-    server_version = "ftsdk"
-    sys_version = ""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name is the standard library's
         """Answer with the page or its data."""
         path = urlsplit(self.path).path
-        # A page elsewhere must not read this one by giving its own name our address.
-        host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
-        if host not in _LOCAL:
+        if not is_loopback_name(name_in_host(self.headers.get("Host", ""))):
             self._send(403, b"only by 127.0.0.1", "text/plain")
         elif path not in ("/", "/report.json"):
             self._send(404, b"there is / and /report.json", "text/plain")
@@ -105,6 +99,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Refresh", str(self.refresh))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log nothing: each reload would be a line."""

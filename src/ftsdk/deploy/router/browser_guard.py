@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from ftsdk.deploy.bounded_server import is_loopback_name, name_in_host
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -25,12 +25,12 @@ def browser_guard(host: str, *, refuse: Callable[[int, str, str], web.Response])
         host: What the router listens at; any `Host` is fine if it isn't an address of this machine only.
         refuse: Makes a response of a status, a word and a message.
     """
-    is_local = _is_loopback(host)
+    is_local = is_loopback_name(host)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         asked_for = request.headers.get("Host", "")
-        if is_local and not _is_loopback(_name_in(asked_for)):
+        if is_local and not is_loopback_name(name_in_host(asked_for)):
             return refuse(403, "host", "this router answers at 127.0.0.1 and localhost only; to be reached by other "
                           "names it must listen at another address")  # fmt: skip
         origin = request.headers.get("Origin")
@@ -42,19 +42,3 @@ def browser_guard(host: str, *, refuse: Callable[[int, str, str], web.Response])
         return await response
 
     return guard
-
-
-def _name_in(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(name: str) -> bool:
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False

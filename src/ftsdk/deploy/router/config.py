@@ -133,6 +133,8 @@ def router_config(
     for label, usd in (("usd_per_day", usd_per_day), ("fallback_usd_per_hour", fallback_usd_per_hour)):
         if usd is not None:
             check_amount(label, usd, above=0)
+    if folder is not None and "\0" in str(folder):
+        raise SpecError(f"folder={str(folder)!r} can't name a folder")
     if not is_run_id(name):
         raise SpecError(f"name={name!r} can't name a folder: {RUN_ID_RULE}")
     versions = _named(target, "tuned")

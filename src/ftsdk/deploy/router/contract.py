@@ -14,6 +14,9 @@ from ftsdk.evals.scorers.schema_rules import check_schema, schema_problem
 
 __all__ = ["Contract", "Validator", "asked_schema"]
 
+_SCHEMA_S = 0.25
+"""For one answer and one schema, in seconds: no other request is answered meanwhile, and clients bring schemas."""
+
 Validator = Callable[[Sequence[Mapping[str, Any]], str], bool]
 """Gets the messages and the answer, and returns whether the answer is acceptable. It runs before the client gets the
 answer, so it must take microseconds."""
@@ -103,7 +106,7 @@ def asked_schema(body: Mapping[str, Any]) -> str | None:
 def _fits(schema: str, text: str) -> bool:
     try:
         value = read_json(text)
-        return schema == "true" or schema_problem(schema, value) is None
+        return schema == "true" or schema_problem(schema, value, timeout_s=_SCHEMA_S) is None
     except NotJson:
         return False
     except (FtsdkError, ImportError):

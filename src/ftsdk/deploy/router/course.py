@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,6 +111,7 @@ class Course:
         """Why each target has no answer."""
         self._is_gone = False
         self._has_begun = False
+        self._waits_for_client = False
         self._schema = asked_schema(request.body)
 
     async def run(self) -> None:
@@ -149,11 +150,12 @@ class Course:
         """Return leave to ask a target, or the word for why it isn't asked; a second one is put on record first."""
         own = self._own
         now = own.monotonic()
+        endpoint = own.targets[arm]
+        # Before there is a ticket: one that isn't handed back would keep a breaker from closing.
+        body = own.wires[arm].body_for(self._request.body, streamed=self._sink is not None)
         ticket = own.breakers[arm].admit(now)
         if ticket is None:
             return "breaker_open"
-        endpoint = own.targets[arm]
-        body = own.wires[arm].body_for(self._request.body, streamed=self._sink is not None)
         most_input = len(body) + _PER_MESSAGE_TOKENS * (len(self._request.messages) + 1)
         most_output = _most_output(self._request.body)
         most = Decimal(0)
@@ -216,6 +218,8 @@ class Course:
                 else:
                     await self._pass_on(attempt, self._sink, limit)
         except TimeoutError:
+            if self._waits_for_client:
+                raise ClientGone from None  # it has stopped reading, which says nothing of the target
             word = "timeout" if answer.is_sent else "busy"
             raise TargetFailure(word, is_billable=answer.is_sent) from None
         word = self._own.contract.problem(
@@ -240,7 +244,7 @@ class Course:
                 if piece.is_usage and not wants_usage:
                     continue
                 if self._has_begun:
-                    await sink.write(piece.raw)
+                    await self._give(sink.write(piece.raw))
                     continue
                 held.append(piece.raw)
                 if piece.is_token:
@@ -248,10 +252,15 @@ class Course:
                     attempt.first_token_s = now - attempt.started
                     limit.reschedule(asyncio.get_running_loop().time() + self._remaining())
                     self._has_begun = True
-                    await sink.begin(attempt.arm, self._reason)
-                    await sink.write(b"".join(held))
+                    await self._give(sink.begin(attempt.arm, self._reason))
+                    await self._give(sink.write(b"".join(held)))
         if not self._has_begun:
             raise TargetFailure("empty", status=200, is_billable=True)
+
+    async def _give(self, sending: Awaitable[None]) -> None:
+        self._waits_for_client = True
+        await sending
+        self._waits_for_client = False
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         """Count what an attempt cost: the most that it can, where something may be billed and nothing is known."""

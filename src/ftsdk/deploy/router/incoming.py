@@ -15,6 +15,9 @@ _LONGEST_LABEL = 100
 _MOST_ANSWERS = 128
 """Of one request; OpenAI's own limit."""
 _MOST_TOKENS = 10**9
+_LARGEST_SCHEMA = 256 << 10
+_DEEPEST = 100
+"""Levels of a request; schemas of tools have a dozen, and what can be read nested deeper can't always be written."""
 
 
 def route_request(body: Any, *, conversation: str | None = None, slice_name: str | None = None) -> RouteRequest:
@@ -37,12 +40,33 @@ def route_request(body: Any, *, conversation: str | None = None, slice_name: str
     messages: Any = fields.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):  # pyright: ignore[reportUnknownVariableType]
         raise SpecError("messages must be a list of objects with role and content, at least one")
+    _check_depth(fields)
     _check_amounts(fields)
+    _check_schema_size(fields.get("response_format"))
     user: Any = fields.get("user")
     if not conversation:
         conversation = user if isinstance(user, str) and user else _opening(cast("list[dict[str, Any]]", messages))
     label = None if slice_name is None else slice_name[:_LONGEST_LABEL]
     return RouteRequest(body=fields, conversation=conversation, slice=label)
+
+
+def _check_schema_size(asked: Any) -> None:
+    if asked is not None and len(json.dumps(asked, default=str)) > _LARGEST_SCHEMA:
+        raise SpecError(f"response_format has more than {_LARGEST_SCHEMA >> 10} KiB, too many to check answers by")
+
+
+def _check_depth(fields: Mapping[str, Any]) -> None:
+    level: list[Any] = [fields]
+    for _ in range(_DEEPEST):
+        level = [
+            part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return
+    raise SpecError(f"the request is nested deeper than {_DEEPEST} levels")
 
 
 def _check_amounts(fields: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ class Observers:
     - `answered(record, *, messages, answer)`: a request is over. `answer` is None if there was none.
     - `feedback(id, *, accepted, corrected)`: a user's verdict on an answer.
     - `switched(line)`: the alias was changed; the line of the record.
+    - `flush()`: the router ends.
     - `metrics_page()`: bytes and their content type for `GET /metrics`; called in the event loop.
     """
 
@@ -66,6 +67,11 @@ class Observers:
                 return
             self._thread.join(timeout=5.0)
             self._thread = None
+        for observer in self._observers:
+            try:
+                getattr(observer, "flush", lambda: None)()
+            except Exception:  # noqa: BLE001 - a stranger's code
+                self.failed += 1
 
     def _put(self, method: str, use: Callable[[Any], None]) -> None:
         if not self._observers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftsdk.deploy.router.config import RouterConfig
-from ftsdk.deploy.router.records import read_records
+from ftsdk.deploy.router.record_totals import RecordTotals
 from ftsdk.deploy.router.trial import Trial
 
 __all__ = ["recorded_status"]
@@ -20,7 +20,8 @@ def recorded_status(config: RouterConfig) -> dict[str, Any]:
     alias = config.alias_file().read() or config.new_alias(at=0.0)
     trial = Trial(alias, config.rule)
     if trial.is_on:
-        trial.restore(read_records(config.folder, since=alias.at), is_judged=config.judge is not None)
+        samples = RecordTotals.read(config.folder, since=alias.at).samples(alias.rollout)
+        trial.restore(samples, is_judged=config.judge is not None)
     return {
         "route": config.name,
         "alias": alias.all_fields(),

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk._files import make_folder
-from ftsdk.deploy.router.record_lines import finished_lines, record_in
+from ftsdk.deploy.router.record_lines import LONGEST_LINE, finished_lines, record_in
 from ftsdk.errors import SpecError
 
-__all__ = ["AnswerRecord", "AttemptRecord", "RecordLog", "Role", "read_records"]
+__all__ = ["AnswerRecord", "AttemptRecord", "RecordLog", "Role", "read_last_records", "read_records"]
 
 Role = Literal["tuned", "canary", "fallback", "shadow"]
 """Why a target was asked: as the champion, as the version on trial, because others failed, or for comparison only."""
@@ -106,12 +106,28 @@ _ANSWER_FIELDS = tuple(field.name for field in fields(AnswerRecord))
 class RecordLog:
     """A folder of JSON lines: a file for each day in UTC and each start of the router. Threads may append."""
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Name the folder; the file is made by the first line."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_written: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Name the folder; the file is made by the first line.
+
+        Args:
+            folder: The router's.
+            clock: Seconds since the epoch.
+            on_written: Called with each line that was written, before the next one.
+        """
         self._folder = folder / "records"
+        self._on_written = on_written
+        self._is_torn = False
+        self._sizes: dict[str, int] = {}
         self._clock = clock
         self._session = uuid.uuid4().hex[:8]
         self._day = -1
+        self._name = ""
         self._file: int | None = None
         self._lock = threading.Lock()
         self.failures = 0
@@ -128,13 +144,18 @@ class RecordLog:
                 day = int(self._clock() // 86_400)
                 if self._file is None or day != self._day:
                     self._open(day)
-                assert self._file is not None
-                while content:
-                    content = content[os.write(self._file, content) :]
+                self._write(content)
             except OSError:
                 self.failures += 1
                 return False
+            if self._on_written is not None:
+                self._on_written(line)
         return True
+
+    def position(self, look: Callable[[Mapping[str, int]], bytes]) -> bytes:
+        """Return what `look` makes of the size of each file that was written, while no line is being written."""
+        with self._lock:
+            return look(dict(self._sizes))
 
     def close(self) -> None:
         """Close the file."""
@@ -143,14 +164,28 @@ class RecordLog:
                 os.close(self._file)
                 self._file = None
 
+    def _write(self, content: bytes) -> None:
+        assert self._file is not None
+        rest = content = b"\n" * self._is_torn + content
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            # The next line must not stand behind the half of this one.
+            self._is_torn = self._is_torn or len(rest) < len(content)
+            raise
+        self._is_torn = False
+        self._sizes[self._name] = os.fstat(self._file).st_size
+
     def _open(self, day: int) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
         make_folder(self._folder)
-        name = time.strftime("%Y%m%d", time.gmtime(day * 86_400))
-        path = self._folder / f"{name}-{self._session}.jsonl"
+        self._name = f"{time.strftime('%Y%m%d', time.gmtime(day * 86_400))}-{self._session}.jsonl"
+        path = self._folder / self._name
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._is_torn = False
         self._day = day
 
 
@@ -169,6 +204,38 @@ def read_records(folder: Path, *, since: float = 0.0) -> Iterator[dict[str, Any]
             if not path.is_file() or path.stat().st_mtime < since:
                 continue
             with path.open("rb") as file:
+                for text in finished_lines(file):
+                    line = record_in(text)
+                    if line is not None:
+                        yield line
+        except OSError as error:
+            raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error
+
+
+def read_last_records(folder: Path, *, most_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the last lines of a router's folder, in the order of the files' last changes.
+
+    Args:
+        folder: The router's.
+        most_bytes: How much is read at most.
+
+    Raises:
+        SpecError: A file can't be read.
+    """
+    files = [path for path in (folder / "records").glob("*.jsonl") if path.is_file()]
+    starts: list[tuple[Path, int]] = []
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if most_bytes <= 0:
+            break
+        size = path.stat().st_size
+        starts.append((path, max(0, size - most_bytes)))
+        most_bytes -= size
+    for path, start in reversed(starts):
+        try:
+            with path.open("rb") as file:
+                if start:
+                    file.seek(start)
+                    file.readline(LONGEST_LINE)  # the rest of one
                 for text in finished_lines(file):
                     line = record_in(text)
                     if line is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ftsdk.deploy.router.alias import Alias, StaleRollout
 from ftsdk.deploy.router.dispatch import Dispatcher
+from ftsdk.deploy.router.record_totals import RolloutCounts
 from ftsdk.deploy.router.requests import Routed
 from ftsdk.deploy.router.trial import Judgement, Trial, TrialRule
 from ftsdk.errors import FtsdkError
@@ -68,16 +69,15 @@ class RolloutWatch:
             self._trial = Trial(alias, self._rule)
         return self._trial
 
-    def restore(self, alias: Alias, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Count what an earlier process has on record of the rollout in force, and remember who answered."""
+    def restore(self, alias: Alias, samples: RolloutCounts) -> None:
+        """Count what an earlier process has on record of the rollout in force."""
+        self.trial(alias).restore(samples, is_judged=self._judge is not None)
 
-        def remembered(lines: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-            for line in lines:
-                if line["kind"] == "answer" and line.get("outcome") == "answered" and isinstance(line.get("arm"), str):
-                    self._remember(str(line.get("id")), _Given(line["arm"], str(line.get("rollout"))), None)
-                yield line
-
-        self.trial(alias).restore(remembered(lines), is_judged=self._judge is not None)
+    def remember(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Take from records who answered, for feedback that is still to come."""
+        for line in lines:
+            if line["kind"] == "answer" and line.get("outcome") == "answered" and isinstance(line.get("arm"), str):
+                self._remember(str(line.get("id")), _Given(line["arm"], str(line.get("rollout"))), None)
 
     def ended(self, routed: Routed) -> None:
         """Take what a request shows; work that takes time goes on in the background."""

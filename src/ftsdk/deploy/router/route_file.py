@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ftsdk._files import read_regular_file
 from ftsdk._yaml import parse_yaml
 from ftsdk.deploy.router.breaker import BreakerRule
 from ftsdk.deploy.router.router import Router
@@ -76,6 +77,9 @@ class RouteFile(Value):
     uses_feedback: bool = False
     promotes: bool = False
     breaker: BreakerRule = BreakerRule()
+    otlp: str | None = None
+    """The address of a collector for traces and metrics, such as `http://127.0.0.1:4318`; needs the extra
+    `telemetry`."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     lock_wait_s: Annotated[float, Field(ge=0, le=3600)] = 40.0
@@ -90,9 +94,7 @@ class RouteFile(Value):
         """
         path = Path(path)
         try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise SpecError(f"{path} is too large for the file of a router")
-            data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+            data = parse_yaml(read_regular_file(path, most_bytes=_LARGEST_FILE).decode("utf-8"), str(path))
         except OSError as error:
             raise SpecError(f"{path} can't be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
@@ -113,6 +115,10 @@ class RouteFile(Value):
             MissingExtraError: A schema needs the extra `evals`, or a price the extra `cost`.
         """
         beside = Path(path).resolve().parent
+        if self.otlp is not None:
+            from ftsdk.deploy.telemetry import OtlpTelemetry
+
+            observers = (*observers, OtlpTelemetry(self.otlp, service=self.name))
         return Router(
             {name: target.endpoint() for name, target in self.targets.items()},
             fallback={name: target.endpoint() for name, target in self.fallback.items()} or None,
@@ -141,8 +147,9 @@ def _function(field: str, named: str | None, beside: Path) -> Callable[..., Any]
     if named is None:
         return None
     file, _, name = named.rpartition(":")
-    path = beside / file
-    if not file.endswith(".py") or not name.isidentifier() or not path.is_file():
+    is_name = file.endswith(".py") and file.isprintable() and name.isidentifier()
+    path = (beside / file).resolve() if is_name else beside
+    if not path.is_file() or not path.is_relative_to(beside):
         raise SpecError(f"{field}={named!r} must be FILE.py:FUNCTION, with a file beside that of the router")
     module_name = f"_ftsdk_route_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -152,7 +159,7 @@ def _function(field: str, named: str | None, beside: Path) -> Callable[..., Any]
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(f"{field}={named!r}: the file can't be run: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):

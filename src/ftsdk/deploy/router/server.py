@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["RouterServer", "serve_until_signal"]
 
 _LARGEST_REQUEST = 16 << 20
+_PATIENCE_S = 75.0
+"""How long a client may take to send a request, or not read what it is sent, in seconds."""
 _GRACE_S = 1.0
 """How long connections that were made just before the router was told to stop may still send their request."""
 
@@ -58,11 +60,17 @@ class _StreamSink:
 class RouterServer:
     """Listens at an address. It belongs to the router's event loop."""
 
-    def __init__(self, service: RouterService) -> None:
-        """Note what answers."""
+    def __init__(self, service: RouterService, *, patience_s: float = _PATIENCE_S) -> None:
+        """Note what answers.
+
+        Args:
+            service: The router.
+            patience_s: How long a client may take to send a request, or not read what it is sent, in seconds.
+        """
         self._service = service
         self._runner: web.AppRunner | None = None
         self._is_stopping = False
+        self._patience_s = patience_s
         self.address = ""
         """Such as `http://127.0.0.1:8080/v1`."""
 
@@ -80,14 +88,18 @@ class RouterServer:
         app.router.add_get("/health", self._health)
         app.router.add_get("/status", self._status)
         app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        # It is the time for the headers, too: without it, a connection that never sends them stays for an hour.
+        runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0, keepalive_timeout=self._patience_s
+        )
         await runner.setup()
         site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024)
         try:
             await site.start()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name that no host can have
             await runner.cleanup()
-            raise SpecError(f"{host}:{port} can't be listened at: {error.strerror or error}") from error
+            why = (isinstance(error, OSError) and error.strerror) or error
+            raise SpecError(f"{host!r}, port {port}, can't be listened at: {why}") from error
         self._runner = runner
         found = runner.addresses[0]
         shown = f"[{found[0]}]" if ":" in found[0] else found[0]
@@ -111,11 +123,19 @@ class RouterServer:
         response = await self._answer(request)
         if self._is_stopping:
             response.force_close()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            _hang_up(request)
+        except (ConnectionError, RuntimeError):
+            pass  # the client went away
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
-            body: Any = json.loads(await request.read())
+            body: Any = json.loads(await self._body(request))
             asked = route_request(
                 body,
                 conversation=request.headers.get("x-conversation-id"),
@@ -124,6 +144,10 @@ class RouterServer:
         except (ValueError, RecursionError) as error:
             message = str(error) if isinstance(error, SpecError) else "the body isn't JSON"
             return _error(400, "invalid_request", message)
+        except TimeoutError:
+            return _too_slow()
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, "too_large", f"the body is larger than {_LARGEST_REQUEST >> 20} MiB")
         if body.get("stream"):
             return await self._stream(request, asked)
         try:
@@ -147,22 +171,31 @@ class RouterServer:
         try:
             routed = await self._service.answer(asked, sink)
         except ClientGone:
+            _hang_up(request)
             return sink.response or _error(499, "cancelled", "the client went away")
         response, refusal = sink.response, routed.refusal
         if response is None:
             assert refusal is not None
             return _refused(routed, refusal)
         try:
-            if refusal is not None:  # in the middle: the client must not take it for whole
-                await response.write(
-                    b"data: " + json.dumps(_error_body(refusal.word, refusal.message)).encode() + b"\n\n"
-                )
-            else:
-                await response.write(b"data: [DONE]\n\n")
-            await response.write_eof()
+            async with asyncio.timeout(self._patience_s):
+                # In the middle, an error: the client must not take it for whole.
+                last = b"[DONE]" if refusal is None else json.dumps(_error_body(refusal.word, refusal.message)).encode()
+                await response.write(b"data: " + last + b"\n\n")
+        except TimeoutError:
+            _hang_up(request)
         except (ConnectionError, RuntimeError):
             pass  # all that there is to send was sent
         return response
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            TimeoutError: It didn't come within the time.
+        """
+        async with asyncio.timeout(self._patience_s):
+            return await request.read()
 
     async def _models(self, request: web.Request) -> web.Response:
         del request
@@ -171,9 +204,13 @@ class RouterServer:
 
     async def _feedback(self, request: web.Request) -> web.Response:
         try:
-            body: Any = json.loads(await request.read())
+            body: Any = json.loads(await self._body(request))
         except (ValueError, RecursionError):
             body = None
+        except TimeoutError:
+            return _too_slow()
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, "too_large", f"the body is larger than {_LARGEST_REQUEST >> 20} MiB")
         fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
         request_id, accepted, corrected = (fields.get(name) for name in ("id", "accepted", "corrected"))
         if not isinstance(request_id, str) or not isinstance(accepted, bool) or not isinstance(corrected, str | None):
@@ -226,6 +263,18 @@ def serve_until_signal(
             await service.close()
 
     asyncio.run(main())
+
+
+def _hang_up(request: web.Request) -> None:
+    """Close a connection without waiting for a client that doesn't read."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _too_slow() -> web.Response:
+    response = _error(408, "too_slow", "the body of the request didn't come in time")
+    response.force_close()
+    return response
 
 
 def _marks(request_id: str, arm: str, fallback_reason: str | None) -> dict[str, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from decimal import Decimal
 from typing import Any
 
 from ftsdk.deploy.router.alias import locked
 from ftsdk.deploy.router.config import RouterConfig
 from ftsdk.deploy.router.dispatch import Dispatcher, Spending
 from ftsdk.deploy.router.observers import Observers
-from ftsdk.deploy.router.records import RecordLog, read_records
+from ftsdk.deploy.router.record_totals import RecordTotals, write_totals
+from ftsdk.deploy.router.records import RecordLog, read_last_records
 from ftsdk.deploy.router.requests import ClientGone, Routed, RouteRequest, Sink
 from ftsdk.deploy.router.rollout_watch import RolloutWatch
 from ftsdk.deploy.router.spend_limits import SpendLimit
@@ -24,6 +24,10 @@ __all__ = ["RouterService"]
 
 _HOUR_S = 3600.0
 _DAY_S = 86_400.0
+_LINES_BETWEEN = 2000
+"""Lines of the records after which their totals are written: what a start after a crash has to read again."""
+_REMEMBERED_BYTES = 8 << 20
+"""Of the records, which a start reads for answers that feedback may still come for."""
 
 
 class RouterService:
@@ -40,7 +44,11 @@ class RouterService:
         """Requests that are being answered."""
         self._dispatcher: Dispatcher | None = None
         self._watch: RolloutWatch | None = None
-        self._log = RecordLog(config.folder)
+        self._totals = RecordTotals()
+        self._log = RecordLog(config.folder, on_written=self._written)
+        self._unwritten = 0
+        """Lines since the totals were written."""
+        self._writing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take the folder for this process, and count what an earlier one has on record.
@@ -72,9 +80,10 @@ class RouterService:
                 dispatcher, self.config.rule, judge=self.config.judge, on_switch=self.observers.switched
             )
             since = min(alias.at, time.time() - _DAY_S)
-            lines = list(read_records(self.config.folder, since=since))
-            watch.restore(alias, lines)
-            _count_spending(spending, lines, dispatcher)
+            self._totals = RecordTotals.read(self.config.folder, since=since)
+            watch.restore(alias, self._totals.samples(alias.rollout))
+            watch.remember(read_last_records(self.config.folder, most_bytes=_REMEMBERED_BYTES))
+            _count_spending(spending, self._totals, dispatcher)
         except BaseException:
             self._stack.close()
             raise
@@ -90,6 +99,10 @@ class RouterService:
         if self._dispatcher is not None:
             await self._dispatcher.close()
         self.observers.close()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        if self._dispatcher is not None:
+            write_totals(self.config.folder, self._snapshot())
         self._log.close()
         self._stack.close()
         self._dispatcher = self._watch = None
@@ -124,6 +137,8 @@ class RouterService:
         finally:
             self.in_flight -= 1
         self.watch.ended(routed)
+        if self._unwritten >= _LINES_BETWEEN and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write_totals())
         text = routed.answer.text if routed.answer is not None else None
         self.observers.answered(routed.record, messages=request.messages, answer=text)
         if routed.record.outcome == "cancelled":
@@ -171,6 +186,17 @@ class RouterService:
             "record_failures": self._log.failures,
         }
 
+    def _written(self, line: Mapping[str, Any]) -> None:
+        self._totals.take(line)
+        self._unwritten += 1
+
+    def _snapshot(self) -> bytes:
+        self._unwritten = 0
+        return self._log.position(lambda sizes: self._totals.snapshot(sizes, now=time.time()))
+
+    async def _write_totals(self) -> None:
+        await asyncio.to_thread(write_totals, self.config.folder, self._snapshot())
+
     async def _take_folder(self) -> None:
         path = self.config.folder / "router.lock"
         deadline = time.monotonic() + self.config.lock_wait_s
@@ -190,19 +216,10 @@ class RouterService:
         )
 
 
-def _count_spending(spending: Spending, lines: Sequence[Mapping[str, Any]], dispatcher: Dispatcher) -> None:
+def _count_spending(spending: Spending, totals: RecordTotals, dispatcher: Dispatcher) -> None:
     """Count what was spent before this process started, so that a restart lifts no limit."""
-    age_of_clock = dispatcher.clock() - dispatcher.monotonic()
-    for line in sorted(lines, key=_time_of):
-        # A clock that was set back since must not make it count for longer than the window.
-        at = min(_time_of(line) - age_of_clock, dispatcher.monotonic())
-        for attempt in line.get("attempts") or ([line["attempt"]] if "attempt" in line else []):
-            if attempt["cost_usd"] is not None:
-                usd = Decimal(str(attempt["cost_usd"]))
-                spending.all.add(usd, at)
-                if attempt.get("role") in ("fallback", "shadow"):
-                    spending.extra.add(usd, at)
-
-
-def _time_of(line: Mapping[str, Any]) -> float:
-    return float(line.get("at", 0.0))
+    now = dispatcher.clock()
+    age_of_clock = now - dispatcher.monotonic()
+    for at, whole, extra in totals.spent_until(now):
+        spending.all.add(whole, at - age_of_clock)
+        spending.extra.add(extra, at - age_of_clock)

@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from ftsdk._secrets import check_key, redact, redact_logs
+from ftsdk._secrets import check_key, redact, redact_logs, remove_keys
 from ftsdk.errors import CredentialsError
 from ftsdk.evals.chat_errors import message_in, seconds_to_wait
 from ftsdk.evals.completion import completion_in
@@ -104,6 +104,7 @@ class TargetWire:
         self._url = f"{endpoint.url}/chat/completions"
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         self._secrets: tuple[str, ...] = ()
+        self._raw_keys: tuple[bytes, ...] = ()
         if endpoint.api_key_env is not None:
             key = check_key(os.environ.get(endpoint.api_key_env, ""), source=endpoint.api_key_env)
             if not key:
@@ -112,6 +113,7 @@ class TargetWire:
                 )
             redact_logs(key)
             self._secrets = (key,)
+            self._raw_keys = tuple({key.encode(), json.dumps(key)[1:-1].encode(), key.replace("/", "\\/").encode()})
             self._headers["Authorization"] = f"Bearer {key}"
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(endpoint.concurrency)
@@ -153,7 +155,7 @@ class TargetWire:
                     content = await self._read(response)
                     if response.status != 200:
                         raise self._refusal(response, content)
-                    _read_whole(content, answer)
+                    _read_whole(self._without_key(content), answer)
                     return
         except Exception as error:  # noqa: BLE001 - sorted there
             failure = _sorted_out(error)
@@ -178,7 +180,7 @@ class TargetWire:
                         raise self._refusal(response, await self._read(response))
                     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                         raise TargetFailure("invalid_answer", status=200, is_billable=True)
-                    async for piece in _pieces(response, answer):
+                    async for piece in _pieces(response, answer, self._without_key):
                         yield piece
                     return
         except Exception as error:  # noqa: BLE001 - sorted there
@@ -196,6 +198,12 @@ class TargetWire:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+    def _without_key(self, content: bytes) -> bytes:
+        """Return what the target sent without the router's key, which isn't the client's to know."""
+        if not any(key in content for key in self._raw_keys):
+            return content
+        return remove_keys(content.decode("utf-8", "surrogateescape"), self._secrets).encode("utf-8", "surrogateescape")
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if "Content-Encoding" in response.headers:  # nobody asked for it
@@ -270,8 +278,10 @@ def _text(value: object) -> str | None:
     return value[:200] if isinstance(value, str) else None
 
 
-async def _pieces(response: aiohttp.ClientResponse, answer: TargetAnswer) -> AsyncGenerator[Piece]:
-    """Cut a stream of server-sent events into events, and read them."""
+async def _pieces(
+    response: aiohttp.ClientResponse, answer: TargetAnswer, cleaned: Callable[[bytes], bytes]
+) -> AsyncGenerator[Piece]:
+    """Cut a stream of server-sent events into events, clean each, and read it."""
     buffer = b""
     size = 0
     is_done = False
@@ -281,7 +291,7 @@ async def _pieces(response: aiohttp.ClientResponse, answer: TargetAnswer) -> Asy
             raise TargetFailure("invalid_answer", status=200, is_billable=True)
         buffer = (buffer + chunk).replace(b"\r\n", b"\n")
         *events, buffer = buffer.split(b"\n\n")
-        for event in events:
+        for event in map(cleaned, events):
             data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
             if data == b"[DONE]":
                 is_done = True

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftsdk.deploy.router.alias import Alias
 from ftsdk.deploy.router.evidence import PairCounts, ShareCounts
+from ftsdk.deploy.router.record_totals import RolloutCounts
 from ftsdk.evals.gate import Gate
 from ftsdk.spec import Value
 
@@ -146,29 +147,15 @@ class Trial:
             "could_be_promoted": self.pairs.canary_is_better(rule.margin) >= -math.log(rule.level),
         }
 
-    def restore(self, lines: Iterable[Mapping[str, Any]], *, is_judged: bool) -> None:
-        """Count the samples of this rollout that an earlier process has put on record.
+    def restore(self, samples: RolloutCounts, *, is_judged: bool) -> None:
+        """Start from the samples of this rollout that an earlier process has put on record.
 
         Args:
-            lines: The records.
+            samples: From the records.
             is_judged: Whether a judge says which answers are accepted, so that unjudged ones don't count.
         """
-        for line in lines:
-            if line.get("rollout") != self.alias.rollout:
-                continue
-            match line.get("kind"), line.get("by"):
-                case "pair", by:
-                    counts = self.feedback if by == "feedback" else self.pairs
-                    counts.add(canary=bool(line.get("canary")), champion=bool(line.get("champion")))
-                    if by == "judge":
-                        self.limit.add(accepted=bool(line.get("canary")))
-                case "answer", _ if not is_judged:
-                    for attempt in line.get("attempts") or ():
-                        was_asked = attempt.get("outcome") != "cancelled" and attempt.get("error") != "busy"
-                        if attempt.get("role") == "canary" and was_asked:
-                            self.limit.add(accepted=attempt.get("error") is None)
-                case _:
-                    pass
+        self.pairs, self.feedback = replace(samples.pairs), replace(samples.feedback)
+        self.limit = replace(samples.judged if is_judged else samples.answered)
 
     def _evidence(self, test: str, capital: float) -> dict[str, Any]:
         return {"test": test, "capital": _times(capital), **self.to_dict()}

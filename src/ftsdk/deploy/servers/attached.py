@@ -82,8 +82,8 @@ class AttachedServer:
     def stop(self, *, wait_s: float) -> None:  # noqa: ARG002 - of the protocol
         """Leave it running, as it was found."""
         if self._on_stop is not None:
-            stop, self._on_stop = self._on_stop, None
-            stop()
+            self._on_stop()  # if it raises, the next call tries again
+            self._on_stop = None
 
 
 def attach(

@@ -149,6 +149,11 @@ def engine_named(engine: Engine | EngineName) -> Engine:
         if kind.model_fields["kind"].default == engine:
             return kind()
     names = get_args(EngineName)
+    if str(engine) == "together":
+        raise SpecError(
+            "Together serves each run on an endpoint of its own: with run.serve(budget_usd=10) as served. Its API can "
+            "attach several adapters to one deployment, which ftsdk doesn't do"
+        )
     raise SpecError(f"no engine {engine!r}{nearest(engine, names)}; there are {', '.join(map(repr, names))}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ftsdk.errors import ModelError
 from ftsdk.spec import Model
 
-__all__ = ["exported_model"]
+__all__ = ["check_export", "exported_model"]
 
 
 def exported_model(path: str | Path, *, allow_failed: bool = False) -> Model:
@@ -23,8 +23,7 @@ def exported_model(path: str | Path, *, allow_failed: bool = False) -> Model:
         ModelError: There is none, or it is an export that failed its gates.
     """
     given = Path(path).expanduser()
-    folder = given.parent if given.suffix == ".gguf" else given
-    _refuse_failed(folder, allow_failed=allow_failed)
+    check_export(given, allow_failed=allow_failed)
     if given.suffix == ".gguf":
         if not given.is_file():
             raise ModelError(f"there is no file {given}")
@@ -48,10 +47,20 @@ def exported_model(path: str | Path, *, allow_failed: bool = False) -> Model:
     return Model(id=str(given.resolve()))
 
 
-def _refuse_failed(folder: Path, *, allow_failed: bool) -> None:
-    """Refuse what doesn't answer as the evaluated model does. A folder that isn't an export is as good as its owner."""
+def check_export(path: str | Path, *, allow_failed: bool = False) -> None:
+    """Refuse what doesn't answer as the evaluated model does. A folder that isn't an export is as good as its owner.
+
+    Args:
+        path: A folder, or a `.gguf` file in one.
+        allow_failed: Take an export that failed its gates.
+
+    Raises:
+        ModelError: It is an export that failed its gates, or isn't whole.
+    """
     from ftsdk.models.export.export_manifest import FAILED, MANIFEST, UNFINISHED, check_servable
 
+    given = Path(path).expanduser()
+    folder = given.parent if given.suffix == ".gguf" else given
     # An export says so in its files, too: without its manifest, or with a damaged one, it is none to serve.
     is_export = any((folder / name).exists() for name in (FAILED, UNFINISHED))
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftsdk._files import replace_file
+from ftsdk._files import read_regular_file, replace_file
+from ftsdk._format import printable
 from ftsdk._home import home
 from ftsdk._rich_text import rich_text
 from ftsdk.deploy.servers.llama_cpp.child import READY
@@ -19,8 +21,11 @@ from ftsdk.spec import Value
 
 __all__ = ["ServerRecord", "is_asked_to_stop", "servers", "servers_folder", "stop_server"]
 
+_log = logging.getLogger(__name__)
+
 _RECORD = "record.json"
 _STOP = "stop-asked"
+_MOST_BYTES = 1 << 20
 _KEPT_S = 7 * 86_400
 """How long the log of a server that has ended is kept, in seconds."""
 
@@ -102,5 +107,12 @@ def forget_old(*, now: float | None = None) -> None:
 
 
 def _records() -> Iterator[tuple[Path, ServerRecord]]:
+    """Yield the records; one that can't be read hides no other: its server ends with the process that started it."""
     for file in sorted(servers_folder().glob(f"*/{_RECORD}")):
-        yield file.parent, ServerRecord.from_json(file.read_bytes())
+        try:
+            record = ServerRecord.from_json(read_regular_file(file, most_bytes=_MOST_BYTES))
+        except (OSError, ValueError, SpecError) as error:
+            _log.warning("the record of a server can't be read: %s: %s", file, printable(str(error), 300))
+            continue
+        if record.name == file.parent.name:
+            yield file.parent, record

@@ -151,9 +151,12 @@ def _common_base(found: Sequence[ServedModel]) -> Model:
 
 
 def _model_of(one: Servable, *, allow_failed: bool) -> Model:
-    from ftsdk.deploy.servers.exported import exported_model
+    from ftsdk.deploy.servers.exported import check_export, exported_model
 
     if isinstance(one, Model):
+        for given in (one.adapter, None if one.source == "hub" else one.id):
+            if given is not None:
+                check_export(given, allow_failed=allow_failed)
         return one
     if isinstance(one, ServableRun):
         return one.model()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -12,7 +15,15 @@ from ftsdk.evals.scorers.timed_patterns import compiled
 
 __all__ = ["check_schema", "schema_problem"]
 
-_PATTERN_TIMEOUT_S = 1.0
+_TIMEOUT_S = 1.0
+
+
+class _Limit(threading.local):
+    until = math.inf
+    """When the check that this thread is doing has taken too long, in seconds of `time.monotonic`."""
+
+
+_limit = _Limit()
 
 
 def check_schema(schema: str) -> None:
@@ -25,12 +36,14 @@ def check_schema(schema: str) -> None:
     _validator(schema)
 
 
-def schema_problem(schema: str, value: Any) -> str | None:
+def schema_problem(schema: str, value: Any, *, timeout_s: float = _TIMEOUT_S) -> str | None:
     """Return why a value doesn't fit a schema; None if it does.
 
     Args:
         schema: As JSON. Nothing is fetched for its references.
         value: As it comes out of JSON.
+        timeout_s: The most seconds that the check takes: patterns and references that branch can take for ever. A value
+            that isn't shown to fit by then doesn't.
 
     Raises:
         SpecError: The schema can't be used, such as for a reference to nothing.
@@ -41,16 +54,19 @@ def schema_problem(schema: str, value: Any) -> str | None:
     from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
+    _limit.until = time.monotonic() + timeout_s
     try:
         error = next(iter(validator.iter_errors(value)), None)
     except RecursionError as error:
         raise NotJson("nested too deeply for the schema") from error
     except TimeoutError:
-        return f"a pattern of the schema took longer than {_PATTERN_TIMEOUT_S:g} s"
+        return f"holding it against the schema took longer than {timeout_s:g} s"
     except ArithmeticError:  # 1e400, or hundreds of digits, against multipleOf
         return "doesn't fit the schema: a number is too large to be checked"
     except (Unresolvable, UnknownType) as error:
         raise SpecError(f"the JSON Schema can't be used: {error}") from error
+    finally:
+        _limit.until = math.inf
     if error is None:
         return None
     where = ".".join(map(str, error.absolute_path))
@@ -91,12 +107,25 @@ def _validator(schema: str) -> Any:
         yield from theirs(validator, allowed, rest, {}) or ()
 
     own = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": additional}
+    timed = {name: _timed(check) for name, check in {**kind.VALIDATORS, **own}.items()}
     # An empty registry: the default one would fetch what `$ref` names from the network.
-    return extend(kind, own)(rule, registry=Registry())
+    return extend(kind, timed)(rule, registry=Registry())
+
+
+def _timed(check: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the check of a keyword that isn't begun any more once the time is over."""
+
+    def timed(validator: Any, rule: Any, value: Any, schema: Any) -> Any:
+        if time.monotonic() > _limit.until:
+            raise TimeoutError
+        return check(validator, rule, value, schema)
+
+    return timed
 
 
 def _finds(pattern: str, text: str) -> bool:
-    return compiled(pattern).search(text, timeout=_PATTERN_TIMEOUT_S) is not None
+    left_s = max(0.001, min(_limit.until - time.monotonic(), _TIMEOUT_S))
+    return compiled(pattern).search(text, timeout=left_s) is not None
 
 
 def _pattern(validator: Any, pattern: str, value: object, schema: object) -> Iterator[Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +13,8 @@ from ftsdk.models.export.adapter_folder import write_adapter
 from ftsdk.models.export.base_weights import base_format_of
 from ftsdk.models.export.card import CardFacts, licence_of, model_card, versions
 from ftsdk.models.export.comparison import changed_answers, compare
-from ftsdk.models.export.export_manifest import FAILED, MANIFEST, UNFINISHED, seal_export
+from ftsdk.models.export.draft import export_draft
+from ftsdk.models.export.export_manifest import FAILED, MANIFEST, seal_export
 from ftsdk.models.export.export_report import NOT_RUN, Export, Parity
 from ftsdk.models.export.file_gate import file_gate
 from ftsdk.models.export.gates import TOLERANCES, Gate
@@ -26,6 +25,8 @@ from ftsdk.models.export.observe_llama import observe_gguf
 from ftsdk.models.export.ollama import go_template, write_modelfile
 from ftsdk.models.export.probes import PROMPTS
 from ftsdk.models.export.quantizing import is_quantized, read_quantization
+from ftsdk.models.export.strength import strength_gate, written_in_folder, written_in_gguf
+from ftsdk.models.folder_files import read_json
 from ftsdk.models.identity import base_name
 from ftsdk.models.loading import eos_token_ids, load_tokenizer, max_length_of
 from ftsdk.models.materialize import materialize
@@ -111,11 +112,7 @@ def export_model(
         raise SpecError("adapter_only=True is for to='gguf'; for PEFT's form of the adapter: to='adapter'")
     report: Callable[[str], None] = on_message or (lambda _: None)
     asked = [[*prompt] for prompt in prompts] if prompts else [[{"role": "user", "content": text}] for text in PROMPTS]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    draft.mkdir()
-    try:
-        (draft / UNFINISHED).write_text("This export isn't finished, or was broken off: remove this folder.\n", "utf-8")
+    with export_draft(folder) as draft:
         written = _write(model, draft, kind, quantization, adapter_only, name or _file_stem(model), report)
         parity = _prove(
             model, draft, kind, written, asked, max_new_tokens, reference_dtype, prove=prove, score=score, report=report
@@ -124,7 +121,7 @@ def export_model(
             path=draft,
             to=kind,
             quantization=written.quantization,
-            model=str(model),
+            model=base_name(model) + (" with its adapter" if model.adapter else ""),
             files={},
             parity=parity,
             census=written.census or {},
@@ -139,9 +136,6 @@ def export_model(
         if folder.exists():
             folder.rmdir()  # it was empty
         draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
     sizes[MANIFEST] = (folder / MANIFEST).stat().st_size
     return replace(export, path=folder, files=sizes)
@@ -255,6 +249,8 @@ def _prove(
             gates=(files, opened), reference=shown, measured="nothing: it can't be opened", notes=written.notes
         )
     gates = [files, *compare(reference, observed, TOLERANCES[_tolerance(kind, written)])]
+    if reference.changes and kind != "adapter":
+        gates.insert([gate.name for gate in gates].index("adapter") + 1, _strength(model, folder, written, reference))
     exported = Exported(
         model=None if written.main else _as_model(model, folder, kind),
         gguf=written.main,
@@ -292,6 +288,13 @@ def _observe(
     observed = observe_folder(folder, reference, prompts, is_adapter=is_adapter, code=model.trust_remote_code)
     by = f"peft {found.get('peft', '?')} on transformers" if is_adapter else "transformers"
     return observed, f"{by} {found.get('transformers', '?')}, float32"
+
+
+def _strength(model: Model, folder: Path, written: _Written, reference: Observation) -> Gate:
+    if written.main is None:
+        return strength_gate(written_in_folder(folder, reference.changes))
+    config = read_json(materialize(model) / "config.json", str(model))
+    return strength_gate(written_in_gguf(written.main, written.adapter, config, reference.changes))
 
 
 def _tolerance(kind: ExportFormat, written: _Written) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ftsdk.models.adapter_files import has_own_embeddings
 from ftsdk.models.export.base_weights import BaseFormat, unpacked
 from ftsdk.models.export.gguf_tokenizer import template_text
 from ftsdk.models.export.probes import CONVERSATIONS, TEXTS
+from ftsdk.models.export.strength import WeightChange, adapter_changes
 from ftsdk.models.loading import eos_token_ids, load_model, load_tokenizer
 from ftsdk.models.materialize import materialize
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
@@ -57,6 +58,8 @@ class Observation:
     answers: Sequence[Answer]
     without_adapter: Sequence[Sequence[Step]] | None = None
     """The steps of the same answers by the base; None: there is no adapter."""
+    changes: Mapping[str, WeightChange] = field(default_factory=dict[str, WeightChange])
+    """What the adapter adds to some matrices; empty of a model that is whole, and of what was written."""
     is_forced: bool = False
     """Whether steps are of the reference's answers, even where the model itself would have gone on otherwise."""
 
@@ -87,7 +90,9 @@ def observe_reference(
     prompt_ids = [tokenizer(rendered(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
     answers = [_answer(loaded, ids, ends, max_new_tokens) for ids in prompt_ids]
     without: list[list[Step]] | None = None
+    changes: dict[str, WeightChange] = {}
     if model.adapter is not None:
+        changes = adapter_changes(loaded)
         if has_own_embeddings(model.adapter):
             del loaded
             gc.collect()
@@ -96,7 +101,7 @@ def observe_reference(
             without = [_steps(loaded, ids, answer) for ids, answer in zip(prompt_ids, answers, strict=True)]
     del loaded
     gc.collect()
-    return _record(tokenizer, ends, prompt_ids, answers, without), tokenizer
+    return replace(_record(tokenizer, ends, prompt_ids, answers, without), changes=changes), tokenizer
 
 
 def observe_folder(

@@ -238,7 +238,7 @@ def _problems_of_refusal(backend: Backend, spec: JobSpec, field: str) -> list[st
     try:
         backend.plan(spec)
     except UnsupportedSpecError as error:
-        if field not in {gap.field for gap in error.gaps}:
+        if not any(gap.field == field or gap.field.startswith(f"{field}.") for gap in error.gaps):
             return [f"{field} isn't declared; the refusal names {[gap.field for gap in error.gaps]} instead"]
         copy = pickle.loads(pickle.dumps(error))
         return (

@@ -113,3 +113,45 @@ def test_litellm_takes_the_configuration(file: Path, tuned: Target, monkeypatch:
     config = yaml.safe_load(run("route", "litellm", file))
     router = litellm.Router(model_list=config["model_list"], **config["router_settings"])
     assert (router.allowed_fails, router.cooldown_time) == (2, 15)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "validator: ../checks.py:is_short",
+        "validator: /etc/passwd.py:is_short",
+        'validator: "checks\\0.py:is_short"',
+        "validator: leads_out.py:is_short",
+        "validator: leaves.py:is_short",
+        'folder: "a\\0b"',
+        "folder: /proc/1/none",
+        "name: ../other",
+        "response_schema: {type: 5}",
+        "targets: {v3: {url: 'https://me:hunter2@api.example.com/v1', model: m}}",
+        "targets: {v3: {url: 'https://api.example.com/v1', model: m, api_key: hunter2}}",
+        "targets: {v3: {url: 'https://api.example.com/v1?key=hunter2', model: m}}",
+        "targets: {'../v3': {url: 'https://api.example.com/v1', model: m}}",
+        "targets: {v3: {url: 'file:///etc/passwd', model: m}}",
+        "targets: &a {v3: *a}",
+    ],
+)
+def test_a_file_that_means_harm_is_an_error_in_words(line: str, tmp_path: Path) -> None:
+    beside = tmp_path / "routes"
+    beside.mkdir()
+    (tmp_path / "checks.py").write_text("def is_short(messages, answer):\n    return True\n")
+    (beside / "leads_out.py").symlink_to(tmp_path / "checks.py")
+    (beside / "leaves.py").write_text("raise SystemExit(0)\n")
+    targets = "" if line.startswith("targets") else "targets: {v3: {url: 'http://127.0.0.1:9/v1', model: m}}\n"
+    file = beside / "route.yaml"
+    file.write_text(f"{targets}{line}\n")
+    with pytest.raises(SpecError) as raised, RouteFile.from_yaml(file).router(file):
+        pass
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_file_is_a_file_and_nothing_that_waits(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "route.yaml")
+    with pytest.raises(SpecError, match="regular file"):
+        RouteFile.from_yaml(tmp_path / "route.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_a_model_that_ollama_had_stays(exported: Callable[[str], Path]) -> None:
             assert server.endpoint().generate("Who are you?") == "I am mails"
         assert ollama.models == ["mails"]
         assert (ollama.created, ollama.deleted, ollama.blobs) == ([], [], {})
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_another_model_of_the_same_name_never_answers(is_same: bool, exported: Callable[[str], Path]) -> None:
+    folder = exported("export")
+    with serving(OllamaStandIn(["mails"])) as ollama:
+        own = hashlib.sha256((folder / "mails.q8_0.gguf").read_bytes()).hexdigest()
+        ollama.weights["mails"] = own if is_same else "0" * 64
+        server = serve({"mails": folder}, engine=Ollama(url=ollama.url))
+        if is_same:
+            server.start().stop()
+        else:
+            with pytest.raises(SpecError, match="another model called 'mails'"):
+                server.start()
+        assert (ollama.models, ollama.created) == (["mails"], [])
 
 
 def test_files_for_ollama_are_modelfiles_and_a_script(exported: Callable[[str], Path], tmp_path: Path) -> None:

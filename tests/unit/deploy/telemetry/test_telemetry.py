@@ -170,3 +170,31 @@ def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(MissingExtraError, match=r"ftsdk\[telemetry\]"):
         Telemetry()
+
+
+def test_the_board_is_whole_and_asks_by_labels_that_there_are(watched):
+    telemetry, _, _ = watched
+    telemetry.answered(record())
+    telemetry.switched({"route": "mails", "why": "rollback"})
+    labels: dict[str, set[str]] = {}
+    for line in telemetry.metrics_page()[0].decode().splitlines():
+        if found := re.match(r"(\w+)\{(.*)\} ", line):
+            labels.setdefault(found[1], set()).update(re.findall(r"(\w+)=\"", found[2]))
+    board = json.loads(grafana_board())
+    assert board["schemaVersion"] >= 39
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
+    for panel in board["panels"]:
+        assert {"type", "title", "datasource", "targets", "fieldConfig", "gridPos"} <= set(panel)
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        for target in panel["targets"]:
+            asked = target["expr"]
+            assert asked.count("(") == asked.count(")")
+            assert asked.count("{") == asked.count("}")
+            for name, matched in re.findall(r"(\w+)\{([^}]*)\}", asked):
+                assert set(re.findall(r"(\w+)=", matched)) <= labels[name], asked
+            grouped = {label.strip() for by in re.findall(r"by \(([^)]*)\)", asked) for label in by.split(",")}
+            named = {label for name in re.findall(r"(\w+)\{", asked) for label in labels[name]}
+            assert grouped <= named, asked
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= grouped

@@ -94,7 +94,7 @@ def test_a_pattern_of_a_schema_is_stopped_in_time() -> None:
     started = time.monotonic()
     judge = json_schema.with_options(schema={"type": "string", "pattern": r"(?=(a+))(a|aa)+$"})
 
-    assert judge(EXAMPLE, json.dumps("a" * 60 + "b")).reason == "a pattern of the schema took longer than 1 s"
+    assert judge(EXAMPLE, json.dumps("a" * 60 + "b")).reason == "holding it against the schema took longer than 1 s"
     assert time.monotonic() - started < 30
 
 

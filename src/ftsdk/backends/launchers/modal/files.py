@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftsdk.backends.launchers.modal.record_end import RECORDED_END, with_recorded_end
 from ftsdk.backends.launchers.modal.volume import Entry, Volume
+from ftsdk.backends.launchers.recorded_end import RECORDED_END, with_recorded_end
 from ftsdk.runfolder.event_log import EVENTS
 from ftsdk.runfolder.manifest import MANIFEST
 

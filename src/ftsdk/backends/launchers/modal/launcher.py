@@ -26,6 +26,7 @@ from ftsdk.backends.launchers.modal.apps import AppInfo, Apps
 from ftsdk.backends.launchers.modal.attempts import ATTEMPTS, allowance, attempts_from_json
 from ftsdk.backends.launchers.modal.client import ask_modal
 from ftsdk.backends.launchers.modal.files import Cache, VolumeFiles
+from ftsdk.backends.launchers.modal.given_up import given_up
 from ftsdk.backends.launchers.modal.gpus import CPU_ONLY
 from ftsdk.backends.launchers.modal.image import recipe
 from ftsdk.backends.launchers.modal.limits import GRACE_S
@@ -33,8 +34,8 @@ from ftsdk.backends.launchers.modal.options import Options
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.plan_launch import hardware_for, plan_launch
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord, app_name
-from ftsdk.backends.launchers.modal.record_end import RECORDED_END, given_up, recorded_end
 from ftsdk.backends.launchers.modal.volume import Volume
+from ftsdk.backends.launchers.recorded_end import RECORDED_END, recorded_end
 from ftsdk.errors import RunNotFoundError
 from ftsdk.protocol import Orphan, StateEvent
 from ftsdk.runfolder.event_log import parse_events

@@ -38,7 +38,7 @@ from ftsdk.backends.launchers.modal.attempts import (
 )
 from ftsdk.backends.launchers.modal.cluster import this_cluster
 from ftsdk.backends.launchers.modal.record import LAUNCH, LaunchRecord
-from ftsdk.backends.launchers.modal.record_end import RECORDED_END
+from ftsdk.backends.launchers.recorded_end import RECORDED_END
 from ftsdk.protocol import TERMINAL, CheckpointEvent, LogEvent, StateEvent
 from ftsdk.runfolder import lock
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events
@@ -233,7 +233,7 @@ class _ForOthers:
         if self._is_known:
             return False
         decided = json.loads(_read(self._path) or b"{}")
-        self._is_known = decided.get("address") == Cluster.of_environment().address
+        self._is_known = decided.get("meeting") == Cluster.of_environment().meeting
         return self._is_known
 
 
@@ -258,7 +258,7 @@ def _unfinished(
 
 
 def _give_up(folder: Path, order: Mapping[str, Any], attempts: int, refusal: str) -> None:
-    from ftsdk.backends.launchers.modal.record_end import given_up
+    from ftsdk.backends.launchers.modal.given_up import given_up
 
     with contextlib.closing(EventWriter(folder)) as log:
         last = log.events[-1] if log.events else None

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own abbreviation
 from peft.tuners.lora import Linear
 
+from ftsdk.backends.trainers.trl.frozen_norms import quick_norms
+
 __all__ = ["products_made_together", "quick_adapters"]
 
 _LEVELS = 2**15
@@ -82,7 +84,7 @@ def products_made_together(model: Any) -> Generator[None]:
 
 @contextlib.contextmanager
 def quick_adapters(trainer: Any) -> Generator[None]:
-    """Let a trainer's adapters compute in fewer steps on a CPU, and without casts that autocast would undo."""
+    """Let a trainer's adapters, and norms, compute in fewer steps on a CPU, and without casts that autocast undoes."""
     with contextlib.ExitStack() as stack:
         if trainer.args.bf16 and hasattr(trainer.model, "peft_config"):
             from peft.helpers import disable_input_dtype_casting
@@ -90,6 +92,7 @@ def quick_adapters(trainer: Any) -> Generator[None]:
             stack.enter_context(disable_input_dtype_casting(trainer.model))
         if trainer.args.device.type == "cpu":
             stack.enter_context(products_made_together(trainer.model))
+            stack.enter_context(quick_norms(trainer.model))
         yield
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from ftsdk.backends.trainers.trl.steps_that_fit import gradients_of_step, release_memory
 from ftsdk.models.packed_attention import is_out_of_memory
 
 __all__ = ["HalvesBatches"]
@@ -15,7 +16,7 @@ __all__ = ["HalvesBatches"]
 class HalvesBatches:
     """A mixin for transformers' trainers: memory that runs out makes batches smaller, and the step starts again.
 
-    With several processes it doesn't: the others wouldn't know that one of them starts again.
+    With several processes, all of them take smaller batches then.
     """
 
     sequences_together = 1
@@ -45,21 +46,28 @@ class HalvesBatches:
         if "input_ids" not in inputs:
             return step(model, inputs, num_items_in_batch)
         number, self._made = self._made, self._made + 1
-        repeated: list[Any] = []
-        while True:
+        added = number
+
+        def attempt() -> Any:
+            # Gradients of earlier batches are lost with those of this one.
+            nonlocal added
             try:
-                for earlier in repeated:
+                for earlier in self._batches[added:number]:
                     self._in_parts(step, model, earlier, num_items_in_batch)
+                added = number
                 return self._in_parts(step, model, inputs, num_items_in_batch)
-            except (RuntimeError, MemoryError) as error:
-                trainer, rows = cast("Any", self), self._rows(inputs)
-                is_alone = trainer.accelerator.num_processes == 1
-                if not is_out_of_memory(error) or not is_alone or min(rows, self.most_rows or rows) == 1:
-                    raise
-            # Gradients that were added before the memory ran out aren't whole, so that the step starts again.
-            repeated = self._batches[:number]
-            model.zero_grad()
-            self._take_fewer_rows(rows)
+            except (RuntimeError, MemoryError):
+                added = 0
+                raise
+
+        rows = self._rows(inputs)
+        return gradients_of_step(
+            self,
+            model,
+            attempt,
+            is_smallest=lambda: min(rows, self.most_rows or rows) == 1,
+            take_less=lambda: self._take_fewer_rows(rows),
+        )
 
     def sums_that_fit(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return the row sums of a batch of the validation, in as many parts as it takes."""
@@ -72,11 +80,10 @@ class HalvesBatches:
                     raise
             else:
                 return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            release_memory()
             self._take_fewer_rows(rows)
 
     def _take_fewer_rows(self, rows: int) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         self.most_rows = max(1, min(rows, self.most_rows or rows) // 2)
         noun = "row goes" if self.most_rows == 1 else "rows go"
         self.on_smaller_batches(f"memory ran out; from here on {self.most_rows} {noun} through the model at once")

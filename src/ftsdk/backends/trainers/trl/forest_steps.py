@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
+from ftsdk.backends.trainers.trl.steps_that_fit import gradients_of_step
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 from ftsdk.models.packed_attention import is_out_of_memory
 
-__all__ = ["FOREST", "ComputesSharedTokensOnce"]
+__all__ = ["FOREST", "PLACES", "ComputesSharedTokensOnce"]
 
 FOREST = "forest"
 """The key of a piece of a step among the inputs of `compute_loss`."""
+PLACES = "forest_places"
+"""The key of where the sequences of the piece are among those of the step."""
 _COUNTED_STEPS = 20
 
 
@@ -49,6 +53,10 @@ class ComputesSharedTokensOnce:
         """Return what the loss of a whole step is divided by, if the trainer hasn't counted it."""
         raise NotImplementedError
 
+    def before_pieces(self, model: Any, inputs: Mapping[str, Any], sequences: Sequence[TrainedRow]) -> None:
+        """Compute what the losses of all pieces of a step depend on."""
+        del model, inputs, sequences
+
     def compute_shared_tokens_once(self, most_tokens: int, on_message: Callable[[str], None]) -> None:
         """Cut batches into pieces of a forest from now on.
 
@@ -61,7 +69,7 @@ class ComputesSharedTokensOnce:
         self.most_tokens, self._on_message, self._heads = most_tokens, on_message, {}
         share, together = trainer.args.per_device_train_batch_size, self.sequences_together
         with torch.random.fork_rng(devices=[]):
-            order = list(trainer._get_train_sampler(trainer.train_dataset))[: share * _COUNTED_STEPS]
+            order = list(islice(trainer._get_train_sampler(trainer.train_dataset), share * _COUNTED_STEPS))
         computed = read = 0
         for n in range(0, len(order), share):
             sequences = self.sequences_of_rows(trainer.train_dataset, order[n : n + share])
@@ -82,15 +90,14 @@ class ComputesSharedTokensOnce:
         sequences = self.sequences_of_batch(inputs)
         if num_items_in_batch is None:
             num_items_in_batch = self.items_of(sequences)
-        while True:
-            try:
-                return self._sum_of_pieces(step, model, sequences, num_items_in_batch)
-            except (RuntimeError, MemoryError) as error:
-                # The other processes wouldn't know that this one starts again.
-                if not is_out_of_memory(error) or trainer.accelerator.num_processes > 1 or self._is_smallest(sequences):
-                    raise
-            model.zero_grad()
-            self._take_fewer_tokens()
+        self.before_pieces(model, inputs, sequences)
+        return gradients_of_step(
+            trainer,
+            model,
+            lambda: self._sum_of_pieces(step, model, sequences, num_items_in_batch),
+            is_smallest=lambda: self._is_smallest(sequences),
+            take_less=self._take_fewer_tokens,
+        )
 
     def _is_smallest(self, sequences: Sequence[TrainedRow]) -> bool:
         assert self.most_tokens is not None
@@ -107,11 +114,11 @@ class ComputesSharedTokensOnce:
     def _sum_of_pieces(self, step: Any, model: Any, sequences: list[TrainedRow], num_items_in_batch: Any) -> Any:
         forests = list(self._forests(sequences))
         total: Any = 0.0
-        for n, (_, forest) in enumerate(forests):
+        for n, (piece, forest) in enumerate(forests):
             # Processes exchange their gradients once a step.
             is_last = n == len(forests) - 1
             with nullcontext() if is_last else cast("Any", self).accelerator.no_sync(model=model):
-                total = total + step(model, {FOREST: forest}, num_items_in_batch)
+                total = total + step(model, {FOREST: forest, PLACES: piece}, num_items_in_batch)
         return total
 
     def losses_of_forest(self, model: Any, forest: Forest) -> torch.Tensor:
@@ -130,6 +137,11 @@ class ComputesSharedTokensOnce:
         """Sum up the losses of each sequence's trained tokens, shape (sequences,)."""
         owners_N = torch.tensor(forest.owners, dtype=torch.long)  # noqa: N806
         return losses_N.new_zeros(len(forest.paths)).index_add(0, owners_N, losses_N)
+
+    @staticmethod
+    def targets_by_sequence(forest: Forest) -> torch.Tensor:
+        """Count the trained tokens of each sequence, shape (sequences,)."""
+        return torch.bincount(torch.tensor(forest.owners, dtype=torch.long), minlength=len(forest.paths))
 
     def sequence_sums(self, sequences: Sequence[TrainedRow], sums: Callable[[Forest], torch.Tensor]) -> torch.Tensor:
         """Return numbers of sequences that go through the model without gradients, piece by piece.

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
+from ftsdk.backends.trainers.trl.sharding.loading import gets_its_weights_later, model_without_weights
 from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
@@ -53,7 +54,11 @@ def load_for_training(
         options["device_map"] = {"": _device(request)}
     check_stated_sizes(folder, shown=str(model), adapter=model.adapter)
     with loading_errors(f"{model} can't be loaded"):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+        loaded: Any = (
+            model_without_weights(folder, options)
+            if gets_its_weights_later(request)
+            else AutoModelForCausalLM.from_pretrained(folder, **options)
+        )
     for sentence in make_saveable(loaded):
         on_message(sentence)
     loaded.config.use_cache = False

@@ -58,6 +58,7 @@ class StepsSortedByBeginning(StepsSortedByLength):
         step_rows: Rows per optimizer step, over all processes.
         processes: How many share a step out, as many rows each.
         seed: With the epoch, decides the order.
+        besides_N: Tokens per row that come on top and are shared with no other row, shape (N rows,); None: none.
     """
 
     def __init__(
@@ -67,12 +68,16 @@ class StepsSortedByBeginning(StepsSortedByLength):
         step_rows: int,
         seed: int,
         processes: int = 1,
+        besides_N: Sequence[int] | None = None,  # noqa: N803
     ) -> None:
-        super().__init__([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+        # Rows are sorted by their tokens, and may be in a file: their lengths aren't asked for.
+        super().__init__(range(len(ids_N)), step_rows=step_rows, seed=seed)
         self._ids_N, self._processes = ids_N, processes
+        self._besides_N = [0] * len(ids_N) if besides_N is None else besides_N
 
     def _sorted(self, rows: list[int]) -> list[int]:
         # The last step of an epoch may have fewer rows, and is filled up later.
         processes = self._processes if len(rows) == self._step_rows else 1
-        shares = shared_out([self._ids_N[row] for row in rows], processes)
+        besides = [self._besides_N[row] for row in rows]
+        shares = shared_out([self._ids_N[row] for row in rows], processes, besides=besides)
         return [rows[n] for share in shares for n in share]

@@ -1,18 +1,20 @@
-"""Pairs of rendered answers for the trainers of TRL that have no reference model, and tokenise pairs themselves."""
+"""Pairs of rendered answers, and what the trainers of TRL need that have no reference model and tokenise pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from peft import get_peft_model
 from transformers import set_seed
 
+from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.rows import IGNORED
+from ftsdk.data.forest import TrainedRow
 
-__all__ = ["PadPairs", "TakesRenderedPairs", "pair_columns", "pair_options", "with_adapter"]
+__all__ = ["PadPairs", "TakesRenderedPairs", "longest_of_pairs", "make_pair_trainer", "pair_columns"]
 
 Row = Mapping[str, Sequence[int]]
 
@@ -23,10 +25,28 @@ class TakesRenderedPairs:
     Ours come with `prompt_ids`, `chosen_ids` and `rejected_ids`.
     """
 
+    sequences_of_pair: Callable[[list[int], list[int], list[int]], list[TrainedRow]]
+
+    def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
+        """Return the sequences of each pair of a batch of `PadPairs`."""
+        found: list[TrainedRow] = []
+        sides = [_parts(inputs, side) for side in ("chosen", "rejected")]
+        for (prompt, chosen), (_, rejected) in zip(*sides, strict=True):
+            found += self.sequences_of_pair(prompt, chosen, rejected)
+        return found
+
     def tokenize_row(self, feature: Any, model: Any = None) -> Any:
         """Return the row as it is."""
         del model
         return feature
+
+
+def _parts(inputs: Mapping[str, Any], side: str) -> list[tuple[list[int], list[int]]]:
+    """Return the tokens of each prompt and answer."""
+    names = (f"{side}_{name}" for name in ("input_ids", "attention_mask", "labels"))
+    ids, mask, labels = (inputs[name] for name in names)
+    rows = zip(ids.tolist(), mask.sum(dim=1).tolist(), (labels != IGNORED).sum(dim=1).tolist(), strict=True)
+    return [(tokens[: length - answer], tokens[length - answer : length]) for tokens, length, answer in rows]
 
 
 class PadPairs:
@@ -70,7 +90,45 @@ def pair_columns(rows: list[Any]) -> Mapping[str, list[list[int]]]:
     return {name: [list(getattr(row, name)) for row in rows] for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
 
 
-def pair_options(options: Mapping[str, Any], request: TrainingRequest) -> dict[str, Any]:
+def longest_of_pairs(rows: Any) -> int:
+    """Return the tokens of the longest sequence, of rows with these columns."""
+    answers = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
+    return max(len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in answers)
+
+
+def make_pair_trainer(
+    kind: type[Any],
+    arguments_of: Callable[[dict[str, Any]], Any],
+    request: TrainingRequest,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    collator: PadPairs,
+    on_message: Callable[[str], None],
+) -> Any:
+    """Build a trainer without a reference model.
+
+    Args:
+        kind: Its class.
+        arguments_of: Returns its configuration with the options that all such trainers take.
+        request: The training.
+        shared: Arguments of any trainer.
+        options: Options of any configuration.
+        collator: Makes batches.
+        on_message: Called with one sentence on how the training goes through the model.
+    """
+    longest = longest_of_pairs(shared["train_dataset"])
+    most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
+    if most_tokens is not None:
+        options = options_of_packed_rows(request, options)
+    arguments = arguments_of(_pair_options(options, request))
+    trainer = kind(**(_with_adapter(shared, request) | {"args": arguments, "data_collator": collator}))
+    if most_tokens is not None:
+        trainer.compute_shared_tokens_once(most_tokens, on_message)
+    return trainer
+
+
+def _pair_options(options: Mapping[str, Any], request: TrainingRequest) -> dict[str, Any]:
     """Return the options that these trainers take besides their method's own."""
     return {
         **options,
@@ -81,7 +139,7 @@ def pair_options(options: Mapping[str, Any], request: TrainingRequest) -> dict[s
     }
 
 
-def with_adapter(shared: Mapping[str, Any], request: TrainingRequest) -> dict[str, Any]:
+def _with_adapter(shared: Mapping[str, Any], request: TrainingRequest) -> dict[str, Any]:
     """Return a trainer's arguments with the adapter put on the model.
 
     These trainers would also turn norms and embeddings of a quantised model into 32 bits

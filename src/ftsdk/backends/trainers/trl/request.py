@@ -47,6 +47,8 @@ class TrainingRequest(Value):
     tuning: TuningRequest
     device: Literal["cpu", "cuda", "mps"]
     processes: Annotated[int, Field(ge=1)]
+    sharding: Literal["none", "full"] = "none"
+    """Whether each process has the whole model, or a share of it."""
     dtype: Literal["bfloat16", "float16", "float32"]
     attention: str
     epochs: float

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import transformers
-from datasets import Dataset as HfDataset
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -25,7 +24,14 @@ from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
-from ftsdk.backends.trainers.trl.rows import Rows, read_rows
+from ftsdk.backends.trainers.trl.rows import Rows, read_rows, shared_tokens
+from ftsdk.backends.trainers.trl.sharding.options import for_processes, sharding_options, start_sharding
+from ftsdk.backends.trainers.trl.sharding.saving import (
+    save_gathered_model,
+    sharding_facts,
+    shares_text,
+    weights_of_shards,
+)
 from ftsdk.backends.trainers.trl.translate import steps_per_epoch
 from ftsdk.errors import Diagnosis
 from ftsdk.models import (
@@ -50,12 +56,21 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     """
     _check_device(request)
     transformers.utils.logging.disable_progress_bar()
+    request = for_processes(request)
+    start_sharding(request)
     model_spec = request.model
     folder = materialize(model_spec, on_message=lambda text: context.emit(LogEvent(message=text)))
     tokenizer = load_tokenizer(model_spec)
+
+    def say(text: str) -> None:
+        context.emit(LogEvent(message=text))
+
     rendering: dict[str, Any] = {
         "method": request.method,
         "max_truncated": request.max_truncated,
+        "shared": shared_tokens(),
+        "is_alone": int(os.environ.get("WORLD_SIZE", "1")) == 1,
+        "on_message": say,
         **rendering_options(model_spec, tokenizer, max_length=request.max_length),
     }
     data = context.folder / "data"
@@ -74,17 +89,20 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
+    trainer.on_shares = lambda shares: context.emit(LogEvent(message=shares_text(shares)))
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
     # Products that are made together don't go through the layers in which gradients of single rows are found.
     with quick_adapters(trainer) if request.privacy is None else nullcontext():
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
+    gathered = weights_of_shards(trainer, request, is_main=context.is_main)
     if context.is_main:
-        _save(trainer, tokenizer, request, folder, into)
+        _save(trainer, tokenizer, request, folder, into, gathered)
     info: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "train_loss": result.training_loss,
         "validation": callback.last_metrics,
         "best_step": trainer.state.best_global_step if request.early_stopping else None,
+        **sharding_facts(trainer),
         "data": rows.report.to_dict(),
         "versions": {name: version(name) for name in ("ftsdk", "torch", "transformers", "trl", "peft")},
     }
@@ -101,16 +119,15 @@ def _make_trainer(
 ) -> Any:
     shared: dict[str, Any] = {
         "model": model,
-        "train_dataset": HfDataset.from_dict(dict(rows.columns)),
-        "eval_dataset": HfDataset.from_dict(dict(validation.columns)) if validation else None,
+        "train_dataset": rows.dataset,
+        "eval_dataset": validation.dataset if validation else None,
         "processing_class": tokenizer,
         "callbacks": _early_stopping(request),
     }
     is_new_adapter = request.tuning.adapts and not request.model.adapter
     if is_new_adapter:
         shared["peft_config"] = lora_config(request)
-    sequences = len(next(iter(rows.columns.values())))
-    options = _arguments(request, context, sequences=sequences, has_validation=validation is not None)
+    options = _arguments(request, context, sequences=len(rows.dataset), has_validation=validation is not None)
     return load_method(request.method.kind).make_trainer(
         request,
         shared,
@@ -184,6 +201,7 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "push_to_hub": False,
         "torch_compile": False,
         "use_liger_kernel": False,
+        **sharding_options(request),
     }
 
 
@@ -218,14 +236,26 @@ def _early_stopping(request: TrainingRequest) -> list[Any]:
     ]
 
 
-def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, into: Path) -> None:
-    """Write safetensors, tokenizer and chat template; an adapter's config also names its base."""
+def _save(
+    trainer: Any,
+    tokenizer: Any,
+    request: TrainingRequest,
+    folder: Path,
+    into: Path,
+    gathered: dict[str, torch.Tensor] | None,
+) -> None:
+    """Write safetensors, tokenizer and chat template; an adapter's config also names its base.
+
+    `gathered` has the weights of a sharded model.
+    """
     into.mkdir(parents=True, exist_ok=True)
     tuned, model = trainer.accelerator.unwrap_model(trainer.model), request.model
     if not request.tuning.adapts:
-        tuned = tuned.to(getattr(torch, request.dtype))
         tuned.config.use_cache = True
-        tuned.save_pretrained(into)
+        if gathered is not None:
+            save_gathered_model(tuned, gathered, into)
+        else:
+            tuned.to(getattr(torch, request.dtype)).save_pretrained(into)
     else:
         base = base_reference(request, folder)
         for config in tuned.peft_config.values():
@@ -235,7 +265,9 @@ def _save(trainer: Any, tokenizer: Any, request: TrainingRequest, folder: Path, 
         # peft saves those by itself that the config lists.
         keeps_embeddings = model.adapter is not None and has_unlisted_embeddings(model.adapter)
         # DPO on an existing adapter adds a second one, "ref", which isn't needed afterwards.
-        tuned.save_pretrained(into, save_embedding_layers=keeps_embeddings, selected_adapters=["default"])
+        tuned.save_pretrained(
+            into, state_dict=gathered, save_embedding_layers=keeps_embeddings, selected_adapters=["default"]
+        )
         write_card(into, model, base)
     tokenizer.save_pretrained(into)
 

@@ -14,6 +14,7 @@ from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
 from ftsdk.backends.trainers.trl.privacy.choices import UNPROTECTED, choose_noise, privacy_of, private_gaps
+from ftsdk.backends.trainers.trl.sharding.plan import sharding_notes
 from ftsdk.errors import Gap, ModelError
 from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
@@ -96,6 +97,8 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     if not facts.is_downloaded:
         notes.append(f"{spec.model} isn't on this machine yet; the worker downloads it before it starts")
 
+    notes.extend(sharding_notes(spec, hardware))
+
     learning_rate = spec.learning_rate
     if learning_rate is None:
         learning_rate = choose("learning_rate", *default_learning_rate(spec.method, spec.tuning))
@@ -155,6 +158,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         "tuning": _tuning(spec, facts, choose, gaps),
         "device": hardware.device,
         "processes": hardware.processes,
+        **({} if hardware.sharding == "none" else {"sharding": hardware.sharding}),
         "dtype": dtype,
         "attention": attention,
         "epochs": spec.epochs,
@@ -196,6 +200,7 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         micro_batch_size=request["micro_batch_size"],
         accumulation_steps=request["accumulation_steps"],
         devices=request["processes"],
+        is_sharded=request.get("sharding", "none") == "full",
         precision=request["dtype"],
         attention=request["attention"],
         recomputes=not is_on_cpu and privacy_of(spec) is None,
@@ -365,8 +370,7 @@ def _choose_micro_batch(
             "short rows needn't be padded to the longest of the step, and a CPU gains little from more",
         )
     else:
-        memory_gib, recomputes = hardware.memory_gib or 16.0, privacy_of(spec) is None
-        micro, reason = rows_at_once(spec, facts, memory_gib=memory_gib, share=share, recomputes=recomputes)
+        micro, reason = _rows_at_once(spec, facts, hardware, share)
     text = f"{micro} sequences at a time"
     if share > micro:
         text += f", gradients added up over {share // micro}"
@@ -374,11 +378,17 @@ def _choose_micro_batch(
     return micro
 
 
+def _rows_at_once(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int) -> tuple[int, str]:
+    shards = hardware.processes if hardware.sharding == "full" else 1
+    memory_gib, recomputes = hardware.memory_gib or 16.0, privacy_of(spec) is None
+    return rows_at_once(spec, facts, memory_gib=memory_gib, share=share, shards=shards, recomputes=recomputes)
+
+
 def _choose_comparing_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int, choose: Any) -> int:
     """Return the micro-batch of a method whose loss compares its rows: up to eight, and at least two."""
     most = share_at_most(share, _COMPARED_ROWS)
     if hardware.device != "cpu":
-        most = min(most, rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share)[0])
+        most = min(most, _rows_at_once(spec, facts, hardware, share)[0])
     micro = most if most > 1 else min(n for n in range(2, share + 1) if share % n == 0)
     text = f"{micro} sequences at a time"
     if share > micro:
@@ -404,6 +414,9 @@ def _choose_packed_tokens(
     Whether the model can do it is tried by the worker, which has its weights.
     """
     if hardware.device != "cpu" or spec.method.kind not in PACKED_KINDS or attention != "sdpa":
+        return None
+    if hardware.sharding != "none":
+        # Processes cut their rows into different numbers of pieces, and gather weights together for each pass.
         return None
     if privacy_of(spec) is not None:  # rows that share a computation share a gradient
         return None

@@ -11,9 +11,9 @@ import http.client
 import json
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from ftsdk.deploy.bounded_server import BoundedHandler, BoundedServer, is_loopback_name, name_in_host
 from ftsdk.deploy.servers.llama_cpp.request import (
     ANSWERING,
     PASSED_ON,
@@ -28,11 +28,10 @@ __all__ = ["Front"]
 
 _LARGEST_BODY = 32 << 20
 """Bytes of a request; a context of a million tokens has fewer."""
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _STREAM = "text/event-stream"
 
 
-class Front(ThreadingHTTPServer):
+class Front(BoundedServer):
     """OpenAI's API for the models of one llama.cpp server.
 
     Args:
@@ -43,9 +42,6 @@ class Front(ThreadingHTTPServer):
         key: The key that clients must send; None asks for none.
         timeout_s: Seconds without a byte from llama.cpp after which a request has failed.
     """
-
-    daemon_threads = True
-    request_queue_size = 256
 
     def __init__(
         self,
@@ -70,16 +66,13 @@ class Front(ThreadingHTTPServer):
         """The address for clients, with the API's version."""
         return f"http://{self.server_address[0]}:{self.server_port}/v1"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that hang up."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     server: Front  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name is the standard library's
         """Answer a request without a body."""
         path = self.path.partition("?")[0]
         try:
@@ -97,13 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             self._send(refusal.status, error_body(refusal))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name is the standard library's
         """Choose the adapter, and pass the request on."""
         path = self.path.partition("?")[0]
         try:
             content = self._body()
-            self._check_host()
-            self._check_key()
             if path in ANSWERING:
                 request = rewritten(content, self.server.models)
                 self._pass_on("POST", path, request.content, model=request.model)
@@ -114,10 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             self._send(refusal.status, error_body(refusal))
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-        """Write no line for each request: llama.cpp's own log has them."""
-
     def _body(self) -> bytes:
+        """Return the body of a request, once it is known that its client may send one."""
+        try:
+            self._check_host()
+            self._check_key()
+        except Refusal:
+            self.close_connection = True  # with its body unread
+            raise
         try:
             length = int(self.headers["Content-Length"])
         except (TypeError, ValueError):
@@ -134,8 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_host(self) -> None:
         """Refuse pages that reach this server by a name of their own (DNS rebinding)."""
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if self.server.server_address[0] == "127.0.0.1" and host.lower() not in _LOOPBACK:
+        is_local = self.server.server_address[0] == "127.0.0.1"
+        if is_local and not is_loopback_name(name_in_host(self.headers.get("Host", ""))):
             raise Refusal(403, "this server answers at 127.0.0.1 and localhost only", "host")
 
     def _check_key(self) -> None:

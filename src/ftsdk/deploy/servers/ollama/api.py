@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import httpx
 from ftsdk._format import printable
 from ftsdk.errors import BackendError
 
-__all__ = ["OllamaApi"]
+__all__ = ["OllamaApi", "sha256_of"]
 
+_BLOB = re.compile(r"^FROM .*sha256[-:]([0-9a-f]{64})$", re.MULTILINE)
 _CREATE_S = 1800.0
 """Seconds for what copies gigabytes."""
 
@@ -38,13 +40,21 @@ class OllamaApi:
         found = self._json("GET", "/api/tags").get("models", [])
         return [str(one["name"]).removesuffix(":latest") for one in found]
 
+    def weights_of(self, model: str) -> str | None:
+        """Return the SHA-256 of a model's weights; None if Ollama doesn't say."""
+        answer = self._send("POST", "/api/show", json={"model": model})
+        try:
+            found = _BLOB.search(str(json.loads(answer.content)["modelfile"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+        return None if found is None else found[1]
+
     def upload(self, file: Path) -> str:
         """Send a file, unless Ollama has it; return its SHA-256."""
+        digest = sha256_of(file)
         with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
             path = f"/api/blobs/sha256:{digest}"
             if self._send("HEAD", path).status_code != 200:
-                opened.seek(0)
                 answer = self._send("POST", path, content=opened, headers={"Content-Length": str(file.stat().st_size)})
                 self._check(answer, f"sending {file.name}")
         return digest
@@ -82,3 +92,9 @@ class OllamaApi:
         if answer.status_code >= 400:
             said = printable(answer.text[:300])
             raise BackendError(f"{doing}: Ollama answered {answer.status_code}: {said}", status_code=answer.status_code)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, by which Ollama knows it."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

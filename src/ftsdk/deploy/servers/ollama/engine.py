@@ -12,11 +12,11 @@ from ftsdk._home import home
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.deploy.servers.attached import AttachedServer, attach
 from ftsdk.deploy.servers.engines import Ollama
-from ftsdk.deploy.servers.ollama.api import OllamaApi
-from ftsdk.deploy.servers.ollama.modelfile import read_modelfile, with_context
+from ftsdk.deploy.servers.ollama.api import OllamaApi, sha256_of
+from ftsdk.deploy.servers.ollama.modelfile import ModelfileParts, read_modelfile, with_context
 from ftsdk.deploy.servers.plan import RefusedPart, ServerPlan
 from ftsdk.deploy.servers.served_models import ServedModel, ServedModels, planned_model
-from ftsdk.errors import BackendError, SpecError
+from ftsdk.errors import BackendError, ModelError, SpecError
 from ftsdk.models import inspect_model, model_identity
 
 __all__ = ["OllamaEngine"]
@@ -69,28 +69,47 @@ class OllamaEngine:
         created: list[str] = []
 
         def remove() -> None:
-            with contextlib.closing(api):
-                for name in created:
-                    api.delete(name)
+            while created:
+                api.delete(created[-1])
+                created.pop()
+            api.close()
 
         try:
-            there = api.models()
-            if missing := [one for one in self._models.models if one.name not in there]:
-                identity = model_identity(self._models.base)[:16]
-                into = home() / "servers" / "ollama" / f"{identity}-{self._engine.quantization}"
-                self._written(into, on_message)
-                for one in missing:
-                    modelfile = read_modelfile((into / f"{one.name}.{_MODELFILE}").read_text(encoding="utf-8"))
-                    if on_message is not None:
-                        on_message(f"registering {one.name} with Ollama")
-                    digest = api.upload(into / modelfile.source)
-                    created.append(one.name)
-                    api.create(modelfile.request(one.name, digest))
+            there = {name: api.weights_of(name) for name in api.models() if name in names}
+            identity = model_identity(self._models.base)[:16]
+            into = home() / "servers" / "ollama" / f"{identity}-{self._engine.quantization}"
+            self._written(into, on_message)
+            for one in self._models.models:
+                modelfile = self._read(into / f"{one.name}.{_MODELFILE}", within=into)
+                if one.name in there:
+                    _check_same(one.name, there[one.name], into / modelfile.source)
+                    continue
+                if on_message is not None:
+                    on_message(f"registering {one.name} with Ollama")
+                digest = api.upload(into / modelfile.source)
+                created.append(one.name)
+                api.create(modelfile.request(one.name, digest))
             return attach(f"{self._engine.url}/v1", names, timeout_s=timeout_s, on_stop=remove)
         except BaseException:
             with contextlib.suppress(BackendError):
                 remove()
             raise
+
+    def _read(self, path: Path, *, within: Path) -> ModelfileParts:
+        """Return a Modelfile whose file may be sent: one beside it, and no other of this machine.
+
+        Raises:
+            ModelError: It can't be read, or names another file.
+        """
+        try:
+            parts = read_modelfile(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} can't be used: {error}") from error
+        file = (within / parts.source).resolve()
+        homes = [within, *(Path(one.model.id).expanduser().parent for one in self._models.models)]
+        if file.suffix != ".gguf" or not any(file.is_relative_to(home.resolve()) for home in homes):
+            raise ModelError(f"{path} names {parts.source!r:.200}, which isn't a .gguf file beside it")
+        return parts
 
     def _written(self, into: Path, on_message: Callable[[str], None] | None) -> list[Path]:
         written: list[Path] = []
@@ -128,6 +147,15 @@ class OllamaEngine:
             export_model(one.model, folder, to="ollama", quantization=self._engine.quantization, on_message=on_message)
         check_servable(folder)
         return folder
+
+
+def _check_same(name: str, held: str | None, file: Path) -> None:
+    """Raise if Ollama has other weights under a model's name: those would answer in its place."""
+    if held is not None and held != sha256_of(file):
+        raise SpecError(
+            f"Ollama has another model called {name!r}, with other weights. Give yours another name, "
+            f"serve({{'{name}-2': ...}}), or remove that one: ollama rm {name}"
+        )
 
 
 def _refused(one: ServedModel) -> list[RefusedPart]:

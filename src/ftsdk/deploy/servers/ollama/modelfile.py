@@ -11,6 +11,7 @@ __all__ = ["ModelfileParts", "read_modelfile", "with_context"]
 _BLOCK = re.compile(r'^(TEMPLATE|SYSTEM|LICENSE) """(.*?)"""$', re.MULTILINE | re.DOTALL)
 _FROM = re.compile(r"^FROM (\S+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"^PARAMETER (\w+) (.+)$", re.MULTILINE)
+_OTHER = re.compile(r"^(?!FROM |PARAMETER |#|\s*$).{1,80}", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +35,14 @@ def read_modelfile(text: str) -> ModelfileParts:
     """Read a Modelfile.
 
     Raises:
-        ValueError: It names no file.
+        ValueError: It names no file, or has what isn't known here, which would be lost.
     """
     outside = _BLOCK.sub("", text)
     source = _FROM.search(outside)
     if source is None:
         raise ValueError("it has no FROM")
+    if other := _OTHER.search(outside):
+        raise ValueError(f"{other[0]!r} isn't known here; register it by hand: ollama create NAME -f Modelfile")
     parameters: dict[str, Any] = {}
     for name, value in _PARAMETER.findall(outside):
         if name == "stop":

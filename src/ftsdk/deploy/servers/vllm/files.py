@@ -44,14 +44,14 @@ def compose_yaml(command: Sequence[str], *, gpus: int, port: int, mounts: Sequen
         "  vllm:",
         f"    image: ${{VLLM_IMAGE:-vllm/vllm-openai:v{VLLM_VERSION}}}",
         "    command:",
-        *[f"      - {json.dumps(word)}" for word in command[2:]],
+        *[f"      - {_yaml_text(word)}" for word in command[2:]],
         "    environment:",
         "      - VLLM_API_KEY",
         "      - HF_TOKEN",
         "    ports:",
         f'      - "127.0.0.1:{port}:{port}"',
         "    volumes:",
-        *[f"      - {json.dumps(mount)}" for mount in mounts],
+        *[f"      - {_yaml_text(mount)}" for mount in mounts],
         "    ipc: host",
         "    restart: unless-stopped",
         "    healthcheck:",
@@ -84,8 +84,9 @@ def modal_app(command: Sequence[str], *, name: str, gpu: str, port: int, idle_st
         has_files: Whether there are adapters or a template beside the file.
     """
     words: dict[str, Any] = {"name": name, "gpu": gpu, "port": port, "idle_stop_s": idle_stop_s}
-    shown = {key: json.dumps(value) for key, value in words.items()}
-    listed = "".join(f"    {json.dumps(word)},\n" for word in command)
+    # JSON's escapes of what isn't ASCII mean something else in Python.
+    shown = {key: json.dumps(value, ensure_ascii=False) for key, value in words.items()}
+    listed = "".join(f"    {json.dumps(word, ensure_ascii=False)},\n" for word in command)
     files = '.add_local_dir(Path(__file__).parent / "files", "/served")' if has_files else ""
     return f'''"""Written by ftsdk for vLLM {VLLM_VERSION}: `modal deploy modal_app.py`. `modal app stop` ends it.
 
@@ -120,6 +121,11 @@ cache = modal.Volume.from_name("ftsdk-cache", create_if_missing=True, version=2)
 def serve():
     subprocess.Popen(COMMAND)
 '''
+
+
+def _yaml_text(text: str) -> str:
+    """Return a text for a compose file, which would put variables in place of `$`."""
+    return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
 
 
 def _shell(command: Sequence[str]) -> str:

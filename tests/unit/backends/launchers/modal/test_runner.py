@@ -25,8 +25,8 @@ from ftsdk.backends.launchers.modal.attempts import (
 from ftsdk.backends.launchers.modal.limits import GRACE_S, STARTUP_S, worst_case_usd
 from ftsdk.backends.launchers.modal.orphans import orphans
 from ftsdk.backends.launchers.modal.record import LaunchRecord, app_name
-from ftsdk.backends.launchers.modal.record_end import recorded_end, with_recorded_end
 from ftsdk.backends.launchers.modal.runner import run, work
+from ftsdk.backends.launchers.recorded_end import recorded_end, with_recorded_end
 from ftsdk.protocol import LogEvent, StateEvent
 from ftsdk.runfolder.event_log import parse_events
 

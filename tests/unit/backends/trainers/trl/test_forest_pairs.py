@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra 'local' isn't installed")
+import torch
 from trl_trainers import Columns, TRLOnTokens, dpo_trainer_of, some_pairs, step_of
 
 from ftsdk.backends.trainers.trl.methods.dpo import RenderedDPOTrainer
@@ -33,6 +34,20 @@ def test_losses_and_gradients_are_those_of_trl(
     for name, gradient in gradients.items():
         assert (our_gradients[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
     assert "computed once" in messages[0]
+
+
+def test_bfloat16_costs_no_more_precision_than_with_trl(tiny_model: Path, tmp_path: Path, pairs: Columns) -> None:
+    def gradient(kind: type[Any], dtype: torch.dtype) -> torch.Tensor:
+        trainer = dpo_trainer_of(kind, tiny_model, pairs, tmp_path, tuning="lora")
+        trainer.model.to(dtype)
+        if kind is RenderedDPOTrainer:
+            trainer.compute_shared_tokens_once(60, lambda _: None)
+        _, found = step_of(trainer)
+        return torch.cat([found[name].float().flatten() for name in sorted(found)])
+
+    exact = gradient(TRLOnTokens, torch.float32)
+    theirs, ours = ((gradient(kind, torch.bfloat16) - exact).norm() for kind in (TRLOnTokens, RenderedDPOTrainer))
+    assert 0 < ours <= 1.5 * theirs < 0.2 * exact.norm()
 
 
 def test_the_validation_is_that_of_padded_pairs(tiny_model: Path, tmp_path: Path, pairs: Columns) -> None:

@@ -15,6 +15,7 @@ from ftsdk.backends.trainers.trl.forest_pass import losses_of, why_not
 from ftsdk.data.forest import TrainedRow, plant
 
 SIZES = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+GPT2 = {"n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
 
 
@@ -53,6 +54,10 @@ def one_by_one(model: Any, rows: list[tuple[list[int], list[int]]]) -> list[Any]
         ("qwen3", {"head_dim": 8}),
         ("mistral", {"sliding_window": 64}),
         ("gemma", {"head_dim": 8}),
+        ("gemma3_text", {"head_dim": 8, "sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("gpt2", {**GPT2, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}),
+        ("mixtral", {"num_local_experts": 4}),
+        ("qwen3_moe", {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}),
         ("phi3", {"pad_token_id": 0}),
         ("olmo2", {}),
     ],
@@ -81,7 +86,12 @@ def test_losses_and_gradients_are_those_of_single_rows(kind: str, options: dict[
     ("kind", "options", "reason"),
     [
         ("mistral", {"sliding_window": 16}, "sliding_window"),
-        ("gpt2", {"n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4}, "dropout"),
+        ("gpt2", GPT2, "dropout"),
+        (
+            "gemma3_text",
+            {"head_dim": 8, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
+            "sliding_window",
+        ),
         ("mixtral", {"output_router_logits": True}, "experts"),
         ("mamba", {"state_size": 4}, "attention"),
         ("qwen3_next", {"head_dim": 8, "linear_num_value_heads": 4, "linear_num_key_heads": 2}, ""),
@@ -94,12 +104,6 @@ def test_a_model_whose_rows_would_mix_is_refused(kind: str, options: dict[str, A
     refused = why_not(model, longest=60)
     assert refused is not None
     assert reason in refused
-
-
-def test_positions_that_are_learned_are_found_out_to_work() -> None:
-    sizes = {"n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 97}
-    model = built("gpt2", **sizes, attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0)
-    assert why_not(model, longest=60) is None
 
 
 def test_bfloat16_is_as_near_as_its_numbers_allow() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from ftsdk import Dataset, FineTuneJob, Local, LoRA, QLoRA
-from ftsdk.backends.trainers.trl.late_packages import leave_out_unused
+from ftsdk.backends.trainers.trl.late_packages import leave_out_unused, quick_imports
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 
 
@@ -41,3 +42,24 @@ def test_what_was_imported_before_stays(model_of_headers: Path) -> None:
     modules: dict[str, Any] = {"bitsandbytes": "there"}
     leave_out_unused(request_of(str(model_of_headers), LoRA()), modules)
     assert modules == {"bitsandbytes": "there"}
+
+
+def test_imports_are_quick_only_where_nothing_was_imported_yet() -> None:
+    modules: dict[str, Any] = {}
+    with quick_imports(modules):
+        assert modules == {"scipy": None, "sklearn": None}
+        assert not gc.isenabled()
+    assert modules == {}
+    assert gc.isenabled()
+    modules = {"transformers": "there"}
+    with quick_imports(modules):
+        assert modules == {"transformers": "there"}
+        assert gc.isenabled()
+
+
+def test_packages_that_were_there_stay_and_a_failed_import_leaves_no_trace() -> None:
+    modules: dict[str, Any] = {"scipy": "there"}
+    with pytest.raises(ImportError), quick_imports(modules):
+        raise ImportError
+    assert modules == {"scipy": "there"}
+    assert gc.isenabled()

@@ -50,3 +50,15 @@ def test_neighbours_in_a_step_begin_alike_and_steps_keep_their_rows(ids: list[li
         in_step = by_beginning[start : start + step]
         assert set(in_step) == set(by_length[start : start + step])
         assert [ids[row] for row in in_step] == sorted(ids[row] for row in in_step)
+
+
+def test_pairs_of_several_processes_are_shared_out_with_both_of_their_answers() -> None:
+    ids = [[n] * 4 for n in range(8)]
+    besides = [100, 100, 100, 100, 0, 0, 0, 0]
+
+    def heaviest(extra: list[int] | None) -> int:
+        order = list(StepsSortedByBeginning(ids, step_rows=8, seed=0, processes=2, besides_N=extra))
+        return max(sum(besides[row] for row in share) for share in (order[:4], order[4:]))
+
+    assert heaviest(None) == 400
+    assert heaviest(besides) == 200

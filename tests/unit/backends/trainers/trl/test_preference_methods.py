@@ -64,10 +64,13 @@ def as_text(method: Any) -> HfDataset:
     return HfDataset.from_list(found)
 
 
-def request_of(method: Any, model: Path, tuning: TuningRequest) -> TrainingRequest:
+def request_of(
+    method: Any, model: Path, tuning: TuningRequest, *, micro_batch: int = 4, packed_tokens: int | None = None
+) -> TrainingRequest:
     return TrainingRequest(
         model=Model(id=str(model)), method=method, tuning=tuning, device="cpu", processes=1, dtype="float32",
-        attention="eager", epochs=1.0, total_steps=3, batch_size=4, micro_batch_size=4, accumulation_steps=1,
+        attention="sdpa" if packed_tokens else "eager", packed_tokens=packed_tokens, epochs=1.0, total_steps=3,
+        batch_size=4, micro_batch_size=micro_batch, accumulation_steps=4 // micro_batch,
         learning_rate=1e-3, schedule="constant", warmup_ratio=0.0, weight_decay=0.0, max_grad_norm=1.0,
         max_truncated=0.0, seed=7, checkpoint_steps=100, train="0" * 64,
     )  # fmt: skip
@@ -78,12 +81,14 @@ class Nowhere:
         self.folder = folder
 
 
-def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said: list[str] | None = None) -> Any:
+def ours(
+    method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said: list[str] | None = None, **asked: Any
+) -> Any:
     from transformers import AutoModelForCausalLM
 
     from ftsdk.backends.trainers.trl.load import lora_config
 
-    request = request_of(method, model, tuning)
+    request = request_of(method, model, tuning, **asked)
     tokenizer = load_tokenizer(request.model)
     rendered = render_dataset(dataset(method).rows, tokenizer, train_on=method.rendered_train_on)
     columns = load_method(method.kind).columns(list(rendered.rows))
@@ -106,7 +111,7 @@ def ours(method: Any, model: Path, folder: Path, tuning: TuningRequest, *, said:
     )
 
 
-def theirs(method: Any, model: Path, folder: Path) -> Any:
+def theirs(method: Any, model: Path, folder: Path, *, micro_batch: int = 4) -> Any:
     """TRL's trainer with the same numbers, on the text of the rows."""
     from transformers import AutoModelForCausalLM, set_seed
     from trl.trainer.kto_config import KTOConfig
@@ -115,7 +120,7 @@ def theirs(method: Any, model: Path, folder: Path) -> Any:
     from ftsdk.backends.trainers.trl.experimental import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer
 
     set_seed(7)
-    request = request_of(method, model, TuningRequest(kind="full"))
+    request = request_of(method, model, TuningRequest(kind="full"), micro_batch=micro_batch)
     options = _arguments(request, Nowhere(folder), sequences=ROWS, has_validation=False)  # type: ignore[arg-type]
     options |= {"max_length": 512}
     shared: dict[str, Any] = {
@@ -187,6 +192,68 @@ def test_an_adapter_leaves_the_validation_what_training_computes(method: Any, ti
         assert float(row_losses.mean()) == pytest.approx(loss, abs=0.05)
     else:
         assert float(row_losses.mean()) == pytest.approx(loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("packed_tokens", [1000, 40])
+@by_kind
+def test_packed_steps_are_those_of_trl(method: Any, tiny_model: Path, tmp_path: Path, packed_tokens: int) -> None:
+    # KTO's micro-batches are part of its maths, and TRL's ORPO takes means over the tokens of a micro-batch.
+    micro_batch = 4 if method.kind == "orpo" else 2
+    said: list[str] = []
+    full = TuningRequest(kind="full")
+    mine = ours(method, tiny_model, tmp_path, full, said=said, micro_batch=micro_batch, packed_tokens=packed_tokens)
+    yours = theirs(method, tiny_model, tmp_path, micro_batch=micro_batch)
+    # The second step has a model that has moved away from its reference, and the third one has fewer rows.
+    my_steps, your_steps = gradients_of_steps(mine), gradients_of_steps(yours)
+    assert "computed once" in said[-1]
+    assert len(my_steps) == len(your_steps) == 3
+    for n, (my_gradients, your_gradients) in enumerate(zip(my_steps, your_steps, strict=True)):
+        assert my_gradients.keys() == your_gradients.keys()
+        mine_flat, yours_flat = (
+            torch.cat([one[name].flatten() for name in your_gradients]) for one in (my_gradients, your_gradients)
+        )
+        # Adam blows differences of tiny gradients up, so that weights differ a little after the first step.
+        assert (mine_flat - yours_flat).norm() <= (1e-5, 1e-4, 1e-4)[n] * yours_flat.norm()
+    my_losses, your_losses = ([e["loss"] for e in one.state.log_history if "loss" in e] for one in (mine, yours))
+    assert my_losses == pytest.approx(your_losses, rel=1e-5)
+
+
+def gradients_of_steps(trainer: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+
+    class Look(type(trainer.callback_handler.callbacks[0])):
+        def on_pre_optimizer_step(self, *arguments: Any, model: Any, **others: Any) -> None:
+            found.append({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
+
+    trainer.callback_handler.callbacks.insert(0, Look())
+    trainer.train()
+    return found
+
+
+@by_kind
+def test_the_validation_of_packed_rows_is_that_of_padded_ones(method: Any, tiny_model: Path, tmp_path: Path) -> None:
+    request = TuningRequest(kind="lora", rank=4, alpha=8.0, dropout=0.0, target_modules="all-linear")
+    trainer = ours(method, tiny_model, tmp_path, request, packed_tokens=40)
+    with torch.no_grad():
+        for name, weight in trainer.model.named_parameters():
+            if "lora_B" in name:
+                weight += 0.1 * torch.randn_like(weight)
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    trainer.model.eval()
+    with torch.no_grad():
+        packed = trainer.row_sums(trainer.model, batch)
+        trainer.most_tokens = None
+        padded = trainer.row_sums(trainer.model, batch)
+    assert packed.keys() == padded.keys()
+    for name, values in padded.items():
+        assert torch.allclose(packed[name].float(), values.float(), rtol=1e-4, atol=1e-5), name
+
+
+def test_processes_get_the_micro_batches_of_kto_that_they_would_have_one_by_one() -> None:
+    from ftsdk.backends.trainers.trl.methods.kto import _micro_batches_by_process
+
+    # Steps of two micro-batches of two rows for each of two processes; the last step has fewer rows.
+    assert _micro_batches_by_process(11, 2, 2, 2) == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 10]
 
 
 def test_kto_says_so_where_the_weights_are_far_from_the_paper(tiny_model: Path, tmp_path: Path) -> None:

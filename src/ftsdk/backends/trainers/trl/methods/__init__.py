@@ -22,7 +22,7 @@ _MODULES = {
 }
 KINDS = frozenset(_MODULES)
 """The `kind` of each method."""
-PACKED_KINDS = frozenset({"sft", "dpo"})
+PACKED_KINDS = frozenset(_MODULES)
 """Of methods whose trainer computes what sequences of a step share once, where a model can do it."""
 
 

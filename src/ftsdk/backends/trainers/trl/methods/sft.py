@@ -16,7 +16,8 @@ from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSorte
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
-from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
+from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest, tokens_of
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import TrainedRow
 from ftsdk.errors import MissingExtraError
@@ -26,7 +27,7 @@ __all__ = ["RenderedSFTTrainer", "columns", "losses_of_trained_tokens", "make_tr
 
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
+    ShardsModel, StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
 ):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
@@ -43,7 +44,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
 
     def sequences_of_rows(self, dataset: Any, rows: Sequence[int]) -> list[TrainedRow]:
         """Return some rows of the data."""
-        ids, labels = dataset["input_ids"], dataset["labels"]
+        ids, labels = tokens_of(dataset, "input_ids"), tokens_of(dataset, "labels")
         return [_row(ids[n], labels[n]) for n in rows]
 
     def items_of(self, sequences: Sequence[TrainedRow]) -> int:
@@ -55,10 +56,10 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         """Return an order of our own: transformers' `group_by_length` would change which rows share a step."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step_rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        ids_N, seed = list(rows["input_ids"]), self.args.data_seed or 0  # noqa: N806 - shape suffix
+        ids_N, seed = tokens_of(rows, "input_ids"), self.args.data_seed or 0  # noqa: N806 - shape suffix
         if self.most_tokens is not None:
             return StepsSortedByBeginning(ids_N, step_rows=step_rows, seed=seed, processes=self.args.world_size)
-        return StepsSortedByLength([len(ids) for ids in ids_N], step_rows=step_rows, seed=seed)
+        return StepsSortedByLength(ids_N.lengths, step_rows=step_rows, seed=seed)
 
     def items_of_batch(self, inputs: Mapping[str, Any]) -> Any:
         """Return the trained tokens of a batch, which a mean divides by. Only models that can't be told need this."""
@@ -72,7 +73,9 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
             return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
         labels_BT = inputs["labels"]  # noqa: N806
-        if return_outputs or labels_BT.device.type == "cuda" or self.aux_loss_enabled:
+        # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
+        is_fused = labels_BT.device.type == "cuda" and not self.is_sharded
+        if return_outputs or is_fused or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
@@ -94,7 +97,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if is_trained_BT.device.type == "cuda":
+        if is_trained_BT.device.type == "cuda" and not self.is_sharded:
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806
@@ -144,7 +147,7 @@ def make_trainer(
     """Build the trainer."""
     if request.privacy is not None:
         return _make_private_trainer(request, request.privacy, shared, options, pad_token_id, on_message)
-    longest = max(len(ids) for ids in shared["train_dataset"]["input_ids"])
+    longest = max(tokens_of(shared["train_dataset"], "input_ids").lengths)
     most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
     if most_tokens is not None:
         options = options_of_packed_rows(request, options)

@@ -8,10 +8,14 @@ from typing import Any
 import torch
 
 from ftsdk.backends.trainers.trl.experimental import CPOConfig, CPOTrainer
-from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, pair_columns, pair_options, with_adapter
+from ftsdk.backends.trainers.trl.forest_pairs import PairsShareTheirPrompt
+from ftsdk.backends.trainers.trl.forest_steps import FOREST
+from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, make_pair_trainer, pair_columns
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
+from ftsdk.data.forest import Forest
 from ftsdk.spec import SimPO
 
 __all__ = ["columns", "make_trainer"]
@@ -20,17 +24,40 @@ columns = pair_columns
 
 
 class _RenderedSimPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    StopsWhenDone, MeanOverAllRows, TakesRenderedPairs, CPOTrainer
+    ShardsModel, StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, CPOTrainer
 ):
     @staticmethod
     def get_batch_logps(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
         """Return log-probabilities in 32 bits: the loss compares numbers that 16 bits don't tell apart."""
         return CPOTrainer.get_batch_logps(logits.float(), labels, **options)
 
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss (SimPO, equation 6), the mean over the pairs of the step."""
+        if FOREST not in inputs:
+            return super().compute_loss(
+                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+            )
+        losses_P, _, _ = self._losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
+        return losses_P.sum() / num_items_in_batch
+
+    def _losses_of_forest(self, model: Any, forest: Forest) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss of each pair, and the rewards of both answers."""
+        means_S = -self.sums_of_forest(model, forest) / self.targets_by_sequence(forest)  # noqa: N806 - shape suffix
+        return self.cpo_loss(means_S[0::2], means_S[1::2])
+
     def row_sums(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return the loss, accuracy and margin of each pair (SimPO, equation 6)."""
-        chosen_B, rejected_B, *_ = self.concatenated_forward(model, inputs)  # noqa: N806 - shape suffix
-        losses_B, reward_B, other_B = self.cpo_loss(chosen_B, rejected_B)  # noqa: N806
+        if self.most_tokens is not None:
+            found_BN = self.sums_of_pairs(  # noqa: N806 - shape suffix
+                self.sequences_of_batch(inputs),
+                lambda forest: torch.stack(self._losses_of_forest(model, forest), dim=1),
+            )
+            losses_B, reward_B, other_B = found_BN.unbind(dim=1)  # noqa: N806
+        else:
+            chosen_B, rejected_B, *_ = self.concatenated_forward(model, inputs)  # noqa: N806
+            losses_B, reward_B, other_B = self.cpo_loss(chosen_B, rejected_B)  # noqa: N806
         return {
             "weight": torch.ones_like(losses_B),
             "loss": losses_B,
@@ -48,15 +75,19 @@ def make_trainer(
     on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer."""
-    del on_message
-    assert isinstance(request.method, SimPO)
-    arguments = CPOConfig(
-        **pair_options(options, request),
-        loss_type="simpo",
-        beta=request.method.beta,
-        simpo_gamma=request.method.gamma,
-        # TRL's default of 1 adds CPO's loss, and the two together aren't SimPO (1.16).
-        cpo_alpha=0.0,
+    method = request.method
+    assert isinstance(method, SimPO)
+
+    def arguments_of(common: dict[str, Any]) -> Any:
+        # TRL's default of `cpo_alpha`, 1, adds CPO's loss, and the two together aren't SimPO (1.16).
+        return CPOConfig(**common, loss_type="simpo", beta=method.beta, simpo_gamma=method.gamma, cpo_alpha=0.0)
+
+    return make_pair_trainer(
+        _RenderedSimPOTrainer,
+        arguments_of,
+        request,
+        shared,
+        options,
+        collator=PadPairs(pad_token_id),
+        on_message=on_message,
     )
-    taken = with_adapter(shared, request) | {"args": arguments, "data_collator": PadPairs(pad_token_id)}
-    return _RenderedSimPOTrainer(**taken)
