@@ -190,6 +190,30 @@ def trackers(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", *tests, env=OFFLINE)
 
 
+@nox.session(venv_backend="none")
+def notebooks(session: nox.Session) -> None:
+    """Every cell of the notebooks in examples/notebooks, in a kernel: `nox -s notebooks`.
+
+    `nox -s notebooks -- FOLDER` keeps them with their outputs, as HTML, in that folder.
+    """
+    python(session, "test", extra="all")
+    # Jupyter is in an environment of its own, which finds the packages of the shared one.
+    found = Path(".nox") / "notebooks" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not found.exists():
+        session.run(sys.executable, "-m", "venv", str(found.parents[1]), external=True)
+    session.run(str(found), "-m", "pip", "install", "-q", "--upgrade", "pip", *group("notebooks"), external=True)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    shared = session.run(str(LOCAL / found.parent.name / found.name), "-c", where, external=True, silent=True)
+    own = session.run(str(found), "-c", where, external=True, silent=True)
+    # `addsitedir`, for the editable install in it.
+    line = f"import site; site.addsitedir({str(shared).strip()!r})\n"
+    (Path(str(own).strip()) / "shared.pth").write_text(line, encoding="utf-8")
+    kept = {"FTSDK_NOTEBOOKS_INTO": str(Path(session.posargs[0]).resolve())} if session.posargs else {}
+    session.run(
+        str(found.absolute()), "-m", "pytest", "-q", "--slow", "tests/notebooks", env={**OFFLINE, **kept}, external=True
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style."""

@@ -58,8 +58,10 @@ from ftsdk.protocol import RunRef as RunRef
 from ftsdk.protocol import RunState as RunState
 from ftsdk.protocol import RunStatus as RunStatus
 from ftsdk.run.listing import runs as runs
+from ftsdk.run.merged_adapters import merge_adapters as merge_adapters
 from ftsdk.run.run import Run as Run
 from ftsdk.spec import DPO as DPO
+from ftsdk.spec import IA3 as IA3
 from ftsdk.spec import KTO as KTO
 from ftsdk.spec import ORPO as ORPO
 from ftsdk.spec import SFT as SFT
@@ -68,7 +70,9 @@ from ftsdk.spec import EarlyStopping as EarlyStopping
 from ftsdk.spec import FullFineTune as FullFineTune
 from ftsdk.spec import LoRA as LoRA
 from ftsdk.spec import Model as Model
+from ftsdk.spec import PrefixTuning as PrefixTuning
 from ftsdk.spec import Privacy as Privacy
+from ftsdk.spec import PromptTuning as PromptTuning
 from ftsdk.spec import QLoRA as QLoRA
 from ftsdk.spec import SimPO as SimPO
 from ftsdk.spec import TokenPrice as TokenPrice

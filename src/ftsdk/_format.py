@@ -50,7 +50,8 @@ _VISIBLE = (
 _STYLE = (
     ".ftsdk{font:14px/1.5 system-ui,sans-serif;max-width:62em}"
     ".ftsdk h3{font-size:1.15em;margin:.8em 0 .4em}"
-    ".ftsdk table{border-collapse:collapse;margin:.6em 0}"
+    # Jupyter gives tables a fixed layout, in which a narrow first column runs into the next.
+    ".ftsdk table{border-collapse:collapse;margin:.6em 0;table-layout:auto}"
     ".ftsdk td,.ftsdk th{padding:.3em .9em .3em 0;border-bottom:1px solid rgba(128,128,128,.3);font-weight:normal}"
     ".ftsdk th{font-weight:600}"
     ".ftsdk td{font-variant-numeric:tabular-nums}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset as HfDataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig
 from transformers import AutoTokenizer, LlamaForCausalLM
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -64,8 +65,18 @@ def some_pairs() -> Columns:
     return found
 
 
-def sft_trainer_of(kind: type[SFTTrainer], tiny_model: Path, rows: Columns, into: Path, **options: Any) -> Any:
+def sft_trainer_of(
+    kind: type[SFTTrainer],
+    tiny_model: Path,
+    rows: Columns,
+    into: Path,
+    *,
+    adapter: Callable[[Any], PeftConfig] | None = None,
+    **options: Any,
+) -> Any:
+    """A trainer; `adapter` returns the configuration of an adapter for the loaded model."""
     torch.manual_seed(0)
+    model: Any = LlamaForCausalLM.from_pretrained(tiny_model, attn_implementation="sdpa")
     arguments = SFTConfig(
         output_dir=str(into),
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -74,7 +85,8 @@ def sft_trainer_of(kind: type[SFTTrainer], tiny_model: Path, rows: Columns, into
         **{"per_device_train_batch_size": 12, **options},
     )
     return kind(
-        model=LlamaForCausalLM.from_pretrained(tiny_model, attn_implementation="sdpa"),
+        model=model,
+        peft_config=None if adapter is None else adapter(model),
         args=arguments,
         train_dataset=HfDataset.from_dict(dict(rows)),
         eval_dataset=HfDataset.from_dict(dict(rows)),

@@ -52,8 +52,10 @@ def _row(model: KnownModel) -> tuple[str, ...]:
         *(["gated"] if model.gated else []),
     ]
     context = "" if model.context is None else f"{model.context // 1024}k"
+    if model.context is not None and model.context >= 1_000_000:
+        context = f"{model.context / 1e6:.3g}M"
     licence = model.licence.name + ("" if model.also is None else " + 1 more")
-    return (model.hub, f"{model.parameters_b:.3g}", context, licence, " ".join(notes))
+    return (model.hub, f"{round(model.parameters_b, 2):.3g}", context, licence, " ".join(notes))
 
 
 @models_app.command("show")
@@ -80,7 +82,7 @@ def show_command(
         needed = "no single card that ftsdk knows" if card is None else f"{card.name} ({card.memory_gib:g} GiB) or more"
         lines.append(f"{label:<7}  {needed} (computed, for one row of 2,048 tokens at a time)")
     lines.append(f"Service  {', '.join(services_that_tune(found)) or 'none is known to tune it'}")
-    lines.append(f"Source   {found.source}, read {found.read}")
+    lines += [f"Source   {source}, read {found.read}" for source in (found.source, *found.more_sources)]
     show_words("\n".join(lines))
 
 
@@ -99,6 +101,9 @@ def pick_command(
     own_name: Annotated[
         bool, typer.Option("--own-name", help="Leave out licences that dictate the name of the tuned model.")
     ] = False,
+    region: Annotated[
+        str | None, typer.Option(help="Where you are based, such as EU: leaves out licences that exclude it.")
+    ] = None,
     service: Annotated[str | None, typer.Option(help="A service that tunes it, such as together.")] = None,
     most: Annotated[int, typer.Option(help="How many to name.", min=1)] = 3,
 ) -> None:
@@ -112,6 +117,7 @@ def pick_command(
         commercial=not research,
         users_millions=users_millions,
         own_name=own_name,
+        region=region,
         service=service,
         most=most,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Generator as Yields
 from dataclasses import dataclass
@@ -71,16 +72,20 @@ class TransformersGenerator:
             share_prefix: Compute a shared beginning once, where the model allows it.
         """
         # PEFT puts LoRA inside the layers, so the inner model has the adapter too, and the only generation settings.
-        self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        # Learned prompts and prefixes are in PEFT's model alone, and only its own `generate` puts them before a row.
+        self._added_positions = _added_positions(model)
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._model = model if self._added_positions else inner
+        self._inner = inner
         self._tokenizer = tokenizer
         self._eos_token_ids = list(eos_token_ids)
-        self._max_length = max_length
+        self._max_length = max_length if max_length is None else max_length - self._added_positions
         on_cpu = self._model.device.type == "cpu"
         self._batch_size = batch_size or 256
-        self._batch_tokens = batch_tokens or (tokens_in_memory(self._model) if on_cpu else 32768)
+        self._batch_tokens = batch_tokens or (tokens_in_memory(inner) if on_cpu else 32768)
         self._share_prefix = share_prefix
         self._prompts = LocalPrompts(tokenizer)
-        self._decodes: bool | None = None
+        self._decodes: bool | None = False if self._added_positions else None
         self._guesses: list[list[int]] | None = None
         self._steering: Callable[[], Steering] | None = None
         self._on_text: Callable[[int, str], None] | None = None
@@ -206,7 +211,7 @@ class TransformersGenerator:
             for index, (prompt, answer) in enumerate(zip(prompts, spans, strict=True)):
                 with torch.inference_mode():
                     ids = torch.tensor([[*prompt, *answer]], device=self._model.device)
-                    scores = self._model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float().log_softmax(dim=-1)
+                    scores = self._model(input_ids=ids).logits[0, -len(answer) - 1 : -1].float().log_softmax(dim=-1)
                     found = scores.gather(1, ids[0, len(prompt) :, None])[:, 0].tolist()
                 yield index, Likelihood(log_probability=sum(found), tokens=len(found))
             return
@@ -237,7 +242,7 @@ class TransformersGenerator:
                     f"a {type(self._model).__name__} can't be decoded token by token here, so its answers can't be "
                     "held to choices or a schema; ask without them"
                 )
-            for batch in self._batches({row: len(prompts[row]) for row in wanted}, max_new_tokens):
+            for batch in self._padded_batches({row: len(prompts[row]) for row in wanted}, max_new_tokens):
                 # The model's own settings are restored before answers are yielded: the caller may use the model too.
                 with torch.inference_mode(), self._greedy(max_new_tokens):
                     decoded = self._generated([prompts[row] for row in batch], max_new_tokens)
@@ -313,6 +318,15 @@ class TransformersGenerator:
             batch.append(index)
         yield batch
 
+    def _padded_batches(self, lengths: Mapping[int, int], max_new_tokens: int) -> Iterator[list[int]]:
+        """Group positions for transformers; behind learned positions by length, since PEFT would count padding too."""
+        if not self._added_positions:
+            yield from self._batches(lengths, max_new_tokens)
+            return
+        for length in sorted(set(lengths.values()), reverse=True):
+            alike = {index: length for index, own in lengths.items() if own == length}
+            yield from self._batches(alike, max_new_tokens)
+
     def _generated(self, prompts: list[list[int]], max_new_tokens: int) -> list[Decoded]:
         """Generate by transformers itself."""
         import torch
@@ -322,9 +336,11 @@ class TransformersGenerator:
         padded = [[pad] * (width - len(ids)) + ids for ids in prompts]
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
         device = self._model.device
-        generated = self._model.generate(
-            input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device)
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Position ids are not supported")  # of PEFT, in every step
+            generated = self._model.generate(
+                input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device)
+            )
         found: list[Decoded] = []
         for tokens in generated[:, width:].tolist():
             ends = [tokens.index(end) for end in self._eos_token_ids if end in tokens]
@@ -336,7 +352,7 @@ class TransformersGenerator:
         """Replace the model's own settings, which may sample or penalise repetition, by greedy ones; restore them."""
         from transformers import GenerationConfig
 
-        model, own = self._model, self._model.generation_config
+        model, own = self._inner, self._inner.generation_config
         model.generation_config = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -381,6 +397,12 @@ class TransformersGenerator:
                 line=index + 1,
                 hint="Leave the row out, shorten it, or lower max_new_tokens.",
             )
+
+
+def _added_positions(model: Any) -> int:
+    """Return how many learned positions PEFT puts before every row."""
+    config = getattr(model, "active_peft_config", None) if hasattr(model, "peft_config") else None
+    return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
 
 
 def _with_answers(conversations: Sequence[Conversation], answers: Sequence[str]) -> list[Prompt]:

@@ -1,6 +1,7 @@
 """From a named `Model` to its facts, its files and its loaded weights. Importing this package loads no torch."""
 
 from ftsdk.models.adapter_files import has_own_embeddings, has_unlisted_embeddings
+from ftsdk.models.added_tokens import added_token_ids
 from ftsdk.models.folder_files import read_json
 from ftsdk.models.identity import base_name, model_identity
 from ftsdk.models.loading import (
@@ -25,6 +26,7 @@ from ftsdk.models.upload_files import files_of_model
 
 __all__ = [
     "ModelFacts",
+    "added_token_ids",
     "base_folder",
     "base_name",
     "check_stated_sizes",

@@ -31,6 +31,8 @@ def model_identity(model: Model) -> str:
     counts as another model, which is the safe mistake to make.
     """
     parts: list[object] = [base_name(model), model.revision, model.chat_template, model.trust_remote_code]
+    if model.add_tokens is not None:
+        parts.append(list(model.add_tokens))
     if model.source == "hub":
         snapshot = cached_snapshot(model.id, model.revision)
         parts.append(snapshot.name if snapshot else None)  # the folder is named by the commit

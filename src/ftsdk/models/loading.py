@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from ftsdk.errors import ModelError
+from ftsdk.models.added_tokens import add_to_tokenizer
 from ftsdk.models.folder_files import read_json
+from ftsdk.models.identity import base_name
 from ftsdk.models.materialize import materialize
 from ftsdk.models.source import check_stated_sizes, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
@@ -47,7 +49,7 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
         ModelError: There is no tokenizer, it is damaged, or there is no chat template in the model or in the spec.
         MissingExtraError: transformers isn't installed.
     """
-    folder = materialize(model, on_message=on_message)
+    folder = materialize(_without_added(model), on_message=on_message)
     with late_imports("loading a tokenizer"):
         from transformers import AutoTokenizer
     with quiet_transformers(), loading_errors(f"the tokenizer of {model} can't be loaded"):
@@ -69,14 +71,22 @@ def load_tokenizer(model: Model, *, on_message: Callable[[str], None] | None = N
     if not isinstance(tokenizer.model_max_length, int | float):
         tokenizer.model_max_length = _NO_LIMIT  # compared with in every call, and stated in words in some configs
     with loading_errors(f"the tokenizer of {model} can't be used"):
+        if model.add_tokens is not None:
+            # Here, and not from the copy with more rows: a preview needs no weights.
+            add_to_tokenizer(tokenizer, model.add_tokens, name=base_name(model))
         tokenizer("a", padding=False, truncation=False)
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"the tokenizer of {model} has no end-of-sequence token, so generation would never stop. Set eos_token "
                 "in tokenizer_config.json."
             )
-        _set_pad_token(tokenizer, model, embedding_rows_of(model), on_message)
+        _set_pad_token(tokenizer, model, embedding_rows_of(model, tokenizer), on_message)
     return tokenizer
+
+
+def _without_added(model: Model) -> Model:
+    """Return the model as it is published: all of its files but embedding and tokenizer are those of the copy."""
+    return model if model.add_tokens is None else model.replace(add_tokens=None)
 
 
 def _set_pad_token(tokenizer: Any, model: Model, rows: int | None, on_message: Callable[[str], None] | None) -> None:
@@ -141,7 +151,8 @@ def max_length_of(model: Model, tokenizer: Any = None) -> int | None:
     """
     facts = inspect_model(model)
     if facts.max_position_embeddings is None and not facts.is_downloaded:
-        facts = inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code))
+        folder = materialize(_without_added(model))
+        facts = inspect_model(Model(id=str(folder), trust_remote_code=model.trust_remote_code))
     if facts.max_position_embeddings is not None:
         return facts.max_position_embeddings
     limit = getattr(tokenizer, "model_max_length", None)
@@ -170,18 +181,26 @@ def rendering_options(model: Model, tokenizer: Any, *, max_length: int | None) -
     """
     return RenderingOptions(
         max_length=max_length or max_length_of(model, tokenizer),
-        eos_token_ids=eos_token_ids(tokenizer, materialize(model)),
-        embedding_rows=embedding_rows_of(model),
+        eos_token_ids=eos_token_ids(tokenizer, materialize(_without_added(model))),
+        embedding_rows=embedding_rows_of(model, tokenizer),
     )
 
 
-def embedding_rows_of(model: Model) -> int | None:
+def embedding_rows_of(model: Model, tokenizer: Any = None) -> int | None:
     """Return how many token ids the model's embedding has; None if the headers of its files don't show it.
+
+    Args:
+        model: The model.
+        tokenizer: From `load_tokenizer`: with it, no copy is written of a model to which tokens are added.
 
     Raises:
         ModelError: The model can't be found or isn't whole.
     """
-    return inspect_model(Model(id=str(materialize(model)), trust_remote_code=model.trust_remote_code)).embedding_rows
+    plain = model if tokenizer is None else _without_added(model)
+    facts = inspect_model(Model(id=str(materialize(plain)), trust_remote_code=model.trust_remote_code))
+    if facts.embedding_rows is None or tokenizer is None or plain is model:
+        return facts.embedding_rows
+    return max(facts.embedding_rows, len(tokenizer))
 
 
 def pick_device() -> str:

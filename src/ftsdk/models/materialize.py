@@ -16,8 +16,9 @@ from typing import Any, assert_never, cast
 
 from ftsdk._home import home
 from ftsdk.errors import MissingExtraError, ModelError
+from ftsdk.models.added_tokens import key_of_copy, write_with_tokens
 from ftsdk.models.hub_cache import check_hub_id, hub_cache, hub_cause
-from ftsdk.models.identity import base_name, file_sha256
+from ftsdk.models.identity import base_name, file_sha256, model_identity
 from ftsdk.models.source import check_stated_sizes, inspect_folder, inspect_model
 from ftsdk.models.torch_stack import late_imports, loading_errors, quiet_transformers
 from ftsdk.spec import Model
@@ -50,6 +51,12 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
         MissingExtraError: Downloading or unpacking needs packages of the extra `local`.
     """
     report: Callable[[str], object] = on_message or (lambda _: None)
+    root = home() / "models" if cache is None else cache
+    folder = _plain(model, root, report)
+    return folder if model.add_tokens is None else _with_tokens(model, model.add_tokens, folder, root, report)
+
+
+def _plain(model: Model, root: Path, report: Callable[[str], object]) -> Path:
     match model.source:
         case "folder":
             inspect_model(model)
@@ -57,9 +64,47 @@ def materialize(model: Model, cache: Path | None = None, *, on_message: Callable
         case "hub":
             return _download(model, report)
         case "gguf":
-            return _unpack(model, home() / "models" if cache is None else cache, report)
+            return _unpack(model, root, report)
         case _:
             assert_never(model.source)
+
+
+def _with_tokens(
+    model: Model, tokens: tuple[str, ...], source: Path, root: Path, report: Callable[[str], object]
+) -> Path:
+    """Return a copy of the model with more tokens, which is made once."""
+    name = base_name(model)
+    if model.trust_remote_code:
+        raise ModelError(
+            f"{name} has code of its own, and the embedding of such a model isn't resized: add_tokens=None"
+        )
+    target = root / key_of_copy(model_identity(Model(id=model.id, revision=model.revision)), tokens)
+    if _is_whole(target):
+        return target
+    report(f"adding {len(tokens)} tokens to a copy of {name}, once")
+    with quiet_transformers():
+        _write_once(
+            target,
+            root,
+            lambda draft: {"name": name, "added_tokens": write_with_tokens(source, draft, tokens, name=name)},
+        )
+    return target
+
+
+def _write_once(target: Path, root: Path, write: Callable[[Path], dict[str, Any]]) -> None:
+    """Write a folder beside its place and move it there once it is whole; `write` returns what its manifest states."""
+    if _is_whole(target):  # another thread was faster
+        return
+    _remove_stale_drafts(root)
+    draft = root / f".draft-{uuid.uuid4().hex}"
+    draft.mkdir(parents=True)
+    try:
+        stated = write(draft)
+        files = {path.name: path.stat().st_size for path in sorted(draft.iterdir())}
+        (draft / "manifest.json").write_text(json.dumps({**stated, "files": files}, indent=1), encoding="utf-8")
+        _publish(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def base_folder(model: Model) -> Path | None:
@@ -148,20 +193,13 @@ def _unpack(model: Model, root: Path, report: Callable[[str], object]) -> Path:
         raise MissingExtraError("local", needed_for=f"unpacking {base_name(model)}", missing="transformers")
     check_stated_sizes(source, shown=base_name(model))
     report(f"unpacking {base_name(model)} into bfloat16 safetensors, once")
+
+    def write(draft: Path) -> dict[str, Any]:
+        _write_plain(source, draft, base_name(model))
+        return {"name": base_name(model), "source_sha256": digest, "dtype": "bfloat16"}
+
     with quiet_transformers():
-        if _is_whole(target):  # another thread was faster
-            return target
-        _remove_stale_drafts(root)
-        draft = root / f".draft-{uuid.uuid4().hex}"
-        draft.mkdir(parents=True)
-        try:
-            _write_plain(source, draft, base_name(model))
-            files = {path.name: path.stat().st_size for path in sorted(draft.iterdir())}
-            manifest = {"name": base_name(model), "source_sha256": digest, "dtype": "bfloat16", "files": files}
-            (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            _publish(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        _write_once(target, root, write)
     return target
 
 

@@ -46,6 +46,8 @@ def tokenizer_files(model: Model) -> TokenizerFiles | str:
         return "the model isn't on this machine"
     if not facts.path.is_dir():
         return "a GGUF file is unpacked first"
+    if model.add_tokens is not None:
+        return "tokens are added to its tokenizer first"
     folder = facts.path
     if not (folder / "tokenizer.json").is_file() or not (folder / "tokenizer_config.json").is_file():
         return "the model has no tokenizer.json"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from ftsdk._format import html_block, html_table, money
 from ftsdk._rich_text import rich_text
 from ftsdk.errors import Diagnosis, RunNotReadyError, SpecError
 from ftsdk.spec.positional import by_name_only
@@ -75,6 +76,18 @@ class RunStatus:
     def is_terminal(self) -> bool:
         """Whether the run has ended, so that its state is final."""
         return self.state in TERMINAL
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("state", self.state),
+            ("at the backend", "" if self.native == self.state else self.native),
+            ("reason", self.reason),
+            ("diagnosis", "" if self.diagnosis is None else str(self.diagnosis)),
+            ("attempts", "" if self.attempts == 1 else str(self.attempts)),
+            ("cost", "" if self.price_usd is None else money(self.price_usd)),
+            ("log", "" if self.state == "succeeded" else self.log_tail),
+        ]
+        return html_block(html_table([fact for fact in facts if fact[1]], has_row_heads=True))
 
 
 def check_succeeded(ref: RunRef, state: RunState, *, wanted: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftsdk.spec import JobSpec, Method, Range, Tuning, Value
+from ftsdk.spec import JobSpec, Method, OptimizerName, Range, Tuning, Value
 
 __all__ = ["Execution", "Precision", "Workload"]
 
@@ -46,6 +46,8 @@ class Execution(Value):
     """Passes over the validation rows."""
     checkpoints: Annotated[int, Field(ge=0)] = 1
     """Checkpoints written, the final weights included."""
+    optimizer: OptimizerName = "adamw"
+    """How the moments of trained weights are held."""
 
 
 class Workload(Value):

@@ -8,7 +8,7 @@ from typing import assert_never
 from ftsdk._format import duration, printable
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, StateEvent, StepEvent
 
-__all__ = ["event_line", "step_facts"]
+__all__ = ["event_line", "event_text", "step_facts"]
 
 
 def event_line(event: Event) -> str:
@@ -17,10 +17,11 @@ def event_line(event: Event) -> str:
         at = f"{datetime.fromtimestamp(event.at).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         at = "-------------------"
-    return f"{at}  {printable(_text(event))}"
+    return f"{at}  {printable(event_text(event))}"
 
 
-def _text(event: Event) -> str:
+def event_text(event: Event) -> str:
+    """Return what happened in an event, without its time; untrusted text in it is as it came."""
     match event:
         case StateEvent():
             return ": ".join(word for word in (event.state, event.reason) if word)

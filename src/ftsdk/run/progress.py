@@ -1,16 +1,16 @@
-"""The progress of a run: a live bar in a terminal or a notebook, lines in a log file."""
+"""The progress of a run: a live bar in a terminal, one output in a notebook, lines in a log file."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftsdk._format import printable
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, RunStatus, StateEvent, StepEvent
 from ftsdk.run.event_lines import step_facts
+from ftsdk.run.notebook_progress import NotebookBars, NotebookProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,11 +22,6 @@ __all__ = ["LiveProgress", "Progress", "SilentProgress", "make_bar", "make_progr
 
 _WIDE = 110
 """Columns of a terminal in which bar, loss, speed and both times fit."""
-
-
-def _can_redraw(console: Console) -> bool:
-    """Return whether a bar can be drawn; in a notebook, rich needs ipywidgets for it and only warns without."""
-    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 class Progress(Protocol):
@@ -52,7 +47,7 @@ class SilentProgress:
 
 
 class LiveProgress:
-    """A bar in a terminal or a notebook; elsewhere one line every few seconds."""
+    """A bar in a terminal; elsewhere one line every few seconds."""
 
     def __init__(
         self,
@@ -67,7 +62,7 @@ class LiveProgress:
         from rich.progress import Progress as RichProgress
 
         self._console = console or Console(stderr=True)
-        self.is_live = _can_redraw(self._console)
+        self.is_live = self._console.is_terminal
         """Whether a bar is drawn."""
         # In 80 columns the bar would be the first to go: leave out speed and elapsed time instead.
         self._is_narrow = self.is_live and self._console.width < _WIDE
@@ -152,7 +147,10 @@ def _plain(text: str) -> str:
 def make_progress(progress: bool | Progress, title: str) -> Generator[Progress]:
     """Yield the display for `Run.wait(progress=)`."""
     if progress is True:
-        with LiveProgress(title) as live:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        with NotebookProgress(title) if console.is_jupyter else LiveProgress(title, console=console) as live:
             yield live
     elif progress is False:
         yield SilentProgress()
@@ -170,8 +168,12 @@ def make_bar(progress: bool) -> Generator[Callable[[EvalProgress], None] | None]
     from rich.progress import Progress as RichProgress
 
     console = Console(stderr=True)
+    if console.is_jupyter:
+        with NotebookBars() as bars:
+            yield bars.show
+        return
     tasks: dict[str, Any] = {}
-    is_live = _can_redraw(console)
+    is_live = console.is_terminal
     with RichProgress(console=console, disable=not is_live) as bar:
 
         def show(progress: EvalProgress) -> None:

@@ -3,15 +3,29 @@
 from ftsdk.spec.base import Value, set_fields
 from ftsdk.spec.dataset_ref import DataFormat, DatasetRef
 from ftsdk.spec.interval import Range
-from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, default_learning_rate
+from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, OptimizerName, default_learning_rate
 from ftsdk.spec.method import DPO, KTO, METHODS, ORPO, SFT, AnyMethod, Method, SimPO, TrainOn
 from ftsdk.spec.model import Model
 from ftsdk.spec.privacy import Privacy
 from ftsdk.spec.token_price import TokenPrice
-from ftsdk.spec.tuning import TUNINGS, AnyLoRA, AnyTuning, DoRA, FullFineTune, LoRA, QLoRA, Tuning
+from ftsdk.spec.tuning import (
+    IA3,
+    TUNINGS,
+    AnyLoRA,
+    AnyTuning,
+    AnyVirtualTokens,
+    DoRA,
+    FullFineTune,
+    LoRA,
+    PrefixTuning,
+    PromptTuning,
+    QLoRA,
+    Tuning,
+)
 
 __all__ = [
     "DPO",
+    "IA3",
     "KTO",
     "METHODS",
     "ORPO",
@@ -20,6 +34,7 @@ __all__ = [
     "AnyLoRA",
     "AnyMethod",
     "AnyTuning",
+    "AnyVirtualTokens",
     "DataFormat",
     "DatasetRef",
     "DoRA",
@@ -31,7 +46,10 @@ __all__ = [
     "LoRA",
     "Method",
     "Model",
+    "OptimizerName",
+    "PrefixTuning",
     "Privacy",
+    "PromptTuning",
     "QLoRA",
     "Range",
     "SimPO",

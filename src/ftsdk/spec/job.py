@@ -14,7 +14,10 @@ from ftsdk.spec.model import Model
 from ftsdk.spec.other_words import INSTEAD_OF_WORD
 from ftsdk.spec.tuning import AnyTuning, LoRA, Tuning
 
-__all__ = ["EarlyStopping", "Hyperparameters", "JobFields", "JobSpec", "default_learning_rate"]
+__all__ = ["EarlyStopping", "Hyperparameters", "JobFields", "JobSpec", "OptimizerName", "default_learning_rate"]
+
+OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
+"""An optimizer, by how it holds its two moments of each trained weight."""
 
 
 class EarlyStopping(Value):
@@ -37,7 +40,8 @@ class Hyperparameters(Value):
     method: Method = SFT()
     """What is learned, and from which data: `SFT()`; `DPO()`, `ORPO()` or `SimPO()`; `KTO()`."""
     tuning: Tuning = LoRA()
-    """Which weights are trained: `LoRA()`, `QLoRA()`, `DoRA()` or `FullFineTune()`."""
+    """Which weights are trained: `LoRA()`, `QLoRA()`, `DoRA()`, `IA3()` or `FullFineTune()`; or, in place of weights,
+    what stands before every row: `PromptTuning()`, `PrefixTuning()`."""
     epochs: Annotated[float, Field(gt=0, le=1000)] = 3
     """Passes over the training data. 3 is the usual start for a few thousand rows (Alpaca, Zephyr, TRL's default)."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
@@ -53,6 +57,9 @@ class Hyperparameters(Value):
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     max_grad_norm: Annotated[float, Field(ge=0)] | None = None
     """Gradients are clipped to this norm; 0 doesn't clip."""
+    optimizer: OptimizerName = "adamw"
+    """AdamW in 32 bits; with moments of a byte each (https://arxiv.org/abs/2110.02861); or with moments that move to
+    the host's memory when a GPU's runs out (QLoRA, section 3). All but the first are of bitsandbytes."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens per row; longer rows are cut at the end, counted and reported. None: as long as the model allows."""
     max_truncated: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -129,4 +136,6 @@ def default_learning_rate(method: AnyMethod, tuning: AnyTuning) -> LearningRate:
     Returns:
         The peak learning rate, and a sentence with its source (all read 2026-11-23).
     """
+    if tuning.usual_learning_rate is not None:
+        return tuning.usual_learning_rate
     return method.learning_rates.adapter if tuning.adapts else method.learning_rates.full

@@ -30,6 +30,10 @@ class Model(Value):
     """A folder with a LoRA adapter to apply, such as the result of an earlier run."""
     chat_template: str | None = None
     """A Jinja chat template that replaces the model's own. None: the model's own."""
+    add_tokens: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    """Tokens that the tokenizer gets besides its own, such as `("<order>", "</order>")`: each is one token wherever it
+    stands, and its row of the embedding is trained. Those that the tokenizer has already stay as they are. None: none.
+    """
     trust_remote_code: bool = False
     """Whether to run Python code that comes with the model. It can do anything that you can: read it first."""
 
@@ -39,6 +43,16 @@ class Model(Value):
         if text != text.strip():
             raise ValueError(f"has whitespace around it: {text!r}")
         return text
+
+    @field_validator("add_tokens")
+    @classmethod
+    def _each_token_once(cls, tokens: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if tokens is not None and len(set(tokens)) < len(tokens):
+            raise ValueError("names a token twice")
+        blank = [token for token in tokens or () if not token.strip()]
+        if blank:
+            raise ValueError(f"{blank[0]!r} is nothing but whitespace")
+        return tokens
 
     @property
     def source(self) -> Literal["hub", "folder", "gguf"]:

@@ -69,6 +69,30 @@ INSTEAD_OF_WORD: Mapping[str, str] = {
     **dict.fromkeys(("lora", "peft_config", "adapter", "lora_config"), "tuning=LoRA()"),
     **dict.fromkeys(("load_in_4bit", "qlora", "quantization_config"), "tuning=QLoRA()"),
     "use_dora": "tuning=DoRA()",
+    "use_rslora": "rank_stabilized, as in tuning=LoRA(rank_stabilized=True)",
+    **dict.fromkeys(
+        ("init_lora_weights", "init_weights", "lora_init", "peft_init_lora_weights"),
+        "init, as in tuning=LoRA(init='pissa'): 'random', 'pissa' or 'olora'",
+    ),
+    **dict.fromkeys(
+        ("layers_to_transform", "peft_layers_to_transform", "lora_layers"),
+        "layers, numbers of blocks counted from 0, as in tuning=LoRA(layers=[30, 31])",
+    ),
+    **dict.fromkeys(
+        ("num_virtual_tokens", "prompt_length", "prefix_length"),
+        "virtual_tokens, as in tuning=PromptTuning(virtual_tokens=20) or PrefixTuning()",
+    ),
+    **dict.fromkeys(
+        ("prompt_tuning_init_text", "prompt_tuning_init"), "init_text, as in tuning=PromptTuning(init_text='...')"
+    ),
+    **dict.fromkeys(
+        ("neftune_noise_alpha", "neftune_alpha", "noise_alpha"), "neftune_alpha, as in method=SFT(neftune_alpha=5)"
+    ),
+    **dict.fromkeys(("optim", "optimizer_type", "optimizer_name"), "optimizer: 'adamw', 'adamw_8bit' or a paged one"),
+    **dict.fromkeys(
+        ("new_special_tokens", "additional_special_tokens", "add_special_tokens", "trainable_token_indices"),
+        "add_tokens, as in model=Model(id=..., add_tokens=['<order>'])",
+    ),
     **dict.fromkeys(("train_on_inputs", "train_on_input", "train_on", "mask_prompt"), _SFT),
     **dict.fromkeys(("completion_only_loss", "assistant_only_loss", "masking_strategy", "roles_to_train"), _SFT),
     **dict.fromkeys(("beta", "dpo_beta"), _DPO),
@@ -87,6 +111,10 @@ INSTEAD_OF_WORD: Mapping[str, str] = {
 
 INSTEAD_OF_VALUE: Mapping[tuple[str, str], str] = {
     ("target_modules", "all-linear"): "every linear layer is the default: leave it out",
+    **dict.fromkeys((("optimizer", "adamw_torch"), ("optimizer", "adamw_torch_fused")), "write 'adamw'"),
+    **dict.fromkeys((("optimizer", "adamw_bnb_8bit"), ("optimizer", "adamw8bit")), "write 'adamw_8bit'"),
+    ("optimizer", "paged_adamw_32bit"): "write 'paged_adamw'",
+    ("init", "gaussian"): "write 'random', peft's own random start",
     ("dtype", "bf16"): "write 'bfloat16'",
     ("dtype", "fp16"): "write 'float16'",
     ("dtype", "fp32"): "write 'float32'",

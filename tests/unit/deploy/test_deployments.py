@@ -355,7 +355,7 @@ def test_the_commands_list_what_a_dead_process_left_and_stop_it(
     assert "is stopped; it cost at most $" in " ".join(stopped.output.split())
     assert gone(service)
     assert "no deployments" in CliRunner().invoke(app, ["deployments"]).output
-    assert "has no deployment that isn't stopped" in " ".join(CliRunner().invoke(app, ["stop", run.ref]).output.split())
+    assert "has no deployment to stop" in " ".join(CliRunner().invoke(app, ["stop", run.ref]).output.split())
 
 
 def test_the_key_is_in_no_record_and_no_text(service: TogetherService, run: Run, ftsdk_home: Path) -> None:

@@ -363,3 +363,21 @@ def test_a_folder_that_was_taken_for_a_hub_id_is_pointed_at(tmp_path: Path, monk
     (tmp_path / "tiny").mkdir()
     with pytest.raises(ModelError, match=r"To use the folder 'tiny' here, write '\./tiny'\."):
         materialize(Model(id="tiny"))
+
+
+def test_a_tokenizer_with_added_tokens_needs_no_copy_of_the_model(tiny_model: Path, ftsdk_home: Path) -> None:
+    from ftsdk.models import added_token_ids, load_tokenizer, materialize, rendering_options
+
+    model = Model(id=str(tiny_model), add_tokens=("<order>", "<yes>"))
+    tokenizer = load_tokenizer(model)
+    options = rendering_options(model, tokenizer, max_length=None)
+    assert not list((ftsdk_home / "models").glob("*/model.safetensors"))
+    # The tokens and rows are those of the copy.
+    ids = tuple(tokenizer.convert_tokens_to_ids(["<order>", "<yes>"]))
+    copy = materialize(model)
+    assert added_token_ids(copy) == ids
+    assert (
+        options["embedding_rows"]
+        == rendering_options(Model(id=str(copy)), tokenizer, max_length=None)["embedding_rows"]
+    )
+    assert load_tokenizer(Model(id=str(copy))).get_vocab() == tokenizer.get_vocab()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
+import rich.console
 from rich.console import Console
 
+from ftsdk.evals import EvalProgress
 from ftsdk.protocol import CheckpointEvent, EvalEvent, LogEvent, RunStatus, StateEvent, StepEvent
+from ftsdk.run.notebook_progress import NotebookProgress
 from ftsdk.run.progress import LiveProgress, SilentProgress, make_bar, make_progress
 
 
@@ -75,10 +79,20 @@ def test_progress_is_silent_live_or_the_callers_own() -> None:
         assert show is None
 
 
-def test_a_notebook_without_widgets_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    console = Console(file=io.StringIO(), force_jupyter=True)
-    assert not LiveProgress("run", console=console).is_live
+def test_a_notebook_gets_an_output_that_is_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    shown: list[object] = []
+    display = SimpleNamespace(display=lambda obj, display_id: shown.append(obj) or SimpleNamespace(update=shown.append))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with make_progress(True, "local:x") as used:
+        assert isinstance(used, NotebookProgress)
+        used.event(StateEvent(state="running"))
+    with make_bar(True) as show:
+        assert show is not None
+        show(EvalProgress(name="accuracy", target="base", done=1, total=2))
+    assert "local:x" in repr(shown[0])
+    assert repr(shown[-1]) == "1/2  accuracy of base"
 
 
 def test_no_control_characters_of_others_reach_a_terminal() -> None:

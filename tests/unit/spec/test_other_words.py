@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ftsdk import SFT, Dataset, Eval, FineTuneJob, Local, LoRA, SpecError
+from ftsdk import SFT, Dataset, Eval, FineTuneJob, Local, LoRA, PromptTuning, SpecError
 from ftsdk.cost import Workload
 from ftsdk.spec import JobFields
 from ftsdk.spec.other_words import INSTEAD_OF_WORD
@@ -40,6 +40,13 @@ def job(**fields: object) -> FineTuneJob:
         (lambda: job(tuning={"kind": "lora", "r": 8}), "here it is rank"),
         (lambda: LoRA.from_dict({"lora_alpha": 32}), "here it is alpha"),
         (lambda: LoRA.from_dict({"Rank": 32}), "write 'rank'"),
+        (lambda: LoRA.from_dict({"use_rslora": True}), "here it is rank_stabilized"),
+        (lambda: LoRA.from_dict({"init_lora_weights": "pissa"}), "here it is init"),
+        (lambda: PromptTuning.from_dict({"num_virtual_tokens": 8}), "here it is virtual_tokens"),
+        (lambda: SFT.from_dict({"neftune_noise_alpha": 5}), "here it is neftune_alpha"),
+        (lambda: job(neftune_noise_alpha=5), "method=SFT(neftune_alpha=5)"),
+        (lambda: job(optimizer="adamw_bnb_8bit"), "write 'adamw_8bit'"),
+        (lambda: job(optim="adamw"), "here it is optimizer"),
         (lambda: LoRA.from_dict({"target_modules": "all-linear"}), "leave it out"),
         (lambda: SFT.from_dict({"train_on_inputs": False}), "SFT(train_on=...)"),
         (lambda: setattr(job(), "epochs", 4), ".replace(epochs=...)"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ftsdk.errors import SpecError
 from ftsdk.spec import (
     DPO,
+    IA3,
     METHODS,
     SFT,
     DatasetRef,
@@ -23,7 +24,9 @@ from ftsdk.spec import (
     JobSpec,
     LoRA,
     Model,
+    PrefixTuning,
     Privacy,
+    PromptTuning,
     QLoRA,
     Range,
     set_fields,
@@ -59,12 +62,27 @@ adapters: dict[str, Any] = {
     "rank": st.integers(1, 4096),
     "alpha": st.none() | numbers(0, 1e6, exclude_min=True),
     "dropout": numbers(0, 1, exclude_max=True),
-    "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple),
+    "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple) | st.just(r".*\.(q|v)_proj"),
+    "layers": st.none() | st.lists(st.integers(0, 200), min_size=1, max_size=4, unique=True).map(tuple),
+    "rank_stabilized": st.booleans(),
 }
+before_rows = {"virtual_tokens": st.integers(1, 4096), "init_text": st.none() | words}
+
+
+def some_lora(kind: type[Value], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A regular expression chooses blocks by itself."""
+    by_name = {**adapters, "target_modules": st.none() | st.lists(words, min_size=1, max_size=4).map(tuple)}
+    by_pattern = {**adapters, "layers": st.none()}
+    return some(kind, **by_name, **fields) | some(kind, **by_pattern, **fields)
+
+
 tunings = (
-    some(LoRA, **adapters)
-    | some(DoRA, **adapters)
-    | some(QLoRA, **adapters, double_quantization=st.booleans())
+    some_lora(LoRA, init=st.sampled_from(["random", "pissa", "olora"]))
+    | some_lora(DoRA)
+    | some_lora(QLoRA, double_quantization=st.booleans())
+    | st.builds(IA3)
+    | some(PromptTuning, **before_rows)
+    | some(PrefixTuning, **before_rows)
     | st.builds(FullFineTune)
 )
 models = some(
@@ -74,6 +92,7 @@ models = some(
     adapter=st.none() | words,
     chat_template=st.none() | words,
     trust_remote_code=st.booleans(),
+    add_tokens=st.none() | st.lists(words.filter(str.strip), min_size=1, max_size=3, unique=True).map(tuple),
 )
 
 
@@ -105,6 +124,7 @@ def specs(draw: st.DrawFn) -> JobSpec:
         else some(
             SFT,
             train_on=st.sampled_from(["completion", "assistant", "all"]),
+            neftune_alpha=st.none() | numbers(0, 100, exclude_min=True),
             privacy=some(
                 Privacy,
                 epsilon=numbers(0, 1000, exclude_min=True),
@@ -131,6 +151,7 @@ def specs(draw: st.DrawFn) -> JobSpec:
         warmup_ratio=numbers(0, 1, exclude_max=True),
         weight_decay=st.none() | numbers(0, 1),
         max_grad_norm=st.none() | numbers(0, 1e6),
+        optimizer=st.sampled_from(["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]),
         max_length=st.none() | st.integers(8, 10**7),
         max_truncated=numbers(0, 1),
         packing=st.none() | st.booleans(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from ftsdk.backends.hosted.launcher import Hardware, Sharding
 from ftsdk.backends.hosted.trainer import CanShard, Trainer
 from ftsdk.errors import Gap, SpecError
@@ -28,7 +26,7 @@ def check_sharding(sharding: object) -> Sharding:
             f"sharding={sharding!r} isn't known{near}: 'full' spreads parameters, gradients and optimizer states over "
             "all processes, and 'none' gives each of them the whole model"
         )
-    return cast("Sharding", sharding)
+    return sharding
 
 
 def sharding_gaps(spec: JobSpec, hardware: Hardware, trainer: Trainer) -> list[Gap]:

@@ -9,7 +9,24 @@ from typing import Any, assert_never
 from ftsdk.backends.together.limits import Limits
 from ftsdk.backends.together.rows import trains_on_inputs
 from ftsdk.errors import Gap, UnsupportedSpecError
-from ftsdk.spec import DPO, KTO, ORPO, SFT, AnyLoRA, DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, SimPO, TrainOn
+from ftsdk.spec import (
+    DPO,
+    IA3,
+    KTO,
+    ORPO,
+    SFT,
+    AnyLoRA,
+    DoRA,
+    FullFineTune,
+    JobSpec,
+    LoRA,
+    Method,
+    PrefixTuning,
+    PromptTuning,
+    QLoRA,
+    SimPO,
+    TrainOn,
+)
 
 __all__ = [
     "add_evaluations_and_checkpoints",
@@ -93,6 +110,9 @@ def tuning_fields(spec: JobSpec, choose: Any, gaps: list[Gap]) -> dict[str, Any]
             return {"lora": False}
         case LoRA() | QLoRA() | DoRA() as tuning:
             return _adapter(spec, tuning, choose, gaps)
+        case IA3() | PromptTuning() | PrefixTuning():
+            # `plan` refuses these before anything is translated.
+            raise UnsupportedSpecError("together", [Gap("tuning", spec.tuning.kind, ("full", "lora"))])
         case _:
             assert_never(spec.tuning)
 
@@ -112,6 +132,8 @@ def _adapter(spec: JobSpec, tuning: AnyLoRA, choose: Any, gaps: list[Gap]) -> di
     modules = "all-linear"
     if tuning.target_modules is None:
         choose("tuning.target_modules", modules, "every linear layer, as in QLoRA (section 4)")
+    elif isinstance(tuning.target_modules, str):
+        gaps.append(Gap("tuning.target_modules", tuning.target_modules, (), "the service takes names of layers only"))
     else:
         modules = ",".join(sorted(tuning.target_modules))
     # `lora` is never left open: without it the client drops every other LoRA argument in silence.

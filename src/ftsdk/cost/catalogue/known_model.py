@@ -33,6 +33,8 @@ class Licence(Value):
     """Monthly users of the licensee beyond which it doesn't hold."""
     name_begins_with: str | None = None
     """How the name of a tuned model that is distributed has to begin."""
+    excluded_regions: tuple[str, ...] = ()
+    """Where it grants no rights to whoever lives or is based there: `EU`."""
     source: Source
     read: Day
     """The day on which the source was read."""
@@ -69,6 +71,8 @@ class KnownModel(Value):
     tuned_at: tuple[str, ...] = ()
     """Services whose catalogue names it, at a price by its size or by its name."""
     source: Source
+    more_sources: tuple[Source, ...] = ()
+    """Further sources, such as that of its template."""
     read: Day
 
     @property

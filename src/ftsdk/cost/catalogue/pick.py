@@ -47,6 +47,7 @@ def pick_models(
     commercial: bool = True,
     users_millions: float = 0,
     own_name: bool = False,
+    region: str | None = None,
     gated: bool = True,
     service: str | None = None,
     most_b: float | None = None,
@@ -66,6 +67,7 @@ def pick_models(
         commercial: Whether it will be used commercially; models whose terms weren't read are left out then.
         users_millions: Monthly users of your products, in millions.
         own_name: Whether the tuned model is distributed under a name that you choose freely.
+        region: Where you live or are based, such as `EU`: a licence can exclude it.
         gated: Whether a model may be used whose terms have to be accepted on the hub.
         service: A service that tunes it, such as `together`.
         most_b: The most billions of parameters.
@@ -87,6 +89,7 @@ def pick_models(
             or (not gated and model.gated)
             or any(one.max_users_millions is not None and users_millions > one.max_users_millions for one in binds)
             or (own_name and any(one.name_begins_with for one in binds))
+            or (region is not None and any(region.upper() in one.excluded_regions for one in binds))
             or (context is not None and (model.context or 0) < context)
             or (most_b is not None and model.parameters_b > most_b)
             or (family is not None and model.family.lower() != family.lower())

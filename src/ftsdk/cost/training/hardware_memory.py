@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
-from ftsdk.cost.training.job_memory import adapter_inputs, dropout_of, loss_of, memory_of_tuning, trained_parameters
+from ftsdk.cost.training.job_memory import (
+    adapter_inputs,
+    dropout_of,
+    loss_of,
+    memory_of_tuning,
+    optimizer_of,
+    trained_parameters,
+)
 from ftsdk.cost.training.memory import (
     PeakMemory,
     TrainingMemory,
@@ -110,6 +117,7 @@ def _training_memory(work: Work) -> TrainingMemory:
         adapted=trained_parameters(tuning, work.shape) if tuning.adapts else None,
         input_width=adapter_inputs(tuning, work.shape),
         loss=loss_of(work.method),
+        optimizer=optimizer_of(execution.optimizer),
         shards=execution.devices if execution.is_sharded else 1,
     )
     if not work.is_on_cpu:
@@ -118,7 +126,9 @@ def _training_memory(work: Work) -> TrainingMemory:
         memory,
         loss="whole",
         reuses_memory=False,
-        layer_bytes=layer_bytes_on_cpu(work.shape, has_adapters=tuning.adapts, has_dropout=dropout_of(tuning) > 0),
+        layer_bytes=layer_bytes_on_cpu(
+            work.shape, has_adapters=bool(adapter_inputs(tuning, work.shape)), has_dropout=dropout_of(tuning) > 0
+        ),
     )
 
 

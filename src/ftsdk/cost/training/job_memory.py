@@ -6,19 +6,35 @@ from dataclasses import replace
 from typing import assert_never
 
 from ftsdk.cost.facts.shapes import Shape
-from ftsdk.cost.training.memory import Loss, TrainingMemory, adapter_inputs_on, adapter_parameters_on
+from ftsdk.cost.training.memory import Loss, Optimizer, TrainingMemory, adapter_inputs_on, adapter_parameters_on
+from ftsdk.cost.training.step_time import Tuning as ComputedTuning
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
-from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, Method, QLoRA, Tuning
+from ftsdk.spec import (
+    IA3,
+    AnyLoRA,
+    DoRA,
+    FullFineTune,
+    JobSpec,
+    LoRA,
+    Method,
+    OptimizerName,
+    PrefixTuning,
+    PromptTuning,
+    QLoRA,
+    Tuning,
+)
 
 __all__ = [
     "LONG_ROW_TOKENS",
     "adapter_inputs",
+    "computed_as",
     "dropout_of",
     "long_row",
     "loss_of",
     "memory_of_job",
     "memory_of_tuning",
+    "optimizer_of",
     "trained_parameters",
 ]
 
@@ -49,7 +65,31 @@ def memory_of_job(spec: JobSpec, *, longest_tokens: float) -> TrainingMemory:
         longest_tokens: Tokens of the micro-batch with the longest rows, padding included.
     """
     memory = memory_of_tuning(spec.tuning, precision=spec.dtype, longest_tokens=longest_tokens)
-    return replace(memory, loss=loss_of(spec.method))
+    return replace(memory, loss=loss_of(spec.method), optimizer=optimizer_of(spec.optimizer))
+
+
+_OPTIMIZERS: dict[OptimizerName, Optimizer] = {
+    "adamw": "adam",
+    "adamw_8bit": "adam8bit",
+    "paged_adamw": "paged",
+    "paged_adamw_8bit": "paged",
+}
+
+
+def optimizer_of(name: OptimizerName) -> Optimizer:
+    """Return how the model of memory calls an optimizer; moments that can leave the device don't count."""
+    return _OPTIMIZERS[name]
+
+
+def computed_as(tuning: Tuning) -> ComputedTuning:
+    """Return the tuning whose steps take as long: what trains no weight goes through a frozen model as LoRA does."""
+    match tuning:
+        case FullFineTune() | LoRA() | QLoRA() | DoRA():
+            return tuning.kind
+        case IA3() | PromptTuning() | PrefixTuning():
+            return "lora"
+        case _:
+            assert_never(tuning)
 
 
 def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tokens: float) -> TrainingMemory:
@@ -68,12 +108,14 @@ def memory_of_tuning(tuning: Tuning, *, precision: Precision | None, longest_tok
         case QLoRA():
             rank, double_quantization = tuning.rank, tuning.double_quantization
         case LoRA() | DoRA():
-            rank, double_quantization = tuning.rank, False
+            rank, double_quantization = tuning.held_rank, False
+        case IA3() | PromptTuning() | PrefixTuning():
+            rank, double_quantization = 1, False
         case _:
             assert_never(tuning)
     return TrainingMemory(
         longest_tokens=longest_tokens,
-        tuning=tuning.kind,
+        tuning=computed_as(tuning),
         recomputes=True,
         rank=rank,
         double_quantization=double_quantization,
@@ -94,26 +136,38 @@ def loss_of(method: Method) -> Loss:
 
 
 def trained_parameters(tuning: Tuning, shape: Shape) -> float:
-    """Return how many parameters are trained.
+    """Return how many parameters are trained, or held beside those that are.
 
-    All, or those of adapters, rank x (inputs + outputs) of each linear layer that has one.
+    All; rank x (inputs + outputs) of each linear layer that has an adapter; a factor for each key, value and MLP
+    activation; or, for each position before the rows, an embedding, or the keys and values of every layer.
     """
     match tuning:
         case FullFineTune():
             return shape.parameters
         case LoRA() | QLoRA() | DoRA():
-            return adapter_parameters_on(shape, tuning.rank, tuning.target_modules)
+            share = _share_of_blocks(tuning, shape)
+            return share * adapter_parameters_on(shape, tuning.held_rank, _names(tuning))
+        case IA3():
+            return float(shape.layers * (2 * shape.key_width + shape.inner))
+        case PromptTuning():
+            return float(tuning.virtual_tokens * shape.width)
+        case PrefixTuning():
+            return float(tuning.virtual_tokens * shape.layers * 2 * shape.key_width)
         case _:
             assert_never(tuning)
 
 
 def adapter_inputs(tuning: Tuning, shape: Shape) -> float | None:
-    """Return the summed widths of the inputs that adapters of one block keep; None without adapters."""
+    """Return the summed widths of the inputs that adapters of one block keep, the mean of all blocks; None without."""
     match tuning:
         case FullFineTune():
             return None
         case LoRA() | QLoRA() | DoRA():
-            return adapter_inputs_on(shape, tuning.target_modules)
+            return _share_of_blocks(tuning, shape) * adapter_inputs_on(shape, _names(tuning))
+        case IA3():
+            return float(2 * shape.key_width + shape.inner)
+        case PromptTuning() | PrefixTuning():
+            return 0.0
         case _:
             assert_never(tuning)
 
@@ -121,9 +175,44 @@ def adapter_inputs(tuning: Tuning, shape: Shape) -> float | None:
 def dropout_of(tuning: Tuning) -> float:
     """Return the dropout on the inputs of the adapters; 0 without adapters."""
     match tuning:
-        case FullFineTune():
+        case FullFineTune() | IA3() | PromptTuning() | PrefixTuning():
             return 0.0
         case LoRA() | QLoRA() | DoRA():
             return tuning.dropout
         case _:
             assert_never(tuning)
+
+
+_MOST_BLOCKS = 130
+"""As many as the largest open models have."""
+_LAYERS = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), "self_attn"),
+    **dict.fromkeys(("gate_proj", "up_proj", "down_proj"), "mlp"),
+}
+
+
+def _names(tuning: AnyLoRA) -> tuple[str, ...] | None:
+    """Return the names of the layers that get adapters in any block, for a model of the Llama family; None: all."""
+    targets = tuning.target_modules
+    if not isinstance(targets, str):
+        return targets
+    found = [
+        name
+        for name, part in _LAYERS.items()
+        if any(tuning.targets(f"model.layers.{n}.{part}.{name}") for n in range(_MOST_BLOCKS))
+    ]
+    # A pattern for a model with other names.
+    return tuple(found) or None
+
+
+def _share_of_blocks(tuning: AnyLoRA, shape: Shape) -> float:
+    """Return the share of the blocks that get adapters."""
+    if tuning.layers is not None:
+        return min(1.0, len(tuning.layers) / shape.layers)
+    if not isinstance(tuning.target_modules, str):
+        return 1.0
+    found = [
+        any(tuning.targets(f"model.layers.{n}.{part}.{name}") for name, part in _LAYERS.items())
+        for n in range(shape.layers)
+    ]
+    return (sum(found) or shape.layers) / shape.layers

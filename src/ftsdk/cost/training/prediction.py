@@ -11,7 +11,7 @@ from ftsdk._rich_text import rich_text
 from ftsdk.cost.facts.devices import find_device
 from ftsdk.cost.facts.shapes import shape_of
 from ftsdk.cost.training.constants import memory_constants, time_constants
-from ftsdk.cost.training.job_memory import adapter_inputs, memory_of_tuning, trained_parameters
+from ftsdk.cost.training.job_memory import adapter_inputs, computed_as, memory_of_tuning, trained_parameters
 from ftsdk.cost.training.memory import largest_batch, peak_memory, verdict
 from ftsdk.cost.training.ranges import within
 from ftsdk.cost.training.recipe import Recipe
@@ -109,7 +109,7 @@ def predict_training(
     step = MicroStep(
         tokens=rows_at_a_time * tokens_per_row,
         row_tokens=tokens_per_row,
-        tuning=tuning.kind,
+        tuning=computed_as(tuning),
         recomputes=recomputes,
         is_compiled=is_compiled,
         accumulation=accumulation,

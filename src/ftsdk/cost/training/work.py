@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ftsdk.cost.facts.devices import Device, cpu_device, find_device
 from ftsdk.cost.facts.shapes import Shape
+from ftsdk.cost.training.job_memory import computed_as
 from ftsdk.cost.training.step_time import UNMEASURED, Factors, MicroStep, StepTime, step_time
 from ftsdk.cost.training.tokens import RowTokens, padded_tokens
 from ftsdk.errors import SpecError
@@ -102,12 +103,12 @@ class Work:
                 step_rows=self.step_rows, packed_tokens=execution.packed_tokens
             )
         padded = padded_tokens(rows.lengths_N, execution.micro_batch_size, sorted_rows=execution.sorted_rows)
-        return padded / len(rows.lengths_N)
+        return padded / len(rows.lengths_N) + self.tuning.added_positions
 
     @property
     def tokens_at_once(self) -> float:
         """Most tokens that go through a device at once, if the longest row is as long as is likely."""
-        execution, longest = self.execution, self.train.longest
+        execution, longest = self.execution, self.train.longest + self.tuning.added_positions
         if not execution.packed_tokens:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
         # A step has more than the mean one, but not all rows are the longest.
@@ -135,7 +136,7 @@ class Work:
         return MicroStep(
             tokens=self.rows_at_once * method.sequences_per_row * tokens_per_row,
             row_tokens=self.train.mean_sequence if execution.packed_tokens else tokens_per_row,
-            tuning=self.tuning.kind,
+            tuning=computed_as(self.tuning),
             recomputes=execution.recomputes,
             is_compiled=execution.is_compiled,
             accumulation=self.step_rows / self.rows_at_once,

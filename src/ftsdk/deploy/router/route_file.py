@@ -118,7 +118,7 @@ class RouteFile(Value):
         if self.otlp is not None:
             from ftsdk.deploy.telemetry import OtlpTelemetry
 
-            observers = (*observers, OtlpTelemetry(self.otlp, service=self.name))
+            observers = (*observers, OtlpTelemetry(self.otlp, service=self.name, closes_with_router=True))
         return Router(
             {name: target.endpoint() for name, target in self.targets.items()},
             fallback={name: target.endpoint() for name, target in self.fallback.items()} or None,

@@ -41,7 +41,10 @@ def adapter_facts(folder: str) -> AdapterFacts:
     config = read_json(path / "adapter_config.json", folder)
     kind = config.get("peft_type", "LORA")
     if kind != "LORA":
-        raise ModelError(f"{folder} is an adapter of the kind {kind}, and servers take LoRA only. Merge it.")
+        raise ModelError(
+            f"{folder} is an adapter of the kind {kind}, and servers take LoRA only. Answer with it here: "
+            "model.generate(...)"
+        )
     ranks = [config.get("r"), *_mapping(config.get("rank_pattern")).values()]
     found = [rank for rank in ranks if isinstance(rank, int) and not isinstance(rank, bool) and rank > 0]
     if not found:

@@ -22,13 +22,21 @@ class OtlpTelemetry(Telemetry):
     OpenTelemetry. What can't be sent is dropped, and logged by OpenTelemetry.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:4318", *, interval_s: float = 15.0, service: str = "ftsdk") -> None:
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:4318",
+        *,
+        interval_s: float = 15.0,
+        service: str = "ftsdk",
+        closes_with_router: bool = False,
+    ) -> None:
         """Make the exporters; nothing is sent yet.
 
         Args:
             url: The collector's address, without `/v1/traces`.
             interval_s: Seconds between two exports of metrics.
             service: The name of the service, `service.name`.
+            closes_with_router: Whether it ends with the router; one that several routers share is closed by `close`.
 
         Raises:
             MissingExtraError: The extra `telemetry` isn't installed.
@@ -51,6 +59,7 @@ class OtlpTelemetry(Telemetry):
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             raise MissingExtraError("telemetry", needed_for="telemetry by OTLP", missing=error.name) from error
+        self._closes_with_router = closes_with_router
         resource = Resource.create({"service.name": service})
         reader = PeriodicExportingMetricReader(
             OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=_TIMEOUT_S),
@@ -66,6 +75,9 @@ class OtlpTelemetry(Telemetry):
 
     def flush(self) -> None:
         """Send what is left; a router calls this at its end."""
+        if self._closes_with_router:
+            self.close()
+            return
         self._tracers.force_flush(int(_TIMEOUT_S * 1000))
         self._meters.force_flush(int(_TIMEOUT_S * 1000))
 

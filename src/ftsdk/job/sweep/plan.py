@@ -18,6 +18,7 @@ from ftsdk.protocol import CostRange, Plan
 from ftsdk.protocol.billing import HourlyBilling, NotBilled
 from ftsdk.spec import Range
 from ftsdk.spec.amounts import check_amount
+from ftsdk.spec.positional import by_name_only
 
 if TYPE_CHECKING:
     from ftsdk.job.job import FineTuneJob
@@ -66,6 +67,7 @@ class PlannedTrial:
         }
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan:
     """What a sweep would run, the cheapest first. Print it, or show it in a notebook."""

@@ -16,6 +16,7 @@ from ftsdk.job.sweep.metric import is_lower_better
 from ftsdk.job.sweep.plot import Dots, Line, curves_plot, values_plot
 from ftsdk.job.sweep.record import SETTLED, SweepRecord, TrialProgress
 from ftsdk.job.sweep.settings import Trial, label_of
+from ftsdk.spec.positional import by_name_only
 
 __all__ = ["Configuration", "SweepTable", "table_of"]
 
@@ -66,6 +67,7 @@ class Configuration:
         return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
+@by_name_only
 @dataclass(frozen=True, kw_only=True)
 class SweepTable:
     """What a sweep has found so far. Print it, or show it in a notebook."""

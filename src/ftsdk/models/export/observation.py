@@ -198,18 +198,20 @@ def _answer(model: Any, prompt: Sequence[int], ends: Iterable[int], max_new_toke
     import torch
 
     stops, tokens, steps = frozenset(ends), list[int](), list[Step]()
+    # PEFT puts learned prompts and prefixes before whatever it is called with, so that each call has the whole row.
+    has_cache = not getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
     with torch.inference_mode():
         ids, cache = torch.tensor([list(prompt)]), None
         for _ in range(max_new_tokens):
-            found = model(input_ids=ids, past_key_values=cache, use_cache=True)
-            cache = found.past_key_values
+            found = model(input_ids=ids, past_key_values=cache, use_cache=has_cache)
+            cache = found.past_key_values if has_cache else None
             scores = found.logits[0, -1].float().log_softmax(dim=-1)
             steps.append(_step(scores, ()))
             token = int(scores.argmax())
             if token in stops:
                 return Answer(tokens=tuple(tokens), is_ended=True, steps=steps)
             tokens.append(token)
-            ids = torch.tensor([[token]])
+            ids = torch.tensor([[token] if has_cache else [*prompt, *tokens]])
     return Answer(tokens=tuple(tokens), is_ended=False, steps=steps)
 
 
@@ -219,7 +221,9 @@ def _steps(model: Any, prompt: Sequence[int], answer: Answer, *, wanted: Sequenc
 
     with torch.inference_mode():
         ids = torch.tensor([[*prompt, *answer.tokens]])
-        scores = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].float().log_softmax(dim=-1)
+        # From the end: learned prompts have logits, too, before those of the row.
+        logits = model(input_ids=ids, use_cache=False).logits[0, -len(answer.tokens) - 1 :]
+        scores = logits.float().log_softmax(dim=-1)
     count = len(answer.steps)
     also = wanted or answer.steps
     return [_step(scores[index], also[index]) for index in range(count)]

@@ -189,7 +189,7 @@ class PlanChecks(Hooks):
     def _kinds(
         self, method: str, tuning: str, data_format: str | None = None, *, with_validation: bool = False
     ) -> JobSpec | None:
-        """A spec with this method and tuning; None if the method can't use such data."""
+        """A spec with this method and tuning; None if the method can't use such data or isn't the tuning's."""
         for known in _FORMATS:
             spec = self.make_spec(data_format=known, with_validation=with_validation)
             changes: dict[str, Any] = {}
@@ -199,9 +199,11 @@ class PlanChecks(Hooks):
                 changes["tuning"] = members_of("tuning")[tuning]()
             if data_format in (None, known):
                 try:
-                    return spec.replace(**changes)
+                    made = spec.replace(**changes)
                 except SpecError:
                     continue
+                if not (made.tuning.trains_on_answers_alone and made.method.compares_answers):
+                    return made
         return None
 
     def _sampled(self, backend: Backend, sample: Sample, value: Any) -> JobSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from importlib import resources
 from typing import Any
@@ -54,9 +55,9 @@ def test_names_are_there_once_and_base_models_name_a_sibling_that_answers() -> N
 
 
 SITUATIONS: list[tuple[str, str, dict[str, Any], Any]] = [
-    ("mails into ten classes on a T4", "classification", {"gpu": "T4"}, "Qwen/Qwen3-1.7B"),
-    ("classes on a phone", "classification", {"most_b": 0.6}, "Qwen/Qwen2.5-0.5B-Instruct"),
-    ("JSON from invoices on an L4", "json", {"gpu": "L4"}, "Qwen/Qwen3-4B"),
+    ("mails into ten classes on a T4", "classification", {"gpu": "T4"}, "Qwen/Qwen3.5-2B"),
+    ("classes on a phone", "classification", {"most_b": 0.6}, "Qwen/Qwen3-0.6B"),
+    ("JSON from invoices on an L4", "json", {"gpu": "L4"}, "Qwen/Qwen3.5-4B"),
     ("a house style on a gaming card", "style", {"gpu": "RTX4090"}, "Qwen/Qwen3.5-9B"),
     ("a chat for 900 million users", "chat", {"users_millions": 900}, lambda m: m.family != "Llama"),
     ("a product name of one's own", "chat", {"gpu": "H100", "own_name": True}, lambda m: "Llama" not in m.hub),
@@ -66,7 +67,25 @@ SITUATIONS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("no GPU: Together tunes it", "chat", {"service": "together"}, "Qwen/Qwen3.5-9B"),
     ("nobody may accept terms", "chat", {"gated": False, "family": "Llama"}, None),
     ("a card that is too small", "reasoning", {"memory_gib": 3}, None),
-    ("a model for research", "extraction", {"commercial": False, "most_b": 3.5}, "Qwen/Qwen2.5-3B-Instruct"),
+    (
+        "a Qwen of 3B for research",
+        "extraction",
+        {"commercial": False, "most_b": 3.5, "family": "Qwen"},
+        "Qwen/Qwen2.5-3B-Instruct",
+    ),
+    ("the same in a product", "extraction", {"most_b": 3.5, "family": "Qwen"}, "Qwen/Qwen3.5-2B"),
+    (
+        "a Llama on a card of 12 GB",
+        "extraction",
+        {"memory_gib": 12, "family": "Llama"},
+        "meta-llama/Llama-3.2-3B-Instruct",
+    ),
+    (
+        "a Llama for a firm in the EU",
+        "chat",
+        {"family": "Llama", "region": "eu", "most": 9},
+        lambda m: "Llama-4" not in m.hub,
+    ),
 ]
 
 
@@ -129,6 +148,23 @@ def test_a_licence_of_the_model_it_was_made_from_binds_too() -> None:
     model = model_named("deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
     assert [licence.name for licence in model.licences] == ["mit", "llama3.1"]
     assert any("Llama" in condition for condition in model.conditions)
+
+
+def test_a_licence_that_excludes_a_region_says_so_in_the_plan() -> None:
+    scout = "meta-llama/Llama-4-Scout-17B-16E-Instruct"
+    assert model_named(scout).licence.excluded_regions == ("EU",)
+    assert "isn't granted to people who live in the European Union" in model_notes(a_spec(model=Model(id=scout)))[0]
+    # The text models of Llama 3.2 aren't multimodal, which is what the clause is about.
+    assert model_named("meta-llama/Llama-3.2-3B-Instruct").licence.excluded_regions == ()
+    picked = pick_models("chat", family="Llama", most=9)
+    assert scout in {one.model.hub for one in picked}
+
+
+def test_sources_are_pinned_where_a_repository_has_them() -> None:
+    for row in ROWS:
+        for source in (row["source"], *row.get("more_sources", [])):
+            if "github.com" in source:
+                assert re.search(r"/blob/[0-9a-f]{40}/", source), source
 
 
 def test_a_job_says_it_in_its_plan() -> None:

@@ -111,6 +111,8 @@ def test_a_collector_that_is_down_costs_no_answer(tuned: Target, tmp_path: Path)
     file.write_text(f"targets: {{v3: {target}}}\nfolder: state\notlp: 'http://127.0.0.1:9'\n")
     with RouteFile.from_yaml(file).router(file) as router:
         assert router.complete("Where?").text == "from tuned"
+    # Nothing is left that would try again.
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("Otel")]
 
 
 @pytest.mark.parametrize("url", ["http://user:secret@127.0.0.1:4318", "ftp://127.0.0.1", "127.0.0.1:4318", ""])

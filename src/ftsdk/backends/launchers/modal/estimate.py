@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ftsdk.backends.hosted.micro_batch import rows_at_once
 from ftsdk.backends.launchers.modal.gpus import Book, Gpu, GpuChoice
 from ftsdk.cost.facts.shapes import Shape, shape_of
-from ftsdk.cost.training.job_memory import long_row, memory_of_job
+from ftsdk.cost.training.job_memory import computed_as, long_row, memory_of_job
 from ftsdk.cost.training.memory import PeakMemory, peak_memory, verdict
 from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import MicroStep, spread_above, spread_of, step_time
@@ -122,7 +122,7 @@ def training_seconds(spec: JobSpec, facts: ModelFacts, gpu: Gpu, *, processes: i
         step = MicroStep(
             tokens=at_once * spec.method.sequences_per_row * row_tokens,
             row_tokens=row_tokens,
-            tuning=spec.tuning.kind,
+            tuning=computed_as(spec.tuning),
             recomputes=True,
             accumulation=share / at_once,
             devices=processes,

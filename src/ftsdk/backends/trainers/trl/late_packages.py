@@ -52,7 +52,7 @@ def quick_imports(modules: dict[str, Any] | None = None) -> Generator[None]:
 
 
 def leave_out_unused(request: TrainingRequest, modules: dict[str, Any] | None = None) -> None:
-    """Keep peft from importing bitsandbytes, unless weights are in 4 bits or 8.
+    """Keep peft from importing bitsandbytes, unless weights or moments are in 4 bits or 8.
 
     It imports PyTorch's compiler, and takes a fifth of a worker's start (1.2 of 7.3 CPU seconds on a busy machine,
     bitsandbytes 0.50, 2026-11-28). What was imported before stays.
@@ -67,7 +67,7 @@ def leave_out_unused(request: TrainingRequest, modules: dict[str, Any] | None = 
 
 
 def _may_need_bitsandbytes(request: TrainingRequest) -> bool:
-    if request.tuning.quantizes:
+    if request.tuning.quantizes or request.optimizer != "adamw":
         return True
     try:
         facts = inspect_model(request.model)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
+from ftsdk.backends.trainers.trl.adapters import give_wrapped_head_a_bias
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.saveable import make_saveable
 from ftsdk.backends.trainers.trl.sharding.loading import gets_its_weights_later, model_without_weights
 from ftsdk.models import check_stated_sizes, loading_errors
 from ftsdk.spec import Model
 
-__all__ = ["load_for_training", "lora_config"]
+__all__ = ["load_for_training", "quantized_as_loaded"]
 
 
 def load_for_training(
@@ -79,19 +81,28 @@ def load_for_training(
             )
             if not tuning.adapts:
                 loaded = loaded.merge_and_unload()
-        _give_wrapped_head_a_bias(loaded)
+        give_wrapped_head_a_bias(loaded)
     return loaded
 
 
-def _give_wrapped_head_a_bias(model: Any) -> None:
-    """Let TRL's fused loss read a head of which an adapter trains single rows (`trainable_token_indices`).
+@contextlib.contextmanager
+def quantized_as_loaded(model: Any) -> Generator[None]:
+    """Let TRL build a trainer around a model with 4-bit weights, and undo what it does to the others.
 
-    It reads `weight` and `bias` (TRL 1.16, `trl/trainer/utils.py`); peft's wrapper has the first, with the trained rows
-    in it, but not the second (0.21.2, `TrainableTokensWrapper`).
+    SFT, DPO and KTO turn the adapters into bfloat16, where steps of a usual learning rate are smaller than what can be
+    added to a weight; ORPO and SimPO turn embeddings, norms and head into float32 (TRL 1.16).
     """
-    head = model.get_output_embeddings()
-    if head is not None and not hasattr(head, "bias"):
-        head.register_parameter("bias", None)
+    if not getattr(model, "is_loaded_in_4bit", False):
+        yield
+        return
+    loaded = {id(weight): weight.data for weight in model.parameters()}
+    yield
+    for weight in model.parameters():
+        was = loaded.get(id(weight))
+        if was is None and weight.requires_grad:
+            weight.data = weight.data.float()
+        elif was is not None and was.dtype != weight.dtype:
+            weight.data = was
 
 
 def _attention(model: Model, folder: Path, request: TrainingRequest, on_message: Callable[[str], None]) -> str:
@@ -118,24 +129,6 @@ def _keep_4bit_weights_as_they_are(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def lora_config(request: TrainingRequest) -> LoraConfig:
-    """Return peft's configuration for the request's tuning."""
-    tuning = request.tuning
-    assert tuning.rank is not None
-    alpha: Any = tuning.alpha  # peft says int and divides it
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=tuning.rank,
-        lora_alpha=alpha,
-        lora_dropout=tuning.dropout or 0.0,
-        target_modules=list(tuning.target_modules)
-        if isinstance(tuning.target_modules, tuple)
-        else tuning.target_modules,
-        use_dora=bool(tuning.dora),
-        bias="none",
-    )
 
 
 def _device(request: TrainingRequest) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from ftsdk.spec import SFT, EarlyStopping, Method, Model, Privacy, Value
+from ftsdk.spec import SFT, EarlyStopping, Method, Model, OptimizerName, Privacy, Value
 
 __all__ = ["TrainingRequest", "TuningRequest"]
 
@@ -22,14 +22,22 @@ class TuningRequest(Value):
     alpha: float | None = None
     dropout: float | None = None
     target_modules: str | tuple[str, ...] | None = None
-    """Names of layers, or `"all-linear"`."""
+    """Names of layers, a regular expression for whole names, or `"all-linear"`."""
+    layers: tuple[int, ...] | None = None
+    """Numbers of the blocks that get adapters; None: all."""
+    rank_stabilized: bool = False
+    """Whether the scale is alpha / sqrt(rank)."""
+    init: Literal["random", "pissa", "olora"] = "random"
+    virtual_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Positions that stand before every row."""
+    init_text: str | None = None
     dora: bool | None = None
     double_quantization: bool | None = None
 
     @property
     def adapts(self) -> bool:
         """Whether the weights stay frozen beside an adapter."""
-        return self.rank is not None
+        return self.kind != "full"
 
     @property
     def quantizes(self) -> bool:
@@ -66,6 +74,7 @@ class TrainingRequest(Value):
     warmup_ratio: float
     weight_decay: float
     max_grad_norm: float
+    optimizer: OptimizerName = "adamw"
     max_length: Steps | None = None
     """In tokens; None: what the tokenizer and the model allow."""
     max_truncated: float

@@ -17,14 +17,18 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftsdk.backends.hosted.checkpoints import CHECKPOINTS
 from ftsdk.backends.hosted.trainer import Context, TrainingResult, TrainingStopped
+from ftsdk.backends.trainers.trl.adapter_dropout import keep_dropout_of_adapter
 from ftsdk.backends.trainers.trl.adapter_products import quick_adapters
+from ftsdk.backends.trainers.trl.adapter_starts import KeepsStart, begin_at_weights
+from ftsdk.backends.trainers.trl.adapters import adapter_config, begin_at_text, give_wrapped_head_a_bias
 from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
 from ftsdk.backends.trainers.trl.callbacks import RunCallback
-from ftsdk.backends.trainers.trl.load import load_for_training, lora_config
+from ftsdk.backends.trainers.trl.load import load_for_training, quantized_as_loaded
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 from ftsdk.backends.trainers.trl.resuming import was_over
 from ftsdk.backends.trainers.trl.rows import Rows, read_rows, shared_tokens
+from ftsdk.backends.trainers.trl.sharding.model import Share
 from ftsdk.backends.trainers.trl.sharding.options import for_processes, sharding_options, start_sharding
 from ftsdk.backends.trainers.trl.sharding.saving import (
     save_gathered_model,
@@ -32,9 +36,10 @@ from ftsdk.backends.trainers.trl.sharding.saving import (
     shares_text,
     weights_of_shards,
 )
-from ftsdk.backends.trainers.trl.translate import steps_per_epoch
+from ftsdk.backends.trainers.trl.translate import recomputes, steps_per_epoch
 from ftsdk.errors import Diagnosis
 from ftsdk.models import (
+    added_token_ids,
     base_name,
     has_unlisted_embeddings,
     load_tokenizer,
@@ -44,6 +49,14 @@ from ftsdk.models import (
 from ftsdk.protocol import LogEvent
 
 __all__ = ["train"]
+
+_OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw": "paged_adamw_32bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+"""By our names, those of transformers."""
 
 
 def train(request: TrainingRequest, context: Context, into: Path) -> TrainingResult:
@@ -84,12 +97,17 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
     set_seed(request.seed)
     model = load_for_training(model_spec, folder, request, on_message=lambda text: context.emit(LogEvent(message=text)))
     callback = RunCallback(context, is_loss_scaled=request.dtype == "float16")
-    trainer = _make_trainer(request, context, model, tokenizer, rows, validation)
+    new_rows = () if model_spec.add_tokens is None else added_token_ids(folder)
+    trainer = _make_trainer(request, context, model, tokenizer, rows, validation, added_tokens=new_rows)
     # These write to the terminal, which is a log file here; the events have the same data.
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
-    trainer.on_shares = lambda shares: context.emit(LogEvent(message=shares_text(shares)))
+
+    def on_shares(shares: tuple[Share, ...]) -> None:
+        context.emit(LogEvent(message=shares_text(shares)))
+
+    trainer.on_shares = on_shares
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
     # Products that are made together don't go through the layers in which gradients of single rows are found.
     with quick_adapters(trainer) if request.privacy is None else nullcontext():
@@ -115,7 +133,14 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
 
 
 def _make_trainer(
-    request: TrainingRequest, context: Context, model: Any, tokenizer: Any, rows: Rows, validation: Rows | None
+    request: TrainingRequest,
+    context: Context,
+    model: Any,
+    tokenizer: Any,
+    rows: Rows,
+    validation: Rows | None,
+    *,
+    added_tokens: tuple[int, ...] = (),
 ) -> Any:
     shared: dict[str, Any] = {
         "model": model,
@@ -126,15 +151,33 @@ def _make_trainer(
     }
     is_new_adapter = request.tuning.adapts and not request.model.adapter
     if is_new_adapter:
-        shared["peft_config"] = lora_config(request)
+        shared["peft_config"] = adapter_config(request, model, added_tokens=added_tokens)
     options = _arguments(request, context, sequences=len(rows.dataset), has_validation=validation is not None)
-    return load_method(request.method.kind).make_trainer(
-        request,
-        shared,
-        options,
-        pad_token_id=tokenizer.pad_token_id,
-        on_message=lambda text: context.emit(LogEvent(message=text)),
-    )
+    with quantized_as_loaded(model):
+        trainer = load_method(request.method.kind).make_trainer(
+            request,
+            shared,
+            options,
+            pad_token_id=tokenizer.pad_token_id,
+            on_message=lambda text: context.emit(LogEvent(message=text)),
+        )
+    if request.tuning.adapts:
+        _finish_adapter(request, trainer, tokenizer, is_new=is_new_adapter)
+    return trainer
+
+
+def _finish_adapter(request: TrainingRequest, trainer: Any, tokenizer: Any, *, is_new: bool) -> None:
+    """Set what TRL and peft leave open once the adapter is on the model."""
+    tuned = trainer.model
+    if request.method.compares_answers:
+        keep_dropout_of_adapter(tuned)
+    if request.tuning.virtual_tokens is not None:
+        begin_at_text(tuned, tokenizer, request)
+        return
+    give_wrapped_head_a_bias(tuned)
+    if is_new and request.tuning.init != "random":
+        begin_at_weights(tuned, request.tuning)
+        trainer.add_callback(KeepsStart(tuned))
 
 
 def _arguments(request: TrainingRequest, context: Context, *, sequences: int, has_validation: bool) -> dict[str, Any]:
@@ -158,7 +201,7 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "warmup_steps": warmup,
         "weight_decay": request.weight_decay,
         "max_grad_norm": request.max_grad_norm,
-        "optim": "adamw_torch",
+        "optim": _OPTIMIZERS[request.optimizer],
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
         "adam_epsilon": 1e-8,
@@ -170,7 +213,7 @@ def _arguments(request: TrainingRequest, context: Context, *, sequences: int, ha
         "bf16": dtype == "bfloat16" and (is_full or device == "cuda"),
         "fp16": dtype == "float16",
         # Activations are stored on a CPU, where memory is plenty, and computed again on a GPU, where it isn't.
-        **_activation_checkpointing(on=device != "cpu"),
+        **_activation_checkpointing(on=recomputes(request.tuning.kind, device)),
         "use_cpu": device == "cpu",
         "ddp_backend": ("nccl" if device == "cuda" else "gloo") if is_distributed else None,
         "ddp_find_unused_parameters": False if is_distributed else None,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, assert_never, cast
+from typing import Any
 
 from ftsdk._numbers import as_json_number
 from ftsdk.backends.hosted.launcher import Hardware
@@ -13,22 +11,21 @@ from ftsdk.backends.hosted.micro_batch import rows_at_once, share_at_most, token
 from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
+from ftsdk.backends.trainers.trl.plan_tuning import TuningPlan, plan_tuning
 from ftsdk.backends.trainers.trl.privacy.choices import UNPROTECTED, choose_noise, privacy_of, private_gaps
 from ftsdk.backends.trainers.trl.sharding.plan import sharding_notes
-from ftsdk.errors import Gap, ModelError
-from ftsdk.models import ModelFacts, base_folder, inspect_model, read_json
+from ftsdk.errors import Gap
+from ftsdk.models import ModelFacts, base_folder, inspect_model
 from ftsdk.protocol import Adjustment, Capabilities, Execution, Workload
-from ftsdk.spec import DoRA, FullFineTune, JobSpec, LoRA, QLoRA, default_learning_rate
+from ftsdk.spec import SFT, TUNINGS, JobSpec, default_learning_rate
 
-__all__ = ["CAPABILITIES", "steps_per_epoch", "translate"]
+__all__ = ["CAPABILITIES", "recomputes", "steps_per_epoch", "translate"]
 
 _COMPARED_ROWS = 8
-_MAX_RANK = 2**20
-"""The largest rank that an adapter's config may have; a larger one means a damaged file."""
 
 CAPABILITIES = Capabilities(
     methods=KINDS,
-    tunings=frozenset({"lora", "qlora", "dora", "full"}),
+    tunings=frozenset(TUNINGS),
     formats=frozenset({"chat", "preference", "unpaired"}),
     model_sources=frozenset({"hub", "folder", "gguf"}),
     fields=frozenset(
@@ -49,28 +46,45 @@ CAPABILITIES = Capabilities(
             "method.beta",
             "method.desirable_weight",
             "method.gamma",
+            "method.neftune_alpha",
             "method.privacy.delta",
             "method.privacy.epsilon",
             "method.privacy.max_grad_norm",
             "method.train_on",
             "method.undesirable_weight",
             "model.adapter",
+            "model.add_tokens",
             "model.chat_template",
             "model.revision",
             "model.trust_remote_code",
+            "optimizer",
             "schedule",
             "seed",
             "tuning.alpha",
             "tuning.double_quantization",
             "tuning.dropout",
+            "tuning.init",
+            "tuning.init_text",
+            "tuning.layers",
             "tuning.rank",
+            "tuning.rank_stabilized",
             "tuning.target_modules",
+            "tuning.virtual_tokens",
             "validation",
             "warmup_ratio",
             "weight_decay",
         }
     ),
 )
+
+
+def recomputes(tuning: str, device: str) -> bool:
+    """Return whether activations are computed again in the backward pass: on a GPU, where memory is scarce.
+
+    Not with learned prefixes, which are a cache of keys and values, and a second pass would add to it (peft 0.21
+    refuses it).
+    """
+    return device != "cpu" and tuning != "prefix"
 
 
 def steps_per_epoch(sequences: int, batch_size: int) -> int:
@@ -117,14 +131,18 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     )
 
     max_length = spec.max_length
-    limit = facts.max_position_embeddings
+    limit, before = facts.max_position_embeddings, spec.tuning.added_positions
+    if limit is not None and before:
+        limit -= before
     if max_length is not None and limit is not None and max_length > limit:
-        gaps.append(Gap("max_length", max_length, (limit,), f"{spec.model} has {limit} positions"))
+        gaps.append(Gap("max_length", max_length, (limit,), f"{spec.model} has {limit} positions{_beside(before)}"))
     if max_length is None:
         max_length = choose(
             "max_length",
             limit,
-            "the number of positions of the model" if limit else "the model's own limit, read after the download",
+            f"the number of positions of the model{_beside(before)}"
+            if limit
+            else "the model's own limit, read after the download",
         )
 
     dtype = _choose_dtype(spec, hardware, choose, gaps)
@@ -146,16 +164,18 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         eval_steps = choose("eval_steps", min(steps, total), "once an epoch")
     checkpoint_steps = _choose_checkpoint_steps(spec, total, eval_steps, choose, gaps)
 
-    if spec.tuning.quantizes and hardware.device == "mps":
-        gaps.append(
-            Gap("tuning", spec.tuning.kind, ("lora", "dora", "full"), "bitsandbytes has no kernels for Apple GPUs")
-        )
+    tuning = TuningPlan(spec, facts, hardware, choose)
+    planned_tuning = plan_tuning(tuning)
+    gaps.extend(tuning.gaps)
+    notes.extend(tuning.notes)
+    _check_optimizer(spec, hardware, gaps)
+    _check_noise(spec, gaps, notes, is_on_cpu=hardware.device == "cpu")
 
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
         "base_folder": None if folder is None or not spec.tuning.adapts else str(folder),
         "method": spec.method.model_dump(mode="json", exclude_none=True),
-        "tuning": _tuning(spec, facts, choose, gaps),
+        "tuning": planned_tuning,
         "device": hardware.device,
         "processes": hardware.processes,
         **({} if hardware.sharding == "none" else {"sharding": hardware.sharding}),
@@ -173,6 +193,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         "warmup_ratio": spec.warmup_ratio,
         "weight_decay": weight_decay,
         "max_grad_norm": max_grad_norm,
+        "optimizer": spec.optimizer,
         "max_length": max_length,
         "max_truncated": spec.max_truncated,
         "seed": spec.seed,
@@ -203,133 +224,46 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         is_sharded=request.get("sharding", "none") == "full",
         precision=request["dtype"],
         attention=request["attention"],
-        recomputes=not is_on_cpu and privacy_of(spec) is None,
+        recomputes=recomputes(spec.tuning.kind, request["device"]) and privacy_of(spec) is None,
         # On a CPU logits are computed for trained tokens only, but for padded answers that are compared, none of which
         # `order.py` sorts.
-        projects_trained_only=is_on_cpu and (not compares or request["packed_tokens"] is not None),
+        projects_trained_only=is_on_cpu
+        and not spec.tuning.added_positions
+        and (not compares or request["packed_tokens"] is not None),
         sorted_rows=0 if compares else spec.batch_size,
         packed_tokens=request["packed_tokens"] or 0,
         evaluations=0 if spec.validation is None else max(1, steps // (request["eval_steps"] or steps)),
         checkpoints=max(1, steps // (request["checkpoint_steps"] or steps)) + 1,
+        optimizer=spec.optimizer,
     )
 
 
-def _tuning(spec: JobSpec, facts: ModelFacts, choose: Any, gaps: list[Gap]) -> dict[str, Any]:
-    tuning = spec.tuning
-    match tuning:
-        case FullFineTune():
-            return {"kind": tuning.kind}
-        case LoRA() | QLoRA() | DoRA():
-            return _adapter(spec, tuning, facts, choose, gaps)
-        case _:
-            assert_never(tuning)
+def _beside(positions: int) -> str:
+    return f", besides the {positions} of the tuning" if positions else ""
 
 
-def _adapter(
-    spec: JobSpec, tuning: LoRA | QLoRA | DoRA, facts: ModelFacts, choose: Any, gaps: list[Gap]
-) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "kind": tuning.kind,
-        "rank": tuning.rank,
-        "alpha": tuning.effective_alpha,
-        "dropout": tuning.dropout,
-        "target_modules": "all-linear" if tuning.target_modules is None else sorted(tuning.target_modules),
-        "dora": isinstance(tuning, DoRA),
-    }
-    if spec.method.compares_answers and "dropout" not in tuning.model_fields_set:
-        request["dropout"] = choose(
-            "tuning.dropout",
-            0.0,
-            f"{type(spec.method).__name__} compares probabilities of answers, and dropout would add noise to them; "
-            "TRL's default",
-        )
-    if isinstance(tuning, QLoRA):
-        request["double_quantization"] = tuning.double_quantization
-    if spec.model.adapter is not None:
-        _keep_shape_of_adapter(spec.model.adapter, tuning, request, choose, gaps)
-        _check_biases_of_adapter(spec.model.adapter, spec, gaps)
-        return request
-    if tuning.alpha is None:
-        choose("tuning.alpha", tuning.effective_alpha, "2 x rank, the common rule")
-    if tuning.target_modules is None:
-        choose("tuning.target_modules", "all-linear", "every linear layer but the output head, as in QLoRA (section 4)")
-    else:
-        gaps.extend(_unknown_modules(tuning.target_modules, facts))
-    return request
-
-
-def _unknown_modules(targets: Iterable[str], facts: ModelFacts) -> Iterator[Gap]:
-    """Yield a gap for the names that fit no layer of the model, by the headers of its safetensors files."""
-    modules = facts.module_dimensions
-    # Experts have other names in files than in transformers; GGUF files and models not yet downloaded have no names.
-    if not modules or any("expert" in name for name in modules):
+def _check_optimizer(spec: JobSpec, hardware: Hardware, gaps: list[Gap]) -> None:
+    """Refuse what bitsandbytes has no kernels for (0.50: those of CPUs update 8-bit moments, and page nothing)."""
+    if spec.optimizer == "adamw" or hardware.device == "cuda":
         return
-    unknown = [
-        target
-        for target in sorted(targets)
-        if not any(
-            dimensions > 1 and (name == target or name.endswith(f".{target}")) for name, dimensions in modules.items()
-        )
-    ]
-    if unknown:
-        known = sorted({name.rpartition(".")[2] for name, dimensions in modules.items() if dimensions > 1})
-        yield Gap(
-            "tuning.target_modules", tuple(unknown), tuple(known), f"{facts.name} has no layers of these names to adapt"
-        )
+    offered = ("adamw", "adamw_8bit") if hardware.device == "cpu" else ("adamw",)
+    if spec.optimizer not in offered:
+        reason = "moments that move to the host's memory need a CUDA GPU"
+        if hardware.device != "cpu":
+            reason = "bitsandbytes has no kernels for Apple GPUs"
+        gaps.append(Gap("optimizer", spec.optimizer, offered, reason))
 
 
-def _keep_shape_of_adapter(
-    adapter: str, tuning: LoRA | QLoRA | DoRA, request: dict[str, Any], choose: Any, gaps: list[Gap]
-) -> None:
-    """Take rank, alpha and layers from an adapter that is trained further, or refuse a job that sets others."""
-    config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
-    # peft's own defaults where the file has no such key.
-    rank, alpha, modules = config.get("r", 8), config.get("lora_alpha", 8), config.get("target_modules")
-    names: list[object] = cast("list[object]", modules) if isinstance(modules, list) else [modules]
-    if (
-        type(rank) is not int
-        or not 0 < rank < _MAX_RANK
-        or type(alpha) not in (int, float)
-        or not 0 < alpha < _MAX_RANK
-        or not all(isinstance(name, str) for name in names)
-        or not names
-    ):
-        raise ModelError(
-            f"adapter_config.json of {adapter} is damaged: r={rank!r:.50}, lora_alpha={alpha!r:.50}, "
-            f"target_modules={modules!r:.100}. Copy or download the adapter again."
-        )
-    shape = {
-        "rank": rank,
-        "alpha": float(alpha),
-        "target_modules": sorted(map(str, names)) if isinstance(modules, list) else modules,
-    }
-    if bool(config.get("use_dora")) != request["dora"]:
-        kind = "dora" if config.get("use_dora") else "lora"
-        gaps.append(Gap("tuning", tuning.kind, (kind,), f"the adapter {adapter} is a {kind} adapter"))
-    for name, is_so in shape.items():
-        if name in tuning.model_fields_set and getattr(tuning, name) is not None:
-            if request[name] != is_so:
-                gaps.append(
-                    Gap(f"tuning.{name}", request[name], (is_so,), "an adapter that is trained further keeps its shape")
-                )
-        elif request[name] != is_so:
-            choose(f"tuning.{name}", is_so, "the shape of the adapter that is trained further")
-        request[name] = is_so
-
-
-def _check_biases_of_adapter(adapter: str, spec: JobSpec, gaps: list[Gap]) -> None:
-    """Refuse a reference that would have biases of its own: peft takes one adapter with biases a model."""
-    config = read_json(Path(adapter).expanduser() / "adapter_config.json", adapter)
-    if spec.method.needs_reference and config.get("bias", "none") != "none":
+def _check_noise(spec: JobSpec, gaps: list[Gap], notes: list[str], *, is_on_cpu: bool) -> None:
+    """Refuse noise on embeddings beside learned ones; say what it costs elsewhere."""
+    if not isinstance(spec.method, SFT) or spec.method.neftune_alpha is None:
+        return
+    if spec.tuning.added_positions:
         gaps.append(
-            Gap(
-                "method",
-                spec.method.kind,
-                ("sft",),
-                f"the adapter {adapter} has biases of its own, and its reference would be a second one with biases, "
-                "which peft can't load",
-            )
+            Gap("method.neftune_alpha", spec.method.neftune_alpha, (), "what stands before a row would get noise, too")
         )
+    elif is_on_cpu:
+        notes.append("with noise on its embeddings each row is computed for itself: rows are padded, none are packed")
 
 
 def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap]) -> str:
@@ -380,8 +314,9 @@ def _choose_micro_batch(
 
 def _rows_at_once(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int) -> tuple[int, str]:
     shards = hardware.processes if hardware.sharding == "full" else 1
-    memory_gib, recomputes = hardware.memory_gib or 16.0, privacy_of(spec) is None
-    return rows_at_once(spec, facts, memory_gib=memory_gib, share=share, shards=shards, recomputes=recomputes)
+    again = recomputes(spec.tuning.kind, hardware.device) and privacy_of(spec) is None
+    memory_gib = hardware.memory_gib or 16.0
+    return rows_at_once(spec, facts, memory_gib=memory_gib, share=share, shards=shards, recomputes=again)
 
 
 def _choose_comparing_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int, choose: Any) -> int:
@@ -414,6 +349,8 @@ def _choose_packed_tokens(
     Whether the model can do it is tried by the worker, which has its weights.
     """
     if hardware.device != "cpu" or spec.method.kind not in PACKED_KINDS or attention != "sdpa":
+        return None
+    if spec.tuning.added_positions or (isinstance(spec.method, SFT) and spec.method.neftune_alpha is not None):
         return None
     if hardware.sharding != "none":
         # Processes cut their rows into different numbers of pieces, and gather weights together for each pass.

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ftsdk.backends.trainers.trl.tiled_attention import attend_in_tiles, attend_in_tiles_backward, has_tiles
 from ftsdk.data.forest import Forest, Segment
 from ftsdk.models.packed_attention import check_attention, replaced_attention
 
@@ -91,9 +92,9 @@ class _TreeAttention(torch.autograd.Function):
         sums: list[Any] = []
         for index in plan.groups:
             output, total = _attend(query[index], key[index], value[index], is_causal=True, scale=scale)
-            outputs.append(output.flatten(0, 1))
+            outputs.append(output.flatten(0, 1).float())
             sums.append(total.flatten(0, 1))
-        joined, log_sum = torch.cat(outputs)[plan.places_T].float(), torch.cat(sums)[plan.places_T]
+        joined, log_sum = torch.cat(outputs)[plan.places_T], torch.cat(sums)[plan.places_T]
         for branch in plan.branches:
             above, below = slice(branch.start, branch.end), slice(branch.end, branch.subtree_end)
             output, total = _attend(query[below][None], key[above][None], value[above][None], scale=scale)
@@ -110,8 +111,7 @@ class _TreeAttention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         plan, scale = ctx.plan, ctx.scale
         query, key, value, joined, log_sum = ctx.saved_tensors
-        # In float32: more exact, and PyTorch's backward kernel is slower in bfloat16 (by 3 times, on a CPU with AMX).
-        gradient, query, key, value, joined = (t.float() for t in (gradients[0], query, key, value, joined))
+        gradient = gradients[0].to(query.dtype)
         found: tuple[list[Any], ...] = ([], [], [])
         for index, is_filler in zip(plan.groups, plan.is_filler, strict=True):
             given = gradient[index]
@@ -136,6 +136,9 @@ class _TreeAttention(torch.autograd.Function):
 
 def _attend(query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False) -> tuple[Any, Any]:
     """Return attention and log of the sums, rows x tokens x heads (x size), by what PyTorch itself calls on a CPU."""
+    if len(query) == 1 and has_tiles(query, query.shape[1], key.shape[1]):
+        output, log_sum = attend_in_tiles(query[0], key[0], value[0], scale=scale, is_causal=is_causal)
+        return output[None], log_sum[None]
     forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     turned = (tensor.transpose(1, 2) for tensor in (query, key, value))
     output, log_sum = forward(*turned, is_causal=is_causal, scale=scale)
@@ -145,8 +148,13 @@ def _attend(query: Any, key: Any, value: Any, *, scale: float, is_causal: bool =
 def _attend_backward(
     gradient: Any, query: Any, key: Any, value: Any, output: Any, log_sum: Any, is_causal: bool, scale: float
 ) -> tuple[Any, Any, Any]:
+    if len(query) == 1 and has_tiles(query, query.shape[1], key.shape[1]):
+        rows = (tensor[0] for tensor in (gradient, query, key, value, output, log_sum))
+        parts = attend_in_tiles_backward(*rows, scale=scale, is_causal=is_causal)
+        return tuple(part[None] for part in parts)  # pyright: ignore[reportReturnType] - three of them
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    turned = (tensor.transpose(1, 2) for tensor in (gradient, query, key, value, output))
+    # In float32: more exact, and PyTorch's backward kernel is slower in bfloat16 (by 3 times, on a CPU with AMX).
+    turned = (tensor.float().transpose(1, 2) for tensor in (gradient, query, key, value, output))
     parts = backward(*turned, log_sum.transpose(1, 2).contiguous(), 0.0, is_causal, scale=scale)
     return tuple(part.transpose(1, 2) for part in parts)  # pyright: ignore[reportReturnType] - three of them
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of, why_not
+from ftsdk.backends.trainers.trl.tiled_attention import has_tiles
 from ftsdk.data.forest import TrainedRow, plant
 
 SIZES = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -109,3 +110,18 @@ def test_a_model_whose_rows_would_mix_is_refused(kind: str, options: dict[str, A
 def test_bfloat16_is_as_near_as_its_numbers_allow() -> None:
     model = built("llama").to(torch.bfloat16)
     assert why_not(model, longest=60) is None
+
+
+def test_gradients_of_a_long_beginning_in_bfloat16_are_near_those_in_float32() -> None:
+    draw = random.Random(1)
+    start = [draw.randrange(97) for _ in range(300)]
+    rows = [start + [draw.randrange(97) for _ in range(40)] for _ in range(3)]
+    trained = [TrainedRow.of(ids, [n > 330 for n in range(len(ids))]) for ids in rows]
+    forest = plant(trained)
+    assert has_tiles(torch.zeros(1, dtype=torch.bfloat16), len(forest.tokens) - 300, 300)
+    gradients: list[Any] = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = built("llama", max_position_embeddings=512).to(dtype)
+        losses_of(model, forest).sum().backward()
+        gradients.append(torch.cat([weight.grad.float().flatten() for weight in model.parameters()]))
+    assert (gradients[1] - gradients[0]).norm() < 0.03 * gradients[0].norm()

@@ -86,7 +86,7 @@ def ours(
 ) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from ftsdk.backends.trainers.trl.load import lora_config
+    from ftsdk.backends.trainers.trl.adapters import adapter_config
 
     request = request_of(method, model, tuning, **asked)
     tokenizer = load_tokenizer(request.model)
@@ -98,7 +98,7 @@ def ours(
         "eval_dataset": HfDataset.from_dict(dict(columns)),
         "processing_class": tokenizer,
         "callbacks": [],
-        **({"peft_config": lora_config(request)} if tuning.adapts else {}),
+        **({"peft_config": adapter_config(request, model)} if tuning.adapts else {}),
     }
     options = _arguments(request, Nowhere(folder), sequences=ROWS, has_validation=True)  # type: ignore[arg-type]
     options |= {"eval_steps": 100}

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from ftsdk.backends.trainers.trl.request import TrainingRequest
 
-__all__ = ["KINDS", "PACKED_KINDS", "TRLMethod", "load_method"]
+__all__ = ["KINDS", "PACKED_KINDS", "SHARDED_KINDS", "TRLMethod", "load_method"]
 
 _MODULES = {
     "sft": "ftsdk.backends.trainers.trl.methods.sft",
@@ -24,6 +24,9 @@ KINDS = frozenset(_MODULES)
 """The `kind` of each method."""
 PACKED_KINDS = frozenset(_MODULES)
 """Of methods whose trainer computes what sequences of a step share once, where a model can do it."""
+
+SHARDED_KINDS = frozenset({"sft", "orpo", "simpo"})
+"""Of methods whose sharded training was held against one process: none of them has a reference model."""
 
 
 class TRLMethod(Protocol):

@@ -116,7 +116,11 @@ def make_trainer(
     if most_tokens is not None:
         options = options_of_packed_rows(request, options)
     arguments = DPOConfig(
-        **options, beta=request.method.beta, loss_type=["sigmoid"], disable_dropout=True, precompute_ref_log_probs=False
+        **options,
+        beta=request.method.beta,
+        loss_type=["sigmoid"],
+        disable_dropout=not request.tuning.dropout,
+        precompute_ref_log_probs=False,
     )
     reference = None if request.tuning.adapts else copy.deepcopy(shared["model"])
     trainer = RenderedDPOTrainer(**shared, args=arguments, ref_model=reference)

@@ -36,6 +36,9 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
     needn't be projected.
     """
 
+    has_virtual_tokens = False
+    """Whether a tuning puts positions before every row, which our own loss doesn't count."""
+
     def sequences_of_batch(self, inputs: Mapping[str, Any]) -> list[TrainedRow]:
         """Return the rows of a padded batch."""
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -74,7 +77,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
         labels_BT = inputs["labels"]  # noqa: N806
         # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
-        is_fused = labels_BT.device.type == "cuda" and not self.is_sharded
+        is_fused = self.has_virtual_tokens or (labels_BT.device.type == "cuda" and not self.is_sharded)
         if return_outputs or is_fused or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
@@ -97,7 +100,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if is_trained_BT.device.type == "cuda" and not self.is_sharded:
+        if self.has_virtual_tokens or (is_trained_BT.device.type == "cuda" and not self.is_sharded):
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806
@@ -151,14 +154,15 @@ def make_trainer(
     most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
     if most_tokens is not None:
         options = options_of_packed_rows(request, options)
-    trainer = RenderedSFTTrainer(**shared, args=_config(options), data_collator=PadToLongest(pad_token_id))
+    trainer = RenderedSFTTrainer(**shared, args=_config(request, options), data_collator=PadToLongest(pad_token_id))
     trainer.on_smaller_batches = on_message
+    trainer.has_virtual_tokens = request.tuning.virtual_tokens is not None
     if most_tokens is not None:
         trainer.compute_shared_tokens_once(most_tokens, on_message)
     return trainer
 
 
-def _config(options: Mapping[str, Any]) -> SFTConfig:
+def _config(request: TrainingRequest, options: Mapping[str, Any]) -> SFTConfig:
     return SFTConfig(
         **options,
         # The rows are rendered; TRL is to leave them alone.
@@ -168,6 +172,7 @@ def _config(options: Mapping[str, Any]) -> SFTConfig:
         loss_type="nll",
         completion_only_loss=False,
         assistant_only_loss=False,
+        neftune_noise_alpha=getattr(request.method, "neftune_alpha", None),
     )
 
 
@@ -194,6 +199,8 @@ def _make_private_trainer(
         # Recomputed layers don't see what the gradients of single rows are made of (opacus 1.6).
         **{name: None if name.endswith("kwargs") else False for name in options if "checkpointing" in name},
     }
-    trainer = PrivateSFTTrainer(**shared, args=_config({**options, **plain}), data_collator=PadToLongest(pad_token_id))
+    trainer = PrivateSFTTrainer(
+        **shared, args=_config(request, {**options, **plain}), data_collator=PadToLongest(pad_token_id)
+    )
     trainer.keep_private(privacy, batch_size=request.batch_size, on_message=on_message)
     return trainer

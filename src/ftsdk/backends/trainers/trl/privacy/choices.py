@@ -58,6 +58,19 @@ def private_gaps(spec: JobSpec, privacy: Privacy, hardware: Hardware) -> Iterato
             (),
             f"it trains in one process, and the backend plans {hardware.processes}; ask it for one device",
         )
+    if isinstance(spec.method, SFT) and spec.method.neftune_alpha is not None:
+        yield Gap(
+            "method.neftune_alpha",
+            spec.method.neftune_alpha,
+            (None,),
+            "its noise depends on the longest row of a batch",
+        )
+    if spec.model.add_tokens:
+        yield Gap(
+            "model.add_tokens", spec.model.add_tokens, (), "gradients of single rows are taken of LoRA's matrices only"
+        )
+    if spec.optimizer != "adamw":
+        yield Gap("optimizer", spec.optimizer, ("adamw",), "not tested on private gradients")
     if spec.model.adapter is not None:
         yield Gap(
             "model.adapter",

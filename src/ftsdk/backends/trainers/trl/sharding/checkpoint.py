@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 __all__ = ["has_shards", "load_optimizer_shards", "load_weight_shards", "save_shards"]
 
@@ -35,8 +37,8 @@ def save_shards(checkpoint: str | Path, model: Any, optimizer: Any) -> None:
             found[_SEPARATOR.join((_STATES, name, kind))] = value
     folder = Path(checkpoint) / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    dcp.save(found, storage_writer=writer, no_dist=not dist.is_initialized())
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    save(found, storage_writer=writer, no_dist=not dist.is_initialized())
 
 
 def load_weight_shards(checkpoint: str | Path, model: Any) -> None:
@@ -71,8 +73,8 @@ def _trained(model: Any) -> list[tuple[str, Any]]:
 
 
 def _reader(checkpoint: str | Path) -> Any:
-    return dcp.HuggingFaceStorageReader(str(Path(checkpoint) / _FOLDER))
+    return HuggingFaceStorageReader(str(Path(checkpoint) / _FOLDER))
 
 
 def _load(checkpoint: str | Path, into: dict[str, torch.Tensor]) -> None:
-    dcp.load(into, storage_reader=_reader(checkpoint), no_dist=not dist.is_initialized())
+    load(into, storage_reader=_reader(checkpoint), no_dist=not dist.is_initialized())

@@ -41,6 +41,7 @@ def share_of(model: Any) -> Share:
     Raises:
         TrainingStopped: The model isn't sharded, or a part of it isn't.
     """
+    weights: list[Any] = list(model.parameters())
     whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
     if whole or not isinstance(model, FSDPModule):
         what = f"{len(whole)} parameters are whole on each process, such as {whole[0]}" if whole else "it is whole"
@@ -52,7 +53,6 @@ def share_of(model: Any) -> Share:
                 ('leave out sharding="full", if the model fits on one device', "report this as a bug of ftsdk"),
             )
         )
-    weights = list(model.parameters())
     return Share(sum(weight.to_local().numel() for weight in weights), sum(weight.numel() for weight in weights))
 
 

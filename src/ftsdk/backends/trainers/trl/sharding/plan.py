@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from ftsdk.backends.hosted.launcher import Hardware
+from ftsdk.backends.trainers.trl.methods import SHARDED_KINDS
 from ftsdk.errors import Gap
-from ftsdk.spec import JobSpec
+from ftsdk.spec import SFT, JobSpec, LoRA
 
 __all__ = ["sharding_gaps", "sharding_notes"]
-
-_METHODS = ("sft", "orpo", "simpo")
-"""Those whose sharded training was held against one process: see `tests/unit/backends/trainers/trl/sharding`."""
 
 
 def sharding_gaps(spec: JobSpec, hardware: Hardware) -> list[Gap]:
     """Return what of a job can't be sharded: what has been trained so, or can't be."""
     gaps: list[Gap] = []
-    if spec.method.kind not in _METHODS:
+    if spec.method.kind not in SHARDED_KINDS:
         gaps.append(
             Gap(
                 "method",
                 spec.method.kind,
-                _METHODS,
+                tuple(sorted(SHARDED_KINDS)),
                 "a method with a reference model isn't sharded; leave out sharding, or choose a method without one",
             )
         )
+    gaps.extend(_never_tried(spec))
     if spec.tuning.quantizes:
         gaps.append(
             Gap(
@@ -42,6 +41,26 @@ def sharding_gaps(spec: JobSpec, hardware: Hardware) -> list[Gap]:
                 f"the loss isn't scaled in a sharded training, which float16 on {hardware.name} needs",
             )
         )
+    return gaps
+
+
+def _never_tried(spec: JobSpec) -> list[Gap]:
+    """Return what of a tuning sets or reads whole weights, of which each process would have a share."""
+    gaps: list[Gap] = []
+    if spec.tuning.trains_on_answers_alone:
+        gaps.append(Gap("tuning", spec.tuning.kind, ("lora", "dora", "full"), f"{spec.tuning.kind} isn't sharded"))
+    if isinstance(spec.tuning, LoRA) and spec.tuning.init != "random":
+        reason = "a start in the weights is computed from whole ones, and a half of its matrices is put back each step"
+        gaps.append(Gap("tuning.init", spec.tuning.init, ("random",), reason))
+    if spec.model.add_tokens is not None:
+        reason = "single rows of an embedding aren't trained where each process has a share of it"
+        gaps.append(Gap("model.add_tokens", spec.model.add_tokens, (), reason))
+    if spec.optimizer != "adamw":
+        reason = "bitsandbytes updates whole weights, not shares of them"
+        gaps.append(Gap("optimizer", spec.optimizer, ("adamw",), reason))
+    if isinstance(spec.method, SFT) and spec.method.neftune_alpha is not None:
+        reason = "noise on embeddings wasn't tried where each process has a share of them"
+        gaps.append(Gap("method.neftune_alpha", spec.method.neftune_alpha, (), reason))
     return gaps
 
 

@@ -34,7 +34,8 @@ def weights_of_shards(trainer: Any, request: TrainingRequest, *, is_main: bool) 
     for name, weight in trainer.model.named_parameters():
         if not (takes_all or weight.requires_grad):
             continue
-        whole = weight.detach().full_tensor() if isinstance(weight, DTensor) else weight.detach()
+        value: Any = weight.detach()
+        whole = value.full_tensor() if isinstance(value, DTensor) else value
         if is_main:
             found[name] = whole.to(device="cpu", dtype=dtype or whole.dtype)
     return found

@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 
-from ftsdk import DPO, SSH, Dataset, FineTuneJob, FullFineTune, Local, LoRA, Modal, QLoRA, Slurm
+from ftsdk import (
+    DPO,
+    IA3,
+    SFT,
+    SSH,
+    Dataset,
+    FineTuneJob,
+    FullFineTune,
+    Local,
+    LoRA,
+    Modal,
+    PrefixTuning,
+    PromptTuning,
+    QLoRA,
+    Slurm,
+)
 from ftsdk.backends.hosted.launcher import Hardware
 from ftsdk.backends.hosted.sharding import sharding_gaps
 from ftsdk.backends.trainers.trl import TRLTrainer
@@ -48,6 +63,25 @@ def test_every_hosted_backend_plans_shards(job_on: Callable[..., FineTuneJob], b
     assert any("spread over" in note and "(FSDP2)" in note for note in plan.notes)
     is_on_gpu = plan.request["training"]["device"] == "cuda"
     assert any("never run on GPUs" in note for note in plan.notes) == is_on_gpu
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"tuning": PromptTuning()}, "tuning"),
+        ({"tuning": PrefixTuning()}, "tuning"),
+        ({"tuning": IA3()}, "tuning"),
+        ({"tuning": LoRA(init="pissa")}, "tuning.init"),
+        ({"method": SFT(neftune_alpha=5)}, "method.neftune_alpha"),
+        ({"optimizer": "adamw_8bit"}, "optimizer"),
+    ],
+)
+def test_what_reads_or_sets_whole_weights_is_not_sharded(
+    job_on: Callable[..., FineTuneJob], changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(UnsupportedSpecError) as error:
+        job_on(Local(processes=2, device="cpu", sharding="full"), **changes).plan()
+    assert [gap.field for gap in error.value.gaps] == [field]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
