@@ -53,7 +53,7 @@ def test_a_killed_run_spends_its_budget_once(make_job: MakeJob, ftsdk_home: Path
 
 
 @pytest.mark.parametrize(
-    ("count", "epochs"), [(6, 30), pytest.param(24, 60, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    ("count", "epochs"), [(4, 20), pytest.param(24, 60, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
 def test_canaries_that_are_learned_without_privacy_are_not_with_it(
     make_job: MakeJob,

@@ -187,7 +187,7 @@ def _evals(first: Path, second: Path) -> Iterator[EvalChange]:
             one, two = read_results(file), read_results(other)
         except SpecError:
             continue
-        scores = [{row.index: row.value for row in rows if row.value is not None} for rows in (one, two)]
+        scores = [{row.index: row.value for row in rows} for rows in (one, two)]
         both = sorted(scores[0].keys() & scores[1].keys())
         if len(both) < 2:
             continue

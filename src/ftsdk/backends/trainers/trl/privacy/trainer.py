@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from opacus.accountants import RDPAccountant
@@ -49,7 +49,7 @@ class PrivateSFTTrainer(RenderedSFTTrainer):  # pyright: ignore[reportUntypedBas
         key = key_in(checkpoints, is_new=not any(checkpoints.glob("checkpoint-*")))
         if key is None:
             raise TrainingStopped(_lost_key())
-        rows = len(self.train_dataset)
+        rows, model = len(cast("Any", self.train_dataset)), cast("Any", self.model)
         self._privacy, self._batch_size = privacy, min(batch_size, rows)
         self._randomness = KeyedRandomness(key)
         self._draws = PoissonBatches(rows, batch_size=self._batch_size, randomness=self._randomness)
@@ -60,9 +60,9 @@ class PrivateSFTTrainer(RenderedSFTTrainer):  # pyright: ignore[reportUntypedBas
         )
         self._part_rows = self.args.per_device_train_batch_size
         # Otherwise the first layer's inputs have no gradient, and PyTorch warns of hooks that fire all the same.
-        self.model.enable_input_require_grads()
-        self._hooks = GradSampleHooks(self.model, loss_reduction="sum", strict=False)
-        mixed = check_single_rows(self.model, vocabulary=self.model.get_input_embeddings().num_embeddings)
+        model.enable_input_require_grads()
+        self._hooks = GradSampleHooks(model, loss_reduction="sum", strict=False)
+        mixed = check_single_rows(model, vocabulary=model.get_input_embeddings().num_embeddings)
         if mixed is not None:
             raise TrainingStopped(_mixes_rows(mixed))
         self._on_message = on_message
@@ -122,7 +122,7 @@ class PrivateSFTTrainer(RenderedSFTTrainer):  # pyright: ignore[reportUntypedBas
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Return the usual optimizer in a private one."""
-        if not isinstance(self.optimizer, PrivateOptimizer):
+        if not isinstance(cast("Any", self.optimizer), PrivateOptimizer):
             self.optimizer = PrivateOptimizer(
                 super().create_optimizer(model),
                 noise_multiplier=self._noise,
@@ -173,13 +173,14 @@ class PrivateSFTTrainer(RenderedSFTTrainer):  # pyright: ignore[reportUntypedBas
         super().log(logs, *arguments, **options)
 
     def _take_smaller_parts(self) -> None:
-        for weight in self.model.parameters():
+        model = cast("Any", self.model)
+        for weight in model.parameters():
             weight.grad = weight.grad_sample = None
             if hasattr(weight, "_forward_counter"):
                 weight._forward_counter = 0
             if hasattr(weight, "_current_grad_sample"):
                 del weight._current_grad_sample
-        for module in self.model.modules():
+        for module in model.modules():
             if hasattr(module, "activations"):
                 module.activations = []
             if hasattr(module, "max_batch_len"):
@@ -210,7 +211,7 @@ class PrivateSFTTrainer(RenderedSFTTrainer):  # pyright: ignore[reportUntypedBas
     def watch_no_more(self) -> None:
         """Remove the hooks from the model."""
         self._hooks.remove_hooks()
-        self.model.disable_input_require_grads()
+        cast("Any", self.model).disable_input_require_grads()
 
 
 class _Account(TrainerCallback):
