@@ -177,7 +177,8 @@ def presidio(session: nox.Session) -> None:
 def ray(session: nox.Session) -> None:
     """Test the Ray backend with Ray, which is too large for everybody's environment; `-- --slow` starts a cluster."""
     session.install("-q", "-c", "constraints.txt", "-e", ".[local,ray,s3]", *group("test"))
-    tests = ["tests/unit/backends/launchers/ray", "tests/conformance/test_ray.py", "tests/e2e/test_ray.py"]
+    kept, ours = "tests/unit/backends/launchers/kept", "tests/unit/backends/launchers/ray"
+    tests = [kept, ours, "tests/conformance/test_ray.py", "tests/e2e/test_ray.py"]
     session.run("python", "-m", "pytest", "-q", *tests, *session.posargs, env=OFFLINE)
 
 

@@ -9,7 +9,8 @@ weights, since speed and memory don't depend on what the weights are. Prints a t
 It ends within `--seconds`, 460 by default: what is worth most comes first, each model has a share of the time, and a
 run doesn't begin if the ones before it say that it wouldn't end in time. What is left out is printed and written.
 Of TRL every setting is tried for the first rows of a model (padded; packed with FlashAttention or FlexAttention; Liger
-kernels where they are installed), and the best of them for the others.
+kernels where they are installed; activations kept or computed again), and the best of them for the others. Beside QLoRA
+and full fine-tuning TRL isn't run: eight minutes don't last for it.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def rows_of(folder: Path, *, tokens: int, count: int, shared: float) -> list[dic
 
     frame = 24
     beginning = text(int(shared * tokens)) if shared else ""
-    own = tokens - frame - int(shared * tokens)
+    # In a dry run rows are shorter than what they share and the template.
+    own = max(4, tokens - frame - int(shared * tokens))
     return [{"text": f"{beginning} {text(own // 2)}", "answer": text(own - own // 2)} for _ in range(count)]
 
 
@@ -164,7 +166,8 @@ def trl_settings(*, is_dry: bool) -> list[str]:
     if not is_dry:
         found += ["packed, flash_attention_2"] if find_spec("flash_attn") else ["packed, flex_attention"]
         found += [f"{name}, liger" for name in found] if find_spec("liger_kernel") else []
-    return found
+    # Activations that are kept take memory and save a forward pass: the quickest where they fit.
+    return [*found, f"{found[-1]}, activations kept"]
 
 
 def trl(folder: Path, rows: list[dict[str, str]], *, micro: int, setting: str, device: str) -> dict[str, Any]:
@@ -206,6 +209,9 @@ def trl(folder: Path, rows: list[dict[str, str]], *, micro: int, setting: str, d
     scratch = tempfile.mkdtemp()
     is_packed = words[0] == "packed"
     options: dict[str, Any] = {"packing": True, "max_length": 8192} if is_packed else {"max_length": None}
+    known = SFTConfig.__dataclass_fields__
+    recomputes = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if name in known)
+    options[recomputes] = "activations kept" not in words
     # A packed sequence has as many tokens as a padded step.
     rows_at_once = 1 if is_packed else micro
     trainer = SFTTrainer(

@@ -15,7 +15,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftsdk import SFT, SSH, Backend, Dataset, FineTuneJob, FtsdkError, Local, LoRA, Modal, Plan, Ray, Slurm, Together
+from ftsdk import (
+    SFT,
+    SSH,
+    Backend,
+    Dataset,
+    FineTuneJob,
+    FtsdkError,
+    Local,
+    LoRA,
+    Modal,
+    Plan,
+    Ray,
+    SkyPilot,
+    Slurm,
+    Together,
+)
 
 HERE = Path(__file__).parent
 MODEL = "Qwen/Qwen3.5-0.8B"  # one id everywhere; each backend knows its provider's name for it
@@ -31,6 +46,7 @@ def places() -> dict[str, Backend]:
         "Ray, two nodes": Ray(
             address="http://head:8265", storage="s3://bucket/ftsdk", gpus=8, gpu="A100-80GB", nodes=2
         ),
+        "SkyPilot": SkyPilot(cloud="lambda", gpu="H100", gpus=8, storage="s3://bucket/ftsdk"),
         "Modal": Modal(gpu="H100"),
         "Together": Together(),
     }
@@ -96,8 +112,8 @@ def main() -> None:
         print(json.dumps(as_data(plans), indent=1))
     else:
         console = Console()
-        # Seven columns need room; a terminal has its own width.
-        Console(width=None if console.is_terminal else 230).print(table_of(plans))
+        # Eight columns need room; a terminal has its own width.
+        Console(width=None if console.is_terminal else 260).print(table_of(plans))
 
 
 if __name__ == "__main__":

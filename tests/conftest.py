@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from loopback_sshd import LoopbackSSH
     from ray_cluster import RayCluster
     from ray_stand_in import RayStandIn
+    from skypilot_stand_in import SkyPilotStandIn
     from slurm_cluster import SlurmCluster
 
     from ftsdk.testing.modal import ModalService
@@ -219,6 +220,21 @@ def ray_cluster(ray_on_loopback: RayCluster) -> Iterator[RayCluster]:
     """The Ray cluster on this machine; no job is left behind."""
     yield ray_on_loopback
     ray_on_loopback.stop_all()
+
+
+@pytest.fixture(scope="session")
+def _skypilot_stand_in() -> Iterator[SkyPilotStandIn]:
+    from skypilot_stand_in import SkyPilotStandIn
+
+    with SkyPilotStandIn() as service:
+        yield service
+
+
+@pytest.fixture
+def skypilot_stand_in(_skypilot_stand_in: SkyPilotStandIn) -> Iterator[SkyPilotStandIn]:
+    """An API server of SkyPilot, whose machines are processes of this one; no job is left behind."""
+    yield _skypilot_stand_in
+    _skypilot_stand_in.reset()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from ftsdk.backends.local import Local as Local
 from ftsdk.backends.modal import Modal as Modal
 from ftsdk.backends.ray import Ray as Ray
+from ftsdk.backends.skypilot import SkyPilot as SkyPilot
 from ftsdk.backends.slurm import Slurm as Slurm
 from ftsdk.backends.ssh import SSH as SSH
 from ftsdk.backends.together import Together as Together

@@ -1,4 +1,7 @@
-"""Private training in a real worker: what it reports, what a kill costs, and what it remembers of a single row."""
+"""Private training in a real worker: what it reports, what a kill costs, and (with --slow) what it remembers of a row.
+
+What it remembers is also in `tests/unit/backends/trainers/trl/privacy`, in this process.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,9 @@ def test_a_killed_run_spends_its_budget_once(make_job: MakeJob, ftsdk_home: Path
     assert not list(folder.rglob("privacy.key"))
 
 
-@pytest.mark.parametrize(
-    ("count", "epochs"), [(4, 20), pytest.param(24, 60, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
-)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("count", "epochs"), [(4, 20), (24, 60)])
 def test_canaries_that_are_learned_without_privacy_are_not_with_it(
     make_job: MakeJob,
     chat_rows: Callable[[int], Dataset],

@@ -23,7 +23,7 @@ from ray_cluster import RayCluster, why_no_ray
 from ray_stand_in import RayStandIn
 
 from ftsdk import BackendError, FineTuneJob, LoRA, Run, runs
-from ftsdk.backends.launchers.ray.record import job_id_of
+from ftsdk.backends.launchers.kept.jobs import job_id_of
 from ftsdk.backends.ray import Ray
 from ftsdk.checkup.access import check_access
 from ftsdk.protocol import RunRef
@@ -99,7 +99,7 @@ def test_a_job_that_was_forgotten_is_not_taken_for_failed(
         # Its node may still be at work: nobody else starts until it was silent for a minute.
         assert Run.open(run.ref).status().state == "running"
         assert not run.resume()
-        monkeypatch.setattr("ftsdk.backends.launchers.ray.storage._SILENCE_S", 0.0)
+        monkeypatch.setattr("ftsdk.backends.launchers.kept.storage._SILENCE_S", 0.0)
     status = Run.open(run.ref).status()
     assert (status.state, status.native) == ("queued", "interrupted")
     ends_as_if_uninterrupted(run, steps=40)

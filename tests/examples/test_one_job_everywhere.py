@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "one_job_everywhere.py"
-NAMES = ["this machine", "ssh", "Slurm, one node", "Slurm, two nodes", "Ray, two nodes", "Modal", "Together"]
+NAMES = [
+    "this machine",
+    "ssh",
+    "Slurm, one node",
+    "Slurm, two nodes",
+    "Ray, two nodes",
+    "SkyPilot",
+    "Modal",
+    "Together",
+]
 
 
 def run_example(*arguments: str, folder: Path) -> str:
@@ -35,9 +44,10 @@ def test_every_backend_plans_the_same_job(tmp_path: Path) -> None:
     specs = [plan["spec"] for plan in plans.values()]
     assert all(spec == specs[0] for spec in specs)
     assert len({json.dumps(plan["request"], sort_keys=True) for plan in plans.values()}) == len(NAMES)
-    launch = {name: plans[name]["request"]["launch"] for name in NAMES[:5]}
+    launch = {name: plans[name]["request"]["launch"] for name in NAMES[:6]}
     assert launch["Slurm, two nodes"]["nodes"] == launch["Ray, two nodes"]["nodes"] == 2
     assert launch["Ray, two nodes"]["bundle"] == {"CPU": 8.0, "GPU": 8.0}
+    assert launch["SkyPilot"]["task"]["resources"]["accelerators"] == "H100:8"
     assert [launch[name]["processes"] for name in NAMES[:2]] == [1, 4]
 
 

@@ -89,7 +89,7 @@ def toy(seed: int) -> dict[str, Any]:
 
 
 def trainers(model: Path, folder: Path, seed: int) -> dict[str, Any]:
-    """SFT in a forest and padded, and DPO, each three steps with and without a failure."""
+    """SFT in a forest and padded, and DPO, each three steps and a validation with and without a failure in each."""
     from trl_trainers import dpo_trainer_of, sft_trainer_of, some_pairs, some_rows
 
     from ftsdk.backends.trainers.trl.methods.dpo import RenderedDPOTrainer
@@ -103,33 +103,39 @@ def trainers(model: Path, folder: Path, seed: int) -> dict[str, Any]:
             options |= {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}
         return sft_trainer_of(RenderedSFTTrainer, model, some_rows(), folder, **options)
 
-    def train(way: str, fail_at: int | None) -> tuple[dict[str, Any], list[str]]:
+    def train(way: str, fail_at: int | None) -> tuple[dict[str, Any], list[str], float]:
         trainer = build(way)
         messages: list[str] = []
         trainer.on_smaller_batches = messages.append
         if not way.endswith("padded"):
             trainer.compute_shared_tokens_once(200, messages.append)
         inner = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
-        calls: list[int] = []
+        calls = {True: 0, False: 0}
+        is_validation = False
 
         def hook(module: Any, given: Any, output: Any) -> None:
-            if torch.is_grad_enabled():
-                calls.append(1)
-                if len(calls) == fail_at:
+            has_gradients = torch.is_grad_enabled()
+            # A reference has passes without gradients, too.
+            if has_gradients or is_validation:
+                calls[has_gradients] += 1
+                if calls[has_gradients] == (fail_at if has_gradients or not fail_at else 1):
                     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
         inner.model.layers[1].register_forward_hook(hook)
         trainer.train()
         weights = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-        return weights, [message for message in messages if "memory" in message]
+        # The step may have left single rows, which can't be parted.
+        is_validation, trainer.most_rows = True, None
+        loss = trainer.evaluate()["eval_loss"]
+        return weights, [message for message in messages if "memory" in message], loss
 
     found: dict[str, Any] = {}
     draw = random.Random(seed)
     for way in ("sft", "sft, padded", "dpo", "dpo, padded"):
-        expected, _ = train(way, None)
-        weights, messages = train(way, draw.randrange(1, 4) if RANK == 1 else None)
+        expected, _, expected_loss = train(way, None)
+        weights, messages, loss = train(way, draw.randrange(1, 4) if RANK == 1 else None)
         worst = max(float((weights[name] - expected[name]).abs().max()) for name in expected)
-        found[way] = {"worst": worst, "messages": messages}
+        found[way] = {"worst": worst, "messages": messages, "validation": abs(loss - expected_loss)}
     return found
 
 

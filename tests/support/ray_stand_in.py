@@ -30,7 +30,7 @@ __all__ = ["RayStandIn"]
 _NODE = """\
 import json, os, sys
 os.setsid()
-from ftsdk.backends.launchers.ray.node import work_on_node
+from ftsdk.backends.launchers.kept.node import work_on_node
 print("\\0" + json.dumps(work_on_node(json.loads(sys.argv[1]))), flush=True)
 """
 _TWICE = """Request failed with status code 400: Traceback (most recent call last):

@@ -15,7 +15,7 @@ from ftsdk.run.ledger import Ledger, Record
 
 __all__ = ["check_access"]
 
-_WHERE = ("host", "address")
+_WHERE = ("host", "address", "server")
 """Options of backends that say which machine or cluster."""
 
 

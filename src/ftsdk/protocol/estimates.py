@@ -124,6 +124,8 @@ class StepParts(Value):
 
     The larger it is, the more the slower of the two alone decides.
     """
+    tokens: Amount = 0.0
+    """Tokens that go through one device: with padding, or without what others share. 0: not counted."""
 
     @property
     def seconds(self) -> float:

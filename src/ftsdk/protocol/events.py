@@ -54,6 +54,9 @@ class StepEvent(_Event):
     grad_norm: float | None = None
     tokens: int | None = None
     """Tokens trained on so far, padding left out."""
+    computed_tokens: int | None = None
+    """Tokens that went through the model for this step alone, in one process, padding included; what rows share counts
+    once if it is computed once. None: not counted."""
     tokens_per_s: float | None = None
     seconds_left: float | None = None
     peak_memory_gb: float | None = None

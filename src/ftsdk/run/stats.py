@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from ftsdk.cost.training.calibration import Probe, learn, software_version
 from ftsdk.protocol import CheckpointEvent, EvalEvent, Event, LogEvent, Plan, RunStatus, StateEvent, StepEvent
-from ftsdk.protocol.estimates import Estimate
+from ftsdk.protocol.estimates import Estimate, StepParts
 from ftsdk.protocol.meter import Meter
 from ftsdk.run.ledger import Ledger, Record
 from ftsdk.run.outcome import Outcome
@@ -42,6 +42,8 @@ class RunStats:
     """Steps after which a validation ran."""
     total_steps: int | None = None
     tokens: int | None = None
+    computed: list[int] = field(default_factory=list[int])
+    """Tokens that were computed for each step, where they are counted."""
     peak_memory_gb: float | None = None
 
     @classmethod
@@ -63,6 +65,7 @@ class RunStats:
                     self.steps.append((event.step, event.at))
                     self.total_steps = event.total_steps or self.total_steps
                     self.tokens = event.tokens if event.tokens is not None else self.tokens
+                    self.computed += [] if event.computed_tokens is None else [event.computed_tokens]
                     self.peak_memory_gb = event.peak_memory_gb or self.peak_memory_gb
                 case CheckpointEvent():
                     self.checkpoints.add(event.step)
@@ -103,6 +106,7 @@ class RunStats:
         if measured_s <= 0:
             return None
         tokens = self._token_ratio(estimate)
+        computed = self._computed_ratio(estimate.step)
         found: dict[str, Any] = {}
         written = [
             gap - measured_s for step, gap in gaps[1:] if step in self.checkpoints - self.pauses and gap > measured_s
@@ -127,12 +131,21 @@ class RunStats:
             }
         return Probe(
             tuning=plan.spec.tuning.kind,
-            step=estimate.step.replace(device_s=estimate.step.device_s * tokens),
+            step=estimate.step.replace(device_s=estimate.step.device_s * (computed or tokens)),
             measured_s=measured_s,
             steps=len(plain),
             at=self.last_at,
             **found,
         )
+
+    def _computed_ratio(self, step: StepParts) -> float | None:
+        """Return the tokens computed over those estimated; None if they weren't counted.
+
+        Rows may share more or less than their sample did, and a model's rows may turn out not to be packed at all.
+        """
+        if not step.tokens or len(self.computed) != len(self.steps):
+            return None
+        return min(30.0, max(0.1, statistics.mean(self.computed) / step.tokens))
 
     def _token_ratio(self, estimate: Estimate) -> float:
         """Return the tokens counted over those estimated: the estimate may have guessed them from the text."""

@@ -266,3 +266,14 @@ def test_a_place_without_hardware_of_its_own_cannot_be_calibrated(tmp_path: Path
         calibrate("acme/model-7B", backend=ScriptedBackend(root=tmp_path))
     with pytest.raises(SpecError, match="at least 16"):
         calibrate("acme/model-7B", steps=9)
+
+
+def test_tokens_that_were_computed_count_where_rows_share_less_than_was_said() -> None:
+    stats, estimate = RunStats(), an_estimate(seconds=20, tokens=2000)
+    parts = estimate.step.replace(tokens=50.0) if estimate.step else None
+    events = [e.replace(computed_tokens=200) if e.kind == "step" else e for e in steps(20, seconds=2.0)]
+    stats.saw(events)
+    probe = stats.probe(a_plan(estimate.replace(step=parts)))
+    assert probe is not None
+    # Four times the tokens that were said: the device isn't four times slower.
+    assert probe.step.device_s == pytest.approx(4.0)

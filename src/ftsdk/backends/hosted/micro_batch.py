@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ftsdk.cost.facts.shapes import shape_of
-from ftsdk.cost.training.job_memory import adapter_inputs, dropout_of, long_row, memory_of_job
+from ftsdk.cost.training.job_memory import adapters_on_cpu, dropout_of, long_row, memory_of_job
 from ftsdk.cost.training.memory import Verdict, layer_bytes_on_cpu, peak_memory, verdict
 from ftsdk.models import ModelFacts
 from ftsdk.spec import JobSpec
@@ -81,8 +81,9 @@ def tokens_at_once(spec: JobSpec, facts: ModelFacts, *, memory_gib: float | None
     tokens, shape = _PACKED_TOKENS, shape_of(facts)
     if shape is None or memory_gib is None:
         return tokens
-    adapts = bool(adapter_inputs(spec.tuning, shape))
-    layer_bytes = layer_bytes_on_cpu(shape, has_adapters=adapts, has_dropout=dropout_of(spec.tuning) > 0)
+    layer_bytes = layer_bytes_on_cpu(
+        shape, adapters=adapters_on_cpu(spec.tuning, is_packed=True), has_dropout=dropout_of(spec.tuning) > 0
+    )
 
     def fits(tokens: int) -> bool:
         memory = replace(

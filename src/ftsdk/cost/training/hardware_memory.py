@@ -8,6 +8,7 @@ from ftsdk.cost.training.calibration import Calibration
 from ftsdk.cost.training.constants import MemoryConstants, memory_constants
 from ftsdk.cost.training.job_memory import (
     adapter_inputs,
+    adapters_on_cpu,
     dropout_of,
     loss_of,
     memory_of_tuning,
@@ -30,6 +31,7 @@ __all__ = ["memory_estimate", "memory_notes"]
 
 _PYTHON_GB = 0.8
 """GB that a process without a CUDA context holds before it trains: Python with its libraries."""
+_PYTHON_SPREAD_GB = 0.15
 
 
 def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEstimate:
@@ -42,7 +44,7 @@ def memory_estimate(work: Work, *, calibration: Calibration | None) -> MemoryEst
     memory = _training_memory(work)
     constants = memory_constants()
     if work.hardware.device != "cuda":
-        constants = replace(constants, context_gb=_PYTHON_GB, context_spread_gb=0.0)
+        constants = replace(constants, context_gb=_PYTHON_GB, context_spread_gb=_PYTHON_SPREAD_GB)
     plain = peak_memory(memory, work.shape, constants)
     there = work.hardware.memory_gib or work.device.memory_gib
     found = MemoryEstimate(
@@ -122,12 +124,14 @@ def _training_memory(work: Work) -> TrainingMemory:
     )
     if not work.is_on_cpu:
         return memory
+    is_packed = execution.packed_tokens > 0
     return replace(
         memory,
-        loss="whole",
+        # Logits of packed rows are never there whole.
+        loss="fused" if is_packed else "whole",
         reuses_memory=False,
         layer_bytes=layer_bytes_on_cpu(
-            work.shape, has_adapters=bool(adapter_inputs(tuning, work.shape)), has_dropout=dropout_of(tuning) > 0
+            work.shape, adapters=adapters_on_cpu(tuning, is_packed=is_packed), has_dropout=dropout_of(tuning) > 0
         ),
     )
 

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import assert_never
 
 from ftsdk.cost.facts.shapes import Shape
-from ftsdk.cost.training.memory import Loss, Optimizer, TrainingMemory, adapter_inputs_on, adapter_parameters_on
+from ftsdk.cost.training.memory import (
+    AdaptersOnCPU,
+    Loss,
+    Optimizer,
+    TrainingMemory,
+    adapter_inputs_on,
+    adapter_parameters_on,
+)
 from ftsdk.cost.training.step_time import Tuning as ComputedTuning
 from ftsdk.models import ModelFacts
 from ftsdk.protocol.workload import Precision
@@ -28,6 +35,7 @@ from ftsdk.spec import (
 __all__ = [
     "LONG_ROW_TOKENS",
     "adapter_inputs",
+    "adapters_on_cpu",
     "computed_as",
     "dropout_of",
     "long_row",
@@ -170,6 +178,13 @@ def adapter_inputs(tuning: Tuning, shape: Shape) -> float | None:
             return 0.0
         case _:
             assert_never(tuning)
+
+
+def adapters_on_cpu(tuning: Tuning, *, is_packed: bool) -> AdaptersOnCPU:
+    """Return who computes the adapters' products on a CPU: we do those of plain ones, where rows are packed."""
+    if not tuning.adapts or isinstance(tuning, PromptTuning | PrefixTuning):
+        return "none"
+    return "ours" if is_packed and tuning.kind == "lora" else "peft"
 
 
 def dropout_of(tuning: Tuning) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from ftsdk.cost.facts.formats import WeightFormat, bytes_per_weight
 from ftsdk.cost.facts.shapes import Shape
@@ -22,6 +22,7 @@ from ftsdk.cost.training.ranges import Z80
 from ftsdk.cost.training.step_time import Tuning
 
 __all__ = [
+    "AdaptersOnCPU",
     "Loss",
     "Optimizer",
     "PeakMemory",
@@ -36,6 +37,8 @@ __all__ = [
     "verdict",
 ]
 
+AdaptersOnCPU = Literal["none", "ours", "peft"]
+"""Who computes the products of adapters: nobody, the step of packed rows, or peft."""
 Verdict = Literal["fits", "tight", "no"]
 Optimizer = Literal["adam", "adam_fused", "adam8bit", "paged", "deepspeed"]
 """`adam` is PyTorch's default, which copies the parameters in its step; `paged` holds its moments on the host."""
@@ -174,20 +177,33 @@ def adapter_inputs_on(shape: Shape, targets: Sequence[str] | None) -> float:
     return float(sum(shape.inner if name == "down_proj" else shape.width for name in names))
 
 
-def layer_bytes_on_cpu(shape: Shape, *, has_adapters: bool, has_dropout: bool) -> float:
-    """Return the bytes that one token keeps in one layer of a model that is trained on a CPU, where nothing is fused.
+def layer_bytes_on_cpu(shape: Shape, *, adapters: AdaptersOnCPU, has_dropout: bool) -> float:
+    """Return the bytes that one token keeps in one layer of a model that is trained on a CPU.
 
     Norms in 32 bits, queries, keys, values and answers of the attention, the MLP's gate and products in 16 bits: 20 x
-    width + 6 x inner. Every adapter keeps its input in 32 bits, and with dropout its mask as well. The heap holds two
-    fifths more than that.
+    width + 6 x inner. An adapter of peft's keeps its input in 32 bits, and with dropout its mask as well; ours keep
+    nothing but the mask, in 16 bits, once for the layers that read the same input. The heap holds two fifths more.
 
-    Source: counted from what PyTorch's operations save, and held against SmolLM2-135M on two cores (torch 2.13, peft
-    0.21, 2026-11-24): with adapters and dropout 2.6 MB a token (2.5 by this count), with adapters alone 1.7 (1.7), with
-    full fine-tuning 0.6 to 1.3 (0.9).
+    Source: counted from what PyTorch's operations save, and held against SmolLM2-135M (torch 2.13, peft 0.21): with
+    full fine-tuning 0.6 to 1.3 MB a token (0.9 by this count), with peft's adapters and dropout 2.6 (2.5), without
+    dropout 1.7 (1.7), all on 2026-11-24; with ours, packed and without dropout, 0.85 (0.87) on 2026-11-28.
+
+    Args:
+        shape: The model.
+        adapters: Who computes the adapters' products, if there are any.
+        has_dropout: Whether adapters drop values of their inputs.
     """
     width, inner = shape.width, shape.inner
-    adapters = (8 if has_dropout else 4) * (6 * width + inner) if has_adapters else 0
-    return 1.4 * (20 * width + 6 * inner + adapters)
+    match adapters:
+        case "none":
+            kept = 0
+        case "ours":
+            kept = 2 * (3 * width + inner) if has_dropout else 0
+        case "peft":
+            kept = (8 if has_dropout else 4) * (6 * width + inner)
+        case _:
+            assert_never(adapters)
+    return 1.4 * (20 * width + 6 * inner + kept)
 
 
 def peak_memory(memory: TrainingMemory, shape: Shape, constants: MemoryConstants | None = None) -> PeakMemory:

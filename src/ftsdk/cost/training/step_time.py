@@ -125,11 +125,12 @@ def step_time(
     dora = 1.3 if step.tuning == "dora" else 1.0  # the norm of every column, each pass (measured: 0.84 of LoRA's speed)
     width, layers, tokens = shape.width, shape.layers, step.tokens
 
-    # Causal attention: half of the square. Narrow models fill the tiles of a product badly.
+    # Causal attention: half of the square. Narrow models fill the tiles of a GPU's product badly.
+    narrow = 1.0 if device.family == "cpu" else 1 + c.width_half / width
     head = min(shape.vocabulary * width, shape.matmul_parameters)
     multiplied = shape.matmul_parameters - head * (1 - step.projected_share)
     operations = passes * (2 * multiplied + 2 * layers * width * step.row_tokens) * tokens
-    products = shape.slowdown * operations / split / (peak * device.efficiency) * (1 + c.width_half / width)
+    products = shape.slowdown * operations / split / (peak * device.efficiency) * narrow
 
     small = (
         c.traffic_bytes

@@ -72,12 +72,16 @@ class Work:
     @property
     def rows_at_once(self) -> float:
         """Rows that go through a device at once; where rows are packed, the mean of pieces of similar size."""
-        packed = self.execution.packed_tokens
-        if not packed:
+        if not self.execution.packed_tokens:
             return self.execution.micro_batch_size
+        return self.step_rows / self._pieces
+
+    @property
+    def _pieces(self) -> int:
+        """Pieces of the mean step, where rows are packed."""
         # A beginning that all rows share comes on top of what a piece may have.
-        pieces = max(1, math.ceil((self._step_tokens - self.train.shared_by_all) / packed))
-        return self.step_rows / min(pieces, self.step_rows)
+        pieces = math.ceil((self._step_tokens - self.train.shared_by_all) / self.execution.packed_tokens)
+        return min(max(1, pieces), self.step_rows)
 
     @property
     def micro_steps(self) -> int:
@@ -111,8 +115,8 @@ class Work:
         execution, longest = self.execution, self.train.longest + self.tuning.added_positions
         if not execution.packed_tokens:
             return execution.micro_batch_size * self.method.sequences_per_row * longest
-        # A step has more than the mean one, but not all rows are the longest.
-        likely = 1.25 * self._step_tokens
+        # A step has more than the mean one, but not all rows are the longest; its pieces are of similar size.
+        likely = 1.1 * self._step_tokens / self._pieces
         return max(longest, min(execution.packed_tokens + self.train.shared_by_all, likely))
 
     @property
@@ -165,4 +169,5 @@ class Work:
             host_s=each * time.host_s,
             optimizer_s=each * time.optimizer_s,
             overlap=time.overlap,
+            tokens=self.step_rows * self.method.sequences_per_row * tokens_per_row,
         )

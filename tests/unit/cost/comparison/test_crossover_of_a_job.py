@@ -139,3 +139,16 @@ def test_options_of_a_job_without_a_job_are_refused(option: list[str]) -> None:
     refused = CliRunner().invoke(app, ["cost", "crossover", str(EXAMPLE), *option])
     assert isinstance(refused.exception, SpecError)
     assert "--job JOB.yaml" in str(refused.exception)
+
+
+def test_what_rows_share_makes_a_crossover_cheaper_where_it_is_computed_once() -> None:
+    instruction = "Sort the message into one of two kinds. " * 20
+
+    def upfront(text: str) -> float:
+        mails = [{"text": text.format(n=n * 7919, rule=instruction), "label": "ab"[n % 2]} for n in range(200)]
+        train = Dataset.from_rows(mails).as_chat(prompt="{text}", completion="{label}")
+        job = FineTuneJob(model=LLAMA, train=train, epochs=1, backend=Local(device="cpu"))
+        return float(ask(job.estimate(is_exact=False, usd_per_hour=1)).upfront_usd - ask(0).upfront_usd)
+
+    # The same tokens; only where the instruction comes first do the rows begin alike.
+    assert 0 < upfront("{rule} {n}") < 0.5 * upfront("{n} {rule}")

@@ -14,30 +14,31 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from ftsdk.backends.hosted.diagnosis import attempts_without_progress, crash_loop
 from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER, INTERRUPT
 from ftsdk.backends.hosted.worker import BLOCKED, REQUEST
-from ftsdk.backends.launchers.ray.node import NodeOrder, NodesLost
+from ftsdk.backends.launchers.kept.attempts import (
+    BUSY_S,
+    MAX_ATTEMPTS,
+    MOST_BUSY,
+    events_of,
+    exit_status,
+    status_before,
+)
+from ftsdk.backends.launchers.kept.jobs import WAITING
+from ftsdk.backends.launchers.kept.node import NodeOrder, NodesLost
+from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
 from ftsdk.backends.launchers.ray.plan_launch import LEAVE_S
-from ftsdk.backends.launchers.ray.record import JOBS, WAITING, newest_job, number_of
 from ftsdk.backends.launchers.ray.resources import NodeResources, why_impossible, why_waiting
-from ftsdk.backends.launchers.ray.storage import KeptRun, kept_run
-from ftsdk.errors import Diagnosis
-from ftsdk.protocol import TERMINAL, Event, StateEvent, StepEvent
-from ftsdk.runfolder.event_log import EVENTS, parse_events
+from ftsdk.protocol import StateEvent
 
 __all__ = ["Nodes", "Reservation", "drive", "main"]
 
-_MAX_ATTEMPTS = 5
 _LOOK_S = 5.0
 """Seconds between two looks at what a run waits for."""
 _POLL_S = 1.0
 _OTHERS_S = 30.0
 """Seconds that the other nodes have after one has ended."""
-_BUSY_S = 5.0
-_MOST_BUSY = 60
-"""Tries to start a worker where another one still holds the run's lock."""
 
 
 class Reservation(Protocol):
@@ -139,14 +140,14 @@ def drive(
     _say(f"job {job_id} of run {run_id}")
     busy = 0
     while True:
-        events = _events(run)
-        if (status := _status_before(run, job_id, events)) is not None:
+        events = events_of(run)
+        if (status := status_before(run, job_id, events)) is not None:
             return status
         run.remove(INTERRUPT)
         reservation = nodes.reserve(request["bundle"], request["nodes"])
         try:
             if not _wait_for_nodes(run, request, reservation, nodes, is_told_to_leave):
-                return _left(run)
+                return exit_status(run)
             attempt = f"{job_id}.{len(events)}.{busy}"
             ends = _attempt(storage, run_id, job_id, request, reservation, attempt, run, is_told_to_leave, clock)
         finally:
@@ -154,38 +155,21 @@ def drive(
         for rank, end in enumerate(ends):
             if end is None or end["status"] != 0:
                 _say(f"node {rank} ended: {'killed' if end is None else end['said'] or end['status']}")
-        after = _events(run)
+        after = events_of(run)
         last = after[-1] if after else None
         if isinstance(last, StateEvent) and last.native == BLOCKED:
             return 1
         if is_told_to_leave():
-            return _left(run)
+            return exit_status(run)
         if len(after) == len(events):
             # The worker wrote nothing: another one has the run's lock, or it couldn't be started at all.
             busy += 1
-            if busy >= (_MOST_BUSY if run.has_worker() else _MAX_ATTEMPTS):
+            if busy >= (MOST_BUSY if run.has_worker() else MAX_ATTEMPTS):
                 _say("no worker could be started on the nodes; see their lines above")
                 return 1
-            sleep(_BUSY_S)
+            sleep(BUSY_S)
         else:
             busy = 0
-
-
-def _status_before(run: KeptRun, job_id: str, events: Sequence[Event]) -> int | None:
-    """Return the job's exit status if no further attempt is to be made."""
-    if isinstance(events[-1] if events else None, StateEvent) and _is_over(events):
-        return 0
-    newest = newest_job(run.read(JOBS))
-    if newest is not None and number_of(newest) > number_of(job_id):
-        _say(f"job {newest} works on the run now")
-        return 0
-    if attempts_without_progress(list(events)) >= _MAX_ATTEMPTS:
-        # With no client that would give it up.
-        steps = [event.step for event in events if isinstance(event, StepEvent)]
-        diagnosis: Diagnosis = crash_loop(_MAX_ATTEMPTS, step=steps[-1] if steps else None, log_tail="the job's log")
-        run.record_end(StateEvent(state="failed", reason=diagnosis.message, diagnosis=diagnosis._asdict()))
-        return 1
-    return None
 
 
 def _wait_for_nodes(
@@ -264,19 +248,6 @@ def _attempt(
             deadline = clock() + _OTHERS_S
         if deadline is not None and clock() >= deadline:
             return ends
-
-
-def _left(run: KeptRun) -> int:
-    return 0 if _is_over(_events(run)) else 1
-
-
-def _is_over(events: Sequence[Event]) -> bool:
-    last = events[-1] if events else None
-    return isinstance(last, StateEvent) and last.state in TERMINAL
-
-
-def _events(run: KeptRun) -> list[Event]:
-    return parse_events(run.read(EVENTS) or b"")
 
 
 def _say(text: str) -> None:

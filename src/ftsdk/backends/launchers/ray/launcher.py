@@ -18,13 +18,13 @@ from ftsdk._secrets import redact
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.hosted.worker import REQUEST
 from ftsdk.backends.launchers.hourly import hourly_price
+from ftsdk.backends.launchers.kept.jobs import JOBS, WAITING, job_id_of, newest_job, number_of, with_job
+from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
 from ftsdk.backends.launchers.ray.jobs import Job, Jobs
 from ftsdk.backends.launchers.ray.options import Options
 from ftsdk.backends.launchers.ray.orphans import orphans
 from ftsdk.backends.launchers.ray.plan_launch import WHICH_CLUSTER, hardware_for, plan_launch, submission_of
-from ftsdk.backends.launchers.ray.record import JOBS, WAITING, job_id_of, newest_job, number_of, with_job
 from ftsdk.backends.launchers.ray.resources import describe_nodes, why_impossible
-from ftsdk.backends.launchers.ray.storage import KeptRun, kept_run
 from ftsdk.backends.launchers.ray.waiting import waiting_from
 from ftsdk.errors import BackendError, SpecError
 from ftsdk.protocol import Orphan, StateEvent

@@ -7,18 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from ftsdk._secrets import has_url_secret, is_secret_name, looks_like_key
+from ftsdk.backends.launchers.kept.address import check_storage, is_plain_text
 from ftsdk.errors import SpecError
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["OUR_VARIABLES", "Options", "is_address"]
+__all__ = ["OUR_VARIABLES", "Options"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}\Z")
-_SCHEME = re.compile(r"[a-z][a-z0-9+]{1,20}\Z")
 OUR_VARIABLES = ("FTSDK_CLUSTER", "FTSDK_LOCK_FD", "RAY_JOB_STOP_SIGNAL", "RAY_JOB_STOP_WAIT_TIME_S")
 """Variables that ftsdk sets in a job, or that a run depends on."""
 _LONGEST_ENVIRONMENT = 100_000
@@ -45,14 +44,14 @@ class Options:
         if self.address is not None:
             _check_address(self.address)
         if self.storage is not None:
-            _check_storage(self.storage)
+            check_storage(self.storage)
         check_amount("gpus", self.gpus, at_least=0, at_most=1024, is_whole=True)
         check_amount("nodes", self.nodes, at_least=1, at_most=10_000, is_whole=True)
         if self.cpus is not None:
             check_amount("cpus", self.cpus, at_least=1, at_most=100_000, is_whole=True)
         _check_resources(self.resources)
         _check_runtime_env(self.runtime_env)
-        if not _is_text(self.python):
+        if not is_plain_text(self.python):
             raise SpecError(f"python={self.python!r} isn't the path or the name of an interpreter on the cluster")
 
     @property
@@ -77,13 +76,8 @@ class Options:
         }
 
 
-def is_address(storage: str) -> bool:
-    """Return whether a storage is an address such as `s3://bucket/runs`, and not a folder that all nodes see."""
-    return "://" in storage
-
-
 def _check_address(address: object) -> None:
-    if not _is_text(address):
+    if not is_plain_text(address):
         raise SpecError(f"address={address!r} isn't the address of a Ray dashboard, such as 'http://head:8265'")
     if has_url_secret(str(address)):
         raise SpecError(
@@ -101,28 +95,6 @@ def _check_address(address: object) -> None:
             f"address={address!r} isn't the address of a Ray dashboard: write 'http://HOST:8265', where the Jobs API "
             "is; ray:// and the address of `ray start` are others"
         )
-
-
-def _check_storage(storage: object) -> None:
-    if not _is_text(storage):
-        raise SpecError(f"storage={storage!r} is neither a folder nor an address")
-    text = str(storage)
-    if not is_address(text):
-        path = PurePosixPath(text)
-        if not path.is_absolute() or ".." in path.parts:
-            raise SpecError(
-                f"storage={text!r} isn't an absolute path; write the path of a folder that this machine and all nodes "
-                "see under the same name, such as '/shared/ftsdk', or an address, such as 's3://bucket/ftsdk'"
-            )
-        return
-    if has_url_secret(text) or "?" in text or "#" in text:
-        raise SpecError(
-            "storage has a password, a key or a query in it, which would be stored with each run; give the keys to "
-            "the nodes and to this machine in their environment"
-        )
-    scheme, _, rest = text.partition("://")
-    if not _SCHEME.match(scheme) or not rest.strip("/") or ".." in rest.split("/") or scheme in ("http", "https"):
-        raise SpecError(f"storage={text!r} isn't an address that runs can be kept at, such as 's3://bucket/ftsdk'")
 
 
 def _check_resources(resources: object) -> None:
@@ -169,7 +141,3 @@ def _check_variables(variables: object) -> None:
             )
         if name in OUR_VARIABLES:
             raise SpecError(f"runtime_env can't set {name}: ftsdk does")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and not set("\0\n\r") & set(value) and value == value.strip()

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from ftsdk.backends.hosted.ranks import Cluster
-from ftsdk.backends.launchers.ray.node import NodesLost, work_on_node
+from ftsdk.backends.launchers.kept.node import NodesLost, work_on_node
 from ftsdk.backends.launchers.ray.resources import NodeResources
 
 __all__ = ["RayNodes"]

@@ -9,8 +9,9 @@ from typing import Any
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.launchers.hourly import billing_by_hour
 from ftsdk.backends.launchers.inputs import inputs_of
+from ftsdk.backends.launchers.kept.address import is_address
 from ftsdk.backends.launchers.named_gpu import gpu_hardware
-from ftsdk.backends.launchers.ray.options import Options, is_address
+from ftsdk.backends.launchers.ray.options import Options
 from ftsdk.errors import Gap
 from ftsdk.protocol import Adjustment
 from ftsdk.spec import JobSpec

@@ -18,14 +18,37 @@ from ftsdk.backends.hosted.trainer import Cancelled, Context, Interrupted, Train
 from ftsdk.errors import Diagnosis
 from ftsdk.protocol import CheckpointEvent, EvalEvent, StepEvent
 
-__all__ = ["RunCallback"]
+__all__ = ["ComputedTokens", "RunCallback"]
+
+
+class ComputedTokens:
+    """Counts the tokens that go through a model with gradients, padding included.
+
+    Args:
+        model: Its input embeddings are watched.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._tokens = 0
+        model.get_input_embeddings().register_forward_hook(self._count)
+
+    def taken(self) -> int:
+        """Return how many there were since the last time."""
+        tokens, self._tokens = self._tokens, 0
+        return tokens
+
+    def _count(self, module: Any, given: Any, output: Any) -> None:
+        del output
+        if module.training and torch.is_grad_enabled():
+            self._tokens += given[0].numel()
 
 
 class RunCallback(TrainerCallback):
     """Emits the run's events, and stops the trainer when the run is cancelled or the loss isn't finite."""
 
-    def __init__(self, context: Context, *, is_loss_scaled: bool) -> None:
+    def __init__(self, context: Context, *, is_loss_scaled: bool, computed: ComputedTokens | None = None) -> None:
         self._context = context
+        self._computed = computed
         self._is_loss_scaled = is_loss_scaled
         self._is_leaving = False
         self.last_metrics: dict[str, float] = {}
@@ -83,6 +106,7 @@ class RunCallback(TrainerCallback):
                 learning_rate=None if learning_rate is None else float(learning_rate),
                 grad_norm=grad_norm if grad_norm is None or math.isfinite(grad_norm) else None,
                 tokens=int(state.num_input_tokens_seen),
+                computed_tokens=None if self._computed is None else self._computed.taken() or None,
                 peak_memory_gb=round(peak_memory_gb(), 3),
             )
         )

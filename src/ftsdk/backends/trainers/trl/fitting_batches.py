@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from ftsdk.backends.trainers.trl.steps_that_fit import gradients_of_step, release_memory
+from ftsdk.backends.trainers.trl.steps_that_fit import can_start_again_alone, gradients_of_step, release_memory
 from ftsdk.models.packed_attention import is_out_of_memory
 
 __all__ = ["HalvesBatches"]
@@ -76,7 +76,13 @@ class HalvesBatches:
             try:
                 parts = [trainer.row_sums(model, part) for part, _ in self._parts(inputs)]
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or min(rows, self.most_rows or rows) == 1:
+                # Several processes needn't agree: a validation exchanges nothing before all parts are done.
+                is_smallest = min(rows, self.most_rows or rows) == 1
+                if (
+                    not is_out_of_memory(error)
+                    or is_smallest
+                    or not can_start_again_alone(trainer, trainer.model_wrapped)
+                ):
                     raise
             else:
                 return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

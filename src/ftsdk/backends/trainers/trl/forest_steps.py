@@ -11,7 +11,7 @@ import torch
 
 from ftsdk.backends.trainers.trl.forest_pass import losses_of
 from ftsdk.backends.trainers.trl.head_loss import can_skip_head, head_of
-from ftsdk.backends.trainers.trl.steps_that_fit import gradients_of_step
+from ftsdk.backends.trainers.trl.steps_that_fit import can_start_again_alone, gradients_of_step
 from ftsdk.data.forest import Forest, TrainedRow, computed_tokens, cut, plant
 from ftsdk.models.packed_attention import is_out_of_memory
 
@@ -157,7 +157,12 @@ class ComputesSharedTokensOnce:
             try:
                 found = [(piece, sums(forest)) for piece, forest in self._forests(sequences)]
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self._is_smallest(sequences):
+                trainer = cast("Any", self)
+                if (
+                    not is_out_of_memory(error)
+                    or self._is_smallest(sequences)
+                    or not can_start_again_alone(trainer, trainer.model_wrapped)
+                ):
                     raise
             else:
                 order = torch.tensor([n for piece, _ in found for n in piece], dtype=torch.long)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ftsdk.models.packed_attention import is_out_of_memory
 
-__all__ = ["gradients_of_step", "release_memory"]
+__all__ = ["can_start_again_alone", "gradients_of_step", "release_memory"]
 
 _BUCKET_BYTES = 25 << 20
 
@@ -23,6 +23,11 @@ class _Outcome(IntEnum):
     TOO_LARGE = 1
     SMALLEST = 2
     """One row, or one pair, was too large."""
+
+
+def can_start_again_alone(trainer: Any, model: Any) -> bool:
+    """Return whether a process can repeat a pass without the others: not if parts of the model are theirs."""
+    return trainer.accelerator.num_processes == 1 or isinstance(model, DistributedDataParallel)
 
 
 def gradients_of_step(
@@ -51,9 +56,9 @@ def gradients_of_step(
         RuntimeError: The memory ran out, here or in another process, and pieces can't be smaller, or parts of the
             model are on other devices, so that a process can't start again alone.
     """
-    is_replicated = isinstance(model, DistributedDataParallel)
-    if trainer.accelerator.num_processes > 1 and not is_replicated:
+    if not can_start_again_alone(trainer, model):
         return attempt()
+    is_replicated = isinstance(model, DistributedDataParallel)
     has_gradients = False
     loss: Any = None
     while True:

@@ -22,7 +22,7 @@ from ftsdk.backends.trainers.trl.adapter_products import quick_adapters
 from ftsdk.backends.trainers.trl.adapter_starts import KeepsStart, begin_at_weights
 from ftsdk.backends.trainers.trl.adapters import adapter_config, begin_at_text, give_wrapped_head_a_bias
 from ftsdk.backends.trainers.trl.base_reference import base_reference, write_card
-from ftsdk.backends.trainers.trl.callbacks import RunCallback
+from ftsdk.backends.trainers.trl.callbacks import ComputedTokens, RunCallback
 from ftsdk.backends.trainers.trl.load import load_for_training, quantized_as_loaded
 from ftsdk.backends.trainers.trl.methods import load_method
 from ftsdk.backends.trainers.trl.request import TrainingRequest
@@ -96,9 +96,10 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
 
     set_seed(request.seed)
     model = load_for_training(model_spec, folder, request, on_message=lambda text: context.emit(LogEvent(message=text)))
-    callback = RunCallback(context, is_loss_scaled=request.dtype == "float16")
     new_rows = () if model_spec.add_tokens is None else added_token_ids(folder)
     trainer = _make_trainer(request, context, model, tokenizer, rows, validation, added_tokens=new_rows)
+    computed = ComputedTokens(trainer.model)
+    callback = RunCallback(context, is_loss_scaled=request.dtype == "float16", computed=computed)
     # These write to the terminal, which is a log file here; the events have the same data.
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)

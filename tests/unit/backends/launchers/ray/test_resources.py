@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ftsdk.backends.launchers.kept.jobs import job_id_of, jobs_from, newest_job, number_of, with_job
 from ftsdk.backends.launchers.ray.jobs import Job
 from ftsdk.backends.launchers.ray.orphans import orphans
-from ftsdk.backends.launchers.ray.record import job_id_of, jobs_from, newest_job, number_of, with_job
 from ftsdk.backends.launchers.ray.resources import NodeResources, describe_nodes, why_impossible
 
 HEAD = NodeResources("head", {"memory": 7e9, "node:__internal_head__": 1.0, "object_store_memory": 8e7})

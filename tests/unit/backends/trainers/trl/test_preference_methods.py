@@ -271,3 +271,38 @@ def test_dropout_that_was_asked_for_is_kept(tiny_model: Path, tmp_path: Path) ->
         trainer = ours(ORPO(), tiny_model, tmp_path, request)
         rates = {module.p for module in trainer.model.modules() if isinstance(module, nn.Dropout)}
         assert rates == ({dropout} if dropout else set())
+
+
+def run_out_of_memory(model: Any, *, calls: int | None = None) -> list[int]:
+    """Raise in the first pass with gradients, or in the first few of them."""
+    made: list[int] = []
+
+    def hook(module: Any, given: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            made.append(len(given[0]))
+            if calls is None or len(made) <= calls:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    model.model.layers[0].register_forward_hook(hook)
+    return made
+
+
+def test_kto_says_why_padded_rows_are_not_parted_where_the_memory_runs_out(tiny_model: Path, tmp_path: Path) -> None:
+    trainer = ours(KTO(), tiny_model, tmp_path, TuningRequest(kind="full"))
+    made = run_out_of_memory(trainer.model)
+    with pytest.raises(torch.OutOfMemoryError, match="KTO compares the 4 rows that go through the model together") as e:
+        trainer.train()
+    assert "batch_size=" in str(e.value)
+    assert len(made) == 1
+
+
+def test_kto_takes_smaller_pieces_of_packed_rows_where_the_memory_runs_out(tiny_model: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    undisturbed = ours(KTO(), tiny_model, tmp_path / "a", TuningRequest(kind="full"), packed_tokens=1000)
+    disturbed = ours(KTO(), tiny_model, tmp_path / "b", TuningRequest(kind="full"), packed_tokens=1000, said=said)
+    run_out_of_memory(disturbed.model, calls=3)
+    for trainer in (undisturbed, disturbed):
+        trainer.train()
+    assert [sentence for sentence in said if "memory ran out" in sentence]
+    mine, expected = (dict(trainer.model.named_parameters()) for trainer in (disturbed, undisturbed))
+    assert max(float((value - expected[name]).abs().max()) for name, value in mine.items()) < 1e-5

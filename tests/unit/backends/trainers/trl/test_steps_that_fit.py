@@ -68,6 +68,10 @@ def test_training_goes_on_where_one_process_runs_out(tiny_model: Path, tmp_path:
     for way, found in first.items():
         assert found["worst"] < 1e-5, way
         assert second[way]["worst"] < 1e-5, way
-        assert found["messages"] == second[way]["messages"], way
+        # The step makes the pieces of both smaller; the validation those of the process that ran out.
+        assert found["messages"] == second[way]["messages"][:1], way
         assert len(found["messages"]) == 1, way
         assert "memory ran out" in found["messages"][0]
+        assert len(second[way]["messages"]) == 2, way
+        assert found["validation"] < 1e-5, way
+        assert second[way]["validation"] < 1e-5, way

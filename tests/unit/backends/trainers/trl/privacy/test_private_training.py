@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from ftsdk.backends.trainers.trl.privacy.noise import KeyedRandomness, key_in
 from ftsdk.backends.trainers.trl.privacy.poisson import PoissonBatches
 from ftsdk.backends.trainers.trl.privacy.single_rows import check_single_rows, gradients_of_rows
 from ftsdk.backends.trainers.trl.privacy.trainer import PrivateSFTTrainer
-from ftsdk.backends.trainers.trl.rows import PadToLongest
+from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest
 
 _RECOMPUTES = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(SFTConfig, name))
 MODEST = Privacy(epsilon=8, delta=1e-3)
@@ -198,6 +200,40 @@ def test_memory_that_runs_out_makes_parts_smaller_and_the_sum_the_same(tiny_mode
     )
     assert torch.allclose(summed(), expected, atol=1e-7)
     assert "2 rows go through" in messages[-1]
+
+
+def test_secrets_are_learned_with_a_large_budget_and_not_with_a_small_one(tiny_model: Path, tmp_path: Path) -> None:
+    """Exposure: how far down a secret is in the list of 32 that might have been it; 5 bits at most, 1.3 for chance."""
+    draw = random.Random(4)
+    asked = [[draw.randrange(100) for _ in range(5)] for _ in range(6)]
+    answers = [[[draw.randrange(100) for _ in range(6)] for _ in range(32)] for _ in asked]
+    rows = {
+        "input_ids": [prompt + some[0] for prompt, some in zip(asked, answers, strict=True)],
+        "labels": [[IGNORED] * 5 + some[0] for some in answers],
+    }
+
+    def exposure(epsilon: float) -> float:
+        trainer, _ = trainer_of(
+            tiny_model,
+            tmp_path / str(epsilon),
+            rows=rows,
+            privacy=Privacy(epsilon=epsilon, delta=1e-2),
+            num_train_epochs=20,
+            learning_rate=3e-2,
+            save_strategy="no",
+        )
+        trainer.train()
+        trainer.model.eval()
+        bits: list[float] = []
+        for prompt, some in zip(asked, answers, strict=True):
+            batch = [{"input_ids": prompt + answer, "labels": [IGNORED] * 5 + answer} for answer in some]
+            with torch.no_grad():
+                losses = trainer._row_losses(trainer.model, PadToLongest(0)(batch))
+            bits.append(5 - math.log2(1 + int((losses < losses[0]).sum())))
+        return sum(bits) / len(bits)
+
+    assert exposure(1000) > 4
+    assert exposure(0.2) < 3.5
 
 
 def test_a_model_that_mixes_rows_is_refused(tiny_model: Path) -> None:

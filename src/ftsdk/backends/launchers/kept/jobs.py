@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["JOBS", "WAITING", "job_id_of", "jobs_from", "newest_job", "number_of", "with_job"]
 
-JOBS = "ray.json"
+JOBS = "jobs.json"
 """A file in the run's folder: the ids of its jobs, oldest first."""
 WAITING = "waiting.json"
 """A file in the run's folder while its job waits for nodes: why, and whether it waits in vain."""

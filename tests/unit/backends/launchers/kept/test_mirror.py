@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ftsdk.backends.hosted.checkpoints import newest_whole, seal_checkpoint
-from ftsdk.backends.launchers.ray.mirror import Mirror, Superseded
-from ftsdk.backends.launchers.ray.record import JOBS
-from ftsdk.backends.launchers.ray.storage import StoredRun, kept_run
+from ftsdk.backends.launchers.kept.jobs import JOBS
+from ftsdk.backends.launchers.kept.mirror import Mirror, Superseded
+from ftsdk.backends.launchers.kept.storage import StoredRun, kept_run
 from ftsdk.errors import BackendError, RunNotFoundError
 from ftsdk.protocol import CheckpointEvent, StateEvent, StepEvent
 from ftsdk.runfolder.event_log import EVENTS, EventWriter, parse_events

@@ -20,8 +20,8 @@ from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT
 from ftsdk.backends.hosted.stop_condition import CANCEL, INTERRUPT
 from ftsdk.backends.hosted.worker import ARTIFACT, REQUEST
-from ftsdk.backends.launchers.ray.record import JOBS, newest_job, number_of
-from ftsdk.backends.launchers.ray.storage import StoredRun
+from ftsdk.backends.launchers.kept.jobs import JOBS, newest_job, number_of
+from ftsdk.backends.launchers.kept.storage import StoredRun
 from ftsdk.errors import BackendError, FtsdkError
 from ftsdk.protocol import StateEvent
 from ftsdk.runfolder.event_log import EVENTS, parse_events

@@ -12,9 +12,9 @@ from typing import Protocol
 from ftsdk._files import is_run_id, replacing
 from ftsdk.backends.hosted.launcher import RunFiles
 from ftsdk.backends.hosted.run_end import record_end_in
+from ftsdk.backends.launchers.kept.address import is_address
+from ftsdk.backends.launchers.kept.store import Store
 from ftsdk.backends.launchers.local import LocalFiles
-from ftsdk.backends.launchers.ray.options import is_address
-from ftsdk.backends.launchers.ray.store import Store
 from ftsdk.backends.launchers.recorded_end import RECORDED_END, recorded_end, with_recorded_end
 from ftsdk.errors import BackendError, RunNotFoundError
 from ftsdk.protocol import StateEvent
@@ -56,7 +56,7 @@ def kept_run(storage: str, run_id: str) -> SharedFolder | StoredRun:
         MissingExtraError: The package for such a storage isn't installed.
     """
     if not is_run_id(run_id):
-        raise RunNotFoundError(f"ray has no run {run_id!r}: that can't be the name of its folder")
+        raise RunNotFoundError(f"there is no run {run_id!r}: that can't be the name of its folder")
     if is_address(storage):
         return StoredRun(Store(f"{storage.rstrip('/')}/runs/{run_id}"))
     return SharedFolder(Path(storage) / "runs" / run_id)

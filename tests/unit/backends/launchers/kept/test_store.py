@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from s3_stand_in import S3StandIn
 
-from ftsdk.backends.launchers.ray.store import Store
+from ftsdk.backends.launchers.kept.store import Store
 from ftsdk.errors import BackendError, CredentialsError, MissingExtraError, SpecError
 
 

@@ -23,8 +23,8 @@ from ftsdk.backends.hosted.background import repeating
 from ftsdk.backends.hosted.followers import FirstHostMissing, follow
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import CLUSTER, Cluster
-from ftsdk.backends.launchers.ray.mirror import Mirror, Superseded
-from ftsdk.backends.launchers.ray.storage import BEAT_S, StoredRun, kept_run
+from ftsdk.backends.launchers.kept.mirror import Mirror, Superseded
+from ftsdk.backends.launchers.kept.storage import BEAT_S, StoredRun, kept_run
 from ftsdk.errors import BackendError
 
 __all__ = ["NodeOrder", "NodesLost", "work_on_node"]
@@ -151,7 +151,7 @@ def _environment(order: NodeOrder) -> dict[str, str]:
 @contextlib.contextmanager
 def _scratch() -> Generator[Path]:
     # Of a node that is killed, it stays; a pod's disk goes with the pod.
-    folder = Path(tempfile.mkdtemp(prefix="ftsdk-ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="ftsdk-node-"))
     try:
         yield folder
     finally:

@@ -170,7 +170,7 @@ def _filesystem(address: str) -> tuple[Any, str]:
     except ImportError as error:
         if scheme in _EXTRAS or error.name == "fsspec":
             raise MissingExtraError(
-                _EXTRAS.get(scheme, "ray"), needed_for=f"storage {scheme}://", missing=error.name
+                _EXTRAS.get(scheme, "skypilot"), needed_for=f"storage {scheme}://", missing=error.name
             ) from error
         package = _PACKAGES.get(scheme, f"the package of fsspec for {scheme}://")
         raise SpecError(f"storage {scheme}:// needs {package}; install it here and on the nodes") from error
