@@ -72,6 +72,7 @@ from ftsdk.spec import FullFineTune as FullFineTune
 from ftsdk.spec import LoRA as LoRA
 from ftsdk.spec import Model as Model
 from ftsdk.spec import PrefixTuning as PrefixTuning
+from ftsdk.spec import Privacy as Privacy
 from ftsdk.spec import PromptTuning as PromptTuning
 from ftsdk.spec import QLoRA as QLoRA
 from ftsdk.spec import SimPO as SimPO

@@ -23,6 +23,7 @@ from ftsdk.cli.models import models_app
 from ftsdk.cli.monitor import monitor_command
 from ftsdk.cli.prices import prices_app
 from ftsdk.cli.printable_usage import PrintableUsage
+from ftsdk.cli.record import record_command, reproduce_command
 from ftsdk.cli.refs import Ref, complete_ref
 from ftsdk.cli.route import route_app
 from ftsdk.cli.runs import log_to_command, logs_command, resume_command, rm_command
@@ -231,6 +232,8 @@ def diff(
 
 
 app.command("chat", rich_help_panel=_JUDGE)(chat_command)
+app.command("record", rich_help_panel=_JUDGE)(record_command)
+app.command("reproduce", rich_help_panel=_JUDGE)(reproduce_command)
 app.command("export", rich_help_panel=_SHIP)(export_command)
 app.command("serve", rich_help_panel=_SHIP)(serve_command)
 

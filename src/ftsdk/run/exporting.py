@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from ftsdk._format import money
 from ftsdk.run.evaluation import evals_of
 from ftsdk.run.outcome import Outcome
 from ftsdk.run.record import Record
+from ftsdk.runfolder.manifest import MANIFEST
 from ftsdk.spec import Model
 
 if TYPE_CHECKING:
@@ -54,13 +56,27 @@ def export_run(
         quantization=quantization,
         evals=chosen,
         on_message=on_message,
-        card=card_facts(record, results),
+        card=card_facts(record, results, _manifest_of(model)),
         **options,
     )
 
 
-def card_facts(record: Record, results: Path) -> CardFacts:
-    """Return what a run knows about its model: the job, the fingerprints of its data, its evaluation and its cost."""
+def _manifest_of(model: Model) -> Mapping[str, Any] | None:
+    """Return the manifest beside a tuned model's weights; None if there is none."""
+    try:
+        return json.loads((Path(model.adapter or model.id).expanduser() / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def card_facts(record: Record, results: Path, manifest: Mapping[str, Any] | None = None) -> CardFacts:
+    """Return what a run knows about its model, for its card and its record: job, data, evaluation, cost, privacy.
+
+    Args:
+        record: The run.
+        results: The folder of its evaluation.
+        manifest: Of its weights; None: they aren't here.
+    """
     from ftsdk.models.export import CardFacts
 
     spec = {
@@ -75,12 +91,15 @@ def card_facts(record: Record, results: Path) -> CardFacts:
     }
     outcome = None if record.outcome is None else Outcome.from_dict(record.outcome)
     cost = None if outcome is None or outcome.cost_usd is None else money(outcome.cost_usd)
+    info = cast("Mapping[str, Any]", (manifest or {}).get("info") or {})
     return CardFacts(
         run=record.ref,
         spec={key: value for key, value in spec.items() if key not in ("train", "validation")},
         data=data,
         evals=_eval_lines(results),
         cost=cost,
+        versions=cast("Mapping[str, str]", info.get("versions") or {}),
+        privacy=cast("Mapping[str, Any] | None", info.get("privacy")),
     )
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ftsdk.run.diagnosis import RunDiagnosis
     from ftsdk.run.difference import RunDifference
     from ftsdk.run.evaluation import Against
+    from ftsdk.run.reproduction import Reproduction
+    from ftsdk.run.technical_record.record import TechnicalRecord
+    from ftsdk.run.technical_record.statements import Statements
 
 __all__ = ["Run"]
 
@@ -189,6 +192,55 @@ class Run(SubmittedRun):
         from ftsdk.run.diagnosis import diagnose_run
 
         return diagnose_run(self._record, self.events())
+
+    def technical_record(
+        self,
+        statements: Statements | str | Path | None = None,
+        *,
+        region: str | None = None,
+        power_w: float | None = None,
+    ) -> TechnicalRecord:
+        """Return a record of how the model was made: data, licences, job, versions, energy, evaluation, signatures.
+
+        It shares its facts with the model card. What only a person can say comes from `statements`, and what nobody
+        said is shown as missing. The weights are collected, if the run has succeeded.
+
+        Args:
+            statements: Or the YAML file that has them; `ftsdk record RUN --form` prints an empty one.
+            region: The country whose grid it ran on, as an ISO code such as `"DE"`; None: not known.
+            power_w: Mean power of the machine in watts, if it was measured; None: estimated from the device.
+
+        Raises:
+            SpecError: The statements can't be read, or no carbon intensity is known for the region.
+        """
+        from ftsdk.run.technical_record.gather import technical_record
+        from ftsdk.run.technical_record.statements import read_statements
+
+        given = read_statements(statements) if isinstance(statements, str | Path) else statements
+        manifest = self.collect().manifest if self.status().state == "succeeded" else None
+        return technical_record(
+            self._record, manifest, self._folder() / "evals", statements=given, region=region, power_w=power_w
+        )
+
+    def compare_repeat(self, repeat: Run) -> Reproduction:
+        """Compare this run with one that did the same job again: losses, weights, and evals that both were measured by.
+
+        `ftsdk.job.reproducing.reproduce(run)` and `ftsdk reproduce RUN` start such a run.
+
+        Raises:
+            RunNotReadyError: One of them hasn't succeeded.
+        """
+        from ftsdk.run.reproduction import compare_repeat, weights_apart
+
+        first, second = self.collect(), repeat.collect()
+        return compare_repeat(
+            self._record,
+            repeat._record,
+            events=(self.events(), repeat.events()),
+            manifests=(first.manifest, second.manifest),
+            weights=weights_apart(first.path, second.path),
+            results=(self._folder() / "evals", repeat._folder() / "evals"),
+        )
 
     def diff(self, other: Run) -> RunDifference:
         """Return what differs between this run and another: their jobs, losses, scores, price and time.

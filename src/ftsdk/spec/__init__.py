@@ -6,6 +6,7 @@ from ftsdk.spec.interval import Range
 from ftsdk.spec.job import EarlyStopping, Hyperparameters, JobFields, JobSpec, OptimizerName, default_learning_rate
 from ftsdk.spec.method import DPO, KTO, METHODS, ORPO, SFT, AnyMethod, Method, SimPO, TrainOn
 from ftsdk.spec.model import Model
+from ftsdk.spec.privacy import Privacy
 from ftsdk.spec.token_price import TokenPrice
 from ftsdk.spec.tuning import (
     IA3,
@@ -47,6 +48,7 @@ __all__ = [
     "Model",
     "OptimizerName",
     "PrefixTuning",
+    "Privacy",
     "PromptTuning",
     "QLoRA",
     "Range",

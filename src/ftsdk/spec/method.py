@@ -11,6 +11,7 @@ from pydantic import Field
 from ftsdk.spec.base import UnionMember, union_members
 from ftsdk.spec.dataset_ref import DataFormat
 from ftsdk.spec.other_words import INSTEAD_OF_WORD
+from ftsdk.spec.privacy import Privacy
 
 __all__ = [
     "DPO",
@@ -83,6 +84,11 @@ class AnyMethod(UnionMember, ABC):
         """Whether the loss of a row depends on the other rows of its micro-batch, which has at least two then."""
         return False
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Extras of ftsdk that a worker needs for it, beside the trainer's own."""
+        return ()
+
 
 class SFT(AnyMethod):
     """Supervised fine-tuning: learn to write what the data shows."""
@@ -110,6 +116,13 @@ class SFT(AnyMethod):
     """Add uniform noise to the embeddings while training, of alpha / sqrt(tokens x width) at most (NEFTune, where 5 to
     15 made chat answers better liked, and longer: https://arxiv.org/abs/2310.05914). None: no noise. Never in
     validation or evals."""
+    privacy: Privacy | None = None
+    """Train with differential privacy, for each row; None: without."""
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Extras of ftsdk that a worker needs for it, beside the trainer's own."""
+        return () if self.privacy is None else ("privacy",)
 
     @property
     def rendered_train_on(self) -> TrainOn:

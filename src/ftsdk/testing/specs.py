@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ftsdk.spec import SFT, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Value
+from ftsdk.spec import SFT, DataFormat, DatasetRef, EarlyStopping, JobSpec, Model, Privacy, Value
 from ftsdk.spec.base import union_members
 from ftsdk.spec.positional import by_name_only
 
@@ -77,6 +77,8 @@ _VALUES: Mapping[str, tuple[Any, Any]] = {
     "method.desirable_weight": (0.5, 2.0),
     "method.gamma": (0.5, 1.5),
     "method.neftune_alpha": (5.0, 10.0),
+    "method.privacy": (Privacy(epsilon=4, delta=1e-5), Privacy(epsilon=8, delta=1e-5)),
+    "method.privacy.max_grad_norm": (0.5, 2.0),
     "method.train_on": ("completion", "all"),
     "method.undesirable_weight": (0.5, 2.0),
     "model.add_tokens": (("<order>",), ("<order>", "</order>")),
@@ -158,6 +160,10 @@ def spec_with(
         owner = members_of(head)[kind]()
     elif owner is None:
         owner = next(iter(_values_in(JobSpec.model_fields[head].annotation)))()
+    part, dot, field = rest.partition(".")
+    if dot:
+        inner = getattr(owner, part)
+        rest, value = part, (_VALUES[f"{head}.{part}"][0] if inner is None else inner).replace(**{field: value})
     return base.replace(**{head: cast("Value", owner).replace(**{rest: value})})
 
 
@@ -168,27 +174,27 @@ def _values_in(annotation: object) -> Iterator[type[Value]]:
         yield from _values_in(argument)
 
 
-def _walk(owner: type[BaseModel], prefix: str) -> Iterator[Sample]:
+def _walk(owner: type[BaseModel], prefix: str, kind: str | None = None) -> Iterator[Sample]:
+    kind = str(owner.model_fields["kind"].default) if "kind" in owner.model_fields else kind
     for name, field in owner.model_fields.items():
         path = f"{prefix}{name}"
         if name in ("name", "kind") or path == "train" or path == "model.id":
             continue
         if path != "validation":
             for member in _values_in(field.annotation):
-                yield from _walk(member, f"{path}.")
+                yield from _walk(member, f"{path}.", kind)
         if not field.is_required() and not _is_union(field):
-            yield _sample(owner, path)
+            yield _sample(kind, path)
 
 
 def _is_union(field: FieldInfo) -> bool:
     return any("kind" in member.model_fields for member in _values_in(field.annotation))
 
 
-def _sample(owner: type[BaseModel], path: str) -> Sample:
+def _sample(kind: str | None, path: str) -> Sample:
     if path not in _VALUES:
         raise LookupError(f"the field {path!r} of JobSpec is new here: give two values for it in ftsdk.testing.specs")
     head = path.split(".")[0]
-    kind = str(owner.model_fields["kind"].default) if "kind" in owner.model_fields else None
     return Sample(
         path=path,
         values=_VALUES[path],

@@ -23,7 +23,7 @@ def share_at_most(share: int, most: int) -> int:
 
 
 def rows_at_once(
-    spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int, shards: int = 1
+    spec: JobSpec, facts: ModelFacts, *, memory_gib: float, share: int, shards: int = 1, recomputes: bool = True
 ) -> tuple[int, str]:
     """Choose how many sequences go through a GPU at once: a cautious number for its memory, or fewer for large models.
 
@@ -33,6 +33,7 @@ def rows_at_once(
         memory_gib: Memory of one GPU, in GiB.
         share: Sequences of one optimizer step on one GPU.
         shards: GPUs over which the model is spread.
+        recomputes: Whether activations are computed again in the backward pass.
 
     Returns:
         The number, at least 1 whether or not that fits, and the reason for it.
@@ -46,7 +47,7 @@ def rows_at_once(
     row = long_row(spec, facts)
 
     def verdict_of(rows: int) -> Verdict:
-        memory = replace(memory_of_job(spec, longest_tokens=rows * row), shards=shards)
+        memory = replace(memory_of_job(spec, longest_tokens=rows * row), shards=shards, recomputes=recomputes)
         return verdict(peak_memory(memory, shape), memory_gib)
 
     def fits(rows: int) -> bool:

@@ -49,6 +49,8 @@ class CardFacts:
     """What the training cost, in words."""
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of the packages of the training, where they are known."""
+    privacy: Mapping[str, Any] | None = None
+    """What differential privacy the training spent; None: it had none."""
 
 
 def model_card(model: Model, export: Export, facts: CardFacts, *, licence: str | None) -> str:
@@ -132,6 +134,9 @@ def _about(model: Model, export: Export, facts: CardFacts, licence: str | None) 
     ]
     rows += [("run", facts.run)] if facts.run else []
     rows += [("cost of the training", facts.cost)] if facts.cost else []
+    if facts.privacy:
+        spent, delta = facts.privacy.get("epsilon"), facts.privacy.get("delta")
+        rows.append(("differential privacy", f"epsilon {spent} at delta {delta}, for {facts.privacy.get('unit')}"))
     return _table(("", ""), rows)
 
 

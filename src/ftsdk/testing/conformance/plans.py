@@ -19,7 +19,7 @@ __all__ = ["PlanChecks"]
 
 _FORMATS: tuple[DataFormat, ...] = get_args(DataFormat)
 # None in these fields means that there is no such thing, not that the backend chooses.
-_NONE_MEANS_NONE = frozenset({"budget_usd", "early_stopping", "max_steps", "validation"})
+_NONE_MEANS_NONE = frozenset({"budget_usd", "early_stopping", "max_steps", "method.privacy", "validation"})
 
 
 class PlanChecks(Hooks):
@@ -240,7 +240,7 @@ def _problems_of_refusal(backend: Backend, spec: JobSpec, field: str) -> list[st
     try:
         backend.plan(spec)
     except UnsupportedSpecError as error:
-        if field not in {gap.field for gap in error.gaps}:
+        if not any(gap.field == field or gap.field.startswith(f"{field}.") for gap in error.gaps):
             return [f"{field} isn't declared; the refusal names {[gap.field for gap in error.gaps]} instead"]
         copy = pickle.loads(pickle.dumps(error))
         return (
@@ -269,7 +269,9 @@ def _is_open_by_default(sample: Sample) -> bool:
         if kind is None:
             return False
         owner = members_of(head)[kind]
-    return owner.model_fields[rest or head].default is None
+    part, dot, _ = (rest or head).partition(".")
+    # A field of a part, such as `privacy.max_grad_norm`, is open only if the part is, and then there is none.
+    return not dot and owner.model_fields[part].default is None
 
 
 def _is_number(value: object) -> bool:

@@ -125,7 +125,7 @@ class ModalLauncher:
 
     def launch(self, spec: JobSpec) -> LaunchPlan:
         """Plan GPU, limits, image and cost."""
-        return plan_launch(spec, self._options, recipe(self._extras, self._packages))
+        return plan_launch(spec, self._options, recipe((*self._extras, *spec.method.extras), self._packages))
 
     def answer(self, *, timeout_s: float) -> str:
         """Ask Modal whether it accepts the token, and return its address.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from ftsdk.spec import EarlyStopping, Method, Model, OptimizerName, Value
+from ftsdk.spec import SFT, EarlyStopping, Method, Model, OptimizerName, Privacy, Value
 
 __all__ = ["TrainingRequest", "TuningRequest"]
 
@@ -86,6 +86,11 @@ class TrainingRequest(Value):
     train: str
     """Fingerprint of the rows."""
     validation: str | None = None
+
+    @property
+    def privacy(self) -> Privacy | None:
+        """What differential privacy it is trained with; None: without."""
+        return self.method.privacy if isinstance(self.method, SFT) else None
 
     @classmethod
     def read(cls, request: Mapping[str, Any]) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,13 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
 
     trainer.on_shares = on_shares
     trainer.is_over = context.resume_from is not None and was_over(context.resume_from)
-    with quick_adapters(trainer):
+    # Products that are made together don't go through the layers in which gradients of single rows are found.
+    with quick_adapters(trainer) if request.privacy is None else nullcontext():
         result = trainer.train(resume_from_checkpoint=str(context.resume_from) if context.resume_from else None)
     gathered = weights_of_shards(trainer, request, is_main=context.is_main)
     if context.is_main:
         _save(trainer, tokenizer, request, folder, into, gathered)
-    info = {
+    info: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "train_loss": result.training_loss,
         "validation": callback.last_metrics,
@@ -123,6 +125,11 @@ def train(request: TrainingRequest, context: Context, into: Path) -> TrainingRes
         "data": rows.report.to_dict(),
         "versions": {name: version(name) for name in ("ftsdk", "torch", "transformers", "trl", "peft")},
     }
+    if request.privacy is not None:
+        # What else was counted says something of single rows, and the manifest goes where the weights go.
+        info |= {"train_loss": None, "validation": {}, "data": {"rows": rows.report.rows}}
+        info["privacy"] = trainer.private_facts()
+        info["versions"]["opacus"] = version("opacus")
     return TrainingResult(kind="adapter" if request.tuning.adapts else "model", base=base_name(model_spec), info=info)
 
 

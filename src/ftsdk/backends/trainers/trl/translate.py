@@ -12,6 +12,7 @@ from ftsdk.backends.hosted.trainer import TrainingPlan
 from ftsdk.backends.trainers.trl.attention import attention_for
 from ftsdk.backends.trainers.trl.methods import KINDS, PACKED_KINDS
 from ftsdk.backends.trainers.trl.plan_tuning import TuningPlan, plan_tuning
+from ftsdk.backends.trainers.trl.privacy.choices import UNPROTECTED, choose_noise, privacy_of, private_gaps
 from ftsdk.backends.trainers.trl.sharding.plan import sharding_notes
 from ftsdk.errors import Gap
 from ftsdk.models import ModelFacts, base_folder, inspect_model
@@ -46,6 +47,9 @@ CAPABILITIES = Capabilities(
             "method.desirable_weight",
             "method.gamma",
             "method.neftune_alpha",
+            "method.privacy.delta",
+            "method.privacy.epsilon",
+            "method.privacy.max_grad_norm",
             "method.train_on",
             "method.undesirable_weight",
             "model.adapter",
@@ -117,10 +121,13 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
         if spec.weight_decay is not None
         else choose("weight_decay", 0.0, "no decay, as in QLoRA and TRL's default")
     )
+    privacy = privacy_of(spec)
     max_grad_norm = (
         spec.max_grad_norm
         if spec.max_grad_norm is not None
         else choose("max_grad_norm", 1.0, "the default of transformers")
+        if privacy is None
+        else choose("max_grad_norm", 0.0, "the gradient of each row is clipped instead, to privacy.max_grad_norm")
     )
 
     max_length = spec.max_length
@@ -144,9 +151,14 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     micro_batch = _choose_micro_batch(spec, facts, hardware, choose, gaps, is_packed=packed_tokens is not None)
     if spec.method.needs_several_rows and micro_batch == 1:
         gaps.append(_too_few_rows(spec, hardware))
+    if privacy is not None:
+        gaps.extend(private_gaps(spec, privacy, hardware))
+        notes.extend(UNPROTECTED)
 
     steps = steps_per_epoch(spec.train.training_sequences, spec.batch_size)
     total = min(max(1, math.ceil(steps * spec.epochs)), spec.max_steps or 10**9)
+    if privacy is not None:
+        choose_noise(spec, privacy, steps=total, choose=choose)
     eval_steps = spec.eval_steps
     if spec.validation is not None and eval_steps is None:
         eval_steps = choose("eval_steps", min(steps, total), "once an epoch")
@@ -162,7 +174,7 @@ def translate(spec: JobSpec, hardware: Hardware) -> TrainingPlan:
     request: dict[str, Any] = {
         "model": spec.model.to_dict(),
         "base_folder": None if folder is None or not spec.tuning.adapts else str(folder),
-        "method": spec.method.model_dump(mode="json"),
+        "method": spec.method.model_dump(mode="json", exclude_none=True),
         "tuning": planned_tuning,
         "device": hardware.device,
         "processes": hardware.processes,
@@ -212,7 +224,7 @@ def _execution(spec: JobSpec, request: dict[str, Any]) -> Execution:
         is_sharded=request.get("sharding", "none") == "full",
         precision=request["dtype"],
         attention=request["attention"],
-        recomputes=recomputes(spec.tuning.kind, request["device"]),
+        recomputes=recomputes(spec.tuning.kind, request["device"]) and privacy_of(spec) is None,
         # On a CPU logits are computed for trained tokens only, but for padded answers that are compared, none of which
         # `order.py` sorts.
         projects_trained_only=is_on_cpu
@@ -259,6 +271,8 @@ def _choose_dtype(spec: JobSpec, hardware: Hardware, choose: Any, gaps: list[Gap
         gaps.append(Gap("dtype", "float16", ("bfloat16", "float32"), "float16 overflows in training on a CPU"))
     if spec.dtype is not None:
         return spec.dtype
+    if privacy_of(spec) is not None and not hardware.has_bfloat16:
+        return choose("dtype", "float32", "float16 scales the loss, so that clipping single rows would bound nothing")
     if hardware.has_bfloat16:
         return choose("dtype", "bfloat16", f"{hardware.name} computes in it natively")
     if hardware.device == "cuda":
@@ -300,7 +314,9 @@ def _choose_micro_batch(
 
 def _rows_at_once(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int) -> tuple[int, str]:
     shards = hardware.processes if hardware.sharding == "full" else 1
-    return rows_at_once(spec, facts, memory_gib=hardware.memory_gib or 16.0, share=share, shards=shards)
+    again = recomputes(spec.tuning.kind, hardware.device) and privacy_of(spec) is None
+    memory_gib = hardware.memory_gib or 16.0
+    return rows_at_once(spec, facts, memory_gib=memory_gib, share=share, shards=shards, recomputes=again)
 
 
 def _choose_comparing_batch(spec: JobSpec, facts: ModelFacts, hardware: Hardware, share: int, choose: Any) -> int:
@@ -338,6 +354,8 @@ def _choose_packed_tokens(
         return None
     if hardware.sharding != "none":
         # Processes cut their rows into different numbers of pieces, and gather weights together for each pass.
+        return None
+    if privacy_of(spec) is not None:  # rows that share a computation share a gradient
         return None
     return choose(
         "packed_tokens",

@@ -20,8 +20,10 @@ from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest, tokens_of
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import TrainedRow
+from ftsdk.errors import MissingExtraError
+from ftsdk.spec import Privacy
 
-__all__ = ["RenderedSFTTrainer", "columns", "make_trainer"]
+__all__ = ["RenderedSFTTrainer", "columns", "losses_of_trained_tokens", "make_trainer"]
 
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
@@ -80,7 +82,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
-        losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
+        losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806
         return self._mean(losses_N.sum(), num_items_in_batch, own=chosen_BK.sum())
 
     def _mean(self, total: Any, num_items_in_batch: Any, *, own: Any) -> Any:
@@ -101,12 +103,12 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         if self.has_virtual_tokens or (is_trained_BT.device.type == "cuda" and not self.is_sharded):
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
-            losses_N, chosen_BK = _losses_of_trained_tokens(model, inputs)  # noqa: N806
+            losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806
             sums_B = losses_N.new_zeros(chosen_BK.shape).masked_scatter(chosen_BK, losses_N).sum(dim=1)  # noqa: N806
         return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
 
 
-def _losses_of_trained_tokens(model: Any, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def losses_of_trained_tokens(model: Any, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cross-entropy of the N trained tokens, and a mask of where they are among the projected positions."""
     targets_BT = inputs["labels"][:, 1:]  # noqa: N806 - shape suffix
     is_trained_BT = targets_BT != IGNORED  # noqa: N806
@@ -146,11 +148,22 @@ def make_trainer(
     on_message: Callable[[str], None],
 ) -> Any:
     """Build the trainer."""
+    if request.privacy is not None:
+        return _make_private_trainer(request, request.privacy, shared, options, pad_token_id, on_message)
     longest = max(tokens_of(shared["train_dataset"], "input_ids").lengths)
     most_tokens = tokens_at_once(request, shared["model"], longest=longest, on_message=on_message)
     if most_tokens is not None:
         options = options_of_packed_rows(request, options)
-    arguments = SFTConfig(
+    trainer = RenderedSFTTrainer(**shared, args=_config(request, options), data_collator=PadToLongest(pad_token_id))
+    trainer.on_smaller_batches = on_message
+    trainer.has_virtual_tokens = request.tuning.virtual_tokens is not None
+    if most_tokens is not None:
+        trainer.compute_shared_tokens_once(most_tokens, on_message)
+    return trainer
+
+
+def _config(request: TrainingRequest, options: Mapping[str, Any]) -> SFTConfig:
+    return SFTConfig(
         **options,
         # The rows are rendered; TRL is to leave them alone.
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -161,9 +174,33 @@ def make_trainer(
         assistant_only_loss=False,
         neftune_noise_alpha=getattr(request.method, "neftune_alpha", None),
     )
-    trainer = RenderedSFTTrainer(**shared, args=arguments, data_collator=PadToLongest(pad_token_id))
-    trainer.on_smaller_batches = on_message
-    trainer.has_virtual_tokens = request.tuning.virtual_tokens is not None
-    if most_tokens is not None:
-        trainer.compute_shared_tokens_once(most_tokens, on_message)
+
+
+def _make_private_trainer(
+    request: TrainingRequest,
+    privacy: Privacy,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any],
+    pad_token_id: int,
+    on_message: Callable[[str], None],
+) -> Any:
+    try:
+        from ftsdk.backends.trainers.trl.privacy.trainer import PrivateSFTTrainer
+    except ImportError as error:
+        raise MissingExtraError(
+            "local,privacy", needed_for="training with differential privacy", missing=error.name
+        ) from error
+    plain = {
+        # Rows go through the model in parts of the trainer's own making.
+        "gradient_accumulation_steps": 1,
+        "max_grad_norm": 0.0,
+        # Norms that are rounded to 16 bits bound nothing.
+        "bf16": False,
+        # Recomputed layers don't see what the gradients of single rows are made of (opacus 1.6).
+        **{name: None if name.endswith("kwargs") else False for name in options if "checkpointing" in name},
+    }
+    trainer = PrivateSFTTrainer(
+        **shared, args=_config(request, {**options, **plain}), data_collator=PadToLongest(pad_token_id)
+    )
+    trainer.keep_private(privacy, batch_size=request.batch_size, on_message=on_message)
     return trainer
