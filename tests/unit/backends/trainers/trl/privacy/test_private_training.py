@@ -49,7 +49,7 @@ def adapted(tiny_model: Path, *, dropout: float = 0.0) -> Any:
 
 def trainer_of(
     tiny_model: Path, into: Path, *, rows: Columns | None = None, privacy: Privacy = MODEST, **options: Any
-) -> tuple[PrivateSFTTrainer, list[str]]:
+) -> tuple[Any, list[str]]:
     arguments: dict[str, Any] = {
         "output_dir": str(into),
         "dataset_kwargs": {"skip_prepare_dataset": True},
