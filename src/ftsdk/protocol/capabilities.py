@@ -43,11 +43,23 @@ def find_gaps(spec: JobSpec, capabilities: Capabilities) -> list[Gap]:
         head = path.split(".")[0]
         if head in ("train", "validation", "name") or path == "model.id" or (head in refused_whole and head != path):
             continue
-        if not capabilities.honours(path):
+        if not capabilities.honours(path) and not _comes_with_its_part(spec, path, capabilities):
             gaps.append(Gap(path, asked))
     if spec.validation is not None and "validation" not in capabilities.fields:
         gaps.append(Gap("validation", spec.validation.name))
     return gaps
+
+
+def _comes_with_its_part(spec: JobSpec, path: str, capabilities: Capabilities) -> bool:
+    """Return whether a field, such as `method.privacy.epsilon`, is one that a part which is honoured can't be without."""
+    *owners, name = path.split(".")
+    has_part = len(owners) > 1 and capabilities.honours(".".join(owners))
+    if not has_part:
+        return False
+    owner: object = spec
+    for part in owners:
+        owner = getattr(owner, part)
+    return isinstance(owner, Value) and type(owner).model_fields[name].is_required()
 
 
 def refuse(backend: str, gaps: list[Gap]) -> None:
