@@ -51,7 +51,7 @@ def find_gaps(spec: JobSpec, capabilities: Capabilities) -> list[Gap]:
 
 
 def _comes_with_its_part(spec: JobSpec, path: str, capabilities: Capabilities) -> bool:
-    """Return whether a field, such as `method.privacy.epsilon`, is one that a part which is honoured can't be without."""
+    """Return whether a part that is honoured can't be without a field, such as `method.privacy.epsilon`."""
     *owners, name = path.split(".")
     has_part = len(owners) > 1 and capabilities.honours(".".join(owners))
     if not has_part:
