@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._files import replace_file
+from ftsdk.backends.hosted.child_process import die_with_parent
 from ftsdk.backends.hosted.diagnosis import diagnose
 from ftsdk.backends.hosted.log_lines import lines_as_events
 from ftsdk.backends.hosted.progress import Progress
@@ -148,7 +147,7 @@ def run_agent(folder: Path, *, processes: int, cluster: Cluster) -> int:
         env={**os.environ, "OMP_NUM_THREADS": threads},
         # The model's folders are named relative to the run's; the worker is there already, another host isn't.
         cwd=folder,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     try:
         return agent.wait()
@@ -182,7 +181,7 @@ def agent_command(folder: Path, *, processes: int, cluster: Cluster) -> list[str
 
 def main(argv: list[str]) -> int:
     """Train as one rank, and leave a file for `train` about how it ended. Only rank 0 writes events and weights."""
-    _die_with_parent()
+    die_with_parent()
     folder = Path(argv[0])
     rank = int(os.environ["RANK"])
     request = json.loads((folder / "run.json").read_bytes())
@@ -229,13 +228,6 @@ def _is_lost_peer(error: BaseException) -> bool:
 
 def _emit_nothing(event: Event) -> None:
     del event
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill this process when its parent dies: an orphan would keep the port and the memory."""
-    if sys.platform.startswith("linux"):
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

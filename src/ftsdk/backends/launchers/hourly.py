@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from ftsdk._format import money
-from ftsdk._numbers import exact_amount, quoted_amount
+from ftsdk._numbers import as_json_number, exact_amount, quoted_amount
+from ftsdk.errors import SpecError
 from ftsdk.protocol import Billing, HourlyBilling, NotBilled, Rate
 from ftsdk.spec import JobSpec
 from ftsdk.spec.amounts import check_amount
 
-__all__ = ["billing_by_hour", "hourly_price"]
+__all__ = ["billing_by_hour", "hourly_price", "price_in", "with_price"]
 
 
 def hourly_price(usd_per_hour: object) -> Decimal:
@@ -24,6 +26,24 @@ def hourly_price(usd_per_hour: object) -> Decimal:
     check_amount("usd_per_hour", usd_per_hour, above=0, at_most=1e6)
     # 3 and 3.0 are one price, also as text.
     return Decimal(f"{exact_amount(cast('Decimal | float', usd_per_hour)).normalize():f}")
+
+
+def with_price(arguments: Mapping[str, Any], usd_per_hour: Decimal | None) -> dict[str, Any]:
+    """Return a backend's arguments with what an hour costs, if that is known."""
+    return dict(arguments) if usd_per_hour is None else {**arguments, "usd_per_hour": as_json_number(usd_per_hour)}
+
+
+def price_in(request: Mapping[str, Any], *, key: str = "usd_per_hour") -> Decimal | None:
+    """Return what an hour costs by a run's launch request; None if it doesn't say.
+
+    Raises:
+        SpecError: It isn't a valid price.
+    """
+    price = request.get(key)
+    try:
+        return None if price is None else hourly_price(Decimal(str(price)))
+    except ArithmeticError as error:
+        raise SpecError(f"usd_per_hour is {price!r}, which is no price") from error
 
 
 def billing_by_hour(

@@ -21,7 +21,7 @@ from ftsdk._numbers import as_json_number
 from ftsdk._secrets import looks_like_key
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
 from ftsdk.backends.hosted.run_end import record_end_in
-from ftsdk.backends.launchers.hourly import billing_by_hour, hourly_price
+from ftsdk.backends.launchers.hourly import billing_by_hour, hourly_price, price_in, with_price
 from ftsdk.backends.launchers.this_machine import describe_machine, find_hardware
 from ftsdk.backends.launchers.worker_environment import worker_environment
 from ftsdk.errors import BackendError, Gap, SpecError
@@ -176,11 +176,7 @@ class LocalLauncher:
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that can be read from a run's launch request: what an hour costs."""
-        price = request.get("usd_per_hour")
-        try:
-            return {} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}
-        except ArithmeticError as error:
-            raise SpecError(f"usd_per_hour is {price!r}, which is no price") from error
+        return with_price({}, price_in(request))
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - this machine is what it is
         """Return this machine's hardware, found without loading torch."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftsdk._numbers import as_json_number
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan
-from ftsdk.backends.launchers.hourly import billing_by_hour, hourly_price
+from ftsdk.backends.launchers.hourly import billing_by_hour, price_in, with_price
 from ftsdk.backends.launchers.named_gpu import gpu_hardware
 from ftsdk.errors import SpecError
 from ftsdk.protocol import Adjustment
@@ -61,15 +61,11 @@ class OwnedMachine:
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that can be read from a run's launch request, and those of this object."""
-        price = request.get("usd_per_hour")
         processes = 0 if request.get("device") == "cpu" else request.get("processes", 1)
         found = {**self.options, "gpus": processes}
         if processes == 1:
             del found["gpus"]
-        return {
-            **found,
-            **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}),
-        }
+        return with_price(found, price_in(request))
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the machine is what it is
         """Return what the machine has, as far as the options say."""

@@ -6,22 +6,19 @@ It runs in one of Ray's own processes, with the worker as a child that dies with
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ftsdk.backends.hosted.background import repeating
+from ftsdk.backends.hosted.child_process import worker_child
 from ftsdk.backends.hosted.followers import FirstHostMissing, follow
-from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import CLUSTER, Cluster
 from ftsdk.backends.launchers.kept.mirror import Mirror, Superseded
 from ftsdk.backends.launchers.kept.storage import BEAT_S, StoredRun, kept_run
@@ -95,20 +92,8 @@ def _work(order: NodeOrder, folder: Path, mirror: Mirror | None, run: StoredRun 
 
 
 def _run_worker(folder: Path, mirror: Mirror | None) -> int:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        # The model's folders are named relative to the run's.
-        cwd=folder,
-        start_new_session=True,
-        preexec_fn=_die_with_parent,
-    )
-    assert child.stdout is not None
-    copier = threading.Thread(target=_copy_log, args=(child.stdout, folder / LOG), daemon=True)
-    copier.start()
-    try:
+    # The run's files are for this user only.
+    with worker_child(folder, umask=0o077) as child:
         while True:
             try:
                 code = child.wait(timeout=_SYNC_S)
@@ -117,13 +102,6 @@ def _run_worker(folder: Path, mirror: Mirror | None) -> int:
                     _sync(mirror)
             else:
                 break
-    finally:
-        if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-        copier.join(timeout=5)
-        child.stdout.close()
     if mirror is not None:
         mirror.finish()
     return code
@@ -158,26 +136,5 @@ def _scratch() -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy_log(source: IO[bytes], target: Path) -> None:
-    """Copy the worker's output to Ray's log of the job, and to the run's."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in source:
-            sys.stdout.write(line.decode("utf-8", "replace"))
-            sys.stdout.flush()
-            with target.open("ab") as file:
-                file.write(line)
-
-
 def _nothing() -> None:
     pass
-
-
-_PRCTL = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill the worker with this process: two workers must never use one folder."""
-    os.umask(0o077)
-    if _PRCTL is not None:
-        pr_set_pdeathsig = 1
-        _PRCTL(pr_set_pdeathsig, signal.SIGKILL)

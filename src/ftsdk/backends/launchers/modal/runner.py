@@ -8,22 +8,19 @@ all others, and every end that the worker has recorded, are returned, so that no
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ftsdk._files import replace_file
+from ftsdk.backends.hosted.child_process import worker_child
 from ftsdk.backends.hosted.followers import FirstHostMissing, follow
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.ranks import ATTEMPT, CLUSTER, Cluster
@@ -163,44 +160,26 @@ def _train(
     folder: Path, *, until: float, ledger: _Ledger, commit: Callable[[], None], clock: Callable[[], float]
 ) -> int | None:
     """Run the worker. Return its exit status, or None if it ran out of time."""
-    with _held_lock() as held:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "ftsdk.backends.hosted.worker", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+    with (
+        _held_lock() as held,
+        worker_child(
+            folder,
             env={**os.environ, lock.INHERITED: str(held), "PYTHONUNBUFFERED": "1"},
-            # The model's folders are named relative to the run's.
-            cwd=folder,
             pass_fds=(held,),
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-        assert child.stdout is not None
-        copier = threading.Thread(target=_copy_log, args=(child.stdout, folder / LOG), daemon=True)
-        copier.start()
+            most_log_bytes=_LOG_BYTES,
+        ) as child,
+    ):
         checkpoints, others = _Checkpoints(folder), _ForOthers(folder)
         commit()  # the attempt is on the record before it trains
-        try:
-            while True:
-                try:
-                    code = child.wait(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    pass
-                else:
-                    return code
+        while True:
+            try:
+                return child.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
                 ledger.beat()
-                if checkpoints.has_new() | others.has_new():
-                    commit()
-                if clock() >= until:
-                    return None
-        finally:
-            if child.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-            copier.join(timeout=5)
-            child.stdout.close()
+            if checkpoints.has_new() | others.has_new():
+                commit()
+            if clock() >= until:
+                return None
 
 
 class _Checkpoints:
@@ -275,17 +254,6 @@ def _terminal(folder: Path) -> StateEvent | None:
     return None
 
 
-def _copy_log(source: IO[bytes], target: Path) -> None:
-    """Copy the worker's output to Modal's log and the run's, closed between lines so that the Volume can reload."""
-    for line in source:
-        sys.stdout.write(line.decode("utf-8", "replace"))
-        sys.stdout.flush()
-        with contextlib.suppress(OSError):
-            if not target.exists() or target.stat().st_size < _LOG_BYTES:
-                with target.open("ab") as file:
-                    file.write(line)
-
-
 @contextlib.contextmanager
 def _held_lock() -> Generator[int]:
     """Hold a lock for the worker on this container's own disk.
@@ -326,13 +294,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-_PRCTL = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill the worker with this process: two workers must never use one folder."""
-    if _PRCTL is not None:
-        pr_set_pdeathsig = 1
-        _PRCTL(pr_set_pdeathsig, signal.SIGKILL)

@@ -11,20 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Protocol
 
 from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.hosted.stop_condition import CANCEL, CANCELLED_BY_USER, INTERRUPT
-from ftsdk.backends.hosted.worker import BLOCKED, REQUEST
-from ftsdk.backends.launchers.kept.attempts import (
-    BUSY_S,
-    MAX_ATTEMPTS,
-    MOST_BUSY,
-    events_of,
-    exit_status,
-    status_before,
-)
+from ftsdk.backends.hosted.worker import REQUEST
+from ftsdk.backends.launchers.kept.attempts import make_attempts, read_command, say
 from ftsdk.backends.launchers.kept.jobs import WAITING
 from ftsdk.backends.launchers.kept.node import NodeOrder, NodesLost
 from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
@@ -88,15 +80,8 @@ def main(argv: list[str] | None = None) -> int:
         The exit status: 0 if the run is over, or another job has it.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 4:
-        sys.stderr.write(f"usage: python -m {__spec__.name} STORAGE RUN JOB VERSION\n")
-        return 2
-    storage, run_id, job_id, client = arguments
-    here = version("ftsdk")
-    if client != here:
-        sys.stderr.write(
-            f"the cluster has ftsdk {here}, and the run was submitted by ftsdk {client}; install that one\n"
-        )
+    command = read_command(__spec__.name, arguments, place="the cluster", remedy="install that one")
+    if command is None:
         return 2
     # Loads Ray, and connects.
     from ftsdk.backends.launchers.ray.placement import RayNodes
@@ -104,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     nodes, told = RayNodes(), _Told()
     # Afterwards, since Ray has a handler of its own, which exits.
     signal.signal(signal.SIGTERM, told)
-    return drive(storage, run_id, job_id, nodes, is_told_to_leave=told.is_so)
+    return drive(*command, nodes, is_told_to_leave=told.is_so)
 
 
 class _Told:
@@ -137,39 +122,29 @@ def drive(
     """
     run = kept_run(storage, run_id)
     request: dict[str, Any] = json.loads(run.read(REQUEST) or b"{}")["launch"]
-    _say(f"job {job_id} of run {run_id}")
-    busy = 0
-    while True:
-        events = events_of(run)
-        if (status := status_before(run, job_id, events)) is not None:
-            return status
-        run.remove(INTERRUPT)
+    say(f"job {job_id} of run {run_id}")
+
+    def attempt(name: str) -> bool:
         reservation = nodes.reserve(request["bundle"], request["nodes"])
         try:
             if not _wait_for_nodes(run, request, reservation, nodes, is_told_to_leave):
-                return exit_status(run)
-            attempt = f"{job_id}.{len(events)}.{busy}"
-            ends = _attempt(storage, run_id, job_id, request, reservation, attempt, run, is_told_to_leave, clock)
+                return False
+            ends = _attempt(storage, run_id, job_id, request, reservation, name, run, is_told_to_leave, clock)
         finally:
             reservation.release()
         for rank, end in enumerate(ends):
             if end is None or end["status"] != 0:
-                _say(f"node {rank} ended: {'killed' if end is None else end['said'] or end['status']}")
-        after = events_of(run)
-        last = after[-1] if after else None
-        if isinstance(last, StateEvent) and last.native == BLOCKED:
-            return 1
-        if is_told_to_leave():
-            return exit_status(run)
-        if len(after) == len(events):
-            # The worker wrote nothing: another one has the run's lock, or it couldn't be started at all.
-            busy += 1
-            if busy >= (MOST_BUSY if run.has_worker() else MAX_ATTEMPTS):
-                _say("no worker could be started on the nodes; see their lines above")
-                return 1
-            sleep(BUSY_S)
-        else:
-            busy = 0
+                say(f"node {rank} ended: {'killed' if end is None else end['said'] or end['status']}")
+        return True
+
+    return make_attempts(
+        run,
+        job_id,
+        attempt,
+        nobody_started="no worker could be started on the nodes; see their lines above",
+        is_told_to_leave=is_told_to_leave,
+        sleep=sleep,
+    )
 
 
 def _wait_for_nodes(
@@ -194,7 +169,7 @@ def _wait_for_nodes(
         reason = blocked if is_blocked else why_waiting(request["bundle"], request["nodes"])
         content = json.dumps({"reason": reason, "is_blocked": is_blocked}).encode()
         if content != said:
-            _say(reason)
+            say(reason)
             run.write(WAITING, content)
             said = content
     run.remove(WAITING)
@@ -241,18 +216,13 @@ def _attempt(
             if run.read(CANCEL) is not None:
                 return ends  # it was cancelled already, and whoever stops the job now means at once
             if deadline is None:
-                _say("the job is stopped: saving a checkpoint")
+                say("the job is stopped: saving a checkpoint")
                 run.write(INTERRUPT, b"")
                 deadline = clock() + LEAVE_S - 10.0
         elif deadline is None and any(end is not None for end in ends):
             deadline = clock() + _OTHERS_S
         if deadline is not None and clock() >= deadline:
             return ends
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"ftsdk: {text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

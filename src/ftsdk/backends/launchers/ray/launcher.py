@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
-from ftsdk._numbers import as_json_number
 from ftsdk._secrets import redact
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.hosted.worker import REQUEST
-from ftsdk.backends.launchers.hourly import hourly_price
+from ftsdk.backends.launchers.hourly import price_in, with_price
 from ftsdk.backends.launchers.kept.jobs import JOBS, WAITING, job_id_of, newest_job, number_of, with_job
 from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
 from ftsdk.backends.launchers.ray.jobs import Job, Jobs
@@ -26,6 +24,7 @@ from ftsdk.backends.launchers.ray.orphans import orphans
 from ftsdk.backends.launchers.ray.plan_launch import WHICH_CLUSTER, hardware_for, plan_launch, submission_of
 from ftsdk.backends.launchers.ray.resources import describe_nodes, why_impossible
 from ftsdk.backends.launchers.ray.waiting import waiting_from
+from ftsdk.backends.launchers.seen_alive import SeenAlive
 from ftsdk.errors import BackendError, SpecError
 from ftsdk.protocol import Orphan, StateEvent
 from ftsdk.runfolder.event_log import EVENTS
@@ -61,24 +60,17 @@ class RayLauncher:
     ) -> None:
         self._options = options
         self._clock, self._sleep = clock, sleep
-        self._look_s = look_s
-        self._alive: dict[str, tuple[float, Job]] = {}
-        """Jobs that were alive, and when that was seen."""
+        self._alive: SeenAlive[Job] = SeenAlive(for_s=look_s, clock=clock)
         self._connected: Jobs | None = None
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it: those that differ from the defaults."""
-        given = self._options.to_dict()
-        if self._options.usd_per_hour is not None:
-            given["usd_per_hour"] = as_json_number(self._options.usd_per_hour)
-        return given
+        return with_price(self._options.to_dict(), self._options.usd_per_hour)
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that a run's launch request was made of."""
-        price = request.get("usd_per_hour")
-        found = {} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}
-        return {**dict(request.get("options") or {}), **found}
+        return with_price(request.get("options") or {}, price_in(request))
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the nodes are what they are
         """Return what the nodes have, as far as the options say."""
@@ -180,7 +172,7 @@ class RayLauncher:
                     retryable=True,
                 )
             self._sleep(0.3)
-        self._alive.pop(run_id, None)
+        self._alive.forget(run_id)
 
     def record_end(self, run_id: str, end: StateEvent) -> bool:
         """Append the run's last event, unless it has a job that isn't over, or an end."""
@@ -218,15 +210,7 @@ class RayLauncher:
             noted: The newest one that its files know.
             is_fresh: Ask Ray even if it was asked just now.
         """
-        seen_at, job = self._alive.get(run_id, (0.0, None))
-        if job is not None and not is_fresh and self._clock() < seen_at + self._look_s:
-            return job
-        newest = self._newest(run_id, noted)
-        if newest is not None and newest.is_alive:
-            self._alive[run_id] = (self._clock(), newest)
-        else:
-            self._alive.pop(run_id, None)
-        return newest
+        return self._alive.look(run_id, lambda: self._newest(run_id, noted), is_fresh=is_fresh)
 
     def _newest(self, run_id: str, noted: str | None) -> Job | None:
         """Ask for the newest noted job, and for later ones, which a client that died didn't note."""

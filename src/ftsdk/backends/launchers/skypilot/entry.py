@@ -14,23 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from ftsdk.backends.hosted.ranks import Cluster
 from ftsdk.backends.hosted.stop_condition import INTERRUPT
-from ftsdk.backends.hosted.worker import BLOCKED, REQUEST
-from ftsdk.backends.launchers.kept.attempts import (
-    BUSY_S,
-    MAX_ATTEMPTS,
-    MOST_BUSY,
-    events_of,
-    exit_status,
-    status_before,
-)
+from ftsdk.backends.hosted.worker import REQUEST
+from ftsdk.backends.launchers.kept.attempts import make_attempts, read_command, say
 from ftsdk.backends.launchers.kept.node import NodeOrder, work_on_node
 from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
-from ftsdk.protocol import StateEvent
 
 __all__ = ["CLAIM", "is_claimed_by_another", "main", "work"]
 
@@ -46,20 +37,14 @@ def main(argv: list[str] | None = None) -> int:
         The exit status: 0 if the run is over, or another job has it.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 4:
-        sys.stderr.write(f"usage: python -m {__spec__.name} STORAGE RUN JOB VERSION\n")
+    command = read_command(__spec__.name, arguments, place="this machine", remedy="install that one in setup=")
+    if command is None:
         return 2
-    storage, run_id, job_id, client = arguments
-    here = version("ftsdk")
-    if client != here:
-        sys.stderr.write(
-            f"this machine has ftsdk {here}, and the run was submitted by ftsdk {client}; install that one in setup=\n"
-        )
-        return 2
+    storage, run_id, job_id = command
     run = kept_run(storage, run_id)
     # It is the same one after a preemption, and another one for a second job of the same name.
     if is_claimed_by_another(run, job_id, os.environ.get("SKYPILOT_TASK_ID", "")):
-        _say(f"another managed job works on run {run_id}")
+        say(f"another managed job works on run {run_id}")
         return 0
     told = _Told(run)
     signal.signal(signal.SIGTERM, told)
@@ -103,39 +88,30 @@ def work(
     request: dict[str, Any] = json.loads(run.read(REQUEST) or b"{}")["launch"]
     processes = max(1, int(request["processes"]))
     threads = max(1, int(request.get("cpus") or os.cpu_count() or 1) // processes)
-    _say(f"job {job_id} of run {run_id}")
-    busy = 0
-    while True:
-        events = events_of(run)
-        if (status := status_before(run, job_id, events)) is not None:
-            return status
-        run.remove(INTERRUPT)
+    say(f"job {job_id} of run {run_id}")
+
+    def attempt(name: str) -> bool:
         order = NodeOrder(
             storage=storage,
             run=run_id,
             job=job_id,
             device=str(request["device"]),
             threads=threads,
-            cluster=Cluster(attempt=f"{job_id}.{len(events)}.{busy}"),
+            cluster=Cluster(attempt=name),
         )
         end = work_on_node(order.to_dict())
         if end["status"] != 0:
-            _say(f"the worker ended: {end['said'] or end['status']}")
-        after = events_of(run)
-        last = after[-1] if after else None
-        if isinstance(last, StateEvent) and last.native == BLOCKED:
-            return 1
-        if is_told_to_leave():
-            return exit_status(run)
-        if len(after) > len(events):
-            busy = 0
-            continue
-        # The worker wrote nothing: another one has the run's lock, or it couldn't be started at all.
-        busy += 1
-        if busy >= (MOST_BUSY if run.has_worker() else MAX_ATTEMPTS):
-            _say("no worker could be started here; see the lines above")
-            return 1
-        sleep(BUSY_S)
+            say(f"the worker ended: {end['said'] or end['status']}")
+        return True
+
+    return make_attempts(
+        run,
+        job_id,
+        attempt,
+        nobody_started="no worker could be started here; see the lines above",
+        is_told_to_leave=is_told_to_leave,
+        sleep=sleep,
+    )
 
 
 class _Told:
@@ -161,11 +137,6 @@ def _claim(run: KeptRun) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"ftsdk: {text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

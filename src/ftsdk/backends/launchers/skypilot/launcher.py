@@ -11,15 +11,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
-from ftsdk._numbers import as_json_number
 from ftsdk._secrets import redact
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
-from ftsdk.backends.launchers.hourly import hourly_price
+from ftsdk.backends.launchers.hourly import price_in, with_price
 from ftsdk.backends.launchers.kept.jobs import JOBS, job_id_of, newest_job, number_of, with_job
 from ftsdk.backends.launchers.kept.storage import KeptRun, kept_run
+from ftsdk.backends.launchers.seen_alive import SeenAlive
 from ftsdk.backends.launchers.skypilot.api import Api, LostAnswer, StillWorking, server_address
 from ftsdk.backends.launchers.skypilot.jobs import SUBMITTING, Job, ManagedJobs, name_of
 from ftsdk.backends.launchers.skypilot.options import Options
@@ -68,23 +67,17 @@ class SkyPilotLauncher:
         self._options = options
         self._launch_s = launch_s
         self._clock, self._sleep = clock, sleep
-        self._alive: dict[str, tuple[float, Job]] = {}
-        """Jobs that were alive, and when that was seen."""
+        self._alive: SeenAlive[Job] = SeenAlive(for_s=options.look_s, clock=clock)
         self._api: Api | None = None
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it: those that differ from the defaults."""
-        given = self._options.to_dict()
-        if self._options.usd_per_hour is not None:
-            given["usd_per_hour"] = as_json_number(self._options.usd_per_hour)
-        return given
+        return with_price(self._options.to_dict(), self._options.usd_per_hour)
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that a run's launch request was made of."""
-        price = request.get("given_usd_per_hour")
-        found = {} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}
-        return {**dict(request.get("options") or {}), **found}
+        return with_price(request.get("options") or {}, price_in(request, key="given_usd_per_hour"))
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the machine is what is asked for
         """Return what the machine will have, as far as the options say."""
@@ -181,7 +174,7 @@ class SkyPilotLauncher:
         Raises:
             BackendError: They aren't after that time; retryable.
         """
-        self._alive.pop(run_id, None)
+        self._alive.forget(run_id)
         deadline = self._clock() + _STOP_S
         asked: set[str] = set()
         while alive := [job for job in self._jobs.find(run_id) if job.is_alive]:
@@ -222,16 +215,12 @@ class SkyPilotLauncher:
 
     def _look(self, run_id: str, *, is_fresh: bool = False) -> Job | None:
         """Return the run's newest job, one that is alive before any other; None if SkyPilot knows none."""
-        seen_at, job = self._alive.get(run_id, (0.0, None))
-        if job is not None and not is_fresh and self._clock() < seen_at + self._options.look_s:
-            return job
-        found = self._jobs.find(run_id)
-        newest = next((one for one in reversed(found) if one.is_alive), found[-1] if found else None)
-        if newest is not None and newest.is_alive:
-            self._alive[run_id] = (self._clock(), newest)
-        else:
-            self._alive.pop(run_id, None)
-        return newest
+
+        def ask() -> Job | None:
+            found = self._jobs.find(run_id)
+            return next((one for one in reversed(found) if one.is_alive), found[-1] if found else None)
+
+        return self._alive.look(run_id, ask, is_fresh=is_fresh)
 
     def _hand_in(self, files: KeptRun, run_id: str, task: str) -> bool:
         """Hand a job in once. Return False if that isn't known to have been us."""

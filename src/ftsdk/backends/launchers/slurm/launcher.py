@@ -12,19 +12,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ftsdk._files import is_run_id, replace_file
 from ftsdk._home import home
-from ftsdk._numbers import as_json_number
 from ftsdk._secrets import has_url_secret, is_secret_name
 from ftsdk.backends.hosted.launcher import Hardware, LaunchPlan, QueuedJob
 from ftsdk.backends.hosted.log_lines import LOG
 from ftsdk.backends.hosted.run_end import record_end_in
-from ftsdk.backends.launchers.hourly import hourly_price
+from ftsdk.backends.launchers.hourly import price_in, with_price
 from ftsdk.backends.launchers.local import LocalFiles
+from ftsdk.backends.launchers.seen_alive import SeenAlive
 from ftsdk.backends.launchers.slurm import scheduler
 from ftsdk.backends.launchers.slurm.options import Options
 from ftsdk.backends.launchers.slurm.plan_launch import hardware_for, plan_launch
@@ -69,26 +68,16 @@ class SlurmLauncher:
     ) -> None:
         self._options = options
         self._clock = clock
-        self._look_s = look_s
-        self._alive: dict[str, tuple[float, scheduler.Job]] = {}
-        """Jobs that were alive, and when that was seen."""
+        self._alive: SeenAlive[scheduler.Job] = SeenAlive(for_s=look_s, clock=clock)
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The arguments that rebuild it: those that differ from the defaults."""
-        given = self._options.to_dict()
-        if self._options.usd_per_hour is not None:
-            given["usd_per_hour"] = as_json_number(self._options.usd_per_hour)
-        return given
+        return with_price(self._options.to_dict(), self._options.usd_per_hour)
 
     def options_of(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments that a run's launch request was made of."""
-        price = request.get("usd_per_hour")
-        options = dict(request.get("options") or {})
-        return {
-            **options,
-            **({} if price is None else {"usd_per_hour": as_json_number(hourly_price(Decimal(str(price))))}),
-        }
+        return with_price(request.get("options") or {}, price_in(request))
 
     def hardware(self, spec: JobSpec) -> Hardware:  # noqa: ARG002 - the nodes are what they are
         """Return what the nodes have, as far as the options say."""
@@ -186,15 +175,11 @@ class SlurmLauncher:
             run_id: The run.
             is_fresh: Ask the scheduler even if it was asked just now.
         """
-        seen_at, job = self._alive.get(run_id, (0.0, None))
-        if job is not None and not is_fresh and self._clock() < seen_at + self._look_s:
-            return job
-        alive = [job for job in scheduler.find_jobs(job_name(run_id)) if job.is_alive]
-        if not alive:
-            self._alive.pop(run_id, None)
-            return None
-        self._alive[run_id] = (self._clock(), alive[0])
-        return alive[0]
+
+        def ask() -> scheduler.Job | None:
+            return next((job for job in scheduler.find_jobs(job_name(run_id)) if job.is_alive), None)
+
+        return self._alive.look(run_id, ask, is_fresh=is_fresh)
 
     def _refuse_the_impossible(self, run_id: str) -> None:
         """Cancel a job that would wait for ever.
@@ -204,7 +189,7 @@ class SlurmLauncher:
         job = self._look(run_id, is_fresh=True)
         if job is not None and job.is_waiting and can_never_start(job.reason):
             scheduler.cancel_job(job.id)
-            self._alive.pop(run_id, None)
+            self._alive.forget(run_id)
             raise BackendError(
                 f"{explain(job.id, job.state, job.reason).reason}. It would wait for ever, so it was cancelled; "
                 "`sinfo` shows what there is"
