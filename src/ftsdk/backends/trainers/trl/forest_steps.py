@@ -53,6 +53,10 @@ class ComputesSharedTokensOnce:
         """Return what the loss of a whole step is divided by, if the trainer hasn't counted it."""
         raise NotImplementedError
 
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
+        """Return a piece's share of the loss of the step; `inputs` has `FOREST` and `PLACES`."""
+        raise NotImplementedError
+
     def before_pieces(self, model: Any, inputs: Mapping[str, Any], sequences: Sequence[TrainedRow]) -> None:
         """Compute what the losses of all pieces of a step depend on."""
         del model, inputs, sequences
@@ -97,6 +101,16 @@ class ComputesSharedTokensOnce:
             lambda: self._sum_of_pieces(step, model, sequences, num_items_in_batch),
             is_smallest=lambda: self._is_smallest(sequences),
             take_less=self._take_fewer_tokens,
+        )
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of a piece of a step; of a padded batch, the one that the trainer computes."""
+        if FOREST in inputs:
+            return self.loss_of_piece(model, inputs, num_items_in_batch)
+        return cast("Any", super()).compute_loss(
+            model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
         )
 
     def _is_smallest(self, sequences: Sequence[TrainedRow]) -> bool:

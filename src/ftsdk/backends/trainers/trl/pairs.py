@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import get_peft_model
@@ -34,6 +34,10 @@ class TakesRenderedPairs:
         for (prompt, chosen), (_, rejected) in zip(*sides, strict=True):
             found += self.sequences_of_pair(prompt, chosen, rejected)
         return found
+
+    def get_batch_logps(self, logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Return log-probabilities in 32 bits: the loss compares numbers that 16 bits don't tell apart."""
+        return cast("Any", super()).get_batch_logps(logits.float(), labels, **options)
 
     def tokenize_row(self, feature: Any, model: Any = None) -> Any:
         """Return the row as it is."""

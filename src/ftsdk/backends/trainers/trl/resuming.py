@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["StopsWhenDone", "tell_samplers", "was_over"]
+__all__ = ["ResumesExactly", "tell_samplers", "was_over"]
 
 
-class StopsWhenDone:
+class ResumesExactly:
     """A mixin for transformers' trainers: a resumed training sees the rows that it would have seen, and no others.
 
     transformers 5.23 checks `max_steps` and early stopping only after a step, so a run that was killed between its

@@ -19,7 +19,7 @@ from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_a
 from ftsdk.backends.trainers.trl.pairs import longest_of_pairs
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
-from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.resuming import ResumesExactly
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
@@ -29,7 +29,7 @@ __all__ = ["RenderedDPOTrainer", "columns", "make_trainer"]
 
 
 class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    ShardsModel, StopsWhenDone, RemembersReference, PairsShareTheirPrompt, HalvesBatches, MeanOverAllRows, DPOTrainer
+    ShardsModel, ResumesExactly, RemembersReference, PairsShareTheirPrompt, HalvesBatches, MeanOverAllRows, DPOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 
@@ -49,13 +49,13 @@ class RenderedDPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        """Return the loss, the mean over the pairs of the step."""
+        loss = super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+        # TRL's is the mean over the pairs that it is given.
+        return loss if return_outputs or FOREST in inputs else loss * self.part_share
+
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
         """Return the loss (DPO, equation 7), the mean over the pairs of the step."""
-        if FOREST not in inputs:
-            loss = super().compute_loss(
-                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
-            )
-            # TRL's is the mean over the pairs that it is given.
-            return loss if return_outputs else loss * self.part_share
         margins_P = self._margins_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
         return -F.logsigmoid(margins_P).sum() / num_items_in_batch
 

@@ -16,7 +16,7 @@ from ftsdk.backends.trainers.trl.forest_steps import FOREST, PLACES
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.reference_adapter import copy_trained_rows_to_reference
 from ftsdk.backends.trainers.trl.request import TrainingRequest
-from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.resuming import ResumesExactly
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
@@ -27,7 +27,7 @@ __all__ = ["columns", "make_trainer", "with_other_answers"]
 
 
 class _RenderedKTOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    ShardsModel, StopsWhenDone, RemembersReference, MeanOverAllRows, KTOTrainer
+    ShardsModel, ResumesExactly, RemembersReference, MeanOverAllRows, KTOTrainer
 ):
     """TRL's trainer renders rows itself and has no option against it (1.16).
 
@@ -81,14 +81,9 @@ class _RenderedKTOTrainer(  # pyright: ignore[reportUntypedBaseClass]
         weights_B = torch.where(is_good_B, self.desirable_weight, self.undesirable_weight)  # noqa: N806
         self._step = {"kl": kl_B, "is_good": is_good_B, "weight": shares_B * weights_B}
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
         """Return the loss (KTO, equations 7 and 8), the mean over the rows of the step."""
-        if FOREST not in inputs:
-            return super().compute_loss(
-                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
-            )
+        del num_items_in_batch  # it is in the weights
         kl_S, is_good_S, weight_S = (self._step[name][inputs[PLACES]] for name in ("kl", "is_good", "weight"))  # noqa: N806
         ratio_S = self._ratios_of_forest(model, inputs[FOREST])  # noqa: N806
         return (weight_S * self._losses(ratio_S, kl_S, is_good_S)).sum()

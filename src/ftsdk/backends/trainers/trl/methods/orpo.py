@@ -14,7 +14,7 @@ from ftsdk.backends.trainers.trl.forest_pairs import PairsShareTheirPrompt
 from ftsdk.backends.trainers.trl.forest_steps import FOREST
 from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, make_pair_trainer, pair_columns
 from ftsdk.backends.trainers.trl.request import TrainingRequest
-from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.resuming import ResumesExactly
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest, TrainedRow
@@ -26,17 +26,12 @@ columns = pair_columns
 
 
 class _RenderedORPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    ShardsModel, StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, ORPOTrainer
+    ShardsModel, ResumesExactly, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, ORPOTrainer
 ):
     sequences_together: ClassVar[int] = 3
     """The chosen one a second time, with its prompt scored, too, for the supervised part: that costs no tokens."""
     _supervised_tokens = 1
     """Of the step."""
-
-    @staticmethod
-    def get_batch_logps(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Return log-probabilities in 32 bits: the loss compares numbers that 16 bits don't tell apart."""
-        return ORPOTrainer.get_batch_logps(logits.float(), labels, **options)
 
     def sequences_of_pair(self, prompt: list[int], chosen: list[int], rejected: list[int]) -> list[TrainedRow]:
         """Return the two sequences, and the first one with all of its tokens scored, which isn't read again."""
@@ -48,14 +43,8 @@ class _RenderedORPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
         del model, inputs
         self._supervised_tokens = max(1, sum(len(whole.targets) for whole in sequences[2::3]))
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
         """Return the loss (ORPO, equations 6 and 7): a mean over the tokens of the step, and one over its pairs."""
-        if FOREST not in inputs:
-            return super().compute_loss(
-                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
-            )
         sums_P, _, bonus_P, _, _ = self._parts_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
         return sums_P.sum() / self._supervised_tokens - bonus_P.sum() / num_items_in_batch
 

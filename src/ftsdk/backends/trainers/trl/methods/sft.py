@@ -15,7 +15,7 @@ from ftsdk.backends.trainers.trl.forest_steps import FOREST, ComputesSharedToken
 from ftsdk.backends.trainers.trl.order import StepsSortedByBeginning, StepsSortedByLength
 from ftsdk.backends.trainers.trl.packing import options_of_packed_rows, tokens_at_once
 from ftsdk.backends.trainers.trl.request import TrainingRequest
-from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.resuming import ResumesExactly
 from ftsdk.backends.trainers.trl.rows import IGNORED, PadToLongest, tokens_of
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
@@ -27,7 +27,7 @@ __all__ = ["RenderedSFTTrainer", "columns", "losses_of_trained_tokens", "make_tr
 
 
 class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    ShardsModel, StopsWhenDone, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
+    ShardsModel, ResumesExactly, ComputesSharedTokensOnce, HalvesBatches, MeanOverAllRows, SFTTrainer
 ):
     """TRL's trainer, but for the order of the rows, and for the loss where it has no fused kernel.
 
@@ -72,18 +72,21 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the mean cross-entropy of the trained tokens over the whole optimizer step, as TRL does."""
-        if FOREST in inputs:
-            losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
-            return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
-        labels_BT = inputs["labels"]  # noqa: N806
-        # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
-        is_fused = self.has_virtual_tokens or (labels_BT.device.type == "cuda" and not self.is_sharded)
-        if return_outputs or is_fused or self.aux_loss_enabled:
+        if FOREST in inputs or return_outputs or self._takes_trls_loss(inputs["labels"]) or self.aux_loss_enabled:
             return super().compute_loss(
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
         losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806
         return self._mean(losses_N.sum(), num_items_in_batch, own=chosen_BK.sum())
+
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
+        """Return the mean cross-entropy of the trained tokens over the whole optimizer step."""
+        losses_N = self.losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
+        return self._mean(losses_N.sum(), num_items_in_batch, own=len(losses_N))
+
+    def _takes_trls_loss(self, labels_BT: torch.Tensor) -> bool:  # noqa: N803 - shape suffix
+        # TRL's kernel would read the head's weights beside the model's forward pass, where shards aren't gathered.
+        return self.has_virtual_tokens or (labels_BT.device.type == "cuda" and not self.is_sharded)
 
     def _mean(self, total: Any, num_items_in_batch: Any, *, own: Any) -> Any:
         if num_items_in_batch is None:
@@ -100,7 +103,7 @@ class RenderedSFTTrainer(  # pyright: ignore[reportUntypedBaseClass]
                 self.sequences_of_batch(inputs), lambda forest: self.sums_of_forest(model, forest)
             )
             return {"weight": is_trained_BT.sum(dim=1), "loss": sums_B}
-        if self.has_virtual_tokens or (is_trained_BT.device.type == "cuda" and not self.is_sharded):
+        if self._takes_trls_loss(is_trained_BT):
             sums_B = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.float().sum(dim=1)  # noqa: N806
         else:
             losses_N, chosen_BK = losses_of_trained_tokens(model, inputs)  # noqa: N806

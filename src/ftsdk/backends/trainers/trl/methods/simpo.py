@@ -12,7 +12,7 @@ from ftsdk.backends.trainers.trl.forest_pairs import PairsShareTheirPrompt
 from ftsdk.backends.trainers.trl.forest_steps import FOREST
 from ftsdk.backends.trainers.trl.pairs import PadPairs, TakesRenderedPairs, make_pair_trainer, pair_columns
 from ftsdk.backends.trainers.trl.request import TrainingRequest
-from ftsdk.backends.trainers.trl.resuming import StopsWhenDone
+from ftsdk.backends.trainers.trl.resuming import ResumesExactly
 from ftsdk.backends.trainers.trl.sharding.model import ShardsModel
 from ftsdk.backends.trainers.trl.validation import MeanOverAllRows
 from ftsdk.data.forest import Forest
@@ -24,21 +24,10 @@ columns = pair_columns
 
 
 class _RenderedSimPOTrainer(  # pyright: ignore[reportUntypedBaseClass]
-    ShardsModel, StopsWhenDone, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, CPOTrainer
+    ShardsModel, ResumesExactly, TakesRenderedPairs, PairsShareTheirPrompt, MeanOverAllRows, CPOTrainer
 ):
-    @staticmethod
-    def get_batch_logps(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Return log-probabilities in 32 bits: the loss compares numbers that 16 bits don't tell apart."""
-        return CPOTrainer.get_batch_logps(logits.float(), labels, **options)
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def loss_of_piece(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any) -> torch.Tensor:
         """Return the loss (SimPO, equation 6), the mean over the pairs of the step."""
-        if FOREST not in inputs:
-            return super().compute_loss(
-                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
-            )
         losses_P, _, _ = self._losses_of_forest(model, inputs[FOREST])  # noqa: N806 - shape suffix
         return losses_P.sum() / num_items_in_batch
 
